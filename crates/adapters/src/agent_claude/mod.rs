@@ -1,0 +1,1 @@
+//! Claude Code, driven by stream-json in both directions.

@@ -1,0 +1,1 @@
+//! Any program as an agent: prompt on standard input, exit status out.

@@ -1,0 +1,1 @@
+//! The scripted demo agent, which speaks Claude Code's stream format.

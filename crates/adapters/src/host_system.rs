@@ -1,0 +1,1 @@
+//! This machine: free space and the git program.

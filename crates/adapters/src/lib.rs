@@ -1,0 +1,14 @@
+//! How it is done here: one module per port and backend, so that a listing shows both at once.
+
+pub mod agent_claude;
+pub mod agent_command;
+pub mod agent_demo;
+pub mod clock_system;
+pub mod gates_local;
+pub mod git;
+pub mod host_system;
+pub mod process;
+pub mod sandbox_none;
+pub mod secret_scan;
+pub mod store_sqlite;
+pub mod transcripts_files;

@@ -1,0 +1,1 @@
+//! Jobs under shims: how processes are started, followed, stopped and proven gone.

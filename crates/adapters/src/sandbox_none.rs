@@ -1,0 +1,1 @@
+//! No sandbox: private directories and an environment built from empty.

@@ -1,0 +1,1 @@
+//! The secret scan: rules over added text.

@@ -1,0 +1,1 @@
+//! The embedded store: SQLite in the data directory behind the store port.

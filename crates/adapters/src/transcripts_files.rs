@@ -1,0 +1,1 @@
+//! Transcripts as append-only files per agent beside the store.

@@ -1,0 +1,400 @@
+//! The agent's record: the truth about one agent. The data of a state sits in its variant; `status`, `phase` and
+//! `endReason` are projections. Only [`super::lifecycle::next`] makes a new state out of an old one.
+
+use serde::{Deserialize, Serialize};
+
+use super::gates::{Finding, GatePlan, GateReport, Verdict};
+use super::ids::{AgentId, BranchName, CommitId, Timestamp};
+use super::outcome::{EndReason, Failure};
+use super::spec::SpawnSpec;
+
+/// The contract's five words. A terminal one never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Admitted, never run yet.
+    Spawning,
+    /// Ran at least once; backoff and later attempts included.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended badly.
+    Failed,
+    /// Was ended by an order.
+    Killed,
+}
+
+impl Status {
+    /// All words, in the contract's order.
+    pub const ALL: [Self; 5] = [Self::Spawning, Self::Running, Self::Completed, Self::Failed, Self::Killed];
+
+    /// Returns the contract's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Spawning => "spawning",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+        }
+    }
+
+    /// Tells whether nothing can follow.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Killed)
+    }
+}
+
+/// Where an agent is inside its life. A closed list on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum Phase {
+    Queued,
+    Checkout,
+    Starting,
+    Working,
+    Waiting,
+    Committing,
+    Gating,
+    Publishing,
+    Backoff,
+    Killing,
+    Settled,
+}
+
+impl Phase {
+    /// Returns the word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Checkout => "checkout",
+            Self::Starting => "starting",
+            Self::Working => "working",
+            Self::Waiting => "waiting",
+            Self::Committing => "committing",
+            Self::Gating => "gating",
+            Self::Publishing => "publishing",
+            Self::Backoff => "backoff",
+            Self::Killing => "killing",
+            Self::Settled => "settled",
+        }
+    }
+}
+
+/// What a person must decide. The list is closed; this build raises none by itself yet, runtimes may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// What kind of decision.
+    pub kind: AttentionKind,
+    /// One line for people.
+    pub summary: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The kinds of decisions a person may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum AttentionKind {
+    Permission,
+    Question,
+    Plan,
+    GateFailed,
+    Stalled,
+    Budget,
+    Conflict,
+    Secret,
+    Auth,
+    Lost,
+}
+
+/// Why the agent's program is started (again).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "turn", rename_all = "camelCase")]
+pub enum Turn {
+    /// The task itself.
+    First,
+    /// The task again after a failed or interrupted attempt.
+    Again,
+    /// Findings to repair.
+    Fix {
+        /// What is wrong.
+        findings: Vec<Finding>,
+    },
+}
+
+/// Why an entry waits in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "camelCase")]
+pub enum QueueCause {
+    /// Newly admitted.
+    Admitted,
+    /// A failed attempt waits for its retry.
+    Backoff {
+        /// Not before this time.
+        until: Timestamp,
+        /// What failed.
+        failure: Failure,
+    },
+    /// The server stopped or was lost while it ran; does not count as an attempt.
+    Interrupted,
+}
+
+/// What follows once everything is given back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "then", rename_all = "camelCase")]
+pub enum Ending {
+    /// Back into the queue.
+    Requeue {
+        /// Why it waits.
+        cause: QueueCause,
+    },
+    /// The end.
+    Settle {
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// How an agent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct End {
+    /// `completed`, `failed` or `killed`.
+    pub status: Status,
+    /// Why.
+    pub reason: EndReason,
+    /// The words for a person, when it did not end well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it was settled; the time of the decision until then.
+    pub at: Timestamp,
+}
+
+/// Where the agent is and what only matters there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum State {
+    /// Waits for a slot.
+    Queued {
+        /// Why it waits.
+        #[serde(flatten)]
+        cause: QueueCause,
+    },
+    /// Its tree is being made.
+    Checkout {
+        /// What the agent will be told.
+        #[serde(flatten)]
+        turn: Turn,
+    },
+    /// Its confinement is being made.
+    Confining {
+        /// What the agent will be told.
+        #[serde(flatten)]
+        turn: Turn,
+    },
+    /// Its program is being started.
+    Launching {
+        /// What the agent will be told.
+        #[serde(flatten)]
+        turn: Turn,
+    },
+    /// Its program runs.
+    Working {
+        /// The attempt's deadline.
+        deadline: Timestamp,
+    },
+    /// What it left is being committed and read into the store.
+    Committing {
+        /// What it said last.
+        text: String,
+    },
+    /// Its commits are being judged.
+    Gating {
+        /// The commit under judgement.
+        head: CommitId,
+    },
+    /// Its judged commit is being pushed.
+    Publishing {
+        /// The judged commit.
+        head: CommitId,
+    },
+    /// Everything it holds is being given back.
+    Unwinding {
+        /// What follows.
+        #[serde(flatten)]
+        ending: Ending,
+    },
+    /// Nothing follows.
+    Settled {
+        /// How it ended.
+        #[serde(flatten)]
+        end: End,
+    },
+}
+
+/// What the agent's work has come to so far. Survives attempts.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Work {
+    /// The base commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<CommitId>,
+    /// The remote tip of the agent's own branch as recorded at checkout; `None` when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_tip: Option<CommitId>,
+    /// The newest commit of the agent that the repository store holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<CommitId>,
+    /// The kept commit still waits to be judged: an interruption came between commit and push.
+    #[serde(default)]
+    pub unjudged: bool,
+    /// The commit that was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<CommitId>,
+    /// The runtime's session, for resuming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// What will judge it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<GatePlan>,
+    /// The newest judgement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<GateReport>,
+    /// The agent's last text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
+/// The record of one agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// A short name for people: the task's slug and four digits of the id.
+    pub name: String,
+    /// What was asked for.
+    pub spec: SpawnSpec,
+    /// The branch it is pushed to.
+    pub branch: BranchName,
+    /// When it was admitted.
+    pub spawned_at: Timestamp,
+    /// When it ran for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// The agent it repeats, for a manual retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<AgentId>,
+    /// The running or last attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// Fix rounds used so far.
+    pub fix_round: u32,
+    /// How often the agent's program was started; names its output files.
+    pub runs: u32,
+    /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What a person must decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attention: Vec<Attention>,
+    /// What its work has come to.
+    #[serde(default)]
+    pub work: Work,
+    /// Where it is.
+    pub state: State,
+}
+
+impl Agent {
+    /// Makes the record of a newly admitted agent. `prefix` is the branch prefix, normally `mosaic`.
+    pub fn admitted(id: AgentId, spec: SpawnSpec, prefix: &str, previous: Option<AgentId>, now: Timestamp) -> Self {
+        let slug = spec.task_id.slug();
+        let branch = format!("{prefix}/{slug}/{}", id.short());
+        let mut stem: &str = &slug[..slug.len().min(24)];
+        stem = stem.trim_end_matches('-');
+        Self {
+            id,
+            name: format!("{stem}-{}", &id.short()[..4]),
+            spec,
+            branch: branch.parse().expect("the prefix was checked and a slug is branch-safe"),
+            spawned_at: now,
+            started_at: None,
+            previous,
+            attempt: 0,
+            fix_round: 0,
+            runs: 0,
+            warnings: Vec::new(),
+            attention: Vec::new(),
+            work: Work::default(),
+            state: State::Queued { cause: QueueCause::Admitted },
+        }
+    }
+
+    /// Returns the contract's word for the state.
+    pub fn status(&self) -> Status {
+        match &self.state {
+            State::Settled { end } => end.status,
+            _ if self.started_at.is_some() => Status::Running,
+            _ => Status::Spawning,
+        }
+    }
+
+    /// Returns the finer word for the state.
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::Queued { cause: QueueCause::Backoff { .. } } => Phase::Backoff,
+            State::Queued { .. } => Phase::Queued,
+            State::Checkout { .. } => Phase::Checkout,
+            State::Confining { .. } | State::Launching { .. } => Phase::Starting,
+            State::Working { .. } if !self.attention.is_empty() => Phase::Waiting,
+            State::Working { .. } => Phase::Working,
+            State::Committing { .. } => Phase::Committing,
+            State::Gating { .. } => Phase::Gating,
+            State::Publishing { .. } => Phase::Publishing,
+            State::Unwinding { ending } => match ending {
+                Ending::Requeue { cause: QueueCause::Backoff { .. } } => Phase::Backoff,
+                Ending::Requeue { .. } => Phase::Queued,
+                Ending::Settle { end } if end.status == Status::Killed => Phase::Killing,
+                Ending::Settle { end } if end.status == Status::Completed => Phase::Publishing,
+                Ending::Settle { .. } => Phase::Committing,
+            },
+            State::Settled { .. } => Phase::Settled,
+        }
+    }
+
+    /// Returns how it ended, once it has.
+    pub fn end(&self) -> Option<&End> {
+        match &self.state {
+            State::Settled { end } => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Tells whether nothing can follow.
+    pub fn is_terminal(&self) -> bool {
+        self.end().is_some()
+    }
+
+    /// Returns the time before which a queued agent must not start, when there is one.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Queued { cause: QueueCause::Backoff { until, .. } } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Returns what the gates say so far.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.work.report.as_ref().map(|r| r.verdict)
+    }
+
+    /// Adds a warning once.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) && self.warnings.len() < crate::limits::FINDINGS {
+            self.warnings.push(text);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
+
+pub mod agent;
+pub mod gates;
+pub mod ids;
+pub mod journal;
+pub mod outcome;
+pub mod queue;
+pub mod repository;
+pub mod retry;
+pub mod spec;

@@ -1,0 +1,80 @@
+//! Every bound of the orchestrator with its reason. A queue, a wait or a buffer that is not bounded here is a
+//! fault; the tidy test looks for numbers of this kind elsewhere.
+
+use std::time::Duration;
+
+/// Longest task id, in characters: the contract's field, wide enough for a ticket title.
+pub const TASK_ID_CHARS: usize = 128;
+/// Longest branch name, in bytes: git's own limit is the file system's 255 for a loose ref's file name.
+pub const BRANCH_BYTES: usize = 200;
+/// Longest repository address, in bytes: what browsers and proxies agree on.
+pub const URL_BYTES: usize = 2048;
+/// Most work items of one spawn.
+pub const WORK_ITEMS: usize = 100;
+/// Longest work item, in bytes: an item may be the text itself.
+pub const WORK_ITEM_BYTES: usize = 16 * 1024;
+/// Most skills of one spawn.
+pub const SKILLS: usize = 50;
+/// Longest free instructions of one spawn, in bytes.
+pub const INSTRUCTIONS_BYTES: usize = 256 * 1024;
+/// Most labels of one agent.
+pub const LABELS: usize = 32;
+/// Longest label value, in bytes.
+pub const LABEL_BYTES: usize = 256;
+/// Most gates of a `custom` list.
+pub const GATES: usize = 32;
+/// Most automatic retries a caller may ask for.
+pub const MAX_RETRIES: u32 = 20;
+/// Shortest and longest `timeoutSeconds`.
+pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 60..=86_400;
+/// Waiting entries after which a spawn is answered `queue_full`.
+pub const QUEUE_ENTRIES: u64 = 1_000_000;
+/// Largest request body, in bytes.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Largest part of one repository file (work item, agent instructions) that goes into a prompt, in bytes.
+pub const PROMPT_FILE_BYTES: usize = 64 * 1024;
+/// Longest line of agent output that is parsed, in bytes; a longer one is kept raw and skipped.
+pub const LINE_BYTES: usize = 16 * 1024 * 1024;
+/// Raw output kept per agent run, in bytes; then a marker and only the newest part.
+pub const TRANSCRIPT_BYTES: u64 = 256 * 1024 * 1024;
+/// Longest text of one transcript entry, in bytes; the raw output has the rest.
+pub const ENTRY_BYTES: usize = 16 * 1024;
+/// Longest error text kept in a record, in bytes.
+pub const ERROR_BYTES: usize = 4 * 1024;
+/// Most findings returned to an agent or kept in a record; the rest is counted.
+pub const FINDINGS: usize = 50;
+/// Silence of an agent's output after which it is interrupted and counts as stalled.
+pub const STALL: Duration = Duration::from_secs(600);
+/// Time an agent's process may live on after its result.
+pub const AFTER_RESULT: Duration = Duration::from_secs(30);
+/// Longest time for one network operation of git.
+pub const GIT_NETWORK: Duration = Duration::from_secs(300);
+/// Longest time for one local operation of git.
+pub const GIT_LOCAL: Duration = Duration::from_secs(120);
+/// Longest time for committing and bundling what an agent left, inside its confinement.
+pub const HARVEST: Duration = Duration::from_secs(120);
+/// Longest time of one gate that names none.
+pub const GATE: Duration = Duration::from_secs(900);
+/// Largest kept log of one gate, in bytes: head and tail.
+pub const GATE_LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest wait for a kill to be confirmed before the answer says `202`.
+pub const KILL_ANSWER: Duration = Duration::from_secs(10);
+/// How often a driver tries again when the store refuses for a passing reason.
+pub const STORE_RETRY: Duration = Duration::from_millis(200);
+/// The dispatcher's own period: it looks even when no signal came.
+pub const DISPATCH_PERIOD: Duration = Duration::from_secs(1);
+/// First delay of an automatic retry; doubled for each further one.
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(5);
+/// Longest delay of an automatic retry, before jitter.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(300);
+/// How much waiting one step of priority is worth: an entry is overtaken only by entries that arrived at most
+/// (difference in priority) × this long after it, so nothing waits longer than 90 minutes behind newer work.
+pub const AGEING_STEP: Duration = Duration::from_secs(600);
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+/// Events a subscriber may lag behind before it is told to start over.
+pub const EVENT_BUFFER: usize = 1000;
+/// Free bytes below which nothing new is started: a tree, a bundle and a checkout must fit.
+pub const DISK_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
+/// Most fix rounds a caller may ask for.
+pub const MAX_FIX_ROUNDS: u32 = 10;

@@ -1,0 +1,26 @@
+//! Time, ids and chance come in through here, so that tests decide them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::ids::{AgentId, Timestamp};
+
+/// Tells time and waits. The only way anything in the core sleeps.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Returns the wall-clock time. May jump; used for timestamps and for deadlines that must survive a restart.
+    fn now(&self) -> Timestamp;
+
+    /// Returns once this much monotonic time has passed.
+    async fn sleep(&self, time: Duration);
+}
+
+/// Makes ids and throws dice.
+pub trait Chance: Send + Sync {
+    /// Returns a new random (version 4) agent id.
+    fn agent_id(&self) -> AgentId;
+
+    /// Returns a number uniform in 0..1.
+    fn dice(&self) -> f64;
+}

@@ -1,0 +1,13 @@
+//! What the core needs from the world, one trait per thing that differs between backends. A trait's documentation
+//! is its contract; the conformance suites in `mosaic-testkit` check it for every backend.
+
+pub mod clock;
+pub mod gatekeeper;
+pub mod host;
+pub mod processes;
+pub mod repositories;
+pub mod runtime;
+pub mod sandbox;
+pub mod scanner;
+pub mod store;
+pub mod transcripts;

@@ -1,0 +1,149 @@
+//! Processes: every program that runs an agent's or a repository's code is a *job* under a supervisor of its own
+//! (the shim), which owns its pipes, outlives the server, and can stop the whole tree and prove it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::domain::ids::{AgentId, Word};
+
+/// Where a job's standard input comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stdin {
+    /// Nothing: end of file at once.
+    Null,
+    /// These bytes, then end of file.
+    Text(String),
+    /// What [`Job::write`] sends, until [`Job::close_stdin`].
+    Open,
+}
+
+/// What a job runs and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobSpec {
+    /// The agent it belongs to.
+    pub agent: AgentId,
+    /// Its name, unique among the agent's jobs, such as `run-1` or `gate-tests-2`.
+    pub name: Word,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// File to which standard output is appended.
+    pub output: PathBuf,
+    /// Bytes kept of the output, then a marker; the newest few MiB after it stay readable through [`Job::next`].
+    pub output_limit: u64,
+    /// Bytes written to standard input as the first rung of a stop, when there is something politer than SIGTERM.
+    pub interrupt: Option<String>,
+    /// Time after which the shim stops the job by itself, counted from its start.
+    pub time_limit: Option<Duration>,
+}
+
+/// How a job's main process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// Its exit code; `None` when a signal ended it or it never started.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The shim's time limit ended it.
+    pub timed_out: bool,
+    /// Processes that outlived the main one and were ended by the shim.
+    pub leaked: u32,
+    /// Bytes it wrote to standard output.
+    pub output_bytes: u64,
+    /// The last part of its standard error, at most 8 KiB, lossy UTF-8.
+    pub stderr_tail: String,
+    /// Why it could not be started, when it could not.
+    pub start_error: Option<String>,
+}
+
+/// What a job reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEvent {
+    /// More standard output, at most 64 KiB at once, never empty.
+    Output(Vec<u8>),
+    /// This many bytes of output were dropped (past the limit, faster than they were read).
+    Gap(u64),
+    /// The main process has ended, nothing of the job is alive, and all output was reported.
+    Exited(Exit),
+}
+
+/// What a stop found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StopReceipt {
+    /// Live processes of the agent before.
+    pub processes_before: u32,
+    /// Live processes after; 0 is what a stop promises.
+    pub processes_after: u32,
+    /// The furthest rung of the ladder: `none`, `interrupt`, `term`, `kill`, `sweep`.
+    pub rung: String,
+    /// Milliseconds until it was verified that nothing is left.
+    pub took_ms: u64,
+}
+
+/// Why a job could not be started, reached or stopped.
+#[derive(Debug, Error)]
+pub enum ProcessError {
+    /// The shim could not be started or did not answer in time.
+    #[error("supervisor of {job} did not start: {why}")]
+    NotStarted {
+        /// The job.
+        job: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// The shim is gone without leaving an exit status.
+    #[error("supervisor of {0} was lost")]
+    Lost(String),
+    /// Something of the agent is still alive after the whole ladder.
+    #[error("{0} processes of the agent survived")]
+    Survivors(u32),
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A running job. Dropping it does not end the job: only [`Processes::stop`] and its own end do.
+#[async_trait]
+pub trait Job: Send {
+    /// Waits for the next event. Cancel-safe. After `Exited` it must not be called again.
+    async fn next(&mut self) -> Result<JobEvent, ProcessError>;
+
+    /// Writes to the job's standard input; returns once the shim has taken the bytes, not once they were read. At
+    /// most 1 MiB may be waiting; a job that reads nothing gets an error, never a hang.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError>;
+
+    /// Closes the job's standard input after what was written. Idempotent.
+    async fn close_stdin(&mut self) -> Result<(), ProcessError>;
+}
+
+/// Starts and stops jobs.
+#[async_trait]
+pub trait Processes: Send + Sync {
+    /// Starts a job: writes what is intended, starts its shim, and returns once the program runs (or could not be
+    /// started, which the first event then says).
+    async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError>;
+
+    /// Stops every job of the agent, whoever started it: interrupt and SIGTERM share `grace`, then the cgroup or
+    /// the process tree is killed, until it is verified that nothing is left. Idempotent; also for jobs whose
+    /// shim or server died. Afterwards none of them can start late.
+    async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+
+    /// Lists the agents that have jobs on this machine that have not ended cleanly.
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError>;
+
+    /// Removes what is recorded about the agent's ended jobs. Idempotent.
+    async fn forget(&self, agent: AgentId) -> Result<(), ProcessError>;
+}

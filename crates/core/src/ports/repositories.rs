@@ -1,0 +1,189 @@
+//! Repositories: one store per remote, a tree per agent, and everything that is read, judged and pushed from the
+//! store. No method runs git on an agent's tree after the agent had it; what an agent made comes in as a bundle
+//! that its own confinement wrote (see [`Repositories::harvest`] and [`Repositories::receive`]).
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::domain::ids::{AgentId, BranchName, CommitId};
+use crate::domain::outcome::Failure;
+use crate::domain::repository::RepositoryUrl;
+
+/// What the remote looked like when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteState {
+    /// Tip of the base branch, fetched into the store.
+    pub base: CommitId,
+    /// Tip of the agent's own branch; `None` when the remote has none.
+    pub tip: Option<CommitId>,
+}
+
+/// An agent's own working tree: a clone that shares the store's objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worktree {
+    /// The agent.
+    pub agent: AgentId,
+    /// Absolute path of the tree.
+    pub path: PathBuf,
+    /// True when the agent's earlier tree was found whole and was kept.
+    pub reused: bool,
+}
+
+/// What a tree is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeRequest {
+    /// The agent.
+    pub agent: AgentId,
+    /// The task, for the commit trailers.
+    pub task: String,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// The base branch: fetchable in the tree as `origin/<branch>`.
+    pub base_branch: BranchName,
+    /// The agent's own branch, checked out.
+    pub branch: BranchName,
+    /// The base commit.
+    pub base: CommitId,
+    /// The commit checked out: the base, or the agent's newest kept commit.
+    pub start: CommitId,
+    /// Keep an earlier tree of this agent when it is whole.
+    pub reuse: bool,
+}
+
+/// A program that commits and bundles what an agent left, to be run inside the agent's confinement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HarvestJob {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Extra environment.
+    pub env: Vec<(String, String)>,
+    /// The directory into which it writes its bundle; its content is as untrusted as the agent.
+    pub outbox: PathBuf,
+}
+
+/// What was received from an agent's tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kept", rename_all = "camelCase")]
+pub enum Kept {
+    /// New commits on top of the base.
+    Commits {
+        /// The newest.
+        head: CommitId,
+    },
+    /// HEAD is the base: nothing was changed.
+    Nothing,
+    /// HEAD does not descend from the base. What there is was kept under `refs/agents/<id>/branches/`.
+    Diverged {
+        /// The branches kept, for the error text.
+        branches: Vec<String>,
+    },
+}
+
+/// Lines added by one commit to one file, for the secret scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The commit.
+    pub commit: CommitId,
+    /// The file, or `None` for the commit message.
+    pub path: Option<String>,
+    /// First line number of the hunk (in the new file), from 1.
+    pub line: u64,
+    /// The added lines, joined by newlines; lossy where they are not UTF-8.
+    pub text: String,
+}
+
+/// Whether work fits onto the newest base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// It merges cleanly; the newest base commit.
+    Clean(CommitId),
+    /// It does not; the files in conflict.
+    Conflict {
+        /// The newest base commit.
+        base: CommitId,
+        /// Paths, at most [`crate::limits::FINDINGS`].
+        files: Vec<String>,
+    },
+}
+
+/// How a push ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    /// The remote's branch is now exactly the commit.
+    Done,
+    /// The remote's branch was not where it was recorded; nothing was changed. Its tip now.
+    Moved(Option<CommitId>),
+    /// The remote refused for good (hook, protection); its words.
+    Refused(String),
+}
+
+/// One changed file of a diff.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStat {
+    /// Path in the repository.
+    pub path: String,
+    /// Added lines; `None` for binary files.
+    pub added: Option<u64>,
+    /// Deleted lines; `None` for binary files.
+    pub deleted: Option<u64>,
+}
+
+/// Repositories, trees and remotes. Network methods have a deadline of [`crate::limits::GIT_NETWORK`], local ones
+/// of [`crate::limits::GIT_LOCAL`]; a child that passes it is killed. Failures carry a kind that decides about a
+/// retry, and words without secrets.
+#[async_trait]
+pub trait Repositories: Send + Sync {
+    /// Tells whether policy allows this repository at all (scheme, local permission). Errors with the words for
+    /// the caller.
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String>;
+
+    /// Fetches the base branch into the repository's store (made when missing) and reads the tip of the agent's
+    /// own branch on the remote. Calls for one repository at the same time share one fetch where they can.
+    async fn fetch(&self, repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure>;
+
+    /// Makes (or keeps, see [`TreeRequest::reuse`]) the agent's tree. Idempotent.
+    async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure>;
+
+    /// Returns the command that commits what is left over in the tree and bundles HEAD against the base.
+    async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
+
+    /// Reads the bundle that the harvest wrote, checking every object, and keeps what it holds under
+    /// `refs/agents/<id>/`. Nothing else in the outbox or the tree is read.
+    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+
+    /// Sends every addition of the commits in `base..head`, oldest first, into the channel: commit messages and
+    /// the added lines of every file, binary ones and merge resolutions included. A closed channel ends it.
+    async fn additions(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
+
+    /// Fetches the newest base and tries to merge the commit onto it, in the store.
+    async fn fit(&self, repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
+
+    /// Writes a fresh checkout of exactly this commit into an empty directory that the agent never saw, and
+    /// returns its path. `label` keeps checkouts of one agent apart.
+    async fn checkout_for_judging(&self, repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
+
+    /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent).
+    async fn push(&self, repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure>;
+
+    /// Reads one file of a commit; `None` when it does not exist. At most `most` bytes are returned.
+    async fn read_file(&self, repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// Lists the tracked paths of a commit below a directory (`""` for all).
+    async fn list_files(&self, repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
+
+    /// Writes a tracked directory of a commit into an empty directory outside any tree. Links are left out.
+    async fn export(&self, repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;
+
+    /// Returns the unified diff between the two commits, at most `most` bytes, and whether it was cut.
+    async fn diff(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
+
+    /// Returns the changed files between the two commits.
+    async fn stat(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
+
+    /// Takes the agent's tree, outbox and judging checkouts away: renamed at once, deleted in the background.
+    /// Idempotent; links are never followed.
+    async fn remove(&self, agent: AgentId) -> Result<(), Failure>;
+}

@@ -1,0 +1,195 @@
+//! Runtimes: how a kind of agent is started and understood. A driver does no I/O: it says what to run, and a
+//! [`Dialogue`] turns the lines that come out into events and replies. So recorded streams test it whole.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::processes::Exit;
+use super::sandbox::Confinement;
+use crate::domain::ids::{AgentId, TaskId};
+use crate::domain::outcome::{Failure, Outcome};
+use crate::domain::spec::{AgentType, Budget};
+
+/// What an agent is started with.
+#[derive(Debug, Clone)]
+pub struct LaunchRequest {
+    /// The agent.
+    pub agent: AgentId,
+    /// The task.
+    pub task: TaskId,
+    /// What it is for.
+    pub agent_type: AgentType,
+    /// What it is told now.
+    pub prompt: String,
+    /// What is added to the runtime's system prompt: the repository's instructions to agents and our own.
+    pub system: String,
+    /// The agent's tree, its working directory.
+    pub tree: PathBuf,
+    /// Its confinement.
+    pub confinement: Confinement,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// Caps on spending.
+    pub budget: Budget,
+    /// The session to resume, when it survives.
+    pub resume: Option<String>,
+    /// A fresh id for a new session, for runtimes that let us choose.
+    pub new_session: String,
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchPlan {
+    /// Program and arguments, without the confinement's wrapping.
+    pub command: Vec<String>,
+    /// Environment added to the confinement's.
+    pub env: Vec<(String, String)>,
+    /// Standard input for runtimes without a dialogue; `None` keeps it open for [`Dialogue::start`].
+    pub stdin: Option<String>,
+    /// What to write first when it must stop.
+    pub interrupt: Option<String>,
+    /// The session this run will have, when known beforehand.
+    pub session: Option<String>,
+}
+
+/// What an agent did, for the transcript and for supervision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum AgentEvent {
+    /// A session began or went on.
+    Started {
+        /// The session's id.
+        session: Option<String>,
+        /// The model.
+        model: Option<String>,
+        /// The agent program's version.
+        version: Option<String>,
+    },
+    /// The agent said something.
+    Text {
+        /// What it said.
+        text: String,
+    },
+    /// The agent thought aloud.
+    Thinking {
+        /// The thought.
+        text: String,
+    },
+    /// The agent used a tool.
+    Tool {
+        /// The call's id.
+        id: String,
+        /// The tool's name.
+        name: String,
+        /// One line for people, such as the command or the file.
+        title: String,
+    },
+    /// A tool answered.
+    ToolResult {
+        /// The call's id.
+        id: String,
+        /// Whether it worked.
+        ok: bool,
+        /// What came back, cut.
+        text: String,
+    },
+    /// The agent was denied something.
+    Denied {
+        /// The tool's name.
+        tool: String,
+        /// Why.
+        reason: String,
+    },
+    /// The model service is being asked again.
+    ApiRetry {
+        /// The HTTP status that caused it.
+        status: Option<u16>,
+        /// Which try this was, from 1.
+        attempt: u32,
+    },
+    /// Tokens and cost since the last such event; cost unknown is `None`, never 0.
+    Usage {
+        /// Tokens read.
+        input_tokens: u64,
+        /// Tokens written.
+        output_tokens: u64,
+        /// US dollars as the runtime reports them.
+        cost_usd: Option<f64>,
+    },
+    /// Plain output of a program without a protocol.
+    Output {
+        /// One line.
+        text: String,
+    },
+    /// Something a person may want to know.
+    Notice {
+        /// What.
+        text: String,
+    },
+}
+
+/// What follows from a line.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reaction {
+    /// What the line said.
+    pub events: Vec<AgentEvent>,
+    /// What to write to the agent, each with its own line break.
+    pub replies: Vec<String>,
+    /// The turn is over: close standard input, and end the process if it lives on for
+    /// [`crate::limits::AFTER_RESULT`].
+    pub turn_over: bool,
+    /// Stop the process now: it cannot succeed any more.
+    pub give_up: bool,
+}
+
+/// One conversation with a running agent. Fed with lines, asked for the outcome at the end.
+pub trait Dialogue: Send {
+    /// Returns what to write once the process runs.
+    fn start(&mut self) -> Vec<String>;
+
+    /// Takes one line of output without its line break. Unknown and malformed lines are never an error.
+    fn line(&mut self, line: &[u8]) -> Reaction;
+
+    /// Returns what to write to interrupt the turn, when the protocol has a way.
+    fn interrupt(&mut self) -> Option<String>;
+
+    /// Returns the session's id as far as it is known.
+    fn session(&self) -> Option<String>;
+
+    /// Says how the turn went, now that the process has ended.
+    fn outcome(&mut self, exit: &Exit) -> Outcome;
+}
+
+/// Whether and as what a runtime is available on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Where its program is.
+    pub program: String,
+    /// Its version, when it says one.
+    pub version: Option<String>,
+}
+
+/// A kind of agent.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Returns its name, such as `claude`.
+    fn name(&self) -> &'static str;
+
+    /// Looks whether it can be used here. Errors with what to do about it. Takes at most a few seconds.
+    async fn probe(&self) -> Result<Probe, String>;
+
+    /// Says what to run and places the files the run needs into the confinement's private directories. Fails
+    /// before anything starts when it cannot work, for instance without credentials.
+    async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
+
+    /// Returns the conversation that goes with a plan.
+    fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue>;
+
+    /// Returns how long after its last byte a run counts as silent.
+    fn stall_after(&self) -> Duration {
+        crate::limits::STALL
+    }
+}

@@ -1,0 +1,260 @@
+//! The store: records, queue, leases and event log behind one port, because admitting a task writes all of them
+//! together or not at all.
+//!
+//! Every method is atomic and durable before it returns, and may be called from any number of tasks at once.
+//! An agent is in the queue exactly while its state is `Queued`; a lease ends when a write makes the state
+//! `Queued` or `Settled`.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::domain::agent::{Agent, Phase, Status};
+use crate::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
+use crate::domain::journal::{Entry, Fact};
+use crate::domain::spec::AgentType;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No such record.
+    #[error("no agent {0}")]
+    NotFound(AgentId),
+    /// An agent of the same task and type has not ended yet.
+    #[error("task is being worked on by agent {agent}")]
+    TaskActive {
+        /// The active agent.
+        agent: AgentId,
+    },
+    /// The idempotency key was used with another request.
+    #[error("idempotency key was used for another request")]
+    IdempotencyMismatch,
+    /// The queue holds [`crate::limits::QUEUE_ENTRIES`] entries.
+    #[error("queue is full ({0} entries)")]
+    QueueFull(u64),
+    /// A newer lease on the agent exists, or none: whoever holds this one must stop.
+    #[error("lease on agent {0} was lost")]
+    Fenced(AgentId),
+    /// The record changed since the version that was read.
+    #[error("agent {0} changed meanwhile")]
+    Conflict(AgentId),
+    /// The record cannot be read; it was set aside and everything else goes on.
+    #[error("record of agent {0} is damaged and was quarantined")]
+    Quarantined(AgentId),
+    /// The store does not answer, or its disk is full. May pass.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+    /// The store's files cannot be used: another server holds them, or they come from a newer version.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// The right to run one agent. Whoever holds it may write the agent's state until a newer epoch is granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The agent.
+    pub agent: AgentId,
+    /// The node it was granted to.
+    pub node: NodeId,
+    /// Its place in the order of all leases on this agent; newer is higher.
+    pub epoch: Epoch,
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned {
+    /// The record.
+    pub agent: Agent,
+    /// Counts the writes of this record, from 1.
+    pub version: u64,
+    /// Its place in the order of admissions, from 1.
+    pub seq: u64,
+    /// The newest lease's epoch; 0 before the first.
+    pub epoch: Epoch,
+    /// The node that holds it now, when one does.
+    pub node: Option<NodeId>,
+}
+
+/// An idempotency key with what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The caller's key.
+    pub key: String,
+    /// Digest of method, path and canonical body.
+    pub fingerprint: String,
+}
+
+/// A new agent to be written.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The record; its state is `Queued`.
+    pub agent: Agent,
+    /// The caller's idempotency key, when given.
+    pub idempotency: Option<Idempotency>,
+    /// What to log.
+    pub facts: Vec<Fact>,
+}
+
+/// The answer to an admission.
+#[derive(Debug, Clone)]
+pub enum Admitted {
+    /// The agent is new.
+    New(Versioned),
+    /// The same key and request were admitted before (within [`crate::limits::IDEMPOTENCY`]); the agent of then.
+    Replay(Versioned),
+}
+
+/// A new state of a record with what to log about it.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The new record.
+    pub agent: Agent,
+    /// What to log.
+    pub facts: Vec<Fact>,
+}
+
+/// Which records to list, newest admission first. Empty fields do not filter.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Any of these statuses.
+    pub status: Vec<Status>,
+    /// Any of these phases.
+    pub phase: Vec<Phase>,
+    /// This type.
+    pub agent_type: Option<AgentType>,
+    /// This repository, exactly.
+    pub repository: Option<String>,
+    /// This base branch, exactly.
+    pub branch: Option<String>,
+    /// This task, exactly.
+    pub task: Option<String>,
+    /// This label with this value.
+    pub label: Option<(String, String)>,
+    /// Part of the name, task id or agent id, case-insensitive.
+    pub text: Option<String>,
+    /// Agent ids that start so (lower-case hexadecimal and dashes).
+    pub id_prefix: Option<String>,
+    /// Admitted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Admitted before this time.
+    pub until: Option<Timestamp>,
+    /// Failed although every attempt was used: the dead-letter list.
+    pub dead: bool,
+    /// Admitted before this sequence number: the cursor.
+    pub before_seq: Option<u64>,
+    /// At most this many records, 1–1000.
+    pub limit: usize,
+}
+
+/// How many entries wait, and how many agents are in each status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Queued and ready.
+    pub waiting: u64,
+    /// Queued, but not before a later time.
+    pub delayed: u64,
+    /// Leased.
+    pub active: u64,
+    /// Settled as completed.
+    pub completed: u64,
+    /// Settled as failed.
+    pub failed: u64,
+    /// Settled as killed.
+    pub killed: u64,
+    /// Failed although every attempt was used.
+    pub dead: u64,
+}
+
+/// Why and since when dispatch is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Who paused it.
+    pub by: String,
+    /// Why, when said.
+    pub reason: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A record that could not be read and was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// Its id as it stood in the store.
+    pub id: String,
+    /// Why it could not be read.
+    pub why: String,
+}
+
+/// Records, queue, leases and event log.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes agent, task, queue entry, facts and idempotency key in one step.
+    ///
+    /// Errors: `TaskActive` when an agent of the same (task, type) has not ended; `IdempotencyMismatch` for a
+    /// known key with another fingerprint; `QueueFull`; `Unavailable`. A replay is no error and writes nothing.
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
+
+    /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
+    /// nothing when none is ready or dispatch is paused. An entry is never given to two callers.
+    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
+
+    /// Takes over an agent that is leased, by any node, under a new epoch; the old lease is fenced from then on.
+    /// Errors: `NotFound`; `Conflict` when the agent is not leased.
+    async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError>;
+
+    /// Writes a new state under a lease; returns the new version. Errors: `Fenced` when the lease is not the
+    /// newest or has ended; then nothing was written.
+    async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError>;
+
+    /// Writes new states of agents that nobody holds, each only if its version is still the given one. One
+    /// result per change, in order: the new version, or `Conflict`, `NotFound`. The changes that can be written
+    /// are written in one step.
+    async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError>;
+
+    /// Reads one record. Errors: `NotFound`, `Quarantined`.
+    async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError>;
+
+    /// Lists records, newest admission first. Damaged ones are quarantined and left out.
+    async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Lists waiting entries in the order in which they will start: ready ones by rank, then delayed ones by time.
+    async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Returns how many ready entries start before this one; `None` when it does not wait.
+    async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError>;
+
+    /// Lists what is leased, oldest admission first.
+    async fn leased(&self) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Lists the agents of one task, newest first.
+    async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Counts entries and agents.
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError>;
+
+    /// Returns the time at which the next delayed entry becomes ready.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Pauses dispatch durably (`Some`) or lets it go on (`None`), with a fact to log. Idempotent.
+    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError>;
+
+    /// Returns why dispatch is paused, when it is.
+    async fn pause(&self) -> Result<Option<Pause>, StoreError>;
+
+    /// Logs facts that belong to no state change.
+    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError>;
+
+    /// Returns logged facts after this sequence number, oldest first, at most `limit`.
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Returns a receiver of the newest sequence number; it changes after every logged fact is durable.
+    fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Checks that a write would be possible now.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Lists the records that were set aside.
+    async fn damaged(&self) -> Result<Vec<Damaged>, StoreError>;
+}

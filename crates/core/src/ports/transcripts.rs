@@ -1,0 +1,49 @@
+//! Transcripts: append-only files per agent beside the store. The raw output is written by the shim; the readable
+//! entries are written by whoever supervises the agent.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::runtime::AgentEvent;
+use crate::domain::ids::{AgentId, Timestamp};
+
+/// One readable entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// Its number in the transcript, from 1, without gaps.
+    pub n: u64,
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Which attempt it belongs to.
+    pub attempt: u32,
+    /// What happened; secrets are masked.
+    #[serde(flatten)]
+    pub event: AgentEvent,
+}
+
+/// Reads and writes transcripts. Files are bounded by [`crate::limits::TRANSCRIPT_BYTES`]; what comes after a
+/// full transcript is counted and dropped with a marker.
+#[async_trait]
+pub trait Transcripts: Send + Sync {
+    /// Appends entries; numbers them. Errors with the operating system's words; nothing else is affected.
+    async fn append(&self, agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> std::io::Result<()>;
+
+    /// Reads entries after this number, at most `limit`. An unknown agent has none.
+    async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;
+
+    /// Returns a receiver that changes whenever entries were appended to this agent's transcript.
+    fn watch(&self, agent: AgentId) -> watch::Receiver<u64>;
+
+    /// Returns the file for the raw output of one run of the agent (from 1), its directory made.
+    fn raw(&self, agent: AgentId, run: u32) -> PathBuf;
+
+    /// Returns the raw output files that exist, oldest first.
+    async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
+
+    /// Returns the file for a named log of the agent (a gate's), its directory made.
+    fn log(&self, agent: AgentId, name: &str) -> PathBuf;
+}

@@ -1,0 +1,5 @@
+//! The `mosaic` program.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

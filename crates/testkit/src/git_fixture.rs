@@ -1,0 +1,1 @@
+//! Sample repositories and bare remotes for tests.

@@ -1,0 +1,7 @@
+//! Conformance suites per port, fakes, git fixtures, a scripted model endpoint. A development dependency only.
+
+pub mod fake_store;
+pub mod git_fixture;
+pub mod model_server;
+pub mod require;
+pub mod store_suite;

@@ -1,0 +1,1 @@
+//! A scripted model endpoint on loopback that speaks the Messages API.
