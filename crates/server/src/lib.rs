@@ -1,1 +1,1 @@
-
+//! HTTP: every route on one page, one file per resource.
