@@ -1,7 +1,13 @@
 //! The core of the Mosaic Orchestrator: what an orchestrator of coding agents is, without any backend.
 //!
-//! Start with [`domain`] for the words, [`ports`] for what is needed from the world.
+//! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
+//! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
 pub mod domain;
 pub mod limits;
+pub mod engine;
+pub mod life;
+pub mod orchestrator;
 pub mod ports;
+
+pub use orchestrator::Orchestrator;

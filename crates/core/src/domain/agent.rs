@@ -202,10 +202,7 @@ pub enum State {
         turn: Turn,
     },
     /// Its program runs.
-    Working {
-        /// The attempt's deadline.
-        deadline: Timestamp,
-    },
+    Working,
     /// What it left is being committed and read into the store.
     Committing {
         /// What it said last.
@@ -248,9 +245,15 @@ pub struct Work {
     /// The newest commit of the agent that the repository store holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<CommitId>,
-    /// The kept commit still waits to be judged: an interruption came between commit and push.
+    /// The kept commit still waits to be judged or pushed: if an interruption comes now, the agent need not run again.
     #[serde(default)]
     pub unjudged: bool,
+    /// The tree may hold work that was not received into the store yet.
+    #[serde(default)]
+    pub dirty: bool,
+    /// When the running attempt times out; set at its first launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
     /// The commit that was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<CommitId>,
@@ -348,8 +351,8 @@ impl Agent {
             State::Queued { .. } => Phase::Queued,
             State::Checkout { .. } => Phase::Checkout,
             State::Confining { .. } | State::Launching { .. } => Phase::Starting,
-            State::Working { .. } if !self.attention.is_empty() => Phase::Waiting,
-            State::Working { .. } => Phase::Working,
+            State::Working if !self.attention.is_empty() => Phase::Waiting,
+            State::Working => Phase::Working,
             State::Committing { .. } => Phase::Committing,
             State::Gating { .. } => Phase::Gating,
             State::Publishing { .. } => Phase::Publishing,

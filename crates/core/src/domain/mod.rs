@@ -4,6 +4,7 @@ pub mod agent;
 pub mod gates;
 pub mod ids;
 pub mod journal;
+pub mod lifecycle;
 pub mod outcome;
 pub mod queue;
 pub mod repository;

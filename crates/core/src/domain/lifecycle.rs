@@ -1,0 +1,509 @@
+//! The life of an agent as one pure function: [`next`] turns (record, event, now) into (record, effect, facts).
+//! The sequence of steps lives only here; a step performs one effect and returns one event.
+
+use serde_json::json;
+use thiserror::Error;
+
+use super::agent::{Agent, End, Ending, QueueCause, State, Status, Turn};
+use super::gates::{Finding, GatePlan, GateReport, Verdict};
+use super::ids::{CommitId, Timestamp};
+use super::journal::Fact;
+use super::outcome::{EndReason, Failure, FailureKind, Outcome};
+use super::retry::backoff;
+use super::spec::AgentType;
+
+/// Who gave a kill order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillCause {
+    /// A person or program, for this agent.
+    Operator,
+    /// Kill-all.
+    KillAll,
+}
+
+impl KillCause {
+    fn reason(self) -> EndReason {
+        match self {
+            Self::Operator => EndReason::Operator,
+            Self::KillAll => EndReason::KillAll,
+        }
+    }
+}
+
+/// Everything that can happen to an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A slot took it.
+    Leased,
+    /// Its tree is there.
+    TreeReady {
+        /// The base commit.
+        base: CommitId,
+        /// The remote tip of its own branch.
+        remote_tip: Option<CommitId>,
+        /// What will judge it.
+        plan: GatePlan,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// Its confinement is there.
+    Confined,
+    /// Its program runs.
+    Launched {
+        /// The session, when known beforehand.
+        session: Option<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// Its program ended.
+    TurnEnded {
+        /// How the turn went.
+        outcome: Outcome,
+        /// The session, when known.
+        session: Option<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// What it made is in the repository store.
+    Kept {
+        /// The newest commit.
+        head: CommitId,
+    },
+    /// It made nothing.
+    Unchanged,
+    /// HEAD does not descend from the base.
+    Diverged {
+        /// The branches that were kept.
+        branches: Vec<String>,
+    },
+    /// A new commit holds secrets; nothing else was judged.
+    SecretsFound {
+        /// What, masked.
+        findings: Vec<Finding>,
+    },
+    /// The gates have spoken.
+    Judged {
+        /// What they found.
+        report: GateReport,
+    },
+    /// The work does not fit onto the newest base.
+    Conflicted {
+        /// The newest base commit.
+        base: CommitId,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// The judged commit is on the remote.
+    Pushed,
+    /// A step failed.
+    Failed(Failure),
+    /// It must end.
+    Kill {
+        /// By which order.
+        cause: KillCause,
+        /// Who and why, for people.
+        note: String,
+    },
+    /// The server stops, or was lost and came back.
+    Interrupted,
+    /// Everything it held was given back.
+    Unwound {
+        /// The commit that the last harvest kept.
+        kept: Option<CommitId>,
+        /// What could not be cleaned up.
+        warnings: Vec<String>,
+    },
+}
+
+impl Event {
+    /// Returns the event's name, as the transition table prints it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Leased => "Leased",
+            Self::TreeReady { .. } => "TreeReady",
+            Self::Confined => "Confined",
+            Self::Launched { .. } => "Launched",
+            Self::TurnEnded { outcome: Outcome::Completed { .. }, .. } => "TurnEnded(ok)",
+            Self::TurnEnded { .. } => "TurnEnded(failed)",
+            Self::Kept { .. } => "Kept",
+            Self::Unchanged => "Unchanged",
+            Self::Diverged { .. } => "Diverged",
+            Self::SecretsFound { .. } => "SecretsFound",
+            Self::Judged { report } if report.verdict == Verdict::Failed => "Judged(failed)",
+            Self::Judged { .. } => "Judged(passed)",
+            Self::Conflicted { .. } => "Conflicted",
+            Self::Pushed => "Pushed",
+            Self::Failed(_) => "Failed",
+            Self::Kill { .. } => "Kill",
+            Self::Interrupted => "Interrupted",
+            Self::Unwound { .. } => "Unwound",
+        }
+    }
+}
+
+/// What must be done next; one per state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it waits in the queue.
+    Wait,
+    /// Step 3.
+    Checkout,
+    /// Step 4.
+    Confine,
+    /// Step 5.
+    Launch,
+    /// Step 6.
+    Supervise,
+    /// Step 7.
+    Commit,
+    /// Step 8.
+    Gate,
+    /// Step 9.
+    Publish,
+    /// Give everything back.
+    Unwind,
+    /// Nothing: it has ended.
+    Rest,
+}
+
+/// The result of a decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The new record.
+    pub agent: Agent,
+    /// What must be done next.
+    pub effect: Effect,
+    /// What to log.
+    pub facts: Vec<Fact>,
+}
+
+/// What a decision may depend on besides record and event.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The time.
+    pub at: Timestamp,
+    /// A number uniform in 0..1, for jitter.
+    pub dice: f64,
+}
+
+/// An event that cannot happen in the state. The record stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{event} cannot happen to an agent that is {state}")]
+pub struct Illegal {
+    /// The state's name.
+    pub state: &'static str,
+    /// The event's name.
+    pub event: &'static str,
+}
+
+/// Returns the state's name, as the transition table prints it.
+pub fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Queued { .. } => "Queued",
+        State::Checkout { .. } => "Checkout",
+        State::Confining { .. } => "Confining",
+        State::Launching { .. } => "Launching",
+        State::Working => "Working",
+        State::Committing { .. } => "Committing",
+        State::Gating { .. } => "Gating",
+        State::Publishing { .. } => "Publishing",
+        State::Unwinding { .. } => "Unwinding",
+        State::Settled { .. } => "Settled",
+    }
+}
+
+/// Returns what must be done in a state.
+pub fn effect(state: &State) -> Effect {
+    match state {
+        State::Queued { .. } => Effect::Wait,
+        State::Checkout { .. } => Effect::Checkout,
+        State::Confining { .. } => Effect::Confine,
+        State::Launching { .. } => Effect::Launch,
+        State::Working => Effect::Supervise,
+        State::Committing { .. } => Effect::Commit,
+        State::Gating { .. } => Effect::Gate,
+        State::Publishing { .. } => Effect::Publish,
+        State::Unwinding { .. } => Effect::Unwind,
+        State::Settled { .. } => Effect::Rest,
+    }
+}
+
+/// Decides what follows. Errors when the event cannot happen in the state; then nothing changes.
+pub fn next(agent: &Agent, event: Event, now: Now) -> Result<Step, Illegal> {
+    let mut decision = Decision { agent: agent.clone(), now, facts: Vec::new() };
+    let illegal = Illegal { state: state_name(&agent.state), event: event.name() };
+    let state = decision.decide(event).ok_or(illegal)?;
+    decision.enter(state);
+    let effect = effect(&decision.agent.state);
+    Ok(Step { agent: decision.agent, effect, facts: decision.facts })
+}
+
+struct Decision {
+    agent: Agent,
+    now: Now,
+    facts: Vec<Fact>,
+}
+
+impl Decision {
+    /// Returns the state that follows, or `None` when the event cannot happen.
+    fn decide(&mut self, event: Event) -> Option<State> {
+        match event {
+            Event::Kill { cause, note } => return self.kill(cause, note),
+            Event::Interrupted => return self.interrupt(),
+            _ => {}
+        }
+        match (self.agent.state.clone(), event) {
+            (State::Queued { cause }, Event::Leased) => Some(self.leased(&cause)),
+            (State::Checkout { turn }, Event::TreeReady { base, remote_tip, plan, warnings }) => {
+                let work = &mut self.agent.work;
+                (work.base, work.remote_tip, work.plan) = (Some(base), remote_tip, Some(plan));
+                self.warn_all(warnings);
+                Some(State::Confining { turn })
+            }
+            (State::Confining { turn }, Event::Confined) => {
+                self.agent.runs += 1;
+                Some(State::Launching { turn })
+            }
+            (State::Launching { .. }, Event::Launched { session, warnings }) => {
+                self.warn_all(warnings);
+                Some(self.launched(session))
+            }
+            (State::Working, Event::TurnEnded { outcome, session, warnings }) => {
+                self.warn_all(warnings);
+                if session.is_some() {
+                    self.agent.work.session = session;
+                }
+                Some(match outcome {
+                    Outcome::Completed { text } => {
+                        self.agent.work.result = Some(text.clone()).filter(|text| !text.is_empty());
+                        State::Committing { text }
+                    }
+                    Outcome::Failed(failure) => self.failed(failure, false),
+                })
+            }
+            (State::Committing { .. }, Event::Kept { head }) => Some(self.kept(head)),
+            (State::Committing { .. }, Event::Unchanged) => Some(self.unchanged()),
+            (State::Committing { .. }, Event::Diverged { branches }) => {
+                self.agent.work.dirty = false;
+                let kept = branches.join(", ");
+                let text = format!(
+                    "HEAD does not descend from the base commit, so it cannot be judged against it; kept branches: {kept}. \
+                     Look at them in the repository store under refs/agents/{}/branches/.",
+                    self.agent.id
+                );
+                Some(self.failed(Failure::new(FailureKind::Diverged, text), false))
+            }
+            (State::Gating { .. }, Event::SecretsFound { findings }) => {
+                self.note("secret.found", json!({"findings": &findings}));
+                let text = format!("a new commit holds {}; nothing was pushed", count(findings.len(), "secret"));
+                Some(self.refused(findings, EndReason::Secret, text))
+            }
+            (State::Gating { head }, Event::Judged { report }) => Some(self.judged(head, report)),
+            (State::Publishing { .. }, Event::Conflicted { base, files }) => Some(self.conflicted(&base, &files)),
+            (State::Publishing { head }, Event::Pushed) => {
+                self.note("git.pushed", json!({"branch": &self.agent.branch, "commit": &head}));
+                self.agent.work.pushed = Some(head);
+                self.agent.work.unjudged = false;
+                Some(self.settle(Status::Completed, EndReason::Done, None))
+            }
+            (state @ (State::Checkout { .. } | State::Confining { .. } | State::Launching { .. }), Event::Failed(failure)) => {
+                let in_setup = !matches!(state, State::Launching { .. });
+                Some(self.failed(failure, in_setup))
+            }
+            (
+                State::Working | State::Committing { .. } | State::Gating { .. } | State::Publishing { .. },
+                Event::Failed(failure),
+            ) => Some(self.failed(failure, false)),
+            (State::Unwinding { ending }, Event::Unwound { kept, warnings }) => {
+                self.warn_all(warnings);
+                Some(self.unwound(ending, kept))
+            }
+            _ => None,
+        }
+    }
+
+    fn leased(&mut self, cause: &QueueCause) -> State {
+        let interrupted = matches!(cause, QueueCause::Interrupted);
+        if !interrupted || self.agent.attempt == 0 {
+            self.agent.attempt += 1;
+        }
+        match (&self.agent.work.kept, self.agent.work.unjudged) {
+            (Some(head), true) => State::Gating { head: head.clone() },
+            _ if self.agent.attempt == 1 && !interrupted => State::Checkout { turn: Turn::First },
+            _ => State::Checkout { turn: Turn::Again },
+        }
+    }
+
+    fn launched(&mut self, session: Option<String>) -> State {
+        let limit = std::time::Duration::from_secs(self.agent.spec.timeout_seconds);
+        let work = &mut self.agent.work;
+        work.deadline.get_or_insert(self.now.at.plus(limit));
+        work.dirty = true;
+        if session.is_some() {
+            work.session = session;
+        }
+        self.agent.started_at.get_or_insert(self.now.at);
+        State::Working
+    }
+
+    fn kept(&mut self, head: CommitId) -> State {
+        self.note("git.commit", json!({"commit": &head}));
+        let work = &mut self.agent.work;
+        work.kept = Some(head.clone());
+        (work.dirty, work.unjudged) = (false, true);
+        State::Gating { head }
+    }
+
+    fn unchanged(&mut self) -> State {
+        self.agent.work.dirty = false;
+        if self.agent.spec.agent_type == AgentType::Worker {
+            let text = "the agent ended without changing anything; its last words are in `result`. \
+                        Say more clearly what is wanted, or use agentType reviewer if no change is expected.";
+            self.settle(Status::Failed, EndReason::NoChanges, Some(text.to_owned()))
+        } else {
+            self.settle(Status::Completed, EndReason::NoChanges, None)
+        }
+    }
+
+    fn judged(&mut self, head: CommitId, report: GateReport) -> State {
+        let results: Vec<_> = report.results.iter().map(|r| json!({"name": r.name, "outcome": r.outcome})).collect();
+        self.note("gate.finished", json!({"commit": &head, "verdict": report.verdict, "results": results}));
+        let failed = report.verdict == Verdict::Failed;
+        if report.verdict == Verdict::Incomplete {
+            self.agent.warn("verdict incomplete: not every gate of the profile could be judged; see gates");
+        }
+        let findings = report.findings();
+        let names: Vec<String> = report
+            .results
+            .iter()
+            .filter(|r| !matches!(r.outcome, super::gates::GateOutcome::Pass))
+            .map(|r| format!("{} ({})", r.name, r.summary))
+            .collect();
+        self.agent.work.report = Some(report);
+        if failed {
+            self.refused(findings, EndReason::GatesFailed, format!("gates not passed: {}", names.join(", ")))
+        } else {
+            State::Publishing { head }
+        }
+    }
+
+    fn conflicted(&mut self, base: &CommitId, files: &[String]) -> State {
+        self.note("git.conflict", json!({"base": base, "files": files}));
+        let findings = files.iter().map(|path| Finding {
+            source: "conflict".to_owned(),
+            path: Some(path.clone()),
+            line: None,
+            message: format!("conflicts with the newest {} ({})", self.agent.spec.context.branch, base.short()),
+        });
+        let text = format!(
+            "the work conflicts with {} at {} in {}; nothing was pushed, the work is kept in the repository store",
+            self.agent.spec.context.branch, base.short(), files.join(", ")
+        );
+        self.refused(findings.collect(), EndReason::Conflict, text)
+    }
+
+    /// The work was refused: back to the agent while a fix round is left.
+    fn refused(&mut self, findings: Vec<Finding>, reason: EndReason, text: String) -> State {
+        self.agent.work.unjudged = false;
+        if self.agent.fix_round < self.agent.spec.max_fix_rounds {
+            self.agent.fix_round += 1;
+            self.note("agent.fix_requested", json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}));
+            return State::Checkout { turn: Turn::Fix { findings } };
+        }
+        let rounds = count(self.agent.fix_round as usize, "fix round");
+        self.settle(Status::Failed, reason, Some(format!("{text} (after {rounds})")))
+    }
+
+    fn failed(&mut self, failure: Failure, in_setup: bool) -> State {
+        if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
+            let until = self.now.at.plus(backoff(self.agent.attempt, self.now.dice));
+            self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));
+            return State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } } };
+        }
+        let mut text = failure.message;
+        if failure.kind.is_retryable() && self.agent.attempt > 1 {
+            text = format!("{text} (attempt {} of {})", self.agent.attempt, 1 + self.agent.spec.max_retries);
+        }
+        self.settle(Status::Failed, failure.kind.end_reason(in_setup), Some(text))
+    }
+
+    fn kill(&mut self, cause: KillCause, note: String) -> Option<State> {
+        let killed = End { status: Status::Killed, reason: cause.reason(), error: Some(note), at: self.now.at };
+        match &self.agent.state {
+            State::Settled { .. } | State::Unwinding { ending: Ending::Settle { .. } } => None,
+            // Nothing of a queued agent runs, and its work was received when its last attempt unwound.
+            State::Queued { .. } => Some(State::Settled { end: killed }),
+            _ => Some(State::Unwinding { ending: Ending::Settle { end: killed } }),
+        }
+    }
+
+    fn interrupt(&mut self) -> Option<State> {
+        match &self.agent.state {
+            State::Queued { .. } | State::Settled { .. } => None,
+            unwinding @ State::Unwinding { .. } => Some(unwinding.clone()),
+            _ => Some(State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Interrupted } }),
+        }
+    }
+
+    fn settle(&self, status: Status, reason: EndReason, error: Option<String>) -> State {
+        State::Unwinding { ending: Ending::Settle { end: End { status, reason, error, at: self.now.at } } }
+    }
+
+    fn unwound(&mut self, ending: Ending, kept: Option<CommitId>) -> State {
+        if let Some(head) = kept {
+            self.agent.work.kept = Some(head);
+            self.agent.work.dirty = false;
+        }
+        match ending {
+            Ending::Requeue { cause } => {
+                self.agent.work.deadline = None;
+                State::Queued { cause }
+            }
+            Ending::Settle { mut end } => {
+                end.at = self.now.at;
+                State::Settled { end }
+            }
+        }
+    }
+
+    fn warn_all(&mut self, warnings: Vec<String>) {
+        for warning in warnings {
+            self.agent.warn(warning);
+        }
+    }
+
+    /// Takes the new state and logs what changed on the outside.
+    fn enter(&mut self, state: State) {
+        let (status, phase) = (self.agent.status(), self.agent.phase());
+        if !matches!(state, State::Working) {
+            self.agent.attention.clear();
+        }
+        self.agent.state = state;
+        let (new_status, new_phase) = (self.agent.status(), self.agent.phase());
+        if new_phase != phase {
+            let data = json!({"from": phase, "to": new_phase, "attempt": self.agent.attempt, "fixRound": self.agent.fix_round});
+            self.note("agent.phase", data);
+        }
+        if new_status != status {
+            let mut data = json!({"from": status, "to": new_status, "name": &self.agent.name});
+            if let Some(end) = self.agent.end() {
+                data["endReason"] = json!(end.reason);
+                data["error"] = json!(end.error);
+            }
+            self.note(&format!("agent.{}", new_status.as_str()), data);
+        }
+    }
+
+    fn note(&mut self, kind: &str, data: serde_json::Value) {
+        self.facts.push(fact(kind, &self.agent, self.now.at, data));
+    }
+}
+
+/// Makes a fact about an agent.
+pub fn fact(kind: &str, agent: &Agent, at: Timestamp, data: serde_json::Value) -> Fact {
+    Fact { kind: kind.to_owned(), agent: Some(agent.id), task: Some(agent.spec.task_id.clone()), at, data }
+}
+
+fn count(n: usize, thing: &str) -> String {
+    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
+}
