@@ -2,11 +2,20 @@
 //! happened back into the lifecycle.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::orchestrator::Orchestrator;
+use crate::domain::agent::Agent;
+use crate::domain::ids::AgentId;
+use crate::domain::lifecycle::{self, Effect, Event};
+use crate::life::{self, Hands, Scene, lease, settle};
+use crate::limits;
+use crate::orchestrator::{Driver, Orchestrator, Order};
+use crate::ports::store::{Lease, StoreError, Versioned};
+use crate::recovery;
 
 /// How a running engine is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +28,167 @@ pub enum Stop {
     Now,
 }
 
-/// Runs the dispatcher until told to stop and everything has been given back or finished. First repairs what an
-/// earlier server left behind.
-pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
-    let _ = (orchestrator, stop);
+/// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
+/// earlier server left behind; see [`crate::recovery`].
+pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
+    let o = &orchestrator;
+    let mut drivers = JoinSet::new();
+    recovery::take_over(o, &mut drivers).await;
+    while *stop.borrow() == Stop::No {
+        fill_slots(o, &mut drivers).await;
+        let pause = until_next(o).await;
+        tokio::select! {
+            () = o.wake.notified() => {}
+            () = o.ports.clock.sleep(pause) => {}
+            Some(ended) = drivers.join_next() => note_panic(ended),
+            changed = stop.changed() => if changed.is_err() { break },
+        }
+    }
+    o.draining.store(true, Ordering::SeqCst);
+    wind_up(o, &mut drivers, &mut stop).await;
+}
+
+/// Waits for the drivers as long as the order allows, then orders them to give back, and joins them.
+async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
+    let patience = match *stop.borrow_and_update() {
+        Stop::Drain(patience) => patience,
+        Stop::No | Stop::Now => Duration::ZERO,
+    };
+    let deadline = o.ports.clock.sleep(patience);
+    tokio::pin!(deadline);
+    while !drivers.is_empty() {
+        tokio::select! {
+            Some(ended) = drivers.join_next() => note_panic(ended),
+            () = &mut deadline => break,
+            changed = stop.changed() => if changed.is_err() || *stop.borrow() == Stop::Now { break },
+        }
+    }
+    for driver in o.live().values() {
+        driver.give(Order::Interrupt);
+    }
+    while let Some(ended) = drivers.join_next().await {
+        note_panic(ended);
+    }
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(e) = ended {
+        tracing::error!(error = %e, "a driver broke; its agent is taken over at the next start");
+    }
+}
+
+async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
+    while o.running() < o.settings.slots {
+        let Some((lease, record)) = lease::take(o).await else { return };
+        start(o, drivers, lease, record, Event::Leased);
+    }
+}
+
+/// Returns how long to sleep when nothing happens.
+async fn until_next(o: &Orchestrator) -> Duration {
+    match o.ports.store.next_due().await {
+        Ok(Some(due)) if o.running() < o.settings.slots => due.since(o.now()).clamp(Duration::from_millis(1), limits::DISPATCH_PERIOD),
+        _ => limits::DISPATCH_PERIOD,
+    }
+}
+
+/// Registers a driver, so that orders reach it from this moment on, and lets it run.
+pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, lease: Lease, record: Versioned, first: Event) {
+    let driver = Driver::new();
+    let id = lease.agent;
+    o.live().insert(id, Arc::clone(&driver));
+    let o = Arc::clone(o);
+    drivers.spawn(async move {
+        let registered = Registered { o: &o, id, driver: &driver };
+        let mut hands = Hands::default();
+        let ended = Box::pin(drive(&o, &lease, &driver, record.agent, first, &mut hands)).await;
+        if let Err(StoreError::Fenced(_)) = ended {
+            // Somebody else runs it now: nothing of ours may go on.
+            tracing::warn!(agent.id = %id, "lease lost; ending what runs here");
+            if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+                tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
+            }
+        } else if let Err(e) = ended {
+            tracing::error!(agent.id = %id, error = %e, "agent could not be driven on; it is taken over at the next start");
+        }
+        drop(registered);
+    });
+}
+
+/// Takes the driver off the books however it ends, a panic included.
+struct Registered<'a> {
+    o: &'a Orchestrator,
+    id: AgentId,
+    driver: &'a Driver,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.o.live().remove(&self.id);
+        self.driver.done.send_replace(true);
+        self.o.wake.notify_one();
+    }
+}
+
+/// Drives one agent until it waits in the queue again or has ended.
+async fn drive(o: &Orchestrator, lease: &Lease, driver: &Driver, agent: Agent, first: Event, hands: &mut Hands) -> Result<(), StoreError> {
+    let mut orders = driver.order.subscribe();
+    let mut agent = agent;
+    let mut event = first;
+    loop {
+        match lifecycle::next(&agent, event, o.decide_now()) {
+            Ok(step) => {
+                settle::record(o, lease, &step).await?;
+                agent = step.agent;
+            }
+            // An order that came too late: what was decided before goes on.
+            Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
+        }
+        let effect = lifecycle::effect(&agent.state);
+        if matches!(effect, Effect::Wait | Effect::Rest) {
+            return Ok(());
+        }
+        let scene = Scene { o, agent: &agent, driver };
+        let work = life::perform(effect, scene, hands);
+        event = if effect == Effect::Unwind {
+            // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
+            let done = work.await;
+            match take(&mut orders) {
+                Some(order @ Event::Kill { .. }) if is_requeue(&agent) => order,
+                _ => done,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                order = next_order(&mut orders) => order,
+                event = work => event,
+            }
+        };
+    }
+}
+
+/// A kill that arrives while an agent is being given back to the queue ends it instead; giving back is repeated,
+/// which is idempotent.
+fn is_requeue(agent: &Agent) -> bool {
+    use crate::domain::agent::{Ending, State};
+    matches!(&agent.state, State::Unwinding { ending: Ending::Requeue { .. } })
+}
+
+fn take(orders: &mut watch::Receiver<Option<Order>>) -> Option<Event> {
+    orders.borrow_and_update().clone().map(|order| match order {
+        Order::Kill(cause, note) => Event::Kill { cause, note },
+        Order::Interrupt => Event::Interrupted,
+    })
+}
+
+async fn next_order(orders: &mut watch::Receiver<Option<Order>>) -> Event {
+    loop {
+        if orders.changed().await.is_err() {
+            // The sender lives as long as the driver, so this is its end.
+            std::future::pending::<()>().await;
+        }
+        if let Some(event) = take(orders) {
+            return event;
+        }
+    }
 }

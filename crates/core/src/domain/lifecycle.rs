@@ -233,7 +233,7 @@ pub fn next(agent: &Agent, event: Event, now: Now) -> Result<Step, Illegal> {
     let mut decision = Decision { agent: agent.clone(), now, facts: Vec::new() };
     let illegal = Illegal { state: state_name(&agent.state), event: event.name() };
     let state = decision.decide(event).ok_or(illegal)?;
-    decision.enter(state);
+    decision.enter(state, agent);
     let effect = effect(&decision.agent.state);
     Ok(Step { agent: decision.agent, effect, facts: decision.facts })
 }
@@ -473,8 +473,8 @@ impl Decision {
     }
 
     /// Takes the new state and logs what changed on the outside.
-    fn enter(&mut self, state: State) {
-        let (status, phase) = (self.agent.status(), self.agent.phase());
+    fn enter(&mut self, state: State, before: &Agent) {
+        let (status, phase) = (before.status(), before.phase());
         if !matches!(state, State::Working) {
             self.agent.attention.clear();
         }

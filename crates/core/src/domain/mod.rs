@@ -6,6 +6,7 @@ pub mod ids;
 pub mod journal;
 pub mod lifecycle;
 pub mod outcome;
+pub mod prompt;
 pub mod queue;
 pub mod repository;
 pub mod retry;

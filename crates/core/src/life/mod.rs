@@ -2,3 +2,126 @@
 //! event; the sequence is decided in [`crate::domain::lifecycle`].
 
 mod admit;
+pub(crate) mod lease;
+mod checkout;
+mod confine;
+mod launch;
+mod supervise;
+mod commit;
+mod gate;
+mod publish;
+pub(crate) mod settle;
+mod unwind;
+
+mod briefing;
+
+use crate::domain::agent::{Agent, State, Turn};
+use crate::domain::lifecycle::{Effect, Event};
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::orchestrator::{Driver, Orchestrator};
+use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
+use crate::ports::repositories::{TreeRequest, Worktree};
+use crate::ports::runtime::Dialogue;
+use crate::ports::sandbox::Confinement;
+
+/// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
+/// again through the ports by the agent's id.
+#[derive(Default)]
+pub(crate) struct Hands {
+    /// The confinement made by step 4.
+    confinement: Option<Confinement>,
+    /// The running program and its conversation, from step 5 to step 6.
+    running: Option<(Box<dyn Job>, Box<dyn Dialogue>)>,
+    /// The tracked paths of the base commit.
+    files: Option<Vec<String>>,
+    /// The tree made by step 3.
+    tree: Option<Worktree>,
+}
+
+/// One step's surroundings.
+pub(crate) struct Scene<'a> {
+    pub(crate) o: &'a Orchestrator,
+    pub(crate) agent: &'a Agent,
+    pub(crate) driver: &'a Driver,
+}
+
+/// Performs the effect that the agent's state asks for and returns what happened.
+pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands) -> Event {
+    let result = match effect {
+        Effect::Checkout => checkout::run(&scene, hands).await,
+        Effect::Confine => confine::run(&scene, hands).await,
+        Effect::Launch => launch::run(&scene, hands).await,
+        Effect::Supervise => supervise::run(&scene, hands).await,
+        Effect::Commit => commit::run(&scene, hands).await,
+        Effect::Gate => gate::run(&scene, hands).await,
+        Effect::Publish => publish::run(&scene).await,
+        Effect::Unwind => return unwind::run(&scene, hands).await,
+        Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
+    };
+    result.unwrap_or_else(Event::Failed)
+}
+
+impl Scene<'_> {
+    /// Returns what the agent is told now.
+    fn turn(&self) -> &Turn {
+        match &self.agent.state {
+            State::Checkout { turn } | State::Confining { turn } | State::Launching { turn } => turn,
+            _ => &Turn::Again,
+        }
+    }
+
+    /// Returns the request that describes the agent's tree. Errors before the base is known.
+    fn tree(&self) -> Result<TreeRequest, Failure> {
+        let work = &self.agent.work;
+        let Some(base) = work.base.clone() else {
+            return Err(Failure::new(FailureKind::Internal, "the base commit is not known yet"));
+        };
+        Ok(TreeRequest {
+            agent: self.agent.id,
+            task: self.agent.spec.task_id.to_string(),
+            repository: self.agent.spec.context.repository.clone(),
+            base_branch: self.agent.spec.context.branch.clone(),
+            branch: self.agent.branch.clone(),
+            start: work.kept.clone().unwrap_or_else(|| base.clone()),
+            base,
+            reuse: *self.turn() != Turn::First,
+        })
+    }
+
+    /// Returns the confinement, made again when this driver did not make it.
+    async fn confinement(&self, hands: &mut Hands) -> Result<Confinement, Failure> {
+        if let Some(confinement) = &hands.confinement {
+            return Ok(confinement.clone());
+        }
+        let confinement = self.o.ports.sandbox.confine(self.agent.id).await?;
+        hands.confinement = Some(confinement.clone());
+        Ok(confinement)
+    }
+
+    /// Returns a job in the agent's confinement with the environment that every agent has.
+    fn job(&self, name: &str, command: Vec<String>, confinement: &Confinement, tree: &std::path::Path) -> JobSpec {
+        let mut env = confinement.env.clone();
+        let base = self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string);
+        env.push(("MOSAIC_AGENT_ID".to_owned(), self.agent.id.to_string()));
+        env.push(("MOSAIC_TASK_ID".to_owned(), self.agent.spec.task_id.to_string()));
+        env.push(("MOSAIC_WORKTREE".to_owned(), tree.display().to_string()));
+        env.push(("MOSAIC_BASE".to_owned(), base));
+        JobSpec {
+            agent: self.agent.id,
+            name: name.parse().expect("job names are made of letters, digits and dashes"),
+            command: confinement.wrap.iter().cloned().chain(command).collect(),
+            env,
+            cwd: tree.to_owned(),
+            stdin: Stdin::Null,
+            output: self.o.ports.transcripts.raw(self.agent.id, self.agent.runs),
+            output_limit: crate::limits::TRANSCRIPT_BYTES,
+            interrupt: None,
+            time_limit: None,
+        }
+    }
+}
+
+/// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.
+fn supervisor_failed(error: &ProcessError) -> Failure {
+    Failure::new(FailureKind::Internal, error.to_string())
+}

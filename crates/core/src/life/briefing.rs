@@ -1,0 +1,176 @@
+//! What an agent is told: work items and skills looked up in the base commit, the repository's own instructions to
+//! agents, and the findings of a refusal. Read from the repository store, never from a tree.
+
+use std::path::{Path, PathBuf};
+
+use super::{Hands, Scene};
+use crate::domain::agent::Turn;
+use crate::domain::ids::CommitId;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::prompt::{self, PromptParts, WorkItem};
+use crate::limits;
+
+/// Where the repository keeps skills.
+const REPOSITORY_SKILLS: &str = ".claude/skills";
+
+/// Skills by where they were found.
+#[derive(Debug, Default)]
+pub(super) struct Skills {
+    /// In the repository: tracked directories.
+    pub(super) in_repository: Vec<String>,
+    /// In the operator's folder.
+    pub(super) of_operator: Vec<PathBuf>,
+    /// Nowhere.
+    pub(super) missing: Vec<String>,
+}
+
+impl Skills {
+    fn found(&self) -> Vec<String> {
+        let last = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+        let own = self.of_operator.iter().map(|path| last(&path.to_string_lossy()));
+        self.in_repository.iter().map(|path| last(path)).chain(own).collect()
+    }
+}
+
+/// Prompt and system text of one run.
+pub(super) struct Briefing {
+    pub(super) prompt: String,
+    pub(super) system: String,
+}
+
+impl Scene<'_> {
+    /// Returns the tracked paths of the base commit, read once per driver.
+    pub(super) async fn files<'h>(&self, hands: &'h mut Hands, base: &CommitId) -> Result<&'h [String], Failure> {
+        if hands.files.is_none() {
+            let repository = &self.agent.spec.context.repository;
+            hands.files = Some(self.o.ports.repositories.list_files(repository, base, "").await?);
+        }
+        Ok(hands.files.as_deref().unwrap_or_default())
+    }
+
+    /// Looks the asked skills up.
+    pub(super) async fn skills(&self, hands: &mut Hands, base: &CommitId) -> Result<Skills, Failure> {
+        let mut skills = Skills::default();
+        if self.agent.spec.context.skills.is_empty() {
+            return Ok(skills);
+        }
+        let operators = self.o.settings.skills_dir.clone();
+        let files = self.files(hands, base).await?;
+        for name in &self.agent.spec.context.skills {
+            let directory = format!("{REPOSITORY_SKILLS}/{name}");
+            let own = operators.as_ref().map(|dir| dir.join(name.as_str()));
+            if files.iter().any(|path| *path == format!("{directory}/SKILL.md")) {
+                skills.in_repository.push(directory);
+            } else if let Some(own) = own.filter(|dir| dir.join("SKILL.md").is_file()) {
+                skills.of_operator.push(own);
+            } else {
+                skills.missing.push(name.to_string());
+            }
+        }
+        Ok(skills)
+    }
+
+    /// Makes the skills visible: copies them where the runtime's user configuration looks for skills.
+    pub(super) async fn place_skills(&self, skills: &Skills, base: &CommitId, config: &Path) -> Result<(), Failure> {
+        let into = |name: &str| config.join("skills").join(name);
+        for directory in &skills.in_repository {
+            let target = into(directory.rsplit('/').next().unwrap_or(directory));
+            fresh(&target).map_err(|e| disk_fault(&target, &e))?;
+            self.o.ports.repositories.export(&self.agent.spec.context.repository, base, directory, &target).await?;
+        }
+        for source in &skills.of_operator {
+            let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let target = into(&name);
+            fresh(&target).map_err(|e| disk_fault(&target, &e))?;
+            copy_files(source, &target).map_err(|e| disk_fault(&target, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the agent is told in this turn.
+    pub(super) async fn briefing(&self, hands: &mut Hands, base: &CommitId, skills: &Skills) -> Result<Briefing, Failure> {
+        let context = &self.agent.spec.context;
+        let mut work_items = Vec::new();
+        for id in &context.work_items {
+            work_items.push(WorkItem { id: id.clone(), body: self.work_item(hands, base, id).await? });
+        }
+        let agents_md = self.instructions_file(hands, base, "AGENTS.md").await?;
+        let claude_md = self.instructions_file(hands, base, "CLAUDE.md").await?;
+        let parts = PromptParts {
+            task_id: self.agent.spec.task_id.to_string(),
+            agent_type: self.agent.spec.agent_type,
+            branch: self.agent.branch.to_string(),
+            work_items,
+            skills_found: skills.found(),
+            skills_missing: skills.missing.clone(),
+            instructions: context.instructions.clone(),
+        };
+        let prompt = match self.turn() {
+            Turn::First => prompt::first_prompt(&parts),
+            Turn::Again => prompt::again_prompt(&parts),
+            Turn::Fix { findings } => prompt::fix_prompt(findings, &context.branch),
+        };
+        Ok(Briefing { prompt, system: prompt::system_text(agents_md.as_deref(), claude_md.as_deref()) })
+    }
+
+    async fn instructions_file(&self, hands: &mut Hands, base: &CommitId, path: &str) -> Result<Option<String>, Failure> {
+        if !self.files(hands, base).await?.iter().any(|file| file == path) {
+            return Ok(None);
+        }
+        self.text_file(base, path).await
+    }
+
+    /// Looks a work item up: `.mosaic/work-items/<id>.md`, then the first tracked `*<id>*.md`.
+    async fn work_item(&self, hands: &mut Hands, base: &CommitId, id: &str) -> Result<Option<String>, Failure> {
+        let is_id = id.len() <= 128 && !id.chars().any(|c| c.is_whitespace() || c == '/' || c == '\\');
+        if !is_id {
+            return Ok(None);
+        }
+        let exact = format!(".mosaic/work-items/{id}.md");
+        let files = self.files(hands, base).await?;
+        let name_has_id = |path: &&String| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            name.ends_with(".md") && name.contains(id)
+        };
+        let found = files.iter().find(|path| **path == exact).or_else(|| files.iter().find(name_has_id)).cloned();
+        match found {
+            Some(path) => self.text_file(base, &path).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn text_file(&self, base: &CommitId, path: &str) -> Result<Option<String>, Failure> {
+        let repository = &self.agent.spec.context.repository;
+        let bytes = self.o.ports.repositories.read_file(repository, base, path, limits::PROMPT_FILE_BYTES).await?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+fn disk_fault(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(FailureKind::Internal, format!("skill could not be placed at {}: {error}", path.display()))
+}
+
+/// Makes an empty directory, whatever was there before.
+fn fresh(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    std::fs::create_dir_all(path)
+}
+
+/// Copies regular files and directories of an operator's skill; links are left out.
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let target = to.join(entry.file_name());
+        if kind.is_dir() {
+            std::fs::create_dir_all(&target)?;
+            copy_files(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Step 3, checkout: the repository store is fetched, the gates that will judge are fixed from the base commit, and
+//! the agent's own working tree and branch are made from it.
+
+use super::{Hands, Scene};
+use crate::domain::agent::Turn;
+use crate::domain::gates::GatePlan;
+use crate::domain::ids::CommitId;
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::spec::GateProfile;
+use crate::ports::gatekeeper::PlanRequest;
+
+/// The repository's own configuration, read from the base commit only.
+const CONFIG: &str = ".mosaic/config.toml";
+
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    o.disk_room().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
+    let (base, remote_tip) = base(scene).await?;
+    let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
+        (Some(plan), Some(known)) if *known == base => (plan.clone(), Vec::new()),
+        _ => plan(scene, hands, &base).await?,
+    };
+    warnings.extend(missing_skills(scene, hands, &base).await?);
+    let mut request = scene.tree().unwrap_or_else(|_| first_tree(scene, &base));
+    request.base = base.clone();
+    if agent.work.kept.is_none() {
+        request.start = base.clone();
+    }
+    hands.tree = Some(o.ports.repositories.make_tree(&request).await?);
+    Ok(Event::TreeReady { base, remote_tip, plan, warnings })
+}
+
+/// Asks the remote, except for a fix round, which goes on from what is known. Work that is kept stays on its base.
+async fn base(scene: &Scene<'_>) -> Result<(CommitId, Option<CommitId>), Failure> {
+    let work = &scene.agent.work;
+    if let (Turn::Fix { .. }, Some(base)) = (scene.turn(), &work.base) {
+        return Ok((base.clone(), work.remote_tip.clone()));
+    }
+    let context = &scene.agent.spec.context;
+    let remote = scene.o.ports.repositories.fetch(&context.repository, &context.branch, &scene.agent.branch).await?;
+    let base = match (&work.base, &work.kept) {
+        (Some(base), Some(_)) => base.clone(),
+        _ => remote.base,
+    };
+    Ok((base, remote.tip))
+}
+
+fn first_tree(scene: &Scene<'_>, base: &CommitId) -> crate::ports::repositories::TreeRequest {
+    let spec = &scene.agent.spec;
+    crate::ports::repositories::TreeRequest {
+        agent: scene.agent.id,
+        task: spec.task_id.to_string(),
+        repository: spec.context.repository.clone(),
+        base_branch: spec.context.branch.clone(),
+        branch: scene.agent.branch.clone(),
+        base: base.clone(),
+        start: base.clone(),
+        reuse: *scene.turn() != Turn::First,
+    }
+}
+
+/// Fixes what will judge the work. A strict profile with undefined gates ends here, before the agent starts.
+async fn plan(scene: &Scene<'_>, hands: &mut Hands, base: &CommitId) -> Result<(GatePlan, Vec<String>), Failure> {
+    let (o, spec) = (scene.o, &scene.agent.spec);
+    let repository = &spec.context.repository;
+    let config = match scene.files(hands, base).await?.iter().any(|path| path == CONFIG) {
+        true => o.ports.repositories.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
+        false => None,
+    };
+    let request = PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
+    let plan = o.ports.gatekeeper.plan(request)?;
+    let mut warnings = plan.warnings.clone();
+    if !plan.undefined.is_empty() {
+        let names: Vec<&str> = plan.undefined.iter().map(|name| name.as_str()).collect();
+        let names = names.join(", ");
+        if spec.gate_profile == GateProfile::Strict && !o.settings.allow_incomplete_strict {
+            let text = format!(
+                "profile strict needs gates that nobody defines: {names}. Define them under [gates] in {CONFIG} on {}, \
+                 choose another gateProfile, or set MOSAIC_ALLOW_INCOMPLETE=strict.",
+                spec.context.branch
+            );
+            return Err(Failure::new(FailureKind::GatesUndefined, text));
+        }
+        warnings.push(format!("gates not defined in {CONFIG} of the base commit, so not judged: {names}"));
+    }
+    Ok((plan, warnings))
+}
+
+/// Names the skills that are nowhere; with `MOSAIC_SKILLS=require` they are a failure.
+async fn missing_skills(scene: &Scene<'_>, hands: &mut Hands, base: &CommitId) -> Result<Vec<String>, Failure> {
+    let missing = scene.skills(hands, base).await?.missing;
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = missing.join(", ");
+    if scene.o.settings.require_skills {
+        let text = format!("skills not found: {names}. Looked in .claude/skills of the base commit and in MOSAIC_SKILLS_DIR.");
+        return Err(Failure::new(FailureKind::BadInput, text));
+    }
+    Ok(vec![format!("skills not found, passed on as hints only: {names}")])
+}

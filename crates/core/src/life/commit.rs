@@ -1,0 +1,59 @@
+//! Step 7, commit: inside the agent's confinement what is left over becomes a commit and HEAD a bundle; the server
+//! reads only the bundle. "Nothing changed" is an outcome of its own.
+
+use super::{Hands, Scene, supervisor_failed};
+use crate::domain::ids::CommitId;
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::limits;
+use crate::ports::processes::{Exit, JobEvent};
+use crate::ports::repositories::Kept;
+
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
+    Ok(match harvest(scene, hands).await? {
+        Kept::Commits { head } => Event::Kept { head },
+        Kept::Nothing => Event::Unchanged,
+        Kept::Diverged { branches } => Event::Diverged { branches },
+    })
+}
+
+/// Commits, bundles and receives what the agent left.
+pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    let tree = scene.tree()?;
+    let confinement = scene.confinement(hands).await?;
+    let harvest = o.ports.repositories.harvest(&tree).await?;
+    let mut job = scene.job(&format!("harvest-{}-{}", agent.runs, o.ports.chance.agent_id().short()), harvest.command, &confinement, &harvest.outbox);
+    job.env.extend(harvest.env);
+    job.output = o.ports.transcripts.log(agent.id, &format!("harvest-{}", agent.runs));
+    job.output_limit = limits::GATE_LOG_BYTES;
+    job.time_limit = Some(limits::HARVEST);
+    let mut job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
+    let exit = loop {
+        if let JobEvent::Exited(exit) = job.next().await.map_err(|e| supervisor_failed(&e))? {
+            break exit;
+        }
+    };
+    if exit.code != Some(0) {
+        return Err(Failure::new(FailureKind::Internal, words(&exit)));
+    }
+    o.ports.repositories.receive(&tree, &harvest.outbox).await
+}
+
+fn words(exit: &Exit) -> String {
+    let how = match (exit.timed_out, exit.code, &exit.start_error) {
+        (true, ..) => format!("took longer than {} s", limits::HARVEST.as_secs()),
+        (_, _, Some(why)) => why.clone(),
+        (_, Some(code), _) => format!("ended with status {code}"),
+        (_, None, _) => "was killed".to_owned(),
+    };
+    format!("the agent's work could not be committed and bundled: the harvest {how}: {}", exit.stderr_tail.trim())
+}
+
+/// Returns the newest commit that a harvest kept.
+pub(super) fn head(kept: Kept) -> Option<CommitId> {
+    match kept {
+        Kept::Commits { head } => Some(head),
+        Kept::Nothing | Kept::Diverged { .. } => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! Step 8, gate: every new commit is scanned for secrets, then the plan's gates judge a fresh checkout of exactly the
+//! commit that would be pushed.
+
+use tokio::sync::mpsc;
+
+use super::{Hands, Scene};
+use crate::domain::agent::State;
+use crate::domain::gates::{Finding, GateReport};
+use crate::domain::ids::CommitId;
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::limits;
+use crate::ports::gatekeeper::JudgeRequest;
+use crate::ports::repositories::Added;
+
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
+    let agent = scene.agent;
+    let (State::Gating { head }, Some(base), Some(plan)) = (&agent.state, &agent.work.base, &agent.work.plan) else {
+        return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
+    };
+    let findings = secrets(scene, base, head).await?;
+    if !findings.is_empty() {
+        return Ok(Event::SecretsFound { findings });
+    }
+    let report = if plan.gates.is_empty() || !plan.trusted {
+        // Nothing would run, so there is nothing to check out; the verdict says "incomplete".
+        GateReport::new(head.clone(), Vec::new(), plan)
+    } else {
+        judge(scene, hands, head).await?
+    };
+    Ok(Event::Judged { report })
+}
+
+async fn judge(scene: &Scene<'_>, hands: &mut Hands, head: &CommitId) -> Result<GateReport, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    let confinement = scene.confinement(hands).await?;
+    let repository = &agent.spec.context.repository;
+    let round = agent.runs.max(1);
+    let label = format!("{round}-{}", o.ports.chance.agent_id().short());
+    let checkout = o.ports.repositories.checkout_for_judging(repository, agent.id, head, &label).await?;
+    let plan = agent.work.plan.clone().unwrap_or_default();
+    let request = JudgeRequest { agent: agent.id, round, commit: head.clone(), checkout, confinement, plan };
+    o.ports.gatekeeper.judge(request).await
+}
+
+/// Scans what every new commit adds, not only the tip: a secret that was added and removed again is still pushed.
+async fn secrets(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<Vec<Finding>, Failure> {
+    let o = scene.o;
+    // A few hunks in flight are enough to keep reader and scanner both busy.
+    let (send, mut receive) = mpsc::channel::<Added>(8);
+    let read = o.ports.repositories.additions(&scene.agent.spec.context.repository, base, head, send);
+    let scan = async {
+        let mut findings = Vec::new();
+        while let Some(added) = receive.recv().await {
+            for secret in o.ports.scanner.scan(added.path.as_deref(), &added.text) {
+                if findings.len() < limits::FINDINGS {
+                    findings.push(finding(&added, &secret.rule, secret.line, &secret.masked));
+                }
+            }
+        }
+        findings
+    };
+    let (read, findings) = tokio::join!(read, scan);
+    read.map(|()| findings)
+}
+
+fn finding(added: &Added, rule: &str, line: u64, masked: &str) -> Finding {
+    let place = if added.path.is_some() { "" } else { " in the commit message" };
+    Finding {
+        source: "secret-scan".to_owned(),
+        path: added.path.clone(),
+        line: added.path.as_ref().map(|_| added.line + line - 1),
+        message: format!("{rule}: {masked}{place} (commit {}); remove it from every commit", added.commit.short()),
+    }
+}

@@ -1,0 +1,47 @@
+//! Step 5, launch: the runtime is started with prompt, skills and context.
+
+use super::{Hands, Scene, supervisor_failed};
+use crate::domain::agent::Turn;
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::ports::processes::Stdin;
+use crate::ports::runtime::LaunchRequest;
+
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    let spec = &agent.spec;
+    let name = spec.runtime.as_ref().map_or(o.settings.default_runtime.as_str(), |r| r.as_str());
+    let Some(runtime) = o.ports.runtimes.get(name) else {
+        return Err(Failure::new(FailureKind::BadInput, format!("runtime \"{name}\" is not available on this node")));
+    };
+    let (Some(tree), Some(base)) = (hands.tree.clone(), agent.work.base.clone()) else {
+        return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));
+    };
+    let confinement = scene.confinement(hands).await?;
+    let skills = scene.skills(hands, &base).await?;
+    scene.place_skills(&skills, &base, &confinement.config).await?;
+    let briefing = scene.briefing(hands, &base, &skills).await?;
+    // A session only makes sense in the tree that it knows.
+    let resumes = tree.reused && *scene.turn() != Turn::First;
+    let request = LaunchRequest {
+        agent: agent.id,
+        task: spec.task_id.clone(),
+        agent_type: spec.agent_type,
+        prompt: briefing.prompt,
+        system: briefing.system,
+        tree: tree.path.clone(),
+        confinement: confinement.clone(),
+        model: spec.model.clone(),
+        budget: spec.budget,
+        resume: agent.work.session.clone().filter(|_| resumes),
+        new_session: o.ports.chance.agent_id().to_string(),
+    };
+    let plan = runtime.plan(&request).await?;
+    let mut job = scene.job(&format!("run-{}", agent.runs), plan.command, &confinement, &tree.path);
+    job.env.extend(plan.env);
+    job.interrupt = plan.interrupt;
+    job.stdin = plan.stdin.map_or(Stdin::Open, Stdin::Text);
+    let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
+    hands.running = Some((job, runtime.dialogue(&request)));
+    Ok(Event::Launched { session: plan.session, warnings: Vec::new() })
+}

@@ -1,0 +1,242 @@
+//! Step 6, supervise: the agent's lines become events in the transcript and replies to the agent; deadline, silence
+//! and a process that lives on after its result are dealt with.
+
+use std::time::Duration;
+
+use super::{Hands, Scene, supervisor_failed};
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
+use crate::limits;
+use crate::ports::processes::{Exit, Job, JobEvent};
+use crate::ports::runtime::{AgentEvent, Dialogue, Reaction};
+
+/// Why the supervisor ends a run that did not end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alarm {
+    Deadline,
+    Silence,
+    AfterResult,
+}
+
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
+    let Some((job, dialogue)) = hands.running.take() else {
+        return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
+    };
+    Supervisor { scene, job, dialogue, lines: Lines::default(), warnings: Vec::new(), turn_over: false, gave_up: false }.follow().await
+}
+
+struct Supervisor<'a> {
+    scene: &'a Scene<'a>,
+    job: Box<dyn Job>,
+    dialogue: Box<dyn Dialogue>,
+    lines: Lines,
+    warnings: Vec<String>,
+    turn_over: bool,
+    gave_up: bool,
+}
+
+impl Supervisor<'_> {
+    async fn follow(mut self) -> Result<Event, Failure> {
+        for line in self.dialogue.start() {
+            self.say(&line).await;
+        }
+        let clock = &self.scene.o.ports.clock;
+        let now = clock.now();
+        let left = self.scene.agent.work.deadline.map_or(Duration::MAX, |at| at.since(now));
+        let deadline = clock.sleep(left);
+        tokio::pin!(deadline);
+        let mut alarm = None;
+        let exit = loop {
+            let patience = if self.turn_over { limits::AFTER_RESULT } else { limits::STALL };
+            tokio::select! {
+                event = self.job.next() => match event.map_err(|e| supervisor_failed(&e))? {
+                    JobEvent::Output(bytes) => self.read(&bytes).await,
+                    JobEvent::Gap(bytes) => self.skipped(bytes).await,
+                    JobEvent::Exited(exit) => break exit,
+                },
+                () = &mut deadline => {
+                    alarm = Some(Alarm::Deadline);
+                    break self.end().await?;
+                }
+                () = clock.sleep(patience) => {
+                    alarm = Some(if self.turn_over { Alarm::AfterResult } else { Alarm::Silence });
+                    break self.end().await?;
+                }
+            }
+            if self.gave_up {
+                break self.end().await?;
+            }
+        };
+        if let Some(rest) = self.lines.take_rest() {
+            let reaction = self.dialogue.line(&rest);
+            self.react(reaction).await;
+        }
+        Ok(self.conclude(&exit, alarm))
+    }
+
+    fn conclude(mut self, exit: &Exit, alarm: Option<Alarm>) -> Event {
+        let minutes = |d: Duration| d.as_secs() / 60;
+        let outcome = match alarm {
+            Some(Alarm::Deadline) => {
+                let text = format!("the attempt ran past timeoutSeconds ({} s)", self.scene.agent.spec.timeout_seconds);
+                Outcome::Failed(Failure::new(FailureKind::Timeout, text))
+            }
+            Some(Alarm::Silence) => {
+                let text = format!("no output for {} minutes; it was interrupted and ended", minutes(limits::STALL));
+                Outcome::Failed(Failure::new(FailureKind::Stalled, text))
+            }
+            Some(Alarm::AfterResult) => {
+                self.warnings.push("the agent's program lived on after its result and was ended".to_owned());
+                self.dialogue.outcome(exit)
+            }
+            None => match &exit.start_error {
+                Some(why) => {
+                    let text = format!("the agent's program could not be started: {why}");
+                    Outcome::Failed(Failure::new(FailureKind::BadInput, text))
+                }
+                None => self.dialogue.outcome(exit),
+            },
+        };
+        if exit.leaked > 0 {
+            self.warnings.push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
+        }
+        let mask = |text: String| self.scene.o.ports.scanner.mask(&text);
+        let outcome = match outcome {
+            Outcome::Completed { text } => Outcome::Completed { text: mask(cut(text, limits::ENTRY_BYTES)) },
+            Outcome::Failed(f) => Outcome::Failed(Failure::new(f.kind, mask(f.message))),
+        };
+        Event::TurnEnded { outcome, session: self.dialogue.session(), warnings: self.warnings }
+    }
+
+    /// Stops the run: first as the protocol has it, then down the ladder.
+    async fn end(&mut self) -> Result<Exit, Failure> {
+        if let Some(line) = self.dialogue.interrupt() {
+            self.say(&line).await;
+        }
+        let (o, agent) = (self.scene.o, self.scene.agent.id);
+        o.ports.processes.stop(agent, o.settings.kill_grace).await.map_err(|e| supervisor_failed(&e))?;
+        loop {
+            match self.job.next().await.map_err(|e| supervisor_failed(&e))? {
+                JobEvent::Output(bytes) => self.read(&bytes).await,
+                JobEvent::Gap(bytes) => self.skipped(bytes).await,
+                JobEvent::Exited(exit) => return Ok(exit),
+            }
+        }
+    }
+
+    async fn say(&mut self, line: &str) {
+        // A program that is gone or reads nothing is noticed by its exit or its silence.
+        if let Err(e) = self.job.write(line.as_bytes()).await {
+            tracing::debug!(agent.id = %self.scene.agent.id, error = %e, "agent did not take a line");
+        }
+    }
+
+    async fn read(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some(at) = rest.iter().position(|&b| b == b'\n') {
+            if let Some(line) = self.lines.finish(&rest[..at]) {
+                let reaction = self.dialogue.line(&line);
+                self.react(reaction).await;
+            }
+            rest = &rest[at + 1..];
+        }
+        self.lines.push(rest);
+    }
+
+    async fn skipped(&mut self, bytes: u64) {
+        self.lines.drop_current();
+        let text = format!("{bytes} bytes of output were not read: the transcript is full");
+        self.react(Reaction { events: vec![AgentEvent::Notice { text }], ..Reaction::default() }).await;
+    }
+
+    async fn react(&mut self, reaction: Reaction) {
+        for line in &reaction.replies {
+            self.say(line).await;
+        }
+        let scanner = &self.scene.o.ports.scanner;
+        let events: Vec<AgentEvent> = reaction.events.into_iter().map(|event| masked(event, |t| scanner.mask(t))).collect();
+        for event in &events {
+            if let AgentEvent::Denied { tool, reason } = event {
+                self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));
+            }
+        }
+        if !events.is_empty() {
+            let (o, agent) = (self.scene.o, self.scene.agent);
+            if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, events).await {
+                tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
+            }
+        }
+        if reaction.turn_over && !self.turn_over {
+            self.turn_over = true;
+            // Fails only when the program is gone already.
+            let _ = self.job.close_stdin().await;
+        }
+        self.gave_up |= reaction.give_up;
+    }
+}
+
+/// Masks and cuts the texts of an event.
+fn masked(event: AgentEvent, mask: impl Fn(&str) -> String) -> AgentEvent {
+    use AgentEvent as E;
+    let short = |text: String| mask(&cut(text, limits::ENTRY_BYTES));
+    match event {
+        E::Text { text } => E::Text { text: short(text) },
+        E::Thinking { text } => E::Thinking { text: short(text) },
+        E::Tool { id, name, title } => E::Tool { id, name, title: short(title) },
+        E::ToolResult { id, ok, text } => E::ToolResult { id, ok, text: short(text) },
+        E::Denied { tool, reason } => E::Denied { tool, reason: short(reason) },
+        E::Output { text } => E::Output { text: short(text) },
+        E::Notice { text } => E::Notice { text: short(text) },
+        other @ (E::Started { .. } | E::ApiRetry { .. } | E::Usage { .. }) => other,
+    }
+}
+
+/// Puts chunks together to lines; a line longer than [`limits::LINE_BYTES`] is dropped.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+    too_long: bool,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        if self.too_long || self.partial.len() + bytes.len() > limits::LINE_BYTES {
+            self.drop_current();
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn drop_current(&mut self) {
+        self.partial = Vec::new();
+        self.too_long = true;
+    }
+
+    /// Ends the current line with these bytes; `None` when it was too long.
+    fn finish(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.push(bytes);
+        let line = std::mem::take(&mut self.partial);
+        (!std::mem::take(&mut self.too_long)).then_some(line)
+    }
+
+    fn take_rest(&mut self) -> Option<Vec<u8>> {
+        (!self.partial.is_empty()).then(|| std::mem::take(&mut self.partial))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_put_together_and_endless_ones_dropped() {
+        let mut lines = Lines::default();
+        lines.push(b"ab");
+        assert_eq!(lines.finish(b"c"), Some(b"abc".to_vec()));
+        lines.push(&vec![b'x'; limits::LINE_BYTES]);
+        lines.push(b"y");
+        assert!(lines.partial.is_empty(), "a dropped line holds memory");
+        assert_eq!(lines.finish(b"z"), None);
+        assert_eq!(lines.finish(b"next"), Some(b"next".to_vec()));
+    }
+}

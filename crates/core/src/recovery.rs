@@ -1,0 +1,57 @@
+//! Recovery: what an earlier server left behind is taken over under a new epoch, stopped and verified empty, and its
+//! attempt is repeated without counting. Nothing is trusted but the store and what the ports find.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::domain::lifecycle::Event;
+use crate::engine;
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::StoreError;
+
+/// Takes over every leased agent, and stops processes whose agent is not leased.
+pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
+    let leased = loop {
+        match o.ports.store.leased().await {
+            Ok(leased) => break leased,
+            Err(e) => {
+                tracing::warn!(error = %e, "store could not be read at start; trying again");
+                o.ports.clock.sleep(crate::limits::STORE_RETRY).await;
+            }
+        }
+    };
+    if !leased.is_empty() {
+        tracing::info!(agents = leased.len(), "taking over agents of an earlier server");
+    }
+    for record in &leased {
+        match o.ports.store.take_over(record.agent.id, &o.settings.node).await {
+            Ok((lease, record)) => engine::start(o, drivers, lease, record, Event::Interrupted),
+            Err(e) => tracing::error!(agent.id = %record.agent.id, error = %e, "agent could not be taken over"),
+        }
+    }
+    stop_strays(o).await;
+}
+
+/// Stops processes that belong to no leased agent: their record ended or vanished between two writes.
+async fn stop_strays(o: &Arc<Orchestrator>) {
+    let strays = match o.ports.processes.unfinished().await {
+        Ok(agents) => agents,
+        Err(e) => return tracing::error!(error = %e, "jobs of an earlier server could not be listed"),
+    };
+    for id in strays {
+        if o.live().contains_key(&id) {
+            continue;
+        }
+        match o.ports.store.get(id).await {
+            Ok(record) if !record.agent.is_terminal() => {
+                if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+                    tracing::error!(agent.id = %id, error = %e, "processes of a queued agent could not be stopped");
+                }
+            }
+            Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
+            Err(e) => tracing::warn!(agent.id = %id, error = %e, "processes without a readable record are left for a person to look at"),
+        }
+    }
+}
