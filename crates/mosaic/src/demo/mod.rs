@@ -1,0 +1,187 @@
+//! `mosaic demo`: a sample repository, a server on the embedded store, and four scripted agents through the whole
+//! life. Everything is real but the model. It ends by itself: 0 when every story ended as told.
+
+mod sample;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::plain;
+use crate::serve::{LocalServer, start_local};
+use crate::wire::Wishes;
+use stage::Stage;
+
+/// The stories in the order in which they are told, with what each shows.
+const STORIES: [(&str, &str); 4] = [
+    ("demo-fix", "fixes a bug, adds a test, passes every gate"),
+    ("demo-cover", "forgets to test its code: coverage fails, it gets the findings and repairs them"),
+    ("demo-secret", "commits a (made-up) cloud key: blocked, it rewrites its commits"),
+    ("demo-loop", "runs away on purpose, until it is killed"),
+];
+
+/// Where the demo keeps its things, below the data directory.
+pub(crate) fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("demo")
+}
+
+/// Takes away what earlier demos left. Only a directory that a demo made is touched.
+pub(crate) fn remove(data_dir: &Path) -> anyhow::Result<bool> {
+    let place = directory(data_dir);
+    if !place.exists() {
+        return Ok(false);
+    }
+    ensure!(place.join(sample::PLACE_MARKER).is_file(), "{} was not made by mosaic demo; it is left alone", place.display());
+    std::fs::remove_dir_all(&place).with_context(|| format!("{} cannot be removed", place.display()))?;
+    Ok(true)
+}
+
+/// Runs the demo.
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    let began = Instant::now();
+    remove(&config.data_dir)?;
+    let place = directory(&config.data_dir);
+    sample::make(&place)?;
+    println!("DEMO: scripted agents, no model, no cost. Everything else is real.");
+    println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
+    let server = start_local(&demo_config(config, &place), &Wishes::default())?;
+    println!("  server  {} (embedded store, ends with this demo)\n", server.url());
+    let stage = Stage::new(&server);
+    let mut agents = BTreeMap::new();
+    for (story, what) in STORIES {
+        let name = spawn(&stage, story, &place.join("remote.git"))?;
+        println!("  {:<18} {what}", name.name);
+        agents.insert(name.id.clone(), name);
+    }
+    println!();
+    let endings = follow(&stage, agents, began)?;
+    check(&endings)?;
+    finish(server, &place, began)
+}
+
+/// The demo has its own state and free port, whatever the environment says about the rest.
+fn demo_config(config: &Config, place: &Path) -> Config {
+    let mut demo = config.clone();
+    demo.data_dir = place.join("state");
+    demo.port = 0;
+    demo.runtime = "demo".to_owned();
+    demo.allow_local_repositories = true;
+    demo.slots = STORIES.len();
+    demo.trust = Some(crate::config::Trust::All);
+    demo.branch_prefix = "mosaic".to_owned();
+    demo
+}
+
+/// A story on stage.
+struct Cast {
+    id: String,
+    name: String,
+    story: &'static str,
+    killed: bool,
+}
+
+fn spawn(stage: &Stage, story: &'static str, remote: &Path) -> anyhow::Result<Cast> {
+    let body = json!({
+        "taskId": story, "agentType": "worker", "gateProfile": "standard", "maxRetries": 0,
+        "context": {"repository": remote.display().to_string(), "branch": "main", "workItems": [story]}
+    });
+    let answer = stage.post("/agents/spawn", &body)?;
+    let text = |field: &str| answer[field].as_str().map(str::to_owned).with_context(|| format!("the answer has no {field}"));
+    Ok(Cast { id: text("agentId")?, name: text("name")?, story, killed: false })
+}
+
+/// Tells what happens until every story has ended; kills the runaway once the others are done.
+fn follow(stage: &Stage, mut cast: BTreeMap<String, Cast>, began: Instant) -> anyhow::Result<BTreeMap<&'static str, Value>> {
+    let mut endings = BTreeMap::new();
+    stage.events(|kind, event| {
+        let Some(id) = event["agentId"].as_str() else { return Ok(true) };
+        let Some(agent) = cast.get_mut(id) else { return Ok(true) };
+        if let Some(line) = tell(kind, event) {
+            println!("[{:>4.1}s] {:<18} {line}", began.elapsed().as_secs_f64(), agent.name);
+        }
+        if matches!(kind, "agent.completed" | "agent.failed" | "agent.killed") {
+            endings.insert(agent.story, stage.get(&format!("/v1/agents/{id}"))?);
+        }
+        let others_done = endings.len() == STORIES.len() - 1;
+        if let Some(runaway) = cast.values_mut().find(|a| a.story == "demo-loop" && others_done && !a.killed) {
+            runaway.killed = true;
+            kill(stage, runaway, began)?;
+        }
+        Ok(endings.len() < STORIES.len())
+    })?;
+    Ok(endings)
+}
+
+fn kill(stage: &Stage, runaway: &Cast, began: Instant) -> anyhow::Result<()> {
+    println!("[{:>4.1}s] {:<18} is still running: mosaic kill {}", began.elapsed().as_secs_f64(), runaway.name, runaway.name);
+    let killed = stage.post(&format!("/agents/{}/kill", runaway.id), &json!({}))?;
+    let receipt = &killed["receipt"];
+    ensure!(killed["verified"] == true, "the kill was not verified: {killed}");
+    println!(
+        "        verified: {} processes before, {} after, in {} ms (furthest rung: {})",
+        receipt["processesBefore"], receipt["processesAfter"], receipt["tookMs"], receipt["rung"].as_str().unwrap_or("?")
+    );
+    Ok(())
+}
+
+/// Returns what to say about an event; nothing for those that would only be noise.
+fn tell(kind: &str, event: &Value) -> Option<String> {
+    let text = |value: &Value| plain::line(value.as_str().unwrap_or_default());
+    let findings = || event["findings"].as_array().and_then(|list| list.first()).map(|f| {
+        let place = match (f["path"].as_str(), f["line"].as_u64()) {
+            (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
+            (Some(path), None) => format!("{} ", plain::line(path)),
+            _ => String::new(),
+        };
+        format!("{place}{}", text(&f["message"]))
+    }).unwrap_or_default();
+    match kind {
+        "agent.running" => Some("running".to_owned()),
+        "git.commit" => Some(format!("commit   {}", &text(&event["commit"]).chars().take(7).collect::<String>())),
+        "secret.found" => Some(format!("BLOCKED  {}", findings())),
+        "gate.finished" => {
+            let results = event["results"].as_array()?;
+            let words: Vec<String> = results.iter().map(|r| format!("{} {}", text(&r["name"]), text(&r["outcome"]))).collect();
+            Some(format!("gates    {}", words.join(" · ")))
+        }
+        "agent.fix_requested" => Some(format!("returned to the agent (round {}): {}", event["fixRound"], findings())),
+        "git.pushed" => Some(format!("pushed   {}", text(&event["branch"]))),
+        "agent.completed" => Some("completed".to_owned()),
+        "agent.failed" => Some(format!("FAILED   {}", text(&event["error"]))),
+        "agent.killed" => Some("killed".to_owned()),
+        _ => None,
+    }
+}
+
+/// Compares how the stories ended with how they are told.
+fn check(endings: &BTreeMap<&'static str, Value>) -> anyhow::Result<()> {
+    for (story, _) in STORIES {
+        let Some(end) = endings.get(story) else { bail!("{story} did not end") };
+        let (status, rounds) = (end["status"].as_str().unwrap_or_default(), end["fixRound"].as_u64().unwrap_or_default());
+        let as_told = match story {
+            "demo-fix" => status == "completed" && rounds == 0 && end["verdict"] == "passed",
+            "demo-cover" | "demo-secret" => status == "completed" && rounds == 1 && end["verdict"] == "passed",
+            _ => status == "killed",
+        };
+        ensure!(as_told, "{story} ended otherwise than told: {status} after {rounds} fix rounds: {}", plain::line(&end["error"].to_string()));
+    }
+    Ok(())
+}
+
+fn finish(server: LocalServer, place: &Path, began: Instant) -> anyhow::Result<()> {
+    let branches = sample::branches(&place.join("remote.git"))?;
+    ensure!(branches.len() == STORIES.len() - 1, "the remote should have three new branches, it has: {branches:?}");
+    println!("\nOn the remote now:");
+    for (branch, subject) in branches {
+        println!("  {branch:<32} {}", plain::line(&subject));
+    }
+    server.stop(std::time::Duration::ZERO)?;
+    println!("\nDone in {:.1} s. Look around: git -C {} log --oneline --all --graph", began.elapsed().as_secs_f64(), place.join("remote.git").display());
+    println!("Next: cd your-repository && mosaic run \"add a test for the parser\"    Clean up: mosaic demo --remove");
+    Ok(())
+}

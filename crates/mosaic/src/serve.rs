@@ -1,0 +1,296 @@
+//! `mosaic serve`, and the same server inside another command. Starting and stopping are each one sequence that can
+//! be read from top to bottom.
+
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use mosaic_adapters::store_sqlite::SqliteStore;
+use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::engine::{self, Stop};
+use mosaic_core::ports::store::StoreError;
+use mosaic_server::{Auth as ServerAuth, ServerOptions};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::config::{Auth, Config};
+use crate::wire::{self, Wired, Wishes};
+
+/// Ports tried after a busy default one.
+const MORE_PORTS: u16 = 20;
+/// Longest wait for background deletions at the end.
+const DELETIONS: Duration = Duration::from_secs(5);
+
+/// What a running server writes into its data directory, so that the command line finds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServerFile {
+    /// Where it answers.
+    pub(crate) url: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Since when.
+    pub(crate) started_at: String,
+    /// The program's version.
+    pub(crate) version: String,
+}
+
+impl ServerFile {
+    /// Returns where the file is.
+    pub(crate) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("server.json")
+    }
+
+    /// Reads the file, when there is one that can be read.
+    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Another server has the data directory.
+    #[error("{0}")]
+    InUse(String),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// A server that listens, before its engine runs.
+struct Listening {
+    wired: Wired,
+    listener: TcpListener,
+    options: ServerOptions,
+    data_dir: PathBuf,
+    url: String,
+    token: Option<String>,
+}
+
+/// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
+async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
+    let store = SqliteStore::open(&config.data_dir).map_err(|e| in_use(config, e))?;
+    let wired = wire::wire(config, store, wishes)?;
+    let listener = bind(config, explicit_port).await?;
+    let address = listener.local_addr().context("the listening address cannot be read")?;
+    let url = url(address);
+    let token = match config.auth {
+        Auth::Token => Some(token(&config.data_dir)?),
+        Auth::Off => None,
+    };
+    let started_at = wired.orchestrator.now();
+    let options = ServerOptions {
+        auth: token.as_deref().map_or(ServerAuth::Off, ServerAuth::token),
+        allowed_hosts: config.allowed_hosts.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at,
+        public_url: None,
+    };
+    announce(&config.data_dir, &url, started_at)?;
+    Ok(Listening { wired, listener, options, data_dir: config.data_dir.clone(), url, token })
+}
+
+fn in_use(config: &Config, error: StoreError) -> StartError {
+    match (error, ServerFile::read(&config.data_dir)) {
+        (StoreError::Unusable(why), Some(server)) if why.contains("in use") || why.contains("another server") => StartError::InUse(format!(
+            "already running: {} (pid {}, since {}); nothing was started",
+            server.url, server.pid, server.started_at
+        )),
+        (StoreError::Unusable(why), None) if why.contains("in use") || why.contains("another server") => StartError::InUse(why),
+        (e, _) => StartError::Other(anyhow::Error::new(e).context("the store cannot be opened")),
+    }
+}
+
+async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListener> {
+    let more = if explicit_port || config.port == 0 { 0 } else { MORE_PORTS };
+    let last = config.port.saturating_add(more);
+    for port in config.port..=last {
+        match TcpListener::bind((config.bind, port)).await {
+            Ok(listener) => {
+                if port != config.port {
+                    eprintln!("note  port {} is used by another program; using {port}", config.port);
+                }
+                return Ok(listener);
+            }
+            Err(e) if e.kind() == ErrorKind::AddrInUse && port < last => {}
+            Err(e) => {
+                let text = format!("cannot listen on {}:{port}; choose another with ORCHESTRATOR_PORT or --port", config.bind);
+                return Err(anyhow::Error::new(e).context(text));
+            }
+        }
+    }
+    unreachable!("the last port returns either way")
+}
+
+fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("http://127.0.0.1:{}", address.port()) } else { format!("http://{address}") }
+}
+
+/// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
+fn token(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.join("token");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))),
+    }
+    let mut random = [0u8; 32];
+    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        writeln!(file, "{text}")
+    };
+    write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
+    Ok(text)
+}
+
+fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
+    let file = ServerFile {
+        url: url.to_owned(),
+        pid: std::process::id(),
+        started_at: at.to_rfc3339(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let path = ServerFile::path(data_dir);
+    let text = serde_json::to_vec_pretty(&file).context("the server file cannot be made")?;
+    let next = path.with_extension("json.new");
+    std::fs::write(&next, text)
+        .and_then(|()| std::fs::rename(&next, &path))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Runs engine and HTTP until told to stop, then ends both in order: nothing new is taken, what runs gets its time
+/// or is given back, the API answers until then, deletions are waited for.
+async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
+    let Listening { wired, listener, options, data_dir, .. } = listening;
+    let router = mosaic_server::router(wired.orchestrator.clone(), options);
+    let (end_http, http_ends) = oneshot::channel::<()>();
+    let http = tokio::spawn(mosaic_server::serve(listener, router, async {
+        // A dropped sender ends it as well.
+        let _ = http_ends.await;
+    }));
+    let (engine, ()) = tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), stop)), wired.sweep());
+    engine.context("the engine broke")?;
+    let _ = end_http.send(());
+    http.await.context("the HTTP server broke")?.context("the HTTP server failed")?;
+    if tokio::time::timeout(DELETIONS, wired.idle()).await.is_err() {
+        tracing::info!("deletions go on at the next start");
+    }
+    match std::fs::remove_file(ServerFile::path(&data_dir)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("the server file cannot be removed"),
+        _ => Ok(()),
+    }
+}
+
+/// Turns the first SIGTERM or SIGINT into a drain and the second into an end at once.
+async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut count = 0;
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        count += 1;
+        if count == 1 {
+            tracing::info!(seconds = drain.as_secs_f64(), "stopping: nothing new is taken, running agents get their time; again to stop at once");
+            stop.send_replace(Stop::Drain(drain));
+        } else {
+            stop.send_replace(Stop::Now);
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
+}
+
+/// Serves in the foreground until a signal ends it. `banner` is told the address once it listens.
+pub(crate) fn serve(config: &Config, explicit_port: bool, banner: impl FnOnce(&str, Duration)) -> Result<(), StartError> {
+    let began = Instant::now();
+    runtime()?.block_on(async {
+        let listening = listen(config, &Wishes::default(), explicit_port).await?;
+        banner(&listening.url, began.elapsed());
+        let (order, stop) = watch::channel(Stop::No);
+        let signals = signals(order, config.drain);
+        tokio::select! {
+            ended = run(listening, stop) => ended.map_err(StartError::Other),
+            Err(e) = signals => Err(StartError::Other(e)),
+        }
+    })
+}
+
+/// A server inside another command. Dropping it gives everything back at once.
+pub(crate) struct LocalServer {
+    url: String,
+    token: Option<String>,
+    stop: watch::Sender<Stop>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// Starts a server inside this process, on a free port when the usual one is taken.
+pub(crate) fn start_local(config: &Config, wishes: &Wishes) -> Result<LocalServer, StartError> {
+    let (order, stop) = watch::channel(Stop::No);
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let (config, wishes) = (config.clone(), wishes.clone());
+    let thread = std::thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(move || {
+            let runtime = runtime()?;
+            runtime.block_on(async {
+                match listen(&config, &wishes, false).await {
+                    Ok(listening) => {
+                        let told = tell.send(Ok((listening.url.clone(), listening.token.clone())));
+                        told.context("the command that wanted the server is gone")?;
+                        run(listening, stop).await
+                    }
+                    Err(e) => tell.send(Err(e)).context("the command that wanted the server is gone"),
+                }
+            })
+        })
+        .context("the server's thread cannot start")?;
+    let (url, token) = told.recv().context("the server ended before it listened")??;
+    Ok(LocalServer { url, token, stop: order, thread: Some(thread) })
+}
+
+impl LocalServer {
+    /// Returns where it answers.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the token its API wants, when it wants one.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Ends it: running agents get this much time, then their work is kept and they are queued again.
+    pub(crate) fn stop(mut self, patience: Duration) -> anyhow::Result<()> {
+        self.stop.send_replace(Stop::Drain(patience));
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => anyhow::bail!("the server's thread broke"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        self.stop.send_replace(Stop::Now);
+        if let Some(thread) = self.thread.take() {
+            // Its result was not asked for.
+            let _ = thread.join();
+        }
+    }
+}

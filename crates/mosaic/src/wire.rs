@@ -1,0 +1,174 @@
+//! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
+use mosaic_adapters::agent_command::CommandRuntime;
+use mosaic_adapters::agent_demo::DemoRuntime;
+use mosaic_adapters::clock_system::{SystemChance, SystemClock};
+use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
+use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
+use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
+use mosaic_adapters::sandbox_none::NoSandbox;
+use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::store_sqlite::SqliteStore;
+use mosaic_adapters::transcripts_files::FileTranscripts;
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::runtime::Runtime;
+use mosaic_core::ports::store::StoreError;
+
+use crate::config::{Config, Secret, Trust};
+use crate::trust;
+
+/// What the configuration does not say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wishes {
+    /// A local repository that may be used although local ones are not allowed in general.
+    pub(crate) allowed_repository: Option<PathBuf>,
+    /// Whose gate commands are run when `MOSAIC_TRUST` says nothing.
+    pub(crate) asks_for_trust: bool,
+}
+
+/// An orchestrator with what must be looked after besides it.
+pub(crate) struct Wired {
+    pub(crate) orchestrator: Arc<Orchestrator>,
+    git: Arc<GitRepositories>,
+    sandbox: Arc<NoSandbox>,
+    agents_dir: PathBuf,
+}
+
+/// Opens the store and puts everything together. Must run inside the async runtime.
+pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyhow::Result<Wired> {
+    let data = &config.data_dir;
+    let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
+    let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let git = Arc::new(GitRepositories::new(git_options(config, &self_exe, wishes)).context("the git adapter cannot start")?);
+    let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone()));
+    let processes = Arc::new(ShimProcesses::new(ProcessOptions {
+        data_dir: data.clone(),
+        shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
+        cgroup: CgroupChoice::Auto,
+        lease: None,
+    }));
+    let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
+    let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
+    let trust = match config.trust {
+        Some(Trust::All) => GateTrust::All,
+        None if !wishes.asks_for_trust => GateTrust::All,
+        Some(Trust::Ask) | None => GateTrust::Known(trust::file(data)),
+    };
+    let gatekeeper = LocalGatekeeper::new(GateOptions {
+        processes: processes.clone(),
+        transcripts: transcripts.clone(),
+        clock: clock.clone(),
+        scanner: scanner.clone(),
+        trust,
+    });
+    let ports = Ports {
+        store: Arc::new(store),
+        clock,
+        chance: Arc::new(SystemChance),
+        repositories: git.clone(),
+        sandbox: sandbox.clone(),
+        processes,
+        runtimes: runtimes(config, &self_exe, &path_env)?,
+        gatekeeper: Arc::new(gatekeeper),
+        scanner,
+        transcripts,
+        host: Arc::new(SystemHost::new(data.clone())),
+    };
+    let orchestrator = Orchestrator::new(ports, settings(config)?);
+    Ok(Wired { orchestrator, git, sandbox, agents_dir: data.join("agents") })
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        node: config.node.parse().context("MOSAIC_NODE is not a usable name")?,
+        slots: config.slots,
+        branch_prefix: config.branch_prefix.clone(),
+        default_runtime: config.runtime.clone(),
+        allow_incomplete_strict: config.allow_incomplete_strict,
+        require_skills: config.require_skills,
+        skills_dir: config.skills_dir.clone(),
+        kill_grace: config.kill_grace,
+    })
+}
+
+fn runtimes(config: &Config, self_exe: &Path, path_env: &str) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
+    let claude = ClaudeRuntime::new(ClaudeOptions {
+        program: config.claude_bin.clone(),
+        path_env: path_env.to_owned(),
+        api_key: config.claude_api_key.as_ref().map(|key| key.expose().to_owned()),
+        login_dir: config.claude_login.clone(),
+        upstream: config.model_upstream.clone(),
+        default_model: None,
+    });
+    let mut all: Vec<Arc<dyn Runtime>> = vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe))];
+    if let Some(line) = &config.command {
+        let command = CommandRuntime::new(line).map_err(|why| anyhow::anyhow!("MOSAIC_COMMAND: {why}"))?;
+        all.push(Arc::new(command));
+    }
+    Ok(all.into_iter().map(|runtime| (runtime.name().to_owned(), runtime)).collect())
+}
+
+fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions {
+    let operator = operator_git();
+    let value = |key: &str| operator.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+    let name = config.git_name.clone().or_else(|| value("user.name"));
+    let email = config.git_email.clone().or_else(|| value("user.email"));
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let mut options = GitOptions::new(config.data_dir.clone(), self_exe);
+    options.allow_local = config.allow_local_repositories;
+    options.allowed_local_paths = wishes.allowed_repository.iter().cloned().collect();
+    options.author = name.zip(email);
+    options.credentials = Credentials {
+        file: config.git_credentials_file.clone(),
+        token: config.git_token.as_ref().map(|token| Secret::expose(token).to_owned()),
+        token_host: config.git_token_host.clone(),
+        helper: value("credential.helper").filter(|helper| !helper.is_empty()),
+        helper_home: home.clone(),
+        ssh_auth_sock: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        known_hosts: home.map(|home| home.join(".ssh/known_hosts")).filter(|file| file.is_file()),
+    };
+    options
+}
+
+/// Reads what the operator's own git is configured with; nothing when git does not say.
+fn operator_git() -> Vec<(String, String)> {
+    let pattern = r"^(user\.(name|email)|credential\.helper)$";
+    let output = Command::new("git").args(["config", "-z", "--get-regexp", pattern]).stdin(Stdio::null()).output();
+    let Ok(output) = output else { return Vec::new() };
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split('\0').filter_map(|entry| entry.split_once('\n')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+impl Wired {
+    /// Takes away what earlier servers left behind: trash, and directories of agents that have ended.
+    pub(crate) async fn sweep(&self) {
+        if let Err(e) = self.git.empty_trash().await {
+            tracing::warn!(error = %e, "trash could not be emptied");
+        }
+        let Ok(entries) = std::fs::read_dir(&self.agents_dir) else { return };
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<AgentId>().ok());
+        for id in ids {
+            match self.orchestrator.agent(id).await {
+                Ok(record) if !record.agent.is_terminal() => {}
+                Ok(_) | Err(StoreError::NotFound(_)) => self.orchestrator.clean_up(id).await,
+                Err(e) => tracing::warn!(agent.id = %id, error = %e, "directory without a readable record is left alone"),
+            }
+        }
+    }
+
+    /// Waits until what is being deleted in the background is gone.
+    pub(crate) async fn idle(&self) {
+        self.git.idle().await;
+        self.sandbox.idle().await;
+    }
+}
