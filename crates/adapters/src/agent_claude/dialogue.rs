@@ -113,7 +113,7 @@ impl ClaudeDialogue {
         let of_subagent = line.get("parent_tool_use_id").is_some_and(Value::is_string);
         for event in &said {
             if let (AgentEvent::Text { text }, false) = (event, of_subagent) {
-                self.seen.last_text = cut(text.clone(), limits::ENTRY_BYTES);
+                self.seen.last_text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
             }
         }
         events(said)
@@ -174,12 +174,15 @@ impl ClaudeDialogue {
         result.denials.retain(|denial| {
             !self.denied_calls.contains(&denial.call) && !push_guard::asks_to_push(&denial.command)
         });
+        for text in [&mut result.text, &mut result.errors] {
+            *text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
+        }
         self.seen.result = Some(result);
         let usage = lines::usage(line, &mut self.cost_seen);
         Reaction { events: usage.into_iter().collect(), turn_over: true, ..Reaction::default() }
     }
 
-    /// Masks and cuts every text of an event.
+    /// Masks every text of an event, then cuts it: the other way round, part of a secret could stay.
     fn clean(&self, event: &mut AgentEvent) {
         let texts: Vec<&mut String> = match event {
             AgentEvent::Text { text } | AgentEvent::Thinking { text } | AgentEvent::Output { text } => {
@@ -196,6 +199,12 @@ impl ClaudeDialogue {
         };
         for text in texts {
             *text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
+        }
+        if let AgentEvent::Tool { title, .. } = event
+            && let Some((end, _)) = title.char_indices().nth(limits::TITLE_CHARS)
+        {
+            title.truncate(end);
+            title.push('…');
         }
     }
 }

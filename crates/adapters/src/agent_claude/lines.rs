@@ -1,8 +1,6 @@
 //! Claude Code's output lines, read by field. Everything is optional: fields come and go between versions, and `type`
 //! is not always the first key, so nothing here may fail on a line it does not understand.
 
-use mosaic_core::domain::outcome::cut;
-use mosaic_core::limits;
 use mosaic_core::ports::runtime::AgentEvent;
 use serde_json::Value;
 
@@ -66,12 +64,8 @@ fn title(input: &Value) -> String {
         ["command", "file_path", "notebook_path", "path", "pattern", "url", "skill", "description"];
     let found = TELLING.iter().find_map(|key| input.get(key).and_then(Value::as_str));
     let mut lines = found.unwrap_or_default().trim().lines();
-    let first = lines.next().unwrap_or_default();
-    let mut title: String = first.chars().take(limits::TITLE_CHARS).collect();
-    if lines.next().is_some() || title.len() < first.len() {
-        title.push('…');
-    }
-    title
+    let first = lines.next().unwrap_or_default().to_owned();
+    if lines.next().is_some() { first + " …" } else { first }
 }
 
 /// What a `result` line says.
@@ -103,7 +97,7 @@ impl TurnResult {
         Self {
             subtype: text(line, "/subtype").to_owned(),
             is_error: line.get("is_error").and_then(Value::as_bool).unwrap_or(false),
-            text: cut(text(line, "/result").to_owned(), limits::ENTRY_BYTES),
+            text: text(line, "/result").to_owned(),
             errors: errors.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
             terminal_reason: text(line, "/terminal_reason").to_owned(),
             api_error_status: status(line, "api_error_status"),

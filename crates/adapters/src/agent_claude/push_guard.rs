@@ -358,4 +358,17 @@ mod tests {
         assert!(!asks_to_push(&"sh -c \"".repeat(10_000)));
         assert!(asks_to_push(&format!("{} git push", "$(".repeat(500))));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in ".*") {
+            asks_to_push(&line);
+        }
+
+        #[test]
+        fn no_shell_like_line_makes_it_panic(parts in proptest::collection::vec(proptest::sample::select(vec![
+            "git", " ", "push", "'", "\"", "`", "$(", ")", "<<", "EOF", "\n", "\\", ";", "#", "sh -c ", "{", "}", "$", "-c"]), 0..40)) {
+            asks_to_push(&parts.concat());
+        }
+    }
 }
