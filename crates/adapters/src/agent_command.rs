@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime,
+};
 
 /// The `command` runtime.
 #[derive(Debug, Clone)]
@@ -35,7 +37,8 @@ impl CommandRuntime {
 
     /// Looks a bare name up in the `PATH` we know of; `None` when it is nowhere.
     fn locate(&self, program: &str) -> Option<PathBuf> {
-        let runs = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+        let runs =
+            |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
         if program.contains('/') {
             return Some(PathBuf::from(program)).filter(|path| runs(path));
         }
@@ -53,7 +56,9 @@ impl Runtime for CommandRuntime {
 
     async fn probe(&self) -> Result<Probe, String> {
         let words = self.words()?;
-        let missing = || format!("MOSAIC_COMMAND names {:?}, which is no program that can be run; correct it", words[0]);
+        let missing = || {
+            format!("MOSAIC_COMMAND names {:?}, which is no program that can be run; correct it", words[0])
+        };
         let program = self.locate(&words[0]).ok_or_else(missing)?;
         Ok(Probe { program: program.display().to_string(), version: None })
     }
@@ -114,11 +119,15 @@ impl Dialogue for CommandDialogue {
 
 fn failure(exit: &Exit) -> Failure {
     if let Some(why) = &exit.start_error {
-        let message = format!("the program of MOSAIC_COMMAND could not be started: {why}; correct MOSAIC_COMMAND");
+        let message =
+            format!("the program of MOSAIC_COMMAND could not be started: {why}; correct MOSAIC_COMMAND");
         return Failure::new(FailureKind::BadInput, message);
     }
     if exit.timed_out {
-        return Failure::new(FailureKind::Timeout, "the agent's program ran past its time limit and was stopped");
+        return Failure::new(
+            FailureKind::Timeout,
+            "the agent's program ran past its time limit and was stopped",
+        );
     }
     let how = match (exit.code, exit.signal) {
         (Some(code), _) => format!("ended with exit status {code}"),
@@ -199,7 +208,11 @@ mod tests {
             ("a;b|c", &["a;b|c"]),
         ];
         for (line, words) in cases {
-            assert_eq!(split_words(line).as_deref(), Ok(words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>().as_slice()), "{line:?}");
+            assert_eq!(
+                split_words(line).as_deref(),
+                Ok(words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>().as_slice()),
+                "{line:?}"
+            );
         }
         for line in ["'a", "\"a", "\"a\\", "a\\"] {
             assert!(split_words(line).is_err(), "{line:?}");

@@ -80,7 +80,9 @@ fn replay(name: &str) -> (Box<dyn Dialogue>, Vec<AgentEvent>, bool) {
 
 fn usage(events: &[AgentEvent]) -> Vec<(u64, u64, Option<f64>)> {
     let usage = events.iter().filter_map(|event| match event {
-        AgentEvent::Usage { input_tokens, output_tokens, cost_usd } => Some((*input_tokens, *output_tokens, *cost_usd)),
+        AgentEvent::Usage { input_tokens, output_tokens, cost_usd } => {
+            Some((*input_tokens, *output_tokens, *cost_usd))
+        }
         _ => None,
     });
     usage.collect()
@@ -89,12 +91,18 @@ fn usage(events: &[AgentEvent]) -> Vec<(u64, u64, Option<f64>)> {
 #[test]
 fn a_recorded_commit_is_completed_with_its_events() {
     let (mut dialogue, events, _) = replay("commit");
-    let kinds: Vec<_> = events.iter().map(|e| serde_json::to_value(e).expect("serialises")["kind"].clone()).collect();
+    let kinds: Vec<_> =
+        events.iter().map(|e| serde_json::to_value(e).expect("serialises")["kind"].clone()).collect();
     assert_eq!(kinds, ["started", "tool", "toolResult", "tool", "toolResult", "text", "usage"]);
-    assert!(matches!(&events[1], AgentEvent::Tool { name, title, .. } if name == "Write" && title == "./hello.txt"));
+    assert!(
+        matches!(&events[1], AgentEvent::Tool { name, title, .. } if name == "Write" && title == "./hello.txt")
+    );
     assert_eq!(usage(&events), [(37908, 126, Some(0.154152))]);
     assert_eq!(dialogue.session().as_deref(), Some("b8ebaf99-ca9a-4e64-805c-75280724f2f4"));
-    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "I wrote hello.txt and committed it.".into() });
+    assert_eq!(
+        dialogue.outcome(&exit(0)),
+        Outcome::Completed { text: "I wrote hello.txt and committed it.".into() }
+    );
 }
 
 #[test]
@@ -129,7 +137,8 @@ fn caps_are_budget() {
 fn refused_credentials_are_given_up_at_the_second_refusal() {
     let (mut dialogue, events, gave_up) = replay("401_retries");
     assert!(gave_up);
-    let retries: Vec<_> = events.iter().filter(|event| matches!(event, AgentEvent::ApiRetry { .. })).collect();
+    let retries: Vec<_> =
+        events.iter().filter(|event| matches!(event, AgentEvent::ApiRetry { .. })).collect();
     assert_eq!(retries.len(), 2);
     let failure = failed(dialogue.outcome(&Exit { code: None, signal: Some(15), ..exit(0) }));
     assert_eq!(failure.kind, FailureKind::Auth);
@@ -139,7 +148,11 @@ fn refused_credentials_are_given_up_at_the_second_refusal() {
 #[test]
 fn a_stopped_answer_is_shown_and_the_run_goes_on() {
     let (mut dialogue, events, _) = replay("refusal");
-    assert!(events.iter().any(|event| matches!(event, AgentEvent::Notice { text } if text.contains("safeguards"))));
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, AgentEvent::Notice { text } if text.contains("safeguards")))
+    );
     assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "Done.".into() });
 }
 
@@ -168,7 +181,9 @@ fn a_push_is_denied_by_hook_and_by_permission_and_is_no_failure() {
         json!({"type": "control_request", "request_id": "r", "request": {"subtype": "hook_callback", "callback_id": "x",
             "tool_use_id": "call", "input": {"tool_name": "Bash", "tool_input": {"command": command}}}})
     };
-    let answer = |reaction: &Reaction| serde_json::from_str::<Value>(&reaction.replies[0]).expect("JSON")["response"]["response"].clone();
+    let answer = |reaction: &Reaction| {
+        serde_json::from_str::<Value>(&reaction.replies[0]).expect("JSON")["response"]["response"].clone()
+    };
     let allowed = tell(&mut *dialogue, &hook("git commit -m 'git push'"));
     assert_eq!((answer(&allowed), allowed.events.len()), (json!({}), 0));
     let denied = tell(&mut *dialogue, &hook("git -C x push"));
@@ -183,17 +198,26 @@ fn a_push_is_denied_by_hook_and_by_permission_and_is_no_failure() {
     assert_eq!(allowed, json!({"behavior": "allow", "updatedInput": {"command": "ls"}}));
     assert_eq!(answer(&tell(&mut *dialogue, &ask("git push")))["behavior"], "deny");
 
-    tell(&mut *dialogue, &json!({"type": "result", "subtype": "success", "is_error": false, "result": "ok", "permission_denials": [
-        {"tool_name": "Bash", "tool_use_id": "call", "tool_input": {}}, {"tool_name": "Bash", "tool_use_id": "call2"}]}));
+    tell(
+        &mut *dialogue,
+        &json!({"type": "result", "subtype": "success", "is_error": false, "result": "ok", "permission_denials": [
+        {"tool_name": "Bash", "tool_use_id": "call", "tool_input": {}}, {"tool_name": "Bash", "tool_use_id": "call2"}]}),
+    );
     assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "ok".into() });
 }
 
 #[test]
 fn an_unknown_request_is_answered_so_that_nothing_waits() {
     let mut dialogue = dialogue();
-    let reaction = tell(&mut *dialogue, &json!({"type": "control_request", "request_id": "q", "request": {"subtype": "new_thing"}}));
+    let reaction = tell(
+        &mut *dialogue,
+        &json!({"type": "control_request", "request_id": "q", "request": {"subtype": "new_thing"}}),
+    );
     let reply: Value = serde_json::from_str(&reaction.replies[0]).expect("JSON");
-    assert_eq!((&reply["response"]["subtype"], &reply["response"]["request_id"]), (&json!("error"), &json!("q")));
+    assert_eq!(
+        (&reply["response"]["subtype"], &reply["response"]["request_id"]),
+        (&json!("error"), &json!("q"))
+    );
 }
 
 #[test]
@@ -215,8 +239,14 @@ fn error_results_have_their_kinds() {
         (api(json!(404), "model: nosuch"), K::BadInput),
         (api(Value::Null, "API Error: Connection error."), K::Network),
         (api(Value::Null, "Invalid API key · Please run /login"), K::Auth),
-        (json!({"type": "result", "subtype": "success", "is_error": true, "terminal_reason": "prompt_too_long"}), K::BadInput),
-        (json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": ["boom"]}), K::Crash),
+        (
+            json!({"type": "result", "subtype": "success", "is_error": true, "terminal_reason": "prompt_too_long"}),
+            K::BadInput,
+        ),
+        (
+            json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": ["boom"]}),
+            K::Crash,
+        ),
         (json!({"type": "result", "subtype": "error_of_next_year", "is_error": true}), K::Crash),
         (json!({"type": "result"}), K::Crash),
     ];
@@ -232,7 +262,11 @@ fn no_result_is_a_failure_with_what_is_known() {
     assert_eq!(failed(dialogue().outcome(&exit(0))).kind, FailureKind::NoResult);
     let crash = failed(dialogue().outcome(&Exit { stderr_tail: format!("bad {KEY} end"), ..exit(3) }));
     assert_eq!(crash.kind, FailureKind::Crash);
-    assert!(crash.message.contains("exit status 3") && crash.message.contains("bad [masked] end"), "{}", crash.message);
+    assert!(
+        crash.message.contains("exit status 3") && crash.message.contains("bad [masked] end"),
+        "{}",
+        crash.message
+    );
     let killed = failed(dialogue().outcome(&Exit { code: None, signal: Some(9), ..exit(0) }));
     assert!(killed.kind == FailureKind::Crash && killed.message.contains("signal 9"), "{}", killed.message);
     assert_eq!(failed(dialogue().outcome(&Exit { timed_out: true, ..exit(0) })).kind, FailureKind::Timeout);
@@ -253,7 +287,8 @@ fn cost_is_told_as_the_difference() {
     assert_eq!(result(0.25, None), Some(0.25));
     assert_eq!(result(0.75, None), Some(0.5));
     assert_eq!(result(9.0, Some(0.125)), Some(0.125), "a resumed session's total holds what was told before");
-    let unknown = tell(&mut *dialogue, &json!({"type": "result", "subtype": "success", "usage": {"input_tokens": 1}}));
+    let unknown =
+        tell(&mut *dialogue, &json!({"type": "result", "subtype": "success", "usage": {"input_tokens": 1}}));
     assert_eq!(usage(&unknown.events), [(1, 0, None)]);
 }
 
@@ -272,14 +307,23 @@ fn the_key_is_masked_and_long_text_cut() {
 #[tokio::test]
 async fn the_plan_has_the_flags_and_no_key_in_its_arguments() {
     let dir = tempfile::tempdir().expect("a directory");
-    let runtime = ClaudeRuntime::new(ClaudeOptions { upstream: Some("http://127.0.0.1:9".into()), ..options() });
+    let runtime =
+        ClaudeRuntime::new(ClaudeOptions { upstream: Some("http://127.0.0.1:9".into()), ..options() });
     let mut request = request(dir.path().into());
     request.budget = Budget { usd: Some(1.5), turns: Some(7) };
     request.model = Some("opus".into());
     let plan = runtime.plan(&request).await.expect("a plan");
     let line = plan.command.join(" ");
-    for part in ["-p", "--setting-sources user", "--strict-mcp-config", "--permission-mode bypassPermissions", "--model opus",
-        "--max-turns 7", "--max-budget-usd 1.5", "--session-id 5e55e55e-0000-4000-8000-000000000001"] {
+    for part in [
+        "-p",
+        "--setting-sources user",
+        "--strict-mcp-config",
+        "--permission-mode bypassPermissions",
+        "--model opus",
+        "--max-turns 7",
+        "--max-budget-usd 1.5",
+        "--session-id 5e55e55e-0000-4000-8000-000000000001",
+    ] {
         assert!(line.contains(part), "{part} is missing in {line}");
     }
     assert!(!line.contains(KEY));
@@ -290,7 +334,10 @@ async fn the_plan_has_the_flags_and_no_key_in_its_arguments() {
 
     request.resume = Some("old".into());
     let again = runtime.plan(&request).await.expect("a plan");
-    assert!(again.command.join(" ").contains("--resume old") && !again.command.contains(&"--session-id".to_owned()));
+    assert!(
+        again.command.join(" ").contains("--resume old")
+            && !again.command.contains(&"--session-id".to_owned())
+    );
     request.model = Some("--dangerous".into());
     assert_eq!(runtime.plan(&request).await.expect_err("refused").kind, FailureKind::BadInput);
 }
@@ -306,12 +353,14 @@ async fn without_key_or_login_nothing_is_launched() {
 
     let with_login = ClaudeRuntime::new(ClaudeOptions { login_dir: Some(dir.path().into()), ..without });
     assert_eq!(with_login.plan(&request).await.expect_err("no login file").kind, FailureKind::Auth);
-    std::fs::write(dir.path().join(".credentials.json"), r#"{"a":{"accessToken":"token-canary-123"}}"#).expect("written");
+    std::fs::write(dir.path().join(".credentials.json"), r#"{"a":{"accessToken":"token-canary-123"}}"#)
+        .expect("written");
     let plan = with_login.plan(&request).await.expect("a plan");
     assert!(!plan.env.iter().any(|(name, _)| name == "ANTHROPIC_API_KEY"));
     let passed_on = dir.path().join("config/.credentials.json");
     assert!(std::fs::read_to_string(&passed_on).expect("passed on").contains("token-canary-123"));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&passed_on).expect("there").permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&passed_on).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
     let shown = with_login.dialogue(&request).line(b"token-canary-123").events;
     assert_eq!(shown, [AgentEvent::Output { text: "[masked]".into() }]);
@@ -320,7 +369,8 @@ async fn without_key_or_login_nothing_is_launched() {
 #[tokio::test]
 async fn a_missing_program_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
-    let nowhere = ClaudeRuntime::new(ClaudeOptions { program: None, path_env: "/nonexistent".into(), ..options() });
+    let nowhere =
+        ClaudeRuntime::new(ClaudeOptions { program: None, path_env: "/nonexistent".into(), ..options() });
     assert!(nowhere.probe().await.expect_err("missing").contains("MOSAIC_CLAUDE_BIN"));
     let failure = nowhere.plan(&request(dir.path().into())).await.expect_err("missing");
     assert!(!failure.kind.is_retryable() && failure.message.contains("MOSAIC_CLAUDE_BIN"));
@@ -333,11 +383,44 @@ fn some_json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         "[a-z_]{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["system", "init", "api_retry", "assistant", "user", "result", "control_request", "hook_callback",
-            "can_use_tool", "control_response", "text", "tool_use", "tool_result", "success"]).prop_map(Value::from),
+        prop::sample::select(vec![
+            "system",
+            "init",
+            "api_retry",
+            "assistant",
+            "user",
+            "result",
+            "control_request",
+            "hook_callback",
+            "can_use_tool",
+            "control_response",
+            "text",
+            "tool_use",
+            "tool_result",
+            "success"
+        ])
+        .prop_map(Value::from),
     ];
-    let key = prop::sample::select(vec!["type", "subtype", "message", "content", "request", "response", "request_id", "input",
-        "tool_input", "command", "usage", "errors", "permission_denials", "is_error", "result", "total_cost_usd", "error_status", "id"]);
+    let key = prop::sample::select(vec![
+        "type",
+        "subtype",
+        "message",
+        "content",
+        "request",
+        "response",
+        "request_id",
+        "input",
+        "tool_input",
+        "command",
+        "usage",
+        "errors",
+        "permission_denials",
+        "is_error",
+        "result",
+        "total_cost_usd",
+        "error_status",
+        "id",
+    ]);
     leaf.prop_recursive(4, 48, 8, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -20,7 +20,12 @@ fn request() -> LaunchRequest {
         prompt: "Do it.".into(),
         system: "Rules.\n".into(),
         tree: "/tree".into(),
-        confinement: Confinement { home: "/agent/home".into(), config: "/agent/config".into(), env: vec![], wrap: vec![] },
+        confinement: Confinement {
+            home: "/agent/home".into(),
+            config: "/agent/config".into(),
+            env: vec![],
+            wrap: vec![],
+        },
         model: None,
         budget: Budget::default(),
         resume: None,
@@ -67,7 +72,10 @@ fn output(text: &str) -> AgentEvent {
 #[tokio::test]
 async fn the_prompt_comes_on_standard_input_and_the_last_lines_are_the_result() {
     let (events, outcome) = run("cat; echo; echo \"$EXTRA\"; echo").await;
-    assert_eq!(events, [output("Rules."), output(""), output("Do it."), output("from the runtime"), output("")]);
+    assert_eq!(
+        events,
+        [output("Rules."), output(""), output("Do it."), output("from the runtime"), output("")]
+    );
     assert_eq!(outcome, Outcome::Completed { text: "Rules.\nDo it.\nfrom the runtime".into() });
 }
 
@@ -76,7 +84,11 @@ async fn a_failure_has_its_status_and_its_last_words() {
     let (_, outcome) = run("echo so far; echo broken >&2; exit 7").await;
     let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure.kind, FailureKind::Crash);
-    assert!(failure.message.contains("exit status 7") && failure.message.contains("broken"), "{}", failure.message);
+    assert!(
+        failure.message.contains("exit status 7") && failure.message.contains("broken"),
+        "{}",
+        failure.message
+    );
     let (_, outcome) = run("kill -9 $$").await;
     let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
     assert!(failure.message.contains("signal 9"), "{}", failure.message);
@@ -84,7 +96,8 @@ async fn a_failure_has_its_status_and_its_last_words() {
 
 #[tokio::test]
 async fn output_is_data_whatever_its_bytes_and_bounded() {
-    let (events, outcome) = run(r"printf '\033[31mred\007\n\377\376\n'; seq 100; head -c 100000 /dev/zero | tr '\0' x").await;
+    let (events, outcome) =
+        run(r"printf '\033[31mred\007\n\377\376\n'; seq 100; head -c 100000 /dev/zero | tr '\0' x").await;
     assert_eq!(events[0], output("\u{1b}[31mred\u{7}"));
     assert_eq!(events[1], output("\u{fffd}\u{fffd}"));
     let AgentEvent::Output { text } = events.last().expect("events") else { panic!("{events:?}") };

@@ -18,7 +18,7 @@ const INITIALIZE: &str = "mosaic-initialize";
 const HOOK: &str = "mosaic-before-bash";
 
 /// The line that interrupts a turn; the program ends the turn with an error result and stays.
-pub(super) fn interrupt_line() -> String {
+pub(crate) fn interrupt_line() -> String {
     line_of(
         &json!({"type": "control_request", "request_id": "mosaic-interrupt", "request": {"subtype": "interrupt"}}),
     )

@@ -16,7 +16,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
 
-pub(crate) use dialogue::ClaudeDialogue;
+pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
 
 /// Tools an agent has: what is needed for work in a tree, and nothing that reaches other agents.
 const TOOLS: &str = "Bash,Edit,Read,Write,Glob,Grep,Skill";
@@ -217,7 +217,7 @@ impl Runtime for ClaudeRuntime {
             command,
             env: self.env(request, has_login),
             stdin: None,
-            interrupt: Some(dialogue::interrupt_line()),
+            interrupt: Some(interrupt_line()),
             session: Some(session),
         })
     }
