@@ -376,3 +376,65 @@ fn event(data: &Value) -> String {
 fn sse(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Shared {
+        let fix = Script::new("fix", vec![Step::text("fixed")]).matching("Your work was judged");
+        let first = Script::new("first", vec![Step::sh("true"), Step::text("b")]);
+        Shared { scripts: Mutex::new(vec![first, fix]), ..Shared::default() }
+    }
+
+    fn chosen(messages: Value) -> (String, usize) {
+        let (name, index, _) = choose(&shared(), &json!({ "messages": messages }));
+        (name, index)
+    }
+
+    #[test]
+    fn the_last_message_with_a_marker_chooses_and_answers_since_then_count() {
+        let user = |text: &str| json!({"role": "user", "content": [{"type": "text", "text": text}]});
+        let assistant = || json!({"role": "assistant", "content": []});
+        let result =
+            || json!({"role": "user", "content": [{"type": "tool_result", "content": "[[mock:fix]]"}]});
+        let start = || user("Do it. [[mock:first]]");
+        assert_eq!(chosen(json!([start()])), ("first".into(), 0));
+        assert_eq!(chosen(json!([start(), assistant(), result()])), ("first".into(), 1));
+        assert_eq!(chosen(json!([start(), assistant(), assistant(), result()])), ("first".into(), 1));
+        let judged = || user("Your work was judged …");
+        assert_eq!(chosen(json!([start(), assistant(), result(), assistant(), judged()])), ("fix".into(), 0));
+        assert_eq!(chosen(json!([user("hello")])), (String::new(), 0));
+    }
+
+    #[test]
+    fn the_working_directory_is_read_from_the_prompt() {
+        let body = json!({"system": [{"text": "<env>\nWorking directory: /agent/tree\nIs directory a git repo: Yes"}]});
+        assert_eq!(working_directory(&body), "/agent/tree");
+        assert_eq!(working_directory(&json!({})), ".");
+    }
+
+    #[test]
+    fn dropping_it_ends_connections_that_hang() {
+        use std::io::{Read as _, Write as _};
+        let script = Script::new("hang", vec![Step::hang()]);
+        let server = ModelServer::start(vec![script]);
+        let mut socket = std::net::TcpStream::connect(server.address).expect("connected");
+        let body = json!({"stream": true, "tools": [{}], "messages": [{"role": "user", "content": "[[mock:hang]]"}]}).to_string();
+        write!(
+            socket,
+            "POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: k\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("sent");
+        let mut first = [0; 15];
+        socket.read_exact(&mut first).expect("the head comes");
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        assert_eq!(server.turns()[0].api_key.as_deref(), Some("k"));
+        drop(server);
+        let mut rest = Vec::new();
+        // The connection ends, by end of file or by reset.
+        let _ = socket.read_to_end(&mut rest);
+        assert!(String::from_utf8_lossy(&rest).contains("message_start"));
+    }
+}

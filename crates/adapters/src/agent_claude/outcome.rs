@@ -107,6 +107,10 @@ fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
                 format!("the prompt is too long for the model: {words}; split the task"),
             );
         }
+        // The words are then a diagnosis for the program's own makers.
+        (_, reason) if reason.starts_with("aborted") => {
+            return Failure::new(K::Crash, "the turn was interrupted");
+        }
         _ => {}
     }
     if let Some(failure) = api_failure(seen, result) {

@@ -213,7 +213,8 @@ impl<W: Write> Agent<'_, W> {
                 DemoStep::Run(line) => self.shell(line, &["sh", "-c", line])?,
                 DemoStep::Commit(message) => self.commit(message)?,
                 DemoStep::WaitMs(ms) => self.pause(Duration::from_millis(*ms))?,
-                DemoStep::Loop(endless) => self.tick(*endless)?,
+                DemoStep::Loop(true) => self.tick()?,
+                DemoStep::Loop(false) => {}
             }
         }
         Ok(last)
@@ -235,10 +236,8 @@ impl<W: Write> Agent<'_, W> {
         }
     }
 
-    fn tick(&mut self, endless: bool) -> Result<(), Halt> {
-        let mut n = 0u64;
-        while endless {
-            n += 1;
+    fn tick(&mut self) -> Result<(), Halt> {
+        for n in 1u64.. {
             self.speech.say(&format!("tick {n}"))?;
             self.pause(TICK)?;
         }

@@ -1,169 +1,17 @@
 //! Real Claude Code against a scripted model on loopback: what the runtime plans is started as it is, without a
 //! shim, and the dialogue drives it. Needs the program: `MOSAIC_TEST_CLAUDE_BIN`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command as StdCommand, Stdio};
-use std::time::{Duration, Instant};
+mod place;
+
+use std::time::Duration;
 
 use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
-use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{FailureKind, Outcome};
-use mosaic_core::domain::spec::{AgentType, Budget};
-use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Runtime};
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_core::domain::spec::Budget;
+use mosaic_core::ports::runtime::{AgentEvent, Runtime};
 use mosaic_testkit::model_server::{ModelServer, Script, Step};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-const KEY: &str = "sk-test-canary-0123456789";
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A place with a repository, private directories and a runtime that talks to a scripted model.
-struct Place {
-    dir: tempfile::TempDir,
-    runtime: ClaudeRuntime,
-}
-
-/// What came of one run.
-struct Ran {
-    outcome: Outcome,
-    events: Vec<AgentEvent>,
-    session: Option<String>,
-    took: Duration,
-    argv: Vec<String>,
-}
-
-fn claude() -> Option<PathBuf> {
-    let path = std::env::var_os("MOSAIC_TEST_CLAUDE_BIN").map(PathBuf::from).filter(|path| path.is_file());
-    let how = "set MOSAIC_TEST_CLAUDE_BIN to the claude program of @anthropic-ai/claude-code";
-    mosaic_testkit::require::have("claude", path.is_some(), how).then_some(path).flatten()
-}
-
-fn git(tree: &Path, args: &[&str]) -> String {
-    let output =
-        StdCommand::new("git").args(args).current_dir(tree).env("HOME", tree).output().expect("git runs");
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-impl Place {
-    fn new(program: PathBuf, server: &ModelServer) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let tree = dir.path().join("tree");
-        for sub in ["tree", "home", "config", "tmp"] {
-            std::fs::create_dir(dir.path().join(sub)).expect("made");
-        }
-        git(&tree, &["init", "-q", "-b", "main"]);
-        git(&tree, &["config", "user.name", "Agent"]);
-        git(&tree, &["config", "user.email", "agent@example.invalid"]);
-        git(&tree, &["commit", "-q", "--allow-empty", "-m", "start"]);
-        let runtime = ClaudeRuntime::new(ClaudeOptions {
-            program: Some(program),
-            path_env: std::env::var("PATH").unwrap_or_default(),
-            api_key: Some(KEY.into()),
-            upstream: Some(server.url()),
-            ..ClaudeOptions::default()
-        });
-        Self { dir, runtime }
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.dir.path().join("tree")
-    }
-
-    fn request(&self, prompt: &str, resume: Option<String>) -> LaunchRequest {
-        let at = |sub: &str| self.dir.path().join(sub);
-        let env = [
-            ("PATH", std::env::var("PATH").unwrap_or_default()),
-            ("LANG", "C.UTF-8".into()),
-            ("TERM", "dumb".into()),
-        ];
-        let mut env: Vec<_> = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        env.push(("HOME".into(), at("home").display().to_string()));
-        env.push(("TMPDIR".into(), at("tmp").display().to_string()));
-        LaunchRequest {
-            agent: AgentId(uuid::Uuid::new_v4()),
-            task: "T-1".parse().expect("valid"),
-            agent_type: AgentType::Worker,
-            prompt: prompt.into(),
-            system: "Canary rule: the word is heliotrope.".into(),
-            tree: self.tree(),
-            confinement: Confinement { home: at("home"), config: at("config"), env, wrap: vec![] },
-            model: None,
-            budget: Budget::default(),
-            resume,
-            new_session: uuid::Uuid::new_v4().to_string(),
-        }
-    }
-
-    /// Runs a prompt to its end, as the engine does: lines to the dialogue, replies back, end by deadline.
-    async fn run(&self, prompt: &str, resume: Option<String>) -> Ran {
-        let request = self.request(prompt, resume);
-        tokio::time::timeout(DEADLINE, self.drive(&request)).await.expect("the run ends before its deadline")
-    }
-
-    async fn drive(&self, request: &LaunchRequest) -> Ran {
-        let begin = Instant::now();
-        let plan = self.runtime.plan(request).await.expect("a plan");
-        let mut dialogue = self.runtime.dialogue(request);
-        let mut child = tokio::process::Command::new(&plan.command[0])
-            .args(&plan.command[1..])
-            .env_clear()
-            .envs(request.confinement.env.iter().chain(&plan.env).map(|(name, value)| (name, value)))
-            .current_dir(&request.tree)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("claude starts");
-        let mut stdin = child.stdin.take();
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
-        let errors = tokio::spawn(async move {
-            let mut text = String::new();
-            stderr.read_to_string(&mut text).await.map(|_| text).unwrap_or_default()
-        });
-        let mut events = Vec::new();
-        let mut to_write = dialogue.start();
-        let mut line = Vec::new();
-        loop {
-            for text in to_write.drain(..) {
-                stdin
-                    .as_mut()
-                    .expect("open while there are replies")
-                    .write_all(text.as_bytes())
-                    .await
-                    .expect("written");
-            }
-            line.clear();
-            if stdout.read_until(b'\n', &mut line).await.expect("readable") == 0 {
-                break;
-            }
-            let reaction = dialogue.line(line.strip_suffix(b"\n").unwrap_or(&line));
-            events.extend(reaction.events);
-            to_write = reaction.replies;
-            if reaction.turn_over {
-                stdin = None;
-            }
-            if reaction.give_up {
-                child.start_kill().expect("it still runs");
-            }
-        }
-        let status = child.wait().await.expect("waited");
-        let exit = Exit {
-            code: status.code(),
-            signal: std::os::unix::process::ExitStatusExt::signal(&status),
-            timed_out: false,
-            leaked: 0,
-            output_bytes: 0,
-            stderr_tail: errors.await.expect("joined"),
-            start_error: None,
-        };
-        let outcome = dialogue.outcome(&exit);
-        Ran { outcome, events, session: dialogue.session(), took: begin.elapsed(), argv: plan.command }
-    }
-}
+use place::{KEY, Place, Ran, claude, git};
 
 fn failure(ran: &Ran) -> (FailureKind, String) {
     match &ran.outcome {
@@ -352,4 +200,67 @@ async fn git_push_is_denied_and_the_run_goes_on() {
     assert!(ran.events.iter().any(
         |event| matches!(event, AgentEvent::ToolResult { ok: true, text, .. } if text.contains("went on"))
     ));
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_running_command() {
+    let Some(program) = claude() else { return };
+    let server = ModelServer::start(vec![Script::new(
+        "slow",
+        vec![Step::sh("while :; do sleep 1; done"), Step::text("late")],
+    )]);
+    let place = Place::new(program, &server);
+    let ran = place
+        .drive(&place.request("[[mock:slow]]", None), |event| matches!(event, AgentEvent::Tool { .. }))
+        .await;
+    let (kind, message) = failure(&ran);
+    assert!(kind == FailureKind::Crash && message.contains("interrupt"), "{kind:?} {message}");
+}
+
+#[tokio::test]
+async fn caps_and_long_instructions_reach_the_program() {
+    let Some(program) = claude() else { return };
+    let again = || Step::sh("echo again");
+    let server = ModelServer::start(vec![Script::new("many", vec![again(), again(), again(), again()])]);
+    let place = Place::new(program, &server);
+    let mut request = place.request("[[mock:many]]", None);
+    request.budget = Budget { usd: None, turns: Some(2) };
+    request.system = format!("{} the end is heliotrope", "long ".repeat(40_000));
+    let skill = request.confinement.config.join("skills/tidy");
+    std::fs::create_dir_all(&skill).expect("made");
+    std::fs::write(skill.join("SKILL.md"), "---\nname: tidy\ndescription: Canary skill\n---\nTidy up.\n")
+        .expect("written");
+    let ran = place.drive(&request, |_| false).await;
+    let (kind, message) = failure(&ran);
+    assert_eq!(kind, FailureKind::Budget, "{message}");
+    let first = &server.turns()[0].body;
+    assert!(first.to_string().contains("the end is heliotrope"), "the system text was cut");
+    assert!(first.to_string().contains("Canary skill"), "the skill is not visible");
+    let tools = first["tools"].as_array().expect("tools").iter().filter_map(|tool| tool["name"].as_str());
+    let expected = ["Bash", "Edit", "Glob", "Grep", "Read", "Skill", "Write", "DeferredToolPlaceholder"];
+    let others: Vec<_> = tools.filter(|name| !expected.contains(name)).collect();
+    assert!(others.is_empty(), "tools that nobody gave it: {others:?}");
+}
+
+#[tokio::test]
+async fn busy_or_absent_services_have_their_own_kind() {
+    let Some(program) = claude() else { return };
+    for (status, expected) in [(429, FailureKind::RateLimited), (529, FailureKind::ModelServer)] {
+        let server = ModelServer::start(vec![Script::new("busy", vec![Step::error(status)])]);
+        let ran = Place::new(program.clone(), &server).run("[[mock:busy]]", None).await;
+        assert_eq!(failure(&ran).0, expected, "{:?}", ran.outcome);
+    }
+    let server = ModelServer::start(vec![]);
+    let mut place = Place::new(program.clone(), &server);
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port");
+    place.runtime = ClaudeRuntime::new(ClaudeOptions {
+        program: Some(program),
+        api_key: Some(KEY.into()),
+        upstream: Some(format!("http://{nowhere}")),
+        ..ClaudeOptions::default()
+    });
+    let ran = place.run("hello", None).await;
+    assert_eq!(failure(&ran).0, FailureKind::Network, "{:?}", ran.outcome);
 }
