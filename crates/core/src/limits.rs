@@ -78,3 +78,9 @@ pub const EVENT_BUFFER: usize = 1000;
 pub const DISK_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 /// Most fix rounds a caller may ask for.
 pub const MAX_FIX_ROUNDS: u32 = 10;
+/// Longest title of a tool call, in characters: one line on a wide terminal.
+pub const TITLE_CHARS: usize = 200;
+/// Lines of a plain program's output that are kept as its result: the last screenful.
+pub const RESULT_LINES: usize = 20;
+/// Longest time a runtime's program may take to say its version.
+pub const PROBE: Duration = Duration::from_secs(5);

@@ -1,1 +1,244 @@
-//! Claude Code, driven by stream-json in both directions.
+//! Claude Code, driven by stream-json in both directions. The program gets a configuration directory of its own and
+//! only the operator's settings (`--setting-sources user`): a repository's `.claude/settings.json` could otherwise send
+//! the model key elsewhere or run hooks before anyone looked at it.
+
+mod dialogue;
+mod lines;
+mod masking;
+mod outcome;
+mod private_files;
+mod push_guard;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::limits;
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+
+pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
+
+/// Tools an agent has: what is needed for work in a tree, and nothing that reaches other agents.
+const TOOLS: &str = "Bash,Edit,Read,Write,Glob,Grep,Skill";
+/// File in the private directory that `--append-system-prompt-file` names; as an argument it could be too long.
+const SYSTEM_FILE: &str = "mosaic-system.md";
+const CREDENTIALS_FILE: &str = ".credentials.json";
+
+/// What the operator configured.
+#[derive(Clone, Default)]
+pub struct ClaudeOptions {
+    /// Path of the program (`MOSAIC_CLAUDE_BIN`); else `claude` is looked up in `path_env`.
+    pub program: Option<PathBuf>,
+    /// The `PATH` to look in.
+    pub path_env: String,
+    /// The key (`CLAUDE_API_KEY`), handed to the program in its environment, never in its arguments.
+    pub api_key: Option<String>,
+    /// The operator's Claude configuration directory whose login is passed on (`MOSAIC_CLAUDE_LOGIN`).
+    pub login_dir: Option<PathBuf>,
+    /// Where model calls go (`MOSAIC_MODEL_UPSTREAM`); the program's own default when `None`.
+    pub upstream: Option<String>,
+    /// The model of agents that ask for none; the program's own default when `None`.
+    pub default_model: Option<String>,
+}
+
+impl std::fmt::Debug for ClaudeOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaudeOptions")
+            .field("program", &self.program)
+            .field("api_key", &self.api_key.is_some())
+            .field("login_dir", &self.login_dir)
+            .field("upstream", &self.upstream)
+            .field("default_model", &self.default_model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The `claude` runtime.
+#[derive(Debug, Clone)]
+pub struct ClaudeRuntime {
+    options: ClaudeOptions,
+}
+
+impl ClaudeRuntime {
+    /// Makes the runtime; nothing is looked up yet.
+    pub fn new(options: ClaudeOptions) -> Self {
+        Self { options }
+    }
+
+    /// Returns the program's path, or what to do about its absence.
+    fn program(&self) -> Result<PathBuf, String> {
+        let hint = "install Claude Code or set MOSAIC_CLAUDE_BIN to the path of its program";
+        if let Some(program) = &self.options.program {
+            let found = is_program(program).then(|| program.clone());
+            return found
+                .ok_or_else(|| format!("{} is no program that can be run; {hint}", program.display()));
+        }
+        let mut places = std::env::split_paths(&self.options.path_env).map(|dir| dir.join("claude"));
+        places
+            .find(|path| path.is_absolute() && is_program(path))
+            .ok_or_else(|| format!("claude is not in PATH; {hint}"))
+    }
+
+    /// Returns the login to pass on. `Ok(None)` when the key is used instead.
+    fn login(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let fix = "set CLAUDE_API_KEY, or log in with the claude program and set MOSAIC_CLAUDE_LOGIN so that the login is passed on";
+        if self.options.api_key.as_deref().is_some_and(|key| !key.trim().is_empty()) {
+            return Ok(None);
+        }
+        let Some(dir) = &self.options.login_dir else {
+            return Err(Failure::new(
+                FailureKind::Auth,
+                format!("there is no key for the model service; {fix}"),
+            ));
+        };
+        let file = dir.join(CREDENTIALS_FILE);
+        std::fs::read(&file).map(Some).map_err(|error| {
+            let message = format!("the Claude login {} cannot be read: {error}; {fix}", file.display());
+            Failure::new(FailureKind::Auth, message)
+        })
+    }
+
+    /// Everything that must not be shown again: the key, or the tokens of the login that is passed on.
+    fn secrets(&self) -> Vec<String> {
+        match self.login() {
+            Ok(None) => self.options.api_key.iter().map(|key| key.trim().to_owned()).collect(),
+            Ok(Some(login)) => private_files::tokens(&login),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The environment on top of the confinement's.
+    fn env(&self, request: &LaunchRequest, has_login: bool) -> Vec<(String, String)> {
+        let mut env =
+            vec![("CLAUDE_CONFIG_DIR".to_owned(), request.confinement.config.display().to_string())];
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        // No traffic but the model's; no update under a running fleet; our own deadlines instead of long retries.
+        set("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
+        set("DISABLE_TELEMETRY", "1");
+        set("DISABLE_ERROR_REPORTING", "1");
+        set("DISABLE_AUTOUPDATER", "1");
+        set("CLAUDE_CODE_MAX_RETRIES", "3");
+        if rustix::process::getuid().is_root() {
+            // Without it the program refuses bypassPermissions as root.
+            set("IS_SANDBOX", "1");
+        }
+        if let Some(upstream) = &self.options.upstream {
+            set("ANTHROPIC_BASE_URL", upstream);
+        }
+        if let (Some(key), false) = (&self.options.api_key, has_login) {
+            set("ANTHROPIC_API_KEY", key.trim());
+        }
+        env
+    }
+
+    fn command(&self, program: &Path, request: &LaunchRequest) -> Result<Vec<String>, Failure> {
+        let mut command = vec![program.display().to_string()];
+        let mut add = |words: &[&str]| command.extend(words.iter().map(|word| (*word).to_owned()));
+        add(&["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
+        // Nobody is there to ask: all is allowed, and what is asked all the same is answered by the dialogue.
+        add(&["--permission-mode", "bypassPermissions", "--permission-prompt-tool", "stdio"]);
+        // The repository's own settings, hooks and tool servers stay unread.
+        add(&["--setting-sources", "user", "--strict-mcp-config", "--tools", TOOLS]);
+        let system = request.confinement.config.join(SYSTEM_FILE);
+        add(&["--append-system-prompt-file", &system.display().to_string()]);
+        match &request.resume {
+            Some(session) => add(&["--resume", plain("session", session)?]),
+            None => add(&["--session-id", plain("session", &request.new_session)?]),
+        }
+        if let Some(model) = request.model.as_ref().or(self.options.default_model.as_ref()) {
+            add(&["--model", plain("model", model)?]);
+        }
+        if let Some(turns) = request.budget.turns {
+            add(&["--max-turns", &turns.to_string()]);
+        }
+        if let Some(usd) = request.budget.usd {
+            add(&["--max-budget-usd", &usd.to_string()]);
+        }
+        Ok(command)
+    }
+}
+
+#[async_trait]
+impl Runtime for ClaudeRuntime {
+    fn name(&self) -> &'static str {
+        "claude"
+    }
+
+    async fn probe(&self) -> Result<Probe, String> {
+        let program = self.program()?;
+        let mut command = tokio::process::Command::new(&program);
+        command
+            .arg("--version")
+            .env_clear()
+            .env("PATH", &self.options.path_env)
+            .env("DISABLE_AUTOUPDATER", "1");
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        let hint = format!("{} --version", program.display());
+        let output = match tokio::time::timeout(limits::PROBE, command.output()).await {
+            Err(_) => {
+                return Err(format!(
+                    "{hint} said nothing within {} s; check the installation",
+                    limits::PROBE.as_secs()
+                ));
+            }
+            Ok(Err(error)) => {
+                return Err(format!("{hint} could not be run: {error}; check MOSAIC_CLAUDE_BIN"));
+            }
+            Ok(Ok(output)) => output,
+        };
+        if !output.status.success() {
+            return Err(format!("{hint} failed with {}; check the installation", output.status));
+        }
+        let version = String::from_utf8_lossy(&output.stdout).split_whitespace().next().map(str::to_owned);
+        Ok(Probe { program: program.display().to_string(), version })
+    }
+
+    async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        let login = self.login()?;
+        let program = self.program().map_err(|why| Failure::new(FailureKind::BadInput, why))?;
+        let command = self.command(&program, request)?;
+        let config = &request.confinement.config;
+        let mut files = vec![
+            ("settings.json", b"{}\n".to_vec()),
+            (".claude.json", br#"{"hasCompletedOnboarding":true}"#.to_vec()),
+            (SYSTEM_FILE, request.system.clone().into_bytes()),
+        ];
+        let has_login = login.is_some();
+        files.extend(login.map(|login| (CREDENTIALS_FILE, login)));
+        for (name, bytes) in files {
+            private_files::place(config, name, &bytes).map_err(|error| {
+                let message =
+                    format!("cannot write {name} into the agent's directory {}: {error}", config.display());
+                Failure::new(FailureKind::Internal, message)
+            })?;
+        }
+        let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
+        Ok(LaunchPlan {
+            command,
+            env: self.env(request, has_login),
+            stdin: None,
+            interrupt: Some(interrupt_line()),
+            session: Some(session),
+        })
+    }
+
+    fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue> {
+        let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
+        Box::new(ClaudeDialogue::new(request.prompt.clone(), Some(session), self.secrets()))
+    }
+}
+
+/// Refuses a value that the program would read as an option.
+fn plain<'a>(what: &str, value: &'a str) -> Result<&'a str, Failure> {
+    if value.is_empty() || value.starts_with('-') || value.contains('\0') {
+        return Err(Failure::new(
+            FailureKind::BadInput,
+            format!("{what} {value:?} is not a name the claude program takes"),
+        ));
+    }
+    Ok(value)
+}
+
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}

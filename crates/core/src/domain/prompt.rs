@@ -51,11 +51,19 @@ pub fn first_prompt(parts: &PromptParts) -> String {
         push(&mut text, format_args!("## Instructions\n\n{}\n\n", instructions.trim_end()));
     }
     if !parts.skills_found.is_empty() {
-        push(&mut text, format_args!("Use these skills where they help: {}.\n\n", parts.skills_found.join(", ")));
+        push(
+            &mut text,
+            format_args!("Use these skills where they help: {}.\n\n", parts.skills_found.join(", ")),
+        );
     }
     if !parts.skills_missing.is_empty() {
         let list = parts.skills_missing.join(", ");
-        push(&mut text, format_args!("These skills were asked for, but none is installed; take the names as hints: {list}.\n\n"));
+        push(
+            &mut text,
+            format_args!(
+                "These skills were asked for, but none is installed; take the names as hints: {list}.\n\n"
+            ),
+        );
     }
     text.push_str(ending(parts.agent_type));
     text
@@ -199,8 +207,17 @@ mod tests {
     #[test]
     fn the_first_prompt_has_everything_that_was_asked() {
         let text = first_prompt(&parts(AgentType::Worker));
-        for needle in ["a worker", "T-7", "`main`", "- fix the sum\n", "### US-1\n\n# Story\nAdd a button.\n", "Be brief.",
-            "where they help: typescript.", "hints: nestjs, prisma.", "commit it."] {
+        for needle in [
+            "a worker",
+            "T-7",
+            "`main`",
+            "- fix the sum\n",
+            "### US-1\n\n# Story\nAdd a button.\n",
+            "Be brief.",
+            "where they help: typescript.",
+            "hints: nestjs, prisma.",
+            "commit it.",
+        ] {
             assert!(text.contains(needle), "{needle:?} is missing in:\n{text}");
         }
     }
@@ -224,7 +241,10 @@ mod tests {
     #[test]
     fn the_task_again_says_that_work_may_be_there() {
         let text = again_prompt(&parts(AgentType::Worker));
-        assert!(text.contains("interrupted") && text.contains("git status") && text.ends_with("commit it.\n"), "{text}");
+        assert!(
+            text.contains("interrupted") && text.contains("git status") && text.ends_with("commit it.\n"),
+            "{text}"
+        );
     }
 
     fn finding(source: &str, path: Option<&str>, line: Option<u64>, message: &str) -> Finding {
@@ -240,13 +260,21 @@ mod tests {
             finding("coverage", None, None, "60.0% < 85%"),
         ];
         let text = fix_prompt(&findings, &base);
-        for needle in ["- [tests] src/a.rs:3: expected 4\n  got 5\n", "- [conflict] README.md: changed", "- [coverage]: 60.0%",
-            "git fetch origin main", "git merge origin/main"] {
+        for needle in [
+            "- [tests] src/a.rs:3: expected 4\n  got 5\n",
+            "- [conflict] README.md: changed",
+            "- [coverage]: 60.0%",
+            "git fetch origin main",
+            "git merge origin/main",
+        ] {
             assert!(text.contains(needle), "{needle:?} is missing in:\n{text}");
         }
         let no_conflict = fix_prompt(&findings[..1], &base);
         assert!(!no_conflict.contains("git merge") && !no_conflict.contains("rewrite"), "{no_conflict}");
-        assert!(fix_prompt(&[finding("secret-scan", None, None, "key")], &base).contains("rewrite your own commits"));
+        assert!(
+            fix_prompt(&[finding("secret-scan", None, None, "key")], &base)
+                .contains("rewrite your own commits")
+        );
     }
 
     #[test]
@@ -260,7 +288,11 @@ mod tests {
     fn the_system_text_has_the_rules_and_cuts_files() {
         let long = "ä".repeat(limits::PROMPT_FILE_BYTES);
         let text = system_text(Some(&long), Some("Use tabs."));
-        assert!(text.contains("Never push") && text.contains("repository's AGENTS.md") && text.contains("Use tabs."));
+        assert!(
+            text.contains("Never push")
+                && text.contains("repository's AGENTS.md")
+                && text.contains("Use tabs.")
+        );
         assert!(text.len() < limits::PROMPT_FILE_BYTES + 4096, "{}", text.len());
         assert!(!system_text(None, Some(" \n")).contains("CLAUDE.md"));
     }

@@ -1,0 +1,180 @@
+//! What a finished run of Claude Code amounts to. "Success" in its words is not success in ours: an API error and a
+//! denied tool both come with `subtype: success`, the latter even with exit 0. The cases were seen in real runs.
+
+use mosaic_core::domain::outcome::{Failure, FailureKind as K};
+use mosaic_core::ports::processes::Exit;
+
+use super::lines::TurnResult;
+
+/// What was gathered from the lines of one run.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) result: Option<TurnResult>,
+    pub(super) last_text: String,
+    /// `error` of the last assistant line that had one, such as `billing_error`.
+    pub(super) assistant_error: String,
+    pub(super) auth_refusals: u32,
+    /// The last `api_retry`: status and words.
+    pub(super) last_retry: Option<(Option<u16>, String)>,
+    /// Why the run was given up by us.
+    pub(super) refused: String,
+}
+
+impl Seen {
+    pub(super) fn retry(&mut self, status: Option<u16>, words: &str) {
+        if matches!(status, Some(401 | 403)) {
+            self.auth_refusals += 1;
+        }
+        self.last_retry = Some((status, words.to_owned()));
+    }
+}
+
+/// Returns the agent's last text, or why the turn failed.
+pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
+    if let Some(why) = &exit.start_error {
+        return Err(Failure::new(K::Internal, format!("the agent's program could not be started: {why}")));
+    }
+    if let Some(result) = &seen.result {
+        return by_result(seen, result);
+    }
+    if seen.auth_refusals >= 2 {
+        let status = seen.last_retry.as_ref().and_then(|(status, _)| *status).unwrap_or(401);
+        return Err(auth(&format!("answered {status}")));
+    }
+    if exit.timed_out {
+        return Err(Failure::new(K::Timeout, "the agent ran past its time limit and was stopped"));
+    }
+    if !seen.refused.is_empty() {
+        return Err(Failure::new(K::Crash, format!("the agent's program did not work: {}", seen.refused)));
+    }
+    Err(without_result(seen, exit))
+}
+
+fn without_result(seen: &Seen, exit: &Exit) -> Failure {
+    let mut message = match (exit.code, exit.signal) {
+        (Some(0), _) => {
+            "the agent's program ended without a result line; its turn counts as failed".to_owned()
+        }
+        (Some(code), _) => format!("the agent's program ended with exit status {code} and no result"),
+        (None, Some(signal)) => format!("the agent's program was ended by signal {signal} before its result"),
+        (None, None) => "the agent's program ended in an unknown way and without a result".to_owned(),
+    };
+    if let Some((status, words)) = &seen.last_retry {
+        let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+        message.push_str(&format!("; its last call to the model got {status} ({words})"));
+    }
+    let tail = exit.stderr_tail.trim();
+    if !tail.is_empty() {
+        message.push_str(&format!("; it said: {tail}"));
+    }
+    Failure::new(if exit.code == Some(0) { K::NoResult } else { K::Crash }, message)
+}
+
+fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
+    if result.is_error || result.subtype != "success" {
+        return Err(error_result(seen, result));
+    }
+    if result.denials.is_empty() {
+        let text = if result.text.is_empty() { &seen.last_text } else { &result.text };
+        return Ok(text.clone());
+    }
+    let tools: Vec<_> = result.denials.iter().map(|denial| denial.tool.as_str()).collect();
+    let message = format!(
+        "the agent was denied what it asked for ({}), so its work may be incomplete; look at the transcript",
+        tools.join(", ")
+    );
+    Err(Failure::new(K::Denied, message))
+}
+
+fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
+    let words = result.words();
+    match (result.subtype.as_str(), result.terminal_reason.as_str()) {
+        ("error_max_turns", _) | (_, "max_turns") => {
+            return Failure::new(
+                K::Budget,
+                format!("the cap on turns was reached: {words}; spawn again with a larger budget"),
+            );
+        }
+        ("error_max_budget_usd", _) | (_, "budget_exhausted") => {
+            return Failure::new(
+                K::Budget,
+                format!("the cap on cost was reached: {words}; spawn again with a larger budget"),
+            );
+        }
+        (_, "prompt_too_long") => {
+            return Failure::new(
+                K::BadInput,
+                format!("the prompt is too long for the model: {words}; split the task"),
+            );
+        }
+        // The words are then a diagnosis for the program's own makers.
+        (_, reason) if reason.starts_with("aborted") => {
+            return Failure::new(K::Crash, "the turn was interrupted");
+        }
+        _ => {}
+    }
+    if let Some(failure) = api_failure(seen, result) {
+        return failure;
+    }
+    Failure::new(K::Crash, format!("the turn ended with an error ({}): {}", result.subtype, or_none(words)))
+}
+
+/// Reads a failed call to the model service from its status and, where there is none, from its words.
+fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
+    let words = or_none(result.words());
+    let lower = words.to_lowercase();
+    let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
+    let status = result.api_error_status;
+    if seen.assistant_error == "billing_error" || status == Some(402) || says(&["credit balance", "billing"])
+    {
+        let message = format!(
+            "the model service refused for the account's credit: {words}; add credit, then retry the agent"
+        );
+        return Some(Failure::new(K::Billing, message));
+    }
+    if says(&["prompt is too long"]) {
+        return Some(Failure::new(
+            K::BadInput,
+            format!("the prompt is too long for the model: {words}; split the task"),
+        ));
+    }
+    let auth_words = ["invalid api key", "please run /login", "not logged in", "failed to authenticate"];
+    Some(match status {
+        Some(401 | 403) => auth(words),
+        Some(429) => Failure::new(K::RateLimited, format!("the model service limits the rate: {words}")),
+        Some(code @ 500..=599) => {
+            Failure::new(K::ModelServer, format!("the model service failed with {code}: {words}"))
+        }
+        Some(code @ (408 | 409)) => {
+            Failure::new(K::Network, format!("the model service answered {code}: {words}"))
+        }
+        Some(code) => {
+            Failure::new(K::BadInput, format!("the model service refused the request with {code}: {words}"))
+        }
+        None if seen.assistant_error == "authentication_failed" || says(&auth_words) => auth(words),
+        None if seen.assistant_error == "rate_limit" => {
+            Failure::new(K::RateLimited, format!("the model service limits the rate: {words}"))
+        }
+        None if result.terminal_reason == "api_error" || result.subtype == "success" => Failure::new(
+            K::Network,
+            format!(
+                "the model service could not be reached: {words}; check MOSAIC_MODEL_UPSTREAM and the network"
+            ),
+        ),
+        None => return None,
+    })
+}
+
+fn auth(words: &str) -> Failure {
+    Failure::new(
+        K::Auth,
+        format!(
+            "the model service refused the credentials: {words}; set CLAUDE_API_KEY to a valid key (or log in with the \
+             claude program and pass the login on with MOSAIC_CLAUDE_LOGIN), then retry the agent"
+        ),
+    )
+}
+
+fn or_none(words: &str) -> &str {
+    if words.is_empty() { "no reason given" } else { words }
+}

@@ -1,1 +1,0 @@
-//! The scripted demo agent, which speaks Claude Code's stream format.

@@ -1,0 +1,463 @@
+//! Claude Code's dialogue fed with recorded streams, hand-made lines and garbage.
+
+use std::path::PathBuf;
+
+use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
+use mosaic_core::domain::spec::{AgentType, Budget};
+use mosaic_core::limits;
+use mosaic_core::ports::processes::Exit;
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Reaction, Runtime};
+use mosaic_core::ports::sandbox::Confinement;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const KEY: &str = "sk-test-canary-0123456789";
+
+fn options() -> ClaudeOptions {
+    ClaudeOptions { program: Some("/bin/sh".into()), api_key: Some(KEY.into()), ..ClaudeOptions::default() }
+}
+
+fn request(config: PathBuf) -> LaunchRequest {
+    LaunchRequest {
+        agent: AgentId(uuid::Uuid::new_v4()),
+        task: "T-1".parse().expect("valid"),
+        agent_type: AgentType::Worker,
+        prompt: "Do it.\nNow.".into(),
+        system: "rules".into(),
+        tree: "/tree".into(),
+        confinement: Confinement { home: "/agent/home".into(), config, env: vec![], wrap: vec![] },
+        model: None,
+        budget: Budget::default(),
+        resume: None,
+        new_session: "5e55e55e-0000-4000-8000-000000000001".into(),
+    }
+}
+
+fn dialogue() -> Box<dyn Dialogue> {
+    ClaudeRuntime::new(options()).dialogue(&request("/agent/config".into()))
+}
+
+fn exit(code: i32) -> Exit {
+    Exit {
+        code: Some(code),
+        signal: None,
+        timed_out: false,
+        leaked: 0,
+        output_bytes: 0,
+        stderr_tail: String::new(),
+        start_error: None,
+    }
+}
+
+fn failed(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        Outcome::Completed { text } => panic!("completed with {text:?}"),
+    }
+}
+
+fn tell(dialogue: &mut dyn Dialogue, line: &Value) -> Reaction {
+    dialogue.line(line.to_string().as_bytes())
+}
+
+/// Feeds a recorded stream until the dialogue gives up; returns the dialogue, its events, and whether it gave up.
+fn replay(name: &str) -> (Box<dyn Dialogue>, Vec<AgentEvent>, bool) {
+    let path = format!("{}/tests/data/streams/claude_2.1.330_{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(path).expect("the recording is there");
+    let mut dialogue = dialogue();
+    let mut events = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let reaction = dialogue.line(line);
+        events.extend(reaction.events);
+        if reaction.give_up {
+            return (dialogue, events, true);
+        }
+    }
+    (dialogue, events, false)
+}
+
+fn usage(events: &[AgentEvent]) -> Vec<(u64, u64, Option<f64>)> {
+    let usage = events.iter().filter_map(|event| match event {
+        AgentEvent::Usage { input_tokens, output_tokens, cost_usd } => {
+            Some((*input_tokens, *output_tokens, *cost_usd))
+        }
+        _ => None,
+    });
+    usage.collect()
+}
+
+#[test]
+fn a_recorded_commit_is_completed_with_its_events() {
+    let (mut dialogue, events, _) = replay("commit");
+    let kinds: Vec<_> =
+        events.iter().map(|e| serde_json::to_value(e).expect("serialises")["kind"].clone()).collect();
+    assert_eq!(kinds, ["started", "tool", "toolResult", "tool", "toolResult", "text", "usage"]);
+    assert!(
+        matches!(&events[1], AgentEvent::Tool { name, title, .. } if name == "Write" && title == "./hello.txt")
+    );
+    assert_eq!(usage(&events), [(37908, 126, Some(0.154152))]);
+    assert_eq!(dialogue.session().as_deref(), Some("b8ebaf99-ca9a-4e64-805c-75280724f2f4"));
+    assert_eq!(
+        dialogue.outcome(&exit(0)),
+        Outcome::Completed { text: "I wrote hello.txt and committed it.".into() }
+    );
+}
+
+#[test]
+fn parallel_calls_with_partial_messages_are_not_doubled() {
+    let (mut dialogue, events, _) = replay("partial_parallel");
+    let count = |check: &dyn Fn(&AgentEvent) -> bool| events.iter().filter(|event| check(event)).count();
+    assert_eq!(count(&|event| matches!(event, AgentEvent::Tool { .. })), 2);
+    assert_eq!(count(&|event| matches!(event, AgentEvent::ToolResult { ok: true, .. })), 2);
+    assert_eq!(count(&|event| matches!(event, AgentEvent::Text { text } if text == "Both done.")), 1);
+    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "Both done.".into() });
+}
+
+#[test]
+fn a_recorded_denial_is_no_success() {
+    let (mut dialogue, events, _) = replay("denied");
+    assert_eq!(events.iter().filter(|event| matches!(event, AgentEvent::Denied { .. })).count(), 2);
+    let failure = failed(dialogue.outcome(&exit(0)));
+    assert_eq!(failure.kind, FailureKind::Denied);
+    assert!(failure.message.contains("Write, Bash"), "{}", failure.message);
+}
+
+#[test]
+fn caps_are_budget() {
+    for (name, words) in [("max_turns", "(3)"), ("max_budget", "($0.3)")] {
+        let failure = failed(replay(name).0.outcome(&exit(1)));
+        assert_eq!(failure.kind, FailureKind::Budget);
+        assert!(failure.message.contains(words), "{}", failure.message);
+    }
+}
+
+#[test]
+fn refused_credentials_are_given_up_at_the_second_refusal() {
+    let (mut dialogue, events, gave_up) = replay("401_retries");
+    assert!(gave_up);
+    let retries: Vec<_> =
+        events.iter().filter(|event| matches!(event, AgentEvent::ApiRetry { .. })).collect();
+    assert_eq!(retries.len(), 2);
+    let failure = failed(dialogue.outcome(&Exit { code: None, signal: Some(15), ..exit(0) }));
+    assert_eq!(failure.kind, FailureKind::Auth);
+    assert!(failure.message.contains("CLAUDE_API_KEY"), "{}", failure.message);
+}
+
+#[test]
+fn a_stopped_answer_is_shown_and_the_run_goes_on() {
+    let (mut dialogue, events, _) = replay("refusal");
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, AgentEvent::Notice { text } if text.contains("safeguards")))
+    );
+    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "Done.".into() });
+}
+
+#[test]
+fn the_user_message_waits_for_the_acknowledged_hook() {
+    let mut dialogue = dialogue();
+    let start = dialogue.start();
+    let first: Value = serde_json::from_str(&start[0]).expect("JSON");
+    assert_eq!(start.len(), 1);
+    assert_eq!(first["request"]["subtype"], "initialize");
+    assert_eq!(first["request"]["hooks"]["PreToolUse"][0]["matcher"], "Bash");
+    let ack = |id: &Value| json!({"type": "control_response", "response": {"subtype": "success", "request_id": id}});
+    assert_eq!(tell(&mut *dialogue, &ack(&"other".into())), Reaction::default());
+    let reaction = tell(&mut *dialogue, &ack(&first["request_id"]));
+    assert_eq!(reaction.replies.len(), 1);
+    assert!(reaction.replies[0].ends_with('\n') && reaction.replies[0].matches('\n').count() == 1);
+    let user: Value = serde_json::from_str(&reaction.replies[0]).expect("JSON");
+    assert_eq!(user["message"]["content"][0]["text"], "Do it.\nNow.");
+    assert_eq!(tell(&mut *dialogue, &ack(&first["request_id"])), Reaction::default(), "it is sent once");
+}
+
+#[test]
+fn a_push_is_denied_by_hook_and_by_permission_and_is_no_failure() {
+    let mut dialogue = dialogue();
+    let hook = |command: &str| {
+        json!({"type": "control_request", "request_id": "r", "request": {"subtype": "hook_callback", "callback_id": "x",
+            "tool_use_id": "call", "input": {"tool_name": "Bash", "tool_input": {"command": command}}}})
+    };
+    let answer = |reaction: &Reaction| {
+        serde_json::from_str::<Value>(&reaction.replies[0]).expect("JSON")["response"]["response"].clone()
+    };
+    let allowed = tell(&mut *dialogue, &hook("git commit -m 'git push'"));
+    assert_eq!((answer(&allowed), allowed.events.len()), (json!({}), 0));
+    let denied = tell(&mut *dialogue, &hook("git -C x push"));
+    assert_eq!(answer(&denied)["hookSpecificOutput"]["permissionDecision"], "deny");
+    assert!(matches!(&denied.events[..], [AgentEvent::Denied { tool, .. }] if tool == "Bash"));
+
+    let ask = |command: &str| {
+        json!({"type": "control_request", "request_id": "r", "request": {"subtype": "can_use_tool", "tool_name": "Bash",
+            "tool_use_id": "call2", "input": {"command": command}}})
+    };
+    let allowed = answer(&tell(&mut *dialogue, &ask("ls")));
+    assert_eq!(allowed, json!({"behavior": "allow", "updatedInput": {"command": "ls"}}));
+    assert_eq!(answer(&tell(&mut *dialogue, &ask("git push")))["behavior"], "deny");
+
+    tell(
+        &mut *dialogue,
+        &json!({"type": "result", "subtype": "success", "is_error": false, "result": "ok", "permission_denials": [
+        {"tool_name": "Bash", "tool_use_id": "call", "tool_input": {}}, {"tool_name": "Bash", "tool_use_id": "call2"}]}),
+    );
+    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "ok".into() });
+}
+
+#[test]
+fn an_unknown_request_is_answered_so_that_nothing_waits() {
+    let mut dialogue = dialogue();
+    let reaction = tell(
+        &mut *dialogue,
+        &json!({"type": "control_request", "request_id": "q", "request": {"subtype": "new_thing"}}),
+    );
+    let reply: Value = serde_json::from_str(&reaction.replies[0]).expect("JSON");
+    assert_eq!(
+        (&reply["response"]["subtype"], &reply["response"]["request_id"]),
+        (&json!("error"), &json!("q"))
+    );
+}
+
+#[test]
+fn error_results_have_their_kinds() {
+    use FailureKind as K;
+    let api = |status: Value, words: &str| {
+        json!({"type": "result", "subtype": "success", "is_error": true, "terminal_reason": "api_error",
+            "api_error_status": status, "result": words})
+    };
+    let cases = [
+        (api(json!(401), "x"), K::Auth),
+        (api(json!(403), "x"), K::Auth),
+        (api(json!(400), "Credit balance is too low"), K::Billing),
+        (api(json!(402), "x"), K::Billing),
+        (api(json!(429), "x"), K::RateLimited),
+        (api(json!(500), "x"), K::ModelServer),
+        (api(json!(529), "Overloaded"), K::ModelServer),
+        (api(json!(400), "messages: bad"), K::BadInput),
+        (api(json!(404), "model: nosuch"), K::BadInput),
+        (api(Value::Null, "API Error: Connection error."), K::Network),
+        (api(Value::Null, "Invalid API key · Please run /login"), K::Auth),
+        (
+            json!({"type": "result", "subtype": "success", "is_error": true, "terminal_reason": "prompt_too_long"}),
+            K::BadInput,
+        ),
+        (
+            json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "errors": ["boom"]}),
+            K::Crash,
+        ),
+        (json!({"type": "result", "subtype": "error_of_next_year", "is_error": true}), K::Crash),
+        (json!({"type": "result"}), K::Crash),
+    ];
+    for (line, kind) in cases {
+        let mut dialogue = dialogue();
+        assert!(tell(&mut *dialogue, &line).turn_over);
+        assert_eq!(failed(dialogue.outcome(&exit(1))).kind, kind, "{line}");
+    }
+}
+
+#[test]
+fn no_result_is_a_failure_with_what_is_known() {
+    assert_eq!(failed(dialogue().outcome(&exit(0))).kind, FailureKind::NoResult);
+    let crash = failed(dialogue().outcome(&Exit { stderr_tail: format!("bad {KEY} end"), ..exit(3) }));
+    assert_eq!(crash.kind, FailureKind::Crash);
+    assert!(
+        crash.message.contains("exit status 3") && crash.message.contains("bad [masked] end"),
+        "{}",
+        crash.message
+    );
+    let killed = failed(dialogue().outcome(&Exit { code: None, signal: Some(9), ..exit(0) }));
+    assert!(killed.kind == FailureKind::Crash && killed.message.contains("signal 9"), "{}", killed.message);
+    assert_eq!(failed(dialogue().outcome(&Exit { timed_out: true, ..exit(0) })).kind, FailureKind::Timeout);
+    let missing = Exit { code: None, start_error: Some("no such file".into()), ..exit(0) };
+    assert_eq!(failed(dialogue().outcome(&missing)).kind, FailureKind::Internal);
+}
+
+#[test]
+fn cost_is_told_as_the_difference() {
+    let mut dialogue = dialogue();
+    let mut result = |total: f64, since: Option<f64>| {
+        let mut line = json!({"type": "result", "subtype": "success", "total_cost_usd": total, "usage": {"input_tokens": 1}});
+        if let Some(cost) = since {
+            line["model_usage_since_last_result"] = json!({"m": {"costUSD": cost}});
+        }
+        usage(&tell(&mut *dialogue, &line).events)[0].2
+    };
+    assert_eq!(result(0.25, None), Some(0.25));
+    assert_eq!(result(0.75, None), Some(0.5));
+    assert_eq!(result(9.0, Some(0.125)), Some(0.125), "a resumed session's total holds what was told before");
+    let unknown =
+        tell(&mut *dialogue, &json!({"type": "result", "subtype": "success", "usage": {"input_tokens": 1}}));
+    assert_eq!(usage(&unknown.events), [(1, 0, None)]);
+}
+
+#[test]
+fn the_key_is_masked_and_long_text_cut() {
+    let mut dialogue = dialogue();
+    let text = format!("key {KEY} {}", "x".repeat(2 * limits::ENTRY_BYTES));
+    let line = json!({"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": text}]}]}});
+    let events = tell(&mut *dialogue, &line).events;
+    let [AgentEvent::ToolResult { text, .. }] = &events[..] else { panic!("{events:?}") };
+    assert!(text.starts_with("key [masked] x") && text.len() <= limits::ENTRY_BYTES);
+    let raw = dialogue.line(format!("panic: {KEY}").as_bytes()).events;
+    assert_eq!(raw, [AgentEvent::Output { text: "panic: [masked]".into() }]);
+}
+
+#[tokio::test]
+async fn the_plan_has_the_flags_and_no_key_in_its_arguments() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime =
+        ClaudeRuntime::new(ClaudeOptions { upstream: Some("http://127.0.0.1:9".into()), ..options() });
+    let mut request = request(dir.path().into());
+    request.budget = Budget { usd: Some(1.5), turns: Some(7) };
+    request.model = Some("opus".into());
+    let plan = runtime.plan(&request).await.expect("a plan");
+    let line = plan.command.join(" ");
+    for part in [
+        "-p",
+        "--setting-sources user",
+        "--strict-mcp-config",
+        "--permission-mode bypassPermissions",
+        "--model opus",
+        "--max-turns 7",
+        "--max-budget-usd 1.5",
+        "--session-id 5e55e55e-0000-4000-8000-000000000001",
+    ] {
+        assert!(line.contains(part), "{part} is missing in {line}");
+    }
+    assert!(!line.contains(KEY));
+    let has = |name: &str, value: &str| plan.env.contains(&(name.to_owned(), value.to_owned()));
+    assert!(has("ANTHROPIC_API_KEY", KEY) && has("ANTHROPIC_BASE_URL", "http://127.0.0.1:9"));
+    assert!(has("CLAUDE_CONFIG_DIR", &dir.path().display().to_string()));
+    assert_eq!(plan.session.as_deref(), Some(request.new_session.as_str()));
+
+    request.resume = Some("old".into());
+    let again = runtime.plan(&request).await.expect("a plan");
+    assert!(
+        again.command.join(" ").contains("--resume old")
+            && !again.command.contains(&"--session-id".to_owned())
+    );
+    request.model = Some("--dangerous".into());
+    assert_eq!(runtime.plan(&request).await.expect_err("refused").kind, FailureKind::BadInput);
+}
+
+#[tokio::test]
+async fn without_key_or_login_nothing_is_launched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let without = ClaudeOptions { api_key: None, ..options() };
+    let request = request(dir.path().join("config"));
+    let failure = ClaudeRuntime::new(without.clone()).plan(&request).await.expect_err("no key");
+    assert_eq!(failure.kind, FailureKind::Auth);
+    assert!(failure.message.contains("CLAUDE_API_KEY") && failure.message.contains("MOSAIC_CLAUDE_LOGIN"));
+
+    let with_login = ClaudeRuntime::new(ClaudeOptions { login_dir: Some(dir.path().into()), ..without });
+    assert_eq!(with_login.plan(&request).await.expect_err("no login file").kind, FailureKind::Auth);
+    std::fs::write(dir.path().join(".credentials.json"), r#"{"a":{"accessToken":"token-canary-123"}}"#)
+        .expect("written");
+    let plan = with_login.plan(&request).await.expect("a plan");
+    assert!(!plan.env.iter().any(|(name, _)| name == "ANTHROPIC_API_KEY"));
+    let passed_on = dir.path().join("config/.credentials.json");
+    assert!(std::fs::read_to_string(&passed_on).expect("passed on").contains("token-canary-123"));
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&passed_on).expect("there").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let shown = with_login.dialogue(&request).line(b"token-canary-123").events;
+    assert_eq!(shown, [AgentEvent::Output { text: "[masked]".into() }]);
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nowhere =
+        ClaudeRuntime::new(ClaudeOptions { program: None, path_env: "/nonexistent".into(), ..options() });
+    assert!(nowhere.probe().await.expect_err("missing").contains("MOSAIC_CLAUDE_BIN"));
+    let failure = nowhere.plan(&request(dir.path().into())).await.expect_err("missing");
+    assert!(!failure.kind.is_retryable() && failure.message.contains("MOSAIC_CLAUDE_BIN"));
+}
+
+fn some_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z_]{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "system",
+            "init",
+            "api_retry",
+            "assistant",
+            "user",
+            "result",
+            "control_request",
+            "hook_callback",
+            "can_use_tool",
+            "control_response",
+            "text",
+            "tool_use",
+            "tool_result",
+            "success"
+        ])
+        .prop_map(Value::from),
+    ];
+    let key = prop::sample::select(vec![
+        "type",
+        "subtype",
+        "message",
+        "content",
+        "request",
+        "response",
+        "request_id",
+        "input",
+        "tool_input",
+        "command",
+        "usage",
+        "errors",
+        "permission_denials",
+        "is_error",
+        "result",
+        "total_cost_usd",
+        "error_status",
+        "id",
+    ]);
+    leaf.prop_recursive(4, 48, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key.clone(), inner), 0..8)
+                .prop_map(|fields| fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20), code in any::<i32>()) {
+        let mut dialogue = dialogue();
+        for line in &lines {
+            dialogue.line(line);
+        }
+        dialogue.outcome(&exit(code));
+    }
+
+    #[test]
+    fn no_json_makes_it_panic(lines in prop::collection::vec(some_json(), 0..20), code in any::<i32>()) {
+        let mut dialogue = dialogue();
+        for line in &lines {
+            tell(&mut *dialogue, line);
+        }
+        dialogue.outcome(&exit(code));
+    }
+
+    #[test]
+    fn a_cut_off_stream_is_never_completed(at in 0usize..8000) {
+        let path = format!("{}/tests/data/streams/claude_2.1.330_commit.jsonl", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).expect("the recording is there");
+        let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines");
+        let mut dialogue = dialogue();
+        for line in bytes[..at.min(last)].split(|byte| *byte == b'\n') {
+            dialogue.line(line);
+        }
+        prop_assert_eq!(failed(dialogue.outcome(&exit(0))).kind, FailureKind::NoResult);
+    }
+}
