@@ -84,3 +84,15 @@ pub const TITLE_CHARS: usize = 200;
 pub const RESULT_LINES: usize = 20;
 /// Longest time a runtime's program may take to say its version.
 pub const PROBE: Duration = Duration::from_secs(5);
+/// Longest wait for an answer of the embedded store's disk before it counts as unavailable.
+pub const STORE_ANSWER: Duration = Duration::from_secs(30);
+/// Writes that may wait for the embedded store's writer; more callers than this wait for a place.
+pub const STORE_WAITING_WRITES: usize = 1024;
+/// Most writes in one transaction of the embedded store, so that the first of them is not kept waiting.
+pub const STORE_BATCH: usize = 256;
+/// Read connections of the embedded store: reads are short, and each keeps a cache of its own.
+pub const STORE_READERS: usize = 3;
+/// Most records of one page of a list.
+pub const PAGE: usize = 1000;
+/// Transcripts whose numbering is kept in memory; another one is read again from its file.
+pub const OPEN_TRANSCRIPTS: usize = 256;
