@@ -96,3 +96,13 @@ pub const STORE_READERS: usize = 3;
 pub const PAGE: usize = 1000;
 /// Transcripts whose numbering is kept in memory; another one is read again from its file.
 pub const OPEN_TRANSCRIPTS: usize = 256;
+/// Largest bundle taken from an agent's tree, in bytes: what fits beside the tree on an ordinary disk.
+pub const BUNDLE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Most files taken from a tree whose `.git` is unusable.
+pub const WALKER_FILES: usize = 1_000_000;
+/// Most branches kept of a tree whose HEAD does not descend from the base.
+pub const KEPT_BRANCHES: usize = 100;
+/// Largest piece of added text handed to the secret scan at once, in bytes.
+pub const ADDED_BYTES: usize = 1024 * 1024;
+/// Largest list of paths read from git, in bytes.
+pub const LISTING_BYTES: usize = 64 * 1024 * 1024;

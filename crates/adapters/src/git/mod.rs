@@ -1,1 +1,244 @@
-//! The git program behind the repositories port: stores, trees, bundles, judging checkouts, pushes.
+//! The git program behind the repositories port: stores, trees, bundles, judging checkouts, pushes. What always
+//! holds: no git of ours runs on a tree that an agent has had; only [`harvest_main`] does, inside the agent's own
+//! confinement, and what it hands over is taken as hostile (see `receive`).
+//!
+//! In the order of a task's life: `fetch` asks the remote, `tree` makes the agent's clone, `harvest` (with `walker`
+//! as its last resort) commits and bundles, `receive` takes the bundle in, `additions` and `read` show what is in it,
+//! `judge` checks it out and tries the merge, `push` publishes it, `removal` takes the tree away. `command` makes
+//! every git process of the server, `credentials` and `errors` serve it.
+
+mod additions;
+mod command;
+mod credentials;
+mod errors;
+mod fetch;
+mod harvest;
+mod judge;
+mod push;
+mod read;
+mod receive;
+mod removal;
+mod store;
+mod tree;
+mod walker;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::{RepositoryUrl, Transport};
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::{Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree};
+use tokio::sync::mpsc;
+
+pub use self::credentials::Credentials;
+pub use self::harvest::harvest_main;
+
+/// Who commits when the operator named nobody.
+const AUTHOR: (&str, &str) = ("Mosaic Agent", "agent@mosaic.invalid");
+/// Remembered facts about ancestry; when they are more, they are simply asked of git again.
+const REMEMBERED: usize = 4096;
+
+/// What the adapter needs to know.
+#[derive(Debug, Clone)]
+pub struct GitOptions {
+    /// The state directory; stores, trees and trash lie below it, on one file system.
+    pub data_dir: PathBuf,
+    /// This program, for the harvest inside the agent's confinement.
+    pub self_exe: PathBuf,
+    /// Allow local paths and http on loopback.
+    pub allow_local: bool,
+    /// Local repositories allowed even so: the one in which `mosaic run` was typed.
+    pub allowed_local_paths: Vec<PathBuf>,
+    /// Name and email of the author of agents' commits.
+    pub author: Option<(String, String)>,
+    /// How remotes are reached.
+    pub credentials: Credentials,
+    /// Further environment of calls to remotes: proxies, certificate files.
+    pub network_env: Vec<(String, String)>,
+    /// The ssh program.
+    pub ssh_program: String,
+    /// Deadline of one call to a remote.
+    pub network_deadline: Duration,
+    /// Deadline of one local call.
+    pub local_deadline: Duration,
+}
+
+impl GitOptions {
+    /// Returns the options with everything at its default.
+    pub fn new(data_dir: impl Into<PathBuf>, self_exe: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            self_exe: self_exe.into(),
+            allow_local: false,
+            allowed_local_paths: Vec::new(),
+            author: None,
+            credentials: Credentials::default(),
+            network_env: Vec::new(),
+            ssh_program: "ssh".to_owned(),
+            network_deadline: limits::GIT_NETWORK,
+            local_deadline: limits::GIT_LOCAL,
+        }
+    }
+}
+
+type StoreLock = Arc<tokio::sync::Mutex<HashMap<String, fetch::LastFetch>>>;
+
+/// Repositories by the git program.
+pub struct GitRepositories {
+    layout: store::Layout,
+    git: command::GitProgram,
+    trash: removal::Trash,
+    self_exe: PathBuf,
+    author: (String, String),
+    allow_local: bool,
+    allowed_local_paths: Vec<PathBuf>,
+    locks: Mutex<HashMap<PathBuf, StoreLock>>,
+    /// Which base a received head is known to descend from.
+    descents: Mutex<HashMap<CommitId, CommitId>>,
+}
+
+impl GitRepositories {
+    /// Makes the adapter and the directories it needs; starts nothing.
+    ///
+    /// # Errors
+    /// When the state directory cannot be written.
+    pub fn new(options: GitOptions) -> std::io::Result<Self> {
+        store::private_dir(&options.data_dir)?;
+        // git needs absolute paths, and the agents' alternates outlive this process's working directory.
+        let options = GitOptions { data_dir: options.data_dir.canonicalize()?, ..options };
+        let layout = store::Layout { data: options.data_dir.clone() };
+        let git = command::GitProgram::new(&options);
+        git.prepare()?;
+        let author = options.author.unwrap_or_else(|| (AUTHOR.0.to_owned(), AUTHOR.1.to_owned()));
+        Ok(Self {
+            trash: removal::Trash::new(layout.data.clone(), layout.trash()),
+            layout,
+            git,
+            self_exe: options.self_exe,
+            author,
+            allow_local: options.allow_local,
+            allowed_local_paths: options.allowed_local_paths,
+            locks: Mutex::default(),
+            descents: Mutex::default(),
+        })
+    }
+
+    /// Starts deleting what an earlier server left in the trash. For the start of the server.
+    pub async fn empty_trash(&self) -> std::io::Result<()> {
+        self.trash.resume()
+    }
+
+    /// Waits until every deletion in the background is done. For shutdown and benchmarks.
+    pub async fn idle(&self) {
+        self.trash.idle().await;
+    }
+
+    fn allow(&self, url: &RepositoryUrl) -> Result<(), Failure> {
+        self.allowed(url).map_err(|why| Failure::new(FailureKind::BadInput, why))
+    }
+
+    fn store_lock(&self, store: &Path) -> StoreLock {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(store.to_owned()).or_default())
+    }
+
+    fn remember_descent(&self, head: &CommitId, base: &CommitId) {
+        let mut descents = self.descents.lock().unwrap_or_else(PoisonError::into_inner);
+        if descents.len() >= REMEMBERED {
+            descents.clear();
+        }
+        descents.insert(head.clone(), base.clone());
+    }
+
+    fn descends(&self, head: &CommitId, base: &CommitId) -> bool {
+        self.descents.lock().unwrap_or_else(PoisonError::into_inner).get(head) == Some(base)
+    }
+}
+
+/// The path of a local repository in one form, so that `x`, `x/` and `x/.git` are the same.
+fn local_form(path: &Path) -> PathBuf {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match path.file_name() {
+        Some(name) if name == ".git" => path.parent().unwrap_or(&path).to_owned(),
+        _ => path,
+    }
+}
+
+#[async_trait]
+impl Repositories for GitRepositories {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+        if !repository.needs_local_permission() || self.allow_local {
+            return Ok(());
+        }
+        if let Some(path) = repository.local_path() {
+            let path = local_form(Path::new(path));
+            if self.allowed_local_paths.iter().any(|allowed| local_form(allowed) == path) {
+                return Ok(());
+            }
+        }
+        let what = if repository.transport() == Transport::Local { "local paths" } else { "http addresses" };
+        Err(format!("{what} are not allowed as repositories; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow them"))
+    }
+
+    async fn fetch(&self, repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure> {
+        self.fetch_now(repository, base, Some(own)).await
+    }
+
+    async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        self.make_tree_now(request).await
+    }
+
+    async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.prepare_harvest(request)
+    }
+
+    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
+        self.receive_now(request, outbox).await
+    }
+
+    async fn additions(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure> {
+        self.additions_now(repository, base, head, into).await
+    }
+
+    async fn fit(&self, repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure> {
+        self.fit_now(repository, base, head).await
+    }
+
+    async fn checkout_for_judging(&self, repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure> {
+        self.checkout_now(repository, agent, commit, label).await
+    }
+
+    async fn push(&self, repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure> {
+        self.push_now(repository, head, branch, expected).await
+    }
+
+    async fn read_file(&self, repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+        self.read_file_now(repository, commit, path, most).await
+    }
+
+    async fn list_files(&self, repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure> {
+        self.list_files_now(repository, commit, below).await
+    }
+
+    async fn export(&self, repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure> {
+        self.export_now(repository, commit, directory, into).await
+    }
+
+    async fn diff(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure> {
+        self.diff_now(repository, base, head, most).await
+    }
+
+    async fn stat(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure> {
+        self.stat_now(repository, base, head).await
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
+        let ours = |name: &str| name == "tree" || name == "tree.json" || name.starts_with("harvest-") || name.starts_with("judge-");
+        self.trash.take(agent, ours).map_err(|e| errors::io("taking the agent's trees away", &e))
+    }
+}

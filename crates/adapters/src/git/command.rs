@@ -1,0 +1,326 @@
+//! The one place where a git process is made. Every variable and setting that could make git run something, ask
+//! somebody or reach elsewhere is fixed here; every child has a deadline, a process group of its own and bounded
+//! output, and is killed with its whole group when it is late or nobody waits for it any more.
+
+use std::ffi::{OsStr, OsString};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::{RepositoryUrl, Transport};
+use mosaic_core::limits;
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::Instant;
+
+use super::GitOptions;
+use super::credentials::{CredentialFile, Credentials};
+use super::errors::{self, Secrets};
+
+/// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
+/// something, or make git do work nobody asked for.
+const SETTINGS: &[&str] = &[
+    "core.hooksPath=/dev/null",         // no hook of any repository
+    "core.fsmonitor=false",             // a repository may name a program here
+    "core.attributesFile=/dev/null",    // attributes select filters
+    "core.excludesFile=/dev/null",      // nor may a file in HOME hide anything
+    "core.quotePath=false",             // paths as they are; odd ones are still quoted
+    "core.pager=cat",
+    "gc.auto=0",                        // objects of running agents must not be pruned
+    "maintenance.auto=false",           // nor a detached child be left behind
+    "protocol.version=2",
+    "http.followRedirects=false",       // credentials stay with the host they were given for
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "credential.helper=",               // forgets every helper configured elsewhere
+    "credential.interactive=false",
+    "advice.detachedHead=false",
+];
+
+/// What goes to a child's standard input.
+pub(super) enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(std::fs::File),
+}
+
+/// What a child left.
+pub(super) struct Finished {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<u8>,
+    /// Free of secrets, at most [`limits::ERROR_BYTES`], control characters removed.
+    pub(super) stderr: String,
+    /// The output was longer than asked for.
+    pub(super) cut: bool,
+}
+
+impl Finished {
+    pub(super) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Makes a failure of a child that did not succeed. `what` is what was being done.
+    pub(super) fn success(self, what: &str) -> Result<Self, Failure> {
+        if self.status.success() || self.cut {
+            return Ok(self);
+        }
+        Err(errors::local(what, self.status, &self.stderr))
+    }
+}
+
+/// Makes hardened git calls.
+pub(super) struct GitProgram {
+    home: PathBuf,
+    scratch: PathBuf,
+    path: OsString,
+    ssh: String,
+    env: Vec<(String, String)>,
+    credentials: Credentials,
+    network: Duration,
+    local: Duration,
+}
+
+impl GitProgram {
+    pub(super) fn new(options: &GitOptions) -> Self {
+        Self {
+            home: options.data_dir.join("git/home"),
+            scratch: options.data_dir.join("git/credentials"),
+            path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
+            ssh: options.ssh_program.clone(),
+            env: options.network_env.clone(),
+            credentials: options.credentials.clone(),
+            network: options.network_deadline,
+            local: options.local_deadline,
+        }
+    }
+
+    /// Makes the directories that calls need, private to this user.
+    pub(super) fn prepare(&self) -> std::io::Result<()> {
+        super::store::private_dir(&self.home)?;
+        super::store::private_dir(&self.scratch)
+    }
+
+    /// A call that stays on this machine and in this git directory.
+    pub(super) fn local(&self, git_dir: &Path) -> Call {
+        let mut call = self.base(git_dir, self.local);
+        call.env("GIT_ALLOW_PROTOCOL", "");
+        call
+    }
+
+    /// A call that talks to this remote and to no other.
+    pub(super) fn network(&self, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
+        let mut call = self.base(git_dir, self.network);
+        call.remote = true;
+        call.command.envs(self.env.iter().map(|(k, v)| (k, v)));
+        match url.transport() {
+            Transport::Local => call.env("GIT_ALLOW_PROTOCOL", "file"),
+            Transport::Ssh => {
+                call.env("GIT_ALLOW_PROTOCOL", "ssh");
+                call.env("GIT_SSH_COMMAND", self.credentials.ssh_command(&self.ssh));
+                call.env("GIT_SSH_VARIANT", "ssh");
+                if let Some(socket) = &self.credentials.ssh_auth_sock {
+                    call.env("SSH_AUTH_SOCK", socket);
+                }
+            }
+            Transport::Https | Transport::LoopbackHttp => {
+                let https = url.transport() == Transport::Https;
+                call.env("GIT_ALLOW_PROTOCOL", if https { "https" } else { "http" });
+                if let Some(file) = self.credentials.file_for(url, &self.scratch)? {
+                    call.config("credential.helper", &file.helper());
+                    call.secrets = file.secrets();
+                    call.credential = Some(file);
+                } else if let Some(helper) = self.credentials.operator_helper() {
+                    call.config("credential.helper", &helper);
+                }
+            }
+        }
+        Ok(call)
+    }
+
+    fn base(&self, git_dir: &Path, deadline: Duration) -> Call {
+        let mut command = Command::new("git");
+        command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
+        let mut call = Call { command, deadline, remote: false, credential: None, secrets: Secrets::default(), configs: 0 };
+        call.env("PATH", &self.path);
+        call.env("HOME", &self.home);
+        call.env("XDG_CONFIG_HOME", &self.home);
+        call.env("LC_ALL", "C"); // messages are read by `errors`
+        for (name, value) in [
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_ATTR_NOSYSTEM", "1"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_ASKPASS", "/bin/false"),
+            ("SSH_ASKPASS", "/bin/false"),
+            ("SSH_ASKPASS_REQUIRE", "never"),
+            ("GIT_EDITOR", "/bin/false"),
+            ("GIT_OPTIONAL_LOCKS", "0"),
+            ("GIT_NO_REPLACE_OBJECTS", "1"), // a replaced object is not what would be pushed
+            ("GIT_NO_LAZY_FETCH", "1"),
+            ("GIT_LITERAL_PATHSPECS", "1"),
+        ] {
+            call.env(name, value);
+        }
+        call.env("GIT_DIR", git_dir);
+        for setting in SETTINGS {
+            let (key, value) = setting.split_once('=').expect("every setting has an equals sign");
+            call.config(key, value);
+        }
+        call
+    }
+}
+
+/// One git call being put together.
+pub(super) struct Call {
+    command: Command,
+    deadline: Duration,
+    remote: bool,
+    credential: Option<CredentialFile>,
+    secrets: Secrets,
+    configs: usize,
+}
+
+impl Call {
+    pub(super) fn env(&mut self, name: &str, value: impl AsRef<OsStr>) {
+        self.command.env(name, value);
+    }
+
+    /// Adds a setting by the environment, where it is as strong as `-c` and not seen in the process table.
+    pub(super) fn config(&mut self, key: &str, value: &str) {
+        self.command.env(format!("GIT_CONFIG_KEY_{}", self.configs), key);
+        self.command.env(format!("GIT_CONFIG_VALUE_{}", self.configs), value);
+        self.configs += 1;
+        self.command.env("GIT_CONFIG_COUNT", self.configs.to_string());
+    }
+
+    pub(super) fn work_tree(mut self, tree: &Path, index: Option<&Path>) -> Self {
+        self.env("GIT_WORK_TREE", tree);
+        self.command.current_dir(tree);
+        if let Some(index) = index {
+            self.env("GIT_INDEX_FILE", index);
+        }
+        self
+    }
+
+    pub(super) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Runs to the end and keeps at most `most` bytes of the output.
+    pub(super) async fn run(self, input: Input, most: usize) -> Result<Finished, Failure> {
+        let (mut finished, (stdout, cut)) = self.stream(input, |out| read_bounded(out, most)).await?;
+        finished.stdout = stdout;
+        finished.cut = cut;
+        Ok(finished)
+    }
+
+    /// Runs to the end while `consume` reads the output. When it returns early the child is told by a closed pipe.
+    pub(super) async fn stream<T, F>(mut self, input: Input, consume: impl FnOnce(ChildStdout) -> F) -> Result<(Finished, T), Failure>
+    where
+        F: Future<Output = std::io::Result<T>>,
+    {
+        let (stdin, bytes) = match input {
+            Input::Nothing => (Stdio::null(), None),
+            Input::Bytes(bytes) => (Stdio::piped(), Some(bytes)),
+            Input::File(file) => (Stdio::from(file), None),
+        };
+        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().map_err(|e| errors::not_started(&e))?;
+        let mut group = Group::of(&child);
+        let out = child.stdout.take().expect("stdout was piped above");
+        let err = child.stderr.take().expect("stderr was piped above");
+        let feed = feed(child.stdin.take(), bytes);
+        let until = Instant::now() + self.deadline;
+        let work = async { tokio::join!(consume(out), read_bounded_and_drain(err, limits::ERROR_BYTES), feed) };
+        let Ok((read, stderr, ())) = tokio::time::timeout_at(until, work).await else {
+            return Err(self.late(child, group).await);
+        };
+        let status = match tokio::time::timeout_at(until, child.wait()).await {
+            Ok(status) => status.map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?,
+            Err(_) => return Err(self.late(child, group).await),
+        };
+        group.disarm();
+        let stderr = self.secrets.clean(&String::from_utf8_lossy(&stderr));
+        let read = read.map_err(|e| Failure::new(FailureKind::Internal, format!("reading git's output failed: {e}")))?;
+        Ok((Finished { status, stdout: Vec::new(), stderr, cut: false }, read))
+    }
+
+    async fn late(&self, mut child: Child, mut group: Group) -> Failure {
+        group.kill();
+        // A killed child is gone at once unless the kernel holds it; dropping it then leaves reaping to tokio.
+        let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
+        group.disarm();
+        let seconds = self.deadline.as_secs_f32();
+        match self.remote {
+            true => Failure::new(
+                FailureKind::Network,
+                format!("the git remote did not finish within {seconds} s and was given up; check that it is reachable"),
+            ),
+            false => Failure::new(FailureKind::Internal, format!("git did not finish within {seconds} s and was ended")),
+        }
+    }
+}
+
+async fn feed(stdin: Option<ChildStdin>, bytes: Option<Vec<u8>>) {
+    if let (Some(mut stdin), Some(bytes)) = (stdin, bytes) {
+        // A child that ends without reading everything says why on its own.
+        let _ = stdin.write_all(&bytes).await;
+        let _ = stdin.shutdown().await;
+    }
+}
+
+async fn read_bounded(mut from: impl AsyncRead + Unpin, most: usize) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut all = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    (&mut from).take(limit).read_to_end(&mut all).await?;
+    let cut = all.len() > most;
+    all.truncate(most);
+    Ok((all, cut))
+}
+
+async fn read_bounded_and_drain(mut from: impl AsyncRead + Unpin, most: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut chunk = [0u8; 4096];
+    while let Ok(n @ 1..) = from.read(&mut chunk).await {
+        let room = most.saturating_sub(all.len()).min(n);
+        all.extend_from_slice(&chunk[..room]);
+    }
+    all
+}
+
+/// Kills the child's process group when dropped before the child was seen to end.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn kill(&mut self) {
+        if let Some(pid) = self.0 {
+            // It fails only when the group is already gone.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

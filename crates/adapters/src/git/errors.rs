@@ -1,0 +1,161 @@
+//! What git's words mean: each stderr becomes a failure with a kind that decides about a retry and a text that
+//! says what to do, without secrets and without control characters.
+
+use std::process::ExitStatus;
+use std::sync::LazyLock;
+
+use mosaic_core::domain::ids::is_unprintable;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::RepositoryUrl;
+use regex::Regex;
+
+static USERINFO: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"://[^/\s'@]*@").expect("the pattern is a constant that a test compiles"));
+
+/// Texts that must not be shown.
+#[derive(Default, Clone)]
+pub(super) struct Secrets(Vec<String>);
+
+impl Secrets {
+    pub(super) fn of(texts: impl IntoIterator<Item = String>) -> Self {
+        let mut texts: Vec<String> = texts.into_iter().filter(|t| t.len() > 2).collect();
+        texts.sort_by_key(|t| std::cmp::Reverse(t.len()));
+        Self(texts)
+    }
+
+    /// Removes secrets, the user part of URLs and control characters other than newlines.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let mut out: String = text.chars().filter(|c| *c == '\n' || !is_unprintable(*c)).collect();
+        for secret in &self.0 {
+            out = out.replace(secret.as_str(), "…");
+        }
+        USERINFO.replace_all(&out, "://").trim().to_owned()
+    }
+}
+
+/// A text from outside, made fit for one line of an error.
+pub(super) fn plain(text: &str) -> String {
+    Secrets::default().clean(text)
+}
+
+pub(super) fn not_started(error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "; install git 2.38 or newer and make sure it is in PATH",
+        _ => "",
+    };
+    Failure::new(FailureKind::Internal, format!("the git program could not be started: {error}{hint}"))
+}
+
+/// An input or output error of ours while doing `what`.
+pub(super) fn io(what: &str, error: &std::io::Error) -> Failure {
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    let kind = if full { FailureKind::Disk } else { FailureKind::Internal };
+    Failure::new(kind, format!("{what} failed: {error}"))
+}
+
+/// A local git call that failed.
+pub(super) fn local(what: &str, status: ExitStatus, stderr: &str) -> Failure {
+    let kind = if is_disk(stderr) { FailureKind::Disk } else { FailureKind::Internal };
+    Failure::new(kind, format!("{what} failed ({status}): {}", last_lines(stderr)))
+}
+
+fn is_disk(stderr: &str) -> bool {
+    stderr.contains("No space left on device") || stderr.contains("Disk quota exceeded")
+}
+
+fn last_lines(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().filter(|l| !l.trim().is_empty()).collect();
+    if lines.is_empty() {
+        return "git said nothing".to_owned();
+    }
+    lines[lines.len().saturating_sub(6)..].join("; ")
+}
+
+/// The table of git's and ssh's words, most telling first.
+const WORDS: &[(&[&str], FailureKind)] = &[
+    (&["No space left on device", "Disk quota exceeded"], FailureKind::Disk),
+    (&["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"], FailureKind::BadInput),
+    (&["dubious ownership", "transport 'file' not allowed", "not allowed"], FailureKind::BadInput),
+    (
+        &[
+            "Authentication failed", "could not read Username", "could not read Password", "terminal prompts disabled",
+            "Permission denied", "Host key verification failed", "returned error: 401", "returned error: 403",
+            "HTTP Basic: Access denied", "Invalid username or",
+        ],
+        FailureKind::RemoteAuth,
+    ),
+    (&["couldn't find remote ref"], FailureKind::MissingBranch),
+    (
+        &["Repository not found", "repository not found", "not appear to be a git repository", "not a git repository",
+          "returned error: 404", "does not exist", "project you were looking for could not be found"],
+        FailureKind::MissingRepository,
+    ),
+    (&["returned error: 429", "returned error: 503", "cannot lock ref", "unable to lock", "Unable to create"], FailureKind::RemoteBusy),
+    (
+        &["Could not resolve host", "Connection refused", "Connection timed out", "Connection reset", "Failed to connect",
+          "early EOF", "hung up unexpectedly", "RPC failed", "returned error: 5", "unable to access", "Network is unreachable",
+          "No route to host", "Connection closed", "Could not read from remote repository", "Operation timed out"],
+        FailureKind::Network,
+    ),
+];
+
+/// A call to the remote that failed.
+pub(super) fn remote(what: &str, url: &RepositoryUrl, status: ExitStatus, stderr: &str) -> Failure {
+    let hit = WORDS.iter().find(|(words, _)| words.iter().any(|w| stderr.contains(w)));
+    let kind = hit.map_or(FailureKind::Internal, |(_, kind)| *kind);
+    let said = last_lines(stderr);
+    let place = plain(url.as_str());
+    let message = match kind {
+        FailureKind::MissingRepository => {
+            format!("{what}: there is no git repository at {place}; check the address (git said: {said})")
+        }
+        FailureKind::RemoteAuth => format!(
+            "{what}: {place} refused access; set MOSAIC_GIT_CREDENTIALS_FILE, or MOSAIC_GIT_TOKEN with MOSAIC_GIT_TOKEN_HOST={}, \
+             or for ssh a loaded ssh agent and known host key (git said: {said})",
+            url.host().unwrap_or("HOST")
+        ),
+        FailureKind::BadInput if stderr.contains("returned error: 30") => {
+            format!("{what}: {place} redirects elsewhere, which is not followed; give the final address (git said: {said})")
+        }
+        FailureKind::BadInput => format!("{what}: {place} may not be used (git said: {said})"),
+        FailureKind::Network => format!("{what}: {place} could not be reached (git said: {said})"),
+        FailureKind::RemoteBusy => format!("{what}: {place} is busy (git said: {said})"),
+        _ => format!("{what}: {place} failed ({status}; git said: {said})"),
+    };
+    Failure::new(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn git_and_ssh_words_get_their_kind() {
+        use FailureKind as K;
+        let cases = [
+            ("fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.", K::MissingRepository),
+            ("fatal: Authentication failed for 'https://h/x/'", K::RemoteAuth),
+            ("fatal: could not read Username for 'https://h': terminal prompts disabled", K::RemoteAuth),
+            ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", K::RemoteAuth),
+            ("Host key verification failed.\nfatal: Could not read from remote repository.", K::RemoteAuth),
+            ("remote: Repository not found.\nfatal: repository 'https://h/x/' not found", K::MissingRepository),
+            ("fatal: unable to access 'https://h/x/': Could not resolve host: h", K::Network),
+            ("fatal: unable to access 'https://h/x/': The requested URL returned error: 503", K::RemoteBusy),
+            ("fatal: unable to access 'https://h/x/': The requested URL returned error: 302", K::BadInput),
+            ("fatal: write error: No space left on device", K::Disk),
+            ("fatal: couldn't find remote ref refs/heads/x", K::MissingBranch),
+            ("fatal: something new", K::Internal),
+        ];
+        let url: RepositoryUrl = "https://h/x".parse().unwrap();
+        for (words, kind) in cases {
+            assert_eq!(remote("fetch", &url, ExitStatus::from_raw(128 << 8), words).kind, kind, "{words}");
+        }
+    }
+
+    #[test]
+    fn user_parts_secrets_and_control_characters_are_removed() {
+        let secrets = Secrets::of(["hunter22".to_owned(), String::new()]);
+        assert_eq!(secrets.clean("a\u{1b}[31m https://u:p@h/x hunter22\u{202e}\n"), "a[31m https://h/x …");
+    }
+}

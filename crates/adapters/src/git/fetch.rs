@@ -1,0 +1,103 @@
+//! Asking the remote and bringing its base branch into the store. The usual case, a base that has not moved, is one
+//! `ls-remote` and nothing else; fetches for one repository wait for each other and share what the last one found.
+
+use std::path::Path;
+use std::time::Instant;
+
+use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::repositories::RemoteState;
+
+use super::command::Input;
+use super::{GitRepositories, errors, store};
+
+/// Room for the answer of `ls-remote` about a few exact names.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// When a fetch of a branch began and what it found.
+#[derive(Debug, Clone)]
+pub(super) struct LastFetch {
+    began: Instant,
+    tip: CommitId,
+}
+
+impl GitRepositories {
+    pub(super) async fn fetch_now(&self, url: &RepositoryUrl, base: &BranchName, own: Option<&BranchName>) -> Result<RemoteState, Failure> {
+        let asked = Instant::now();
+        let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
+        let mut tips = self.tips(url, &names).await?;
+        let tip = if own.is_some() { tips.pop().flatten() } else { None };
+        let Some(seen) = tips.pop().flatten() else {
+            let place = errors::plain(url.as_str());
+            let why = format!("the branch {base} does not exist in {place}; check context.branch");
+            return Err(Failure::new(FailureKind::MissingBranch, why));
+        };
+        let dir = self.layout.store(url);
+        store::ensure(&dir, store::is_sha256(&seen)).map_err(|e| errors::io("making the repository store", &e))?;
+        let base = self.bring(url, &dir, base, seen, asked).await?;
+        Ok(RemoteState { base, tip })
+    }
+
+    /// Makes sure that the store has the branch as it was seen, or newer.
+    async fn bring(&self, url: &RepositoryUrl, dir: &Path, branch: &BranchName, seen: CommitId, asked: Instant) -> Result<CommitId, Failure> {
+        let name = format!("refs/heads/{branch}");
+        if store::read_ref(dir, &name).as_ref() == Some(&seen) {
+            return Ok(seen);
+        }
+        let lock = self.store_lock(dir);
+        let mut last = lock.lock().await;
+        if store::read_ref(dir, &name).as_ref() == Some(&seen) {
+            return Ok(seen);
+        }
+        if let Some(fetched) = last.get(branch.as_str()).filter(|f| f.began >= asked) {
+            return Ok(fetched.tip.clone());
+        }
+        let began = Instant::now();
+        clear_the_way(dir, &name);
+        let call = self.git.network(dir, url)?.args([
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance",
+            "--end-of-options", url.as_str(), &format!("+{name}:{name}"),
+        ]);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        if !done.status.success() {
+            return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
+        }
+        let tip = store::read_ref(dir, &name).ok_or_else(|| {
+            Failure::new(FailureKind::Internal, format!("git fetched the branch {branch} but left no ref of it"))
+        })?;
+        last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
+        Ok(tip)
+    }
+
+    /// Asks the remote for the tips of these branches, in one process.
+    pub(super) async fn tips(&self, url: &RepositoryUrl, branches: &[&BranchName]) -> Result<Vec<Option<CommitId>>, Failure> {
+        self.allow(url)?;
+        let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
+        let call = self.git.network(&self.layout.nowhere(), url)?;
+        let call = call.args(["ls-remote", "--quiet", "--end-of-options", url.as_str()]).args(&names);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        if !done.status.success() {
+            return Err(errors::remote("reading the remote", url, done.status, &done.stderr));
+        }
+        let text = done.text();
+        let tip = |name: &String| text.lines().find_map(|l| l.split_once('\t').filter(|(_, n)| n == name)?.0.parse().ok());
+        Ok(names.iter().map(tip).collect())
+    }
+}
+
+/// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
+/// exist, and the remote has replaced one by the other.
+fn clear_the_way(dir: &Path, name: &str) {
+    for (at, _) in name.match_indices('/').skip(2) {
+        let above = dir.join(&name[..at]);
+        if above.is_file() {
+            let _ = std::fs::remove_file(above);
+        }
+    }
+    let own = dir.join(name);
+    if own.is_dir() {
+        // Only directories of refs/heads in a store of ours, which hold nothing but copies of the remote's tips.
+        let _ = std::fs::remove_dir_all(own);
+    }
+}

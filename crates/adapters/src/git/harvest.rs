@@ -1,0 +1,298 @@
+//! What runs *inside the agent's confinement* when its turn is over (`mosaic harvest SPEC`): commit what is left
+//! over, then bundle HEAD against the base into the outbox. Here the agent's own git settings may act, because
+//! whatever they start is confined as the agent was; nothing of this runs in the server. The job's time limit is the
+//! deadline of everything here.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
+use serde::{Deserialize, Serialize};
+
+use super::{GitRepositories, errors, store, tree, walker};
+
+/// The subject of the commit that holds what an agent left uncommitted.
+pub(super) const SUBJECT: &str = "Mosaic: work left uncommitted";
+/// The file that says how the harvest went; small, and as untrusted as the agent.
+pub(super) const REPORT: &str = "harvest.json";
+/// The bundle's file.
+pub(super) const BUNDLE: &str = "bundle";
+
+/// What the harvest is told, in a file outside the tree.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Spec {
+    pub(super) tree: PathBuf,
+    pub(super) outbox: PathBuf,
+    /// The store's object directory.
+    pub(super) shared: PathBuf,
+    pub(super) base: String,
+    pub(super) trailers: [String; 2],
+    pub(super) author: (String, String),
+}
+
+/// How a harvest went.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "camelCase")]
+pub(super) enum Report {
+    /// HEAD is the base.
+    Nothing,
+    /// HEAD is an ancestor of the base: commits were taken away, none added.
+    Behind,
+    /// A bundle was written.
+    Bundled,
+    /// It went wrong.
+    Failed {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl GitRepositories {
+    pub(super) fn prepare_harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.has_tree(request)?;
+        let io = |e: io::Error| errors::io("preparing the harvest", &e);
+        self.trash.take(request.agent, |name| name.starts_with("harvest-")).map_err(io)?;
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let dir = self.layout.agent(request.agent).join(format!("harvest-{}", &id[..8]));
+        let outbox = dir.join("outbox");
+        store::private_dir(&outbox).map_err(io)?;
+        let spec = Spec {
+            tree: self.layout.tree(request.agent),
+            outbox: outbox.clone(),
+            shared: self.layout.store(&request.repository).join("objects"),
+            base: request.base.to_string(),
+            trailers: tree::trailers(&request.task, &request.agent.to_string()),
+            author: self.author.clone(),
+        };
+        let path = dir.join("spec.json");
+        let text = serde_json::to_vec(&spec).map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
+        store::write_atomic(&path, &text).map_err(io)?;
+        let command = vec![self.self_exe.to_string_lossy().into_owned(), "harvest".to_owned(), path.to_string_lossy().into_owned()];
+        Ok(HarvestJob { command, env: Vec::new(), outbox })
+    }
+}
+
+/// Runs a harvest: the one argument is the path of its spec. Blocks; needs no runtime. Exits with success when the
+/// report says how it went, also when it went wrong in a way that the report could say.
+pub fn harvest_main(args: &[String]) -> ExitCode {
+    let [path] = args else {
+        eprintln!("harvest takes one argument, the path of its spec");
+        return ExitCode::from(2);
+    };
+    let spec = fs::read(path).and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).map_err(io::Error::other));
+    let spec = match spec {
+        Ok(spec) => spec,
+        Err(error) => {
+            eprintln!("the harvest's spec could not be read: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let report = harvest(&spec).unwrap_or_else(|message| Report::Failed { message });
+    if let Report::Failed { message } = &report {
+        eprintln!("{message}");
+    }
+    let text = serde_json::to_vec(&report).expect("a report is always JSON");
+    match store::write_atomic(&spec.outbox.join(REPORT), &text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the harvest's report could not be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn harvest(spec: &Spec) -> Result<Report, String> {
+    let from_git = usable(&spec.tree).and_then(|()| {
+        clear_locks(&spec.tree.join(".git"), 0);
+        let git = Git::in_tree(spec);
+        end_operations(&git);
+        commit_leftovers(&git, spec)?;
+        bundle(&git, spec)
+    });
+    from_git.or_else(|why| {
+        eprintln!("the tree's git is unusable ({why}); its files are taken as they are");
+        walker::walk(spec).map_err(|e| format!("neither the tree's git ({why}) nor its files ({e}) could be taken"))
+    })
+}
+
+/// Checks that `.git` is a directory with what a repository needs; a link or a pointer elsewhere is not.
+fn usable(tree: &Path) -> Result<(), String> {
+    for part in [".git", ".git/objects", ".git/refs"] {
+        let meta = fs::symlink_metadata(tree.join(part)).map_err(|e| format!("{part}: {e}"))?;
+        if !meta.is_dir() {
+            return Err(format!("{part} is not a directory"));
+        }
+    }
+    match fs::symlink_metadata(tree.join(".git/HEAD")) {
+        Ok(meta) if meta.is_file() => Ok(()),
+        _ => Err(".git/HEAD is not a file".to_owned()),
+    }
+}
+
+/// Removes lock files: the agent is dead, so nobody holds them. Object directories have none that matter.
+fn clear_locks(dir: &Path, depth: usize) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let name = entry.file_name();
+        if kind.is_dir() && depth < 32 && name != "objects" && name != "lfs" {
+            clear_locks(&entry.path(), depth + 1);
+        } else if kind.is_file() && Path::new(&name).extension() == Some(OsStr::new("lock")) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Ends what was under way so that HEAD holds the whole work: a rebase goes back to the branch it came from, a
+/// cherry-pick, revert or am keeps its files. A merge stays, and the commit of what is left over concludes it.
+fn end_operations(git: &Git) {
+    let dir = &git.dir;
+    if dir.join("rebase-merge").is_dir() || dir.join("rebase-apply/rebasing").exists() {
+        if git.run(["rebase", "--abort"]).is_ok_and(|r| r.ok) {
+            return;
+        }
+        let _ = git.run(["rebase", "--quit"]);
+    }
+    if dir.join("rebase-apply/applying").exists() {
+        let _ = git.run(["am", "--quit"]);
+    }
+    for (file, verb) in [("CHERRY_PICK_HEAD", "cherry-pick"), ("REVERT_HEAD", "revert")] {
+        if dir.join(file).exists() {
+            let _ = git.run([verb, "--quit"]);
+        }
+    }
+}
+
+fn commit_leftovers(git: &Git, spec: &Spec) -> Result<(), String> {
+    let mut added = git.run(["add", "--all"])?;
+    if !added.ok {
+        // One unreadable file or nested repository must not cost the rest.
+        added = git.run(["add", "--all", "--ignore-errors"])?;
+        eprintln!("some files could not be added: {}", added.stderr);
+        if added.code == Some(128) {
+            return Err(format!("git add failed: {}", added.stderr));
+        }
+    }
+    let message = format!("{SUBJECT}\n\n{}\n{}\n", spec.trailers[0], spec.trailers[1]);
+    let committed = git.run(["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--cleanup=verbatim", "--no-status", "-m", &message])?;
+    if committed.ok || committed.stdout.contains("nothing to commit") || committed.stdout.contains("nothing added to commit") {
+        return Ok(());
+    }
+    // `--quiet` says nothing about an empty commit; the index knows.
+    if git.run(["diff", "--cached", "--quiet", "--no-ext-diff", "HEAD"])?.ok {
+        return Ok(());
+    }
+    Err(format!("git commit failed: {}{}", committed.stderr, committed.stdout))
+}
+
+fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
+    if head_of(git).as_deref() == Some(spec.base.as_str()) {
+        return Ok(Report::Nothing);
+    }
+    bundle_head(git, spec, true).or_else(|_| bundle_head(git, spec, false))
+}
+
+/// Bundles `base..HEAD`. With `branches` every local branch comes along, for the case that HEAD is on none that
+/// descends from the base.
+pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: bool) -> Result<Report, String> {
+    let file = spec.outbox.join(BUNDLE);
+    let not_base = format!("^{}", spec.base);
+    let mut args: Vec<&OsStr> = ["bundle", "create", "--quiet"].map(OsStr::new).to_vec();
+    args.extend([file.as_os_str(), OsStr::new(&not_base), OsStr::new("HEAD")]);
+    if branches {
+        args.push(OsStr::new("--branches"));
+    }
+    let made = git.run(args)?;
+    match made.ok {
+        true => Ok(Report::Bundled),
+        false if made.stderr.contains("empty bundle") => Ok(Report::Behind),
+        false => Err(format!("git bundle failed: {}", made.stderr)),
+    }
+}
+
+/// Reads HEAD's commit, from the files where that is simple.
+fn head_of(git: &Git) -> Option<String> {
+    let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
+    let direct = match head.trim_end().strip_prefix("ref: ") {
+        Some(name) => fs::read_to_string(git.dir.join(name)).ok(),
+        None => Some(head),
+    };
+    let direct = direct.map(|text| text.trim_end().to_owned());
+    direct.filter(|text| text.len() >= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())).or_else(|| {
+        let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
+        asked.ok.then(|| asked.stdout.trim().to_owned())
+    })
+}
+
+/// git inside the confinement: the agent's environment, but no hooks, no signing and no questions, so that nothing
+/// the agent set up can keep its work from being taken.
+pub(super) struct Git {
+    pub(super) dir: PathBuf,
+    tree: PathBuf,
+    author: (String, String),
+}
+
+pub(super) struct Ran {
+    pub(super) ok: bool,
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Git {
+    fn in_tree(spec: &Spec) -> Self {
+        Self::at(spec, spec.tree.join(".git"))
+    }
+
+    /// Git with the tree's files but another git directory.
+    pub(super) fn at(spec: &Spec, dir: PathBuf) -> Self {
+        Self { dir, tree: spec.tree.clone(), author: spec.author.clone() }
+    }
+
+    pub(super) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new("git");
+        for setting in [
+            "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bare=false", "commit.gpgSign=false", "gc.auto=0",
+            "maintenance.auto=false", "core.quotePath=false", "user.useConfigOnly=false", "advice.addEmbeddedRepo=false",
+        ] {
+            command.args(["-c", setting]);
+        }
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("GIT_")) {
+            command.env_remove(name);
+        }
+        command.args(args).current_dir(&self.tree).stdin(Stdio::null());
+        command.env("GIT_DIR", &self.dir).env("GIT_WORK_TREE", &self.tree);
+        command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_EDITOR", "true").env("GIT_NO_REPLACE_OBJECTS", "1");
+        let (name, email) = &self.author;
+        command.env("GIT_AUTHOR_NAME", name).env("GIT_COMMITTER_NAME", name);
+        command.env("GIT_AUTHOR_EMAIL", email).env("GIT_COMMITTER_EMAIL", email);
+        command
+    }
+
+    pub(super) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
+        let out = self.command(args).output().map_err(|e| format!("git could not be started: {e}"))?;
+        let text = |bytes: &[u8]| errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]));
+        Ok(Ran { ok: out.status.success(), code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
+    }
+}
+
+/// Reads the report from an outbox: a small regular file, not a link.
+pub(super) fn read_report(outbox: &Path) -> Option<Report> {
+    const MOST: u64 = 64 * 1024;
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).ok()?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(outbox.join(REPORT)).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(MOST).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}

@@ -1,0 +1,94 @@
+//! Pushing exactly the judged commit, by compare-and-swap against the tip that was recorded.
+
+use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::repositories::Pushed;
+
+use super::command::Input;
+use super::{GitRepositories, errors};
+
+/// Room for `--porcelain` output about one ref.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// What one line of `git push --porcelain` says about the ref.
+#[derive(Debug, PartialEq, Eq)]
+enum Line<'a> {
+    Accepted,
+    Stale,
+    Rejected(&'a str),
+}
+
+impl GitRepositories {
+    pub(super) async fn push_now(&self, url: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure> {
+        self.allow(url)?;
+        let name = format!("refs/heads/{branch}");
+        let call = self.git.network(&self.layout.store(url), url)?.args([
+            "push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--recurse-submodules=no",
+            &format!("--force-with-lease={name}:{}", expected.map_or("", CommitId::as_str)),
+            "--end-of-options", url.as_str(), &format!("{head}:{name}"),
+        ]);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        let text = done.text();
+        let said = text.lines().find_map(|l| line(l, &name));
+        match said {
+            Some(Line::Accepted) if done.status.success() => Ok(Pushed::Done),
+            Some(Line::Stale) => Ok(self.moved(url, head, branch).await?),
+            Some(Line::Rejected(why)) => {
+                // Somebody may have been faster between the lease and the remote's own lock.
+                if why.contains("failed to update ref") || why.contains("cannot lock ref") || why.contains("reference already exists") {
+                    let now = self.moved(url, head, branch).await?;
+                    if now == Pushed::Done || now != Pushed::Moved(expected.cloned()) {
+                        return Ok(now);
+                    }
+                }
+                Ok(Pushed::Refused(words(why, &done.stderr)))
+            }
+            _ => Err(errors::remote("pushing the branch", url, done.status, &done.stderr)),
+        }
+    }
+
+    async fn moved(&self, url: &RepositoryUrl, head: &CommitId, branch: &BranchName) -> Result<Pushed, Failure> {
+        let tip = self.tips(url, &[branch]).await?.pop().flatten();
+        Ok(if tip.as_ref() == Some(head) { Pushed::Done } else { Pushed::Moved(tip) })
+    }
+}
+
+fn line<'a>(line: &'a str, name: &str) -> Option<Line<'a>> {
+    let mut fields = line.split('\t');
+    let (flag, refs, summary) = (fields.next()?, fields.next()?, fields.next()?);
+    if refs.rsplit_once(':')?.1 != name {
+        return None;
+    }
+    Some(match flag {
+        " " | "+" | "*" | "=" => Line::Accepted,
+        "!" if summary.contains("stale info") => Line::Stale,
+        _ => Line::Rejected(summary),
+    })
+}
+
+/// The remote's own words: the reason git gives, then what the remote printed.
+fn words(why: &str, stderr: &str) -> String {
+    let remote = stderr.lines().filter_map(|l| l.strip_prefix("remote:")).map(str::trim).filter(|l| !l.is_empty());
+    let all: Vec<&str> = std::iter::once(why.trim()).chain(remote).collect();
+    mosaic_core::domain::outcome::cut(errors::plain(&all.join("; ")), mosaic_core::limits::ERROR_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn porcelain_lines_are_understood() {
+        let name = "refs/heads/b";
+        let said = |text| line(text, name);
+        assert_eq!(said("*\tabc:refs/heads/b\t[new branch]"), Some(Line::Accepted));
+        assert_eq!(said("=\tabc:refs/heads/b\t[up to date]"), Some(Line::Accepted));
+        assert_eq!(said("!\tabc:refs/heads/b\t[rejected] (stale info)"), Some(Line::Stale));
+        let hook = said("!\tabc:refs/heads/b\t[remote rejected] (pre-receive hook declined)");
+        assert_eq!(hook, Some(Line::Rejected("[remote rejected] (pre-receive hook declined)")));
+        assert_eq!(said("To https://h/x"), None);
+        assert_eq!(said("Done"), None);
+        assert_eq!(words("declined", "remote: no \u{1b}[31mway\nremote:\nerror: x"), "declined; no [31mway");
+    }
+}

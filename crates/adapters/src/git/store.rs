@@ -1,0 +1,135 @@
+//! Where things lie on disk, and the repository store: one bare repository per remote, written by hand so that no
+//! template and no hook gets in. Loose refs are read and written here without a process.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::ids::{AgentId, CommitId};
+use mosaic_core::domain::repository::RepositoryUrl;
+use sha2::{Digest, Sha256};
+
+/// Paths below the data directory.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub(super) data: PathBuf,
+}
+
+impl Layout {
+    /// The bare store of a remote; its name is a digest, so no part of the URL meets the file system.
+    pub(super) fn store(&self, url: &RepositoryUrl) -> PathBuf {
+        let digest = Sha256::digest(url.as_str().trim_end_matches('/').as_bytes());
+        let name: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+        self.data.join("repos").join(name + ".git")
+    }
+
+    pub(super) fn agent(&self, agent: AgentId) -> PathBuf {
+        self.data.join("agents").join(agent.to_string())
+    }
+
+    pub(super) fn tree(&self, agent: AgentId) -> PathBuf {
+        self.agent(agent).join("tree")
+    }
+
+    /// The marker that says that the tree is whole; beside the tree, so that its content cannot forge it.
+    pub(super) fn marker(&self, agent: AgentId) -> PathBuf {
+        self.agent(agent).join("tree.json")
+    }
+
+    pub(super) fn trash(&self) -> PathBuf {
+        self.data.join("trash")
+    }
+
+    /// A git directory that does not exist: for calls that need none.
+    pub(super) fn nowhere(&self) -> PathBuf {
+        self.data.join("git/home/none")
+    }
+}
+
+/// Makes a directory and its parents, readable by this user only.
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes the store when it is missing. Safe against itself: it is put together aside and renamed into place.
+pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
+    if store.join("HEAD").exists() {
+        return Ok(());
+    }
+    let parent = store.parent().ok_or_else(|| io::Error::other("the store has no parent directory"))?;
+    private_dir(parent)?;
+    let aside = parent.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
+    let config = "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
+        [transfer]\n\thideRefs = refs/agents\n\thideRefs = refs/mosaic\n\
+        [receive]\n\thideRefs = refs\n\tautogc = false\n";
+    skeleton(&aside, true, sha256, config)?;
+    match fs::rename(&aside, store) {
+        Err(_) if store.join("HEAD").exists() => fs::remove_dir_all(&aside),
+        other => other,
+    }
+}
+
+/// Writes an empty git directory. Its HEAD names a branch that never exists.
+pub(super) fn skeleton(dir: &Path, bare: bool, sha256: bool, config: &str) -> io::Result<()> {
+    for sub in ["objects/info", "objects/pack", "refs/heads", "info"] {
+        private_dir(&dir.join(sub))?;
+    }
+    let version = if sha256 { 1 } else { 0 };
+    let format = if sha256 { "[extensions]\n\tobjectFormat = sha256\n" } else { "" };
+    let head = format!("[core]\n\trepositoryFormatVersion = {version}\n\tfileMode = true\n\tbare = {bare}\n{format}");
+    fs::write(dir.join("config"), head + config)?;
+    fs::write(dir.join("HEAD"), "ref: refs/heads/none/yet\n")
+}
+
+/// Tells whether a commit id is a SHA-256 one.
+pub(super) fn is_sha256(commit: &CommitId) -> bool {
+    commit.as_str().len() == 64
+}
+
+/// Reads a ref of a git directory of ours; `None` when it does not exist.
+pub(super) fn read_ref(git_dir: &Path, name: &str) -> Option<CommitId> {
+    if let Ok(text) = fs::read_to_string(git_dir.join(name)) {
+        return text.trim_end().parse().ok();
+    }
+    let packed = fs::read_to_string(git_dir.join("packed-refs")).ok()?;
+    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, n)| *n == name)?.0.parse().ok())
+}
+
+/// Writes a ref of a git directory of ours, atomically. The object must be known to be whole.
+pub(super) fn write_ref(git_dir: &Path, name: &str, commit: &CommitId) -> io::Result<()> {
+    write_atomic(&git_dir.join(name), format!("{commit}\n").as_bytes())
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = path.parent().ok_or_else(|| io::Error::other("a file needs a directory"))?;
+    private_dir(parent)?;
+    let aside = parent.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+    let done = file.write_all(bytes).and_then(|()| fs::rename(&aside, path));
+    if done.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_made_once_and_refs_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("repos/x.git");
+        ensure(&store, false).unwrap();
+        ensure(&store, false).unwrap();
+        assert_eq!(fs::read_dir(store.parent().unwrap()).unwrap().count(), 1);
+        let commit: CommitId = "a".repeat(40).parse().unwrap();
+        write_ref(&store, "refs/agents/x/head", &commit).unwrap();
+        assert_eq!(read_ref(&store, "refs/agents/x/head"), Some(commit.clone()));
+        assert_eq!(read_ref(&store, "refs/agents/y/head"), None);
+        fs::write(store.join("packed-refs"), format!("# pack-refs\n{commit} refs/heads/p\n")).unwrap();
+        assert_eq!(read_ref(&store, "refs/heads/p"), Some(commit));
+    }
+}

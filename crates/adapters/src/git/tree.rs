@@ -1,0 +1,133 @@
+//! An agent's tree: a clone made by hand that shares the store's objects and has a git directory of its own. One git
+//! process writes the files, before the agent has ever touched the tree; afterwards no git of ours runs in it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::ports::repositories::{TreeRequest, Worktree};
+use serde::{Deserialize, Serialize};
+
+use super::command::Input;
+use super::credentials::shell_quote;
+use super::{GitRepositories, errors, removal, store};
+
+/// What the tree was made from; written last, so that its presence says that the tree is whole.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    repository: String,
+    base_branch: String,
+    branch: String,
+    base: String,
+}
+
+impl Marker {
+    fn of(request: &TreeRequest) -> Self {
+        Self {
+            repository: request.repository.to_string(),
+            base_branch: request.base_branch.to_string(),
+            branch: request.branch.to_string(),
+            base: request.base.to_string(),
+        }
+    }
+}
+
+impl GitRepositories {
+    pub(super) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        let path = self.layout.tree(request.agent);
+        if request.reuse && self.is_whole(request) {
+            removal::drop_stale_locks(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
+            return Ok(Worktree { agent: request.agent, path, reused: true });
+        }
+        let marker = self.layout.marker(request.agent);
+        match fs::remove_file(&marker) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(errors::io("taking the old tree's marker away", &e)),
+            _ => {}
+        }
+        self.trash.take(request.agent, |name| name == "tree").map_err(|e| errors::io("taking the old tree away", &e))?;
+        let git_dir = path.join(".git");
+        let shared = self.layout.store(&request.repository);
+        write_git_dir(&git_dir, &shared, request, &self.author).map_err(|e| errors::io("making the agent's tree", &e))?;
+        let call = self.git.local(&git_dir).work_tree(&path, None);
+        let done = call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
+        done.success("writing the agent's tree")?;
+        let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");
+        store::write_atomic(&marker, &text).map_err(|e| errors::io("writing the tree's marker", &e))?;
+        Ok(Worktree { agent: request.agent, path, reused: false })
+    }
+
+    fn is_whole(&self, request: &TreeRequest) -> bool {
+        let is_dir = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
+        let is_file = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_file());
+        let tree = self.layout.tree(request.agent);
+        let marker = fs::read(self.layout.marker(request.agent)).ok();
+        let marker = marker.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+        marker == Some(Marker::of(request)) && is_dir(&tree) && is_dir(&tree.join(".git")) && is_file(&tree.join(".git/HEAD"))
+    }
+
+    /// Checks that the agent's tree is one that was made here.
+    pub(super) fn has_tree(&self, request: &TreeRequest) -> Result<(), Failure> {
+        if self.layout.marker(request.agent).is_file() {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::Internal, "the agent has no working tree to harvest"))
+    }
+}
+
+fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &(String, String)) -> io::Result<()> {
+    let base = &request.base_branch;
+    let config = format!(
+        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[user]\n\tname = {}\n\temail = {}\n[commit]\n\tgpgSign = false\n\
+         [remote \"origin\"]\n\turl = {}\n\tfetch = {}\n\tpushurl = disabled://mosaic-pushes-the-judged-commit-itself\n\ttagOpt = --no-tags\n",
+        config_value(&author.0),
+        config_value(&author.1),
+        config_value(&shared.to_string_lossy()),
+        config_value(&format!("+refs/heads/{base}:refs/remotes/origin/{base}")),
+    );
+    store::skeleton(git_dir, false, store::is_sha256(&request.base), &config)?;
+    fs::write(git_dir.join("objects/info/alternates"), format!("{}\n", shared.join("objects").display()))?;
+    fs::write(git_dir.join("info/exclude"), "")?;
+    store::write_ref(git_dir, &format!("refs/heads/{}", request.branch), &request.start)?;
+    store::write_ref(git_dir, &format!("refs/remotes/origin/{base}"), &request.base)?;
+    fs::write(git_dir.join("HEAD"), format!("ref: refs/heads/{}\n", request.branch))?;
+    fs::create_dir(git_dir.join("hooks"))?;
+    let hook = git_dir.join("hooks/commit-msg");
+    fs::write(&hook, commit_msg_hook(request))?;
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))
+}
+
+fn commit_msg_hook(request: &TreeRequest) -> String {
+    let [task, agent] = trailers(&request.task, &request.agent.to_string()).map(|t| shell_quote(&t));
+    format!(
+        "#!/bin/sh\n# Says which task and agent a commit belongs to.\n\
+         exec git interpret-trailers --in-place --if-exists doNothing --trailer {task} --trailer {agent} \"$1\"\n"
+    )
+}
+
+/// The two trailers that every commit of an agent carries, each on one line whatever the task is called.
+pub(super) fn trailers(task: &str, agent: &str) -> [String; 2] {
+    let task: String = task.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    [format!("Mosaic-Task: {}", task.trim()), format!("Mosaic-Agent: {agent}")]
+}
+
+/// Quotes a value for a git configuration file.
+fn config_value(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_stay_on_their_line() {
+        assert_eq!(config_value("a\"]\n[core]\\"), "\"a\\\"][core]\\\\\"");
+        let [task, agent] = trailers("x\nMosaic-Agent: other", "me");
+        assert_eq!(task, "Mosaic-Task: x Mosaic-Agent: other");
+        assert_eq!(agent, "Mosaic-Agent: me");
+    }
+}
