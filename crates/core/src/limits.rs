@@ -106,3 +106,29 @@ pub const KEPT_BRANCHES: usize = 100;
 pub const ADDED_BYTES: usize = 1024 * 1024;
 /// Largest list of paths read from git, in bytes.
 pub const LISTING_BYTES: usize = 64 * 1024 * 1024;
+/// Most bytes that may wait for a job's standard input: a prompt with its files, and an end to what a job that
+/// reads nothing can make us hold.
+pub const STDIN_QUEUE_BYTES: usize = 1024 * 1024;
+/// Largest piece of job output that is moved or reported at once: the size of a pipe.
+pub const OUTPUT_CHUNK_BYTES: usize = 64 * 1024;
+/// Each of the two files that hold the newest output past a job's limit, in bytes.
+pub const OVERFLOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Last part of a job's standard error that its exit reports, in bytes.
+pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
+/// Standard error kept in a file per job, in bytes.
+pub const STDERR_BYTES: u64 = 1024 * 1024;
+/// How long what is left in a job's pipes is read after its main process ended: others may keep them open.
+pub const PIPE_DRAIN: Duration = Duration::from_millis(250);
+/// Grace between SIGTERM and SIGKILL when a job's own time limit or the shim's lease ends it.
+pub const TIME_LIMIT_GRACE: Duration = Duration::from_secs(5);
+/// Longest wait for a supervisor to say that its program runs.
+pub const SHIM_START: Duration = Duration::from_secs(10);
+/// Longest wait for a supervisor to answer a request.
+pub const SHIM_ANSWER: Duration = Duration::from_secs(10);
+/// Longest wait for a supervisor, past the grace, to prove that nothing of its job is left; and then, once more,
+/// for killing from outside.
+pub const STOP_PROOF: Duration = Duration::from_secs(10);
+/// How often a job's files are looked at when nothing was announced.
+pub const JOB_POLL: Duration = Duration::from_secs(1);
+/// Connections to one supervisor at once: the server's, a stop's, and some to spare.
+pub const SHIM_CLIENTS: usize = 16;

@@ -1,1 +1,20 @@
 //! Jobs under shims: how processes are started, followed, stopped and proven gone.
+//!
+//! A shim per job owns its pipes and outlives the server ([`shim`]); what a job is and how it ended stands in its
+//! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
+
+mod cgroup;
+mod connection;
+mod job;
+mod layout;
+mod linux;
+mod outside;
+mod output_reader;
+mod output_writer;
+mod protocol;
+mod server;
+mod stop;
+pub mod shim;
+
+pub use cgroup::CgroupChoice;
+pub use server::{ProcessOptions, ShimProcesses};

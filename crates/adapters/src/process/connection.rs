@@ -1,0 +1,82 @@
+//! A server's connection to a shim.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use mosaic_core::limits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::layout::JobDir;
+use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
+
+/// Longest line that a shim sends, in bytes.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    inbox: Vec<u8>,
+    last_id: u64,
+}
+
+impl Connection {
+    /// Connects to the shim of a job. The socket is named through a handle of its directory, because a socket's
+    /// path has room for 107 bytes only.
+    pub(super) async fn open(dir: &JobDir) -> io::Result<Self> {
+        let handle = File::open(dir.path())?;
+        let stream = UnixStream::connect(format!("/proc/self/fd/{}/sock", handle.as_raw_fd())).await?;
+        Ok(Self { stream, inbox: Vec::new(), last_id: 0 })
+    }
+
+    /// Waits for the next thing the shim says, `None` at the end of the connection. Cancel-safe.
+    pub(super) async fn receive(&mut self) -> io::Result<Option<Answer>> {
+        loop {
+            if let Some(text) = take_line(&mut self.inbox) {
+                match serde_json::from_slice(&text)? {
+                    Answer::Hello { v: PROTOCOL } => continue,
+                    Answer::Hello { v } => {
+                        let why = format!("the supervisor speaks version {v}, this program {PROTOCOL}");
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                    }
+                    other => return Ok(Some(other)),
+                }
+            }
+            if self.inbox.len() > ANSWER_BYTES {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the supervisor sent an endless line"));
+            }
+            self.stream.readable().await?;
+            let mut chunk = [0; 4096];
+            match self.stream.try_read(&mut chunk) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.inbox.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Asks something and waits for the answer; returns the count in it. What the shim announces meanwhile is
+    /// dropped: the files say it too.
+    pub(super) async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> io::Result<Option<u32>> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let request = line(&make(id));
+        let answer = timeout(limits::SHIM_ANSWER, async {
+            self.stream.write_all(&request).await?;
+            while let Some(answer) = self.receive().await? {
+                match answer {
+                    Answer::Ok { id: of, live } if of == id => return Ok(live),
+                    Answer::Refused { id: of, why } if of == id => return Err(io::Error::other(why)),
+                    _ => {}
+                }
+            }
+            Err(io::Error::new(io::ErrorKind::BrokenPipe, "the job has ended"))
+        });
+        answer.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the supervisor does not answer"))?
+    }
+}

@@ -1,0 +1,214 @@
+//! The job directory, `<data>/agents/<agent>/runs/<job>/`: what is intended, who supervises, how it ended. Every
+//! file carries a layout version, because the server that reads it may be newer than the shim that wrote it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::ports::processes::{Exit, JobSpec};
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::linux::ProcessRef;
+
+/// Version of the files in a job directory.
+pub(crate) const LAYOUT: u32 = 1;
+
+/// `spec.json`: what is to run. On disk without the values of the environment, which may hold keys; the whole of
+/// it reaches the shim through a pipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SpecFile {
+    /// Layout version.
+    pub(crate) version: u32,
+    /// What runs.
+    pub(crate) job: JobSpec,
+    /// The job's cgroup, when it is to have one.
+    #[serde(default)]
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Time after which the job is frozen and killed unless the server extends it; none without a lease.
+    #[serde(default)]
+    pub(crate) lease: Option<Duration>,
+}
+
+/// `shim.json`: who supervises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ShimFile {
+    /// Layout version.
+    pub(crate) version: u32,
+    /// The shim, leader of the job's session.
+    pub(crate) shim: ProcessRef,
+    /// The main process; none when it could not be started.
+    pub(crate) child: Option<ProcessRef>,
+    /// The boot in which these ids mean something.
+    pub(crate) boot_id: String,
+    /// The cgroup in which the job really runs; none when it could not be made.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// Length of the output file when the job began.
+    pub(crate) output_base: u64,
+}
+
+/// `exit.json`: how it ended. It exists once nothing of the job is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExitFile {
+    /// Layout version.
+    pub(crate) version: u32,
+    /// What the port reports.
+    pub(crate) exit: Exit,
+    /// The furthest rung of the kill ladder.
+    pub(crate) rung: String,
+    /// Why part of the output could not be kept, such as a full disk.
+    #[serde(default)]
+    pub(crate) output_error: Option<String>,
+}
+
+/// One job's directory.
+#[derive(Debug, Clone)]
+pub(crate) struct JobDir(PathBuf);
+
+impl JobDir {
+    /// Names a directory that may or may not exist.
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Returns its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns `<agent>/<job>`, for errors and logs.
+    pub(crate) fn label(&self) -> String {
+        let part = |path: Option<&Path>| path.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+        let agent = part(self.0.parent().and_then(Path::parent)).unwrap_or_default();
+        format!("{agent}/{}", part(Some(&self.0)).unwrap_or_default())
+    }
+
+    /// Makes it, for its owner only. Fails when the agent had a job of this name.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        let above = self.0.parent().unwrap_or(&self.0);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        fs::DirBuilder::new().mode(0o700).create(&self.0)
+    }
+
+    /// Opens the lock file, which the shim holds for its life.
+    fn lock_file(&self) -> io::Result<File> {
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(self.0.join("lock"))
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub(crate) fn try_lock(&self) -> io::Result<Option<File>> {
+        let file = self.lock_file()?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(e) if e == rustix::io::Errno::WOULDBLOCK => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Reads a file of the layout; `None` when there is none yet.
+    pub(crate) fn load<T: Versioned>(&self) -> io::Result<Option<T>> {
+        match fs::read(self.0.join(T::NAME)) {
+            Ok(text) => T::parse(&text).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes a file of the layout so that a reader sees all of it or nothing.
+    pub(crate) fn save<T: Versioned>(&self, value: &T) -> io::Result<()> {
+        let (part, whole) = (self.0.join(format!("{}.part", T::NAME)), self.0.join(T::NAME));
+        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        fs::rename(part, whole)
+    }
+
+    /// Tells whether the job has ended cleanly.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.join(ExitFile::NAME).exists()
+    }
+}
+
+/// A file of the layout.
+pub(crate) trait Versioned: Serialize + DeserializeOwned {
+    /// Its name in the job directory.
+    const NAME: &'static str;
+
+    /// Parses its text. Refuses a layout newer than this program knows, by name.
+    fn parse(text: &[u8]) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Header {
+            version: u32,
+        }
+        let header: Header = serde_json::from_slice(text)?;
+        if header.version > LAYOUT {
+            let why = format!("{} has layout {}, newer than {LAYOUT}: use the newer program", Self::NAME, header.version);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+}
+
+impl Versioned for SpecFile {
+    const NAME: &'static str = "spec.json";
+}
+impl Versioned for ShimFile {
+    const NAME: &'static str = "shim.json";
+}
+impl Versioned for ExitFile {
+    const NAME: &'static str = "exit.json";
+}
+
+/// Returns the directory of an agent's jobs.
+pub(crate) fn runs(data: &Path, agent: AgentId) -> PathBuf {
+    data.join("agents").join(agent.to_string()).join("runs")
+}
+
+/// Lists the job directories below `runs`, none when it does not exist.
+pub(crate) fn jobs(runs: &Path) -> io::Result<Vec<JobDir>> {
+    match fs::read_dir(runs) {
+        Ok(entries) => entries.map(|entry| Ok(JobDir::at(entry?.path()))).collect(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_samples_still_load() {
+        let spec = SpecFile::parse(include_bytes!("../../tests/data/process-v1/spec.json")).unwrap();
+        assert_eq!(spec.job.command, ["git", "status"]);
+        assert_eq!(spec.job.time_limit, Some(Duration::from_secs(90)));
+        let shim = ShimFile::parse(include_bytes!("../../tests/data/process-v1/shim.json")).unwrap();
+        assert_eq!(shim.child.map(|child| child.pid), Some(4243));
+        let exit = ExitFile::parse(include_bytes!("../../tests/data/process-v1/exit.json")).unwrap();
+        assert_eq!((exit.exit.code, exit.exit.leaked, exit.rung.as_str()), (Some(3), 2, "term"));
+    }
+
+    #[test]
+    fn a_newer_layout_is_refused_by_name() {
+        let error = ExitFile::parse(br#"{"version":2,"anything":1}"#).unwrap_err();
+        assert!(error.to_string().contains("layout 2"), "{error}");
+    }
+
+    #[test]
+    fn the_lock_is_held_once() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = JobDir::at(place.path().join("agents/a/runs/run-1"));
+        dir.make().unwrap();
+        let held = dir.try_lock().unwrap();
+        assert!(held.is_some() && dir.try_lock().unwrap().is_none());
+        drop(held);
+        assert!(dir.try_lock().unwrap().is_some());
+        assert_eq!(dir.label(), "a/run-1");
+    }
+}

@@ -1,0 +1,133 @@
+//! What `/proc` tells about processes, and signals that cannot hit the wrong one. All Linux-only code of the
+//! process adapter that reads `/proc` is here.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+/// Identifies a process beyond the reuse of its number: a number and its start time occur once per boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessRef {
+    /// Process id.
+    pub(crate) pid: i32,
+    /// Start time in clock ticks since boot (field 22 of `/proc/<pid>/stat`).
+    pub(crate) start: u64,
+}
+
+/// One line of the process table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) process: ProcessRef,
+    pub(crate) parent: i32,
+    pub(crate) session: i32,
+    pub(crate) zombie: bool,
+}
+
+/// Reads `/proc/<pid>/stat`; `None` when there is no such process any more.
+pub(crate) fn look(pid: i32) -> Option<Seen> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(pid, &text)
+}
+
+/// Parses a `stat` line. The command name may hold anything, so the fields are counted from its last parenthesis.
+fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
+    let end = text.iter().rposition(|b| *b == b')')?;
+    let mut fields = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    let start = fields.nth(15)?.parse().ok()?;
+    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie: matches!(state, "Z" | "X") })
+}
+
+/// Lists every process that can be seen.
+pub(crate) fn everything() -> Vec<Seen> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(look).collect()
+}
+
+/// Returns what `all` knows of the trees below `roots`, the roots left out, zombies included.
+pub(crate) fn below(all: &[Seen], roots: &[i32]) -> Vec<Seen> {
+    let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();
+    for seen in all {
+        children.entry(seen.parent).or_default().push(*seen);
+    }
+    let (mut found, mut open, mut known) = (Vec::new(), roots.to_vec(), HashSet::new());
+    while let Some(parent) = open.pop() {
+        for seen in children.get(&parent).into_iter().flatten() {
+            if known.insert(seen.process.pid) {
+                open.push(seen.process.pid);
+                found.push(*seen);
+            }
+        }
+    }
+    found
+}
+
+/// Sends a signal to exactly this process; false when it is gone. The handle is opened first and the start time
+/// compared afterwards, so a number that was given to somebody else meanwhile is left alone.
+pub(crate) fn signal(process: ProcessRef, signal: Signal) -> bool {
+    let Some(pid) = Pid::from_raw(process.pid) else { return false };
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    if look(process.pid).is_none_or(|now| now.process != process) {
+        return false;
+    }
+    pidfd_send_signal(&handle, signal).is_ok()
+}
+
+/// Tells whether a process was started with this `NAME=value` in its environment.
+pub(crate) fn has_variable(pid: i32, variable: &str) -> bool {
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|b| *b == 0).any(|one| one == variable.as_bytes())
+}
+
+/// Returns the id of this boot, which tells whether recorded process ids still mean anything.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// Returns where the cgroup v2 hierarchy is mounted, read from the text of `/proc/self/mountinfo`; hybrid hosts
+/// have it beside the v1 controllers.
+pub(crate) fn cgroup2_mount(mountinfo: &str) -> Option<&Path> {
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        right.starts_with("cgroup2 ").then(|| left.split(' ').nth(4).map(Path::new))?
+    })
+}
+
+/// Returns this process's cgroup v2 path, relative to the mount and without the leading slash.
+pub(crate) fn own_cgroup() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::/")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_with_a_hostile_name_is_read() {
+        let line = b"42 (a) R 1 (b) S 7 8 9 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 987654 10 11\n";
+        let seen = parse_stat(42, line).unwrap();
+        assert_eq!((seen.parent, seen.session, seen.process.start, seen.zombie), (7, 9, 987_654, false));
+        assert_eq!(parse_stat(1, b"1 (x"), None);
+    }
+
+    #[test]
+    fn the_own_process_is_found_below_its_parent() {
+        let me = look(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(below(&everything(), &[me.parent]).iter().any(|seen| seen.process == me.process));
+        assert!(!signal(ProcessRef { start: me.process.start + 1, ..me.process }, Signal::KILL), "still here");
+    }
+
+    #[test]
+    fn cgroup2_is_found_on_unified_and_hybrid_hosts() {
+        let hybrid = "40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        assert_eq!(cgroup2_mount(hybrid), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(cgroup2_mount("1 2 0:3 / /proc rw - proc proc rw"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! Follows a job's output from the files that [`super::output_writer`] makes, while they are being written, and
+//! notices what was overwritten before it could be read.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::limits;
+
+use super::output_writer::{HEADER, overflow_paths, parse_header};
+
+/// What was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Output, never empty.
+    Data(Vec<u8>),
+    /// So many bytes are gone.
+    Gap(u64),
+}
+
+/// The reading side of a job's standard output. Reads are small and come from files that were just written, so
+/// they are done in place rather than on another thread.
+#[derive(Debug)]
+pub(super) struct OutputReader {
+    main: File,
+    base: u64,
+    limit: u64,
+    overflow: [PathBuf; 2],
+    position: u64,
+}
+
+impl OutputReader {
+    /// Follows from the start of the job, which is `base` bytes into the output file.
+    pub(super) fn open(output: &Path, base: u64, limit: u64) -> io::Result<Self> {
+        Ok(Self { main: File::open(output)?, base, limit, overflow: overflow_paths(output), position: 0 })
+    }
+
+    /// Returns the next piece, `None` when there is nothing more at the moment.
+    pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
+        if let Some(piece) = self.read_main()? {
+            return Ok(Some(piece));
+        }
+        let segments = self.segments();
+        if segments.is_empty() {
+            return Ok(None);
+        }
+        // Overflow means that the output file is final: what was added since the look above comes first.
+        if let Some(piece) = self.read_main()? {
+            return Ok(Some(piece));
+        }
+        for (file, start, end) in &segments {
+            if (*start..*end).contains(&self.position)
+                && let Some(data) = read_segment(file, *start, self.position)?
+            {
+                return Ok(Some(self.advance(data)));
+            }
+        }
+        let next = segments.iter().map(|(_, start, _)| *start).filter(|start| *start > self.position).min();
+        Ok(next.map(|start| {
+            let gap = start - self.position;
+            self.position = start;
+            Piece::Gap(gap)
+        }))
+    }
+
+    /// Gives up on everything before `total`; returns what that loses.
+    pub(super) fn skip_to(&mut self, total: u64) -> Option<Piece> {
+        let gap = total.saturating_sub(self.position);
+        self.position += gap;
+        (gap > 0).then_some(Piece::Gap(gap))
+    }
+
+    fn advance(&mut self, data: Vec<u8>) -> Piece {
+        self.position += data.len() as u64;
+        Piece::Data(data)
+    }
+
+    fn read_main(&mut self) -> io::Result<Option<Piece>> {
+        let room = self.limit.saturating_sub(self.position).min(limits::OUTPUT_CHUNK_BYTES as u64);
+        let data = read_at(&self.main, self.base + self.position, usize::try_from(room).unwrap_or(0))?;
+        Ok((!data.is_empty()).then(|| self.advance(data)))
+    }
+
+    /// Opens the overflow files that have content: each with the part of the output that it holds.
+    fn segments(&self) -> Vec<(File, u64, u64)> {
+        let open = |path: &PathBuf| {
+            let file = File::open(path).ok()?;
+            let start = segment_start(&file)?;
+            let used = file.metadata().ok()?.len().checked_sub(HEADER)?;
+            (used > 0).then_some((file, start, start + used))
+        };
+        self.overflow.iter().filter_map(open).collect()
+    }
+}
+
+fn segment_start(file: &File) -> Option<u64> {
+    let mut head = [0; HEADER as usize];
+    file.read_exact_at(&mut head, 0).ok()?;
+    parse_header(&head)
+}
+
+/// Reads from an overflow file; `None` when it was begun anew meanwhile, which the head then shows.
+fn read_segment(file: &File, start: u64, position: u64) -> io::Result<Option<Vec<u8>>> {
+    let data = read_at(file, HEADER + position - start, limits::OUTPUT_CHUNK_BYTES)?;
+    Ok((segment_start(file) == Some(start) && !data.is_empty()).then_some(data))
+}
+
+fn read_at(file: &File, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+    let left = file.metadata()?.len().saturating_sub(offset);
+    let mut data = vec![0; usize::try_from(left).unwrap_or(most).min(most)];
+    let mut done = 0;
+    while done < data.len() {
+        match file.read_at(&mut data[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    data.truncate(done);
+    Ok(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output_writer::OutputWriter;
+    use super::*;
+
+    fn read_all(reader: &mut OutputReader) -> (Vec<u8>, u64) {
+        let (mut all, mut gaps) = (Vec::new(), 0);
+        while let Some(piece) = reader.next().unwrap() {
+            match piece {
+                Piece::Data(data) => all.extend(data),
+                Piece::Gap(n) => gaps += n,
+            }
+        }
+        (all, gaps)
+    }
+
+    #[test]
+    fn a_reader_in_step_misses_nothing_past_the_limit() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("out");
+        std::fs::write(&path, "earlier\n").unwrap();
+        let mut writer = OutputWriter::open(&path, 10).unwrap();
+        let mut reader = OutputReader::open(&path, writer.base(), 10).unwrap();
+        let mut seen = Vec::new();
+        for n in 0..40_000_u32 {
+            writer.append(format!("line {n} with enough text to turn the overflow files over\n").as_bytes());
+            if n % 100 == 0 {
+                seen.extend(read_all(&mut reader).0);
+            }
+        }
+        let (rest, gaps) = read_all(&mut reader);
+        seen.extend(rest);
+        assert_eq!((seen.len() as u64, gaps), (writer.total(), 0));
+        assert!(seen.ends_with(b"line 39999 with enough text to turn the overflow files over\n"));
+        let file = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(file.matches("[mosaic: output limit of 10 bytes reached").count(), 1);
+        assert!(file.starts_with("earlier\nline 0 wit"));
+    }
+
+    #[test]
+    fn a_late_reader_gets_the_start_a_gap_and_the_end() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("out");
+        let mut writer = OutputWriter::open(&path, 1000).unwrap();
+        for _ in 0..400 {
+            writer.append(&[b'x'; 65_536]);
+        }
+        writer.append(b"the end\n");
+        let mut reader = OutputReader::open(&path, 0, 1000).unwrap();
+        let (seen, gaps) = read_all(&mut reader);
+        assert_eq!(seen.len() as u64 + gaps, writer.total());
+        assert!(gaps > 0 && seen.ends_with(b"the end\n") && seen.len() as u64 > limits::OVERFLOW_BYTES);
+        let beside: u64 = overflow_paths(&path).iter().map(|p| p.metadata().unwrap().len()).sum();
+        assert!(beside <= 2 * (limits::OVERFLOW_BYTES + 65_536 + HEADER));
+    }
+}

@@ -1,0 +1,171 @@
+//! Ends a job whose supervisor is dead, never came, or does not answer: by its cgroup, its session, and the
+//! agent's id in the environment of its processes, together with all their descendants.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
+use mosaic_core::ports::processes::Exit;
+use rustix::process::Signal;
+
+use super::cgroup::Cgroup;
+use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
+use super::linux::{self, Seen};
+use super::shim::AGENT_VARIABLE;
+
+/// How far the search for a job's processes goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Only what belongs to this job for certain.
+    Job,
+    /// Also everything that has the agent's id in its environment.
+    Agent,
+}
+
+/// Counts of live processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) before: u32,
+    pub(super) after: u32,
+}
+
+/// Kills what is left of a job and records its end, so that it cannot start late. Blocks, at most for the time
+/// that a proof may take.
+pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach) -> io::Result<Counts> {
+    let hunt = Hunt::new(dir, agent, reach)?;
+    let deadline = Instant::now() + limits::STOP_PROOF;
+    let before = count(&hunt.find());
+    let mut clean = 0;
+    // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
+    while clean < 2 && Instant::now() < deadline {
+        let found = hunt.find();
+        clean = if found.is_empty() && hunt.is_empty() { clean + 1 } else { 0 };
+        hunt.kill(&found);
+        if clean == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let after = if clean < 2 { count(&hunt.find()).max(1) } else { 0 };
+    if after == 0 {
+        record(dir, &hunt, before)?;
+    }
+    Ok(Counts { before, after })
+}
+
+fn count(found: &[Seen]) -> u32 {
+    u32::try_from(found.len()).unwrap_or(u32::MAX)
+}
+
+/// Writes the exit file with the job's lock held, unless the shim did so at the last moment. A shim that comes
+/// later finds it and goes.
+fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
+    let deadline = Instant::now() + limits::STOP_PROOF;
+    let _lock = loop {
+        match dir.try_lock()? {
+            Some(lock) => break lock,
+            None if dir.has_ended() => return Ok(()),
+            None if Instant::now() > deadline => return Err(io::Error::other("the job's lock is still held")),
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    if dir.has_ended() {
+        return Ok(());
+    }
+    let started = hunt.shim.is_some();
+    let exit = Exit {
+        code: None,
+        signal: started.then(|| Signal::KILL.as_raw()),
+        timed_out: false,
+        leaked: 0,
+        output_bytes: hunt.output_bytes(),
+        stderr_tail: String::new(),
+        start_error: (!started).then(|| "stopped before it started".to_owned()),
+    };
+    let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
+    let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
+    if let Some(cgroup) = &hunt.cgroup {
+        // What stays is removed when the job is forgotten.
+        let _ = cgroup.remove();
+    }
+    dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: why })
+}
+
+/// What is known of the job.
+struct Hunt {
+    spec: Option<SpecFile>,
+    shim: Option<ShimFile>,
+    cgroup: Option<Cgroup>,
+    variable: Option<String>,
+    own: i32,
+}
+
+impl Hunt {
+    fn new(dir: &JobDir, agent: AgentId, reach: Reach) -> io::Result<Self> {
+        // A damaged file must not keep a job alive: the other ways of finding it remain.
+        let spec = dir.load::<SpecFile>().unwrap_or_default();
+        let shim = dir.load::<ShimFile>().unwrap_or_default();
+        let named = shim.as_ref().and_then(|shim| shim.cgroup.clone());
+        let cgroup = named.or_else(|| spec.as_ref()?.cgroup.clone()).map(|path| Cgroup::at(&path));
+        let variable = (reach == Reach::Agent).then(|| format!("{AGENT_VARIABLE}={agent}"));
+        let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+        Ok(Self { spec, shim, cgroup, variable, own })
+    }
+
+    /// Lists the job's live processes, a living shim last.
+    fn find(&self) -> Vec<Seen> {
+        let all = linux::everything();
+        let members = self.cgroup.as_ref().map(Cgroup::members).unwrap_or_default();
+        let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
+        let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
+        let recycled = known.is_some_and(|known| {
+            // A session keeps its number while anybody is in it; another leader means that ours is over.
+            all.iter().any(|seen| seen.process.pid == known.shim.pid && seen.process != known.shim)
+        });
+        let in_session = |seen: &Seen| {
+            known.is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
+                && !recycled
+        };
+        let marked = |pid: i32| self.variable.as_ref().is_some_and(|var| linux::has_variable(pid, var));
+        let is_root = |seen: &&Seen| {
+            let pid = seen.process.pid;
+            members.contains(&pid)
+                || in_session(seen)
+                || known.is_some_and(|known| known.child == Some(seen.process))
+                || marked(pid)
+        };
+        let mut found: Vec<Seen> = all.iter().filter(is_root).copied().collect();
+        let roots: Vec<i32> = found.iter().chain(shim).map(|seen| seen.process.pid).collect();
+        for seen in linux::below(&all, &roots) {
+            if !found.contains(&seen) {
+                found.push(seen);
+            }
+        }
+        found.retain(|seen| !seen.zombie && seen.process.pid != self.own && Some(seen) != shim);
+        found.extend(shim.filter(|seen| !seen.zombie));
+        found
+    }
+
+    /// Kills them. The shim goes last and alone: while it lives, nothing can slip away from under it.
+    fn kill(&self, found: &[Seen]) {
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty()) {
+            // The walk below finds the same processes.
+            let _ = cgroup.kill();
+        }
+        let shim = self.shim.as_ref().map(|shim| shim.shim);
+        for seen in found.iter().filter(|seen| found.len() == 1 || Some(seen.process) != shim) {
+            linux::signal(seen.process, Signal::KILL);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cgroup.as_ref().is_none_or(Cgroup::is_empty)
+    }
+
+    /// Returns how much of the output is in the file, since nobody counted to the end.
+    fn output_bytes(&self) -> u64 {
+        let Some((spec, shim)) = self.spec.as_ref().zip(self.shim.as_ref()) else { return 0 };
+        let length = std::fs::metadata(&spec.job.output).map_or(0, |meta| meta.len());
+        length.saturating_sub(shim.output_base).min(spec.job.output_limit)
+    }
+}

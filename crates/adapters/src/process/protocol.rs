@@ -1,0 +1,71 @@
+//! What server and shim say to each other over the job's socket: one JSON object per line, the shim greets first
+//! with its version. Output does not travel here: the server reads it from the file, a `grew` only wakes it.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the protocol.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// What a server asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Request {
+    /// Queue text for the standard input.
+    Write { id: u64, data: String },
+    /// Close the standard input after what is queued.
+    CloseStdin { id: u64 },
+    /// Climb the kill ladder.
+    Stop { id: u64, grace_ms: u64 },
+    /// Move the lease deadline to this many milliseconds from now.
+    Extend { id: u64, ms: u64 },
+    /// Say how many processes live.
+    Status { id: u64 },
+}
+
+/// What a shim says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum Answer {
+    /// First line of every connection.
+    Hello { v: u32 },
+    /// The request was taken; `live` counts the job's processes where that was asked.
+    Ok { id: u64, live: Option<u32> },
+    /// The request was not taken.
+    Refused { id: u64, why: String },
+    /// So many bytes of output were written up to now.
+    Grew { bytes: u64 },
+    /// The job has ended and `exit.json` is there.
+    Exited,
+}
+
+/// Writes a message as one line.
+pub(crate) fn line<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("messages are plain data");
+    line.push(b'\n');
+    line
+}
+
+/// Takes the first whole line out of a buffer, without its end.
+pub(crate) fn take_line(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = buffer.iter().position(|b| *b == b'\n')?;
+    let mut line: Vec<u8> = buffer.drain(..=end).collect();
+    line.pop();
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_1_lines_are_fixed() {
+        let stop = Request::Stop { id: 3, grace_ms: 5000 };
+        assert_eq!(line(&stop), b"{\"type\":\"stop\",\"id\":3,\"graceMs\":5000}\n");
+        assert_eq!(line(&Answer::Hello { v: PROTOCOL }), b"{\"type\":\"hello\",\"v\":1}\n");
+        assert_eq!(line(&Answer::Exited), b"{\"type\":\"exited\"}\n");
+        let mut buffer = b"{\"type\":\"write\",\"id\":1,\"data\":\"a\\u0000\"}\nrest".to_vec();
+        let read: Request = serde_json::from_slice(&take_line(&mut buffer).unwrap()).unwrap();
+        assert_eq!(read, Request::Write { id: 1, data: "a\0".into() });
+        assert_eq!((buffer.as_slice(), take_line(&mut buffer.clone())), (b"rest".as_slice(), None));
+    }
+}

@@ -1,0 +1,201 @@
+//! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
+use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+use super::cgroup::{Cgroup, CgroupChoice};
+use super::connection::Connection;
+use super::job::ShimJob;
+use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
+use super::outside::{self, Reach};
+use super::output_reader::OutputReader;
+use super::protocol::Request;
+use super::stop;
+
+/// What jobs under shims need.
+#[derive(Debug, Clone)]
+pub struct ProcessOptions {
+    /// The data directory; jobs are recorded in `<data>/agents/<agent>/runs/<job>/`.
+    pub data_dir: PathBuf,
+    /// Program and first arguments of the shim; the job directory follows. In the product: this very binary and `shim`.
+    pub shim_command: Vec<String>,
+    /// Whether jobs get cgroups.
+    pub cgroup: CgroupChoice,
+    /// Time after which a job freezes and dies unless [`ShimProcesses::extend`] is called; `None`: never.
+    pub lease: Option<Duration>,
+}
+
+/// Jobs under shims.
+#[derive(Debug)]
+pub struct ShimProcesses {
+    options: ProcessOptions,
+    cgroups: Option<PathBuf>,
+    /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
+    reapers: Mutex<JoinSet<()>>,
+}
+
+impl ShimProcesses {
+    /// Looks for a place for cgroups; starts nothing.
+    pub fn new(options: ProcessOptions) -> Self {
+        let cgroups = options.cgroup.parent();
+        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()) }
+    }
+
+    /// Returns the directory in which jobs get cgroups, `None` when they run without.
+    pub fn cgroups(&self) -> Option<&std::path::Path> {
+        self.cgroups.as_deref()
+    }
+
+    /// Moves the lease deadline of all the agent's running jobs to this much from now.
+    pub async fn extend(&self, agent: AgentId, by: Duration) -> Result<(), ProcessError> {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        for dir in stop::unended(&self.options.data_dir, agent)? {
+            Connection::open(&dir).await?.ask(|id| Request::Extend { id, ms }).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the shim with nothing inherited but the specification on its standard input.
+    fn spawn(&self, dir: &JobDir) -> io::Result<Child> {
+        let (program, arguments) = self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let errors = std::fs::File::create(dir.path().join("shim.err"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg(dir.path()).env_clear().current_dir(dir.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn()
+    }
+
+    /// Hands the specification over and waits until the shim says that the program runs.
+    async fn await_ready(child: &mut Child, spec: &SpecFile) -> Result<(), String> {
+        let (mut input, output) = child.stdin.take().zip(child.stdout.take()).ok_or("it has no pipes")?;
+        let text = serde_json::to_vec(spec).map_err(|e| e.to_string())?;
+        // A shim that refuses closes its end; its answer says why.
+        let _ = input.write_all(&text).await;
+        drop(input);
+        let mut line = String::new();
+        let mut output = BufReader::new(output).take(4096);
+        output.read_line(&mut line).await.map_err(|e| e.to_string())?;
+        match line.trim_end() {
+            "ready" => Ok(()),
+            "" => Err("it ended at once; shim.err in the job directory may say why".to_owned()),
+            other => Err(other.strip_prefix("failed ").unwrap_or(other).to_owned()),
+        }
+    }
+
+    /// Keeps a task that waits for the shim's end.
+    fn reap(&self, mut child: Child) {
+        let mut reapers = self.reapers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        while reapers.try_join_next().is_some() {}
+        reapers.spawn(async move {
+            // How a shim ended stands in the job directory.
+            let _ = child.wait().await;
+        });
+    }
+
+    /// Follows a job that runs.
+    async fn follow(dir: JobDir, spec: &JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        let shim: ShimFile = dir.load()?.ok_or_else(|| ProcessError::Lost(dir.label()))?;
+        let reader = OutputReader::open(&spec.output, shim.output_base, spec.output_limit)?;
+        // A short job may be over already: then its files say everything.
+        let connection = Connection::open(&dir).await.ok();
+        Ok(Box::new(ShimJob::new(dir, reader, connection)))
+    }
+}
+
+/// Returns what is written to disk of a specification: no values that may be secret, no long texts.
+fn without_secrets(spec: &SpecFile) -> SpecFile {
+    let mut public = spec.clone();
+    for (_, value) in &mut public.job.env {
+        value.clear();
+    }
+    if let Stdin::Text(text) = &mut public.job.stdin {
+        text.clear();
+    }
+    public
+}
+
+#[async_trait]
+impl Processes for ShimProcesses {
+    async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        let dir = JobDir::at(layout::runs(&self.options.data_dir, spec.agent).join(spec.name.as_str()));
+        let not_started = |why: String| ProcessError::NotStarted { job: dir.label(), why };
+        dir.make().map_err(|e| not_started(format!("cannot make its directory: {e}")))?;
+        let cgroup = self.cgroups.as_ref().map(|parent| parent.join(format!("{}-{}", spec.agent, spec.name)));
+        let spec = SpecFile { version: LAYOUT, job: spec, cgroup, lease: self.options.lease };
+        dir.save(&without_secrets(&spec))?;
+        let mut child = self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
+        let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
+        let failure = match ready {
+            Ok(Ok(())) => {
+                self.reap(child);
+                return Self::follow(dir, &spec.job).await;
+            }
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {} s", limits::SHIM_START.as_secs()),
+        };
+        // It must not start late.
+        let _ = child.start_kill();
+        self.reap(child);
+        let (late, agent) = (dir.clone(), spec.job.agent);
+        spawn_blocking(move || outside::end(&late, agent, Reach::Job)).await.map_err(io::Error::other)??;
+        Err(not_started(failure))
+    }
+
+    async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
+        let begun = Instant::now();
+        let jobs = stop::unended(&self.options.data_dir, agent)?;
+        let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
+        for stopped in join_all(jobs.iter().map(|dir| stop::stop(dir, agent, grace))).await {
+            let stopped = stopped?;
+            receipt.processes_before += stopped.before;
+            receipt.processes_after += stopped.after;
+            receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
+        }
+        receipt.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if receipt.processes_after > 0 {
+            return Err(ProcessError::Survivors(receipt.processes_after));
+        }
+        Ok(receipt)
+    }
+
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
+        let data = self.options.data_dir.clone();
+        spawn_blocking(move || stop::unfinished(&data)).await.map_err(io::Error::other)?.map_err(Into::into)
+    }
+
+    async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
+        let runs = layout::runs(&self.options.data_dir, agent);
+        let jobs = layout::jobs(&runs)?.into_iter().filter(JobDir::has_ended).map(|dir| spawn_blocking(move || remove(&dir)));
+        for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
+            removed?;
+        }
+        match std::fs::remove_dir(&runs) {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes an ended job's cgroup and records. The specification goes last but for the directory, as it names the
+/// cgroup.
+fn remove(dir: &JobDir) -> io::Result<()> {
+    if let Some(cgroup) = dir.load::<SpecFile>().unwrap_or_default().and_then(|spec| spec.cgroup) {
+        Cgroup::at(&cgroup).remove()?;
+    }
+    match std::fs::remove_dir_all(dir.path()) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}

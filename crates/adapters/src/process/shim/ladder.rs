@@ -1,0 +1,222 @@
+//! The kill ladder inside a shim: interrupt, SIGTERM, grace, the cgroup or the whole tree by SIGKILL, until the
+//! kernel says that there is no child left. As the shim is a subreaper, having no child means having no
+//! descendant: whoever loses its parent becomes the shim's own child.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions, wait};
+
+use super::super::cgroup::Cgroup;
+use super::super::linux::{self, Seen};
+
+/// Longest time of one sweep before other things are looked after again.
+const SWEEP_SLICE: Duration = Duration::from_millis(200);
+/// How long a sweep may run without pausing: what forks faster than it is found is beaten by not resting.
+const SWEEP_BUSY: Duration = Duration::from_secs(5);
+
+/// How far a stop had to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rung {
+    None,
+    Interrupt,
+    Term,
+    Kill,
+    Sweep,
+}
+
+impl Rung {
+    /// Returns the word of the port's receipt.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Interrupt => "interrupt",
+            Self::Term => "term",
+            Self::Kill => "kill",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// How the main process ended: exit code or signal.
+pub(super) type Ended = (Option<i32>, Option<i32>);
+
+/// The ladder and where the job stands on it.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    own: i32,
+    cgroup: Option<Cgroup>,
+    term_at: Option<Instant>,
+    kill_at: Option<Instant>,
+    sweeping: Option<Instant>,
+    /// The furthest rung so far.
+    pub(super) rung: Rung,
+}
+
+impl Ladder {
+    /// Stands at the foot.
+    pub(super) fn new(own: i32, cgroup: Option<Cgroup>) -> Self {
+        Self { own, cgroup, term_at: None, kill_at: None, sweeping: None, rung: Rung::None }
+    }
+
+    /// Orders a stop. A second order can only make it faster. With `interrupted` half of the grace passes before
+    /// SIGTERM.
+    pub(super) fn order(&mut self, now: Instant, grace: Duration, interrupted: bool) {
+        let kill_at = now + grace;
+        if self.kill_at.is_none() {
+            self.term_at = Some(if interrupted { now + grace / 2 } else { now });
+            if interrupted {
+                self.rung = Rung::Interrupt;
+            }
+        }
+        self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
+    }
+
+    /// Tells whether a stop was ordered.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.kill_at.is_some()
+    }
+
+    /// Returns when [`Ladder::climb`] has something to do next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        if self.sweeping.is_some() { None } else { self.term_at.into_iter().chain(self.kill_at).min() }
+    }
+
+    /// Does what is due.
+    pub(super) fn climb(&mut self, now: Instant) {
+        if self.kill_at.is_some_and(|at| at <= now) {
+            self.start_sweep(now);
+        } else if self.term_at.is_some_and(|at| at <= now) {
+            self.term_at = None;
+            self.rung = self.rung.max(Rung::Term);
+            for seen in self.live() {
+                linux::signal(seen.process, Signal::TERM);
+            }
+        }
+    }
+
+    /// Freezes the job, then kills it: what lost its lease must not do one thing more.
+    pub(super) fn freeze_and_kill(&mut self, now: Instant) {
+        match &self.cgroup {
+            Some(cgroup) => {
+                // Best effort, the kill follows.
+                let _ = cgroup.freeze();
+            }
+            None => {
+                for seen in self.live() {
+                    linux::signal(seen.process, Signal::STOP);
+                }
+            }
+        }
+        self.start_sweep(now);
+    }
+
+    /// Begins to kill everything.
+    pub(super) fn start_sweep(&mut self, now: Instant) {
+        if self.sweeping.is_none() {
+            (self.term_at, self.kill_at) = (None, Some(now));
+            self.sweeping = Some(now);
+        }
+    }
+
+    /// Tells whether everything is being killed.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweeping.is_some()
+    }
+
+    /// Lists the job's live processes.
+    pub(super) fn live(&self) -> Vec<Seen> {
+        let all = linux::everything();
+        let mut live = linux::below(&all, &[self.own]);
+        let members = self.cgroup.as_ref().map(Cgroup::members).unwrap_or_default();
+        for seen in all.iter().filter(|seen| members.contains(&seen.process.pid)) {
+            if !live.contains(seen) {
+                live.push(*seen);
+            }
+        }
+        live.retain(|seen| !seen.zombie);
+        live
+    }
+
+    /// Reaps every ended child; `main` gets its end. Returns how many ended and whether no child is left.
+    pub(super) fn reap(&self, main: i32, end: &mut Option<Ended>) -> (u32, bool) {
+        let mut reaped = 0;
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    reaped += 1;
+                    if pid.as_raw_nonzero().get() == main {
+                        *end = Some((status.exit_status(), status.terminating_signal()));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::CHILD) => return (reaped, true),
+                Ok(None) | Err(_) => return (reaped, false),
+            }
+        }
+    }
+
+    /// Tells whether nothing is left when there is no child any more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.cgroup.as_ref().is_none_or(Cgroup::is_empty)
+    }
+
+    /// Kills everything that lives, for one slice of time; true once it is verified that nothing is left.
+    pub(super) fn sweep(&mut self, main: i32, end: &mut Option<Ended>) -> bool {
+        let begun = Instant::now();
+        let first = self.sweeping.is_none_or(|_| self.rung < Rung::Kill);
+        if self.reap(main, end).1 && self.is_empty() {
+            return true;
+        }
+        self.rung = self.rung.max(Rung::Kill);
+        if self.kill_cgroup(first) {
+            // The kernel needs a moment to end them all; what is not in there is walked below.
+            while begun.elapsed() < SWEEP_SLICE / 2 && !self.is_empty() {
+                self.reap(main, end);
+                pause(Duration::from_micros(200));
+            }
+        }
+        let mut passes = 0;
+        while begun.elapsed() < SWEEP_SLICE {
+            if self.reap(main, end).1 && self.is_empty() {
+                return true;
+            }
+            let killed = self.live().iter().filter(|seen| self.kill(seen)).count();
+            if killed > 0 && (self.cgroup.is_some() || passes > 0 || !first) {
+                self.rung = Rung::Sweep;
+            }
+            passes += 1;
+            if killed == 0 || self.sweeping.is_some_and(|since| since.elapsed() > SWEEP_BUSY) {
+                pause(Duration::from_millis(1));
+            }
+        }
+        false
+    }
+
+    fn kill_cgroup(&self, first: bool) -> bool {
+        self.cgroup.as_ref().is_some_and(|cgroup| (first || !cgroup.is_empty()) && cgroup.kill().is_ok())
+    }
+
+    /// Kills one process. A child of ours cannot have given its number away, since only we reap it.
+    fn kill(&self, seen: &Seen) -> bool {
+        match rustix::process::Pid::from_raw(seen.process.pid) {
+            Some(pid) if seen.parent == self.own => rustix::process::kill_process(pid, Signal::KILL).is_ok(),
+            _ => linux::signal(seen.process, Signal::KILL),
+        }
+    }
+
+    /// Removes the cgroup.
+    pub(super) fn give_back(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            // An empty cgroup that stays is removed with the job's records.
+            let _ = cgroup.remove();
+        }
+    }
+}
+
+/// Rests for a moment.
+pub(super) fn pause(time: Duration) {
+    let time = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    // An early return only makes the pause shorter.
+    let _ = rustix::event::poll(&mut [], Some(&time));
+}

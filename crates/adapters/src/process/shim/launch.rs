@@ -1,0 +1,106 @@
+//! Starts a job's program: inside its cgroup from its first instruction, with pipes of ours and nothing inherited.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use mosaic_core::ports::processes::{JobSpec, Stdin};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::super::cgroup::Cgroup;
+use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
+use super::super::linux;
+use super::super::output_writer::{ErrorTail, OutputWriter};
+use super::clients::Clients;
+use super::ladder::Ladder;
+use super::stdin::StdinQueue;
+use super::supervisor::{Main, Supervisor};
+
+/// The variable by which an agent's processes can be recognised when their supervisor is gone.
+pub(in super::super) const AGENT_VARIABLE: &str = "MOSAIC_AGENT_ID";
+
+/// Opens everything the job needs, starts it and records who supervises it. A program that cannot be started is
+/// not an error here: the supervisor then ends at once and reports it.
+pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
+    let clients = Clients::listen()?;
+    let output = OutputWriter::open(&spec.job.output, spec.job.output_limit)?;
+    let errors = ErrorTail::open(&spec.job.output);
+    let (cgroup, started) = start_inside(spec.cgroup.as_deref().map(Cgroup::at), &spec.job);
+    let (child, start_error) = match started {
+        Ok(child) => (Some(child), None),
+        Err(e) => (None, Some(explain(&spec.job, &e))),
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let process = |pid: i32| linux::look(pid).map(|seen| seen.process);
+    let record = ShimFile {
+        version: LAYOUT,
+        shim: process(own).ok_or_else(|| io::Error::other("/proc is not mounted"))?,
+        child: child.as_ref().and_then(|child| process(i32::try_from(child.id()).ok()?)),
+        boot_id: linux::boot_id(),
+        cgroup: cgroup.as_ref().and(spec.cgroup.clone()),
+        output_base: output.base(),
+    };
+    let main = child.map(|child| watch(child, &spec.job.stdin)).transpose()?;
+    let ladder = Ladder::new(own, cgroup);
+    let mut supervisor = Supervisor::new(dir, &spec, main, start_error, clients, output, errors, ladder);
+    if let Err(e) = supervisor.dir.save(&record) {
+        // Without the record nobody could find the job later, so it must not run.
+        supervisor.ladder.order(Instant::now(), std::time::Duration::ZERO, false);
+        supervisor.run()?;
+        return Err(e);
+    }
+    Ok(supervisor)
+}
+
+/// Starts the program with this process inside the cgroup for that moment, so that it is born there: moving it
+/// afterwards would lose what it forks meanwhile. Returns the cgroup unless it could not be used.
+fn start_inside(cgroup: Option<Cgroup>, job: &JobSpec) -> (Option<Cgroup>, io::Result<Child>) {
+    let cgroup = cgroup.filter(|cgroup| cgroup.make().and_then(|()| cgroup.enter()).is_ok());
+    let child = command(job).spawn();
+    let Some(inside) = &cgroup else { return (None, child) };
+    match inside.leave() {
+        Ok(()) => (cgroup, child),
+        // Killing the cgroup would kill this process too: do without it.
+        Err(_) => (None, child),
+    }
+}
+
+/// Builds the program's command.
+fn command(job: &JobSpec) -> Command {
+    let (program, arguments) = job.command.split_first().map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&job.cwd).process_group(0);
+    command.env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
+    if !job.env.iter().any(|(name, _)| name == AGENT_VARIABLE) {
+        command.env(AGENT_VARIABLE, job.agent.to_string());
+    }
+    let stdin = if job.stdin == Stdin::Null { Stdio::null() } else { Stdio::piped() };
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Says why a program could not be started.
+fn explain(job: &JobSpec, error: &io::Error) -> String {
+    let program = job.command.first().map_or("", String::as_str);
+    if job.cwd.is_dir() {
+        format!("cannot start {program}: {error}")
+    } else {
+        format!("cannot start {program}: its working directory {} is not there", job.cwd.display())
+    }
+}
+
+/// Takes over a started program's pipes.
+fn watch(mut child: Child, stdin: &Stdin) -> io::Result<Main> {
+    let pid = Pid::from_child(&child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    for pipe in [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)] {
+        if let Some(pipe) = pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+    }
+    let stdin = StdinQueue::new(input, stdin);
+    Ok(Main { pid: pid.as_raw_nonzero().get(), handle, stdin, stdout: output, stderr: errors })
+}

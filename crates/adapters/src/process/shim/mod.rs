@@ -1,0 +1,76 @@
+//! The shim: the small supervisor under which every job runs. It owns the job's pipes and outlives the server. It is
+//! entered before any async runtime exists, has one thread and waits in `poll(2)` only.
+
+mod clients;
+mod ladder;
+mod launch;
+mod stdin;
+mod supervisor;
+
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
+
+pub(super) use launch::AGENT_VARIABLE;
+
+use super::layout::{JobDir, SpecFile, Versioned};
+
+/// Longest specification that is read, in bytes: the task's text and its files with room to spare.
+const SPEC_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Runs the hidden subcommand `mosaic shim <job directory>`; `args` is what follows `shim`. The specification comes
+/// on standard input; one line on standard output says `ready` or why not. Must be called before threads exist.
+pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let (Some(directory), None) = (args.next(), args.next()) else {
+        eprintln!("usage: mosaic shim <job directory> (started by the server only)");
+        return ExitCode::from(2);
+    };
+    match supervise(PathBuf::from(directory)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            let line = why.replace('\n', " ");
+            // The server may be gone; then nobody needs to know.
+            let _ = writeln!(std::io::stdout(), "failed {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes the job's lock, starts the job and supervises it to its end.
+fn supervise(directory: PathBuf) -> Result<(), String> {
+    let failed = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
+    // It fails only for a process that leads a group already, which is as good.
+    let _ = setsid();
+    std::env::set_current_dir(&directory).map_err(failed("cannot enter the job directory"))?;
+    let dir = JobDir::at(directory);
+    let lock = dir.try_lock().map_err(failed("cannot lock the job directory"))?;
+    let _lock = lock.ok_or("the job has another supervisor, or is being stopped")?;
+    if dir.has_ended() {
+        return Err("the job was stopped before it started".to_owned());
+    }
+    let mut text = Vec::new();
+    std::io::stdin().take(SPEC_BYTES).read_to_end(&mut text).map_err(failed("cannot read the specification"))?;
+    let spec = SpecFile::parse(&text).map_err(failed("the specification is damaged"))?;
+    drop(text);
+    set_child_subreaper(Some(getpid())).map_err(|e| format!("cannot become a subreaper: {e}"))?;
+    // The environment of the job passed through this process; others have no business reading its memory.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let mut supervisor = launch::launch(dir, spec).map_err(failed("cannot prepare the job"))?;
+    announce_ready();
+    supervisor.run().map_err(failed("supervision failed"))
+}
+
+/// Says that the program runs and lets go of the server's pipe.
+fn announce_ready() {
+    // The server may be gone; the job goes on.
+    let _ = writeln!(std::io::stdout(), "ready");
+    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
+}

@@ -1,0 +1,75 @@
+//! The job's standard input: a bounded queue in front of a pipe that the job may never read.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ChildStdin;
+
+use mosaic_core::limits;
+use mosaic_core::ports::processes::Stdin;
+
+/// The writing side.
+#[derive(Debug)]
+pub(super) struct StdinQueue {
+    pipe: Option<ChildStdin>,
+    queue: Vec<u8>,
+    done: usize,
+    closing: bool,
+}
+
+impl StdinQueue {
+    /// Takes over the pipe; text is queued and followed by the end of file.
+    pub(super) fn new(pipe: Option<ChildStdin>, source: &Stdin) -> Self {
+        let text = if let Stdin::Text(text) = source { text.as_bytes().to_vec() } else { Vec::new() };
+        let mut queue = Self { pipe, queue: text, done: 0, closing: !matches!(source, Stdin::Open) };
+        queue.flush();
+        queue
+    }
+
+    /// Queues more, or says why not.
+    pub(super) fn push(&mut self, text: &str) -> Result<(), String> {
+        if self.pipe.is_none() || self.closing {
+            return Err("its standard input is closed".to_owned());
+        }
+        self.queue.drain(..self.done);
+        self.done = 0;
+        if self.queue.len() + text.len() > limits::STDIN_QUEUE_BYTES {
+            return Err(format!("it does not read: {} bytes are waiting for it", self.queue.len()));
+        }
+        self.queue.extend_from_slice(text.as_bytes());
+        self.flush();
+        Ok(())
+    }
+
+    /// Closes it once what is queued was read.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        self.flush();
+    }
+
+    /// Returns the pipe when it is worth waiting until it takes more.
+    pub(super) fn waiting(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().filter(|_| self.done < self.queue.len()).map(AsFd::as_fd)
+    }
+
+    /// Writes what the pipe takes now.
+    pub(super) fn flush(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        while self.done < self.queue.len() {
+            match pipe.write(&self.queue[self.done..]) {
+                Ok(n) => self.done += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    // The job closed its end: nobody will ever read this.
+                    self.pipe = None;
+                    break;
+                }
+            }
+        }
+        self.queue = Vec::new();
+        self.done = 0;
+        if self.closing {
+            self.pipe = None;
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The shim's loop: moves output, feeds input, answers servers, keeps the deadlines, and writes the exit once
+//! nothing of the job is left.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{ChildStderr, ChildStdout};
+use std::time::{Duration, Instant};
+
+use mosaic_core::limits;
+use mosaic_core::ports::processes::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::super::layout::{ExitFile, JobDir, LAYOUT, SpecFile};
+use super::super::output_writer::{ErrorTail, OutputWriter};
+use super::super::protocol::{Answer, Request};
+use super::clients::Clients;
+use super::ladder::{Ended, Ladder, pause};
+use super::stdin::StdinQueue;
+
+/// How long an exit that cannot be written, on a full disk, is tried again.
+const EXIT_TRIES: u32 = 600;
+
+/// The main process and its pipes.
+#[derive(Debug)]
+pub(super) struct Main {
+    pub(super) pid: i32,
+    pub(super) handle: OwnedFd,
+    pub(super) stdin: StdinQueue,
+    pub(super) stdout: Option<ChildStdout>,
+    pub(super) stderr: Option<ChildStderr>,
+}
+
+/// Everything a shim knows.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) dir: JobDir,
+    pub(super) ladder: Ladder,
+    interrupt: Option<String>,
+    main: Option<Main>,
+    start_error: Option<String>,
+    clients: Clients,
+    output: OutputWriter,
+    errors: ErrorTail,
+    time_limit: Option<Instant>,
+    lease: Option<Instant>,
+    timed_out: bool,
+    ended: Option<Ended>,
+    drain_until: Option<Instant>,
+    leaked: u32,
+    buffer: Vec<u8>,
+}
+
+impl Supervisor {
+    #[expect(clippy::too_many_arguments, reason = "made in one place, of parts that are opened one by one there")]
+    pub(super) fn new(
+        dir: JobDir,
+        spec: &SpecFile,
+        main: Option<Main>,
+        start_error: Option<String>,
+        clients: Clients,
+        output: OutputWriter,
+        errors: ErrorTail,
+        ladder: Ladder,
+    ) -> Self {
+        let now = Instant::now();
+        let from_now = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
+        Self {
+            dir,
+            ladder,
+            interrupt: spec.job.interrupt.clone(),
+            main,
+            start_error,
+            clients,
+            output,
+            errors,
+            time_limit: from_now(spec.job.time_limit),
+            lease: from_now(spec.lease),
+            timed_out: false,
+            ended: None,
+            drain_until: None,
+            leaked: 0,
+            buffer: vec![0; limits::OUTPUT_CHUNK_BYTES],
+        }
+    }
+
+    /// Supervises until the job is over and that is recorded.
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        let mut reaped = 0;
+        while let Some(pid) = self.main.as_ref().map(|main| main.pid) {
+            self.wait(reaped > 0)?;
+            let alone;
+            (reaped, alone) = self.ladder.reap(pid, &mut self.ended);
+            self.keep_deadlines(Instant::now());
+            if self.ladder.is_sweeping() && self.ladder.sweep(pid, &mut self.ended) && self.ended.is_some() {
+                self.drain_rest();
+                break;
+            }
+            if self.ended.is_some() && self.drained(Instant::now()) {
+                if alone && self.ladder.is_empty() {
+                    break;
+                }
+                if !self.ladder.is_sweeping() {
+                    self.leaked = u32::try_from(self.ladder.live().len()).unwrap_or(u32::MAX);
+                    self.ladder.start_sweep(Instant::now());
+                }
+            }
+        }
+        self.finish()
+    }
+
+    /// Waits for something to happen and serves it.
+    fn wait(&mut self, busy: bool) -> io::Result<()> {
+        let timeout = self.timeout(busy);
+        let Some(main) = &self.main else { return Ok(()) };
+        let pipe_in = PollFlags::IN;
+        let mut fds = vec![PollFd::new(&self.clients.listener, pipe_in)];
+        // A closed pipe or an ended process would report itself for ever: each has a place only while it matters.
+        let mut places = [0_usize; 4];
+        let candidates = [
+            (self.ended.is_none()).then(|| (main.handle.as_fd(), pipe_in)),
+            main.stdout.as_ref().map(|pipe| (pipe.as_fd(), pipe_in)),
+            main.stderr.as_ref().map(|pipe| (pipe.as_fd(), pipe_in)),
+            main.stdin.waiting().map(|pipe| (pipe, PollFlags::OUT)),
+        ];
+        for (place, (fd, flags)) in places.iter_mut().zip(candidates).filter_map(|(p, c)| Some((p, c?))) {
+            *place = fds.len();
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
+        let first_client = fds.len();
+        for client in &self.clients.list {
+            let flags = if client.is_behind() { pipe_in | PollFlags::OUT } else { pipe_in };
+            fds.push(PollFd::new(&client.stream, flags));
+        }
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        self.serve(&happened, places, first_client);
+        Ok(())
+    }
+
+    /// Serves what poll reported. Place 0 is the listener's, so it stands for "not asked" among the others.
+    fn serve(&mut self, happened: &[bool], places: [usize; 4], first_client: usize) {
+        let is = |place: usize| place != 0 && happened[place];
+        if is(places[1]) && self.read_stdout() {
+            self.clients.announce(&Answer::Grew { bytes: self.output.total() });
+        }
+        if is(places[2]) {
+            self.read_stderr();
+        }
+        if is(places[3])
+            && let Some(main) = &mut self.main
+        {
+            main.stdin.flush();
+        }
+        let ready: Vec<usize> = (0..self.clients.list.len()).filter(|n| happened[first_client + n]).collect();
+        for n in ready {
+            self.clients.list[n].flush();
+            for request in self.clients.list[n].read() {
+                let answer = self.obey(request);
+                self.clients.list[n].answer(&answer);
+            }
+        }
+        self.clients.prune();
+        if happened[0] {
+            self.clients.accept();
+        }
+    }
+
+    /// Does what a server asks.
+    fn obey(&mut self, request: Request) -> Answer {
+        let now = Instant::now();
+        let id = match &request {
+            Request::Write { id, .. }
+            | Request::CloseStdin { id }
+            | Request::Stop { id, .. }
+            | Request::Extend { id, .. }
+            | Request::Status { id } => *id,
+        };
+        let mut live = None;
+        match request {
+            Request::Write { data, .. } => {
+                let pushed = self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| m.stdin.push(&data));
+                if let Err(why) = pushed {
+                    return Answer::Refused { id, why };
+                }
+            }
+            Request::CloseStdin { .. } => {
+                if let Some(main) = &mut self.main {
+                    main.stdin.close();
+                }
+            }
+            Request::Extend { ms, .. } => self.lease = now.checked_add(Duration::from_millis(ms)),
+            Request::Status { .. } => live = Some(self.count()),
+            Request::Stop { grace_ms, .. } => {
+                live = Some(self.count());
+                self.order_stop(now, Duration::from_millis(grace_ms));
+            }
+        }
+        Answer::Ok { id, live }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.ladder.live().len()).unwrap_or(u32::MAX)
+    }
+
+    fn order_stop(&mut self, now: Instant, grace: Duration) {
+        let interrupt = self.interrupt.take().filter(|_| !self.ladder.is_ordered() && !grace.is_zero());
+        let main = self.main.as_mut();
+        let interrupted = interrupt.zip(main).is_some_and(|(text, main)| main.stdin.push(&text).is_ok());
+        self.ladder.order(now, grace, interrupted);
+        self.ladder.climb(now);
+    }
+
+    fn keep_deadlines(&mut self, now: Instant) {
+        if self.ended.is_none() && self.time_limit.take_if(|at| *at <= now).is_some() {
+            self.timed_out = true;
+            self.order_stop(now, limits::TIME_LIMIT_GRACE);
+        }
+        if self.lease.take_if(|at| *at <= now).is_some() {
+            self.ladder.freeze_and_kill(now);
+        }
+        self.ladder.climb(now);
+    }
+
+    /// Returns how long poll may wait. The period reaps orphans, whose end nothing announces; sooner when there
+    /// were some.
+    fn timeout(&self, busy: bool) -> Timespec {
+        let now = Instant::now();
+        let most = match (self.ladder.is_sweeping(), busy) {
+            (true, _) => Duration::ZERO,
+            (_, true) => Duration::from_millis(20),
+            _ => limits::JOB_POLL,
+        };
+        let due = [self.time_limit, self.lease, self.drain_until, self.ladder.next()];
+        let wait = due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
+        Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1), tv_nsec: i64::from(wait.subsec_nanos()) }
+    }
+
+    /// Tells whether the pipes are read to their end, or were waited for long enough: others may hold them open.
+    fn drained(&mut self, now: Instant) -> bool {
+        let until = *self.drain_until.get_or_insert(now + limits::PIPE_DRAIN);
+        now >= until || self.main.as_ref().is_none_or(|main| main.stdout.is_none() && main.stderr.is_none())
+    }
+
+    /// Reads what still stands in the pipes after everybody who could write is dead.
+    fn drain_rest(&mut self) {
+        let until = Instant::now() + limits::PIPE_DRAIN;
+        while Instant::now() < until && (self.read_stdout() | self.read_stderr()) {}
+    }
+
+    /// Reads standard output once; true when there was some. At its end the pipe is let go.
+    fn read_stdout(&mut self) -> bool {
+        let Some(pipe) = self.main.as_mut().map(|main| &mut main.stdout) else { return false };
+        let count = read_some(pipe, &mut self.buffer);
+        self.output.append(&self.buffer[..count]);
+        count > 0
+    }
+
+    fn read_stderr(&mut self) -> bool {
+        let Some(pipe) = self.main.as_mut().map(|main| &mut main.stderr) else { return false };
+        let count = read_some(pipe, &mut self.buffer);
+        self.errors.append(&self.buffer[..count]);
+        count > 0
+    }
+
+    /// Records the end, tells the servers and gives the cgroup back.
+    fn finish(&mut self) -> io::Result<()> {
+        let (code, signal) = self.ended.unwrap_or((None, None));
+        let exit = Exit {
+            code,
+            signal,
+            timed_out: self.timed_out,
+            leaked: self.leaked,
+            output_bytes: self.output.total(),
+            stderr_tail: self.errors.text(),
+            start_error: self.start_error.take(),
+        };
+        let rung = self.ladder.rung.word().to_owned();
+        let file = ExitFile { version: LAYOUT, exit, rung, output_error: self.output.error().map(str::to_owned) };
+        self.ladder.give_back();
+        let mut tries = 0;
+        while let Err(e) = self.dir.save(&file) {
+            tries += 1;
+            if tries > EXIT_TRIES {
+                return Err(e);
+            }
+            pause(Duration::from_millis(100));
+        }
+        self.clients.announce(&Answer::Exited);
+        // Nobody can connect to it any more.
+        let _ = std::fs::remove_file("sock");
+        Ok(())
+    }
+}
+
+/// Reads once from a pipe that does not block, and lets go of it at its end.
+fn read_some<P: Read>(pipe: &mut Option<P>, buffer: &mut [u8]) -> usize {
+    let Some(open) = pipe else { return 0 };
+    match open.read(buffer) {
+        Ok(count) if count > 0 => count,
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+        _ => {
+            *pipe = None;
+            0
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the tests of the process adapter share: real shims, the misbehaving agent, and a look at what survived.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, Processes, Stdin};
+use uuid::Uuid;
+
+/// Longest wait of a test for anything.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Finds a program that cargo built beside the tests.
+pub fn example(name: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: run `cargo test` without --test, or add --examples", path.display());
+    path.to_str().unwrap().to_owned()
+}
+
+/// A data directory with processes of one agent.
+pub struct World {
+    pub place: tempfile::TempDir,
+    pub agent: AgentId,
+    pub processes: ShimProcesses,
+    pub mark: String,
+    cgroup: CgroupChoice,
+}
+
+impl World {
+    pub fn new(cgroup: CgroupChoice) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let agent = AgentId(Uuid::new_v4());
+        let mark = format!("mark-{agent}");
+        let processes = open(place.path(), cgroup.clone());
+        Self { place, agent, processes, mark, cgroup }
+    }
+
+    /// Forgets the server and starts another one on the same directory.
+    pub fn restart(&mut self) {
+        self.processes = open(self.place.path(), self.cgroup.clone());
+    }
+
+    pub fn spec(&self, words: &[&str]) -> JobSpec {
+        let command = std::iter::once(example("fake-agent")).chain(words.iter().map(|w| (*w).to_owned())).collect();
+        JobSpec {
+            agent: self.agent,
+            name: "run-1".parse().unwrap(),
+            command,
+            env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("SECRET".into(), "canary-in-the-environment".into())],
+            cwd: self.place.path().to_owned(),
+            stdin: Stdin::Null,
+            output: self.output(),
+            output_limit: 1024 * 1024,
+            interrupt: None,
+            time_limit: None,
+        }
+    }
+
+    pub fn output(&self) -> PathBuf {
+        self.place.path().join("transcript")
+    }
+
+    pub fn job_dir(&self) -> PathBuf {
+        self.place.path().join("agents").join(self.agent.to_string()).join("runs/run-1")
+    }
+
+    pub async fn start(&self, words: &[&str]) -> Box<dyn Job> {
+        self.processes.start(self.spec(words)).await.unwrap()
+    }
+
+    /// Reads a number out of `shim.json`.
+    pub fn recorded(&self, who: &str) -> i32 {
+        let text = std::fs::read_to_string(self.job_dir().join("shim.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json[who]["pid"].as_i64().unwrap().try_into().unwrap()
+    }
+
+    /// Lists the processes whose command line has this world's mark.
+    pub fn survivors(&self) -> Vec<i32> {
+        let marked = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(self.mark.len()).any(|part| part == self.mark.as_bytes()))
+        };
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(marked).collect()
+    }
+
+    /// Waits until at least so many marked processes live.
+    pub async fn await_marked(&self, count: usize) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.survivors().len() < count {
+            assert!(Instant::now() < deadline, "only {} of {count} came up", self.survivors().len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
+    ShimProcesses::new(ProcessOptions {
+        data_dir: data.to_owned(),
+        shim_command: vec![example("shim"), "shim".to_owned()],
+        cgroup,
+        lease: None,
+    })
+}
+
+/// What a job reported until it ended.
+#[derive(Debug)]
+pub struct Story {
+    pub output: Vec<u8>,
+    pub gaps: u64,
+    pub exit: Exit,
+}
+
+/// Follows a job to its end.
+pub async fn follow(job: &mut dyn Job) -> Story {
+    let (mut output, mut gaps) = (Vec::new(), 0);
+    loop {
+        match tokio::time::timeout(DEADLINE, job.next()).await.expect("the job reports in time").unwrap() {
+            JobEvent::Output(bytes) => output.extend(bytes),
+            JobEvent::Gap(bytes) => gaps += bytes,
+            JobEvent::Exited(exit) => return Story { output, gaps, exit },
+        }
+    }
+}
+
+/// Reads output until it has this line.
+pub async fn await_line(job: &mut dyn Job, line: &str) {
+    let mut seen = Vec::new();
+    loop {
+        match tokio::time::timeout(DEADLINE, job.next()).await.expect("the job reports in time").unwrap() {
+            JobEvent::Output(bytes) => seen.extend(bytes),
+            other => panic!("{other:?} before {line:?}; output {:?}", String::from_utf8_lossy(&seen)),
+        }
+        if String::from_utf8_lossy(&seen).lines().any(|one| one == line) {
+            return;
+        }
+    }
+}
