@@ -1,1 +1,68 @@
 //! The local gatekeeper: commands of the base commit, run on a fresh checkout.
+//!
+//! What always holds: definitions come from the base commit and never from the agent's work; a repository adds
+//! gates to a profile and never removes one; a report counts only when it was written during the judgement; and
+//! whatever cannot be judged is an error, never a pass.
+
+mod config;
+mod findings;
+mod judge;
+mod junit;
+mod lcov;
+mod log_window;
+mod plan;
+mod report_file;
+mod run;
+mod trust;
+mod xml;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::clock::Clock;
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::scanner::SecretScanner;
+use mosaic_core::ports::transcripts::Transcripts;
+
+pub use trust::{Trust, config_digest, trust};
+
+/// What the local gatekeeper works with.
+#[derive(Clone)]
+pub struct GateOptions {
+    /// Runs the commands.
+    pub processes: Arc<dyn Processes>,
+    /// Says where the logs go.
+    pub transcripts: Arc<dyn Transcripts>,
+    /// Times the gates.
+    pub clock: Arc<dyn Clock>,
+    /// Masks secrets in summaries and findings. The raw log file is not masked: whoever shows it masks it.
+    pub scanner: Arc<dyn SecretScanner>,
+    /// Which repositories' commands are run.
+    pub trust: Trust,
+}
+
+/// Judges commits on this machine, in the agent's kind of confinement.
+pub struct LocalGatekeeper {
+    options: GateOptions,
+}
+
+impl LocalGatekeeper {
+    /// Makes a gatekeeper. Nothing is started or read yet.
+    pub fn new(options: GateOptions) -> Self {
+        Self { options }
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for LocalGatekeeper {
+    fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+        plan::make(&request, &self.options.trust)
+    }
+
+    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
+        Ok(judge::all(&self.options, &request).await)
+    }
+}

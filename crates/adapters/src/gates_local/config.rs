@@ -1,0 +1,318 @@
+//! `.mosaic/config.toml`: the gates that a repository defines and the ones it adds to profiles. Every fault names
+//! its line; what this build does not use is said and never passed over in silence.
+
+use std::collections::BTreeMap;
+
+use mosaic_core::domain::gates::GateDefinition;
+use mosaic_core::domain::ids::Word;
+use mosaic_core::domain::spec::{GateProfile, closest};
+use mosaic_core::limits;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Least line coverage of the gate `coverage`, in percent: the contract's floor.
+pub(super) const FLOOR: f64 = 85.0;
+/// The gate that has the floor.
+const COVERAGE: &str = "coverage";
+/// Tables of the file that other parts of an orchestrator read.
+const UNUSED: &[&str] = &["hooks", "worktree", "agent"];
+const TABLES: &[&str] = &["gates", "hooks", "worktree", "agent"];
+const FIELDS: &[&str] = &["run", "junit", "lcov", "min", "timeout"];
+/// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<name>`.
+const NAME_CHARS: usize = 48;
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(super) struct Config {
+    /// The gates by name.
+    pub gates: BTreeMap<Word, GateDefinition>,
+    /// What is added to each profile, in the file's order.
+    pub added: Vec<(GateProfile, Vec<Word>)>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the file. Errors with a fragment that names the line, such as `line 3: …`.
+pub(super) fn parse(bytes: &[u8]) -> Result<Config, String> {
+    if bytes.len() > limits::GATE_CONFIG_BYTES {
+        return Err(format!("is larger than {} bytes", limits::GATE_CONFIG_BYTES));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
+        format!("line {line}: is not UTF-8 text")
+    })?;
+    check_depth(text)?;
+    let document = DeTable::parse(text).map_err(|e| {
+        let start = e.span().map_or(0, |span| span.start);
+        format!("line {}: {}", line_of(text, start), e.message().replace('\n', " "))
+    })?;
+    let mut reader = Reader { text, config: Config::default() };
+    reader.tables(document.get_ref())?;
+    Ok(reader.config)
+}
+
+/// Refuses deep nesting before anything recursive sees it: the parser bounds brackets but not dotted keys. Dots
+/// in strings and comments do not count.
+fn check_depth(text: &str) -> Result<(), String> {
+    let bytes = text.as_bytes();
+    let (mut at, mut dots) = (0, 0);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'#' => at = bytes[at..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |end| at + end),
+            b'"' | b'\'' => at = string_end(bytes, at),
+            b'.' => (at, dots) = (at + 1, dots + 1),
+            b'=' | b'\n' | b',' | b'{' | b'}' | b'[' | b']' => (at, dots) = (at + 1, 0),
+            _ => at += 1,
+        }
+        if dots > limits::GATE_CONFIG_DEPTH {
+            let most = limits::GATE_CONFIG_DEPTH;
+            return Err(format!("line {}: tables are nested more than {most} deep", line_of(text, at)));
+        }
+    }
+    Ok(())
+}
+
+/// Returns where the string that starts here ends; the parser finds its faults later.
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let quote = bytes[start];
+    let long = bytes[start..].starts_with(&[quote; 3]);
+    let mut at = start + if long { 3 } else { 1 };
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\\' if quote == b'"' => at += 2,
+            b'\n' if !long => return at,
+            _ if long && bytes[at..].starts_with(&[quote; 3]) => return at + 3,
+            _ if !long && byte == quote => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count()
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    config: Config,
+}
+
+impl Reader<'_> {
+    fn fault<T>(&self, at: usize, what: impl std::fmt::Display) -> Result<T, String> {
+        Err(format!("line {}: {what}", line_of(self.text, at)))
+    }
+
+    fn unknown<T>(&self, at: usize, what: &str, name: &str, known: &[&str]) -> Result<T, String> {
+        let shown = shown(name);
+        match closest(name, known) {
+            Some(near) => self.fault(at, format!("unknown {what} `{shown}` (did you mean `{near}`?)")),
+            None => self.fault(at, format!("unknown {what} `{shown}` (known: {})", known.join(", "))),
+        }
+    }
+
+    fn tables(&mut self, document: &DeTable<'_>) -> Result<(), String> {
+        for (key, value) in document {
+            let name = key.get_ref().as_ref();
+            match (name, value.get_ref()) {
+                ("gates", DeValue::Table(gates)) => self.gates(gates)?,
+                (known, DeValue::Table(_)) if UNUSED.contains(&known) => {
+                    self.config
+                        .warnings
+                        .push(format!("[{known}] in .mosaic/config.toml is not used by this build"));
+                }
+                (known, _) if TABLES.contains(&known) => {
+                    return self.fault(key.span().start, format!("`{known}` must be a table: [{known}]"));
+                }
+                _ => return self.unknown(key.span().start, "key", name, TABLES),
+            }
+        }
+        self.warn_of_misspellings();
+        Ok(())
+    }
+
+    fn gates(&mut self, gates: &DeTable<'_>) -> Result<(), String> {
+        for (key, value) in gates {
+            if key.get_ref() == "profiles" {
+                let DeValue::Table(profiles) = value.get_ref() else {
+                    return self.fault(key.span().start, "`profiles` must be a table: [gates.profiles]");
+                };
+                self.profiles(profiles)?;
+                continue;
+            }
+            let name = self.name(key.get_ref(), key.span().start)?;
+            let definition = match value.get_ref() {
+                DeValue::String(run) => {
+                    let run = self.command(run, value.span().start)?;
+                    definition(name.clone(), Some(run))
+                }
+                DeValue::Table(fields) => self.definition(&name, fields, value.span().start)?,
+                _ => {
+                    let hint =
+                        format!("gate `{name}` must be a command or a table such as {{ run = \"…\" }}");
+                    return self.fault(value.span().start, hint);
+                }
+            };
+            self.note_floor(&definition);
+            self.config.gates.insert(name, definition);
+        }
+        Ok(())
+    }
+
+    fn name(&self, text: &str, at: usize) -> Result<Word, String> {
+        match text.parse::<Word>() {
+            Ok(name) if text.len() <= NAME_CHARS => Ok(name),
+            Ok(_) => {
+                self.fault(at, format!("gate name `{}` has more than {NAME_CHARS} characters", shown(text)))
+            }
+            Err(why) => self.fault(at, format!("gate name `{}` {why}", shown(text))),
+        }
+    }
+
+    fn command(&self, text: &str, at: usize) -> Result<String, String> {
+        if text.trim().is_empty() {
+            return self.fault(at, "the command is empty");
+        }
+        if text.len() > limits::GATE_RUN_BYTES {
+            return self.fault(at, format!("the command is longer than {} bytes", limits::GATE_RUN_BYTES));
+        }
+        if text.contains('\0') {
+            return self.fault(at, "the command has a NUL character");
+        }
+        Ok(text.to_owned())
+    }
+
+    fn definition(&self, name: &Word, fields: &DeTable<'_>, at: usize) -> Result<GateDefinition, String> {
+        let mut made = definition(name.clone(), None);
+        for (key, value) in fields {
+            let at = value.span().start;
+            match key.get_ref().as_ref() {
+                "run" => made.run = Some(self.command(self.string(key.get_ref(), value)?, at)?),
+                "junit" => made.junit = Some(self.path(self.string(key.get_ref(), value)?, at)?),
+                "lcov" => made.lcov = Some(self.path(self.string(key.get_ref(), value)?, at)?),
+                "min" => made.min = Some(self.percent(value)?),
+                "timeout" => made.timeout_ms = self.timeout(self.string(key.get_ref(), value)?, at)?,
+                other => return self.unknown(key.span().start, "key", other, FIELDS),
+            }
+        }
+        if made.run.is_none() && made.lcov.is_none() && made.junit.is_none() {
+            return self
+                .fault(at, format!("gate `{name}` needs a command (`run`) or a report (`lcov`, `junit`)"));
+        }
+        if made.min.is_some() && made.lcov.is_none() {
+            return self.fault(at, format!("gate `{name}` has `min` without the report it is for (`lcov`)"));
+        }
+        Ok(made)
+    }
+
+    fn string<'v>(&self, key: &str, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, String> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            other => {
+                self.fault(value.span().start, format!("`{key}` must be a string, not {}", other.type_str()))
+            }
+        }
+    }
+
+    fn path(&self, text: &str, at: usize) -> Result<String, String> {
+        match super::report_file::check(text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(why) => self.fault(at, format!("report path `{}` {why}", shown(text))),
+        }
+    }
+
+    fn percent(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, String> {
+        let number = match value.get_ref() {
+            DeValue::Integer(n) if n.radix() == 10 => n.as_str().parse().ok(),
+            DeValue::Float(n) => n.as_str().parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(n) if (0.0..=100.0).contains(&n) => Ok(n),
+            _ => self.fault(value.span().start, "`min` must be a number of percent from 0 to 100"),
+        }
+    }
+
+    fn timeout(&self, text: &str, at: usize) -> Result<u64, String> {
+        match humantime::parse_duration(text) {
+            Ok(time) if time.as_millis() > 0 && time <= limits::GATE_LONGEST => Ok(millis(time)),
+            Ok(_) => {
+                let longest = humantime::format_duration(limits::GATE_LONGEST);
+                self.fault(at, format!("`timeout` must be above 0 and at most {longest}"))
+            }
+            Err(_) => self.fault(at, "`timeout` must be a time such as \"10m\" or \"90s\""),
+        }
+    }
+
+    /// Says where the coverage floor is not what the file asks for; the plan applies it.
+    fn note_floor(&mut self, made: &GateDefinition) {
+        if made.name.as_str() != COVERAGE {
+            return;
+        }
+        if made.lcov.is_none() {
+            let floor =
+                "has no lcov report, so its command alone decides and the floor of 85% is not checked";
+            self.config.warnings.push(format!("gate `{COVERAGE}` {floor}"));
+        }
+        if let Some(min) = made.min.filter(|min| *min < FLOOR) {
+            let why = "the floor may be raised and not lowered, so 85 stays";
+            self.config.warnings.push(format!("gate `{COVERAGE}` asks for min = {min}: {why}"));
+        }
+    }
+
+    fn profiles(&mut self, profiles: &DeTable<'_>) -> Result<(), String> {
+        for (key, value) in profiles {
+            let names = GateProfile::ALL.map(GateProfile::as_str);
+            let Some(profile) = GateProfile::ALL.into_iter().find(|p| p.as_str() == key.get_ref()) else {
+                return self.unknown(key.span().start, "profile", key.get_ref(), &names);
+            };
+            let DeValue::Array(list) = value.get_ref() else {
+                let hint = format!("`{}` must be a list of gate names", profile.as_str());
+                return self.fault(value.span().start, hint);
+            };
+            if list.len() > limits::GATES {
+                return self.fault(value.span().start, format!("more than {} gates", limits::GATES));
+            }
+            let mut added = Vec::new();
+            for entry in list {
+                added.push(self.name(self.string(profile.as_str(), entry)?, entry.span().start)?);
+            }
+            self.config.added.push((profile, added));
+        }
+        Ok(())
+    }
+
+    /// A gate that no profile names is for `custom` lists, or a slip of the pen that would leave a gate undefined.
+    fn warn_of_misspellings(&mut self) {
+        let wanted = GateProfile::Strict.gates();
+        let added = |name: &Word| self.config.added.iter().any(|(_, names)| names.contains(name));
+        for name in self.config.gates.keys() {
+            if wanted.contains(&name.as_str()) || added(name) {
+                continue;
+            }
+            let near = closest(name.as_str(), wanted)
+                .filter(|near| !self.config.gates.keys().any(|k| k.as_str() == *near));
+            if let Some(near) = near {
+                let warning = format!("no profile names the gate `{name}` (did you mean `{near}`?)");
+                self.config.warnings.push(warning);
+            }
+        }
+    }
+}
+
+fn definition(name: Word, run: Option<String>) -> GateDefinition {
+    GateDefinition { name, run, lcov: None, junit: None, min: None, timeout_ms: millis(limits::GATE) }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a name fit for a message: short and printable.
+fn shown(text: &str) -> String {
+    text.chars().take(48).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,125 @@
+//! What the definitions' reader accepts, refuses and says.
+
+use super::*;
+
+fn fault(text: &str) -> String {
+    parse(text.as_bytes()).map(|config| format!("accepted: {config:?}")).unwrap_err()
+}
+
+#[test]
+fn reads_the_documented_example() {
+    let text = r#"
+        #:schema http://127.0.0.1:3001/schemas/repo.json
+        [hooks]
+        setup  = "npm ci"
+        [worktree]
+        include = [".env.local"]
+        ports = 10
+        [gates]
+        typecheck = "npm run typecheck"
+        lint      = "npm run lint"
+        tests     = { run = "npm test", junit = "junit.xml", timeout = "10m" }
+        coverage  = { lcov = "coverage/lcov.info", min = 85 }
+        [gates.profiles]
+        standard = ["typecheck", "lint", "tests", "coverage"]
+        [agent]
+        prompt_append = "Keep commits small."
+        protected = [".mosaic/**", "**/jest.config.*"]
+    "#;
+    let config = parse(text.as_bytes()).unwrap();
+    let tests = &config.gates[&"tests".parse::<Word>().unwrap()];
+    assert_eq!(
+        (tests.run.as_deref(), tests.junit.as_deref(), tests.timeout_ms),
+        (Some("npm test"), Some("junit.xml"), 600_000)
+    );
+    let coverage = &config.gates[&"coverage".parse::<Word>().unwrap()];
+    assert_eq!((coverage.run.as_deref(), coverage.min), (None, Some(85.0)));
+    assert_eq!(config.gates.len(), 4);
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    assert!(config.warnings.iter().all(|w| w.contains("not used by this build")));
+}
+
+#[test]
+fn every_fault_names_its_line() {
+    let long = format!("[gates]\ntests = \"{}\"", "x".repeat(limits::GATE_RUN_BYTES + 1));
+    let many = format!("[gates.profiles]\nstrict = [{}]", "\"a\",".repeat(limits::GATES + 1));
+    let faults = [
+        ("[gates]\ntests = ", "line 2"),
+        (
+            "[gates]\ntests = { run = \"a\", junti = \"b\" }",
+            "line 2: unknown key `junti` (did you mean `junit`?)",
+        ),
+        ("[gates]\n\n[gate.profiles]", "did you mean `gates`?"),
+        ("[zzzzzzzz]", "unknown key `zzzzzzzz` (known: gates"),
+        ("gates = 1", "line 1: `gates` must be a table"),
+        ("hooks = \"x\"", "line 1: `hooks` must be a table"),
+        ("[gates]\ntests = 1", "line 2: gate `tests` must be a command"),
+        ("[gates]\ntests = \" \"", "line 2: the command is empty"),
+        ("[gates]\ntests = \"a\\u0000b\"", "NUL"),
+        (&long, "longer than"),
+        ("[gates]\n\"a b\" = \"x\"", "line 2: gate name `a b`"),
+        ("[gates]\n\"../x\" = \"x\"", "line 2: gate name"),
+        ("[gates]\n\"\\u001b[2J\" = \"x\"", "\\u{1b}[2J"),
+        ("[gates]\nn123456789012345678901234567890123456789012345678 = \"x\"", "more than 48"),
+        ("[gates.tests]\ntimeout = \"1m\"", "needs a command"),
+        ("[gates.tests]\nrun = \"a\"\ntimeout = \"soon\"", "line 3: `timeout` must be a time"),
+        ("[gates.tests]\nrun = \"a\"\ntimeout = \"0s\"", "above 0"),
+        ("[gates.tests]\nrun = \"a\"\ntimeout = \"7h\"", "at most 6h"),
+        ("[gates.tests]\nrun = \"a\"\ntimeout = 5", "must be a string, not integer"),
+        ("[gates.coverage]\nrun = \"a\"\nmin = 90", "has `min` without"),
+        ("[gates.coverage]\nlcov = \"a\"\nmin = 101", "from 0 to 100"),
+        ("[gates.coverage]\nlcov = \"a\"\nmin = nan", "from 0 to 100"),
+        ("[gates.coverage]\nlcov = \"a\"\nmin = \"85\"", "from 0 to 100"),
+        ("[gates.coverage]\nlcov = \"/etc/passwd\"", "line 2: report path `/etc/passwd` must be relative"),
+        ("[gates.coverage]\nlcov = \"../x\"", "must stay inside"),
+        ("[gates.profiles]\nstandrad = []", "line 2: unknown profile `standrad` (did you mean `standard`?)"),
+        ("[gates.profiles]\nstandard = \"tests\"", "must be a list"),
+        ("[gates.profiles]\nstandard = [1]", "must be a string"),
+        ("[gates]\nprofiles = \"x\"", "[gates.profiles]"),
+        (&many, "more than 32 gates"),
+        ("[gates]\ntests = \"a\"\ntests = \"b\"", "line 3"),
+    ];
+    for (text, want) in faults {
+        let got = fault(text);
+        assert!(got.starts_with("line ") && got.contains(want), "{text}: {got}");
+    }
+    let not_text = parse(b"[gates]\ntests = \"\xff\"").unwrap_err();
+    assert!(not_text.starts_with("line 2: is not UTF-8"), "{not_text}");
+}
+
+#[test]
+fn a_slip_of_the_pen_is_pointed_out() {
+    let config = parse(b"[gates]\ntypcheck = \"a\"\ne2e = \"b\"\nlint = \"c\"\nlints = \"d\"").unwrap();
+    assert_eq!(config.warnings, ["no profile names the gate `typcheck` (did you mean `typecheck`?)"]);
+}
+
+#[test]
+fn hostile_input_is_refused_quickly() {
+    let megabyte = 1024 * 1024 - 16;
+    let deep = [
+        "[".repeat(megabyte),
+        format!("a = {}", "[".repeat(megabyte)),
+        format!("a = {}", "{ a = ".repeat(megabyte / 6)),
+        format!("{}a = 1", "a.".repeat(megabyte / 2)),
+        format!("[{}a]", "a.".repeat(megabyte / 2)),
+        format!("{}\"a\" = 1", "\"a\".".repeat(megabyte / 4)),
+        format!("{}a = 1", "a .\t".repeat(megabyte / 4)),
+        format!("x = {{ {}a = 1 }}", "a.".repeat(megabyte / 2)),
+        format!("x = '''\n''' \n{}a = 1", "a.".repeat(megabyte / 2)),
+    ];
+    for text in deep {
+        assert!(parse(text.as_bytes()).is_err(), "{}", &text[..40]);
+    }
+    assert!(parse(&vec![b'#'; limits::GATE_CONFIG_BYTES + 1]).unwrap_err().contains("larger than"));
+    let many: String = (0..30_000).map(|n| format!("g{n} = \"x\"\n")).collect();
+    assert!(parse(format!("[gates]\n{many}").as_bytes()).is_ok());
+}
+
+#[test]
+fn dots_in_commands_and_comments_are_no_nesting() {
+    let dots = "a.b.".repeat(100);
+    let text = format!(
+        "# {dots}\n[gates]\ntests = \"\\\"{dots}\"\nlint = '{dots}' # {dots}\nbuild = \"\"\"\n{dots}\n\"\"\"\n"
+    );
+    assert_eq!(parse(text.as_bytes()).unwrap().gates.len(), 3);
+}

@@ -1,0 +1,119 @@
+//! One command of one gate: started as a job, its output drained always, its end waited for with a deadline.
+
+use std::time::Duration;
+
+use mosaic_core::domain::gates::GateDefinition;
+use mosaic_core::limits;
+use mosaic_core::ports::gatekeeper::JudgeRequest;
+use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Stdin};
+
+use super::GateOptions;
+use super::log_window::LogWindow;
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// In a way that judges nothing, in words for people.
+    Unjudged(String),
+}
+
+/// Returns the name of a gate's job and log.
+pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
+    format!("gate-{round}-{}", gate.name)
+}
+
+/// Runs a gate's command and returns how it ended with what it printed.
+pub(super) async fn run(
+    options: &GateOptions,
+    request: &JudgeRequest,
+    gate: &GateDefinition,
+    command: &str,
+) -> (Ended, String) {
+    let mut window = LogWindow::default();
+    let unjudged = |why: ProcessError| Ended::Unjudged(format!("could not be run: {why}"));
+    let ended = match spec(options, request, gate, command) {
+        Ok(spec) => match options.processes.start(spec).await {
+            Ok(mut job) => watch(options, gate, job.as_mut(), &mut window).await.unwrap_or_else(unjudged),
+            Err(why) => unjudged(why),
+        },
+        Err(why) => Ended::Unjudged(why),
+    };
+    (ended, window.text())
+}
+
+fn spec(
+    options: &GateOptions,
+    request: &JudgeRequest,
+    gate: &GateDefinition,
+    command: &str,
+) -> Result<JobSpec, String> {
+    let name = name(request.round, gate);
+    let output = options.transcripts.log(request.agent, &name);
+    // The command is an argument of its own: nothing in it can end the script around it.
+    let shell = ["sh", "-c", "exec 2>&1; eval \"$1\"", "sh", command].map(str::to_owned);
+    let mut env = request.confinement.env.clone();
+    let ours =
+        [("CI", "true"), ("MOSAIC_GATE", gate.name.as_str()), ("MOSAIC_COMMIT", request.commit.as_str())];
+    env.retain(|(key, _)| ours.iter().all(|(name, _)| name != key));
+    env.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    Ok(JobSpec {
+        agent: request.agent,
+        name: name.parse().map_err(|e| format!("could not be run: the job's name {e}"))?,
+        command: request.confinement.wrap.iter().cloned().chain(shell).collect(),
+        env,
+        cwd: request.checkout.clone(),
+        stdin: Stdin::Null,
+        output,
+        output_limit: limits::GATE_LOG_BYTES,
+        interrupt: None,
+        time_limit: Some(time_limit(gate)),
+    })
+}
+
+fn time_limit(gate: &GateDefinition) -> Duration {
+    Duration::from_millis(gate.timeout_ms).min(limits::GATE_LONGEST)
+}
+
+/// Follows a job to its end. The supervisor keeps the gate's own limit; the wait here ends a little later, so that
+/// a supervisor that died cannot hold the judgement.
+async fn watch(
+    options: &GateOptions,
+    gate: &GateDefinition,
+    job: &mut dyn Job,
+    window: &mut LogWindow,
+) -> Result<Ended, ProcessError> {
+    let deadline = options.clock.sleep(time_limit(gate) + limits::GATE_MARGIN);
+    tokio::pin!(deadline);
+    loop {
+        let event = tokio::select! {
+            event = job.next() => event?,
+            () = &mut deadline => {
+                return Ok(Ended::Unjudged("its supervisor did not report the end in time".to_owned()));
+            }
+        };
+        match event {
+            JobEvent::Output(bytes) => window.push(&bytes),
+            JobEvent::Gap(bytes) => window.gap(bytes),
+            JobEvent::Exited(exit) => return Ok(ended(gate, exit)),
+        }
+    }
+}
+
+fn ended(gate: &GateDefinition, exit: Exit) -> Ended {
+    if let Some(why) = exit.start_error {
+        return Ended::Unjudged(format!("could not be started: {why}"));
+    }
+    if exit.timed_out {
+        let limit = humantime::format_duration(time_limit(gate));
+        return Ended::Unjudged(format!("timed out after {limit}"));
+    }
+    match (exit.code, exit.signal) {
+        (Some(126), _) => Ended::Unjudged("command cannot be executed (exit 126)".to_owned()),
+        (Some(127), _) => Ended::Unjudged("command not found (exit 127)".to_owned()),
+        (Some(code), _) => Ended::Code(code),
+        (None, Some(signal)) => Ended::Unjudged(format!("ended by signal {signal}")),
+        (None, None) => Ended::Unjudged("ended without an exit code".to_owned()),
+    }
+}

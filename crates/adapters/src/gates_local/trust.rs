@@ -1,0 +1,107 @@
+//! Trust: whether a repository's commands may be run. It is given to the exact content of one file, so that a
+//! changed file is a new question.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::limits;
+use sha2::{Digest, Sha256};
+
+/// Which repositories' commands are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// All: whoever may spawn agents vouches for the base commit.
+    All,
+    /// Those whose `.mosaic/config.toml` has its digest in this file, one per line; `#` starts a comment. A file
+    /// that is missing trusts nothing.
+    Known(PathBuf),
+}
+
+impl Trust {
+    /// Tells whether this configuration's commands may be run. Errors when the list exists and cannot be read.
+    pub(super) fn allows(&self, config: &[u8]) -> io::Result<bool> {
+        match self {
+            Self::All => Ok(true),
+            Self::Known(file) => lists(file, &config_digest(config)),
+        }
+    }
+}
+
+/// Returns the digest that stands for a configuration: SHA-256 of its bytes in lower-case hexadecimal.
+pub fn config_digest(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Trusts a configuration from now on: adds its digest to the list, which is made with its directory when it is
+/// missing (readable by its owner only). Does nothing when the digest is listed. Errors with the operating
+/// system's words, or `InvalidInput` when the text is no digest.
+pub fn trust(file: &Path, digest: &str) -> io::Result<()> {
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if digest.len() != 64 || !digest.bytes().all(hex) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a SHA-256 digest in lower-case hexadecimal",
+        ));
+    }
+    if lists(file, digest)? {
+        return Ok(());
+    }
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let mut list = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
+    // One write, line break first: neither an earlier line without its end nor another writer can spoil it.
+    list.write_all(format!("\n{digest}\n").as_bytes())?;
+    list.sync_all()
+}
+
+fn lists(file: &Path, digest: &str) -> io::Result<bool> {
+    let list = match fs::File::open(file) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    list.take(limits::TRUST_FILE_BYTES).read_to_string(&mut text)?;
+    let first_word = |line: &str| line.split('#').next().unwrap_or_default().trim() == digest;
+    Ok(text.lines().any(first_word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_is_given_to_exact_content() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("state/trusted");
+        let known = Trust::Known(file.clone());
+        assert!(!known.allows(b"[gates]\n").unwrap());
+        trust(&file, &config_digest(b"[gates]\n")).unwrap();
+        trust(&file, &config_digest(b"[gates]\n")).unwrap();
+        assert!(known.allows(b"[gates]\n").unwrap());
+        assert!(!known.allows(b"[gates]\n\n").unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap().lines().filter(|l| !l.is_empty()).count(), 1);
+        assert!(trust(&file, "*").is_err());
+    }
+
+    #[test]
+    fn a_line_without_its_end_and_comments_do_no_harm() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("trusted");
+        let (a, b) = (config_digest(b"a"), config_digest(b"b"));
+        fs::write(&file, format!("# mine\n{a} # project a")).unwrap();
+        trust(&file, &b).unwrap();
+        for content in [b"a", b"b"] {
+            assert!(Trust::Known(file.clone()).allows(content).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(Trust::Known(home.path().to_owned()).allows(b"a").is_err());
+    }
+}
