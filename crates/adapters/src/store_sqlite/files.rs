@@ -68,18 +68,38 @@ pub(super) fn database(dir: &Path) -> Result<PathBuf, StoreError> {
         }
         Err(e) => return Err(unusable(e)),
     };
-    let mut head = [0u8; 16];
+    let mut head = [0u8; 100];
     match file.read_exact(&mut head) {
-        Ok(()) if head == *MAGIC => Ok(path),
-        Ok(()) => Err(damaged(&path, "it does not start like a SQLite file")),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged(&path, "it was cut off")),
-        Err(e) => Err(unusable(e)),
+        Ok(()) if head.starts_with(MAGIC) => {}
+        Ok(()) => return Err(damaged(&path, "it does not start like a SQLite file")),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged(&path, "it was cut off")),
+        Err(e) => return Err(unusable(e)),
     }
+    let length = file.metadata().map_err(unusable)?.len();
+    // With a log beside it the file may rightly be short: a checkpoint that was cut off is repeated from the log.
+    let logged = wal(dir).metadata().is_ok_and(|meta| meta.len() > 0);
+    if !logged && length < promised_bytes(&head) {
+        return Err(damaged(&path, "it was cut off"));
+    }
+    Ok(path)
+}
+
+fn wal(dir: &Path) -> PathBuf {
+    dir.join("mosaic.db-wal")
+}
+
+/// Returns how long the file is by its own header: page size at byte 16 (1 stands for 65536), pages at byte 28.
+fn promised_bytes(head: &[u8; 100]) -> u64 {
+    let page = match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65536,
+        size => u64::from(size),
+    };
+    page * u64::from(u32::from_be_bytes([head[28], head[29], head[30], head[31]]))
 }
 
 /// Makes an empty database under another name, syncs it and gives it its name.
 fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
-    let wal = dir.join("mosaic.db-wal");
+    let wal = wal(dir);
     if wal.metadata().is_ok_and(|meta| meta.len() > 0) {
         let why = format!("{} is there without it", wal.display());
         return Err(damaged(path, &why));

@@ -213,5 +213,8 @@ impl Desk {
 
 fn rolled_back() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
-    rusqlite::Error::SqliteFailure(code, Some("another write of the same moment failed and undid this one".to_owned()))
+    rusqlite::Error::SqliteFailure(
+        code,
+        Some("another write of the same moment failed and undid this one".to_owned()),
+    )
 }
