@@ -25,16 +25,18 @@ async fn every_shape_dies(cgroup: CgroupChoice) {
             let world = World::new(cgroup.clone());
             let mut job = world.start(&["tree", shape, "20", &world.mark]).await;
             await_line(&mut *job, "up").await;
-            world.await_marked(15).await;
+            // Of a hydra as many as one look can find.
+            world.await_marked(if shape == "hydra" { 2 } else { 21 }).await;
             let begun = Instant::now();
             let receipt = world.processes.stop(world.agent, grace).await.unwrap();
             let took = begun.elapsed();
             assert_eq!(world.survivors(), [0; 0], "{shape} {grace:?}");
             assert_eq!(receipt.processes_after, 0);
-            assert!(receipt.processes_before > 1, "{shape}: {receipt:?}");
+            // A hydra's heads are rarely seen in a process list.
+            let seen = if shape == "hydra" { 1 } else { 20 };
+            assert!(receipt.processes_before >= seen, "{shape}: {receipt:?}");
             assert!(matches!(receipt.rung.as_str(), "kill" | "sweep"), "{shape}: {receipt:?}");
             assert!(took < Duration::from_secs(10), "{shape} took {took:?}");
-            println!("{shape} {grace:?} {cgroup:?}: {receipt:?}");
             let story = follow(&mut *job).await;
             assert_eq!(story.exit.code, None, "{shape}");
             assert_eq!(world.processes.unfinished().await.unwrap(), []);
