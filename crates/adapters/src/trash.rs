@@ -12,7 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -47,7 +49,8 @@ impl Trash {
     /// Names the trash of a data directory; touches nothing.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let data = data_dir.into();
-        let work = Work { directory: data.join("trash"), queue: Mutex::default(), pending: watch::Sender::new(0) };
+        let work =
+            Work { directory: data.join("trash"), queue: Mutex::default(), pending: watch::Sender::new(0) };
         Self { data, work: Arc::new(work) }
     }
 
@@ -55,9 +58,12 @@ impl Trash {
     /// is deleted later. What does not exist is fine. Links on the way are refused, a link at the end is moved as a
     /// link. Must be called inside a tokio runtime.
     pub fn discard(&self, path: &Path) -> io::Result<()> {
-        let inside = path.strip_prefix(&self.data).map_err(|_| refuse(path, "is not in the data directory"))?;
+        let inside =
+            path.strip_prefix(&self.data).map_err(|_| refuse(path, "is not in the data directory"))?;
         let name = inside.file_name().ok_or_else(|| refuse(path, "has no name"))?;
-        let Some(parent) = self.open_parent(path, inside.parent().unwrap_or(Path::new("")))? else { return Ok(()) };
+        let Some(parent) = self.open_parent(path, inside.parent().unwrap_or(Path::new("")))? else {
+            return Ok(());
+        };
         let trash = self.work.open()?;
         let place = OsString::from(Uuid::new_v4().simple().to_string());
         match renameat(&parent, name, &trash, &place) {

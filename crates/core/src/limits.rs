@@ -104,3 +104,5 @@ pub const STOP_PROOF: Duration = Duration::from_secs(10);
 pub const JOB_POLL: Duration = Duration::from_secs(1);
 /// Connections to one supervisor at once: the server's, a stop's, and some to spare.
 pub const SHIM_CLIENTS: usize = 16;
+/// Longest grace of a stop, whatever was asked.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
