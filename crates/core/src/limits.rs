@@ -152,3 +152,5 @@ pub const COVERAGE_LINES: usize = 4_000_000;
 pub const REPORT_DEPTH: usize = 64;
 /// Longest list of trusted digests that is read, in bytes.
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest grace of a stop, whatever was asked.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);

@@ -20,8 +20,8 @@ use super::cgroup::{Cgroup, CgroupChoice};
 use super::connection::Connection;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
-use super::outside::{self, Reach};
 use super::output_reader::OutputReader;
+use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::stop;
 
@@ -70,7 +70,8 @@ impl ShimProcesses {
 
     /// Starts the shim with nothing inherited but the specification on its standard input.
     fn spawn(&self, dir: &JobDir) -> io::Result<Child> {
-        let (program, arguments) = self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (program, arguments) =
+            self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let errors = std::fs::File::create(dir.path().join("shim.err"))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(dir.path()).env_clear().current_dir(dir.path());
@@ -135,7 +136,8 @@ impl Processes for ShimProcesses {
         let cgroup = self.cgroups.as_ref().map(|parent| parent.join(format!("{}-{}", spec.agent, spec.name)));
         let spec = SpecFile { version: LAYOUT, job: spec, cgroup, lease: self.options.lease };
         dir.save(&without_secrets(&spec))?;
-        let mut child = self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
+        let mut child =
+            self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
         let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
         let failure = match ready {
             Ok(Ok(())) => {
@@ -177,12 +179,17 @@ impl Processes for ShimProcesses {
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         let runs = layout::runs(&self.options.data_dir, agent);
-        let jobs = layout::jobs(&runs)?.into_iter().filter(JobDir::has_ended).map(|dir| spawn_blocking(move || remove(&dir)));
+        let jobs = layout::jobs(&runs)?
+            .into_iter()
+            .filter(JobDir::has_ended)
+            .map(|dir| spawn_blocking(move || remove(&dir)));
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
         match std::fs::remove_dir(&runs) {
-            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(e.into()),
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(e.into())
+            }
             _ => Ok(()),
         }
     }
