@@ -1,6 +1,8 @@
 //! What the secret scan finds and what it leaves alone. Everything that looks like a secret is put together while
 //! the test runs, so that no scanner trips over this file.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_core::ports::scanner::SecretScanner;
 use proptest::prelude::*;

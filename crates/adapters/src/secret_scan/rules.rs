@@ -126,7 +126,7 @@ pub(super) static RULES: [Rule; 14] = [
         1,
         "aws-access-key-id",
         &["AKIA", "ASIA", "ABIA", "ACCA", "A3T"],
-        r"^((?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})(?:[^A-Za-z0-9_+/=]|$)",
+        r"^((?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9_+/=]|$)",
         true,
         3.0,
     ),
