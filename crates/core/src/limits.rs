@@ -78,6 +78,18 @@ pub const EVENT_BUFFER: usize = 1000;
 pub const DISK_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 /// Most fix rounds a caller may ask for.
 pub const MAX_FIX_ROUNDS: u32 = 10;
+/// Longest wait for an answer of the embedded store's disk before it counts as unavailable.
+pub const STORE_ANSWER: Duration = Duration::from_secs(30);
+/// Writes that may wait for the embedded store's writer; more callers than this wait for a place.
+pub const STORE_WAITING_WRITES: usize = 1024;
+/// Most writes in one transaction of the embedded store, so that the first of them is not kept waiting.
+pub const STORE_BATCH: usize = 256;
+/// Read connections of the embedded store: reads are short, and each keeps a cache of its own.
+pub const STORE_READERS: usize = 3;
+/// Most records of one page of a list.
+pub const PAGE: usize = 1000;
+/// Transcripts whose numbering is kept in memory; another one is read again from its file.
+pub const OPEN_TRANSCRIPTS: usize = 256;
 /// Connections open at once; more wait in the kernel's backlog. A descriptor each, and 1024 is a common allowance.
 pub const CONNECTIONS: usize = 900;
 /// Longest time until the head of an HTTP request is there, idle keep-alive included.

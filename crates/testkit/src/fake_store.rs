@@ -1,1 +1,387 @@
-//! An in-memory store, the strictest of all.
+//! An in-memory store, the strictest of all: it panics on what no caller may ever do, such as changing an agent
+//! after its end or what was asked for, where a real backend would only do its best. Everything else it answers
+//! exactly as the port says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use mosaic_core::domain::agent::{Agent, State, Status};
+use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
+use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::queue::rank;
+use mosaic_core::limits;
+use mosaic_core::ports::store::{
+    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+};
+use tokio::sync::watch;
+
+/// The in-memory store.
+pub struct FakeStore {
+    inner: Mutex<Inner>,
+    newest: watch::Sender<u64>,
+    queue_entries: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By sequence number of admission.
+    records: BTreeMap<u64, Versioned>,
+    by_id: HashMap<AgentId, u64>,
+    /// Key to fingerprint, agent and time.
+    keys: HashMap<String, (String, AgentId, Timestamp)>,
+    log: Vec<Entry>,
+    logged_at: HashMap<AgentId, Timestamp>,
+    pause: Option<Pause>,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeStore {
+    /// Makes an empty store.
+    pub fn new() -> Self {
+        Self::limited(limits::QUEUE_ENTRIES)
+    }
+
+    /// Makes an empty store with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
+    pub fn limited(queue_entries: u64) -> Self {
+        Self { inner: Mutex::default(), newest: watch::channel(0).0, queue_entries }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic of this store's own checks must not hide behind a second one.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a write and announces what it logged.
+    fn write<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner();
+        let answer = work(&mut inner);
+        let newest = inner.log.len() as u64;
+        self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
+        answer
+    }
+}
+
+/// Tells whether a record waits in the queue.
+fn is_queued(record: &Versioned) -> bool {
+    record.node.is_none() && matches!(record.agent.state, State::Queued { .. })
+}
+
+fn is_ready(record: &Versioned, now: Timestamp) -> bool {
+    is_queued(record) && record.agent.not_before().is_none_or(|at| at <= now)
+}
+
+fn place(record: &Versioned) -> (u64, u64) {
+    (rank(record.agent.spec.priority, record.agent.spawned_at), record.seq)
+}
+
+fn is_dead(record: &Versioned) -> bool {
+    use EndReason::{AgentError, NodeLost, RateLimited};
+    let end = record.agent.end();
+    end.is_some_and(|end| {
+        end.status == Status::Failed && matches!(end.reason, AgentError | RateLimited | NodeLost)
+    })
+}
+
+impl Inner {
+    fn log(&mut self, facts: Vec<Fact>) {
+        for mut fact in facts {
+            if let Some(agent) = fact.agent.filter(|agent| self.by_id.contains_key(agent)) {
+                let last = self.logged_at.entry(agent).or_insert(fact.at);
+                *last = fact.at.max(*last);
+                fact.at = *last;
+            }
+            let seq = self.log.len() as u64 + 1;
+            self.log.push(Entry { seq, fact });
+        }
+    }
+
+    fn get(&mut self, id: AgentId) -> Result<&mut Versioned, StoreError> {
+        let seq = self.by_id.get(&id).ok_or(StoreError::NotFound(id))?;
+        Ok(self.records.get_mut(seq).expect("every id has its record"))
+    }
+
+    fn admit(&mut self, admission: Admission, queue_entries: u64) -> Result<Admitted, StoreError> {
+        let Admission { agent, idempotency, facts } = admission;
+        assert!(matches!(agent.state, State::Queued { .. }), "an admitted agent must be queued");
+        if let Some(given) = &idempotency
+            && let Some((fingerprint, first, at)) = self.keys.get(&given.key).cloned()
+            && agent.spawned_at.since(at) < limits::IDEMPOTENCY
+        {
+            if fingerprint != given.fingerprint {
+                return Err(StoreError::IdempotencyMismatch);
+            }
+            return Ok(Admitted::Replay(self.get(first)?.clone()));
+        }
+        let same = |other: &&Versioned| {
+            let other = &other.agent;
+            !other.is_terminal()
+                && other.spec.task_id == agent.spec.task_id
+                && other.spec.agent_type == agent.spec.agent_type
+        };
+        if let Some(active) = self.records.values().find(same) {
+            return Err(StoreError::TaskActive { agent: active.agent.id });
+        }
+        let waiting = self.records.values().filter(|record| is_queued(record)).count() as u64;
+        if waiting >= queue_entries {
+            return Err(StoreError::QueueFull(waiting));
+        }
+        if self.by_id.contains_key(&agent.id) {
+            return Err(StoreError::Conflict(agent.id));
+        }
+        let seq = self.records.len() as u64 + 1;
+        if let Some(given) = idempotency {
+            self.keys.insert(given.key, (given.fingerprint, agent.id, agent.spawned_at));
+        }
+        self.by_id.insert(agent.id, seq);
+        let record = Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None };
+        self.records.insert(seq, record.clone());
+        self.log(facts);
+        Ok(Admitted::New(record))
+    }
+
+    fn grant(&mut self, seq: u64, node: &NodeId) -> (Lease, Versioned) {
+        let record = self.records.get_mut(&seq).expect("the caller found it");
+        record.epoch = Epoch(record.epoch.0 + 1);
+        record.node = Some(node.clone());
+        let lease = Lease { agent: record.agent.id, node: node.clone(), epoch: record.epoch };
+        (lease, record.clone())
+    }
+
+    fn put(&mut self, change: Change) -> u64 {
+        let record = self.get(change.agent.id).expect("the caller found it");
+        check_legal(&record.agent, &change.agent);
+        record.version += 1;
+        if matches!(change.agent.state, State::Queued { .. } | State::Settled { .. }) {
+            record.node = None;
+        }
+        record.agent = change.agent;
+        let version = record.version;
+        self.log(change.facts);
+        version
+    }
+
+    fn amend(&mut self, version: u64, change: Change) -> Result<u64, StoreError> {
+        let id = change.agent.id;
+        let record = self.get(id)?;
+        let rewrites_end = record.agent.is_terminal() && record.agent.state != change.agent.state;
+        if record.node.is_some() || record.version != version || rewrites_end {
+            return Err(StoreError::Conflict(id));
+        }
+        let stays = matches!(change.agent.state, State::Queued { .. } | State::Settled { .. });
+        assert!(stays, "agent {id} is held by nobody, so its state may only become queued or settled");
+        Ok(self.put(change))
+    }
+}
+
+/// Panics when a write changes what never changes.
+fn check_legal(old: &Agent, new: &Agent) {
+    let id = old.id;
+    assert_eq!(old.spec, new.spec, "agent {id}: what was asked for never changes");
+    assert_eq!((&old.name, &old.branch), (&new.name, &new.branch), "agent {id}: its names never change");
+    assert_eq!(
+        (old.spawned_at, old.previous),
+        (new.spawned_at, new.previous),
+        "agent {id}: its origin never changes"
+    );
+    assert!(old.started_at.is_none() || old.started_at == new.started_at, "agent {id}: it starts once");
+    assert!(old.runs <= new.runs, "agent {id}: runs only grow");
+    assert!(!old.is_terminal() || old.state == new.state, "agent {id}: nothing follows its end");
+}
+
+/// Tells whether a record meets a query.
+fn matches_query(record: &Versioned, query: &Query) -> bool {
+    let agent = &record.agent;
+    let spec = &agent.spec;
+    let same = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    let text = |part: &String| {
+        let part = part.to_lowercase();
+        [agent.name.clone(), spec.task_id.to_string(), agent.id.to_string()]
+            .iter()
+            .any(|has| has.to_lowercase().contains(&part))
+    };
+    let label =
+        |(key, value): &(String, String)| spec.labels.iter().any(|(k, v)| k.as_str() == key && v == value);
+    (query.status.is_empty() || query.status.contains(&agent.status()))
+        && (query.phase.is_empty() || query.phase.contains(&agent.phase()))
+        && query.agent_type.is_none_or(|kind| kind == spec.agent_type)
+        && same(&query.repository, &spec.context.repository.to_string())
+        && same(&query.branch, spec.context.branch.as_str())
+        && same(&query.task, spec.task_id.as_str())
+        && query.label.as_ref().is_none_or(label)
+        && query.text.as_ref().is_none_or(text)
+        && query.id_prefix.as_ref().is_none_or(|prefix| agent.id.to_string().starts_with(prefix.as_str()))
+        && query.since.is_none_or(|since| agent.spawned_at >= since)
+        && query.until.is_none_or(|until| agent.spawned_at < until)
+        && (!query.dead || is_dead(record))
+        && query.before_seq.is_none_or(|before| record.seq < before)
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
+        self.write(|inner| inner.admit(admission, self.queue_entries))
+    }
+
+    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        Ok(self.write(|inner| {
+            if inner.pause.is_some() {
+                return None;
+            }
+            let best = inner
+                .records
+                .values()
+                .filter(|record| is_ready(record, now))
+                .min_by_key(|record| place(record));
+            let seq = best?.seq;
+            Some(inner.grant(seq, node))
+        }))
+    }
+
+    async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
+        self.write(|inner| {
+            let record = inner.get(agent)?;
+            if record.node.is_none() {
+                return Err(StoreError::Conflict(agent));
+            }
+            let seq = record.seq;
+            Ok(inner.grant(seq, node))
+        })
+    }
+
+    async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+        assert_eq!(lease.agent, change.agent.id, "a lease allows writing its own agent only");
+        self.write(|inner| {
+            let record = inner.get(lease.agent)?;
+            if record.node.as_ref() != Some(&lease.node) || record.epoch != lease.epoch {
+                return Err(StoreError::Fenced(lease.agent));
+            }
+            Ok(inner.put(change))
+        })
+    }
+
+    async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        Ok(self.write(|inner| {
+            changes.into_iter().map(|(version, change)| inner.amend(version, change)).collect()
+        }))
+    }
+
+    async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.inner().get(agent).cloned()
+    }
+
+    async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
+        assert!((1..=limits::PAGE).contains(&query.limit), "a page has 1 to {} records", limits::PAGE);
+        let inner = self.inner();
+        let found = inner.records.values().rev().filter(|record| matches_query(record, &query));
+        Ok(found.take(query.limit).cloned().collect())
+    }
+
+    async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError> {
+        let inner = self.inner();
+        let mut queued: Vec<&Versioned> = inner.records.values().filter(|record| is_queued(record)).collect();
+        queued.sort_by_key(|record| match record.agent.not_before() {
+            Some(at) if at > now => (1, at.0, record.seq),
+            _ => (0, place(record).0, record.seq),
+        });
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(queued.into_iter().skip(skip).take(limit.min(limits::PAGE)).cloned().collect())
+    }
+
+    async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
+        let mut inner = self.inner();
+        let Ok(record) = inner.get(agent).cloned() else { return Ok(None) };
+        if !is_queued(&record) {
+            return Ok(None);
+        }
+        let delayed = record.agent.not_before().is_some();
+        let ready =
+            inner.records.values().filter(|other| is_queued(other) && other.agent.not_before().is_none());
+        Ok(Some(ready.filter(|other| delayed || place(other) < place(&record)).count() as u64))
+    }
+
+    async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
+        Ok(self.inner().records.values().filter(|record| record.node.is_some()).cloned().collect())
+    }
+
+    async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {
+        let inner = self.inner();
+        Ok(inner
+            .records
+            .values()
+            .rev()
+            .filter(|record| record.agent.spec.task_id == *task)
+            .cloned()
+            .collect())
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        for record in self.inner().records.values() {
+            let class = match record.agent.status() {
+                Status::Completed => &mut counts.completed,
+                Status::Failed => &mut counts.failed,
+                Status::Killed => &mut counts.killed,
+                _ if is_ready(record, now) => &mut counts.waiting,
+                _ if is_queued(record) => &mut counts.delayed,
+                _ if record.node.is_some() => &mut counts.active,
+                _ => continue,
+            };
+            *class += 1;
+            counts.dead += u64::from(is_dead(record));
+        }
+        Ok(counts)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self
+            .inner()
+            .records
+            .values()
+            .filter(|record| is_queued(record))
+            .filter_map(|r| r.agent.not_before())
+            .min())
+    }
+
+    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+        self.write(|inner| {
+            if inner.pause.is_some() != pause.is_some() {
+                inner.pause = pause;
+                inner.log(vec![fact]);
+            }
+        });
+        Ok(())
+    }
+
+    async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        Ok(self.inner().pause.clone())
+    }
+
+    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+        self.write(|inner| inner.log(facts));
+        Ok(())
+    }
+
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let skip = usize::try_from(after).unwrap_or(usize::MAX);
+        Ok(self.inner().log.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
+        Ok(Vec::new())
+    }
+}

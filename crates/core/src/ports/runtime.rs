@@ -107,7 +107,8 @@ pub enum AgentEvent {
     ApiRetry {
         /// The HTTP status that caused it.
         status: Option<u16>,
-        /// Which try this was, from 1.
+        /// Which try this was, from 1; on the wire `try`, because a transcript line has an `attempt` of its own.
+        #[serde(rename = "try")]
         attempt: u32,
     },
     /// Tokens and cost since the last such event; cost unknown is `None`, never 0.

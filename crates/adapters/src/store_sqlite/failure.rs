@@ -1,0 +1,58 @@
+//! What can go wrong below the port, and which of the port's words it becomes. The file's name is only known at
+//! the edge, so a fault gets its words there.
+
+use std::path::Path;
+
+use mosaic_core::ports::store::StoreError;
+use rusqlite::ErrorCode;
+
+/// A fault of SQLite, or an answer that is an error of the port.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// SQLite failed; what the request wrote is undone.
+    Sql(rusqlite::Error),
+    /// The port's own words; whoever says them has written nothing that must be undone.
+    Said(StoreError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sql(e)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(e: StoreError) -> Self {
+        Self::Said(e)
+    }
+}
+
+impl Fault {
+    /// Turns the fault into the port's words.
+    pub(super) fn said(self, path: &Path) -> StoreError {
+        match self {
+            Self::Said(e) => e,
+            Self::Sql(e) => words(&e, path),
+        }
+    }
+}
+
+/// Returns the port's words for a fault of SQLite on this file.
+pub(super) fn words(e: &rusqlite::Error, path: &Path) -> StoreError {
+    match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &e.to_string()),
+        Some(ErrorCode::DiskFull) => {
+            StoreError::Unavailable(format!("the disk of {} is full; free some space", path.display()))
+        }
+        _ => StoreError::Unavailable(format!("{}: {e}", path.display())),
+    }
+}
+
+/// Returns the refusal of a file that is no usable database.
+pub(super) fn damaged(path: &Path, why: &str) -> StoreError {
+    StoreError::Unusable(format!(
+        "the database {} is damaged ({why}); it was left as it is: restore a copy of it, or move it (with its -wal \
+         file) aside to start with an empty store",
+        path.display()
+    ))
+}

@@ -1,0 +1,144 @@
+//! The data directory: its lock, the database file and the connections to it.
+//!
+//! The file is made under another name and renamed once it is whole, so an empty or headless `mosaic.db` is
+//! always damage and never a new store.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mosaic_core::ports::store::StoreError;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{FlockOperation, flock};
+
+use super::failure::{Fault, damaged};
+use super::schema;
+
+/// How long a statement waits for a lock that a foreign program, such as a backup, holds on the file.
+const BUSY: Duration = Duration::from_secs(5);
+/// Up to this size the whole file is checked before it is used: about a tenth of a second.
+const CHECKED_BYTES: u64 = 16 * 1024 * 1024;
+/// Every SQLite file starts with these bytes (<https://www.sqlite.org/fileformat.html#the_database_header>).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Makes the directory when missing and locks it for this process; the lock ends with the returned file.
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let unusable = |e: io::Error| {
+        let hint = "use a directory that this user may write";
+        StoreError::Unusable(format!("data directory {} cannot be used: {e}; {hint}", dir.display()))
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    let mut file = options.open(dir.join("lock")).map_err(unusable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
+        Err(e) => return Err(unusable(e.into())),
+    }
+    let pid = format!("{}\n", std::process::id());
+    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(unusable)?;
+    Ok(file)
+}
+
+fn held(dir: &Path, file: &mut File) -> StoreError {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
+    let holder = match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) => format!("another server (process {pid})"),
+        _ => "another server".to_owned(),
+    };
+    StoreError::Unusable(format!(
+        "data directory {} is in use by {holder}; stop it first, or choose another directory",
+        dir.display()
+    ))
+}
+
+/// Returns the path of a database that may be opened; makes it when there is none.
+pub(super) fn database(dir: &Path) -> Result<PathBuf, StoreError> {
+    let path = dir.join("mosaic.db");
+    let unusable =
+        |e: io::Error| StoreError::Unusable(format!("the database {} cannot be used: {e}", path.display()));
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            create(dir, &path)?;
+            return Ok(path);
+        }
+        Err(e) => return Err(unusable(e)),
+    };
+    let mut head = [0u8; 16];
+    match file.read_exact(&mut head) {
+        Ok(()) if head == *MAGIC => Ok(path),
+        Ok(()) => Err(damaged(&path, "it does not start like a SQLite file")),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged(&path, "it was cut off")),
+        Err(e) => Err(unusable(e)),
+    }
+}
+
+/// Makes an empty database under another name, syncs it and gives it its name.
+fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
+    let wal = dir.join("mosaic.db-wal");
+    if wal.metadata().is_ok_and(|meta| meta.len() > 0) {
+        let why = format!("{} is there without it", wal.display());
+        return Err(damaged(path, &why));
+    }
+    let unusable =
+        |e: io::Error| StoreError::Unusable(format!("the database {} cannot be made: {e}", path.display()));
+    let new = dir.join("mosaic.db.new");
+    for left in ["mosaic.db.new", "mosaic.db.new-wal", "mosaic.db.new-shm", "mosaic.db.new-journal"] {
+        match std::fs::remove_file(dir.join(left)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(e)),
+            _ => {}
+        }
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unusable)?;
+    let fill = || -> Result<(), Fault> {
+        let conn = open(&new, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        schema::migrate(&conn)?;
+        conn.close().map_err(|(_, e)| e.into())
+    };
+    fill().map_err(|fault| fault.said(&new))?;
+    let sync = |path: &Path| File::open(path)?.sync_all();
+    sync(&new).and_then(|()| std::fs::rename(&new, path)).and_then(|()| sync(dir)).map_err(unusable)
+}
+
+fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(BUSY)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+/// Opens the one connection that writes.
+pub(super) fn connect_writer(path: &Path) -> Result<Connection, Fault> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        let text = format!("{}: this file system cannot keep a write-ahead log", path.display());
+        return Err(StoreError::Unusable(format!("{text}; use a directory on a local disk")).into());
+    }
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "cache_size", -8192)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    if path.metadata().is_ok_and(|meta| meta.len() <= CHECKED_BYTES) {
+        let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(damaged(path, found.trim()).into());
+        }
+    }
+    Ok(conn)
+}
+
+/// Opens a connection that only reads.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, Fault> {
+    let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    conn.pragma_update(None, "cache_size", -2048)?;
+    Ok(conn)
+}

@@ -1,0 +1,217 @@
+//! The one thread that writes. It takes what waits, runs each request inside a savepoint of one transaction,
+//! commits once and then answers all of them: a sync to disk costs the same for one write as for fifty.
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use mosaic_core::limits::{STORE_ANSWER, STORE_BATCH, STORE_WAITING_WRITES};
+use mosaic_core::ports::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::failure::{Fault, words};
+use super::rows::Tally;
+
+/// What the writer knows without asking the file. It goes back to its old value when a write is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Books {
+    /// The newest number in the event log.
+    pub(super) newest: u64,
+    /// The sums.
+    pub(super) tally: Tally,
+}
+
+/// The open transaction, for the request whose turn it is.
+pub(super) struct Writing<'c> {
+    /// The connection; a transaction is open on it.
+    pub(super) conn: &'c Connection,
+    /// What the request keeps up to date.
+    pub(super) books: Books,
+}
+
+/// A request with its way back to the caller.
+trait Job: Send {
+    fn run(&mut self, writing: &mut Writing<'_>);
+    /// Answers the caller; `undone` is why the transaction was not committed.
+    fn answer(self: Box<Self>, undone: Option<&rusqlite::Error>, path: &std::path::Path);
+}
+
+struct Work<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, Fault>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Writing<'_>) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, writing: &mut Writing<'_>) {
+        if let Some(work) = self.work.take() {
+            self.result = Some(savepoint(writing, work));
+        }
+    }
+
+    fn answer(self: Box<Self>, undone: Option<&rusqlite::Error>, path: &std::path::Path) {
+        let answer = match (self.result, undone) {
+            (Some(Err(Fault::Sql(e))), _) => Err(words(&e, path)),
+            (_, Some(e)) => Err(words(e, path)),
+            (Some(result), None) => result.map_err(|fault| fault.said(path)),
+            (None, None) => Err(StoreError::Unavailable("the write was not tried".to_owned())),
+        };
+        // Nobody waits any more when the caller was cancelled; the write stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Runs one request so that a fault of SQLite undoes this request alone.
+fn savepoint<T>(
+    writing: &mut Writing<'_>,
+    work: impl FnOnce(&mut Writing<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let before = writing.books;
+    writing.conn.prepare_cached("SAVEPOINT request")?.execute([])?;
+    let result = work(writing);
+    if let Err(Fault::Sql(_)) = &result {
+        writing.books = before;
+        // A full disk makes SQLite roll back by itself; then there is no savepoint any more.
+        if !writing.conn.is_autocommit() {
+            writing.conn.prepare_cached("ROLLBACK TO request")?.execute([])?;
+        }
+    }
+    if !writing.conn.is_autocommit() {
+        writing.conn.prepare_cached("RELEASE request")?.execute([])?;
+    }
+    result
+}
+
+/// The handle on the writer thread. Dropping it lets the thread finish what waits, and joins it.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    newest: watch::Receiver<u64>,
+    thread: Option<JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl Writer {
+    /// Starts the thread on this connection.
+    pub(super) fn start(conn: Connection, path: PathBuf) -> Result<Self, Fault> {
+        let newest: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
+        let books = Books { newest: newest.unsigned_abs(), tally: Tally::load(&conn)? };
+        let (jobs, inbox) = mpsc::channel(STORE_WAITING_WRITES);
+        let (announce, newest) = watch::channel(books.newest);
+        let mut desk = Desk { conn, books, announce, path: path.clone() };
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || desk.serve(inbox))
+            .map_err(|e| StoreError::Unavailable(format!("cannot start the store's thread: {e}")))?;
+        Ok(Self { jobs: Some(jobs), newest, thread: Some(thread), path })
+    }
+
+    /// Returns a receiver of the newest number in the event log.
+    pub(super) fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.clone()
+    }
+
+    /// Runs a request on the writer thread; returns once it is durable.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, Fault> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Work { work: Some(work), result: None, reply });
+        let stopped =
+            || StoreError::Unavailable("the store's writer has stopped; restart the server".to_owned());
+        let run = async {
+            let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+            jobs.send(job).await.map_err(|_| stopped())?;
+            answer.await.map_err(|_| stopped())?
+        };
+        match tokio::time::timeout(STORE_ANSWER, run).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "{} did not confirm a write within {} s, which may still happen; is its disk stuck?",
+                self.path.display(),
+                STORE_ANSWER.as_secs()
+            ))),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs.take();
+        if let Some(thread) = self.thread.take() {
+            // A panic there was already reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own side.
+struct Desk {
+    conn: Connection,
+    books: Books,
+    announce: watch::Sender<u64>,
+    path: PathBuf,
+}
+
+impl Desk {
+    fn serve(&mut self, mut inbox: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = inbox.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < STORE_BATCH {
+                match inbox.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            let undone = self.transact(&mut batch).err();
+            let newest = self.books.newest;
+            self.announce.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
+            for job in batch {
+                job.answer(undone.as_ref(), &self.path);
+            }
+        }
+    }
+
+    /// Runs the batch in one transaction. On an error nothing of it was written.
+    fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut writing = Writing { conn: &self.conn, books: self.books };
+        for job in batch.iter_mut() {
+            job.run(&mut writing);
+            if self.conn.is_autocommit() {
+                return Err(rolled_back());
+            }
+        }
+        let books = writing.books;
+        match self.finish(books) {
+            Ok(()) => {
+                self.books = books;
+                Ok(())
+            }
+            Err(e) => {
+                if !self.conn.is_autocommit() {
+                    self.conn.execute_batch("ROLLBACK")?;
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn finish(&self, books: Books) -> rusqlite::Result<()> {
+        if books.tally != self.books.tally {
+            books.tally.store(&self.conn)?;
+        }
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+fn rolled_back() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+    rusqlite::Error::SqliteFailure(code, Some("another write of the same moment failed and undid this one".to_owned()))
+}

@@ -1,1 +1,0 @@
-//! Transcripts as append-only files per agent beside the store.

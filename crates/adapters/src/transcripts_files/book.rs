@@ -1,0 +1,174 @@
+//! What is known of one agent's entries without reading them: the last number, where the good lines end, and
+//! some places in the file to begin reading at.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::ports::runtime::AgentEvent;
+use mosaic_core::ports::transcripts::Line;
+use serde::Deserialize;
+
+/// The file of the entries.
+pub(super) const ENTRIES: &str = "entries.jsonl";
+/// The file that counts what did not fit.
+const DROPPED: &str = "dropped";
+/// The text of the last entry of a full transcript.
+const FULL: &str = "the transcript is full; later entries are only counted";
+/// One place to begin reading is kept for so many bytes: at most a thousand for a full transcript.
+const STRIDE: u64 = 256 * 1024;
+
+/// One agent's entries.
+#[derive(Default)]
+pub(super) struct Book {
+    loaded: bool,
+    last: u64,
+    end: u64,
+    /// Numbers with the offsets of their lines, rising.
+    places: Vec<(u64, u64)>,
+    full: bool,
+    dropped: u64,
+}
+
+/// What of a line is needed to number the next one.
+#[derive(Deserialize)]
+struct Numbered {
+    n: u64,
+}
+
+impl Book {
+    /// Reads the file unless that was done before; again when somebody removed or cut it meanwhile.
+    pub(super) fn load(&mut self, folder: &Path) -> io::Result<()> {
+        let path = folder.join(ENTRIES);
+        if self.loaded && path.metadata().is_ok_and(|meta| meta.len() >= self.end) {
+            return Ok(());
+        }
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                *self = Self::default();
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        let mut fresh = Self::default();
+        let mut input = BufReader::with_capacity(64 * 1024, file);
+        let (mut bytes, mut offset, mut newest) = (Vec::new(), 0, Vec::new());
+        loop {
+            bytes.clear();
+            let length = input.read_until(b'\n', &mut bytes)? as u64;
+            if length == 0 {
+                break;
+            }
+            if bytes.ends_with(b"\n")
+                && let Ok(line) = serde_json::from_slice::<Numbered>(&bytes)
+            {
+                fresh.note(line.n, offset, length);
+                std::mem::swap(&mut newest, &mut bytes);
+            }
+            offset += length;
+        }
+        fresh.full = serde_json::from_slice(&newest).is_ok_and(|line: Line| is_marker(&line));
+        fresh.dropped = match std::fs::read_to_string(folder.join(DROPPED)) {
+            Ok(text) => text.trim().parse().unwrap_or(0),
+            Err(_) => 0,
+        };
+        fresh.loaded = true;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Notes a line that was written or read.
+    fn note(&mut self, n: u64, offset: u64, length: u64) {
+        if self.places.last().is_none_or(|(_, place)| offset >= place + STRIDE) {
+            self.places.push((n, offset));
+        }
+        (self.last, self.end) = (n, offset + length);
+    }
+
+    /// Returns where to begin reading for the entries after this number.
+    pub(super) fn seek(&self, after: u64) -> u64 {
+        let next = self.places.partition_point(|(n, _)| *n <= after.saturating_add(1));
+        next.checked_sub(1).map_or(0, |at| self.places[at].1)
+    }
+
+    /// Returns where the good lines end.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Returns how many entries did not fit.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Appends entries as far as they fit; returns the last number.
+    pub(super) fn append(
+        &mut self,
+        folder: &Path,
+        at: Timestamp,
+        attempt: u32,
+        events: Vec<AgentEvent>,
+        quota: u64,
+    ) -> io::Result<u64> {
+        let (mut text, mut marks, mut refused) = (Vec::new(), Vec::new(), 0);
+        let (mut last, mut full) = (self.last, self.full);
+        for event in events {
+            if full {
+                refused += 1;
+                continue;
+            }
+            let mut line = encode(&Line { n: last + 1, at, attempt, event })?;
+            if self.end + (text.len() + line.len()) as u64 > quota {
+                full = true;
+                refused += 1;
+                let event = AgentEvent::Notice { text: FULL.to_owned() };
+                line = encode(&Line { n: last + 1, at, attempt, event })?;
+            }
+            last += 1;
+            marks.push((last, self.end + text.len() as u64, line.len() as u64));
+            text.extend(line);
+        }
+        if !text.is_empty() {
+            self.write(folder, &text)?;
+            for (n, offset, length) in marks {
+                self.note(n, offset, length);
+            }
+            (self.full, self.loaded) = (full, true);
+        }
+        if refused > 0 {
+            self.dropped += refused;
+            std::fs::write(folder.join(DROPPED), format!("{}\n", self.dropped))?;
+        }
+        Ok(self.last)
+    }
+
+    /// Writes after the last good line; cuts away what a crash or a full disk left behind it.
+    fn write(&self, folder: &Path, text: &[u8]) -> io::Result<()> {
+        let options = OpenOptions::new().append(true).create(true).mode(0o600).clone();
+        let mut file = options.open(folder.join(ENTRIES))?;
+        if file.metadata()?.len() != self.end {
+            file.set_len(self.end)?;
+        }
+        file.write_all(text)
+    }
+}
+
+fn encode(line: &Line) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn is_marker(line: &Line) -> bool {
+    matches!(&line.event, AgentEvent::Notice { text } if text == FULL)
+}
+
+/// Says in the last entry of a full transcript how many are missing.
+pub(super) fn count_dropped(line: &mut Line, dropped: u64) {
+    if dropped > 0 && is_marker(line) {
+        line.event = AgentEvent::Notice { text: format!("{FULL}: {dropped} so far") };
+    }
+}

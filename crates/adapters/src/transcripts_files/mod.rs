@@ -1,0 +1,230 @@
+//! Transcripts as append-only files per agent beside the store: large, written often, and never queried by
+//! content, so they are no rows.
+//!
+//! Layout: `<dir>/<agent id>/entries.jsonl` (one [`Line`] as JSON per line), `run-<n>.log` (raw output),
+//! `<name>.log` (other logs), `dropped` (how many entries did not fit). What always holds: numbers go on after a
+//! restart, a line torn by a crash is cut away before the next one is written, and neither memory nor a file
+//! grows without bound.
+
+mod book;
+mod watchers;
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::limits;
+use mosaic_core::ports::runtime::AgentEvent;
+use mosaic_core::ports::transcripts::{Line, Transcripts};
+use tokio::sync::watch;
+
+use book::Book;
+use watchers::Watchers;
+
+/// The transcripts in one directory.
+pub struct FileTranscripts {
+    shelf: Arc<Shelf>,
+}
+
+/// What appends and reads share; blocking.
+struct Shelf {
+    dir: PathBuf,
+    quota: u64,
+    books: Mutex<HashMap<AgentId, Arc<Mutex<Book>>>>,
+    watchers: Watchers,
+}
+
+impl FileTranscripts {
+    /// Keeps transcripts in this directory; it is made when the first one is written.
+    pub fn new(dir: PathBuf) -> Self {
+        Self::limited(dir, limits::TRANSCRIPT_BYTES)
+    }
+
+    /// Keeps transcripts with another bound than [`limits::TRANSCRIPT_BYTES`] on the entries of one agent.
+    pub fn limited(dir: PathBuf, quota: u64) -> Self {
+        let shelf = Shelf { dir, quota, books: Mutex::default(), watchers: Watchers::default() };
+        Self { shelf: Arc::new(shelf) }
+    }
+
+    /// Runs work that may block on a thread made for it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let shelf = Arc::clone(&self.shelf);
+        tokio::task::spawn_blocking(move || work(&shelf)).await.map_err(io::Error::other)?
+    }
+}
+
+impl Shelf {
+    fn folder(&self, agent: AgentId) -> PathBuf {
+        self.dir.join(agent.to_string())
+    }
+
+    /// Returns the agent's folder, made when missing. That it could not be made shows when a file in it is.
+    fn made_folder(&self, agent: AgentId) -> PathBuf {
+        let folder = self.folder(agent);
+        let _ = make_dir(&folder);
+        folder
+    }
+
+    /// Returns what is known of an agent's entries; reads the file when nothing is.
+    fn book(&self, agent: AgentId) -> Arc<Mutex<Book>> {
+        let mut books = locked(&self.books);
+        if !books.contains_key(&agent) && books.len() >= limits::OPEN_TRANSCRIPTS {
+            // Whichever is in nobody's hands may go: it is read again from its file.
+            let idle = books.iter().find(|(_, book)| Arc::strong_count(book) == 1).map(|(agent, _)| *agent);
+            if let Some(agent) = idle {
+                books.remove(&agent);
+            }
+        }
+        Arc::clone(books.entry(agent).or_default())
+    }
+
+    fn append(&self, agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> io::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let book = self.book(agent);
+        let mut book = locked(&book);
+        let folder = self.folder(agent);
+        make_dir(&folder)?;
+        book.load(&folder)?;
+        let last = book.append(&folder, at, attempt, events, self.quota)?;
+        self.watchers.announce(agent, last);
+        Ok(())
+    }
+
+    fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {
+        let folder = self.folder(agent);
+        let (start, end, dropped) = {
+            let book = self.book(agent);
+            let mut book = locked(&book);
+            book.load(&folder)?;
+            (book.seek(after), book.end(), book.dropped())
+        };
+        let mut file = match File::open(folder.join(book::ENTRIES)) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        file.seek(SeekFrom::Start(start))?;
+        let mut input = BufReader::with_capacity(64 * 1024, file.take(end.saturating_sub(start)));
+        let (mut lines, mut bytes) = (Vec::new(), Vec::new());
+        while lines.len() < limit {
+            bytes.clear();
+            if input.read_until(b'\n', &mut bytes)? == 0 {
+                break;
+            }
+            // A line that is none was damaged from outside; the others are still worth reading.
+            let Ok(mut line) = serde_json::from_slice::<Line>(&bytes) else { continue };
+            if line.n <= after {
+                continue;
+            }
+            book::count_dropped(&mut line, dropped);
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    fn raw_files(&self, agent: AgentId) -> io::Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(self.folder(agent)) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut runs = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if let Some(run) = entry.file_name().to_str().and_then(run_number) {
+                runs.push((run, entry.path()));
+            }
+        }
+        runs.sort();
+        Ok(runs.into_iter().map(|(_, path)| path).collect())
+    }
+}
+
+#[async_trait]
+impl Transcripts for FileTranscripts {
+    async fn append(
+        &self,
+        agent: AgentId,
+        at: Timestamp,
+        attempt: u32,
+        events: Vec<AgentEvent>,
+    ) -> io::Result<()> {
+        self.blocking(move |shelf| shelf.append(agent, at, attempt, events)).await
+    }
+
+    async fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {
+        self.blocking(move |shelf| shelf.read(agent, after, limit)).await
+    }
+
+    fn watch(&self, agent: AgentId) -> watch::Receiver<u64> {
+        self.shelf.watchers.watch(agent)
+    }
+
+    fn raw(&self, agent: AgentId, run: u32) -> PathBuf {
+        self.shelf.made_folder(agent).join(format!("run-{run}.log"))
+    }
+
+    async fn raw_files(&self, agent: AgentId) -> io::Result<Vec<PathBuf>> {
+        self.blocking(move |shelf| shelf.raw_files(agent)).await
+    }
+
+    fn log(&self, agent: AgentId, name: &str) -> PathBuf {
+        self.shelf.made_folder(agent).join(log_file_name(name))
+    }
+}
+
+/// Returns a file name for a log that stays in the folder and is never that of raw output.
+fn log_file_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let name: String = name.chars().take(128).map(safe).collect();
+    let name = format!("{}.log", name.trim_start_matches('.'));
+    if name == ".log" || run_number(&name).is_some() {
+        format!("log-{}", name.trim_start_matches('.'))
+    } else {
+        name
+    }
+}
+
+fn run_number(file_name: &str) -> Option<u32> {
+    file_name.strip_prefix("run-")?.strip_suffix(".log")?.parse().ok()
+}
+
+/// Makes a directory that only its owner may enter; that it exists already is fine.
+fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Takes a lock; what a panic left behind is read again from the file by whoever finds it odd.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_names_stay_in_the_folder() {
+        let names = [
+            ("gate-tests", "gate-tests.log"),
+            ("../../x", "_.._x.log"),
+            ("run-1", "log-run-1.log"),
+            ("..", "log-log"),
+            ("a/b\0c", "a_b_c.log"),
+            ("run-x", "run-x.log"),
+        ];
+        for (name, file) in names {
+            assert_eq!(log_file_name(name), file);
+        }
+    }
+}

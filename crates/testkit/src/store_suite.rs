@@ -1,1 +1,0 @@
-//! The conformance suite of the store port: every backend and every wrapper runs it.

@@ -1,0 +1,77 @@
+//! The conformance suite of the store port: every backend and every wrapper runs it, so that a backend is right
+//! because it does what the port says, not because it does what the first backend happened to do.
+//!
+//! A backend gives a [`Bench`] and writes `mosaic_testkit::store_suite!(bench)` in a test file; each case becomes
+//! a test of its own.
+
+pub mod admission;
+pub mod durability;
+pub mod journal;
+pub mod leases;
+pub mod listing;
+pub mod queue;
+pub mod sample;
+pub mod writes;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mosaic_core::ports::store::Store;
+
+/// Makes stores of one backend for the suite.
+#[async_trait]
+pub trait Bench: Send + Sync {
+    /// Makes an empty store in which at most `queue_entries` may wait.
+    async fn make(&self, queue_entries: u64) -> Arc<dyn Store>;
+
+    /// Ends this store and opens another one on what it wrote, or returns `None` when the backend keeps nothing.
+    async fn reopen(&self, store: Arc<dyn Store>) -> Option<Arc<dyn Store>>;
+}
+
+/// Makes a test of each case of the suite; takes an expression for a new [`Bench`].
+#[macro_export]
+macro_rules! store_suite {
+    ($bench:expr) => {
+        $crate::store_suite! { @group $bench;
+            admission: writes_everything_in_one_step, refuses_a_second_agent_of_a_task, replays_a_known_key,
+                forgets_an_old_key, one_key_in_parallel_makes_one_agent, one_task_in_parallel_makes_one_agent,
+                refuses_when_the_queue_is_full, a_refusal_writes_nothing;
+        }
+        $crate::store_suite! { @group $bench;
+            queue: starts_by_priority_then_age, ageing_lets_old_work_pass, delayed_work_waits_for_its_time,
+                a_pause_stops_dispatch, waiting_lists_in_starting_order, position_counts_what_starts_before,
+                counts_follow_every_write, dead_letters_are_failures_with_attempts_used_up;
+        }
+        $crate::store_suite! { @group $bench;
+            leases: an_entry_goes_to_one_caller, epochs_rise, an_old_lease_is_fenced, a_lease_ends_with_its_state,
+                take_over_needs_a_lease, leased_lists_what_is_held, racing_take_overs_leave_one_holder;
+        }
+        $crate::store_suite! { @group $bench;
+            writes: advance_writes_record_and_facts, amend_compares_versions, amend_refuses_what_is_held,
+                amend_answers_one_by_one, an_end_never_changes, amends_in_parallel_lose_nothing,
+                unknown_agents_are_not_found;
+        }
+        $crate::store_suite! { @group $bench;
+            journal: numbers_have_no_gaps, newest_changes_once_a_fact_is_readable, time_never_goes_back_for_an_agent,
+                pages_from_any_number, set_pause_logs_once;
+        }
+        $crate::store_suite! { @group $bench;
+            listing: newest_admission_comes_first, pages_by_cursor, filters_one_by_one, filters_together,
+                strange_filters_find_nothing, of_task_lists_newest_first;
+        }
+        $crate::store_suite! { @group $bench;
+            durability: a_new_start_sees_everything, leases_survive_and_can_be_taken_over, numbers_go_on;
+        }
+    };
+    (@group $bench:expr; $module:ident: $($case:ident),* $(,)?;) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    $crate::store_suite::$module::$case(&$bench).await;
+                }
+            )*
+        }
+    };
+}
