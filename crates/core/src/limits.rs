@@ -154,3 +154,27 @@ pub const REPORT_DEPTH: usize = 64;
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
 /// Longest grace of a stop, whatever was asked.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// Connections open at once; more wait in the kernel's backlog. A descriptor each, and 1024 is a common allowance.
+pub const CONNECTIONS: usize = 900;
+/// Longest time until the head of an HTTP request is there, idle keep-alive included.
+pub const HEADER_READ: Duration = Duration::from_secs(30);
+/// Longest time until the body of an HTTP request is there.
+pub const BODY_READ: Duration = Duration::from_secs(30);
+/// Largest head of an HTTP request, in bytes.
+pub const HEADER_BYTES: usize = 64 * 1024;
+/// Time for open answers and event streams to end once the server stops.
+pub const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// Longest time a client may take nothing of an answer that is ready, before its connection is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// Longest `wait` of a blocking query.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Time between heartbeats of an event stream; proxies close what is silent for 30 s.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Most entries of one page of a list.
+pub const PAGE: usize = 200;
+/// Most running agents shown in the first event of an event stream.
+pub const SNAPSHOT_AGENTS: usize = 500;
+/// Most bytes of one diff that is shown.
+pub const DIFF_BYTES: usize = 4 * 1024 * 1024;
+/// Longest reason for a kill or a pause, in bytes.
+pub const REASON_BYTES: usize = 512;
