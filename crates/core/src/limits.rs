@@ -93,7 +93,7 @@ pub const STORE_BATCH: usize = 256;
 /// Read connections of the embedded store: reads are short, and each keeps a cache of its own.
 pub const STORE_READERS: usize = 3;
 /// Most records of one page of a list.
-pub const PAGE: usize = 1000;
+pub const STORE_PAGE: usize = 1000;
 /// Transcripts whose numbering is kept in memory; another one is read again from its file.
 pub const OPEN_TRANSCRIPTS: usize = 256;
 /// Largest bundle taken from an agent's tree, in bytes: what fits beside the tree on an ordinary disk.
