@@ -159,7 +159,12 @@ impl Processes for ShimProcesses {
         let begun = Instant::now();
         let jobs = stop::unended(&self.options.data_dir, agent)?;
         let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
-        for stopped in join_all(jobs.iter().map(|dir| stop::stop(dir, agent, grace))).await {
+        // Jobs with a living shim first: ending the others looks for everything that is the agent's, without grace.
+        let (lost, living): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
+        let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace))).await;
+        all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace))).await);
+        for stopped in all {
             let stopped = stopped?;
             receipt.processes_before += stopped.before;
             receipt.processes_after += stopped.after;

@@ -98,12 +98,10 @@ fn watch(mut child: Child, stdin: &Stdin) -> io::Result<Main> {
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    for pipe in
-        [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)]
-    {
-        if let Some(pipe) = pipe {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
+    let pipes =
+        [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
+    for pipe in pipes.into_iter().flatten() {
+        rustix::io::ioctl_fionbio(pipe, true)?;
     }
     let stdin = StdinQueue::new(input, stdin);
     Ok(Main { pid: pid.as_raw_nonzero().get(), handle, stdin, stdout: output, stderr: errors })
