@@ -90,3 +90,7 @@ pub const STORE_READERS: usize = 3;
 pub const PAGE: usize = 1000;
 /// Transcripts whose numbering is kept in memory; another one is read again from its file.
 pub const OPEN_TRANSCRIPTS: usize = 256;
+/// How long a statement of the embedded store waits for a lock that a foreign program, such as a backup, holds.
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
+pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
