@@ -178,3 +178,7 @@ pub const SNAPSHOT_AGENTS: usize = 500;
 pub const DIFF_BYTES: usize = 4 * 1024 * 1024;
 /// Longest reason for a kill or a pause, in bytes.
 pub const REASON_BYTES: usize = 512;
+/// How long a statement of the embedded store waits for a lock that a foreign program, such as a backup, holds.
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
+pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;

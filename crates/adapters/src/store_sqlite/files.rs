@@ -7,8 +7,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use mosaic_core::limits::{STORE_BUSY, STORE_CHECKED_BYTES};
 use mosaic_core::ports::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
@@ -16,10 +16,6 @@ use rustix::fs::{FlockOperation, flock};
 use super::failure::{Fault, damaged};
 use super::schema;
 
-/// How long a statement waits for a lock that a foreign program, such as a backup, holds on the file.
-const BUSY: Duration = Duration::from_secs(5);
-/// Up to this size the whole file is checked before it is used: about a tenth of a second.
-const CHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// Every SQLite file starts with these bytes (<https://www.sqlite.org/fileformat.html#the_database_header>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -127,7 +123,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
 
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.busy_timeout(BUSY)?;
+    conn.busy_timeout(STORE_BUSY)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -147,7 +143,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection, Fault> {
     conn.pragma_update(None, "cache_size", -8192)?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
     conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    if path.metadata().is_ok_and(|meta| meta.len() <= CHECKED_BYTES) {
+    if path.metadata().is_ok_and(|meta| meta.len() <= STORE_CHECKED_BYTES) {
         let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
             return Err(damaged(path, found.trim()).into());
