@@ -24,13 +24,14 @@ impl GitRepositories {
         let ask = format!("{commit}:{path}\0").into_bytes();
         let read = |out| async move {
             let mut out = BufReader::new(out);
-            let Some(size) = blob_header(&mut out).await? else { return Ok(None) };
+            let answered = !out.fill_buf().await?.is_empty();
+            let Some(size) = blob_header(&mut out).await? else { return Ok((answered, None)) };
             let mut bytes = Vec::new();
             out.take(size.min(most as u64)).read_to_end(&mut bytes).await?;
-            Ok(Some(bytes))
+            Ok((answered, Some(bytes)))
         };
-        let (done, bytes) = call.stream(Input::Bytes(ask), read).await?;
-        if bytes.is_none() {
+        let (done, (answered, bytes)) = call.stream(Input::Bytes(ask), read).await?;
+        if !answered {
             done.success("reading a file of the repository")?;
         }
         Ok(bytes)
