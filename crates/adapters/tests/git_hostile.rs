@@ -24,7 +24,8 @@ struct Canary {
 impl Canary {
     fn new(dir: &Path) -> Self {
         let (program, mark) = (dir.join("canary.sh"), dir.join("canary-mark"));
-        fs::write(&program, format!("#!/bin/sh\necho fired >> '{}'\nexit 1\n", mark.display())).expect("written");
+        fs::write(&program, format!("#!/bin/sh\necho fired >> '{}'\nexit 1\n", mark.display()))
+            .expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made executable");
         Self { program, mark }
     }
@@ -40,9 +41,28 @@ impl Canary {
 }
 
 const VECTORS: &[&str] = &[
-    "fsmonitor", "include", "config-worktree", "hooks", "hooks-path", "filter-attributes", "filter-info", "textconv", "diff-external",
-    "diff-command", "ssh-command", "instead-of-ext", "uploadpack", "receivepack", "gpg-program", "nested-fsmonitor", "git-file",
-    "git-link", "merge-driver", "credential-helper", "ext-submodule", "alternate-refs-command",
+    "fsmonitor",
+    "include",
+    "config-worktree",
+    "hooks",
+    "hooks-path",
+    "filter-attributes",
+    "filter-info",
+    "textconv",
+    "diff-external",
+    "diff-command",
+    "ssh-command",
+    "instead-of-ext",
+    "uploadpack",
+    "receivepack",
+    "gpg-program",
+    "nested-fsmonitor",
+    "git-file",
+    "git-link",
+    "merge-driver",
+    "credential-helper",
+    "ext-submodule",
+    "alternate-refs-command",
 ];
 
 /// A git directory elsewhere whose configuration runs the canary.
@@ -51,7 +71,10 @@ fn evil_git_dir(world: &World, request: &TreeRequest, canary: &str) -> PathBuf {
     let from = world.tree(request).join(".git");
     assert!(Command::new("cp").arg("-a").arg(&from).arg(&to).status().expect("cp runs").success());
     let mut config = fs::read_to_string(to.join("config")).expect("there is a config");
-    config.push_str(&format!("[core]\n\tfsmonitor = {canary}\n\tworktree = {}\n", world.tree(request).display()));
+    config.push_str(&format!(
+        "[core]\n\tfsmonitor = {canary}\n\tworktree = {}\n",
+        world.tree(request).display()
+    ));
     fs::write(to.join("config"), config).expect("written");
     to
 }
@@ -73,9 +96,17 @@ fn plant(world: &World, request: &TreeRequest, canary: &Canary, vector: &str) {
             fs::write(dot.join("config.worktree"), format!("[core]\n\tfsmonitor = {c}\n")).expect("written");
         }
         "hooks" | "hooks-path" => {
-            let dir = if vector == "hooks" { dot.join("hooks") } else { world.tree(request).join("my-hooks") };
+            let dir =
+                if vector == "hooks" { dot.join("hooks") } else { world.tree(request).join("my-hooks") };
             fs::create_dir_all(&dir).expect("made");
-            for hook in ["pre-commit", "post-index-change", "post-checkout", "pre-push", "reference-transaction", "post-rewrite"] {
+            for hook in [
+                "pre-commit",
+                "post-index-change",
+                "post-checkout",
+                "pre-push",
+                "reference-transaction",
+                "post-rewrite",
+            ] {
                 let _ = fs::remove_file(dir.join(hook));
                 fs::copy(&canary.program, dir.join(hook)).expect("copied");
             }
@@ -138,7 +169,11 @@ fn plant(world: &World, request: &TreeRequest, canary: &Canary, vector: &str) {
             set("protocol.ext.allow", "always");
             set("submodule.sub.url", &format!("ext::{c}"));
             set("submodule.sub.active", "true");
-            world.write(request, ".gitmodules", &format!("[submodule \"sub\"]\n\tpath = sub\n\turl = ext::{c}\n"));
+            world.write(
+                request,
+                ".gitmodules",
+                &format!("[submodule \"sub\"]\n\tpath = sub\n\turl = ext::{c}\n"),
+            );
             let link = format!("160000,{},sub", request.base);
             world.agent_git(request, &["update-index", "--add", "--cacheinfo", &link]);
         }
@@ -150,13 +185,26 @@ fn plant(world: &World, request: &TreeRequest, canary: &Canary, vector: &str) {
 /// Plain git in the tree, as a careless server would run it. None of its failures matter, only the canary.
 fn careless(world: &World, request: &TreeRequest) {
     for args in [
-        &["status"][..], &["diff"], &["log", "-p", "-1"], &["fetch", "origin"], &["push", "origin", "HEAD:refs/heads/careless"],
-        &["submodule", "update", "--init"], &["add", "-A"], &["commit", "-m", "x"], &["show"], &["status"],
+        &["status"][..],
+        &["diff"],
+        &["log", "-p", "-1"],
+        &["fetch", "origin"],
+        &["push", "origin", "HEAD:refs/heads/careless"],
+        &["submodule", "update", "--init"],
+        &["add", "-A"],
+        &["commit", "-m", "x"],
+        &["show"],
+        &["status"],
         &["merge", "--no-edit", "other"],
     ] {
-        let _ = Command::new("git").args(args).current_dir(world.tree(request)).env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", world.fixture.path())
-            .stdin(Stdio::null()).output();
+        let _ = Command::new("git")
+            .args(args)
+            .current_dir(world.tree(request))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", world.fixture.path())
+            .stdin(Stdio::null())
+            .output();
     }
 }
 
@@ -168,7 +216,9 @@ async fn everything(world: &World, request: &TreeRequest, canary: &Canary, vecto
     plant(world, request, canary, vector);
     let outbox = world.run_harvest(request).await;
     canary.fired(); // inside the confinement the agent's own settings may act
-    let Kept::Commits { head } = git.receive(request, &outbox).await.expect("received") else { panic!("{vector}: no commits") };
+    let Kept::Commits { head } = git.receive(request, &outbox).await.expect("received") else {
+        panic!("{vector}: no commits")
+    };
     assert!(!world.additions(&request.base, &head).await.is_empty());
     git.stat(&world.url, &request.base, &head).await.expect("stat");
     git.diff(&world.url, &request.base, &head, 1 << 20).await.expect("diff");
@@ -229,7 +279,11 @@ async fn a_foreign_repository_named_by_alternates_is_not_copied() {
     symlink(foreign.join(".git/refs/heads"), world.tree(&request).join(".git/refs/remotes/stolen")).unwrap();
     world.write(&request, "mine.txt", "x\n");
     world.keep_commits(&request).await;
-    assert!(world.fixture.try_run(&world.store(), &["cat-file", "-e", &secret]).is_none(), "a foreign object was copied");
+    assert!(
+        world.fixture.try_run(&world.store(), &["cat-file", "-e", &secret]).is_none(),
+        "a foreign object was copied"
+    );
+    world.store_git(&["fsck", "--connectivity-only"]);
 }
 
 #[tokio::test]
@@ -242,7 +296,10 @@ async fn an_outbox_is_taken_as_hostile() {
     let whole = fs::read(&bundle).unwrap();
 
     fs::remove_file(&bundle).unwrap();
-    assert!(world.git.receive(&request, &outbox).await.is_err(), "a bundle that is said to exist but does not");
+    assert!(
+        world.git.receive(&request, &outbox).await.is_err(),
+        "a bundle that is said to exist but does not"
+    );
     symlink("/etc/hostname", &bundle).unwrap();
     assert!(world.git.receive(&request, &outbox).await.is_err(), "a link");
     fs::remove_file(&bundle).unwrap();
@@ -265,7 +322,10 @@ async fn an_outbox_is_taken_as_hostile() {
     forged[at..at + head.len()].copy_from_slice("d".repeat(head.len()).as_bytes());
     fs::write(&bundle, &forged).unwrap();
     assert!(world.git.receive(&request, &outbox).await.is_err(), "a forged head");
-    assert!(!world.store().join(format!("refs/agents/{}/head", request.agent)).exists(), "nothing refused has a ref");
+    assert!(
+        !world.store().join(format!("refs/agents/{}/head", request.agent)).exists(),
+        "nothing refused has a ref"
+    );
     fs::write(&bundle, &whole).unwrap();
     assert!(matches!(world.git.receive(&request, &outbox).await, Ok(Kept::Commits { .. })));
 }
@@ -288,7 +348,10 @@ async fn objects_that_fsck_refuses_are_refused() {
     let outbox = world.data().join("handmade");
     fs::create_dir(&outbox).unwrap();
     let not_base = format!("^{}", request.base);
-    world.agent_git(&request, &["bundle", "create", "-q", outbox.join("bundle").to_str().unwrap(), &not_base, "HEAD"]);
+    world.agent_git(
+        &request,
+        &["bundle", "create", "-q", outbox.join("bundle").to_str().unwrap(), &not_base, "HEAD"],
+    );
     let failure = world.git.receive(&request, &outbox).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::BadInput, "{}", failure.message);
 }
@@ -300,16 +363,38 @@ async fn strings_that_look_like_options_stay_strings() {
     let c = canary.text();
     let own = branch("mosaic/x/1");
     let urls = [
-        format!("--upload-pack={c}"), format!("ext::{c}"), format!("ssh://-oProxyCommand={c}/x"), format!("-oProxyCommand={c}:x"),
-        format!("file://--upload-pack={c}"), format!("/--upload-pack={c}"), format!("git@host.invalid:--upload-pack={c}"),
-        format!("/tmp/$({c})"), format!("/tmp/`{c}`"), format!("/tmp/;{c}"), format!("fd::0/{c}"), format!("https://host.invalid/$({c})"),
+        format!("--upload-pack={c}"),
+        format!("ext::{c}"),
+        format!("ssh://-oProxyCommand={c}/x"),
+        format!("-oProxyCommand={c}:x"),
+        format!("file://--upload-pack={c}"),
+        format!("/--upload-pack={c}"),
+        format!("git@host.invalid:--upload-pack={c}"),
+        format!("/tmp/$({c})"),
+        format!("/tmp/`{c}`"),
+        format!("/tmp/;{c}"),
+        format!("fd::0/{c}"),
+        format!("https://host.invalid/$({c})"),
     ];
     for url in &urls {
         if let Ok(url) = url.parse() {
             assert!(world.git.fetch(&url, &branch_main(), &own).await.is_err(), "{url}");
         }
     }
-    let names = ["-x", "--upload-pack=x", "main;x", "$(x)", "`x`", "main --x", "+main", "!x", "a'b", "a\"b", "=", "ü"];
+    let names = [
+        "-x",
+        "--upload-pack=x",
+        "main;x",
+        "$(x)",
+        "`x`",
+        "main --x",
+        "+main",
+        "!x",
+        "a'b",
+        "a\"b",
+        "=",
+        "ü",
+    ];
     for name in names.into_iter().chain([format!("$({c})"), format!(";{c}")].iter().map(String::as_str)) {
         if let Ok(name) = name.parse() {
             let failure = world.git.fetch(&world.url, &name, &own).await.unwrap_err();
@@ -379,7 +464,8 @@ async fn a_remote_that_says_nothing_ends_at_the_deadline_and_leaves_nobody() {
     options.network_deadline = Duration::from_secs(2);
     let git = GitRepositories::new(options).unwrap();
     let began = Instant::now();
-    let failure = git.fetch(&"git@host.invalid:x/y".parse().unwrap(), &branch_main(), &branch("o")).await.unwrap_err();
+    let failure =
+        git.fetch(&"git@host.invalid:x/y".parse().unwrap(), &branch_main(), &branch("o")).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Network, "{}", failure.message);
     assert!(began.elapsed() < Duration::from_secs(60), "long after the deadline");
     let text = fs::read_to_string(&pids).unwrap();

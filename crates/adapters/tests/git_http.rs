@@ -41,14 +41,19 @@ fn plain(status: &str, header: &str) -> String {
 fn available() -> bool {
     let out = std::process::Command::new("git").args(["--exec-path"]).output().expect("git starts");
     let dir = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-    require::have("git-remote-http", std::path::Path::new(&dir).join("git-remote-http").exists(), "install git with http support")
+    require::have(
+        "git-remote-http",
+        std::path::Path::new(&dir).join("git-remote-http").exists(),
+        "install git with http support",
+    )
 }
 
 async fn fetch(address: SocketAddr, token_host: String) -> Failure {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut options = GitOptions::new(dir.path().join("data"), "/nonexistent");
     options.allow_local = true;
-    options.credentials = Credentials { token: Some(TOKEN.to_owned()), token_host: Some(token_host), ..Credentials::default() };
+    options.credentials =
+        Credentials { token: Some(TOKEN.to_owned()), token_host: Some(token_host), ..Credentials::default() };
     let git = GitRepositories::new(options).expect("made");
     let url = format!("http://{address}/x.git").parse().expect("an address");
     let main = "main".parse().expect("a branch");
@@ -70,7 +75,11 @@ async fn a_token_goes_to_its_host_and_into_no_error() {
     });
     let failure = fetch(address, address.to_string()).await;
     assert_eq!(failure.kind, FailureKind::RemoteAuth, "{}", failure.message);
-    assert!(!failure.message.contains(TOKEN) && failure.message.contains("MOSAIC_GIT_TOKEN"), "{}", failure.message);
+    assert!(
+        !failure.message.contains(TOKEN) && failure.message.contains("MOSAIC_GIT_TOKEN"),
+        "{}",
+        failure.message
+    );
     assert!(heard.try_iter().any(|head| head.contains(BASIC)), "the token was sent as basic credentials");
 }
 
@@ -92,7 +101,8 @@ async fn redirects_are_not_followed() {
         return;
     }
     let (target, reached) = listener(|_| plain("404 Not Found", ""));
-    let (address, _heard) = listener(move |_| plain("302 Found", &format!("Location: http://{target}/x.git/info/refs\r\n")));
+    let (address, _heard) =
+        listener(move |_| plain("302 Found", &format!("Location: http://{target}/x.git/info/refs\r\n")));
     let failure = fetch(address, target.to_string()).await;
     assert_eq!(failure.kind, FailureKind::BadInput, "{}", failure.message);
     assert_eq!(reached.try_iter().count(), 0, "the redirect was followed");

@@ -20,10 +20,18 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
     world.write(&request, "ignored/x", "not this");
     let head = world.keep_commits(&request).await;
 
-    let log = world.store_git(&["log", "--format=%s|%an|%ae|%(trailers:key=Mosaic-Task,valueonly)|%(trailers:key=Mosaic-Agent,valueonly)", &format!("{}..{head}", request.base)]);
+    let log = world.store_git(&[
+        "log",
+        "--format=%s|%an|%ae|%(trailers:key=Mosaic-Task,valueonly)|%(trailers:key=Mosaic-Agent,valueonly)",
+        &format!("{}..{head}", request.base),
+    ]);
     assert_eq!(log.matches("US-1 'quoted' \"x\"").count(), 2, "{log}");
     assert_eq!(log.matches(&request.agent.to_string()).count(), 2, "{log}");
-    assert!(log.contains("first|Mosaic Agent|agent@mosaic.invalid") && log.contains("Mosaic: work left uncommitted"), "{log}");
+    assert!(
+        log.contains("first|Mosaic Agent|agent@mosaic.invalid")
+            && log.contains("Mosaic: work left uncommitted"),
+        "{log}"
+    );
 
     let git = &world.git;
     let stat = git.stat(&world.url, &request.base, &head).await.unwrap();
@@ -35,7 +43,10 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
     assert_eq!((short.len(), cut), (10, true));
 
     let added = world.additions(&request.base, &head).await;
-    assert!(added.iter().any(|a| a.path.as_deref() == Some("src/lib.txt") && a.line == 4 && a.text == "four"), "{added:?}");
+    assert!(
+        added.iter().any(|a| a.path.as_deref() == Some("src/lib.txt") && a.line == 4 && a.text == "four"),
+        "{added:?}"
+    );
     assert!(added.iter().any(|a| a.path.is_none() && a.text.contains("first")), "{added:?}");
 
     assert_eq!(git.fit(&world.url, &branch_main(), &head).await.unwrap(), Fit::Clean(request.base.clone()));
@@ -43,9 +54,16 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
     assert_eq!(fs::read_to_string(judged.join("src/new.txt")).unwrap(), "hello\n");
     assert!(!judged.join(".git").exists());
     assert_eq!(git.push(&world.url, &head, &request.branch, None).await.unwrap(), Pushed::Done);
-    assert_eq!(git.push(&world.url, &head, &request.branch, None).await.unwrap(), Pushed::Done, "the same again is done");
+    assert_eq!(
+        git.push(&world.url, &head, &request.branch, None).await.unwrap(),
+        Pushed::Done,
+        "the same again is done"
+    );
     assert_eq!(world.fixture.tip(request.branch.as_str()).as_deref(), Some(head.as_str()));
-    assert_eq!(world.fixture.read_branch_file(request.branch.as_str(), "src/new.txt").as_deref(), Some("hello\n"));
+    assert_eq!(
+        world.fixture.read_branch_file(request.branch.as_str(), "src/new.txt").as_deref(),
+        Some("hello\n")
+    );
     let seen = git.fetch(&world.url, &branch_main(), &request.branch).await.unwrap();
     assert_eq!(seen.tip.as_ref(), Some(&head));
 
@@ -92,7 +110,11 @@ async fn a_whole_tree_is_kept_and_a_broken_one_made_anew() {
     fs::remove_file(world.data().join("agents").join(request.agent.to_string()).join("tree.json")).unwrap();
     request.start = head;
     assert!(!world.git.make_tree(&request).await.unwrap().reused);
-    assert_eq!(fs::read_to_string(world.tree(&request).join("mine.txt")).unwrap(), "x", "from the last kept commit");
+    assert_eq!(
+        fs::read_to_string(world.tree(&request).join("mine.txt")).unwrap(),
+        "x",
+        "from the last kept commit"
+    );
     assert_eq!(world.agent_git(&request, &["status", "--porcelain"]), "");
 }
 
@@ -118,7 +140,8 @@ async fn a_merge_without_conflict_is_clean_and_its_resolution_is_seen() {
     let request = world.agent().await;
     world.write(&request, "other.txt", "mine\n");
     let head = world.keep_commits(&request).await;
-    let newest: CommitId = world.fixture.commit_on("main", &[("upstream.txt", "upstream-line\n")]).parse().unwrap();
+    let newest: CommitId =
+        world.fixture.commit_on("main", &[("upstream.txt", "upstream-line\n")]).parse().unwrap();
     assert_eq!(world.git.fit(&world.url, &branch_main(), &head).await.unwrap(), Fit::Clean(newest));
     world.agent_git(&request, &["fetch", "-q", "origin"]);
     world.agent_git(&request, &["merge", "-q", "--no-commit", "--no-ff", "origin/main"]);
@@ -136,7 +159,8 @@ async fn a_remote_that_moved_is_not_overwritten() {
     let request = world.agent().await;
     world.write(&request, "a.txt", "a\n");
     let head = world.keep_commits(&request).await;
-    let other: CommitId = world.fixture.commit_on(request.branch.as_str(), &[("b.txt", "b\n")]).parse().unwrap();
+    let other: CommitId =
+        world.fixture.commit_on(request.branch.as_str(), &[("b.txt", "b\n")]).parse().unwrap();
     let pushed = world.git.push(&world.url, &head, &request.branch, None).await.unwrap();
     assert_eq!(pushed, Pushed::Moved(Some(other.clone())));
     assert_eq!(world.fixture.tip(request.branch.as_str()).as_deref(), Some(other.as_str()));
@@ -158,7 +182,9 @@ async fn a_hook_that_declines_is_a_refusal_in_its_words() {
     world.write(&request, "a.txt", "a\n");
     let head = world.keep_commits(&request).await;
     match world.git.push(&world.url, &head, &request.branch, None).await.unwrap() {
-        Pushed::Refused(words) => assert!(words.contains("bots here") && !words.contains('\u{1b}'), "{words}"),
+        Pushed::Refused(words) => {
+            assert!(words.contains("bots here") && !words.contains('\u{1b}'), "{words}")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -179,7 +205,9 @@ async fn a_head_elsewhere_counts_when_it_descends_and_is_kept_when_not() {
     world.agent_git(&request, &["checkout", "-q", "--orphan", "unrelated"]);
     world.write(&request, "orphan.txt", "x\n");
     match world.keep(&request).await.unwrap() {
-        Kept::Diverged { branches } => assert_eq!(branches, [request.branch.to_string(), "unrelated".to_owned()]),
+        Kept::Diverged { branches } => {
+            assert_eq!(branches, [request.branch.to_string(), "unrelated".to_owned()])
+        }
         other => panic!("{other:?}"),
     }
     let kept = format!("refs/agents/{}/branches/unrelated:orphan.txt", request.agent);
@@ -196,7 +224,10 @@ async fn work_under_way_and_stale_locks_do_not_lose_work() {
     world.git.fetch(&world.url, &branch_main(), &request.branch).await.unwrap();
     world.agent_git(&request, &["fetch", "-q", "origin"]);
     let tree = world.tree(&request);
-    assert!(world.fixture.try_run(&tree, &["rebase", "-q", "origin/main"]).is_none(), "the rebase stops at a conflict");
+    assert!(
+        world.fixture.try_run(&tree, &["rebase", "-q", "origin/main"]).is_none(),
+        "the rebase stops at a conflict"
+    );
     world.write(&request, ".git/index.lock", "");
     world.write(&request, ".git/refs/heads/x.lock", "");
     let head = world.keep_commits(&request).await;
@@ -249,11 +280,20 @@ async fn files_are_read_listed_and_exported() {
     let world = World::new();
     world.fixture.run(&world.fixture.path().join("work"), &["config", "core.symlinks", "true"]);
     std::os::unix::fs::symlink("/etc/passwd", world.fixture.path().join("work/skill-link")).unwrap();
-    world.fixture.commit_on("main", &[("skills/a/SKILL.md", "# a\n"), ("skills/a/sub/run", "x"), ("skillset/b", "no")]);
+    world.fixture.commit_on(
+        "main",
+        &[("skills/a/SKILL.md", "# a\n"), ("skills/a/sub/run", "x"), ("skillset/b", "no")],
+    );
     let request = world.agent().await;
     let (git, url, base) = (&world.git, &world.url, &request.base);
-    assert_eq!(git.read_file(url, base, "skills/a/SKILL.md", 100).await.unwrap().as_deref(), Some(b"# a\n".as_slice()));
-    assert_eq!(git.read_file(url, base, "skills/a/SKILL.md", 2).await.unwrap().as_deref(), Some(b"# ".as_slice()));
+    assert_eq!(
+        git.read_file(url, base, "skills/a/SKILL.md", 100).await.unwrap().as_deref(),
+        Some(b"# a\n".as_slice())
+    );
+    assert_eq!(
+        git.read_file(url, base, "skills/a/SKILL.md", 2).await.unwrap().as_deref(),
+        Some(b"# ".as_slice())
+    );
     for missing in ["nope", "skills", "../x", "/etc/passwd", "a\nb", "--batch"] {
         assert_eq!(git.read_file(url, base, missing, 100).await.unwrap(), None, "{missing:?}");
     }
@@ -270,17 +310,100 @@ async fn files_are_read_listed_and_exported() {
 #[tokio::test]
 async fn many_at_once_share_the_store() {
     let world = std::sync::Arc::new(World::new());
-    let tasks: Vec<_> = (0..8).map(|i| {
-        let world = std::sync::Arc::clone(&world);
-        tokio::spawn(async move {
-            let request = world.agent().await;
-            world.write(&request, &format!("f{i}.txt"), "x\n");
-            let head = world.keep_commits(&request).await;
-            world.git.push(&world.url, &head, &request.branch, None).await
+    let tasks: Vec<_> = (0..8)
+        .map(|i| {
+            let world = std::sync::Arc::clone(&world);
+            tokio::spawn(async move {
+                let request = world.agent().await;
+                world.write(&request, &format!("f{i}.txt"), "x\n");
+                let head = world.keep_commits(&request).await;
+                world.git.push(&world.url, &head, &request.branch, None).await
+            })
         })
-    }).collect();
+        .collect();
     for task in tasks {
         assert_eq!(task.await.unwrap().unwrap(), Pushed::Done);
     }
     assert_eq!(world.fixture.branches().len(), 9);
+}
+
+#[tokio::test]
+async fn additions_hide_neither_binary_files_nor_merges_of_many() {
+    let world = World::new();
+    let request = world.agent().await;
+    world.write(&request, ".gitattributes", "*.dat -diff binary\n");
+    world.write(&request, "x.dat", "\0\0binary-line\nsecond\n");
+    world.write(&request, "a \"b\"\t\u{e9}.txt", "odd-path-line\n");
+    world.agent_git(&request, &["add", "-A"]);
+    world.agent_git(&request, &["commit", "-qm", "binary"]);
+    for side in ["one", "two"] {
+        world.agent_git(&request, &["checkout", "-q", "-b", side, request.base.as_str()]);
+        world.write(&request, side, "side\n");
+        world.agent_git(&request, &["add", "-A"]);
+        world.agent_git(&request, &["commit", "-qm", side]);
+    }
+    world.agent_git(&request, &["checkout", "-q", request.branch.as_str()]);
+    world.agent_git(&request, &["merge", "-q", "--no-commit", "one", "two"]);
+    world.write(&request, "evil.txt", "octopus-line\n");
+    world.agent_git(&request, &["add", "-A"]);
+    world.agent_git(&request, &["commit", "-qm", "octopus"]);
+    let head = world.keep_commits(&request).await;
+    let added = world.additions(&request.base, &head).await;
+    let has = |path: &str, text: &str| {
+        added.iter().any(|a| a.path.as_deref() == Some(path) && a.text.contains(text))
+    };
+    assert!(has("x.dat", "binary-line"), "{added:?}");
+    assert!(has("a \"b\"\t\u{e9}.txt", "odd-path-line"), "{added:?}");
+    assert!(has("evil.txt", "octopus-line"), "{added:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_goes_away_ends_the_reading() {
+    let world = World::new();
+    let request = world.agent().await;
+    for i in 0..150 {
+        world.write(&request, &format!("many/{i}.txt"), &format!("line {i}\n").repeat(2000));
+    }
+    let head = world.keep_commits(&request).await;
+    let packs = fs::read_dir(world.store().join("objects/pack")).unwrap().count();
+    assert!(packs > 0, "a large bundle is kept as a pack");
+    let (into, from) = tokio::sync::mpsc::channel(1);
+    drop(from);
+    world.git.additions(&world.url, &request.base, &head, into).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repository_with_sha_256_works_too() {
+    let mut world = World::new();
+    let at = world.fixture.path().to_owned();
+    world
+        .fixture
+        .run(&at, &["init", "-q", "--bare", "--initial-branch=main", "--object-format=sha256", "r256.git"]);
+    world.fixture.run(&at, &["init", "-q", "--initial-branch=main", "--object-format=sha256", "w256"]);
+    fs::write(at.join("w256/a.txt"), "a\n").unwrap();
+    world.fixture.run(&at.join("w256"), &["add", "-A"]);
+    world.fixture.run(&at.join("w256"), &["commit", "-qm", "a"]);
+    world.fixture.run(&at.join("w256"), &["push", "-q", "../r256.git", "main"]);
+    world.url = at.join("r256.git").display().to_string().parse().unwrap();
+    let request = world.agent().await;
+    world.write(&request, "b.txt", "b\n");
+    let head = world.keep_commits(&request).await;
+    assert_eq!(head.as_str().len(), 64);
+    assert!(world.additions(&request.base, &head).await.iter().any(|a| a.text == "b"));
+    assert_eq!(world.git.push(&world.url, &head, &request.branch, None).await.unwrap(), Pushed::Done);
+}
+
+#[tokio::test]
+async fn a_branch_replaced_by_a_directory_of_branches_is_fetched() {
+    let world = World::new();
+    let own = branch("mosaic/x/1");
+    world.fixture.commit_on("topic", &[("t", "1")]);
+    world.git.fetch(&world.url, &branch("topic"), &own).await.unwrap();
+    world.fixture.run(&world.fixture.remote(), &["branch", "-q", "-D", "topic"]);
+    world.fixture.run(&world.fixture.path().join("work"), &["checkout", "-q", "main"]);
+    world.fixture.run(&world.fixture.path().join("work"), &["branch", "-q", "-D", "topic"]);
+    world.fixture.run(&world.fixture.path().join("work"), &["fetch", "-q", "--prune"]);
+    let below = world.fixture.commit_on("topic/below", &[("t", "2")]);
+    let seen = world.git.fetch(&world.url, &branch("topic/below"), &own).await.unwrap();
+    assert_eq!(seen.base.as_str(), below);
 }

@@ -27,7 +27,11 @@ impl Fixture {
         fixture.run(&fixture.work(), &["checkout", "--quiet", "-B", "main"]);
         fixture.commit_on(
             "main",
-            &[("README.md", "# sample\n"), ("src/lib.txt", "one\ntwo\nthree\n"), (".gitignore", "ignored/\n*.tmp\n")],
+            &[
+                ("README.md", "# sample\n"),
+                ("src/lib.txt", "one\ntwo\nthree\n"),
+                (".gitignore", "ignored/\n*.tmp\n"),
+            ],
         );
         fixture
     }
@@ -59,7 +63,8 @@ impl Fixture {
         }
         for (path, text) in files {
             let path = work.join(path);
-            std::fs::create_dir_all(path.parent().expect("a file has a directory")).expect("make a directory");
+            std::fs::create_dir_all(path.parent().expect("a file has a directory"))
+                .expect("make a directory");
             std::fs::write(path, text).expect("write a file");
         }
         self.run(&work, &["add", "--all"]);
@@ -104,7 +109,9 @@ impl Fixture {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
         for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "Fixture").env(format!("GIT_{who}_EMAIL"), "fixture@example.com");
+            command
+                .env(format!("GIT_{who}_NAME"), "Fixture")
+                .env(format!("GIT_{who}_EMAIL"), "fixture@example.com");
         }
         command.output().expect("git starts")
     }

@@ -72,9 +72,14 @@ impl GitRepositories {
             author: self.author.clone(),
         };
         let path = dir.join("spec.json");
-        let text = serde_json::to_vec(&spec).map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
+        let text = serde_json::to_vec(&spec)
+            .map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
         store::write_atomic(&path, &text).map_err(io)?;
-        let command = vec![self.self_exe.to_string_lossy().into_owned(), "harvest".to_owned(), path.to_string_lossy().into_owned()];
+        let command = vec![
+            self.self_exe.to_string_lossy().into_owned(),
+            "harvest".to_owned(),
+            path.to_string_lossy().into_owned(),
+        ];
         Ok(HarvestJob { command, env: Vec::new(), outbox })
     }
 }
@@ -86,7 +91,8 @@ pub fn harvest_main(args: &[String]) -> ExitCode {
         eprintln!("harvest takes one argument, the path of its spec");
         return ExitCode::from(2);
     };
-    let spec = fs::read(path).and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).map_err(io::Error::other));
+    let spec =
+        fs::read(path).and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).map_err(io::Error::other));
     let spec = match spec {
         Ok(spec) => spec,
         Err(error) => {
@@ -118,7 +124,8 @@ fn harvest(spec: &Spec) -> Result<Report, String> {
     });
     from_git.or_else(|why| {
         eprintln!("the tree's git is unusable ({why}); its files are taken as they are");
-        walker::walk(spec).map_err(|e| format!("neither the tree's git ({why}) nor its files ({e}) could be taken"))
+        walker::walk(spec)
+            .map_err(|e| format!("neither the tree's git ({why}) nor its files ({e}) could be taken"))
     })
 }
 
@@ -181,8 +188,20 @@ fn commit_leftovers(git: &Git, spec: &Spec) -> Result<(), String> {
         }
     }
     let message = format!("{SUBJECT}\n\n{}\n{}\n", spec.trailers[0], spec.trailers[1]);
-    let committed = git.run(["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--cleanup=verbatim", "--no-status", "-m", &message])?;
-    if committed.ok || committed.stdout.contains("nothing to commit") || committed.stdout.contains("nothing added to commit") {
+    let committed = git.run([
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--no-gpg-sign",
+        "--cleanup=verbatim",
+        "--no-status",
+        "-m",
+        &message,
+    ])?;
+    if committed.ok
+        || committed.stdout.contains("nothing to commit")
+        || committed.stdout.contains("nothing added to commit")
+    {
         return Ok(());
     }
     // `--quiet` says nothing about an empty commit; the index knows.
@@ -259,8 +278,15 @@ impl Git {
     pub(super) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
         for setting in [
-            "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bare=false", "commit.gpgSign=false", "gc.auto=0",
-            "maintenance.auto=false", "core.quotePath=false", "user.useConfigOnly=false", "advice.addEmbeddedRepo=false",
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.bare=false",
+            "commit.gpgSign=false",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "core.quotePath=false",
+            "user.useConfigOnly=false",
+            "advice.addEmbeddedRepo=false",
         ] {
             command.args(["-c", setting]);
         }
@@ -269,7 +295,11 @@ impl Git {
         }
         command.args(args).current_dir(&self.tree).stdin(Stdio::null());
         command.env("GIT_DIR", &self.dir).env("GIT_WORK_TREE", &self.tree);
-        command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_EDITOR", "true").env("GIT_NO_REPLACE_OBJECTS", "1");
+        command
+            .env("LC_ALL", "C")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_EDITOR", "true")
+            .env("GIT_NO_REPLACE_OBJECTS", "1");
         let (name, email) = &self.author;
         command.env("GIT_AUTHOR_NAME", name).env("GIT_COMMITTER_NAME", name);
         command.env("GIT_AUTHOR_EMAIL", email).env("GIT_COMMITTER_EMAIL", email);
@@ -278,8 +308,15 @@ impl Git {
 
     pub(super) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
         let out = self.command(args).output().map_err(|e| format!("git could not be started: {e}"))?;
-        let text = |bytes: &[u8]| errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]));
-        Ok(Ran { ok: out.status.success(), code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
+        let text = |bytes: &[u8]| {
+            errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]))
+        };
+        Ok(Ran {
+            ok: out.status.success(),
+            code: out.status.code(),
+            stdout: text(&out.stdout),
+            stderr: text(&out.stderr),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The world of the git tests: a remote, the adapter, one agent, and the harvest as a process of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use mosaic_adapters::git::{GitOptions, GitRepositories};
@@ -34,7 +34,8 @@ fn harvest() {
 impl World {
     pub(crate) fn new() -> Self {
         let fixture = Fixture::new();
-        let mut options = GitOptions::new(fixture.path().join("data"), std::env::current_exe().expect("a test has a path"));
+        let mut options =
+            GitOptions::new(fixture.path().join("data"), std::env::current_exe().expect("a test has a path"));
         options.allow_local = true;
         let git = GitRepositories::new(options).expect("the data directory can be made");
         let url = fixture.url().parse().expect("a path is an address");
@@ -81,9 +82,15 @@ impl World {
 
     /// git as the agent runs it, in its tree.
     pub(crate) fn agent_git(&self, request: &TreeRequest, args: &[&str]) -> String {
-        let out = Command::new("git").args(args).current_dir(self.tree(request)).env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.fixture.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1").output().expect("git starts");
+        let out = Command::new("git")
+            .args(args)
+            .current_dir(self.tree(request))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.fixture.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .expect("git starts");
         assert!(out.status.success(), "agent's git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
@@ -91,9 +98,14 @@ impl World {
     /// Runs the harvest job to its end, as the shim would.
     pub(crate) async fn run_harvest(&self, request: &TreeRequest) -> PathBuf {
         let job = self.git.harvest(request).await.expect("a harvest can be prepared");
-        let out = Command::new(&job.command[0]).args(&job.command[1..]).env_clear().envs(job.env)
+        let out = Command::new(&job.command[0])
+            .args(&job.command[1..])
+            .env_clear()
+            .envs(job.env)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .current_dir(self.tree(request)).output().expect("the harvest starts");
+            .current_dir(self.tree(request))
+            .output()
+            .expect("the harvest starts");
         assert!(out.status.success(), "harvest: {}", String::from_utf8_lossy(&out.stderr));
         job.outbox
     }
