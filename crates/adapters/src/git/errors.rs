@@ -78,7 +78,7 @@ const WORDS: &[(&[&str], FailureKind)] = &[
         &["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"],
         FailureKind::BadInput,
     ),
-    (&["dubious ownership", "transport 'file' not allowed", "not allowed"], FailureKind::BadInput),
+    (&["dubious ownership", "fatal: transport '"], FailureKind::BadInput),
     (
         &[
             "Authentication failed",

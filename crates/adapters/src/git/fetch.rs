@@ -15,6 +15,10 @@ use super::{GitRepositories, errors, store};
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Age from which a ref's lock in the store is taken for one that a killed fetch left: git holds it for
+/// milliseconds, and fetches of one store wait for each other.
+const STALE_LOCK: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// When a fetch of a branch began and what it found.
 #[derive(Debug, Clone)]
 pub(super) struct LastFetch {
@@ -115,7 +119,7 @@ impl GitRepositories {
     }
 }
 
-/// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
+/// Removes the lock of a killed fetch, and refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
 /// exist, and the remote has replaced one by the other.
 fn clear_the_way(dir: &Path, name: &str) {
     for (at, _) in name.match_indices('/').skip(2) {
@@ -123,6 +127,13 @@ fn clear_the_way(dir: &Path, name: &str) {
         if above.is_file() {
             let _ = std::fs::remove_file(above);
         }
+    }
+    let lock = dir.join(format!("{name}.lock"));
+    let age = std::fs::symlink_metadata(&lock)
+        .and_then(|meta| meta.modified())
+        .map(|at| at.elapsed().unwrap_or_default());
+    if age.is_ok_and(|age| age > STALE_LOCK) {
+        let _ = std::fs::remove_file(lock);
     }
     let own = dir.join(name);
     if own.is_dir() {

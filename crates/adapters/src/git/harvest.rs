@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
@@ -239,12 +240,11 @@ pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: bool) -> Result<Repo
 /// Reads HEAD's commit, from the files where that is simple.
 fn head_of(git: &Git) -> Option<String> {
     let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
-    let direct = match head.trim_end().strip_prefix("ref: ") {
-        Some(name) => fs::read_to_string(git.dir.join(name)).ok(),
-        None => Some(head),
+    let direct: Option<CommitId> = match head.trim_end().strip_prefix("ref: ") {
+        Some(name) => store::read_ref(&git.dir, name),
+        None => head.trim_end().parse().ok(),
     };
-    let direct = direct.map(|text| text.trim_end().to_owned());
-    direct.filter(|text| text.len() >= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())).or_else(|| {
+    direct.map(String::from).or_else(|| {
         let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
         asked.ok.then(|| asked.stdout.trim().to_owned())
     })

@@ -104,9 +104,12 @@ fn write_git_dir(
     );
     store::skeleton(git_dir, false, store::is_sha256(&request.base), &config)?;
     fs::write(git_dir.join("objects/info/alternates"), format!("{}\n", shared.join("objects").display()))?;
-    fs::write(git_dir.join("info/exclude"), "")?;
-    store::write_ref(git_dir, &format!("refs/heads/{}", request.branch), &request.start)?;
-    store::write_ref(git_dir, &format!("refs/remotes/origin/{base}"), &request.base)?;
+    // Packed, because one file is made much faster than two deep paths of directories. The names are in order.
+    let packed = format!(
+        "# pack-refs with: peeled fully-peeled sorted \n{} refs/heads/{}\n{} refs/remotes/origin/{base}\n",
+        request.start, request.branch, request.base
+    );
+    fs::write(git_dir.join("packed-refs"), packed)?;
     fs::write(git_dir.join("HEAD"), format!("ref: refs/heads/{}\n", request.branch))?;
     fs::create_dir(git_dir.join("hooks"))?;
     let hook = git_dir.join("hooks/commit-msg");
