@@ -276,9 +276,12 @@ async fn a_foreign_repository_named_by_alternates_is_not_copied() {
     let alternates = world.tree(&request).join(".git/objects/info/alternates");
     let text = fs::read_to_string(&alternates).unwrap() + &format!("{}/.git/objects\n", foreign.display());
     fs::write(&alternates, text).unwrap();
-    symlink(foreign.join(".git/refs/heads"), world.tree(&request).join(".git/refs/remotes/stolen")).unwrap();
+    symlink(foreign.join(".git/refs/heads"), world.tree(&request).join(".git/refs/heads/stolen")).unwrap();
     world.write(&request, "mine.txt", "x\n");
     world.keep_commits(&request).await;
+    // Also not when the branches are kept because HEAD does not descend from the base.
+    world.agent_git(&request, &["checkout", "-q", "--orphan", "unrelated"]);
+    assert!(matches!(world.keep(&request).await, Ok(Kept::Diverged { .. })));
     assert!(
         world.fixture.try_run(&world.store(), &["cat-file", "-e", &secret]).is_none(),
         "a foreign object was copied"

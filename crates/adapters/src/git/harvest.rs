@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -216,25 +216,68 @@ fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
     if head_of(git).as_deref() == Some(spec.base.as_str()) {
         return Ok(Report::Nothing);
     }
-    bundle_head(git, spec, true).or_else(|_| bundle_head(git, spec, false))
+    let made = bundle_head(git, spec, &[])?;
+    if made == Report::Bundled && starts_at(&spec.outbox.join(BUNDLE), &spec.base) {
+        return Ok(made);
+    }
+    // HEAD does not descend from the base: the branches come along, so that no committed work is lost.
+    let branches = branches(&git.dir);
+    if branches.is_empty() {
+        return Ok(made);
+    }
+    bundle_head(git, spec, &branches).or(Ok(made))
 }
 
-/// Bundles `base..HEAD`. With `branches` every local branch comes along, for the case that HEAD is on none that
-/// descends from the base.
-pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: bool) -> Result<Report, String> {
+/// Bundles `base..HEAD`, and these branches.
+pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: &[String]) -> Result<Report, String> {
     let file = spec.outbox.join(BUNDLE);
     let not_base = format!("^{}", spec.base);
     let mut args: Vec<&OsStr> = ["bundle", "create", "--quiet"].map(OsStr::new).to_vec();
     args.extend([file.as_os_str(), OsStr::new(&not_base), OsStr::new("HEAD")]);
-    if branches {
-        args.push(OsStr::new("--branches"));
-    }
+    args.extend(branches.iter().map(OsStr::new));
     let made = git.run(args)?;
     match made.ok {
         true => Ok(Report::Bundled),
         false if made.stderr.contains("empty bundle") => Ok(Report::Behind),
         false => Err(format!("git bundle failed: {}", made.stderr)),
     }
+}
+
+/// Tells whether the bundle names the base as a commit that it stands on, which it does exactly when a commit in
+/// it has the base as a parent.
+fn starts_at(bundle: &Path, base: &str) -> bool {
+    let Ok(file) = fs::File::open(bundle) else { return false };
+    let lines = BufReader::new(file.take(limits::ERROR_BYTES as u64)).split(b'\n').map_while(Result::ok);
+    let wanted = format!("-{base}").into_bytes();
+    lines.take_while(|line| !line.is_empty()).any(|line| line.starts_with(&wanted))
+}
+
+/// Lists the local branches from the files, leaving links out: a linked directory of refs is somebody else's.
+fn branches(git_dir: &Path) -> Vec<String> {
+    fn collect(dir: &Path, name: &str, depth: usize, all: &mut Vec<String>) {
+        let is_dir = fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
+        let entries = if is_dir && depth < 32 { fs::read_dir(dir).ok() } else { None };
+        for entry in entries.into_iter().flatten().flatten() {
+            let (Ok(kind), Ok(part)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
+            let name = format!("{name}/{part}");
+            if kind.is_dir() {
+                collect(&entry.path(), &name, depth + 1, all);
+            } else if kind.is_file() && all.len() < limits::KEPT_BRANCHES {
+                all.push(name);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    collect(&git_dir.join("refs/heads"), "refs/heads", 0, &mut all);
+    let packed = fs::read_to_string(git_dir.join("packed-refs")).unwrap_or_default();
+    let packed = packed
+        .lines()
+        .filter_map(|line| Some(line.split_once(' ')?.1))
+        .filter(|n| n.starts_with("refs/heads/"));
+    all.extend(packed.take(limits::KEPT_BRANCHES).map(str::to_owned));
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Reads HEAD's commit, from the files where that is simple.

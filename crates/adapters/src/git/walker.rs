@@ -38,7 +38,7 @@ pub(super) fn walk(spec: &Spec) -> Result<Report, String> {
     if same.code == Some(0) {
         return Ok(Report::Nothing);
     }
-    bundle_head(&git, spec, false)
+    bundle_head(&git, spec, &[])
 }
 
 #[derive(Default)]
