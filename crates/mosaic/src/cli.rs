@@ -70,7 +70,14 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", hide_possible_values = false)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = false
+    )]
     pub(crate) color: ColorChoice,
     /// Address of the server; default: MOSAIC_URL, else the server of the data directory
     #[arg(long, global = true, value_name = "URL")]
@@ -87,25 +94,35 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server in the foreground
-    #[command(after_help = "Examples:\n  mosaic serve\n  ORCHESTRATOR_PORT=8080 MOSAIC_SLOTS=8 mosaic serve\n\nSettings are environment variables: mosaic config")]
+    #[command(
+        after_help = "Examples:\n  mosaic serve\n  ORCHESTRATOR_PORT=8080 MOSAIC_SLOTS=8 mosaic serve\n\nSettings are environment variables: mosaic config"
+    )]
     Serve(ServeArgs),
     /// Watch scripted agents do real work, without a model or a key
     #[command(after_help = "Examples:\n  mosaic demo\n  mosaic demo --json")]
     Demo(DemoArgs),
     /// Do one task on the repository you are in, and wait for it
-    #[command(after_help = "Examples:\n  mosaic run \"add a test for the parser\"\n  mosaic run \"fix the flaky test\" --gate strict --push\n\nThe base is the committed HEAD; uncommitted changes are not included. Exit codes: 10 agent failed, 11 gates not passed,\n12 killed, 13 budget reached, 130 interrupted.")]
+    #[command(
+        after_help = "Examples:\n  mosaic run \"add a test for the parser\"\n  mosaic run \"fix the flaky test\" --gate strict --push\n\nThe base is the committed HEAD; uncommitted changes are not included. Exit codes: 10 agent failed, 11 gates not passed,\n12 killed, 13 budget reached, 130 interrupted."
+    )]
     Run(RunArgs),
     /// Hand one task, or a file of tasks, to the server
-    #[command(after_help = "Examples:\n  mosaic spawn \"fix divide by zero\" --gate standard --budget '$2' --priority 3\n  mosaic spawn --task US-001 --repo https://git.example.com/repo.git --branch main --item US-001 -q\n\nA file of tasks has one spawn body (JSON) per line: mosaic spawn -f tasks.jsonl, or: cat tasks.jsonl | mosaic spawn -")]
+    #[command(
+        after_help = "Examples:\n  mosaic spawn \"fix divide by zero\" --gate standard --budget '$2' --priority 3\n  mosaic spawn --task US-001 --repo https://git.example.com/repo.git --branch main --item US-001 -q\n\nA file of tasks has one spawn body (JSON) per line: mosaic spawn -f tasks.jsonl, or: cat tasks.jsonl | mosaic spawn -"
+    )]
     Spawn(SpawnArgs),
     /// List agents
-    #[command(after_help = "Examples:\n  mosaic ps\n  mosaic ps -a -l team=web --json\n\nPiped, the list is one flat table with tabs and ISO times.")]
+    #[command(
+        after_help = "Examples:\n  mosaic ps\n  mosaic ps -a -l team=web --json\n\nPiped, the list is one flat table with tabs and ISO times."
+    )]
     Ps(PsArgs),
     /// Show one agent, or the state of the server
     #[command(after_help = "Examples:\n  mosaic status fix-divide\n  mosaic status --json")]
     Status(StatusArgs),
     /// Show what an agent says and does
-    #[command(after_help = "Examples:\n  mosaic logs -f fix-divide\n  mosaic logs @last -n 50 --kind tool,text")]
+    #[command(
+        after_help = "Examples:\n  mosaic logs -f fix-divide\n  mosaic logs @last -n 50 --kind tool,text"
+    )]
     Logs(LogsArgs),
     /// Show what an agent changed
     #[command(after_help = "Examples:\n  mosaic diff fix-divide\n  mosaic diff @last --stat")]
@@ -114,19 +131,28 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates @last --json")]
     Gates(OneAgent),
     /// Wait until agents have ended
-    #[command(after_help = "Examples:\n  mosaic wait fix-divide docs-tidy --timeout 30m\n  mosaic wait --any 7d0c6c1e 51cc0d4e && notify-send done\n\nExit codes: 8 the time ran out, 10 agent failed, 11 gates not passed, 12 killed, 13 budget reached.")]
+    #[command(
+        after_help = "Examples:\n  mosaic wait fix-divide docs-tidy --timeout 30m\n  mosaic wait --any 7d0c6c1e 51cc0d4e && notify-send done\n\nExit codes: 8 the time ran out, 10 agent failed, 11 gates not passed, 12 killed, 13 budget reached."
+    )]
     Wait(WaitArgs),
     /// Kill one agent; its work is kept
-    #[command(visible_alias = "stop", after_help = "Examples:\n  mosaic kill perf-parse --reason looping\n  mosaic kill @last")]
+    #[command(
+        visible_alias = "stop",
+        after_help = "Examples:\n  mosaic kill perf-parse --reason looping\n  mosaic kill @last"
+    )]
     Kill(KillArgs),
     /// Kill every agent, queued ones included; their work is kept
-    #[command(after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed.")]
+    #[command(
+        after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed."
+    )]
     KillAll(KillAllArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),
     /// Show, pause and resume the queue; take work out of it. Priority 1 runs first
-    #[command(after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10.")]
+    #[command(
+        after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
+    )]
     Queue(QueueArgs),
     /// Check this machine: tools, logins, disk, server; exit code 1 when something is broken
     #[command(after_help = "Examples:\n  mosaic doctor\n  mosaic doctor --json")]
@@ -135,10 +161,14 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  mosaic config\n  mosaic config --markdown")]
     Config(ConfigArgs),
     /// Show where the API token is
-    #[command(after_help = "Examples:\n  mosaic token\n  curl -H \"Authorization: Bearer $(mosaic token --show)\" http://127.0.0.1:3001/v1/agents")]
+    #[command(
+        after_help = "Examples:\n  mosaic token\n  curl -H \"Authorization: Bearer $(mosaic token --show)\" http://127.0.0.1:3001/v1/agents"
+    )]
     Token(TokenArgs),
     /// Print completions for a shell
-    #[command(after_help = "Examples:\n  mosaic completions bash > ~/.local/share/bash-completion/completions/mosaic\n  mosaic completions zsh > ~/.zfunc/_mosaic")]
+    #[command(
+        after_help = "Examples:\n  mosaic completions bash > ~/.local/share/bash-completion/completions/mosaic\n  mosaic completions zsh > ~/.zfunc/_mosaic"
+    )]
     Completions(CompletionsArgs),
 }
 
@@ -422,10 +452,15 @@ pub(crate) struct QueueArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum QueueAction {
     /// Show what waits (the default)
-    #[command(visible_alias = "ls", after_help = "Examples:\n  mosaic queue list\n  mosaic queue list --json")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  mosaic queue list\n  mosaic queue list --json"
+    )]
     List,
     /// Start nothing new; running agents go on
-    #[command(after_help = "Examples:\n  mosaic queue pause\n  mosaic queue pause --reason \"release freeze\"")]
+    #[command(
+        after_help = "Examples:\n  mosaic queue pause\n  mosaic queue pause --reason \"release freeze\""
+    )]
     Pause {
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]

@@ -402,10 +402,15 @@ pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<Stri
     for name in names {
         let ours = name.starts_with("MOSAIC_") || name.starts_with("ORCHESTRATOR_");
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
-        let found = known.contains(&name.as_str()) || known.contains(&base) || KNOWN_BESIDES.contains(&name.as_str());
+        let found =
+            known.contains(&name.as_str()) || known.contains(&base) || KNOWN_BESIDES.contains(&name.as_str());
         if ours && !found {
-            let near = closest(&name, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            warnings.push(format!("{} is not a variable of mosaic and has no effect{near}", crate::plain::line(&name)));
+            let near =
+                closest(&name, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            warnings.push(format!(
+                "{} is not a variable of mosaic and has no effect{near}",
+                crate::plain::line(&name)
+            ));
         }
     }
     warnings.sort();

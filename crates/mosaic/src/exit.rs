@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn answers_map_to_codes() {
-        let of = |status| Exit::of_problem(&Problem::Api(ApiProblem { status, ..ApiProblem::default() })) as u8;
+        let of =
+            |status| Exit::of_problem(&Problem::Api(ApiProblem { status, ..ApiProblem::default() })) as u8;
         let got: Vec<u8> = [400, 401, 403, 404, 409, 410, 422, 429, 500, 503].into_iter().map(of).collect();
         assert_eq!(got, [2, 4, 4, 3, 6, 3, 2, 1, 1, 1]);
     }

@@ -41,7 +41,12 @@ pub(crate) enum Followed {
 }
 
 /// Reads the pages of a transcript after a number, up to its present end.
-pub(crate) fn pages(client: &Client, id: &str, mut after: u64, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<u64, Problem> {
+pub(crate) fn pages(
+    client: &Client,
+    id: &str,
+    mut after: u64,
+    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<u64, Problem> {
     loop {
         let page = client.get(&format!("/v1/agents/{}/transcript?after={after}&limit={PAGE}", escape(id)))?;
         let empty = Vec::new();
@@ -141,7 +146,13 @@ pub(crate) fn follow(
     show(client, id, after, &told, each)
 }
 
-fn show(client: &Client, id: &str, mut after: u64, told: &Receiver<Told>, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<Followed, Problem> {
+fn show(
+    client: &Client,
+    id: &str,
+    mut after: u64,
+    told: &Receiver<Told>,
+    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<Followed, Problem> {
     loop {
         match told.recv_timeout(Duration::from_secs(2)) {
             Ok(Told::Entry(entry)) => {

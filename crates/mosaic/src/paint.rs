@@ -106,7 +106,13 @@ impl Paint {
         if !self.ascii {
             return text;
         }
-        text.replace(" · ", " | ").replace('·', "|").replace('…', "...").replace('—', "-").replace('─', "-").replace('→', "->").replace('–', "-")
+        text.replace(" · ", " | ")
+            .replace('·', "|")
+            .replace('…', "...")
+            .replace('—', "-")
+            .replace('─', "-")
+            .replace('→', "->")
+            .replace('–', "-")
     }
 }
 
@@ -117,7 +123,12 @@ impl Terminal {
         let agent = env("MOSAIC_AGENT_ID").is_some_and(|v| !v.is_empty());
         let asks = !agent && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         let columns = env("COLUMNS").and_then(|c| c.to_str()?.parse().ok()).filter(|&n: &usize| n >= 20);
-        let window = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|w| usize::from(w.ws_col)).filter(|&n| n >= 20);
+        let window = || {
+            rustix::termios::tcgetwinsize(std::io::stdout())
+                .ok()
+                .map(|w| usize::from(w.ws_col))
+                .filter(|&n| n >= 20)
+        };
         let width = out.then(|| columns.or_else(window).unwrap_or(80));
         Self { out, asks, width, paint: Paint::choose(choice, out, env) }
     }

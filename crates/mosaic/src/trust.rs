@@ -60,7 +60,12 @@ fn commands(bytes: &[u8]) -> Vec<String> {
 
 /// Decides whose commands the server in this process runs. Asks when it can; when it cannot, nothing is trusted,
 /// and it says what that means.
-pub(crate) fn settle(session: &Session, trust: Option<Trust>, data_dir: &Path, repository: &LocalRepository) -> Result<Trust, Problem> {
+pub(crate) fn settle(
+    session: &Session,
+    trust: Option<Trust>,
+    data_dir: &Path,
+    repository: &LocalRepository,
+) -> Result<Trust, Problem> {
     if trust == Some(Trust::All) {
         return Ok(Trust::All);
     }
@@ -71,18 +76,23 @@ pub(crate) fn settle(session: &Session, trust: Option<Trust>, data_dir: &Path, r
         return Ok(Trust::Ask);
     }
     if !session.terminal.asks {
-        say("note: this repository's gate commands were never approved, so none is run and the result is INCOMPLETE");
+        say(
+            "note: this repository's gate commands were never approved, so none is run and the result is INCOMPLETE",
+        );
         say("  approve them by running this on a terminal, or set MOSAIC_TRUST=all");
         return Ok(Trust::Ask);
     }
-    say("This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:");
+    say(
+        "This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:",
+    );
     let commands = commands(&bytes);
     if commands.is_empty() {
         say(&format!("  (no command could be read from {CONFIG})"));
     }
     commands.iter().for_each(|line| say(line));
     if confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")? {
-        remember(&file, &digest).map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
+        remember(&file, &digest)
+            .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
     } else {
         say("Not trusted: no gate is run and the result is INCOMPLETE.");
     }

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        let shown: Vec<String> = [12, 252, 1080, 7500, 260_000].into_iter().map(|s| span(Duration::from_secs(s))).collect();
+        let shown: Vec<String> =
+            [12, 252, 1080, 7500, 260_000].into_iter().map(|s| span(Duration::from_secs(s))).collect();
         assert_eq!(shown, ["12s", "4m12s", "18m", "2h05m", "3d"]);
         assert_eq!(clock(Timestamp::from_rfc3339("2026-11-22T10:04:11.112Z").unwrap()), "10:04:11");
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::spec::SpawnSpec;
 
-use crate::cli::{Cap, TaskArgs};
+use crate::cli::{Cap, GateChoice, TaskArgs};
 use crate::plain;
 use crate::problem::Problem;
 
@@ -28,7 +28,10 @@ fn word(value: &impl ValueEnum) -> String {
 pub(super) fn items(text: Option<&str>, args: &TaskArgs) -> Result<Vec<String>, Problem> {
     let items: Vec<String> = text.into_iter().map(str::to_owned).chain(args.items.iter().cloned()).collect();
     if items.is_empty() {
-        return Err(Problem::usage_hint("there is nothing to do: no text and no --item", "for example: mosaic spawn \"fix divide by zero\""));
+        return Err(Problem::usage_hint(
+            "there is nothing to do: no text and no --item",
+            "for example: mosaic spawn \"fix divide by zero\"",
+        ));
     }
     Ok(items)
 }
@@ -37,6 +40,9 @@ pub(super) fn items(text: Option<&str>, args: &TaskArgs) -> Result<Vec<String>, 
 pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Result<Value, Problem> {
     let items = items(text, args)?;
     let task = args.task.clone().unwrap_or_else(|| slug(&items[0]));
+    if args.gate == Some(GateChoice::Custom) && args.gates.is_empty() {
+        return Err(Problem::usage("--gates: is required with --gate custom, such as --gates lint,tests"));
+    }
     let mut context = json!({"repository": place.repository, "branch": place.branch, "workItems": items});
     if !args.skills.is_empty() {
         context["skills"] = json!(args.skills);
@@ -64,7 +70,8 @@ pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Resul
     set("runtime", args.runtime.clone().map(Value::from));
     set("model", args.model.clone().map(Value::from));
     set("budget", budget(&args.budget));
-    let labels: Map<String, Value> = args.labels.iter().map(|(k, v)| (k.clone(), Value::from(v.clone()))).collect();
+    let labels: Map<String, Value> =
+        args.labels.iter().map(|(k, v)| (k.clone(), Value::from(v.clone()))).collect();
     set("labels", (!labels.is_empty()).then_some(Value::Object(labels)));
     check(&body)?;
     Ok(body)
@@ -108,7 +115,8 @@ fn check(body: &Value) -> Result<(), Problem> {
         Ok(_) => return Ok(()),
         Err(faults) => faults,
     };
-    let lines: Vec<String> = faults.iter().map(|f| format!("{}: {}", flag(&f.pointer), plain::line(&f.message))).collect();
+    let lines: Vec<String> =
+        faults.iter().map(|f| format!("{}: {}", flag(&f.pointer), plain::line(&f.message))).collect();
     Err(Problem::usage(lines.join("\n  ")))
 }
 
@@ -124,14 +132,29 @@ mod tests {
     }
 
     fn body(args: &[&str]) -> Result<Value, String> {
-        let line = Line::try_parse_from(std::iter::once("x").chain(args.iter().copied())).map_err(|e| e.to_string())?;
-        let place = Place { repository: "https://git.example.com/r.git".to_owned(), branch: "main".to_owned() };
+        let line = Line::try_parse_from(std::iter::once("x").chain(args.iter().copied()))
+            .map_err(|e| e.to_string())?;
+        let place =
+            Place { repository: "https://git.example.com/r.git".to_owned(), branch: "main".to_owned() };
         build(Some("Fix divide by zero!"), &line.task, &place).map_err(|p| p.to_string())
     }
 
     #[test]
     fn flags_become_the_contracts_body() {
-        let got = body(&["--priority", "3", "--budget", "$2", "--budget", "40turns", "--timeout", "30m", "--label", "team=web", "--gates", "lint,tests"]);
+        let got = body(&[
+            "--priority",
+            "3",
+            "--budget",
+            "$2",
+            "--budget",
+            "40turns",
+            "--timeout",
+            "30m",
+            "--label",
+            "team=web",
+            "--gates",
+            "lint,tests",
+        ]);
         assert_eq!(
             got.unwrap(),
             json!({
@@ -146,7 +169,10 @@ mod tests {
     fn wrong_values_are_named_by_their_flags() {
         assert!(body(&["--gate", "strct"]).unwrap_err().contains("'strict'"));
         assert!(body(&["--task", "-x"]).is_err());
-        assert_eq!(body(&["--branch", "x", "--timeout", "5s"]).unwrap_err(), "--timeout (in seconds): must be a whole number from 60 to 86400");
+        assert_eq!(
+            body(&["--branch", "x", "--timeout", "5s"]).unwrap_err(),
+            "--timeout (in seconds): must be a whole number from 60 to 86400"
+        );
         assert!(body(&["--gate", "custom"]).unwrap_err().starts_with("--gates: "));
         assert!(body(&["--model", "a b"]).unwrap_err().starts_with("--model: "));
     }

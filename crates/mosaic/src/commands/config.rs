@@ -30,7 +30,14 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
             })
             .collect();
         let columns = [column("VARIABLE"), column("VALUE"), column("FROM"), column("MEANING").from(100)];
-        session.print(render(&columns, &rows, session.terminal.width, 0, session.paint(), &|_, _, shown| shown))?;
+        session.print(render(
+            &columns,
+            &rows,
+            session.terminal.width,
+            0,
+            session.paint(),
+            &|_, _, shown| shown,
+        ))?;
         for fault in &faults {
             say(Problem::Config(fault.clone()).render().trim_end());
         }

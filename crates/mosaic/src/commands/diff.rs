@@ -22,7 +22,8 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     if session.global.json {
         session.print_json(&diff)?;
     } else if args.name_only {
-        let names: String = shown.list("files").iter().map(|f| format!("{}\n", View::new(f).shown("path"))).collect();
+        let names: String =
+            shown.list("files").iter().map(|f| format!("{}\n", View::new(f).shown("path"))).collect();
         session.print(names)?;
     } else if args.stat {
         session.print(stat(&view, &shown, session.paint()))?;
@@ -72,7 +73,9 @@ fn patch(text: &str, paint: Paint) -> String {
     for line in text.lines() {
         let safe = plain::block(line);
         let coloured = match line.as_bytes().first() {
-            _ if line.starts_with("+++") || line.starts_with("---") || line.starts_with("diff ") => paint.bold(&safe),
+            _ if line.starts_with("+++") || line.starts_with("---") || line.starts_with("diff ") => {
+                paint.bold(&safe)
+            }
             Some(b'+') => paint.good(&safe),
             Some(b'-') => paint.bad(&safe),
             Some(b'@') => paint.dim(&safe),

@@ -45,7 +45,14 @@ fn fine(group: &'static str, text: impl Into<String>) -> Finding {
     Finding { level: Level::Ok, group, id: "", text: text.into(), consequence: "", fix: "" }
 }
 
-fn finding(level: Level, group: &'static str, id: &'static str, text: impl Into<String>, consequence: &'static str, fix: &'static str) -> Finding {
+fn finding(
+    level: Level,
+    group: &'static str,
+    id: &'static str,
+    text: impl Into<String>,
+    consequence: &'static str,
+    fix: &'static str,
+) -> Finding {
     Finding { level, group, id, text: text.into(), consequence, fix }
 }
 
@@ -63,7 +70,9 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
-            scope.spawn(|| vec![sandboxes(&path), cgroup(Path::new("/sys/fs/cgroup"), Path::new("/proc/self/cgroup"))]),
+            scope.spawn(|| {
+                vec![sandboxes(&path), cgroup(Path::new("/sys/fs/cgroup"), Path::new("/proc/self/cgroup"))]
+            }),
             scope.spawn(|| data_dir(&config.data_dir)),
             scope.spawn(|| vec![server(session)]),
         ];
@@ -122,7 +131,9 @@ fn git_version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn git() -> Finding {
-    let bad = |text: String| finding(Level::Fail, "Tools", "D-GIT-1", text, "no agent can work", "sudo apt-get install git");
+    let bad = |text: String| {
+        finding(Level::Fail, "Tools", "D-GIT-1", text, "no agent can work", "sudo apt-get install git")
+    };
     match capture(Command::new("git").arg("--version"), CHECK) {
         Ok(ran) if git_version(&ran.line()).is_some_and(|v| v >= GIT) => fine("Tools", ran.line()),
         Ok(ran) => bad(format!("{} (needs {}.{})", ran.line(), GIT.0, GIT.1)),
@@ -133,7 +144,14 @@ fn git() -> Finding {
 fn shell() -> Finding {
     match capture(Command::new("sh").args(["-c", "exit 0"]), CHECK) {
         Ok(ran) if ran.ok => fine("Tools", "sh"),
-        _ => finding(Level::Fail, "Tools", "D-SH-1", "sh does not work", "no gate can run", "sudo apt-get install dash"),
+        _ => finding(
+            Level::Fail,
+            "Tools",
+            "D-SH-1",
+            "sh does not work",
+            "no gate can run",
+            "sudo apt-get install dash",
+        ),
     }
 }
 
@@ -153,7 +171,13 @@ fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
     };
     let first = match capture(Command::new(&program).arg("--version"), CHECK) {
         Ok(ran) if ran.ok => fine("Agents", format!("claude {} at {}", ran.line(), program.display())),
-        Ok(ran) => return missing(format!("{} does not work: {}", program.display(), plain::first_line(&ran.err, 100))),
+        Ok(ran) => {
+            return missing(format!(
+                "{} does not work: {}",
+                program.display(),
+                plain::first_line(&ran.err, 100)
+            ));
+        }
         Err(e) => return missing(format!("{} does not work: {e}", program.display())),
     };
     let login = config.claude_login.as_ref().is_some_and(|dir| dir.join(".credentials.json").is_file());
@@ -164,25 +188,57 @@ fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
     } else {
         let level = if wanted { Level::Warn } else { Level::Note };
         let fix = "set CLAUDE_API_KEY, or log in with claude and set MOSAIC_CLAUDE_LOGIN=~/.claude";
-        finding(level, "Agents", "D-CLAUDE-2", "no key and no login", "agents of the claude runtime end with auth", fix)
+        finding(
+            level,
+            "Agents",
+            "D-CLAUDE-2",
+            "no key and no login",
+            "agents of the claude runtime end with auth",
+            fix,
+        )
     };
     vec![first, second]
 }
 
 fn sandboxes(path: &std::ffi::OsStr) -> Finding {
     let found: Vec<&str> = ["bwrap", "docker"].into_iter().filter(|p| in_path(path, p).is_some()).collect();
-    let found = if found.is_empty() { "none found".to_owned() } else { found.join(" and ") + " found, not used by this build" };
-    finding(Level::Note, "Machine", "D-SANDBOX-1", format!("sandbox: {found}"), "agents run without a sandbox, as this user", "")
+    let found = if found.is_empty() {
+        "none found".to_owned()
+    } else {
+        found.join(" and ") + " found, not used by this build"
+    };
+    finding(
+        Level::Note,
+        "Machine",
+        "D-SANDBOX-1",
+        format!("sandbox: {found}"),
+        "agents run without a sandbox, as this user",
+        "",
+    )
 }
 
 /// Looks whether a cgroup below our own can be made, which makes kills certain.
 fn cgroup(root: &Path, own: &Path) -> Finding {
-    let without = |text: &str| finding(Level::Note, "Machine", "D-CGROUP-1", text, "processes are followed by session and subreaper instead", "");
+    let without = |text: &str| {
+        finding(
+            Level::Note,
+            "Machine",
+            "D-CGROUP-1",
+            text,
+            "processes are followed by session and subreaper instead",
+            "",
+        )
+    };
     if !root.join("cgroup.controllers").is_file() {
         return without("no cgroup v2");
     }
     let own = std::fs::read_to_string(own).unwrap_or_default();
-    let below = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").trim_start_matches('/').to_owned();
+    let below = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/")
+        .trim_start_matches('/')
+        .to_owned();
     let dir = root.join(below);
     match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
         Ok(()) => fine("Machine", "cgroup v2 can be used"),
@@ -193,17 +249,35 @@ fn cgroup(root: &Path, own: &Path) -> Finding {
 /// Looks whether the data directory, or the nearest directory above it, can be written and has room.
 fn data_dir(dir: &Path) -> Vec<Finding> {
     let broken = |text: String| {
-        vec![finding(Level::Fail, "Store", "D-DATA-1", text, "the server does not start", "set MOSAIC_DATA_DIR to a directory you can write")]
+        vec![finding(
+            Level::Fail,
+            "Store",
+            "D-DATA-1",
+            text,
+            "the server does not start",
+            "set MOSAIC_DATA_DIR to a directory you can write",
+        )]
     };
-    let Some(there) = dir.ancestors().find(|d| d.exists()) else { return broken(format!("{} cannot be made", dir.display())) };
-    if rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() || !there.is_dir() {
+    let Some(there) = dir.ancestors().find(|d| d.exists()) else {
+        return broken(format!("{} cannot be made", dir.display()));
+    };
+    if rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err()
+        || !there.is_dir()
+    {
         return broken(format!("{} cannot be written", there.display()));
     }
     let made = if there == dir { "" } else { " (made at the first start)" };
     let first = fine("Store", format!("{}{made}", dir.display()));
     let second = match rustix::fs::statvfs(there) {
         Ok(stat) => room(stat.f_bavail.saturating_mul(stat.f_frsize)),
-        Err(e) => finding(Level::Warn, "Store", "D-DISK-2", format!("free space is unknown: {e}"), "a full disk is noticed late", ""),
+        Err(e) => finding(
+            Level::Warn,
+            "Store",
+            "D-DISK-2",
+            format!("free space is unknown: {e}"),
+            "a full disk is noticed late",
+            "",
+        ),
     };
     vec![first, second]
 }
@@ -214,27 +288,63 @@ fn room(free: u64) -> Finding {
         return finding(Level::Fail, "Store", "D-DISK-1", shown, "nothing new is started", "free some space");
     }
     if free < limits::DISK_FLOOR_BYTES * 8 {
-        return finding(Level::Warn, "Store", "D-DISK-1", shown, "soon nothing new is started", "free some space");
+        return finding(
+            Level::Warn,
+            "Store",
+            "D-DISK-1",
+            shown,
+            "soon nothing new is started",
+            "free some space",
+        );
     }
     fine("Store", shown)
 }
 
 fn server(session: &Session) -> Finding {
-    let none = |text: String| finding(Level::Note, "Server", "D-SERVER-1", text, "only `run` and `demo` work without one", "mosaic serve");
+    let none = |text: String| {
+        finding(
+            Level::Note,
+            "Server",
+            "D-SERVER-1",
+            text,
+            "only `run` and `demo` work without one",
+            "mosaic serve",
+        )
+    };
     let place = match session.place() {
         Ok(Some(place)) => place,
         Ok(None) => return none("no server runs here".to_owned()),
-        Err(problem) => return finding(Level::Fail, "Server", "D-SERVER-2", problem.to_string(), "no command reaches the server", "mosaic config"),
+        Err(problem) => {
+            return finding(
+                Level::Fail,
+                "Server",
+                "D-SERVER-2",
+                problem.to_string(),
+                "no command reaches the server",
+                "mosaic config",
+            );
+        }
     };
     let client = crate::client::Client::new(&place);
     match client.ready() {
         Ok((true, _)) => fine("Server", format!("{} is ready", client.url())),
         Ok((false, health)) => {
-            let failing: Vec<String> = super::status::checks(&health).into_iter().filter(|c| !c.1).map(|c| format!("{}: {}", c.0, c.2)).collect();
+            let failing: Vec<String> = super::status::checks(&health)
+                .into_iter()
+                .filter(|c| !c.1)
+                .map(|c| format!("{}: {}", c.0, c.2))
+                .collect();
             let text = format!("{} is not ready: {}", client.url(), failing.join(", "));
             finding(Level::Fail, "Server", "D-SERVER-3", text, "nothing new is started", "mosaic status")
         }
-        Err(problem) if place.explicit => finding(Level::Fail, "Server", "D-SERVER-2", problem.to_string(), "no command reaches the server", "mosaic serve"),
+        Err(problem) if place.explicit => finding(
+            Level::Fail,
+            "Server",
+            "D-SERVER-2",
+            problem.to_string(),
+            "no command reaches the server",
+            "mosaic serve",
+        ),
         Err(_) => none(format!("{} does not answer any more", client.url())),
     }
 }
@@ -243,7 +353,14 @@ fn access(config: &Config) -> Finding {
     let bound = if config.bind.is_loopback() { "this machine only" } else { "other machines too" };
     match config.auth {
         Auth::Token => fine("Security", format!("{} ({bound}) · token on", config.bind)),
-        Auth::Off => finding(Level::Warn, "Security", "D-AUTH-1", "token off", "every user of this machine may start agents", "unset ORCHESTRATOR_AUTH"),
+        Auth::Off => finding(
+            Level::Warn,
+            "Security",
+            "D-AUTH-1",
+            "token off",
+            "every user of this machine may start agents",
+            "unset ORCHESTRATOR_AUTH",
+        ),
     }
 }
 

@@ -53,7 +53,11 @@ fn render(agent: &View<'_>, gates: &Value, paint: Paint) -> String {
         out.push_str(&result_line(result, width, paint));
     }
     for name in plan.list("undefined").iter().filter_map(Value::as_str) {
-        out.push_str(&format!("  {} [      —] {:<width$}   no definition\n", paint.warn("SKIP "), plain::line(name)));
+        out.push_str(&format!(
+            "  {} [      —] {:<width$}   no definition\n",
+            paint.warn("SKIP "),
+            plain::line(name)
+        ));
     }
     for warning in plan.warnings() {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
@@ -66,11 +70,19 @@ fn render(agent: &View<'_>, gates: &Value, paint: Paint) -> String {
 fn result_line(result: &View<'_>, width: usize, paint: Paint) -> String {
     let outcome = result.text("outcome");
     let word = plain::cut(&plain::line(&outcome.to_uppercase()), 5);
-    let word = format!("{}{}", paint.by_word(outcome, &word), " ".repeat(5_usize.saturating_sub(word.chars().count())));
+    let word = format!(
+        "{}{}",
+        paint.by_word(outcome, &word),
+        " ".repeat(5_usize.saturating_sub(word.chars().count()))
+    );
     let tenths = result.number("durationMs") / 100;
     let time = format!("{}.{}s", tenths / 10, tenths % 10);
     let command = plain::cut(&result.shown("command"), 30);
-    let line = format!("  {word} [{time:>7}] {:<width$}  {command:<30}  {}", result.shown("name"), result.shown("summary"));
+    let line = format!(
+        "  {word} [{time:>7}] {:<width$}  {command:<30}  {}",
+        result.shown("name"),
+        result.shown("summary")
+    );
     format!("{}\n", line.trim_end())
 }
 
@@ -78,7 +90,8 @@ fn findings(results: &[View<'_>], paint: Paint) -> String {
     let mut lines = Vec::new();
     for finding in results.iter().flat_map(|r| r.list("findings")) {
         let view = View::new(finding);
-        let line = view.value().get("line").and_then(Value::as_u64).map_or(String::new(), |n| format!(":{n}"));
+        let line =
+            view.value().get("line").and_then(Value::as_u64).map_or(String::new(), |n| format!(":{n}"));
         let place = view.shown("path");
         let place = if place.is_empty() { view.shown("source") } else { format!("{place}{line}") };
         let message = plain::block(view.text("message")).replace('\n', "\n    ");

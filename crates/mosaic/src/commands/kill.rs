@@ -18,7 +18,10 @@ pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
     let view = View::new(&agent);
     let own = session.env("MOSAIC_AGENT_ID").and_then(|id| id.into_string().ok()).filter(|id| !id.is_empty());
     if own.is_some_and(|own| own != view.id()) {
-        return Err(Problem::NotAllowed { what: "an agent may not kill another agent".to_owned(), hint: None });
+        return Err(Problem::NotAllowed {
+            what: "an agent may not kill another agent".to_owned(),
+            hint: None,
+        });
     }
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post(&format!("/agents/{}/kill", escape(view.id())), &body)?;
@@ -39,7 +42,10 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
         return format!("{name}  had already ended: {}\n", said.shown("status"));
     }
     if pending {
-        return format!("{name}  {} asked to stop, not confirmed yet\n  look again: mosaic wait {name}\n", paint.warn("killing:"));
+        return format!(
+            "{name}  {} asked to stop, not confirmed yet\n  look again: mosaic wait {name}\n",
+            paint.warn("killing:")
+        );
     }
     let inner = View::new(answer.get("receipt").unwrap_or(answer));
     let took = inner.number("tookMs");
@@ -50,7 +56,11 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
     };
     let mut out = format!("{name}  {}{time}{rung}\n", paint.warn("killed"));
     if inner.value().get("processesAfter").is_some() {
-        out.push_str(&format!("  verified    {} of {} processes left\n", inner.number("processesAfter"), inner.number("processesBefore")));
+        out.push_str(&format!(
+            "  verified    {} of {} processes left\n",
+            inner.number("processesAfter"),
+            inner.number("processesBefore")
+        ));
     } else if yes("verified") {
         out.push_str("  verified    nothing of it is alive\n");
     }

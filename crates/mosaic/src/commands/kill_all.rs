@@ -23,7 +23,11 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
     let active = super::ps::list(&client, "&status=spawning,running", COUNTED)?;
     let count = active.len() as u64;
     if args.dry_run {
-        let lines: String = active.iter().map(|a| (View::new(a).name(), View::new(a).shown("phase"))).map(|(n, p)| format!("{n}\t{p}\n")).collect();
+        let lines: String = active
+            .iter()
+            .map(|a| (View::new(a).name(), View::new(a).shown("phase")))
+            .map(|(n, p)| format!("{n}\t{p}\n"))
+            .collect();
         session.print(lines)?;
         say(&format!("{count} agents would be killed"));
         return Ok(Exit::Ok);
@@ -47,7 +51,10 @@ fn permit(session: &Session, args: &KillAllArgs, active: &[serde_json::Value]) -
         Some(None) => return Ok(()),
         Some(Some(n)) if n == count => return Ok(()),
         Some(Some(n)) => {
-            return Err(Problem::usage_hint(format!("--yes={n}, but there are {count} agents; nothing was killed"), "look first: mosaic ps"));
+            return Err(Problem::usage_hint(
+                format!("--yes={n}, but there are {count} agents; nothing was killed"),
+                "look first: mosaic ps",
+            ));
         }
         None => {}
     }
@@ -55,7 +62,10 @@ fn permit(session: &Session, args: &KillAllArgs, active: &[serde_json::Value]) -
         return Ok(());
     }
     if !session.terminal.asks {
-        return Err(Problem::usage_hint(format!("kill-all would end {count} agents and asks first, but this is no terminal"), "say yes: mosaic kill-all --yes"));
+        return Err(Problem::usage_hint(
+            format!("kill-all would end {count} agents and asks first, but this is no terminal"),
+            "say yes: mosaic kill-all --yes",
+        ));
     }
     let queued = active.iter().filter(|a| View::new(a).text("phase") == "queued").count() as u64;
     say(&format!("This kills {count} agents ({} started, {queued} queued). Work is kept.", count - queued));
@@ -77,7 +87,8 @@ mod tests {
 
     #[test]
     fn the_report_names_what_failed() {
-        let report = json!({"total": 5, "killed": 4, "failed": 1, "errors": ["api-51cc: not confirmed\u{7}"]});
+        let report =
+            json!({"total": 5, "killed": 4, "failed": 1, "errors": ["api-51cc: not confirmed\u{7}"]});
         assert_eq!(render(&View::new(&report)), "4 killed · 1 failed\n  api-51cc: not confirmed\\x07\n");
     }
 }

@@ -30,7 +30,12 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Problem> {
     }
     let follows = args.follow && !view.is_terminal();
     let tail = if follows { "; Ctrl-C stops reading, not the agent" } else { "" };
-    say(&format!("(reading {}, attempt {}, {}, times in UTC{tail})", view.name(), view.number("attempt"), view.shown("status")));
+    say(&format!(
+        "(reading {}, attempt {}, {}, times in UTC{tail})",
+        view.name(),
+        view.number("attempt"),
+        view.shown("status")
+    ));
     let mut show = |entry: &Value| {
         if !transcript::is_wanted(entry, &args.kind) {
             return Ok(());
@@ -51,14 +56,22 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Problem> {
         return Ok(Exit::Ok);
     }
     match follow::follow(&client, view.id(), after, false, &mut show)? {
-        Followed::Ended(agent) if !session.global.json => say(super::summary::render(&View::new(&agent), session.paint()).trim_end()),
+        Followed::Ended(agent) if !session.global.json => {
+            say(super::summary::render(&View::new(&agent), session.paint()).trim_end())
+        }
         Followed::Ended(_) | Followed::Interrupted => {}
     }
     Ok(Exit::Ok)
 }
 
 /// Shows the last entries; returns the number to go on from.
-fn show_last(client: &Client, id: &str, last: usize, kinds: &[String], show: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<u64, Problem> {
+fn show_last(
+    client: &Client,
+    id: &str,
+    last: usize,
+    kinds: &[String],
+    show: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<u64, Problem> {
     let mut kept: VecDeque<Value> = VecDeque::new();
     let after = follow::pages(client, id, 0, &mut |entry| {
         if transcript::is_wanted(entry, kinds) {
@@ -75,10 +88,13 @@ fn show_last(client: &Client, id: &str, last: usize, kinds: &[String], show: &mu
 
 /// Passes the agent's own output on. On a terminal control characters are escaped; in a pipe the bytes are exact.
 fn raw(session: &Session, client: &Client, id: &str) -> Result<Exit, Problem> {
-    let mut reader = client.stream(&format!("/v1/agents/{}/transcript", escape(id)), "application/x-ndjson")?;
+    let mut reader =
+        client.stream(&format!("/v1/agents/{}/transcript", escape(id)), "application/x-ndjson")?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = reader.read(&mut buffer).map_err(|e| anyhow::Error::new(e).context("the output could not be read to its end"))?;
+        let read = reader
+            .read(&mut buffer)
+            .map_err(|e| anyhow::Error::new(e).context("the output could not be read to its end"))?;
         if read == 0 {
             return Ok(Exit::Ok);
         }

@@ -87,7 +87,13 @@ pub(super) fn list(client: &Client, filters: &str, most: usize) -> Result<Vec<Va
     Ok(agents)
 }
 
-const NEEDS: [Column; 5] = [column("AGENT"), column("ROLE").from(80), column("FOR").from(60), column("WAITING").right().from(60), column("WHY")];
+const NEEDS: [Column; 5] = [
+    column("AGENT"),
+    column("ROLE").from(80),
+    column("FOR").from(60),
+    column("WAITING").right().from(60),
+    column("WHY"),
+];
 const WORKING: [Column; 7] = [
     column("AGENT"),
     column("ROLE").from(80),
@@ -138,7 +144,8 @@ fn row(view: &View<'_>, group: usize) -> Vec<String> {
         1 => {
             let tries = format!("{}/{}", view.number("attempt"), view.number("maxRetries") + 1);
             let fix = view.number("fixRound");
-            let phase = if fix > 0 { format!("{} (fix {fix})", view.shown("phase")) } else { view.shown("phase") };
+            let phase =
+                if fix > 0 { format!("{} (fix {fix})", view.shown("phase")) } else { view.shown("phase") };
             let warnings = view.warnings();
             let warn = if warnings.is_empty() { String::new() } else { plain::cut(&warnings[0], 40) };
             cells.extend([phase, tries, elapsed, warn]);
@@ -169,7 +176,8 @@ fn groups(agents: &[Value], width: Option<usize>, paint: Paint) -> String {
     }
     let count = |group: usize| rows.get(&group).map_or(0, Vec::len);
     if agents.is_empty() {
-        return "No agents. Start one: mosaic run \"add a test for the parser\" · ended ones: mosaic ps -a\n".to_owned();
+        return "No agents. Start one: mosaic run \"add a test for the parser\" · ended ones: mosaic ps -a\n"
+            .to_owned();
     }
     let finished = if count(3) > 0 { format!(" · {} finished", count(3)) } else { String::new() };
     let mut out = format!("{} need you · {} working · {} queued{finished}\n", count(0), count(1), count(2));
@@ -189,13 +197,25 @@ fn groups(agents: &[Value], width: Option<usize>, paint: Paint) -> String {
 
 /// Renders one flat table for programs.
 fn flat(agents: &[Value]) -> String {
-    const FIELDS: [&str; 11] =
-        ["agentId", "name", "taskId", "agentType", "status", "phase", "endReason", "verdict", "spawnedAt", "startedAt", "completedAt"];
+    const FIELDS: [&str; 11] = [
+        "agentId",
+        "name",
+        "taskId",
+        "agentType",
+        "status",
+        "phase",
+        "endReason",
+        "verdict",
+        "spawnedAt",
+        "startedAt",
+        "completedAt",
+    ];
     let cell = |agent: &Value, field: &str| match View::new(agent).time(field) {
         Some(at) if field.ends_with("At") => at.to_rfc3339(),
         _ => View::new(agent).shown(field),
     };
-    let rows: Vec<Vec<String>> = agents.iter().map(|agent| FIELDS.iter().map(|field| cell(agent, field)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        agents.iter().map(|agent| FIELDS.iter().map(|field| cell(agent, field)).collect()).collect();
     tabs(&FIELDS, &rows)
 }
 

@@ -15,7 +15,10 @@ use crate::view::{View, now, span};
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> {
     if session.in_agent() && !matches!(args.action, None | Some(QueueAction::List)) {
-        return Err(Problem::NotAllowed { what: "an agent may look at the queue, but not change it".to_owned(), hint: None });
+        return Err(Problem::NotAllowed {
+            what: "an agent may look at the queue, but not change it".to_owned(),
+            hint: None,
+        });
     }
     let client = session.client()?;
     let answer = match &args.action {
@@ -53,12 +56,22 @@ fn figure(queue: &Value, names: &[&str]) -> Option<u64> {
 pub(super) fn headline(queue: &Value) -> String {
     let pause = queue.get("paused").or_else(|| queue.get("pause"));
     let paused = pause.is_some_and(|p| p.as_bool().unwrap_or(!p.is_null()));
-    let reason = pause.map(View::new).map(|p| p.shown("reason")).filter(|r| !r.is_empty()).map_or(String::new(), |r| format!(" ({r})"));
-    let mut parts = vec![if paused { format!("dispatch paused{reason}") } else { "dispatch running".to_owned() }];
-    if let (Some(used), Some(all)) = (figure(queue, &["running", "used"]), figure(queue, &["slots", "total"])) {
+    let reason = pause
+        .map(View::new)
+        .map(|p| p.shown("reason"))
+        .filter(|r| !r.is_empty())
+        .map_or(String::new(), |r| format!(" ({r})"));
+    let mut parts =
+        vec![if paused { format!("dispatch paused{reason}") } else { "dispatch running".to_owned() }];
+    if let (Some(used), Some(all)) = (figure(queue, &["running", "used"]), figure(queue, &["slots", "total"]))
+    {
         parts.push(format!("{used} of {all} slots"));
     }
-    for (names, word) in [(&["waiting", "ready", "queued"][..], "waiting"), (&["delayed", "backoff"], "backing off"), (&["dead"], "dead")] {
+    for (names, word) in [
+        (&["waiting", "ready", "queued"][..], "waiting"),
+        (&["delayed", "backoff"], "backing off"),
+        (&["dead"], "dead"),
+    ] {
         if let Some(n) = figure(queue, names) {
             parts.push(format!("{n} {word}"));
         }
@@ -77,7 +90,8 @@ fn list(session: &Session, queue: &Value) -> Result<Exit, Problem> {
             "priority" => View::new(entry).number(title).to_string(),
             _ => View::new(entry).shown(title),
         };
-        let rows: Vec<Vec<String>> = entries(queue).iter().map(|e| titles.iter().map(|t| cell(e, t)).collect()).collect();
+        let rows: Vec<Vec<String>> =
+            entries(queue).iter().map(|e| titles.iter().map(|t| cell(e, t)).collect()).collect();
         session.print(tabs(&titles, &rows))?;
     }
     Ok(Exit::Ok)
@@ -87,20 +101,34 @@ fn entries(queue: &Value) -> &[Value] {
     ["entries", "items"].iter().find_map(|name| queue.get(name)?.as_array()).map_or(&[], Vec::as_slice)
 }
 
-const COLUMNS: [Column; 6] =
-    [column("PRIO").right(), column("TASK"), column("ROLE").from(60), column("WAITS").right(), column("TRY").right().from(80), column("AGENT")];
+const COLUMNS: [Column; 6] = [
+    column("PRIO").right(),
+    column("TASK"),
+    column("ROLE").from(60),
+    column("WAITS").right(),
+    column("TRY").right().from(80),
+    column("AGENT"),
+];
 
 fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
     let at = now();
     let row = |entry: &Value| {
         let view = View::new(entry);
-        let until = view.time("until").or_else(|| view.time("notBefore")).filter(|t| t.since(at).as_secs() > 0);
+        let until =
+            view.time("until").or_else(|| view.time("notBefore")).filter(|t| t.since(at).as_secs() > 0);
         let waits = match until {
             Some(until) => format!("in {}", span(until.since(at))),
             None => view.time("spawnedAt").map_or(String::new(), |t| span(at.since(t))),
         };
         let tries = format!("{}/{}", view.number("attempt"), view.number("maxRetries") + 1);
-        vec![view.number("priority").to_string(), view.shown("taskId"), view.shown("agentType"), waits, tries, view.name()]
+        vec![
+            view.number("priority").to_string(),
+            view.shown("taskId"),
+            view.shown("agentType"),
+            waits,
+            tries,
+            view.name(),
+        ]
     };
     let rows: Vec<Vec<String>> = entries(queue).iter().map(row).collect();
     let mut out = format!("{}   (priority 1 runs first)\n", headline(queue));

@@ -34,8 +34,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
         let server = Server { client: session.client()?, local: None };
         return work(session, args, server, &body, None);
     }
-    let repository = LocalRepository::here()?
-        .ok_or_else(|| Problem::usage_hint("there is no git repository here", "go into one, or name one: --repo URL"))?;
+    let repository = LocalRepository::here()?.ok_or_else(|| {
+        Problem::usage_hint("there is no git repository here", "go into one, or name one: --repo URL")
+    })?;
     let place = local_place(args, &repository)?;
     let body = body::build(args.text.as_deref(), &args.task, &place)?;
     if let Some(names) = repository.uncommitted()? {
@@ -51,15 +52,22 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
 /// Takes the committed HEAD's branch of the repository one is in.
 fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<Place, Problem> {
     if repository.head()?.is_none() {
-        return Err(Problem::usage_hint("this repository has no commit yet", "make one: git add -A && git commit"));
+        return Err(Problem::usage_hint(
+            "this repository has no commit yet",
+            "make one: git add -A && git commit",
+        ));
     }
     let branch = match &args.task.branch {
         Some(branch) => branch.clone(),
         None => repository.current_branch()?.ok_or_else(|| {
-            Problem::usage_hint("HEAD is on no branch", "go on one: git switch -c NAME; or name one: --branch main")
+            Problem::usage_hint(
+                "HEAD is on no branch",
+                "go on one: git switch -c NAME; or name one: --branch main",
+            )
         })?,
     };
-    let root = std::fs::canonicalize(&repository.root).map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
+    let root = std::fs::canonicalize(&repository.root)
+        .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
     let path = root.to_str().ok_or_else(|| Problem::usage("the repository's path is not UTF-8"))?;
     Ok(Place { repository: path.to_owned(), branch })
 }
@@ -86,7 +94,13 @@ fn in_process(session: &Session, repository: &LocalRepository) -> Result<Server,
     Ok(Server { client, local: Some(local) })
 }
 
-fn work(session: &Session, args: &RunArgs, server: Server, body: &Value, repository: Option<&LocalRepository>) -> Result<Exit, Problem> {
+fn work(
+    session: &Session,
+    args: &RunArgs,
+    server: Server,
+    body: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
     let outcome = spawn_and_follow(session, args, &server, body, repository);
     if let Some(local) = server.local {
         local.stop();
@@ -94,14 +108,24 @@ fn work(session: &Session, args: &RunArgs, server: Server, body: &Value, reposit
     outcome
 }
 
-fn spawn_and_follow(session: &Session, args: &RunArgs, server: &Server, body: &Value, repository: Option<&LocalRepository>) -> Result<Exit, Problem> {
+fn spawn_and_follow(
+    session: &Session,
+    args: &RunArgs,
+    server: &Server,
+    body: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
     let client = &server.client;
-    let admitted = spawn::send(client, body, args.task.idempotency_key.as_deref()).map_err(|p| explain(p, client, repository.is_some()))?;
+    let admitted = spawn::send(client, body, args.task.idempotency_key.as_deref())
+        .map_err(|p| explain(p, client, repository.is_some()))?;
     say(&spawn::admitted(&admitted));
     let view = View::new(&admitted);
     let id = view.id().to_owned();
     // The log is a message here: standard output has the result only.
-    let paint = Paint::choose(session.global.color, std::io::IsTerminal::is_terminal(&std::io::stderr()), &|name| session.env(name));
+    let paint =
+        Paint::choose(session.global.color, std::io::IsTerminal::is_terminal(&std::io::stderr()), &|name| {
+            session.env(name)
+        });
     let followed = follow::follow(client, &id, 0, true, &mut |entry| {
         if !args.quiet {
             let text = paint.symbols(transcript::render(entry, paint));
@@ -118,7 +142,12 @@ fn spawn_and_follow(session: &Session, args: &RunArgs, server: &Server, body: &V
     finish(session, args, &agent, repository)
 }
 
-fn finish(session: &Session, args: &RunArgs, agent: &Value, repository: Option<&LocalRepository>) -> Result<Exit, Problem> {
+fn finish(
+    session: &Session,
+    args: &RunArgs,
+    agent: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
     let view = View::new(agent);
     if session.global.json {
         session.print_json(agent)?;

@@ -32,15 +32,22 @@ pub(super) fn place(args: &TaskArgs) -> Result<Place, Problem> {
     let repository = match (&args.repo, &here) {
         (Some(url), _) => url.clone(),
         (None, Some(here)) => here.origin()?.ok_or_else(|| {
-            Problem::usage_hint("this repository has no remote `origin`", "name one: --repo URL; or work on this repository itself: mosaic run")
+            Problem::usage_hint(
+                "this repository has no remote `origin`",
+                "name one: --repo URL; or work on this repository itself: mosaic run",
+            )
         })?,
-        (None, None) => return Err(Problem::usage_hint("there is no repository here", "name one: --repo URL")),
+        (None, None) => {
+            return Err(Problem::usage_hint("there is no repository here", "name one: --repo URL"));
+        }
     };
     // Checked before git meets it: an address may otherwise name a program.
     let url: RepositoryUrl = repository.parse().map_err(|e| Problem::usage(format!("--repo: {e}")))?;
     let branch = match (&args.branch, here) {
         (Some(branch), _) => branch.clone(),
-        (None, Some(here)) => here.origin_branch()?.ok_or_else(|| Problem::usage_hint("HEAD is on no branch", "name one: --branch main"))?,
+        (None, Some(here)) => here
+            .origin_branch()?
+            .ok_or_else(|| Problem::usage_hint("HEAD is on no branch", "name one: --branch main"))?,
         (None, None) => local_git::default_branch(url.as_str())?,
     };
     Ok(Place { repository: url.as_str().to_owned(), branch })
@@ -50,7 +57,9 @@ pub(super) fn place(args: &TaskArgs) -> Result<Place, Problem> {
 pub(super) fn send(client: &Client, body: &Value, key: Option<&str>) -> Result<Value, Problem> {
     let answer = match key {
         Some(key) if key.is_empty() || key.len() > 256 || key.bytes().any(|b| !b.is_ascii_graphic()) => {
-            return Err(Problem::usage("--idempotency-key: must be 1 to 256 printable ASCII characters without spaces"));
+            return Err(Problem::usage(
+                "--idempotency-key: must be 1 to 256 printable ASCII characters without spaces",
+            ));
         }
         Some(key) => client.post_once("/agents/spawn", body, key)?,
         None => client.post("/agents/spawn", body)?,
@@ -93,7 +102,8 @@ fn batch(session: &Session, file: &Path, quiet: bool) -> Result<Exit, Problem> {
         Box::new(std::io::stdin())
     } else {
         let name = plain::line(&file.display().to_string());
-        let opened = std::fs::File::open(file).map_err(|e| Problem::NotFound { what: format!("{name} cannot be read: {e}"), hint: None })?;
+        let opened = std::fs::File::open(file)
+            .map_err(|e| Problem::NotFound { what: format!("{name} cannot be read: {e}"), hint: None })?;
         Box::new(opened)
     };
     let mut reader = BufReader::new(input);
@@ -114,7 +124,13 @@ fn batch(session: &Session, file: &Path, quiet: bool) -> Result<Exit, Problem> {
                 failed += 1;
                 if session.global.json {
                     let exit = Exit::of_problem(&problem) as u8;
-                    session.print_raw(format!("{}\n", json!({"line": number, "error": problem.to_string(), "exitCode": exit})).as_bytes())?;
+                    session.print_raw(
+                        format!(
+                            "{}\n",
+                            json!({"line": number, "error": problem.to_string(), "exitCode": exit})
+                        )
+                        .as_bytes(),
+                    )?;
                 } else {
                     say(&format!("line {number}: {}", problem.render().trim_end()));
                 }
@@ -134,7 +150,12 @@ fn print_line(session: &Session, number: u64, agent: &Value, quiet: bool) -> Res
     } else if session.global.json {
         session.print_raw(format!("{}\n", json!({"line": number, "agent": agent})).as_bytes())
     } else {
-        session.print(format!("{number}\t{}\t{}\t{}\n", view.shown("agentId"), view.name(), view.shown("status")))
+        session.print(format!(
+            "{number}\t{}\t{}\t{}\n",
+            view.shown("agentId"),
+            view.name(),
+            view.shown("status")
+        ))
     }
 }
 
@@ -153,7 +174,9 @@ fn next_line(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>, Problem> {
 
 fn skip_line(reader: &mut impl BufRead) -> Result<(), Problem> {
     loop {
-        let buffer = reader.fill_buf().map_err(|e| anyhow::Error::new(e).context("the file of tasks cannot be read"))?;
+        let buffer = reader
+            .fill_buf()
+            .map_err(|e| anyhow::Error::new(e).context("the file of tasks cannot be read"))?;
         if buffer.is_empty() {
             return Ok(());
         }

@@ -55,7 +55,10 @@ fn render(agent: &View<'_>, paint: Paint) -> String {
         }
     };
     line("Task", task(agent));
-    line("Agent", join(&[agent.shown("runtime"), labelled("model ", agent.shown("model")), agent.shown("agentType")]));
+    line(
+        "Agent",
+        join(&[agent.shown("runtime"), labelled("model ", agent.shown("model")), agent.shown("agentType")]),
+    );
     line("Where", join(&[agent.shown("repository"), labelled("from ", agent.shown("baseBranch"))]));
     line("Branch", branch(agent));
     line("Time", times(agent));
@@ -101,7 +104,8 @@ fn nonzero(agent: &View<'_>, field: &str) -> String {
 
 fn branch(agent: &View<'_>) -> String {
     let pushed = agent.text("pushed");
-    let pushed = if pushed.is_empty() { "not pushed".to_owned() } else { format!("pushed {}", short(pushed)) };
+    let pushed =
+        if pushed.is_empty() { "not pushed".to_owned() } else { format!("pushed {}", short(pushed)) };
     let base = labelled("base ", short(agent.text("base")));
     join(&[agent.shown("branch"), base, labelled("head ", short(agent.text("head"))), pushed])
 }
@@ -110,7 +114,8 @@ fn times(agent: &View<'_>) -> String {
     let at = now();
     let time = |field: &str| agent.time(field).map_or(String::new(), |t| t.to_rfc3339());
     let elapsed = agent.elapsed(at).map_or(String::new(), span);
-    let left = agent.time("deadline").filter(|_| !agent.is_terminal()).map_or(String::new(), |t| span(t.since(at)));
+    let left =
+        agent.time("deadline").filter(|_| !agent.is_terminal()).map_or(String::new(), |t| span(t.since(at)));
     join(&[
         labelled("spawned ", time("spawnedAt")),
         labelled("started ", time("startedAt")),
@@ -127,7 +132,9 @@ fn gates(agent: &View<'_>, paint: Paint) -> String {
 
 fn labels(agent: &View<'_>) -> String {
     let Some(map) = agent.value().get("labels").and_then(Value::as_object) else { return String::new() };
-    let one = |(key, value): (&String, &Value)| format!("{}={}", plain::line(key), plain::line(value.as_str().unwrap_or("")));
+    let one = |(key, value): (&String, &Value)| {
+        format!("{}={}", plain::line(key), plain::line(value.as_str().unwrap_or("")))
+    };
     map.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
@@ -148,7 +155,11 @@ fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
         out.push_str(&format!("  {mark}  {name:<12} {detail}\n"));
     }
     let needs = active.iter().filter(|a| View::new(a).needs_a_person()).count();
-    out.push_str(&format!("{} active, {needs} need you · {}\n", active.len(), super::queue::headline(&queue)));
+    out.push_str(&format!(
+        "{} active, {needs} need you · {}\n",
+        active.len(),
+        super::queue::headline(&queue)
+    ));
     out.push_str("next: mosaic ps · mosaic queue · mosaic run \"…\"\n");
     session.print(out)?;
     Ok(if ready { Exit::Ok } else { Exit::Error })
@@ -159,13 +170,18 @@ pub(super) fn checks(health: &Value) -> Vec<(String, bool, String)> {
     let one = |name: &str, value: &Value| {
         let view = View::new(value);
         let word = value.as_str().unwrap_or_else(|| view.text("status"));
-        let ok = value.get("ok").and_then(Value::as_bool).unwrap_or(!matches!(word, "fail" | "failed" | "down" | "error"));
+        let ok = value
+            .get("ok")
+            .and_then(Value::as_bool)
+            .unwrap_or(!matches!(word, "fail" | "failed" | "down" | "error"));
         let detail = if value.is_string() { plain::line(word) } else { view.shown("detail") };
         (plain::line(name), ok, detail)
     };
     match health.get("checks") {
         Some(Value::Object(map)) => map.iter().map(|(name, value)| one(name, value)).collect(),
-        Some(Value::Array(list)) => list.iter().map(|value| one(View::new(value).text("name"), value)).collect(),
+        Some(Value::Array(list)) => {
+            list.iter().map(|value| one(View::new(value).text("name"), value)).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -202,7 +218,10 @@ Next      mosaic diff fix-7d0c · mosaic gates fix-7d0c · mosaic logs fix-7d0c
     #[test]
     fn checks_are_read_in_both_shapes() {
         let object = json!({"checks": {"store": {"ok": true, "detail": "fine"}, "disk": "fail"}});
-        assert_eq!(checks(&object), [("disk".to_owned(), false, "fail".to_owned()), ("store".to_owned(), true, "fine".to_owned())]);
+        assert_eq!(
+            checks(&object),
+            [("disk".to_owned(), false, "fail".to_owned()), ("store".to_owned(), true, "fine".to_owned())]
+        );
         let list = json!({"checks": [{"name": "git", "ok": false, "detail": "too old"}]});
         assert_eq!(checks(&list), [("git".to_owned(), false, "too old".to_owned())]);
     }

@@ -13,7 +13,11 @@ pub(super) fn render(agent: &View<'_>, paint: Paint) -> String {
     let reason = if reason.is_empty() || reason == "done" { String::new() } else { format!(" · {reason}") };
     let took = agent.elapsed(now()).map_or(String::new(), |t| format!(" in {}", span(t)));
     let verdict = agent.shown("verdict");
-    let gates = if verdict.is_empty() { String::new() } else { format!("   gates {}", paint.by_word(&verdict, &verdict)) };
+    let gates = if verdict.is_empty() {
+        String::new()
+    } else {
+        format!("   gates {}", paint.by_word(&verdict, &verdict))
+    };
     let mut out = format!("{name}  {}{reason}{took}{gates}\n", paint.by_word(status, &plain::line(status)));
     let error = plain::block(agent.text("error"));
     for line in error.lines() {

@@ -44,7 +44,9 @@ pub(super) fn run(session: &Session, args: &WaitArgs) -> Result<Exit, Problem> {
     if !left.is_empty() && !(args.any && !ended.is_empty()) {
         let names: Vec<String> = left.iter().map(|a| View::new(a).name()).collect();
         let time = args.timeout.map_or(String::new(), span);
-        return Err(Problem::WaitTimeout { what: format!("still at work after {time}: {}", names.join(", ")) });
+        return Err(Problem::WaitTimeout {
+            what: format!("still at work after {time}: {}", names.join(", ")),
+        });
     }
     if left.is_empty() && ended.len() > 1 {
         say(&format!("all {} have ended", ended.len()));
@@ -91,7 +93,11 @@ fn poll(client: &Client, agents: &[Value], most: Duration) -> Result<Vec<Value>,
     let mut out = Vec::new();
     for (n, agent) in agents.iter().enumerate() {
         let id = View::new(agent).id();
-        let fresh = if n == 0 { long_poll(client, id, most)? } else { client.get(&format!("/v1/agents/{}", crate::client::escape(id)))? };
+        let fresh = if n == 0 {
+            long_poll(client, id, most)?
+        } else {
+            client.get(&format!("/v1/agents/{}", crate::client::escape(id)))?
+        };
         out.push(fresh);
     }
     Ok(out)
