@@ -13,8 +13,8 @@ use crate::view::View;
 
 /// Entries that may wait to be shown; then the reader waits.
 const BUFFER: usize = 256;
-/// Entries of one page of a transcript.
-const PAGE: usize = 500;
+/// Entries of one page of a transcript; the server gives no more.
+const PAGE: usize = 200;
 /// How often a broken stream or poll is tried again in a row.
 const TRIES: u32 = 5;
 /// Pause before trying again.

@@ -109,8 +109,7 @@ impl Paint {
         text.replace(" · ", " | ")
             .replace('·', "|")
             .replace('…', "...")
-            .replace('—', "-")
-            .replace('─', "-")
+            .replace(['—', '─'], "-")
             .replace('→', "->")
             .replace('–', "-")
     }

@@ -40,6 +40,12 @@ impl<'a> View<'a> {
         self.value.get(field).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// Returns the place in the queue, 1 for the next one; `None` when it does not wait.
+    pub(crate) fn place(&self) -> Option<u64> {
+        // The API counts how many start before.
+        self.value.get("queuePosition").and_then(Value::as_u64).map(|before| before + 1)
+    }
+
     /// Returns a list; empty when it is missing.
     pub(crate) fn list(&self, field: &str) -> &'a [Value] {
         self.value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -28,10 +28,10 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     } else if args.stat {
         session.print(stat(&view, &shown, session.paint()))?;
     } else if session.terminal.out {
-        session.print_raw(patch(shown.text("diff"), session.paint()).as_bytes())?;
+        session.print_raw(patch(patch_text(&shown), session.paint()).as_bytes())?;
     } else {
         // A pipe gets the patch byte for byte, so that `git apply` works.
-        session.print_raw(shown.text("diff").as_bytes())?;
+        session.print_raw(patch_text(&shown).as_bytes())?;
     }
     if shown.list("files").is_empty() {
         say(&format!("{} has changed nothing so far", view.name()));
@@ -40,6 +40,14 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
         say(&format!("the diff was cut; the branch has all of it: {}", view.shown("branch")));
     }
     Ok(Exit::Ok)
+}
+
+/// Returns the patch, under either of the names that servers gave it.
+fn patch_text<'a>(diff: &View<'a>) -> &'a str {
+    match diff.text("text") {
+        "" => diff.text("diff"),
+        text => text,
+    }
 }
 
 fn short(commit: &str) -> String {

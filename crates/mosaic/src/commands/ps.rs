@@ -151,8 +151,7 @@ fn row(view: &View<'_>, group: usize) -> Vec<String> {
             cells.extend([phase, tries, elapsed, warn]);
         }
         2 => {
-            let position = view.number("queuePosition");
-            let place = if position > 0 { position.to_string() } else { view.shown("phase") };
+            let place = view.place().map_or_else(|| view.shown("phase"), |place| place.to_string());
             cells.extend([view.number("priority").to_string(), elapsed, place]);
         }
         _ => {
@@ -227,7 +226,7 @@ mod tests {
         vec![
             json!({"agentId":"a","name":"fix-3f9a","taskId":"US-1","agentType":"worker","status":"running","phase":"gating","attempt":1,"maxRetries":3,"fixRound":1}),
             json!({"agentId":"b","name":"ask-9b02","taskId":"US-2","agentType":"worker","status":"running","phase":"waiting","attention":[{"kind":"question","summary":"keep v1?\u{1b}"}]}),
-            json!({"agentId":"c","name":"ttl-c4d8","taskId":"US-3","agentType":"tester","status":"spawning","phase":"queued","priority":3,"queuePosition":1}),
+            json!({"agentId":"c","name":"ttl-c4d8","taskId":"US-3","agentType":"tester","status":"spawning","phase":"queued","priority":3,"queuePosition":0}),
             json!({"agentId":"d","name":"old-d4d8","taskId":"US-4","agentType":"worker","status":"failed","phase":"settled","endReason":"auth","error":"no key\nset one","spawnedAt":"2026-11-22T10:00:00.000Z","completedAt":"2026-11-22T10:00:09.000Z"}),
         ]
     }

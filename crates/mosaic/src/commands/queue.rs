@@ -54,7 +54,7 @@ fn figure(queue: &Value, names: &[&str]) -> Option<u64> {
 
 /// Says in one line how the queue is.
 pub(super) fn headline(queue: &Value) -> String {
-    let pause = queue.get("paused").or_else(|| queue.get("pause"));
+    let pause = queue.get("pause").or_else(|| queue.get("paused"));
     let paused = pause.is_some_and(|p| p.as_bool().unwrap_or(!p.is_null()));
     let reason = pause
         .map(View::new)
@@ -63,8 +63,7 @@ pub(super) fn headline(queue: &Value) -> String {
         .map_or(String::new(), |r| format!(" ({r})"));
     let mut parts =
         vec![if paused { format!("dispatch paused{reason}") } else { "dispatch running".to_owned() }];
-    if let (Some(used), Some(all)) = (figure(queue, &["running", "used"]), figure(queue, &["slots", "total"]))
-    {
+    if let (Some(used), Some(all)) = (figure(queue, &["used"]), figure(queue, &["total"])) {
         parts.push(format!("{used} of {all} slots"));
     }
     for (names, word) in [
@@ -98,7 +97,10 @@ fn list(session: &Session, queue: &Value) -> Result<Exit, Problem> {
 }
 
 fn entries(queue: &Value) -> &[Value] {
-    ["entries", "items"].iter().find_map(|name| queue.get(name)?.as_array()).map_or(&[], Vec::as_slice)
+    ["waiting", "entries", "items"]
+        .iter()
+        .find_map(|name| queue.get(name)?.as_array())
+        .map_or(&[], Vec::as_slice)
 }
 
 const COLUMNS: [Column; 6] = [
@@ -120,7 +122,7 @@ fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
             Some(until) => format!("in {}", span(until.since(at))),
             None => view.time("spawnedAt").map_or(String::new(), |t| span(at.since(t))),
         };
-        let tries = format!("{}/{}", view.number("attempt"), view.number("maxRetries") + 1);
+        let tries = (view.number("attempt") + 1).to_string();
         vec![
             view.number("priority").to_string(),
             view.shown("taskId"),
@@ -147,12 +149,12 @@ mod tests {
     #[test]
     fn the_queue_is_a_headline_and_a_table() {
         let queue = json!({
-            "paused": {"reason": "freeze"}, "counts": {"waiting": 1, "delayed": 0, "dead": 2},
-            "entries": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3}],
+            "paused": true, "pause": {"reason": "freeze"}, "slots": {"total": 4, "used": 3}, "counts": {"waiting": 1, "delayed": 0, "dead": 2},
+            "waiting": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3}],
         });
         assert_eq!(
             show(&queue, Some(100), Paint::PLAIN),
-            "dispatch paused (freeze) · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT\n   3  US-1  worker         0/4  us-1-aaaa\n"
+            "dispatch paused (freeze) · 3 of 4 slots · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT\n   3  US-1  worker           1  us-1-aaaa\n"
         );
         assert_eq!(headline(&json!({"paused": false})), "dispatch running");
         assert_eq!(headline(&json!({"paused": null})), "dispatch running");

@@ -70,8 +70,7 @@ pub(super) fn send(client: &Client, body: &Value, key: Option<&str>) -> Result<V
 /// Says in one line what was admitted and how to look at it.
 pub(super) fn admitted(agent: &Value) -> String {
     let view = View::new(agent);
-    let position = view.number("queuePosition");
-    let queued = if position > 0 { format!("queued (place {position})") } else { view.shown("phase") };
+    let queued = view.place().map_or_else(|| view.shown("phase"), |place| format!("queued (place {place})"));
     let branch = view.shown("branch");
     let branch = if branch.is_empty() { String::new() } else { format!("   branch {branch}") };
     let state = if queued.is_empty() { view.shown("status") } else { queued };
@@ -215,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_was_admitted_is_one_line() {
-        let agent = json!({"name": "fix-3f9a", "status": "spawning", "phase": "queued", "queuePosition": 2, "branch": "mosaic/fix/7d0c6c1e"});
+        let agent = json!({"name": "fix-3f9a", "status": "spawning", "phase": "queued", "queuePosition": 1, "branch": "mosaic/fix/7d0c6c1e"});
         assert_eq!(admitted(&agent), "fix-3f9a  queued (place 2)   branch mosaic/fix/7d0c6c1e");
     }
 }

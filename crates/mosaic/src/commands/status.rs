@@ -88,10 +88,7 @@ fn task(agent: &View<'_>) -> String {
         0 => String::new(),
         n => format!("fix round {n}"),
     };
-    let place = match agent.number("queuePosition") {
-        0 => String::new(),
-        n => format!("place {n} in the queue"),
-    };
+    let place = agent.place().map_or(String::new(), |n| format!("place {n} in the queue"));
     join(&[agent.shown("taskId"), tries, fix, labelled("priority ", nonzero(agent, "priority")), place])
 }
 

@@ -41,7 +41,7 @@ pub(super) fn run(session: &Session, args: &WaitArgs) -> Result<Exit, Problem> {
     if session.global.json {
         session.print_json(&json!({"items": ended, "waiting": left}))?;
     }
-    if !left.is_empty() && !(args.any && !ended.is_empty()) {
+    if !left.is_empty() && (!args.any || ended.is_empty()) {
         let names: Vec<String> = left.iter().map(|a| View::new(a).name()).collect();
         let time = args.timeout.map_or(String::new(), span);
         return Err(Problem::WaitTimeout {
