@@ -47,7 +47,7 @@ Plumbing:
     name = "mosaic",
     version,
     about = "Gives tasks to coding agents, each in a working tree of its own, judges what they made, and pushes it.",
-    help_template = "{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}\n\n{after-help}",
+    help_template = "{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}{after-help}",
     before_help = GROUPS,
     after_help = root_help(),
     disable_help_subcommand = false,
@@ -74,14 +74,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value = "auto",
-        value_name = "WHEN",
-        hide_possible_values = false
-    )]
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
     /// Address of the server; default: MOSAIC_URL, else the server of the data directory
     #[arg(long, global = true, value_name = "URL")]

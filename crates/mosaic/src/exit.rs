@@ -41,9 +41,11 @@ pub(crate) enum Exit {
 
 /// The table of exit codes as the help shows it.
 pub(crate) const HELP: &str = "\
-Exit codes: 0 ok · 1 error · 2 usage, configuration or ambiguous id · 3 not found · 4 not allowed or needs login ·
-5 server unreachable · 6 conflict · 7 partly failed · 8 timed out waiting · 10 agent failed · 11 gates not passed ·
-12 agent killed · 13 budget reached · 130 interrupted";
+Exit codes:
+  0 ok            4 not allowed, login    8 timed out waiting    12 agent killed
+  1 error         5 no server             10 agent failed        13 budget reached
+  2 usage         6 conflict              11 gates not passed    130 interrupted
+  3 not found     7 partly failed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -65,7 +65,7 @@ fn every_command_has_help_with_examples() {
         let (output, out, _) = mosaic(&[command, "--help"]);
         assert!(output.status.success() && out.contains("Examples:\n  "), "{command}: {out}");
     }
-    assert!(root.contains("Exit codes: 0 ok"), "{root}");
+    assert!(root.contains("Exit codes:\n  0 ok"), "{root}");
 }
 
 #[test]
@@ -369,4 +369,44 @@ fn a_server_that_takes_no_local_repository_is_explained() {
     ]);
     assert_eq!(output.status.code(), Some(4), "{err}");
     assert!(err.contains("MOSAIC_ALLOW_LOCAL_REPOSITORIES=true"), "{err}");
+}
+
+#[test]
+fn ctrl_c_leaves_the_agent_at_work_and_says_so() {
+    let (state, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    repository(work.path());
+    let told = answering(
+        state.path(),
+        &[
+            ("GET /health ", 200, JSON, "{}"),
+            (
+                "POST /agents/spawn",
+                201,
+                JSON,
+                r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","status":"spawning"}"#,
+            ),
+            ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript", 200, JSON, PAGE),
+            (
+                "GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a?wait",
+                200,
+                JSON,
+                r#"{"status":"running"}"#,
+            ),
+        ],
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", state.path()).env("MOSAIC_DATA_DIR", state.path());
+    command.args(["run", "fix it"]).current_dir(work.path()).stdin(std::process::Stdio::null());
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // The handler stands before the agent is followed.
+    let following = |request: &String| request.contains("?wait");
+    let limit = std::time::Duration::from_secs(30);
+    while !following(&told.recv_timeout(limit).unwrap()) {}
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (output, out, err) = parts(child.wait_with_output().unwrap());
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(out.is_empty() && err.contains("the agent goes on: mosaic logs -f fix-7d0c"), "{err}");
 }
