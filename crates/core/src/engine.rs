@@ -87,13 +87,21 @@ async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
 /// Returns how long to sleep when nothing happens.
 async fn until_next(o: &Orchestrator) -> Duration {
     match o.ports.store.next_due().await {
-        Ok(Some(due)) if o.running() < o.settings.slots => due.since(o.now()).clamp(Duration::from_millis(1), limits::DISPATCH_PERIOD),
+        Ok(Some(due)) if o.running() < o.settings.slots => {
+            due.since(o.now()).clamp(Duration::from_millis(1), limits::DISPATCH_PERIOD)
+        }
         _ => limits::DISPATCH_PERIOD,
     }
 }
 
 /// Registers a driver, so that orders reach it from this moment on, and lets it run.
-pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, lease: Lease, record: Versioned, first: Event) {
+pub(crate) fn start(
+    o: &Arc<Orchestrator>,
+    drivers: &mut JoinSet<()>,
+    lease: Lease,
+    record: Versioned,
+    first: Event,
+) {
     let driver = Driver::new();
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
@@ -131,7 +139,14 @@ impl Drop for Registered<'_> {
 }
 
 /// Drives one agent until it waits in the queue again or has ended.
-async fn drive(o: &Orchestrator, lease: &Lease, driver: &Driver, agent: Agent, first: Event, hands: &mut Hands) -> Result<(), StoreError> {
+async fn drive(
+    o: &Orchestrator,
+    lease: &Lease,
+    driver: &Driver,
+    agent: Agent,
+    first: Event,
+    hands: &mut Hands,
+) -> Result<(), StoreError> {
     let mut orders = driver.order.subscribe();
     let mut agent = agent;
     let mut event = first;

@@ -4,9 +4,9 @@
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
 pub mod domain;
-pub mod limits;
 pub mod engine;
 pub mod life;
+pub mod limits;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;

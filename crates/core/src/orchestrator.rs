@@ -265,13 +265,19 @@ impl Orchestrator {
                 let record = self.ports.store.get(id).await?;
                 if record.agent.is_terminal() {
                     let killed_by_us = !first;
-                    return Ok(Killed { record, already_terminal: !killed_by_us, confirmed: true, receipt: receipt.take() });
+                    return Ok(Killed {
+                        record,
+                        already_terminal: !killed_by_us,
+                        confirmed: true,
+                        receipt: receipt.take(),
+                    });
                 }
                 first = false;
                 if matches!(record.agent.state, State::Queued { .. }) {
                     self.kill_waiting(vec![record], cause, note).await?;
                 } else {
-                    receipt = self.order_and_wait(id, Order::Kill(cause, note.to_owned())).await.or(receipt.take());
+                    receipt =
+                        self.order_and_wait(id, Order::Kill(cause, note.to_owned())).await.or(receipt.take());
                 }
             }
         };
@@ -286,7 +292,12 @@ impl Orchestrator {
     }
 
     /// Ends queued agents; returns those that were ended. The others changed meanwhile.
-    async fn kill_waiting(&self, records: Vec<Versioned>, cause: KillCause, note: &str) -> Result<Vec<AgentId>, StoreError> {
+    async fn kill_waiting(
+        &self,
+        records: Vec<Versioned>,
+        cause: KillCause,
+        note: &str,
+    ) -> Result<Vec<AgentId>, StoreError> {
         let mut changes = Vec::new();
         for record in records {
             let kill = lifecycle::Event::Kill { cause, note: note.to_owned() };
@@ -344,7 +355,8 @@ impl Orchestrator {
 
     /// Ends every agent that is not terminal now, queued ones included. What is spawned afterwards is not touched.
     pub async fn kill_all(&self, note: &str) -> Result<KillAllReport, StoreError> {
-        let mut targets: Vec<AgentId> = self.ports.store.leased().await?.into_iter().map(|r| r.agent.id).collect();
+        let mut targets: Vec<AgentId> =
+            self.ports.store.leased().await?.into_iter().map(|r| r.agent.id).collect();
         let mut report = KillAllReport { total: 0, killed: 0, failed: 0, errors: Vec::new(), queued: 0 };
         // Waiting entries are ended page by page; those that a slot takes meanwhile join the running ones.
         let mut barrier = None;
@@ -372,7 +384,8 @@ impl Orchestrator {
                 driver.give(Order::Kill(KillCause::KillAll, note.to_owned()));
             }
         }
-        let kills = targets.iter().map(|id| async move { (*id, self.kill(*id, KillCause::KillAll, note).await) });
+        let kills =
+            targets.iter().map(|id| async move { (*id, self.kill(*id, KillCause::KillAll, note).await) });
         for (id, result) in futures_util::future::join_all(kills).await {
             match result {
                 Ok(killed) if killed.confirmed => report.killed += 1,
@@ -380,15 +393,21 @@ impl Orchestrator {
                 Err(e) => report.fail(format!("{id}: {e}")),
             }
         }
-        let data = json!({"total": report.total, "killed": report.killed, "failed": report.failed, "note": note});
-        let fact = Fact { kind: "orchestrator.kill_all".to_owned(), agent: None, task: None, at: self.now(), data };
+        let data =
+            json!({"total": report.total, "killed": report.killed, "failed": report.failed, "note": note});
+        let fact =
+            Fact { kind: "orchestrator.kill_all".to_owned(), agent: None, task: None, at: self.now(), data };
         self.ports.store.log(vec![fact]).await?;
         Ok(report)
     }
 
     /// Removes waiting work of a task: its queued agents end as killed by the operator. Returns the agents that
     /// were ended and those that already run.
-    pub async fn remove_waiting(&self, task: &TaskId, note: &str) -> Result<(Vec<AgentId>, Vec<AgentId>), StoreError> {
+    pub async fn remove_waiting(
+        &self,
+        task: &TaskId,
+        note: &str,
+    ) -> Result<(Vec<AgentId>, Vec<AgentId>), StoreError> {
         let records = self.ports.store.of_task(task).await?;
         let unfinished: Vec<_> = records.into_iter().filter(|r| !r.agent.is_terminal()).collect();
         let (waiting, mut active): (Vec<_>, Vec<_>) =
@@ -410,7 +429,13 @@ impl Orchestrator {
 
     /// Lets dispatch go on. Idempotent.
     pub async fn resume(&self, by: &str) -> Result<(), StoreError> {
-        let fact = Fact { kind: "queue.resumed".to_owned(), agent: None, task: None, at: self.now(), data: json!({"by": by}) };
+        let fact = Fact {
+            kind: "queue.resumed".to_owned(),
+            agent: None,
+            task: None,
+            at: self.now(),
+            data: json!({"by": by}),
+        };
         self.ports.store.set_pause(None, fact).await?;
         self.wake.notify_one();
         Ok(())
@@ -423,16 +448,19 @@ impl Orchestrator {
             ok: result.is_ok(),
             detail: result.unwrap_or_else(|e| e),
         };
-        let store = async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
-        let (store, disk, git) =
-            tokio::join!(self.soon(store), self.soon(self.disk_room()), self.soon(self.ports.host.git_version()));
-        let dispatcher = if self.is_draining() { Err("draining: no new work is taken".to_owned()) } else { Ok("ok".to_owned()) };
-        vec![
-            check("store", store),
-            check("disk", disk),
-            check("git", git),
-            check("dispatcher", dispatcher),
-        ]
+        let store =
+            async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
+        let (store, disk, git) = tokio::join!(
+            self.soon(store),
+            self.soon(self.disk_room()),
+            self.soon(self.ports.host.git_version())
+        );
+        let dispatcher = if self.is_draining() {
+            Err("draining: no new work is taken".to_owned())
+        } else {
+            Ok("ok".to_owned())
+        };
+        vec![check("store", store), check("disk", disk), check("git", git), check("dispatcher", dispatcher)]
     }
 
     /// Waits for an answer at most 5 s.
@@ -449,13 +477,20 @@ impl Orchestrator {
         let mib = |bytes: u64| bytes / (1024 * 1024);
         if free < limits::DISK_FLOOR_BYTES {
             let floor = mib(limits::DISK_FLOOR_BYTES);
-            return Err(format!("only {} MiB free where the state is kept, {floor} MiB are needed; free some space", mib(free)));
+            return Err(format!(
+                "only {} MiB free where the state is kept, {floor} MiB are needed; free some space",
+                mib(free)
+            ));
         }
         Ok(format!("{} MiB free", mib(free)))
     }
 
     /// Returns what the agent changed against its base, at most `most` bytes of it. `None` when nothing was kept.
-    pub async fn diff(&self, agent: &Agent, most: usize) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
+    pub async fn diff(
+        &self,
+        agent: &Agent,
+        most: usize,
+    ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
         let (Some(base), Some(head)) = (&agent.work.base, &agent.work.kept) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
         let files = self.ports.repositories.stat(repository, base, head).await?;
@@ -473,7 +508,11 @@ impl KillAllReport {
 
 impl Driver {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { order: watch::Sender::new(None), done: watch::Sender::new(false), receipt: Mutex::new(None) })
+        Arc::new(Self {
+            order: watch::Sender::new(None),
+            done: watch::Sender::new(false),
+            receipt: Mutex::new(None),
+        })
     }
 
     /// Gives an order. A kill is never replaced by an interruption.

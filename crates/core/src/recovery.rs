@@ -28,7 +28,9 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     for record in &leased {
         match o.ports.store.take_over(record.agent.id, &o.settings.node).await {
             Ok((lease, record)) => engine::start(o, drivers, lease, record, Event::Interrupted),
-            Err(e) => tracing::error!(agent.id = %record.agent.id, error = %e, "agent could not be taken over"),
+            Err(e) => {
+                tracing::error!(agent.id = %record.agent.id, error = %e, "agent could not be taken over")
+            }
         }
     }
     stop_strays(o).await;
@@ -51,7 +53,9 @@ async fn stop_strays(o: &Arc<Orchestrator>) {
                 }
             }
             Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
-            Err(e) => tracing::warn!(agent.id = %id, error = %e, "processes without a readable record are left for a person to look at"),
+            Err(e) => {
+                tracing::warn!(agent.id = %id, error = %e, "processes without a readable record are left for a person to look at")
+            }
         }
     }
 }

@@ -38,7 +38,12 @@ fn events() -> Vec<Event> {
     let turn = |outcome| Event::TurnEnded { outcome, session: Some("s".to_owned()), warnings: Vec::new() };
     vec![
         Event::Leased,
-        Event::TreeReady { base: commit('b'), remote_tip: None, plan: GatePlan::default(), warnings: Vec::new() },
+        Event::TreeReady {
+            base: commit('b'),
+            remote_tip: None,
+            plan: GatePlan::default(),
+            warnings: Vec::new(),
+        },
         Event::Confined,
         Event::Launched { session: None, warnings: Vec::new() },
         turn(Outcome::Completed { text: "done".to_owned() }),
@@ -110,7 +115,8 @@ fn the_table_in_architecture_md_is_the_one_the_code_has() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ARCHITECTURE.md");
     let text = std::fs::read_to_string(path).unwrap();
     let (begin, end) = ("<!-- transition table -->\n", "<!-- /transition table -->");
-    let written = text.split(begin).nth(1).and_then(|rest| rest.split(end).next()).expect("the markers are missing");
+    let written =
+        text.split(begin).nth(1).and_then(|rest| rest.split(end).next()).expect("the markers are missing");
     assert_eq!(written, table(), "the transition table changed; put this in its place:\n{}", table());
 }
 
@@ -139,7 +145,9 @@ fn pick(name: &str) -> Event {
 
 #[test]
 fn a_good_life_ends_completed_with_its_commit_pushed() {
-    let path = to_working().into_iter().chain(["TurnEnded(ok)", "Kept", "Judged(passed)", "Pushed", "Unwound"].map(pick));
+    let path = to_working()
+        .into_iter()
+        .chain(["TurnEnded(ok)", "Kept", "Judged(passed)", "Pushed", "Unwound"].map(pick));
     let end = run(&agent("worker"), path);
     assert_eq!((end.status(), end.end().unwrap().reason), (Status::Completed, EndReason::Done));
     assert_eq!((end.work.pushed, end.attempt, end.fix_round, end.runs), (Some(commit('c')), 1, 0, 1));
@@ -159,14 +167,17 @@ fn a_crash_is_retried_with_backoff_and_stays_running() {
 
 #[test]
 fn an_interruption_does_not_count_as_an_attempt() {
-    let record = run(&agent("worker"), to_working().into_iter().chain(["Interrupted", "Unwound", "Leased"].map(pick)));
+    let record =
+        run(&agent("worker"), to_working().into_iter().chain(["Interrupted", "Unwound", "Leased"].map(pick)));
     assert_eq!(record.attempt, 1);
     assert_eq!(record.state, State::Checkout { turn: Turn::Again });
 }
 
 #[test]
 fn an_interruption_between_commit_and_push_does_not_run_the_agent_again() {
-    let path = to_working().into_iter().chain(["TurnEnded(ok)", "Kept", "Judged(passed)", "Interrupted", "Unwound", "Leased"].map(pick));
+    let path = to_working()
+        .into_iter()
+        .chain(["TurnEnded(ok)", "Kept", "Judged(passed)", "Interrupted", "Unwound", "Leased"].map(pick));
     let record = run(&agent("worker"), path);
     assert_eq!(record.state, State::Gating { head: commit('c') });
     assert_eq!((record.attempt, record.runs), (1, 1));
@@ -190,8 +201,13 @@ fn findings_go_back_as_often_as_asked_and_then_fail() {
 
 #[test]
 fn nothing_changed_fails_a_worker_and_completes_a_reviewer() {
-    for (kind, status) in [("worker", Status::Failed), ("reviewer", Status::Completed), ("tester", Status::Completed)] {
-        let end = run(&agent(kind), to_working().into_iter().chain(["TurnEnded(ok)", "Unchanged", "Unwound"].map(pick)));
+    for (kind, status) in
+        [("worker", Status::Failed), ("reviewer", Status::Completed), ("tester", Status::Completed)]
+    {
+        let end = run(
+            &agent(kind),
+            to_working().into_iter().chain(["TurnEnded(ok)", "Unchanged", "Unwound"].map(pick)),
+        );
         assert_eq!((end.status(), end.end().unwrap().reason), (status, EndReason::NoChanges));
         assert_eq!((end.work.pushed, end.work.result.as_deref()), (None, Some("done")));
     }

@@ -15,7 +15,10 @@ pub(crate) fn start(config: &Config) {
 /// Starts the log for a command that shows results itself: only what went wrong.
 pub(crate) fn start_quiet(config: &Config) {
     let asked = config.origins.contains_key("MOSAIC_LOG");
-    start_at(config, if asked { config.log.parse().unwrap_or(LevelFilter::WARN) } else { LevelFilter::ERROR });
+    start_at(
+        config,
+        if asked { config.log.parse().unwrap_or(LevelFilter::WARN) } else { LevelFilter::ERROR },
+    );
 }
 
 fn start_at(config: &Config, level: LevelFilter) {

@@ -52,18 +52,8 @@ impl Paint {
         Self { colour, ascii: set("MOSAIC_ASCII") }
     }
 
-    /// Leaves everything alone.
-    #[cfg(test)]
-    pub(crate) const PLAIN: Self = Self { colour: false, ascii: false };
-
     fn wrap(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    /// Returns whether colour is on.
-    #[cfg(test)]
-    pub(crate) fn colours(self) -> bool {
-        self.colour
     }
 
     /// Marks a heading.
@@ -142,12 +132,12 @@ mod tests {
         let none = |_: &str| None;
         let no = |n: &str| (n == "NO_COLOR").then(|| "1".into());
         let force = |n: &str| (n == "CLICOLOR_FORCE").then(|| "1".into());
-        assert!(Paint::choose(ColorChoice::Auto, true, &none).colours());
-        assert!(!Paint::choose(ColorChoice::Auto, false, &none).colours());
-        assert!(!Paint::choose(ColorChoice::Auto, true, &no).colours());
-        assert!(Paint::choose(ColorChoice::Always, false, &no).colours());
-        assert!(Paint::choose(ColorChoice::Auto, false, &force).colours());
-        assert!(!Paint::choose(ColorChoice::Never, true, &force).colours());
+        assert!(Paint::choose(ColorChoice::Auto, true, &none).colour);
+        assert!(!Paint::choose(ColorChoice::Auto, false, &none).colour);
+        assert!(!Paint::choose(ColorChoice::Auto, true, &no).colour);
+        assert!(Paint::choose(ColorChoice::Always, false, &no).colour);
+        assert!(Paint::choose(ColorChoice::Auto, false, &force).colour);
+        assert!(!Paint::choose(ColorChoice::Never, true, &force).colour);
     }
 
     #[test]

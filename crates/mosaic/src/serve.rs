@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::ports::store::StoreError;
@@ -82,8 +81,7 @@ struct Listening {
 
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
-    let store = SqliteStore::open(&config.data_dir).map_err(|e| in_use(config, e))?;
-    let wired = wire::wire(config, store, wishes)?;
+    let wired = wire::wire(config, wishes).map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
     let address = listener.local_addr().context("the listening address cannot be read")?;
     let url = url(address);
@@ -103,14 +101,16 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     Ok(Listening { wired, listener, options, data_dir: config.data_dir.clone(), url, token })
 }
 
-fn in_use(config: &Config, error: StoreError) -> StartError {
-    match (error, ServerFile::read(&config.data_dir)) {
-        (StoreError::Unusable(why), Some(server)) if why.contains("in use") || why.contains("another server") => StartError::InUse(format!(
+/// Tells apart that another server has the data directory; then says where that one is.
+fn in_use(config: &Config, error: anyhow::Error) -> StartError {
+    match (error.downcast::<StoreError>(), ServerFile::read(&config.data_dir)) {
+        (Ok(StoreError::InUse(_)), Some(server)) => StartError::InUse(format!(
             "already running: {} (pid {}, since {}); nothing was started",
             server.url, server.pid, server.started_at
         )),
-        (StoreError::Unusable(why), None) if why.contains("in use") || why.contains("another server") => StartError::InUse(why),
-        (e, _) => StartError::Other(anyhow::Error::new(e).context("the store cannot be opened")),
+        (Ok(StoreError::InUse(why)), None) => StartError::InUse(why),
+        (Ok(e), _) => StartError::Other(anyhow::Error::new(e).context("the store cannot be opened")),
+        (Err(e), _) => StartError::Other(e),
     }
 }
 
@@ -127,7 +127,10 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
             }
             Err(e) if e.kind() == ErrorKind::AddrInUse && port < last => {}
             Err(e) => {
-                let text = format!("cannot listen on {}:{port}; choose another with ORCHESTRATOR_PORT or --port", config.bind);
+                let text = format!(
+                    "cannot listen on {}:{port}; choose another with ORCHESTRATOR_PORT or --port",
+                    config.bind
+                );
                 return Err(anyhow::Error::new(e).context(text));
             }
         }
@@ -136,7 +139,11 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
 }
 
 fn url(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() { format!("http://127.0.0.1:{}", address.port()) } else { format!("http://{address}") }
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
 }
 
 /// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
@@ -146,13 +153,18 @@ fn token(data_dir: &Path) -> anyhow::Result<String> {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => return Err(anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))),
+        Err(e) => {
+            return Err(
+                anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))
+            );
+        }
     }
     let mut random = [0u8; 32];
     getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         writeln!(file, "{text}")
     };
     write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
@@ -184,7 +196,8 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
         // A dropped sender ends it as well.
         let _ = http_ends.await;
     }));
-    let (engine, ()) = tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), stop)), wired.sweep());
+    let (engine, ()) =
+        tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), stop)), wired.sweep());
     engine.context("the engine broke")?;
     let _ = end_http.send(());
     http.await.context("the HTTP server broke")?.context("the HTTP server failed")?;
@@ -209,7 +222,10 @@ async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<(
         }
         count += 1;
         if count == 1 {
-            tracing::info!(seconds = drain.as_secs_f64(), "stopping: nothing new is taken, running agents get their time; again to stop at once");
+            tracing::info!(
+                seconds = drain.as_secs_f64(),
+                "stopping: nothing new is taken, running agents get their time; again to stop at once"
+            );
             stop.send_replace(Stop::Drain(drain));
         } else {
             stop.send_replace(Stop::Now);
@@ -239,7 +255,10 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     });
     let problem = match served {
         Ok(()) => return Exit::Ok.into(),
-        Err(StartError::InUse(text)) => Problem::Conflict { what: text, hint: Some("use it as it is, or stop it with SIGTERM first".to_owned()) },
+        Err(StartError::InUse(text)) => Problem::Conflict {
+            what: text,
+            hint: Some("use it as it is, or stop it with SIGTERM first".to_owned()),
+        },
         Err(StartError::Other(e)) => Problem::from(e),
     };
     say(problem.render().trim_end());
@@ -248,12 +267,25 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
 
 /// Says where the server is and what it does, on standard error: standard output is for data.
 fn banner(config: &Config, url: &str, took: Duration) {
-    let slots = if config.slots == 1 { "1 agent at once".to_owned() } else { format!("{} agents at once", config.slots) };
-    say(&format!("Mosaic {} · one node · store: embedded {}\n", env!("CARGO_PKG_VERSION"), config.data_dir.display()));
+    let slots = if config.slots == 1 {
+        "1 agent at once".to_owned()
+    } else {
+        format!("{} agents at once", config.slots)
+    };
+    say(&format!(
+        "Mosaic {} · one node · store: embedded {}\n",
+        env!("CARGO_PKG_VERSION"),
+        config.data_dir.display()
+    ));
     say(&format!("  API      {url}/v1"));
     match config.auth {
-        Auth::Token => say(&format!("  Token    {} (the command line reads it by itself)", config.data_dir.join("token").display())),
-        Auth::Off => say("  Token    OFF: every program on this machine may give orders (ORCHESTRATOR_AUTH=off)"),
+        Auth::Token => say(&format!(
+            "  Token    {} (the command line reads it by itself)",
+            config.data_dir.join("token").display()
+        )),
+        Auth::Off => {
+            say("  Token    OFF: every program on this machine may give orders (ORCHESTRATOR_AUTH=off)")
+        }
     }
     say(&format!("  Agents   {} · {slots} · no sandbox: agents run as this user", config.runtime));
     say(&format!("  Ready    in {} ms · single node · Ctrl-C stops\n", took.as_millis()));
@@ -296,7 +328,10 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
             }
         })
     };
-    let thread = std::thread::Builder::new().name("server".to_owned()).spawn(body).context("the server's thread cannot start")?;
+    let thread = std::thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(body)
+        .context("the server's thread cannot start")?;
     let (url, token) = told.recv().context("the server ended before it listened")??;
     Ok(LocalServer { url, token: token.unwrap_or_default(), stop: order, thread: Some(thread) })
 }
@@ -320,7 +355,9 @@ impl LocalServer {
     fn end(&mut self) {
         self.stop.send_replace(Stop::Now);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(e))) => say(&format!("warning: the server inside this command did not end well: {e:#}")),
+            Some(Ok(Err(e))) => {
+                say(&format!("warning: the server inside this command did not end well: {e:#}"))
+            }
             Some(Err(_)) => say("warning: the server inside this command broke"),
             Some(Ok(Ok(()))) | None => {}
         }

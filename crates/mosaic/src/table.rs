@@ -101,6 +101,7 @@ pub(crate) fn tabs(columns: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     const COLUMNS: [Column; 4] =
         [column("AGENT"), column("ROLE").from(60), column("N").right(), column("WHY")];
@@ -114,12 +115,20 @@ mod tests {
     #[test]
     fn columns_align_and_narrow_terminals_drop_and_cut() {
         let same = |_: &str, _: &str, painted: String| painted;
-        let wide = render(&COLUMNS, &rows(), None, 2, Paint::PLAIN, &same);
+        let wide =
+            render(&COLUMNS, &rows(), None, 2, Paint::choose(ColorChoice::Never, false, &|_| None), &same);
         assert_eq!(
             wide,
             "  AGENT     ROLE      N  WHY\n  fix-1a2b  worker    7  done\n  x         tester  120  a longer reason for it\n"
         );
-        let narrow = render(&COLUMNS, &rows(), Some(30), 0, Paint::PLAIN, &same);
+        let narrow = render(
+            &COLUMNS,
+            &rows(),
+            Some(30),
+            0,
+            Paint::choose(ColorChoice::Never, false, &|_| None),
+            &same,
+        );
         assert_eq!(narrow, "AGENT       N  WHY\nfix-1a2b    7  done\nx         120  a longer reaso…\n");
     }
 }

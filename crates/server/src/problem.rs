@@ -257,6 +257,11 @@ impl Problem {
     }
 }
 
+/// Answers a readiness question with "not now". Its body is not a problem: it names every check.
+pub(crate) fn not_ready(body: impl IntoResponse) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], body).into_response()
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (_, status, _, retry) = self.0.code.row();
@@ -298,7 +303,7 @@ impl From<StoreError> for Problem {
             StoreError::Quarantined(_) => {
                 Self::new(Code::RecordDamaged, detail).hint("\"mosaic doctor\" lists damaged records")
             }
-            StoreError::Unavailable(_) | StoreError::Unusable(_) => {
+            StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::InUse(_) => {
                 tracing::warn!(error = %e, "the store did not answer a request");
                 Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
             }

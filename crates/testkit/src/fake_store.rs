@@ -277,7 +277,11 @@ impl Store for FakeStore {
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
-        assert!((1..=limits::STORE_PAGE).contains(&query.limit), "a page has 1 to {} records", limits::STORE_PAGE);
+        assert!(
+            (1..=limits::STORE_PAGE).contains(&query.limit),
+            "a page has 1 to {} records",
+            limits::STORE_PAGE
+        );
         let inner = self.inner();
         let found = inner.records.values().rev().filter(|record| matches_query(record, &query));
         Ok(found.take(query.limit).cloned().collect())

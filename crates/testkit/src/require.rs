@@ -8,7 +8,10 @@ pub fn have(thing: &str, available: bool, how_to_get: &str) -> bool {
         return true;
     }
     let required = std::env::var("MOSAIC_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|one| one.trim() == thing), "{thing} is required here but missing: {how_to_get}");
+    assert!(
+        !required.split(',').any(|one| one.trim() == thing),
+        "{thing} is required here but missing: {how_to_get}"
+    );
     eprintln!("skipped: needs {thing} ({how_to_get})");
     false
 }

@@ -45,7 +45,7 @@ fn held(dir: &Path, file: &mut File) -> StoreError {
         (Ok(_), Ok(pid)) => format!("another server (process {pid})"),
         _ => "another server".to_owned(),
     };
-    StoreError::Unusable(format!(
+    StoreError::InUse(format!(
         "data directory {} is in use by {holder}; stop it first, or choose another directory",
         dir.display()
     ))

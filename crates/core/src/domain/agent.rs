@@ -312,7 +312,13 @@ pub struct Agent {
 
 impl Agent {
     /// Makes the record of a newly admitted agent. `prefix` is the branch prefix, normally `mosaic`.
-    pub fn admitted(id: AgentId, spec: SpawnSpec, prefix: &str, previous: Option<AgentId>, now: Timestamp) -> Self {
+    pub fn admitted(
+        id: AgentId,
+        spec: SpawnSpec,
+        prefix: &str,
+        previous: Option<AgentId>,
+        now: Timestamp,
+    ) -> Self {
         let slug = spec.task_id.slug();
         let branch = format!("{prefix}/{slug}/{}", id.short());
         let mut stem: &str = &slug[..slug.len().min(24)];

@@ -237,7 +237,8 @@ impl Timestamp {
 
     /// Reads RFC 3339 text. Errors when the text is anything else.
     pub fn from_rfc3339(text: &str) -> Result<Self, InvalidName> {
-        let at = humantime::parse_rfc3339(text).map_err(|e| InvalidName(format!("is not an RFC 3339 time: {e}")))?;
+        let at = humantime::parse_rfc3339(text)
+            .map_err(|e| InvalidName(format!("is not an RFC 3339 time: {e}")))?;
         Ok(Self::from(at))
     }
 }
@@ -276,7 +277,23 @@ mod tests {
         for good in ["main", "feature/x-1", "mosaic/us-001/7d0c6c1e", "v1.2"] {
             assert!(good.parse::<BranchName>().is_ok(), "{good}");
         }
-        for bad in ["", "-x", "--upload-pack=x", "a..b", "../../x", "a b", "a~1", "a.lock", ".a", "a/", "/a", "@", "a@{1}", "refs/heads/x", "HEAD"] {
+        for bad in [
+            "",
+            "-x",
+            "--upload-pack=x",
+            "a..b",
+            "../../x",
+            "a b",
+            "a~1",
+            "a.lock",
+            ".a",
+            "a/",
+            "/a",
+            "@",
+            "a@{1}",
+            "refs/heads/x",
+            "HEAD",
+        ] {
             assert!(bad.parse::<BranchName>().is_err(), "{bad}");
         }
     }

@@ -295,18 +295,24 @@ impl Decision {
             }
             (State::Gating { .. }, Event::SecretsFound { findings }) => {
                 self.note("secret.found", json!({"findings": &findings}));
-                let text = format!("a new commit holds {}; nothing was pushed", count(findings.len(), "secret"));
+                let text =
+                    format!("a new commit holds {}; nothing was pushed", count(findings.len(), "secret"));
                 Some(self.refused(findings, EndReason::Secret, text))
             }
             (State::Gating { head }, Event::Judged { report }) => Some(self.judged(head, report)),
-            (State::Publishing { .. }, Event::Conflicted { base, files }) => Some(self.conflicted(&base, &files)),
+            (State::Publishing { .. }, Event::Conflicted { base, files }) => {
+                Some(self.conflicted(&base, &files))
+            }
             (State::Publishing { head }, Event::Pushed) => {
                 self.note("git.pushed", json!({"branch": &self.agent.branch, "commit": &head}));
                 self.agent.work.pushed = Some(head);
                 self.agent.work.unjudged = false;
                 Some(self.settle(Status::Completed, EndReason::Done, None))
             }
-            (state @ (State::Checkout { .. } | State::Confining { .. } | State::Launching { .. }), Event::Failed(failure)) => {
+            (
+                state @ (State::Checkout { .. } | State::Confining { .. } | State::Launching { .. }),
+                Event::Failed(failure),
+            ) => {
                 let in_setup = !matches!(state, State::Launching { .. });
                 Some(self.failed(failure, in_setup))
             }
@@ -366,7 +372,8 @@ impl Decision {
     }
 
     fn judged(&mut self, head: CommitId, report: GateReport) -> State {
-        let results: Vec<_> = report.results.iter().map(|r| json!({"name": r.name, "outcome": r.outcome})).collect();
+        let results: Vec<_> =
+            report.results.iter().map(|r| json!({"name": r.name, "outcome": r.outcome})).collect();
         self.note("gate.finished", json!({"commit": &head, "verdict": report.verdict, "results": results}));
         let failed = report.verdict == Verdict::Failed;
         if report.verdict == Verdict::Incomplete {
@@ -393,11 +400,17 @@ impl Decision {
             source: "conflict".to_owned(),
             path: Some(path.clone()),
             line: None,
-            message: format!("conflicts with the newest {} ({})", self.agent.spec.context.branch, base.short()),
+            message: format!(
+                "conflicts with the newest {} ({})",
+                self.agent.spec.context.branch,
+                base.short()
+            ),
         });
         let text = format!(
             "the work conflicts with {} at {} in {}; nothing was pushed, the work is kept in the repository store",
-            self.agent.spec.context.branch, base.short(), files.join(", ")
+            self.agent.spec.context.branch,
+            base.short(),
+            files.join(", ")
         );
         self.refused(findings.collect(), EndReason::Conflict, text)
     }
@@ -407,7 +420,10 @@ impl Decision {
         self.agent.work.unjudged = false;
         if self.agent.fix_round < self.agent.spec.max_fix_rounds {
             self.agent.fix_round += 1;
-            self.note("agent.fix_requested", json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}));
+            self.note(
+                "agent.fix_requested",
+                json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}),
+            );
             return State::Checkout { turn: Turn::Fix { findings } };
         }
         let rounds = count(self.agent.fix_round as usize, "fix round");
@@ -418,7 +434,9 @@ impl Decision {
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
             let until = self.now.at.plus(backoff(self.agent.attempt, self.now.dice));
             self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));
-            return State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } } };
+            return State::Unwinding {
+                ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } },
+            };
         }
         let mut text = failure.message;
         if failure.kind.is_retryable() && self.agent.attempt > 1 {
@@ -428,7 +446,8 @@ impl Decision {
     }
 
     fn kill(&mut self, cause: KillCause, note: String) -> Option<State> {
-        let killed = End { status: Status::Killed, reason: cause.reason(), error: Some(note), at: self.now.at };
+        let killed =
+            End { status: Status::Killed, reason: cause.reason(), error: Some(note), at: self.now.at };
         match &self.agent.state {
             State::Settled { .. } | State::Unwinding { ending: Ending::Settle { .. } } => None,
             // Nothing of a queued agent runs, and its work was received when its last attempt unwound.

@@ -98,9 +98,23 @@ impl FailureKind {
     pub fn is_retryable(self) -> bool {
         use FailureKind as K;
         match self {
-            K::Crash | K::NoResult | K::Network | K::RateLimited | K::ModelServer | K::RemoteBusy | K::Internal => true,
-            K::Auth | K::RemoteAuth | K::Billing | K::BadInput | K::MissingBranch | K::MissingRepository | K::GatesUndefined => false,
-            K::Diverged | K::Denied | K::Timeout | K::Stalled | K::Budget | K::Disk | K::PushRejected => false,
+            K::Crash
+            | K::NoResult
+            | K::Network
+            | K::RateLimited
+            | K::ModelServer
+            | K::RemoteBusy
+            | K::Internal => true,
+            K::Auth
+            | K::RemoteAuth
+            | K::Billing
+            | K::BadInput
+            | K::MissingBranch
+            | K::MissingRepository
+            | K::GatesUndefined => false,
+            K::Diverged | K::Denied | K::Timeout | K::Stalled | K::Budget | K::Disk | K::PushRejected => {
+                false
+            }
         }
     }
 
@@ -119,7 +133,9 @@ impl FailureKind {
             K::RemoteAuth if !in_setup => EndReason::PushRejected,
             K::RemoteAuth | K::BadInput | K::MissingBranch | K::MissingRepository => EndReason::SetupFailed,
             _ if in_setup => EndReason::SetupFailed,
-            K::Crash | K::NoResult | K::Network | K::ModelServer | K::RemoteBusy | K::Internal => EndReason::AgentError,
+            K::Crash | K::NoResult | K::Network | K::ModelServer | K::RemoteBusy | K::Internal => {
+                EndReason::AgentError
+            }
             K::Diverged | K::Denied => EndReason::AgentError,
         }
     }

@@ -147,7 +147,9 @@ impl FromStr for RepositoryUrl {
             match scheme {
                 "https" | "http" => {
                     if authority.contains('@') {
-                        return refuse("must not carry credentials; give them with MOSAIC_GIT_CREDENTIALS_FILE");
+                        return refuse(
+                            "must not carry credentials; give them with MOSAIC_GIT_CREDENTIALS_FILE",
+                        );
                     }
                     check_host(authority)?;
                     if scheme == "http" && !is_loopback(authority) {
@@ -155,7 +157,8 @@ impl FromStr for RepositoryUrl {
                     }
                 }
                 "ssh" => {
-                    let (user, host) = authority.split_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
+                    let (user, host) =
+                        authority.split_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
                     check_ssh(user, host, path)?;
                 }
                 _ => return refuse("must be https, ssh or git@host:path"),
@@ -234,11 +237,35 @@ mod tests {
     #[test]
     fn refuses_what_could_run_something_or_reach_elsewhere() {
         for text in [
-            "", "-x", "--upload-pack=touch /tmp/x", "ext::sh -c x", "ext::sh", "ssh://-oProxyCommand=x/y",
-            "ssh://u@-oProxyCommand=x/y", "git@-host:x", "-u@host:x", "https://u:p@h/x", "http://example.com/x",
-            "ftp://h/x", "https://", "https://host", "https:///x", "https://h/x?y", "https://h:0/x",
-            "https://h:99999/x", "https://h\u{202e}/x", "a b", "relative/path", "/a/../b", "file://host/x",
-            "git@host:", "git@host:-x", "C:\\x", "host:path", "https://h/x\n", "fd::17/x",
+            "",
+            "-x",
+            "--upload-pack=touch /tmp/x",
+            "ext::sh -c x",
+            "ext::sh",
+            "ssh://-oProxyCommand=x/y",
+            "ssh://u@-oProxyCommand=x/y",
+            "git@-host:x",
+            "-u@host:x",
+            "https://u:p@h/x",
+            "http://example.com/x",
+            "ftp://h/x",
+            "https://",
+            "https://host",
+            "https:///x",
+            "https://h/x?y",
+            "https://h:0/x",
+            "https://h:99999/x",
+            "https://h\u{202e}/x",
+            "a b",
+            "relative/path",
+            "/a/../b",
+            "file://host/x",
+            "git@host:",
+            "git@host:-x",
+            "C:\\x",
+            "host:path",
+            "https://h/x\n",
+            "fd::17/x",
         ] {
             assert!(text.parse::<RepositoryUrl>().is_err(), "{text:?} was taken");
         }

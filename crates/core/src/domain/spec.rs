@@ -76,9 +76,7 @@ impl GateProfile {
     /// Returns the profile's gates in running order (the contract's table); empty for `custom`.
     pub fn gates(self) -> &'static [&'static str] {
         match self {
-            Self::Strict => {
-                &["typecheck", "lint", "tests", "coverage", "build", "integration", "ai-review"]
-            }
+            Self::Strict => &["typecheck", "lint", "tests", "coverage", "build", "integration", "ai-review"],
             Self::Standard => &["typecheck", "lint", "tests", "coverage"],
             Self::Minimal => &["tests"],
             Self::Custom => &[],
@@ -258,7 +256,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a word out of a closed list.
-    fn choice<T: Copy>(&mut self, field: &str, required: bool, all: &[T], word: fn(T) -> &'static str) -> Option<T> {
+    fn choice<T: Copy>(
+        &mut self,
+        field: &str,
+        required: bool,
+        all: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Option<T> {
         let text = self.text(field, required)?;
         let found = all.iter().copied().find(|&one| word(one) == text);
         if found.is_none() {
@@ -340,7 +344,12 @@ pub fn closest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
     }
     let typed = typed.to_lowercase();
     let near = |word: &&'a str| (strsim::damerau_levenshtein(&typed, &word.to_lowercase()), *word);
-    known.iter().map(near).min().filter(|(distance, word)| *distance <= 1 + word.len() / 4).map(|(_, word)| word)
+    known
+        .iter()
+        .map(near)
+        .min()
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
+        .map(|(_, word)| word)
 }
 
 /// Text that goes to an agent may have line breaks and tabs, but no other control characters.
@@ -358,8 +367,19 @@ fn check_prose(text: &str, most: usize) -> Result<(), String> {
 }
 
 const FIELDS: &[&str] = &[
-    "taskId", "agentType", "gateProfile", "gates", "context", "priority", "maxRetries", "maxFixRounds", "timeoutSeconds",
-    "runtime", "model", "budget", "labels",
+    "taskId",
+    "agentType",
+    "gateProfile",
+    "gates",
+    "context",
+    "priority",
+    "maxRetries",
+    "maxFixRounds",
+    "timeoutSeconds",
+    "runtime",
+    "model",
+    "budget",
+    "labels",
 ];
 const CONTEXT_FIELDS: &[&str] = &["repository", "branch", "workItems", "skills", "instructions"];
 
@@ -379,9 +399,9 @@ impl SpawnSpec {
         if profile != Some(GateProfile::Custom) && r.get("gates").is_some() {
             r.fault("gates", "invalid", "goes with gateProfile \"custom\" only");
         }
-        let priority = r.number("priority", 1..=10).map_or_else(Priority::default, |n| {
-            Priority::try_from(n).expect("the range was checked")
-        });
+        let priority = r
+            .number("priority", 1..=10)
+            .map_or_else(Priority::default, |n| Priority::try_from(n).expect("the range was checked"));
         let max_retries = r.number("maxRetries", 0..=u64::from(limits::MAX_RETRIES)).unwrap_or(3);
         let max_fix_rounds = r.number("maxFixRounds", 0..=u64::from(limits::MAX_FIX_ROUNDS)).unwrap_or(2);
         let timeout_seconds = r.number("timeoutSeconds", limits::TIMEOUT_SECONDS).unwrap_or(3600);
@@ -405,7 +425,17 @@ impl SpawnSpec {
         };
         let small = |n: u64| u32::try_from(n).expect("the range was checked");
         Ok(Self {
-            task_id, agent_type, gate_profile, gates, context, priority, timeout_seconds, runtime, model, budget, labels,
+            task_id,
+            agent_type,
+            gate_profile,
+            gates,
+            context,
+            priority,
+            timeout_seconds,
+            runtime,
+            model,
+            budget,
+            labels,
             max_retries: small(max_retries),
             max_fix_rounds: small(max_fix_rounds),
         })
@@ -422,7 +452,8 @@ impl SpawnSpec {
             }
             None => None,
         };
-        let turns = inner.number("turns", 1..=100_000).map(|n| u32::try_from(n).expect("the range was checked"));
+        let turns =
+            inner.number("turns", 1..=100_000).map(|n| u32::try_from(n).expect("the range was checked"));
         r.errors.append(&mut inner.errors);
         Budget { usd, turns }
     }
@@ -436,7 +467,9 @@ impl SpawnSpec {
         for (key, value) in fields {
             let at = format!("labels/{}", escape_pointer(key));
             match (key.parse::<Word>(), value.as_str()) {
-                (Ok(key), Some(text)) if text.len() <= limits::LABEL_BYTES && !text.chars().any(is_unprintable) => {
+                (Ok(key), Some(text))
+                    if text.len() <= limits::LABEL_BYTES && !text.chars().any(is_unprintable) =>
+                {
                     out.insert(key, text.to_owned());
                 }
                 (Err(e), _) => r.fault(&at, "invalid", format!("the label's name {e}")),
@@ -462,7 +495,9 @@ impl SpawnSpec {
         }
         let skills = c.words("skills", limits::SKILLS);
         let instructions = c.text("instructions", false).map(str::to_owned);
-        if let Some(Err(why)) = instructions.as_deref().map(|text| check_prose(text, limits::INSTRUCTIONS_BYTES)) {
+        if let Some(Err(why)) =
+            instructions.as_deref().map(|text| check_prose(text, limits::INSTRUCTIONS_BYTES))
+        {
             c.fault("instructions", "invalid", why);
         }
         r.errors.append(&mut c.errors);

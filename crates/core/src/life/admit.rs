@@ -51,14 +51,20 @@ impl Orchestrator {
         Ok(())
     }
 
-    async fn admit(&self, spec: SpawnSpec, previous: Option<AgentId>, idempotency: Option<Idempotency>) -> Result<Spawned, SpawnError> {
+    async fn admit(
+        &self,
+        spec: SpawnSpec,
+        previous: Option<AgentId>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Spawned, SpawnError> {
         if self.is_draining() {
             return Err(SpawnError::ShuttingDown);
         }
         self.check_satisfiable(&spec)?;
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
         let now = self.now();
-        let agent = Agent::admitted(self.ports.chance.agent_id(), spec, &self.settings.branch_prefix, previous, now);
+        let agent =
+            Agent::admitted(self.ports.chance.agent_id(), spec, &self.settings.branch_prefix, previous, now);
         let data = json!({
             "to": "spawning", "name": &agent.name, "agentType": agent.spec.agent_type,
             "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": previous,

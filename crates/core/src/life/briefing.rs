@@ -40,7 +40,11 @@ pub(super) struct Briefing {
 
 impl Scene<'_> {
     /// Returns the tracked paths of the base commit, read once per driver.
-    pub(super) async fn files<'h>(&self, hands: &'h mut Hands, base: &CommitId) -> Result<&'h [String], Failure> {
+    pub(super) async fn files<'h>(
+        &self,
+        hands: &'h mut Hands,
+        base: &CommitId,
+    ) -> Result<&'h [String], Failure> {
         if hands.files.is_none() {
             let repository = &self.agent.spec.context.repository;
             hands.files = Some(self.o.ports.repositories.list_files(repository, base, "").await?);
@@ -71,12 +75,21 @@ impl Scene<'_> {
     }
 
     /// Makes the skills visible: copies them where the runtime's user configuration looks for skills.
-    pub(super) async fn place_skills(&self, skills: &Skills, base: &CommitId, config: &Path) -> Result<(), Failure> {
+    pub(super) async fn place_skills(
+        &self,
+        skills: &Skills,
+        base: &CommitId,
+        config: &Path,
+    ) -> Result<(), Failure> {
         let into = |name: &str| config.join("skills").join(name);
         for directory in &skills.in_repository {
             let target = into(directory.rsplit('/').next().unwrap_or(directory));
             fresh(&target).map_err(|e| disk_fault(&target, &e))?;
-            self.o.ports.repositories.export(&self.agent.spec.context.repository, base, directory, &target).await?;
+            self.o
+                .ports
+                .repositories
+                .export(&self.agent.spec.context.repository, base, directory, &target)
+                .await?;
         }
         for source in &skills.of_operator {
             let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -88,7 +101,12 @@ impl Scene<'_> {
     }
 
     /// Writes what the agent is told in this turn.
-    pub(super) async fn briefing(&self, hands: &mut Hands, base: &CommitId, skills: &Skills) -> Result<Briefing, Failure> {
+    pub(super) async fn briefing(
+        &self,
+        hands: &mut Hands,
+        base: &CommitId,
+        skills: &Skills,
+    ) -> Result<Briefing, Failure> {
         let context = &self.agent.spec.context;
         let mut work_items = Vec::new();
         for id in &context.work_items {
@@ -113,7 +131,12 @@ impl Scene<'_> {
         Ok(Briefing { prompt, system: prompt::system_text(agents_md.as_deref(), claude_md.as_deref()) })
     }
 
-    async fn instructions_file(&self, hands: &mut Hands, base: &CommitId, path: &str) -> Result<Option<String>, Failure> {
+    async fn instructions_file(
+        &self,
+        hands: &mut Hands,
+        base: &CommitId,
+        path: &str,
+    ) -> Result<Option<String>, Failure> {
         if !self.files(hands, base).await?.iter().any(|file| file == path) {
             return Ok(None);
         }
@@ -121,7 +144,12 @@ impl Scene<'_> {
     }
 
     /// Looks a work item up: `.mosaic/work-items/<id>.md`, then the first tracked `*<id>*.md`.
-    async fn work_item(&self, hands: &mut Hands, base: &CommitId, id: &str) -> Result<Option<String>, Failure> {
+    async fn work_item(
+        &self,
+        hands: &mut Hands,
+        base: &CommitId,
+        id: &str,
+    ) -> Result<Option<String>, Failure> {
         let is_id = id.len() <= 128 && !id.chars().any(|c| c.is_whitespace() || c == '/' || c == '\\');
         if !is_id {
             return Ok(None);
@@ -132,7 +160,8 @@ impl Scene<'_> {
             let name = path.rsplit('/').next().unwrap_or(path);
             name.ends_with(".md") && name.contains(id)
         };
-        let found = files.iter().find(|path| **path == exact).or_else(|| files.iter().find(name_has_id)).cloned();
+        let found =
+            files.iter().find(|path| **path == exact).or_else(|| files.iter().find(name_has_id)).cloned();
         match found {
             Some(path) => self.text_file(base, &path).await,
             None => Ok(None),
@@ -141,7 +170,8 @@ impl Scene<'_> {
 
     async fn text_file(&self, base: &CommitId, path: &str) -> Result<Option<String>, Failure> {
         let repository = &self.agent.spec.context.repository;
-        let bytes = self.o.ports.repositories.read_file(repository, base, path, limits::PROMPT_FILE_BYTES).await?;
+        let bytes =
+            self.o.ports.repositories.read_file(repository, base, path, limits::PROMPT_FILE_BYTES).await?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -38,7 +38,8 @@ async fn base(scene: &Scene<'_>) -> Result<(CommitId, Option<CommitId>), Failure
         return Ok((base.clone(), work.remote_tip.clone()));
     }
     let context = &scene.agent.spec.context;
-    let remote = scene.o.ports.repositories.fetch(&context.repository, &context.branch, &scene.agent.branch).await?;
+    let remote =
+        scene.o.ports.repositories.fetch(&context.repository, &context.branch, &scene.agent.branch).await?;
     let base = match (&work.base, &work.kept) {
         (Some(base), Some(_)) => base.clone(),
         _ => remote.base,
@@ -61,14 +62,19 @@ fn first_tree(scene: &Scene<'_>, base: &CommitId) -> crate::ports::repositories:
 }
 
 /// Fixes what will judge the work. A strict profile with undefined gates ends here, before the agent starts.
-async fn plan(scene: &Scene<'_>, hands: &mut Hands, base: &CommitId) -> Result<(GatePlan, Vec<String>), Failure> {
+async fn plan(
+    scene: &Scene<'_>,
+    hands: &mut Hands,
+    base: &CommitId,
+) -> Result<(GatePlan, Vec<String>), Failure> {
     let (o, spec) = (scene.o, &scene.agent.spec);
     let repository = &spec.context.repository;
     let config = match scene.files(hands, base).await?.iter().any(|path| path == CONFIG) {
         true => o.ports.repositories.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
         false => None,
     };
-    let request = PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
+    let request =
+        PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
     let plan = o.ports.gatekeeper.plan(request)?;
     let mut warnings = plan.warnings.clone();
     if !plan.undefined.is_empty() {
@@ -88,14 +94,20 @@ async fn plan(scene: &Scene<'_>, hands: &mut Hands, base: &CommitId) -> Result<(
 }
 
 /// Names the skills that are nowhere; with `MOSAIC_SKILLS=require` they are a failure.
-async fn missing_skills(scene: &Scene<'_>, hands: &mut Hands, base: &CommitId) -> Result<Vec<String>, Failure> {
+async fn missing_skills(
+    scene: &Scene<'_>,
+    hands: &mut Hands,
+    base: &CommitId,
+) -> Result<Vec<String>, Failure> {
     let missing = scene.skills(hands, base).await?.missing;
     if missing.is_empty() {
         return Ok(Vec::new());
     }
     let names = missing.join(", ");
     if scene.o.settings.require_skills {
-        let text = format!("skills not found: {names}. Looked in .claude/skills of the base commit and in MOSAIC_SKILLS_DIR.");
+        let text = format!(
+            "skills not found: {names}. Looked in .claude/skills of the base commit and in MOSAIC_SKILLS_DIR."
+        );
         return Err(Failure::new(FailureKind::BadInput, text));
     }
     Ok(vec![format!("skills not found, passed on as hints only: {names}")])

@@ -23,7 +23,12 @@ pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept
     let tree = scene.tree()?;
     let confinement = scene.confinement(hands).await?;
     let harvest = o.ports.repositories.harvest(&tree).await?;
-    let mut job = scene.job(&format!("harvest-{}-{}", agent.runs, o.ports.chance.agent_id().short()), harvest.command, &confinement, &harvest.outbox);
+    let mut job = scene.job(
+        &format!("harvest-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
+        harvest.command,
+        &confinement,
+        &harvest.outbox,
+    );
     job.env.extend(harvest.env);
     job.output = o.ports.transcripts.log(agent.id, &format!("harvest-{}", agent.runs));
     job.output_limit = limits::GATE_LOG_BYTES;
@@ -47,7 +52,10 @@ fn words(exit: &Exit) -> String {
         (_, Some(code), _) => format!("ended with status {code}"),
         (_, None, _) => "was killed".to_owned(),
     };
-    format!("the agent's work could not be committed and bundled: the harvest {how}: {}", exit.stderr_tail.trim())
+    format!(
+        "the agent's work could not be committed and bundled: the harvest {how}: {}",
+        exit.stderr_tail.trim()
+    )
 }
 
 /// Returns the newest commit that a harvest kept.

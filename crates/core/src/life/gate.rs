@@ -15,7 +15,8 @@ use crate::ports::repositories::Added;
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let agent = scene.agent;
-    let (State::Gating { head }, Some(base), Some(plan)) = (&agent.state, &agent.work.base, &agent.work.plan) else {
+    let (State::Gating { head }, Some(base), Some(plan)) = (&agent.state, &agent.work.base, &agent.work.plan)
+    else {
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
     let findings = secrets(scene, base, head).await?;
@@ -70,6 +71,9 @@ fn finding(added: &Added, rule: &str, line: u64, masked: &str) -> Finding {
         source: "secret-scan".to_owned(),
         path: added.path.clone(),
         line: added.path.as_ref().map(|_| added.line + line - 1),
-        message: format!("{rule}: {masked}{place} (commit {}); remove it from every commit", added.commit.short()),
+        message: format!(
+            "{rule}: {masked}{place} (commit {}); remove it from every commit",
+            added.commit.short()
+        ),
     }
 }

@@ -12,7 +12,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let spec = &agent.spec;
     let name = spec.runtime.as_ref().map_or(o.settings.default_runtime.as_str(), |r| r.as_str());
     let Some(runtime) = o.ports.runtimes.get(name) else {
-        return Err(Failure::new(FailureKind::BadInput, format!("runtime \"{name}\" is not available on this node")));
+        return Err(Failure::new(
+            FailureKind::BadInput,
+            format!("runtime \"{name}\" is not available on this node"),
+        ));
     };
     let (Some(tree), Some(base)) = (hands.tree.clone(), agent.work.base.clone()) else {
         return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));

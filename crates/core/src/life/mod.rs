@@ -2,15 +2,15 @@
 //! event; the sequence is decided in [`crate::domain::lifecycle`].
 
 mod admit;
-pub(crate) mod lease;
 mod checkout;
-mod confine;
-mod launch;
-mod supervise;
 mod commit;
+mod confine;
 mod gate;
+mod launch;
+pub(crate) mod lease;
 mod publish;
 pub(crate) mod settle;
+mod supervise;
 mod unwind;
 
 mod briefing;
@@ -99,7 +99,13 @@ impl Scene<'_> {
     }
 
     /// Returns a job in the agent's confinement with the environment that every agent has.
-    fn job(&self, name: &str, command: Vec<String>, confinement: &Confinement, tree: &std::path::Path) -> JobSpec {
+    fn job(
+        &self,
+        name: &str,
+        command: Vec<String>,
+        confinement: &Confinement,
+        tree: &std::path::Path,
+    ) -> JobSpec {
         let mut env = confinement.env.clone();
         let base = self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string);
         env.push(("MOSAIC_AGENT_ID".to_owned(), self.agent.id.to_string()));

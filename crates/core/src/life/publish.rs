@@ -14,7 +14,9 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
     };
     let context = &agent.spec.context;
     let repositories = &scene.o.ports.repositories;
-    if let Fit::Conflict { base, files } = repositories.fit(&context.repository, &context.branch, head).await? {
+    if let Fit::Conflict { base, files } =
+        repositories.fit(&context.repository, &context.branch, head).await?
+    {
         return Ok(Event::Conflicted { base, files });
     }
     let expected = agent.work.remote_tip.as_ref();
@@ -25,13 +27,17 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
             let text = format!(
                 "somebody else changed {} on the remote while the agent worked (it is now {now}); nothing was pushed. \
                  The judged commit {} is kept; retry to start over.",
-                agent.branch, head.short()
+                agent.branch,
+                head.short()
             );
             Err(Failure::new(FailureKind::PushRejected, text))
         }
         Pushed::Refused(why) => {
             let why = scene.o.ports.scanner.mask(&why);
-            Err(Failure::new(FailureKind::PushRejected, format!("the remote refused {}: {why}", agent.branch)))
+            Err(Failure::new(
+                FailureKind::PushRejected,
+                format!("the remote refused {}: {why}", agent.branch),
+            ))
         }
     }
 }

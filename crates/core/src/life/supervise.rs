@@ -22,7 +22,17 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let Some((job, dialogue)) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
-    Supervisor { scene, job, dialogue, lines: Lines::default(), warnings: Vec::new(), turn_over: false, gave_up: false }.follow().await
+    Supervisor {
+        scene,
+        job,
+        dialogue,
+        lines: Lines::default(),
+        warnings: Vec::new(),
+        turn_over: false,
+        gave_up: false,
+    }
+    .follow()
+    .await
 }
 
 struct Supervisor<'a> {
@@ -78,11 +88,15 @@ impl Supervisor<'_> {
         let minutes = |d: Duration| d.as_secs() / 60;
         let outcome = match alarm {
             Some(Alarm::Deadline) => {
-                let text = format!("the attempt ran past timeoutSeconds ({} s)", self.scene.agent.spec.timeout_seconds);
+                let text = format!(
+                    "the attempt ran past timeoutSeconds ({} s)",
+                    self.scene.agent.spec.timeout_seconds
+                );
                 Outcome::Failed(Failure::new(FailureKind::Timeout, text))
             }
             Some(Alarm::Silence) => {
-                let text = format!("no output for {} minutes; it was interrupted and ended", minutes(limits::STALL));
+                let text =
+                    format!("no output for {} minutes; it was interrupted and ended", minutes(limits::STALL));
                 Outcome::Failed(Failure::new(FailureKind::Stalled, text))
             }
             Some(Alarm::AfterResult) => {
@@ -98,7 +112,8 @@ impl Supervisor<'_> {
             },
         };
         if exit.leaked > 0 {
-            self.warnings.push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
+            self.warnings
+                .push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
         }
         let mask = |text: String| self.scene.o.ports.scanner.mask(&text);
         let outcome = match outcome {
@@ -154,7 +169,8 @@ impl Supervisor<'_> {
             self.say(line).await;
         }
         let scanner = &self.scene.o.ports.scanner;
-        let events: Vec<AgentEvent> = reaction.events.into_iter().map(|event| masked(event, |t| scanner.mask(t))).collect();
+        let events: Vec<AgentEvent> =
+            reaction.events.into_iter().map(|event| masked(event, |t| scanner.mask(t))).collect();
         for event in &events {
             if let AgentEvent::Denied { tool, reason } = event {
                 self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));

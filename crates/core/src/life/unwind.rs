@@ -47,7 +47,9 @@ async fn stop(scene: &Scene<'_>) {
                 *slot = Some(receipt);
                 return;
             }
-            Err(e) => tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again"),
+            Err(e) => {
+                tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again")
+            }
         }
         o.ports.clock.sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));

@@ -142,7 +142,12 @@ pub trait Repositories: Send + Sync {
 
     /// Fetches the base branch into the repository's store (made when missing) and reads the tip of the agent's
     /// own branch on the remote. Calls for one repository at the same time share one fetch where they can.
-    async fn fetch(&self, repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure>;
+    async fn fetch(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        own: &BranchName,
+    ) -> Result<RemoteState, Failure>;
 
     /// Makes (or keeps, see [`TreeRequest::reuse`]) the agent's tree. Idempotent.
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure>;
@@ -156,32 +161,83 @@ pub trait Repositories: Send + Sync {
 
     /// Sends every addition of the commits in `base..head`, oldest first, into the channel: commit messages and
     /// the added lines of every file, binary ones and merge resolutions included. A closed channel ends it.
-    async fn additions(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
+    async fn additions(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+        into: mpsc::Sender<Added>,
+    ) -> Result<(), Failure>;
 
     /// Fetches the newest base and tries to merge the commit onto it, in the store.
-    async fn fit(&self, repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
+    async fn fit(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        head: &CommitId,
+    ) -> Result<Fit, Failure>;
 
     /// Writes a fresh checkout of exactly this commit into an empty directory that the agent never saw, and
     /// returns its path. `label` keeps checkouts of one agent apart.
-    async fn checkout_for_judging(&self, repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
+    async fn checkout_for_judging(
+        &self,
+        repository: &RepositoryUrl,
+        agent: AgentId,
+        commit: &CommitId,
+        label: &str,
+    ) -> Result<PathBuf, Failure>;
 
     /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent).
-    async fn push(&self, repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure>;
+    async fn push(
+        &self,
+        repository: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        expected: Option<&CommitId>,
+    ) -> Result<Pushed, Failure>;
 
     /// Reads one file of a commit; `None` when it does not exist. At most `most` bytes are returned.
-    async fn read_file(&self, repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
+    async fn read_file(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure>;
 
     /// Lists the tracked paths of a commit below a directory (`""` for all).
-    async fn list_files(&self, repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
+    async fn list_files(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        below: &str,
+    ) -> Result<Vec<String>, Failure>;
 
     /// Writes a tracked directory of a commit into an empty directory outside any tree. Links are left out.
-    async fn export(&self, repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;
+    async fn export(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        directory: &str,
+        into: &Path,
+    ) -> Result<(), Failure>;
 
     /// Returns the unified diff between the two commits, at most `most` bytes, and whether it was cut.
-    async fn diff(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
+    async fn diff(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), Failure>;
 
     /// Returns the changed files between the two commits.
-    async fn stat(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
+    async fn stat(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FileStat>, Failure>;
 
     /// Takes the agent's tree, outbox and judging checkouts away: renamed at once, deleted in the background.
     /// Idempotent; links are never followed.

@@ -45,7 +45,10 @@ pub enum StoreError {
     /// The store does not answer, or its disk is full. May pass.
     #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// The store's files cannot be used: another server holds them, or they come from a newer version.
+    /// Another server holds the store's files.
+    #[error("{0}")]
+    InUse(String),
+    /// The store's files cannot be used: they are damaged, or come from a newer version.
     #[error("{0}")]
     Unusable(String),
 }

@@ -30,7 +30,13 @@ pub struct Line {
 #[async_trait]
 pub trait Transcripts: Send + Sync {
     /// Appends entries; numbers them. Errors with the operating system's words; nothing else is affected.
-    async fn append(&self, agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    async fn append(
+        &self,
+        agent: AgentId,
+        at: Timestamp,
+        attempt: u32,
+        events: Vec<AgentEvent>,
+    ) -> std::io::Result<()>;
 
     /// Reads entries after this number, at most `limit`. An unknown agent has none.
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;

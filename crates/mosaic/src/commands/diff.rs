@@ -98,6 +98,7 @@ fn patch(text: &str, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
     use serde_json::json;
 
     #[test]
@@ -105,13 +106,16 @@ mod tests {
         let agent = json!({"branch": "mosaic/fix/1", "baseBranch": "main"});
         let diff = json!({"base": "8c1d2e0aaa", "files": [{"path": "calc.sh", "added": 4, "deleted": 0}, {"path": "t\u{1b}", "added": 1, "deleted": 2}]});
         assert_eq!(
-            stat(&View::new(&agent), &View::new(&diff), Paint::PLAIN),
+            stat(&View::new(&agent), &View::new(&diff), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "mosaic/fix/1 vs main@8c1d2e0   2 files  +5 -2\n calc.sh  +4 -0\n t\\x1b    +1 -2\n"
         );
     }
 
     #[test]
     fn a_patch_on_a_terminal_is_harmless() {
-        assert_eq!(patch("+a\u{1b}[2J\n-b\tc\n", Paint::PLAIN), "+a\\x1b[2J\n-b\tc\n");
+        assert_eq!(
+            patch("+a\u{1b}[2J\n-b\tc\n", Paint::choose(ColorChoice::Never, false, &|_| None)),
+            "+a\\x1b[2J\n-b\tc\n"
+        );
     }
 }

@@ -367,6 +367,7 @@ fn access(config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     #[test]
     fn versions_of_git_are_compared() {
@@ -380,7 +381,7 @@ mod tests {
     fn findings_have_a_consequence_and_a_fix() {
         let list = [fine("Tools", "git version 2.47.3"), room(1)];
         assert_eq!(
-            render(&list, Paint::PLAIN),
+            render(&list, Paint::choose(ColorChoice::Never, false, &|_| None)),
             "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: free some space\n1 problems, 0 warnings\n"
         );
     }

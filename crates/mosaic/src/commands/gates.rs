@@ -128,6 +128,7 @@ fn conclusion(agent: &View<'_>, verdict: &str, results: &[View<'_>], paint: Pain
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
     use serde_json::json;
 
     #[test]
@@ -151,7 +152,10 @@ calc.sh:6   not run\\x1b[m
 ────────────
 FAILED 1 passed, 1 failed, 0 skipped in 2.9s · returned to the agent 1 times
 ";
-        assert_eq!(render(&View::new(&agent), &gates, Paint::PLAIN), expected);
+        assert_eq!(
+            render(&View::new(&agent), &gates, Paint::choose(ColorChoice::Never, false, &|_| None)),
+            expected
+        );
         assert_eq!(verdict(&gates), "failed");
     }
 }

@@ -75,6 +75,7 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     #[test]
     fn the_receipt_proves_the_end() {
@@ -82,11 +83,17 @@ mod tests {
         let view = View::new(&agent);
         let answer = json!({"status": "killed", "verified": true, "receipt": {"processesBefore": 9, "processesAfter": 0, "rung": "kill", "tookMs": 1840}});
         assert_eq!(
-            receipt(&view, &answer, false, Paint::PLAIN),
+            receipt(&view, &answer, false, Paint::choose(ColorChoice::Never, false, &|_| None)),
             "loop-0e31  killed in 1.8s (kill)\n  verified    0 of 9 processes left\n  kept        its commits, for mosaic/loop/1: mosaic diff loop-0e31\n  again       mosaic retry loop-0e31\n"
         );
         let ended = json!({"status": "completed", "alreadyTerminal": true});
-        assert_eq!(receipt(&view, &ended, false, Paint::PLAIN), "loop-0e31  had already ended: completed\n");
-        assert!(receipt(&view, &json!({}), true, Paint::PLAIN).contains("not confirmed yet"));
+        assert_eq!(
+            receipt(&view, &ended, false, Paint::choose(ColorChoice::Never, false, &|_| None)),
+            "loop-0e31  had already ended: completed\n"
+        );
+        assert!(
+            receipt(&view, &json!({}), true, Paint::choose(ColorChoice::Never, false, &|_| None))
+                .contains("not confirmed yet")
+        );
     }
 }

@@ -221,6 +221,7 @@ fn flat(agents: &[Value]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     fn agents() -> Vec<Value> {
         vec![
@@ -233,7 +234,7 @@ mod tests {
 
     #[test]
     fn who_needs_you_comes_first() {
-        let text = groups(&agents(), Some(120), Paint::PLAIN);
+        let text = groups(&agents(), Some(120), Paint::choose(ColorChoice::Never, false, &|_| None));
         let expected = "1 need you · 1 working · 1 queued · 1 finished
 
 NEEDS YOU

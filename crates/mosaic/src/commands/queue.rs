@@ -145,6 +145,7 @@ fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     #[test]
     fn the_queue_is_a_headline_and_a_table() {
@@ -153,7 +154,7 @@ mod tests {
             "waiting": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3}],
         });
         assert_eq!(
-            show(&queue, Some(100), Paint::PLAIN),
+            show(&queue, Some(100), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "dispatch paused (freeze) · 3 of 4 slots · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT\n   3  US-1  worker           1  us-1-aaaa\n"
         );
         assert_eq!(headline(&json!({"paused": false})), "dispatch running");

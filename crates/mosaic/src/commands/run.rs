@@ -87,7 +87,8 @@ fn in_process(session: &Session, repository: &LocalRepository) -> Result<Server,
     let choice = trust::settle(session, config.trust, &config.data_dir, repository)?;
     let allowed_repository = std::fs::canonicalize(&repository.root)
         .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
-    let local = start_local(&config, LocalOptions { allowed_repository: Some(allowed_repository), trust: choice })?;
+    let local =
+        start_local(&config, LocalOptions { allowed_repository: Some(allowed_repository), trust: choice })?;
     say(&format!("started server {} until this task has ended", local.url()));
     let token = Some(crate::config::Secret::new(local.token().to_owned())).filter(|t| !t.expose().is_empty());
     let client = Client::new(&locate::Place { url: local.url().to_owned(), token, explicit: true });

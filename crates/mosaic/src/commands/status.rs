@@ -186,6 +186,7 @@ pub(super) fn checks(health: &Value) -> Vec<(String, bool, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
 
     #[test]
     fn one_agent_fits_a_screen() {
@@ -209,7 +210,7 @@ Labels    team=web
 Result    Done.
 Next      mosaic diff fix-7d0c · mosaic gates fix-7d0c · mosaic logs fix-7d0c
 ";
-        assert_eq!(render(&View::new(&agent), Paint::PLAIN), expected);
+        assert_eq!(render(&View::new(&agent), Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
     }
 
     #[test]

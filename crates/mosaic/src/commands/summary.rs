@@ -51,6 +51,7 @@ pub(super) fn next(agent: &View<'_>, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paint::ColorChoice;
     use serde_json::json;
 
     #[test]
@@ -61,7 +62,7 @@ mod tests {
             "error": "coverage 60.0% < 85%\u{1b}[0m", "warnings": ["a skill was not found"],
         });
         assert_eq!(
-            render(&View::new(&agent), Paint::PLAIN),
+            render(&View::new(&agent), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "fix-3f9a  failed · gates_failed in 4m12s   gates failed\n  coverage 60.0% < 85%\\x1b[0m\n  warning: a skill was not found\n  next: mosaic gates fix-3f9a · mosaic diff fix-3f9a · mosaic retry fix-3f9a\n"
         );
     }

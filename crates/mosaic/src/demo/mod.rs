@@ -40,14 +40,22 @@ fn remove(data_dir: &Path) -> anyhow::Result<bool> {
     if !place.exists() {
         return Ok(false);
     }
-    ensure!(place.join(sample::PLACE_MARKER).is_file(), "{} was not made by mosaic demo; it is left alone", place.display());
+    ensure!(
+        place.join(sample::PLACE_MARKER).is_file(),
+        "{} was not made by mosaic demo; it is left alone",
+        place.display()
+    );
     std::fs::remove_dir_all(&place).with_context(|| format!("{} cannot be removed", place.display()))?;
     Ok(true)
 }
 
 /// Runs the demo, or takes away what the last one left.
 pub(crate) fn demo(config: &Config, args: &DemoArgs) -> ExitCode {
-    let done = if args.remove { remove(&config.data_dir).map(|was| say(if was { "demo removed" } else { "no demo to remove" })) } else { run(config) };
+    let done = if args.remove {
+        remove(&config.data_dir).map(|was| say(if was { "demo removed" } else { "no demo to remove" }))
+    } else {
+        run(config)
+    };
     match done.map_err(Problem::from) {
         Ok(()) => Exit::Ok.into(),
         Err(problem) => {
@@ -64,7 +72,10 @@ fn run(config: &Config) -> anyhow::Result<()> {
     sample::make(&place)?;
     println!("DEMO: scripted agents, no model, no cost. Everything else is real.");
     println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
-    let server = start_local(&demo_config(config, &place), LocalOptions { allowed_repository: None, trust: Trust::All })?;
+    let server = start_local(
+        &demo_config(config, &place),
+        LocalOptions { allowed_repository: None, trust: Trust::All },
+    )?;
     println!("  server  {} (embedded store, ends with this demo)\n", server.url());
     let stage = Stage::new(&server);
     let mut agents = BTreeMap::new();
@@ -104,12 +115,18 @@ fn spawn(stage: &Stage, story: &'static str, remote: &Path) -> anyhow::Result<Ca
         "context": {"repository": remote.display().to_string(), "branch": "main", "workItems": [story]}
     });
     let answer = stage.post("/agents/spawn", &body)?;
-    let text = |field: &str| answer[field].as_str().map(str::to_owned).with_context(|| format!("the answer has no {field}"));
+    let text = |field: &str| {
+        answer[field].as_str().map(str::to_owned).with_context(|| format!("the answer has no {field}"))
+    };
     Ok(Cast { id: text("agentId")?, name: text("name")?, story, killed: false })
 }
 
 /// Tells what happens until every story has ended; kills the runaway once the others are done.
-fn follow(stage: &Stage, mut cast: BTreeMap<String, Cast>, began: Instant) -> anyhow::Result<BTreeMap<&'static str, Value>> {
+fn follow(
+    stage: &Stage,
+    mut cast: BTreeMap<String, Cast>,
+    began: Instant,
+) -> anyhow::Result<BTreeMap<&'static str, Value>> {
     let mut endings = BTreeMap::new();
     stage.events(|kind, event| {
         let Some(id) = event["agentId"].as_str() else { return Ok(true) };
@@ -121,7 +138,8 @@ fn follow(stage: &Stage, mut cast: BTreeMap<String, Cast>, began: Instant) -> an
             endings.insert(agent.story, stage.get(&format!("/v1/agents/{id}"))?);
         }
         let others_done = endings.len() == STORIES.len() - 1;
-        if let Some(runaway) = cast.values_mut().find(|a| a.story == "demo-loop" && others_done && !a.killed) {
+        if let Some(runaway) = cast.values_mut().find(|a| a.story == "demo-loop" && others_done && !a.killed)
+        {
             runaway.killed = true;
             kill(stage, runaway, began)?;
         }
@@ -131,13 +149,21 @@ fn follow(stage: &Stage, mut cast: BTreeMap<String, Cast>, began: Instant) -> an
 }
 
 fn kill(stage: &Stage, runaway: &Cast, began: Instant) -> anyhow::Result<()> {
-    println!("[{:>4.1}s] {:<18} is still running: mosaic kill {}", began.elapsed().as_secs_f64(), runaway.name, runaway.name);
+    println!(
+        "[{:>4.1}s] {:<18} is still running: mosaic kill {}",
+        began.elapsed().as_secs_f64(),
+        runaway.name,
+        runaway.name
+    );
     let killed = stage.post(&format!("/agents/{}/kill", runaway.id), &json!({}))?;
     let receipt = &killed["receipt"];
     ensure!(killed["verified"] == true, "the kill was not verified: {killed}");
     println!(
         "        verified: {} processes before, {} after, in {} ms (furthest rung: {})",
-        receipt["processesBefore"], receipt["processesAfter"], receipt["tookMs"], receipt["rung"].as_str().unwrap_or("?")
+        receipt["processesBefore"],
+        receipt["processesAfter"],
+        receipt["tookMs"],
+        receipt["rung"].as_str().unwrap_or("?")
     );
     Ok(())
 }
@@ -145,24 +171,35 @@ fn kill(stage: &Stage, runaway: &Cast, began: Instant) -> anyhow::Result<()> {
 /// Returns what to say about an event; nothing for those that would only be noise.
 fn tell(kind: &str, event: &Value) -> Option<String> {
     let text = |value: &Value| plain::line(value.as_str().unwrap_or_default());
-    let findings = || event["findings"].as_array().and_then(|list| list.first()).map(|f| {
-        let place = match (f["path"].as_str(), f["line"].as_u64()) {
-            (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
-            (Some(path), None) => format!("{} ", plain::line(path)),
-            _ => String::new(),
-        };
-        format!("{place}{}", text(&f["message"]))
-    }).unwrap_or_default();
+    let findings = || {
+        event["findings"]
+            .as_array()
+            .and_then(|list| list.first())
+            .map(|f| {
+                let place = match (f["path"].as_str(), f["line"].as_u64()) {
+                    (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
+                    (Some(path), None) => format!("{} ", plain::line(path)),
+                    _ => String::new(),
+                };
+                format!("{place}{}", text(&f["message"]))
+            })
+            .unwrap_or_default()
+    };
     match kind {
         "agent.running" => Some("running".to_owned()),
-        "git.commit" => Some(format!("commit   {}", &text(&event["commit"]).chars().take(7).collect::<String>())),
+        "git.commit" => {
+            Some(format!("commit   {}", &text(&event["commit"]).chars().take(7).collect::<String>()))
+        }
         "secret.found" => Some(format!("BLOCKED  {}", findings())),
         "gate.finished" => {
             let results = event["results"].as_array()?;
-            let words: Vec<String> = results.iter().map(|r| format!("{} {}", text(&r["name"]), text(&r["outcome"]))).collect();
+            let words: Vec<String> =
+                results.iter().map(|r| format!("{} {}", text(&r["name"]), text(&r["outcome"]))).collect();
             Some(format!("gates    {}", words.join(" · ")))
         }
-        "agent.fix_requested" => Some(format!("returned to the agent (round {}): {}", event["fixRound"], findings())),
+        "agent.fix_requested" => {
+            Some(format!("returned to the agent (round {}): {}", event["fixRound"], findings()))
+        }
         "git.pushed" => Some(format!("pushed   {}", text(&event["branch"]))),
         "agent.completed" => Some("completed".to_owned()),
         "agent.failed" => Some(format!("FAILED   {}", text(&event["error"]))),
@@ -175,26 +212,42 @@ fn tell(kind: &str, event: &Value) -> Option<String> {
 fn check(endings: &BTreeMap<&'static str, Value>) -> anyhow::Result<()> {
     for (story, _) in STORIES {
         let Some(end) = endings.get(story) else { bail!("{story} did not end") };
-        let (status, rounds) = (end["status"].as_str().unwrap_or_default(), end["fixRound"].as_u64().unwrap_or_default());
+        let (status, rounds) =
+            (end["status"].as_str().unwrap_or_default(), end["fixRound"].as_u64().unwrap_or_default());
         let as_told = match story {
             "demo-fix" => status == "completed" && rounds == 0 && end["verdict"] == "passed",
-            "demo-cover" | "demo-secret" => status == "completed" && rounds == 1 && end["verdict"] == "passed",
+            "demo-cover" | "demo-secret" => {
+                status == "completed" && rounds == 1 && end["verdict"] == "passed"
+            }
             _ => status == "killed",
         };
-        ensure!(as_told, "{story} ended otherwise than told: {status} after {rounds} fix rounds: {}", plain::line(&end["error"].to_string()));
+        ensure!(
+            as_told,
+            "{story} ended otherwise than told: {status} after {rounds} fix rounds: {}",
+            plain::line(&end["error"].to_string())
+        );
     }
     Ok(())
 }
 
 fn finish(server: LocalServer, place: &Path, began: Instant) -> anyhow::Result<()> {
     let branches = sample::branches(&place.join("remote.git"))?;
-    ensure!(branches.len() == STORIES.len() - 1, "the remote should have three new branches, it has: {branches:?}");
+    ensure!(
+        branches.len() == STORIES.len() - 1,
+        "the remote should have three new branches, it has: {branches:?}"
+    );
     println!("\nOn the remote now:");
     for (branch, subject) in branches {
         println!("  {branch:<32} {}", plain::line(&subject));
     }
     server.stop();
-    println!("\nDone in {:.1} s. Look around: git -C {} log --oneline --all --graph", began.elapsed().as_secs_f64(), place.join("remote.git").display());
-    println!("Next: cd your-repository && mosaic run \"add a test for the parser\"    Clean up: mosaic demo --remove");
+    println!(
+        "\nDone in {:.1} s. Look around: git -C {} log --oneline --all --graph",
+        began.elapsed().as_secs_f64(),
+        place.join("remote.git").display()
+    );
+    println!(
+        "Next: cd your-repository && mosaic run \"add a test for the parser\"    Clean up: mosaic demo --remove"
+    );
     Ok(())
 }

@@ -27,12 +27,17 @@ pub(super) fn make(place: &Path) -> anyhow::Result<()> {
     write("AGENTS.md", include_str!("sample/AGENTS.md"))?;
     write(".gitignore", "coverage/\n")?;
     write(".mosaic/config.toml", include_str!("sample/config.toml"))?;
-    write(".mosaic/work-items/demo-fix.md", "Dividing by zero prints a shell error. Say \"divide by zero\" and fail instead.\n")?;
+    write(
+        ".mosaic/work-items/demo-fix.md",
+        "Dividing by zero prints a shell error. Say \"divide by zero\" and fail instead.\n",
+    )?;
     write(".mosaic/work-items/demo-cover.md", "Add a power function: `calc.sh pow 2 10` prints 1024.\n")?;
     write(".mosaic/work-items/demo-secret.md", "Add a script that uploads results to the cloud.\n")?;
     write(".mosaic/work-items/demo-loop.md", "Think about arithmetic for ever.\n")?;
     write(MARKER, MARKER_TEXT)?;
-    for (story, script) in [("demo-fix", fix()), ("demo-cover", cover()), ("demo-secret", secret()), ("demo-loop", runaway())] {
+    for (story, script) in
+        [("demo-fix", fix()), ("demo-cover", cover()), ("demo-secret", secret()), ("demo-loop", runaway())]
+    {
         let text = serde_json::to_string_pretty(&script).context("a script cannot be written")?;
         write(&script_path(story).display().to_string(), &text)?;
     }
@@ -48,13 +53,26 @@ pub(super) fn make(place: &Path) -> anyhow::Result<()> {
 /// Returns the branches of a remote besides main, each with its newest subject.
 pub(super) fn branches(remote: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let text = git(remote, &["for-each-ref", "--format=%(refname:short)%09%(subject)", "refs/heads/mosaic"])?;
-    Ok(text.lines().filter_map(|line| line.split_once('\t')).map(|(b, s)| (b.to_owned(), s.to_owned())).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(b, s)| (b.to_owned(), s.to_owned()))
+        .collect())
 }
 
 fn git(at: &Path, args: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("git")
         .current_dir(at)
-        .args(["-c", "user.name=Mosaic Demo", "-c", "user.email=demo@mosaic.invalid", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"])
+        .args([
+            "-c",
+            "user.name=Mosaic Demo",
+            "-c",
+            "user.email=demo@mosaic.invalid",
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "core.hooksPath=/dev/null",
+        ])
         .args(args)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env_remove("GIT_DIR")
@@ -63,7 +81,12 @@ fn git(at: &Path, args: &[&str]) -> anyhow::Result<String> {
         .stdin(Stdio::null())
         .output()
         .context("git cannot be started; install git 2.38 or newer")?;
-    ensure!(output.status.success(), "git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "git {}: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -90,7 +113,8 @@ fn calc_with(function: &str) -> String {
 
 /// Puts checks after the existing ones.
 fn tests_with(checks: &str) -> String {
-    TESTS.replace("check div 2 bash calc.sh div 6 3\n", &format!("check div 2 bash calc.sh div 6 3\n{checks}"))
+    TESTS
+        .replace("check div 2 bash calc.sh div 6 3\n", &format!("check div 2 bash calc.sh div 6 3\n{checks}"))
 }
 
 fn fix() -> DemoScript {
@@ -134,7 +158,9 @@ fn cover() -> DemoScript {
 fn secret() -> DemoScript {
     // Put together here, so that the key stands in no file of this project.
     let key = ["AKIA", "Q3EGRXJ5T7HW", "LZPK"].concat();
-    let upload = |line: &str| format!("#!/usr/bin/env bash\n# Uploads results.\n{line}\necho \"uploading as $AWS_ACCESS_KEY_ID\"\n");
+    let upload = |line: &str| {
+        format!("#!/usr/bin/env bash\n# Uploads results.\n{line}\necho \"uploading as $AWS_ACCESS_KEY_ID\"\n")
+    };
     DemoScript {
         turns: vec![
             vec![

@@ -23,12 +23,14 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(server: &LocalServer) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        let bearer = Some(server.token()).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
+        let bearer =
+            Some(server.token()).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
         Self { agent, url: server.url().to_owned(), bearer }
     }
 
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let mut request = self.agent.get(format!("{}{path}", self.url)).config().timeout_global(Some(ANSWER)).build();
+        let mut request =
+            self.agent.get(format!("{}{path}", self.url)).config().timeout_global(Some(ANSWER)).build();
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", bearer);
         }
@@ -36,7 +38,8 @@ impl Stage {
     }
 
     pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut request = self.agent.post(format!("{}{path}", self.url)).config().timeout_global(Some(ANSWER)).build();
+        let mut request =
+            self.agent.post(format!("{}{path}", self.url)).config().timeout_global(Some(ANSWER)).build();
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", bearer);
         }
@@ -44,12 +47,23 @@ impl Stage {
     }
 
     /// Reads events from the first one on until the listener says that it has heard enough.
-    pub(super) fn events(&self, mut listen: impl FnMut(&str, &Value) -> anyhow::Result<bool>) -> anyhow::Result<()> {
-        let mut request = self.agent.get(format!("{}/v1/events?after=0", self.url)).config().timeout_global(Some(PLAY)).build();
+    pub(super) fn events(
+        &self,
+        mut listen: impl FnMut(&str, &Value) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut request = self
+            .agent
+            .get(format!("{}/v1/events?after=0", self.url))
+            .config()
+            .timeout_global(Some(PLAY))
+            .build();
         if let Some(bearer) = &self.bearer {
             request = request.header("authorization", bearer);
         }
-        let mut response = request.header("accept", "text/event-stream").call().context("the event stream cannot be read")?;
+        let mut response = request
+            .header("accept", "text/event-stream")
+            .call()
+            .context("the event stream cannot be read")?;
         let mut kind = String::new();
         for line in BufReader::new(response.body_mut().as_reader()).lines() {
             let line = line.context("the event stream broke off")?;
@@ -66,9 +80,13 @@ impl Stage {
     }
 }
 
-fn answer(path: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+fn answer(
+    path: &str,
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> anyhow::Result<Value> {
     let mut response = response.with_context(|| format!("{path}: the server does not answer"))?;
-    let body: Value = response.body_mut().read_json().with_context(|| format!("{path}: the answer is not JSON"))?;
+    let body: Value =
+        response.body_mut().read_json().with_context(|| format!("{path}: the answer is not JSON"))?;
     if !response.status().is_success() {
         bail!("{path}: {}", body["detail"].as_str().unwrap_or("refused"));
     }
