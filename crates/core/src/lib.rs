@@ -9,5 +9,6 @@ pub mod engine;
 pub mod life;
 pub mod orchestrator;
 pub mod ports;
+mod queries;
 
 pub use orchestrator::Orchestrator;

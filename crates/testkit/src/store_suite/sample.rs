@@ -96,7 +96,7 @@ pub fn in_checkout(mut agent: Agent) -> Agent {
 pub fn working(mut agent: Agent, now: Timestamp) -> Agent {
     agent.started_at.get_or_insert(now);
     agent.attempt = agent.attempt.max(1);
-    agent.state = State::Working { deadline: now.plus(Duration::from_secs(3600)) };
+    agent.state = State::Working;
     agent
 }
 

@@ -1,0 +1,11 @@
+//! The HTTP server from outside: a router over an orchestrator whose ports are stubs and whose store is the strict
+//! in-memory one.
+
+mod access;
+mod contract;
+mod faulty_store;
+mod hostile;
+mod resources;
+mod streams;
+mod wire;
+mod world;
