@@ -46,10 +46,8 @@ pub(crate) fn beat(context: &Context) -> Beat {
 /// Reads where a reader goes on: the header of a reconnecting browser, else the parameter.
 pub(crate) fn resume_after(headers: &HeaderMap, r: &mut ParamReader<'_>) -> Option<u64> {
     let after = r.number("after", 0..=LAST);
-    let value = headers.get(LAST_EVENT_ID)?.to_str().unwrap_or("?");
-    if value.is_empty() {
-        return after;
-    }
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return after };
+    let value = value.to_str().unwrap_or("?");
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let header = digits.then(|| value.parse().ok()).flatten().filter(|n| *n <= LAST);
     if header.is_none() {

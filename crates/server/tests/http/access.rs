@@ -8,7 +8,9 @@ use crate::world::{TOKEN, World, ask};
 
 /// Fills a path's parameters with something that fits.
 fn concrete(path: &str) -> String {
-    path.replace("{id}", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a").replace("{gate}", "tests").replace("{taskId}", "US-1")
+    path.replace("{id}", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a")
+        .replace("{gate}", "tests")
+        .replace("{taskId}", "US-1")
 }
 
 #[tokio::test]
@@ -29,7 +31,10 @@ async fn every_route_but_health_needs_the_token() {
     let mut public = Vec::new();
     for route in routes() {
         for authorization in &wrong {
-            let mut request = Request::builder().method(&route.method).uri(concrete(route.path)).header("host", "localhost");
+            let mut request = Request::builder()
+                .method(&route.method)
+                .uri(concrete(route.path))
+                .header("host", "localhost");
             if let Some(value) = authorization {
                 request = request.header("authorization", value);
             }
@@ -40,19 +45,29 @@ async fn every_route_but_health_needs_the_token() {
                 continue;
             }
             answer.is(401, "unauthenticated");
-            assert!(answer.header("www-authenticate").starts_with("Bearer realm="), "{} {}", route.method, route.path);
+            assert!(
+                answer.header("www-authenticate").starts_with("Bearer realm="),
+                "{} {}",
+                route.method,
+                route.path
+            );
         }
     }
     public.dedup();
     assert_eq!(public, ["/health", "/health/ready"]);
     // What is no route, or a route's wrong method, tells a stranger nothing either.
-    for (method, path) in [("GET", "/nothing"), ("PUT", "/agents/spawn"), ("OPTIONS", "/v1/agents"), ("DELETE", "/health")] {
-        let request = Request::builder().method(method).uri(path).header("host", "localhost").body(Body::empty());
+    for (method, path) in
+        [("GET", "/nothing"), ("PUT", "/agents/spawn"), ("OPTIONS", "/v1/agents"), ("DELETE", "/health")]
+    {
+        let request =
+            Request::builder().method(method).uri(path).header("host", "localhost").body(Body::empty());
         world.send(request.unwrap()).await.is(401, "unauthenticated");
     }
     let two = ask("GET", "/v1/agents").header("authorization", format!("Bearer {TOKEN}")).body(Body::empty());
     world.send(two.unwrap()).await.is(401, "unauthenticated");
-    let scheme = Request::get("/v1/agents").header("host", "localhost").header("authorization", format!("bEARER {TOKEN}"));
+    let scheme = Request::get("/v1/agents")
+        .header("host", "localhost")
+        .header("authorization", format!("bEARER {TOKEN}"));
     assert_eq!(world.send(scheme.body(Body::empty()).unwrap()).await.status, 200);
 }
 
@@ -83,12 +98,40 @@ async fn without_auth_host_and_origin_are_still_checked() {
 async fn only_our_own_hosts_are_answered_on_every_route() {
     let world = World::new();
     let attacks: [&[u8]; 34] = [
-        b"evil.example", b"evil.example:3001", b"localhost.evil.example", b"evil-localhost", b"xlocalhost",
-        b"localhost@evil.example", b"evil.example@localhost", b"localhost:3001@evil.example", b"localhost:evil",
-        b"localhost:", b"localhost:0", b"localhost:65536", b"localhost:+80", b"localhost:80:80", b"",
-        b" ", b"localhost evil.example", b"localhost,evil.example", b"localhost/evil", b"localhost#evil", b"localhost?x",
-        b"127.0.0.1.nip.io", b"127.0.0.1.evil.example", b"2130706433", b"0x7f000001", b"[::1", b"::1", b"[::1]evil",
-        b"[evil]", b"localhost..", b".localhost", b"mosaic.example.evil", b"\xffocalhost", b"notmosaic.example",
+        b"evil.example",
+        b"evil.example:3001",
+        b"localhost.evil.example",
+        b"evil-localhost",
+        b"xlocalhost",
+        b"localhost@evil.example",
+        b"evil.example@localhost",
+        b"localhost:3001@evil.example",
+        b"localhost:evil",
+        b"localhost:",
+        b"localhost:0",
+        b"localhost:65536",
+        b"localhost:+80",
+        b"localhost:80:80",
+        b"",
+        b" ",
+        b"localhost evil.example",
+        b"localhost,evil.example",
+        b"localhost/evil",
+        b"localhost#evil",
+        b"localhost?x",
+        b"127.0.0.1.nip.io",
+        b"127.0.0.1.evil.example",
+        b"2130706433",
+        b"0x7f000001",
+        b"[::1",
+        b"::1",
+        b"[::1]evil",
+        b"[evil]",
+        b"localhost..",
+        b".localhost",
+        b"mosaic.example.evil",
+        b"\xffocalhost",
+        b"notmosaic.example",
     ];
     for host in attacks {
         let request = Request::get("/health").header("host", host).body(Body::empty()).unwrap();
@@ -106,13 +149,26 @@ async fn only_our_own_hosts_are_answered_on_every_route() {
             world.send(request.body(Body::empty()).unwrap()).await.is(421, "host_not_allowed");
         }
     }
-    let two = Request::get("/health").header("host", "localhost").header("host", "evil.example").body(Body::empty());
+    let two = Request::get("/health")
+        .header("host", "localhost")
+        .header("host", "evil.example")
+        .body(Body::empty());
     world.send(two.unwrap()).await.is(421, "host_not_allowed");
     let absolute = Request::get("http://evil.example/health").header("host", "localhost").body(Body::empty());
     world.send(absolute.unwrap()).await.is(421, "host_not_allowed");
     let ours = [
-        "localhost", "LOCALHOST:3001", "localhost.", "a.localhost:80", "127.0.0.1", "127.0.0.1:3001", "10.1.2.3:9",
-        "[::1]:3001", "[fe80::1]", "mosaic.example", "Mosaic.Example:443", "mosaic.example.",
+        "localhost",
+        "LOCALHOST:3001",
+        "localhost.",
+        "a.localhost:80",
+        "127.0.0.1",
+        "127.0.0.1:3001",
+        "10.1.2.3:9",
+        "[::1]:3001",
+        "[fe80::1]",
+        "mosaic.example",
+        "Mosaic.Example:443",
+        "mosaic.example.",
     ];
     for host in ours {
         let request = Request::get("/health").header("host", host).body(Body::empty()).unwrap();
@@ -124,17 +180,34 @@ async fn only_our_own_hosts_are_answered_on_every_route() {
 async fn pages_of_other_origins_can_change_nothing() {
     let world = World::with(10, |options| options.public_url = Some("https://mosaic.example".to_owned()));
     let foreign = [
-        "https://evil.example", "http://evil.example:3001", "null", "", "http://localhost", "http://localhost:3000",
-        "https://localhost", "http://127.0.0.1:3001", "file://", "http://localhost:3001.evil.example",
-        "http://localhost:3001@evil.example", "http://evil.example#http://localhost:3001", "http://[::1]:3001",
-        "http://a.localhost:3001", "chrome-extension://abc", "localhost:3001", "http://localhost:3001/",
-        "http://localhost:3001, http://evil.example", "https://mosaic.example.evil", "http://mosaic.example",
+        "https://evil.example",
+        "http://evil.example:3001",
+        "null",
+        "",
+        "http://localhost",
+        "http://localhost:3000",
+        "https://localhost",
+        "http://127.0.0.1:3001",
+        "file://",
+        "http://localhost:3001.evil.example",
+        "http://localhost:3001@evil.example",
+        "http://evil.example#http://localhost:3001",
+        "http://[::1]:3001",
+        "http://a.localhost:3001",
+        "chrome-extension://abc",
+        "localhost:3001",
+        "http://localhost:3001/",
+        "http://localhost:3001, http://evil.example",
+        "https://mosaic.example.evil",
+        "http://mosaic.example",
     ];
     let unsafe_routes: Vec<_> = routes().into_iter().filter(|route| route.method != "GET").collect();
     assert!(unsafe_routes.len() >= 9);
     for origin in foreign {
         for route in &unsafe_routes {
-            let request = ask(route.method.as_str(), &concrete(route.path)).header("origin", origin).body(Body::empty());
+            let request = ask(route.method.as_str(), &concrete(route.path))
+                .header("origin", origin)
+                .body(Body::empty());
             let answer = world.send(request.unwrap()).await;
             assert_eq!(answer.status, 403, "{origin} {}", route.path);
             answer.is(403, "origin_not_allowed");
@@ -142,10 +215,14 @@ async fn pages_of_other_origins_can_change_nothing() {
         let stream = ask("GET", "/v1/events").header("origin", origin).body(Body::empty()).unwrap();
         world.send(stream).await.is(403, "origin_not_allowed");
         let path = "/v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript";
-        let live = ask("GET", path).header("origin", origin).header("accept", "text/event-stream").body(Body::empty());
+        let live = ask("GET", path)
+            .header("origin", origin)
+            .header("accept", "text/event-stream")
+            .body(Body::empty());
         world.send(live.unwrap()).await.is(403, "origin_not_allowed");
         // Reading is answered, without any word that would let the page see it.
-        let read = world.send(ask("GET", "/v1/agents").header("origin", origin).body(Body::empty()).unwrap()).await;
+        let read =
+            world.send(ask("GET", "/v1/agents").header("origin", origin).body(Body::empty()).unwrap()).await;
         assert_eq!(read.status, 200);
         assert!(read.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
     }

@@ -37,7 +37,8 @@ async fn the_published_example_spawns_an_agent() {
 async fn bad_bodies_are_refused_with_every_fault() {
     let world = World::new();
     let send = async |kind: &str, body: &[u8]| {
-        let request = ask("POST", "/agents/spawn").header("content-type", kind).body(Body::from(body.to_vec()));
+        let request =
+            ask("POST", "/agents/spawn").header("content-type", kind).body(Body::from(body.to_vec()));
         world.send(request.unwrap()).await
     };
     let json = "application/json";
@@ -50,7 +51,9 @@ async fn bad_bodies_are_refused_with_every_fault() {
     for wrong in ["[]", "null", "1", "\"x\"", "{}"] {
         send(json, wrong.as_bytes()).await.is(400, "validation_failed");
     }
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=utf-16", "json"] {
+    for kind in
+        ["text/plain", "application/x-www-form-urlencoded", "", "application/json; charset=utf-16", "json"]
+    {
         send(kind, b"{}").await.is(415, "unsupported_media_type");
     }
     for kind in ["application/json; charset=\"UTF-8\"", "Application/JSON", "application/vnd.x+json"] {
@@ -58,17 +61,23 @@ async fn bad_bodies_are_refused_with_every_fault() {
     }
     let large = format!("{{\"taskId\":\"{}\"}}", "x".repeat(1024 * 1024));
     send(json, large.as_bytes()).await.is(413, "payload_too_large");
-    let announced = ask("POST", "/agents/spawn").header("content-type", json).header("content-length", "9999999999");
+    let announced =
+        ask("POST", "/agents/spawn").header("content-type", json).header("content-length", "9999999999");
     world.send(announced.body(Body::empty()).unwrap()).await.is(413, "payload_too_large");
     let many = send(json, br#"{"taskId":"","agentType":"wroker","priority":0,"contex":{}}"#).await;
-    let pointers: Vec<String> =
-        many.json()["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap().to_owned()).collect();
+    let pointers: Vec<String> = many.json()["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["pointer"].as_str().unwrap().to_owned())
+        .collect();
     for pointer in ["/taskId", "/agentType", "/priority", "/contex", "/context"] {
         assert!(pointers.iter().any(|p| p == pointer), "{pointer} in {pointers:?}");
     }
     assert!(many.text().contains("did you mean \\\"context\\\"?"), "{}", many.text());
     let never = ask("POST", "/agents/spawn").header("content-type", json);
-    let never = never.body(Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
+    let never =
+        never.body(Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>()));
     world.send(never.unwrap()).await.is(408, "request_timeout");
 }
 
@@ -101,7 +110,9 @@ async fn what_cannot_be_done_says_so() {
     let again = world.post("/agents/spawn", &example()).await;
     again.is(409, "task_active");
     assert!(again.json()["agentId"].is_string());
-    assert!(again.json()["detail"].as_str().unwrap().starts_with("US-001 (worker) is being worked on by us-001-"));
+    assert!(
+        again.json()["detail"].as_str().unwrap().starts_with("US-001 (worker) is being worked on by us-001-")
+    );
     assert_eq!(again.json()["errors"][0]["pointer"], "/taskId");
     let other = change(|b| b["agentType"] = json!("reviewer"));
     assert_eq!(world.post("/agents/spawn", &other).await.status, 201, "another type is another agent");
@@ -148,7 +159,11 @@ async fn an_idempotency_key_makes_a_spawn_repeatable() {
     let id = first.json()["agentId"].as_str().unwrap().to_owned();
     assert_eq!(world.order("POST", &format!("/agents/{id}/kill")).await.status, 200);
     let late = send(b"k1", "/agents/spawn", &body).await;
-    assert_eq!((late.status, &late.json()["status"]), (201, &json!("spawning")), "a replay repeats the first answer");
+    assert_eq!(
+        (late.status, &late.json()["status"]),
+        (201, &json!("spawning")),
+        "a replay repeats the first answer"
+    );
     for bad in [&b""[..], b"a b", b"\xff", b"\t", &[b'x'; 256]] {
         send(bad, "/agents/spawn", &body).await.is(400, "validation_failed");
     }
@@ -205,7 +220,11 @@ async fn kill_says_what_became_of_the_agent() {
     let held = world.spawned("B").await;
     world.held().await;
     let asked = world.order("POST", &format!("/agents/{held}/kill")).await;
-    assert_eq!((asked.status, &asked.json()["verified"]), (202, &json!(false)), "nobody drives it: not confirmed");
+    assert_eq!(
+        (asked.status, &asked.json()["verified"]),
+        (202, &json!(false)),
+        "nobody drives it: not confirmed"
+    );
     assert_eq!(asked.header("location"), format!("/v1/agents/{held}"));
     assert_eq!(asked.json()["status"], "spawning");
 }
@@ -222,11 +241,15 @@ async fn kill_all_answers_in_the_contracts_shape() {
     let three = world.order("POST", "/agents/kill-all").await.json();
     assert_eq!(three["message"], "Kill all completed: 3 killed, 0 failed");
     assert_eq!((&three["total"], &three["killed"], &three["failed"]), (&json!(3), &json!(3), &json!(0)));
-    assert_eq!((&three["errors"], &three["queued"], &three["verified"]), (&json!([]), &json!(3), &json!(true)));
+    assert_eq!(
+        (&three["errors"], &three["queued"], &three["verified"]),
+        (&json!([]), &json!(3), &json!(true))
+    );
     world.spawned("A").await;
     world.held().await;
     world.spawned("D").await;
-    let (one, two) = tokio::join!(world.order("POST", "/agents/kill-all"), world.order("POST", "/v1/agents/kill-all"));
+    let (one, two) =
+        tokio::join!(world.order("POST", "/agents/kill-all"), world.order("POST", "/v1/agents/kill-all"));
     assert_eq!((one.status, two.status), (200, 200), "a failure is in the report, which is the answer");
     assert_eq!((&one.json()["failed"], one.json()["errors"].as_array().unwrap().len()), (&json!(1), 1));
     assert_eq!(one.json()["verified"], false);
@@ -245,7 +268,11 @@ async fn readiness_names_what_fails() {
         let answer = world.get("/health/ready").await;
         assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
         let body = answer.json();
-        assert_eq!((&body["failing"], &body["checks"][name]["status"]), (&json!([name]), &json!("fail")), "{body}");
+        assert_eq!(
+            (&body["failing"], &body["checks"][name]["status"]),
+            (&json!([name]), &json!("fail")),
+            "{body}"
+        );
     };
     world.host.free.store(1000, Ordering::SeqCst);
     fails("disk").await;
@@ -291,7 +318,8 @@ async fn a_bug_shows_an_id_and_nothing_else() {
     let world = World::new();
     let id = world.spawned("A").await;
     world.store.set_panics();
-    let request = ask("GET", &format!("/agents/{id}/status")).header("x-request-id", "my-id.1").body(Body::empty());
+    let request =
+        ask("GET", &format!("/agents/{id}/status")).header("x-request-id", "my-id.1").body(Body::empty());
     let answer = world.send(request.unwrap()).await;
     answer.is(500, "internal");
     assert_eq!(answer.header("x-request-id"), "my-id.1");

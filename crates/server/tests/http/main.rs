@@ -7,5 +7,6 @@ mod faulty_store;
 mod hostile;
 mod resources;
 mod streams;
+mod stub_ports;
 mod wire;
 mod world;

@@ -8,7 +8,8 @@ use mosaic_core::ports::repositories::FileStat;
 use mosaic_core::ports::transcripts::Transcripts;
 use serde_json::json;
 
-use crate::world::{World, ask, commit, task};
+use crate::stub_ports::commit;
+use crate::world::{World, ask, task};
 
 fn completed(world: &World) -> State {
     let at = world.orchestrator.now();
@@ -26,7 +27,9 @@ async fn lists_are_paged_and_a_cursor_keeps_to_its_filters() {
     loop {
         let page = world.get(&path).await;
         let body = page.json();
-        seen.extend(body["items"].as_array().unwrap().iter().map(|item| item["taskId"].as_str().unwrap().to_owned()));
+        seen.extend(
+            body["items"].as_array().unwrap().iter().map(|item| item["taskId"].as_str().unwrap().to_owned()),
+        );
         let Some(cursor) = body["nextCursor"].as_str() else { break };
         let link = page.header("link");
         path = link.split(['<', '>']).nth(1).unwrap().to_owned();
@@ -39,10 +42,26 @@ async fn lists_are_paged_and_a_cursor_keeps_to_its_filters() {
     let typo = world.get("/v1/agents?stauts=running").await;
     typo.is(400, "validation_failed");
     assert!(typo.text().contains("did you mean \\\"status\\\"?"), "{}", typo.text());
-    for bad in ["limit=0", "limit=201", "limit=-1", "status=done", "type=worker,tester", "since=yesterday", "label=x", "dead=maybe"] {
+    for bad in [
+        "limit=0",
+        "limit=201",
+        "limit=-1",
+        "status=done",
+        "type=worker,tester",
+        "since=yesterday",
+        "label=x",
+        "dead=maybe",
+    ] {
         world.get(&format!("/v1/agents?{bad}")).await.is(400, "validation_failed");
     }
-    for (filter, wanted) in [("taskId=T-3", 1), ("q=t-", 7), ("q=nope", 0), ("type=worker", 7), ("phase=queued,working", 7), ("status=", 7)] {
+    for (filter, wanted) in [
+        ("taskId=T-3", 1),
+        ("q=t-", 7),
+        ("q=nope", 0),
+        ("type=worker", 7),
+        ("phase=queued,working", 7),
+        ("status=", 7),
+    ] {
         let found = world.get(&format!("/v1/agents?{filter}")).await.json();
         assert_eq!(found["items"].as_array().unwrap().len(), wanted, "{filter}");
     }
@@ -57,7 +76,9 @@ async fn one_agent_has_a_tag() {
     assert_eq!(first.json()["context"]["workItems"], json!(["US-001"]));
     assert_eq!((&first.json()["version"], &first.json()["queuePosition"]), (&json!(1), &json!(0)));
     let tag = first.header("etag").to_owned();
-    let again = async |tag: &str| world.send(ask("GET", &path).header("if-none-match", tag).body(Body::empty()).unwrap()).await;
+    let again = async |tag: &str| {
+        world.send(ask("GET", &path).header("if-none-match", tag).body(Body::empty()).unwrap()).await
+    };
     assert_eq!((again(&tag).await.status, again(&tag).await.body.len()), (304, 0));
     assert_eq!(again(&format!("\"x\", {tag}")).await.status, 304);
     world.order("POST", &format!("/agents/{id}/kill")).await;
@@ -69,7 +90,15 @@ async fn a_blocking_query_waits_for_what_it_names() {
     let world = World::new();
     let id = world.spawned("A").await;
     let path = |query: &str| format!("/v1/agents/{id}?{query}");
-    for bad in ["wait=61s", "wait=2m", "wait=x", "wait=1h", "wait=99999999999999999999", "until=done", "until=status:done"] {
+    for bad in [
+        "wait=61s",
+        "wait=2m",
+        "wait=x",
+        "wait=1h",
+        "wait=99999999999999999999",
+        "until=done",
+        "until=status:done",
+    ] {
         world.get(&path(bad)).await.is(400, "validation_failed");
     }
     let late = world.get(&path("wait=5s")).await;
@@ -88,7 +117,11 @@ async fn a_blocking_query_waits_for_what_it_names() {
         world.write(&lease, agent, completed(&world)).await
     });
     assert_eq!((&ended.json()["status"], ended.json().get("waited")), (&json!("completed"), None));
-    assert_eq!(world.get(&path("wait=60s&until=attention")).await.json()["status"], "completed", "nothing can follow");
+    assert_eq!(
+        world.get(&path("wait=60s&until=attention")).await.json()["status"],
+        "completed",
+        "nothing can follow"
+    );
 }
 
 #[tokio::test]
@@ -106,7 +139,10 @@ async fn a_manual_retry_is_a_new_agent() {
     let active = world.order("POST", &path).await;
     active.is(409, "task_active");
     assert_eq!(active.json()["agentId"], new);
-    world.order("POST", "/v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/retry").await.is(404, "agent_not_found");
+    world
+        .order("POST", "/v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/retry")
+        .await
+        .is(404, "agent_not_found");
 }
 
 #[tokio::test]
@@ -155,7 +191,10 @@ async fn gates_show_their_report_and_their_logs() {
     agent.work.report = Some(GateReport::new(commit('b'), vec![result], &GatePlan::default()));
     world.write(&lease, agent, State::Gating { head: commit('b') }).await;
     let shown = world.get(&path).await.json();
-    assert_eq!((&shown["verdict"], &shown["report"]["results"][0]["outcome"]), (&json!("failed"), &json!("fail")));
+    assert_eq!(
+        (&shown["verdict"], &shown["report"]["results"][0]["outcome"]),
+        (&json!("failed"), &json!("fail"))
+    );
     world.get(&format!("{path}/tests/log")).await.is(404, "log_not_found");
     let bytes = [vec![b'x'; 200_000], vec![0, 0xff]].concat();
     std::fs::write(world.transcripts.log(id, "gate-tests-1"), &bytes).unwrap();
@@ -174,10 +213,18 @@ async fn the_queue_shows_its_order_and_can_be_paused() {
     world.post("/agents/spawn", &urgent).await;
     let queue = world.get("/v1/queue").await.json();
     assert_eq!((&queue["paused"], &queue["counts"]["waiting"]), (&json!(false), &json!(2)));
-    let order: Vec<_> = queue["waiting"].as_array().unwrap().iter().map(|e| (e["position"].as_u64(), e["taskId"].as_str())).collect();
+    let order: Vec<_> = queue["waiting"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["position"].as_u64(), e["taskId"].as_str()))
+        .collect();
     assert_eq!(order, [(Some(0), Some("urgent")), (Some(1), Some("slow"))]);
     let second = world.get("/v1/queue?offset=1&limit=1").await.json();
-    assert_eq!((&second["waiting"][0]["taskId"], &second["waiting"][0]["position"]), (&json!("slow"), &json!(1)));
+    assert_eq!(
+        (&second["waiting"][0]["taskId"], &second["waiting"][0]["position"]),
+        (&json!("slow"), &json!(1))
+    );
     for _ in 0..2 {
         let paused = world.post("/v1/queue/pause", &json!({"reason": "release day"})).await;
         assert_eq!((paused.status, &paused.json()["paused"]), (200, &json!(true)));
@@ -188,10 +235,14 @@ async fn the_queue_shows_its_order_and_can_be_paused() {
     }
     let (lease, agent) = world.leased().await;
     let at = world.orchestrator.now();
-    let end = End { status: Status::Failed, reason: EndReason::AgentError, error: Some("crashed".to_owned()), at };
+    let end =
+        End { status: Status::Failed, reason: EndReason::AgentError, error: Some("crashed".to_owned()), at };
     world.write(&lease, agent, State::Settled { end }).await;
     let dead = world.get("/v1/queue").await.json();
-    assert_eq!((&dead["dead"][0]["taskId"], &dead["dead"][0]["error"]), (&json!("urgent"), &json!("crashed")));
+    assert_eq!(
+        (&dead["dead"][0]["taskId"], &dead["dead"][0]["error"]),
+        (&json!("urgent"), &json!("crashed"))
+    );
 }
 
 #[tokio::test]

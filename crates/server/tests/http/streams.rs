@@ -39,7 +39,12 @@ impl Listener {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = world.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = world
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).expect("the test's own step works"))
+            .await
+            .expect("the test's own step works");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { chunks: response.into_body().into_data_stream(), text: String::new() }
@@ -53,8 +58,11 @@ impl Listener {
                 self.text = rest.to_owned();
                 return Some(block);
             }
-            let chunk = tokio::time::timeout(DEADLINE, self.chunks.next()).await.expect("something came in time")?;
-            self.text.push_str(std::str::from_utf8(&chunk.unwrap()).expect("a stream is UTF-8"));
+            let chunk =
+                tokio::time::timeout(DEADLINE, self.chunks.next()).await.expect("something came in time")?;
+            self.text.push_str(
+                std::str::from_utf8(&chunk.expect("the test's own step works")).expect("a stream is UTF-8"),
+            );
         }
     }
 
@@ -62,7 +70,8 @@ impl Listener {
     async fn event(&mut self) -> Option<Seen> {
         loop {
             let block = self.block().await?;
-            let part = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").to_owned();
+            let part =
+                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").to_owned();
             if block.lines().any(|line| line.starts_with("data: ")) {
                 return Some(Seen { id: part("id: "), kind: part("event: "), data: part("data: ") });
             }
@@ -71,8 +80,14 @@ impl Listener {
 }
 
 async fn log(world: &World, kind: &str, n: usize) {
-    let fact = |i| Fact { kind: kind.to_owned(), agent: None, task: None, at: world.orchestrator.now(), data: json!({"i": i}) };
-    world.store.log((0..n).map(fact).collect()).await.unwrap();
+    let fact = |i| Fact {
+        kind: kind.to_owned(),
+        agent: None,
+        task: None,
+        at: world.orchestrator.now(),
+        data: json!({"i": i}),
+    };
+    world.store.log((0..n).map(fact).collect()).await.expect("the test's own step works");
 }
 
 #[tokio::test]
@@ -146,7 +161,8 @@ async fn an_unknown_or_lost_place_starts_over() {
     let world = World::new();
     log(&world, "queue.paused", 10).await;
     let mut ahead = Listener::open(&world, "/v1/events", Some("11")).await;
-    let kinds = [ahead.event().await.unwrap(), ahead.event().await.unwrap()].map(|event| (event.kind, event.id));
+    let kinds =
+        [ahead.event().await.unwrap(), ahead.event().await.unwrap()].map(|event| (event.kind, event.id));
     assert_eq!(kinds, [("reset".to_owned(), "10".to_owned()), ("snapshot".to_owned(), "10".to_owned())]);
     world.store.forget(5);
     let mut lost = Listener::open(&world, "/v1/events?after=3", None).await;
@@ -179,7 +195,8 @@ async fn filters_choose_and_heartbeats_carry_the_place() {
         assert_eq!(event.json()["data"]["agentId"], json!(a));
         last = event.kind;
     }
-    let mut by_task = Listener::open(&world, "/v1/events?after=0&task=B&types=agent.*,git.pushed", None).await;
+    let mut by_task =
+        Listener::open(&world, "/v1/events?after=0&task=B&types=agent.*,git.pushed", None).await;
     assert_eq!(by_task.event().await.unwrap().json()["data"]["agentId"], json!(b));
     // Nothing more fits: what comes is a heartbeat that says how far the reader is.
     loop {
@@ -190,7 +207,7 @@ async fn filters_choose_and_heartbeats_carry_the_place() {
         }
         assert!(block.starts_with(": hb"), "{block}");
     }
-    for bad in ["agent=x", "types=<b>", "task=-x", "type=agent.killed"] {
+    for bad in ["agent=x", "types=%3Cb%3E", "task=-x", "type=agent.killed"] {
         world.get(&format!("/v1/events?{bad}")).await.is(400, "validation_failed");
     }
 }
@@ -232,7 +249,10 @@ async fn a_transcript_is_paged_filtered_followed_and_raw() {
     }
     assert_eq!(seen, (1..=450).filter(|n| *n != 11).collect::<Vec<u64>>());
     let tools = world.get(&format!("{path}?kinds=tool")).await.json();
-    assert_eq!((tools["items"].as_array().unwrap().len(), &tools["items"][0]["at"]), (1, &json!(now.to_rfc3339())));
+    assert_eq!(
+        (tools["items"].as_array().unwrap().len(), &tools["items"][0]["at"]),
+        (1, &json!(now.to_rfc3339()))
+    );
     world.get(&format!("{path}?kinds=tols")).await.is(400, "validation_failed");
     world.get("/v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript").await.is(404, "agent_not_found");
 

@@ -13,22 +13,27 @@ use tokio::task::JoinHandle;
 
 use crate::world::{DEADLINE, TOKEN, World};
 
-async fn start(world: &World) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<std::io::Result<()>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+async fn start(
+    world: &World,
+) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the test's own step works");
+    let address = listener.local_addr().expect("the test's own step works");
     let (stop, stopped) = oneshot::channel();
     (address, stop, tokio::spawn(serve(listener, world.router.clone(), stopped)))
 }
 
 /// Sends a request line with Host and token; reads until this text came.
 async fn request(address: std::net::SocketAddr, line: &str, until: &str) -> (TcpStream, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.expect("the test's own step works");
     let head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.expect("the test's own step works");
     let mut text = String::new();
     while !text.contains(until) {
         let mut buffer = [0; 4096];
-        let n = tokio::time::timeout(DEADLINE, stream.read(&mut buffer)).await.expect("an answer in time").unwrap();
+        let n = tokio::time::timeout(DEADLINE, stream.read(&mut buffer))
+            .await
+            .expect("an answer in time")
+            .expect("the test's own step works");
         assert!(n > 0, "closed after {text}");
         text.push_str(&String::from_utf8_lossy(&buffer[..n]));
     }
@@ -54,9 +59,14 @@ async fn open_event_streams_end_at_the_deadline() {
     let (address, stop, served) = start(&world).await;
     let (mut stream, _) = request(address, "GET /v1/events", "snapshot").await;
     stop.send(()).unwrap();
-    tokio::time::timeout(DEADLINE, served).await.expect("a stream does not hold it up for ever").unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, served)
+        .await
+        .expect("a stream does not hold it up for ever")
+        .unwrap()
+        .unwrap();
     let mut rest = Vec::new();
-    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("the stream is closed");
+    let _ =
+        tokio::time::timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("the stream is closed");
 }
 
 #[tokio::test]
@@ -67,7 +77,13 @@ async fn who_stops_reading_holds_up_nobody() {
     let long = "x".repeat(10_000);
     for _ in 0..2000 {
         let at = world.orchestrator.now();
-        let fact = Fact { kind: "queue.paused".to_owned(), agent: None, task: None, at, data: json!({"reason": &long}) };
+        let fact = Fact {
+            kind: "queue.paused".to_owned(),
+            agent: None,
+            task: None,
+            at,
+            data: json!({"reason": &long}),
+        };
         world.store.log(vec![fact]).await.unwrap();
     }
     let (_other, text) = request(address, "GET /v1/events?after=1999", "id: 2000").await;
@@ -82,13 +98,22 @@ async fn what_is_no_http_is_refused_without_harm() {
     let (address, _stop, _served) = start(&world).await;
     let large = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(200_000));
     let smuggled = "POST /agents/kill-all HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: x\r\n\r\nhello";
-    for bad in ["\0\0\0\0\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", &large, smuggled] {
+    for bad in [
+        "\0\0\0\0\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        &large,
+        smuggled,
+    ] {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // The server may close before everything was sent.
         let _ = stream.write_all(bad.as_bytes()).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("the connection is closed");
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer))
+            .await
+            .expect("the connection is closed");
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
