@@ -10,5 +10,6 @@ pub mod limits;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;
+mod queries;
 
 pub use orchestrator::Orchestrator;

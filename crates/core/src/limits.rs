@@ -170,8 +170,8 @@ pub const WRITE_STALL: Duration = Duration::from_secs(60);
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Time between heartbeats of an event stream; proxies close what is silent for 30 s.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Most entries of one page of a list.
-pub const PAGE: usize = 200;
+/// Most entries of one page of a list over HTTP; what is larger makes slow answers.
+pub const HTTP_PAGE: usize = 200;
 /// Most running agents shown in the first event of an event stream.
 pub const SNAPSHOT_AGENTS: usize = 500;
 /// Most bytes of one diff that is shown.

@@ -37,7 +37,7 @@ fn entry(record: &Versioned) -> Value {
 /// `GET /v1/queue`: counts, the entries in the order in which they will start, and the newest dead ones.
 pub(crate) async fn show(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
     let mut r = params.reader(&["limit", "offset"]);
-    let limit = r.number("limit", 1..=limits::PAGE as u64).map_or(50, |n| n as usize);
+    let limit = r.number("limit", 1..=limits::HTTP_PAGE as u64).map_or(50, |n| n as usize);
     let offset = r.number("offset", 0..=limits::QUEUE_ENTRIES).unwrap_or(0);
     r.finish()?;
     let orchestrator = &context.orchestrator;

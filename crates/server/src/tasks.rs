@@ -26,7 +26,7 @@ pub(crate) async fn show(State(context): State<Context>, path: PathNames) -> Res
         return Err(unknown(&task));
     }
     let active = records.iter().any(|record| !record.agent.is_terminal());
-    let agents: Vec<AgentView> = records.iter().take(limits::PAGE).map(AgentView::brief).collect();
+    let agents: Vec<AgentView> = records.iter().take(limits::HTTP_PAGE).map(AgentView::brief).collect();
     Ok(Answer(json!({"taskId": task, "active": active, "total": records.len(), "agents": agents}))
         .into_response())
 }

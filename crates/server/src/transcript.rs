@@ -78,7 +78,7 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     let format = choose(&headers, &[JSON, LIVE, RAW])?;
     let mut r = params.reader(&["after", "limit", "kinds", "thinking"]);
-    let limit = r.number("limit", 1..=limits::PAGE as u64).map_or(100, |n| n as usize);
+    let limit = r.number("limit", 1..=limits::HTTP_PAGE as u64).map_or(100, |n| n as usize);
     let after = resume_after(&headers, &mut r).unwrap_or(0);
     let filter = Filter::read(&mut r);
     r.finish()?;

@@ -110,7 +110,8 @@ fn read_cursor(text: &str, query: &Query) -> Result<u64, Problem> {
         return Err(Problem::new(Code::CursorMismatch, "the cursor belongs to a list with other filters")
             .hint("start again without the cursor"));
     }
-    u64::from_str_radix(seq, 16).map_err(|_| malformed())
+    // Stores count in signed numbers.
+    u64::from_str_radix(seq, 16).map(|seq| seq.min(i64::MAX as u64)).map_err(|_| malformed())
 }
 
 /// `GET /v1/agents`: newest first.
@@ -121,7 +122,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut r = params.reader(FILTERS);
     let mut query = read_filters(&mut r);
-    let limit = r.number("limit", 1..=limits::PAGE as u64).map_or(50, |n| n as usize);
+    let limit = r.number("limit", 1..=limits::HTTP_PAGE as u64).map_or(50, |n| n as usize);
     let cursor = r.text("cursor");
     r.finish()?;
     query.before_seq = cursor.map(|text| read_cursor(text, &query)).transpose()?;

@@ -1,0 +1,12 @@
+//! The HTTP server from outside: a router over an orchestrator whose ports are stubs and whose store is the strict
+//! in-memory one.
+
+mod access;
+mod contract;
+mod faulty_store;
+mod hostile;
+mod resources;
+mod streams;
+mod stub_ports;
+mod wire;
+mod world;

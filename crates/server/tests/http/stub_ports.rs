@@ -1,0 +1,290 @@
+//! The ports that are not tested here: they answer as little as they can.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::clock::{Chance, Clock};
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::host::Host;
+use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::repositories::{
+    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::scanner::{Secret, SecretScanner};
+use mosaic_core::ports::transcripts::{Line, Transcripts};
+use tokio::sync::{mpsc, watch};
+
+/// How much faster than the real one the tests' clock waits.
+const HASTE: u32 = 50;
+
+/// A commit id of one repeated digit.
+pub(crate) fn commit(digit: char) -> CommitId {
+    digit.to_string().repeat(40).parse().expect("forty digits are a commit id")
+}
+
+pub(crate) struct HastyClock;
+
+#[async_trait]
+impl Clock for HastyClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time / HASTE).await;
+    }
+}
+
+pub(crate) struct RealIds;
+
+impl Chance for RealIds {
+    fn agent_id(&self) -> AgentId {
+        AgentId(uuid::Uuid::new_v4())
+    }
+    fn dice(&self) -> f64 {
+        0.5
+    }
+}
+
+fn unused() -> Failure {
+    Failure::new(FailureKind::Internal, "not part of this test")
+}
+
+/// Git as far as the server asks it.
+#[derive(Default)]
+pub(crate) struct StubRepositories {
+    pub(crate) diff: Mutex<(Vec<FileStat>, Vec<u8>)>,
+}
+
+#[async_trait]
+impl Repositories for StubRepositories {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+        match repository.needs_local_permission() {
+            true => {
+                Err("local repositories are not allowed; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true".to_owned())
+            }
+            false => Ok(()),
+        }
+    }
+    async fn fetch(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        _: &BranchName,
+    ) -> Result<RemoteState, Failure> {
+        if url.as_str().contains("unreachable") {
+            return Err(Failure::new(FailureKind::Network, "host did not answer"));
+        }
+        if base.as_str() == "missing" {
+            return Err(Failure::new(FailureKind::MissingBranch, "no branch missing"));
+        }
+        Ok(RemoteState { base: commit('a'), tip: None })
+    }
+    async fn make_tree(&self, _: &TreeRequest) -> Result<Worktree, Failure> {
+        Err(unused())
+    }
+    async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
+        Err(unused())
+    }
+    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+        Err(unused())
+    }
+    async fn additions(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+        _: mpsc::Sender<Added>,
+    ) -> Result<(), Failure> {
+        Err(unused())
+    }
+    async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
+        Err(unused())
+    }
+    async fn checkout_for_judging(
+        &self,
+        _: &RepositoryUrl,
+        _: AgentId,
+        _: &CommitId,
+        _: &str,
+    ) -> Result<PathBuf, Failure> {
+        Err(unused())
+    }
+    async fn push(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &BranchName,
+        _: Option<&CommitId>,
+    ) -> Result<Pushed, Failure> {
+        Err(unused())
+    }
+    async fn read_file(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &str,
+        _: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        Err(unused())
+    }
+    async fn list_files(&self, _: &RepositoryUrl, _: &CommitId, _: &str) -> Result<Vec<String>, Failure> {
+        Err(unused())
+    }
+    async fn export(&self, _: &RepositoryUrl, _: &CommitId, _: &str, _: &Path) -> Result<(), Failure> {
+        Err(unused())
+    }
+    async fn diff(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), Failure> {
+        let mut text = self.diff.lock().expect("no test panics with it").1.clone();
+        let cut = text.len() > most;
+        text.truncate(most);
+        Ok((text, cut))
+    }
+    async fn stat(&self, _: &RepositoryUrl, _: &CommitId, _: &CommitId) -> Result<Vec<FileStat>, Failure> {
+        Ok(self.diff.lock().expect("no test panics with it").0.clone())
+    }
+    async fn remove(&self, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+pub(crate) struct Nothing;
+
+#[async_trait]
+impl Sandbox for Nothing {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+    async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
+        Err(unused())
+    }
+    async fn release(&self, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Processes for Nothing {
+    async fn start(&self, _: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        Err(ProcessError::Lost("no processes here".to_owned()))
+    }
+    async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        Ok(StopReceipt::default())
+    }
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Runtime for Nothing {
+    fn name(&self) -> &'static str {
+        "demo"
+    }
+    async fn probe(&self) -> Result<Probe, String> {
+        Err("no runtime here".to_owned())
+    }
+    async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        Err(unused())
+    }
+    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+        unreachable!("nothing is launched here")
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for Nothing {
+    fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+        Err(unused())
+    }
+    async fn judge(&self, _: JudgeRequest) -> Result<GateReport, Failure> {
+        Err(unused())
+    }
+}
+
+impl SecretScanner for Nothing {
+    fn scan(&self, _: Option<&str>, _: &str) -> Vec<Secret> {
+        Vec::new()
+    }
+}
+
+/// A machine whose disk and git can fail.
+#[derive(Default)]
+pub(crate) struct StubHost {
+    pub(crate) free: AtomicU64,
+    pub(crate) no_git: AtomicBool,
+}
+
+#[async_trait]
+impl Host for StubHost {
+    async fn free_bytes(&self) -> Result<u64, String> {
+        Ok(self.free.load(Ordering::SeqCst))
+    }
+    async fn git_version(&self) -> Result<String, String> {
+        match self.no_git.load(Ordering::SeqCst) {
+            true => Err("git is not installed; apt install git".to_owned()),
+            false => Ok("2.47.0".to_owned()),
+        }
+    }
+}
+
+/// Transcripts in memory, raw files in a directory.
+pub(crate) struct StubTranscripts {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) lines: Mutex<HashMap<AgentId, Vec<Line>>>,
+    pub(crate) newest: watch::Sender<u64>,
+}
+
+#[async_trait]
+impl Transcripts for StubTranscripts {
+    async fn append(
+        &self,
+        agent: AgentId,
+        at: Timestamp,
+        attempt: u32,
+        events: Vec<AgentEvent>,
+    ) -> std::io::Result<()> {
+        let mut all = self.lines.lock().expect("no test panics with it");
+        let lines = all.entry(agent).or_default();
+        for event in events {
+            lines.push(Line { n: lines.len() as u64 + 1, at, attempt, event });
+        }
+        self.newest.send_modify(|n| *n += 1);
+        Ok(())
+    }
+    async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>> {
+        let all = self.lines.lock().expect("no test panics with it");
+        let lines = all.get(&agent).into_iter().flatten().filter(|line| line.n > after);
+        Ok(lines.take(limit).cloned().collect())
+    }
+    fn watch(&self, _: AgentId) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+    fn raw(&self, agent: AgentId, run: u32) -> PathBuf {
+        self.directory.path().join(format!("{agent}-{run}.raw"))
+    }
+    async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>> {
+        Ok((1..10).map(|run| self.raw(agent, run)).filter(|path| path.exists()).collect())
+    }
+    fn log(&self, agent: AgentId, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{agent}-{name}.log"))
+    }
+}

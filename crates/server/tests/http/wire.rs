@@ -1,0 +1,121 @@
+//! The server on a real socket: answers, shutdown with its deadline, a reader that stops reading.
+
+use std::time::{Duration, Instant};
+
+use mosaic_core::domain::journal::Fact;
+use mosaic_core::ports::store::Store;
+use mosaic_server::serve;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::world::{DEADLINE, TOKEN, World};
+
+async fn start(
+    world: &World,
+) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<std::io::Result<()>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the test's own step works");
+    let address = listener.local_addr().expect("the test's own step works");
+    let (stop, stopped) = oneshot::channel();
+    (address, stop, tokio::spawn(serve(listener, world.router.clone(), stopped)))
+}
+
+/// Sends a request line with Host and token; reads until this text came.
+async fn request(address: std::net::SocketAddr, line: &str, until: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.expect("the test's own step works");
+    let head = format!("{line} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the test's own step works");
+    let mut text = String::new();
+    while !text.contains(until) {
+        let mut buffer = [0; 4096];
+        let n = tokio::time::timeout(DEADLINE, stream.read(&mut buffer))
+            .await
+            .expect("an answer in time")
+            .expect("the test's own step works");
+        assert!(n > 0, "closed after {text}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    }
+    (stream, text)
+}
+
+#[tokio::test]
+async fn it_answers_and_stops_when_told() {
+    let world = World::new();
+    let (address, stop, served) = start(&world).await;
+    let (_idle, text) = request(address, "GET /health", "startedAt").await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("x-request-id"), "{text}");
+    let before = Instant::now();
+    stop.send(()).unwrap();
+    tokio::time::timeout(DEADLINE, served).await.unwrap().unwrap().unwrap();
+    assert!(before.elapsed() < Duration::from_secs(4), "an idle connection holds nothing up");
+    assert!(TcpStream::connect(address).await.is_err(), "the port is free again");
+}
+
+#[tokio::test]
+async fn open_event_streams_end_at_the_deadline() {
+    let world = World::new();
+    let (address, stop, served) = start(&world).await;
+    let (mut stream, _) = request(address, "GET /v1/events", "snapshot").await;
+    stop.send(()).unwrap();
+    tokio::time::timeout(DEADLINE, served)
+        .await
+        .expect("a stream does not hold it up for ever")
+        .unwrap()
+        .unwrap();
+    let mut rest = Vec::new();
+    let _ =
+        tokio::time::timeout(DEADLINE, stream.read_to_end(&mut rest)).await.expect("the stream is closed");
+}
+
+#[tokio::test]
+async fn who_stops_reading_holds_up_nobody() {
+    let world = World::new();
+    let (address, stop, served) = start(&world).await;
+    let (_stuck, _) = request(address, "GET /v1/events?after=0", "retry").await;
+    let long = "x".repeat(10_000);
+    for _ in 0..2000 {
+        let at = world.orchestrator.now();
+        let fact = Fact {
+            kind: "queue.paused".to_owned(),
+            agent: None,
+            task: None,
+            at,
+            data: json!({"reason": &long}),
+        };
+        world.store.log(vec![fact]).await.unwrap();
+    }
+    let (_other, text) = request(address, "GET /v1/events?after=1999", "id: 2000").await;
+    assert!(text.contains("queue.paused"));
+    drop(stop);
+    tokio::time::timeout(DEADLINE, served).await.expect("nor the end").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused_without_harm() {
+    let world = World::new();
+    let (address, _stop, _served) = start(&world).await;
+    let large = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(200_000));
+    let smuggled = "POST /agents/kill-all HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ntransfer-encoding: x\r\n\r\nhello";
+    for bad in [
+        "\0\0\0\0\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        &large,
+        smuggled,
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may close before everything was sent.
+        let _ = stream.write_all(bad.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer))
+            .await
+            .expect("the connection is closed");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    request(address, "GET /health", "startedAt").await;
+}

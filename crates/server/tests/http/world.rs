@@ -1,0 +1,230 @@
+//! A server in a fake world, and how a test talks to it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
+use futures_util::StreamExt;
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::agent::{Agent, State, Turn};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::runtime::Runtime;
+use mosaic_core::ports::store::{Change, Lease, Store};
+use mosaic_server::{Auth, ServerOptions, router};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::faulty_store::FaultyStore;
+use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubRepositories, StubTranscripts};
+
+/// The token every test uses.
+pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
+/// Longest time a test waits for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server with everything around it.
+pub(crate) struct World {
+    pub(crate) router: Router,
+    pub(crate) orchestrator: Arc<Orchestrator>,
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) host: Arc<StubHost>,
+    pub(crate) repositories: Arc<StubRepositories>,
+    pub(crate) transcripts: Arc<StubTranscripts>,
+}
+
+/// The contract's published example.
+pub(crate) fn example() -> Value {
+    json!({
+        "taskId": "US-001", "agentType": "worker", "gateProfile": "standard",
+        "context": {"repository": "https://git.example.com/repo.git", "branch": "main",
+                    "workItems": ["US-001"], "skills": ["typescript"]}
+    })
+}
+
+/// The example under another task id.
+pub(crate) fn task(id: &str) -> Value {
+    let mut body = example();
+    body["taskId"] = json!(id);
+    body
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(100, |_| {})
+    }
+
+    pub(crate) fn with(queue_entries: u64, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let store = Arc::new(FaultyStore::new(queue_entries));
+        let host = Arc::new(StubHost { free: AtomicU64::new(1 << 40), no_git: AtomicBool::new(false) });
+        let repositories = Arc::new(StubRepositories::default());
+        let transcripts = Arc::new(StubTranscripts {
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+            lines: Mutex::default(),
+            newest: watch::channel(0).0,
+        });
+        let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
+            [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
+                .map(|(name, runtime)| (name.to_owned(), runtime))
+                .into();
+        let ports = Ports {
+            store: store.clone(),
+            clock: Arc::new(HastyClock),
+            chance: Arc::new(RealIds),
+            repositories: repositories.clone(),
+            sandbox: Arc::new(Nothing),
+            processes: Arc::new(Nothing),
+            runtimes,
+            gatekeeper: Arc::new(Nothing),
+            scanner: Arc::new(Nothing),
+            transcripts: transcripts.clone(),
+            host: host.clone(),
+        };
+        let settings = Settings {
+            node: "laptop".parse().expect("it is a word"),
+            slots: 2,
+            branch_prefix: "mosaic".to_owned(),
+            default_runtime: "demo".to_owned(),
+            allow_incomplete_strict: false,
+            require_skills: false,
+            skills_dir: None,
+            kill_grace: Duration::from_millis(500),
+        };
+        let orchestrator = Orchestrator::new(ports, settings);
+        let mut options = ServerOptions {
+            auth: Auth::token(TOKEN),
+            allowed_hosts: vec!["mosaic.example".to_owned()],
+            version: "1.2.3",
+            started_at: orchestrator.now(),
+            public_url: None,
+        };
+        change(&mut options);
+        let router = router(orchestrator.clone(), options);
+        Self { router, orchestrator, store, host, repositories, transcripts }
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let work = async {
+            let response = self.router.clone().oneshot(request).await.expect("a router does not fail");
+            let (parts, body) = response.into_parts();
+            let mut bytes = Vec::new();
+            let mut chunks = body.into_data_stream();
+            while let Some(chunk) = chunks.next().await {
+                bytes.extend_from_slice(&chunk.expect("the body can be read"));
+            }
+            Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
+        };
+        tokio::time::timeout(DEADLINE, work).await.expect("the answer came in time")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(ask("GET", path).body(Body::empty()).expect("the request is whole")).await
+    }
+
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        self.send(
+            ask("GET", path).header("accept", accept).body(Body::empty()).expect("the request is whole"),
+        )
+        .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = ask("POST", path).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).expect("the request is whole")).await
+    }
+
+    pub(crate) async fn order(&self, method: &str, path: &str) -> Answer {
+        self.send(ask(method, path).body(Body::empty()).expect("the request is whole")).await
+    }
+
+    /// Spawns an agent of this task; returns its id.
+    pub(crate) async fn spawned(&self, id: &str) -> AgentId {
+        let answer = self.post("/agents/spawn", &task(id)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["agentId"].as_str().expect("there is an id").parse().expect("it is one")
+    }
+
+    /// Takes the next waiting agent as a slot would; nobody drives it.
+    pub(crate) async fn leased(&self) -> (Lease, Agent) {
+        let node = self.orchestrator.settings().node.clone();
+        let now = self.orchestrator.now();
+        let taken = self.store.lease(&node, now).await.expect("the store is up");
+        let (lease, record) = taken.expect("something waits");
+        (lease, record.agent)
+    }
+
+    /// Takes the next waiting agent and lets its tree be made for ever: nobody drives it, so no order is confirmed.
+    pub(crate) async fn held(&self) {
+        let (lease, agent) = self.leased().await;
+        self.write(&lease, agent, State::Checkout { turn: Turn::First }).await;
+    }
+
+    /// Writes a leased agent's new state.
+    pub(crate) async fn write(&self, lease: &Lease, mut agent: Agent, state: State) -> Agent {
+        agent.state = state;
+        let (agent_id, task) = (Some(agent.id), Some(agent.spec.task_id.clone()));
+        let kind = format!("agent.{}", agent.status().as_str());
+        let (at, data) = (self.orchestrator.now(), json!({"name": &agent.name}));
+        let fact = mosaic_core::domain::journal::Fact { kind, agent: agent_id, task, at, data };
+        let change = Change { agent: agent.clone(), facts: vec![fact] };
+        self.store.advance(lease, change).await.expect("the lease holds");
+        agent
+    }
+}
+
+/// Starts a request with Host and token.
+pub(crate) fn ask(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost:3001")
+        .header("authorization", format!("Bearer {TOKEN}"))
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("the header is text"))
+    }
+
+    /// Checks that it is a problem of this status and code, whole and with nothing that should not be there.
+    #[track_caller]
+    pub(crate) fn is(&self, status: u16, code: &str) -> &Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!((&body["status"], &body["statusCode"]), (&json!(status), &json!(status)));
+        assert_eq!(body["detail"], body["message"]);
+        assert_eq!(body["retryable"].as_bool(), Some(self.headers.contains_key("retry-after")), "{body}");
+        assert!(body["type"].as_str().is_some_and(|t| t.ends_with(&format!("/problems/{code}"))), "{body}");
+        assert!(
+            body["instance"].as_str().is_some_and(|i| i.ends_with(self.header("x-request-id"))),
+            "{body}"
+        );
+        for part in ["title", "detail"] {
+            assert!(body[part].as_str().is_some_and(|t| !t.is_empty()), "{part} is missing in {body}");
+        }
+        self
+    }
+}
