@@ -182,3 +182,5 @@ pub const REASON_BYTES: usize = 512;
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
+/// How soon a caller looks again at a record that is just changing hands.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(10);

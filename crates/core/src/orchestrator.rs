@@ -274,7 +274,11 @@ impl Orchestrator {
                 }
                 first = false;
                 if matches!(record.agent.state, State::Queued { .. }) {
-                    self.kill_waiting(vec![record], cause, note).await?;
+                    let ended = self.kill_waiting(vec![record], cause, note).await?;
+                    if ended.is_empty() {
+                        // A slot has taken it and its driver is about to write: look again in a moment.
+                        self.ports.clock.sleep(limits::LOOK_AGAIN).await;
+                    }
                 } else {
                     receipt =
                         self.order_and_wait(id, Order::Kill(cause, note.to_owned())).await.or(receipt.take());
@@ -328,7 +332,7 @@ impl Orchestrator {
     async fn order_and_wait(&self, id: AgentId, order: Order) -> Option<StopReceipt> {
         let driver = self.live().get(&id).cloned();
         let Some(driver) = driver else {
-            self.ports.clock.sleep(Duration::from_millis(10)).await;
+            self.ports.clock.sleep(limits::LOOK_AGAIN).await;
             return None;
         };
         driver.give(order);
