@@ -74,6 +74,21 @@ impl Trash {
         Ok(())
     }
 
+    /// Does the same with every entry of a directory below the data directory whose name is wanted.
+    pub fn discard_in(&self, directory: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+        let entries = match std::fs::read_dir(directory) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(&wanted) {
+                self.discard(&directory.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes what an earlier process left in the trash, in the background. For the start.
     pub fn empty(&self) -> io::Result<()> {
         self.work.open()?;

@@ -451,7 +451,7 @@ async fn removal_follows_no_link_and_manages_what_tools_leave_behind() {
 
     // What an earlier server left is taken up.
     fs::create_dir_all(world.data().join("trash/left/over")).unwrap();
-    world.git.empty_trash().await.unwrap();
+    world.git.empty_trash().unwrap();
     world.git.idle().await;
     assert!(!world.data().join("trash/left").exists());
 }

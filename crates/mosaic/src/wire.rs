@@ -53,6 +53,8 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         GitRepositories::new(git_options(config, &self_exe, wishes))
             .context("the git adapter cannot start")?,
     );
+    // The adapters compare paths, so they must all see the same one.
+    let data = &data.canonicalize().context("the data directory has no absolute path")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(ShimProcesses::new(ProcessOptions {

@@ -4,7 +4,7 @@
 //!
 //! In the order of a task's life: `fetch` asks the remote, `tree` makes the agent's clone, `harvest` (with `walker`
 //! as its last resort) commits and bundles, `receive` takes the bundle in, `additions` and `read` show what is in it,
-//! `judge` checks it out and tries the merge, `push` publishes it, `removal` takes the tree away. `command` makes
+//! `judge` checks it out and tries the merge, `push` publishes it, the trash takes the tree away. `command` makes
 //! every git process of the server, `credentials` and `errors` serve it.
 
 mod additions;
@@ -14,10 +14,10 @@ mod errors;
 mod fetch;
 mod harvest;
 mod judge;
+mod locks;
 mod push;
 mod read;
 mod receive;
-mod removal;
 mod store;
 mod tree;
 mod walker;
@@ -36,6 +36,8 @@ use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
 use tokio::sync::mpsc;
+
+use crate::trash::Trash;
 
 pub use self::credentials::Credentials;
 pub use self::harvest::harvest_main;
@@ -94,7 +96,7 @@ type StoreLock = Arc<tokio::sync::Mutex<HashMap<String, fetch::LastFetch>>>;
 pub struct GitRepositories {
     layout: store::Layout,
     git: command::GitProgram,
-    trash: removal::Trash,
+    trash: Trash,
     self_exe: PathBuf,
     author: (String, String),
     allow_local: bool,
@@ -118,7 +120,7 @@ impl GitRepositories {
         git.prepare()?;
         let author = options.author.unwrap_or_else(|| (AUTHOR.0.to_owned(), AUTHOR.1.to_owned()));
         Ok(Self {
-            trash: removal::Trash::new(layout.data.clone(), layout.trash()),
+            trash: Trash::new(layout.data.clone()),
             layout,
             git,
             self_exe: options.self_exe,
@@ -131,11 +133,14 @@ impl GitRepositories {
     }
 
     /// Starts deleting what an earlier server left in the trash. For the start of the server.
-    pub async fn empty_trash(&self) -> std::io::Result<()> {
-        self.trash.resume()
+    ///
+    /// # Errors
+    /// When the trash cannot be read.
+    pub fn empty_trash(&self) -> std::io::Result<()> {
+        self.trash.empty()
     }
 
-    /// Waits until every deletion in the background is done. For shutdown and benchmarks.
+    /// Returns once everything that was taken away is deleted. For shutdown and benchmarks.
     pub async fn idle(&self) {
         self.trash.idle().await;
     }
@@ -304,6 +309,6 @@ impl Repositories for GitRepositories {
                 || name.starts_with("harvest-")
                 || name.starts_with("judge-")
         };
-        self.trash.take(agent, ours).map_err(|e| errors::io("taking the agent's trees away", &e))
+        self.trash.discard_in(&self.layout.agent(agent), ours).map_err(|e| errors::io("taking the agent's trees away", &e))
     }
 }

@@ -37,10 +37,6 @@ impl Layout {
         self.agent(agent).join("tree.json")
     }
 
-    pub(super) fn trash(&self) -> PathBuf {
-        self.data.join("trash")
-    }
-
     /// A git directory that does not exist: for calls that need none.
     pub(super) fn nowhere(&self) -> PathBuf {
         self.data.join("git/home/none")

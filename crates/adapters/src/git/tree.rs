@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::Input;
 use super::credentials::shell_quote;
-use super::{GitRepositories, errors, removal, store};
+use super::{GitRepositories, errors, locks, store};
 
 /// What the tree was made from; written last, so that its presence says that the tree is whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl GitRepositories {
     pub(super) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
-            removal::drop_stale_locks(&path)
+            locks::drop_stale_locks(&path)
                 .map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
             return Ok(Worktree { agent: request.agent, path, reused: true });
         }
@@ -51,7 +51,7 @@ impl GitRepositories {
             _ => {}
         }
         self.trash
-            .take(request.agent, |name| name == "tree")
+            .discard(&path)
             .map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.store(&request.repository);
