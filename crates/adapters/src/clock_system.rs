@@ -34,7 +34,10 @@ impl Chance for SystemChance {
         // Dice only spread retries: without a random source they fall in the middle.
         let number = getrandom::u64().unwrap_or(1 << 63);
         // 53 bits are what the fraction of an f64 holds, so that 1 itself is never reached.
-        #[expect(clippy::cast_precision_loss, reason = "the shift leaves 53 bits, which an f64 holds exactly")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the shift leaves 53 bits, which an f64 holds exactly"
+        )]
         let fraction = (number >> 11) as f64 / (1_u64 << 53) as f64;
         fraction
     }

@@ -37,8 +37,14 @@ impl Host for SystemHost {
         let out = match tokio::time::timeout(ANSWER, command.output()).await {
             Ok(Ok(out)) if out.status.success() => out,
             Ok(Ok(out)) => return Err(format!("git --version failed ({}); reinstall git", out.status)),
-            Ok(Err(e)) => return Err(format!("git could not be started: {e}; install git 2.38 or newer and put it in PATH")),
-            Err(_) => return Err("git --version did not answer within 10 s; check the git in PATH".to_owned()),
+            Ok(Err(e)) => {
+                return Err(format!(
+                    "git could not be started: {e}; install git 2.38 or newer and put it in PATH"
+                ));
+            }
+            Err(_) => {
+                return Err("git --version did not answer within 10 s; check the git in PATH".to_owned());
+            }
         };
         let text = String::from_utf8_lossy(&out.stdout);
         let version = text.trim().strip_prefix("git version ").unwrap_or(text.trim()).to_owned();

@@ -12,3 +12,4 @@ pub mod sandbox_none;
 pub mod secret_scan;
 pub mod store_sqlite;
 pub mod transcripts_files;
+pub mod trash;

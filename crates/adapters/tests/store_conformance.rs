@@ -1,5 +1,7 @@
 //! The embedded store passes the conformance suite of the store port.
 
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

@@ -93,7 +93,7 @@ pub const STORE_BATCH: usize = 256;
 /// Read connections of the embedded store: reads are short, and each keeps a cache of its own.
 pub const STORE_READERS: usize = 3;
 /// Most records of one page of a list.
-pub const PAGE: usize = 1000;
+pub const STORE_PAGE: usize = 1000;
 /// Transcripts whose numbering is kept in memory; another one is read again from its file.
 pub const OPEN_TRANSCRIPTS: usize = 256;
 /// Largest bundle taken from an agent's tree, in bytes: what fits beside the tree on an ordinary disk.
@@ -152,3 +152,33 @@ pub const COVERAGE_LINES: usize = 4_000_000;
 pub const REPORT_DEPTH: usize = 64;
 /// Longest list of trusted digests that is read, in bytes.
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest grace of a stop, whatever was asked.
+pub const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// Connections open at once; more wait in the kernel's backlog. A descriptor each, and 1024 is a common allowance.
+pub const CONNECTIONS: usize = 900;
+/// Longest time until the head of an HTTP request is there, idle keep-alive included.
+pub const HEADER_READ: Duration = Duration::from_secs(30);
+/// Longest time until the body of an HTTP request is there.
+pub const BODY_READ: Duration = Duration::from_secs(30);
+/// Largest head of an HTTP request, in bytes.
+pub const HEADER_BYTES: usize = 64 * 1024;
+/// Time for open answers and event streams to end once the server stops.
+pub const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// Longest time a client may take nothing of an answer that is ready, before its connection is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// Longest `wait` of a blocking query.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Time between heartbeats of an event stream; proxies close what is silent for 30 s.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Most entries of one page of a list.
+pub const PAGE: usize = 200;
+/// Most running agents shown in the first event of an event stream.
+pub const SNAPSHOT_AGENTS: usize = 500;
+/// Most bytes of one diff that is shown.
+pub const DIFF_BYTES: usize = 4 * 1024 * 1024;
+/// Longest reason for a kill or a pause, in bytes.
+pub const REASON_BYTES: usize = 512;
+/// How long a statement of the embedded store waits for a lock that a foreign program, such as a backup, holds.
+pub const STORE_BUSY: Duration = Duration::from_secs(5);
+/// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
+pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;

@@ -18,6 +18,7 @@ use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
+use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::{Ports, Settings};
@@ -25,7 +26,6 @@ use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
 use crate::config::{Config, Secret, Trust};
-use crate::trust;
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +40,7 @@ pub(crate) struct Wishes {
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     git: Arc<GitRepositories>,
-    sandbox: Arc<NoSandbox>,
+    trash: Arc<Trash>,
     agents_dir: PathBuf,
 }
 
@@ -50,7 +50,8 @@ pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyh
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let git = Arc::new(GitRepositories::new(git_options(config, &self_exe, wishes)).context("the git adapter cannot start")?);
-    let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone()));
+    let trash = Arc::new(Trash::new(data.clone()));
+    let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(ShimProcesses::new(ProcessOptions {
         data_dir: data.clone(),
         shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
@@ -62,7 +63,7 @@ pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyh
     let trust = match config.trust {
         Some(Trust::All) => GateTrust::All,
         None if !wishes.asks_for_trust => GateTrust::All,
-        Some(Trust::Ask) | None => GateTrust::Known(trust::file(data)),
+        Some(Trust::Ask) | None => GateTrust::Known(data.join("trusted")),
     };
     let gatekeeper = LocalGatekeeper::new(GateOptions {
         processes: processes.clone(),
@@ -76,7 +77,7 @@ pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyh
         clock,
         chance: Arc::new(SystemChance),
         repositories: git.clone(),
-        sandbox: sandbox.clone(),
+        sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env)?,
         gatekeeper: Arc::new(gatekeeper),
@@ -85,7 +86,7 @@ pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyh
         host: Arc::new(SystemHost::new(data.clone())),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, sandbox, agents_dir: data.join("agents") })
+    Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
 }
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {
@@ -110,10 +111,9 @@ fn runtimes(config: &Config, self_exe: &Path, path_env: &str) -> anyhow::Result<
         upstream: config.model_upstream.clone(),
         default_model: None,
     });
-    let mut all: Vec<Arc<dyn Runtime>> = vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe))];
+    let mut all: Vec<Arc<dyn Runtime>> = vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
     if let Some(line) = &config.command {
-        let command = CommandRuntime::new(line).map_err(|why| anyhow::anyhow!("MOSAIC_COMMAND: {why}"))?;
-        all.push(Arc::new(command));
+        all.push(Arc::new(CommandRuntime::new(line.clone(), Vec::new())));
     }
     Ok(all.into_iter().map(|runtime| (runtime.name().to_owned(), runtime)).collect())
 }
@@ -152,7 +152,7 @@ fn operator_git() -> Vec<(String, String)> {
 impl Wired {
     /// Takes away what earlier servers left behind: trash, and directories of agents that have ended.
     pub(crate) async fn sweep(&self) {
-        if let Err(e) = self.git.empty_trash().await {
+        if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
         }
         let Ok(entries) = std::fs::read_dir(&self.agents_dir) else { return };
@@ -169,6 +169,6 @@ impl Wired {
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
         self.git.idle().await;
-        self.sandbox.idle().await;
+        self.trash.idle().await;
     }
 }

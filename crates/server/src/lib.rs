@@ -1,1 +1,49 @@
-//! HTTP: every route on one page, one file per resource.
+//! HTTP: every route on one page ([`routes`], in `router.rs`), one file per resource. This crate holds no state of
+//! its own: each request asks the orchestrator, and what it answers comes from the store.
+//!
+//! Every request goes through the same four doors, in this order: `shell` (request id, headers, faults), `hosts`
+//! (Host and Origin), `auth` (token), the route.
+
+mod agents;
+mod auth;
+mod body;
+mod diff;
+mod events;
+mod gates;
+mod health;
+mod hosts;
+mod negotiate;
+mod params;
+mod problem;
+mod queue;
+mod router;
+mod serve;
+mod shell;
+mod sse;
+mod tasks;
+mod transcript;
+mod v1_agents;
+mod view;
+
+use mosaic_core::domain::ids::Timestamp;
+
+pub use auth::{Auth, Scope};
+pub use problem::Code;
+pub use router::{RouteInfo, router, routes};
+pub use serve::serve;
+
+/// What the server must know besides the orchestrator.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Who may call.
+    pub auth: Auth,
+    /// Host names under which the server may be called, besides IP literals, `localhost` and `*.localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// The program's version, for `/health`.
+    pub version: &'static str,
+    /// When the server was started.
+    pub started_at: Timestamp,
+    /// The address under which clients see the server, such as `https://mosaic.example`, without a slash at the
+    /// end; a page from there counts as the same origin.
+    pub public_url: Option<String>,
+}

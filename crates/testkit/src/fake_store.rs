@@ -277,7 +277,7 @@ impl Store for FakeStore {
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
-        assert!((1..=limits::PAGE).contains(&query.limit), "a page has 1 to {} records", limits::PAGE);
+        assert!((1..=limits::STORE_PAGE).contains(&query.limit), "a page has 1 to {} records", limits::STORE_PAGE);
         let inner = self.inner();
         let found = inner.records.values().rev().filter(|record| matches_query(record, &query));
         Ok(found.take(query.limit).cloned().collect())
@@ -291,7 +291,7 @@ impl Store for FakeStore {
             _ => (0, place(record).0, record.seq),
         });
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        Ok(queued.into_iter().skip(skip).take(limit.min(limits::PAGE)).cloned().collect())
+        Ok(queued.into_iter().skip(skip).take(limit.min(limits::STORE_PAGE)).cloned().collect())
     }
 
     async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {

@@ -14,8 +14,18 @@ use super::command::Input;
 
 /// A diff that hides nothing: binary files as text, no programs, no renames, no context.
 const DIFF: &[&str] = &[
-    "-p", "-U0", "--text", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--no-indent-heuristic",
-    "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--root",
+    "-p",
+    "-U0",
+    "--text",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-renames",
+    "--no-color",
+    "--no-indent-heuristic",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+    "--submodule=short",
+    "--root",
 ];
 
 impl GitRepositories {
@@ -27,10 +37,18 @@ impl GitRepositories {
         into: mpsc::Sender<Added>,
     ) -> Result<(), Failure> {
         let dir = self.layout.store(url);
-        let log = self.git.local(&dir).args(["log", "--reverse", "--topo-order", "--remerge-diff", "--no-notes", "--encoding=UTF-8"]);
+        let log = self.git.local(&dir).args([
+            "log",
+            "--reverse",
+            "--topo-order",
+            "--remerge-diff",
+            "--no-notes",
+            "--encoding=UTF-8",
+        ]);
         let log = log.args(["--format=format:%x00%H %P%x00%an <%ae> %cn <%ce>%n%B%x00"]).args(DIFF);
         let log = log.args(["--end-of-options", &format!("{base}..{head}")]);
-        let (done, (octopuses, open)) = log.stream(Input::Nothing, |out| pump(out, None, into.clone())).await?;
+        let (done, (octopuses, open)) =
+            log.stream(Input::Nothing, |out| pump(out, None, into.clone())).await?;
         if !open {
             return Ok(());
         }
@@ -39,7 +57,8 @@ impl GitRepositories {
         for (commit, first) in octopuses {
             let call = self.git.local(&dir).args(["diff-tree"]).args(DIFF);
             let call = call.args(["--end-of-options", first.as_str(), commit.as_str()]);
-            let (done, (_, open)) = call.stream(Input::Nothing, |out| pump(out, Some(commit.clone()), into.clone())).await?;
+            let (done, (_, open)) =
+                call.stream(Input::Nothing, |out| pump(out, Some(commit.clone()), into.clone())).await?;
             if !open {
                 return Ok(());
             }
@@ -252,9 +271,8 @@ impl Parser {
 /// Reads `@@ -a,b +c,d @@`: (b, c, d). Combined diffs never occur here.
 fn hunk(line: &[u8]) -> Option<(u64, u64, u64)> {
     let text = line.strip_prefix(b"@@ -")?;
-    let text = std::str::from_utf8(&text[..text.len().min(80)]).unwrap_or_else(|e| {
-        std::str::from_utf8(&text[..e.valid_up_to()]).expect("up to there it is valid")
-    });
+    let text = std::str::from_utf8(&text[..text.len().min(80)])
+        .unwrap_or_else(|e| std::str::from_utf8(&text[..e.valid_up_to()]).expect("up to there it is valid"));
     let (ranges, _) = text.split_once(" @@")?;
     let (old, new) = ranges.split_once(" +")?;
     let count = |range: &str| range.split_once(',').map_or(Some(1), |(_, n)| n.parse().ok());
@@ -319,7 +337,9 @@ mod tests {
 
     #[test]
     fn headers_inside_content_are_content() {
-        let text = sample("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,1 +1,3 @@ fn\n-old\n+++ b/forged\n+\0aa\n+@@ -1 +9 @@\n@@ -9,0 +20 @@\n+last\n\\ No newline at end of file\n");
+        let text = sample(
+            "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,1 +1,3 @@ fn\n-old\n+++ b/forged\n+\0aa\n+@@ -1 +9 @@\n@@ -9,0 +20 @@\n+last\n\\ No newline at end of file\n",
+        );
         for chunk in [1, 3, 4096] {
             let got = all(&text, chunk);
             assert_eq!(got[0], (None, 1, "me\nsubject".to_owned()));

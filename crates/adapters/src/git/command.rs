@@ -23,21 +23,21 @@ use super::errors::{self, Secrets};
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.
 const SETTINGS: &[&str] = &[
-    "core.hooksPath=/dev/null",         // no hook of any repository
-    "core.fsmonitor=false",             // a repository may name a program here
-    "core.attributesFile=/dev/null",    // attributes select filters
-    "core.excludesFile=/dev/null",      // nor may a file in HOME hide anything
-    "core.quotePath=false",             // paths as they are; odd ones are still quoted
+    "core.hooksPath=/dev/null",      // no hook of any repository
+    "core.fsmonitor=false",          // a repository may name a program here
+    "core.attributesFile=/dev/null", // attributes select filters
+    "core.excludesFile=/dev/null",   // nor may a file in HOME hide anything
+    "core.quotePath=false",          // paths as they are; odd ones are still quoted
     "core.pager=cat",
-    "gc.auto=0",                        // objects of running agents must not be pruned
-    "maintenance.auto=false",           // nor a detached child be left behind
+    "gc.auto=0",              // objects of running agents must not be pruned
+    "maintenance.auto=false", // nor a detached child be left behind
     "protocol.version=2",
-    "http.followRedirects=false",       // credentials stay with the host they were given for
+    "http.followRedirects=false", // credentials stay with the host they were given for
     "http.lowSpeedLimit=1",
     "http.lowSpeedTime=60",
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
-    "credential.helper=",               // forgets every helper configured elsewhere
+    "credential.helper=", // forgets every helper configured elsewhere
     "credential.interactive=false",
     "advice.detachedHead=false",
 ];
@@ -149,7 +149,14 @@ impl GitProgram {
     fn base(&self, git_dir: &Path, deadline: Duration) -> Call {
         let mut command = Command::new("git");
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
-        let mut call = Call { command, deadline, remote: false, credential: None, secrets: Secrets::default(), configs: 0 };
+        let mut call = Call {
+            command,
+            deadline,
+            remote: false,
+            credential: None,
+            secrets: Secrets::default(),
+            configs: 0,
+        };
         call.env("PATH", &self.path);
         call.env("HOME", &self.home);
         call.env("XDG_CONFIG_HOME", &self.home);
@@ -226,7 +233,11 @@ impl Call {
     }
 
     /// Runs to the end while `consume` reads the output. When it returns early the child is told by a closed pipe.
-    pub(super) async fn stream<T, F>(mut self, input: Input, consume: impl FnOnce(ChildStdout) -> F) -> Result<(Finished, T), Failure>
+    pub(super) async fn stream<T, F>(
+        mut self,
+        input: Input,
+        consume: impl FnOnce(ChildStdout) -> F,
+    ) -> Result<(Finished, T), Failure>
     where
         F: Future<Output = std::io::Result<T>>,
     {
@@ -242,17 +253,20 @@ impl Call {
         let err = child.stderr.take().expect("stderr was piped above");
         let feed = feed(child.stdin.take(), bytes);
         let until = Instant::now() + self.deadline;
-        let work = async { tokio::join!(consume(out), read_bounded_and_drain(err, limits::ERROR_BYTES), feed) };
+        let work =
+            async { tokio::join!(consume(out), read_bounded_and_drain(err, limits::ERROR_BYTES), feed) };
         let Ok((read, stderr, ())) = tokio::time::timeout_at(until, work).await else {
             return Err(self.late(child, group).await);
         };
         let status = match tokio::time::timeout_at(until, child.wait()).await {
-            Ok(status) => status.map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?,
+            Ok(status) => status
+                .map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?,
             Err(_) => return Err(self.late(child, group).await),
         };
         group.disarm();
         let stderr = self.secrets.clean(&String::from_utf8_lossy(&stderr));
-        let read = read.map_err(|e| Failure::new(FailureKind::Internal, format!("reading git's output failed: {e}")))?;
+        let read = read
+            .map_err(|e| Failure::new(FailureKind::Internal, format!("reading git's output failed: {e}")))?;
         Ok((Finished { status, stdout: Vec::new(), stderr, cut: false }, read))
     }
 
@@ -265,9 +279,14 @@ impl Call {
         match self.remote {
             true => Failure::new(
                 FailureKind::Network,
-                format!("the git remote did not finish within {seconds} s and was given up; check that it is reachable"),
+                format!(
+                    "the git remote did not finish within {seconds} s and was given up; check that it is reachable"
+                ),
             ),
-            false => Failure::new(FailureKind::Internal, format!("git did not finish within {seconds} s and was ended")),
+            false => Failure::new(
+                FailureKind::Internal,
+                format!("git did not finish within {seconds} s and was ended"),
+            ),
         }
     }
 }

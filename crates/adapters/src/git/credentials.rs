@@ -42,16 +42,26 @@ impl fmt::Debug for Credentials {
 
 impl Credentials {
     /// Writes the private file for this remote; `None` when nothing is known for its host.
-    pub(super) fn file_for(&self, url: &RepositoryUrl, scratch: &Path) -> Result<Option<CredentialFile>, Failure> {
+    pub(super) fn file_for(
+        &self,
+        url: &RepositoryUrl,
+        scratch: &Path,
+    ) -> Result<Option<CredentialFile>, Failure> {
         let Some(line) = self.line_for(url)? else { return Ok(None) };
         let path = scratch.join(uuid::Uuid::new_v4().simple().to_string());
         let guard = CredentialFile { path, line };
         let write = || -> std::io::Result<()> {
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&guard.path)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&guard.path)?;
             file.write_all(guard.line.as_bytes())?;
             file.write_all(b"\n")
         };
-        write().map_err(|e| Failure::new(FailureKind::Internal, format!("a private credentials file could not be written: {e}")))?;
+        write().map_err(|e| {
+            Failure::new(
+                FailureKind::Internal,
+                format!("a private credentials file could not be written: {e}"),
+            )
+        })?;
         Ok(Some(guard))
     }
 
@@ -59,7 +69,10 @@ impl Credentials {
         let Some((scheme, authority)) = scheme_and_authority(url) else { return Ok(None) };
         if let Some(file) = &self.file {
             let text = std::fs::read_to_string(file).map_err(|e| {
-                let why = format!("the credentials file {} could not be read: {e}; check MOSAIC_GIT_CREDENTIALS_FILE", file.display());
+                let why = format!(
+                    "the credentials file {} could not be read: {e}; check MOSAIC_GIT_CREDENTIALS_FILE",
+                    file.display()
+                );
                 Failure::new(FailureKind::RemoteAuth, why)
             })?;
             if let Some(line) = text.lines().find_map(|line| matching_line(line, scheme, &authority)) {
@@ -204,8 +217,12 @@ mod tests {
             line("https://git.example.com/a").as_deref(),
             Some("https://x-access-token:s3cret%2F%2B@git.example.com")
         );
-        assert_eq!(line("https://git.example.com:443/a").is_some(), true);
-        for other in ["https://git.example.com:8443/a", "https://evil.example/git.example.com", "git@git.example.com:a"] {
+        assert!(line("https://git.example.com:443/a").is_some());
+        for other in [
+            "https://git.example.com:8443/a",
+            "https://evil.example/git.example.com",
+            "git@git.example.com:a",
+        ] {
             assert_eq!(line(other), None, "{other}");
         }
         assert!(!format!("{own:?}").contains("s3cret"));
@@ -224,7 +241,11 @@ mod tests {
     fn the_private_file_is_private_and_goes_away() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let own = Credentials { token: Some("t%1".into()), token_host: Some("h.example".into()), ..Credentials::default() };
+        let own = Credentials {
+            token: Some("t%1".into()),
+            token_host: Some("h.example".into()),
+            ..Credentials::default()
+        };
         let file = own.file_for(&"https://h.example/x".parse().unwrap(), dir.path()).unwrap().unwrap();
         let path = file.path.clone();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

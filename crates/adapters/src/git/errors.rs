@@ -74,27 +74,68 @@ fn last_lines(stderr: &str) -> String {
 /// The table of git's and ssh's words, most telling first.
 const WORDS: &[(&[&str], FailureKind)] = &[
     (&["No space left on device", "Disk quota exceeded"], FailureKind::Disk),
-    (&["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"], FailureKind::BadInput),
-    (&["dubious ownership", "transport 'file' not allowed", "not allowed"], FailureKind::BadInput),
+    (
+        &["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"],
+        FailureKind::BadInput,
+    ),
+    (&["dubious ownership", "fatal: transport '"], FailureKind::BadInput),
     (
         &[
-            "Authentication failed", "could not read Username", "could not read Password", "terminal prompts disabled",
-            "Permission denied", "Host key verification failed", "returned error: 401", "returned error: 403",
-            "HTTP Basic: Access denied", "Invalid username or",
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "terminal prompts disabled",
+            "unable to get password",
+            "Permission denied",
+            "Host key verification failed",
+            "returned error: 401",
+            "returned error: 403",
+            "HTTP Basic: Access denied",
+            "Invalid username or",
         ],
         FailureKind::RemoteAuth,
     ),
     (&["couldn't find remote ref"], FailureKind::MissingBranch),
     (
-        &["Repository not found", "repository not found", "not appear to be a git repository", "not a git repository",
-          "returned error: 404", "does not exist", "project you were looking for could not be found"],
+        &[
+            "Repository not found",
+            "repository not found",
+            "not appear to be a git repository",
+            "not a git repository",
+            "returned error: 404",
+            "does not exist",
+            "project you were looking for could not be found",
+        ],
         FailureKind::MissingRepository,
     ),
-    (&["returned error: 429", "returned error: 503", "cannot lock ref", "unable to lock", "Unable to create"], FailureKind::RemoteBusy),
     (
-        &["Could not resolve host", "Connection refused", "Connection timed out", "Connection reset", "Failed to connect",
-          "early EOF", "hung up unexpectedly", "RPC failed", "returned error: 5", "unable to access", "Network is unreachable",
-          "No route to host", "Connection closed", "Could not read from remote repository", "Operation timed out"],
+        &[
+            "returned error: 429",
+            "returned error: 503",
+            "cannot lock ref",
+            "unable to lock",
+            "Unable to create",
+        ],
+        FailureKind::RemoteBusy,
+    ),
+    (
+        &[
+            "Could not resolve host",
+            "Connection refused",
+            "Connection timed out",
+            "Connection reset",
+            "Failed to connect",
+            "early EOF",
+            "hung up unexpectedly",
+            "RPC failed",
+            "returned error: 5",
+            "unable to access",
+            "Network is unreachable",
+            "No route to host",
+            "Connection closed",
+            "Could not read from remote repository",
+            "Operation timed out",
+        ],
         FailureKind::Network,
     ),
 ];
@@ -115,7 +156,9 @@ pub(super) fn remote(what: &str, url: &RepositoryUrl, status: ExitStatus, stderr
             url.host().unwrap_or("HOST")
         ),
         FailureKind::BadInput if stderr.contains("returned error: 30") => {
-            format!("{what}: {place} redirects elsewhere, which is not followed; give the final address (git said: {said})")
+            format!(
+                "{what}: {place} redirects elsewhere, which is not followed; give the final address (git said: {said})"
+            )
         }
         FailureKind::BadInput => format!("{what}: {place} may not be used (git said: {said})"),
         FailureKind::Network => format!("{what}: {place} could not be reached (git said: {said})"),
@@ -134,12 +177,22 @@ mod tests {
     fn git_and_ssh_words_get_their_kind() {
         use FailureKind as K;
         let cases = [
-            ("fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.", K::MissingRepository),
+            (
+                "fatal: '/x' does not appear to be a git repository\nfatal: Could not read from remote repository.",
+                K::MissingRepository,
+            ),
             ("fatal: Authentication failed for 'https://h/x/'", K::RemoteAuth),
             ("fatal: could not read Username for 'https://h': terminal prompts disabled", K::RemoteAuth),
-            ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", K::RemoteAuth),
+            ("fatal: unable to get password from user", K::RemoteAuth),
+            (
+                "git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+                K::RemoteAuth,
+            ),
             ("Host key verification failed.\nfatal: Could not read from remote repository.", K::RemoteAuth),
-            ("remote: Repository not found.\nfatal: repository 'https://h/x/' not found", K::MissingRepository),
+            (
+                "remote: Repository not found.\nfatal: repository 'https://h/x/' not found",
+                K::MissingRepository,
+            ),
             ("fatal: unable to access 'https://h/x/': Could not resolve host: h", K::Network),
             ("fatal: unable to access 'https://h/x/': The requested URL returned error: 503", K::RemoteBusy),
             ("fatal: unable to access 'https://h/x/': The requested URL returned error: 302", K::BadInput),

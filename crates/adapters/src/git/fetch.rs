@@ -15,6 +15,10 @@ use super::{GitRepositories, errors, store};
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Age from which a ref's lock in the store is taken for one that a killed fetch left: git holds it for
+/// milliseconds, and fetches of one store wait for each other.
+const STALE_LOCK: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// When a fetch of a branch began and what it found.
 #[derive(Debug, Clone)]
 pub(super) struct LastFetch {
@@ -23,7 +27,12 @@ pub(super) struct LastFetch {
 }
 
 impl GitRepositories {
-    pub(super) async fn fetch_now(&self, url: &RepositoryUrl, base: &BranchName, own: Option<&BranchName>) -> Result<RemoteState, Failure> {
+    pub(super) async fn fetch_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        own: Option<&BranchName>,
+    ) -> Result<RemoteState, Failure> {
         let asked = Instant::now();
         let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
         let mut tips = self.tips(url, &names).await?;
@@ -34,13 +43,21 @@ impl GitRepositories {
             return Err(Failure::new(FailureKind::MissingBranch, why));
         };
         let dir = self.layout.store(url);
-        store::ensure(&dir, store::is_sha256(&seen)).map_err(|e| errors::io("making the repository store", &e))?;
+        store::ensure(&dir, store::is_sha256(&seen))
+            .map_err(|e| errors::io("making the repository store", &e))?;
         let base = self.bring(url, &dir, base, seen, asked).await?;
         Ok(RemoteState { base, tip })
     }
 
     /// Makes sure that the store has the branch as it was seen, or newer.
-    async fn bring(&self, url: &RepositoryUrl, dir: &Path, branch: &BranchName, seen: CommitId, asked: Instant) -> Result<CommitId, Failure> {
+    async fn bring(
+        &self,
+        url: &RepositoryUrl,
+        dir: &Path,
+        branch: &BranchName,
+        seen: CommitId,
+        asked: Instant,
+    ) -> Result<CommitId, Failure> {
         let name = format!("refs/heads/{branch}");
         if store::read_ref(dir, &name).as_ref() == Some(&seen) {
             return Ok(seen);
@@ -56,22 +73,36 @@ impl GitRepositories {
         let began = Instant::now();
         clear_the_way(dir, &name);
         let call = self.git.network(dir, url)?.args([
-            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance",
-            "--end-of-options", url.as_str(), &format!("+{name}:{name}"),
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--end-of-options",
+            url.as_str(),
+            &format!("+{name}:{name}"),
         ]);
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
         if !done.status.success() {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
         let tip = store::read_ref(dir, &name).ok_or_else(|| {
-            Failure::new(FailureKind::Internal, format!("git fetched the branch {branch} but left no ref of it"))
+            Failure::new(
+                FailureKind::Internal,
+                format!("git fetched the branch {branch} but left no ref of it"),
+            )
         })?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
         Ok(tip)
     }
 
     /// Asks the remote for the tips of these branches, in one process.
-    pub(super) async fn tips(&self, url: &RepositoryUrl, branches: &[&BranchName]) -> Result<Vec<Option<CommitId>>, Failure> {
+    pub(super) async fn tips(
+        &self,
+        url: &RepositoryUrl,
+        branches: &[&BranchName],
+    ) -> Result<Vec<Option<CommitId>>, Failure> {
         self.allow(url)?;
         let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
         let call = self.git.network(&self.layout.nowhere(), url)?;
@@ -81,12 +112,14 @@ impl GitRepositories {
             return Err(errors::remote("reading the remote", url, done.status, &done.stderr));
         }
         let text = done.text();
-        let tip = |name: &String| text.lines().find_map(|l| l.split_once('\t').filter(|(_, n)| n == name)?.0.parse().ok());
+        let tip = |name: &String| {
+            text.lines().find_map(|l| l.split_once('\t').filter(|(_, n)| n == name)?.0.parse().ok())
+        };
         Ok(names.iter().map(tip).collect())
     }
 }
 
-/// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
+/// Removes the lock of a killed fetch, and refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
 /// exist, and the remote has replaced one by the other.
 fn clear_the_way(dir: &Path, name: &str) {
     for (at, _) in name.match_indices('/').skip(2) {
@@ -94,6 +127,13 @@ fn clear_the_way(dir: &Path, name: &str) {
         if above.is_file() {
             let _ = std::fs::remove_file(above);
         }
+    }
+    let lock = dir.join(format!("{name}.lock"));
+    let age = std::fs::symlink_metadata(&lock)
+        .and_then(|meta| meta.modified())
+        .map(|at| at.elapsed().unwrap_or_default());
+    if age.is_ok_and(|age| age > STALE_LOCK) {
+        let _ = std::fs::remove_file(lock);
     }
     let own = dir.join(name);
     if own.is_dir() {

@@ -5,11 +5,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
@@ -72,9 +73,14 @@ impl GitRepositories {
             author: self.author.clone(),
         };
         let path = dir.join("spec.json");
-        let text = serde_json::to_vec(&spec).map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
+        let text = serde_json::to_vec(&spec)
+            .map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
         store::write_atomic(&path, &text).map_err(io)?;
-        let command = vec![self.self_exe.to_string_lossy().into_owned(), "harvest".to_owned(), path.to_string_lossy().into_owned()];
+        let command = vec![
+            self.self_exe.to_string_lossy().into_owned(),
+            "harvest".to_owned(),
+            path.to_string_lossy().into_owned(),
+        ];
         Ok(HarvestJob { command, env: Vec::new(), outbox })
     }
 }
@@ -86,7 +92,8 @@ pub fn harvest_main(args: &[String]) -> ExitCode {
         eprintln!("harvest takes one argument, the path of its spec");
         return ExitCode::from(2);
     };
-    let spec = fs::read(path).and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).map_err(io::Error::other));
+    let spec =
+        fs::read(path).and_then(|bytes| serde_json::from_slice::<Spec>(&bytes).map_err(io::Error::other));
     let spec = match spec {
         Ok(spec) => spec,
         Err(error) => {
@@ -118,7 +125,8 @@ fn harvest(spec: &Spec) -> Result<Report, String> {
     });
     from_git.or_else(|why| {
         eprintln!("the tree's git is unusable ({why}); its files are taken as they are");
-        walker::walk(spec).map_err(|e| format!("neither the tree's git ({why}) nor its files ({e}) could be taken"))
+        walker::walk(spec)
+            .map_err(|e| format!("neither the tree's git ({why}) nor its files ({e}) could be taken"))
     })
 }
 
@@ -181,8 +189,20 @@ fn commit_leftovers(git: &Git, spec: &Spec) -> Result<(), String> {
         }
     }
     let message = format!("{SUBJECT}\n\n{}\n{}\n", spec.trailers[0], spec.trailers[1]);
-    let committed = git.run(["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--cleanup=verbatim", "--no-status", "-m", &message])?;
-    if committed.ok || committed.stdout.contains("nothing to commit") || committed.stdout.contains("nothing added to commit") {
+    let committed = git.run([
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--no-gpg-sign",
+        "--cleanup=verbatim",
+        "--no-status",
+        "-m",
+        &message,
+    ])?;
+    if committed.ok
+        || committed.stdout.contains("nothing to commit")
+        || committed.stdout.contains("nothing added to commit")
+    {
         return Ok(());
     }
     // `--quiet` says nothing about an empty commit; the index knows.
@@ -196,19 +216,25 @@ fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
     if head_of(git).as_deref() == Some(spec.base.as_str()) {
         return Ok(Report::Nothing);
     }
-    bundle_head(git, spec, true).or_else(|_| bundle_head(git, spec, false))
+    let made = bundle_head(git, spec, &[])?;
+    if made == Report::Bundled && starts_at(&spec.outbox.join(BUNDLE), &spec.base) {
+        return Ok(made);
+    }
+    // HEAD does not descend from the base: the branches come along, so that no committed work is lost.
+    let branches = branches(&git.dir);
+    if branches.is_empty() {
+        return Ok(made);
+    }
+    bundle_head(git, spec, &branches).or(Ok(made))
 }
 
-/// Bundles `base..HEAD`. With `branches` every local branch comes along, for the case that HEAD is on none that
-/// descends from the base.
-pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: bool) -> Result<Report, String> {
+/// Bundles `base..HEAD`, and these branches.
+pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: &[String]) -> Result<Report, String> {
     let file = spec.outbox.join(BUNDLE);
     let not_base = format!("^{}", spec.base);
     let mut args: Vec<&OsStr> = ["bundle", "create", "--quiet"].map(OsStr::new).to_vec();
     args.extend([file.as_os_str(), OsStr::new(&not_base), OsStr::new("HEAD")]);
-    if branches {
-        args.push(OsStr::new("--branches"));
-    }
+    args.extend(branches.iter().map(OsStr::new));
     let made = git.run(args)?;
     match made.ok {
         true => Ok(Report::Bundled),
@@ -217,15 +243,51 @@ pub(super) fn bundle_head(git: &Git, spec: &Spec, branches: bool) -> Result<Repo
     }
 }
 
+/// Tells whether the bundle names the base as a commit that it stands on, which it does exactly when a commit in
+/// it has the base as a parent.
+fn starts_at(bundle: &Path, base: &str) -> bool {
+    let Ok(file) = fs::File::open(bundle) else { return false };
+    let lines = BufReader::new(file.take(limits::ERROR_BYTES as u64)).split(b'\n').map_while(Result::ok);
+    let wanted = format!("-{base}").into_bytes();
+    lines.take_while(|line| !line.is_empty()).any(|line| line.starts_with(&wanted))
+}
+
+/// Lists the local branches from the files, leaving links out: a linked directory of refs is somebody else's.
+fn branches(git_dir: &Path) -> Vec<String> {
+    fn collect(dir: &Path, name: &str, depth: usize, all: &mut Vec<String>) {
+        let is_dir = fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
+        let entries = if is_dir && depth < 32 { fs::read_dir(dir).ok() } else { None };
+        for entry in entries.into_iter().flatten().flatten() {
+            let (Ok(kind), Ok(part)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
+            let name = format!("{name}/{part}");
+            if kind.is_dir() {
+                collect(&entry.path(), &name, depth + 1, all);
+            } else if kind.is_file() && all.len() < limits::KEPT_BRANCHES {
+                all.push(name);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    collect(&git_dir.join("refs/heads"), "refs/heads", 0, &mut all);
+    let packed = fs::read_to_string(git_dir.join("packed-refs")).unwrap_or_default();
+    let packed = packed
+        .lines()
+        .filter_map(|line| Some(line.split_once(' ')?.1))
+        .filter(|n| n.starts_with("refs/heads/"));
+    all.extend(packed.take(limits::KEPT_BRANCHES).map(str::to_owned));
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Reads HEAD's commit, from the files where that is simple.
 fn head_of(git: &Git) -> Option<String> {
     let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
-    let direct = match head.trim_end().strip_prefix("ref: ") {
-        Some(name) => fs::read_to_string(git.dir.join(name)).ok(),
-        None => Some(head),
+    let direct: Option<CommitId> = match head.trim_end().strip_prefix("ref: ") {
+        Some(name) => store::read_ref(&git.dir, name),
+        None => head.trim_end().parse().ok(),
     };
-    let direct = direct.map(|text| text.trim_end().to_owned());
-    direct.filter(|text| text.len() >= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())).or_else(|| {
+    direct.map(String::from).or_else(|| {
         let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
         asked.ok.then(|| asked.stdout.trim().to_owned())
     })
@@ -259,8 +321,15 @@ impl Git {
     pub(super) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
         for setting in [
-            "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bare=false", "commit.gpgSign=false", "gc.auto=0",
-            "maintenance.auto=false", "core.quotePath=false", "user.useConfigOnly=false", "advice.addEmbeddedRepo=false",
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.bare=false",
+            "commit.gpgSign=false",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "core.quotePath=false",
+            "user.useConfigOnly=false",
+            "advice.addEmbeddedRepo=false",
         ] {
             command.args(["-c", setting]);
         }
@@ -269,7 +338,11 @@ impl Git {
         }
         command.args(args).current_dir(&self.tree).stdin(Stdio::null());
         command.env("GIT_DIR", &self.dir).env("GIT_WORK_TREE", &self.tree);
-        command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_EDITOR", "true").env("GIT_NO_REPLACE_OBJECTS", "1");
+        command
+            .env("LC_ALL", "C")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_EDITOR", "true")
+            .env("GIT_NO_REPLACE_OBJECTS", "1");
         let (name, email) = &self.author;
         command.env("GIT_AUTHOR_NAME", name).env("GIT_COMMITTER_NAME", name);
         command.env("GIT_AUTHOR_EMAIL", email).env("GIT_COMMITTER_EMAIL", email);
@@ -278,8 +351,15 @@ impl Git {
 
     pub(super) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
         let out = self.command(args).output().map_err(|e| format!("git could not be started: {e}"))?;
-        let text = |bytes: &[u8]| errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]));
-        Ok(Ran { ok: out.status.success(), code: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
+        let text = |bytes: &[u8]| {
+            errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]))
+        };
+        Ok(Ran {
+            ok: out.status.success(),
+            code: out.status.code(),
+            stdout: text(&out.stdout),
+            stderr: text(&out.stderr),
+        })
     }
 }
 

@@ -12,10 +12,19 @@ use super::command::Input;
 use super::{GitRepositories, errors, store};
 
 impl GitRepositories {
-    pub(super) async fn checkout_now(&self, url: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure> {
+    pub(super) async fn checkout_now(
+        &self,
+        url: &RepositoryUrl,
+        agent: AgentId,
+        commit: &CommitId,
+        label: &str,
+    ) -> Result<PathBuf, Failure> {
         let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
-            return Err(Failure::new(FailureKind::BadInput, "a checkout's label is made of letters, digits, dashes and underscores"));
+            return Err(Failure::new(
+                FailureKind::BadInput,
+                "a checkout's label is made of letters, digits, dashes and underscores",
+            ));
         }
         let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
         let (name, index_name) = (format!("judge-{label}"), format!("judge-{label}.index"));
@@ -30,13 +39,25 @@ impl GitRepositories {
         Ok(path)
     }
 
-    pub(super) async fn fit_now(&self, url: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure> {
+    pub(super) async fn fit_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        head: &CommitId,
+    ) -> Result<Fit, Failure> {
         let newest = self.fetch_now(url, base, None).await?.base;
         if self.descends(head, &newest) {
             return Ok(Fit::Clean(newest));
         }
         let call = self.git.local(&self.layout.store(url)).args([
-            "merge-tree", "--write-tree", "--allow-unrelated-histories", "--name-only", "--no-messages", "-z", newest.as_str(), head.as_str(),
+            "merge-tree",
+            "--write-tree",
+            "--allow-unrelated-histories",
+            "--name-only",
+            "--no-messages",
+            "-z",
+            newest.as_str(),
+            head.as_str(),
         ]);
         let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
         match done.code() {
@@ -44,7 +65,8 @@ impl GitRepositories {
             Some(1) => {
                 // The first field is the tree with the conflict markers.
                 let paths = done.stdout.split(|b| *b == 0).skip(1).filter(|p| !p.is_empty());
-                let files = paths.take(limits::FINDINGS).map(|p| String::from_utf8_lossy(p).into_owned()).collect();
+                let files =
+                    paths.take(limits::FINDINGS).map(|p| String::from_utf8_lossy(p).into_owned()).collect();
                 Ok(Fit::Conflict { base: newest, files })
             }
             _ => Err(errors::local("merging onto the newest base", done.status, &done.stderr)),

@@ -32,7 +32,9 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::{Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree};
+use mosaic_core::ports::repositories::{
+    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+};
 use tokio::sync::mpsc;
 
 pub use self::credentials::Credentials;
@@ -182,10 +184,17 @@ impl Repositories for GitRepositories {
             }
         }
         let what = if repository.transport() == Transport::Local { "local paths" } else { "http addresses" };
-        Err(format!("{what} are not allowed as repositories; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow them"))
+        Err(format!(
+            "{what} are not allowed as repositories; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow them"
+        ))
     }
 
-    async fn fetch(&self, repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure> {
+    async fn fetch(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        own: &BranchName,
+    ) -> Result<RemoteState, Failure> {
         self.fetch_now(repository, base, Some(own)).await
     }
 
@@ -201,44 +210,100 @@ impl Repositories for GitRepositories {
         self.receive_now(request, outbox).await
     }
 
-    async fn additions(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure> {
+    async fn additions(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+        into: mpsc::Sender<Added>,
+    ) -> Result<(), Failure> {
         self.additions_now(repository, base, head, into).await
     }
 
-    async fn fit(&self, repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure> {
+    async fn fit(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        head: &CommitId,
+    ) -> Result<Fit, Failure> {
         self.fit_now(repository, base, head).await
     }
 
-    async fn checkout_for_judging(&self, repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure> {
+    async fn checkout_for_judging(
+        &self,
+        repository: &RepositoryUrl,
+        agent: AgentId,
+        commit: &CommitId,
+        label: &str,
+    ) -> Result<PathBuf, Failure> {
         self.checkout_now(repository, agent, commit, label).await
     }
 
-    async fn push(&self, repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure> {
+    async fn push(
+        &self,
+        repository: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        expected: Option<&CommitId>,
+    ) -> Result<Pushed, Failure> {
         self.push_now(repository, head, branch, expected).await
     }
 
-    async fn read_file(&self, repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+    async fn read_file(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         self.read_file_now(repository, commit, path, most).await
     }
 
-    async fn list_files(&self, repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure> {
+    async fn list_files(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        below: &str,
+    ) -> Result<Vec<String>, Failure> {
         self.list_files_now(repository, commit, below).await
     }
 
-    async fn export(&self, repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure> {
+    async fn export(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        directory: &str,
+        into: &Path,
+    ) -> Result<(), Failure> {
         self.export_now(repository, commit, directory, into).await
     }
 
-    async fn diff(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure> {
+    async fn diff(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), Failure> {
         self.diff_now(repository, base, head, most).await
     }
 
-    async fn stat(&self, repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure> {
+    async fn stat(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FileStat>, Failure> {
         self.stat_now(repository, base, head).await
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
-        let ours = |name: &str| name == "tree" || name == "tree.json" || name.starts_with("harvest-") || name.starts_with("judge-");
+        let ours = |name: &str| {
+            name == "tree"
+                || name == "tree.json"
+                || name.starts_with("harvest-")
+                || name.starts_with("judge-")
+        };
         self.trash.take(agent, ours).map_err(|e| errors::io("taking the agent's trees away", &e))
     }
 }

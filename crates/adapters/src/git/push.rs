@@ -20,13 +20,26 @@ enum Line<'a> {
 }
 
 impl GitRepositories {
-    pub(super) async fn push_now(&self, url: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure> {
+    pub(super) async fn push_now(
+        &self,
+        url: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        expected: Option<&CommitId>,
+    ) -> Result<Pushed, Failure> {
         self.allow(url)?;
         let name = format!("refs/heads/{branch}");
         let call = self.git.network(&self.layout.store(url), url)?.args([
-            "push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--recurse-submodules=no",
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-follow-tags",
+            "--no-signed",
+            "--recurse-submodules=no",
             &format!("--force-with-lease={name}:{}", expected.map_or("", CommitId::as_str)),
-            "--end-of-options", url.as_str(), &format!("{head}:{name}"),
+            "--end-of-options",
+            url.as_str(),
+            &format!("{head}:{name}"),
         ]);
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
         let text = done.text();
@@ -36,7 +49,10 @@ impl GitRepositories {
             Some(Line::Stale) => Ok(self.moved(url, head, branch).await?),
             Some(Line::Rejected(why)) => {
                 // Somebody may have been faster between the lease and the remote's own lock.
-                if why.contains("failed to update ref") || why.contains("cannot lock ref") || why.contains("reference already exists") {
+                if why.contains("failed to update ref")
+                    || why.contains("cannot lock ref")
+                    || why.contains("reference already exists")
+                {
                     let now = self.moved(url, head, branch).await?;
                     if now == Pushed::Done || now != Pushed::Moved(expected.cloned()) {
                         return Ok(now);
@@ -48,7 +64,12 @@ impl GitRepositories {
         }
     }
 
-    async fn moved(&self, url: &RepositoryUrl, head: &CommitId, branch: &BranchName) -> Result<Pushed, Failure> {
+    async fn moved(
+        &self,
+        url: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+    ) -> Result<Pushed, Failure> {
         let tip = self.tips(url, &[branch]).await?.pop().flatten();
         Ok(if tip.as_ref() == Some(head) { Pushed::Done } else { Pushed::Moved(tip) })
     }
@@ -69,7 +90,8 @@ fn line<'a>(line: &'a str, name: &str) -> Option<Line<'a>> {
 
 /// The remote's own words: the reason git gives, then what the remote printed.
 fn words(why: &str, stderr: &str) -> String {
-    let remote = stderr.lines().filter_map(|l| l.strip_prefix("remote:")).map(str::trim).filter(|l| !l.is_empty());
+    let remote =
+        stderr.lines().filter_map(|l| l.strip_prefix("remote:")).map(str::trim).filter(|l| !l.is_empty());
     let all: Vec<&str> = std::iter::once(why.trim()).chain(remote).collect();
     mosaic_core::domain::outcome::cut(errors::plain(&all.join("; ")), mosaic_core::limits::ERROR_BYTES)
 }

@@ -16,7 +16,13 @@ use super::command::Input;
 use super::{GitRepositories, errors, store};
 
 impl GitRepositories {
-    pub(super) async fn read_file_now(&self, url: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) async fn read_file_now(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         if !is_tracked_path(path) {
             return Ok(None);
         }
@@ -24,35 +30,54 @@ impl GitRepositories {
         let ask = format!("{commit}:{path}\0").into_bytes();
         let read = |out| async move {
             let mut out = BufReader::new(out);
-            let Some(size) = blob_header(&mut out).await? else { return Ok(None) };
+            let answered = !out.fill_buf().await?.is_empty();
+            let Some(size) = blob_header(&mut out).await? else { return Ok((answered, None)) };
             let mut bytes = Vec::new();
             out.take(size.min(most as u64)).read_to_end(&mut bytes).await?;
-            Ok(Some(bytes))
+            Ok((answered, Some(bytes)))
         };
-        let (done, bytes) = call.stream(Input::Bytes(ask), read).await?;
-        if bytes.is_none() {
+        let (done, (answered, bytes)) = call.stream(Input::Bytes(ask), read).await?;
+        if !answered {
             done.success("reading a file of the repository")?;
         }
         Ok(bytes)
     }
 
-    pub(super) async fn list_files_now(&self, url: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure> {
+    pub(super) async fn list_files_now(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        below: &str,
+    ) -> Result<Vec<String>, Failure> {
         let entries = self.entries(url, commit, below).await?;
         Ok(entries.into_iter().map(|entry| entry.path).collect())
     }
 
-    pub(super) async fn export_now(&self, url: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure> {
+    pub(super) async fn export_now(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        directory: &str,
+        into: &Path,
+    ) -> Result<(), Failure> {
         let io = |e: std::io::Error| errors::io("writing files of the repository", &e);
         let prefix = format!("{}/", directory.trim_end_matches('/'));
-        let files: Vec<Entry> = self.entries(url, commit, directory).await?.into_iter().filter(Entry::is_file).collect();
+        let files: Vec<Entry> =
+            self.entries(url, commit, directory).await?.into_iter().filter(Entry::is_file).collect();
         store::private_dir(into).map_err(io)?;
         let ask: String = files.iter().map(|f| format!("{}\n", f.object)).collect();
         let call = self.git.local(&self.layout.store(url)).args(["cat-file", "--batch"]);
         let write = |out| async move {
             let mut out = BufReader::new(out);
             for file in &files {
-                let size = blob_header(&mut out).await?.ok_or_else(|| std::io::Error::other("an object is missing"))?;
-                let relative = if directory.is_empty() { Some(file.path.as_str()) } else { file.path.strip_prefix(&prefix) };
+                let size = blob_header(&mut out)
+                    .await?
+                    .ok_or_else(|| std::io::Error::other("an object is missing"))?;
+                let relative = if directory.is_empty() {
+                    Some(file.path.as_str())
+                } else {
+                    file.path.strip_prefix(&prefix)
+                };
                 let target = relative.filter(|path| is_tracked_path(path)).map(|path| into.join(path));
                 copy_blob(&mut out, size, target.as_deref(), file.is_executable()).await?;
             }
@@ -62,35 +87,80 @@ impl GitRepositories {
         done.success("writing files of the repository").map(drop)
     }
 
-    async fn entries(&self, url: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<Entry>, Failure> {
+    async fn entries(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        below: &str,
+    ) -> Result<Vec<Entry>, Failure> {
         let below = below.trim_end_matches('/');
-        let mut call = self.git.local(&self.layout.store(url)).args(["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit.as_str()]);
+        let mut call = self.git.local(&self.layout.store(url)).args([
+            "ls-tree",
+            "-r",
+            "-z",
+            "--full-tree",
+            "--end-of-options",
+            commit.as_str(),
+        ]);
         if !below.is_empty() {
             if !is_tracked_path(below) {
                 return Ok(Vec::new());
             }
             call = call.args([format!("{below}/")]);
         }
-        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the files of a commit")?;
+        let done = call
+            .run(Input::Nothing, limits::LISTING_BYTES)
+            .await?
+            .success("listing the files of a commit")?;
         if done.cut {
             return Err(Failure::new(FailureKind::BadInput, "the repository has too many files to list"));
         }
         Ok(done.stdout.split(|b| *b == 0).filter_map(Entry::parse).collect())
     }
 
-    pub(super) async fn diff_now(&self, url: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure> {
+    pub(super) async fn diff_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), Failure> {
         let call = self.git.local(&self.layout.store(url)).args([
-            "diff-tree", "-p", "-r", "-M", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", base.as_str(), head.as_str(),
+            "diff-tree",
+            "-p",
+            "-r",
+            "-M",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--end-of-options",
+            base.as_str(),
+            head.as_str(),
         ]);
         let done = call.run(Input::Nothing, most).await?.success("making the diff")?;
         Ok((done.stdout, done.cut))
     }
 
-    pub(super) async fn stat_now(&self, url: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure> {
+    pub(super) async fn stat_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FileStat>, Failure> {
         let call = self.git.local(&self.layout.store(url)).args([
-            "diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv", "--end-of-options", base.as_str(), head.as_str(),
+            "diff-tree",
+            "-r",
+            "-z",
+            "--numstat",
+            "--no-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--end-of-options",
+            base.as_str(),
+            head.as_str(),
         ]);
-        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the changed files")?;
+        let done =
+            call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the changed files")?;
         Ok(done.stdout.split(|b| *b == 0).filter_map(stat_line).collect())
     }
 }
@@ -122,7 +192,8 @@ impl Entry {
 
 /// Tells whether a path can be that of a tracked file and is safe to join to a directory.
 fn is_tracked_path(path: &str) -> bool {
-    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git");
+    let bad =
+        |part: &str| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git");
     !path.contains('\0') && !path.split('/').any(bad)
 }
 
@@ -136,7 +207,12 @@ async fn blob_header(out: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Resul
     Ok(size.filter(|_| words.next() == Some("blob")))
 }
 
-async fn copy_blob(out: &mut (impl AsyncRead + Unpin), size: u64, target: Option<&Path>, executable: bool) -> std::io::Result<()> {
+async fn copy_blob(
+    out: &mut (impl AsyncRead + Unpin),
+    size: u64,
+    target: Option<&Path>,
+    executable: bool,
+) -> std::io::Result<()> {
     let mut file = match target {
         Some(path) => {
             fs::create_dir_all(path.parent().unwrap_or(path))?;

@@ -43,18 +43,23 @@ impl GitRepositories {
                 Some(Report::Behind) => Ok(Kept::Diverged { branches: Vec::new() }),
                 Some(Report::Failed { message }) => {
                     let why = errors::plain(&message);
-                    Err(Failure::new(FailureKind::Internal, format!("committing what the agent left failed: {why}")))
+                    Err(Failure::new(
+                        FailureKind::Internal,
+                        format!("committing what the agent left failed: {why}"),
+                    ))
                 }
-                Some(Report::Bundled) | None => {
-                    Err(Failure::new(FailureKind::Internal, "committing what the agent left ended without a bundle or a report"))
-                }
+                Some(Report::Bundled) | None => Err(Failure::new(
+                    FailureKind::Internal,
+                    "committing what the agent left ended without a bundle or a report",
+                )),
             };
         };
         let dir = self.layout.store(&request.repository);
         self.take_pack(&dir, &bundle).await?;
         let refs = format!("refs/agents/{}", request.agent);
         let keep = |name: &str, commit: &CommitId| {
-            store::write_ref(&dir, &format!("{refs}/{name}"), commit).map_err(|e| errors::io("keeping the agent's work", &e))
+            store::write_ref(&dir, &format!("{refs}/{name}"), commit)
+                .map_err(|e| errors::io("keeping the agent's work", &e))
         };
         if let Some(head) = &bundle.head {
             let seen = self.history(&dir, &request.base, &[head]).await?;
@@ -111,7 +116,8 @@ impl GitRepositories {
     async fn history(&self, dir: &Path, base: &CommitId, tips: &[&CommitId]) -> Result<History, Failure> {
         let mut revisions: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
         revisions.push_str(&format!("^{base}\n"));
-        let call = self.git.local(dir).args(["rev-list", "--objects", "--boundary", "--format=%T", "--stdin"]);
+        let call =
+            self.git.local(dir).args(["rev-list", "--objects", "--boundary", "--format=%T", "--stdin"]);
         let head = tips.first().map(|tip| tip.to_string()).unwrap_or_default();
         let boundary = format!("-{base}");
         let read = |out| async move {
@@ -128,7 +134,9 @@ impl GitRepositories {
                 }
                 whole = line.ends_with(b"\n");
                 let text = String::from_utf8_lossy(&line);
-                let Some(commit) = text.trim_end().strip_prefix("commit ").filter(|_| starts) else { continue };
+                let Some(commit) = text.trim_end().strip_prefix("commit ").filter(|_| starts) else {
+                    continue;
+                };
                 let (is_head, is_base) = (commit == head, commit == boundary);
                 line.clear();
                 (&mut lines).take(128).read_until(b'\n', &mut line).await?;
@@ -142,7 +150,11 @@ impl GitRepositories {
         };
         let (done, (head, base)) = call.stream(Input::Bytes(revisions.into_bytes()), read).await?;
         done.success("checking that the agent's commits are complete").map_err(|f| hostile(f.message))?;
-        Ok(History { head: head.is_some(), descends: head.is_some() && base.is_some(), same_tree: head.is_some() && head == base })
+        Ok(History {
+            head: head.is_some(),
+            descends: head.is_some() && base.is_some(),
+            same_tree: head.is_some() && head == base,
+        })
     }
 }
 
@@ -167,7 +179,11 @@ fn open(outbox: &Path) -> Result<Option<Bundle>, Failure> {
         return Err(hostile("the bundle is not a regular file"));
     }
     if meta.len() > limits::BUNDLE_BYTES {
-        return Err(hostile(format_args!("the bundle has {} bytes; {} are allowed", meta.len(), limits::BUNDLE_BYTES)));
+        return Err(hostile(format_args!(
+            "the bundle has {} bytes; {} are allowed",
+            meta.len(),
+            limits::BUNDLE_BYTES
+        )));
     }
     parse(file).map(Some)
 }
@@ -181,7 +197,9 @@ fn parse(mut file: File) -> Result<Bundle, Failure> {
     for number in 0u32.. {
         line.clear();
         at += reader.read_until(b'\n', &mut line).map_err(unreadable)? as u64;
-        let Some(text) = line.strip_suffix(b"\n") else { return Err(hostile("the bundle's header does not end")) };
+        let Some(text) = line.strip_suffix(b"\n") else {
+            return Err(hostile("the bundle's header does not end"));
+        };
         let text = String::from_utf8_lossy(text);
         match text.as_ref() {
             "# v2 git bundle" | "# v3 git bundle" if number == 0 => {}
@@ -190,7 +208,9 @@ fn parse(mut file: File) -> Result<Bundle, Failure> {
             other if other.starts_with('-') || other.starts_with("@object-format=") => {}
             other if other.starts_with('@') => return Err(hostile("the bundle has an unknown capability")),
             other => {
-                let Some((id, name)) = other.split_once(' ') else { return Err(hostile("the bundle's header is malformed")) };
+                let Some((id, name)) = other.split_once(' ') else {
+                    return Err(hostile("the bundle's header is malformed"));
+                };
                 let id: CommitId = id.parse().map_err(hostile)?;
                 let branch = name.strip_prefix("refs/heads/").and_then(|n| n.parse::<BranchName>().ok());
                 match branch {
@@ -227,7 +247,9 @@ mod tests {
     #[test]
     fn a_header_is_read_and_hostile_names_are_left_out() {
         let id = "b".repeat(40);
-        let text = format!("# v2 git bundle\n-{id} base\n{id} HEAD\n{id} refs/heads/x\n{id} refs/heads/../../y\n\nPACK\0\0\0\x02\0\0\0\x07");
+        let text = format!(
+            "# v2 git bundle\n-{id} base\n{id} HEAD\n{id} refs/heads/x\n{id} refs/heads/../../y\n\nPACK\0\0\0\x02\0\0\0\x07"
+        );
         let bundle = parsed(text.as_bytes()).unwrap();
         assert_eq!(bundle.objects, 7);
         assert_eq!(bundle.branches.keys().collect::<Vec<_>>(), ["x"]);
@@ -236,7 +258,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_bundle_is_refused() {
-        for bad in ["", "x\n", "# v2 git bundle\n", "# v3 git bundle\n@filter=blob:none\n\nPACK", "# v2 git bundle\nzz HEAD\n\nPACK", "# v2 git bundle\n\nNOPE12345678"] {
+        for bad in [
+            "",
+            "x\n",
+            "# v2 git bundle\n",
+            "# v3 git bundle\n@filter=blob:none\n\nPACK",
+            "# v2 git bundle\nzz HEAD\n\nPACK",
+            "# v2 git bundle\n\nNOPE12345678",
+        ] {
             assert!(parsed(bad.as_bytes()).is_err(), "{bad:?}");
         }
         let dir = tempfile::tempdir().unwrap();

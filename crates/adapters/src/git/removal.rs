@@ -20,7 +20,8 @@ const DEPTH: usize = 64;
 /// Entries deleted between two looks at the directory, which bounds the names held in memory.
 const BATCH: usize = 4096;
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The trash directory and the work of emptying it.
 pub(super) struct Trash {
@@ -44,7 +45,8 @@ impl Trash {
     /// Renames the entries of the agent's directory that `wanted` names into the trash and deletes them in the
     /// background. No part of the way there may be a link. Must be called within a tokio runtime.
     pub(super) fn take(&self, agent: AgentId, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
-        let data = rfs::open(&self.data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let data =
+            rfs::open(&self.data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let agent_dir = match open_dir(data.as_fd(), c"agents").and_then(|agents| {
             let name = CString::new(agent.to_string()).expect("a UUID has no NUL");
             open_dir(agents.as_fd(), &name)
@@ -131,7 +133,13 @@ struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    fn entry(&self, parent: BorrowedFd<'_>, name: &CStr, depth: usize, moved: &mut VecDeque<CString>) -> io::Result<()> {
+    fn entry(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        depth: usize,
+        moved: &mut VecDeque<CString>,
+    ) -> io::Result<()> {
         let kind = match rfs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(rustix::io::Errno::NOENT) => return Ok(()),
             other => FileType::from_raw_mode(other?.st_mode),
@@ -168,7 +176,9 @@ fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     match rfs::openat2(parent, name, DIRECTORY, Mode::empty(), resolve) {
         // Kernels before 5.6 and some sandboxes have no openat2.
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(rfs::openat(parent, name, DIRECTORY, Mode::empty())?),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+            Ok(rfs::openat(parent, name, DIRECTORY, Mode::empty())?)
+        }
         other => Ok(other?),
     }
 }

@@ -77,7 +77,9 @@ pub(super) fn skeleton(dir: &Path, bare: bool, sha256: bool, config: &str) -> io
     }
     let version = if sha256 { 1 } else { 0 };
     let format = if sha256 { "[extensions]\n\tobjectFormat = sha256\n" } else { "" };
-    let head = format!("[core]\n\trepositoryFormatVersion = {version}\n\tfileMode = true\n\tbare = {bare}\n{format}");
+    let head = format!(
+        "[core]\n\trepositoryFormatVersion = {version}\n\tfileMode = true\n\tbare = {bare}\n{format}"
+    );
     fs::write(dir.join("config"), head + config)?;
     fs::write(dir.join("HEAD"), "ref: refs/heads/none/yet\n")
 }

@@ -38,7 +38,7 @@ pub(super) fn walk(spec: &Spec) -> Result<Report, String> {
     if same.code == Some(0) {
         return Ok(Report::Nothing);
     }
-    bundle_head(&git, spec, false)
+    bundle_head(&git, spec, &[])
 }
 
 #[derive(Default)]
@@ -82,7 +82,10 @@ fn collect(dir: &Path, below: &mut Vec<u8>, found: &mut Found) -> io::Result<()>
 fn tracked(git: &Git, base: &str) -> io::Result<HashMap<RelPath, (String, String)>> {
     let out = git.command(["ls-tree", "-r", "-z", "--full-tree", base]).output()?;
     if !out.status.success() {
-        return Err(io::Error::other(format!("the base could not be read: {}", String::from_utf8_lossy(&out.stderr))));
+        return Err(io::Error::other(format!(
+            "the base could not be read: {}",
+            String::from_utf8_lossy(&out.stderr)
+        )));
     }
     let mut all = HashMap::new();
     for line in out.stdout.split(|b| *b == 0) {
@@ -109,7 +112,9 @@ fn ignored(git: &Git, files: &[RelPath], tracked: &HashMap<RelPath, (String, Str
         let out = child.wait_with_output()?;
         let _ = writer.join();
         match out.status.code() {
-            Some(0 | 1) => Ok(out.stdout.split(|b| *b == 0).filter(|p| !p.is_empty()).map(<[u8]>::to_vec).collect()),
+            Some(0 | 1) => {
+                Ok(out.stdout.split(|b| *b == 0).filter(|p| !p.is_empty()).map(<[u8]>::to_vec).collect())
+            }
             _ => Err(io::Error::other("the ignore rules could not be read")),
         }
     };
@@ -128,15 +133,25 @@ fn write_commit(
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut out = BufWriter::new(child.stdin.take().expect("stdin was piped"));
     let message = format!("{SUBJECT}\n\n{}\n{}\n", spec.trailers[0], spec.trailers[1]);
-    let who: Vec<String> = [&spec.author.0, &spec.author.1].map(|t| t.replace(['<', '>', '\n', '\0'], "")).to_vec();
+    let who: Vec<String> =
+        [&spec.author.0, &spec.author.1].map(|t| t.replace(['<', '>', '\n', '\0'], "")).to_vec();
     let mut write = || -> io::Result<()> {
-        writeln!(out, "commit refs/heads/walk\ncommitter {} <{}> now\ndata {}\n{message}", who[0], who[1], message.len())?;
+        writeln!(
+            out,
+            "commit refs/heads/walk\ncommitter {} <{}> now\ndata {}\n{message}",
+            who[0],
+            who[1],
+            message.len()
+        )?;
         writeln!(out, "from {}\ndeleteall", spec.base)?;
         let mut room = limits::BUNDLE_BYTES;
         for path in files.iter().filter(|f| !ignored.contains(*f)) {
             write_file(&mut out, &spec.tree, path, &mut room)?;
         }
-        for (path, (mode, object)) in tracked.iter().filter(|(path, (mode, _))| mode == "160000" || (mode == "120000" && links.contains(*path))) {
+        for (path, (mode, object)) in tracked
+            .iter()
+            .filter(|(path, (mode, _))| mode == "160000" || (mode == "120000" && links.contains(*path)))
+        {
             let here = spec.tree.join(std::ffi::OsStr::from_bytes(path));
             if mode == "120000" || fs::symlink_metadata(here).is_ok_and(|m| m.is_dir()) {
                 writeln!(out, "M {mode} {object} {}", quoted(path))?;
@@ -161,7 +176,8 @@ fn finish(child: Child, written: io::Result<()>) -> io::Result<()> {
 
 fn write_file(out: &mut impl Write, tree: &Path, path: &[u8], room: &mut u64) -> io::Result<()> {
     let full: PathBuf = tree.join(std::ffi::OsStr::from_bytes(path));
-    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits()).map_err(io::Error::other)?;
+    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits())
+        .map_err(io::Error::other)?;
     let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(&full) {
         Ok(file) => file,
         Err(error) => {

@@ -26,13 +26,23 @@ impl CgroupChoice {
             Self::Off => None,
             Self::Under(directory) => usable(directory),
             Self::Auto => {
-                let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-                let mount = linux::cgroup2_mount(&mounts)?;
+                let mount = mount()?;
                 let own = linux::own_cgroup().and_then(|own| usable(&mount.join(own)));
-                own.or_else(|| usable(mount))
+                own.or_else(|| usable(&mount))
             }
         }
     }
+}
+
+/// Returns where the cgroup v2 hierarchy is mounted.
+fn mount() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    linux::cgroup2_mount(&mounts).map(Path::to_owned)
+}
+
+/// Returns the directory of the cgroup in which the calling process is.
+pub(crate) fn home() -> Option<PathBuf> {
+    Some(mount()?.join(linux::own_cgroup()?))
 }
 
 /// Makes `<directory>/mosaic` and checks what a job needs: that it can be killed at once, and that processes may
@@ -77,8 +87,12 @@ impl Cgroup {
         fs::write(self.0.join("cgroup.procs"), "0")
     }
 
-    /// Moves the calling process out again, to the cgroup above all jobs.
-    pub(crate) fn leave(&self) -> io::Result<()> {
+    /// Moves the calling process out again: to where it came from, or else above all jobs.
+    pub(crate) fn leave(&self, home: Option<&Path>) -> io::Result<()> {
+        let back = home.map(|home| fs::write(home.join("cgroup.procs"), "0"));
+        if let Some(Ok(())) = back {
+            return Ok(());
+        }
         let above = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
         fs::write(above.join("cgroup.procs"), "0")
     }

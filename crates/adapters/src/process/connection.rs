@@ -46,7 +46,10 @@ impl Connection {
                 }
             }
             if self.inbox.len() > ANSWER_BYTES {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the supervisor sent an endless line"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the supervisor sent an endless line",
+                ));
             }
             self.stream.readable().await?;
             let mut chunk = [0; 4096];

@@ -85,7 +85,8 @@ impl JobDir {
 
     /// Returns `<agent>/<job>`, for errors and logs.
     pub(crate) fn label(&self) -> String {
-        let part = |path: Option<&Path>| path.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+        let part =
+            |path: Option<&Path>| path.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
         let agent = part(self.0.parent().and_then(Path::parent)).unwrap_or_default();
         format!("{agent}/{}", part(Some(&self.0)).unwrap_or_default())
     }
@@ -148,7 +149,11 @@ pub(crate) trait Versioned: Serialize + DeserializeOwned {
         }
         let header: Header = serde_json::from_slice(text)?;
         if header.version > LAYOUT {
-            let why = format!("{} has layout {}, newer than {LAYOUT}: use the newer program", Self::NAME, header.version);
+            let why = format!(
+                "{} has layout {}, newer than {LAYOUT}: use the newer program",
+                Self::NAME,
+                header.version
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         Ok(serde_json::from_slice(text)?)

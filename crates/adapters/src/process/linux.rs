@@ -120,7 +120,10 @@ mod tests {
     fn the_own_process_is_found_below_its_parent() {
         let me = look(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(below(&everything(), &[me.parent]).iter().any(|seen| seen.process == me.process));
-        assert!(!signal(ProcessRef { start: me.process.start + 1, ..me.process }, Signal::KILL), "still here");
+        assert!(
+            !signal(ProcessRef { start: me.process.start + 1, ..me.process }, Signal::KILL),
+            "still here"
+        );
     }
 
     #[test]

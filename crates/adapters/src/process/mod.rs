@@ -8,13 +8,13 @@ mod connection;
 mod job;
 mod layout;
 mod linux;
-mod outside;
 mod output_reader;
 mod output_writer;
+mod outside;
 mod protocol;
 mod server;
-mod stop;
 pub mod shim;
+mod stop;
 
 pub use cgroup::CgroupChoice;
 pub use server::{ProcessOptions, ShimProcesses};

@@ -177,4 +177,17 @@ mod tests {
         let beside: u64 = overflow_paths(&path).iter().map(|p| p.metadata().unwrap().len()).sum();
         assert!(beside <= 2 * (limits::OVERFLOW_BYTES + 65_536 + HEADER));
     }
+
+    #[test]
+    fn a_full_disk_is_remembered_and_what_fits_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("out");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut writer = OutputWriter::open(&path, 1000).unwrap();
+        writer.append(b"first\n");
+        writer.append(b"second\n");
+        assert!(writer.error().unwrap().contains("could not be kept"));
+        let mut reader = OutputReader::open(&path, writer.base(), 1000).unwrap();
+        assert_eq!(read_all(&mut reader), (b"first\nsecond\n".to_vec(), 0));
+    }
 }

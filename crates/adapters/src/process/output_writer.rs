@@ -125,7 +125,8 @@ impl OutputWriter {
     /// Ends the output file with a line that says why it ends.
     fn mark_limit(&mut self) {
         if let Some(mut main) = self.main.take() {
-            let marker = format!("\n[mosaic: output limit of {} bytes reached, the rest was not kept]\n", self.limit);
+            let marker =
+                format!("\n[mosaic: output limit of {} bytes reached, the rest was not kept]\n", self.limit);
             // Best effort: the limit is also known from the specification.
             let _ = write_counted(&mut main, marker.as_bytes());
         }

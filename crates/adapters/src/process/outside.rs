@@ -65,7 +65,9 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         match dir.try_lock()? {
             Some(lock) => break lock,
             None if dir.has_ended() => return Ok(()),
-            None if Instant::now() > deadline => return Err(io::Error::other("the job's lock is still held")),
+            None if Instant::now() > deadline => {
+                return Err(io::Error::other("the job's lock is still held"));
+            }
             None => std::thread::sleep(Duration::from_millis(1)),
         }
     };
@@ -123,7 +125,8 @@ impl Hunt {
             all.iter().any(|seen| seen.process.pid == known.shim.pid && seen.process != known.shim)
         });
         let in_session = |seen: &Seen| {
-            known.is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
+            known
+                .is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
                 && !recycled
         };
         let marked = |pid: i32| self.variable.as_ref().is_some_and(|var| linux::has_variable(pid, var));

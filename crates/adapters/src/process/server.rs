@@ -20,8 +20,8 @@ use super::cgroup::{Cgroup, CgroupChoice};
 use super::connection::Connection;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
-use super::outside::{self, Reach};
 use super::output_reader::OutputReader;
+use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::stop;
 
@@ -70,7 +70,8 @@ impl ShimProcesses {
 
     /// Starts the shim with nothing inherited but the specification on its standard input.
     fn spawn(&self, dir: &JobDir) -> io::Result<Child> {
-        let (program, arguments) = self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let (program, arguments) =
+            self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let errors = std::fs::File::create(dir.path().join("shim.err"))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(dir.path()).env_clear().current_dir(dir.path());
@@ -135,7 +136,8 @@ impl Processes for ShimProcesses {
         let cgroup = self.cgroups.as_ref().map(|parent| parent.join(format!("{}-{}", spec.agent, spec.name)));
         let spec = SpecFile { version: LAYOUT, job: spec, cgroup, lease: self.options.lease };
         dir.save(&without_secrets(&spec))?;
-        let mut child = self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
+        let mut child =
+            self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
         let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
         let failure = match ready {
             Ok(Ok(())) => {
@@ -157,7 +159,12 @@ impl Processes for ShimProcesses {
         let begun = Instant::now();
         let jobs = stop::unended(&self.options.data_dir, agent)?;
         let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
-        for stopped in join_all(jobs.iter().map(|dir| stop::stop(dir, agent, grace))).await {
+        // Jobs with a living shim first: ending the others looks for everything that is the agent's, without grace.
+        let (lost, living): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
+        let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace))).await;
+        all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace))).await);
+        for stopped in all {
             let stopped = stopped?;
             receipt.processes_before += stopped.before;
             receipt.processes_after += stopped.after;
@@ -177,12 +184,17 @@ impl Processes for ShimProcesses {
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         let runs = layout::runs(&self.options.data_dir, agent);
-        let jobs = layout::jobs(&runs)?.into_iter().filter(JobDir::has_ended).map(|dir| spawn_blocking(move || remove(&dir)));
+        let jobs = layout::jobs(&runs)?
+            .into_iter()
+            .filter(JobDir::has_ended)
+            .map(|dir| spawn_blocking(move || remove(&dir)));
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
         match std::fs::remove_dir(&runs) {
-            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(e.into()),
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(e.into())
+            }
             _ => Ok(()),
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
 
 /// Stops a job and proves it.
 pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration) -> io::Result<Stopped> {
+    let grace = grace.min(limits::LONGEST_GRACE);
     let ordered = timeout(grace + limits::STOP_PROOF, order(dir, grace)).await.unwrap_or(Ok(None));
     // Whatever went wrong with the shim, the job is ended from outside: that needs nobody's help.
     let mut before = ordered.ok().flatten().unwrap_or(0);
@@ -69,6 +70,8 @@ pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration) -> io::R
             return Ok(Stopped { before, after: counts.after, rung: RUNGS[4].to_owned() });
         }
     }
+    // The shim goes right after it wrote the exit; it counts as part of the agent too.
+    let _ = timeout(limits::JOB_POLL, gone(dir)).await;
     let rung = dir.load::<ExitFile>()?.map_or_else(|| RUNGS[0].to_owned(), |file| file.rung);
     Ok(Stopped { before, after: 0, rung })
 }
@@ -94,4 +97,11 @@ async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
         }
     }
     Ok(live)
+}
+
+/// Waits until no shim holds the job's lock.
+async fn gone(dir: &JobDir) {
+    while matches!(dir.try_lock(), Ok(None)) {
+        sleep(Duration::from_micros(500)).await;
+    }
 }

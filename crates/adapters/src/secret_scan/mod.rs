@@ -1,1 +1,174 @@
 //! The secret scan: rules over added text.
+//!
+//! One pass over the text finds the keywords of all rules (Aho-Corasick); a rule looks only at a bounded piece of
+//! text around its own keyword, so time is linear in the text whatever stands in it. A rule's expression is
+//! compiled when its keyword is first seen.
+//!
+//! Comments that ask for an exception (`gitleaks:allow`, `mosaic:allow-secret` and the like) are not honoured: an
+//! agent could write one next to the secret that it should not commit.
+
+mod assignment;
+mod plausible;
+mod private_key;
+mod rules;
+mod url_password;
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
+use mosaic_core::ports::scanner::{Secret, SecretScanner};
+
+use rules::{Found, RULES, Rule};
+
+/// Files of package managers that are full of digests under telling names. Only the generic rule passes them over:
+/// the rules for real token formats hold everywhere.
+const LOCK_FILES: &[&str] = &[
+    "cargo.lock",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "deno.lock",
+    "composer.lock",
+    "gemfile.lock",
+    "poetry.lock",
+    "pipfile.lock",
+    "uv.lock",
+    "pdm.lock",
+    "go.sum",
+    "flake.lock",
+    "mix.lock",
+    "pubspec.lock",
+    "podfile.lock",
+];
+
+/// Finds secrets by rules.
+pub struct RuleScanner {
+    keywords: AhoCorasick,
+    /// Which rule each keyword belongs to.
+    owners: Vec<&'static Rule>,
+}
+
+/// A secret before it is told: its rule's place in order of precision, its rule and where it stands.
+struct Hit {
+    span: Range<usize>,
+    order: usize,
+}
+
+impl RuleScanner {
+    /// Makes a scanner. Only the keywords are compiled here.
+    pub fn new() -> Self {
+        let pairs =
+            || RULES.iter().flat_map(|rule| rule.keywords.iter().map(move |keyword| (rule, *keyword)));
+        let keywords = AhoCorasickBuilder::new()
+            .ascii_case_insensitive(true)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(pairs().map(|(_, keyword)| keyword))
+            .expect("the keywords are few and constant");
+        Self { keywords, owners: pairs().map(|(rule, _)| rule).collect() }
+    }
+
+    fn hits(&self, path: Option<&str>, text: &str) -> Vec<Hit> {
+        let generic = !path.is_some_and(is_lock_file);
+        let bytes = text.as_bytes();
+        let mut hits: Vec<Hit> = Vec::new();
+        // Where each rule may look next: what it has matched it does not match again.
+        let mut from = vec![0; RULES.len()];
+        for keyword in self.keywords.find_overlapping_iter(bytes) {
+            let rule = self.owners[keyword.pattern().as_usize()];
+            if keyword.start() < from[rule.order] || (rule.generic && !generic) {
+                continue;
+            }
+            match rule.find(bytes, keyword.range()) {
+                Found::Nothing => {}
+                Found::Harmless(end) => from[rule.order] = end,
+                Found::Secret(span) => {
+                    let span = whole_characters(text, span);
+                    from[rule.order] = span.end;
+                    hits.push(Hit { span, order: rule.order });
+                }
+            }
+        }
+        disjoint(hits)
+    }
+}
+
+impl Default for RuleScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SecretScanner for RuleScanner {
+    fn scan(&self, path: Option<&str>, text: &str) -> Vec<Secret> {
+        let (mut line, mut counted) = (1, 0);
+        let told = |hit: Hit| {
+            let newlines =
+                text.as_bytes()[counted..hit.span.start].iter().filter(|byte| **byte == b'\n').count();
+            line += newlines as u64;
+            counted = hit.span.start;
+            let masked = mask(&text[hit.span.clone()]);
+            Secret {
+                rule: RULES[hit.order].id.to_owned(),
+                line,
+                masked,
+                span: (hit.span.start, hit.span.end),
+            }
+        };
+        self.hits(path, text).into_iter().map(told).collect()
+    }
+
+    // One copy of the text, however many secrets it has.
+    fn mask(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut copied = 0;
+        for hit in self.hits(None, text) {
+            out.push_str(&text[copied..hit.span.start]);
+            out.push_str(&mask(&text[hit.span.clone()]));
+            copied = hit.span.end;
+        }
+        out.push_str(&text[copied..]);
+        out
+    }
+}
+
+fn is_lock_file(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    LOCK_FILES.contains(&name.as_str())
+}
+
+/// Widens a span to whole characters, so that it can be cut out of the text.
+fn whole_characters(text: &str, span: Range<usize>) -> Range<usize> {
+    let (mut start, mut end) = (span.start, span.end.min(text.len()));
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
+/// Sorts hits and joins those that overlap: the most precise rule names what all of them cover.
+fn disjoint(mut hits: Vec<Hit>) -> Vec<Hit> {
+    hits.sort_by_key(|hit| (hit.span.start, hit.order));
+    let mut out: Vec<Hit> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        match out.last_mut() {
+            Some(last) if hit.span.start < last.span.end => {
+                last.span.end = last.span.end.max(hit.span.end);
+                last.order = last.order.min(hit.order);
+            }
+            _ => out.push(hit),
+        }
+    }
+    out
+}
+
+/// Shows the first four characters of a long secret; of a short one at most a quarter, so that what is shown is
+/// never most of it.
+fn mask(secret: &str) -> String {
+    let shown = (secret.chars().count() / 4).min(4);
+    secret.chars().take(shown).chain(['…']).collect()
+}

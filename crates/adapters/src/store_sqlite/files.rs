@@ -7,8 +7,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use mosaic_core::limits::{STORE_BUSY, STORE_CHECKED_BYTES};
 use mosaic_core::ports::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
@@ -16,10 +16,6 @@ use rustix::fs::{FlockOperation, flock};
 use super::failure::{Fault, damaged};
 use super::schema;
 
-/// How long a statement waits for a lock that a foreign program, such as a backup, holds on the file.
-const BUSY: Duration = Duration::from_secs(5);
-/// Up to this size the whole file is checked before it is used: about a tenth of a second.
-const CHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// Every SQLite file starts with these bytes (<https://www.sqlite.org/fileformat.html#the_database_header>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -68,18 +64,38 @@ pub(super) fn database(dir: &Path) -> Result<PathBuf, StoreError> {
         }
         Err(e) => return Err(unusable(e)),
     };
-    let mut head = [0u8; 16];
+    let mut head = [0u8; 100];
     match file.read_exact(&mut head) {
-        Ok(()) if head == *MAGIC => Ok(path),
-        Ok(()) => Err(damaged(&path, "it does not start like a SQLite file")),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged(&path, "it was cut off")),
-        Err(e) => Err(unusable(e)),
+        Ok(()) if head.starts_with(MAGIC) => {}
+        Ok(()) => return Err(damaged(&path, "it does not start like a SQLite file")),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged(&path, "it was cut off")),
+        Err(e) => return Err(unusable(e)),
     }
+    let length = file.metadata().map_err(unusable)?.len();
+    // With a log beside it the file may rightly be short: a checkpoint that was cut off is repeated from the log.
+    let logged = wal(dir).metadata().is_ok_and(|meta| meta.len() > 0);
+    if !logged && length < promised_bytes(&head) {
+        return Err(damaged(&path, "it was cut off"));
+    }
+    Ok(path)
+}
+
+fn wal(dir: &Path) -> PathBuf {
+    dir.join("mosaic.db-wal")
+}
+
+/// Returns how long the file is by its own header: page size at byte 16 (1 stands for 65536), pages at byte 28.
+fn promised_bytes(head: &[u8; 100]) -> u64 {
+    let page = match u16::from_be_bytes([head[16], head[17]]) {
+        1 => 65536,
+        size => u64::from(size),
+    };
+    page * u64::from(u32::from_be_bytes([head[28], head[29], head[30], head[31]]))
 }
 
 /// Makes an empty database under another name, syncs it and gives it its name.
 fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
-    let wal = dir.join("mosaic.db-wal");
+    let wal = wal(dir);
     if wal.metadata().is_ok_and(|meta| meta.len() > 0) {
         let why = format!("{} is there without it", wal.display());
         return Err(damaged(path, &why));
@@ -107,7 +123,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
 
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.busy_timeout(BUSY)?;
+    conn.busy_timeout(STORE_BUSY)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -127,7 +143,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection, Fault> {
     conn.pragma_update(None, "cache_size", -8192)?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
     conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    if path.metadata().is_ok_and(|meta| meta.len() <= CHECKED_BYTES) {
+    if path.metadata().is_ok_and(|meta| meta.len() <= STORE_CHECKED_BYTES) {
         let found: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
             return Err(damaged(path, found.trim()).into());

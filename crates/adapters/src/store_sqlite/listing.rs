@@ -36,7 +36,7 @@ pub(super) fn gather(
 /// that few agents that run are found among many that ended.
 pub(super) fn list(conn: &Connection, query: &Query) -> Result<(Vec<Versioned>, Vec<Unreadable>), Fault> {
     let Some(filter) = Filter::of(query) else { return Ok((Vec::new(), Vec::new())) };
-    let limit = query.limit.clamp(1, limits::PAGE);
+    let limit = query.limit.clamp(1, limits::STORE_PAGE);
     let mut statuses: Vec<Option<&str>> = query.status.iter().map(|status| Some(status.as_str())).collect();
     statuses.dedup();
     if statuses.is_empty() {
@@ -158,6 +158,6 @@ pub(super) fn of_task(conn: &Connection, task: &TaskId) -> Result<(Vec<Versioned
 pub(super) fn damaged(conn: &Connection) -> Result<Vec<Damaged>, Fault> {
     let mut statement = conn.prepare_cached("SELECT id, why FROM quarantine ORDER BY seq LIMIT ?1")?;
     let rows = statement
-        .query_map([limits::PAGE as i64], |row| Ok(Damaged { id: row.get(0)?, why: row.get(1)? }))?;
+        .query_map([limits::STORE_PAGE as i64], |row| Ok(Damaged { id: row.get(0)?, why: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -87,7 +87,7 @@ pub(super) fn waiting(
     offset: u64,
     limit: usize,
 ) -> Result<(Vec<Versioned>, Vec<Unreadable>), Fault> {
-    let limit = limit.min(limits::PAGE);
+    let limit = limit.min(limits::STORE_PAGE);
     let ready = format!(
         "SELECT {COLUMNS} FROM agents INDEXED BY agents_ready WHERE queue = 1 ORDER BY rank, seq LIMIT ?1 OFFSET ?2"
     );

@@ -140,6 +140,23 @@ impl Tally {
         })
     }
 
+    /// Counts anew: what stands in the columns of a damaged row need not be what it was counted as.
+    fn recount(conn: &Connection) -> rusqlite::Result<Self> {
+        let count = |condition: &str| -> rusqlite::Result<i64> {
+            let sql = format!("SELECT count(*) FROM agents WHERE {condition}");
+            conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
+        };
+        Ok(Self {
+            ready: count("queue = 1")?,
+            delayed: count("queue = 2")?,
+            active: count("node IS NOT NULL")?,
+            completed: count("status = 'completed'")?,
+            failed: count("status = 'failed'")?,
+            killed: count("status = 'killed'")?,
+            dead: count("dead = 1")?,
+        })
+    }
+
     /// Writes the sums.
     pub(super) fn store(&self, conn: &Connection) -> rusqlite::Result<()> {
         let sql = "UPDATE tally SET ready = ?1, delayed = ?2, active = ?3, completed = ?4, failed = ?5, killed = ?6, dead = ?7";
@@ -239,15 +256,12 @@ pub(super) fn quarantine(w: &mut Writing<'_>, bad: &Unreadable) -> Result<(), Fa
         },
         other => format!("{other:?}"),
     };
-    let status: String = row.get(5)?;
-    let held = row.get_ref(4)? != ValueRef::Null;
-    let place = Place::from_columns(&status, row.get(6)?, held, row.get::<_, i64>(7)? == 1);
     drop(rows);
     let sql = "INSERT INTO quarantine (seq, id, why, task_id, agent_type, status, body)
         SELECT seq, ?2, ?3, task_id, agent_type, status, CAST(body AS BLOB) FROM agents WHERE seq = ?1";
     w.conn.prepare_cached(sql)?.execute(params![bad.seq, id, bad.why])?;
     w.conn.prepare_cached("DELETE FROM agents WHERE seq = ?1")?.execute([bad.seq])?;
-    w.books.tally.add(place, -1);
+    w.books.tally = Tally::recount(w.conn)?;
     tracing::warn!(agent.id = %id, why = %bad.why, "a damaged record was set aside");
     Ok(())
 }

@@ -111,7 +111,9 @@ impl Writer {
 
     /// Returns a receiver of the newest number in the event log.
     pub(super) fn newest(&self) -> watch::Receiver<u64> {
-        self.newest.clone()
+        let mut newest = self.newest.clone();
+        newest.mark_unchanged();
+        newest
     }
 
     /// Runs a request on the writer thread; returns once it is durable.
@@ -213,5 +215,111 @@ impl Desk {
 
 fn rolled_back() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
-    rusqlite::Error::SqliteFailure(code, Some("another write of the same moment failed and undid this one".to_owned()))
+    rusqlite::Error::SqliteFailure(
+        code,
+        Some("another write of the same moment failed and undid this one".to_owned()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store_sqlite::{files, journal, schema};
+    use mosaic_core::domain::ids::Timestamp;
+    use mosaic_core::domain::journal::Fact;
+    use serde_json::json;
+
+    fn fact(text: String) -> Fact {
+        Fact {
+            kind: "x".to_owned(),
+            agent: None,
+            task: None,
+            at: Timestamp(1),
+            data: json!({ "text": text }),
+        }
+    }
+
+    fn writer(dir: &std::path::Path, pages: Option<u32>) -> Writer {
+        let path = files::database(dir).unwrap();
+        let conn = files::connect_writer(&path).unwrap();
+        schema::migrate(&conn).unwrap();
+        if let Some(pages) = pages {
+            let got: u32 =
+                conn.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0)).unwrap();
+            assert_eq!(got, pages);
+        }
+        Writer::start(conn, path).unwrap()
+    }
+
+    async fn logged(writer: &Writer) -> u64 {
+        let count = |w: &mut Writing<'_>| {
+            Ok(w.conn.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?)
+        };
+        let count: i64 = writer.write(count).await.unwrap();
+        count.unsigned_abs()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_writes_and_the_writer_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = std::sync::Arc::new(writer(dir.path(), Some(60)));
+        let (mut written, mut refused) = (0, 0);
+        for _ in 0..20 {
+            let mut callers = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let writer = writer.clone();
+                callers
+                    .spawn(async move { writer.write(|w| journal::append(w, fact("x".repeat(3000)))).await });
+            }
+            for answer in callers.join_all().await {
+                match answer {
+                    Ok(()) => written += 1,
+                    Err(StoreError::Unavailable(_)) => refused += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(written > 10 && refused > 10, "{written} written, {refused} refused");
+        assert_eq!(logged(&writer).await, written, "what was refused was not written, the rest was");
+        assert_eq!(*writer.newest().borrow(), written, "and the numbers have no gap");
+        writer.write(|w| Ok(w.conn.execute("DELETE FROM events WHERE seq < 10", [])?)).await.unwrap();
+        writer.write(|w| journal::append(w, fact("small".to_owned()))).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_that_fails_half_way_undoes_itself_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = std::sync::Arc::new(writer(dir.path(), None));
+        let mut callers = tokio::task::JoinSet::new();
+        for n in 0..200 {
+            let writer = writer.clone();
+            callers.spawn(async move {
+                let answer = writer.write(move |w| {
+                    journal::append(w, fact(n.to_string()))?;
+                    if n % 3 == 0 {
+                        w.conn.execute("INSERT INTO events SELECT * FROM events LIMIT 1", [])?;
+                    }
+                    Ok(())
+                });
+                answer.await.is_ok()
+            });
+        }
+        let written = callers.join_all().await.into_iter().filter(|ok| *ok).count() as u64;
+        assert_eq!(written, 133);
+        assert_eq!(logged(&writer).await, 133);
+        assert_eq!(*writer.newest().borrow(), 133);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_finished_before_the_thread_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = writer(dir.path(), None);
+        for n in 0..10 {
+            // The caller goes away as soon as its request waits.
+            let mut call = Box::pin(one.write(move |w| journal::append(w, fact(n.to_string()))));
+            let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx))).await;
+        }
+        drop(one);
+        assert_eq!(logged(&writer(dir.path(), None)).await, 10);
+    }
 }

@@ -109,7 +109,7 @@ fn echo() -> std::io::Result<()> {
 fn flood(bytes: usize) -> std::io::Result<()> {
     let block = format!("{}\n", "f".repeat(127)).repeat(512);
     let mut out = std::io::stdout().lock();
-    for _ in 0..bytes / block.len() {
+    for _ in 0..bytes.div_ceil(block.len()) {
         out.write_all(block.as_bytes())?;
     }
     out.write_all(b"the result\n")

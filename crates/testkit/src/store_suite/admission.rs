@@ -32,7 +32,7 @@ pub async fn writes_everything_in_one_step(bench: &dyn Bench) {
     assert_eq!((record.version, record.seq, record.epoch.0, &record.node), (1, 1, 0, &None));
     assert_eq!(record.agent, rich);
     assert_eq!(store.get(rich.id).await.unwrap(), record);
-    assert_eq!(store.waiting(0, 10, T0).await.unwrap(), [record.clone()]);
+    assert_eq!(store.waiting(0, 10, T0).await.unwrap(), std::slice::from_ref(&record));
     assert_eq!(store.of_task(&rich.spec.task_id).await.unwrap(), [record]);
     assert_eq!(store.counts(T0).await.unwrap().waiting, 1);
     let log = store.entries(0, 10).await.unwrap();

@@ -62,7 +62,9 @@ pub async fn newest_changes_once_a_fact_is_readable(bench: &dyn Bench) {
         last = seen;
     }
     writing.await.unwrap();
-    assert_eq!(*store.newest().borrow(), 50, "a new receiver starts at the newest number");
+    let fresh = store.newest();
+    assert_eq!(*fresh.borrow(), 50, "a new receiver starts at the newest number");
+    assert!(!fresh.has_changed().unwrap(), "and waits for the next one");
 }
 
 /// In one agent's log time never goes back; other agents keep their own time.

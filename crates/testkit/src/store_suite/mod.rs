@@ -4,6 +4,8 @@
 //! A backend gives a [`Bench`] and writes `mosaic_testkit::store_suite!(bench)` in a test file; each case becomes
 //! a test of its own.
 
+#![expect(clippy::unwrap_used, reason = "the suite is test code: a panic is how a case fails")]
+
 pub mod admission;
 pub mod durability;
 pub mod journal;

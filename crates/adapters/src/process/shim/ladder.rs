@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use mosaic_core::limits;
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, wait};
 
@@ -12,7 +13,7 @@ use super::super::linux::{self, Seen};
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
-/// How long a sweep may run without pausing: what forks faster than it is found is beaten by not resting.
+/// After this time a process that was killed and is still there is looked at less often.
 const SWEEP_BUSY: Duration = Duration::from_secs(5);
 
 /// How far a stop had to go.
@@ -62,6 +63,7 @@ impl Ladder {
     /// Orders a stop. A second order can only make it faster. With `interrupted` half of the grace passes before
     /// SIGTERM.
     pub(super) fn order(&mut self, now: Instant, grace: Duration, interrupted: bool) {
+        let grace = grace.min(limits::LONGEST_GRACE);
         let kill_at = now + grace;
         if self.kill_at.is_none() {
             self.term_at = Some(if interrupted { now + grace / 2 } else { now });
@@ -176,19 +178,24 @@ impl Ladder {
                 pause(Duration::from_micros(200));
             }
         }
-        let mut passes = 0;
+        let mut before = None;
         while begun.elapsed() < SWEEP_SLICE {
             if self.reap(main, end).1 && self.is_empty() {
                 return true;
             }
-            let killed = self.live().iter().filter(|seen| self.kill(seen)).count();
-            if killed > 0 && (self.cgroup.is_some() || passes > 0 || !first) {
+            let live = self.live();
+            let killed = live.iter().filter(|seen| self.kill(seen)).count();
+            if killed > 0 && (self.cgroup.is_some() || before.is_some() || !first) {
                 self.rung = Rung::Sweep;
             }
-            passes += 1;
-            if killed == 0 || self.sweeping.is_some_and(|since| since.elapsed() > SWEEP_BUSY) {
+            if live.is_empty() {
                 pause(Duration::from_millis(1));
+            } else if before.as_ref() == Some(&live) {
+                // They are dying, or the kernel holds them: looking again at once would change nothing.
+                let stuck = self.sweeping.is_some_and(|since| since.elapsed() > SWEEP_BUSY);
+                pause(Duration::from_millis(if stuck { 50 } else { 1 }));
             }
+            before = Some(live);
         }
         false
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use mosaic_core::ports::processes::{JobSpec, Stdin};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::super::cgroup::Cgroup;
+use super::super::cgroup::{self, Cgroup};
 use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
 use super::super::linux;
 use super::super::output_writer::{ErrorTail, OutputWriter};
@@ -57,10 +57,11 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
 /// Starts the program with this process inside the cgroup for that moment, so that it is born there: moving it
 /// afterwards would lose what it forks meanwhile. Returns the cgroup unless it could not be used.
 fn start_inside(cgroup: Option<Cgroup>, job: &JobSpec) -> (Option<Cgroup>, io::Result<Child>) {
+    let home = cgroup.as_ref().and_then(|_| cgroup::home());
     let cgroup = cgroup.filter(|cgroup| cgroup.make().and_then(|()| cgroup.enter()).is_ok());
     let child = command(job).spawn();
     let Some(inside) = &cgroup else { return (None, child) };
-    match inside.leave() {
+    match inside.leave(home.as_deref()) {
         Ok(()) => (cgroup, child),
         // Killing the cgroup would kill this process too: do without it.
         Err(_) => (None, child),
@@ -69,7 +70,8 @@ fn start_inside(cgroup: Option<Cgroup>, job: &JobSpec) -> (Option<Cgroup>, io::R
 
 /// Builds the program's command.
 fn command(job: &JobSpec) -> Command {
-    let (program, arguments) = job.command.split_first().map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
+    let (program, arguments) =
+        job.command.split_first().map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&job.cwd).process_group(0);
     command.env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
@@ -96,10 +98,10 @@ fn watch(mut child: Child, stdin: &Stdin) -> io::Result<Main> {
     let pid = Pid::from_child(&child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    for pipe in [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)] {
-        if let Some(pipe) = pipe {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
+    let pipes =
+        [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
+    for pipe in pipes.into_iter().flatten() {
+        rustix::io::ioctl_fionbio(pipe, true)?;
     }
     let stdin = StdinQueue::new(input, stdin);
     Ok(Main { pid: pid.as_raw_nonzero().get(), handle, stdin, stdout: output, stderr: errors })

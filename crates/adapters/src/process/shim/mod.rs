@@ -7,7 +7,6 @@ mod launch;
 mod stdin;
 mod supervisor;
 
-
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -54,7 +53,10 @@ fn supervise(directory: PathBuf) -> Result<(), String> {
         return Err("the job was stopped before it started".to_owned());
     }
     let mut text = Vec::new();
-    std::io::stdin().take(SPEC_BYTES).read_to_end(&mut text).map_err(failed("cannot read the specification"))?;
+    std::io::stdin()
+        .take(SPEC_BYTES)
+        .read_to_end(&mut text)
+        .map_err(failed("cannot read the specification"))?;
     let spec = SpecFile::parse(&text).map_err(failed("the specification is damaged"))?;
     drop(text);
     set_child_subreaper(Some(getpid())).map_err(|e| format!("cannot become a subreaper: {e}"))?;

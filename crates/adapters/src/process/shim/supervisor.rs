@@ -51,7 +51,10 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    #[expect(clippy::too_many_arguments, reason = "made in one place, of parts that are opened one by one there")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "made in one place, of parts that are opened one by one there"
+    )]
     pub(super) fn new(
         dir: JobDir,
         spec: &SpecFile,
@@ -183,7 +186,8 @@ impl Supervisor {
         let mut live = None;
         match request {
             Request::Write { data, .. } => {
-                let pushed = self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| m.stdin.push(&data));
+                let pushed =
+                    self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| m.stdin.push(&data));
                 if let Err(why) = pushed {
                     return Answer::Refused { id, why };
                 }
@@ -236,8 +240,12 @@ impl Supervisor {
             _ => limits::JOB_POLL,
         };
         let due = [self.time_limit, self.lease, self.drain_until, self.ladder.next()];
-        let wait = due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
-        Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1), tv_nsec: i64::from(wait.subsec_nanos()) }
+        let wait =
+            due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
+        Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        }
     }
 
     /// Tells whether the pipes are read to their end, or were waited for long enough: others may hold them open.
@@ -280,7 +288,8 @@ impl Supervisor {
             start_error: self.start_error.take(),
         };
         let rung = self.ladder.rung.word().to_owned();
-        let file = ExitFile { version: LAYOUT, exit, rung, output_error: self.output.error().map(str::to_owned) };
+        let file =
+            ExitFile { version: LAYOUT, exit, rung, output_error: self.output.error().map(str::to_owned) };
         self.ladder.give_back();
         let mut tries = 0;
         while let Err(e) = self.dir.save(&file) {

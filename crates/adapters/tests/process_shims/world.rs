@@ -9,27 +9,31 @@ use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, Processes, Std
 use uuid::Uuid;
 
 /// Longest wait of a test for anything.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Finds a program that cargo built beside the tests.
-pub fn example(name: &str) -> String {
+pub(super) fn example(name: &str) -> String {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is missing: run `cargo test` without --test, or add --examples", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo test` makes it, `cargo test --test …` needs `cargo build --examples` first",
+        path.display()
+    );
     path.to_str().unwrap().to_owned()
 }
 
 /// A data directory with processes of one agent.
-pub struct World {
-    pub place: tempfile::TempDir,
-    pub agent: AgentId,
-    pub processes: ShimProcesses,
-    pub mark: String,
+pub(super) struct World {
+    pub(super) place: tempfile::TempDir,
+    pub(super) agent: AgentId,
+    pub(super) processes: ShimProcesses,
+    pub(super) mark: String,
     cgroup: CgroupChoice,
 }
 
 impl World {
-    pub fn new(cgroup: CgroupChoice) -> Self {
+    pub(super) fn new(cgroup: CgroupChoice) -> Self {
         let place = tempfile::tempdir().unwrap();
         let agent = AgentId(Uuid::new_v4());
         let mark = format!("mark-{agent}");
@@ -38,17 +42,21 @@ impl World {
     }
 
     /// Forgets the server and starts another one on the same directory.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.processes = open(self.place.path(), self.cgroup.clone());
     }
 
-    pub fn spec(&self, words: &[&str]) -> JobSpec {
-        let command = std::iter::once(example("fake-agent")).chain(words.iter().map(|w| (*w).to_owned())).collect();
+    pub(super) fn spec(&self, words: &[&str]) -> JobSpec {
+        let command =
+            std::iter::once(example("fake-agent")).chain(words.iter().map(|w| (*w).to_owned())).collect();
         JobSpec {
             agent: self.agent,
             name: "run-1".parse().unwrap(),
             command,
-            env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("SECRET".into(), "canary-in-the-environment".into())],
+            env: vec![
+                ("PATH".into(), "/usr/bin:/bin".into()),
+                ("SECRET".into(), "canary-in-the-environment".into()),
+            ],
             cwd: self.place.path().to_owned(),
             stdin: Stdin::Null,
             output: self.output(),
@@ -58,27 +66,27 @@ impl World {
         }
     }
 
-    pub fn output(&self) -> PathBuf {
+    pub(super) fn output(&self) -> PathBuf {
         self.place.path().join("transcript")
     }
 
-    pub fn job_dir(&self) -> PathBuf {
+    pub(super) fn job_dir(&self) -> PathBuf {
         self.place.path().join("agents").join(self.agent.to_string()).join("runs/run-1")
     }
 
-    pub async fn start(&self, words: &[&str]) -> Box<dyn Job> {
+    pub(super) async fn start(&self, words: &[&str]) -> Box<dyn Job> {
         self.processes.start(self.spec(words)).await.unwrap()
     }
 
     /// Reads a number out of `shim.json`.
-    pub fn recorded(&self, who: &str) -> i32 {
+    pub(super) fn recorded(&self, who: &str) -> i32 {
         let text = std::fs::read_to_string(self.job_dir().join("shim.json")).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         json[who]["pid"].as_i64().unwrap().try_into().unwrap()
     }
 
     /// Lists the processes whose command line has this world's mark.
-    pub fn survivors(&self) -> Vec<i32> {
+    pub(super) fn survivors(&self) -> Vec<i32> {
         let marked = |pid: &i32| {
             std::fs::read(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.windows(self.mark.len()).any(|part| part == self.mark.as_bytes()))
@@ -88,7 +96,7 @@ impl World {
     }
 
     /// Waits until at least so many marked processes live.
-    pub async fn await_marked(&self, count: usize) {
+    pub(super) async fn await_marked(&self, count: usize) {
         let deadline = Instant::now() + DEADLINE;
         while self.survivors().len() < count {
             assert!(Instant::now() < deadline, "only {} of {count} came up", self.survivors().len());
@@ -108,14 +116,14 @@ fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
 
 /// What a job reported until it ended.
 #[derive(Debug)]
-pub struct Story {
-    pub output: Vec<u8>,
-    pub gaps: u64,
-    pub exit: Exit,
+pub(super) struct Story {
+    pub(super) output: Vec<u8>,
+    pub(super) gaps: u64,
+    pub(super) exit: Exit,
 }
 
 /// Follows a job to its end.
-pub async fn follow(job: &mut dyn Job) -> Story {
+pub(super) async fn follow(job: &mut dyn Job) -> Story {
     let (mut output, mut gaps) = (Vec::new(), 0);
     loop {
         match tokio::time::timeout(DEADLINE, job.next()).await.expect("the job reports in time").unwrap() {
@@ -127,7 +135,7 @@ pub async fn follow(job: &mut dyn Job) -> Story {
 }
 
 /// Reads output until it has this line.
-pub async fn await_line(job: &mut dyn Job, line: &str) {
+pub(super) async fn await_line(job: &mut dyn Job, line: &str) {
     let mut seen = Vec::new();
     loop {
         match tokio::time::timeout(DEADLINE, job.next()).await.expect("the job reports in time").unwrap() {

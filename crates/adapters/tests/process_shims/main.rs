@@ -1,0 +1,6 @@
+//! The process adapter with real shims and a misbehaving agent.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in what its tests share")]
+
+mod jobs;
+mod stops;
+mod world;

@@ -1,0 +1,252 @@
+//! The API as the commands call it: JSON over http, with deadlines everywhere and bounded answers. Error answers
+//! become [`Problem::Api`]; a server that is not there becomes [`Problem::Unreachable`].
+
+use std::io::{BufRead, BufReader, Read};
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::{Method, Response};
+use ureq::{Agent, Body};
+
+use crate::config::Secret;
+use crate::locate::Place;
+use crate::problem::{ApiProblem, Problem};
+
+/// Longest time until the connection stands.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest time for an ordinary answer; the server lets an answer wait for at most 50 seconds.
+const ANSWER: Duration = Duration::from_secs(70);
+/// Longest time for kill-all: every agent gets its grace.
+const KILL_ANSWER: Duration = Duration::from_secs(660);
+/// Longest silence of a stream; the server sends a heartbeat every 15 seconds.
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
+/// Largest JSON answer, in bytes.
+const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest line of a stream, in bytes.
+const STREAM_LINE_BYTES: u64 = 1024 * 1024;
+
+/// Calls one server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    agent: Agent,
+    url: String,
+    token: Option<Secret>,
+}
+
+/// An answer that is no error.
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The body; null when there is none.
+    pub(crate) body: Value,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    pub(crate) fn new(place: &Place) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .timeout_connect(Some(CONNECT))
+            .timeout_resolve(Some(CONNECT))
+            .timeout_per_write(Some(CONNECT * 5))
+            .timeout_per_read(Some(STREAM_SILENCE))
+            .user_agent(concat!("mosaic/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: config.new_agent(), url: place.url.clone(), token: place.token.clone() }
+    }
+
+    /// Returns the server's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn send(&self, method: Method, path: &str, accept: &str, body: Option<&Value>, extra: &[(&str, &str)], limit: Option<Duration>) -> Result<Response<Body>, Problem> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", accept);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        for (name, value) in extra {
+            request = request.header(*name, *value);
+        }
+        let text = body.map(Value::to_string);
+        if text.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        // Sent with an empty body, a request without one still says `content-length: 0`.
+        let request = request.body(text.unwrap_or_default()).map_err(|e| Problem::Other(anyhow::anyhow!("the request cannot be made: {e}")))?;
+        let request = self.agent.configure_request(request).timeout_global(limit).timeout_per_read(limit.or(Some(STREAM_SILENCE))).build();
+        self.agent.run(request).map_err(|e| self.unreachable(&e))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Problem {
+        Problem::Unreachable {
+            what: format!("the server {} does not answer: {error}", self.url),
+            hint: Some("is it running? start one with: mosaic serve".to_owned()),
+        }
+    }
+
+    fn json(&self, method: Method, path: &str, body: Option<&Value>, extra: &[(&str, &str)], limit: Duration) -> Result<Answer, Problem> {
+        let response = self.send(method, path, "application/json", body, extra, Some(limit))?;
+        let status = response.status().as_u16();
+        let mut bytes = Vec::new();
+        response.into_body().into_reader().take(ANSWER_BYTES + 1).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+        if bytes.len() as u64 > ANSWER_BYTES {
+            return Err(Problem::Other(anyhow::anyhow!("the server's answer is larger than {ANSWER_BYTES} bytes")));
+        }
+        if status >= 300 {
+            return Err(Problem::Api(problem_of(status, &bytes)));
+        }
+        if bytes.is_empty() {
+            return Ok(Answer { status, body: Value::Null });
+        }
+        let body = serde_json::from_slice(&bytes).map_err(|e| {
+            Problem::Other(anyhow::Error::new(e).context(format!("{} answered something that is no JSON; is it a mosaic server?", self.url)))
+        })?;
+        Ok(Answer { status, body })
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Problem {
+        Problem::Unreachable { what: format!("the connection to {} broke: {error}", self.url), hint: None }
+    }
+
+    /// Reads a resource.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Problem> {
+        Ok(self.json(Method::GET, path, None, &[], ANSWER)?.body)
+    }
+
+    /// Sends an order.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Problem> {
+        self.json(Method::POST, path, Some(body), &[], ANSWER)
+    }
+
+    /// Sends an order with an idempotency key.
+    pub(crate) fn post_once(&self, path: &str, body: &Value, key: &str) -> Result<Answer, Problem> {
+        self.json(Method::POST, path, Some(body), &[("idempotency-key", key)], ANSWER)
+    }
+
+    /// Orders everything to end; waits longer than for other answers.
+    pub(crate) fn post_kill_all(&self, body: &Value) -> Result<Answer, Problem> {
+        self.json(Method::POST, "/agents/kill-all", Some(body), &[], KILL_ANSWER)
+    }
+
+    /// Removes a resource.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Problem> {
+        Ok(self.json(Method::DELETE, path, None, &[], ANSWER)?.body)
+    }
+
+    /// Reads readiness: the body also when it says no.
+    pub(crate) fn ready(&self) -> Result<(bool, Value), Problem> {
+        let response = self.send(Method::GET, "/health/ready", "application/json", None, &[], Some(CONNECT * 5))?;
+        let ready = response.status().as_u16() == 200;
+        let mut bytes = Vec::new();
+        response.into_body().into_reader().take(ANSWER_BYTES).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+        Ok((ready, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    /// Tells whether a server answers at all.
+    pub(crate) fn answers(&self) -> bool {
+        self.send(Method::GET, "/health", "application/json", None, &[], Some(CONNECT * 2)).is_ok_and(|r| r.status().is_success())
+    }
+
+    /// Opens a stream of text in this form and returns its reader. It ends with an error when it is silent for
+    /// too long.
+    pub(crate) fn stream(&self, path: &str, accept: &str) -> Result<Box<dyn Read + Send>, Problem> {
+        let response = self.send(Method::GET, path, accept, None, &[], None)?;
+        let status = response.status().as_u16();
+        let form = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+        let mut reader = response.into_body().into_reader();
+        if status >= 300 {
+            let mut bytes = Vec::new();
+            reader.by_ref().take(ANSWER_BYTES).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+            return Err(Problem::Api(problem_of(status, &bytes)));
+        }
+        if !form.starts_with(accept) {
+            let shown = crate::plain::line(&form);
+            return Err(Problem::Other(anyhow::anyhow!("the server answered {shown} instead of {accept}")));
+        }
+        Ok(Box::new(reader))
+    }
+
+    /// Reads server-sent events until the stream ends or `each` returns false. Only the data matters here: every
+    /// entry carries its own number.
+    pub(crate) fn events(&self, path: &str, mut each: impl FnMut(Value) -> bool) -> Result<(), Problem> {
+        let mut reader = BufReader::new(self.stream(path, "text/event-stream")?);
+        let mut data = String::new();
+        loop {
+            let mut line = Vec::new();
+            let read = reader.by_ref().take(STREAM_LINE_BYTES).read_until(b'\n', &mut line).map_err(|e| self.broken(&e))?;
+            if read == 0 {
+                return Ok(());
+            }
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches(['\n', '\r']);
+            if let Some(part) = line.strip_prefix("data:") {
+                data.push_str(part.trim_start());
+            } else if line.is_empty() && !data.is_empty() {
+                let event = serde_json::from_str(&data);
+                data.clear();
+                if let (Ok(event), true) = (event, true)
+                    && !each(event)
+                {
+                    return Ok(());
+                }
+            }
+            if data.len() as u64 > STREAM_LINE_BYTES {
+                data.clear();
+            }
+        }
+    }
+}
+
+/// Reads an error answer, whoever sent it.
+fn problem_of(status: u16, bytes: &[u8]) -> ApiProblem {
+    let body: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
+    let field = |one: &Value| {
+        let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+        (text("pointer"), text("message"))
+    };
+    let fields = body.get("errors").and_then(Value::as_array).map(|list| list.iter().map(field).collect());
+    let detail = text("detail").or_else(|| text("message")).or_else(|| text("title"));
+    ApiProblem {
+        status,
+        code: text("code").unwrap_or_default(),
+        detail: detail.unwrap_or_else(|| format!("the server answered {status}")),
+        hint: text("hint"),
+        fields: fields.unwrap_or_default(),
+    }
+}
+
+/// Escapes a value for a path or a query.
+pub(crate) fn escape(value: &str) -> String {
+    let mut out = String::new();
+    for b in value.bytes() {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_answers_are_read_tolerantly() {
+        let body = br#"{"code":"task_active","detail":"is worked on","hint":"wait","errors":[{"pointer":"/taskId","message":"active"}]}"#;
+        let problem = problem_of(409, body);
+        assert_eq!((problem.code.as_str(), problem.detail.as_str()), ("task_active", "is worked on"));
+        assert_eq!(problem.fields, [("/taskId".to_owned(), "active".to_owned())]);
+        assert_eq!(problem_of(502, b"<html>").detail, "the server answered 502");
+    }
+
+    #[test]
+    fn values_in_addresses_are_escaped() {
+        assert_eq!(escape("a/b c&ü"), "a%2Fb%20c%26%C3%BC");
+    }
+}

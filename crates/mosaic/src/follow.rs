@@ -1,0 +1,168 @@
+//! Following agents until they end: the transcript as a stream of entries, the end by long polling. Two threads
+//! read, one shows; a broken stream is opened again where it stopped.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::{Client, escape};
+use crate::problem::Problem;
+use crate::transcript;
+use crate::view::View;
+
+/// Entries that may wait to be shown; then the reader waits.
+const BUFFER: usize = 256;
+/// Entries of one page of a transcript.
+const PAGE: usize = 500;
+/// How often a broken stream or poll is tried again in a row.
+const TRIES: u32 = 5;
+/// Pause before trying again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What the readers tell.
+pub(crate) enum Told {
+    /// A new entry.
+    Entry(Value),
+    /// The agent has ended; its object.
+    Ended(Value),
+    /// The server is lost.
+    Lost(Problem),
+    /// Someone pressed Ctrl-C.
+    Interrupted,
+}
+
+/// How following ended.
+pub(crate) enum Followed {
+    /// The agent has ended; its object.
+    Ended(Value),
+    /// Someone pressed Ctrl-C.
+    Interrupted,
+}
+
+/// Reads the pages of a transcript after a number, up to its present end.
+pub(crate) fn pages(client: &Client, id: &str, mut after: u64, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<u64, Problem> {
+    loop {
+        let page = client.get(&format!("/v1/agents/{}/transcript?after={after}&limit={PAGE}", escape(id)))?;
+        let empty = Vec::new();
+        let items = page.get("items").and_then(Value::as_array).unwrap_or(&empty);
+        let before = after;
+        for entry in items {
+            let n = transcript::number(entry);
+            if n > after {
+                after = n;
+                each(entry)?;
+            }
+        }
+        // A page that brings nothing new is the end, whatever its cursor says.
+        if after == before || page.get("nextCursor").is_none_or(Value::is_null) {
+            return Ok(after);
+        }
+    }
+}
+
+/// Waits on the server's side for the end of an agent, at most this long; returns its object either way.
+pub(crate) fn long_poll(client: &Client, id: &str, most: Duration) -> Result<Value, Problem> {
+    let seconds = most.as_secs().clamp(1, 50);
+    client.get(&format!("/v1/agents/{}?wait={seconds}s&until=terminal", escape(id)))
+}
+
+/// Polls until the agent has ended. A passing fault is tried again.
+fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
+    let mut faults = 0;
+    loop {
+        let asked = Instant::now();
+        match long_poll(client, id, Duration::from_secs(50)) {
+            Ok(agent) if View::new(&agent).is_terminal() => {
+                let _ = tell.send(Told::Ended(agent));
+                return;
+            }
+            // A server that does not wait must not be asked without pause.
+            Ok(_) => {
+                faults = 0;
+                std::thread::sleep(PAUSE.saturating_sub(asked.elapsed()));
+            }
+            Err(Problem::Unreachable { .. }) if faults < TRIES => {
+                faults += 1;
+                std::thread::sleep(PAUSE * faults);
+            }
+            Err(problem) => {
+                let _ = tell.send(Told::Lost(problem));
+                return;
+            }
+        }
+    }
+}
+
+/// Reads the stream and opens it again where it stopped, until nobody listens. A server without streams is no
+/// fault: the end is watched elsewhere and the rest is then read by pages.
+fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<Told>) {
+    let mut silent = 0;
+    let mut heard = true;
+    while silent < TRIES && heard {
+        let before = after;
+        let path = format!("/v1/agents/{}/transcript?after={after}", escape(id));
+        let outcome = client.events(&path, |entry| {
+            let n = transcript::number(&entry);
+            if n > after {
+                after = n;
+                heard = tell.send(Told::Entry(entry)).is_ok();
+            }
+            heard
+        });
+        if matches!(outcome, Err(Problem::Api(_) | Problem::Other(_))) {
+            return;
+        }
+        silent = if after > before { 0 } else { silent + 1 };
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Follows one agent until it ends: every entry after `after` is given to `each`, in order and once.
+pub(crate) fn follow(
+    client: &Client,
+    id: &str,
+    after: u64,
+    interrupts: bool,
+    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<Followed, Problem> {
+    let (tell, told) = sync_channel(BUFFER);
+    if interrupts {
+        let tell = tell.clone();
+        crate::interrupt::on_interrupt(move || tell.send(Told::Interrupted).is_ok());
+    }
+    // The threads end by themselves: the watcher with the agent, the reader when its messages are refused. They
+    // are not joined, since a reader may sit in a silent stream; nothing of theirs outlives the process.
+    let (a, b) = (client.clone(), client.clone());
+    let (id_a, id_b) = (id.to_owned(), id.to_owned());
+    let tell_a = tell.clone();
+    std::thread::spawn(move || watch_end(&a, &id_a, &tell_a));
+    std::thread::spawn(move || watch_entries(&b, &id_b, after, &tell));
+    show(client, id, after, &told, each)
+}
+
+fn show(client: &Client, id: &str, mut after: u64, told: &Receiver<Told>, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<Followed, Problem> {
+    loop {
+        match told.recv_timeout(Duration::from_secs(2)) {
+            Ok(Told::Entry(entry)) => {
+                let n = transcript::number(&entry);
+                if n > after {
+                    after = n;
+                    each(&entry)?;
+                }
+            }
+            Ok(Told::Ended(agent)) => {
+                pages(client, id, after, each)?;
+                return Ok(Followed::Ended(agent));
+            }
+            Ok(Told::Interrupted) => return Ok(Followed::Interrupted),
+            Ok(Told::Lost(problem)) => return Err(problem),
+            // The stream may be broken or missing: pages bring what it did not.
+            Err(RecvTimeoutError::Timeout) => after = pages(client, id, after, each)?,
+            Err(RecvTimeoutError::Disconnected) => {
+                let agent = client.get(&format!("/v1/agents/{}", escape(id)))?;
+                return Ok(Followed::Ended(agent));
+            }
+        }
+    }
+}

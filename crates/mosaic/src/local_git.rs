@@ -1,0 +1,234 @@
+//! The repository in which a command was typed, asked with the operator's own git and configuration: which branch,
+//! which remote, what is not committed. The server's git is another matter and lives in the adapters.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mosaic_core::limits;
+
+use crate::plain;
+use crate::problem::Problem;
+
+/// Largest answer of git that is read, in bytes.
+const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
+/// Changed files that are named.
+const NAMED: usize = 10;
+
+/// What a child printed and how it ended.
+pub(crate) struct Ran {
+    /// It ended with status 0.
+    pub(crate) ok: bool,
+    /// Standard output.
+    pub(crate) out: Vec<u8>,
+    /// Standard error, as text.
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Returns the first line of standard output.
+    pub(crate) fn line(&self) -> String {
+        String::from_utf8_lossy(&self.out).lines().next().unwrap_or("").trim().to_owned()
+    }
+}
+
+/// Runs a program with a deadline and returns what it printed.
+pub(crate) fn capture(command: &mut Command, limit: Duration) -> std::io::Result<Ran> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (tell, told) = mpsc::channel();
+    let out = drain(child.stdout.take(), tell.clone());
+    let err = drain(child.stderr.take(), tell);
+    let mut ended = 0;
+    let deadline = std::time::Instant::now() + limit;
+    while ended < 2 {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if told.recv_timeout(left).is_err() {
+            stop(&mut child);
+            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no end after {} s", limit.as_secs())));
+        }
+        ended += 1;
+    }
+    let status = child.wait()?;
+    let joined = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
+    Ok(Ran { ok: status.success(), out: joined(out), err: String::from_utf8_lossy(&joined(err)).into_owned() })
+}
+
+/// Reads a pipe to its end in a thread; what is above the bound is read and dropped.
+fn drain(pipe: Option<impl Read + Send + 'static>, tell: mpsc::Sender<()>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // A pipe that breaks has ended, and that is all that is to be known.
+            let _ = pipe.by_ref().take(ANSWER_BYTES).read_to_end(&mut kept);
+            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+        }
+        let _ = tell.send(());
+        kept
+    })
+}
+
+fn stop(child: &mut Child) {
+    // It may have ended just now; either way it is gone afterwards.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn git(dir: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(dir).env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+    command
+}
+
+fn ask(dir: &Path, args: &[&str], limit: Duration) -> Result<Ran, Problem> {
+    capture(git(dir).args(args), limit).map_err(|e| {
+        let hint = (e.kind() == std::io::ErrorKind::NotFound).then_some("install git 2.38 or newer");
+        let problem = anyhow::Error::new(e).context(format!("git {} did not work", args.first().unwrap_or(&"")));
+        Problem::Other(hint.map_or(problem, |_| anyhow::anyhow!("git was not found; install git 2.38 or newer")))
+    })
+}
+
+/// The repository around a directory.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalRepository {
+    /// Its top directory.
+    pub(crate) root: PathBuf,
+}
+
+impl LocalRepository {
+    /// Finds the repository around the working directory; `None` when there is none.
+    pub(crate) fn here() -> Result<Option<Self>, Problem> {
+        let here = std::env::current_dir().map_err(|e| anyhow::Error::new(e).context("the working directory is gone"))?;
+        let ran = ask(&here, &["rev-parse", "--show-toplevel"], limits::GIT_LOCAL)?;
+        if ran.err.contains("dubious ownership") {
+            return Err(Problem::NotAllowed {
+                what: "git refuses this repository: it belongs to another user".to_owned(),
+                hint: Some("if you trust it: git config --global --add safe.directory \"$PWD\"".to_owned()),
+            });
+        }
+        Ok((ran.ok && !ran.out.is_empty()).then(|| Self { root: PathBuf::from(ran.line()) }))
+    }
+
+    fn ask(&self, args: &[&str]) -> Result<Ran, Problem> {
+        ask(&self.root, args, limits::GIT_LOCAL)
+    }
+
+    /// Returns the branch that HEAD is on; `None` when it is detached.
+    pub(crate) fn current_branch(&self) -> Result<Option<String>, Problem> {
+        let ran = self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?;
+        Ok(ran.ok.then(|| ran.line()))
+    }
+
+    /// Returns the commit of HEAD; `None` when there is none yet.
+    pub(crate) fn head(&self) -> Result<Option<String>, Problem> {
+        let ran = self.ask(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])?;
+        Ok(ran.ok.then(|| ran.line()))
+    }
+
+    /// Returns the address of the remote `origin`.
+    pub(crate) fn origin(&self) -> Result<Option<String>, Problem> {
+        let ran = self.ask(&["remote", "get-url", "origin"])?;
+        Ok(ran.ok.then(|| ran.line()).filter(|url| !url.is_empty()))
+    }
+
+    /// Returns the branch to start from on `origin`: the current one when origin has it, else origin's default,
+    /// else the current one.
+    pub(crate) fn origin_branch(&self) -> Result<Option<String>, Problem> {
+        let current = self.current_branch()?;
+        if let Some(branch) = &current {
+            let known = self.ask(&["show-ref", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}")])?;
+            if known.ok {
+                return Ok(current);
+            }
+        }
+        let ran = self.ask(&["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])?;
+        let default = ran.ok.then(|| ran.line().trim_start_matches("origin/").to_owned());
+        Ok(default.filter(|branch| !branch.is_empty()).or(current))
+    }
+
+    /// Returns one line that names what is not committed; `None` when everything is.
+    pub(crate) fn uncommitted(&self) -> Result<Option<String>, Problem> {
+        let ran = self.ask(&["status", "--porcelain=v1", "-z", "--untracked-files=normal"])?;
+        if !ran.ok {
+            return Err(Problem::Other(anyhow::anyhow!("git status did not work: {}", plain::first_line(&ran.err, 200))));
+        }
+        Ok(name_changes(&ran.out))
+    }
+
+    /// Returns the content of a file in the commit of HEAD; `None` when it has no such file.
+    pub(crate) fn file_at_head(&self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
+        let ran = self.ask(&["cat-file", "blob", &format!("HEAD:{path}")])?;
+        Ok(ran.ok.then_some(ran.out))
+    }
+
+    /// Pushes a branch to `origin`, with the operator's git, prompts and all.
+    pub(crate) fn push(&self, branch: &str) -> Result<(), Problem> {
+        let refspec = format!("refs/heads/{branch}:refs/heads/{branch}");
+        let mut command = Command::new("git");
+        command.arg("-C").arg(&self.root).args(["push", "origin"]).arg(refspec).stdout(Stdio::null());
+        let status = command.status().map_err(|e| anyhow::Error::new(e).context("git push did not start"))?;
+        if status.success() {
+            return Ok(());
+        }
+        let again = format!("git push origin {branch}");
+        Err(Problem::Other(anyhow::anyhow!("git push to origin failed; the branch is in this repository: {again}")))
+    }
+}
+
+/// Asks a remote for its default branch, without prompts.
+pub(crate) fn default_branch(url: &str) -> Result<String, Problem> {
+    let here = Path::new(".");
+    let ran = ask(here, &["ls-remote", "--symref", "--", url, "HEAD"], Duration::from_secs(30))?;
+    let text = String::from_utf8_lossy(&ran.out).into_owned();
+    let branch = text.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.split('\t').next());
+    match branch {
+        Some(branch) if ran.ok => Ok(branch.to_owned()),
+        _ => Err(Problem::usage_hint(
+            format!("the default branch of {} could not be asked: {}", plain::line(url), plain::first_line(&ran.err, 200)),
+            "name it: --branch main",
+        )),
+    }
+}
+
+/// Names what `git status --porcelain=v1 -z` found.
+fn name_changes(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut names = Vec::new();
+    let mut parts = text.split('\0');
+    while let Some(part) = parts.next() {
+        let (Some(code), Some(name)) = (part.get(..2), part.get(3..)) else { continue };
+        names.push(plain::line(name));
+        if code.starts_with(['R', 'C']) {
+            // The old name follows in a part of its own.
+            parts.next();
+        }
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let mut shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        shown.push_str(&format!(" and {} more", names.len() - NAMED));
+    }
+    Some(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_named_and_renames_count_once() {
+        assert_eq!(name_changes(b""), None);
+        assert_eq!(name_changes(b" M a.rs\0R  new\0old\0?? x\x1b\0").as_deref(), Some("a.rs, new, x\\x1b"));
+        let many: Vec<u8> = (0..12).flat_map(|n| format!("?? f{n}\0").into_bytes()).collect();
+        assert!(name_changes(&many).unwrap().ends_with("f9 and 2 more"));
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_stopped() {
+        let error = capture(Command::new("sleep").arg("600"), Duration::from_millis(50)).err().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
+}

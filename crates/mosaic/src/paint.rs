@@ -1,0 +1,148 @@
+//! Colour and symbols of the terminal: decided once, from the flag, the environment and what the stream is.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What the terminal can do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    /// Standard output is a terminal.
+    pub(crate) out: bool,
+    /// Questions can be asked: standard input and standard error are terminals, and no agent is asking.
+    pub(crate) asks: bool,
+    /// Columns to fill; `None` when the output is piped.
+    pub(crate) width: Option<usize>,
+    /// How to colour standard output.
+    pub(crate) paint: Paint,
+}
+
+/// Colours text, or leaves it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Paint {
+    colour: bool,
+    ascii: bool,
+}
+
+/// The environment that decides about colour; a closure so that tests need no real one.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
+
+impl Paint {
+    /// Decides about colour. `NO_COLOR` and `CLICOLOR_FORCE` count when set and not empty; the flag wins.
+    pub(crate) fn choose(choice: ColorChoice, terminal: bool, env: Lookup<'_>) -> Self {
+        let set = |name: &str| env(name).is_some_and(|v| !v.is_empty() && v != "0");
+        let colour = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto if env("NO_COLOR").is_some_and(|v| !v.is_empty()) => false,
+            ColorChoice::Auto if set("CLICOLOR_FORCE") => true,
+            ColorChoice::Auto => terminal && env("TERM").is_none_or(|t| t != "dumb"),
+        };
+        Self { colour, ascii: set("MOSAIC_ASCII") }
+    }
+
+    /// Leaves everything alone.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { colour: false, ascii: false };
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Returns whether colour is on.
+    pub(crate) fn colours(self) -> bool {
+        self.colour
+    }
+
+    /// Marks a heading.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// Marks what matters less.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    /// Marks what went well.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// Marks what went wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// Marks what needs a look.
+    pub(crate) fn warn(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    /// Colours a status or outcome word by its meaning.
+    pub(crate) fn by_word(self, word: &str, shown: &str) -> String {
+        match word {
+            "completed" | "pass" | "passed" | "ok" => self.good(shown),
+            "failed" | "fail" | "error" | "FAIL" => self.bad(shown),
+            "killed" | "skip" | "incomplete" | "warn" => self.warn(shown),
+            _ => shown.to_owned(),
+        }
+    }
+
+    /// Replaces the typographic symbols of our own texts when only ASCII is wanted.
+    pub(crate) fn symbols(self, text: String) -> String {
+        if !self.ascii {
+            return text;
+        }
+        text.replace(" · ", " | ").replace('·', "|").replace('…', "...").replace('—', "-").replace('─', "-").replace('→', "->").replace('–', "-")
+    }
+}
+
+impl Terminal {
+    /// Looks at the streams and the environment.
+    pub(crate) fn look(choice: ColorChoice, env: Lookup<'_>) -> Self {
+        let out = std::io::stdout().is_terminal();
+        let agent = env("MOSAIC_AGENT_ID").is_some_and(|v| !v.is_empty());
+        let asks = !agent && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let columns = env("COLUMNS").and_then(|c| c.to_str()?.parse().ok()).filter(|&n: &usize| n >= 20);
+        let window = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|w| usize::from(w.ws_col)).filter(|&n| n >= 20);
+        let width = out.then(|| columns.or_else(window).unwrap_or(80));
+        Self { out, asks, width, paint: Paint::choose(choice, out, env) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_decides_about_colour_and_the_flag_wins() {
+        let none = |_: &str| None;
+        let no = |n: &str| (n == "NO_COLOR").then(|| "1".into());
+        let force = |n: &str| (n == "CLICOLOR_FORCE").then(|| "1".into());
+        assert!(Paint::choose(ColorChoice::Auto, true, &none).colours());
+        assert!(!Paint::choose(ColorChoice::Auto, false, &none).colours());
+        assert!(!Paint::choose(ColorChoice::Auto, true, &no).colours());
+        assert!(Paint::choose(ColorChoice::Always, false, &no).colours());
+        assert!(Paint::choose(ColorChoice::Auto, false, &force).colours());
+        assert!(!Paint::choose(ColorChoice::Never, true, &force).colours());
+    }
+
+    #[test]
+    fn symbols_become_ascii() {
+        let ascii = |n: &str| (n == "MOSAIC_ASCII").then(|| "1".into());
+        let paint = Paint::choose(ColorChoice::Never, false, &ascii);
+        assert_eq!(paint.symbols("a · b…".to_owned()), "a | b...");
+    }
+}

@@ -1,0 +1,74 @@
+//! Text from outside (agents, servers, repositories) on its way to a terminal: control and invisible formatting
+//! characters are shown, never passed on.
+
+use mosaic_core::domain::ids::is_unprintable;
+
+fn push_escaped(out: &mut String, c: char) {
+    let code = u32::from(c);
+    if code < 0x100 {
+        out.push_str(&format!("\\x{code:02x}"));
+    } else {
+        out.push_str(&format!("\\u{{{code:x}}}"));
+    }
+}
+
+/// Returns the text as one line: every control character escaped, line breaks and tabs as `\n` and `\t`.
+pub(crate) fn line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if is_unprintable(c) => push_escaped(&mut out, c),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Returns the text with its line breaks and tabs, every other control character escaped.
+pub(crate) fn block(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if is_unprintable(c) => push_escaped(&mut out, c),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Returns the first line of a text, escaped and cut to `most` characters.
+pub(crate) fn first_line(text: &str, most: usize) -> String {
+    let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
+    cut(&line(first.trim()), most)
+}
+
+/// Cuts a text to `most` characters, with a mark where it was cut.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(line("a\u{1b}]0;x\u{7}\r\nb\u{202e}c"), "a\\x1b]0;x\\x07\\r\\nb\\u{202e}c");
+        assert_eq!(block("a\tb\n\u{9b}31m\u{0}"), "a\tb\n\\x9b31m\\x00");
+    }
+
+    #[test]
+    fn lines_are_cut_at_characters() {
+        assert_eq!(first_line("\n  héllo wörld\nmore", 6), "héllo…");
+        assert_eq!(cut("abc", 3), "abc");
+    }
+}

@@ -1,0 +1,206 @@
+//! The contract: spawn, status, kill, kill-all, at the paths of the NestJS orchestrator and under `/v1`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::lifecycle::KillCause;
+use mosaic_core::orchestrator::{Killed, SpawnError, Spawned};
+use mosaic_core::ports::processes::StopReceipt;
+use mosaic_core::ports::store::{Idempotency, StoreError};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::body::{Json, OptionalJson};
+use crate::params::{Id, Params};
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::shell::RequestId;
+use crate::view::{Links, StatusView, agent_path};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The answer to a spawn: the contract's two fields, and ours.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpawnView {
+    agent_id: AgentId,
+    status: Status,
+    phase: Phase,
+    queue_position: Option<u64>,
+    name: String,
+    task_id: String,
+    branch: String,
+    previous_agent_id: Option<AgentId>,
+    links: Links,
+}
+
+/// `POST /agents/spawn`, `POST /v1/agents`.
+pub(crate) async fn spawn(
+    State(context): State<Context>,
+    uri: Uri,
+    params: Params,
+    headers: HeaderMap,
+    Json(body): Json,
+) -> Result<Response, Problem> {
+    let mut query = params.reader(&["validate"]);
+    let look_first = match query.text("validate") {
+        None => false,
+        Some("remote") => true,
+        Some(_) => {
+            query.fault("validate", "invalid", "must be \"remote\"");
+            false
+        }
+    };
+    query.finish()?;
+    let idempotency = idempotency(&headers, uri.path(), &body)?;
+    let orchestrator = &context.orchestrator;
+    if look_first {
+        let spec = orchestrator.validate(&body)?;
+        let place = &spec.context;
+        let fetched =
+            orchestrator.ports().repositories.fetch(&place.repository, &place.branch, &place.branch).await;
+        fetched.map_err(Problem::remote)?;
+    }
+    match orchestrator.spawn(&body, idempotency).await {
+        Ok(spawned) => created(orchestrator, &spawned).await,
+        Err(e) => Err(refused(orchestrator, e).await),
+    }
+}
+
+/// Says who works on the task, when that is the reason.
+pub(crate) async fn refused(orchestrator: &Orchestrator, e: SpawnError) -> Problem {
+    let SpawnError::Store(StoreError::TaskActive { agent }) = e else { return e.into() };
+    let active = orchestrator.agent(agent).await.ok();
+    Problem::task_active(agent, active.as_ref().map(|record| &record.agent))
+}
+
+/// Answers that an agent was admitted. A replay says what the first answer said: the status of then.
+pub(crate) async fn created(orchestrator: &Orchestrator, spawned: &Spawned) -> Result<Response, Problem> {
+    let agent = &spawned.record.agent;
+    let (status, phase) = match spawned.replayed {
+        true => (Status::Spawning, Phase::Queued),
+        false => (agent.status(), agent.phase()),
+    };
+    // The agent is durable by now: a position that cannot be read must not turn the answer into an error.
+    let queue_position = orchestrator.ports().store.position(agent.id).await.ok().flatten();
+    let view = SpawnView {
+        agent_id: agent.id,
+        status,
+        phase,
+        queue_position,
+        name: agent.name.clone(),
+        task_id: agent.spec.task_id.to_string(),
+        branch: agent.branch.to_string(),
+        previous_agent_id: agent.previous,
+        links: Links::of(agent.id),
+    };
+    let mut response =
+        (StatusCode::CREATED, [(LOCATION, agent_path(agent.id))], Answer(view)).into_response();
+    if spawned.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Reads the caller's idempotency key; the fingerprint is over method, path and the body with sorted keys.
+fn idempotency(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<Idempotency>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let bytes = value.as_bytes();
+    let is_key = (1..=255).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+    let (true, None, Ok(key)) = (is_key, values.next(), value.to_str()) else {
+        return Err(Problem::field(
+            "/headers/idempotency-key",
+            "must be one value of 1 to 255 visible ASCII characters",
+        ));
+    };
+    let digest = Sha256::digest(format!("POST\n{path}\n{body}"));
+    let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Idempotency { key: key.to_owned(), fingerprint }))
+}
+
+/// `GET /agents/{id}/status`.
+pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
+    let record = context.orchestrator.agent(id).await?;
+    Ok(Answer(StatusView::of(&record.agent)).into_response())
+}
+
+/// The answer to a kill.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KillView {
+    #[serde(flatten)]
+    agent: StatusView,
+    verified: bool,
+    already_terminal: bool,
+    receipt: Option<StopReceipt>,
+}
+
+/// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
+pub(crate) async fn kill(
+    State(context): State<Context>,
+    Extension(request): Extension<RequestId>,
+    Id(id): Id,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let note = note(&request, body.reason()?);
+    let killed =
+        to_the_end(
+            &context.orchestrator,
+            move |o| async move { o.kill(id, KillCause::Operator, &note).await },
+        );
+    let Killed { record, already_terminal, confirmed, receipt } = killed.await??;
+    let view =
+        KillView { agent: StatusView::of(&record.agent), verified: confirmed, already_terminal, receipt };
+    Ok(match confirmed {
+        true => Answer(view).into_response(),
+        false => (StatusCode::ACCEPTED, [(LOCATION, agent_path(id))], Answer(view)).into_response(),
+    })
+}
+
+/// `POST /agents/kill-all`, `POST /v1/agents/kill-all`. A second call while one runs does not join it: it too must
+/// end what was spawned between the two.
+pub(crate) async fn kill_all(
+    State(context): State<Context>,
+    Extension(request): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let note = note(&request, body.reason()?);
+    let report = to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&note).await }).await??;
+    let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
+    let verified = report.failed == 0;
+    Ok(Answer(json!({
+        "message": message, "total": report.total, "killed": report.killed, "failed": report.failed,
+        "errors": report.errors, "queued": report.queued, "verified": verified,
+    }))
+    .into_response())
+}
+
+/// Who gave an order, for the record.
+fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
+    match reason {
+        Some(reason) => format!("{reason} (HTTP request {id})"),
+        None => format!("HTTP request {id}"),
+    }
+}
+
+/// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.
+/// The order has a deadline of its own, so the task does too.
+async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
+where
+    F: FnOnce(Arc<Orchestrator>) -> Fut,
+    Fut: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    tokio::spawn(order(Arc::clone(orchestrator))).await.map_err(|_| Problem::internal())
+}

@@ -1,0 +1,235 @@
+//! The event stream: everything that is logged, in order, from any point on, in one envelope (CloudEvents 1.0).
+//!
+//! A reader gets a `snapshot` first, or goes on exactly after the event it names. Nothing is buffered per reader:
+//! the log is read page by page as the reader takes it. When the named event is not in this log, or what follows
+//! it is gone, the reader is told to start over (`reset`, then `snapshot`).
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use futures_util::stream;
+use mosaic_core::domain::agent::Status;
+use mosaic_core::domain::ids::{AgentId, TaskId, Timestamp};
+use mosaic_core::domain::journal::Entry;
+use mosaic_core::limits;
+use mosaic_core::ports::store::{Query, StoreError};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::negotiate::choose;
+use crate::params::{ParamReader, Params};
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
+use crate::view::{AgentView, PauseView};
+
+/// Entries read at once.
+const PAGE: usize = 100;
+/// Time until a store that did not answer is asked again, and how often in a row before the stream ends.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const TRIES: u32 = 30;
+
+/// Which events a reader wants. Empty parts do not filter.
+#[derive(Default)]
+struct Filter {
+    agent: Option<AgentId>,
+    task: Option<TaskId>,
+    kinds: Vec<String>,
+}
+
+impl Filter {
+    fn read(r: &mut ParamReader<'_>) -> Self {
+        let agent = r.parsed("agent", str::parse::<AgentId>);
+        let task = r.parsed("task", str::parse::<TaskId>);
+        let kinds: Vec<String> = r.words("types").into_iter().map(str::to_owned).collect();
+        let ok = |b: u8| b.is_ascii_lowercase() || matches!(b, b'.' | b'_' | b'*');
+        if kinds.len() > 50 || kinds.iter().any(|kind| kind.len() > 64 || !kind.bytes().all(ok)) {
+            r.fault("types", "invalid", "must be kinds such as agent.completed or agent.*");
+        }
+        Self { agent, task, kinds }
+    }
+
+    fn wants(&self, entry: &Entry) -> bool {
+        let fact = &entry.fact;
+        let kind_fits = |wanted: &String| match wanted.strip_suffix('*') {
+            Some(start) => fact.kind.starts_with(start),
+            None => fact.kind == *wanted,
+        };
+        (self.agent.is_none() || self.agent == fact.agent)
+            && (self.task.is_none() || self.task == fact.task)
+            && (self.kinds.is_empty() || self.kinds.iter().any(kind_fits))
+    }
+}
+
+/// Where a reader stands.
+enum Place {
+    /// It needs the state first.
+    Fresh,
+    /// It named the last event it has; not checked yet.
+    Resuming(u64),
+    /// It has everything up to this event.
+    After(u64),
+}
+
+struct Reader {
+    context: Context,
+    filter: Filter,
+    newest: watch::Receiver<u64>,
+    place: Place,
+    greeted: bool,
+    failures: u32,
+    beat: Beat,
+}
+
+/// `GET /v1/events`.
+pub(crate) async fn stream(
+    State(context): State<Context>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    choose(&headers, &["text/event-stream"])?;
+    let mut r = params.reader(&["after", "agent", "task", "types"]);
+    let place = resume_after(&headers, &mut r).map_or(Place::Fresh, Place::Resuming);
+    let filter = Filter::read(&mut r);
+    r.finish()?;
+    let newest = context.orchestrator.ports().store.newest();
+    let first_beat = beat(&context);
+    let reader = Reader { context, filter, newest, place, greeted: false, failures: 0, beat: first_beat };
+    Ok(respond(stream::unfold(reader, |mut reader| async move {
+        let chunk = reader.next().await?;
+        reader.beat = beat(&reader.context);
+        Some((Ok::<_, Infallible>(chunk), reader))
+    })))
+}
+
+impl Reader {
+    /// Returns what to send next; `None` ends the stream.
+    async fn next(&mut self) -> Option<String> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some(RETRY.to_owned());
+        }
+        loop {
+            match self.step().await {
+                Ok(Some(chunk)) => {
+                    self.failures = 0;
+                    return Some(chunk);
+                }
+                Ok(None) => self.failures = 0,
+                Err(e) => {
+                    self.failures += 1;
+                    tracing::debug!(error = %e, "an event stream could not read the log");
+                    if self.failures > TRIES {
+                        return None;
+                    }
+                    self.context.orchestrator.ports().clock.sleep(ASK_AGAIN).await;
+                    return Some(": the store does not answer, trying again\n\n".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Does one step; `None` when it brought nothing to send.
+    async fn step(&mut self) -> Result<Option<String>, StoreError> {
+        let newest = *self.newest.borrow_and_update();
+        let after = match self.place {
+            Place::Fresh => return self.snapshot(newest).await.map(Some),
+            Place::Resuming(after) if after > newest => return self.start_over(newest).await.map(Some),
+            Place::Resuming(after) | Place::After(after) => after,
+        };
+        self.place = Place::After(after);
+        let entries = self.context.orchestrator.ports().store.entries(after, PAGE).await?;
+        let Some((first, last)) = entries.first().zip(entries.last()) else {
+            return Ok(self.wait(after).await);
+        };
+        if first.seq != after + 1 {
+            return self.start_over(newest).await.map(Some);
+        }
+        let last = last.seq;
+        let source = &self.context.orchestrator.settings().node;
+        let wanted = entries.iter().filter(|entry| self.filter.wants(entry));
+        let chunk: String = wanted
+            .map(|entry| event(entry.seq, &entry.fact.kind, &envelope(source.as_str(), entry)))
+            .collect();
+        self.place = Place::After(last);
+        if chunk.is_empty() && entries.len() < PAGE {
+            return Ok(None);
+        }
+        Ok(Some(if chunk.is_empty() { heartbeat(last) } else { chunk }))
+    }
+
+    /// Waits for more, at most until the next heartbeat is due.
+    async fn wait(&mut self, after: u64) -> Option<String> {
+        tokio::select! {
+            Ok(()) = self.newest.changed() => None,
+            () = &mut self.beat => Some(heartbeat(after)),
+        }
+    }
+
+    async fn start_over(&mut self, newest: u64) -> Result<String, StoreError> {
+        let snapshot = self.snapshot(newest).await?;
+        let why = json!({"reason": "the named event is not in this log, or what follows it is gone"});
+        Ok(format!("{}{snapshot}", event(newest, "reset", &why)))
+    }
+
+    /// Describes the state as of the newest event: counts, and what has not ended. Read after `newest`, so that an
+    /// event may come again that it already shows, and none is left out.
+    async fn snapshot(&mut self, newest: u64) -> Result<String, StoreError> {
+        let orchestrator = &self.context.orchestrator;
+        let (store, now) = (&orchestrator.ports().store, orchestrator.now());
+        let query = Query {
+            status: vec![Status::Spawning, Status::Running],
+            task: self.filter.task.as_ref().map(ToString::to_string),
+            id_prefix: self.filter.agent.map(|id| id.to_string()),
+            limit: limits::SNAPSHOT_AGENTS + 1,
+            ..Query::default()
+        };
+        let mut records = store.list(query).await?;
+        let truncated = records.len() > limits::SNAPSHOT_AGENTS;
+        records.truncate(limits::SNAPSHOT_AGENTS);
+        let agents: Vec<AgentView> = records.iter().map(AgentView::brief).collect();
+        let pause = store.pause().await?.map(PauseView::from);
+        let counts = store.counts(now).await?;
+        let data = json!({
+            "counts": counts, "paused": pause.is_some(), "pause": pause, "agents": agents, "truncated": truncated,
+        });
+        let node = orchestrator.settings().node.as_str();
+        let cloud = cloud_event(node, newest, "snapshot", "orchestrator", now, data);
+        self.place = Place::After(newest);
+        Ok(event(newest, "snapshot", &cloud))
+    }
+}
+
+fn cloud_event(node: &str, seq: u64, kind: &str, subject: &str, at: Timestamp, data: Value) -> Value {
+    json!({
+        "specversion": "1.0", "id": seq.to_string(), "source": format!("/orchestrators/{node}"),
+        "type": format!("dev.mosaic.{kind}.v1"), "subject": subject, "time": at.to_rfc3339(),
+        "datacontenttype": "application/json", "sequence": seq.to_string(), "data": data,
+    })
+}
+
+/// Wraps a logged fact in the envelope.
+fn envelope(node: &str, entry: &Entry) -> Value {
+    let fact = &entry.fact;
+    let mut data = Map::new();
+    if let Some(agent) = fact.agent {
+        data.insert("agentId".to_owned(), json!(agent));
+    }
+    if let Some(task) = &fact.task {
+        data.insert("taskId".to_owned(), json!(task));
+    }
+    match &fact.data {
+        Value::Object(more) => data.extend(more.clone()),
+        Value::Null => {}
+        other => drop(data.insert("value".to_owned(), other.clone())),
+    }
+    let subject = match (fact.agent, &fact.task) {
+        (Some(agent), _) => format!("agents/{agent}"),
+        (None, Some(task)) => format!("tasks/{task}"),
+        (None, None) => fact.kind.split('.').next().unwrap_or("orchestrator").to_owned(),
+    };
+    cloud_event(node, entry.seq, &fact.kind, &subject, fact.at, Value::Object(data))
+}

@@ -1,0 +1,46 @@
+//! Gates of one agent: what will judge it, what was found, and each gate's log.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::ids::Word;
+use serde_json::json;
+
+use crate::params::{Id, PathNames};
+use crate::problem::{Code, Problem};
+use crate::router::Context;
+use crate::transcript::stream_files;
+
+/// `GET /v1/agents/{id}/gates`.
+pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
+    let record = context.orchestrator.agent(id).await?;
+    let agent = &record.agent;
+    Ok(Answer(json!({
+        "agentId": id, "taskId": &agent.spec.task_id, "profile": agent.spec.gate_profile, "verdict": agent.verdict(),
+        "phase": agent.phase(), "fixRound": agent.fix_round, "maxFixRounds": agent.spec.max_fix_rounds,
+        "plan": &agent.work.plan, "report": &agent.work.report,
+    }))
+    .into_response())
+}
+
+/// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, as it is.
+pub(crate) async fn log(
+    State(context): State<Context>,
+    Id(id): Id,
+    path: PathNames,
+) -> Result<Response, Problem> {
+    let gate: Word = path.get("gate")?;
+    let record = context.orchestrator.agent(id).await?;
+    let results = record.agent.work.report.iter().flat_map(|report| &report.results);
+    let log = results.filter(|result| result.name == gate).find_map(|result| result.log.as_deref());
+    let missing = || {
+        Problem::new(Code::LogNotFound, format!("there is no log of the gate {gate}"))
+            .hint(format!("GET /v1/agents/{id}/gates says which gates ran"))
+    };
+    let file = context.orchestrator.ports().transcripts.log(id, log.ok_or_else(missing)?);
+    if !tokio::fs::try_exists(&file).await? {
+        return Err(missing());
+    }
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(vec![file])).into_response())
+}

@@ -1,0 +1,38 @@
+//! Liveness and readiness. Liveness answers while the process does; readiness really asks store, disk and git.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::router::Context;
+
+/// `GET /health`.
+pub(crate) async fn live(State(context): State<Context>) -> Response {
+    let (orchestrator, options) = (&context.orchestrator, &context.options);
+    let uptime = orchestrator.now().since(options.started_at).as_secs_f64();
+    let status = if orchestrator.is_draining() { "draining" } else { "ok" };
+    let started_at = options.started_at.to_rfc3339();
+    Answer(json!({"status": status, "uptime": uptime, "version": options.version, "startedAt": started_at}))
+        .into_response()
+}
+
+/// `GET /health/ready`.
+pub(crate) async fn ready(State(context): State<Context>) -> Response {
+    let checks = context.orchestrator.ready().await;
+    let ready = checks.iter().all(|check| check.ok);
+    let failing: Vec<String> =
+        checks.iter().filter(|check| !check.ok).map(|check| check.name.clone()).collect();
+    let shown: Map<String, Value> = checks
+        .into_iter()
+        .map(|c| (c.name, json!({"status": if c.ok { "ok" } else { "fail" }, "detail": c.detail})))
+        .collect();
+    let status = if ready { "ready" } else { "not_ready" };
+    let body = Answer(json!({"status": status, "checks": shown, "failing": failing}));
+    match ready {
+        true => body.into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], body).into_response(),
+    }
+}

@@ -1,0 +1,364 @@
+//! Errors on the wire: the only file that maps errors to HTTP status. A [`Problem`] travels inside the response's
+//! extensions until `shell` writes it as RFC 9457 `application/problem+json`, with the request's id.
+
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::agent::Agent;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
+use mosaic_core::domain::spec::FieldError;
+use mosaic_core::orchestrator::{RetryError, SpawnError};
+use mosaic_core::ports::store::StoreError;
+use serde_json::{Map, Value, json};
+
+/// The closed list of what a client can switch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table in `row` says what each one means")]
+pub enum Code {
+    InvalidJson,
+    ValidationFailed,
+    CursorMismatch,
+    Unauthenticated,
+    OriginNotAllowed,
+    PolicyDenied,
+    AgentNotFound,
+    TaskNotFound,
+    LogNotFound,
+    RouteNotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestTimeout,
+    TaskActive,
+    AgentActive,
+    Conflict,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    HostNotAllowed,
+    IdempotencyMismatch,
+    Unsatisfiable,
+    RepositoryUnreachable,
+    BranchNotFound,
+    QueueFull,
+    StoreUnavailable,
+    ShuttingDown,
+    DiskLow,
+    GitFailed,
+    RecordDamaged,
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 30] = [
+        Self::InvalidJson,
+        Self::ValidationFailed,
+        Self::CursorMismatch,
+        Self::Unauthenticated,
+        Self::OriginNotAllowed,
+        Self::PolicyDenied,
+        Self::AgentNotFound,
+        Self::TaskNotFound,
+        Self::LogNotFound,
+        Self::RouteNotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::RequestTimeout,
+        Self::TaskActive,
+        Self::AgentActive,
+        Self::Conflict,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::HostNotAllowed,
+        Self::IdempotencyMismatch,
+        Self::Unsatisfiable,
+        Self::RepositoryUnreachable,
+        Self::BranchNotFound,
+        Self::QueueFull,
+        Self::StoreUnavailable,
+        Self::ShuttingDown,
+        Self::DiskLow,
+        Self::GitFailed,
+        Self::RecordDamaged,
+        Self::Internal,
+    ];
+
+    /// Word, status, title, and the seconds after which trying again makes sense (`None`: it does not).
+    fn row(self) -> (&'static str, u16, &'static str, Option<u32>) {
+        match self {
+            Self::InvalidJson => ("invalid_json", 400, "Body is not valid JSON", None),
+            Self::ValidationFailed => ("validation_failed", 400, "Request has faulty fields", None),
+            Self::CursorMismatch => ("cursor_mismatch", 400, "Cursor belongs to other filters", None),
+            Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed", None),
+            Self::OriginNotAllowed => {
+                ("origin_not_allowed", 403, "Requests from other sites are refused", None)
+            }
+            Self::PolicyDenied => ("policy_denied", 403, "Policy forbids this", None),
+            Self::AgentNotFound => ("agent_not_found", 404, "No such agent", None),
+            Self::TaskNotFound => ("task_not_found", 404, "No such task", None),
+            Self::LogNotFound => ("log_not_found", 404, "No such log", None),
+            Self::RouteNotFound => ("route_not_found", 404, "No such route", None),
+            Self::MethodNotAllowed => ("method_not_allowed", 405, "Method is not allowed here", None),
+            Self::NotAcceptable => ("not_acceptable", 406, "None of the accepted formats exists", None),
+            Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
+            Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
+            Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
+            Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", 415, "Body must be application/json", None)
+            }
+            Self::HostNotAllowed => ("host_not_allowed", 421, "Host is not on the allow-list", None),
+            Self::IdempotencyMismatch => {
+                ("idempotency_mismatch", 422, "Idempotency key was used before", None)
+            }
+            Self::Unsatisfiable => ("unsatisfiable", 422, "Request cannot be satisfied here", None),
+            Self::RepositoryUnreachable => {
+                ("repository_unreachable", 422, "Repository cannot be reached", None)
+            }
+            Self::BranchNotFound => ("branch_not_found", 422, "Branch does not exist", None),
+            Self::QueueFull => ("queue_full", 429, "Queue is full", Some(30)),
+            Self::StoreUnavailable => ("store_unavailable", 503, "Store is unavailable", Some(5)),
+            Self::ShuttingDown => ("shutting_down", 503, "Server is shutting down", Some(5)),
+            Self::DiskLow => ("disk_low", 503, "Disk is nearly full", Some(60)),
+            Self::GitFailed => ("git_failed", 503, "Git could not answer", Some(5)),
+            Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
+            Self::Internal => ("internal", 500, "Something is wrong in the server", None),
+        }
+    }
+
+    /// Returns the word on the wire.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Returns the HTTP status.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+}
+
+/// An error answer before it is written.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    code: Code,
+    detail: String,
+    hint: Option<String>,
+    errors: Vec<FieldError>,
+    extra: Map<String, Value>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let detail = cut(detail.into(), mosaic_core::limits::ERROR_BYTES);
+        let (hint, errors, extra, headers) = (None, Vec::new(), Map::new(), Vec::new());
+        Self(Box::new(Inner { code, detail, hint, errors, extra, headers }))
+    }
+
+    pub(crate) fn hint(mut self, text: impl Into<String>) -> Self {
+        self.0.hint = Some(text.into());
+        self
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.0.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, value.into()));
+        self
+    }
+
+    /// Faulty fields, all of them at once.
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let mut shown: Vec<String> =
+            errors.iter().take(3).map(|e| format!("{} {}", e.pointer, e.message)).collect();
+        if errors.len() > 3 {
+            shown.push(format!("and {} more, see errors", errors.len() - 3));
+        }
+        let mut problem = Self::new(Code::ValidationFailed, shown.join("; "));
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// One faulty field.
+    pub(crate) fn field(pointer: &str, message: impl Into<String>) -> Self {
+        let (pointer, code, message) = (pointer.to_owned(), "invalid".to_owned(), message.into());
+        Self::invalid(vec![FieldError { pointer, code, message }])
+    }
+
+    pub(crate) fn unauthenticated(presented: bool) -> Self {
+        let (detail, challenge) = match presented {
+            true => ("the token is not valid here", "Bearer realm=\"mosaic\", error=\"invalid_token\""),
+            false => ("no token was sent", "Bearer realm=\"mosaic\""),
+        };
+        Self::new(Code::Unauthenticated, detail)
+            .hint("send \"Authorization: Bearer <token>\"; \"mosaic token\" prints the token of this machine's server")
+            .header(WWW_AUTHENTICATE, challenge)
+    }
+
+    pub(crate) fn method_not_allowed(method: &str, allow: &str) -> Self {
+        let method = cut(method.to_owned(), 32);
+        Self::new(Code::MethodNotAllowed, format!("{method} is not allowed here; allowed: {allow}"))
+            .header(ALLOW, allow)
+    }
+
+    /// The task is being worked on; `active` is the agent's record when it could be read.
+    pub(crate) fn task_active(agent: AgentId, active: Option<&Agent>) -> Self {
+        let detail = match active {
+            Some(a) => format!(
+                "{} ({}) is being worked on by {} since {}",
+                a.spec.task_id,
+                a.spec.agent_type.as_str(),
+                a.name,
+                a.spawned_at
+            ),
+            None => format!("the task is being worked on by agent {agent}"),
+        };
+        let message = active.map_or("has an active agent".to_owned(), |a| {
+            format!("has an active {}", a.spec.agent_type.as_str())
+        });
+        let mut problem = Self::new(Code::TaskActive, detail)
+            .hint(format!("GET /v1/agents/{agent}, or spawn with a new taskId, or kill it first"))
+            .with("agentId", agent.to_string());
+        problem.0.errors =
+            vec![FieldError { pointer: "/taskId".to_owned(), code: "active".to_owned(), message }];
+        problem
+    }
+
+    /// A fault of ours that a person must look for in the log, under the request's id.
+    pub(crate) fn internal() -> Self {
+        Self::new(Code::Internal, "the request could not be answered because of a fault in the server")
+            .hint("look for the request id in the server's log, and please report it")
+    }
+
+    /// Writes the body of RFC 9457, with `statusCode` and `message` as NestJS clients expect them.
+    pub(crate) fn body(&self, request: &str, base: &str) -> Value {
+        let inner = &self.0;
+        let (word, status, title, retry) = inner.code.row();
+        let mut body = inner.extra.clone();
+        let members = json!({
+            "type": format!("{base}/problems/{word}"), "title": title, "status": status, "detail": &inner.detail,
+            "instance": format!("/requests/{request}"), "code": word, "retryable": retry.is_some(),
+            "errors": &inner.errors, "statusCode": status, "message": &inner.detail, "requestId": request,
+        });
+        if let Value::Object(members) = members {
+            body.extend(members);
+        }
+        if let Some(hint) = &inner.hint {
+            body.insert("hint".to_owned(), json!(hint));
+        }
+        Value::Object(body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (_, status, _, retry) = self.0.code.row();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        for (name, value) in &self.0.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(e: StoreError) -> Self {
+        let detail = e.to_string();
+        match e {
+            StoreError::NotFound(_) => {
+                Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
+            }
+            StoreError::TaskActive { agent } => Self::task_active(agent, None),
+            StoreError::IdempotencyMismatch => {
+                Self::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before")
+                    .hint("use a new key for a new request")
+            }
+            StoreError::QueueFull(_) => {
+                Self::new(Code::QueueFull, detail).hint("wait, or remove waiting work")
+            }
+            StoreError::Fenced(_) | StoreError::Conflict(_) => {
+                Self::new(Code::Conflict, detail).hint("try again")
+            }
+            StoreError::Quarantined(_) => {
+                Self::new(Code::RecordDamaged, detail).hint("\"mosaic doctor\" lists damaged records")
+            }
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => {
+                tracing::warn!(error = %e, "the store did not answer a request");
+                Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
+            }
+        }
+    }
+}
+
+impl From<SpawnError> for Problem {
+    fn from(e: SpawnError) -> Self {
+        match e {
+            SpawnError::Invalid(errors) => Self::invalid(errors),
+            SpawnError::Denied(why) => Self::new(Code::PolicyDenied, why),
+            SpawnError::Unsatisfiable(why) => Self::new(Code::Unsatisfiable, why),
+            SpawnError::ShuttingDown => {
+                Self::new(Code::ShuttingDown, "the server is shutting down; nothing was written")
+                    .hint("try again once it is back")
+            }
+            SpawnError::DiskLow(why) => {
+                Self::new(Code::DiskLow, why).hint("free some space; nothing was written")
+            }
+            SpawnError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<RetryError> for Problem {
+    fn from(e: RetryError) -> Self {
+        match e {
+            RetryError::StillActive(id) => Self::new(Code::AgentActive, e.to_string())
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+/// What git could not answer about work that is kept.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        tracing::warn!(error = %failure.message, "git did not answer a request");
+        Self::new(Code::GitFailed, failure.message)
+    }
+}
+
+impl Problem {
+    /// What is wrong with the remote of a spawn that was to be looked at first.
+    pub(crate) fn remote(failure: Failure) -> Self {
+        let code = match failure.kind {
+            FailureKind::MissingBranch => Code::BranchNotFound,
+            FailureKind::Internal | FailureKind::Disk => Code::GitFailed,
+            _ => Code::RepositoryUnreachable,
+        };
+        Self::new(code, failure.message)
+    }
+}
+
+/// A transcript or log that could not be read.
+impl From<std::io::Error> for Problem {
+    fn from(e: std::io::Error) -> Self {
+        tracing::warn!(error = %e, "a file of the state directory could not be read");
+        Self::internal()
+    }
+}

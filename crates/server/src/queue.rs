@@ -1,0 +1,91 @@
+//! The queue: what waits and in which order, what gave up, and whether dispatch is paused.
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::agent::{QueueCause, State as AgentState};
+use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::limits;
+use mosaic_core::ports::store::{Query, Versioned};
+use serde_json::{Value, json};
+
+use crate::body::OptionalJson;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::shell::RequestId;
+use crate::view::{Links, PauseView};
+
+fn entry(record: &Versioned) -> Value {
+    let agent = &record.agent;
+    let end = agent.end();
+    let failure = match &agent.state {
+        AgentState::Queued { cause: QueueCause::Backoff { failure, .. } } => Some(failure),
+        _ => None,
+    };
+    json!({
+        "agentId": agent.id, "taskId": &agent.spec.task_id, "agentType": agent.spec.agent_type, "name": &agent.name,
+        "priority": agent.spec.priority, "status": agent.status(), "phase": agent.phase(), "attempt": agent.attempt,
+        "spawnedAt": agent.spawned_at.to_rfc3339(), "notBefore": agent.not_before().map(Timestamp::to_rfc3339),
+        "completedAt": end.map(|e| e.at.to_rfc3339()), "endReason": end.map(|e| e.reason),
+        "error": end.and_then(|e| e.error.as_deref()).or(failure.map(|f| f.message.as_str())),
+        "links": Links::of(agent.id),
+    })
+}
+
+/// `GET /v1/queue`: counts, the entries in the order in which they will start, and the newest dead ones.
+pub(crate) async fn show(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
+    let mut r = params.reader(&["limit", "offset"]);
+    let limit = r.number("limit", 1..=limits::PAGE as u64).map_or(50, |n| n as usize);
+    let offset = r.number("offset", 0..=limits::QUEUE_ENTRIES).unwrap_or(0);
+    r.finish()?;
+    let orchestrator = &context.orchestrator;
+    let (store, now) = (&orchestrator.ports().store, orchestrator.now());
+    let pause = store.pause().await?.map(PauseView::from);
+    let counts = store.counts(now).await?;
+    let waiting = store.waiting(offset, limit, now).await?;
+    let waiting: Vec<Value> = (offset..)
+        .zip(&waiting)
+        .map(|(position, record)| {
+            let mut entry = entry(record);
+            entry["position"] = json!(position);
+            entry
+        })
+        .collect();
+    let dead = store.list(Query { dead: true, limit, ..Query::default() }).await?;
+    let dead: Vec<Value> = dead.iter().map(entry).collect();
+    Ok(Answer(json!({
+        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "counts": counts,
+        "slots": {"total": orchestrator.settings().slots, "used": orchestrator.running()},
+        "waiting": waiting, "dead": dead,
+    }))
+    .into_response())
+}
+
+/// `POST /v1/queue/pause`: nothing new starts; what runs goes on.
+pub(crate) async fn pause(
+    State(context): State<Context>,
+    Extension(RequestId(request)): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let reason = body.reason()?;
+    context.orchestrator.pause(&format!("HTTP request {request}"), reason).await?;
+    dispatch(&context).await
+}
+
+/// `POST /v1/queue/resume`.
+pub(crate) async fn resume(
+    State(context): State<Context>,
+    Extension(RequestId(request)): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    body.reason()?;
+    context.orchestrator.resume(&format!("HTTP request {request}")).await?;
+    dispatch(&context).await
+}
+
+async fn dispatch(context: &Context) -> Result<Response, Problem> {
+    let pause = context.orchestrator.ports().store.pause().await?.map(PauseView::from);
+    Ok(Answer(json!({"paused": pause.is_some(), "pause": pause})).into_response())
+}

@@ -1,0 +1,134 @@
+//! Every route on one page. A route that is not in the table does not exist, and one that does not say `Public`
+//! needs a token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use mosaic_core::Orchestrator;
+
+use crate::auth::{Scope, authorize, guard};
+use crate::problem::{Code, Problem};
+use crate::{
+    ServerOptions, agents, diff, events, gates, health, hosts, queue, shell, tasks, transcript, v1_agents,
+};
+
+/// What every handler gets.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) orchestrator: Arc<Orchestrator>,
+    pub(crate) options: Arc<ServerOptions>,
+}
+
+/// One line of the table.
+struct Route {
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    handler: MethodRouter<Context>,
+}
+
+fn table() -> Vec<Route> {
+    use Scope::{Admin, Public};
+    let route = |method, path, scope, handler| Route { method, path, scope, handler };
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    vec![
+        // The contract, at these paths for ever.
+        route(GET, "/health", Public, get(health::live)),
+        route(GET, "/health/ready", Public, get(health::ready)),
+        route(POST, "/agents/spawn", Admin, post(agents::spawn)),
+        route(GET, "/agents/{id}/status", Admin, get(agents::status)),
+        route(POST, "/agents/{id}/kill", Admin, post(agents::kill)),
+        route(POST, "/agents/kill-all", Admin, post(agents::kill_all)),
+        // The same under /v1, and what is ours.
+        route(GET, "/v1/agents", Admin, get(v1_agents::list)),
+        route(POST, "/v1/agents", Admin, post(agents::spawn)),
+        route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
+        route(GET, "/v1/agents/{id}", Admin, get(v1_agents::show)),
+        route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
+        route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
+        route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),
+        route(GET, "/v1/agents/{id}/diff", Admin, get(diff::show)),
+        route(GET, "/v1/agents/{id}/gates", Admin, get(gates::show)),
+        route(GET, "/v1/agents/{id}/gates/{gate}/log", Admin, get(gates::log)),
+        route(GET, "/v1/events", Admin, get(events::stream)),
+        route(GET, "/v1/queue", Admin, get(queue::show)),
+        route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
+        route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
+        route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
+        route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
+    ]
+}
+
+/// A route as documentation and tests see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// The method; `GET` answers `HEAD` too.
+    pub method: Method,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// What a caller needs.
+    pub scope: Scope,
+}
+
+/// Returns the table of routes.
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|r| RouteInfo { method: r.method, path: r.path, scope: r.scope }).collect()
+}
+
+/// Makes the HTTP service of an orchestrator.
+pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router {
+    let context = Context { orchestrator, options: Arc::new(options) };
+    let mut by_path: BTreeMap<&'static str, (MethodRouter<Context>, Vec<&'static str>)> = BTreeMap::new();
+    for route in table() {
+        let guarded = route.handler.route_layer(from_fn_with_state((context.clone(), route.scope), guard));
+        let (handlers, allowed) = by_path.remove(route.path).unwrap_or_default();
+        by_path.insert(route.path, (handlers.merge(guarded), [allowed, methods(&route.method)].concat()));
+    }
+    let mut router = Router::new();
+    for (path, (handlers, allowed)) in by_path {
+        let allow = allowed.join(", ");
+        let refuse = move |State(context): State<Context>, method: Method, headers: HeaderMap| {
+            let refused = authorize(&context.options.auth, &headers).err();
+            let refused = refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow));
+            std::future::ready(refused)
+        };
+        router = router.route(path, handlers.fallback(refuse));
+    }
+    router
+        .fallback(nowhere)
+        .layer(from_fn_with_state(context.clone(), hosts::check))
+        .layer(from_fn_with_state(context.clone(), shell::wrap))
+        .with_state(context)
+}
+
+fn methods(method: &Method) -> Vec<&'static str> {
+    match *method {
+        Method::GET => vec!["GET", "HEAD"],
+        Method::POST => vec!["POST"],
+        _ => vec!["DELETE"],
+    }
+}
+
+/// Answers for everything that is no route: who has no token learns nothing, the others get the nearest paths.
+async fn nowhere(State(context): State<Context>, headers: HeaderMap, uri: Uri) -> Response {
+    if let Err(problem) = authorize(&context.options.auth, &headers) {
+        return problem.into_response();
+    }
+    let path: String = uri.path().chars().take(200).collect();
+    let mut near: Vec<(usize, &str)> =
+        routes().iter().map(|route| (strsim::damerau_levenshtein(&path, route.path), route.path)).collect();
+    near.sort_unstable();
+    near.dedup();
+    let near: Vec<&str> = near.into_iter().take(3).map(|(_, path)| path).collect();
+    Problem::new(Code::RouteNotFound, format!("there is nothing at {}", path.escape_debug()))
+        .hint(format!("near it are: {}", near.join(", ")))
+        .with("near", near)
+        .into_response()
+}

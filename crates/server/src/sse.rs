@@ -1,0 +1,66 @@
+//! The lines of an event stream (WHATWG server-sent events), and how a stream is answered. Each stream reads from
+//! the store page by page as its reader takes it, so a slow reader costs one page of memory and blocks nobody.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use mosaic_core::limits;
+use serde_json::Value;
+
+use crate::params::ParamReader;
+use crate::router::Context;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a stream sends first: how soon a reader comes back.
+pub(crate) const RETRY: &str = "retry: 1000\n\n";
+
+/// Writes one event. `kind` is a word of ours; JSON has no line break in it.
+pub(crate) fn event(id: u64, kind: &str, data: &Value) -> String {
+    format!("id: {id}\nevent: {kind}\ndata: {data}\n\n")
+}
+
+/// Writes a heartbeat, which also tells a filtered reader how far it has come.
+pub(crate) fn heartbeat(id: u64) -> String {
+    format!(": hb\nid: {id}\n\n")
+}
+
+/// Ready when the next heartbeat is due.
+pub(crate) type Beat = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts the time until the next heartbeat.
+pub(crate) fn beat(context: &Context) -> Beat {
+    let orchestrator = context.orchestrator.clone();
+    Box::pin(async move { orchestrator.ports().clock.sleep(limits::HEARTBEAT).await })
+}
+
+/// Reads where a reader goes on: the header of a reconnecting browser, else the parameter.
+pub(crate) fn resume_after(headers: &HeaderMap, r: &mut ParamReader<'_>) -> Option<u64> {
+    let after = r.number("after", 0..=u64::MAX);
+    let value = headers.get(LAST_EVENT_ID)?.to_str().unwrap_or("?");
+    if value.is_empty() {
+        return after;
+    }
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let header = digits.then(|| value.parse().ok()).flatten();
+    if header.is_none() {
+        r.fault(
+            "last-event-id",
+            "invalid",
+            "the header Last-Event-ID must be the id of an event of this server",
+        );
+    }
+    header
+}
+
+/// Answers with a stream that nothing on the way may hold back.
+pub(crate) fn respond(chunks: impl Stream<Item = Result<String, Infallible>> + Send + 'static) -> Response {
+    let head = [(header::CONTENT_TYPE, "text/event-stream"), (BUFFERING, "no")];
+    (head, Body::from_stream(chunks)).into_response()
+}

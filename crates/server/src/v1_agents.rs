@@ -1,0 +1,269 @@
+//! Agents under `/v1`: the list with its filters, one agent with everything (and waiting for it), the manual retry.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::{ETAG, IF_NONE_MATCH, LINK};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::agent::{Agent, Phase, Status};
+use mosaic_core::domain::ids::{AgentId, TaskId, Word};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::spec::AgentType;
+use mosaic_core::limits;
+use mosaic_core::orchestrator::RetryError;
+use mosaic_core::ports::store::{Query, Versioned};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::agents::{created, refused};
+use crate::body::OptionalJson;
+use crate::params::{Id, ParamReader, Params};
+use crate::problem::{Code, Problem};
+use crate::router::Context;
+use crate::view::AgentView;
+
+const FILTERS: &[&str] = &[
+    "status", "phase", "type", "repo", "branch", "taskId", "label", "q", "idPrefix", "since", "until",
+    "dead", "limit", "cursor",
+];
+
+const PHASES: [Phase; 11] = [
+    Phase::Queued,
+    Phase::Checkout,
+    Phase::Starting,
+    Phase::Working,
+    Phase::Waiting,
+    Phase::Committing,
+    Phase::Gating,
+    Phase::Publishing,
+    Phase::Backoff,
+    Phase::Killing,
+    Phase::Settled,
+];
+
+/// Longest text that is searched for, in characters.
+const SEARCH_CHARS: usize = 200;
+
+fn read_filters(r: &mut ParamReader<'_>) -> Query {
+    let types = r.choices("type", &AgentType::ALL, AgentType::as_str);
+    if types.len() > 1 {
+        r.fault("type", "invalid", "takes one type");
+    }
+    let label = match r.text("label").map(|text| (text, text.split_once('='))) {
+        None => None,
+        Some((_, Some((key, value)))) if key.parse::<Word>().is_ok() => {
+            Some((key.to_owned(), value.to_owned()))
+        }
+        Some(_) => {
+            r.fault("label", "invalid", "must be name=value");
+            None
+        }
+    };
+    let text = r.text("q").map(str::to_owned);
+    if text.as_ref().is_some_and(|text| text.chars().count() > SEARCH_CHARS) {
+        r.fault("q", "range", format!("has more than {SEARCH_CHARS} characters"));
+    }
+    let id_prefix = r.text("idPrefix").map(str::to_ascii_lowercase);
+    if id_prefix
+        .as_ref()
+        .is_some_and(|p| p.len() > 36 || !p.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
+    {
+        r.fault("idPrefix", "invalid", "must be the beginning of an agent id");
+    }
+    Query {
+        status: r.choices("status", &Status::ALL, Status::as_str),
+        phase: r.choices("phase", &PHASES, Phase::as_str),
+        agent_type: types.first().copied(),
+        repository: r.parsed("repo", |text| text.parse::<RepositoryUrl>()).map(String::from),
+        branch: r
+            .parsed("branch", |text| text.parse::<mosaic_core::domain::ids::BranchName>())
+            .map(String::from),
+        task: r.parsed("taskId", |text| text.parse::<TaskId>()).map(String::from),
+        label,
+        text,
+        id_prefix,
+        since: r.time("since"),
+        until: r.time("until"),
+        dead: r.switch("dead").unwrap_or(false),
+        before_seq: None,
+        limit: 0,
+    }
+}
+
+/// The filters' mark, so that a cursor cannot be used with others.
+fn mark(query: &Query) -> String {
+    let filters = Query { before_seq: None, limit: 0, ..query.clone() };
+    Sha256::digest(format!("{filters:?}")).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_cursor(text: &str, query: &Query) -> Result<u64, Problem> {
+    let malformed = || Problem::field("/query/cursor", "is no cursor of this server");
+    let (seq, bound_to) = text.split_once('-').ok_or_else(malformed)?;
+    let is_hex =
+        |part: &str| !part.is_empty() && part.len() <= 16 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_hex(seq) || !is_hex(bound_to) {
+        return Err(malformed());
+    }
+    if bound_to != mark(query) {
+        return Err(Problem::new(Code::CursorMismatch, "the cursor belongs to a list with other filters")
+            .hint("start again without the cursor"));
+    }
+    u64::from_str_radix(seq, 16).map_err(|_| malformed())
+}
+
+/// `GET /v1/agents`: newest first.
+pub(crate) async fn list(
+    State(context): State<Context>,
+    uri: Uri,
+    params: Params,
+) -> Result<Response, Problem> {
+    let mut r = params.reader(FILTERS);
+    let mut query = read_filters(&mut r);
+    let limit = r.number("limit", 1..=limits::PAGE as u64).map_or(50, |n| n as usize);
+    let cursor = r.text("cursor");
+    r.finish()?;
+    query.before_seq = cursor.map(|text| read_cursor(text, &query)).transpose()?;
+    query.limit = limit + 1;
+    let bound_to = mark(&query);
+    let mut records = context.orchestrator.list(query).await?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
+    let items: Vec<AgentView> = records.iter().map(AgentView::brief).collect();
+    let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
+    if let Some(next) = next {
+        let kept = uri
+            .query()
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+        let query: Vec<&str> = kept.collect();
+        let link = format!(
+            "<{}?{}>; rel=\"next\"",
+            uri.path(),
+            [query, vec![&format!("cursor={next}")]].concat().join("&")
+        );
+        if let Ok(link) = link.parse() {
+            response.headers_mut().insert(LINK, link);
+        }
+    }
+    Ok(response)
+}
+
+/// What a blocking query waits for.
+enum Until {
+    Terminal,
+    Attention,
+    Status(Status),
+}
+
+impl Until {
+    fn read(r: &mut ParamReader<'_>) -> Self {
+        match r.text("until") {
+            None | Some("terminal") => return Self::Terminal,
+            Some("attention") => return Self::Attention,
+            Some(text) => {
+                let status = text.strip_prefix("status:");
+                if let Some(status) =
+                    status.and_then(|word| Status::ALL.into_iter().find(|s| s.as_str() == word))
+                {
+                    return Self::Status(status);
+                }
+            }
+        }
+        r.fault("until", "invalid", "must be terminal, attention or status: and one of the five words");
+        Self::Terminal
+    }
+
+    /// A terminal agent ends every wait: nothing can follow.
+    fn is_met(&self, agent: &Agent) -> bool {
+        agent.is_terminal()
+            || match self {
+                Self::Terminal => false,
+                Self::Attention => !agent.attention.is_empty(),
+                Self::Status(status) => agent.status() == *status,
+            }
+    }
+}
+
+/// Agents whose events come in a burst are looked at once per this time, not once per event.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// Reads the agent until what is waited for is so, or time is over. Returns whether time is over.
+async fn wait_for(
+    context: &Context,
+    id: AgentId,
+    until: &Until,
+    time: Duration,
+) -> Result<(Versioned, bool), Problem> {
+    let ports = context.orchestrator.ports();
+    let mut newest = ports.store.newest();
+    let mut late = ports.clock.sleep(time);
+    loop {
+        newest.borrow_and_update();
+        let record = ports.store.get(id).await?;
+        if until.is_met(&record.agent) || time.is_zero() {
+            return Ok((record, false));
+        }
+        tokio::select! {
+            changed = newest.changed() => {
+                if changed.is_err() {
+                    return Ok((record, true));
+                }
+                ports.clock.sleep(SETTLE).await;
+            }
+            () = &mut late => return Ok((ports.store.get(id).await?, true)),
+        }
+    }
+}
+
+/// `GET /v1/agents/{id}`, also as a blocking query: `?wait=50s&until=terminal`.
+pub(crate) async fn show(
+    State(context): State<Context>,
+    Id(id): Id,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut r = params.reader(&["wait", "until"]);
+    let time = r.duration("wait", limits::LONGEST_WAIT).unwrap_or_default();
+    let until = Until::read(&mut r);
+    r.finish()?;
+    let (record, waited) = wait_for(&context, id, &until, time).await?;
+    let position = context.orchestrator.ports().store.position(id).await?;
+    // The place in the queue changes without the record, so it is part of the tag; the tag is weak for the rest.
+    let tag = match position {
+        Some(position) => format!("W/\"{}-{position}\"", record.version),
+        None => format!("W/\"{}\"", record.version),
+    };
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let bare = tag.trim_start_matches("W/");
+    let is_known = known
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
+        .any(|t| t == "*" || t.trim_start_matches("W/") == bare);
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    let mut view =
+        serde_json::to_value(AgentView::full(&record, position)).map_err(|_| Problem::internal())?;
+    if waited {
+        view["waited"] = json!(true);
+    }
+    Ok(([(ETAG, tag)], Answer(view)).into_response())
+}
+
+/// `POST /v1/agents/{id}/retry`: a new agent with the same specification, which names its predecessor.
+pub(crate) async fn retry(
+    State(context): State<Context>,
+    Id(id): Id,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    body.reason()?;
+    match context.orchestrator.retry(id).await {
+        Ok(spawned) => created(&context.orchestrator, &spawned).await,
+        Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! How an agent looks from outside. [`StatusView`] is the contract's answer with our words beside it;
+//! [`AgentView`] is everything. Times are RFC 3339 here and numbers in the store, so no record goes out as it is.
+
+use std::collections::BTreeMap;
+
+use mosaic_core::domain::agent::{Agent, AttentionKind, Phase, QueueCause, State, Status};
+use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
+use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
+use mosaic_core::domain::outcome::{EndReason, Failure};
+use mosaic_core::domain::spec::{AgentType, Budget, Context, GateProfile};
+use mosaic_core::ports::store::{Pause, Versioned};
+use serde::Serialize;
+
+/// What a person must decide.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttentionView {
+    kind: AttentionKind,
+    summary: String,
+    since: String,
+}
+
+/// Where the parts of an agent are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Links {
+    #[serde(rename = "self")]
+    own: String,
+    status: String,
+    transcript: String,
+    diff: String,
+    gates: String,
+    kill: String,
+}
+
+impl Links {
+    pub(crate) fn of(id: AgentId) -> Self {
+        let own = agent_path(id);
+        let part = |name: &str| format!("{own}/{name}");
+        Self {
+            status: format!("/agents/{id}/status"),
+            transcript: part("transcript"),
+            diff: part("diff"),
+            gates: part("gates"),
+            kill: part("kill"),
+            own,
+        }
+    }
+}
+
+/// Returns the address of an agent.
+pub(crate) fn agent_path(id: AgentId) -> String {
+    format!("/v1/agents/{id}")
+}
+
+/// The contract's status answer, with our fields beside it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusView {
+    agent_id: AgentId,
+    task_id: String,
+    status: Status,
+    spawned_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    phase: Phase,
+    attention: Vec<AttentionView>,
+    end_reason: Option<EndReason>,
+    attempt: u32,
+    fix_round: u32,
+    verdict: Option<Verdict>,
+    warnings: Vec<String>,
+    branch: String,
+    name: String,
+    previous_agent_id: Option<AgentId>,
+    links: Links,
+}
+
+impl StatusView {
+    pub(crate) fn of(agent: &Agent) -> Self {
+        let end = agent.end();
+        let attention = agent.attention.iter().map(|a| AttentionView {
+            kind: a.kind,
+            summary: a.summary.clone(),
+            since: a.since.to_rfc3339(),
+        });
+        Self {
+            agent_id: agent.id,
+            task_id: agent.spec.task_id.to_string(),
+            status: agent.status(),
+            spawned_at: agent.spawned_at.to_rfc3339(),
+            started_at: agent.started_at.map(Timestamp::to_rfc3339),
+            completed_at: end.map(|end| end.at.to_rfc3339()),
+            error: end.and_then(|end| end.error.clone()),
+            phase: agent.phase(),
+            attention: attention.collect(),
+            end_reason: end.map(|end| end.reason),
+            attempt: agent.attempt,
+            fix_round: agent.fix_round,
+            verdict: agent.verdict(),
+            warnings: agent.warnings.clone(),
+            branch: agent.branch.to_string(),
+            name: agent.name.clone(),
+            previous_agent_id: agent.previous,
+            links: Links::of(agent.id),
+        }
+    }
+}
+
+/// Everything about an agent. Lists leave out what can be large.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AgentView {
+    #[serde(flatten)]
+    status: StatusView,
+    version: u64,
+    agent_type: AgentType,
+    gate_profile: GateProfile,
+    repository: String,
+    base_branch: String,
+    priority: u8,
+    labels: BTreeMap<Word, String>,
+    node: Option<Word>,
+    runtime: Option<Word>,
+    model: Option<String>,
+    max_retries: u32,
+    max_fix_rounds: u32,
+    timeout_seconds: u64,
+    budget: Budget,
+    base_commit: Option<String>,
+    head_commit: Option<String>,
+    pushed_commit: Option<String>,
+    deadline: Option<String>,
+    not_before: Option<String>,
+    last_failure: Option<Failure>,
+    queue_position: Option<u64>,
+    #[serde(flatten)]
+    detail: Option<Detail>,
+}
+
+/// What can be large.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail {
+    context: Context,
+    gates: Vec<Word>,
+    gate_plan: Option<GatePlan>,
+    gate_report: Option<GateReport>,
+    result: Option<String>,
+    session: Option<String>,
+}
+
+impl AgentView {
+    /// One entry of a list.
+    pub(crate) fn brief(record: &Versioned) -> Self {
+        let agent = &record.agent;
+        let (spec, work) = (&agent.spec, &agent.work);
+        let commit = |commit: &Option<_>| commit.as_ref().map(ToString::to_string);
+        let last_failure = match &agent.state {
+            State::Queued { cause: QueueCause::Backoff { failure, .. } } => Some(failure.clone()),
+            _ => None,
+        };
+        Self {
+            status: StatusView::of(agent),
+            version: record.version,
+            agent_type: spec.agent_type,
+            gate_profile: spec.gate_profile,
+            repository: spec.context.repository.to_string(),
+            base_branch: spec.context.branch.to_string(),
+            priority: spec.priority.get(),
+            labels: spec.labels.clone(),
+            node: record.node.clone(),
+            runtime: spec.runtime.clone(),
+            model: spec.model.clone(),
+            max_retries: spec.max_retries,
+            max_fix_rounds: spec.max_fix_rounds,
+            timeout_seconds: spec.timeout_seconds,
+            budget: spec.budget,
+            base_commit: commit(&work.base),
+            head_commit: commit(&work.kept),
+            pushed_commit: commit(&work.pushed),
+            deadline: work.deadline.map(Timestamp::to_rfc3339),
+            not_before: agent.not_before().map(Timestamp::to_rfc3339),
+            last_failure,
+            queue_position: None,
+            detail: None,
+        }
+    }
+
+    /// One agent with everything. `position` is how many entries start before it.
+    pub(crate) fn full(record: &Versioned, position: Option<u64>) -> Self {
+        let (spec, work) = (&record.agent.spec, &record.agent.work);
+        let detail = Detail {
+            context: spec.context.clone(),
+            gates: spec.gates.clone(),
+            gate_plan: work.plan.clone(),
+            gate_report: work.report.clone(),
+            result: work.result.clone(),
+            session: work.session.clone(),
+        };
+        Self { queue_position: position, detail: Some(detail), ..Self::brief(record) }
+    }
+}
+
+/// Why dispatch is paused.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PauseView {
+    by: String,
+    reason: Option<String>,
+    since: String,
+}
+
+impl From<Pause> for PauseView {
+    fn from(pause: Pause) -> Self {
+        Self { by: pause.by, reason: pause.reason, since: pause.at.to_rfc3339() }
+    }
+}
