@@ -1,6 +1,6 @@
 //! One `mosaic serve` with a data directory of its own, stopped when the value is dropped.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl Server {
         let log = std::fs::File::create(dir.join("server.log"))?;
         let mut command = Command::new(mosaic);
         command.arg("serve").env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", &home).env("MOSAIC_DATA_DIR", &data).env("ORCHESTRATOR_PORT", "0");
+        command.env("HOME", &home).env("MOSAIC_DATA_DIR", &data).env("ORCHESTRATOR_PORT", free_port()?.to_string());
         command
             .env("MOSAIC_SLOTS", slots.to_string())
             .env("MOSAIC_RUNTIME", "command")
@@ -101,6 +101,11 @@ impl Drop for Server {
             eprintln!("warning: {e}");
         }
     }
+}
+
+/// Finds a port that nobody uses. Should somebody take it before the server does, the server does not start.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Waits for the server's file, then for its first healthy answer.
