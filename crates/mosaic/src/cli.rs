@@ -1,8 +1,12 @@
 //! The command line: every command, flag, help text and example. What a command does is in `commands/`.
 
+mod flags;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use flags::*;
 
 use crate::exit;
 use crate::paint::ColorChoice;
@@ -43,7 +47,7 @@ Plumbing:
     name = "mosaic",
     version,
     about = "Gives tasks to coding agents, each in a working tree of its own, judges what they made, and pushes it.",
-    help_template = "{about}\n\nUsage: {usage}\n\n{before-help}\n\nOptions:\n{options}\n\n{after-help}",
+    help_template = "{about}\n\nUsage: {usage}\n\n{before-help}Options:\n{options}{after-help}",
     before_help = GROUPS,
     after_help = root_help(),
     disable_help_subcommand = false,
@@ -70,7 +74,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", hide_possible_values = false)]
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: ColorChoice,
     /// Address of the server; default: MOSAIC_URL, else the server of the data directory
     #[arg(long, global = true, value_name = "URL")]
@@ -87,25 +91,35 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server in the foreground
-    #[command(after_help = "Examples:\n  mosaic serve\n  ORCHESTRATOR_PORT=8080 MOSAIC_SLOTS=8 mosaic serve\n\nSettings are environment variables: mosaic config")]
+    #[command(
+        after_help = "Examples:\n  mosaic serve\n  ORCHESTRATOR_PORT=8080 MOSAIC_SLOTS=8 mosaic serve\n\nSettings are environment variables: mosaic config"
+    )]
     Serve(ServeArgs),
     /// Watch scripted agents do real work, without a model or a key
-    #[command(after_help = "Examples:\n  mosaic demo\n  mosaic demo --json")]
+    #[command(after_help = "Examples:\n  mosaic demo\n  mosaic demo --remove")]
     Demo(DemoArgs),
     /// Do one task on the repository you are in, and wait for it
-    #[command(after_help = "Examples:\n  mosaic run \"add a test for the parser\"\n  mosaic run \"fix the flaky test\" --gate strict --push\n\nThe base is the committed HEAD; uncommitted changes are not included. Exit codes: 10 agent failed, 11 gates not passed,\n12 killed, 13 budget reached, 130 interrupted.")]
+    #[command(
+        after_help = "Examples:\n  mosaic run \"add a test for the parser\"\n  mosaic run \"fix the flaky test\" --gate strict --push\n\nThe base is the committed HEAD; uncommitted changes are not included. Exit codes: 10 agent failed, 11 gates not passed,\n12 killed, 13 budget reached, 130 interrupted."
+    )]
     Run(RunArgs),
     /// Hand one task, or a file of tasks, to the server
-    #[command(after_help = "Examples:\n  mosaic spawn \"fix divide by zero\" --gate standard --budget '$2' --priority 3\n  mosaic spawn --task US-001 --repo https://git.example.com/repo.git --branch main --item US-001 -q\n\nA file of tasks has one spawn body (JSON) per line: mosaic spawn -f tasks.jsonl, or: cat tasks.jsonl | mosaic spawn -")]
+    #[command(
+        after_help = "Examples:\n  mosaic spawn \"fix divide by zero\" --gate standard --budget '$2' --priority 3\n  mosaic spawn --task US-001 --repo https://git.example.com/repo.git --branch main --item US-001 -q\n\nA file of tasks has one spawn body (JSON) per line: mosaic spawn -f tasks.jsonl, or: cat tasks.jsonl | mosaic spawn -"
+    )]
     Spawn(SpawnArgs),
     /// List agents
-    #[command(after_help = "Examples:\n  mosaic ps\n  mosaic ps -a -l team=web --json\n\nPiped, the list is one flat table with tabs and ISO times.")]
+    #[command(
+        after_help = "Examples:\n  mosaic ps\n  mosaic ps -a -l team=web --json\n\nPiped, the list is one flat table with tabs and ISO times."
+    )]
     Ps(PsArgs),
     /// Show one agent, or the state of the server
     #[command(after_help = "Examples:\n  mosaic status fix-divide\n  mosaic status --json")]
     Status(StatusArgs),
     /// Show what an agent says and does
-    #[command(after_help = "Examples:\n  mosaic logs -f fix-divide\n  mosaic logs @last -n 50 --kind tool,text")]
+    #[command(
+        after_help = "Examples:\n  mosaic logs -f fix-divide\n  mosaic logs @last -n 50 --kind tool,text"
+    )]
     Logs(LogsArgs),
     /// Show what an agent changed
     #[command(after_help = "Examples:\n  mosaic diff fix-divide\n  mosaic diff @last --stat")]
@@ -114,19 +128,28 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates @last --json")]
     Gates(OneAgent),
     /// Wait until agents have ended
-    #[command(after_help = "Examples:\n  mosaic wait fix-divide docs-tidy --timeout 30m\n  mosaic wait --any 7d0c6c1e 51cc0d4e && notify-send done\n\nExit codes: 8 the time ran out, 10 agent failed, 11 gates not passed, 12 killed, 13 budget reached.")]
+    #[command(
+        after_help = "Examples:\n  mosaic wait fix-divide docs-tidy --timeout 30m\n  mosaic wait --any 7d0c6c1e 51cc0d4e && notify-send done\n\nExit codes: 8 the time ran out, 10 agent failed, 11 gates not passed, 12 killed, 13 budget reached."
+    )]
     Wait(WaitArgs),
     /// Kill one agent; its work is kept
-    #[command(visible_alias = "stop", after_help = "Examples:\n  mosaic kill perf-parse --reason looping\n  mosaic kill @last")]
+    #[command(
+        visible_alias = "stop",
+        after_help = "Examples:\n  mosaic kill perf-parse --reason looping\n  mosaic kill @last"
+    )]
     Kill(KillArgs),
     /// Kill every agent, queued ones included; their work is kept
-    #[command(after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed.")]
+    #[command(
+        after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed."
+    )]
     KillAll(KillAllArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),
     /// Show, pause and resume the queue; take work out of it. Priority 1 runs first
-    #[command(after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10.")]
+    #[command(
+        after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
+    )]
     Queue(QueueArgs),
     /// Check this machine: tools, logins, disk, server; exit code 1 when something is broken
     #[command(after_help = "Examples:\n  mosaic doctor\n  mosaic doctor --json")]
@@ -135,360 +158,15 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  mosaic config\n  mosaic config --markdown")]
     Config(ConfigArgs),
     /// Show where the API token is
-    #[command(after_help = "Examples:\n  mosaic token\n  curl -H \"Authorization: Bearer $(mosaic token --show)\" http://127.0.0.1:3001/v1/agents")]
+    #[command(
+        after_help = "Examples:\n  mosaic token\n  curl -H \"Authorization: Bearer $(mosaic token --show)\" http://127.0.0.1:3001/v1/agents"
+    )]
     Token(TokenArgs),
     /// Print completions for a shell
-    #[command(after_help = "Examples:\n  mosaic completions bash > ~/.local/share/bash-completion/completions/mosaic\n  mosaic completions zsh > ~/.zfunc/_mosaic")]
+    #[command(
+        after_help = "Examples:\n  mosaic completions bash > ~/.local/share/bash-completion/completions/mosaic\n  mosaic completions zsh > ~/.zfunc/_mosaic"
+    )]
     Completions(CompletionsArgs),
-}
-
-/// Flags of `serve`; each stands over its variable.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct ServeArgs {
-    /// Port (ORCHESTRATOR_PORT)
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// Address to listen on (MOSAIC_BIND)
-    #[arg(long, value_name = "IP")]
-    pub(crate) bind: Option<String>,
-    /// Agents at once (MOSAIC_SLOTS)
-    #[arg(long, value_name = "N")]
-    pub(crate) slots: Option<u32>,
-}
-
-/// Flags of `demo`.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct DemoArgs {}
-
-/// What an agent is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TypeChoice {
-    /// Makes a change
-    Worker,
-    /// Reads and reports
-    Reviewer,
-    /// Writes or runs tests
-    Tester,
-}
-
-/// Which gates judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GateChoice {
-    /// Typecheck, lint, tests, coverage 85 %, build, integration, AI review
-    Strict,
-    /// Typecheck, lint, tests, coverage 85 %
-    Standard,
-    /// Tests
-    Minimal,
-    /// The list of --gates
-    Custom,
-}
-
-/// What is wanted; the same for `spawn` and `run`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct TaskArgs {
-    /// Task id; default: made from the text
-    #[arg(long, value_name = "ID")]
-    pub(crate) task: Option<String>,
-    /// What the agent is for
-    #[arg(long = "type", value_enum, default_value = "worker", value_name = "TYPE")]
-    pub(crate) agent_type: TypeChoice,
-    /// Profile of gates; default: the type's
-    #[arg(long, value_enum, value_name = "PROFILE")]
-    pub(crate) gate: Option<GateChoice>,
-    /// Gates by name, by commas; means --gate custom
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) gates: Vec<String>,
-    /// Repository: https, ssh, user@host:path
-    #[arg(long, value_name = "URL")]
-    pub(crate) repo: Option<String>,
-    /// Base branch
-    #[arg(long)]
-    pub(crate) branch: Option<String>,
-    /// A work item: an id that the repository knows, or text; may be repeated
-    #[arg(long = "item", value_name = "ITEM")]
-    pub(crate) items: Vec<String>,
-    /// A skill by name; may be repeated
-    #[arg(long = "skill", value_name = "NAME")]
-    pub(crate) skills: Vec<String>,
-    /// More text for the agent
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) instructions: Option<String>,
-    /// 1 (runs first) to 10
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
-    pub(crate) priority: Option<u8>,
-    /// Longest time of an attempt, such as 90s, 30m, 2h
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) timeout: Option<std::time::Duration>,
-    /// Automatic retries after the first attempt
-    #[arg(long, value_name = "N")]
-    pub(crate) max_retries: Option<u32>,
-    /// Kind of agent: claude, command, demo
-    #[arg(long, value_name = "NAME")]
-    pub(crate) runtime: Option<String>,
-    /// Model
-    #[arg(long, value_name = "NAME")]
-    pub(crate) model: Option<String>,
-    /// Cap on spending: '$2' (dollars) or 40turns; may be repeated
-    #[arg(long, value_name = "CAP", value_parser = parse_cap)]
-    pub(crate) budget: Vec<Cap>,
-    /// Label for finding it again; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
-    pub(crate) labels: Vec<(String, String)>,
-    /// Makes repeating this very request harmless
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
-}
-
-/// Flags of `spawn`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct SpawnArgs {
-    /// What to do, as a work item; - reads a file of tasks from standard input
-    pub(crate) text: Option<String>,
-    /// What is wanted.
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-    /// File of tasks: one spawn body (JSON) per line; - is standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE", conflicts_with = "text")]
-    pub(crate) file: Option<PathBuf>,
-    /// Print ids only
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-/// Flags of `run`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RunArgs {
-    /// What to do, as a work item
-    pub(crate) text: Option<String>,
-    /// What is wanted.
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-    /// Afterwards push the agent's branch to origin, with your own git
-    #[arg(long, conflicts_with = "repo")]
-    pub(crate) push: bool,
-    /// Print no log while it works
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-/// A cap on spending.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Cap {
-    /// US dollars.
-    Usd(f64),
-    /// Model turns.
-    Turns(u32),
-}
-
-/// Flags of `ps`.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct PsArgs {
-    /// Show ended agents too
-    #[arg(short, long)]
-    pub(crate) all: bool,
-    /// Only agents that need you, failed, or have warnings
-    #[arg(long)]
-    pub(crate) problems: bool,
-    /// Only agents with this status; may be repeated
-    #[arg(long, value_parser = ["spawning", "running", "completed", "failed", "killed"])]
-    pub(crate) status: Vec<String>,
-    /// Only agents with this label
-    #[arg(short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
-    pub(crate) label: Option<(String, String)>,
-    /// Only agents of this repository
-    #[arg(long, value_name = "URL")]
-    pub(crate) repo: Option<String>,
-    /// Most agents to show
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
-    /// Print ids only
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-/// Names one agent.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct OneAgent {
-    /// Name, id, start of one (4 characters or more), or @last
-    #[arg(value_name = "AGENT")]
-    pub(crate) agent: String,
-}
-
-/// Flags of `status`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct StatusArgs {
-    /// Name, id, start of one (4 characters or more), or @last; without one: the server
-    #[arg(value_name = "AGENT")]
-    pub(crate) agent: Option<String>,
-}
-
-/// Flags of `logs`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct LogsArgs {
-    /// The agent.
-    #[command(flatten)]
-    pub(crate) one: OneAgent,
-    /// Go on until the agent has ended
-    #[arg(short, long)]
-    pub(crate) follow: bool,
-    /// Only the last N entries
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) last: Option<usize>,
-    /// Only these kinds, by commas: text, thinking, tool, toolResult, output, notice, denied, usage
-    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    pub(crate) kind: Vec<String>,
-    /// The agent's own output as it came, control characters escaped on a terminal
-    #[arg(long, conflicts_with_all = ["follow", "last", "kind", "json"])]
-    pub(crate) raw: bool,
-}
-
-/// Flags of `diff`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DiffArgs {
-    /// The agent.
-    #[command(flatten)]
-    pub(crate) one: OneAgent,
-    /// Only which files and how many lines
-    #[arg(long)]
-    pub(crate) stat: bool,
-    /// Only the names of the files
-    #[arg(long, conflicts_with = "stat")]
-    pub(crate) name_only: bool,
-}
-
-/// Flags of `wait`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct WaitArgs {
-    /// Names, ids, starts of them, or @last
-    #[arg(value_name = "AGENT", required = true)]
-    pub(crate) agents: Vec<String>,
-    /// Until all have ended (the default)
-    #[arg(long, conflicts_with = "any")]
-    pub(crate) all: bool,
-    /// Until one has ended
-    #[arg(long)]
-    pub(crate) any: bool,
-    /// Longest time, such as 90s, 30m, 2h
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    pub(crate) timeout: Option<std::time::Duration>,
-}
-
-/// Flags of `kill`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct KillArgs {
-    /// The agent.
-    #[command(flatten)]
-    pub(crate) one: OneAgent,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-}
-
-/// Flags of `kill-all`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct KillAllArgs {
-    /// Do not ask; with a number, only if that many agents are there
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
-    pub(crate) yes: Option<Option<u64>>,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Only list what would be killed
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// Flags of `retry`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RetryArgs {
-    /// The agent.
-    #[command(flatten)]
-    pub(crate) one: OneAgent,
-    /// Print the new id only
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-/// Flags of `queue`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct QueueArgs {
-    /// What to do with it; shown when left out.
-    #[command(subcommand)]
-    pub(crate) action: Option<QueueAction>,
-}
-
-/// What to do with the queue.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum QueueAction {
-    /// Show what waits (the default)
-    #[command(visible_alias = "ls", after_help = "Examples:\n  mosaic queue list\n  mosaic queue list --json")]
-    List,
-    /// Start nothing new; running agents go on
-    #[command(after_help = "Examples:\n  mosaic queue pause\n  mosaic queue pause --reason \"release freeze\"")]
-    Pause {
-        /// Why, for the record
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
-    /// Start waiting work again
-    #[command(after_help = "Examples:\n  mosaic queue resume\n  mosaic queue resume --json")]
-    Resume,
-    /// Take waiting work of a task out of the queue
-    #[command(after_help = "Examples:\n  mosaic queue rm US-021\n  mosaic queue rm US-021 --json")]
-    Rm {
-        /// Task id
-        #[arg(value_name = "TASK")]
-        task: String,
-    },
-}
-
-/// Flags of `config`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ConfigArgs {
-    /// Print the table of README
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) markdown: bool,
-}
-
-/// Flags of `token`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct TokenArgs {
-    /// Print the token itself
-    #[arg(long)]
-    pub(crate) show: bool,
-}
-
-/// Flags of `completions`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CompletionsArgs {
-    /// The shell
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Reads a span of time; a bare number is seconds.
-fn parse_time(text: &str) -> Result<std::time::Duration, String> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(std::time::Duration::from_secs(seconds));
-    }
-    humantime::parse_duration(text).map_err(|e| format!("{e}; write it as 90s, 30m or 2h"))
-}
-
-fn parse_cap(text: &str) -> Result<Cap, String> {
-    let wrong = || "write it as '$2' (dollars) or 40turns".to_owned();
-    if let Some(turns) = text.strip_suffix("turns").or_else(|| text.strip_suffix("turn")) {
-        return turns.trim().parse().ok().filter(|&n| n > 0).map(Cap::Turns).ok_or_else(wrong);
-    }
-    let figure = text.trim_start_matches('$').trim_end_matches("usd");
-    figure.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n > 0.0).map(Cap::Usd).ok_or_else(wrong)
-}
-
-fn parse_label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write it as KEY=VALUE".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -511,18 +189,5 @@ mod tests {
             let examples = help.lines().filter(|l| l.starts_with("  ") && l.contains("mosaic")).count();
             assert!(examples >= 2, "{name} has {examples} examples");
         }
-    }
-
-    #[test]
-    fn caps_times_and_labels_are_read() {
-        assert_eq!(parse_cap("$2"), Ok(Cap::Usd(2.0)));
-        assert_eq!(parse_cap("0.5usd"), Ok(Cap::Usd(0.5)));
-        assert_eq!(parse_cap("40turns"), Ok(Cap::Turns(40)));
-        assert!(parse_cap("-1").is_err() && parse_cap("0turns").is_err() && parse_cap("inf").is_err());
-        assert_eq!(parse_time("90"), Ok(std::time::Duration::from_secs(90)));
-        assert_eq!(parse_time("2h"), Ok(std::time::Duration::from_secs(7200)));
-        assert!(parse_time("soon").is_err());
-        assert_eq!(parse_label("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert!(parse_label("ab").is_err() && parse_label("=b").is_err());
     }
 }

@@ -62,8 +62,19 @@ impl Client {
         &self.url
     }
 
-    fn send(&self, method: Method, path: &str, accept: &str, body: Option<&Value>, extra: &[(&str, &str)], limit: Option<Duration>) -> Result<Response<Body>, Problem> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).header("accept", accept);
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<&Value>,
+        extra: &[(&str, &str)],
+        limit: Option<Duration>,
+    ) -> Result<Response<Body>, Problem> {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.expose()));
         }
@@ -75,8 +86,15 @@ impl Client {
             request = request.header("content-type", "application/json");
         }
         // Sent with an empty body, a request without one still says `content-length: 0`.
-        let request = request.body(text.unwrap_or_default()).map_err(|e| Problem::Other(anyhow::anyhow!("the request cannot be made: {e}")))?;
-        let request = self.agent.configure_request(request).timeout_global(limit).timeout_per_read(limit.or(Some(STREAM_SILENCE))).build();
+        let request = request
+            .body(text.unwrap_or_default())
+            .map_err(|e| Problem::Other(anyhow::anyhow!("the request cannot be made: {e}")))?;
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(limit)
+            .timeout_per_read(limit.or(Some(STREAM_SILENCE)))
+            .build();
         self.agent.run(request).map_err(|e| self.unreachable(&e))
     }
 
@@ -87,13 +105,27 @@ impl Client {
         }
     }
 
-    fn json(&self, method: Method, path: &str, body: Option<&Value>, extra: &[(&str, &str)], limit: Duration) -> Result<Answer, Problem> {
+    fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        extra: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, Problem> {
         let response = self.send(method, path, "application/json", body, extra, Some(limit))?;
         let status = response.status().as_u16();
         let mut bytes = Vec::new();
-        response.into_body().into_reader().take(ANSWER_BYTES + 1).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+        response
+            .into_body()
+            .into_reader()
+            .take(ANSWER_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| self.broken(&e))?;
         if bytes.len() as u64 > ANSWER_BYTES {
-            return Err(Problem::Other(anyhow::anyhow!("the server's answer is larger than {ANSWER_BYTES} bytes")));
+            return Err(Problem::Other(anyhow::anyhow!(
+                "the server's answer is larger than {ANSWER_BYTES} bytes"
+            )));
         }
         if status >= 300 {
             return Err(Problem::Api(problem_of(status, &bytes)));
@@ -101,9 +133,13 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Answer { status, body: Value::Null });
         }
-        let body = serde_json::from_slice(&bytes).map_err(|e| {
-            Problem::Other(anyhow::Error::new(e).context(format!("{} answered something that is no JSON; is it a mosaic server?", self.url)))
-        })?;
+        let body =
+            serde_json::from_slice(&bytes).map_err(|e| {
+                Problem::Other(anyhow::Error::new(e).context(format!(
+                    "{} answered something that is no JSON; is it a mosaic server?",
+                    self.url
+                )))
+            })?;
         Ok(Answer { status, body })
     }
 
@@ -138,16 +174,23 @@ impl Client {
 
     /// Reads readiness: the body also when it says no.
     pub(crate) fn ready(&self) -> Result<(bool, Value), Problem> {
-        let response = self.send(Method::GET, "/health/ready", "application/json", None, &[], Some(CONNECT * 5))?;
+        let response =
+            self.send(Method::GET, "/health/ready", "application/json", None, &[], Some(CONNECT * 5))?;
         let ready = response.status().as_u16() == 200;
         let mut bytes = Vec::new();
-        response.into_body().into_reader().take(ANSWER_BYTES).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+        response
+            .into_body()
+            .into_reader()
+            .take(ANSWER_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|e| self.broken(&e))?;
         Ok((ready, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     /// Tells whether a server answers at all.
     pub(crate) fn answers(&self) -> bool {
-        self.send(Method::GET, "/health", "application/json", None, &[], Some(CONNECT * 2)).is_ok_and(|r| r.status().is_success())
+        self.send(Method::GET, "/health", "application/json", None, &[], Some(CONNECT * 2))
+            .is_ok_and(|r| r.status().is_success())
     }
 
     /// Opens a stream of text in this form and returns its reader. It ends with an error when it is silent for
@@ -155,7 +198,8 @@ impl Client {
     pub(crate) fn stream(&self, path: &str, accept: &str) -> Result<Box<dyn Read + Send>, Problem> {
         let response = self.send(Method::GET, path, accept, None, &[], None)?;
         let status = response.status().as_u16();
-        let form = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+        let form =
+            response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
         let mut reader = response.into_body().into_reader();
         if status >= 300 {
             let mut bytes = Vec::new();
@@ -176,7 +220,11 @@ impl Client {
         let mut data = String::new();
         loop {
             let mut line = Vec::new();
-            let read = reader.by_ref().take(STREAM_LINE_BYTES).read_until(b'\n', &mut line).map_err(|e| self.broken(&e))?;
+            let read = reader
+                .by_ref()
+                .take(STREAM_LINE_BYTES)
+                .read_until(b'\n', &mut line)
+                .map_err(|e| self.broken(&e))?;
             if read == 0 {
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 //! variables stand in one table, `config/table.rs`; this file turns it and an environment into a [`Config`]. A
 //! wrong value stops the start by name, and nothing is ignored in silence.
 
+mod error;
 mod parsers;
 pub(crate) mod table;
 
@@ -12,8 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_core::domain::spec::closest;
-use thiserror::Error;
 
+pub(crate) use error::ConfigError;
 use table::{Outcome, VARIABLES, Variable};
 
 /// Longest content of a `NAME_FILE`, in bytes: a key or a token, never a document.
@@ -145,58 +146,6 @@ pub(crate) struct Config {
     pub(crate) ascii: bool,
     /// Where each value that is not a default came from, by variable: the variable itself or its `_FILE`.
     pub(crate) origins: BTreeMap<&'static str, String>,
-}
-
-/// Why the configuration cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum ConfigError {
-    /// A value is wrong.
-    #[error("{name}: {shape} is not usable; allowed: {allowed}")]
-    Value {
-        /// The variable.
-        name: String,
-        /// What the value looks like, never a secret's value.
-        shape: String,
-        /// What is allowed.
-        allowed: String,
-    },
-    /// A contract variable asks for what this build does not have.
-    #[error("{name} is set, but this build has no {capability}")]
-    Missing {
-        /// The variable.
-        name: String,
-        /// What it asks for.
-        capability: String,
-        /// What to unset or set instead.
-        fix: String,
-    },
-    /// The file of a `NAME_FILE` cannot be read.
-    #[error("{name}: the file cannot be read: {why}")]
-    File {
-        /// The variable, with `_FILE`.
-        name: String,
-        /// The operating system's words.
-        why: String,
-    },
-    /// Two values do not go together.
-    #[error("{what}")]
-    Together {
-        /// What does not fit.
-        what: String,
-        /// What to do.
-        fix: String,
-    },
-}
-
-impl ConfigError {
-    /// Returns what to do.
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing { fix, .. } | Self::Together { fix, .. } => Some(fix.clone()),
-            Self::Value { .. } => Some("all variables: mosaic config".to_owned()),
-            Self::File { .. } => None,
-        }
-    }
 }
 
 /// Returns half of the machine's processors, at least 2: agents wait for their model most of the time, and the
@@ -402,10 +351,15 @@ pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<Stri
     for name in names {
         let ours = name.starts_with("MOSAIC_") || name.starts_with("ORCHESTRATOR_");
         let base = name.strip_suffix("_FILE").unwrap_or(&name);
-        let found = known.contains(&name.as_str()) || known.contains(&base) || KNOWN_BESIDES.contains(&name.as_str());
+        let found =
+            known.contains(&name.as_str()) || known.contains(&base) || KNOWN_BESIDES.contains(&name.as_str());
         if ours && !found {
-            let near = closest(&name, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
-            warnings.push(format!("{} is not a variable of mosaic and has no effect{near}", crate::plain::line(&name)));
+            let near =
+                closest(&name, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
+            warnings.push(format!(
+                "{} is not a variable of mosaic and has no effect{near}",
+                crate::plain::line(&name)
+            ));
         }
     }
     warnings.sort();

@@ -41,9 +41,11 @@ pub(crate) enum Exit {
 
 /// The table of exit codes as the help shows it.
 pub(crate) const HELP: &str = "\
-Exit codes: 0 ok · 1 error · 2 usage, configuration or ambiguous id · 3 not found · 4 not allowed or needs login ·
-5 server unreachable · 6 conflict · 7 partly failed · 8 timed out waiting · 10 agent failed · 11 gates not passed ·
-12 agent killed · 13 budget reached · 130 interrupted";
+Exit codes:
+  0 ok            4 not allowed, login    8 timed out waiting    12 agent killed
+  1 error         5 no server             10 agent failed        13 budget reached
+  2 usage         6 conflict              11 gates not passed    130 interrupted
+  3 not found     7 partly failed";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -59,6 +61,7 @@ impl Exit {
             Problem::NotFound { .. } => Self::NotFound,
             Problem::NotAllowed { .. } => Self::NotAllowed,
             Problem::Unreachable { .. } => Self::Unreachable,
+            Problem::Conflict { .. } => Self::Conflict,
             Problem::WaitTimeout { .. } => Self::WaitTimeout,
             Problem::Api(api) => Self::of_answer(api),
             Problem::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Self::Ok,
@@ -118,7 +121,8 @@ mod tests {
 
     #[test]
     fn answers_map_to_codes() {
-        let of = |status| Exit::of_problem(&Problem::Api(ApiProblem { status, ..ApiProblem::default() })) as u8;
+        let of =
+            |status| Exit::of_problem(&Problem::Api(ApiProblem { status, ..ApiProblem::default() })) as u8;
         let got: Vec<u8> = [400, 401, 403, 404, 409, 410, 422, 429, 500, 503].into_iter().map(of).collect();
         assert_eq!(got, [2, 4, 4, 3, 6, 3, 2, 1, 1, 1]);
     }

@@ -13,8 +13,8 @@ use crate::view::View;
 
 /// Entries that may wait to be shown; then the reader waits.
 const BUFFER: usize = 256;
-/// Entries of one page of a transcript.
-const PAGE: usize = 500;
+/// Entries of one page of a transcript; the server gives no more.
+const PAGE: usize = 200;
 /// How often a broken stream or poll is tried again in a row.
 const TRIES: u32 = 5;
 /// Pause before trying again.
@@ -41,7 +41,12 @@ pub(crate) enum Followed {
 }
 
 /// Reads the pages of a transcript after a number, up to its present end.
-pub(crate) fn pages(client: &Client, id: &str, mut after: u64, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<u64, Problem> {
+pub(crate) fn pages(
+    client: &Client,
+    id: &str,
+    mut after: u64,
+    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<u64, Problem> {
     loop {
         let page = client.get(&format!("/v1/agents/{}/transcript?after={after}&limit={PAGE}", escape(id)))?;
         let empty = Vec::new();
@@ -141,7 +146,13 @@ pub(crate) fn follow(
     show(client, id, after, &told, each)
 }
 
-fn show(client: &Client, id: &str, mut after: u64, told: &Receiver<Told>, each: &mut dyn FnMut(&Value) -> Result<(), Problem>) -> Result<Followed, Problem> {
+fn show(
+    client: &Client,
+    id: &str,
+    mut after: u64,
+    told: &Receiver<Told>,
+    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+) -> Result<Followed, Problem> {
     loop {
         match told.recv_timeout(Duration::from_secs(2)) {
             Ok(Told::Entry(entry)) => {

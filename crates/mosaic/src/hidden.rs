@@ -4,15 +4,18 @@
 
 use std::process::ExitCode;
 
+use mosaic_adapters::agent_demo;
+use mosaic_adapters::git::harvest_main;
+use mosaic_adapters::process::shim::shim_main;
+
 /// Runs a hidden entrance when the first argument names one. `args` are all arguments without the program's name;
 /// the entrance gets those after its own name.
 pub(crate) fn dispatch(args: &[String]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
-    let rest = rest.to_vec();
-    Some(match name.as_str() {
-        "shim" => mosaic_adapters::process::shim::shim_main(rest.into_iter().map(Into::into)),
-        "harvest" => mosaic_adapters::git::harvest_main(&rest),
-        mosaic_adapters::agent_demo::SUBCOMMAND => mosaic_adapters::agent_demo::demo_agent_main(rest),
-        _ => return None,
-    })
+    match name.as_str() {
+        "shim" => Some(shim_main(rest.iter().map(Into::into))),
+        "harvest" => Some(harvest_main(rest)),
+        agent_demo::SUBCOMMAND => Some(agent_demo::demo_agent_main(rest.to_vec())),
+        _ => None,
+    }
 }

@@ -46,17 +46,27 @@ pub(crate) fn capture(command: &mut Command, limit: Duration) -> std::io::Result
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         if told.recv_timeout(left).is_err() {
             stop(&mut child);
-            return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no end after {} s", limit.as_secs())));
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no end after {} s", limit.as_secs()),
+            ));
         }
         ended += 1;
     }
     let status = child.wait()?;
     let joined = |thread: std::thread::JoinHandle<Vec<u8>>| thread.join().unwrap_or_default();
-    Ok(Ran { ok: status.success(), out: joined(out), err: String::from_utf8_lossy(&joined(err)).into_owned() })
+    Ok(Ran {
+        ok: status.success(),
+        out: joined(out),
+        err: String::from_utf8_lossy(&joined(err)).into_owned(),
+    })
 }
 
 /// Reads a pipe to its end in a thread; what is above the bound is read and dropped.
-fn drain(pipe: Option<impl Read + Send + 'static>, tell: mpsc::Sender<()>) -> std::thread::JoinHandle<Vec<u8>> {
+fn drain(
+    pipe: Option<impl Read + Send + 'static>,
+    tell: mpsc::Sender<()>,
+) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut kept = Vec::new();
         if let Some(mut pipe) = pipe {
@@ -77,15 +87,23 @@ fn stop(child: &mut Child) {
 
 fn git(dir: &Path) -> Command {
     let mut command = Command::new("git");
-    command.arg("-C").arg(dir).env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
+    command
+        .arg("-C")
+        .arg(dir)
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("LC_ALL", "C");
     command
 }
 
 fn ask(dir: &Path, args: &[&str], limit: Duration) -> Result<Ran, Problem> {
     capture(git(dir).args(args), limit).map_err(|e| {
         let hint = (e.kind() == std::io::ErrorKind::NotFound).then_some("install git 2.38 or newer");
-        let problem = anyhow::Error::new(e).context(format!("git {} did not work", args.first().unwrap_or(&"")));
-        Problem::Other(hint.map_or(problem, |_| anyhow::anyhow!("git was not found; install git 2.38 or newer")))
+        let problem =
+            anyhow::Error::new(e).context(format!("git {} did not work", args.first().unwrap_or(&"")));
+        Problem::Other(
+            hint.map_or(problem, |_| anyhow::anyhow!("git was not found; install git 2.38 or newer")),
+        )
     })
 }
 
@@ -99,7 +117,8 @@ pub(crate) struct LocalRepository {
 impl LocalRepository {
     /// Finds the repository around the working directory; `None` when there is none.
     pub(crate) fn here() -> Result<Option<Self>, Problem> {
-        let here = std::env::current_dir().map_err(|e| anyhow::Error::new(e).context("the working directory is gone"))?;
+        let here = std::env::current_dir()
+            .map_err(|e| anyhow::Error::new(e).context("the working directory is gone"))?;
         let ran = ask(&here, &["rev-parse", "--show-toplevel"], limits::GIT_LOCAL)?;
         if ran.err.contains("dubious ownership") {
             return Err(Problem::NotAllowed {
@@ -137,7 +156,8 @@ impl LocalRepository {
     pub(crate) fn origin_branch(&self) -> Result<Option<String>, Problem> {
         let current = self.current_branch()?;
         if let Some(branch) = &current {
-            let known = self.ask(&["show-ref", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}")])?;
+            let known =
+                self.ask(&["show-ref", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}")])?;
             if known.ok {
                 return Ok(current);
             }
@@ -151,7 +171,10 @@ impl LocalRepository {
     pub(crate) fn uncommitted(&self) -> Result<Option<String>, Problem> {
         let ran = self.ask(&["status", "--porcelain=v1", "-z", "--untracked-files=normal"])?;
         if !ran.ok {
-            return Err(Problem::Other(anyhow::anyhow!("git status did not work: {}", plain::first_line(&ran.err, 200))));
+            return Err(Problem::Other(anyhow::anyhow!(
+                "git status did not work: {}",
+                plain::first_line(&ran.err, 200)
+            )));
         }
         Ok(name_changes(&ran.out))
     }
@@ -172,7 +195,9 @@ impl LocalRepository {
             return Ok(());
         }
         let again = format!("git push origin {branch}");
-        Err(Problem::Other(anyhow::anyhow!("git push to origin failed; the branch is in this repository: {again}")))
+        Err(Problem::Other(anyhow::anyhow!(
+            "git push to origin failed; the branch is in this repository: {again}"
+        )))
     }
 }
 
@@ -185,7 +210,11 @@ pub(crate) fn default_branch(url: &str) -> Result<String, Problem> {
     match branch {
         Some(branch) if ran.ok => Ok(branch.to_owned()),
         _ => Err(Problem::usage_hint(
-            format!("the default branch of {} could not be asked: {}", plain::line(url), plain::first_line(&ran.err, 200)),
+            format!(
+                "the default branch of {} could not be asked: {}",
+                plain::line(url),
+                plain::first_line(&ran.err, 200)
+            ),
             "name it: --branch main",
         )),
     }

@@ -105,10 +105,14 @@ fn checked_url(url: &str, from: &str) -> Result<String, Problem> {
         ));
     }
     let rest = url.strip_prefix("http://").unwrap_or("");
-    let fine = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) && !rest.contains(['@', '?', '#', '/']);
+    let fine = !rest.is_empty()
+        && rest.bytes().all(|b| b.is_ascii_graphic())
+        && !rest.contains(['@', '?', '#', '/']);
     if !fine {
         let shown = crate::plain::cut(&crate::plain::line(url), 80);
-        return Err(Problem::usage(format!("{from}: \"{shown}\" is no address such as http://127.0.0.1:3001")));
+        return Err(Problem::usage(format!(
+            "{from}: \"{shown}\" is no address such as http://127.0.0.1:3001"
+        )));
     }
     Ok(url.to_owned())
 }
@@ -117,7 +121,9 @@ fn checked_url(url: &str, from: &str) -> Result<String, Problem> {
 pub(crate) fn nobody(data_dir: &Path) -> Problem {
     Problem::Unreachable {
         what: format!("no server runs on {}", data_dir.display()),
-        hint: Some("start one with: mosaic serve   (or name one: --url http://HOST:PORT, MOSAIC_URL)".to_owned()),
+        hint: Some(
+            "start one with: mosaic serve   (or name one: --url http://HOST:PORT, MOSAIC_URL)".to_owned(),
+        ),
     }
 }
 
@@ -131,7 +137,8 @@ mod tests {
         let path = dir.path().to_owned();
         let env = move |name: &str| (name == "MOSAIC_DATA_DIR").then(|| path.clone().into_os_string());
         assert!(find(&Wanted::default(), &env).unwrap().is_none());
-        std::fs::write(dir.path().join("server.json"), r#"{"url":"http://127.0.0.1:3001/","pid":7}"#).unwrap();
+        std::fs::write(dir.path().join("server.json"), r#"{"url":"http://127.0.0.1:3001/","pid":7}"#)
+            .unwrap();
         std::fs::write(dir.path().join("token"), "t0ken\n").unwrap();
         let place = find(&Wanted::default(), &env).unwrap().unwrap();
         assert_eq!((place.url.as_str(), place.explicit), ("http://127.0.0.1:3001", false));

@@ -61,6 +61,7 @@ impl Paint {
     }
 
     /// Returns whether colour is on.
+    #[cfg(test)]
     pub(crate) fn colours(self) -> bool {
         self.colour
     }
@@ -105,7 +106,12 @@ impl Paint {
         if !self.ascii {
             return text;
         }
-        text.replace(" · ", " | ").replace('·', "|").replace('…', "...").replace('—', "-").replace('─', "-").replace('→', "->").replace('–', "-")
+        text.replace(" · ", " | ")
+            .replace('·', "|")
+            .replace('…', "...")
+            .replace(['—', '─'], "-")
+            .replace('→', "->")
+            .replace('–', "-")
     }
 }
 
@@ -116,7 +122,12 @@ impl Terminal {
         let agent = env("MOSAIC_AGENT_ID").is_some_and(|v| !v.is_empty());
         let asks = !agent && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
         let columns = env("COLUMNS").and_then(|c| c.to_str()?.parse().ok()).filter(|&n: &usize| n >= 20);
-        let window = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|w| usize::from(w.ws_col)).filter(|&n| n >= 20);
+        let window = || {
+            rustix::termios::tcgetwinsize(std::io::stdout())
+                .ok()
+                .map(|w| usize::from(w.ws_col))
+                .filter(|&n| n >= 20)
+        };
         let width = out.then(|| columns.or_else(window).unwrap_or(80));
         Self { out, asks, width, paint: Paint::choose(choice, out, env) }
     }

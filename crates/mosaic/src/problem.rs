@@ -56,6 +56,14 @@ pub(crate) enum Problem {
         /// What to do.
         hint: Option<String>,
     },
+    /// The state here does not allow it.
+    #[error("{what}")]
+    Conflict {
+        /// What is in the way.
+        what: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// The time for waiting ran out.
     #[error("{what}")]
     WaitTimeout {
@@ -106,6 +114,7 @@ impl Problem {
             Self::Usage { hint, .. }
             | Self::NotFound { hint, .. }
             | Self::NotAllowed { hint, .. }
+            | Self::Conflict { hint, .. }
             | Self::Unreachable { hint, .. } => hint.clone(),
             Self::Api(api) => match (&api.hint, api.status) {
                 (Some(hint), _) => Some(plain::line(hint)),

@@ -25,11 +25,11 @@ enum Pick {
 fn pick(typed: &str, candidates: &[Value]) -> Pick {
     let typed = typed.to_lowercase();
     let of = |value: &Value, field: &str| View::new(value).text(field).to_lowercase();
-    let rules: [&dyn Fn(&Value) -> bool; 3] = [
-        &|v| of(v, "name") == typed || of(v, "agentId") == typed,
-        &|v| of(v, "taskId") == typed,
-        &|v| typed.chars().count() >= PREFIX && (of(v, "name").starts_with(&typed) || of(v, "agentId").starts_with(&typed)),
-    ];
+    let rules: [&dyn Fn(&Value) -> bool; 3] =
+        [&|v| of(v, "name") == typed || of(v, "agentId") == typed, &|v| of(v, "taskId") == typed, &|v| {
+            typed.chars().count() >= PREFIX
+                && (of(v, "name").starts_with(&typed) || of(v, "agentId").starts_with(&typed))
+        }];
     for rule in rules {
         let found: Vec<usize> = (0..candidates.len()).filter(|&i| rule(&candidates[i])).collect();
         match found.as_slice() {
@@ -55,7 +55,13 @@ fn ambiguous(typed: &str, candidates: &[&Value]) -> Problem {
     for value in candidates {
         let view = View::new(value);
         let age = view.time("spawnedAt").map_or(String::new(), |at| format!("{} ago", span(now().since(at))));
-        what.push_str(&format!("\n  {}  {}  {}  {}  {age}", view.shown("agentId"), view.name(), view.shown("taskId"), view.shown("status")));
+        what.push_str(&format!(
+            "\n  {}  {}  {}  {}  {age}",
+            view.shown("agentId"),
+            view.name(),
+            view.shown("taskId"),
+            view.shown("status")
+        ));
     }
     Problem::usage_hint(what, "type more of the name or of the id")
 }
@@ -71,7 +77,10 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
         return newest.into_iter().next().ok_or_else(|| not_found(typed));
     }
     if typed.is_empty() || typed.starts_with('@') {
-        return Err(Problem::usage(format!("\"{}\" is no agent: a name, an id, the start of one, or @last", plain::line(typed))));
+        return Err(Problem::usage(format!(
+            "\"{}\" is no agent: a name, an id, the start of one, or @last",
+            plain::line(typed)
+        )));
     }
     if is_uuid(typed) {
         return match client.get(&format!("/v1/agents/{}", escape(&typed.to_lowercase()))) {
@@ -91,10 +100,15 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
     }
     match pick(typed, &candidates) {
         Pick::One(i) => Ok(candidates.swap_remove(i)),
-        Pick::Many(found) => Err(ambiguous(typed, &found.iter().map(|&i| &candidates[i]).collect::<Vec<_>>())),
+        Pick::Many(found) => {
+            Err(ambiguous(typed, &found.iter().map(|&i| &candidates[i]).collect::<Vec<_>>()))
+        }
         Pick::None if typed.chars().count() < PREFIX => {
             let hint = format!("at least {PREFIX} characters of a name or an id are needed");
-            Err(Problem::NotFound { what: format!("there is no agent \"{}\"", plain::line(typed)), hint: Some(hint) })
+            Err(Problem::NotFound {
+                what: format!("there is no agent \"{}\"", plain::line(typed)),
+                hint: Some(hint),
+            })
         }
         Pick::None => Err(not_found(typed)),
     }
@@ -130,6 +144,11 @@ mod tests {
     fn candidates_are_printed() {
         let c = candidates();
         let text = ambiguous("7d0c", &[&c[0], &c[1]]).render();
-        assert!(text.contains("any of 2 agents") && text.contains("fix-divide-7d0c") && text.contains("type more"), "{text}");
+        assert!(
+            text.contains("any of 2 agents")
+                && text.contains("fix-divide-7d0c")
+                && text.contains("type more"),
+            "{text}"
+        );
     }
 }

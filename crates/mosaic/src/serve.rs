@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-use crate::config::{Auth, Config};
+use crate::cli::ServeArgs;
+use crate::config::{Auth, Config, Trust};
+use crate::exit::Exit;
+use crate::logging;
+use crate::problem::Problem;
+use crate::session::say;
 use crate::wire::{self, Wired, Wishes};
 
 /// Ports tried after a busy default one.
@@ -215,52 +221,84 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
 }
 
-/// Serves in the foreground until a signal ends it. `banner` is told the address once it listens.
-pub(crate) fn serve(config: &Config, explicit_port: bool, banner: impl FnOnce(&str, Duration)) -> Result<(), StartError> {
+/// Serves in the foreground until a signal ends it.
+pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
+    logging::start(config);
     let began = Instant::now();
-    runtime()?.block_on(async {
-        let listening = listen(config, &Wishes::default(), explicit_port).await?;
-        banner(&listening.url, began.elapsed());
-        let (order, stop) = watch::channel(Stop::No);
-        let signals = signals(order, config.drain);
-        tokio::select! {
-            ended = run(listening, stop) => ended.map_err(StartError::Other),
-            Err(e) = signals => Err(StartError::Other(e)),
-        }
-    })
+    let explicit_port = args.port.is_some() || config.origins.contains_key("ORCHESTRATOR_PORT");
+    let served = runtime().map_err(StartError::Other).and_then(|runtime| {
+        runtime.block_on(async {
+            let listening = listen(config, &Wishes::default(), explicit_port).await?;
+            banner(config, &listening.url, began.elapsed());
+            let (order, stop) = watch::channel(Stop::No);
+            tokio::select! {
+                ended = run(listening, stop) => ended.map_err(StartError::Other),
+                Err(e) = signals(order, config.drain) => Err(StartError::Other(e)),
+            }
+        })
+    });
+    let problem = match served {
+        Ok(()) => return Exit::Ok.into(),
+        Err(StartError::InUse(text)) => Problem::Conflict { what: text, hint: Some("use it as it is, or stop it with SIGTERM first".to_owned()) },
+        Err(StartError::Other(e)) => Problem::from(e),
+    };
+    say(problem.render().trim_end());
+    Exit::of_problem(&problem).into()
 }
 
-/// A server inside another command. Dropping it gives everything back at once.
+/// Says where the server is and what it does, on standard error: standard output is for data.
+fn banner(config: &Config, url: &str, took: Duration) {
+    let slots = if config.slots == 1 { "1 agent at once".to_owned() } else { format!("{} agents at once", config.slots) };
+    say(&format!("Mosaic {} · one node · store: embedded {}\n", env!("CARGO_PKG_VERSION"), config.data_dir.display()));
+    say(&format!("  API      {url}/v1"));
+    match config.auth {
+        Auth::Token => say(&format!("  Token    {} (the command line reads it by itself)", config.data_dir.join("token").display())),
+        Auth::Off => say("  Token    OFF: every program on this machine may give orders (ORCHESTRATOR_AUTH=off)"),
+    }
+    say(&format!("  Agents   {} · {slots} · no sandbox: agents run as this user", config.runtime));
+    say(&format!("  Ready    in {} ms · single node · Ctrl-C stops\n", took.as_millis()));
+}
+
+/// How the server inside another command behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalOptions {
+    /// The one local repository that is allowed.
+    pub(crate) allowed_repository: Option<PathBuf>,
+    /// Whose gate commands are run; in `Ask` those whose digest was approved.
+    pub(crate) trust: Trust,
+}
+
+/// A server inside this process. Dropping it gives everything back at once.
 pub(crate) struct LocalServer {
     url: String,
-    token: Option<String>,
+    token: String,
     stop: watch::Sender<Stop>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
-/// Starts a server inside this process, on a free port when the usual one is taken.
-pub(crate) fn start_local(config: &Config, wishes: &Wishes) -> Result<LocalServer, StartError> {
+/// Starts a server inside this process, on a free port.
+pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
+    logging::start_quiet(config);
+    let wishes = Wishes { allowed_repository: options.allowed_repository };
+    let mut config = config.clone();
+    (config.port, config.trust) = (0, Some(options.trust));
     let (order, stop) = watch::channel(Stop::No);
     let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let (config, wishes) = (config.clone(), wishes.clone());
-    let thread = std::thread::Builder::new()
-        .name("server".to_owned())
-        .spawn(move || {
-            let runtime = runtime()?;
-            runtime.block_on(async {
-                match listen(&config, &wishes, false).await {
-                    Ok(listening) => {
-                        let told = tell.send(Ok((listening.url.clone(), listening.token.clone())));
-                        told.context("the command that wanted the server is gone")?;
-                        run(listening, stop).await
-                    }
-                    Err(e) => tell.send(Err(e)).context("the command that wanted the server is gone"),
+    let body = move || {
+        runtime()?.block_on(async {
+            match listen(&config, &wishes, false).await {
+                Ok(listening) => {
+                    let told = tell.send(Ok((listening.url.clone(), listening.token.clone())));
+                    told.context("the command that wanted the server is gone")?;
+                    run(listening, stop).await
                 }
-            })
+                Err(e) => tell.send(Err(e)).context("the command that wanted the server is gone"),
+            }
         })
-        .context("the server's thread cannot start")?;
+    };
+    let thread = std::thread::Builder::new().name("server".to_owned()).spawn(body).context("the server's thread cannot start")?;
     let (url, token) = told.recv().context("the server ended before it listened")??;
-    Ok(LocalServer { url, token, stop: order, thread: Some(thread) })
+    Ok(LocalServer { url, token: token.unwrap_or_default(), stop: order, thread: Some(thread) })
 }
 
 impl LocalServer {
@@ -269,28 +307,28 @@ impl LocalServer {
         &self.url
     }
 
-    /// Returns the token its API wants, when it wants one.
-    pub(crate) fn token(&self) -> Option<&str> {
-        self.token.as_deref()
+    /// Returns the token its API wants; empty when it wants none.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
-    /// Ends it: running agents get this much time, then their work is kept and they are queued again.
-    pub(crate) fn stop(mut self, patience: Duration) -> anyhow::Result<()> {
-        self.stop.send_replace(Stop::Drain(patience));
+    /// Ends it: what runs is stopped with its work kept.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(Stop::Now);
         match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => anyhow::bail!("the server's thread broke"),
-            None => Ok(()),
+            Some(Ok(Err(e))) => say(&format!("warning: the server inside this command did not end well: {e:#}")),
+            Some(Err(_)) => say("warning: the server inside this command broke"),
+            Some(Ok(Ok(()))) | None => {}
         }
     }
 }
 
 impl Drop for LocalServer {
     fn drop(&mut self) {
-        self.stop.send_replace(Stop::Now);
-        if let Some(thread) = self.thread.take() {
-            // Its result was not asked for.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }

@@ -44,7 +44,8 @@ pub(crate) fn render(
     paint: Paint,
     colour: &dyn Fn(&str, &str, String) -> String,
 ) -> String {
-    let shown: Vec<usize> = (0..columns.len()).filter(|&i| width.is_none_or(|w| columns[i].from_width <= w)).collect();
+    let shown: Vec<usize> =
+        (0..columns.len()).filter(|&i| width.is_none_or(|w| columns[i].from_width <= w)).collect();
     let wide = |i: usize| {
         let cells = rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
         cells.max(columns[i].title.chars().count())
@@ -101,10 +102,12 @@ pub(crate) fn tabs(columns: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 4] = [column("AGENT"), column("ROLE").from(60), column("N").right(), column("WHY")];
+    const COLUMNS: [Column; 4] =
+        [column("AGENT"), column("ROLE").from(60), column("N").right(), column("WHY")];
 
     fn rows() -> Vec<Vec<String>> {
-        let row = |a: &str, r: &str, n: &str, w: &str| vec![a.to_owned(), r.to_owned(), n.to_owned(), w.to_owned()];
+        let row =
+            |a: &str, r: &str, n: &str, w: &str| vec![a.to_owned(), r.to_owned(), n.to_owned(), w.to_owned()];
         vec![row("fix-1a2b", "worker", "7", "done"), row("x", "tester", "120", "a longer reason for it")]
     }
 

@@ -51,7 +51,10 @@ pub(crate) fn render(entry: &Value, paint: Paint) -> String {
     let at = view.time("at").map_or_else(|| "--:--:--".to_owned(), clock);
     let head = |kind: &str, text: &str| {
         let pad = " ".repeat(KIND.saturating_sub(kind.chars().count()));
-        format!("{}  {}{pad}{}", paint.dim(&at), paint.by_word(kind, kind), format_args!("  {text}")).trim_end().to_owned() + "\n"
+        format!("{}  {}{pad}{}", paint.dim(&at), paint.by_word(kind, kind), format_args!("  {text}"))
+            .trim_end()
+            .to_owned()
+            + "\n"
     };
     let prose = |kind: &str, text: &str| {
         let mut lines = text.trim().lines();
@@ -63,7 +66,11 @@ pub(crate) fn render(entry: &Value, paint: Paint) -> String {
     };
     match view.text("kind") {
         "started" => {
-            let parts: Vec<String> = ["version", "model", "session"].into_iter().map(|f| view.shown(f)).filter(|s| !s.is_empty()).collect();
+            let parts: Vec<String> = ["version", "model", "session"]
+                .into_iter()
+                .map(|f| view.shown(f))
+                .filter(|s| !s.is_empty())
+                .collect();
             head("start", &parts.join(" · "))
         }
         "text" => prose("agent", view.text("text")),
@@ -75,14 +82,29 @@ pub(crate) fn render(entry: &Value, paint: Paint) -> String {
             if ok { text } else { head("error", "the tool failed") + &text }
         }
         "denied" => head("denied", &format!("{}: {}", view.shown("tool"), view.shown("reason"))),
-        "apiRetry" => head("retry", &format!("model service {}, try {}", view.number("status"), view.number("attempt"))),
+        "apiRetry" => {
+            head("retry", &format!("model service {}, try {}", view.number("status"), view.number("attempt")))
+        }
         "usage" => {
-            let cost = view.value().get("costUsd").and_then(Value::as_f64).map_or(String::new(), |c| format!(" · ${c:.2}"));
-            head("usage", &format!("{} tokens in, {} out{cost}", view.number("inputTokens"), view.number("outputTokens")))
+            let cost = view
+                .value()
+                .get("costUsd")
+                .and_then(Value::as_f64)
+                .map_or(String::new(), |c| format!(" · ${c:.2}"));
+            head(
+                "usage",
+                &format!(
+                    "{} tokens in, {} out{cost}",
+                    view.number("inputTokens"),
+                    view.number("outputTokens")
+                ),
+            )
         }
         "output" => head("out", &view.shown("text")),
         "notice" => head("note", &plain::line(view.text("text").trim_end())),
-        other => head(&plain::cut(&plain::line(other), KIND), &plain::cut(&plain::line(&entry.to_string()), 200)),
+        other => {
+            head(&plain::cut(&plain::line(other), KIND), &plain::cut(&plain::line(&entry.to_string()), 200))
+        }
     }
 }
 
@@ -98,10 +120,22 @@ mod tests {
     #[test]
     fn entries_read_as_a_story() {
         let at = "2026-11-22T10:04:11.000Z";
-        assert_eq!(shown(json!({"n":1,"at":at,"kind":"text","text":"I'll look.\nThen fix."})), "10:04:11  agent     I'll look.\n                    Then fix.\n");
-        assert_eq!(shown(json!({"n":2,"at":at,"kind":"tool","name":"Bash","title":"./test.sh"})), "10:04:11  run       ./test.sh\n");
-        assert_eq!(shown(json!({"n":3,"at":at,"kind":"toolResult","ok":true,"text":"ok add\nok div"})), "          | ok add\n          | ok div\n");
-        assert_eq!(shown(json!({"n":4,"at":at,"kind":"usage","inputTokens":5,"outputTokens":6,"costUsd":0.41})), "10:04:11  usage     5 tokens in, 6 out · $0.41\n");
+        assert_eq!(
+            shown(json!({"n":1,"at":at,"kind":"text","text":"I'll look.\nThen fix."})),
+            "10:04:11  agent     I'll look.\n                    Then fix.\n"
+        );
+        assert_eq!(
+            shown(json!({"n":2,"at":at,"kind":"tool","name":"Bash","title":"./test.sh"})),
+            "10:04:11  run       ./test.sh\n"
+        );
+        assert_eq!(
+            shown(json!({"n":3,"at":at,"kind":"toolResult","ok":true,"text":"ok add\nok div"})),
+            "          | ok add\n          | ok div\n"
+        );
+        assert_eq!(
+            shown(json!({"n":4,"at":at,"kind":"usage","inputTokens":5,"outputTokens":6,"costUsd":0.41})),
+            "10:04:11  usage     5 tokens in, 6 out · $0.41\n"
+        );
         assert!(shown(json!({"n":5,"at":at,"kind":"brandNew","x":1})).starts_with("10:04:11  brandNew"));
     }
 
@@ -116,7 +150,10 @@ mod tests {
             json!({"kind":"denied","tool":"\u{1b}","reason":"\u{8}"}),
         ] {
             let text = shown(entry);
-            assert!(text.chars().all(|c| c == '\n' || !mosaic_core::domain::ids::is_unprintable(c)), "{text:?}");
+            assert!(
+                text.chars().all(|c| c == '\n' || !mosaic_core::domain::ids::is_unprintable(c)),
+                "{text:?}"
+            );
         }
     }
 

@@ -2,9 +2,9 @@
 //! `.mosaic/config.toml`, remembered by digest in the data directory.
 
 use std::io::{BufRead, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use mosaic_adapters::gates_local::{config_digest, trust as remember};
 
 use crate::config::Trust;
 use crate::local_git::LocalRepository;
@@ -16,23 +16,6 @@ use crate::session::{Session, say};
 const CONFIG: &str = ".mosaic/config.toml";
 /// Largest list of digests that is read, in bytes.
 const TRUSTED_BYTES: u64 = 1024 * 1024;
-
-// The two functions below stand in for `mosaic_adapters::gates_local::{config_digest, trust}`.
-
-/// Returns the digest that stands for a content: SHA-256 in hexadecimal digits.
-fn config_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Remembers a digest.
-fn remember(file: &Path, digest: &str) -> std::io::Result<()> {
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
-    file.write_all(format!("{digest}\n").as_bytes())?;
-    file.sync_all()
-}
 
 fn is_remembered(file: &Path, digest: &str) -> bool {
     use std::io::Read;
@@ -58,31 +41,46 @@ fn commands(bytes: &[u8]) -> Vec<String> {
     found
 }
 
+/// Returns the file of the approved digests.
+pub(crate) fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join("trusted")
+}
+
 /// Decides whose commands the server in this process runs. Asks when it can; when it cannot, nothing is trusted,
 /// and it says what that means.
-pub(crate) fn settle(session: &Session, trust: Option<Trust>, data_dir: &Path, repository: &LocalRepository) -> Result<Trust, Problem> {
+pub(crate) fn settle(
+    session: &Session,
+    trust: Option<Trust>,
+    data_dir: &Path,
+    repository: &LocalRepository,
+) -> Result<Trust, Problem> {
     if trust == Some(Trust::All) {
         return Ok(Trust::All);
     }
     let Some(bytes) = repository.file_at_head(CONFIG)? else { return Ok(Trust::Ask) };
     let digest = config_digest(&bytes);
-    let file = data_dir.join("trusted");
+    let file = file(data_dir);
     if is_remembered(&file, &digest) {
         return Ok(Trust::Ask);
     }
     if !session.terminal.asks {
-        say("note: this repository's gate commands were never approved, so none is run and the result is INCOMPLETE");
+        say(
+            "note: this repository's gate commands were never approved, so none is run and the result is INCOMPLETE",
+        );
         say("  approve them by running this on a terminal, or set MOSAIC_TRUST=all");
         return Ok(Trust::Ask);
     }
-    say("This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:");
+    say(
+        "This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:",
+    );
     let commands = commands(&bytes);
     if commands.is_empty() {
         say(&format!("  (no command could be read from {CONFIG})"));
     }
     commands.iter().for_each(|line| say(line));
     if confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")? {
-        remember(&file, &digest).map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
+        remember(&file, &digest)
+            .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
     } else {
         say("Not trusted: no gate is run and the result is INCOMPLETE.");
     }

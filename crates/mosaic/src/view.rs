@@ -40,6 +40,12 @@ impl<'a> View<'a> {
         self.value.get(field).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// Returns the place in the queue, 1 for the next one; `None` when it does not wait.
+    pub(crate) fn place(&self) -> Option<u64> {
+        // The API counts how many start before.
+        self.value.get("queuePosition").and_then(Value::as_u64).map(|before| before + 1)
+    }
+
     /// Returns a list; empty when it is missing.
     pub(crate) fn list(&self, field: &str) -> &'a [Value] {
         self.value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
@@ -131,7 +137,8 @@ mod tests {
 
     #[test]
     fn spans_are_short() {
-        let shown: Vec<String> = [12, 252, 1080, 7500, 260_000].into_iter().map(|s| span(Duration::from_secs(s))).collect();
+        let shown: Vec<String> =
+            [12, 252, 1080, 7500, 260_000].into_iter().map(|s| span(Duration::from_secs(s))).collect();
         assert_eq!(shown, ["12s", "4m12s", "18m", "2h05m", "3d"]);
         assert_eq!(clock(Timestamp::from_rfc3339("2026-11-22T10:04:11.112Z").unwrap()), "10:04:11");
     }

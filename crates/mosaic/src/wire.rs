@@ -32,8 +32,6 @@ use crate::config::{Config, Secret, Trust};
 pub(crate) struct Wishes {
     /// A local repository that may be used although local ones are not allowed in general.
     pub(crate) allowed_repository: Option<PathBuf>,
-    /// Whose gate commands are run when `MOSAIC_TRUST` says nothing.
-    pub(crate) asks_for_trust: bool,
 }
 
 /// An orchestrator with what must be looked after besides it.
@@ -61,9 +59,8 @@ pub(crate) fn wire(config: &Config, store: SqliteStore, wishes: &Wishes) -> anyh
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
-        Some(Trust::All) => GateTrust::All,
-        None if !wishes.asks_for_trust => GateTrust::All,
-        Some(Trust::Ask) | None => GateTrust::Known(data.join("trusted")),
+        Some(Trust::All) | None => GateTrust::All,
+        Some(Trust::Ask) => GateTrust::Known(crate::trust::file(data)),
     };
     let gatekeeper = LocalGatekeeper::new(GateOptions {
         processes: processes.clone(),

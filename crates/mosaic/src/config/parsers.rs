@@ -53,8 +53,13 @@ pub(super) fn path(value: &str) -> Read<PathBuf> {
 /// Reads one line of text without control characters.
 pub(super) fn line(value: &str, most: usize) -> Read<String> {
     let text = value.trim();
-    let bad = text.is_empty() || text.len() > most || text.chars().any(mosaic_core::domain::ids::is_unprintable);
-    if bad { wrong(format!("one line of at most {most} bytes without control characters")) } else { Ok(text.to_owned()) }
+    let bad =
+        text.is_empty() || text.len() > most || text.chars().any(mosaic_core::domain::ids::is_unprintable);
+    if bad {
+        wrong(format!("one line of at most {most} bytes without control characters"))
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// Reads a host name, without scheme, port or user.
@@ -77,9 +82,16 @@ pub(super) fn address(value: &str) -> Read<String> {
     let text = value.trim().trim_end_matches('/');
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let fine = rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['@', '?', '#']) && rest.bytes().all(|b| b.is_ascii_graphic())
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && !rest.contains(['@', '?', '#'])
+            && rest.bytes().all(|b| b.is_ascii_graphic())
     });
-    if fine { Ok(text.to_owned()) } else { wrong("an address such as http://127.0.0.1:3001, without user, query or fragment") }
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        wrong("an address such as http://127.0.0.1:3001, without user, query or fragment")
+    }
 }
 
 /// Reads a secret: one line of printable characters.

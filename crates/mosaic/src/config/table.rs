@@ -45,7 +45,12 @@ pub(crate) fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|row| row.name == name)
 }
 
-const fn ours(name: &'static str, kind: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+const fn ours(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Variable {
     Variable {
         name,
         kind,
@@ -59,7 +64,12 @@ const fn ours(name: &'static str, kind: &'static str, default: &'static str, mea
     }
 }
 
-const fn contract(name: &'static str, kind: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+const fn contract(
+    name: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Variable {
     Variable { contract: true, ..ours(name, kind, default, meaning) }
 }
 
@@ -68,7 +78,11 @@ impl Variable {
         Self { secret: true, ..self }
     }
 
-    const fn read(self, apply: fn(&mut Config, &str) -> Result<(), Outcome>, show: fn(&Config) -> Option<String>) -> Self {
+    const fn read(
+        self,
+        apply: fn(&mut Config, &str) -> Result<(), Outcome>,
+        show: fn(&Config) -> Option<String>,
+    ) -> Self {
         Self { apply, show, ..self }
     }
 }
@@ -124,59 +138,148 @@ pub(crate) const VARIABLES: &[Variable] = &[
     contract("CLAUDE_API_KEY", "text", "—", "Anthropic API key that is handed to Claude Code")
         .secret()
         .read(|c, v| p::secret(v).map(|s| c.claude_api_key = Some(s)), |c| secret(&c.claude_api_key)),
-    contract("VALKEY_HOST", "host name", "—", "selects the Valkey store; not in this build: stops the start").read(no_valkey, |_| None),
-    contract("VALKEY_PORT", "1–65535", "—", "selects the Valkey store; not in this build: stops the start").read(no_valkey, |_| None),
-    contract("COORDINATOR_URL", "URL", "—", "where gates are run; not in this build: stops the start").read(no_coordinator, |_| None),
-    contract("SANDBOX_ENABLED", "true, false", "false", "Docker sandbox for agents; not in this build: true stops the start")
-        .read(sandbox_enabled, |_| Some("false".to_owned())),
-    ours("MOSAIC_DATA_DIR", "directory", "$XDG_STATE_HOME/mosaic, else ~/.local/state/mosaic", "where all state is kept; its file `token` is the API token")
-        .read(|c, v| p::path(v).map(|x| c.data_dir = x), |c| Some(c.data_dir.display().to_string())),
+    contract("VALKEY_HOST", "host name", "—", "selects the Valkey store; not in this build: stops the start")
+        .read(no_valkey, |_| None),
+    contract("VALKEY_PORT", "1–65535", "—", "selects the Valkey store; not in this build: stops the start")
+        .read(no_valkey, |_| None),
+    contract("COORDINATOR_URL", "URL", "—", "where gates are run; not in this build: stops the start")
+        .read(no_coordinator, |_| None),
+    contract(
+        "SANDBOX_ENABLED",
+        "true, false",
+        "false",
+        "Docker sandbox for agents; not in this build: true stops the start",
+    )
+    .read(sandbox_enabled, |_| Some("false".to_owned())),
+    ours(
+        "MOSAIC_DATA_DIR",
+        "directory",
+        "$XDG_STATE_HOME/mosaic, else ~/.local/state/mosaic",
+        "where all state is kept; its file `token` is the API token",
+    )
+    .read(|c, v| p::path(v).map(|x| c.data_dir = x), |c| Some(c.data_dir.display().to_string())),
     ours("MOSAIC_BIND", "IP address", "127.0.0.1", "address the HTTP server listens on").read(
         |c, v| {
-            let address = v.trim().parse().map_err(|_| Outcome::Wrong("an IP address such as 127.0.0.1 or ::1".to_owned()))?;
+            let address = v
+                .trim()
+                .parse()
+                .map_err(|_| Outcome::Wrong("an IP address such as 127.0.0.1 or ::1".to_owned()))?;
             c.bind = address;
             Ok(())
         },
         |c| Some(c.bind.to_string()),
     ),
-    ours("ORCHESTRATOR_AUTH", "token, off", "token", "whether callers need the token; off is allowed on loopback only").read(
+    ours(
+        "ORCHESTRATOR_AUTH",
+        "token, off",
+        "token",
+        "whether callers need the token; off is allowed on loopback only",
+    )
+    .read(
         |c, v| p::choice(v, &[("token", Auth::Token), ("off", Auth::Off)]).map(|x| c.auth = x),
         |c| Some(if c.auth == Auth::Token { "token" } else { "off" }.to_owned()),
     ),
-    ours("MOSAIC_ALLOWED_HOSTS", "host names, by commas", "—", "names in the Host header that are answered, besides IP addresses and localhost")
-        .read(|c, v| p::hosts(v).map(|x| c.allowed_hosts = x), |c| (!c.allowed_hosts.is_empty()).then(|| c.allowed_hosts.join(","))),
-    ours("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true, false", "false", "repositories may be local paths, or http on loopback")
-        .read(|c, v| p::flag(v).map(|x| c.allow_local_repositories = x), |c| Some(c.allow_local_repositories.to_string())),
+    ours(
+        "MOSAIC_ALLOWED_HOSTS",
+        "host names, by commas",
+        "—",
+        "names in the Host header that are answered, besides IP addresses and localhost",
+    )
+    .read(
+        |c, v| p::hosts(v).map(|x| c.allowed_hosts = x),
+        |c| (!c.allowed_hosts.is_empty()).then(|| c.allowed_hosts.join(",")),
+    ),
+    ours(
+        "MOSAIC_ALLOW_LOCAL_REPOSITORIES",
+        "true, false",
+        "false",
+        "repositories may be local paths, or http on loopback",
+    )
+    .read(
+        |c, v| p::flag(v).map(|x| c.allow_local_repositories = x),
+        |c| Some(c.allow_local_repositories.to_string()),
+    ),
     ours("MOSAIC_RUNTIME", "claude, command, demo", "claude", "kind of agent when a spawn names none").read(
-        |c, v| p::choice(v, &[("claude", "claude"), ("command", "command"), ("demo", "demo")]).map(|x| c.runtime = x.to_owned()),
+        |c, v| {
+            p::choice(v, &[("claude", "claude"), ("command", "command"), ("demo", "demo")])
+                .map(|x| c.runtime = x.to_owned())
+        },
         |c| Some(c.runtime.clone()),
     ),
     ours("MOSAIC_CLAUDE_BIN", "file", "`claude` in PATH", "the Claude Code program")
         .read(|c, v| p::path(v).map(|x| c.claude_bin = Some(x)), |c| path(&c.claude_bin)),
-    ours("MOSAIC_CLAUDE_LOGIN", "directory", "—", "Claude Code's configuration directory (such as ~/.claude) whose login is passed on to agents")
-        .read(|c, v| p::path(v).map(|x| c.claude_login = Some(x)), |c| path(&c.claude_login)),
-    ours("MOSAIC_COMMAND", "command line", "—", "program of the `command` runtime: prompt on standard input, working directory the agent's tree")
-        .read(|c, v| p::line(v, 8192).map(|x| c.command = Some(x)), |c| c.command.clone()),
+    ours(
+        "MOSAIC_CLAUDE_LOGIN",
+        "directory",
+        "—",
+        "Claude Code's configuration directory (such as ~/.claude) whose login is passed on to agents",
+    )
+    .read(|c, v| p::path(v).map(|x| c.claude_login = Some(x)), |c| path(&c.claude_login)),
+    ours(
+        "MOSAIC_COMMAND",
+        "command line",
+        "—",
+        "program of the `command` runtime: prompt on standard input, working directory the agent's tree",
+    )
+    .read(|c, v| p::line(v, 8192).map(|x| c.command = Some(x)), |c| c.command.clone()),
     ours("MOSAIC_MODEL_UPSTREAM", "URL", "Anthropic's API", "where model calls go")
         .read(|c, v| p::address(v).map(|x| c.model_upstream = Some(x)), |c| c.model_upstream.clone()),
-    ours("MOSAIC_SLOTS", "1–1000", "half of the processors, at least 2", "agents that run at once on this node").read(
+    ours(
+        "MOSAIC_SLOTS",
+        "1–1000",
+        "half of the processors, at least 2",
+        "agents that run at once on this node",
+    )
+    .read(
         |c, v| p::number(v, 1..=1000).map(|n| c.slots = usize::try_from(n).expect("the range was checked")),
         |c| Some(c.slots.to_string()),
     ),
-    ours("MOSAIC_SANDBOX", "none, bubblewrap, docker", "none", "confinement of agents; this build has `none` only, another stops the start")
-        .read(sandbox, |_| Some("none".to_owned())),
-    ours("MOSAIC_KILL_GRACE_MS", "0–600000", "5000", "milliseconds between asking an agent to end and forcing it")
-        .read(|c, v| p::millis(v, 0..=600_000).map(|x| c.kill_grace = x), |c| Some(c.kill_grace.as_millis().to_string())),
-    ours("MOSAIC_DRAIN_MS", "0–86400000", "30000", "milliseconds that running agents get when the server is told to stop")
-        .read(|c, v| p::millis(v, 0..=86_400_000).map(|x| c.drain = x), |c| Some(c.drain.as_millis().to_string())),
-    ours("MOSAIC_TRUST", "all, ask", "all for serve, ask for run", "whose gate commands are run: every base commit's, or those a person said yes to").read(
+    ours(
+        "MOSAIC_SANDBOX",
+        "none, bubblewrap, docker",
+        "none",
+        "confinement of agents; this build has `none` only, another stops the start",
+    )
+    .read(sandbox, |_| Some("none".to_owned())),
+    ours(
+        "MOSAIC_KILL_GRACE_MS",
+        "0–600000",
+        "5000",
+        "milliseconds between asking an agent to end and forcing it",
+    )
+    .read(
+        |c, v| p::millis(v, 0..=600_000).map(|x| c.kill_grace = x),
+        |c| Some(c.kill_grace.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_DRAIN_MS",
+        "0–86400000",
+        "30000",
+        "milliseconds that running agents get when the server is told to stop",
+    )
+    .read(
+        |c, v| p::millis(v, 0..=86_400_000).map(|x| c.drain = x),
+        |c| Some(c.drain.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_TRUST",
+        "all, ask",
+        "all for serve, ask for run",
+        "whose gate commands are run: every base commit's, or those a person said yes to",
+    )
+    .read(
         |c, v| p::choice(v, &[("all", Trust::All), ("ask", Trust::Ask)]).map(|x| c.trust = Some(x)),
         |c| c.trust.map(|t| if t == Trust::All { "all" } else { "ask" }.to_owned()),
     ),
     ours("MOSAIC_BRANCH_PREFIX", "branch name part", "mosaic", "first part of the branches of agents")
         .read(|c, v| p::branch_prefix(v).map(|x| c.branch_prefix = x), |c| Some(c.branch_prefix.clone())),
-    ours("MOSAIC_GIT_CREDENTIALS_FILE", "file", "—", "lines as of git-credential-store; each is used for its own host only")
-        .read(|c, v| p::path(v).map(|x| c.git_credentials_file = Some(x)), |c| path(&c.git_credentials_file)),
+    ours(
+        "MOSAIC_GIT_CREDENTIALS_FILE",
+        "file",
+        "—",
+        "lines as of git-credential-store; each is used for its own host only",
+    )
+    .read(|c, v| p::path(v).map(|x| c.git_credentials_file = Some(x)), |c| path(&c.git_credentials_file)),
     ours("MOSAIC_GIT_TOKEN", "text", "—", "token for git over https, sent to MOSAIC_GIT_TOKEN_HOST only")
         .secret()
         .read(|c, v| p::secret(v).map(|s| c.git_token = Some(s)), |c| secret(&c.git_token)),
@@ -184,33 +287,71 @@ pub(crate) const VARIABLES: &[Variable] = &[
         .read(|c, v| p::host(v).map(|x| c.git_token_host = Some(x)), |c| c.git_token_host.clone()),
     ours("MOSAIC_GIT_NAME", "text", "the operator's user.name, else Mosaic Agent", "author of commits")
         .read(|c, v| p::line(v, 256).map(|x| c.git_name = Some(x)), |c| c.git_name.clone()),
-    ours("MOSAIC_GIT_EMAIL", "text", "the operator's user.email, else agent@mosaic.invalid", "mail address of the author")
-        .read(|c, v| p::line(v, 256).map(|x| c.git_email = Some(x)), |c| c.git_email.clone()),
-    ours("MOSAIC_SKILLS", "hint, require", "hint", "a skill that is not found is a hint and a warning, or a failure").read(
+    ours(
+        "MOSAIC_GIT_EMAIL",
+        "text",
+        "the operator's user.email, else agent@mosaic.invalid",
+        "mail address of the author",
+    )
+    .read(|c, v| p::line(v, 256).map(|x| c.git_email = Some(x)), |c| c.git_email.clone()),
+    ours(
+        "MOSAIC_SKILLS",
+        "hint, require",
+        "hint",
+        "a skill that is not found is a hint and a warning, or a failure",
+    )
+    .read(
         |c, v| p::choice(v, &[("hint", false), ("require", true)]).map(|x| c.require_skills = x),
         |c| Some(if c.require_skills { "require" } else { "hint" }.to_owned()),
     ),
     ours("MOSAIC_SKILLS_DIR", "directory", "—", "the operator's skills: one folder with a SKILL.md each")
         .read(|c, v| p::path(v).map(|x| c.skills_dir = Some(x)), |c| path(&c.skills_dir)),
-    ours("MOSAIC_ALLOW_INCOMPLETE", "strict", "—", "strict: a strict profile with undefined gates runs all the same, with verdict incomplete").read(
+    ours(
+        "MOSAIC_ALLOW_INCOMPLETE",
+        "strict",
+        "—",
+        "strict: a strict profile with undefined gates runs all the same, with verdict incomplete",
+    )
+    .read(
         |c, v| p::choice(v, &[("strict", true)]).map(|x| c.allow_incomplete_strict = x),
         |c| c.allow_incomplete_strict.then(|| "strict".to_owned()),
     ),
-    ours("MOSAIC_NODE", "name", "the host name", "name of this node in records").read(|c, v| p::word(v).map(|x| c.node = x), |c| Some(c.node.clone())),
+    ours("MOSAIC_NODE", "name", "the host name", "name of this node in records")
+        .read(|c, v| p::word(v).map(|x| c.node = x), |c| Some(c.node.clone())),
     ours("MOSAIC_URL", "URL", "`server.json` in the data directory", "where the commands find the server")
         .read(|c, v| p::address(v).map(|x| c.url = Some(x)), |c| c.url.clone()),
-    ours("MOSAIC_TOKEN", "text", "the file `token` in the data directory", "token the commands call the server with")
-        .secret()
-        .read(|c, v| p::secret(v).map(|s| c.token = Some(s)), |c| secret(&c.token)),
+    ours(
+        "MOSAIC_TOKEN",
+        "text",
+        "the file `token` in the data directory",
+        "token the commands call the server with",
+    )
+    .secret()
+    .read(|c, v| p::secret(v).map(|s| c.token = Some(s)), |c| secret(&c.token)),
     ours("MOSAIC_LOG", "error, warn, info, debug, trace", "info", "least level of the server's log").read(
         |c, v| {
-            let all = [("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+            let all = [
+                ("error", "error"),
+                ("warn", "warn"),
+                ("info", "info"),
+                ("debug", "debug"),
+                ("trace", "trace"),
+            ];
             p::choice(v, &all).map(|x| c.log = x.to_owned())
         },
         |c| Some(c.log.clone()),
     ),
-    ours("MOSAIC_LOG_FORMAT", "auto, text, json", "auto", "form of the server's log; auto is text on a terminal, else JSON").read(
-        |c, v| p::choice(v, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]).map(|x| c.log_format = x),
+    ours(
+        "MOSAIC_LOG_FORMAT",
+        "auto, text, json",
+        "auto",
+        "form of the server's log; auto is text on a terminal, else JSON",
+    )
+    .read(
+        |c, v| {
+            p::choice(v, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)])
+                .map(|x| c.log_format = x)
+        },
         |c| {
             let word = match c.log_format {
                 LogFormat::Auto => "auto",

@@ -19,7 +19,10 @@ fn fault(name: &str, value: &str) -> String {
 #[test]
 fn defaults_are_those_of_the_contract() {
     let config = read(&[]).unwrap();
-    assert_eq!((config.port, config.bind.to_string().as_str(), config.auth), (3001, "127.0.0.1", Auth::Token));
+    assert_eq!(
+        (config.port, config.bind.to_string().as_str(), config.auth),
+        (3001, "127.0.0.1", Auth::Token)
+    );
     assert_eq!(config.data_dir, PathBuf::from("/home/op/.local/state/mosaic"));
     assert_eq!((config.kill_grace.as_millis(), config.drain.as_millis()), (5000, 30_000));
     assert!(config.slots >= 2 && config.origins.is_empty());
@@ -76,7 +79,10 @@ fn what_this_build_lacks_stops_the_start_by_name() {
         ("MOSAIC_SANDBOX", "bubblewrap"),
     ] {
         let text = fault(name, value);
-        assert!(text.contains(&format!("{name} is set, but this build has no")) && text.contains("unset"), "{text}");
+        assert!(
+            text.contains(&format!("{name} is set, but this build has no")) && text.contains("unset"),
+            "{text}"
+        );
     }
     assert!(read(&[("SANDBOX_ENABLED", "false"), ("MOSAIC_SANDBOX", "none"), ("VALKEY_HOST", "")]).is_ok());
 }
@@ -108,7 +114,15 @@ fn every_variable_may_come_from_a_file() {
 
 #[test]
 fn unknown_names_warn_with_a_guess() {
-    let names = ["MOSAIC_SLOT", "MOSAIC_AGENT_ID", "MOSAIC_TOKEN_FILE", "MOSAIC_BASE", "PATH", "MOSAIC_XYZZY", "MOSAIC_SLOTS"];
+    let names = [
+        "MOSAIC_SLOT",
+        "MOSAIC_AGENT_ID",
+        "MOSAIC_TOKEN_FILE",
+        "MOSAIC_BASE",
+        "PATH",
+        "MOSAIC_XYZZY",
+        "MOSAIC_SLOTS",
+    ];
     let warnings = unknown_names(names.iter().map(|n| (*n).to_owned()));
     assert_eq!(
         warnings,

@@ -6,15 +6,19 @@ mod stage;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::cli::DemoArgs;
+use crate::config::{Config, Trust};
+use crate::exit::Exit;
 use crate::plain;
-use crate::serve::{LocalServer, start_local};
-use crate::wire::Wishes;
+use crate::problem::Problem;
+use crate::serve::{LocalOptions, LocalServer, start_local};
+use crate::session::say;
 use stage::Stage;
 
 /// The stories in the order in which they are told, with what each shows.
@@ -26,12 +30,12 @@ const STORIES: [(&str, &str); 4] = [
 ];
 
 /// Where the demo keeps its things, below the data directory.
-pub(crate) fn directory(data_dir: &Path) -> PathBuf {
+fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("demo")
 }
 
 /// Takes away what earlier demos left. Only a directory that a demo made is touched.
-pub(crate) fn remove(data_dir: &Path) -> anyhow::Result<bool> {
+fn remove(data_dir: &Path) -> anyhow::Result<bool> {
     let place = directory(data_dir);
     if !place.exists() {
         return Ok(false);
@@ -41,15 +45,26 @@ pub(crate) fn remove(data_dir: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Runs the demo.
-pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+/// Runs the demo, or takes away what the last one left.
+pub(crate) fn demo(config: &Config, args: &DemoArgs) -> ExitCode {
+    let done = if args.remove { remove(&config.data_dir).map(|was| say(if was { "demo removed" } else { "no demo to remove" })) } else { run(config) };
+    match done.map_err(Problem::from) {
+        Ok(()) => Exit::Ok.into(),
+        Err(problem) => {
+            say(problem.render().trim_end());
+            Exit::of_problem(&problem).into()
+        }
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
     let began = Instant::now();
     remove(&config.data_dir)?;
     let place = directory(&config.data_dir);
     sample::make(&place)?;
     println!("DEMO: scripted agents, no model, no cost. Everything else is real.");
     println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
-    let server = start_local(&demo_config(config, &place), &Wishes::default())?;
+    let server = start_local(&demo_config(config, &place), LocalOptions { allowed_repository: None, trust: Trust::All })?;
     println!("  server  {} (embedded store, ends with this demo)\n", server.url());
     let stage = Stage::new(&server);
     let mut agents = BTreeMap::new();
@@ -68,11 +83,9 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 fn demo_config(config: &Config, place: &Path) -> Config {
     let mut demo = config.clone();
     demo.data_dir = place.join("state");
-    demo.port = 0;
     demo.runtime = "demo".to_owned();
     demo.allow_local_repositories = true;
     demo.slots = STORIES.len();
-    demo.trust = Some(crate::config::Trust::All);
     demo.branch_prefix = "mosaic".to_owned();
     demo
 }
@@ -180,7 +193,7 @@ fn finish(server: LocalServer, place: &Path, began: Instant) -> anyhow::Result<(
     for (branch, subject) in branches {
         println!("  {branch:<32} {}", plain::line(&subject));
     }
-    server.stop(std::time::Duration::ZERO)?;
+    server.stop();
     println!("\nDone in {:.1} s. Look around: git -C {} log --oneline --all --graph", began.elapsed().as_secs_f64(), place.join("remote.git").display());
     println!("Next: cd your-repository && mosaic run \"add a test for the parser\"    Clean up: mosaic demo --remove");
     Ok(())

@@ -23,7 +23,7 @@ pub(super) struct Stage {
 impl Stage {
     pub(super) fn new(server: &LocalServer) -> Self {
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        let bearer = server.token().map(|token| format!("Bearer {token}"));
+        let bearer = Some(server.token()).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
         Self { agent, url: server.url().to_owned(), bearer }
     }
 

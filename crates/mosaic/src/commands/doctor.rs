@@ -1,0 +1,396 @@
+//! `mosaic doctor`: is this machine ready? Every finding has an id, its consequence and one command. The exit code
+//! is 1 when something is broken.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use mosaic_core::limits;
+use serde_json::{Value, json};
+
+use crate::config::{Auth, Config};
+use crate::exit::Exit;
+use crate::local_git::capture;
+use crate::paint::Paint;
+use crate::plain;
+use crate::problem::Problem;
+use crate::session::Session;
+
+/// Longest time of one check.
+const CHECK: Duration = Duration::from_secs(3);
+/// Oldest git that has what is needed (`merge-tree --write-tree`).
+const GIT: (u32, u32) = (2, 38);
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Ok,
+    Note,
+    Warn,
+    Fail,
+}
+
+/// What a check found.
+#[derive(Debug, Clone)]
+struct Finding {
+    level: Level,
+    group: &'static str,
+    id: &'static str,
+    text: String,
+    consequence: &'static str,
+    fix: &'static str,
+}
+
+fn fine(group: &'static str, text: impl Into<String>) -> Finding {
+    Finding { level: Level::Ok, group, id: "", text: text.into(), consequence: "", fix: "" }
+}
+
+fn finding(
+    level: Level,
+    group: &'static str,
+    id: &'static str,
+    text: impl Into<String>,
+    consequence: &'static str,
+    fix: &'static str,
+) -> Finding {
+    Finding { level, group, id, text: text.into(), consequence, fix }
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
+    let (config, faults) = Config::faults(&|name| session.env(name));
+    let faulty = faults.into_iter().map(|fault| {
+        let text = Problem::Config(fault).to_string();
+        finding(Level::Fail, "Settings", "D-CONFIG-1", text, "the server does not start", "mosaic config")
+    });
+    let path = session.env("PATH").unwrap_or_default();
+    // Checks run side by side; each has its own deadline.
+    let mut findings: Vec<Finding> = faulty.collect();
+    let found: Vec<Finding> = std::thread::scope(|scope| {
+        let checks = [
+            scope.spawn(|| vec![git(), shell()]),
+            scope.spawn(|| claude(&config, &path)),
+            scope.spawn(|| {
+                vec![sandboxes(&path), cgroup(Path::new("/sys/fs/cgroup"), Path::new("/proc/self/cgroup"))]
+            }),
+            scope.spawn(|| data_dir(&config.data_dir)),
+            scope.spawn(|| vec![server(session)]),
+        ];
+        checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()
+    });
+    findings.extend(found);
+    findings.push(access(&config));
+    let failed = findings.iter().filter(|f| f.level == Level::Fail).count();
+    if session.global.json {
+        let items: Vec<Value> = findings.iter().map(as_json).collect();
+        session.print_json(&json!({"findings": items, "failed": failed}))?;
+    } else {
+        session.print(render(&findings, session.paint()))?;
+    }
+    Ok(if failed > 0 { Exit::Error } else { Exit::Ok })
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Ok => "ok",
+        Level::Note => "note",
+        Level::Warn => "warn",
+        Level::Fail => "FAIL",
+    }
+}
+
+fn as_json(f: &Finding) -> Value {
+    json!({"level": word(f.level).to_lowercase(), "group": f.group, "id": f.id, "text": f.text, "consequence": f.consequence, "fix": f.fix})
+}
+
+fn render(findings: &[Finding], paint: Paint) -> String {
+    let mut out = String::new();
+    let mut group = "";
+    for f in findings {
+        let head = if f.group == group { "" } else { f.group };
+        group = f.group;
+        let mark = format!("{:<4}", word(f.level));
+        out.push_str(&format!("{head:<12}{}  {}", paint.by_word(word(f.level), &mark), plain::line(&f.text)));
+        if !f.id.is_empty() {
+            out.push_str(&format!("   {}\n{:18}{}", paint.dim(f.id), "", f.consequence));
+            if !f.fix.is_empty() {
+                out.push_str(&format!("\n{:18}fix: {}", "", f.fix));
+            }
+        }
+        out.push('\n');
+    }
+    let count = |level| findings.iter().filter(|f| f.level == level).count();
+    out.push_str(&format!("{} problems, {} warnings\n", count(Level::Fail), count(Level::Warn)));
+    out
+}
+
+/// Reads the version out of `git version 2.47.3`.
+fn git_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.strip_prefix("git version ")?.split(['.', ' ']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn git() -> Finding {
+    let bad = |text: String| {
+        finding(Level::Fail, "Tools", "D-GIT-1", text, "no agent can work", "sudo apt-get install git")
+    };
+    match capture(Command::new("git").arg("--version"), CHECK) {
+        Ok(ran) if git_version(&ran.line()).is_some_and(|v| v >= GIT) => fine("Tools", ran.line()),
+        Ok(ran) => bad(format!("{} (needs {}.{})", ran.line(), GIT.0, GIT.1)),
+        Err(e) => bad(format!("git: {e}")),
+    }
+}
+
+fn shell() -> Finding {
+    match capture(Command::new("sh").args(["-c", "exit 0"]), CHECK) {
+        Ok(ran) if ran.ok => fine("Tools", "sh"),
+        _ => finding(
+            Level::Fail,
+            "Tools",
+            "D-SH-1",
+            "sh does not work",
+            "no gate can run",
+            "sudo apt-get install dash",
+        ),
+    }
+}
+
+fn in_path(path: &std::ffi::OsStr, program: &str) -> Option<std::path::PathBuf> {
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
+    let wanted = config.runtime == "claude";
+    let level = if wanted { Level::Fail } else { Level::Note };
+    let missing = |text: String| {
+        let fix = "npm install -g @anthropic-ai/claude-code, or set MOSAIC_CLAUDE_BIN";
+        vec![finding(level, "Agents", "D-CLAUDE-1", text, "agents of the claude runtime fail", fix)]
+    };
+    let Some(program) = config.claude_bin.clone().or_else(|| in_path(path, "claude")) else {
+        return missing("claude was not found".to_owned());
+    };
+    let first = match capture(Command::new(&program).arg("--version"), CHECK) {
+        Ok(ran) if ran.ok => fine("Agents", format!("claude {} at {}", ran.line(), program.display())),
+        Ok(ran) => {
+            return missing(format!(
+                "{} does not work: {}",
+                program.display(),
+                plain::first_line(&ran.err, 100)
+            ));
+        }
+        Err(e) => return missing(format!("{} does not work: {e}", program.display())),
+    };
+    let login = config.claude_login.as_ref().is_some_and(|dir| dir.join(".credentials.json").is_file());
+    let second = if config.claude_api_key.is_some() {
+        fine("Agents", "CLAUDE_API_KEY is set")
+    } else if login {
+        fine("Agents", "a Claude login is passed on (MOSAIC_CLAUDE_LOGIN)")
+    } else {
+        let level = if wanted { Level::Warn } else { Level::Note };
+        let fix = "set CLAUDE_API_KEY, or log in with claude and set MOSAIC_CLAUDE_LOGIN=~/.claude";
+        finding(
+            level,
+            "Agents",
+            "D-CLAUDE-2",
+            "no key and no login",
+            "agents of the claude runtime end with auth",
+            fix,
+        )
+    };
+    vec![first, second]
+}
+
+fn sandboxes(path: &std::ffi::OsStr) -> Finding {
+    let found: Vec<&str> = ["bwrap", "docker"].into_iter().filter(|p| in_path(path, p).is_some()).collect();
+    let found = if found.is_empty() {
+        "none found".to_owned()
+    } else {
+        found.join(" and ") + " found, not used by this build"
+    };
+    finding(
+        Level::Note,
+        "Machine",
+        "D-SANDBOX-1",
+        format!("sandbox: {found}"),
+        "agents run without a sandbox, as this user",
+        "",
+    )
+}
+
+/// Looks whether a cgroup below our own can be made, which makes kills certain.
+fn cgroup(root: &Path, own: &Path) -> Finding {
+    let without = |text: &str| {
+        finding(
+            Level::Note,
+            "Machine",
+            "D-CGROUP-1",
+            text,
+            "processes are followed by session and subreaper instead",
+            "",
+        )
+    };
+    if !root.join("cgroup.controllers").is_file() {
+        return without("no cgroup v2");
+    }
+    let own = std::fs::read_to_string(own).unwrap_or_default();
+    let below = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/")
+        .trim_start_matches('/')
+        .to_owned();
+    let dir = root.join(below);
+    match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => fine("Machine", "cgroup v2 can be used"),
+        Err(_) => without("cgroup v2 is there, but this user may not write to it"),
+    }
+}
+
+/// Looks whether the data directory, or the nearest directory above it, can be written and has room.
+fn data_dir(dir: &Path) -> Vec<Finding> {
+    let broken = |text: String| {
+        vec![finding(
+            Level::Fail,
+            "Store",
+            "D-DATA-1",
+            text,
+            "the server does not start",
+            "set MOSAIC_DATA_DIR to a directory you can write",
+        )]
+    };
+    let Some(there) = dir.ancestors().find(|d| d.exists()) else {
+        return broken(format!("{} cannot be made", dir.display()));
+    };
+    if rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err()
+        || !there.is_dir()
+    {
+        return broken(format!("{} cannot be written", there.display()));
+    }
+    let made = if there == dir { "" } else { " (made at the first start)" };
+    let first = fine("Store", format!("{}{made}", dir.display()));
+    let second = match rustix::fs::statvfs(there) {
+        Ok(stat) => room(stat.f_bavail.saturating_mul(stat.f_frsize)),
+        Err(e) => finding(
+            Level::Warn,
+            "Store",
+            "D-DISK-2",
+            format!("free space is unknown: {e}"),
+            "a full disk is noticed late",
+            "",
+        ),
+    };
+    vec![first, second]
+}
+
+fn room(free: u64) -> Finding {
+    let shown = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
+    if free < limits::DISK_FLOOR_BYTES {
+        return finding(Level::Fail, "Store", "D-DISK-1", shown, "nothing new is started", "free some space");
+    }
+    if free < limits::DISK_FLOOR_BYTES * 8 {
+        return finding(
+            Level::Warn,
+            "Store",
+            "D-DISK-1",
+            shown,
+            "soon nothing new is started",
+            "free some space",
+        );
+    }
+    fine("Store", shown)
+}
+
+fn server(session: &Session) -> Finding {
+    let none = |text: String| {
+        finding(
+            Level::Note,
+            "Server",
+            "D-SERVER-1",
+            text,
+            "only `run` and `demo` work without one",
+            "mosaic serve",
+        )
+    };
+    let place = match session.place() {
+        Ok(Some(place)) => place,
+        Ok(None) => return none("no server runs here".to_owned()),
+        Err(problem) => {
+            return finding(
+                Level::Fail,
+                "Server",
+                "D-SERVER-2",
+                problem.to_string(),
+                "no command reaches the server",
+                "mosaic config",
+            );
+        }
+    };
+    let client = crate::client::Client::new(&place);
+    match client.ready() {
+        Ok((true, _)) => fine("Server", format!("{} is ready", client.url())),
+        Ok((false, health)) => {
+            let failing: Vec<String> = super::status::checks(&health)
+                .into_iter()
+                .filter(|c| !c.1)
+                .map(|c| format!("{}: {}", c.0, c.2))
+                .collect();
+            let text = format!("{} is not ready: {}", client.url(), failing.join(", "));
+            finding(Level::Fail, "Server", "D-SERVER-3", text, "nothing new is started", "mosaic status")
+        }
+        Err(problem) if place.explicit => finding(
+            Level::Fail,
+            "Server",
+            "D-SERVER-2",
+            problem.to_string(),
+            "no command reaches the server",
+            "mosaic serve",
+        ),
+        Err(_) => none(format!("{} does not answer any more", client.url())),
+    }
+}
+
+fn access(config: &Config) -> Finding {
+    let bound = if config.bind.is_loopback() { "this machine only" } else { "other machines too" };
+    match config.auth {
+        Auth::Token => fine("Security", format!("{} ({bound}) · token on", config.bind)),
+        Auth::Off => finding(
+            Level::Warn,
+            "Security",
+            "D-AUTH-1",
+            "token off",
+            "every user of this machine may start agents",
+            "unset ORCHESTRATOR_AUTH",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_git_are_compared() {
+        assert_eq!(git_version("git version 2.47.3"), Some((2, 47)));
+        assert_eq!(git_version("git version 2.39.5 (Apple Git-154)"), Some((2, 39)));
+        assert_eq!(git_version("zsh: not found"), None);
+        assert!((2, 9) < GIT && (3, 0) > GIT);
+    }
+
+    #[test]
+    fn findings_have_a_consequence_and_a_fix() {
+        let list = [fine("Tools", "git version 2.47.3"), room(1)];
+        assert_eq!(
+            render(&list, Paint::PLAIN),
+            "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: free some space\n1 problems, 0 warnings\n"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(data_dir(&dir.path().join("a/b")).iter().all(|f| f.level != Level::Fail));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(data_dir(&file)[0].id, "D-DATA-1");
+    }
+}

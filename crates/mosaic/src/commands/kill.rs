@@ -1,0 +1,92 @@
+//! `mosaic kill`: ends one agent, with proof that nothing of it is alive.
+
+use serde_json::{Value, json};
+
+use crate::cli::KillArgs;
+use crate::client::escape;
+use crate::exit::Exit;
+use crate::paint::Paint;
+use crate::problem::Problem;
+use crate::resolve;
+use crate::session::Session;
+use crate::view::View;
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
+    let client = session.client()?;
+    let agent = resolve::agent(&client, &args.one.agent)?;
+    let view = View::new(&agent);
+    let own = session.env("MOSAIC_AGENT_ID").and_then(|id| id.into_string().ok()).filter(|id| !id.is_empty());
+    if own.is_some_and(|own| own != view.id()) {
+        return Err(Problem::NotAllowed {
+            what: "an agent may not kill another agent".to_owned(),
+            hint: None,
+        });
+    }
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let answer = client.post(&format!("/agents/{}/kill", escape(view.id())), &body)?;
+    if session.global.json {
+        session.print_json(&answer.body)?;
+    } else {
+        session.print(receipt(&view, &answer.body, answer.status == 202, session.paint()))?;
+    }
+    Ok(if answer.status == 202 { Exit::Partly } else { Exit::Ok })
+}
+
+/// Renders what the kill came to.
+fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> String {
+    let name = agent.name();
+    let said = View::new(answer);
+    let yes = |field: &str| answer.get(field).and_then(Value::as_bool).unwrap_or(false);
+    if yes("alreadyTerminal") {
+        return format!("{name}  had already ended: {}\n", said.shown("status"));
+    }
+    if pending {
+        return format!(
+            "{name}  {} asked to stop, not confirmed yet\n  look again: mosaic wait {name}\n",
+            paint.warn("killing:")
+        );
+    }
+    let inner = View::new(answer.get("receipt").unwrap_or(answer));
+    let took = inner.number("tookMs");
+    let time = if took > 0 { format!(" in {}.{}s", took / 1000, took % 1000 / 100) } else { String::new() };
+    let rung = match inner.text("rung") {
+        "" | "none" => String::new(),
+        rung => format!(" ({})", crate::plain::line(rung)),
+    };
+    let mut out = format!("{name}  {}{time}{rung}\n", paint.warn("killed"));
+    if inner.value().get("processesAfter").is_some() {
+        out.push_str(&format!(
+            "  verified    {} of {} processes left\n",
+            inner.number("processesAfter"),
+            inner.number("processesBefore")
+        ));
+    } else if yes("verified") {
+        out.push_str("  verified    nothing of it is alive\n");
+    }
+    let branch = agent.shown("branch");
+    if !agent.text("head").is_empty() || !said.text("head").is_empty() {
+        out.push_str(&format!("  kept        its commits, for {branch}: mosaic diff {name}\n"));
+    }
+    out.push_str(&format!("  again       mosaic retry {name}\n"));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_receipt_proves_the_end() {
+        let agent = json!({"name": "loop-0e31", "branch": "mosaic/loop/1", "head": "abc"});
+        let view = View::new(&agent);
+        let answer = json!({"status": "killed", "verified": true, "receipt": {"processesBefore": 9, "processesAfter": 0, "rung": "kill", "tookMs": 1840}});
+        assert_eq!(
+            receipt(&view, &answer, false, Paint::PLAIN),
+            "loop-0e31  killed in 1.8s (kill)\n  verified    0 of 9 processes left\n  kept        its commits, for mosaic/loop/1: mosaic diff loop-0e31\n  again       mosaic retry loop-0e31\n"
+        );
+        let ended = json!({"status": "completed", "alreadyTerminal": true});
+        assert_eq!(receipt(&view, &ended, false, Paint::PLAIN), "loop-0e31  had already ended: completed\n");
+        assert!(receipt(&view, &json!({}), true, Paint::PLAIN).contains("not confirmed yet"));
+    }
+}

@@ -1,0 +1,88 @@
+//! The commands, one file each, and the choice among them.
+
+mod body;
+mod completions;
+mod config;
+mod diff;
+mod doctor;
+mod gates;
+mod kill;
+mod kill_all;
+mod logs;
+mod overview;
+mod ps;
+mod queue;
+mod retry;
+mod run;
+mod spawn;
+mod status;
+mod summary;
+mod token;
+mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::cli::{Command, ServeArgs};
+use crate::config::{Config, unknown_names};
+use crate::exit::Exit;
+use crate::problem::Problem;
+use crate::session::{Session, say};
+
+/// Runs what was asked for.
+pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Problem> {
+    let exit = match command {
+        None => overview::run(session),
+        Some(Command::Serve(args)) => {
+            let config = server_config(session, &args)?;
+            return Ok(crate::serve::serve(&config, &args));
+        }
+        Some(Command::Demo(args)) => {
+            let config = server_config(session, &ServeArgs::default())?;
+            return Ok(crate::demo::demo(&config, &args));
+        }
+        Some(Command::Run(args)) => run::run(session, &args),
+        Some(Command::Spawn(args)) => spawn::run(session, &args),
+        Some(Command::Ps(args)) => ps::run(session, &args),
+        Some(Command::Status(args)) => status::run(session, &args),
+        Some(Command::Logs(args)) => logs::run(session, &args),
+        Some(Command::Diff(args)) => diff::run(session, &args),
+        Some(Command::Gates(args)) => gates::run(session, &args),
+        Some(Command::Wait(args)) => wait::run(session, &args),
+        Some(Command::Kill(args)) => kill::run(session, &args),
+        Some(Command::KillAll(args)) => kill_all::run(session, &args),
+        Some(Command::Retry(args)) => retry::run(session, &args),
+        Some(Command::Queue(args)) => queue::run(session, &args),
+        Some(Command::Doctor) => doctor::run(session),
+        Some(Command::Config(args)) => config::run(session, &args),
+        Some(Command::Token(args)) => token::run(session, &args),
+        Some(Command::Completions(args)) => completions::run(session, &args),
+    };
+    exit.map(Exit::into)
+}
+
+/// Reads the whole configuration, for whoever starts a server: flags over variables. Warns about variables that
+/// nothing reads.
+fn server_config(session: &Session, flags: &ServeArgs) -> Result<Config, Problem> {
+    let config = Config::from_env(&|name| overlay(session, flags, name))?;
+    for warning in unknown_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+/// Looks up a variable under the flags of `serve`.
+fn overlay(session: &Session, flags: &ServeArgs, name: &str) -> Option<OsString> {
+    let flag = match name.strip_suffix("_FILE").unwrap_or(name) {
+        "ORCHESTRATOR_PORT" => flags.port.map(|n| n.to_string()),
+        "MOSAIC_BIND" => flags.bind.clone(),
+        "MOSAIC_SLOTS" => flags.slots.map(|n| n.to_string()),
+        _ => None,
+    };
+    match flag {
+        // A flag stands over the variable's file too.
+        Some(_) if name.ends_with("_FILE") => None,
+        Some(value) => Some(value.into()),
+        None => session.env(name),
+    }
+}

@@ -1,0 +1,197 @@
+//! `mosaic run`: spawn, follow, wait. Without `--repo` on the repository one is in; without a server it serves from
+//! this process until its task has ended.
+
+use serde_json::{Value, json};
+
+use super::body::{self, Place};
+use super::{spawn, summary};
+use crate::cli::{RunArgs, ServeArgs};
+use crate::client::{Client, escape};
+use crate::exit::Exit;
+use crate::follow::{self, Followed};
+use crate::local_git::LocalRepository;
+use crate::locate;
+use crate::paint::Paint;
+use crate::problem::Problem;
+use crate::serve::{LocalOptions, LocalServer, start_local};
+use crate::session::{Session, say};
+use crate::transcript;
+use crate::trust;
+use crate::view::View;
+
+/// The server that the task is given to.
+struct Server {
+    client: Client,
+    local: Option<LocalServer>,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
+    body::items(args.text.as_deref(), &args.task)?;
+    if args.task.repo.is_some() {
+        let spawn_place = spawn::place(&args.task)?;
+        let body = body::build(args.text.as_deref(), &args.task, &spawn_place)?;
+        let server = Server { client: session.client()?, local: None };
+        return work(session, args, server, &body, None);
+    }
+    let repository = LocalRepository::here()?.ok_or_else(|| {
+        Problem::usage_hint("there is no git repository here", "go into one, or name one: --repo URL")
+    })?;
+    let place = local_place(args, &repository)?;
+    let body = body::build(args.text.as_deref(), &args.task, &place)?;
+    if let Some(names) = repository.uncommitted()? {
+        say(&format!("note: uncommitted changes are not included: {names}"));
+    }
+    let server = match reachable(session)? {
+        Some(client) => Server { client, local: None },
+        None => in_process(session, &repository)?,
+    };
+    work(session, args, server, &body, Some(&repository))
+}
+
+/// Takes the committed HEAD's branch of the repository one is in.
+fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<Place, Problem> {
+    if repository.head()?.is_none() {
+        return Err(Problem::usage_hint(
+            "this repository has no commit yet",
+            "make one: git add -A && git commit",
+        ));
+    }
+    let branch = match &args.task.branch {
+        Some(branch) => branch.clone(),
+        None => repository.current_branch()?.ok_or_else(|| {
+            Problem::usage_hint(
+                "HEAD is on no branch",
+                "go on one: git switch -c NAME; or name one: --branch main",
+            )
+        })?,
+    };
+    let root = std::fs::canonicalize(&repository.root)
+        .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
+    let path = root.to_str().ok_or_else(|| Problem::usage("the repository's path is not UTF-8"))?;
+    Ok(Place { repository: path.to_owned(), branch })
+}
+
+/// Returns a client when a server answers. A server that was asked for by name must answer.
+fn reachable(session: &Session) -> Result<Option<Client>, Problem> {
+    let Some(place) = session.place()? else { return Ok(None) };
+    let client = Client::new(&place);
+    if place.explicit || client.answers() {
+        return Ok(Some(client));
+    }
+    Ok(None)
+}
+
+fn in_process(session: &Session, repository: &LocalRepository) -> Result<Server, Problem> {
+    let config = super::server_config(session, &ServeArgs::default())?;
+    let choice = trust::settle(session, config.trust, &config.data_dir, repository)?;
+    let allowed_repository = std::fs::canonicalize(&repository.root)
+        .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
+    let local = start_local(&config, LocalOptions { allowed_repository: Some(allowed_repository), trust: choice })?;
+    say(&format!("started server {} until this task has ended", local.url()));
+    let token = Some(crate::config::Secret::new(local.token().to_owned())).filter(|t| !t.expose().is_empty());
+    let client = Client::new(&locate::Place { url: local.url().to_owned(), token, explicit: true });
+    Ok(Server { client, local: Some(local) })
+}
+
+fn work(
+    session: &Session,
+    args: &RunArgs,
+    server: Server,
+    body: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
+    let outcome = spawn_and_follow(session, args, &server, body, repository);
+    if let Some(local) = server.local {
+        local.stop();
+    }
+    outcome
+}
+
+fn spawn_and_follow(
+    session: &Session,
+    args: &RunArgs,
+    server: &Server,
+    body: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
+    let client = &server.client;
+    let admitted = spawn::send(client, body, args.task.idempotency_key.as_deref())
+        .map_err(|p| explain(p, client, repository.is_some()))?;
+    say(&spawn::admitted(&admitted));
+    let view = View::new(&admitted);
+    let id = view.id().to_owned();
+    // The log is a message here: standard output has the result only.
+    let paint =
+        Paint::choose(session.global.color, std::io::IsTerminal::is_terminal(&std::io::stderr()), &|name| {
+            session.env(name)
+        });
+    let followed = follow::follow(client, &id, 0, true, &mut |entry| {
+        if !args.quiet {
+            let text = paint.symbols(transcript::render(entry, paint));
+            if !text.is_empty() {
+                say(text.trim_end_matches('\n'));
+            }
+        }
+        Ok(())
+    })?;
+    let agent = match followed {
+        Followed::Ended(agent) => agent,
+        Followed::Interrupted => return Ok(interrupted(server, &id, &view.name())),
+    };
+    finish(session, args, &agent, repository)
+}
+
+fn finish(
+    session: &Session,
+    args: &RunArgs,
+    agent: &Value,
+    repository: Option<&LocalRepository>,
+) -> Result<Exit, Problem> {
+    let view = View::new(agent);
+    if session.global.json {
+        session.print_json(agent)?;
+    } else {
+        session.print(summary::render(&view, session.paint()))?;
+    }
+    let exit = Exit::of_agent(&view);
+    if let (Some(repository), true, Exit::Ok) = (repository, args.push, exit) {
+        let branch = view.text("branch");
+        if view.text("pushed").is_empty() {
+            say("nothing to push: the agent changed nothing");
+        } else if branch.parse::<mosaic_core::domain::ids::BranchName>().is_ok() {
+            repository.push(branch)?;
+            say(&format!("pushed {branch} to origin"));
+        }
+    }
+    Ok(exit)
+}
+
+/// Ends after Ctrl-C: with a server elsewhere the agent goes on, with one in this process it is killed.
+fn interrupted(server: &Server, id: &str, name: &str) -> Exit {
+    if server.local.is_none() {
+        say(&format!("\nleft; the agent goes on: mosaic logs -f {name} · mosaic kill {name}"));
+        return Exit::Interrupted;
+    }
+    say("\nstopping: the agent is killed, its work is kept");
+    let body = json!({"reason": "interrupted from the keyboard"});
+    match server.client.post(&format!("/agents/{}/kill", escape(id)), &body) {
+        Ok(_) => say(&format!("{name} was killed; do it again: mosaic run, or: mosaic retry {name}")),
+        Err(problem) => say(problem.render().trim_end()),
+    }
+    Exit::Interrupted
+}
+
+/// Adds what helps when a server refuses the repository one is in.
+fn explain(problem: Problem, client: &Client, local: bool) -> Problem {
+    match problem {
+        Problem::Api(mut api) if local && api.status == 403 && api.code == "policy_denied" => {
+            let why = format!("the server {} does not take repositories by path", client.url());
+            api.detail = if api.detail.is_empty() { why } else { format!("{why}: {}", api.detail) };
+            let hint = "start it with MOSAIC_ALLOW_LOCAL_REPOSITORIES=true, or stop it so that this command serves by itself, or name a remote: --repo URL";
+            api.hint = Some(hint.to_owned());
+            Problem::Api(api)
+        }
+        other => other,
+    }
+}

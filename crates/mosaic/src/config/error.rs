@@ -1,0 +1,55 @@
+//! What can be wrong with the configuration: always by name, never with a secret's value.
+
+use thiserror::Error;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum ConfigError {
+    /// A value is wrong.
+    #[error("{name}: {shape} is not usable; allowed: {allowed}")]
+    Value {
+        /// The variable.
+        name: String,
+        /// What the value looks like, never a secret's value.
+        shape: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A contract variable asks for what this build does not have.
+    #[error("{name} is set, but this build has no {capability}")]
+    Missing {
+        /// The variable.
+        name: String,
+        /// What it asks for.
+        capability: String,
+        /// What to unset or set instead.
+        fix: String,
+    },
+    /// The file of a `NAME_FILE` cannot be read.
+    #[error("{name}: the file cannot be read: {why}")]
+    File {
+        /// The variable, with `_FILE`.
+        name: String,
+        /// The operating system's words.
+        why: String,
+    },
+    /// Two values do not go together.
+    #[error("{what}")]
+    Together {
+        /// What does not fit.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+}
+
+impl ConfigError {
+    /// Returns what to do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { fix, .. } | Self::Together { fix, .. } => Some(fix.clone()),
+            Self::Value { .. } => Some("all variables: mosaic config".to_owned()),
+            Self::File { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A server that gives prepared answers, so that the program can be tried against an API without one.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+/// One answer of the stand-in server: the start of the request line, the status, the form, the body.
+pub(crate) type Reply = (&'static str, u16, &'static str, &'static str);
+
+/// Serves these replies, chosen by the request line, one connection at a time, until the test ends. Requests are
+/// told on the channel.
+pub(crate) fn answering(dir: &Path, replies: &'static [Reply]) -> Receiver<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::fs::write(dir.join("server.json"), format!("{{\"url\":\"{url}\",\"pid\":1}}")).unwrap();
+    std::fs::write(dir.join("token"), "t0ken\n").unwrap();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let tell = tell.clone();
+            std::thread::spawn(move || answer(stream.unwrap(), replies, &tell));
+        }
+    });
+    told
+}
+
+fn answer(mut stream: TcpStream, replies: &[Reply], tell: &std::sync::mpsc::Sender<String>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+            break;
+        }
+        if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
+            length = n.trim().parse().unwrap();
+        }
+        request.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    request.push_str(&String::from_utf8_lossy(&body));
+    let not_found = (
+        "",
+        404,
+        "application/problem+json",
+        r#"{"code":"route_not_found","detail":"no such route","status":404}"#,
+    );
+    let (_, status, form, text) =
+        replies.iter().find(|(start, ..)| request.starts_with(start)).copied().unwrap_or(not_found);
+    let length = text.len();
+    let head = format!(
+        "HTTP/1.1 {status} x\r\ncontent-type: {form}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    // The program may have ended meanwhile, as after a closed pipe.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes()));
+    let _ = tell.send(request);
+}
