@@ -191,12 +191,15 @@ impl Processes for ShimProcesses {
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
-        match std::fs::remove_dir(&runs) {
-            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
-                Err(e.into())
+        // The agent's own directory goes with what was last in it.
+        for directory in runs.ancestors().take(2) {
+            match std::fs::remove_dir(directory) {
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

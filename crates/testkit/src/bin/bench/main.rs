@@ -1,0 +1,128 @@
+//! The benchmarks: acknowledged spawns, the whole life of small tasks beside shell scripts that do the same, and
+//! what the program costs at rest. They drive the release build of `mosaic` from outside, over its HTTP interface,
+//! as any caller does; `docs/benchmarks.md` says what is measured and what came out.
+
+mod footprint;
+mod http;
+mod life;
+mod remote;
+mod server;
+mod spawns;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use self::table::Table;
+
+/// What a benchmark gives back: it either measured or says why it could not.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const USAGE: &str = "\
+usage: bench spawns|life|footprint|all [options]
+
+  --mosaic PATH    the release build to measure (default: mosaic beside this program's profile directory, in release/)
+  --dir PATH       where data is written; on a real disk (default: the working directory)
+  --seconds N      length of each run of spawns (default 5)
+  --tasks N        tasks of each run of life (default 60)
+  --rounds N       rounds of life (default 3)
+  --agents N       sleeping agents of footprint (default 20)
+  --concurrency N  only this concurrency of life (default: 1 and 4)
+  --keep           leave the directory with all data behind
+";
+
+/// What the command line asked for.
+struct Options {
+    mosaic: PathBuf,
+    dir: PathBuf,
+    length: Duration,
+    tasks: usize,
+    rounds: usize,
+    agents: usize,
+    concurrency: Vec<usize>,
+    keep: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Outcome<Self> {
+        let mut options = Self {
+            mosaic: default_mosaic()?,
+            dir: std::env::current_dir()?,
+            length: Duration::from_secs(5),
+            tasks: 60,
+            rounds: 3,
+            agents: 20,
+            concurrency: vec![1, 4],
+            keep: false,
+        };
+        let mut args = args.iter();
+        while let Some(flag) = args.next() {
+            if flag == "--keep" {
+                options.keep = true;
+                continue;
+            }
+            let value = args.next().ok_or_else(|| format!("{flag} needs a value\n\n{USAGE}"))?;
+            match flag.as_str() {
+                "--mosaic" => options.mosaic = PathBuf::from(value),
+                "--dir" => options.dir = PathBuf::from(value),
+                "--seconds" => options.length = Duration::from_secs(value.parse::<u64>()?.clamp(1, 600)),
+                "--tasks" => options.tasks = value.parse::<usize>()?.clamp(1, 10_000),
+                "--rounds" => options.rounds = value.parse::<usize>()?.clamp(1, 100),
+                "--agents" => options.agents = value.parse::<usize>()?.clamp(1, 200),
+                "--concurrency" => options.concurrency = vec![value.parse::<usize>()?.clamp(1, 64)],
+                _ => return Err(format!("unknown option {flag}\n\n{USAGE}").into()),
+            }
+        }
+        options.mosaic = options.mosaic.canonicalize().map_err(|e| {
+            let path = options.mosaic.display();
+            format!("no program at {path} ({e}); build it first: cargo build --release -p mosaic")
+        })?;
+        Ok(options)
+    }
+}
+
+/// The release build in the target directory that this program was built into.
+fn default_mosaic() -> Outcome<PathBuf> {
+    let own = std::env::current_exe()?;
+    let target = own.parent().and_then(Path::parent).ok_or("this program lies in no target directory")?;
+    Ok(target.join("release/mosaic"))
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((what, rest)) = args.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match Options::parse(rest).and_then(|options| measure(what, &options)) {
+        Ok(table) => {
+            print!("{}", table.markdown());
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(what: &str, options: &Options) -> Outcome<Table> {
+    let mut dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&options.dir)?;
+    dir.disable_cleanup(options.keep);
+    let place = dir.path().canonicalize()?;
+    let mut table = Table::default();
+    if matches!(what, "spawns" | "all") {
+        spawns::run(options, &place.join("spawns"), &mut table)?;
+    }
+    if matches!(what, "life" | "all") {
+        life::run(options, &place.join("life"), &mut table)?;
+    }
+    if matches!(what, "footprint" | "all") {
+        footprint::run(options, &place.join("footprint"), &mut table)?;
+    }
+    match table.is_empty() {
+        true => Err(format!("unknown benchmark {what}\n\n{USAGE}").into()),
+        false => Ok(table),
+    }
+}
