@@ -1,0 +1,14 @@
+//! The real program from outside: a server of its own per test, real git remotes, real processes. Every wait has a
+//! deadline and waits for what happens, never for time.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cli_server;
+mod contract;
+mod floods;
+mod kill;
+mod life;
+mod local_run;
+mod planted;
+mod shutdown;
+mod support;

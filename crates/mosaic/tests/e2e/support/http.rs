@@ -1,0 +1,74 @@
+//! A small client: JSON in and out, every answer with a deadline.
+
+use serde_json::Value;
+use ureq::http::{HeaderMap, Method, Request};
+
+use super::PATIENCE;
+
+/// Calls one server.
+#[derive(Clone)]
+pub(crate) struct Http {
+    agent: ureq::Agent,
+    url: String,
+    token: Option<String>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) body: Value,
+}
+
+impl Http {
+    pub(crate) fn new(url: &str, token: Option<&str>) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        let agent = config.timeout_global(Some(PATIENCE * 2)).build().into();
+        Self { agent, url: url.to_owned(), token: token.map(str::to_owned) }
+    }
+
+    pub(crate) fn anonymous(&self) -> Self {
+        Self { token: None, ..self.clone() }
+    }
+
+    fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let response = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json").body(body.to_string());
+                self.agent.run(request.unwrap())
+            }
+            None => self.agent.run(request.body(()).unwrap()),
+        };
+        let mut response = response.unwrap_or_else(|e| panic!("{path}: no answer: {e}"));
+        let text = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_string().unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Reply { status: response.status().as_u16(), headers: response.headers().clone(), text, body }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, None)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Option<&Value>) -> Reply {
+        self.send(Method::POST, path, body)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, None)
+    }
+}
+
+impl Reply {
+    /// Returns the body of an answer with this status; fails with the whole answer otherwise.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.body
+    }
+}

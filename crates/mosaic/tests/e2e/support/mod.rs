@@ -1,0 +1,29 @@
+//! What every story needs: a server with a data directory of its own, a client, remotes, processes by their marks.
+
+mod http;
+mod procs;
+mod server;
+mod stories;
+
+pub(crate) use http::{Http, Reply};
+pub(crate) use procs::{Marker, carrying, in_cmdline, in_environment};
+pub(crate) use server::{Home, Server};
+pub(crate) use stories::{body, fixture_with_gates, script};
+
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything in these tests: far more than a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until there is an answer; fails with what was waited for. For states that announce
+/// themselves to nobody, such as a process that is gone.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

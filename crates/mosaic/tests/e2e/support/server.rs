@@ -1,0 +1,169 @@
+//! A server of one test's own, and the program run beside it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Http, until};
+
+/// A directory for everything of one test: the data directory, a home, logs. Outlives the servers in it.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Returns the program in an empty environment, with its state in this directory.
+    pub(crate) fn mosaic(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
+        command.args(args).env_clear().current_dir(self.path()).stdin(Stdio::null());
+        for name in ["PATH", "LLVM_PROFILE_FILE"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.env("HOME", self.path()).env("MOSAIC_DATA_DIR", self.data());
+        command
+    }
+
+    /// Starts a server in this directory.
+    pub(crate) fn serve(&self, env: &[(&str, &str)]) -> Server<'_> {
+        Server::start(self, env)
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, env: &[(&str, &str)], args: &[&str]) -> Output {
+        self.mosaic(args).envs(env.iter().copied()).output().unwrap()
+    }
+}
+
+/// A running server. Dropping it ends it at once.
+pub(crate) struct Server<'h> {
+    home: &'h Home,
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) token: String,
+    pub(crate) http: Http,
+    log: PathBuf,
+}
+
+impl<'h> Server<'h> {
+    fn start(home: &'h Home, env: &[(&str, &str)]) -> Self {
+        let log = home.path().join("server.log");
+        // A file of an earlier server that was killed must not be taken for this one's.
+        let _ = std::fs::remove_file(home.data().join("server.json"));
+        let mut command = home.mosaic(&["serve"]);
+        command.env("ORCHESTRATOR_PORT", "0").env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true");
+        command.env("MOSAIC_KILL_GRACE_MS", "500");
+        command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
+        command.envs(env.iter().copied()).stdout(Stdio::null());
+        let mut child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let file = until("the server to listen", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended: {}", std::fs::read_to_string(&log).unwrap());
+            let file = std::fs::read(home.data().join("server.json")).ok()?;
+            serde_json::from_slice::<Value>(&file).ok()
+        });
+        let url = file["url"].as_str().unwrap().to_owned();
+        let token = std::fs::read_to_string(home.data().join("token")).unwrap_or_default().trim().to_owned();
+        let http = Http::new(&url, Some(&token).filter(|t| !t.is_empty()).map(String::as_str));
+        Self { home, child, url, token, http, log }
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        self.home
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns what it logged.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// Runs the program against this server.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        self.home.run(&[], args)
+    }
+
+    /// Spawns and returns the agent's id.
+    #[track_caller]
+    pub(crate) fn spawn(&self, body: &Value) -> String {
+        let answer = self.http.post("/agents/spawn", Some(body)).expect(201);
+        answer["agentId"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the agent has ended and returns everything about it.
+    #[track_caller]
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        for _ in 0..3 {
+            let agent = self.http.get(&format!("/v1/agents/{id}?wait=50s&until=terminal")).expect(200);
+            if matches!(agent["status"].as_str(), Some("completed" | "failed" | "killed")) {
+                return agent;
+            }
+        }
+        panic!("{id} does not end\n{}", self.log());
+    }
+
+    /// Spawns, waits for the end, and checks how it ended.
+    #[track_caller]
+    pub(crate) fn life(&self, body: &Value, status: &str, reason: &str) -> Value {
+        let id = self.spawn(body);
+        let agent = self.ended(&id);
+        let how = (agent["status"].as_str().unwrap(), agent["endReason"].as_str().unwrap());
+        assert_eq!(how, (status, reason), "{agent:#}\n{}", self.log());
+        agent
+    }
+
+    /// Reads everything about an agent.
+    #[track_caller]
+    pub(crate) fn agent(&self, id: &str) -> Value {
+        self.http.get(&format!("/v1/agents/{id}")).expect(200)
+    }
+
+    /// Waits until the agent is in this phase.
+    #[track_caller]
+    pub(crate) fn phase(&self, id: &str, phase: &str) -> Value {
+        until(&format!("phase {phase} of {id}"), || Some(self.agent(id)).filter(|agent| agent["phase"] == phase))
+    }
+
+    pub(crate) fn kill(&self, id: &str) -> Value {
+        self.http.post(&format!("/agents/{id}/kill"), Some(&json!({}))).expect(200)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait_end(&mut self) -> ExitStatus {
+        until("the server to end", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server<'_> {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
+        self.signal(Signal::TERM);
+        self.signal(Signal::TERM);
+        self.wait_end();
+    }
+}
