@@ -34,8 +34,8 @@ fn defaults_are_those_of_the_contract() {
 #[test]
 fn a_wrong_value_is_named_with_what_is_allowed() {
     assert_eq!(
-        fault("ORCHESTRATOR_PORT", "0"),
-        "error: ORCHESTRATOR_PORT: \"0\" is not usable; allowed: a whole number from 1 to 65535\n  all variables: mosaic config\n"
+        fault("ORCHESTRATOR_PORT", "65536"),
+        "error: ORCHESTRATOR_PORT: \"65536\" is not usable; allowed: a whole number from 0 to 65535\n  all variables: mosaic config\n"
     );
     assert!(fault("ORCHESTRATOR_AUTH", "of").contains("allowed: token, off (did you mean off?)"));
     assert!(fault("MOSAIC_RUNTIME", "cluade").contains("did you mean claude?"));
