@@ -1,5 +1,7 @@
 //! The lifecycle whole: every state against every event (the table in ARCHITECTURE.md), and random histories.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot make its data must fail")]
+
 use mosaic_core::domain::agent::{Agent, End, Ending, QueueCause, State, Status, Turn};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
