@@ -35,7 +35,10 @@ impl Server {
         let log = std::fs::File::create(dir.join("server.log"))?;
         let mut command = Command::new(mosaic);
         command.arg("serve").env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", &home).env("MOSAIC_DATA_DIR", &data).env("ORCHESTRATOR_PORT", free_port()?.to_string());
+        command
+            .env("HOME", &home)
+            .env("MOSAIC_DATA_DIR", &data)
+            .env("ORCHESTRATOR_PORT", free_port()?.to_string());
         command
             .env("MOSAIC_SLOTS", slots.to_string())
             .env("MOSAIC_RUNTIME", "command")
