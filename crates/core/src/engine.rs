@@ -34,8 +34,14 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
     let o = &orchestrator;
     let mut drivers = JoinSet::new();
     recovery::take_over(o, &mut drivers).await;
+    recovery::stop_strays(o).await;
+    let mut looked = o.now();
     while *stop.borrow() == Stop::No {
-        fill_slots(o, &mut drivers).await;
+        if o.now().since(looked) >= limits::UNWATCHED_PERIOD {
+            recovery::take_over(o, &mut drivers).await;
+            looked = o.now();
+        }
+        fill_slots(o, &mut drivers, &stop).await;
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
@@ -49,6 +55,9 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
 }
 
 /// Waits for the drivers as long as the order allows, then orders them to give back, and joins them.
+///
+/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
+/// server, whose records and directories are as they are after a crash.
 async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
     let patience = match *stop.borrow_and_update() {
         Stop::Drain(patience) => patience,
@@ -66,19 +75,33 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
     for driver in o.live().values() {
         driver.give(Order::Interrupt);
     }
-    while let Some(ended) = drivers.join_next().await {
-        note_panic(ended);
+    let deadline = o.ports.clock.sleep(o.settings.kill_grace + limits::GIVING_BACK);
+    tokio::pin!(deadline);
+    let already_now = *stop.borrow_and_update() == Stop::Now;
+    while !drivers.is_empty() {
+        tokio::select! {
+            Some(ended) = drivers.join_next() => note_panic(ended),
+            () = &mut deadline => break,
+            changed = stop.changed() => if !already_now && (changed.is_err() || *stop.borrow() == Stop::Now) { break },
+        }
+    }
+    if !drivers.is_empty() {
+        tracing::warn!(
+            agents = drivers.len(),
+            "agents that could not be given back in time are left to the next server"
+        );
+        drivers.shutdown().await;
     }
 }
 
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(e) = ended {
-        tracing::error!(error = %e, "a driver broke; its agent is taken over at the next start");
+        tracing::error!(error = %e, "a driver broke; its agent is taken over in a moment");
     }
 }
 
-async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
-    while o.running() < o.settings.slots {
+async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
         let Some((lease, record)) = lease::take(o).await else { return };
         start(o, drivers, lease, record, Event::Leased);
     }
@@ -110,14 +133,12 @@ pub(crate) fn start(
         let registered = Registered { o: &o, id, driver: &driver };
         let mut hands = Hands::default();
         let ended = Box::pin(drive(&o, &lease, &driver, record.agent, first, &mut hands)).await;
-        if let Err(StoreError::Fenced(_)) = ended {
-            // Somebody else runs it now: nothing of ours may go on.
-            tracing::warn!(agent.id = %id, "lease lost; ending what runs here");
+        if let Err(e) = ended {
+            // Either somebody else runs it now, or nobody can write what it does: nothing of it may go on here.
+            tracing::warn!(agent.id = %id, error = %e, "agent cannot be driven on; ending what runs here");
             if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
                 tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
             }
-        } else if let Err(e) = ended {
-            tracing::error!(agent.id = %id, error = %e, "agent could not be driven on; it is taken over at the next start");
         }
         drop(registered);
     });
@@ -132,7 +153,12 @@ struct Registered<'a> {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.o.live().remove(&self.id);
+        let mut live = self.o.live();
+        // The same agent may have a new driver already: it was queued again and a slot took it at once.
+        if live.get(&self.id).is_some_and(|driver| std::ptr::eq(Arc::as_ptr(driver), self.driver)) {
+            live.remove(&self.id);
+        }
+        drop(live);
         self.driver.done.send_replace(true);
         self.o.wake.notify_one();
     }
@@ -148,6 +174,8 @@ async fn drive(
     hands: &mut Hands,
 ) -> Result<(), StoreError> {
     let mut orders = driver.order.subscribe();
+    // An order that was given before this line counts as well.
+    orders.mark_changed();
     let mut agent = agent;
     let mut event = first;
     loop {

@@ -9,7 +9,7 @@ pub mod life;
 pub mod limits;
 pub mod orchestrator;
 pub mod ports;
-mod recovery;
 mod queries;
+mod recovery;
 
 pub use orchestrator::Orchestrator;

@@ -184,3 +184,13 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// How soon a caller looks again at a record that is just changing hands.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often leased agents without a driver are looked for.
+pub const UNWATCHED_PERIOD: Duration = Duration::from_secs(5);
+/// Longest time for giving back what runs when the server stops, beyond the grace: a harvest must fit.
+pub const GIVING_BACK: Duration = Duration::from_secs(60);
+/// Longest time for stopping what an earlier server left, before new work starts all the same.
+pub const STRAYS: Duration = Duration::from_secs(30);
+/// Time that a run may outlive its deadline before its shim ends it by itself: the server is gone then.
+pub const BACKSTOP: Duration = Duration::from_secs(120);
+/// Largest prompt, in bytes: with JSON escapes it must fit into what may wait for an agent's standard input.
+pub const PROMPT_BYTES: usize = 400 * 1024;

@@ -289,8 +289,11 @@ impl Orchestrator {
             done = work => done,
             () = self.ports.clock.sleep(patience) => {
                 let record = self.ports.store.get(id).await?;
-                let confirmed = record.agent.is_terminal();
-                Ok(Killed { record, already_terminal: false, confirmed, receipt: None })
+                // Its processes may be gone while its work is still being kept: that is what a kill promises.
+                let receipt = self.live().get(&id).and_then(|driver| driver.receipt());
+                let gone = receipt.as_ref().is_some_and(|receipt| receipt.processes_after == 0);
+                let confirmed = record.agent.is_terminal() || gone;
+                Ok(Killed { record, already_terminal: false, confirmed, receipt })
             }
         }
     }
@@ -312,18 +315,18 @@ impl Orchestrator {
         let agents: Vec<Agent> = changes.iter().map(|(_, change)| change.agent.clone()).collect();
         let results = self.ports.store.amend(changes).await?;
         let mut ended = Vec::new();
+        let mut with_tree = Vec::new();
         for (agent, result) in agents.into_iter().zip(results) {
             match result {
                 Ok(_) => {
-                    if agent.attempt > 0 {
-                        self.clean_up(agent.id).await;
-                    }
+                    with_tree.extend((agent.attempt > 0).then_some(agent.id));
                     ended.push(agent.id);
                 }
                 Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => {}
                 Err(e) => return Err(e),
             }
         }
+        futures_util::future::join_all(with_tree.into_iter().map(|id| self.clean_up(id))).await;
         Ok(ended)
     }
 
@@ -338,14 +341,17 @@ impl Orchestrator {
         driver.give(order);
         // An error means the driver's end was dropped, which is as done as can be.
         let _ = driver.done.subscribe().wait_for(|done| *done).await;
-        driver.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        driver.receipt()
     }
 
-    /// Takes away whatever an ended agent still has on this machine. Idempotent; faults are logged and left to the
-    /// next start.
+    /// Takes away whatever an ended agent still has on this machine, except work that nobody received. Idempotent;
+    /// faults are logged and left to the next start.
     pub async fn clean_up(&self, id: AgentId) {
         if let Err(e) = self.ports.processes.stop(id, Duration::ZERO).await {
             tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
+            return;
+        }
+        if self.ports.store.get(id).await.is_ok_and(|record| record.agent.work.dirty) {
             return;
         }
         let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
@@ -361,6 +367,8 @@ impl Orchestrator {
     pub async fn kill_all(&self, note: &str) -> Result<KillAllReport, StoreError> {
         let mut targets: Vec<AgentId> =
             self.ports.store.leased().await?.into_iter().map(|r| r.agent.id).collect();
+        // What runs is ordered first and all at once, so that every agent uses the same grace at the same time.
+        self.order_all(&targets, note);
         let mut report = KillAllReport { total: 0, killed: 0, failed: 0, errors: Vec::new(), queued: 0 };
         // Waiting entries are ended page by page; those that a slot takes meanwhile join the running ones.
         let mut barrier = None;
@@ -382,12 +390,7 @@ impl Orchestrator {
         targets.sort();
         targets.dedup();
         report.total = report.queued + targets.len() as u64;
-        // Give every order first, so that all agents use the same grace at the same time.
-        for id in &targets {
-            if let Some(driver) = self.live().get(id) {
-                driver.give(Order::Kill(KillCause::KillAll, note.to_owned()));
-            }
-        }
+        self.order_all(&targets, note);
         let kills =
             targets.iter().map(|id| async move { (*id, self.kill(*id, KillCause::KillAll, note).await) });
         for (id, result) in futures_util::future::join_all(kills).await {
@@ -403,6 +406,13 @@ impl Orchestrator {
             Fact { kind: "orchestrator.kill_all".to_owned(), agent: None, task: None, at: self.now(), data };
         self.ports.store.log(vec![fact]).await?;
         Ok(report)
+    }
+
+    fn order_all(&self, targets: &[AgentId], note: &str) {
+        let live = self.live();
+        for driver in targets.iter().filter_map(|id| live.get(id)) {
+            driver.give(Order::Kill(KillCause::KillAll, note.to_owned()));
+        }
     }
 
     /// Removes waiting work of a task: its queued agents end as killed by the operator. Returns the agents that
@@ -517,6 +527,11 @@ impl Driver {
             done: watch::Sender::new(false),
             receipt: Mutex::new(None),
         })
+    }
+
+    /// Returns what the stop of its processes found and did, once it is verified.
+    pub(crate) fn receipt(&self) -> Option<StopReceipt> {
+        self.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Gives an order. A kill is never replaced by an interruption.

@@ -6,56 +6,66 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::Event;
 use crate::engine;
+use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;
 
-/// Takes over every leased agent, and stops processes whose agent is not leased.
+/// Takes over every leased agent that no driver watches: those of an earlier server at the start, and later those
+/// whose driver broke.
 pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
-    let leased = loop {
-        match o.ports.store.leased().await {
-            Ok(leased) => break leased,
-            Err(e) => {
-                tracing::warn!(error = %e, "store could not be read at start; trying again");
-                o.ports.clock.sleep(crate::limits::STORE_RETRY).await;
-            }
+    let leased = match o.ports.store.leased().await {
+        Ok(leased) => leased,
+        Err(e) => {
+            return tracing::warn!(error = %e, "leased agents could not be listed; looking again in a moment");
         }
     };
-    if !leased.is_empty() {
-        tracing::info!(agents = leased.len(), "taking over agents of an earlier server");
+    let unwatched: Vec<_> = leased.into_iter().filter(|r| !o.live().contains_key(&r.agent.id)).collect();
+    if !unwatched.is_empty() {
+        tracing::info!(agents = unwatched.len(), "taking over agents that nobody watches");
     }
-    for record in &leased {
-        match o.ports.store.take_over(record.agent.id, &o.settings.node).await {
+    for record in unwatched {
+        let id = record.agent.id;
+        match o.ports.store.take_over(id, &o.settings.node).await {
             Ok((lease, record)) => engine::start(o, drivers, lease, record, Event::Interrupted),
             Err(e) => {
-                tracing::error!(agent.id = %record.agent.id, error = %e, "agent could not be taken over")
+                tracing::error!(agent.id = %id, error = %e, "agent could not be taken over; it is stopped");
+                stop(o, id).await;
             }
         }
     }
-    stop_strays(o).await;
 }
 
-/// Stops processes that belong to no leased agent: their record ended or vanished between two writes.
-async fn stop_strays(o: &Arc<Orchestrator>) {
+/// Stops processes that belong to no leased agent: their record ended or vanished between two writes. Before
+/// anything new starts, so that nothing new is taken for a stray.
+pub(crate) async fn stop_strays(o: &Arc<Orchestrator>) {
     let strays = match o.ports.processes.unfinished().await {
         Ok(agents) => agents,
         Err(e) => return tracing::error!(error = %e, "jobs of an earlier server could not be listed"),
     };
-    for id in strays {
-        if o.live().contains_key(&id) {
-            continue;
+    let strays = strays.into_iter().filter(|id| !o.live().contains_key(id));
+    let all = futures_util::future::join_all(strays.map(|id| stop_stray(o, id)));
+    tokio::select! {
+        _ = all => {}
+        () = o.ports.clock.sleep(limits::STRAYS) => tracing::error!("processes of an earlier server are still alive; see the log above"),
+    }
+}
+
+async fn stop_stray(o: &Orchestrator, id: AgentId) {
+    match o.ports.store.get(id).await {
+        Ok(record) if !record.agent.is_terminal() => stop(o, id).await,
+        Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
+        Err(e) => {
+            tracing::warn!(agent.id = %id, error = %e, "agent without a readable record: stopped, its files are left");
+            stop(o, id).await;
         }
-        match o.ports.store.get(id).await {
-            Ok(record) if !record.agent.is_terminal() => {
-                if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
-                    tracing::error!(agent.id = %id, error = %e, "processes of a queued agent could not be stopped");
-                }
-            }
-            Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
-            Err(e) => {
-                tracing::warn!(agent.id = %id, error = %e, "processes without a readable record are left for a person to look at")
-            }
-        }
+    }
+}
+
+async fn stop(o: &Orchestrator, id: AgentId) {
+    if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+        tracing::error!(agent.id = %id, error = %e, "processes of an agent that nobody watches could not be stopped");
     }
 }

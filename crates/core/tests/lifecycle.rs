@@ -5,7 +5,7 @@
 use mosaic_core::domain::agent::{Agent, End, Ending, QueueCause, State, Status, Turn};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
-use mosaic_core::domain::lifecycle::{Event, KillCause, Now, next, state_name};
+use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::spec::SpawnSpec;
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ fn events() -> Vec<Event> {
         Event::Failed(Failure::new(FailureKind::MissingBranch, "no branch")),
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
-        Event::Unwound { kept: None, warnings: Vec::new() },
+        Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
     ]
 }
 

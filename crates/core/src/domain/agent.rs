@@ -251,9 +251,18 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
-    /// When the running attempt times out; set at its first launch.
+    /// When the running program times out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
+    /// Milliseconds that the attempt's next program may run; the whole `timeoutSeconds` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left_ms: Option<u64>,
+    /// What was found wrong and is not repaired yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Judged commits that were about to be pushed, oldest first: the remote may have taken any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<CommitId>,
     /// The commit that was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<CommitId>,

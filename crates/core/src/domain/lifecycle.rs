@@ -30,6 +30,17 @@ impl KillCause {
     }
 }
 
+/// What became of work that an agent left and nobody had received yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Salvage {
+    /// There was none, or there was nothing new in it.
+    Nothing,
+    /// It is kept in the repository store as this commit.
+    Kept(CommitId),
+    /// It could not be received; the tree stays.
+    Failed,
+}
+
 /// Everything that can happen to an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -108,8 +119,8 @@ pub enum Event {
     Interrupted,
     /// Everything it held was given back.
     Unwound {
-        /// The commit that the last harvest kept.
-        kept: Option<CommitId>,
+        /// What became of work that was not received before.
+        salvage: Salvage,
         /// What could not be cleaned up.
         warnings: Vec<String>,
     },
@@ -256,7 +267,11 @@ impl Decision {
             (State::Queued { cause }, Event::Leased) => Some(self.leased(&cause)),
             (State::Checkout { turn }, Event::TreeReady { base, remote_tip, plan, warnings }) => {
                 let work = &mut self.agent.work;
-                (work.base, work.remote_tip, work.plan) = (Some(base), remote_tip, Some(plan));
+                if work.base.is_none() {
+                    // Recorded once: what others push to the branch afterwards is not ours to overwrite.
+                    work.remote_tip = remote_tip;
+                }
+                (work.base, work.plan) = (Some(base), Some(plan));
                 self.warn_all(warnings);
                 Some(State::Confining { turn })
             }
@@ -273,6 +288,7 @@ impl Decision {
                 if session.is_some() {
                     self.agent.work.session = session;
                 }
+                self.stop_clock();
                 Some(match outcome {
                     Outcome::Completed { text } => {
                         self.agent.work.result = Some(text.clone()).filter(|text| !text.is_empty());
@@ -320,9 +336,9 @@ impl Decision {
                 State::Working | State::Committing { .. } | State::Gating { .. } | State::Publishing { .. },
                 Event::Failed(failure),
             ) => Some(self.failed(failure, false)),
-            (State::Unwinding { ending }, Event::Unwound { kept, warnings }) => {
+            (State::Unwinding { ending }, Event::Unwound { salvage, warnings }) => {
                 self.warn_all(warnings);
-                Some(self.unwound(ending, kept))
+                Some(self.unwound(ending, salvage))
             }
             _ => None,
         }
@@ -335,15 +351,19 @@ impl Decision {
         }
         match (&self.agent.work.kept, self.agent.work.unjudged) {
             (Some(head), true) => State::Gating { head: head.clone() },
+            _ if !self.agent.work.findings.is_empty() => {
+                State::Checkout { turn: Turn::Fix { findings: self.agent.work.findings.clone() } }
+            }
             _ if self.agent.attempt == 1 && !interrupted => State::Checkout { turn: Turn::First },
             _ => State::Checkout { turn: Turn::Again },
         }
     }
 
     fn launched(&mut self, session: Option<String>) -> State {
-        let limit = std::time::Duration::from_secs(self.agent.spec.timeout_seconds);
+        let limit = self.agent.spec.timeout_seconds.saturating_mul(1000);
         let work = &mut self.agent.work;
-        work.deadline.get_or_insert(self.now.at.plus(limit));
+        let left = std::time::Duration::from_millis(work.time_left_ms.unwrap_or(limit));
+        work.deadline = Some(self.now.at.plus(left));
         work.dirty = true;
         if session.is_some() {
             work.session = session;
@@ -352,11 +372,21 @@ impl Decision {
         State::Working
     }
 
+    /// The attempt's time runs only while the agent's program does: gates have deadlines of their own.
+    fn stop_clock(&mut self) {
+        let work = &mut self.agent.work;
+        if let Some(deadline) = work.deadline.take() {
+            let left = deadline.since(self.now.at).as_millis();
+            work.time_left_ms = Some(u64::try_from(left).unwrap_or(u64::MAX));
+        }
+    }
+
     fn kept(&mut self, head: CommitId) -> State {
         self.note("git.commit", json!({"commit": &head}));
         let work = &mut self.agent.work;
         work.kept = Some(head.clone());
         (work.dirty, work.unjudged) = (false, true);
+        work.findings.clear();
         State::Gating { head }
     }
 
@@ -390,6 +420,9 @@ impl Decision {
         if failed {
             self.refused(findings, EndReason::GatesFailed, format!("gates not passed: {}", names.join(", ")))
         } else {
+            if !self.agent.work.offered.contains(&head) {
+                self.agent.work.offered.push(head.clone());
+            }
             State::Publishing { head }
         }
     }
@@ -420,6 +453,7 @@ impl Decision {
         self.agent.work.unjudged = false;
         if self.agent.fix_round < self.agent.spec.max_fix_rounds {
             self.agent.fix_round += 1;
+            self.agent.work.findings.clone_from(&findings);
             self.note(
                 "agent.fix_requested",
                 json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}),
@@ -450,7 +484,7 @@ impl Decision {
             End { status: Status::Killed, reason: cause.reason(), error: Some(note), at: self.now.at };
         match &self.agent.state {
             State::Settled { .. } | State::Unwinding { ending: Ending::Settle { .. } } => None,
-            // Nothing of a queued agent runs, and its work was received when its last attempt unwound.
+            // Nothing of a queued agent runs; its work was received when its last attempt unwound, or its tree stays.
             State::Queued { .. } => Some(State::Settled { end: killed }),
             _ => Some(State::Unwinding { ending: Ending::Settle { end: killed } }),
         }
@@ -458,8 +492,9 @@ impl Decision {
 
     fn interrupt(&mut self) -> Option<State> {
         match &self.agent.state {
-            State::Queued { .. } | State::Settled { .. } => None,
-            unwinding @ State::Unwinding { .. } => Some(unwinding.clone()),
+            State::Settled { .. } => None,
+            // Leased, but nothing was done yet: writing the state as it is gives the lease back.
+            same @ (State::Queued { .. } | State::Unwinding { .. }) => Some(same.clone()),
             _ => Some(State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Interrupted } }),
         }
     }
@@ -468,14 +503,15 @@ impl Decision {
         State::Unwinding { ending: Ending::Settle { end: End { status, reason, error, at: self.now.at } } }
     }
 
-    fn unwound(&mut self, ending: Ending, kept: Option<CommitId>) -> State {
-        if let Some(head) = kept {
-            self.agent.work.kept = Some(head);
-            self.agent.work.dirty = false;
+    fn unwound(&mut self, ending: Ending, salvage: Salvage) -> State {
+        let work = &mut self.agent.work;
+        work.dirty = salvage == Salvage::Failed;
+        if let Salvage::Kept(head) = salvage {
+            work.kept = Some(head);
         }
         match ending {
             Ending::Requeue { cause } => {
-                self.agent.work.deadline = None;
+                (self.agent.work.deadline, self.agent.work.time_left_ms) = (None, None);
                 State::Queued { cause }
             }
             Ending::Settle { mut end } => {

@@ -106,6 +106,7 @@ impl Scene<'_> {
         hands: &mut Hands,
         base: &CommitId,
         skills: &Skills,
+        resumes: bool,
     ) -> Result<Briefing, Failure> {
         let context = &self.agent.spec.context;
         let mut work_items = Vec::new();
@@ -126,8 +127,20 @@ impl Scene<'_> {
         let prompt = match self.turn() {
             Turn::First => prompt::first_prompt(&parts),
             Turn::Again => prompt::again_prompt(&parts),
-            Turn::Fix { findings } => prompt::fix_prompt(findings, &context.branch),
+            Turn::Fix { findings } => {
+                let fix = prompt::fix_prompt(findings, &context.branch);
+                // A session that goes on knows the task; a new one must be told.
+                if resumes { fix } else { format!("{}\n\n{fix}", prompt::again_prompt(&parts)) }
+            }
         };
+        if prompt.len() > limits::PROMPT_BYTES {
+            let text = format!(
+                "the prompt would have {} bytes, at most {} are possible; name fewer or shorter work items",
+                prompt.len(),
+                limits::PROMPT_BYTES
+            );
+            return Err(Failure::new(FailureKind::BadInput, text));
+        }
         Ok(Briefing { prompt, system: prompt::system_text(agents_md.as_deref(), claude_md.as_deref()) })
     }
 

@@ -77,10 +77,17 @@ async fn plan(
         PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
     let plan = o.ports.gatekeeper.plan(request)?;
     let mut warnings = plan.warnings.clone();
+    let strict = spec.gate_profile == GateProfile::Strict && !o.settings.allow_incomplete_strict;
+    if strict && !plan.trusted {
+        let text = format!(
+            "profile strict needs gates that may be run, and the commands of {CONFIG} were not trusted"
+        );
+        return Err(Failure::new(FailureKind::GatesUndefined, text));
+    }
     if !plan.undefined.is_empty() {
         let names: Vec<&str> = plan.undefined.iter().map(|name| name.as_str()).collect();
         let names = names.join(", ");
-        if spec.gate_profile == GateProfile::Strict && !o.settings.allow_incomplete_strict {
+        if strict {
             let text = format!(
                 "profile strict needs gates that nobody defines: {names}. Define them under [gates] in {CONFIG} on {}, \
                  choose another gateProfile, or set MOSAIC_ALLOW_INCOMPLETE=strict.",

@@ -2,11 +2,10 @@
 //! reads only the bundle. "Nothing changed" is an outcome of its own.
 
 use super::{Hands, Scene, supervisor_failed};
-use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
-use crate::ports::processes::{Exit, JobEvent};
+use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::Kept;
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
@@ -34,9 +33,11 @@ pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept
     job.output_limit = limits::GATE_LOG_BYTES;
     job.time_limit = Some(limits::HARVEST);
     let mut job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
-    let exit = loop {
-        if let JobEvent::Exited(exit) = job.next().await.map_err(|e| supervisor_failed(&e))? {
-            break exit;
+    let exit = tokio::select! {
+        exit = until_exit(job.as_mut()) => exit?,
+        // The shim's own limit comes first, unless the agent's code got at the shim.
+        () = o.ports.clock.sleep(limits::HARVEST + limits::BACKSTOP) => {
+            return Err(Failure::new(FailureKind::Internal, "the harvest of the agent's work does not answer"));
         }
     };
     if exit.code != Some(0) {
@@ -58,10 +59,10 @@ fn words(exit: &Exit) -> String {
     )
 }
 
-/// Returns the newest commit that a harvest kept.
-pub(super) fn head(kept: Kept) -> Option<CommitId> {
-    match kept {
-        Kept::Commits { head } => Some(head),
-        Kept::Nothing | Kept::Diverged { .. } => None,
+async fn until_exit(job: &mut dyn Job) -> Result<Exit, Failure> {
+    loop {
+        if let JobEvent::Exited(exit) = job.next().await.map_err(|e| supervisor_failed(&e))? {
+            return Ok(exit);
+        }
     }
 }

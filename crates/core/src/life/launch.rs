@@ -1,9 +1,12 @@
 //! Step 5, launch: the runtime is started with prompt, skills and context.
 
+use std::time::Duration;
+
 use super::{Hands, Scene, supervisor_failed};
 use crate::domain::agent::Turn;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
+use crate::limits;
 use crate::ports::processes::Stdin;
 use crate::ports::runtime::LaunchRequest;
 
@@ -23,9 +26,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let confinement = scene.confinement(hands).await?;
     let skills = scene.skills(hands, &base).await?;
     scene.place_skills(&skills, &base, &confinement.config).await?;
-    let briefing = scene.briefing(hands, &base, &skills).await?;
     // A session only makes sense in the tree that it knows.
     let resumes = tree.reused && *scene.turn() != Turn::First;
+    let briefing = scene.briefing(hands, &base, &skills, resumes).await?;
     let request = LaunchRequest {
         agent: agent.id,
         task: spec.task_id.clone(),
@@ -43,6 +46,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let mut job = scene.job(&format!("run-{}", agent.runs), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
     job.interrupt = plan.interrupt;
+    // The supervisor keeps the deadline; the shim's own limit only ends what no server watches any more.
+    let left =
+        agent.work.time_left_ms.map_or(Duration::from_secs(spec.timeout_seconds), Duration::from_millis);
+    job.time_limit = Some(left + limits::BACKSTOP);
     job.stdin = plan.stdin.map_or(Stdin::Open, Stdin::Text);
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
     hands.running = Some((job, runtime.dialogue(&request)));

@@ -58,7 +58,8 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Unwind => return unwind::run(&scene, hands).await,
         Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
     };
-    result.unwrap_or_else(Event::Failed)
+    // Words of a failure may quote what an agent or a repository said.
+    result.unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))))
 }
 
 impl Scene<'_> {

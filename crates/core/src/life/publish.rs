@@ -19,8 +19,14 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
     {
         return Ok(Event::Conflicted { base, files });
     }
-    let expected = agent.work.remote_tip.as_ref();
-    match repositories.push(&context.repository, head, &agent.branch, expected).await? {
+    let recorded = agent.work.remote_tip.as_ref();
+    let push = |expected| repositories.push(&context.repository, head, &agent.branch, expected);
+    let pushed = match push(recorded).await? {
+        // An earlier push of ours arrived although its answer did not.
+        Pushed::Moved(Some(tip)) if agent.work.offered.contains(&tip) => push(Some(&tip)).await?,
+        pushed => pushed,
+    };
+    match pushed {
         Pushed::Done => Ok(Event::Pushed),
         Pushed::Moved(tip) => {
             let now = tip.map_or("absent".to_owned(), |tip| format!("at {}", tip.short()));

@@ -53,28 +53,38 @@ impl Supervisor<'_> {
         let clock = &self.scene.o.ports.clock;
         let now = clock.now();
         let left = self.scene.agent.work.deadline.map_or(Duration::MAX, |at| at.since(now));
-        let deadline = clock.sleep(left);
+        let (deadline, after_result) = (clock.sleep(left), async {});
         tokio::pin!(deadline);
+        // Counts from the result on, whatever the program still prints.
+        let mut after_result: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(after_result);
+        let mut timing = false;
         let mut alarm = None;
         let exit = loop {
-            let patience = if self.turn_over { limits::AFTER_RESULT } else { limits::STALL };
+            if self.turn_over && !timing {
+                after_result = clock.sleep(limits::AFTER_RESULT);
+                timing = true;
+            }
             tokio::select! {
                 event = self.job.next() => match event.map_err(|e| supervisor_failed(&e))? {
                     JobEvent::Output(bytes) => self.read(&bytes).await,
                     JobEvent::Gap(bytes) => self.skipped(bytes).await,
                     JobEvent::Exited(exit) => break exit,
                 },
-                () = &mut deadline => {
+                () = &mut deadline, if !timing => {
                     alarm = Some(Alarm::Deadline);
-                    break self.end().await?;
+                    break self.end().await;
                 }
-                () = clock.sleep(patience) => {
-                    alarm = Some(if self.turn_over { Alarm::AfterResult } else { Alarm::Silence });
-                    break self.end().await?;
+                () = &mut after_result, if timing => {
+                    alarm = Some(Alarm::AfterResult);
+                    break self.end().await;
+                }
+                () = clock.sleep(limits::STALL), if !timing => {
+                    alarm = Some(Alarm::Silence);
+                    break self.end().await;
                 }
             }
             if self.gave_up {
-                break self.end().await?;
+                break self.end().await;
             }
         };
         if let Some(rest) = self.lines.take_rest() {
@@ -103,6 +113,10 @@ impl Supervisor<'_> {
                 self.warnings.push("the agent's program lived on after its result and was ended".to_owned());
                 self.dialogue.outcome(exit)
             }
+            None if exit.timed_out => Outcome::Failed(Failure::new(
+                FailureKind::Timeout,
+                "the attempt ran past its time while no server watched it",
+            )),
             None => match &exit.start_error {
                 Some(why) => {
                     let text = format!("the agent's program could not be started: {why}");
@@ -123,18 +137,20 @@ impl Supervisor<'_> {
         Event::TurnEnded { outcome, session: self.dialogue.session(), warnings: self.warnings }
     }
 
-    /// Stops the run: first as the protocol has it, then down the ladder.
-    async fn end(&mut self) -> Result<Exit, Failure> {
-        if let Some(line) = self.dialogue.interrupt() {
-            self.say(&line).await;
-        }
+    /// Stops the run down the ladder, whose first rung is the protocol's own interrupt. A stop that fails is repeated
+    /// when everything is given back; why the run had to end stays the reason.
+    async fn end(&mut self) -> Exit {
         let (o, agent) = (self.scene.o, self.scene.agent.id);
-        o.ports.processes.stop(agent, o.settings.kill_grace).await.map_err(|e| supervisor_failed(&e))?;
+        if let Err(e) = o.ports.processes.stop(agent, o.settings.kill_grace).await {
+            tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");
+            return ended_by_force();
+        }
         loop {
-            match self.job.next().await.map_err(|e| supervisor_failed(&e))? {
-                JobEvent::Output(bytes) => self.read(&bytes).await,
-                JobEvent::Gap(bytes) => self.skipped(bytes).await,
-                JobEvent::Exited(exit) => return Ok(exit),
+            match self.job.next().await {
+                Ok(JobEvent::Output(bytes)) => self.read(&bytes).await,
+                Ok(JobEvent::Gap(bytes)) => self.skipped(bytes).await,
+                Ok(JobEvent::Exited(exit)) => return exit,
+                Err(_) => return ended_by_force(),
             }
         }
     }
@@ -188,6 +204,19 @@ impl Supervisor<'_> {
             let _ = self.job.close_stdin().await;
         }
         self.gave_up |= reaction.give_up;
+    }
+}
+
+/// The exit of a program that was ended without a supervisor that could tell how.
+fn ended_by_force() -> Exit {
+    Exit {
+        code: None,
+        signal: Some(9),
+        timed_out: false,
+        leaked: 0,
+        output_bytes: 0,
+        stderr_tail: String::new(),
+        start_error: None,
     }
 }
 

@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use super::{Hands, Scene, commit};
 use crate::domain::agent::{Ending, State, Status};
-use crate::domain::ids::CommitId;
-use crate::domain::lifecycle::Event;
+use crate::domain::lifecycle::{Event, Salvage};
 use crate::limits;
+use crate::ports::repositories::Kept;
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     let mut warnings = Vec::new();
     hands.running = None;
-    stop(scene).await;
-    let kept = salvage(scene, hands, &mut warnings).await;
+    stop(scene, grace(scene)).await;
+    let salvage = salvage(scene, hands, &mut warnings).await;
+    if salvage == Salvage::Failed {
+        // Whatever the harvest left running must not meet the next attempt.
+        stop(scene, Duration::ZERO).await;
+    }
     let (o, agent) = (scene.o, scene.agent.id);
-    if let State::Unwinding { ending: Ending::Settle { .. } } = &scene.agent.state {
+    if let State::Unwinding { ending: Ending::Settle { .. } } = &scene.agent.state
+        && salvage != Salvage::Failed
+    {
         let removed = match o.ports.repositories.remove(agent).await {
             Ok(()) => o.ports.sandbox.release(agent).await,
             failed => failed,
@@ -23,54 +29,67 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
         if let Err(e) = removed {
             warnings.push(format!("the working tree could not be removed yet: {}", e.message));
         }
-        if let Err(e) = o.ports.processes.forget(agent).await {
-            warnings.push(format!("job records could not be removed yet: {e}"));
-        }
     }
-    Event::Unwound { kept, warnings }
+    if let Err(e) = o.ports.processes.forget(agent).await {
+        warnings.push(format!("job records could not be removed yet: {e}"));
+    }
+    Event::Unwound { salvage, warnings }
 }
 
-/// Stops every process of the agent, again and again until it is verified that none is left.
-async fn stop(scene: &Scene<'_>) {
+/// Whatever is left of an agent that ended by itself is not asked.
+fn grace(scene: &Scene<'_>) -> Duration {
+    match &scene.agent.state {
+        State::Unwinding { ending: Ending::Settle { end } } if end.status != Status::Killed => Duration::ZERO,
+        _ => scene.o.settings.kill_grace,
+    }
+}
+
+/// Stops every process of the agent, again and again until it is verified that none is left. The first receipt that
+/// found something stays.
+async fn stop(scene: &Scene<'_>, grace: Duration) {
     let (o, agent) = (scene.o, scene.agent);
-    let ended_by_itself = match &agent.state {
-        State::Unwinding { ending: Ending::Settle { end } } => end.status != Status::Killed,
-        _ => false,
-    };
-    // Whatever is left of an agent that ended by itself is not asked.
-    let grace = if ended_by_itself { Duration::ZERO } else { o.settings.kill_grace };
     let mut pause = limits::STORE_RETRY;
     loop {
         match o.ports.processes.stop(agent.id, grace).await {
             Ok(receipt) => {
                 let mut slot = scene.driver.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                *slot = Some(receipt);
+                if receipt.processes_before > 0 || slot.is_none() {
+                    *slot = Some(receipt);
+                }
                 return;
             }
             Err(e) => {
-                tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again")
+                tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again");
             }
         }
         o.ports.clock.sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(30));
+        pause = (pause * 2).min(limits::STRAYS);
     }
 }
 
-/// Keeps what the agent made and nobody received yet. A failure costs only that: it becomes a warning.
-async fn salvage(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Option<CommitId> {
+/// Keeps what the agent made and nobody received yet. When that fails the tree stays, and a warning names it.
+async fn salvage(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Salvage {
     if !scene.agent.work.dirty {
-        return None;
+        return Salvage::Nothing;
     }
-    let patience = limits::HARVEST + Duration::from_secs(30);
-    let harvested = tokio::select! {
-        kept = commit::harvest(scene, hands) => kept.map_err(|e| e.message),
-        () = scene.o.ports.clock.sleep(patience) => Err("it took too long".to_owned()),
-    };
-    match harvested {
-        Ok(kept) => commit::head(kept),
-        Err(why) => {
-            warnings.push(format!("what the agent left could not be kept: {why}"));
-            None
+    match commit::harvest(scene, hands).await {
+        Ok(Kept::Commits { head }) => Salvage::Kept(head),
+        Ok(Kept::Nothing) => Salvage::Nothing,
+        Ok(Kept::Diverged { branches }) => {
+            let id = scene.agent.id;
+            warnings.push(format!(
+                "kept in the repository store under refs/agents/{id}/branches/: {}",
+                branches.join(", ")
+            ));
+            Salvage::Nothing
+        }
+        Err(e) => {
+            let id = scene.agent.id;
+            let why = scene.o.ports.scanner.mask(&e.message);
+            warnings.push(format!(
+                "what the agent left could not be kept, so its tree stays in agents/{id}/tree: {why}"
+            ));
+            Salvage::Failed
         }
     }
 }
