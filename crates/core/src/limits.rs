@@ -182,3 +182,6 @@ pub const REASON_BYTES: usize = 512;
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Longest name of a job: what a [`Word`](crate::domain::ids::Word) holds.
+pub const JOB_NAME_BYTES: usize = 64;

@@ -18,6 +18,9 @@ use crate::router::Context;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// The highest number an event can have: stores count in signed numbers.
+const LAST: u64 = i64::MAX as u64;
+
 /// What a stream sends first: how soon a reader comes back.
 pub(crate) const RETRY: &str = "retry: 1000\n\n";
 
@@ -42,13 +45,11 @@ pub(crate) fn beat(context: &Context) -> Beat {
 
 /// Reads where a reader goes on: the header of a reconnecting browser, else the parameter.
 pub(crate) fn resume_after(headers: &HeaderMap, r: &mut ParamReader<'_>) -> Option<u64> {
-    let after = r.number("after", 0..=u64::MAX);
-    let value = headers.get(LAST_EVENT_ID)?.to_str().unwrap_or("?");
-    if value.is_empty() {
-        return after;
-    }
+    let after = r.number("after", 0..=LAST);
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return after };
+    let value = value.to_str().unwrap_or("?");
     let digits = value.bytes().all(|b| b.is_ascii_digit());
-    let header = digits.then(|| value.parse().ok()).flatten();
+    let header = digits.then(|| value.parse().ok()).flatten().filter(|n| *n <= LAST);
     if header.is_none() {
         r.fault(
             "last-event-id",

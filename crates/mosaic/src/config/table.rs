@@ -131,7 +131,7 @@ fn sandbox(_: &mut Config, value: &str) -> Result<(), Outcome> {
 
 /// Every variable, the contract's first.
 pub(crate) const VARIABLES: &[Variable] = &[
-    contract("ORCHESTRATOR_PORT", "0–65535", "3001", "port of the HTTP server; 0 takes a free one").read(
+    contract("ORCHESTRATOR_PORT", "0–65535", "3001", "port of the HTTP server; 0 takes any free one").read(
         |c, v| p::number(v, 0..=65_535).map(|n| c.port = u16::try_from(n).expect("the range was checked")),
         |c| Some(c.port.to_string()),
     ),

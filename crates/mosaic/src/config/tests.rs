@@ -1,3 +1,5 @@
+//! Values right and wrong, from an environment made for the test.
+
 use super::*;
 
 fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
