@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::domain::agent::{Agent, State};
 use crate::domain::lifecycle::Event;
 use crate::engine;
 use crate::orchestrator::Orchestrator;
@@ -27,11 +28,20 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     }
     for record in &leased {
         match o.ports.store.take_over(record.agent.id, &o.settings.node).await {
-            Ok((lease, record)) => engine::start(o, drivers, lease, record, Event::Interrupted),
+            Ok((lease, record)) => {
+                let first = first_event(&record.agent);
+                engine::start(o, drivers, lease, record, first);
+            }
             Err(e) => tracing::error!(agent.id = %record.agent.id, error = %e, "agent could not be taken over"),
         }
     }
     stop_strays(o).await;
+}
+
+/// Returns what happened to an agent whose server was lost. One that was lost between taking the lease and writing that
+/// down has not begun: it begins now, or nobody would ever take it again.
+fn first_event(agent: &Agent) -> Event {
+    if matches!(agent.state, State::Queued { .. }) { Event::Leased } else { Event::Interrupted }
 }
 
 /// Stops processes that belong to no leased agent: their record ended or vanished between two writes.

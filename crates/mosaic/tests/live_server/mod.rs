@@ -33,6 +33,7 @@ impl Server {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let path = data.with_file_name("server.log");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let (tell, said) = channel();
         std::thread::spawn(move || {
