@@ -143,6 +143,9 @@ fn refused_credentials_are_given_up_at_the_second_refusal() {
     let failure = failed(dialogue.outcome(&Exit { code: None, signal: Some(15), ..exit(0) }));
     assert_eq!(failure.kind, FailureKind::Auth);
     assert!(failure.message.contains("CLAUDE_API_KEY"), "{}", failure.message);
+    // Interrupted for that, it still says a last word.
+    dialogue.line(br#"{"type":"result","subtype":"error_during_execution","is_error":true,"terminal_reason":"aborted_streaming"}"#);
+    assert_eq!(failed(dialogue.outcome(&exit(1))).kind, FailureKind::Auth);
 }
 
 #[test]

@@ -194,3 +194,6 @@ pub const STRAYS: Duration = Duration::from_secs(30);
 pub const BACKSTOP: Duration = Duration::from_secs(120);
 /// Largest prompt, in bytes: with JSON escapes it must fit into what may wait for an agent's standard input.
 pub const PROMPT_BYTES: usize = 400 * 1024;
+
+/// Longest name of a job: what a [`Word`](crate::domain::ids::Word) holds.
+pub const JOB_NAME_BYTES: usize = 64;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::lines::{self, TurnResult, status, text};
 use super::masking::Secrets;
-use super::outcome::{Seen, judge};
+use super::outcome::{GIVE_UP_REFUSALS, Seen, judge};
 use super::push_guard;
 
 const INITIALIZE: &str = "mosaic-initialize";
@@ -95,13 +95,13 @@ impl ClaudeDialogue {
         events(vec![AgentEvent::Started { session: self.session.clone(), model, version }])
     }
 
-    /// The program would go on retrying refused credentials for minutes; twice is enough.
+    /// Refused credentials end the turn soon.
     fn api_retry(&mut self, line: &Value) -> Reaction {
         let status = status(line, "error_status");
         let attempt =
             line.get("attempt").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
         self.seen.retry(status, text(line, "/error"));
-        let give_up = self.seen.auth_refusals >= 2;
+        let give_up = self.seen.auth_refusals >= GIVE_UP_REFUSALS;
         Reaction { events: vec![AgentEvent::ApiRetry { status, attempt }], give_up, ..Reaction::default() }
     }
 

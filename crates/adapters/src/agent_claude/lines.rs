@@ -90,6 +90,11 @@ pub(super) struct Denial {
 }
 
 impl TurnResult {
+    /// Tells whether the turn was broken off from outside.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.terminal_reason.starts_with("aborted")
+    }
+
     pub(super) fn read(line: &Value) -> Self {
         let errors = line.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let denials =

@@ -6,6 +6,9 @@ use mosaic_core::ports::processes::Exit;
 
 use super::lines::TurnResult;
 
+/// So often refused credentials are tried; the program itself would go on for minutes.
+pub(super) const GIVE_UP_REFUSALS: u32 = 2;
+
 /// What was gathered from the lines of one run.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -34,10 +37,12 @@ pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
     if let Some(why) = &exit.start_error {
         return Err(Failure::new(K::Internal, format!("the agent's program could not be started: {why}")));
     }
-    if let Some(result) = &seen.result {
+    // A turn that we gave up is interrupted, and then says so in its result: our reason is the one that counts.
+    let given_up = seen.auth_refusals >= GIVE_UP_REFUSALS || !seen.refused.is_empty();
+    if let Some(result) = seen.result.as_ref().filter(|result| !(given_up && result.is_aborted())) {
         return by_result(seen, result);
     }
-    if seen.auth_refusals >= 2 {
+    if seen.auth_refusals >= GIVE_UP_REFUSALS {
         let status = seen.last_retry.as_ref().and_then(|(status, _)| *status).unwrap_or(401);
         return Err(auth(&format!("answered {status}")));
     }
@@ -108,7 +113,7 @@ fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
             );
         }
         // The words are then a diagnosis for the program's own makers.
-        (_, reason) if reason.starts_with("aborted") => {
+        _ if result.is_aborted() => {
             return Failure::new(K::Crash, "the turn was interrupted");
         }
         _ => {}

@@ -24,6 +24,15 @@ pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
     format!("gate-{round}-{}", gate.name)
 }
 
+/// Returns the name of a gate's job. A judgement that a lost server left unfinished is repeated in the same round, and
+/// a job's name is used once; the checkout is new each time.
+fn job_name(request: &JudgeRequest, gate: &GateDefinition) -> String {
+    let checkout = request.checkout.file_name().unwrap_or_default().to_string_lossy();
+    let mut name = format!("gate-{}-{}", checkout.trim_start_matches("judge-"), gate.name);
+    name.truncate(limits::JOB_NAME_BYTES);
+    name
+}
+
 /// Runs a gate's command and returns how it ended with what it printed.
 pub(super) async fn run(
     options: &GateOptions,
@@ -49,8 +58,8 @@ fn spec(
     gate: &GateDefinition,
     command: &str,
 ) -> Result<JobSpec, String> {
-    let name = name(request.round, gate);
-    let output = options.transcripts.log(request.agent, &name);
+    let output = options.transcripts.log(request.agent, &name(request.round, gate));
+    let name = job_name(request, gate);
     // The command is an argument of its own: nothing in it can end the script around it.
     let shell = ["sh", "-c", "exec 2>&1; eval \"$1\"", "sh", command].map(str::to_owned);
     let mut env = request.confinement.env.clone();

@@ -33,6 +33,7 @@ impl Server {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let path = data.with_file_name("server.log");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let (tell, said) = channel();
         std::thread::spawn(move || {
@@ -117,9 +118,9 @@ impl Api {
         answer["agentId"].as_str().unwrap().to_owned()
     }
 
-    /// Follows the event log from its first entry until `enough` says so of (number, kind, data). Panics at the
-    /// deadline.
-    pub(crate) fn follow(&self, within: Duration, mut enough: impl FnMut(u64, &str, &Value) -> bool) {
+    /// Follows the event log from its first entry until `enough` says so of (number, kind, data); false when the time
+    /// is over before.
+    pub(crate) fn follow(&self, within: Duration, mut enough: impl FnMut(u64, &str, &Value) -> bool) -> bool {
         let deadline = Instant::now() + within;
         let agent = ureq::Agent::config_builder().timeout_global(Some(within)).build().new_agent();
         let request = Request::builder().uri(format!("{}/v1/events?after=0", self.url)).header("accept", "text/event-stream");
@@ -127,27 +128,31 @@ impl Api {
         let answer = agent.run(request).expect("the event stream opens");
         let (mut id, mut kind) = (0, String::new());
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
-            assert!(Instant::now() < deadline, "the awaited event did not come within {within:?}");
-            let line = line.expect("the event stream goes on; at the deadline it ends");
+            let Ok(line) = line else { break };
+            if Instant::now() > deadline {
+                break;
+            }
             match line.split_once(": ") {
                 Some(("id", text)) => id = text.parse().unwrap(),
                 Some(("event", text)) => text.clone_into(&mut kind),
                 Some(("data", text)) => {
                     let event: Value = serde_json::from_str(text).unwrap();
                     if enough(id, &kind, &event["data"]) {
-                        return;
+                        return true;
                     }
                 }
                 _ => {}
             }
         }
-        panic!("the event stream ended before the awaited event");
+        false
     }
 
     /// Waits until an agent has ended and returns it.
     pub(crate) fn ended(&self, id: &str, within: Duration) -> Value {
-        self.follow(within, |_, kind, data| is_terminal(kind) && data["agentId"] == id);
-        self.get(&format!("/v1/agents/{id}"))
+        let ended = self.follow(within, |_, kind, data| is_terminal(kind) && data["agentId"] == id);
+        let agent = self.get(&format!("/v1/agents/{id}"));
+        assert!(ended, "it did not end within {within:?}: {agent:#}");
+        agent
     }
 }
 

@@ -81,7 +81,7 @@ fn a_kill_during_a_gate_judges_the_same_commit_again() {
     let agent = server.api().ended(&id, SOON);
     place.assert_pushed(&agent);
     assert_eq!(agent["pushedCommit"].as_str(), Some(first[1].as_str()), "another commit was judged first");
-    assert_eq!((place.log("start").len(), place.log("gate").len()), (1, 2), "the agent's work was not kept");
+    assert_eq!((place.log("start").len(), place.log("gate").len()), (1, 2), "the agent's work was not kept: {agent:#}\n{}", place.server_log());
     assert_eq!(place.log("OVERLAP"), Vec::<String>::new());
     place.assert_quiet(&[id]);
 }

@@ -122,7 +122,8 @@ impl Place {
     }
 
     pub(crate) fn server_log(&self) -> String {
-        let text = std::fs::read_to_string(self.dir.join("server.log")).unwrap_or_default();
+        let read = |name: &str| std::fs::read_to_string(self.dir.join(name)).unwrap_or_default();
+        let text = format!("{}{}", read("log"), read("server.log"));
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
