@@ -63,11 +63,19 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
             changed = stop.changed() => if changed.is_err() || *stop.borrow() == Stop::Now { break },
         }
     }
+    if *stop.borrow() == Stop::Now {
+        o.hurry.send_replace(true);
+    }
     for driver in o.live().values() {
         driver.give(Order::Interrupt);
     }
-    while let Some(ended) = drivers.join_next().await {
-        note_panic(ended);
+    while !drivers.is_empty() {
+        tokio::select! {
+            Some(ended) = drivers.join_next() => note_panic(ended),
+            _ = stop.wait_for(|order| *order == Stop::Now), if !*o.hurry.borrow() => {
+                o.hurry.send_replace(true);
+            }
+        }
     }
 }
 

@@ -38,10 +38,19 @@ async fn stop(scene: &Scene<'_>) {
         _ => false,
     };
     // Whatever is left of an agent that ended by itself is not asked.
-    let grace = if ended_by_itself { Duration::ZERO } else { o.settings.kill_grace };
+    let mut grace = if ended_by_itself { Duration::ZERO } else { o.settings.kill_grace };
     let mut pause = limits::STORE_RETRY;
+    let mut hurry = o.hurry.subscribe();
     loop {
-        match o.ports.processes.stop(agent.id, grace).await {
+        let stopped = tokio::select! {
+            stopped = o.ports.processes.stop(agent.id, grace) => stopped,
+            // Errors never: the sender lives as long as the orchestrator. A second stop only makes the first faster.
+            _ = hurry.wait_for(|now| *now), if !grace.is_zero() => {
+                grace = Duration::ZERO;
+                continue;
+            }
+        };
+        match stopped {
             Ok(receipt) => {
                 let mut slot = scene.driver.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 *slot = Some(receipt);
