@@ -72,17 +72,21 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
             changed = stop.changed() => if changed.is_err() || *stop.borrow() == Stop::Now { break },
         }
     }
+    if *stop.borrow() == Stop::Now {
+        o.hurry.send_replace(true);
+    }
     for driver in o.live().values() {
         driver.give(Order::Interrupt);
     }
-    let deadline = o.ports.clock.sleep(o.settings.kill_grace + limits::GIVING_BACK);
-    tokio::pin!(deadline);
-    let already_now = *stop.borrow_and_update() == Stop::Now;
+    let mut deadline = o.ports.clock.sleep(o.settings.kill_grace + limits::GIVING_BACK);
     while !drivers.is_empty() {
         tokio::select! {
             Some(ended) = drivers.join_next() => note_panic(ended),
             () = &mut deadline => break,
-            changed = stop.changed() => if !already_now && (changed.is_err() || *stop.borrow() == Stop::Now) { break },
+            _ = stop.wait_for(|order| *order == Stop::Now), if !*o.hurry.borrow() => {
+                o.hurry.send_replace(true);
+                deadline = o.ports.clock.sleep(limits::GIVING_BACK_NOW);
+            }
         }
     }
     if !drivers.is_empty() {

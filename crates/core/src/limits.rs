@@ -188,6 +188,8 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub const UNWATCHED_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time for giving back what runs when the server stops, beyond the grace: a harvest must fit.
 pub const GIVING_BACK: Duration = Duration::from_secs(60);
+/// The same after a second order to stop: what is not back by then is left to the next server.
+pub const GIVING_BACK_NOW: Duration = Duration::from_secs(10);
 /// Longest time for stopping what an earlier server left, before new work starts all the same.
 pub const STRAYS: Duration = Duration::from_secs(30);
 /// Time that a run may outlive its deadline before its shim ends it by itself: the server is gone then.

@@ -197,6 +197,8 @@ pub struct Orchestrator {
     /// Something may be ready to start, or a slot became free.
     pub(crate) wake: Notify,
     pub(crate) draining: AtomicBool,
+    /// Nothing that is stopped gets a grace any more.
+    pub(crate) hurry: watch::Sender<bool>,
 }
 
 impl Orchestrator {
@@ -208,6 +210,7 @@ impl Orchestrator {
             live: Mutex::new(HashMap::new()),
             wake: Notify::new(),
             draining: AtomicBool::new(false),
+            hurry: watch::Sender::new(false),
         })
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mosaic_core::domain::agent::{Agent, AttentionKind, Phase, QueueCause, State, Status};
+use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause, State, Status};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
@@ -160,9 +160,13 @@ impl AgentView {
         let agent = &record.agent;
         let (spec, work) = (&agent.spec, &agent.work);
         let commit = |commit: &Option<_>| commit.as_ref().map(ToString::to_string);
-        let last_failure = match &agent.state {
-            State::Queued { cause: QueueCause::Backoff { failure, .. } } => Some(failure.clone()),
-            _ => None,
+        // While the tree of a failed attempt is given back the wait has begun already.
+        let (last_failure, until) = match &agent.state {
+            State::Queued { cause: QueueCause::Backoff { failure, until } }
+            | State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { failure, until } } } => {
+                (Some(failure.clone()), Some(*until))
+            }
+            _ => (None, None),
         };
         Self {
             status: StatusView::of(agent),
@@ -184,7 +188,7 @@ impl AgentView {
             head_commit: commit(&work.kept),
             pushed_commit: commit(&work.pushed),
             deadline: work.deadline.map(Timestamp::to_rfc3339),
-            not_before: agent.not_before().map(Timestamp::to_rfc3339),
+            not_before: until.map(Timestamp::to_rfc3339),
             last_failure,
             queue_position: None,
             detail: None,

@@ -1,6 +1,7 @@
 //! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
 
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -191,15 +192,17 @@ impl Processes for ShimProcesses {
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
-        // The agent's own directory goes with what was last in it.
-        for directory in runs.ancestors().take(2) {
-            match std::fs::remove_dir(directory) {
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_empty(&runs)?;
+        // Whoever gives back last takes the agent's directory away.
+        Ok(runs.parent().map_or(Ok(()), remove_empty)?)
+    }
+}
+
+/// Removes a directory in which nothing is left; one that has something is kept.
+fn remove_empty(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(dir) {
+        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(e),
+        _ => Ok(()),
     }
 }
 

@@ -191,7 +191,7 @@ pub struct SpawnSpec {
 pub struct FieldError {
     /// JSON pointer to the field (RFC 6901).
     pub pointer: String,
-    /// `required`, `type`, `invalid`, `unknown`, `range`.
+    /// `required`, `type`, `invalid`, `unknown`, `range`, `transport`.
     pub code: String,
     /// What is wrong, as a lower-case fragment.
     pub message: String,
@@ -483,6 +483,11 @@ impl SpawnSpec {
         let fields = r.object("context", true)?;
         let mut c = Reader::new("/context", fields, CONTEXT_FIELDS);
         let repository = c.name("repository", true);
+        if repository.is_none() && c.get("repository").and_then(Value::as_str).is_some_and(RepositoryUrl::is_forbidden_transport)
+            && let Some(last) = c.errors.last_mut()
+        {
+            last.code = "transport".to_owned();
+        }
         let branch = c.name("branch", true);
         let items = c.list("workItems", limits::WORK_ITEMS).unwrap_or_default();
         if items.is_empty() && !c.errors.iter().any(|e| e.pointer.starts_with("/context/workItems")) {

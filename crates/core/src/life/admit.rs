@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::fact;
-use crate::domain::spec::{GateProfile, SpawnSpec};
+use crate::domain::spec::{FieldError, GateProfile, SpawnSpec};
 use crate::orchestrator::{Orchestrator, RetryError, SpawnError, Spawned};
 use crate::ports::store::{Admission, Admitted, Idempotency};
 
 impl Orchestrator {
     /// Admits the agent that the body of a spawn request describes. It is durable when this returns.
     pub async fn spawn(&self, body: &Value, idempotency: Option<Idempotency>) -> Result<Spawned, SpawnError> {
-        let spec = SpawnSpec::parse(body).map_err(SpawnError::Invalid)?;
+        let spec = SpawnSpec::parse(body).map_err(refused)?;
         self.admit(spec, None, idempotency).await
     }
 
     /// Checks a spawn request without admitting anything; returns the specification as understood.
     pub fn validate(&self, body: &Value) -> Result<SpawnSpec, SpawnError> {
-        let spec = SpawnSpec::parse(body).map_err(SpawnError::Invalid)?;
+        let spec = SpawnSpec::parse(body).map_err(refused)?;
         self.check_satisfiable(&spec)?;
         Ok(spec)
     }
@@ -78,5 +78,13 @@ impl Orchestrator {
             }
             Admitted::Replay(record) => Spawned { record, replayed: true },
         })
+    }
+}
+
+/// A request whose only fault is a way of reaching repositories that is never allowed is denied, not malformed.
+fn refused(errors: Vec<FieldError>) -> SpawnError {
+    match errors.as_slice() {
+        [only] if only.code == "transport" => SpawnError::Denied(format!("{} {}", only.pointer, only.message)),
+        _ => SpawnError::Invalid(errors),
     }
 }

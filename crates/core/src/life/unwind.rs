@@ -46,11 +46,20 @@ fn grace(scene: &Scene<'_>) -> Duration {
 
 /// Stops every process of the agent, again and again until it is verified that none is left. The first receipt that
 /// found something stays.
-async fn stop(scene: &Scene<'_>, grace: Duration) {
+async fn stop(scene: &Scene<'_>, mut grace: Duration) {
     let (o, agent) = (scene.o, scene.agent);
     let mut pause = limits::STORE_RETRY;
+    let mut hurry = o.hurry.subscribe();
     loop {
-        match o.ports.processes.stop(agent.id, grace).await {
+        let stopped = tokio::select! {
+            stopped = o.ports.processes.stop(agent.id, grace) => stopped,
+            // Errors never: the sender lives as long as the orchestrator. A second stop only makes the first faster.
+            _ = hurry.wait_for(|now| *now), if !grace.is_zero() => {
+                grace = Duration::ZERO;
+                continue;
+            }
+        };
+        match stopped {
             Ok(receipt) => {
                 let mut slot = scene.driver.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if receipt.processes_before > 0 || slot.is_none() {

@@ -97,14 +97,14 @@ fn secret(value: &Option<Secret>) -> Option<String> {
 
 fn no_valkey(_: &mut Config, _: &str) -> Result<(), Outcome> {
     Err(Outcome::Missing {
-        capability: "Valkey store; the embedded store is used",
+        capability: "Valkey store",
         fix: "unset VALKEY_HOST and VALKEY_PORT to start on the embedded store",
     })
 }
 
 fn no_coordinator(_: &mut Config, _: &str) -> Result<(), Outcome> {
     Err(Outcome::Missing {
-        capability: "gates over a coordinator; gates run on this machine",
+        capability: "gates over a coordinator",
         fix: "unset COORDINATOR_URL to start with local gates",
     })
 }

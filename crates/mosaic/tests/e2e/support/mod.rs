@@ -13,7 +13,7 @@ pub(crate) use stories::{body, fixture_with_gates, script};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything in these tests: far more than a busy machine needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until there is an answer; fails with what was waited for. For states that announce
 /// themselves to nobody, such as a process that is gone.

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Http, until};
+use super::{Http, PATIENCE, until};
 
 /// A directory for everything of one test: the data directory, a home, logs. Outlives the servers in it.
 pub(crate) struct Home {
@@ -164,6 +165,18 @@ impl Drop for Server<'_> {
         }
         self.signal(Signal::TERM);
         self.signal(Signal::TERM);
-        self.wait_end();
+        let patience = Instant::now() + PATIENCE;
+        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if Instant::now() > patience {
+                // The test fails; agents that are left end with their tree at the next look of a person.
+                self.signal(Signal::KILL);
+                let _ = self.child.wait();
+                if !std::thread::panicking() {
+                    panic!("the server did not end\n{}", self.log());
+                }
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
