@@ -2,6 +2,7 @@
 
 pub mod fake_processes;
 pub mod fake_store;
+pub mod fake_world;
 pub mod git_fixture;
 pub mod model_server;
 pub mod require;

@@ -64,9 +64,12 @@ impl RepositoryUrl {
     /// Tells whether a refused text names a way of reaching repositories that no server allows, such as `ext::` or
     /// `git://`.
     pub fn is_forbidden_transport(text: &str) -> bool {
-        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+');
+        let is_word =
+            |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+');
         let helper = text.split_once("::").is_some_and(|(word, _)| is_word(word));
-        let scheme = text.split_once("://").is_some_and(|(word, _)| is_word(word) && !matches!(word, "https" | "http" | "ssh" | "file"));
+        let scheme = text
+            .split_once("://")
+            .is_some_and(|(word, _)| is_word(word) && !matches!(word, "https" | "http" | "ssh" | "file"));
         helper || scheme
     }
 

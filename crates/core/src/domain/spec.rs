@@ -483,7 +483,8 @@ impl SpawnSpec {
         let fields = r.object("context", true)?;
         let mut c = Reader::new("/context", fields, CONTEXT_FIELDS);
         let repository = c.name("repository", true);
-        if repository.is_none() && c.get("repository").and_then(Value::as_str).is_some_and(RepositoryUrl::is_forbidden_transport)
+        if repository.is_none()
+            && c.get("repository").and_then(Value::as_str).is_some_and(RepositoryUrl::is_forbidden_transport)
             && let Some(last) = c.errors.last_mut()
         {
             last.code = "transport".to_owned();

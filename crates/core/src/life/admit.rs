@@ -84,7 +84,9 @@ impl Orchestrator {
 /// A request whose only fault is a way of reaching repositories that is never allowed is denied, not malformed.
 fn refused(errors: Vec<FieldError>) -> SpawnError {
     match errors.as_slice() {
-        [only] if only.code == "transport" => SpawnError::Denied(format!("{} {}", only.pointer, only.message)),
+        [only] if only.code == "transport" => {
+            SpawnError::Denied(format!("{} {}", only.pointer, only.message))
+        }
         _ => SpawnError::Invalid(errors),
     }
 }

@@ -1,0 +1,200 @@
+//! Stories about the engine in a world of fakes: orders, interruptions and hand-overs in every order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::lifecycle::KillCause;
+use mosaic_core::engine::{self, Stop};
+use mosaic_core::ports::store::{Query, Store, Versioned};
+use mosaic_testkit::fake_store::FakeStore;
+use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Far longer than any story takes; only a fault reaches it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Story {
+    world: Arc<FakeWorld>,
+    o: Arc<Orchestrator>,
+    stop: watch::Sender<Stop>,
+    engine: Option<JoinHandle<()>>,
+}
+
+impl Story {
+    fn begin(store: Arc<dyn Store>, slots: usize, behaviour: Behaviour) -> Self {
+        let (world, o) = FakeWorld::orchestrator(store, slots, behaviour);
+        Self { world, o, stop: watch::Sender::new(Stop::No), engine: None }
+    }
+
+    fn run(&mut self) {
+        self.engine = Some(tokio::spawn(engine::run(Arc::clone(&self.o), self.stop.subscribe())));
+    }
+
+    async fn spawn(&self, task: &str) -> AgentId {
+        let body = json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal",
+            "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}});
+        self.o.spawn(&body, None).await.expect("admitted").record.agent.id
+    }
+
+    /// Waits until the record is as wanted; the store's log tells when to look.
+    async fn until(&self, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
+        let mut newest = self.o.ports().store.newest();
+        let look = async {
+            loop {
+                let record = self.o.agent(id).await.expect("it is there");
+                if wanted(&record) {
+                    return record;
+                }
+                newest.changed().await.expect("the store lives");
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect("it never came to that")
+    }
+
+    async fn end(mut self, how: Stop) {
+        self.stop.send_replace(how);
+        if let Some(engine) = self.engine.take() {
+            tokio::time::timeout(PATIENCE, engine).await.expect("the engine ends").expect("without a panic");
+        }
+    }
+}
+
+fn ended(record: &Versioned) -> bool {
+    record.agent.is_terminal()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {
+    let mut story = Story::begin(Arc::new(FakeStore::new()), 3, Behaviour::EndAtOnce);
+    story.run();
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(story.spawn(&format!("T-{n}")).await);
+    }
+    for id in ids {
+        let record = story.until(id, ended).await;
+        assert_eq!(record.agent.status(), Status::Completed, "{:?}", record.agent.state);
+        assert!(story.world.is_cleaned(id));
+    }
+    assert_eq!((story.world.pushed().len(), story.world.double_runs()), (20, 0));
+    story.end(Stop::Now).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_given_while_slots_fill_is_never_lost() {
+    for round in 0..200 {
+        let mut story = Story::begin(Arc::new(FakeStore::new()), 4, Behaviour::RunOn);
+        for n in 0..4 {
+            story.spawn(&format!("T-{round}-{n}")).await;
+        }
+        story.run();
+        if round % 2 == 0 {
+            let report = tokio::time::timeout(PATIENCE, story.o.kill_all("test"))
+                .await
+                .expect("kill-all ends")
+                .expect("it works");
+            assert_eq!(
+                (report.total, report.killed, report.failed),
+                (4, 4, 0),
+                "round {round}: {:?}",
+                report.errors
+            );
+            let all = story.o.list(Query { limit: 10, ..Query::default() }).await.expect("listed");
+            assert!(all.iter().all(|r| r.agent.status() == Status::Killed), "round {round}: {all:?}");
+        }
+        // A stop right after the slots filled must reach every driver, or the engine never ends.
+        story.end(Stop::Now).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_lost_between_lease_and_first_step_runs_after_the_restart() {
+    let store: Arc<dyn Store> = Arc::new(FakeStore::new());
+    let mut story = Story::begin(Arc::clone(&store), 1, Behaviour::EndAtOnce);
+    let id = story.spawn("T-1").await;
+    let node = "here".parse().expect("a word");
+    assert!(store.lease(&node, story.o.now()).await.expect("the store answers").is_some());
+    story.run();
+    let record = story.until(id, ended).await;
+    assert_eq!((record.agent.status(), record.agent.attempt), (Status::Completed, 1));
+    story.end(Stop::Now).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_gives_running_agents_back_without_counting_and_the_next_engine_finishes_them() {
+    let store: Arc<dyn Store> = Arc::new(FakeStore::new());
+    let mut first = Story::begin(Arc::clone(&store), 2, Behaviour::RunOn);
+    let id = first.spawn("T-1").await;
+    first.run();
+    first.until(id, |r| r.agent.phase() == Phase::Working).await;
+    first.end(Stop::Drain(Duration::ZERO)).await;
+    let record = store.get(id).await.expect("it is there");
+    assert_eq!((record.agent.phase(), record.agent.attempt, record.node), (Phase::Queued, 1, None));
+    let mut second = Story::begin(store, 2, Behaviour::EndAtOnce);
+    second.run();
+    let record = second.until(id, ended).await;
+    assert_eq!((record.agent.status(), record.agent.attempt), (Status::Completed, 1));
+    second.end(Stop::Now).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_lets_running_agents_finish() {
+    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
+    let id = story.spawn("T-1").await;
+    story.run();
+    story.until(id, |r| r.agent.phase() == Phase::Working).await;
+    story.stop.send_replace(Stop::Drain(PATIENCE));
+    story.world.release();
+    let record = story.until(id, ended).await;
+    assert_eq!(record.agent.status(), Status::Completed);
+    story.end(Stop::Drain(PATIENCE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
+    for round in 0..200 {
+        let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
+        let id = story.spawn("T-1").await;
+        story.run();
+        if round % 3 > 0 {
+            story.until(id, |r| r.agent.phase() == Phase::Working).await;
+        }
+        story.world.release();
+        let killed = tokio::time::timeout(PATIENCE, story.o.kill(id, KillCause::Operator, "test"));
+        let killed = killed.await.expect("the kill ends").expect("it works");
+        let record = story.until(id, ended).await;
+        assert!(killed.confirmed && killed.record.agent.is_terminal(), "round {round}");
+        assert_eq!(
+            killed.record.agent.status(),
+            record.agent.status(),
+            "round {round}: the caller was told something else"
+        );
+        let entries = story.o.ports().store.entries(0, 1000).await.expect("the log is read");
+        let endings = entries
+            .iter()
+            .filter(|e| matches!(e.fact.kind.as_str(), "agent.completed" | "agent.failed" | "agent.killed"));
+        assert_eq!(endings.count(), 1, "round {round}");
+        assert!(story.world.alive().is_empty());
+        story.end(Stop::Now).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
+    let mut story = Story::begin(Arc::new(FakeStore::new()), 2, Behaviour::EndAtOnce);
+    story.o.pause("test", None).await.expect("paused");
+    let id = story.spawn("T-1").await;
+    story.run();
+    let killed = story.spawn("T-2").await;
+    let report = story.o.kill(killed, KillCause::Operator, "test").await.expect("killed");
+    assert!(report.confirmed && report.receipt.is_none());
+    assert_eq!(story.o.agent(id).await.expect("there").agent.phase(), Phase::Queued);
+    story.o.resume("test").await.expect("resumed");
+    assert_eq!(story.until(id, ended).await.agent.status(), Status::Completed);
+    story.end(Stop::Now).await;
+}

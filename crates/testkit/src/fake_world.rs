@@ -1,0 +1,423 @@
+//! A world made of fakes for stories about the engine: a strict store, jobs that end when the test says so, a git that
+//! remembers what was pushed. Time is real and short.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::clock::{Chance, Clock};
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::host::Host;
+use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::repositories::{
+    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
+use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::scanner::{Secret, SecretScanner};
+use mosaic_core::ports::store::Store;
+use mosaic_core::ports::transcripts::{Line, Transcripts};
+use tokio::sync::{mpsc, watch};
+
+/// How agents' programs behave in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// They end well at once.
+    EndAtOnce,
+    /// They run until they are stopped or [`FakeWorld::release`] is called.
+    RunOn,
+}
+
+/// What the fakes share.
+pub struct FakeWorld {
+    behaviour: watch::Sender<Behaviour>,
+    alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
+    double_runs: AtomicUsize,
+    pushed: Mutex<Vec<(String, CommitId)>>,
+    cleaned: Mutex<HashSet<AgentId>>,
+    ids: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeWorld {
+    /// Makes a world and an orchestrator in it.
+    pub fn orchestrator(
+        store: Arc<dyn Store>,
+        slots: usize,
+        behaviour: Behaviour,
+    ) -> (Arc<Self>, Arc<Orchestrator>) {
+        let world = Arc::new(Self {
+            behaviour: watch::Sender::new(behaviour),
+            alive: Mutex::default(),
+            double_runs: AtomicUsize::new(0),
+            pushed: Mutex::default(),
+            cleaned: Mutex::default(),
+            ids: AtomicUsize::new(1),
+        });
+        let parts = || Part(Arc::clone(&world));
+        let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
+        runtimes.insert("fake".to_owned(), Arc::new(parts()));
+        let ports = Ports {
+            store,
+            clock: Arc::new(parts()),
+            chance: Arc::new(parts()),
+            repositories: Arc::new(parts()),
+            sandbox: Arc::new(parts()),
+            processes: Arc::new(parts()),
+            runtimes,
+            gatekeeper: Arc::new(parts()),
+            scanner: Arc::new(parts()),
+            transcripts: Arc::new(parts()),
+            host: Arc::new(parts()),
+        };
+        let settings = Settings {
+            node: "here".parse().expect("a word"),
+            slots,
+            branch_prefix: "mosaic".to_owned(),
+            default_runtime: "fake".to_owned(),
+            allow_incomplete_strict: false,
+            require_skills: false,
+            skills_dir: None,
+            kill_grace: Duration::from_millis(10),
+        };
+        (Arc::clone(&world), Orchestrator::new(ports, settings))
+    }
+
+    /// Lets every program end well, those that run and those that will.
+    pub fn release(&self) {
+        self.behaviour.send_replace(Behaviour::EndAtOnce);
+    }
+
+    /// Returns the agents whose program runs.
+    pub fn alive(&self) -> Vec<AgentId> {
+        lock(&self.alive).keys().copied().collect()
+    }
+
+    /// Returns how often a second program of an agent was started beside the first.
+    pub fn double_runs(&self) -> usize {
+        self.double_runs.load(Ordering::SeqCst)
+    }
+
+    /// Returns the branches that were pushed, in order.
+    pub fn pushed(&self) -> Vec<String> {
+        lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Tells whether the agent's tree was taken away.
+    pub fn is_cleaned(&self, agent: AgentId) -> bool {
+        lock(&self.cleaned).contains(&agent)
+    }
+}
+
+/// One fake of every port; all share the world.
+struct Part(Arc<FakeWorld>);
+
+fn commit(digit: char) -> CommitId {
+    digit.to_string().repeat(40).parse().expect("forty digits")
+}
+
+#[async_trait]
+impl Clock for Part {
+    fn now(&self) -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+impl Chance for Part {
+    fn agent_id(&self) -> AgentId {
+        AgentId(uuid::Uuid::new_v4())
+    }
+    fn dice(&self) -> f64 {
+        // Spread without chance, so that a failing story fails again.
+        (self.0.ids.fetch_add(1, Ordering::SeqCst) % 10) as f64 / 10.0
+    }
+}
+
+#[async_trait]
+impl Host for Part {
+    async fn free_bytes(&self) -> Result<u64, String> {
+        Ok(u64::MAX)
+    }
+    async fn git_version(&self) -> Result<String, String> {
+        Ok("fake".to_owned())
+    }
+}
+
+#[async_trait]
+impl Sandbox for Part {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
+        let nowhere = PathBuf::from("/nonexistent");
+        Ok(Confinement { home: nowhere.clone(), config: nowhere, env: Vec::new(), wrap: Vec::new() })
+    }
+    async fn release(&self, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A program of an agent that runs until it is stopped or the world releases it.
+struct FakeJob {
+    world: Arc<FakeWorld>,
+    agent: AgentId,
+    stopped: watch::Receiver<bool>,
+}
+
+fn exit(code: Option<i32>) -> Exit {
+    Exit {
+        code,
+        signal: if code.is_none() { Some(15) } else { None },
+        timed_out: false,
+        leaked: 0,
+        output_bytes: 0,
+        stderr_tail: String::new(),
+        start_error: None,
+    }
+}
+
+#[async_trait]
+impl Job for FakeJob {
+    async fn next(&mut self) -> Result<JobEvent, ProcessError> {
+        let mut behaviour = self.world.behaviour.subscribe();
+        let code = tokio::select! {
+            biased;
+            // Errors when the stop took the sender away, which is the stop.
+            _ = self.stopped.wait_for(|stopped| *stopped) => None,
+            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce) => Some(0),
+        };
+        lock(&self.world.alive).remove(&self.agent);
+        Ok(JobEvent::Exited(exit(code)))
+    }
+    async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+        Ok(())
+    }
+    async fn close_stdin(&mut self) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+/// A job that has ended already: a harvest.
+struct EndedJob;
+
+#[async_trait]
+impl Job for EndedJob {
+    async fn next(&mut self) -> Result<JobEvent, ProcessError> {
+        Ok(JobEvent::Exited(exit(Some(0))))
+    }
+    async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+        Ok(())
+    }
+    async fn close_stdin(&mut self) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Processes for Part {
+    async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        if !spec.name.as_str().starts_with("run-") {
+            return Ok(Box::new(EndedJob));
+        }
+        let (stop, stopped) = watch::channel(false);
+        if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
+            self.0.double_runs.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped }))
+    }
+    async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        let stopped = lock(&self.0.alive).remove(&agent);
+        let processes_before = u32::from(stopped.is_some());
+        if let Some(stop) = stopped {
+            stop.send_replace(true);
+        }
+        Ok(StopReceipt { processes_before, processes_after: 0, rung: "term".to_owned(), took_ms: 0 })
+    }
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(self.0.alive())
+    }
+    async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+struct FakeDialogue;
+
+impl Dialogue for FakeDialogue {
+    fn start(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+    fn line(&mut self, _: &[u8]) -> Reaction {
+        Reaction::default()
+    }
+    fn interrupt(&mut self) -> Option<String> {
+        None
+    }
+    fn session(&self) -> Option<String> {
+        None
+    }
+    fn outcome(&mut self, exit: &Exit) -> Outcome {
+        match exit.code {
+            Some(0) => Outcome::Completed { text: "done".to_owned() },
+            _ => Outcome::Failed(Failure::new(FailureKind::Crash, "the program was stopped")),
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for Part {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    async fn probe(&self) -> Result<Probe, String> {
+        Ok(Probe { program: "fake".to_owned(), version: None })
+    }
+    async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        let command = vec!["fake".to_owned()];
+        Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None })
+    }
+    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+        Box::new(FakeDialogue)
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for Part {
+    fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+        Ok(GatePlan { trusted: true, ..GatePlan::default() })
+    }
+    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
+        Ok(GateReport::new(request.commit, Vec::new(), &request.plan))
+    }
+}
+
+impl SecretScanner for Part {
+    fn scan(&self, _: Option<&str>, _: &str) -> Vec<Secret> {
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl Transcripts for Part {
+    async fn append(
+        &self,
+        _: AgentId,
+        _: Timestamp,
+        _: u32,
+        _: Vec<mosaic_core::ports::runtime::AgentEvent>,
+    ) -> std::io::Result<()> {
+        Ok(())
+    }
+    async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
+        Ok(Vec::new())
+    }
+    fn watch(&self, _: AgentId) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
+    }
+    fn raw(&self, _: AgentId, _: u32) -> PathBuf {
+        PathBuf::from("/nonexistent")
+    }
+    async fn raw_files(&self, _: AgentId) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+    fn log(&self, _: AgentId, _: &str) -> PathBuf {
+        PathBuf::from("/nonexistent")
+    }
+}
+
+#[async_trait]
+impl Repositories for Part {
+    fn allowed(&self, _: &RepositoryUrl) -> Result<(), String> {
+        Ok(())
+    }
+    async fn fetch(&self, _: &RepositoryUrl, _: &BranchName, _: &BranchName) -> Result<RemoteState, Failure> {
+        Ok(RemoteState { base: commit('b'), tip: None })
+    }
+    async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        Ok(Worktree { agent: request.agent, path: PathBuf::from("/nonexistent"), reused: request.reuse })
+    }
+    async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
+        let outbox = PathBuf::from("/nonexistent");
+        Ok(HarvestJob { command: vec!["harvest".to_owned()], env: Vec::new(), outbox })
+    }
+    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+        Ok(Kept::Commits { head: commit('c') })
+    }
+    async fn additions(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+        _: mpsc::Sender<Added>,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
+        Ok(Fit::Clean(commit('b')))
+    }
+    async fn checkout_for_judging(
+        &self,
+        _: &RepositoryUrl,
+        _: AgentId,
+        _: &CommitId,
+        _: &str,
+    ) -> Result<PathBuf, Failure> {
+        Ok(PathBuf::from("/nonexistent"))
+    }
+    async fn push(
+        &self,
+        _: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        _: Option<&CommitId>,
+    ) -> Result<Pushed, Failure> {
+        lock(&self.0.pushed).push((branch.to_string(), head.clone()));
+        Ok(Pushed::Done)
+    }
+    async fn read_file(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &str,
+        _: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(None)
+    }
+    async fn list_files(&self, _: &RepositoryUrl, _: &CommitId, _: &str) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn export(&self, _: &RepositoryUrl, _: &CommitId, _: &str, _: &Path) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn diff(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+        _: usize,
+    ) -> Result<(Vec<u8>, bool), Failure> {
+        Ok((Vec::new(), false))
+    }
+    async fn stat(&self, _: &RepositoryUrl, _: &CommitId, _: &CommitId) -> Result<Vec<FileStat>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
+        lock(&self.0.cleaned).insert(agent);
+        Ok(())
+    }
+}
