@@ -182,3 +182,7 @@ pub const REASON_BYTES: usize = 512;
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
+/// What one run may add to the transcript, in bytes: a hundred thousand lines. The raw output has what follows.
+pub const ENTRIES_BYTES: u64 = 32 * 1024 * 1024;
+/// What an entry of a transcript takes besides its text, in bytes.
+pub const ENTRY_OVERHEAD_BYTES: u64 = 128;
