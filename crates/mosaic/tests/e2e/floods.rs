@@ -90,7 +90,11 @@ fn a_flood_is_cut_at_the_quota_and_the_run_goes_on() {
 fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        if entry.file_type().unwrap().is_dir() { all.extend(walk(&entry.path())) } else { all.push(entry.path()) }
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(walk(&entry.path()))
+        } else {
+            all.push(entry.path())
+        }
     }
     all
 }
@@ -113,5 +117,8 @@ fn an_endless_line_and_bytes_that_are_no_text_do_no_harm() {
     assert!(text.contains("\\x1b") || text.contains("\\u{1b}"), "{text:?}");
     let raw = walk(&home.data().join("transcripts")).into_iter().map(|path| std::fs::read(path).unwrap());
     let needle = b"a\0b\xff\xfe\xc3(\n";
-    assert!(raw.into_iter().any(|bytes| bytes.windows(needle.len()).any(|part| part == needle)), "the raw bytes are not kept");
+    assert!(
+        raw.into_iter().any(|bytes| bytes.windows(needle.len()).any(|part| part == needle)),
+        "the raw bytes are not kept"
+    );
 }

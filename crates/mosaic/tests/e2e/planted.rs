@@ -81,7 +81,10 @@ fn store_of(home: &Home) -> PathBuf {
             return Some(dir.to_owned());
         }
         let entries = std::fs::read_dir(dir).ok().filter(|_| depth > 0)?;
-        entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).find_map(|e| find(&e.path(), depth - 1))
+        entries
+            .flatten()
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            .find_map(|e| find(&e.path(), depth - 1))
     }
     find(&home.data(), 4).unwrap()
 }
@@ -93,7 +96,9 @@ fn holding(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
         let path = entry.path();
         if entry.file_type().unwrap().is_dir() {
             found.extend(holding(&path, needle));
-        } else if std::fs::read(&path).is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle)) {
+        } else if std::fs::read(&path)
+            .is_ok_and(|bytes| bytes.windows(needle.len()).any(|part| part == needle))
+        {
             found.push(path);
         }
     }
