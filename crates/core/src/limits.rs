@@ -199,3 +199,7 @@ pub const PROMPT_BYTES: usize = 400 * 1024;
 
 /// Longest name of a job: what a [`Word`](crate::domain::ids::Word) holds.
 pub const JOB_NAME_BYTES: usize = 64;
+/// What one run may add to the transcript, in bytes: a hundred thousand lines. The raw output has what follows.
+pub const ENTRIES_BYTES: u64 = 32 * 1024 * 1024;
+/// What an entry of a transcript takes besides its text, in bytes.
+pub const ENTRY_OVERHEAD_BYTES: u64 = 128;

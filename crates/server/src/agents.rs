@@ -190,7 +190,7 @@ pub(crate) async fn kill_all(
 fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
     match reason {
         Some(reason) => format!("{reason} (HTTP request {id})"),
-        None => format!("HTTP request {id}"),
+        None => format!("no reason given (HTTP request {id})"),
     }
 }
 

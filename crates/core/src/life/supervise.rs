@@ -22,17 +22,18 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let Some((job, dialogue)) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
-    Supervisor {
+    let supervisor = Supervisor {
         scene,
         job,
         dialogue,
         lines: Lines::default(),
+        entries: Vec::new(),
+        room: limits::ENTRIES_BYTES,
         warnings: Vec::new(),
         turn_over: false,
         gave_up: false,
-    }
-    .follow()
-    .await
+    };
+    supervisor.follow().await
 }
 
 struct Supervisor<'a> {
@@ -40,6 +41,10 @@ struct Supervisor<'a> {
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
     lines: Lines,
+    /// What was said since the transcript was last written.
+    entries: Vec<AgentEvent>,
+    /// Bytes that this run may still add to the transcript.
+    room: u64,
     warnings: Vec<String>,
     turn_over: bool,
     gave_up: bool,
@@ -90,6 +95,7 @@ impl Supervisor<'_> {
         if let Some(rest) = self.lines.take_rest() {
             let reaction = self.dialogue.line(&rest);
             self.react(reaction).await;
+            self.write_entries().await;
         }
         Ok(self.conclude(&exit, alarm))
     }
@@ -172,32 +178,50 @@ impl Supervisor<'_> {
             rest = &rest[at + 1..];
         }
         self.lines.push(rest);
+        self.write_entries().await;
     }
 
     async fn skipped(&mut self, bytes: u64) {
         self.lines.drop_current();
         let text = format!("{bytes} bytes of output were not read: the transcript is full");
         self.react(Reaction { events: vec![AgentEvent::Notice { text }], ..Reaction::default() }).await;
+        self.write_entries().await;
+    }
+
+    /// Keeps an event for the transcript while there is room; the raw output has the rest.
+    fn keep(&mut self, event: AgentEvent) {
+        if self.room == 0 {
+            return;
+        }
+        let event = masked(event, |text| self.scene.o.ports.scanner.mask(text));
+        if let AgentEvent::Denied { tool, reason } = &event {
+            self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));
+        }
+        self.room = self.room.saturating_sub(limits::ENTRY_OVERHEAD_BYTES + spoken(&event));
+        self.entries.push(event);
+        if self.room == 0 {
+            let text = "the transcript is full; what follows is in the raw output only".to_owned();
+            self.warnings.push("the agent said more than a transcript holds; the raw output has the rest".to_owned());
+            self.entries.push(AgentEvent::Notice { text });
+        }
+    }
+
+    /// Writes what was said, many lines at once.
+    async fn write_entries(&mut self) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let (o, agent, entries) = (self.scene.o, self.scene.agent, std::mem::take(&mut self.entries));
+        if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, entries).await {
+            tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
+        }
     }
 
     async fn react(&mut self, reaction: Reaction) {
         for line in &reaction.replies {
             self.say(line).await;
         }
-        let scanner = &self.scene.o.ports.scanner;
-        let events: Vec<AgentEvent> =
-            reaction.events.into_iter().map(|event| masked(event, |t| scanner.mask(t))).collect();
-        for event in &events {
-            if let AgentEvent::Denied { tool, reason } = event {
-                self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));
-            }
-        }
-        if !events.is_empty() {
-            let (o, agent) = (self.scene.o, self.scene.agent);
-            if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, events).await {
-                tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
-            }
-        }
+        reaction.events.into_iter().for_each(|event| self.keep(event));
         if reaction.turn_over && !self.turn_over {
             self.turn_over = true;
             // Fails only when the program is gone already.
@@ -218,6 +242,18 @@ fn ended_by_force() -> Exit {
         stderr_tail: String::new(),
         start_error: None,
     }
+}
+
+/// Returns how many bytes of text an event has.
+fn spoken(event: &AgentEvent) -> u64 {
+    use AgentEvent as E;
+    let text = match event {
+        E::Text { text } | E::Thinking { text } | E::ToolResult { text, .. } | E::Output { text } | E::Notice { text } => text,
+        E::Tool { title, .. } => title,
+        E::Denied { reason, .. } => reason,
+        E::Started { .. } | E::ApiRetry { .. } | E::Usage { .. } => return 0,
+    };
+    text.len() as u64
 }
 
 /// Masks and cuts the texts of an event.

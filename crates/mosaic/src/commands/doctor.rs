@@ -120,7 +120,8 @@ fn render(findings: &[Finding], paint: Paint) -> String {
         out.push('\n');
     }
     let count = |level| findings.iter().filter(|f| f.level == level).count();
-    out.push_str(&format!("{} problems, {} warnings\n", count(Level::Fail), count(Level::Warn)));
+    let counted = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
+    out.push_str(&format!("{}, {}\n", counted(count(Level::Fail), "problem"), counted(count(Level::Warn), "warning")));
     out
 }
 
@@ -382,7 +383,7 @@ mod tests {
         let list = [fine("Tools", "git version 2.47.3"), room(1)];
         assert_eq!(
             render(&list, Paint::choose(ColorChoice::Never, false, &|_| None)),
-            "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: free some space\n1 problems, 0 warnings\n"
+            "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: free some space\n1 problem, 0 warnings\n"
         );
     }
 

@@ -65,7 +65,7 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
         out.push_str("  verified    nothing of it is alive\n");
     }
     let branch = agent.shown("branch");
-    if !agent.text("head").is_empty() || !said.text("head").is_empty() {
+    if !agent.text("headCommit").is_empty() || !said.text("headCommit").is_empty() {
         out.push_str(&format!("  kept        its commits, for {branch}: mosaic diff {name}\n"));
     }
     out.push_str(&format!("  again       mosaic retry {name}\n"));
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn the_receipt_proves_the_end() {
-        let agent = json!({"name": "loop-0e31", "branch": "mosaic/loop/1", "head": "abc"});
+        let agent = json!({"name": "loop-0e31", "branch": "mosaic/loop/1", "headCommit": "abc"});
         let view = View::new(&agent);
         let answer = json!({"status": "killed", "verified": true, "receipt": {"processesBefore": 9, "processesAfter": 0, "rung": "kill", "tookMs": 1840}});
         assert_eq!(

@@ -158,7 +158,7 @@ fn finish(
     let exit = Exit::of_agent(&view);
     if let (Some(repository), true, Exit::Ok) = (repository, args.push, exit) {
         let branch = view.text("branch");
-        if view.text("pushed").is_empty() {
+        if view.text("pushedCommit").is_empty() {
             say("nothing to push: the agent changed nothing");
         } else if branch.parse::<mosaic_core::domain::ids::BranchName>().is_ok() {
             repository.push(branch)?;

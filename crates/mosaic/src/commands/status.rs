@@ -100,11 +100,11 @@ fn nonzero(agent: &View<'_>, field: &str) -> String {
 }
 
 fn branch(agent: &View<'_>) -> String {
-    let pushed = agent.text("pushed");
+    let pushed = agent.text("pushedCommit");
     let pushed =
         if pushed.is_empty() { "not pushed".to_owned() } else { format!("pushed {}", short(pushed)) };
-    let base = labelled("base ", short(agent.text("base")));
-    join(&[agent.shown("branch"), base, labelled("head ", short(agent.text("head"))), pushed])
+    let base = labelled("base ", short(agent.text("baseCommit")));
+    join(&[agent.shown("branch"), base, labelled("head ", short(agent.text("headCommit"))), pushed])
 }
 
 fn times(agent: &View<'_>) -> String {
@@ -194,7 +194,7 @@ mod tests {
             "agentId": "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", "name": "fix-7d0c", "taskId": "US-1", "status": "completed",
             "phase": "settled", "endReason": "done", "attempt": 2, "maxRetries": 3, "fixRound": 1, "priority": 5,
             "runtime": "claude", "agentType": "worker", "repository": "https://git.example.com/r.git", "baseBranch": "main",
-            "branch": "mosaic/us-1/7d0c6c1e", "base": "8c1d2e0aaaa", "head": "9f31c2abbbb", "pushed": "9f31c2abbbb",
+            "branch": "mosaic/us-1/7d0c6c1e", "baseCommit": "8c1d2e0aaaa", "headCommit": "9f31c2abbbb", "pushedCommit": "9f31c2abbbb",
             "gateProfile": "standard", "verdict": "passed", "spawnedAt": "2026-11-22T10:00:00.000Z",
             "startedAt": "2026-11-22T10:00:02.000Z", "completedAt": "2026-11-22T10:04:14.000Z", "labels": {"team": "web"},
             "result": "Done.\nMore.",

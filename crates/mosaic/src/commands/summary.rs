@@ -26,7 +26,7 @@ pub(super) fn render(agent: &View<'_>, paint: Paint) -> String {
     for warning in agent.warnings() {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     }
-    let pushed = agent.shown("pushed");
+    let pushed = agent.shown("pushedCommit");
     if !pushed.is_empty() {
         out.push_str(&format!("  pushed {} to {}\n", agent.shown("branch"), agent.shown("repository")));
     }

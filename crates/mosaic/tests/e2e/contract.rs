@@ -37,7 +37,10 @@ fn raw(server: &Server<'_>, request: &str) -> String {
 #[test]
 fn the_published_example_goes_from_spawn_to_a_branch_on_the_remote() {
     let (home, fixture) = (Home::new(), Fixture::new());
-    let server = home.serve(&[("MOSAIC_COMMAND", "sh -c 'cat > prompt.txt; mkdir src/new; echo made > src/new/made.txt'")]);
+    let server = home.serve(&[(
+        "MOSAIC_COMMAND",
+        "sh -c 'cat > prompt.txt; mkdir src/new; echo made > src/new/made.txt'",
+    )]);
     let text = example(&fixture.url()).to_string();
     let request = format!(
         "POST /agents/spawn HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
@@ -50,13 +53,17 @@ fn the_published_example_goes_from_spawn_to_a_branch_on_the_remote() {
     let answer: Value = serde_json::from_str(answer).unwrap_or_else(|e| panic!("{e}: {answer}"));
     assert_eq!(answer["status"], "spawning");
     let id = answer["agentId"].as_str().unwrap();
-    assert!(id.len() == 36 && head.to_lowercase().contains(&format!("location: /v1/agents/{id}\r\n")), "{head}");
+    assert!(
+        id.len() == 36 && head.to_lowercase().contains(&format!("location: /v1/agents/{id}\r\n")),
+        "{head}"
+    );
 
     server.ended(id);
     let status = server.http.get(&format!("/agents/{id}/status")).expect(200);
     assert_eq!((&status["agentId"], &status["taskId"]), (&json!(id), &json!("US-001")));
     assert_eq!(status["status"], "completed", "{status:#}");
-    let times: Vec<&str> = ["spawnedAt", "startedAt", "completedAt"].map(|t| status[t].as_str().unwrap()).into();
+    let times: Vec<&str> =
+        ["spawnedAt", "startedAt", "completedAt"].map(|t| status[t].as_str().unwrap()).into();
     assert!(times.is_sorted() && times.iter().all(|t| t.len() == 24 && t.ends_with('Z')), "{times:?}");
     assert!(status.get("error").is_none(), "{status:#}");
 
@@ -67,7 +74,10 @@ fn the_published_example_goes_from_spawn_to_a_branch_on_the_remote() {
     let prompt = fixture.read_branch_file(branch, "prompt.txt").unwrap();
     assert!(prompt.contains("US-001") && prompt.contains("typescript"), "{prompt}");
     let message = fixture.run(&fixture.remote(), &["log", "-1", "--format=%B", branch]);
-    assert!(message.contains("Mosaic-Task: US-001") && message.contains(&format!("Mosaic-Agent: {id}")), "{message}");
+    assert!(
+        message.contains("Mosaic-Task: US-001") && message.contains(&format!("Mosaic-Agent: {id}")),
+        "{message}"
+    );
     assert_eq!(fixture.run(&fixture.remote(), &["rev-list", "--count", &format!("main..{branch}")]), "1");
 }
 
@@ -83,7 +93,10 @@ fn commits_that_the_agent_makes_carry_the_trailers_too() {
     let bodies: Vec<&str> = bodies.split('\0').filter(|text| !text.trim().is_empty()).collect();
     assert_eq!(bodies.len(), 2, "{bodies:?}");
     let trailer = format!("Mosaic-Agent: {}", agent["agentId"].as_str().unwrap());
-    assert!(bodies.iter().all(|text| text.contains(&trailer) && text.contains("Mosaic-Task: T 1")), "{bodies:?}");
+    assert!(
+        bodies.iter().all(|text| text.contains(&trailer) && text.contains("Mosaic-Task: T 1")),
+        "{bodies:?}"
+    );
     assert!(bodies[1].contains("My own words"), "{bodies:?}");
     assert_eq!(agent["pushedCommit"].as_str(), fixture.tip(branch).as_deref());
 }

@@ -42,7 +42,8 @@ fn a_killed_agent_leaves_no_process_and_its_work_is_kept() {
     let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
     let id = up(&server, &fixture, "T-1", &marker, 4);
     assert_eq!(server.agent(&id)["status"], "running");
-    let killed = server.http.post(&format!("/agents/{id}/kill"), Some(&json!({"reason": "enough"}))).expect(200);
+    let killed =
+        server.http.post(&format!("/agents/{id}/kill"), Some(&json!({"reason": "enough"}))).expect(200);
     assert_eq!((&killed["status"], &killed["verified"]), (&json!("killed"), &json!(true)), "{killed:#}");
     assert_eq!((&killed["alreadyTerminal"], &killed["endReason"]), (&json!(false), &json!("operator")));
     nothing_left(&server, &[&id], &marker);
@@ -86,7 +87,8 @@ fn kill_all_ends_queued_and_running_ones_and_counts_them() {
     let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_SLOTS", "2")]);
     let first = up(&server, &fixture, "T-1", &marker, 4);
     let second = up(&server, &fixture, "T-2", &marker, 8);
-    let queued: Vec<String> = (3..8).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
+    let queued: Vec<String> =
+        (3..8).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
     let answer = server.http.post("/agents/kill-all", None).expect(200);
     assert_eq!(answer["message"], "Kill all completed: 7 killed, 0 failed", "{answer:#}");
     let numbers = (&answer["total"], &answer["killed"], &answer["failed"], &answer["queued"]);
@@ -96,7 +98,11 @@ fn kill_all_ends_queued_and_running_ones_and_counts_them() {
     let all = [&first, &second].into_iter().chain(&queued);
     for id in all {
         let agent = server.agent(id);
-        assert_eq!((&agent["status"], &agent["endReason"]), (&json!("killed"), &json!("kill_all")), "{agent:#}");
+        assert_eq!(
+            (&agent["status"], &agent["endReason"]),
+            (&json!("killed"), &json!("kill_all")),
+            "{agent:#}"
+        );
     }
     // What is spawned afterwards runs as usual.
     let later = up(&server, &fixture, "T-9", &marker, 4);

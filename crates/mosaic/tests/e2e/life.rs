@@ -60,12 +60,18 @@ fn a_crash_is_tried_again_after_a_while_and_counted() {
     let (hopeless, lucky) = (retried("T-1", "hopeless"), retried("T-2", "lucky"));
     let waiting = server.phase(&hopeless, "backoff");
     assert_eq!(waiting["status"], "running", "{waiting:#}");
-    assert!(waiting["notBefore"].is_string() && waiting["lastFailure"].to_string().contains("status 3"), "{waiting:#}");
+    assert!(
+        waiting["notBefore"].is_string() && waiting["lastFailure"].to_string().contains("status 3"),
+        "{waiting:#}"
+    );
     let hopeless = server.ended(&hopeless);
     assert_eq!((&hopeless["status"], &hopeless["endReason"]), (&json!("failed"), &json!("agent_error")));
     assert_eq!(hopeless["attempt"], 2);
     let error = text(&hopeless["error"]);
-    assert!(error.contains("exit status 3") && error.contains("no hope left") && error.contains("attempt 2 of 2"), "{error}");
+    assert!(
+        error.contains("exit status 3") && error.contains("no hope left") && error.contains("attempt 2 of 2"),
+        "{error}"
+    );
     let lucky = server.ended(&lucky);
     assert_eq!((&lucky["status"], &lucky["attempt"]), (&json!("completed"), &json!(2)), "{lucky:#}");
 }
@@ -110,7 +116,10 @@ fn a_conflict_goes_back_to_the_agent_and_then_fails_with_the_files() {
     let failed = server.life(&asked, "failed", "conflict");
     assert!(text(&failed["error"]).contains("README.md"), "{failed:#}");
     assert_eq!((&failed["fixRound"], &failed["attempt"]), (&json!(1), &json!(1)), "{failed:#}");
-    assert!(failed["headCommit"].is_string() && failed["pushedCommit"].is_null(), "the work is not kept: {failed:#}");
+    assert!(
+        failed["headCommit"].is_string() && failed["pushedCommit"].is_null(),
+        "the work is not kept: {failed:#}"
+    );
     assert_eq!(fixture.branches(), ["main"]);
 }
 
@@ -156,7 +165,9 @@ fn a_standard_profile_without_definitions_is_incomplete_and_says_so() {
     let done = server.life(&body(&fixture.url(), "T-1"), "completed", "done");
     let id = text(&done["agentId"]);
     assert_eq!(done["verdict"], "incomplete");
-    for answer in [server.http.get(&format!("/agents/{id}/status")), server.http.get(&format!("/v1/agents/{id}"))] {
+    for answer in
+        [server.http.get(&format!("/agents/{id}/status")), server.http.get(&format!("/v1/agents/{id}"))]
+    {
         let answer = answer.expect(200);
         let warnings = answer["warnings"].to_string();
         assert!(warnings.contains("typecheck, lint, tests, coverage"), "{answer:#}");
@@ -169,7 +180,10 @@ fn failing_gates_go_back_with_their_findings_and_what_passes_is_pushed() {
     let gates = "tests = \"test -e fixed.txt || { echo 'src/lib.txt:2: wrong word'; exit 1; }\"";
     let (home, fixture) = (Home::new(), fixture_with_gates(gates));
     let told = home.path().join("told");
-    let agent = format!("cat > '{0}'\nif grep -q 'wrong word' '{0}'; then echo ok > fixed.txt; else echo x > x.txt; fi\n", told.display());
+    let agent = format!(
+        "cat > '{0}'\nif grep -q 'wrong word' '{0}'; then echo ok > fixed.txt; else echo x > x.txt; fi\n",
+        told.display()
+    );
     let line = script(home.path(), "agent.sh", &agent);
     let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
     let gated = |task: &str, rounds: u32| {
@@ -214,7 +228,14 @@ fn work_items_and_skills_reach_the_agent() {
         let done = server.life(&asked, "completed", "done");
         let told = std::fs::read_to_string(&told).unwrap();
         for part in [
-            "purple button", "on Tuesdays", "paint it red", "typing", "ours", "juggling", "Hurry slowly", "Speak in rhymes",
+            "purple button",
+            "on Tuesdays",
+            "paint it red",
+            "typing",
+            "ours",
+            "juggling",
+            "Hurry slowly",
+            "Speak in rhymes",
         ] {
             assert!(told.contains(part), "{part:?} is not in the prompt:\n{told}");
         }

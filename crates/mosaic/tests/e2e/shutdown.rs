@@ -12,7 +12,10 @@ use super::support::{Home, Marker, body, in_environment, script, until};
 fn the_first_sigterm_lets_running_agents_finish() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let go = home.path().join("go");
-    let agent = format!("echo {marker} > up.txt\ntouch '{0}.up'\nuntil [ -e '{0}' ]; do sleep 0.05; done\n", go.display());
+    let agent = format!(
+        "echo {marker} > up.txt\ntouch '{0}.up'\nuntil [ -e '{0}' ]; do sleep 0.05; done\n",
+        go.display()
+    );
     let line = script(home.path(), "agent.sh", &agent);
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "1"), ("MOSAIC_DRAIN_MS", "60000")];
     let mut server = home.serve(&env);
@@ -20,7 +23,8 @@ fn the_first_sigterm_lets_running_agents_finish() {
     until("the agent", || go.with_extension("up").exists().then_some(()));
     let waiting = server.spawn(&body(&fixture.url(), "T-2"));
     server.signal(Signal::TERM);
-    let ready = until("readiness to end", || Some(server.http.get("/health/ready")).filter(|r| r.status == 503));
+    let ready =
+        until("readiness to end", || Some(server.http.get("/health/ready")).filter(|r| r.status == 503));
     assert_eq!(ready.body["failing"], json!(["dispatcher"]), "{}", ready.text);
     assert_eq!(server.http.get("/health").expect(200)["status"], "draining");
     let refused = server.http.post("/agents/spawn", Some(&body(&fixture.url(), "T-3"))).expect(503);
@@ -59,7 +63,12 @@ fn what_is_still_running_after_the_drain_is_given_back_with_its_work() {
 
     let server = home.serve(&env);
     let done = server.ended(&id);
-    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}\n{}", server.log());
+    assert_eq!(
+        (&done["status"], &done["attempt"]),
+        (&json!("completed"), &json!(1)),
+        "{done:#}\n{}",
+        server.log()
+    );
     let branch = done["branch"].as_str().unwrap();
     assert_eq!(fixture.read_branch_file(branch, "one.txt").as_deref(), Some("one\n"));
     let second = fixture.read_branch_file(branch, "second.txt").unwrap();
@@ -70,7 +79,11 @@ fn what_is_still_running_after_the_drain_is_given_back_with_its_work() {
 fn the_second_sigterm_ends_it_at_once() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let line = format!("sh -c 'trap \"\" TERM; while :; do sleep {marker}; done'");
-    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_DRAIN_MS", "86400000"), ("MOSAIC_KILL_GRACE_MS", "600000")];
+    let env = [
+        ("MOSAIC_COMMAND", line.as_str()),
+        ("MOSAIC_DRAIN_MS", "86400000"),
+        ("MOSAIC_KILL_GRACE_MS", "600000"),
+    ];
     let mut server = home.serve(&env);
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || (!marker.alive().is_empty()).then_some(()));
@@ -108,7 +121,12 @@ fn a_killed_server_loses_nothing_and_the_next_one_goes_on() {
     let server = home.serve(&env);
     for id in [&first, &second] {
         let done = server.ended(id);
-        assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}\n{}", server.log());
+        assert_eq!(
+            (&done["status"], &done["attempt"]),
+            (&json!("completed"), &json!(1)),
+            "{done:#}\n{}",
+            server.log()
+        );
     }
     assert_eq!(marker.alive(), Vec::<String>::new());
 }

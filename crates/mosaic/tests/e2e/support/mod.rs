@@ -5,8 +5,8 @@ mod procs;
 mod server;
 mod stories;
 
-pub(crate) use http::{Http, Reply};
-pub(crate) use procs::{Marker, carrying, in_cmdline, in_environment};
+pub(crate) use http::Http;
+pub(crate) use procs::{Marker, in_environment};
 pub(crate) use server::{Home, Server};
 pub(crate) use stories::{body, fixture_with_gates, script};
 

@@ -42,13 +42,8 @@ fn looking_in(file: &str, found: impl Fn(&[u8]) -> bool) -> Vec<String> {
 }
 
 /// Returns processes with exactly this argument.
-pub(crate) fn in_cmdline(argument: &str) -> Vec<String> {
+fn in_cmdline(argument: &str) -> Vec<String> {
     looking_in("cmdline", |text| text.split(|b| *b == 0).any(|word| word == argument.as_bytes()))
-}
-
-/// Returns processes with this text anywhere in their command line.
-pub(crate) fn carrying(text: &str) -> Vec<String> {
-    looking_in("cmdline", |line| line.windows(text.len()).any(|part| part == text.as_bytes()))
 }
 
 /// Returns processes that were started with this entry in their environment.

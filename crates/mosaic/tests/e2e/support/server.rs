@@ -140,7 +140,9 @@ impl<'h> Server<'h> {
     /// Waits until the agent is in this phase.
     #[track_caller]
     pub(crate) fn phase(&self, id: &str, phase: &str) -> Value {
-        until(&format!("phase {phase} of {id}"), || Some(self.agent(id)).filter(|agent| agent["phase"] == phase))
+        until(&format!("phase {phase} of {id}"), || {
+            Some(self.agent(id)).filter(|agent| agent["phase"] == phase)
+        })
     }
 
     pub(crate) fn kill(&self, id: &str) -> Value {
