@@ -25,6 +25,9 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `mosaic serve` on a free port; does not wait for it. Its log goes to `server.log` beside `data`.
     pub(crate) fn start(data: &Path, env: &[(&str, String)]) -> Self {
+        let path = data.with_file_name("server.log");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
         command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("HOME", data.parent().unwrap()).env("MOSAIC_DATA_DIR", data).env("ORCHESTRATOR_PORT", "0");
@@ -32,9 +35,6 @@ impl Server {
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let path = data.with_file_name("server.log");
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
         let (tell, said) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
