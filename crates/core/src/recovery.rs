@@ -65,3 +65,25 @@ async fn stop_strays(o: &Arc<Orchestrator>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Timestamp;
+    use crate::domain::lifecycle::{Now, next};
+    use crate::domain::spec::SpawnSpec;
+
+    #[test]
+    fn an_agent_lost_before_its_first_step_begins_and_a_begun_one_is_interrupted() {
+        let context = serde_json::json!({"repository": "https://h.example/r.git", "branch": "main", "workItems": ["x"]});
+        let body = serde_json::json!({"taskId": "T-1", "agentType": "worker", "context": context});
+        let spec = SpawnSpec::parse(&body).expect("the body is right");
+        let id = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().expect("an id");
+        let queued = Agent::admitted(id, spec, "mosaic", None, Timestamp(1_000));
+        let now = Now { at: Timestamp(2_000), dice: 0.5 };
+        let begun = next(&queued, first_event(&queued), now).expect("it can begin").agent;
+        assert_eq!(begun.attempt, 1);
+        assert_eq!(first_event(&begun), Event::Interrupted);
+        next(&begun, first_event(&begun), now).expect("it can be interrupted");
+    }
+}
