@@ -39,15 +39,29 @@ impl Place {
     }
 
     /// The same with another key, and more files in the repository, which may depend on where the place is.
-    pub(crate) fn with(claude: &Path, key: Option<&str>, scripts: Vec<Script>, more: impl FnOnce(&Path) -> Vec<(String, String)>) -> Self {
+    pub(crate) fn with(
+        claude: &Path,
+        key: Option<&str>,
+        scripts: Vec<Script>,
+        more: impl FnOnce(&Path) -> Vec<(String, String)>,
+    ) -> Self {
         let remote = Fixture::new();
         let test = "grep -q good answer.txt || { echo 'answer.txt: the word good is missing, said the crocodile'; exit 1; }\n";
-        let mut files = vec![(".mosaic/config.toml".to_owned(), "[gates]\ntests = \"sh test.sh\"\n".to_owned()), ("test.sh".to_owned(), test.to_owned())];
+        let mut files = vec![
+            (".mosaic/config.toml".to_owned(), "[gates]\ntests = \"sh test.sh\"\n".to_owned()),
+            ("test.sh".to_owned(), test.to_owned()),
+        ];
         files.extend(more(remote.path()));
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         remote.commit_on("main", &files);
         let model = ModelServer::start(scripts);
-        let mut env = vec![("MOSAIC_MODEL_UPSTREAM", model.url()), ("MOSAIC_CLAUDE_BIN", claude.display().to_string()), ("MOSAIC_KILL_GRACE_MS", "1000".into()), ("MOSAIC_LOG", "debug".into())];
+        let mut env = vec![
+            ("MOSAIC_MODEL_UPSTREAM", model.url()),
+            ("MOSAIC_CLAUDE_BIN", claude.display().to_string()),
+            ("MOSAIC_KILL_GRACE_MS", "1000".into()),
+            ("MOSAIC_LOG", "debug".into()),
+        ];
         env.extend(key.map(|key| ("CLAUDE_API_KEY", key.to_owned())));
         let server = Server::start(&remote.path().join("place/data"), &env);
         let api = server.api();
@@ -72,7 +86,10 @@ impl Place {
     pub(crate) fn assert_pushed(&self, agent: &Value) {
         assert_eq!(agent["status"], "completed", "{agent:#}\n{:#}", self.transcript(agent));
         let tip = self.remote.tip(agent["branch"].as_str().unwrap());
-        assert!(tip.is_some() && tip.as_deref() == agent["pushedCommit"].as_str(), "the branch is at {tip:?}: {agent:#}");
+        assert!(
+            tip.is_some() && tip.as_deref() == agent["pushedCommit"].as_str(),
+            "the branch is at {tip:?}: {agent:#}"
+        );
         let text = self.remote.read_branch_file(agent["branch"].as_str().unwrap(), "answer.txt");
         assert_eq!(text.as_deref(), Some("good\n"));
     }
@@ -81,7 +98,10 @@ impl Place {
     pub(crate) fn transcript(&self, agent: &Value) -> Value {
         let (mut items, mut after) = (Vec::new(), "0".to_owned());
         loop {
-            let page = self.api.get(&format!("/v1/agents/{}/transcript?limit=5&after={after}", agent["agentId"].as_str().unwrap()));
+            let page = self.api.get(&format!(
+                "/v1/agents/{}/transcript?limit=5&after={after}",
+                agent["agentId"].as_str().unwrap()
+            ));
             items.extend(page["items"].as_array().unwrap().iter().cloned());
             match page["nextCursor"].as_str() {
                 Some(next) => next.clone_into(&mut after),
@@ -96,7 +116,11 @@ impl Place {
         loop {
             match std::fs::read_to_string(self.remote.path().join(name)) {
                 Ok(text) if text.ends_with('\n') => return text,
-                _ => assert!(Instant::now() < deadline, "{name} was not made; the model got {:?}", self.model.turns()),
+                _ => assert!(
+                    Instant::now() < deadline,
+                    "{name} was not made; the model got {:?}",
+                    self.model.turns()
+                ),
             }
             std::thread::sleep(Duration::from_millis(5));
         }

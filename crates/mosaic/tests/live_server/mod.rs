@@ -25,16 +25,20 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `mosaic serve` on a free port; does not wait for it. Its log goes to `server.log` beside `data`.
     pub(crate) fn start(data: &Path, env: &[(&str, String)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-        command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-        command.env("HOME", data.parent().unwrap()).env("MOSAIC_DATA_DIR", data).env("ORCHESTRATOR_PORT", "0");
-        command.env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true").env("MOSAIC_LOG_FORMAT", "text");
-        command.envs(env.iter().map(|(name, value)| (name, value)));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let path = data.with_file_name("server.log");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
+        command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command
+            .env("HOME", data.parent().unwrap())
+            .env("MOSAIC_DATA_DIR", data)
+            .env("ORCHESTRATOR_PORT", "0");
+        command.env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true").env("MOSAIC_LOG_FORMAT", "text");
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (tell, said) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
@@ -89,10 +93,22 @@ pub(crate) struct Api {
 
 impl Api {
     /// Sends a request; an error means that no whole answer came.
-    pub(crate) fn send(&self, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Result<(u16, Value), String> {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build().new_agent();
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), String> {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(ANSWER))
+            .build()
+            .new_agent();
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
-        request = request.header("authorization", format!("Bearer {}", self.token)).header("content-type", "application/json");
+        request = request
+            .header("authorization", format!("Bearer {}", self.token))
+            .header("content-type", "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
@@ -123,7 +139,9 @@ impl Api {
     pub(crate) fn follow(&self, within: Duration, mut enough: impl FnMut(u64, &str, &Value) -> bool) -> bool {
         let deadline = Instant::now() + within;
         let agent = ureq::Agent::config_builder().timeout_global(Some(within)).build().new_agent();
-        let request = Request::builder().uri(format!("{}/v1/events?after=0", self.url)).header("accept", "text/event-stream");
+        let request = Request::builder()
+            .uri(format!("{}/v1/events?after=0", self.url))
+            .header("accept", "text/event-stream");
         let request = request.header("authorization", format!("Bearer {}", self.token)).body(()).unwrap();
         let answer = agent.run(request).expect("the event stream opens");
         let (mut id, mut kind) = (0, String::new());
@@ -170,7 +188,11 @@ pub(crate) fn processes_with(texts: &[&str]) -> Vec<String> {
             continue;
         }
         // What cannot be read is gone, or somebody else's.
-        let read = |file: &str| std::fs::read(entry.path().join(file)).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+        let read = |file: &str| {
+            std::fs::read(entry.path().join(file))
+                .map(|b| String::from_utf8_lossy(&b).into_owned())
+                .unwrap_or_default()
+        };
         let (args, env) = (read("cmdline"), read("environ"));
         if texts.iter().any(|text| args.contains(text) || env.contains(text)) {
             found.push(format!("{name}: {}", args.replace('\0', " ")));

@@ -34,14 +34,19 @@ fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
     let server = place.serve();
     let api = server.api();
     place.hold("agent");
-    let (once, twice) = (api.spawn(&place.task("once-escapes", 0)), api.spawn(&place.task("twice-escapes", 1)));
+    let (once, twice) =
+        (api.spawn(&place.task("once-escapes", 0)), api.spawn(&place.task("twice-escapes", 1)));
     place.await_log("start", 2);
     place.release("agent");
     for line in place.log("start") {
         kill_9(parent(line.split(' ').nth(2).unwrap()));
     }
     let failed = api.ended(&once, SOON);
-    assert_eq!((&failed["status"], &failed["endReason"], &failed["attempt"]), (&"failed".into(), &"agent_error".into(), &1.into()), "{failed:#}");
+    assert_eq!(
+        (&failed["status"], &failed["endReason"], &failed["attempt"]),
+        (&"failed".into(), &"agent_error".into(), &1.into()),
+        "{failed:#}"
+    );
     assert!(failed["error"].as_str().is_some_and(|text| text.contains("supervisor")), "{failed:#}");
     let repeated = api.ended(&twice, SOON);
     place.assert_pushed(&repeated);
@@ -81,7 +86,12 @@ fn a_kill_during_a_gate_judges_the_same_commit_again() {
     let agent = server.api().ended(&id, SOON);
     place.assert_pushed(&agent);
     assert_eq!(agent["pushedCommit"].as_str(), Some(first[1].as_str()), "another commit was judged first");
-    assert_eq!((place.log("start").len(), place.log("gate").len()), (1, 2), "the agent's work was not kept: {agent:#}\n{}", place.server_log());
+    assert_eq!(
+        (place.log("start").len(), place.log("gate").len()),
+        (1, 2),
+        "the agent's work was not kept: {agent:#}\n{}",
+        place.server_log()
+    );
     assert_eq!(place.log("OVERLAP"), Vec::<String>::new());
     place.assert_quiet(&[id]);
 }
@@ -118,7 +128,8 @@ fn a_push_that_came_through_before_the_kill_counts() {
     let deadline = std::time::Instant::now() + SOON;
     while place.remote.tip(branch).is_none() {
         // Whether the push outlives its server is not ours to say; the end must be the same.
-        let goes_on = processes_with(&[&place.remote.url()]).iter().any(|process| process.contains("receive-pack"));
+        let goes_on =
+            processes_with(&[&place.remote.url()]).iter().any(|process| process.contains("receive-pack"));
         if !goes_on || std::time::Instant::now() > deadline {
             break;
         }

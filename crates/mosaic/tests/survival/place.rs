@@ -77,7 +77,12 @@ impl Place {
 
     pub(crate) fn serve(&self) -> Server {
         let agent = format!("sh {}", self.dir.join("agent.sh").display());
-        let env = [("MOSAIC_COMMAND", agent), ("MOSAIC_RUNTIME", "command".into()), ("MOSAIC_SLOTS", "4".into()), ("MOSAIC_KILL_GRACE_MS", "100".into())];
+        let env = [
+            ("MOSAIC_COMMAND", agent),
+            ("MOSAIC_RUNTIME", "command".into()),
+            ("MOSAIC_SLOTS", "4".into()),
+            ("MOSAIC_KILL_GRACE_MS", "100".into()),
+        ];
         Server::start(&self.data(), &env)
     }
 
@@ -116,7 +121,11 @@ impl Place {
             if lines.len() >= count {
                 return lines[count - 1].split(' ').map(str::to_owned).collect();
             }
-            assert!(Instant::now() < deadline, "{count} × \"{word}\" did not happen; there is {lines:?}\n{}", self.server_log());
+            assert!(
+                Instant::now() < deadline,
+                "{count} × \"{word}\" did not happen; there is {lines:?}\n{}",
+                self.server_log()
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -133,7 +142,10 @@ impl Place {
         assert_eq!(agent["status"], "completed", "{agent:#}\n{}", self.server_log());
         let branch = agent["branch"].as_str().unwrap();
         let tip = self.remote.tip(branch);
-        assert!(tip.is_some() && tip.as_deref() == agent["pushedCommit"].as_str(), "{branch} is at {tip:?}: {agent:#}");
+        assert!(
+            tip.is_some() && tip.as_deref() == agent["pushedCommit"].as_str(),
+            "{branch} is at {tip:?}: {agent:#}"
+        );
     }
 
     /// Asserts that nothing of this place runs but its server: no agent, no gate, no supervisor, no git.

@@ -36,8 +36,19 @@ impl fmt::Display for Figures {
             f,
             "{} kills ({} before it listened), {} tasks ({} first spawns unanswered and repeated), {} requeued, {} agent runs, \
              {} gate runs, {} pushes, {} events, {} overlaps, {} lost; storm {:.1} s, calm {:.1} s",
-            self.kills, self.kills_before_listening, self.tasks, self.unanswered_spawns, self.requeued, self.runs, self.gates,
-            self.pushes, self.events, self.overlaps, self.lost, self.storm.as_secs_f64(), self.calm.as_secs_f64()
+            self.kills,
+            self.kills_before_listening,
+            self.tasks,
+            self.unanswered_spawns,
+            self.requeued,
+            self.runs,
+            self.gates,
+            self.pushes,
+            self.events,
+            self.overlaps,
+            self.lost,
+            self.storm.as_secs_f64(),
+            self.calm.as_secs_f64()
         )
     }
 }
@@ -188,8 +199,14 @@ fn judge(place: &Place, known: &mut Known, figures: &mut Figures) {
     figures.calm = begun.elapsed();
     figures.events = last;
     assert!(faults.is_empty(), "{faults:#?}");
-    let unfinished: Vec<Value> = all(&api).unwrap().into_iter().filter(|agent| agent["endReason"].is_null()).collect();
-    assert!(all_ended, "{} of {expected} did not end: {unfinished:#?}\n{}", unfinished.len(), place.server_log());
+    let unfinished: Vec<Value> =
+        all(&api).unwrap().into_iter().filter(|agent| agent["endReason"].is_null()).collect();
+    assert!(
+        all_ended,
+        "{} of {expected} did not end: {unfinished:#?}\n{}",
+        unfinished.len(),
+        place.server_log()
+    );
 
     let agents = all(&api).unwrap();
     known.compare(&agents);
@@ -202,7 +219,8 @@ fn judge(place: &Place, known: &mut Known, figures: &mut Figures) {
     figures.lost = known.agents.values().filter(|id| !ids.contains(id)).count();
     let overlaps = place.log("OVERLAP");
     figures.overlaps = overlaps.len();
-    (figures.runs, figures.gates, figures.pushes) = (place.log("start").len(), place.log("gate").len(), place.log("push").len());
+    (figures.runs, figures.gates, figures.pushes) =
+        (place.log("start").len(), place.log("gate").len(), place.log("push").len());
     println!("{figures}");
     assert_eq!(overlaps, Vec::<String>::new());
     assert_eq!(figures.lost, 0);
