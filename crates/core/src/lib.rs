@@ -10,6 +10,5 @@ pub mod limits;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;
-mod queries;
 
 pub use orchestrator::Orchestrator;
