@@ -234,6 +234,12 @@ impl Orchestrator {
         self.draining.load(Ordering::SeqCst)
     }
 
+    /// Takes no new agents from now on: spawns are refused and readiness is false at once. What runs goes on until
+    /// the engine is told to stop. Idempotent; there is no way back but a restart.
+    pub fn refuse_new(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
     /// Returns how many agents this node runs now.
     pub fn running(&self) -> usize {
         self.live().len()

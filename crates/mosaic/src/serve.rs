@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinError;
 
 use crate::cli::ServeArgs;
 use crate::config::{Auth, Config, Trust};
@@ -186,27 +187,73 @@ fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", path.display()))
 }
 
+/// The listening side as a task.
+type Served = tokio::task::JoinHandle<std::io::Result<()>>;
+
 /// Runs engine and HTTP until told to stop, then ends both in order: nothing new is taken, what runs gets its time
 /// or is given back, the API answers until then, deletions are waited for.
 async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
     let Listening { wired, listener, options, data_dir, .. } = listening;
     let router = mosaic_server::router(wired.orchestrator.clone(), options);
     let (end_http, http_ends) = oneshot::channel::<()>();
-    let http = tokio::spawn(mosaic_server::serve(listener, router, async {
+    let mut http = tokio::spawn(mosaic_server::serve(listener, router, async {
         // A dropped sender ends it as well.
         let _ = http_ends.await;
     }));
-    let (engine, ()) =
-        tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), stop)), wired.sweep());
+    let (engine, served) = until_ended(&wired, &mut http, stop).await;
     engine.context("the engine broke")?;
     let _ = end_http.send(());
-    http.await.context("the HTTP server broke")?.context("the HTTP server failed")?;
+    let (served, by_itself) = match served {
+        Some(served) => (served, true),
+        None => (http.await, false),
+    };
+    served.context("the HTTP server broke")?.context("the HTTP server failed")?;
+    anyhow::ensure!(!by_itself, "the HTTP server ended by itself; its agents were given back to the queue");
     if tokio::time::timeout(DELETIONS, wired.idle()).await.is_err() {
         tracing::info!("deletions go on at the next start");
     }
     match std::fs::remove_file(ServerFile::path(&data_dir)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("the server file cannot be removed"),
         _ => Ok(()),
+    }
+}
+
+/// Waits for the engine's end. When its API ends before it, the engine is stopped: nobody could see or stop what
+/// runs. Also returns how the API ended, when it did.
+async fn until_ended(
+    wired: &Wired,
+    http: &mut Served,
+    mut stop: watch::Receiver<Stop>,
+) -> (Result<(), JoinError>, Option<Result<std::io::Result<()>, JoinError>>) {
+    // The engine has a switch of its own, which also turns when nobody could reach it any more.
+    let (order, ordered) = watch::channel(*stop.borrow_and_update());
+    let engine = async {
+        tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), ordered)), wired.sweep()).0
+    };
+    tokio::pin!(engine);
+    let mut served = None;
+    loop {
+        tokio::select! {
+            ended = &mut engine => break (ended, served),
+            ended = &mut *http, if served.is_none() => {
+                tracing::error!("the HTTP server ended by itself; stopping");
+                order.send_replace(Stop::Now);
+                served = Some(ended);
+            }
+            changed = stop.changed() => {
+                // Whoever gave orders is gone: nobody could ever end this.
+                let next = if changed.is_ok() { *stop.borrow_and_update() } else { Stop::Now };
+                if next != Stop::No {
+                    wired.orchestrator.refuse_new();
+                }
+                if served.is_none() {
+                    order.send_replace(next);
+                }
+                if changed.is_err() {
+                    break ((&mut engine).await, served);
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,11 +21,13 @@ use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
 use crate::config::{Config, Secret, Trust};
+use crate::local_git::capture;
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -149,17 +151,28 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
     options
 }
 
-/// Reads what the operator's own git is configured with; nothing when git does not say.
+/// Reads what the operator's own git is configured with; nothing when git does not say. Only the system's and the
+/// user's files count: the repository that happens to be the working directory must not name a helper that is then
+/// run with the operator's credentials.
 fn operator_git() -> Vec<(String, String)> {
-    let pattern = r"^(user\.(name|email)|credential\.helper)$";
-    let output =
-        Command::new("git").args(["config", "-z", "--get-regexp", pattern]).stdin(Stdio::null()).output();
-    let Ok(output) = output else { return Vec::new() };
-    let text = String::from_utf8_lossy(&output.stdout);
+    let Ok(ran) = capture(&mut operator_git_command(), limits::GIT_LOCAL) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&ran.out);
     text.split('\0')
         .filter_map(|entry| entry.split_once('\n'))
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect()
+}
+
+fn operator_git_command() -> Command {
+    let pattern = r"^(user\.(name|email)|credential\.helper)$";
+    let mut command = Command::new("git");
+    // No repository is looked for: neither here nor where a variable points.
+    command.args(["config", "-z", "--get-regexp", pattern]).current_dir("/").env("GIT_DIR", "/dev/null");
+    for name in ["GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_COMMON_DIR", "GIT_WORK_TREE"]
+    {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Wired {
@@ -185,5 +198,27 @@ impl Wired {
     pub(crate) async fn idle(&self) {
         self.git.idle().await;
         self.trash.idle().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_names_no_helper_for_the_operator() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = dir.path().join("planted");
+        let made = Command::new("git").args(["init", "--quiet"]).arg(&repository).status().unwrap();
+        assert!(made.success());
+        let config = repository.join(".git/config");
+        let plain = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{plain}[credential]\n\thelper = !planted\n")).unwrap();
+        std::fs::write(dir.path().join(".gitconfig"), "[user]\n\tname = Operator\n").unwrap();
+        let mut command = operator_git_command();
+        command.env_remove("XDG_CONFIG_HOME").env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env_remove("GIT_CONFIG_GLOBAL").env("HOME", dir.path()).current_dir(&repository);
+        let ran = capture(&mut command, limits::GIT_LOCAL).unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.out), "user.name\nOperator\0");
     }
 }

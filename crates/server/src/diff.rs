@@ -1,4 +1,6 @@
-//! What an agent changed, as text or taken apart.
+//! What an agent changed, as text or taken apart; secrets in it are masked.
+
+use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -10,6 +12,7 @@ use mosaic_core::orchestrator::Diff;
 use mosaic_core::ports::repositories::FileStat;
 use serde_json::{Value, json};
 
+use crate::mask;
 use crate::negotiate::choose;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -31,7 +34,10 @@ pub(crate) async fn show(
     let stat = r.switch("stat").unwrap_or(false);
     r.finish()?;
     let record = context.orchestrator.agent(id).await?;
-    let diff = context.orchestrator.diff(&record.agent, limits::DIFF_BYTES).await?;
+    let diff = match context.orchestrator.diff(&record.agent, limits::DIFF_BYTES).await? {
+        Some(diff) => Some(masked(&context, diff).await?),
+        None => None,
+    };
     if format == TEXT {
         let (text, truncated) = diff.map_or((Vec::new(), false), |diff| (diff.text, diff.truncated));
         let head = [
@@ -51,6 +57,13 @@ pub(crate) async fn show(
     let files = with_hunks(files, &text);
     Ok(Answer(json!({"agentId": id, "base": base, "head": head, "files": files, "text": text, "truncated": truncated}))
         .into_response())
+}
+
+/// Masks secrets in the text. A few MiB take a while, so other requests go on meanwhile.
+async fn masked(context: &Context, diff: Diff) -> Result<Diff, Problem> {
+    let scanner = Arc::clone(&context.orchestrator.ports().scanner);
+    let work = move || Diff { text: mask::diff(&*scanner, &diff.text), ..diff };
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }
 
 /// Puts each file's hunks beside its numbers. Git lists files in one order in both, so place decides, not the

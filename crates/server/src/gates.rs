@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::ids::Word;
 use serde_json::json;
 
+use crate::mask::stream_files;
 use crate::params::{Id, PathNames};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
-use crate::transcript::stream_files;
 
 /// `GET /v1/agents/{id}/gates`.
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
@@ -24,7 +24,7 @@ pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<R
     .into_response())
 }
 
-/// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, as it is.
+/// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, secrets masked.
 pub(crate) async fn log(
     State(context): State<Context>,
     Id(id): Id,
@@ -38,9 +38,11 @@ pub(crate) async fn log(
         Problem::new(Code::LogNotFound, format!("there is no log of the gate {gate}"))
             .hint(format!("GET /v1/agents/{id}/gates says which gates ran"))
     };
-    let file = context.orchestrator.ports().transcripts.log(id, log.ok_or_else(missing)?);
+    let ports = context.orchestrator.ports();
+    let file = ports.transcripts.log(id, log.ok_or_else(missing)?);
     if !tokio::fs::try_exists(&file).await? {
         return Err(missing());
     }
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(vec![file])).into_response())
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(ports.scanner.clone(), vec![file]))
+        .into_response())
 }

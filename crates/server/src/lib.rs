@@ -12,6 +12,7 @@ mod events;
 mod gates;
 mod health;
 mod hosts;
+mod mask;
 mod negotiate;
 mod params;
 mod problem;

@@ -1,11 +1,10 @@
-//! What an agent said and did: a page of entries, the same live, or the raw output as its program wrote it.
+//! What an agent said and did: a page of entries, the same live, or the raw output as its program wrote it, but
+//! for secrets.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -15,10 +14,9 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::transcripts::Line;
 use serde_json::{Value, json};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
+use crate::mask::stream_files;
 use crate::negotiate::choose;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::Problem;
@@ -33,8 +31,6 @@ const RAW: &str = "application/x-ndjson";
 const PAGE: usize = 200;
 /// Pages looked through for one answer, so that a filter that fits nothing ends with a cursor.
 const PAGES: usize = 25;
-/// Bytes of a raw file read at once.
-const CHUNK: usize = 64 * 1024;
 /// Time between two looks at whether the agent has ended, while others cause events.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -87,8 +83,9 @@ pub(crate) async fn read(
     match format {
         LIVE => Ok(live(context, id, after, filter)),
         RAW => {
-            let files = context.orchestrator.ports().transcripts.raw_files(id).await?;
-            Ok(([(CONTENT_TYPE, RAW)], stream_files(files)).into_response())
+            let ports = context.orchestrator.ports();
+            let files = ports.transcripts.raw_files(id).await?;
+            Ok(([(CONTENT_TYPE, RAW)], stream_files(ports.scanner.clone(), files)).into_response())
         }
         _ => page(&context, id, after, limit, &filter).await,
     }
@@ -204,27 +201,4 @@ impl Tail {
         self.state = TailState::Over;
         Some(": the transcript cannot be read now, come back\n\n".to_owned())
     }
-}
-
-/// Streams files one after the other, a chunk at a time, as the reader takes them.
-pub(crate) fn stream_files(files: Vec<PathBuf>) -> Body {
-    let files = files.into_iter();
-    let chunks = stream::try_unfold((files, None::<File>), |(mut files, mut open)| async move {
-        loop {
-            let mut file = match open.take() {
-                Some(file) => file,
-                None => match files.next() {
-                    Some(path) => File::open(path).await?,
-                    None => return Ok::<_, std::io::Error>(None),
-                },
-            };
-            let mut chunk = vec![0; CHUNK];
-            let n = file.read(&mut chunk).await?;
-            if n > 0 {
-                chunk.truncate(n);
-                return Ok(Some((chunk, (files, Some(file)))));
-            }
-        }
-    });
-    Body::from_stream(chunks)
 }

@@ -8,7 +8,7 @@ use mosaic_core::ports::repositories::FileStat;
 use mosaic_core::ports::transcripts::Transcripts;
 use serde_json::json;
 
-use crate::stub_ports::commit;
+use crate::stub_ports::{SECRET, commit};
 use crate::world::{World, ask, task};
 
 fn completed(world: &World) -> State {
@@ -168,6 +168,40 @@ async fn diffs_come_whole_or_taken_apart() {
     world.repositories.diff.lock().unwrap().1 = vec![b'+'; 5 << 20];
     let cut = world.get_as(&path, "text/x-diff").await;
     assert_eq!((cut.status, cut.header("x-truncated"), cut.body.len()), (200, "true", 4 << 20));
+}
+
+#[tokio::test]
+async fn a_blocked_secret_leaves_through_no_other_door() {
+    let world = World::new();
+    let id = world.spawned("A").await;
+    let (lease, mut agent) = world.leased().await;
+    (agent.work.base, agent.work.kept) = (Some(commit('a')), Some(commit('b')));
+    let result = GateResult {
+        name: "tests".parse().unwrap(),
+        outcome: GateOutcome::Pass,
+        command: None,
+        exit_code: Some(0),
+        duration_ms: 1,
+        summary: "ok".to_owned(),
+        findings: Vec::new(),
+        log: Some("gate-tests-1".to_owned()),
+    };
+    agent.work.report = Some(GateReport::new(commit('b'), vec![result], &GatePlan::default()));
+    world.write(&lease, agent, State::Working).await;
+    let text = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+key {SECRET}\n");
+    let file = FileStat { path: "x".to_owned(), added: Some(1), deleted: Some(0) };
+    *world.repositories.diff.lock().unwrap() = (vec![file], text.clone().into_bytes());
+    std::fs::write(world.transcripts.log(id, "gate-tests-1"), format!("key {SECRET}\n")).unwrap();
+    std::fs::write(world.transcripts.raw(id, 1), format!("{{\"key\":\"{SECRET}\"}}\n")).unwrap();
+    let own = format!("/v1/agents/{id}");
+    let json_diff = world.get(&format!("{own}/diff")).await;
+    assert_eq!(json_diff.json()["files"][0]["hunks"][0]["lines"], "+key open…\n");
+    let plain = world.get_as(&format!("{own}/diff"), "text/x-diff").await;
+    assert_eq!(plain.text(), text.replace(SECRET, "open…"));
+    assert_eq!(world.get(&format!("{own}/gates/tests/log")).await.text(), "key open…\n");
+    let raw = world.get_as(&format!("{own}/transcript"), "application/x-ndjson").await;
+    assert_eq!(raw.text(), "{\"key\":\"open…\"}\n");
+    assert!(!json_diff.text().contains(SECRET));
 }
 
 #[tokio::test]

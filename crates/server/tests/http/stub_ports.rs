@@ -220,9 +220,18 @@ impl Gatekeeper for Nothing {
     }
 }
 
+/// The only secret that [`Nothing`] knows.
+pub(crate) const SECRET: &str = "open-sesame-1001";
+
 impl SecretScanner for Nothing {
-    fn scan(&self, _: Option<&str>, _: &str) -> Vec<Secret> {
-        Vec::new()
+    fn scan(&self, _: Option<&str>, text: &str) -> Vec<Secret> {
+        let told = |(at, _)| Secret {
+            rule: "sesame".to_owned(),
+            line: 1,
+            masked: "open…".to_owned(),
+            span: (at, at + SECRET.len()),
+        };
+        text.match_indices(SECRET).map(told).collect()
     }
 }
 
