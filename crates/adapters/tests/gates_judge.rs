@@ -95,6 +95,8 @@ impl World {
             env: vec![
                 ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
                 ("CI".to_owned(), "no".to_owned()),
+                ("HOME".to_owned(), self.home.path().join("home").display().to_string()),
+                ("TMPDIR".to_owned(), self.home.path().join("tmp").display().to_string()),
             ],
             wrap: Vec::new(),
         };
@@ -140,7 +142,25 @@ async fn a_gate_sees_its_environment_and_nothing_else() {
     let log = std::fs::read_to_string(world.home.path().join("logs/gate-1-gate")).unwrap();
     let names: Vec<&str> =
         log.split_whitespace().filter(|name| !matches!(*name, "PWD" | "OLDPWD" | "_" | "SHLVL")).collect();
-    assert_eq!(names, ["CI", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH"]);
+    assert_eq!(names, ["CI", "HOME", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH", "TMPDIR"]);
+}
+
+#[tokio::test]
+async fn what_the_agent_left_in_its_home_does_not_judge() {
+    let world = World::new();
+    for place in ["home", "tmp"] {
+        std::fs::create_dir(world.home.path().join(place)).unwrap();
+        std::fs::write(world.home.path().join(place).join(".gitconfig"), "[alias]\n\tstrict = !true\n")
+            .unwrap();
+    }
+    // Without the planted alias there is no such command.
+    let result = world.judge_one("'git strict'").await;
+    assert_eq!(result.outcome, GateOutcome::Fail, "{result:?}");
+    let empty = "'test -z \"$(ls -A \"$HOME\" \"$TMPDIR\" | grep -v :)\" && touch \"$HOME/a\" \"$TMPDIR/b\"'";
+    for _ in 0..2 {
+        let result = world.judge_one(empty).await;
+        assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
+    }
 }
 
 #[tokio::test]
