@@ -184,3 +184,6 @@ pub const STORE_BUSY: Duration = Duration::from_secs(5);
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// How soon a caller looks again at a record that is just changing hands.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Longest name of a job: what a [`Word`](crate::domain::ids::Word) holds.
+pub const JOB_NAME_BYTES: usize = 64;

@@ -65,6 +65,6 @@ impl Gatekeeper for LocalGatekeeper {
 
     async fn judge(&self, mut request: JudgeRequest) -> Result<GateReport, Failure> {
         quarters::move_in(&mut request)?;
-        Ok(judge::all(&self.options, &request).await)
+        judge::all(&self.options, &request).await
     }
 }
