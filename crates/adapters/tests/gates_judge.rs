@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,9 +12,11 @@ use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
 use mosaic_core::ports::transcripts::{Line, Transcripts};
@@ -77,8 +80,18 @@ impl World {
 
     /// Judges the checkout by these definitions, all of which are wanted in this order.
     async fn judge(&self, gates: &[&str], config: &str) -> GateReport {
+        self.judge_with(self.processes.clone(), "tree", gates, config).await.unwrap()
+    }
+
+    async fn judge_with(
+        &self,
+        processes: Arc<dyn Processes>,
+        checkout: &str,
+        gates: &[&str],
+        config: &str,
+    ) -> Result<GateReport, Failure> {
         let keeper = LocalGatekeeper::new(GateOptions {
-            processes: self.processes.clone(),
+            processes,
             transcripts: Arc::new(Logs(self.home.path().join("logs"))),
             clock: Arc::new(Wall),
             scanner: Arc::new(RuleScanner::new()),
@@ -95,13 +108,15 @@ impl World {
             env: vec![
                 ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
                 ("CI".to_owned(), "no".to_owned()),
+                ("HOME".to_owned(), self.home.path().join("home").display().to_string()),
+                ("TMPDIR".to_owned(), self.home.path().join("tmp").display().to_string()),
             ],
             wrap: Vec::new(),
         };
         let agent = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().unwrap();
-        let checkout = self.tree();
+        let checkout = self.home.path().join(checkout);
         let judged = keeper.judge(JudgeRequest { agent, round: 1, commit, checkout, confinement, plan });
-        tokio::time::timeout(Duration::from_secs(60), judged).await.expect("gates end in time").unwrap()
+        tokio::time::timeout(Duration::from_secs(60), judged).await.expect("gates end in time")
     }
 
     async fn judge_one(&self, definition: &str) -> GateResult {
@@ -140,7 +155,25 @@ async fn a_gate_sees_its_environment_and_nothing_else() {
     let log = std::fs::read_to_string(world.home.path().join("logs/gate-1-gate")).unwrap();
     let names: Vec<&str> =
         log.split_whitespace().filter(|name| !matches!(*name, "PWD" | "OLDPWD" | "_" | "SHLVL")).collect();
-    assert_eq!(names, ["CI", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH"]);
+    assert_eq!(names, ["CI", "HOME", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH", "TMPDIR"]);
+}
+
+#[tokio::test]
+async fn what_the_agent_left_in_its_home_does_not_judge() {
+    let world = World::new();
+    for place in ["home", "tmp"] {
+        std::fs::create_dir(world.home.path().join(place)).unwrap();
+        std::fs::write(world.home.path().join(place).join(".gitconfig"), "[alias]\n\tstrict = !true\n")
+            .unwrap();
+    }
+    // Without the planted alias there is no such command.
+    let result = world.judge_one("'git strict'").await;
+    assert_eq!(result.outcome, GateOutcome::Fail, "{result:?}");
+    let empty = "'test -z \"$(ls -A \"$HOME\" \"$TMPDIR\" | grep -v :)\" && touch \"$HOME/a\" \"$TMPDIR/b\"'";
+    for _ in 0..2 {
+        let result = world.judge_one(empty).await;
+        assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
+    }
 }
 
 #[tokio::test]
@@ -250,6 +283,49 @@ async fn untrusted_commands_are_not_run() {
     let report = world.judge(&["gate"], "[gates]\ngate = 'touch ran'").await;
     assert_eq!((report.verdict, report.results[0].outcome), (Verdict::Incomplete, GateOutcome::Skip));
     assert!(world.processes.started().is_empty() && !world.tree().join("ran").exists());
+}
+
+#[tokio::test]
+async fn a_judgement_that_is_repeated_starts_new_jobs() {
+    let world = World::new();
+    let long = "g".repeat(46);
+    let gates = [&*format!("{long}-a"), &*format!("{long}-b"), "short"];
+    let config = format!("[gates]\n{long}-a = 'true'\n{long}-b = 'true'\nshort = 'true'");
+    for checkout in ["judge-12345-0a1b2c3d", "judge-12345-4e5f6a7b"] {
+        std::fs::create_dir(world.home.path().join(checkout)).unwrap();
+        let judged = world.judge_with(world.processes.clone(), checkout, &gates, &config).await;
+        assert_eq!(judged.unwrap().verdict, Verdict::Passed);
+    }
+    let names: BTreeSet<String> = world.processes.started().iter().map(|job| job.name.to_string()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+}
+
+/// A machine on which no supervisor comes up.
+struct NoSupervisor;
+
+#[async_trait]
+impl Processes for NoSupervisor {
+    async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        Err(ProcessError::NotStarted { job: spec.name.to_string(), why: "no more processes".to_owned() })
+    }
+    async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        Ok(StopReceipt::default())
+    }
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_this_machine_is_no_finding_about_the_commit() {
+    let world = World::new();
+    let judged = world.judge_with(Arc::new(NoSupervisor), "tree", &["gate"], "[gates]\ngate = 'true'").await;
+    let failure = judged.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Internal);
+    assert!(failure.message.contains("no more processes"), "{failure:?}");
 }
 
 #[tokio::test]

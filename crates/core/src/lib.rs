@@ -9,7 +9,6 @@ pub mod life;
 pub mod limits;
 pub mod orchestrator;
 pub mod ports;
-mod queries;
 mod recovery;
 
 pub use orchestrator::Orchestrator;

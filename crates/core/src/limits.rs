@@ -203,3 +203,4 @@ pub const JOB_NAME_BYTES: usize = 64;
 pub const ENTRIES_BYTES: u64 = 32 * 1024 * 1024;
 /// What an entry of a transcript takes besides its text, in bytes.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 128;
+

@@ -18,7 +18,7 @@ const COVERAGE: &str = "coverage";
 const UNUSED: &[&str] = &["hooks", "worktree", "agent"];
 const TABLES: &[&str] = &["gates", "hooks", "worktree", "agent"];
 const FIELDS: &[&str] = &["run", "junit", "lcov", "min", "timeout"];
-/// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<name>`.
+/// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<eight digits>-<name>`.
 const NAME_CHARS: usize = 48;
 
 /// What the file says.

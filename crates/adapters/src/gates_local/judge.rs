@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GateReport, GateResult};
-use mosaic_core::domain::outcome::cut;
+use mosaic_core::domain::outcome::{Failure, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::gatekeeper::JudgeRequest;
 use mosaic_core::ports::scanner::SecretScanner;
@@ -35,8 +35,9 @@ impl Judged {
     }
 }
 
-/// Judges the commit. Whatever cannot be judged is an error in the report.
-pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> GateReport {
+/// Judges the commit. Whatever cannot be judged is an error in the report; only where this machine could not run the
+/// gates there is none.
+pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result<GateReport, Failure> {
     let mut results = Vec::new();
     // Reports that came with the commit must not count: only what a gate writes now.
     let stale = match request.plan.trusted {
@@ -57,7 +58,7 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> GateRe
                 Judged::new(GateOutcome::Skip, "not run: the repository's commands are not trusted")
             }
             (true, Err(why)) => Judged::error(why),
-            (true, Ok(())) => one(options, request, gate).await,
+            (true, Ok(())) => one(options, request, gate).await?,
         };
         let took = options.clock.now().since(started);
         let result = GateResult {
@@ -73,19 +74,23 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> GateRe
         tracing::info!(agent.id = %request.agent, gate.name = %gate.name, gate.outcome = ?result.outcome, "gate ended");
         results.push(masked(options.scanner.as_ref(), result));
     }
-    GateReport::new(request.commit.clone(), results, &request.plan)
+    Ok(GateReport::new(request.commit.clone(), results, &request.plan))
 }
 
-async fn one(options: &GateOptions, request: &JudgeRequest, gate: &GateDefinition) -> Judged {
-    let Some(command) = &gate.run else { return reports(request, gate).await };
+async fn one(
+    options: &GateOptions,
+    request: &JudgeRequest,
+    gate: &GateDefinition,
+) -> Result<Judged, Failure> {
+    let Some(command) = &gate.run else { return Ok(reports(request, gate).await) };
     let own = gate.clone();
     let removed = blocking(request, move |checkout, _| vec![remove_reports(checkout, &own)]).await;
     if let Some(Err(why)) = removed.into_iter().next() {
-        return Judged::error(why);
+        return Ok(Judged::error(why));
     }
-    let (ended, log) = run::run(options, request, gate, command).await;
+    let (ended, log) = run::run(options, request, gate, command).await?;
     let log = options.scanner.mask(&log);
-    match ended {
+    Ok(match ended {
         Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, &request.checkout).0),
         Ended::Code(0) => {
             let judged = reports(request, gate).await;
@@ -95,7 +100,7 @@ async fn one(options: &GateOptions, request: &JudgeRequest, gate: &GateDefinitio
             let judged = failed(request, gate, code, &log).await;
             Judged { exit_code: Some(code), ..judged }
         }
-    }
+    })
 }
 
 /// Judges a command that ended with another code than 0: it failed; a test report only says more about it.

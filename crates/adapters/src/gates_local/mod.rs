@@ -1,8 +1,8 @@
 //! The local gatekeeper: commands of the base commit, run on a fresh checkout.
 //!
 //! What always holds: definitions come from the base commit and never from the agent's work; a repository adds
-//! gates to a profile and never removes one; a report counts only when it was written during the judgement; and
-//! whatever cannot be judged is an error, never a pass.
+//! gates to a profile and never removes one; a report counts only when it was written during the judgement; commands
+//! run in a home that no agent ever saw; and whatever cannot be judged is an error, never a pass.
 
 mod config;
 mod findings;
@@ -11,6 +11,7 @@ mod junit;
 mod lcov;
 mod log_window;
 mod plan;
+mod quarters;
 mod report_file;
 mod run;
 mod trust;
@@ -62,7 +63,8 @@ impl Gatekeeper for LocalGatekeeper {
         plan::make(&request, &self.options.trust)
     }
 
-    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
-        Ok(judge::all(&self.options, &request).await)
+    async fn judge(&self, mut request: JudgeRequest) -> Result<GateReport, Failure> {
+        quarters::move_in(&mut request)?;
+        judge::all(&self.options, &request).await
     }
 }

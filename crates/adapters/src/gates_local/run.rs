@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mosaic_core::domain::gates::GateDefinition;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::gatekeeper::JudgeRequest;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Stdin};
@@ -19,7 +20,7 @@ pub(super) enum Ended {
     Unjudged(String),
 }
 
-/// Returns the name of a gate's job and log.
+/// Returns the name of a gate's log.
 pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
     format!("gate-{round}-{}", gate.name)
 }
@@ -29,27 +30,35 @@ pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
 fn job_name(request: &JudgeRequest, gate: &GateDefinition) -> String {
     let checkout = request.checkout.file_name().unwrap_or_default().to_string_lossy();
     let mut name = format!("gate-{}-{}", checkout.trim_start_matches("judge-"), gate.name);
-    name.truncate(limits::JOB_NAME_BYTES);
+    if name.len() > limits::JOB_NAME_BYTES {
+        // Two long names may begin alike.
+        let tail = uuid::Uuid::new_v4().simple().to_string();
+        name.truncate(limits::JOB_NAME_BYTES - tail.len());
+        name.push_str(&tail);
+    }
     name
 }
 
-/// Runs a gate's command and returns how it ended with what it printed.
+/// Runs a gate's command and returns how it ended with what it printed. A supervisor that fails says nothing about the
+/// commit, so it is a failure of this attempt and not of the gate.
 pub(super) async fn run(
     options: &GateOptions,
     request: &JudgeRequest,
     gate: &GateDefinition,
     command: &str,
-) -> (Ended, String) {
+) -> Result<(Ended, String), Failure> {
     let mut window = LogWindow::default();
-    let unjudged = |why: ProcessError| Ended::Unjudged(format!("could not be run: {why}"));
+    let failed = |why: ProcessError| {
+        Failure::new(FailureKind::Internal, format!("the gate {} could not be run: {why}", gate.name))
+    };
     let ended = match spec(options, request, gate, command) {
-        Ok(spec) => match options.processes.start(spec).await {
-            Ok(mut job) => watch(options, gate, job.as_mut(), &mut window).await.unwrap_or_else(unjudged),
-            Err(why) => unjudged(why),
-        },
+        Ok(spec) => {
+            let mut job = options.processes.start(spec).await.map_err(failed)?;
+            watch(options, gate, job.as_mut(), &mut window).await.map_err(failed)?
+        }
         Err(why) => Ended::Unjudged(why),
     };
-    (ended, window.text())
+    Ok((ended, window.text()))
 }
 
 fn spec(
