@@ -203,4 +203,7 @@ pub const JOB_NAME_BYTES: usize = 64;
 pub const ENTRIES_BYTES: u64 = 32 * 1024 * 1024;
 /// What an entry of a transcript takes besides its text, in bytes.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 128;
-
+/// Answers about commits that are remembered, so that tasks on one base do not ask git again.
+pub const REMEMBERED: usize = 64;
+/// Largest answer about a commit that is remembered, in bytes.
+pub const REMEMBERED_BYTES: usize = 256 * 1024;

@@ -15,6 +15,7 @@ mod fetch;
 mod harvest;
 mod judge;
 mod locks;
+mod memory;
 mod push;
 mod read;
 mod receive;
@@ -102,6 +103,8 @@ pub struct GitRepositories {
     allow_local: bool,
     allowed_local_paths: Vec<PathBuf>,
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
+    listings: memory::Memory<Vec<String>>,
+    contents: memory::Memory<Option<Vec<u8>>>,
     /// Which base a received head is known to descend from.
     descents: Mutex<HashMap<CommitId, CommitId>>,
 }
@@ -128,6 +131,8 @@ impl GitRepositories {
             allow_local: options.allow_local,
             allowed_local_paths: options.allowed_local_paths,
             locks: Mutex::default(),
+            listings: memory::Memory::new(),
+            contents: memory::Memory::new(),
             descents: Mutex::default(),
         })
     }

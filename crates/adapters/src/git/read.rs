@@ -26,7 +26,11 @@ impl GitRepositories {
         if !is_tracked_path(path) {
             return Ok(None);
         }
-        let call = self.git.local(&self.layout.store(url)).args(["cat-file", "--batch", "-z"]);
+        let question = (self.layout.store(url), commit.to_string(), path.to_owned(), most);
+        if let Some(known) = self.contents.recall(&question) {
+            return Ok((*known).clone());
+        }
+        let call = self.git.local(&question.0).args(["cat-file", "--batch", "-z"]);
         let ask = format!("{commit}:{path}\0").into_bytes();
         let read = |out| async move {
             let mut out = BufReader::new(out);
@@ -40,7 +44,8 @@ impl GitRepositories {
         if !answered {
             done.success("reading a file of the repository")?;
         }
-        Ok(bytes)
+        let size = bytes.as_ref().map_or(0, Vec::len);
+        Ok((*self.contents.keep(question, bytes, size)).clone())
     }
 
     pub(super) async fn list_files_now(
@@ -49,8 +54,14 @@ impl GitRepositories {
         commit: &CommitId,
         below: &str,
     ) -> Result<Vec<String>, Failure> {
+        let question = (self.layout.store(url), commit.to_string(), below.to_owned(), 0);
+        if let Some(known) = self.listings.recall(&question) {
+            return Ok((*known).clone());
+        }
         let entries = self.entries(url, commit, below).await?;
-        Ok(entries.into_iter().map(|entry| entry.path).collect())
+        let paths: Vec<String> = entries.into_iter().map(|entry| entry.path).collect();
+        let size = paths.iter().map(String::len).sum();
+        Ok((*self.listings.keep(question, paths, size)).clone())
     }
 
     pub(super) async fn export_now(
