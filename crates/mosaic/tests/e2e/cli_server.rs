@@ -71,7 +71,8 @@ fn the_commands_show_one_life() {
     // Whether Claude Code is there is not this test's matter.
     let doctor = out(&server.cli(&["doctor"]));
     assert!(doctor.contains(&format!("{} is ready", server.url)), "{doctor}");
-    assert_eq!(out(&server.cli(&["token"])).trim(), server.token);
+    let file = out(&server.cli(&["token"]));
+    assert_eq!(std::fs::read_to_string(file.trim()).unwrap().trim(), server.token);
     words(&server, &["status", "ffffffff"], 3);
 }
 

@@ -8,11 +8,10 @@ use super::support::{Home, Marker, Server, body, in_environment, script, until};
 /// An agent that makes a mark for itself, starts processes that try to get away, says so and waits for ever.
 fn runaway(home: &Home, marker: &Marker) -> String {
     let agent = format!(
-        "trap '' TERM INT HUP\n\
+        "trap '' TERM INT HUP\necho work > work.txt\n\
          setsid -f setsid -f sleep {marker}\n\
          setsid -f env -i sh -c 'setsid -f sleep {marker}'\n\
          ( trap '' TERM; sleep {marker} & )\n\
-         echo work > work.txt\n\
          touch \"up.$MOSAIC_TASK_ID\"\n\
          while :; do sleep {marker}; done\n"
     );
