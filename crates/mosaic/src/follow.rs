@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{Client, escape};
+use crate::interrupt::Interrupts;
 use crate::problem::Problem;
 use crate::transcript;
 use crate::view::View;
@@ -28,7 +29,7 @@ pub(crate) enum Told {
     Ended(Value),
     /// The server is lost.
     Lost(Problem),
-    /// Someone pressed Ctrl-C.
+    /// There was Ctrl-C, SIGTERM or SIGHUP.
     Interrupted,
 }
 
@@ -36,7 +37,7 @@ pub(crate) enum Told {
 pub(crate) enum Followed {
     /// The agent has ended; its object.
     Ended(Value),
-    /// Someone pressed Ctrl-C.
+    /// There was Ctrl-C, SIGTERM or SIGHUP.
     Interrupted,
 }
 
@@ -128,13 +129,13 @@ pub(crate) fn follow(
     client: &Client,
     id: &str,
     after: u64,
-    interrupts: bool,
+    interrupts: Option<&Interrupts>,
     each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
 ) -> Result<Followed, Problem> {
     let (tell, told) = sync_channel(BUFFER);
-    if interrupts {
+    if let Some(interrupts) = interrupts {
         let tell = tell.clone();
-        crate::interrupt::on_interrupt(move || tell.send(Told::Interrupted).is_ok());
+        interrupts.tell(move || tell.send(Told::Interrupted).is_ok());
     }
     // The threads end by themselves: the watcher with the agent, the reader when its messages are refused. They
     // are not joined, since a reader may sit in a silent stream; nothing of theirs outlives the process.

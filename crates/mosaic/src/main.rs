@@ -17,6 +17,7 @@ mod paint;
 mod plain;
 mod problem;
 mod resolve;
+mod run_state;
 mod serve;
 mod session;
 mod table;

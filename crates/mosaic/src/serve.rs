@@ -1,9 +1,10 @@
 //! `mosaic serve`, and the same server inside another command. Starting and stopping are each one sequence that can
 //! be read from top to bottom.
 
+use std::fs::Permissions;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::JoinHandle;
@@ -151,7 +152,11 @@ fn url(address: SocketAddr) -> String {
 fn token(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token");
     match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Ok(text) if !text.trim().is_empty() => {
+            tighten(&path)
+                .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
+            return Ok(text.trim().to_owned());
+        }
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => {
@@ -170,6 +175,22 @@ fn token(data_dir: &Path) -> anyhow::Result<String> {
     };
     write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
     Ok(text)
+}
+
+/// Takes away what others than the owner may do with a file.
+fn tighten(path: &Path) -> std::io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "others could read the token; if anybody may have, remove the file and start again");
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
+/// Makes a directory that only its owner may enter, with those above it. One that exists stays as it is.
+pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("the directory {} cannot be made", path.display()))
 }
 
 fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
@@ -284,6 +305,11 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
 }
 
+/// Waits for a short piece of async work from a program without a runtime.
+pub(crate) fn blocking<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime()?.block_on(work)
+}
+
 /// Serves in the foreground until a signal ends it.
 pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     logging::start(config);
@@ -345,6 +371,8 @@ pub(crate) struct LocalOptions {
     pub(crate) allowed_repository: Option<PathBuf>,
     /// Whose gate commands are run; in `Ask` those whose digest was approved.
     pub(crate) trust: Trust,
+    /// The file of approved digests, when it is not the data directory's own.
+    pub(crate) trusted: Option<PathBuf>,
 }
 
 /// A server inside this process. Dropping it gives everything back at once.
@@ -358,7 +386,7 @@ pub(crate) struct LocalServer {
 /// Starts a server inside this process, on a free port.
 pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
     logging::start_quiet(config);
-    let wishes = Wishes { allowed_repository: options.allowed_repository };
+    let wishes = Wishes { allowed_repository: options.allowed_repository, trusted: options.trusted };
     let mut config = config.clone();
     (config.port, config.trust) = (0, Some(options.trust));
     let (order, stop) = watch::channel(Stop::No);
@@ -394,6 +422,14 @@ impl LocalServer {
         &self.token
     }
 
+    /// Returns a function that ends it from anywhere: what runs is stopped with its work kept.
+    pub(crate) fn stopper(&self) -> impl Fn() + Send + 'static {
+        let stop = self.stop.clone();
+        move || {
+            stop.send_replace(Stop::Now);
+        }
+    }
+
     /// Ends it: what runs is stopped with its work kept.
     pub(crate) fn stop(mut self) {
         self.end();
@@ -414,5 +450,21 @@ impl LocalServer {
 impl Drop for LocalServer {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = token(dir.path()).unwrap();
+        let path = dir.path().join("token");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((first.len(), mode()), (64, 0o600));
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!((token(dir.path()).unwrap(), mode()), (first, 0o600));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
@@ -23,6 +24,7 @@ use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
@@ -34,6 +36,8 @@ use crate::local_git::capture;
 pub(crate) struct Wishes {
     /// A local repository that may be used although local ones are not allowed in general.
     pub(crate) allowed_repository: Option<PathBuf>,
+    /// The file of approved digests, when it is not the data directory's own.
+    pub(crate) trusted: Option<PathBuf>,
 }
 
 /// An orchestrator with what must be looked after besides it.
@@ -59,17 +63,14 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
-    let processes = Arc::new(ShimProcesses::new(ProcessOptions {
-        data_dir: data.clone(),
-        shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
-        cgroup: CgroupChoice::Auto,
-        lease: None,
-    }));
+    let processes = Arc::new(processes(data, &self_exe));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
         Some(Trust::All) | None => GateTrust::All,
-        Some(Trust::Ask) => GateTrust::Known(crate::trust::file(data)),
+        Some(Trust::Ask) => {
+            GateTrust::Known(wishes.trusted.clone().unwrap_or_else(|| crate::trust::file(data)))
+        }
     };
     let gatekeeper = LocalGatekeeper::new(GateOptions {
         processes: processes.clone(),
@@ -93,6 +94,37 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
     Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
+}
+
+fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
+    ShimProcesses::new(ProcessOptions {
+        data_dir: data.to_owned(),
+        shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
+        cgroup: CgroupChoice::Auto,
+        lease: None,
+    })
+}
+
+/// Stops what a server that is gone left running in this data directory, and verifies it. Returns how many agents
+/// that were. Errors with [`StoreError::InUse`] when a server is there after all.
+pub(crate) async fn stop_left(data: &Path) -> anyhow::Result<usize> {
+    let Ok(data) = data.canonicalize() else { return Ok(0) };
+    if !data.join("mosaic.db").exists() {
+        return Ok(0);
+    }
+    // Held until everything is stopped. A store that cannot be opened has no server either.
+    let _store = match SqliteStore::open(&data) {
+        Err(e @ StoreError::InUse(_)) => return Err(e.into()),
+        opened => opened.ok(),
+    };
+    let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
+    let processes = processes(&data, &self_exe);
+    let left = processes.unfinished().await.context("what was left running cannot be listed")?;
+    for id in &left {
+        let stopped = processes.stop(*id, Duration::ZERO).await;
+        stopped.with_context(|| format!("what is left of agent {id} cannot be stopped"))?;
+    }
+    Ok(left.len())
 }
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {

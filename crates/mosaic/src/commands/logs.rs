@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Problem> {
         }
         return Ok(Exit::Ok);
     }
-    match follow::follow(&client, view.id(), after, false, &mut show)? {
+    match follow::follow(&client, view.id(), after, None, &mut show)? {
         Followed::Ended(agent) if !session.global.json => {
             say(super::summary::render(&View::new(&agent), session.paint()).trim_end())
         }

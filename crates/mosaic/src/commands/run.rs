@@ -9,10 +9,12 @@ use crate::cli::{RunArgs, ServeArgs};
 use crate::client::{Client, escape};
 use crate::exit::Exit;
 use crate::follow::{self, Followed};
+use crate::interrupt::{self, Interrupts};
 use crate::local_git::LocalRepository;
 use crate::locate;
 use crate::paint::Paint;
 use crate::problem::Problem;
+use crate::run_state::RunState;
 use crate::serve::{LocalOptions, LocalServer, start_local};
 use crate::session::{Session, say};
 use crate::transcript;
@@ -22,7 +24,14 @@ use crate::view::View;
 /// The server that the task is given to.
 struct Server {
     client: Client,
-    local: Option<LocalServer>,
+    local: Option<LocalRun>,
+    interrupts: Interrupts,
+}
+
+/// A server inside this process with its state.
+struct LocalRun {
+    server: LocalServer,
+    state: RunState,
 }
 
 /// Runs the command.
@@ -31,7 +40,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
     if args.task.repo.is_some() {
         let spawn_place = spawn::place(&args.task)?;
         let body = body::build(args.text.as_deref(), &args.task, &spawn_place)?;
-        let server = Server { client: session.client()?, local: None };
+        let server = Server { client: session.client()?, local: None, interrupts: interrupt::catch() };
         return work(session, args, server, &body, None);
     }
     let repository = LocalRepository::here()?.ok_or_else(|| {
@@ -43,8 +52,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
         say(&format!("note: uncommitted changes are not included: {names}"));
     }
     let server = match reachable(session)? {
-        Some(client) => Server { client, local: None },
-        None => in_process(session, &repository)?,
+        Some(client) => Server { client, local: None, interrupts: interrupt::catch() },
+        None => in_process(session, &repository, &body)?,
     };
     work(session, args, server, &body, Some(&repository))
 }
@@ -82,17 +91,27 @@ fn reachable(session: &Session) -> Result<Option<Client>, Problem> {
     Ok(None)
 }
 
-fn in_process(session: &Session, repository: &LocalRepository) -> Result<Server, Problem> {
-    let config = super::server_config(session, &ServeArgs::default())?;
+/// Serves in this process, with a state of this run's own: another server's queue is none of its business.
+fn in_process(session: &Session, repository: &LocalRepository, body: &Value) -> Result<Server, Problem> {
+    let mut config = super::server_config(session, &ServeArgs::default())?;
     let choice = trust::settle(session, config.trust, &config.data_dir, repository)?;
     let allowed_repository = std::fs::canonicalize(&repository.root)
         .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
-    let local =
-        start_local(&config, LocalOptions { allowed_repository: Some(allowed_repository), trust: choice })?;
-    say(&format!("started server {} until this task has ended", local.url()));
-    let token = Some(crate::config::Secret::new(local.token().to_owned())).filter(|t| !t.expose().is_empty());
-    let client = Client::new(&locate::Place { url: local.url().to_owned(), token, explicit: true });
-    Ok(Server { client, local: Some(local) })
+    // Before anything is started, so that whatever is started is also stopped.
+    let interrupts = interrupt::catch();
+    let state = RunState::make(&config.data_dir, body["taskId"].as_str().unwrap_or_default())?;
+    let options = LocalOptions {
+        allowed_repository: Some(allowed_repository),
+        trust: choice,
+        trusted: Some(trust::file(&config.data_dir)),
+    };
+    state.path().clone_into(&mut config.data_dir);
+    let server = start_local(&config, options)?;
+    say(&format!("started server {} until this task has ended", server.url()));
+    let token =
+        Some(crate::config::Secret::new(server.token().to_owned())).filter(|t| !t.expose().is_empty());
+    let client = Client::new(&locate::Place { url: server.url().to_owned(), token, explicit: true });
+    Ok(Server { client, local: Some(LocalRun { server, state }), interrupts })
 }
 
 fn work(
@@ -102,9 +121,11 @@ fn work(
     body: &Value,
     repository: Option<&LocalRepository>,
 ) -> Result<Exit, Problem> {
-    let outcome = spawn_and_follow(session, args, &server, body, repository);
-    if let Some(local) = server.local {
-        local.stop();
+    let mut ran = None;
+    let outcome = spawn_and_follow(session, args, &server, body, repository, &mut ran);
+    if let Some(LocalRun { server, state }) = server.local {
+        server.stop();
+        state.leave(ran.as_deref().filter(|_| matches!(outcome, Ok(Exit::Ok))));
     }
     outcome
 }
@@ -115,6 +136,7 @@ fn spawn_and_follow(
     server: &Server,
     body: &Value,
     repository: Option<&LocalRepository>,
+    ran: &mut Option<String>,
 ) -> Result<Exit, Problem> {
     let client = &server.client;
     let admitted = spawn::send(client, body, args.task.idempotency_key.as_deref())
@@ -122,12 +144,13 @@ fn spawn_and_follow(
     say(&spawn::admitted(&admitted));
     let view = View::new(&admitted);
     let id = view.id().to_owned();
+    *ran = Some(id.clone());
     // The log is a message here: standard output has the result only.
     let paint =
         Paint::choose(session.global.color, std::io::IsTerminal::is_terminal(&std::io::stderr()), &|name| {
             session.env(name)
         });
-    let followed = follow::follow(client, &id, 0, true, &mut |entry| {
+    let followed = follow::follow(client, &id, 0, Some(&server.interrupts), &mut |entry| {
         if !args.quiet {
             let text = paint.symbols(transcript::render(entry, paint));
             if !text.is_empty() {
@@ -140,7 +163,7 @@ fn spawn_and_follow(
         Followed::Ended(agent) => agent,
         Followed::Interrupted => return Ok(interrupted(server, &id, &view.name())),
     };
-    finish(session, args, &agent, repository)
+    finish(session, args, &agent, repository, server.local.is_none())
 }
 
 fn finish(
@@ -148,12 +171,15 @@ fn finish(
     args: &RunArgs,
     agent: &Value,
     repository: Option<&LocalRepository>,
+    server_stays: bool,
 ) -> Result<Exit, Problem> {
     let view = View::new(agent);
     if session.global.json {
         session.print_json(agent)?;
-    } else {
+    } else if server_stays {
         session.print(summary::render(&view, session.paint()))?;
+    } else {
+        session.print(summary::told(&view, session.paint()))?;
     }
     let exit = Exit::of_agent(&view);
     if let (Some(repository), true, Exit::Ok) = (repository, args.push, exit) {
@@ -168,16 +194,16 @@ fn finish(
     Ok(exit)
 }
 
-/// Ends after Ctrl-C: with a server elsewhere the agent goes on, with one in this process it is killed.
+/// Ends after Ctrl-C, SIGTERM or SIGHUP: with a server elsewhere the agent goes on, with one in this process it is killed.
 fn interrupted(server: &Server, id: &str, name: &str) -> Exit {
     if server.local.is_none() {
         say(&format!("\nleft; the agent goes on: mosaic logs -f {name} · mosaic kill {name}"));
         return Exit::Interrupted;
     }
     say("\nstopping: the agent is killed, its work is kept");
-    let body = json!({"reason": "interrupted from the keyboard"});
+    let body = json!({"reason": "mosaic run was interrupted"});
     match server.client.post(&format!("/agents/{}/kill", escape(id)), &body) {
-        Ok(_) => say(&format!("{name} was killed; do it again: mosaic run, or: mosaic retry {name}")),
+        Ok(_) => say(&format!("{name} was killed; do it again with the same command")),
         Err(problem) => say(problem.render().trim_end()),
     }
     Exit::Interrupted

@@ -5,8 +5,14 @@ use crate::paint::Paint;
 use crate::plain;
 use crate::view::{View, now, span};
 
-/// Renders the end of an agent.
+/// Renders the end of an agent, with the commands that make sense now.
 pub(super) fn render(agent: &View<'_>, paint: Paint) -> String {
+    let next = next(agent, &agent.name());
+    format!("{}  {}\n", told(agent, paint), paint.dim(&next))
+}
+
+/// Renders the end of an agent alone, for where no server goes on that could be asked more.
+pub(super) fn told(agent: &View<'_>, paint: Paint) -> String {
     let name = agent.name();
     let status = agent.text("status");
     let reason = agent.shown("endReason");
@@ -30,7 +36,6 @@ pub(super) fn render(agent: &View<'_>, paint: Paint) -> String {
     if !pushed.is_empty() {
         out.push_str(&format!("  pushed {} to {}\n", agent.shown("branch"), agent.shown("repository")));
     }
-    out.push_str(&format!("  {}\n", paint.dim(&next(agent, &name))));
     out
 }
 

@@ -74,7 +74,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
     println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
     let server = start_local(
         &demo_config(config, &place),
-        LocalOptions { allowed_repository: None, trust: Trust::All },
+        LocalOptions { allowed_repository: None, trust: Trust::All, trusted: None },
     )?;
     println!("  server  {} (embedded store, ends with this demo)\n", server.url());
     let stage = Stage::new(&server);

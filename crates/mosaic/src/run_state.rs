@@ -1,0 +1,88 @@
+//! The state of one `mosaic run` that serves by itself: a data directory of its own below the common one, so that
+//! it neither runs nor recovers what belongs to others. What is worth keeping is moved out at the end; when
+//! something went wrong all of it stays and is named. See docs/adr/0006-run-has-its-own-state.md.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use mosaic_core::domain::ids::TaskId;
+use mosaic_core::ports::store::StoreError;
+
+use crate::serve::{blocking, private_dir};
+use crate::session::say;
+use crate::wire;
+
+/// Most bytes of the task's name in the directory's.
+const NAME_BYTES: usize = 24;
+
+/// A directory for one run.
+pub(crate) struct RunState {
+    common: PathBuf,
+    path: PathBuf,
+}
+
+impl RunState {
+    /// Makes the directory, after stopping what runs that ended suddenly left running.
+    pub(crate) fn make(common: &Path, task: &str) -> anyhow::Result<Self> {
+        let runs = common.join("run");
+        private_dir(&runs)?;
+        stop_left(&runs);
+        let mut random = [0u8; 4];
+        getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+        let slug = task.parse::<TaskId>().map_or_else(|_| "task".to_owned(), |task| task.slug());
+        let name = slug.get(..NAME_BYTES).unwrap_or(&slug).trim_end_matches('-');
+        let path = runs.join(format!("{name}-{:08x}", u32::from_be_bytes(random)));
+        private_dir(&path)?;
+        Ok(Self { common: common.to_owned(), path })
+    }
+
+    /// Returns the data directory of this run.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ends it. With the id of an agent that ended well its transcript is kept and the rest removed; else all of it
+    /// stays. Says where things are either way.
+    pub(crate) fn leave(self, done: Option<&str>) {
+        let place = match done {
+            Some(agent) => self.keep_transcript(agent).map(|kept| format!("transcript  {}", kept.display())),
+            None => Ok(self.kept()),
+        };
+        match place {
+            Ok(text) => say(&text),
+            Err(e) => say(&format!("warning: {e:#}\n{}", self.kept())),
+        }
+    }
+
+    fn kept(&self) -> String {
+        let path = self.path.display();
+        format!(
+            "kept: {path}\n  transcripts in {path}/transcripts; look at all of it with: mosaic serve --data-dir '{path}'"
+        )
+    }
+
+    fn keep_transcript(&self, agent: &str) -> anyhow::Result<PathBuf> {
+        blocking(wire::stop_left(&self.path))?;
+        let to = self.common.join("transcripts");
+        private_dir(&to)?;
+        let (from, to) = (self.path.join("transcripts").join(agent), to.join(agent));
+        std::fs::rename(&from, &to).with_context(|| format!("{} cannot be moved", from.display()))?;
+        std::fs::remove_dir_all(&self.path)
+            .with_context(|| format!("{} cannot be removed", self.path.display()))?;
+        Ok(to)
+    }
+}
+
+/// Stops what earlier runs left running; a run that goes on holds its directory and is left alone. Their
+/// directories stay: they may hold work.
+fn stop_left(runs: &Path) {
+    let Ok(entries) = std::fs::read_dir(runs) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        match blocking(wire::stop_left(&path)) {
+            Ok(0) => {}
+            Ok(_) => say(&format!("note: stopped what an earlier run left running in {}", path.display())),
+            Err(e) if matches!(e.downcast_ref(), Some(StoreError::InUse(_))) => {}
+            Err(e) => say(&format!("warning: {}: {e:#}", path.display())),
+        }
+    }
+}
