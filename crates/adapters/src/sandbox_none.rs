@@ -12,10 +12,14 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 
+use crate::private_place::{PrivatePlace, normal};
 use crate::trash::Trash;
 
 /// The directories that are an agent's own, below `<data>/agents/<agent>/`.
 const PRIVATE: [&str; 3] = ["home", "tmp", "config"];
+
+/// Beginning of the names of staging directories, beside the private ones.
+const STAGING: &str = "staging-";
 
 /// Confines nothing but names.
 #[derive(Debug)]
@@ -31,8 +35,58 @@ impl NoSandbox {
         Self { data: data_dir.into(), path: path_env.into(), trash }
     }
 
-    fn place(&self, agent: AgentId) -> PathBuf {
+    fn own(&self, agent: AgentId) -> PathBuf {
         self.data.join("agents").join(agent.to_string())
+    }
+
+    /// Makes a staging directory.
+    fn stage(&self, agent: AgentId) -> io::Result<PathBuf> {
+        let path = self.own(agent).join(format!("{STAGING}{}", uuid::Uuid::new_v4().simple()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(path)
+    }
+
+    /// Opens a directory of the agent; below the data directory no part of the way may be a link.
+    fn open(&self, path: &Path) -> io::Result<PrivatePlace> {
+        let inside = path.strip_prefix(&self.data).map_err(io::Error::other)?;
+        PrivatePlace::open(&self.data.canonicalize()?)?.walk(inside)
+    }
+
+    /// Moves a staged directory to its place. What the agent put in the way goes to the trash, as it is.
+    fn move_in(&self, agent: AgentId, staged: &Path, relative: &Path) -> io::Result<()> {
+        let (mut path, own) = (self.own(agent).join("config"), self.own(agent));
+        let mut at = self.open(&path)?;
+        let parts: Vec<_> =
+            relative.components().map(|part| normal(relative, part)).collect::<io::Result<_>>()?;
+        let (last, above) = parts.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+        for part in above {
+            path.push(part);
+            at = match at.make(part) {
+                Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                    self.trash.discard(&path)?;
+                    at.make(part)?
+                }
+                next => next?,
+            };
+        }
+        self.trash.discard(&path.join(last))?;
+        at.take(&self.open(&own)?, staged.file_name().unwrap_or_default(), last)
+    }
+
+    fn put(&self, agent: AgentId, source: &Path, relative: &Path) -> io::Result<()> {
+        let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(STAGING);
+        if source.parent() == Some(&self.own(agent)) && source.file_name().is_some_and(ours) {
+            return self.move_in(agent, source, relative);
+        }
+        let staged = self.stage(agent)?;
+        let done = self
+            .open(&staged)
+            .and_then(|place| place.copy(source))
+            .and_then(|()| self.move_in(agent, &staged, relative));
+        done.inspect_err(|_| {
+            // It goes away with the confinement anyway.
+            let _ = self.trash.discard(&staged);
+        })
     }
 }
 
@@ -43,7 +97,7 @@ impl Sandbox for NoSandbox {
     }
 
     async fn confine(&self, agent: AgentId) -> Result<Confinement, Failure> {
-        let place = self.place(agent);
+        let place = self.own(agent);
         let [home, tmp, config] = PRIVATE.map(|name| place.join(name));
         for directory in [&home, &tmp, &config] {
             make_private(directory).map_err(|e| failure("make", directory, &e))?;
@@ -60,11 +114,21 @@ impl Sandbox for NoSandbox {
         Ok(Confinement { home, config, env, wrap: Vec::new() })
     }
 
+    async fn staging(&self, agent: AgentId) -> Result<PathBuf, Failure> {
+        self.stage(agent).map_err(|e| failure("make a directory in", &self.own(agent), &e))
+    }
+
+    async fn place(&self, agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure> {
+        self.put(agent, source, Path::new(relative)).map_err(|e| {
+            let what = format!("place {} as {relative} in", source.display());
+            failure(&what, &self.own(agent), &e)
+        })
+    }
+
     async fn release(&self, agent: AgentId) -> Result<(), Failure> {
-        for directory in PRIVATE.map(|name| self.place(agent).join(name)) {
-            self.trash.discard(&directory).map_err(|e| failure("remove", &directory, &e))?;
-        }
-        Ok(())
+        let own = self.own(agent);
+        let wanted = |name: &str| PRIVATE.contains(&name) || name.starts_with(STAGING);
+        self.trash.discard_in(&own, wanted).map_err(|e| failure("remove", &own, &e))
     }
 }
 
@@ -104,5 +168,54 @@ mod tests {
         assert!(!first.home.exists() && !first.config.exists());
         trash.idle().await;
         assert_eq!(std::fs::read_dir(place.path().join("trash")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_skill_lands_in_the_agents_directory_whatever_was_planted() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        let outside = place.path().join("outside");
+        let skill = place.path().join("skill");
+        std::fs::create_dir_all(outside.join("review")).unwrap();
+        std::fs::write(outside.join("review/precious"), "keep").unwrap();
+        std::fs::create_dir_all(skill.join("sub")).unwrap();
+        std::fs::write(skill.join("sub/SKILL.md"), "new").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", skill.join("link")).unwrap();
+        std::fs::create_dir(&data).unwrap();
+        let trash = Arc::new(Trash::new(&data));
+        let sandbox = NoSandbox::new(&data, "/bin", Arc::clone(&trash));
+        let agent = AgentId(uuid::Uuid::new_v4());
+        let config = sandbox.confine(agent).await.unwrap().config;
+        let untouched = || {
+            let names: Vec<_> =
+                std::fs::read_dir(&outside).unwrap().map(|e| e.unwrap().file_name()).collect();
+            assert_eq!(names, ["review"]);
+            assert_eq!(std::fs::read_dir(outside.join("review")).unwrap().count(), 1);
+        };
+        for planted in ["skills", "skills/review"] {
+            let staged = sandbox.staging(agent).await.unwrap();
+            std::fs::write(staged.join("SKILL.md"), "staged").unwrap();
+            trash.discard(&config.join(planted)).unwrap();
+            std::os::unix::fs::symlink(&outside, config.join(planted)).unwrap();
+            sandbox.place(agent, &staged, "skills/review").await.unwrap();
+            untouched();
+            assert_eq!(std::fs::read_to_string(config.join("skills/review/SKILL.md")).unwrap(), "staged");
+            assert!(!staged.exists());
+            sandbox.place(agent, &skill, "skills/review").await.unwrap();
+            let names: Vec<_> = std::fs::read_dir(config.join("skills/review"))
+                .unwrap()
+                .map(|e| e.unwrap().file_name())
+                .collect();
+            assert_eq!(names, ["sub"]);
+        }
+        assert!(sandbox.place(agent, &skill, "../home/x").await.is_err());
+        std::fs::rename(&config, config.with_file_name("away")).unwrap();
+        std::os::unix::fs::symlink(&outside, &config).unwrap();
+        assert!(sandbox.place(agent, &skill, "skills/review").await.is_err());
+        untouched();
+        sandbox.staging(agent).await.unwrap();
+        std::fs::remove_dir_all(config.with_file_name("away")).unwrap();
+        sandbox.release(agent).await.unwrap();
+        assert_eq!(std::fs::read_dir(config.parent().unwrap()).unwrap().count(), 0);
     }
 }

@@ -358,6 +358,12 @@ async fn without_key_or_login_nothing_is_launched() {
     assert_eq!(with_login.plan(&request).await.expect_err("no login file").kind, FailureKind::Auth);
     std::fs::write(dir.path().join(".credentials.json"), r#"{"a":{"accessToken":"token-canary-123"}}"#)
         .expect("written");
+    std::fs::create_dir(dir.path().join("elsewhere")).expect("made");
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), dir.path().join("config")).expect("planted");
+    with_login.plan(&request).await.expect_err("a planted link is not followed");
+    assert_eq!(std::fs::read_dir(dir.path().join("elsewhere")).expect("listed").count(), 0);
+    std::fs::remove_file(dir.path().join("config")).expect("removed");
+    std::fs::create_dir(dir.path().join("config")).expect("made");
     let plan = with_login.plan(&request).await.expect("a plan");
     assert!(!plan.env.iter().any(|(name, _)| name == "ANTHROPIC_API_KEY"));
     let passed_on = dir.path().join("config/.credentials.json");

@@ -163,9 +163,9 @@ impl AgentView {
         // While the tree of a failed attempt is given back the wait has begun already.
         let (last_failure, until) = match &agent.state {
             State::Queued { cause: QueueCause::Backoff { failure, until } }
-            | State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { failure, until } } } => {
-                (Some(failure.clone()), Some(*until))
-            }
+            | State::Unwinding {
+                ending: Ending::Requeue { cause: QueueCause::Backoff { failure, until } },
+            } => (Some(failure.clone()), Some(*until)),
             _ => (None, None),
         };
         Self {

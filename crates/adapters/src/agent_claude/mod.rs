@@ -16,6 +16,8 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
 
+use crate::private_place::PrivatePlace;
+
 pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
 
 /// Tools an agent has: what is needed for work in a tree, and nothing that reaches other agents.
@@ -205,12 +207,14 @@ impl Runtime for ClaudeRuntime {
         ];
         let has_login = login.is_some();
         files.extend(login.map(|login| (CREDENTIALS_FILE, login)));
+        let failed = |error: std::io::Error| {
+            let message = format!("cannot write into the agent's directory {}: {error}", config.display());
+            Failure::new(FailureKind::Internal, message)
+        };
+        // The agent can write there between runs: a link it planted would lead our bytes, a login among them, anywhere.
+        let place = PrivatePlace::open(config).map_err(failed)?;
         for (name, bytes) in files {
-            private_files::place(config, name, &bytes).map_err(|error| {
-                let message =
-                    format!("cannot write {name} into the agent's directory {}: {error}", config.display());
-                Failure::new(FailureKind::Internal, message)
-            })?;
+            place.replace(name, &bytes).map_err(failed)?;
         }
         let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
         Ok(LaunchPlan {

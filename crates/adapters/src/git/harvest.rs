@@ -59,7 +59,9 @@ impl GitRepositories {
     pub(super) fn prepare_harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.has_tree(request)?;
         let io = |e: io::Error| errors::io("preparing the harvest", &e);
-        self.trash.discard_in(&self.layout.agent(request.agent), |name| name.starts_with("harvest-")).map_err(io)?;
+        self.trash
+            .discard_in(&self.layout.agent(request.agent), |name| name.starts_with("harvest-"))
+            .map_err(io)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
         let dir = self.layout.agent(request.agent).join(format!("harvest-{}", &id[..8]));
         let outbox = dir.join("outbox");

@@ -314,6 +314,8 @@ impl Repositories for GitRepositories {
                 || name.starts_with("harvest-")
                 || name.starts_with("judge-")
         };
-        self.trash.discard_in(&self.layout.agent(agent), ours).map_err(|e| errors::io("taking the agent's trees away", &e))
+        self.trash
+            .discard_in(&self.layout.agent(agent), ours)
+            .map_err(|e| errors::io("taking the agent's trees away", &e))
     }
 }

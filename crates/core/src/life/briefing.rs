@@ -1,7 +1,7 @@
 //! What an agent is told: work items and skills looked up in the base commit, the repository's own instructions to
 //! agents, and the findings of a refusal. Read from the repository store, never from a tree.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Hands, Scene};
 use crate::domain::agent::Turn;
@@ -74,28 +74,19 @@ impl Scene<'_> {
         Ok(skills)
     }
 
-    /// Makes the skills visible: copies them where the runtime's user configuration looks for skills.
-    pub(super) async fn place_skills(
-        &self,
-        skills: &Skills,
-        base: &CommitId,
-        config: &Path,
-    ) -> Result<(), Failure> {
-        let into = |name: &str| config.join("skills").join(name);
+    /// Makes the skills visible: puts them where the runtime's user configuration looks for skills.
+    pub(super) async fn place_skills(&self, skills: &Skills, base: &CommitId) -> Result<(), Failure> {
+        let (ports, agent) = (&self.o.ports, self.agent.id);
         for directory in &skills.in_repository {
-            let target = into(directory.rsplit('/').next().unwrap_or(directory));
-            fresh(&target).map_err(|e| disk_fault(&target, &e))?;
-            self.o
-                .ports
-                .repositories
-                .export(&self.agent.spec.context.repository, base, directory, &target)
-                .await?;
+            let name = directory.rsplit('/').next().unwrap_or(directory);
+            let staged = ports.sandbox.staging(agent).await?;
+            let repository = &self.agent.spec.context.repository;
+            ports.repositories.export(repository, base, directory, &staged).await?;
+            ports.sandbox.place(agent, &staged, &format!("skills/{name}")).await?;
         }
         for source in &skills.of_operator {
-            let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let target = into(&name);
-            fresh(&target).map_err(|e| disk_fault(&target, &e))?;
-            copy_files(source, &target).map_err(|e| disk_fault(&target, &e))?;
+            let name = source.file_name().unwrap_or_default().to_string_lossy();
+            ports.sandbox.place(agent, source, &format!("skills/{name}")).await?;
         }
         Ok(())
     }
@@ -187,33 +178,4 @@ impl Scene<'_> {
             self.o.ports.repositories.read_file(repository, base, path, limits::PROMPT_FILE_BYTES).await?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
-}
-
-fn disk_fault(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(FailureKind::Internal, format!("skill could not be placed at {}: {error}", path.display()))
-}
-
-/// Makes an empty directory, whatever was there before.
-fn fresh(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    std::fs::create_dir_all(path)
-}
-
-/// Copies regular files and directories of an operator's skill; links are left out.
-fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let target = to.join(entry.file_name());
-        if kind.is_dir() {
-            std::fs::create_dir_all(&target)?;
-            copy_files(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            std::fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }

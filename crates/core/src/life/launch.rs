@@ -25,7 +25,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     };
     let confinement = scene.confinement(hands).await?;
     let skills = scene.skills(hands, &base).await?;
-    scene.place_skills(&skills, &base, &confinement.config).await?;
+    scene.place_skills(&skills, &base).await?;
     // A session only makes sense in the tree that it knows.
     let resumes = tree.reused && *scene.turn() != Turn::First;
     let briefing = scene.briefing(hands, &base, &skills, resumes).await?;

@@ -201,7 +201,8 @@ impl Supervisor<'_> {
         self.entries.push(event);
         if self.room == 0 {
             let text = "the transcript is full; what follows is in the raw output only".to_owned();
-            self.warnings.push("the agent said more than a transcript holds; the raw output has the rest".to_owned());
+            self.warnings
+                .push("the agent said more than a transcript holds; the raw output has the rest".to_owned());
             self.entries.push(AgentEvent::Notice { text });
         }
     }
@@ -248,7 +249,11 @@ fn ended_by_force() -> Exit {
 fn spoken(event: &AgentEvent) -> u64 {
     use AgentEvent as E;
     let text = match event {
-        E::Text { text } | E::Thinking { text } | E::ToolResult { text, .. } | E::Output { text } | E::Notice { text } => text,
+        E::Text { text }
+        | E::Thinking { text }
+        | E::ToolResult { text, .. }
+        | E::Output { text }
+        | E::Notice { text } => text,
         E::Tool { title, .. } => title,
         E::Denied { reason, .. } => reason,
         E::Started { .. } | E::ApiRetry { .. } | E::Usage { .. } => return 0,

@@ -1,6 +1,6 @@
 //! Confinement around an agent's tree: what is visible, which directories are private, how a command is wrapped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
@@ -28,6 +28,15 @@ pub trait Sandbox: Send + Sync {
 
     /// Makes the confinement of an agent. Idempotent: private directories that exist are kept.
     async fn confine(&self, agent: AgentId) -> Result<Confinement, Failure>;
+
+    /// Makes an empty directory that no agent has ever seen, to put together what [`Sandbox::place`] then moves. It goes
+    /// away with the confinement.
+    async fn staging(&self, agent: AgentId) -> Result<PathBuf, Failure>;
+
+    /// Puts a directory into the agent's configuration directory, at this relative path and in the place of whatever
+    /// is there. One from [`Sandbox::staging`] is moved; any other is copied, without its links. No link that the agent
+    /// planted is followed.
+    async fn place(&self, agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure>;
 
     /// Gives it back, private directories included. Idempotent.
     async fn release(&self, agent: AgentId) -> Result<(), Failure>;

@@ -121,7 +121,11 @@ fn render(findings: &[Finding], paint: Paint) -> String {
     }
     let count = |level| findings.iter().filter(|f| f.level == level).count();
     let counted = |n: usize, word: &str| if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") };
-    out.push_str(&format!("{}, {}\n", counted(count(Level::Fail), "problem"), counted(count(Level::Warn), "warning")));
+    out.push_str(&format!(
+        "{}, {}\n",
+        counted(count(Level::Fail), "problem"),
+        counted(count(Level::Warn), "warning")
+    ));
     out
 }
 

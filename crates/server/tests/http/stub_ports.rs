@@ -173,6 +173,12 @@ impl Sandbox for Nothing {
     async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
         Err(unused())
     }
+    async fn staging(&self, _: AgentId) -> Result<PathBuf, Failure> {
+        Err(unused())
+    }
+    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), Failure> {
+        Err(unused())
+    }
     async fn release(&self, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
