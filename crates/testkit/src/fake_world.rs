@@ -167,6 +167,12 @@ impl Sandbox for Part {
         let nowhere = PathBuf::from("/nonexistent");
         Ok(Confinement { home: nowhere.clone(), config: nowhere, env: Vec::new(), wrap: Vec::new() })
     }
+    async fn staging(&self, _: AgentId) -> Result<PathBuf, Failure> {
+        Ok(PathBuf::from("/nonexistent"))
+    }
+    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
     async fn release(&self, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
