@@ -66,7 +66,13 @@ impl RunState {
         let to = self.common.join("transcripts");
         private_dir(&to)?;
         let (from, to) = (self.path.join("transcripts").join(agent), to.join(agent));
-        std::fs::rename(&from, &to).with_context(|| format!("{} cannot be moved", from.display()))?;
+        match std::fs::rename(&from, &to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(e).context(format!("{} cannot be moved", from.display())));
+            }
+            // An agent that never said anything has no transcript.
+            _ => {}
+        }
         std::fs::remove_dir_all(&self.path)
             .with_context(|| format!("{} cannot be removed", self.path.display()))?;
         Ok(to)
