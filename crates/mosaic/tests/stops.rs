@@ -129,3 +129,23 @@ fn a_run_that_ends_well_leaves_its_transcript_and_stops_what_a_killed_one_left()
     assert_eq!(transcripts.len(), 1);
     assert!(transcripts[0].as_ref().unwrap().path().join("entries.jsonl").is_file());
 }
+
+#[test]
+fn a_run_is_killed_from_elsewhere_and_takes_nothing_from_there() {
+    let (home, fixture) = (tempfile::tempdir().unwrap(), Fixture::new());
+    let home = home.path();
+    let mut command = mosaic(home, &["run", "sleep"]);
+    command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "sleep 600");
+    let mut run = command.current_dir(fixture.path().join("work")).spawn().unwrap();
+    until("the agent", || (!agents(home).is_empty()).then_some(()));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let order = |args: &[&str]| {
+        let mut command = mosaic(elsewhere.path(), args);
+        command.env("MOSAIC_DATA_DIR", home.join("data")).status().unwrap().success()
+    };
+    assert!(!order(&["spawn", "--repo", "https://git.example.com/r.git", "--branch", "main", "other"]));
+    assert!(order(&["kill-all", "--yes"]), "{}", said(elsewhere.path()));
+    let ended = until("the run to end", || run.try_wait().unwrap());
+    assert_eq!((ended.code(), agents(home)), (Some(12), Vec::new()), "{}", said(home));
+    assert!(!home.join("data/server.json").exists());
+}
