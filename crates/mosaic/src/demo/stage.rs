@@ -66,6 +66,6 @@ impl Stage {
 fn told(problem: Problem) -> anyhow::Error {
     match problem {
         Problem::Other(e) => e,
-        other => anyhow::anyhow!("{}", other.to_string()),
+        other => anyhow::anyhow!("{other}"),
     }
 }
