@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use mosaic_core::domain::ids::TaskId;
 use mosaic_core::ports::store::StoreError;
 
-use crate::serve::{blocking, private_dir};
+use crate::serve::{self, ServerFile, blocking, private_dir};
 use crate::session::say;
 use crate::wire;
 
@@ -33,6 +33,9 @@ impl RunState {
         let name = slug.get(..NAME_BYTES).unwrap_or(&slug).trim_end_matches('-');
         let path = runs.join(format!("{name}-{:08x}", u32::from_be_bytes(random)));
         private_dir(&path)?;
+        // One token for all: who may ask the common server may ask this one.
+        serve::token(common)?;
+        std::fs::copy(common.join("token"), path.join("token")).context("the token cannot be shared")?;
         Ok(Self { common: common.to_owned(), path })
     }
 
@@ -41,9 +44,30 @@ impl RunState {
         &self.path
     }
 
+    /// Makes the server of this run known in the common data directory while it lives, so that it can be watched
+    /// and killed from elsewhere. A run that is known there already stays so.
+    pub(crate) fn announce(&self) -> anyhow::Result<()> {
+        let Some(own) = ServerFile::read(&self.path) else { return Ok(()) };
+        let known = ServerFile::read(&self.common).filter(|known| known.run && known.pid != own.pid);
+        if known.is_some_and(|known| Path::new("/proc").join(known.pid.to_string()).exists()) {
+            return Ok(());
+        }
+        ServerFile { run: true, ..own }.write(&self.common)
+    }
+
+    /// Takes back what [`Self::announce`] said, unless another server has said something since.
+    fn conceal(&self) {
+        let is_own = |file: &ServerFile| file.run && file.pid == std::process::id();
+        if ServerFile::read(&self.common).as_ref().is_some_and(is_own) {
+            // A file that stays names a server that does not answer, which every command can tell.
+            let _ = std::fs::remove_file(ServerFile::path(&self.common));
+        }
+    }
+
     /// Ends it. With the id of an agent that ended well its transcript is kept and the rest removed; else all of it
     /// stays. Says where things are either way.
     pub(crate) fn leave(self, done: Option<&str>) {
+        self.conceal();
         let place = match done {
             Some(agent) => self.keep_transcript(agent).map(|kept| format!("transcript  {}", kept.display())),
             None => Ok(self.kept()),
@@ -66,7 +90,13 @@ impl RunState {
         let to = self.common.join("transcripts");
         private_dir(&to)?;
         let (from, to) = (self.path.join("transcripts").join(agent), to.join(agent));
-        std::fs::rename(&from, &to).with_context(|| format!("{} cannot be moved", from.display()))?;
+        match std::fs::rename(&from, &to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(e).context(format!("{} cannot be moved", from.display())));
+            }
+            // An agent that never said anything has no transcript.
+            _ => {}
+        }
         std::fs::remove_dir_all(&self.path)
             .with_context(|| format!("{} cannot be removed", self.path.display()))?;
         Ok(to)

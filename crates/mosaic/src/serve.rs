@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::ports::store::StoreError;
@@ -46,6 +48,9 @@ pub(crate) struct ServerFile {
     pub(crate) started_at: String,
     /// The program's version.
     pub(crate) version: String,
+    /// It serves one `mosaic run` and ends with it: it can be asked and told to kill, but takes nothing new.
+    #[serde(default)]
+    pub(crate) run: bool,
 }
 
 impl ServerFile {
@@ -57,6 +62,16 @@ impl ServerFile {
     /// Reads the file, when there is one that can be read.
     pub(crate) fn read(data_dir: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let path = Self::path(data_dir);
+        let text = serde_json::to_vec_pretty(self).context("the server file cannot be made")?;
+        let next = path.with_extension("json.new");
+        std::fs::write(&next, text)
+            .and_then(|()| std::fs::rename(&next, &path))
+            .with_context(|| format!("{} cannot be written", path.display()))
     }
 }
 
@@ -149,7 +164,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
-fn token(data_dir: &Path) -> anyhow::Result<String> {
+pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token");
     match std::fs::read_to_string(&path) {
         Ok(text) if !text.trim().is_empty() => {
@@ -199,13 +214,9 @@ fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
         pid: std::process::id(),
         started_at: at.to_rfc3339(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: false,
     };
-    let path = ServerFile::path(data_dir);
-    let text = serde_json::to_vec_pretty(&file).context("the server file cannot be made")?;
-    let next = path.with_extension("json.new");
-    std::fs::write(&next, text)
-        .and_then(|()| std::fs::rename(&next, &path))
-        .with_context(|| format!("{} cannot be written", path.display()))
+    file.write(data_dir)
 }
 
 /// The listening side as a task.
@@ -379,6 +390,7 @@ pub(crate) struct LocalOptions {
 pub(crate) struct LocalServer {
     url: String,
     token: String,
+    orchestrator: Arc<Orchestrator>,
     stop: watch::Sender<Stop>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -395,7 +407,8 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
         runtime()?.block_on(async {
             match listen(&config, &wishes, false).await {
                 Ok(listening) => {
-                    let told = tell.send(Ok((listening.url.clone(), listening.token.clone())));
+                    let orchestrator = Arc::clone(&listening.wired.orchestrator);
+                    let told = tell.send(Ok((listening.url.clone(), listening.token.clone(), orchestrator)));
                     told.context("the command that wanted the server is gone")?;
                     run(listening, stop).await
                 }
@@ -407,8 +420,8 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
         .name("server".to_owned())
         .spawn(body)
         .context("the server's thread cannot start")?;
-    let (url, token) = told.recv().context("the server ended before it listened")??;
-    Ok(LocalServer { url, token: token.unwrap_or_default(), stop: order, thread: Some(thread) })
+    let (url, token, orchestrator) = told.recv().context("the server ended before it listened")??;
+    Ok(LocalServer { url, token: token.unwrap_or_default(), orchestrator, stop: order, thread: Some(thread) })
 }
 
 impl LocalServer {
@@ -420,6 +433,11 @@ impl LocalServer {
     /// Returns the token its API wants; empty when it wants none.
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Takes nothing new from now on; what was admitted goes on, its retries included.
+    pub(crate) fn refuse_new(&self) {
+        self.orchestrator.refuse_new();
     }
 
     /// Returns a function that ends it from anywhere: what runs is stopped with its work kept.

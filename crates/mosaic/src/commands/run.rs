@@ -15,7 +15,7 @@ use crate::locate;
 use crate::paint::Paint;
 use crate::problem::Problem;
 use crate::run_state::RunState;
-use crate::serve::{LocalOptions, LocalServer, start_local};
+use crate::serve::{LocalOptions, LocalServer, ServerFile, start_local};
 use crate::session::{Session, say};
 use crate::transcript;
 use crate::trust;
@@ -85,7 +85,9 @@ fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<Place, Pr
 fn reachable(session: &Session) -> Result<Option<Client>, Problem> {
     let Some(place) = session.place()? else { return Ok(None) };
     let client = Client::new(&place);
-    if place.explicit || client.answers() {
+    // The server of another run ends with that run, so it is nobody else's.
+    let of_run = !place.explicit && ServerFile::read(&session.data_dir()?).is_some_and(|file| file.run);
+    if place.explicit || (!of_run && client.answers()) {
         return Ok(Some(client));
     }
     Ok(None)
@@ -107,6 +109,7 @@ fn in_process(session: &Session, repository: &LocalRepository, body: &Value) -> 
     };
     state.path().clone_into(&mut config.data_dir);
     let server = start_local(&config, options)?;
+    state.announce()?;
     say(&format!("started server {} until this task has ended", server.url()));
     let token =
         Some(crate::config::Secret::new(server.token().to_owned())).filter(|t| !t.expose().is_empty());
@@ -141,6 +144,10 @@ fn spawn_and_follow(
     let client = &server.client;
     let admitted = spawn::send(client, body, args.task.idempotency_key.as_deref())
         .map_err(|p| explain(p, client, repository.is_some()))?;
+    if let Some(local) = &server.local {
+        // It ends with this task, so it must not take another.
+        local.server.refuse_new();
+    }
     say(&spawn::admitted(&admitted));
     let view = View::new(&admitted);
     let id = view.id().to_owned();

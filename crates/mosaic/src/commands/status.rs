@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::StatusArgs;
-use crate::client::Client;
+use crate::client::{Client, escape};
 use crate::exit::Exit;
 use crate::paint::Paint;
 use crate::plain;
@@ -17,6 +17,8 @@ pub(super) fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Problem>
     let client = session.client()?;
     let Some(typed) = &args.agent else { return fleet(session, &client) };
     let agent = resolve::agent(&client, typed)?;
+    // A list leaves out what is large and the place in the queue.
+    let agent = client.get(&format!("/v1/agents/{}", escape(View::new(&agent).id())))?;
     if session.global.json {
         session.print_json(&agent)?;
     } else {

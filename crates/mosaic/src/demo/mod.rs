@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use crate::cli::DemoArgs;
 use crate::config::{Config, Trust};
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::plain;
 use crate::problem::Problem;
-use crate::serve::{LocalOptions, LocalServer, start_local};
+use crate::serve::{LocalOptions, LocalServer, blocking, private_dir, start_local};
 use crate::session::say;
+use crate::wire;
 use stage::Stage;
 
 /// The stories in the order in which they are told, with what each shows.
@@ -28,6 +30,9 @@ const STORIES: [(&str, &str); 4] = [
     ("demo-secret", "commits a (made-up) cloud key: blocked, it rewrites its commits"),
     ("demo-loop", "runs away on purpose, until it is killed"),
 ];
+
+/// The data directory of the demo's server, within its place.
+const STATE: &str = "state";
 
 /// Where the demo keeps its things, below the data directory.
 fn directory(data_dir: &Path) -> PathBuf {
@@ -45,6 +50,8 @@ fn remove(data_dir: &Path) -> anyhow::Result<bool> {
         "{} was not made by mosaic demo; it is left alone",
         place.display()
     );
+    // An earlier demo that was killed has left its runaway behind; one that still plays must not lose its stage.
+    blocking(wire::stop_left(&place.join(STATE))).context("an earlier demo cannot be taken away")?;
     std::fs::remove_dir_all(&place).with_context(|| format!("{} cannot be removed", place.display()))?;
     Ok(true)
 }
@@ -54,7 +61,15 @@ pub(crate) fn demo(config: &Config, args: &DemoArgs) -> ExitCode {
     let done = if args.remove {
         remove(&config.data_dir).map(|was| say(if was { "demo removed" } else { "no demo to remove" }))
     } else {
-        run(config)
+        let interrupts = interrupt::catch();
+        match run(config, &interrupts) {
+            // Whatever broke off, it did because of this.
+            Err(_) if interrupts.caught() => {
+                say("\nstopped: nothing of the demo runs any more. Clean up: mosaic demo --remove");
+                return Exit::Interrupted.into();
+            }
+            done => done,
+        }
     };
     match done.map_err(Problem::from) {
         Ok(()) => Exit::Ok.into(),
@@ -65,10 +80,12 @@ pub(crate) fn demo(config: &Config, args: &DemoArgs) -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<()> {
+fn run(config: &Config, interrupts: &interrupt::Interrupts) -> anyhow::Result<()> {
     let began = Instant::now();
     remove(&config.data_dir)?;
     let place = directory(&config.data_dir);
+    // The data directory may be new; what it will hold later is for its owner only.
+    private_dir(&config.data_dir)?;
     sample::make(&place)?;
     println!("DEMO: scripted agents, no model, no cost. Everything else is real.");
     println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
@@ -77,6 +94,11 @@ fn run(config: &Config) -> anyhow::Result<()> {
         LocalOptions { allowed_repository: None, trust: Trust::All, trusted: None },
     )?;
     println!("  server  {} (embedded store, ends with this demo)\n", server.url());
+    let stop = server.stopper();
+    interrupts.tell(move || {
+        stop();
+        true
+    });
     let stage = Stage::new(&server);
     let mut agents = BTreeMap::new();
     for (story, what) in STORIES {
@@ -93,7 +115,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
 /// The demo has its own state and free port, whatever the environment says about the rest.
 fn demo_config(config: &Config, place: &Path) -> Config {
     let mut demo = config.clone();
-    demo.data_dir = place.join("state");
+    demo.data_dir = place.join(STATE);
     demo.runtime = "demo".to_owned();
     demo.allow_local_repositories = true;
     demo.slots = STORIES.len();
