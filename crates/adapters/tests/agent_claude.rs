@@ -336,11 +336,20 @@ async fn the_plan_has_the_flags_and_no_key_in_its_arguments() {
     assert_eq!(plan.session.as_deref(), Some(request.new_session.as_str()));
 
     request.resume = Some("old".into());
+    let lost = runtime.plan(&request).await.expect("a plan");
+    assert!(!lost.command.contains(&"--resume".to_owned()), "its record is gone: {:?}", lost.command);
+    assert_eq!(lost.session.as_deref(), Some(request.new_session.as_str()));
+    std::fs::create_dir_all(dir.path().join("projects/-tree/old.jsonl")).expect("made");
+    let odd = runtime.plan(&request).await.expect("a plan");
+    assert!(!odd.command.contains(&"--resume".to_owned()), "that is no record");
+    std::fs::create_dir_all(dir.path().join("projects/-other")).expect("made");
+    std::fs::write(dir.path().join("projects/-other/old.jsonl"), "{}").expect("written");
     let again = runtime.plan(&request).await.expect("a plan");
     assert!(
         again.command.join(" ").contains("--resume old")
             && !again.command.contains(&"--session-id".to_owned())
     );
+    assert_eq!(again.session.as_deref(), Some("old"));
     request.model = Some("--dangerous".into());
     assert_eq!(runtime.plan(&request).await.expect_err("refused").kind, FailureKind::BadInput);
 }

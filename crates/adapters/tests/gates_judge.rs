@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::trash::Trash;
 use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -80,7 +81,10 @@ impl World {
 
     /// Judges the checkout by these definitions, all of which are wanted in this order.
     async fn judge(&self, gates: &[&str], config: &str) -> GateReport {
-        self.judge_with(self.processes.clone(), "tree", gates, config).await.unwrap()
+        let judged = self.judge_with(self.processes.clone(), "tree", gates, config).await.unwrap();
+        assert!(!self.tree().exists(), "what was judged is taken away");
+        std::fs::create_dir(self.tree()).unwrap();
+        judged
     }
 
     async fn judge_with(
@@ -96,6 +100,7 @@ impl World {
             clock: Arc::new(Wall),
             scanner: Arc::new(RuleScanner::new()),
             trust: self.trust.clone(),
+            trash: Arc::new(Trash::new(self.home.path())),
         });
         let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
@@ -270,8 +275,9 @@ async fn coverage_reads_what_an_earlier_gate_left_and_never_what_was_committed()
     let full = coverage(world.judge(&["tests", "coverage"], &config(&write(5))).await);
     assert_eq!((full.outcome, full.summary.as_str()), (GateOutcome::Pass, "100.0% (floor 85%)"));
 
-    // The good report of before is still in the checkout, as a committed one would be.
-    assert!(world.tree().join("cov/lcov.info").exists());
+    std::fs::create_dir(world.tree().join("cov")).unwrap();
+    let committed = format!("SF:calc.sh\n{}end_of_record\n", lcov(5).replace("\\n", "\n"));
+    std::fs::write(world.tree().join("cov/lcov.info"), committed).unwrap();
     let stale = coverage(world.judge(&["tests", "coverage"], &config("true")).await);
     assert_eq!(stale.outcome, GateOutcome::Error, "{stale:?}");
 }
@@ -296,6 +302,11 @@ async fn a_judgement_that_is_repeated_starts_new_jobs() {
         let judged = world.judge_with(world.processes.clone(), checkout, &gates, &config).await;
         assert_eq!(judged.unwrap().verdict, Verdict::Passed);
     }
+    let left = std::fs::read_dir(world.home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(
+        !left.into_iter().any(|name| name.to_string_lossy().starts_with("judge-")),
+        "a judgement leaves nothing"
+    );
     let names: BTreeSet<String> = world.processes.started().iter().map(|job| job.name.to_string()).collect();
     assert_eq!(names.len(), 6, "{names:?}");
 }

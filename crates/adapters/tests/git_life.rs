@@ -151,6 +151,17 @@ async fn a_merge_without_conflict_is_clean_and_its_resolution_is_seen() {
     let merged = world.keep_commits(&request).await;
     let added = world.additions(&request.base, &merged).await;
     assert!(added.iter().any(|a| a.text.contains("planted in the merge")), "{added:?}");
+    assert!(added.iter().any(|a| a.text == "mine"), "what the agent did before counts: {added:?}");
+    assert!(
+        !added.iter().any(|a| a.text.contains("upstream-line")),
+        "what it merged is not its own: {added:?}"
+    );
+    let stat = world.git.stat(&world.url, &request.base, &merged).await.unwrap();
+    assert_eq!(stat.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["other.txt"]);
+    let (diff, _) = world.git.diff(&world.url, &request.base, &merged, 100_000).await.unwrap();
+    assert!(!String::from_utf8(diff).unwrap().contains("upstream-line"));
+    let before = world.git.stat(&world.url, &request.base, &head).await.unwrap();
+    assert_eq!(before.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["other.txt"]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::ports::store::{Admitted, Query, Store, StoreError};
+use mosaic_core::ports::store::{Admitted, Pause, Query, Store, StoreError};
 use mosaic_testkit::store_suite::sample::*;
 use rusqlite::Connection;
 
@@ -51,6 +51,27 @@ async fn a_second_server_is_refused_by_name() {
     admit(&first, &agent("t", T0)).await;
     drop(first);
     open(dir.path());
+}
+
+#[tokio::test]
+async fn what_became_due_during_a_pause_is_not_due_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    admit(&store, &agent("later", T0)).await;
+    let (held, record) = lease(&store, T0).await;
+    store.advance(&held, change(in_backoff(record.agent, at(60)), "x", T0)).await.unwrap();
+    let pause = Pause { by: "alice".to_owned(), reason: None, at: at(1) };
+    store.set_pause(Some(pause), fact("queue.paused", &agent("a", T0), at(1))).await.unwrap();
+    assert!(store.lease(&node("n1"), at(59)).await.unwrap().is_none());
+    assert_eq!(store.next_due().await.unwrap(), Some(at(60)));
+    assert!(store.lease(&node("n1"), at(61)).await.unwrap().is_none());
+    assert_eq!(
+        store.next_due().await.unwrap(),
+        None,
+        "a time in the past would wake the dispatcher for ever"
+    );
+    store.set_pause(None, fact("queue.resumed", &agent("a", T0), at(62))).await.unwrap();
+    assert!(store.lease(&node("n1"), at(62)).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         clock: clock.clone(),
         scanner: scanner.clone(),
         trust,
+        trash: trash.clone(),
     });
     let ports = Ports {
         store: Arc::new(store),

@@ -143,7 +143,7 @@ impl ClaudeRuntime {
         add(&["--setting-sources", "user", "--strict-mcp-config", "--tools", TOOLS]);
         let system = request.confinement.config.join(SYSTEM_FILE);
         add(&["--append-system-prompt-file", &system.display().to_string()]);
-        match &request.resume {
+        match resumable(request) {
             Some(session) => add(&["--resume", plain("session", session)?]),
             None => add(&["--session-id", plain("session", &request.new_session)?]),
         }
@@ -216,7 +216,7 @@ impl Runtime for ClaudeRuntime {
         for (name, bytes) in files {
             place.replace(name, &bytes).map_err(failed)?;
         }
-        let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
+        let session = resumable(request).unwrap_or(&request.new_session).to_owned();
         Ok(LaunchPlan {
             command,
             env: self.env(request, has_login),
@@ -227,9 +227,21 @@ impl Runtime for ClaudeRuntime {
     }
 
     fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue> {
-        let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
+        let session = resumable(request).unwrap_or(&request.new_session).to_owned();
         Box::new(ClaudeDialogue::new(request.prompt.clone(), Some(session), self.secrets()))
     }
+}
+
+/// Returns the session to resume when its record is still there; the program ends with an error over one that is not.
+/// It keeps records as `projects/<directory of the tree>/<session>.jsonl`.
+fn resumable(request: &LaunchRequest) -> Option<&str> {
+    let session = request.resume.as_deref().filter(|session| !session.contains('/'))?;
+    let file = format!("{session}.jsonl");
+    let mut projects = std::fs::read_dir(request.confinement.config.join("projects")).ok()?.flatten();
+    let kept = |project: std::fs::DirEntry| {
+        project.path().join(&file).symlink_metadata().is_ok_and(|found| found.is_file())
+    };
+    projects.any(kept).then_some(session)
 }
 
 /// Refuses a value that the program would read as an option.

@@ -28,6 +28,8 @@ use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Transcripts;
 
+use crate::trash::Trash;
+
 pub use trust::{Trust, config_digest, trust};
 
 /// What the local gatekeeper works with.
@@ -43,6 +45,8 @@ pub struct GateOptions {
     pub scanner: Arc<dyn SecretScanner>,
     /// Which repositories' commands are run.
     pub trust: Trust,
+    /// Takes a checkout away once it is judged; of the data directory below which checkouts lie.
+    pub trash: Arc<Trash>,
 }
 
 /// Judges commits on this machine, in the agent's kind of confinement.
@@ -64,7 +68,13 @@ impl Gatekeeper for LocalGatekeeper {
     }
 
     async fn judge(&self, mut request: JudgeRequest) -> Result<GateReport, Failure> {
-        quarters::move_in(&mut request)?;
-        judge::all(&self.options, &request).await
+        let own = quarters::move_in(&mut request)?;
+        let judged = judge::all(&self.options, &request).await;
+        for used in [&request.checkout, &own] {
+            if let Err(e) = self.options.trash.discard(used) {
+                tracing::warn!(agent.id = %request.agent, path = %used.display(), error = %e, "what a judgement used stays until its agent is cleaned up");
+            }
+        }
+        judged
     }
 }

@@ -15,6 +15,9 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use super::command::Input;
 use super::{GitRepositories, errors, store};
 
+/// Most upstream commits on which new work stands directly that are looked at.
+const UPSTREAM_EDGE: usize = 100;
+
 impl GitRepositories {
     pub(super) async fn read_file_now(
         &self,
@@ -129,6 +132,35 @@ impl GitRepositories {
         Ok(done.stdout.split(|b| *b == 0).filter_map(Entry::parse).collect())
     }
 
+    /// Returns what a diff starts from: the newest upstream commit that the agent merged, or the base. Where several of
+    /// them stand side by side it is the base, too.
+    async fn upstream(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<CommitId, Failure> {
+        let dir = self.layout.store(url);
+        let call =
+            self.git.local(&dir).args(["rev-list", "--boundary", "--not", "--glob=refs/heads/*", "--not"]);
+        let call = call.args(["--end-of-options", head.as_str(), &format!("^{base}")]);
+        let listed = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("looking for merges")?;
+        let text = listed.text();
+        let edge: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('-')).collect();
+        if listed.cut || edge.len() > UPSTREAM_EDGE || edge.iter().all(|commit| *commit == base.as_str()) {
+            return Ok(base.clone());
+        }
+        let call =
+            self.git.local(&dir).args(["merge-base", "--independent", "--end-of-options", base.as_str()]);
+        let newest = call.args(&edge).run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let newest = newest.success("looking for the newest merge")?.text();
+        let mut newest = newest.lines().map(str::parse);
+        Ok(match (newest.next(), newest.next()) {
+            (Some(Ok(only)), None) => only,
+            _ => base.clone(),
+        })
+    }
+
     pub(super) async fn diff_now(
         &self,
         url: &RepositoryUrl,
@@ -136,6 +168,7 @@ impl GitRepositories {
         head: &CommitId,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
+        let base = self.upstream(url, base, head).await?;
         let call = self.git.local(&self.layout.store(url)).args([
             "diff-tree",
             "-p",
@@ -158,6 +191,7 @@ impl GitRepositories {
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<FileStat>, Failure> {
+        let base = self.upstream(url, base, head).await?;
         let call = self.git.local(&self.layout.store(url)).args([
             "diff-tree",
             "-r",

@@ -1,11 +1,18 @@
 //! One cgroup v2 per job: the only name under which a job's processes can be found and killed at once, whatever
 //! they do. Where no cgroup can be made, jobs run without and the shim's own tree is walked instead.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use mosaic_core::domain::ids::AgentId;
+
+use super::layout::JobDir;
 use super::linux;
+
+/// Name of the cgroup that holds the cgroups of all jobs.
+const PARENT: &str = "mosaic";
 
 /// Whether jobs get cgroups, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,7 +55,7 @@ pub(crate) fn home() -> Option<PathBuf> {
 /// Makes `<directory>/mosaic` and checks what a job needs: that it can be killed at once, and that processes may
 /// be moved between it and the directory.
 fn usable(directory: &Path) -> Option<PathBuf> {
-    let parent = directory.join("mosaic");
+    let parent = directory.join(PARENT);
     let known = parent.is_dir();
     if !known {
         fs::create_dir(&parent).ok()?;
@@ -62,6 +69,39 @@ fn usable(directory: &Path) -> Option<PathBuf> {
         let _ = fs::remove_dir(&parent);
     }
     None
+}
+
+/// Returns the cgroup of a job: the recorded one, when it can be nobody else's, or else the one that the job has below
+/// `parent`. The record lies where the agent can write, and another path there must not be killed or removed. A server
+/// that was started elsewhere used another parent, so any is right that lies in the hierarchy and is named as ours are.
+pub(crate) fn of_job(
+    dir: &JobDir,
+    agent: AgentId,
+    recorded: Option<&Path>,
+    parent: Option<&Path>,
+) -> Option<Cgroup> {
+    let job = dir.path().file_name()?.to_string_lossy().into_owned();
+    let name = format!("{agent}-{job}");
+    let own = parent.map(|parent| parent.join(&name));
+    let plain =
+        |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let ours = |path: &Path| {
+        path.file_name() == Some(OsStr::new(&name))
+            && path.parent().and_then(Path::file_name) == Some(OsStr::new(PARENT))
+            && plain(path)
+            && mount().is_some_and(|mount| path.starts_with(mount))
+    };
+    let recorded = recorded.filter(|path| Some(*path) == own.as_deref() || ours(path));
+    recorded.or(own.as_deref()).map(Cgroup::at)
+}
+
+/// Lists the cgroups below `parent` that jobs of the agent have.
+pub(crate) fn of_agent(parent: &Path, agent: AgentId) -> Vec<Cgroup> {
+    let beginning = format!("{agent}-");
+    let is_ours =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning));
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_ours).map(|path| Cgroup::at(&path)).collect()
 }
 
 /// A job's cgroup.
@@ -140,4 +180,31 @@ fn remove_below(path: &Path, depth: u32) -> io::Result<()> {
         }
     }
     fs::remove_dir(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forged_record_names_no_foreign_cgroup() {
+        let agent = AgentId(uuid::Uuid::new_v4());
+        let dir = JobDir::at(format!("/data/agents/{agent}/runs/run-1"));
+        let parent = Path::new("/sys/fs/cgroup/x/mosaic");
+        let found = |recorded: &str| of_job(&dir, agent, Some(Path::new(recorded)), Some(parent)).unwrap().0;
+        let own = parent.join(format!("{agent}-run-1"));
+        assert_eq!(found(own.to_str().unwrap()), own);
+        for forged in ["/sys/fs/cgroup", "/sys/fs/cgroup/x/mosaic/other-run-1", "/etc", "relative"] {
+            assert_eq!(found(forged), own, "{forged}");
+        }
+        let outside = format!("/tmp/mosaic/{agent}-run-1");
+        assert_eq!(found(&outside), own);
+        assert!(of_job(&dir, agent, Some(Path::new(&outside)), None).is_none());
+        if let Some(mount) = mount() {
+            let earlier = mount.join(format!("elsewhere/mosaic/{agent}-run-1"));
+            assert_eq!(found(earlier.to_str().unwrap()), earlier);
+            let up = mount.join(format!("a/../../mosaic/{agent}-run-1"));
+            assert_eq!(found(up.to_str().unwrap()), own);
+        }
+    }
 }

@@ -2,14 +2,14 @@
 //! file carries a layout version, because the server that reads it may be newer than the shim that wrote it.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::processes::{Exit, JobSpec};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ use super::linux::ProcessRef;
 
 /// Version of the files in a job directory.
 pub(crate) const LAYOUT: u32 = 1;
+
+/// Longest record that is read, in bytes: arguments and names with room to spare.
+const RECORD_BYTES: u64 = 64 * 1024 * 1024;
 
 /// `spec.json`: what is to run. On disk without the values of the environment, which may hold keys; the whole of
 /// it reaches the shim through a pipe.
@@ -115,8 +118,19 @@ impl JobDir {
 
     /// Reads a file of the layout; `None` when there is none yet.
     pub(crate) fn load<T: Versioned>(&self) -> io::Result<Option<T>> {
-        match fs::read(self.0.join(T::NAME)) {
-            Ok(text) => T::parse(&text).map(Some),
+        // The agent can write here: what is no plain file, such as a pipe without a writer, must not hold the reader.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let open =
+            File::options().read(true).custom_flags(flags.bits().cast_signed()).open(self.0.join(T::NAME));
+        match open {
+            Ok(file) if !file.metadata()?.is_file() => {
+                Err(io::Error::other(format!("{} is no file", T::NAME)))
+            }
+            Ok(file) => {
+                let mut text = Vec::new();
+                file.take(RECORD_BYTES).read_to_end(&mut text)?;
+                T::parse(&text).map(Some)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }

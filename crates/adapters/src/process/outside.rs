@@ -2,6 +2,7 @@
 //! agent's id in the environment of its processes, together with all their descendants.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mosaic_core::domain::ids::AgentId;
@@ -9,7 +10,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use rustix::process::Signal;
 
-use super::cgroup::Cgroup;
+use super::cgroup::{self, Cgroup};
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
 use super::shim::AGENT_VARIABLE;
@@ -32,25 +33,40 @@ pub(super) struct Counts {
 
 /// Kills what is left of a job and records its end, so that it cannot start late. Blocks, at most for the time
 /// that a proof may take.
-pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach) -> io::Result<Counts> {
-    let hunt = Hunt::new(dir, agent, reach)?;
-    let deadline = Instant::now() + limits::STOP_PROOF;
-    let before = count(&hunt.find());
-    let mut clean = 0;
-    // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
-    while clean < 2 && Instant::now() < deadline {
-        let found = hunt.find();
-        clean = if found.is_empty() && hunt.is_empty() { clean + 1 } else { 0 };
-        hunt.kill(&found);
-        if clean == 0 {
-            std::thread::sleep(Duration::from_millis(1));
+pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Counts> {
+    let hunt = Hunt::new(dir, agent, reach, parent)?;
+    let counts = hunt.end();
+    if counts.after == 0 {
+        record(dir, &hunt, counts.before)?;
+    }
+    Ok(counts)
+}
+
+/// Kills whatever is the agent's, whatever its records say: they lie where it could write. Blocks like [`end`].
+pub(super) fn sweep(agent: AgentId, parent: Option<&Path>) -> io::Result<Counts> {
+    let cgroups = parent.map(|parent| cgroup::of_agent(parent, agent)).unwrap_or_default();
+    let counts = Hunt::of_agent(agent, cgroups)?.end();
+    Ok(counts)
+}
+
+impl Hunt {
+    /// Kills until nothing is left, or the deadline.
+    fn end(&self) -> Counts {
+        let deadline = Instant::now() + limits::STOP_PROOF;
+        let before = count(&self.find());
+        let mut clean = 0;
+        // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
+        while clean < 2 && Instant::now() < deadline {
+            let found = self.find();
+            clean = if found.is_empty() && self.is_empty() { clean + 1 } else { 0 };
+            self.kill(&found);
+            if clean == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
+        let after = if clean < 2 { count(&self.find()).max(1) } else { 0 };
+        Counts { before, after }
     }
-    let after = if clean < 2 { count(&hunt.find()).max(1) } else { 0 };
-    if after == 0 {
-        record(dir, &hunt, before)?;
-    }
-    Ok(Counts { before, after })
 }
 
 fn count(found: &[Seen]) -> u32 {
@@ -86,7 +102,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
-    if let Some(cgroup) = &hunt.cgroup {
+    for cgroup in &hunt.cgroups {
         // What stays is removed when the job is forgotten.
         let _ = cgroup.remove();
     }
@@ -97,27 +113,34 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
 struct Hunt {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,
-    cgroup: Option<Cgroup>,
+    cgroups: Vec<Cgroup>,
     variable: Option<String>,
     own: i32,
 }
 
 impl Hunt {
-    fn new(dir: &JobDir, agent: AgentId, reach: Reach) -> io::Result<Self> {
+    fn new(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Self> {
         // A damaged file must not keep a job alive: the other ways of finding it remain.
         let spec = dir.load::<SpecFile>().unwrap_or_default();
         let shim = dir.load::<ShimFile>().unwrap_or_default();
         let named = shim.as_ref().and_then(|shim| shim.cgroup.clone());
-        let cgroup = named.or_else(|| spec.as_ref()?.cgroup.clone()).map(|path| Cgroup::at(&path));
-        let variable = (reach == Reach::Agent).then(|| format!("{AGENT_VARIABLE}={agent}"));
+        let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
+        let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);
+        let hunt = Self::of_agent(agent, cgroups.into_iter().collect())?;
+        let variable = hunt.variable.filter(|_| reach == Reach::Agent);
+        Ok(Self { spec, shim, variable, ..hunt })
+    }
+
+    fn of_agent(agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
+        let variable = Some(format!("{AGENT_VARIABLE}={agent}"));
         let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Ok(Self { spec, shim, cgroup, variable, own })
+        Ok(Self { spec: None, shim: None, cgroups, variable, own })
     }
 
     /// Lists the job's live processes, a living shim last.
     fn find(&self) -> Vec<Seen> {
         let all = linux::everything();
-        let members = self.cgroup.as_ref().map(Cgroup::members).unwrap_or_default();
+        let members: Vec<i32> = self.cgroups.iter().flat_map(Cgroup::members).collect();
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
         let recycled = known.is_some_and(|known| {
@@ -151,7 +174,7 @@ impl Hunt {
 
     /// Kills them. The shim goes last and alone: while it lives, nothing can slip away from under it.
     fn kill(&self, found: &[Seen]) {
-        if let Some(cgroup) = self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty()) {
+        for cgroup in self.cgroups.iter().filter(|cgroup| !cgroup.is_empty()) {
             // The walk below finds the same processes.
             let _ = cgroup.kill();
         }
@@ -162,7 +185,7 @@ impl Hunt {
     }
 
     fn is_empty(&self) -> bool {
-        self.cgroup.as_ref().is_none_or(Cgroup::is_empty)
+        self.cgroups.iter().all(Cgroup::is_empty)
     }
 
     /// Returns how much of the output is in the file, since nobody counted to the end.

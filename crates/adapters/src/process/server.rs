@@ -1,8 +1,7 @@
 //! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
 
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use super::cgroup::{Cgroup, CgroupChoice};
+use super::cgroup::{self, CgroupChoice};
 use super::connection::Connection;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
@@ -56,7 +55,7 @@ impl ShimProcesses {
     }
 
     /// Returns the directory in which jobs get cgroups, `None` when they run without.
-    pub fn cgroups(&self) -> Option<&std::path::Path> {
+    pub fn cgroups(&self) -> Option<&Path> {
         self.cgroups.as_deref()
     }
 
@@ -151,25 +150,37 @@ impl Processes for ShimProcesses {
         // It must not start late.
         let _ = child.start_kill();
         self.reap(child);
-        let (late, agent) = (dir.clone(), spec.job.agent);
-        spawn_blocking(move || outside::end(&late, agent, Reach::Job)).await.map_err(io::Error::other)??;
+        let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.cgroups.clone());
+        spawn_blocking(move || outside::end(&late, agent, Reach::Job, cgroups.as_deref()))
+            .await
+            .map_err(io::Error::other)??;
         Err(not_started(failure))
     }
 
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
         let begun = Instant::now();
-        let jobs = stop::unended(&self.options.data_dir, agent)?;
+        let jobs = stop::suspects(&self.options.data_dir, agent).await?;
+        let parent = self.cgroups();
         let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
         // Jobs with a living shim first: ending the others looks for everything that is the agent's, without grace.
         let (lost, living): (Vec<_>, Vec<_>) =
             jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
-        let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace))).await;
-        all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace))).await);
+        let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await;
+        all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await);
         for stopped in all {
             let stopped = stopped?;
             receipt.processes_before += stopped.before;
             receipt.processes_after += stopped.after;
             receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
+        }
+        // The records lie where the agent can write, so the last look asks the system and not them.
+        let cgroups = self.cgroups.clone();
+        let swept = spawn_blocking(move || outside::sweep(agent, cgroups.as_deref())).await;
+        let swept = swept.map_err(io::Error::other)??;
+        if swept.before > 0 {
+            receipt.processes_before += swept.before;
+            receipt.processes_after = receipt.processes_after.max(swept.after);
+            receipt.rung = stop::RUNGS[4].to_owned();
         }
         receipt.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         if receipt.processes_after > 0 {
@@ -188,7 +199,8 @@ impl Processes for ShimProcesses {
         let jobs = layout::jobs(&runs)?
             .into_iter()
             .filter(JobDir::has_ended)
-            .map(|dir| spawn_blocking(move || remove(&dir)));
+            .map(|dir| (dir, self.cgroups.clone()))
+            .map(|(dir, cgroups)| spawn_blocking(move || remove(&dir, agent, cgroups.as_deref())));
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
@@ -208,9 +220,10 @@ fn remove_empty(dir: &Path) -> io::Result<()> {
 
 /// Removes an ended job's cgroup and records. The specification goes last but for the directory, as it names the
 /// cgroup.
-fn remove(dir: &JobDir) -> io::Result<()> {
-    if let Some(cgroup) = dir.load::<SpecFile>().unwrap_or_default().and_then(|spec| spec.cgroup) {
-        Cgroup::at(&cgroup).remove()?;
+fn remove(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> io::Result<()> {
+    let recorded = dir.load::<SpecFile>().unwrap_or_default().and_then(|spec| spec.cgroup);
+    if let Some(cgroup) = cgroup::of_job(dir, agent, recorded.as_deref(), parent) {
+        cgroup.remove()?;
     }
     match std::fs::remove_dir_all(dir.path()) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::Connection;
 use super::layout::{self, ExitFile, JobDir};
 use super::outside::{self, Reach};
-use super::protocol::Request;
+use super::protocol::{Answer, Request};
 
 /// The rungs of the kill ladder in climbing order, as receipts name them.
 pub(super) const RUNGS: [&str; 5] = ["none", "interrupt", "term", "kill", "sweep"];
@@ -38,6 +38,18 @@ pub(super) fn unended(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
     Ok(jobs)
 }
 
+/// Lists the agent's jobs that a stop must look at: those, and those whose supervisor lives on although an exit is
+/// recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one.
+pub(super) async fn suspects(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
+    let mut found = Vec::new();
+    for dir in layout::jobs(&layout::runs(data, agent))? {
+        if !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err() {
+            found.push(dir);
+        }
+    }
+    Ok(found)
+}
+
 /// Lists the agents that have such jobs.
 pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
     let agents = match std::fs::read_dir(data.join("agents")) {
@@ -56,14 +68,21 @@ pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
 }
 
 /// Stops a job and proves it.
-pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration) -> io::Result<Stopped> {
+pub(super) async fn stop(
+    dir: &JobDir,
+    agent: AgentId,
+    grace: Duration,
+    parent: Option<&Path>,
+) -> io::Result<Stopped> {
     let grace = grace.min(limits::LONGEST_GRACE);
     let ordered = timeout(grace + limits::STOP_PROOF, order(dir, grace)).await.unwrap_or(Ok(None));
     // Whatever went wrong with the shim, the job is ended from outside: that needs nobody's help.
     let mut before = ordered.ok().flatten().unwrap_or(0);
-    if !dir.has_ended() {
-        let place = dir.clone();
-        let counts = spawn_blocking(move || outside::end(&place, agent, Reach::Agent)).await;
+    // The shim goes right after it wrote the exit; one that stays did not write it.
+    if !dir.has_ended() || timeout(limits::JOB_POLL, gone(dir)).await.is_err() {
+        let (place, parent) = (dir.clone(), parent.map(Path::to_owned));
+        let counts =
+            spawn_blocking(move || outside::end(&place, agent, Reach::Agent, parent.as_deref())).await;
         let counts = counts.map_err(io::Error::other)??;
         before = before.max(counts.before);
         if counts.after > 0 {
@@ -81,7 +100,7 @@ pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration) -> io::R
 async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let mut connection = loop {
-        if dir.has_ended() || dir.try_lock()?.is_some() {
+        if dir.try_lock()?.is_some() {
             return Ok(None);
         }
         match Connection::open(dir).await {
@@ -91,11 +110,7 @@ async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
         }
     };
     let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?;
-    while !dir.has_ended() {
-        if connection.receive().await?.is_none() {
-            break;
-        }
-    }
+    while !matches!(connection.receive().await?, None | Some(Answer::Exited)) {}
     Ok(live)
 }
 

@@ -19,10 +19,11 @@ pub(super) fn lease(
     node: &NodeId,
     now: Timestamp,
 ) -> Result<Option<(Lease, Versioned)>, Fault> {
+    // Also while paused: what is due is ready then, and the next time to look lies ahead.
+    promote(w, now)?;
     if pause(w.conn)?.is_some() {
         return Ok(None);
     }
-    promote(w, now)?;
     let sql = format!(
         "SELECT {COLUMNS} FROM agents INDEXED BY agents_ready WHERE queue = 1 ORDER BY rank, seq LIMIT 1"
     );

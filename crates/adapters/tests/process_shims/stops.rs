@@ -201,3 +201,33 @@ async fn a_path_longer_than_a_socket_name_works() {
     assert_eq!(receipt.rung, "term");
     follow(&mut *job).await;
 }
+
+#[tokio::test]
+async fn a_forged_end_hides_nothing() {
+    for cgroup in [CgroupChoice::Auto, CgroupChoice::Off] {
+        let world = World::new(cgroup.clone());
+        let mut job = world.start(&["tree", "double-setsid", "5", &world.mark]).await;
+        await_line(&mut *job, "up").await;
+        world.await_marked(5).await;
+        let exit = include_str!("../data/process-v1/exit.json");
+        std::fs::write(world.job_dir().join("exit.json"), exit).unwrap();
+        let receipt = world.processes.stop(world.agent, Duration::from_millis(100)).await.unwrap();
+        assert_eq!(world.survivors(), [0; 0], "{cgroup:?}");
+        assert!(receipt.processes_before >= 5, "{receipt:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_escaped_a_job_without_records_is_found() {
+    for cgroup in [CgroupChoice::Auto, CgroupChoice::Off] {
+        let world = World::new(cgroup.clone());
+        let mut job = world.start(&["tree", "double-setsid", "5", &world.mark]).await;
+        await_line(&mut *job, "up").await;
+        world.await_marked(5).await;
+        kill(world.recorded("shim"));
+        std::fs::remove_dir_all(world.job_dir()).unwrap();
+        let receipt = world.processes.stop(world.agent, Duration::from_millis(100)).await.unwrap();
+        assert_eq!(world.survivors(), [0; 0], "{cgroup:?}");
+        assert_eq!(receipt.rung, "sweep");
+    }
+}
