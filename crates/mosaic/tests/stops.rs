@@ -1,5 +1,7 @@
 //! Commands that serve by themselves, ended by signals: whatever the way, nothing of theirs goes on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
