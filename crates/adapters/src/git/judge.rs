@@ -28,7 +28,9 @@ impl GitRepositories {
         }
         let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
         let (name, index_name) = (format!("judge-{label}"), format!("judge-{label}.index"));
-        self.trash.discard_in(&self.layout.agent(agent), |entry| entry == name || entry == index_name).map_err(io)?;
+        self.trash
+            .discard_in(&self.layout.agent(agent), |entry| entry == name || entry == index_name)
+            .map_err(io)?;
         let path = self.layout.agent(agent).join(&name);
         store::private_dir(&path).map_err(io)?;
         let index = self.layout.agent(agent).join(&index_name);

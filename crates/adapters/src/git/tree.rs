@@ -50,9 +50,7 @@ impl GitRepositories {
             }
             _ => {}
         }
-        self.trash
-            .discard(&path)
-            .map_err(|e| errors::io("taking the old tree away", &e))?;
+        self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.store(&request.repository);
         write_git_dir(&git_dir, &shared, request, &self.author)
