@@ -25,7 +25,7 @@ use crate::ports::repositories::{FileStat, Repositories};
 use crate::ports::runtime::Runtime;
 use crate::ports::sandbox::Sandbox;
 use crate::ports::scanner::SecretScanner;
-use crate::ports::store::{Change, Pause, Query, Store, StoreError, Versioned};
+use crate::ports::store::{Change, Pause, Query, Safety, Store, StoreError, Versioned};
 use crate::ports::transcripts::Transcripts;
 
 /// What the orchestrator needs from the world.
@@ -318,7 +318,10 @@ impl Orchestrator {
         for record in records {
             let kill = lifecycle::Event::Kill { cause, note: note.to_owned() };
             if let Ok(step) = lifecycle::next(&record.agent, kill, self.decide_now()) {
-                changes.push((record.version, Change { agent: step.agent, facts: step.facts }));
+                changes.push((
+                    record.version,
+                    Change { safety: Safety::Power, agent: step.agent, facts: step.facts },
+                ));
             }
         }
         let agents: Vec<Agent> = changes.iter().map(|(_, change)| change.agent.clone()).collect();

@@ -171,17 +171,39 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
     let mut options = GitOptions::new(config.data_dir.clone(), self_exe);
     options.allow_local = config.allow_local_repositories;
     options.allowed_local_paths = wishes.allowed_repository.iter().cloned().collect();
-    options.author = name.zip(email);
+    (options.author_name, options.author_email) = (name, email);
+    options.network_env = network_env();
     options.credentials = Credentials {
         file: config.git_credentials_file.clone(),
         token: config.git_token.as_ref().map(|token| Secret::expose(token).to_owned()),
         token_host: config.git_token_host.clone(),
-        helper: value("credential.helper").filter(|helper| !helper.is_empty()),
+        helpers: operator.iter().filter(|(key, _)| key.starts_with("credential.")).cloned().collect(),
         helper_home: home.clone(),
         ssh_auth_sock: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         known_hosts: home.map(|home| home.join(".ssh/known_hosts")).filter(|file| file.is_file()),
     };
     options
+}
+
+/// Variables that say how to get out of this network and whom to trust there.
+const NETWORK: &[&str] = &[
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_PROXY_SSL_CAINFO",
+];
+
+/// Returns those of them that this program was started with.
+fn network_env() -> Vec<(String, String)> {
+    NETWORK.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 
 /// Reads what the operator's own git is configured with; nothing when git does not say. Only the system's and the
@@ -197,7 +219,7 @@ fn operator_git() -> Vec<(String, String)> {
 }
 
 fn operator_git_command() -> Command {
-    let pattern = r"^(user\.(name|email)|credential\.helper)$";
+    let pattern = r"^(user\.(name|email)|credential\.(.*\.)?helper)$";
     let mut command = Command::new("git");
     // No repository is looked for: neither here nor where a variable points.
     command.args(["config", "-z", "--get-regexp", pattern]).current_dir("/").env("GIT_DIR", "/dev/null");

@@ -138,8 +138,10 @@ impl GitProgram {
                     call.config("credential.helper", &file.helper());
                     call.secrets = file.secrets();
                     call.credential = Some(file);
-                } else if let Some(helper) = self.credentials.operator_helper() {
-                    call.config("credential.helper", &helper);
+                } else {
+                    for (key, helper) in self.credentials.operator_helpers() {
+                        call.config(&key, &helper);
+                    }
                 }
             }
         }

@@ -20,8 +20,10 @@ pub struct Credentials {
     pub token: Option<String>,
     /// The host (`host` or `host:port`) that the token is for.
     pub token_host: Option<String>,
-    /// The operator's own credential helper, in the syntax of git's `credential.helper`.
-    pub helper: Option<String>,
+    /// The operator's own credential helpers in the order of their configuration: each the name of the setting
+    /// (`credential.helper` or `credential.<url>.helper`) and its value. Git asks all that fit the remote; an empty
+    /// value drops those before it.
+    pub helpers: Vec<(String, String)>,
     /// The home directory that the helper needs; git itself runs with an empty one.
     pub helper_home: Option<PathBuf>,
     /// The socket of the operator's ssh agent.
@@ -87,18 +89,22 @@ impl Credentials {
         }
     }
 
-    /// The operator's helper with the home it needs, in git's syntax.
-    pub(super) fn operator_helper(&self) -> Option<String> {
-        let helper = self.helper.as_deref().filter(|h| !h.is_empty())?;
+    /// The operator's helpers with the home they need, as settings of git.
+    pub(super) fn operator_helpers(&self) -> Vec<(String, String)> {
+        self.helpers.iter().map(|(key, helper)| (key.clone(), self.at_home(helper))).collect()
+    }
+
+    fn at_home(&self, helper: &str) -> String {
         let command = match helper.strip_prefix('!') {
+            _ if helper.is_empty() => return String::new(),
             Some(shell) => shell.to_owned(),
             None if helper.starts_with('/') => helper.to_owned(),
             None => format!("git credential-{helper}"),
         };
-        Some(match &self.helper_home {
+        match &self.helper_home {
             Some(home) => format!("!HOME={} {command}", shell_quote(&home.to_string_lossy())),
             None => format!("!{command}"),
-        })
+        }
     }
 
     /// The ssh command line: batch mode, known hosts only, no shared connections that outlive the call.
@@ -226,6 +232,26 @@ mod tests {
             assert_eq!(line(other), None, "{other}");
         }
         assert!(!format!("{own:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn every_helper_keeps_its_scope_and_its_place() {
+        let helpers = [
+            ("credential.helper", "store"),
+            ("credential.https://git.example.com.helper", ""),
+            ("credential.https://git.example.com.helper", "!/usr/bin/gh auth git-credential"),
+        ];
+        let own = Credentials {
+            helpers: helpers.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            helper_home: Some("/home/o".into()),
+            ..Credentials::default()
+        };
+        let values: Vec<String> = own.operator_helpers().into_iter().map(|(_, value)| value).collect();
+        assert_eq!(
+            values,
+            ["!HOME='/home/o' git credential-store", "", "!HOME='/home/o' /usr/bin/gh auth git-credential"]
+        );
+        assert!(own.operator_helpers().iter().zip(helpers).all(|((key, _), (given, _))| key == given));
     }
 
     #[test]

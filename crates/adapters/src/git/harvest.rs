@@ -352,17 +352,27 @@ impl Git {
     }
 
     pub(super) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
-        let out = self.command(args).output().map_err(|e| format!("git could not be started: {e}"))?;
-        let text = |bytes: &[u8]| {
-            errors::plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ERROR_BYTES)]))
-        };
-        Ok(Ran {
-            ok: out.status.success(),
-            code: out.status.code(),
-            stdout: text(&out.stdout),
-            stderr: text(&out.stderr),
-        })
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |e: io::Error| format!("git could not be run: {e}");
+        let mut child = command.spawn().map_err(failed)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let errors = std::thread::spawn(move || beginning(err));
+        let (stdout, stderr) = (beginning(out), errors.join().unwrap_or_default());
+        let status = child.wait().map_err(failed)?;
+        Ok(Ran { ok: status.success(), code: status.code(), stdout, stderr })
     }
+}
+
+/// Reads to the end and keeps the beginning: the agent decides how much git has to say about its tree.
+fn beginning(from: Option<impl Read>) -> String {
+    let mut kept = Vec::new();
+    if let Some(mut from) = from {
+        // What was read before an error is still worth telling.
+        let _ = from.by_ref().take(limits::ERROR_BYTES as u64).read_to_end(&mut kept);
+        let _ = io::copy(&mut from, &mut io::sink());
+    }
+    errors::plain(&String::from_utf8_lossy(&kept))
 }
 
 /// Reads the report from an outbox: a small regular file, not a link.
@@ -377,4 +387,16 @@ pub(super) fn read_report(outbox: &Path) -> Option<Report> {
     let mut text = Vec::new();
     file.take(MOST).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_only_the_beginning_is_kept() {
+        let mut flood = io::Cursor::new(vec![b'x'; 10 * limits::ERROR_BYTES]);
+        assert_eq!(beginning(Some(&mut flood)).len(), limits::ERROR_BYTES);
+        assert_eq!(flood.position(), 10 * limits::ERROR_BYTES as u64, "its writer is not left waiting");
+    }
 }

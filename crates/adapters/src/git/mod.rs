@@ -59,8 +59,10 @@ pub struct GitOptions {
     pub allow_local: bool,
     /// Local repositories allowed even so: the one in which `mosaic run` was typed.
     pub allowed_local_paths: Vec<PathBuf>,
-    /// Name and email of the author of agents' commits.
-    pub author: Option<(String, String)>,
+    /// Name of the author of agents' commits.
+    pub author_name: Option<String>,
+    /// Email of the author of agents' commits.
+    pub author_email: Option<String>,
     /// How remotes are reached.
     pub credentials: Credentials,
     /// Further environment of calls to remotes: proxies, certificate files.
@@ -81,7 +83,8 @@ impl GitOptions {
             self_exe: self_exe.into(),
             allow_local: false,
             allowed_local_paths: Vec::new(),
-            author: None,
+            author_name: None,
+            author_email: None,
             credentials: Credentials::default(),
             network_env: Vec::new(),
             ssh_program: "ssh".to_owned(),
@@ -121,7 +124,10 @@ impl GitRepositories {
         let layout = store::Layout { data: options.data_dir.clone() };
         let git = command::GitProgram::new(&options);
         git.prepare()?;
-        let author = options.author.unwrap_or_else(|| (AUTHOR.0.to_owned(), AUTHOR.1.to_owned()));
+        let author = (
+            options.author_name.unwrap_or_else(|| AUTHOR.0.to_owned()),
+            options.author_email.unwrap_or_else(|| AUTHOR.1.to_owned()),
+        );
         Ok(Self {
             trash: Trash::new(layout.data.clone()),
             layout,

@@ -82,6 +82,7 @@ impl Job for ShimJob {
                 if let Some(Piece::Gap(bytes)) = self.reader.skip_to(exit.output_bytes) {
                     return Ok(JobEvent::Gap(bytes));
                 }
+                self.reader.remove_overflow();
                 return Ok(JobEvent::Exited(exit.clone()));
             }
             if !self.look_for_end()? {

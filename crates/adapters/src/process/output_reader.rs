@@ -71,6 +71,14 @@ impl OutputReader {
         (gap > 0).then_some(Piece::Gap(gap))
     }
 
+    /// Removes the overflow files, which serve nobody but this reader. For the end.
+    pub(super) fn remove_overflow(&self) {
+        for path in &self.overflow {
+            // Most jobs have none; one that stays is removed by the next job with this output file.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     fn advance(&mut self, data: Vec<u8>) -> Piece {
         self.position += data.len() as u64;
         Piece::Data(data)

@@ -168,22 +168,30 @@ impl Overflow {
 /// Standard error: the start in a file, the end in memory.
 #[derive(Debug)]
 pub(super) struct ErrorTail {
+    /// Where the start goes; most jobs say nothing, and then no file is made.
+    path: Option<PathBuf>,
     file: Option<File>,
     room: u64,
     tail: Vec<u8>,
 }
 
 impl ErrorTail {
-    /// Opens `<output>.err`. Standard error is then only kept in memory when that fails.
+    /// Keeps standard error in `<output>.err`, made with the first byte; only in memory when that fails.
     pub(super) fn open(output: &Path) -> Self {
-        let file = create(&beside(output, ".err"), true).ok();
-        let used = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.len());
-        Self { file, room: limits::STDERR_BYTES.saturating_sub(used), tail: Vec::new() }
+        let path = beside(output, ".err");
+        let used = path.metadata().map_or(0, |meta| meta.len());
+        let room = limits::STDERR_BYTES.saturating_sub(used);
+        Self { path: Some(path), file: None, room, tail: Vec::new() }
     }
 
     /// Takes what the job wrote.
     pub(super) fn append(&mut self, bytes: &[u8]) {
         let most = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
+        if most > 0
+            && let Some(path) = self.path.take()
+        {
+            self.file = create(&path, true).ok();
+        }
         if let Some(file) = &mut self.file
             && most > 0
         {

@@ -26,7 +26,7 @@ use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Safety, Store, StoreError, Versioned,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -109,7 +109,7 @@ impl Store for SqliteStore {
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
         let node = node.clone();
-        self.write(move |w| queue::lease(w, &node, now)).await
+        self.writer.write_safely(Safety::Process, move |w| queue::lease(w, &node, now)).await
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
@@ -120,7 +120,7 @@ impl Store for SqliteStore {
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
         let lease = lease.clone();
         let body = encode(&change.agent)?;
-        self.write(move |w| verbs::advance(w, &lease, change, &body)).await
+        self.writer.write_safely(change.safety, move |w| verbs::advance(w, &lease, change, &body)).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {

@@ -166,7 +166,7 @@ fn amend_one(w: &mut Writing<'_>, version: u64, change: Change, body: &str) -> R
 
 /// Writes a record over the one that is kept.
 fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u64, Fault> {
-    let Change { agent, facts } = change;
+    let Change { agent, facts, .. } = change;
     let old = &kept.versioned;
     let logged_at = journal::append_with(w, agent.id, kept.logged_at, facts)?;
     let held = old.node.is_some();

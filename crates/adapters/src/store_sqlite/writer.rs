@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use mosaic_core::limits::{STORE_ANSWER, STORE_BATCH, STORE_WAITING_WRITES};
-use mosaic_core::ports::store::StoreError;
+use mosaic_core::ports::store::{Safety, StoreError};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -31,12 +31,14 @@ pub(super) struct Writing<'c> {
 
 /// A request with its way back to the caller.
 trait Job: Send {
+    fn safety(&self) -> Safety;
     fn run(&mut self, writing: &mut Writing<'_>);
     /// Answers the caller; `undone` is why the transaction was not committed.
     fn answer(self: Box<Self>, undone: Option<&rusqlite::Error>, path: &std::path::Path);
 }
 
 struct Work<T, F> {
+    safety: Safety,
     work: Option<F>,
     result: Option<Result<T, Fault>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -47,6 +49,10 @@ where
     T: Send,
     F: FnOnce(&mut Writing<'_>) -> Result<T, Fault> + Send,
 {
+    fn safety(&self) -> Safety {
+        self.safety
+    }
+
     fn run(&mut self, writing: &mut Writing<'_>) {
         if let Some(work) = self.work.take() {
             self.result = Some(savepoint(writing, work));
@@ -101,7 +107,7 @@ impl Writer {
         let books = Books { newest: newest.unsigned_abs(), tally: Tally::load(&conn)? };
         let (jobs, inbox) = mpsc::channel(STORE_WAITING_WRITES);
         let (announce, newest) = watch::channel(books.newest);
-        let mut desk = Desk { conn, books, announce, path: path.clone() };
+        let mut desk = Desk { conn, books, announce, path: path.clone(), safety: Safety::Power };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || desk.serve(inbox))
@@ -116,14 +122,23 @@ impl Writer {
         newest
     }
 
-    /// Runs a request on the writer thread; returns once it is durable.
+    /// Runs a request on the writer thread; returns once it survives the loss of power.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Writing<'_>) -> Result<T, Fault> + Send + 'static,
     {
+        self.write_safely(Safety::Power, work).await
+    }
+
+    /// Runs a request on the writer thread; returns once it survives what it must.
+    pub(super) async fn write_safely<T, F>(&self, safety: Safety, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, Fault> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Work { work: Some(work), result: None, reply });
+        let job = Box::new(Work { safety, work: Some(work), result: None, reply });
         let stopped =
             || StoreError::Unavailable("the store's writer has stopped; restart the server".to_owned());
         let run = async {
@@ -158,6 +173,8 @@ struct Desk {
     books: Books,
     announce: watch::Sender<u64>,
     path: PathBuf,
+    /// What a commit survives with the connection as it is set now.
+    safety: Safety,
 }
 
 impl Desk {
@@ -181,6 +198,7 @@ impl Desk {
 
     /// Runs the batch in one transaction. On an error nothing of it was written.
     fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+        self.be_as_safe_as(batch)?;
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut writing = Writing { conn: &self.conn, books: self.books };
         for job in batch.iter_mut() {
@@ -202,6 +220,18 @@ impl Desk {
                 Err(e)
             }
         }
+    }
+
+    /// Syncs the write-ahead log at the commit only when one of the batch needs it. A later sync covers every earlier
+    /// commit, as the log is one file that only grows between checkpoints, and a checkpoint syncs it first.
+    fn be_as_safe_as(&mut self, batch: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+        let power = batch.iter().any(|job| job.safety() == Safety::Power);
+        let wanted = if power { Safety::Power } else { Safety::Process };
+        if wanted != self.safety {
+            self.conn.pragma_update(None, "synchronous", if power { "FULL" } else { "NORMAL" })?;
+            self.safety = wanted;
+        }
+        Ok(())
     }
 
     fn finish(&self, books: Books) -> rusqlite::Result<()> {

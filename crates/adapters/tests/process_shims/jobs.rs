@@ -216,3 +216,20 @@ async fn a_stop_without_running_jobs_does_nothing() {
     assert_eq!(nothing().await.unwrap().rung, "none");
     world.processes.forget(world.agent).await.unwrap();
 }
+
+#[tokio::test]
+async fn nothing_stands_beside_the_output_in_the_end() {
+    let world = World::new(CgroupChoice::Off);
+    let mut spec = world.spec(&[]);
+    (spec.command, spec.output_limit) =
+        (["sh", "-c", "yes | head -c 300000"].map(str::to_owned).to_vec(), 1000);
+    let mut job = world.processes.start(spec).await.unwrap();
+    let story = follow(&mut *job).await;
+    assert_eq!(story.output.len() as u64 + story.gaps, 300_000);
+    let mut names: Vec<_> = std::fs::read_dir(world.place.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["agents", "transcript"]);
+}

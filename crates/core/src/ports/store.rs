@@ -1,7 +1,8 @@
 //! The store: records, queue, leases and event log behind one port, because admitting a task writes all of them
 //! together or not at all.
 //!
-//! Every method is atomic and durable before it returns, and may be called from any number of tasks at once.
+//! Every method is atomic and may be called from any number of tasks at once. What it wrote survives the loss of power
+//! once it has returned, except where [`Safety::Process`] or the method says less.
 //! An agent is in the queue exactly while its state is `Queued`; a lease ends when a write makes the state
 //! `Queued` or `Settled`.
 
@@ -108,9 +109,22 @@ pub enum Admitted {
     Replay(Versioned),
 }
 
+/// What a write must survive once the method has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// The loss of power. For everything that somebody was told, or that must be known before something is done that
+    /// cannot be undone.
+    Power,
+    /// The death of this process. The loss of power may take it back, but only together with every later write: then
+    /// nothing of the agent's runs any more, and it goes on from the state before.
+    Process,
+}
+
 /// A new state of a record with what to log about it.
 #[derive(Debug, Clone)]
 pub struct Change {
+    /// What the write must survive.
+    pub safety: Safety,
     /// The new record.
     pub agent: Agent,
     /// What to log.
@@ -200,7 +214,8 @@ pub trait Store: Send + Sync {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
-    /// nothing when none is ready or dispatch is paused. An entry is never given to two callers.
+    /// nothing when none is ready or dispatch is paused. An entry is never given to two callers. Survives the death of the
+    /// process, as [`Safety::Process`] says.
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
 
     /// Takes over an agent that is leased, by any node, under a new epoch; the old lease is fenced from then on.

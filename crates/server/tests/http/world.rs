@@ -14,7 +14,7 @@ use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::runtime::Runtime;
-use mosaic_core::ports::store::{Change, Lease, Store};
+use mosaic_core::ports::store::{Change, Lease, Safety, Store};
 use mosaic_server::{Auth, ServerOptions, router};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -172,7 +172,7 @@ impl World {
         let kind = format!("agent.{}", agent.status().as_str());
         let (at, data) = (self.orchestrator.now(), json!({"name": &agent.name}));
         let fact = mosaic_core::domain::journal::Fact { kind, agent: agent_id, task, at, data };
-        let change = Change { agent: agent.clone(), facts: vec![fact] };
+        let change = Change { safety: Safety::Process, agent: agent.clone(), facts: vec![fact] };
         self.store.advance(lease, change).await.expect("the lease holds");
         agent
     }

@@ -9,7 +9,7 @@ use mosaic_core::domain::journal::Fact;
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::limits;
-use mosaic_core::ports::store::{Admission, Admitted, Change, Lease, Store, Versioned};
+use mosaic_core::ports::store::{Admission, Admitted, Change, Lease, Safety, Store, Versioned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -117,7 +117,7 @@ pub fn in_backoff(mut agent: Agent, until: Timestamp) -> Agent {
 /// Makes a change with one fact of this kind.
 pub fn change(agent: Agent, kind: &str, now: Timestamp) -> Change {
     let facts = vec![fact(kind, &agent, now)];
-    Change { agent, facts }
+    Change { safety: Safety::Process, agent, facts }
 }
 
 /// Returns the agents' ids in order.

@@ -24,7 +24,11 @@ pub async fn advance_writes_record_and_facts(bench: &dyn Bench) {
     let kinds: Vec<String> =
         store.entries(1, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind).collect();
     assert_eq!(kinds, ["one", "two"]);
-    let silent = mosaic_core::ports::store::Change { agent: new, facts: Vec::new() };
+    let silent = mosaic_core::ports::store::Change {
+        safety: mosaic_core::ports::store::Safety::Power,
+        agent: new,
+        facts: Vec::new(),
+    };
     assert_eq!(store.advance(&held, silent).await.unwrap(), 3);
     assert_eq!(*store.newest().borrow(), 3);
 }
