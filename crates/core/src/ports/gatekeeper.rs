@@ -48,7 +48,9 @@ pub trait Gatekeeper: Send + Sync {
     fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
 
     /// Runs the plan's gates, each under its deadline, and reports. A gate that cannot be judged is an error in
-    /// the report, never a pass. Dropping the future leaves no job behind once [`super::processes::Processes::stop`]
-    /// has run for the agent.
+    /// the report, never a pass; a fault of this machine (no supervisor, no disk) is a failure, which says nothing
+    /// about the commit. The commands get a home and a temporary directory of their own that no agent ever saw, and the
+    /// checkout is taken away afterwards. Dropping the future leaves no job behind once
+    /// [`super::processes::Processes::stop`] has run for the agent.
     async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure>;
 }
