@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
+use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease, settle};
 use crate::limits;
-use crate::orchestrator::{Driver, Orchestrator, Order};
+use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError, Versioned};
 use crate::recovery;
 
