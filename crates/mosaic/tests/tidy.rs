@@ -203,3 +203,28 @@ fn architecture_is_short_and_names_only_what_exists() {
         );
     }
 }
+
+#[test]
+fn every_kind_of_event_stands_in_the_docs() {
+    let docs = fs::read_to_string(root().join("docs/events.md")).expect("it exists");
+    let mut kinds = Vec::new();
+    for (name, text) in sources("crates/core/src") {
+        let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+        for word in text[..end].split('"') {
+            let parts: Vec<&str> = word.split('.').collect();
+            let plain =
+                |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let families = ["agent", "task", "git", "gate", "secret", "queue", "orchestrator"];
+            if parts.len() == 2 && families.contains(&parts[0]) && parts.iter().all(plain) {
+                kinds.push((name.clone(), word.to_owned()));
+            }
+        }
+    }
+    assert!(kinds.len() >= 10, "the kinds were not found where they are looked for: {kinds:?}");
+    for (name, kind) in kinds {
+        assert!(
+            docs.contains(&format!("`{kind}`")),
+            "{name} logs {kind}, which docs/events.md does not have"
+        );
+    }
+}

@@ -1,79 +1,39 @@
-//! `mosaic serve`, and the same server inside another command. Starting and stopping are each one sequence that can
-//! be read from top to bottom.
+//! `mosaic serve`, and the same server inside another command (`local`). Starting and stopping are each one sequence
+//! that can be read from top to bottom.
 
-use std::fs::Permissions;
-use std::io::{ErrorKind, Write};
+mod files;
+mod local;
+
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use mosaic_core::Orchestrator;
-use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::ports::store::StoreError;
 use mosaic_server::{Auth as ServerAuth, ServerOptions};
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 
 use crate::cli::ServeArgs;
-use crate::config::{Auth, Config, Trust};
+use crate::config::{Auth, Config};
 use crate::exit::Exit;
 use crate::logging;
 use crate::problem::Problem;
 use crate::session::say;
 use crate::wire::{self, Wired, Wishes};
+use files::announce;
+pub(crate) use files::{ServerFile, private_dir, token};
+pub(crate) use local::{LocalOptions, LocalServer, start_local};
 
 /// Ports tried after a busy default one.
 const MORE_PORTS: u16 = 20;
 /// Longest wait for background deletions at the end.
 const DELETIONS: Duration = Duration::from_secs(5);
-
-/// What a running server writes into its data directory, so that the command line finds it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServerFile {
-    /// Where it answers.
-    pub(crate) url: String,
-    /// Its process.
-    pub(crate) pid: u32,
-    /// Since when.
-    pub(crate) started_at: String,
-    /// The program's version.
-    pub(crate) version: String,
-    /// It serves one `mosaic run` and ends with it: it can be asked and told to kill, but takes nothing new.
-    #[serde(default)]
-    pub(crate) run: bool,
-}
-
-impl ServerFile {
-    /// Returns where the file is.
-    pub(crate) fn path(data_dir: &Path) -> PathBuf {
-        data_dir.join("server.json")
-    }
-
-    /// Reads the file, when there is one that can be read.
-    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
-    }
-
-    /// Writes the file, whole or not at all.
-    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        let path = Self::path(data_dir);
-        let text = serde_json::to_vec_pretty(self).context("the server file cannot be made")?;
-        let next = path.with_extension("json.new");
-        std::fs::write(&next, text)
-            .and_then(|()| std::fs::rename(&next, &path))
-            .with_context(|| format!("{} cannot be written", path.display()))
-    }
-}
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -161,62 +121,6 @@ fn url(address: SocketAddr) -> String {
     } else {
         format!("http://{address}")
     }
-}
-
-/// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
-pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
-    let path = data_dir.join("token");
-    match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => {
-            tighten(&path)
-                .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
-            return Ok(text.trim().to_owned());
-        }
-        Ok(_) => {}
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        Err(e) => {
-            return Err(
-                anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))
-            );
-        }
-    }
-    let mut random = [0u8; 32];
-    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
-    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        writeln!(file, "{text}")
-    };
-    write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
-    Ok(text)
-}
-
-/// Takes away what others than the owner may do with a file.
-fn tighten(path: &Path) -> std::io::Result<()> {
-    let mode = std::fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    tracing::warn!(file = %path.display(), "others could read the token; if anybody may have, remove the file and start again");
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))
-}
-
-/// Makes a directory that only its owner may enter, with those above it. One that exists stays as it is.
-pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("the directory {} cannot be made", path.display()))
-}
-
-fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
-    let file = ServerFile {
-        url: url.to_owned(),
-        pid: std::process::id(),
-        started_at: at.to_rfc3339(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        run: false,
-    };
-    file.write(data_dir)
 }
 
 /// The listening side as a task.
@@ -373,116 +277,4 @@ fn banner(config: &Config, url: &str, took: Duration) {
     }
     say(&format!("  Agents   {} · {slots} · no sandbox: agents run as this user", config.runtime));
     say(&format!("  Ready    in {} ms · single node · Ctrl-C stops\n", took.as_millis()));
-}
-
-/// How the server inside another command behaves.
-#[derive(Debug, Clone)]
-pub(crate) struct LocalOptions {
-    /// The one local repository that is allowed.
-    pub(crate) allowed_repository: Option<PathBuf>,
-    /// Whose gate commands are run; in `Ask` those whose digest was approved.
-    pub(crate) trust: Trust,
-    /// The file of approved digests, when it is not the data directory's own.
-    pub(crate) trusted: Option<PathBuf>,
-}
-
-/// A server inside this process. Dropping it gives everything back at once.
-pub(crate) struct LocalServer {
-    url: String,
-    token: String,
-    orchestrator: Arc<Orchestrator>,
-    stop: watch::Sender<Stop>,
-    thread: Option<JoinHandle<anyhow::Result<()>>>,
-}
-
-/// Starts a server inside this process, on a free port.
-pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
-    logging::start_quiet(config);
-    let wishes = Wishes { allowed_repository: options.allowed_repository, trusted: options.trusted };
-    let mut config = config.clone();
-    (config.port, config.trust) = (0, Some(options.trust));
-    let (order, stop) = watch::channel(Stop::No);
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let body = move || {
-        runtime()?.block_on(async {
-            match listen(&config, &wishes, false).await {
-                Ok(listening) => {
-                    let orchestrator = Arc::clone(&listening.wired.orchestrator);
-                    let told = tell.send(Ok((listening.url.clone(), listening.token.clone(), orchestrator)));
-                    told.context("the command that wanted the server is gone")?;
-                    run(listening, stop).await
-                }
-                Err(e) => tell.send(Err(e)).context("the command that wanted the server is gone"),
-            }
-        })
-    };
-    let thread = std::thread::Builder::new()
-        .name("server".to_owned())
-        .spawn(body)
-        .context("the server's thread cannot start")?;
-    let (url, token, orchestrator) = told.recv().context("the server ended before it listened")??;
-    Ok(LocalServer { url, token: token.unwrap_or_default(), orchestrator, stop: order, thread: Some(thread) })
-}
-
-impl LocalServer {
-    /// Returns where it answers.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// Returns the token its API wants; empty when it wants none.
-    pub(crate) fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// Takes nothing new from now on; what was admitted goes on, its retries included.
-    pub(crate) fn refuse_new(&self) {
-        self.orchestrator.refuse_new();
-    }
-
-    /// Returns a function that ends it from anywhere: what runs is stopped with its work kept.
-    pub(crate) fn stopper(&self) -> impl Fn() + Send + 'static {
-        let stop = self.stop.clone();
-        move || {
-            stop.send_replace(Stop::Now);
-        }
-    }
-
-    /// Ends it: what runs is stopped with its work kept.
-    pub(crate) fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.stop.send_replace(Stop::Now);
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(Err(e))) => {
-                say(&format!("warning: the server inside this command did not end well: {e:#}"))
-            }
-            Some(Err(_)) => say("warning: the server inside this command broke"),
-            Some(Ok(Ok(()))) | None => {}
-        }
-    }
-}
-
-impl Drop for LocalServer {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_made_once_and_kept_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = token(dir.path()).unwrap();
-        let path = dir.path().join("token");
-        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((first.len(), mode()), (64, 0o600));
-        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        assert_eq!((token(dir.path()).unwrap(), mode()), (first, 0o600));
-    }
 }

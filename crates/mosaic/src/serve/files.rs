@@ -1,0 +1,122 @@
+//! What a server keeps in its data directory for the command line: where it answers, and the token.
+
+use std::fs::Permissions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use mosaic_core::domain::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a running server writes into its data directory, so that the command line finds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServerFile {
+    /// Where it answers.
+    pub(crate) url: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Since when.
+    pub(crate) started_at: String,
+    /// The program's version.
+    pub(crate) version: String,
+    /// It serves one `mosaic run` and ends with it: it can be asked and told to kill, but takes nothing new.
+    #[serde(default)]
+    pub(crate) run: bool,
+}
+
+impl ServerFile {
+    /// Returns where the file is.
+    pub(crate) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("server.json")
+    }
+
+    /// Reads the file, when there is one that can be read.
+    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let path = Self::path(data_dir);
+        let text = serde_json::to_vec_pretty(self).context("the server file cannot be made")?;
+        let next = path.with_extension("json.new");
+        std::fs::write(&next, text)
+            .and_then(|()| std::fs::rename(&next, &path))
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
+}
+
+/// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
+pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.join("token");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => {
+            tighten(&path)
+                .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
+            return Ok(text.trim().to_owned());
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => {
+            return Err(
+                anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))
+            );
+        }
+    }
+    let mut random = [0u8; 32];
+    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        writeln!(file, "{text}")
+    };
+    write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
+    Ok(text)
+}
+
+/// Takes away what others than the owner may do with a file.
+fn tighten(path: &Path) -> std::io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(file = %path.display(), "others could read the token; if anybody may have, remove the file and start again");
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
+/// Makes a directory that only its owner may enter, with those above it. One that exists stays as it is.
+pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("the directory {} cannot be made", path.display()))
+}
+
+/// Says in the data directory where the server is; the file is replaced in one step.
+pub(super) fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
+    let file = ServerFile {
+        url: url.to_owned(),
+        pid: std::process::id(),
+        started_at: at.to_rfc3339(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: false,
+    };
+    file.write(data_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = token(dir.path()).unwrap();
+        let path = dir.path().join("token");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((first.len(), mode()), (64, 0o600));
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!((token(dir.path()).unwrap(), mode()), (first, 0o600));
+    }
+}
