@@ -79,6 +79,8 @@ impl Finished {
 
 /// Makes hardened git calls.
 pub(super) struct GitProgram {
+    /// Looked up once: a child whose program must be searched in a path of its own cannot be started the cheap way.
+    program: PathBuf,
     home: PathBuf,
     scratch: PathBuf,
     path: OsString,
@@ -91,10 +93,13 @@ pub(super) struct GitProgram {
 
 impl GitProgram {
     pub(super) fn new(options: &GitOptions) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let program = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file());
         Self {
+            program: program.unwrap_or_else(|| "git".into()),
             home: options.data_dir.join("git/home"),
             scratch: options.data_dir.join("git/credentials"),
-            path: std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()),
+            path,
             ssh: options.ssh_program.clone(),
             env: options.network_env.clone(),
             credentials: options.credentials.clone(),
@@ -149,7 +154,7 @@ impl GitProgram {
     }
 
     fn base(&self, git_dir: &Path, deadline: Duration) -> Call {
-        let mut command = Command::new("git");
+        let mut command = Command::new(&self.program);
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
         let mut call = Call {
             command,

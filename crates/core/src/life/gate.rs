@@ -1,6 +1,8 @@
 //! Step 8, gate: every new commit is scanned for secrets, then the plan's gates judge a fresh checkout of exactly the
 //! commit that would be pushed.
 
+use std::path::PathBuf;
+
 use tokio::sync::mpsc;
 
 use super::{Hands, Scene};
@@ -19,29 +21,47 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     else {
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
-    let findings = secrets(scene, base, head).await?;
+    // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
+    let judged = !plan.gates.is_empty() && plan.trusted;
+    let checkout = async { if judged { checkout(scene, head).await.map(Some) } else { Ok(None) } };
+    // Both only read the store; what was checked out for nothing goes with the tree.
+    let (findings, checkout) = tokio::join!(secrets(scene, base, head), checkout);
+    let findings = findings?;
     if !findings.is_empty() {
         return Ok(Event::SecretsFound { findings });
     }
-    let report = if plan.gates.is_empty() || !plan.trusted {
-        // Nothing would run, so there is nothing to check out; the verdict says "incomplete".
-        GateReport::new(head.clone(), Vec::new(), plan)
-    } else {
-        judge(scene, hands, head).await?
+    let report = match checkout? {
+        Some(checkout) => judge(scene, hands, head, checkout).await?,
+        None => GateReport::new(head.clone(), Vec::new(), plan),
     };
     Ok(Event::Judged { report })
 }
 
-async fn judge(scene: &Scene<'_>, hands: &mut Hands, head: &CommitId) -> Result<GateReport, Failure> {
+async fn checkout(scene: &Scene<'_>, head: &CommitId) -> Result<PathBuf, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    let label = format!("{}-{}", round(scene), o.ports.chance.agent_id().short());
+    let repository = &agent.spec.context.repository;
+    o.ports.repositories.checkout_for_judging(repository, agent.id, head, &label).await
+}
+
+fn round(scene: &Scene<'_>) -> u32 {
+    scene.agent.runs.max(1)
+}
+
+async fn judge(
+    scene: &Scene<'_>,
+    hands: &mut Hands,
+    head: &CommitId,
+    checkout: PathBuf,
+) -> Result<GateReport, Failure> {
     let (o, agent) = (scene.o, scene.agent);
     let confinement = scene.confinement(hands).await?;
-    let repository = &agent.spec.context.repository;
-    let round = agent.runs.max(1);
-    let label = format!("{round}-{}", o.ports.chance.agent_id().short());
-    let checkout = o.ports.repositories.checkout_for_judging(repository, agent.id, head, &label).await?;
     let plan = agent.work.plan.clone().unwrap_or_default();
-    let request = JudgeRequest { agent: agent.id, round, commit: head.clone(), checkout, confinement, plan };
-    o.ports.gatekeeper.judge(request).await
+    let (commit, round) = (head.clone(), round(scene));
+    o.ports
+        .gatekeeper
+        .judge(JudgeRequest { agent: agent.id, round, commit, checkout, confinement, plan })
+        .await
 }
 
 /// Scans what every new commit adds, not only the tip: a secret that was added and removed again is still pushed.
