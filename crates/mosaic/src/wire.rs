@@ -230,6 +230,13 @@ fn operator_git_command() -> Command {
     command
 }
 
+/// Returns the directory in which agents would get control groups, `None` when they would run without.
+pub(crate) fn control_groups() -> Option<PathBuf> {
+    let (data_dir, shim_command) = (PathBuf::new(), Vec::new());
+    let options = ProcessOptions { data_dir, shim_command, cgroup: CgroupChoice::Auto, lease: None };
+    ShimProcesses::new(options).cgroups().map(Path::to_owned)
+}
+
 impl Wired {
     /// Takes away what earlier servers left behind: trash, and directories of agents that have ended.
     pub(crate) async fn sweep(&self) {

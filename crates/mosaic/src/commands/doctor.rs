@@ -1,7 +1,7 @@
 //! `mosaic doctor`: is this machine ready? Every finding has an id, its consequence and one command. The exit code
 //! is 1 when something is broken.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -70,9 +70,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
-            scope.spawn(|| {
-                vec![sandboxes(&path), cgroup(Path::new("/sys/fs/cgroup"), Path::new("/proc/self/cgroup"))]
-            }),
+            scope.spawn(|| vec![sandboxes(&path), cgroup(crate::wire::control_groups())]),
             scope.spawn(|| data_dir(&config.data_dir)),
             scope.spawn(|| vec![server(session)]),
         ];
@@ -222,32 +220,18 @@ fn sandboxes(path: &std::ffi::OsStr) -> Finding {
     )
 }
 
-/// Looks whether a cgroup below our own can be made, which makes kills certain.
-fn cgroup(root: &Path, own: &Path) -> Finding {
-    let without = |text: &str| {
-        finding(
+/// Asks the process adapter where it would put control groups, which make kills certain.
+fn cgroup(place: Option<PathBuf>) -> Finding {
+    match place {
+        Some(place) => fine("Machine", format!("cgroup v2: agents get their own below {}", place.display())),
+        None => finding(
             Level::Note,
             "Machine",
             "D-CGROUP-1",
-            text,
+            "no cgroup v2 that this user may write to",
             "processes are followed by session and subreaper instead",
             "",
-        )
-    };
-    if !root.join("cgroup.controllers").is_file() {
-        return without("no cgroup v2");
-    }
-    let own = std::fs::read_to_string(own).unwrap_or_default();
-    let below = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or("/")
-        .trim_start_matches('/')
-        .to_owned();
-    let dir = root.join(below);
-    match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
-        Ok(()) => fine("Machine", "cgroup v2 can be used"),
-        Err(_) => without("cgroup v2 is there, but this user may not write to it"),
+        ),
     }
 }
 
