@@ -2,7 +2,6 @@
 //! [`Dialogue`] turns the lines that come out into events and replies. So recorded streams test it whole.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -188,9 +187,4 @@ pub trait Runtime: Send + Sync {
 
     /// Returns the conversation that goes with a plan.
     fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue>;
-
-    /// Returns how long after its last byte a run counts as silent.
-    fn stall_after(&self) -> Duration {
-        crate::limits::STALL
-    }
 }
