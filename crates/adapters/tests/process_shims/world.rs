@@ -95,11 +95,20 @@ impl World {
         entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(marked).collect()
     }
 
-    /// Waits until at least so many marked processes live.
+    /// Returns the marked processes that stay: a `…-leaf` only passes through on its way to becoming one.
+    fn settled(&self) -> usize {
+        let passing = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.windows(5).any(|part| part == b"-leaf"))
+        };
+        self.survivors().iter().filter(|pid| !passing(pid)).count()
+    }
+
+    /// Waits until at least so many marked processes live and stay.
     pub(super) async fn await_marked(&self, count: usize) {
         let deadline = Instant::now() + DEADLINE;
-        while self.survivors().len() < count {
-            assert!(Instant::now() < deadline, "only {} of {count} came up", self.survivors().len());
+        while self.settled() < count {
+            assert!(Instant::now() < deadline, "only {} of {count} came up", self.settled());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
