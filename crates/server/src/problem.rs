@@ -31,7 +31,9 @@ pub enum Code {
     RequestTimeout,
     TaskActive,
     AgentActive,
+    UnmergedWork,
     Conflict,
+    AgentPruned,
     PayloadTooLarge,
     UnsupportedMediaType,
     HostNotAllowed,
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -66,7 +68,9 @@ impl Code {
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
+        Self::UnmergedWork,
         Self::Conflict,
+        Self::AgentPruned,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::HostNotAllowed,
@@ -103,6 +107,8 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
+            Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -289,6 +295,10 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
             }
+            StoreError::Pruned { agent, at } => Self::new(Code::AgentPruned, detail)
+                .hint("its record is gone for good; GET /v1/events shows its removal as agent.removed")
+                .with("agentId", agent.to_string())
+                .with("removedAt", at.to_rfc3339()),
             StoreError::TaskActive { agent } => Self::task_active(agent, None),
             StoreError::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before")
