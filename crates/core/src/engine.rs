@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::caretaker;
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
@@ -36,6 +37,8 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
     let mut drivers = JoinSet::new();
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
+    let mut care = JoinSet::new();
+    care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.now();
     while *stop.borrow() == Stop::No {
         if o.now().since(looked) >= limits::UNWATCHED_PERIOD {
@@ -53,6 +56,7 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
     }
     o.draining.store(true, Ordering::SeqCst);
     wind_up(o, &mut drivers, &mut stop).await;
+    care.shutdown().await;
 }
 
 /// Waits for the drivers as long as the order allows, then orders them to give back, and joins them.

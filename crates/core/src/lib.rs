@@ -3,6 +3,7 @@
 //! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
+pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod kill;
@@ -11,5 +12,6 @@ pub mod limits;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;
+pub mod removal;
 
 pub use orchestrator::Orchestrator;

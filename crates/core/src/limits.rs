@@ -242,3 +242,5 @@ pub const UNREACHABLE: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const REPACK: Duration = Duration::from_secs(600);
 /// Age of an empty control group from which nobody is about to enter it.
 pub const EMPTY_GROUP: Duration = Duration::from_secs(3600);
+/// Longest age that may be asked for.
+pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

@@ -11,13 +11,13 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use crate::caretaker::{Care, CareReport, Keeping};
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
 use crate::domain::spec::FieldError;
 use crate::kill::Driver;
-use crate::limits;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -74,6 +74,8 @@ pub struct Settings {
     pub skills_dir: Option<std::path::PathBuf>,
     /// Time between asking and forcing when something is stopped.
     pub kill_grace: Duration,
+    /// How long what is over is kept, and how much room there must be.
+    pub keeping: Keeping,
 }
 
 /// Why a spawn was refused.
@@ -155,6 +157,7 @@ pub struct Orchestrator {
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
+    pub(crate) care: Care,
 }
 
 impl Orchestrator {
@@ -167,6 +170,7 @@ impl Orchestrator {
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
+            care: Care::default(),
         })
     }
 
@@ -178,6 +182,11 @@ impl Orchestrator {
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns what the caretaker last saw.
+    pub fn care(&self) -> CareReport {
+        self.care.report()
     }
 
     /// Returns the current time.
@@ -271,15 +280,17 @@ impl Orchestrator {
         }
     }
 
-    /// Checks the free space against [`limits::DISK_FLOOR_BYTES`]; says how much there is, or what to do.
+    /// Checks the free space against [`Keeping::disk_floor`]; says how much there is, or what to do.
     pub(crate) async fn disk_room(&self) -> Result<String, String> {
         let free = self.ports.host.free_bytes().await?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
-        if free < limits::DISK_FLOOR_BYTES {
-            let floor = mib(limits::DISK_FLOOR_BYTES);
+        let floor = self.settings.keeping.disk_floor;
+        if free < floor {
             return Err(format!(
-                "only {} MiB free where the state is kept, {floor} MiB are needed; free some space",
-                mib(free)
+                "only {} MiB free where the state is kept, {} MiB are needed; free some space, for example with \
+                 mosaic prune",
+                mib(free),
+                mib(floor)
             ));
         }
         Ok(format!("{} MiB free", mib(free)))

@@ -17,6 +17,7 @@ mod negotiate;
 mod params;
 mod problem;
 mod queue;
+mod removal;
 mod router;
 mod serve;
 mod shell;

@@ -10,6 +10,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
 
 /// The closed list of what a client can switch on.
@@ -346,6 +347,44 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(e: RemoveError) -> Self {
+        let detail = e.to_string();
+        match e {
+            RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RemoveError::Unmerged(lost) => {
+                let lost = *lost;
+                Self::new(Code::UnmergedWork, detail)
+                    .hint(format!(
+                        "push or restore it first, or give its work up with ?discard={}",
+                        lost.name
+                    ))
+                    .with("agentId", lost.agent_id.to_string())
+                    .with("name", lost.name)
+                    .with("commits", json!(lost.commits))
+                    .with("more", lost.more)
+                    .with("tree", lost.tree)
+            }
+            RemoveError::WrongName(_) => Self::field("/query/discard", detail),
+            RemoveError::Git(failure) => failure.into(),
+            RemoveError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<PruneError> for Problem {
+    fn from(e: PruneError) -> Self {
+        match e {
+            PruneError::Count { there, .. } => Self::new(Code::UnmergedWork, e.to_string())
+                .hint("look again with \"dryRun\": true and give the number that it says")
+                .with("unmergedAgents", there),
+            PruneError::Store(e) => e.into(),
         }
     }
 }

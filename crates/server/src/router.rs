@@ -15,7 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, queue, shell, tasks, transcript, v1_agents,
+    ServerOptions, agents, diff, events, gates, health, hosts, queue, removal, shell, tasks, transcript,
+    v1_agents,
 };
 
 /// What every handler gets.
@@ -51,6 +52,8 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
         route(GET, "/v1/agents/{id}", Admin, get(v1_agents::show)),
+        route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)),
+        route(POST, "/v1/prune", Admin, post(removal::prune)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
         route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),

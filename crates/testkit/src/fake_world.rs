@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
@@ -19,13 +20,14 @@ use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Shelved, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How agents' programs behave in a world.
@@ -91,6 +93,7 @@ impl FakeWorld {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
+            keeping: Keeping::default(),
         };
         (Arc::clone(&world), Orchestrator::new(ports, settings))
     }
@@ -260,6 +263,9 @@ impl Processes for Part {
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
     }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
 }
 
 struct FakeDialogue;
@@ -344,6 +350,15 @@ impl Transcripts for Part {
     fn log(&self, _: AgentId, _: &str) -> PathBuf {
         PathBuf::from("/nonexistent")
     }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -425,5 +440,32 @@ impl Repositories for Part {
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
         lock(&self.0.cleaned).insert(agent);
         Ok(())
+    }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
     }
 }

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod connection;
+mod groups;
 mod job;
 mod layout;
 mod linux;

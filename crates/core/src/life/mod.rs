@@ -10,10 +10,13 @@ mod launch;
 pub(crate) mod lease;
 mod publish;
 pub(crate) mod settle;
+mod stray;
 mod supervise;
 mod unwind;
 
 mod briefing;
+
+pub(crate) use stray::keep_stray;
 
 use crate::domain::agent::{Agent, State, Turn};
 use crate::domain::lifecycle::{Effect, Event};

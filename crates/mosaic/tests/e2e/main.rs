@@ -10,5 +10,6 @@ mod kill;
 mod life;
 mod local_run;
 mod planted;
+mod removal;
 mod shutdown;
 mod support;
