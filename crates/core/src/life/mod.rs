@@ -20,7 +20,7 @@ pub(crate) use stray::keep_stray;
 
 use crate::domain::agent::{Agent, State, Turn};
 use crate::domain::lifecycle::{Effect, Event};
-use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::kill::Driver;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
@@ -63,7 +63,28 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
     };
     // Words of a failure may quote what an agent or a repository said.
-    result.unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))))
+    let event = result
+        .unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))));
+    match event {
+        Event::Failed(f) => Event::Failed(or_full_disk(&scene, f).await),
+        Event::TurnEnded { outcome: Outcome::Failed(f), session, warnings } => {
+            let outcome = Outcome::Failed(or_full_disk(&scene, f).await);
+            Event::TurnEnded { outcome, session, warnings }
+        }
+        event => event,
+    }
+}
+
+/// A program that fails while the disk is full fails for that reason, whatever it says; trying again would not help.
+async fn or_full_disk(scene: &Scene<'_>, failure: Failure) -> Failure {
+    if !failure.kind.is_retryable() {
+        return failure;
+    }
+    match scene.o.disk_room().await {
+        // The host did not say; that is no reason.
+        Ok(_) => failure,
+        Err(why) => Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message)),
+    }
 }
 
 impl Scene<'_> {

@@ -35,6 +35,9 @@ const MORE_PORTS: u16 = 20;
 /// Longest wait for background deletions at the end.
 const DELETIONS: Duration = Duration::from_secs(5);
 
+/// SIGXFSZ, the same on every Linux.
+const SIZE_LIMIT: i32 = 25;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -232,6 +235,14 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
         runtime.block_on(async {
             let listening = listen(config, &Wishes::default(), explicit_port).await?;
             banner(config, &listening.url, began.elapsed());
+            if let Some(place) = &listening.wired.set_aside {
+                say(&format!(
+                    "warning: the store was damaged and begins anew; the old one is in {}\n  work in trees and in the repository stores is kept: mosaic doctor",
+                    place.display()
+                ));
+            }
+            // A file that reaches a size limit is an error of that write, not the end of the server.
+            let _handled = signal(SignalKind::from_raw(SIZE_LIMIT)).context("SIGXFSZ cannot be handled")?;
             let (order, stop) = watch::channel(Stop::No);
             tokio::select! {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),

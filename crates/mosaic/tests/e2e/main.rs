@@ -5,6 +5,7 @@
 
 mod cli_server;
 mod contract;
+mod disk;
 mod floods;
 mod kill;
 mod life;
@@ -12,4 +13,5 @@ mod local_run;
 mod planted;
 mod removal;
 mod shutdown;
+mod state_files;
 mod support;

@@ -32,7 +32,12 @@ impl Home {
     /// Returns the program in an empty environment, with its state in this directory.
     pub(crate) fn mosaic(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-        command.args(args).env_clear().current_dir(self.path()).stdin(Stdio::null());
+        command.args(args);
+        self.clean(command)
+    }
+
+    fn clean(&self, mut command: Command) -> Command {
+        command.env_clear().current_dir(self.path()).stdin(Stdio::null());
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
@@ -42,7 +47,14 @@ impl Home {
 
     /// Starts a server in this directory.
     pub(crate) fn serve(&self, env: &[(&str, &str)]) -> Server<'_> {
-        Server::start(self, env)
+        Server::start(self, self.mosaic(&["serve"]), env)
+    }
+
+    /// Starts a server in this directory by another program, which becomes it.
+    pub(crate) fn serve_by(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Server<'_> {
+        let mut command = Command::new(program);
+        command.args(args);
+        Server::start(self, self.clean(command), env)
     }
 
     /// Runs the program to its end.
@@ -62,11 +74,10 @@ pub(crate) struct Server<'h> {
 }
 
 impl<'h> Server<'h> {
-    fn start(home: &'h Home, env: &[(&str, &str)]) -> Self {
+    fn start(home: &'h Home, mut command: Command, env: &[(&str, &str)]) -> Self {
         let log = home.path().join("server.log");
         // A file of an earlier server that was killed must not be taken for this one's.
         let _ = std::fs::remove_file(home.data().join("server.json"));
-        let mut command = home.mosaic(&["serve"]);
         command.env("ORCHESTRATOR_PORT", "0").env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true");
         command.env("MOSAIC_KILL_GRACE_MS", "500");
         command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
