@@ -246,3 +246,7 @@ pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
 /// Longest time for the machine to say how much room it has before nothing is held up by it.
 pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
+/// Time by which the log may lie ahead of the wall clock at the start and still be believed.
+pub const LOG_AHEAD: Duration = Duration::from_secs(26 * 3600);
+/// Least and longest time between two looks at a silent agent.
+pub const STALL_LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);

@@ -123,7 +123,7 @@ fn any_signals() -> impl Strategy<Value = Signals> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_stage_is_skipped_and_silence_ends_within_the_ceiling(

@@ -272,7 +272,9 @@ mod tests {
         for kind in [FailureKind::Network, FailureKind::Auth, FailureKind::Stalled, FailureKind::Crash] {
             assert_eq!(sign(&failed(kind)), Some(Sign::Failed("x".to_owned())), "{kind:?}");
         }
-        for kind in [FailureKind::BadInput, FailureKind::MissingBranch, FailureKind::Budget, FailureKind::Timeout] {
+        for kind in
+            [FailureKind::BadInput, FailureKind::MissingBranch, FailureKind::Budget, FailureKind::Timeout]
+        {
             assert_eq!(sign(&failed(kind)), None, "{kind:?}");
         }
         let kill = Event::Kill { cause: KillCause::Operator, note: String::new() };

@@ -14,3 +14,4 @@ pub mod retry;
 pub mod room;
 pub mod spec;
 pub mod stall;
+pub mod steady;

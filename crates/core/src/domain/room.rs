@@ -33,7 +33,8 @@ pub fn refuse(floors: Floors, reading: Reading, running: usize) -> Option<String
             mib(floors.memory_bytes)
         ));
     }
-    let load = reading.load_per_core.filter(|load| floors.load_per_core > 0.0 && *load > floors.load_per_core);
+    let load =
+        reading.load_per_core.filter(|load| floors.load_per_core > 0.0 && *load > floors.load_per_core);
     load.filter(|_| running > 0).map(|load| {
         format!("load: {load:.2} per core, the ceiling is {:.2} (MOSAIC_LOAD_CEILING)", floors.load_per_core)
     })
@@ -46,7 +47,8 @@ mod tests {
     #[test]
     fn each_floor_and_each_combination() {
         let floors = Floors { memory_bytes: 100 << 20, load_per_core: 2.0 };
-        let at = |memory: Option<u64>, load: Option<f64>| Reading { memory_bytes: memory, load_per_core: load };
+        let at =
+            |memory: Option<u64>, load: Option<f64>| Reading { memory_bytes: memory, load_per_core: load };
         let says = |reading, running| refuse(floors, reading, running).unwrap_or_default();
         assert_eq!(says(at(None, None), 3), "");
         assert_eq!(says(at(Some(100 << 20), Some(2.0)), 3), "");

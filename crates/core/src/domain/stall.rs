@@ -120,6 +120,30 @@ impl Pace {
     }
 }
 
+/// Says in one line how it stands with a silent agent, for people.
+pub fn summary(stage: Stage, signals: &Signals) -> String {
+    let seen = match Pace::of(signals) {
+        Pace::Nothing => "its processes do nothing",
+        Pace::Signs if signals.retrying => "it is asking the model service again",
+        Pace::Signs => "its processes wait",
+        Pace::Busy if signals.cpu.is_none() => "its processes could not be measured",
+        Pace::Busy => "its processes work",
+        Pace::Tool => "a tool is running",
+    };
+    let done = match stage {
+        Stage::None => "it goes on",
+        Stage::Notice => "it is watched",
+        Stage::Nudge => "it was asked to go on",
+        Stage::Interrupt => "it was interrupted",
+        Stage::Kill => "it was ended",
+    };
+    let (silent, quiet) = (signals.silent.as_secs(), signals.quiet.as_secs());
+    if signals.silent * 2 < signals.quiet {
+        return format!("output without meaning for {quiet} s; {seen}; {done}");
+    }
+    format!("no output for {silent} s; {seen}; {done}")
+}
+
 /// Least time in a stage, in thousandths of the ceiling: what was done in it needs time to work.
 pub const DWELL_PERMILLE: u32 = 100;
 
