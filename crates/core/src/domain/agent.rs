@@ -159,6 +159,14 @@ impl QueueCause {
             other => other,
         }
     }
+
+    /// Returns why it was put off, when it was.
+    pub fn delayed_because(&self) -> Option<&str> {
+        match self {
+            Self::Delayed { why, .. } => Some(why),
+            _ => None,
+        }
+    }
 }
 
 /// What follows once everything is given back.
