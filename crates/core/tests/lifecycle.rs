@@ -70,6 +70,7 @@ fn events() -> Vec<Event> {
         Event::PutOff { until: Timestamp(9_000), why: "its breaker is open".to_owned() },
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
+        Event::TakenOver,
         Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
     ]
 }

@@ -15,17 +15,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Far longer than any story takes; only a fault reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Story {
-    pub world: Arc<FakeWorld>,
-    pub o: Arc<Orchestrator>,
+pub(crate) struct Story {
+    pub(crate) world: Arc<FakeWorld>,
+    pub(crate) o: Arc<Orchestrator>,
     stop: watch::Sender<Stop>,
     engine: Option<JoinHandle<()>>,
 }
 
 impl Story {
-    pub fn begin(
+    pub(crate) fn begin(
         store: Arc<dyn Store>,
         slots: usize,
         behaviour: Behaviour,
@@ -37,14 +37,14 @@ impl Story {
         story
     }
 
-    pub async fn spawn(&self, task: &str, repository: &str, retries: u32) -> AgentId {
+    pub(crate) async fn spawn(&self, task: &str, repository: &str, retries: u32) -> AgentId {
         let body = json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal", "maxRetries": retries,
             "context": {"repository": repository, "branch": "main", "workItems": ["x"]}});
         self.o.spawn(&body, None).await.expect("admitted").record.agent.id
     }
 
     /// Waits until the record is as wanted; the store's log tells when to look.
-    pub async fn until(&self, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
+    pub(crate) async fn until(&self, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
         let mut newest = self.o.ports().store.newest();
         let look = async {
             loop {
@@ -59,7 +59,7 @@ impl Story {
     }
 
     /// Waits until something that no event tells is so.
-    pub async fn soon<T>(&self, look: impl AsyncFn() -> Option<T>) -> T {
+    pub(crate) async fn soon<T>(&self, look: impl AsyncFn() -> Option<T>) -> T {
         let again = async {
             loop {
                 if let Some(found) = look().await {
@@ -72,11 +72,11 @@ impl Story {
     }
 
     /// Returns what was logged, in order.
-    pub async fn log(&self) -> Vec<Entry> {
+    pub(crate) async fn log(&self) -> Vec<Entry> {
         self.o.ports().store.entries(0, 1000).await.expect("the log is read")
     }
 
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.stop.send_replace(Stop::Now);
         if let Some(engine) = self.engine.take() {
             tokio::time::timeout(PATIENCE, engine).await.expect("the engine ends").expect("without a panic");
