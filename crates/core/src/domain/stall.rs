@@ -133,8 +133,8 @@ pub fn summary(stage: Stage, signals: &Signals) -> String {
     let done = match stage {
         Stage::None => "it goes on",
         Stage::Notice => "it is watched",
-        Stage::Nudge => "it was asked to go on",
-        Stage::Interrupt => "it was interrupted",
+        Stage::Nudge => "it is asked to go on, if its runtime takes messages",
+        Stage::Interrupt => "its turn is interrupted, if its runtime can",
         Stage::Kill => "it was ended",
     };
     let (silent, quiet) = (signals.silent.as_secs(), signals.quiet.as_secs());
