@@ -14,7 +14,7 @@ use mosaic_core::domain::stall::Stage;
 use mosaic_core::limits;
 use mosaic_core::monitor::Dispatch;
 use mosaic_core::ports::processes::Usage;
-use mosaic_core::ports::store::{Store, Versioned};
+use mosaic_core::ports::store::{Change, Safety, Store, Versioned};
 use mosaic_testkit::fake_store::FakeStore;
 use mosaic_testkit::fake_world::Behaviour;
 use story::Story;
@@ -228,7 +228,10 @@ async fn a_clock_that_jumps_times_nothing_out_and_the_log_never_goes_back() {
         assert!(left.is_none_or(|ms| ms > 3_500_000), "jump {jump}: the attempt has only {left:?} ms left");
         for id in [id, later] {
             let times = times(&story, id).await;
-            assert!(times.len() > 5 && times.is_sorted(), "jump {jump}: the agent's log goes back: {times:?}");
+            assert!(
+                times.len() > 5 && times.is_sorted(),
+                "jump {jump}: the agent's log goes back: {times:?}"
+            );
         }
         story.end().await;
     }
@@ -298,4 +301,48 @@ async fn what_another_node_took_over_is_ended_here() {
     story.world.release();
     story.soon(async || Some(()).filter(|()| story.world.stops(id) > 0)).await;
     assert!(story.world.pushed().is_empty() && !story.world.is_cleaned(id));
+}
+
+/// Returns the middle and the last but one in a hundred.
+fn spread(mut all: Vec<Duration>) -> (Duration, Duration) {
+    all.sort_unstable();
+    (all[all.len() / 2], all[(all.len() * 99).div_ceil(100) - 1])
+}
+
+/// How late agents are ended after their time: many at once, as many as `MOSAIC_OVERRUN_AGENTS` says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_silence_nor_the_deadline_is_overrun() {
+    let agents = std::env::var("MOSAIC_OVERRUN_AGENTS").map_or(20, |text| text.parse().expect("a number"));
+    let time = Duration::from_secs(2);
+    for (name, stall, reason) in
+        [("silence", time, EndReason::Stalled), ("deadline", limits::STALL, EndReason::Timeout)]
+    {
+        let store = store();
+        let story = Story::begin(store.clone(), agents, Behaviour::RunOn, |s| s.stall = stall);
+        story.o.pause("test", None).await.expect("paused");
+        let mut ids = Vec::new();
+        for n in 0..agents {
+            let id = story.spawn(&format!("T-{n}"), A, 0).await;
+            // As if most of the attempt's time were used; nobody may ask for so little.
+            let mut record = store.get(id).await.expect("it is there");
+            record.agent.work.time_left_ms = (name == "deadline").then_some(2000);
+            let change = Change { safety: Safety::Process, agent: record.agent, facts: Vec::new() };
+            let written = store.amend(vec![(record.version, change)]).await.expect("the store answers");
+            assert!(written.iter().all(Result::is_ok), "{written:?}");
+            ids.push(id);
+        }
+        story.o.resume("test").await.expect("resumed");
+        let mut late = Vec::new();
+        for id in ids {
+            let record = story.until(id, ended).await;
+            let end = record.agent.end().expect("it has ended");
+            assert_eq!(end.reason, reason, "{end:?}");
+            let ran = end.at.since(record.agent.started_at.expect("it ran"));
+            late.push(ran.saturating_sub(time));
+        }
+        let (middle, p99) = spread(late);
+        println!("{name}: {agents} agents ended {middle:?} after their time, p99 {p99:?}");
+        assert!(p99 <= Duration::from_secs(1), "{name}: p99 {p99:?}");
+        story.end().await;
+    }
 }
