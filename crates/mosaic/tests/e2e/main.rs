@@ -12,4 +12,5 @@ mod life;
 mod local_run;
 mod planted;
 mod shutdown;
+mod silence;
 mod support;
