@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use crate::audit::AgentAccess;
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
@@ -18,6 +19,7 @@ use crate::domain::lifecycle::Now;
 use crate::domain::spec::FieldError;
 use crate::kill::Driver;
 use crate::limits;
+use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -53,6 +55,8 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
+    /// Who did what.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// How this node behaves.
@@ -155,6 +159,8 @@ pub struct Orchestrator {
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
+    /// What agents are given to see themselves; see [`Orchestrator::grant_access`].
+    pub(crate) access: OnceLock<AgentAccess>,
 }
 
 impl Orchestrator {
@@ -167,6 +173,7 @@ impl Orchestrator {
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
+            access: OnceLock::new(),
         })
     }
 

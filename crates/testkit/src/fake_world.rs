@@ -28,6 +28,8 @@ use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Transcripts};
 use tokio::sync::{mpsc, watch};
 
+use crate::fake_audit::FakeAudit;
+
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -81,6 +83,7 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
+            audit: Arc::new(FakeAudit::default()),
         };
         let settings = Settings {
             node: "here".parse().expect("a word"),

@@ -1,6 +1,8 @@
 //! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
 
+pub mod access;
 pub mod agent;
+pub mod audit;
 pub mod gates;
 pub mod ids;
 pub mod journal;
