@@ -112,6 +112,8 @@ pub(crate) struct Config {
     pub(crate) kill_grace: Duration,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
+    /// `MOSAIC_KEEP_AUDIT_DAYS`.
+    pub(crate) keep_audit: Duration,
     /// `MOSAIC_TRUST`; `None` means `all` for `serve` and `ask` for `run`.
     pub(crate) trust: Option<Trust>,
     /// `MOSAIC_BRANCH_PREFIX`.
@@ -263,6 +265,7 @@ impl Config {
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
             drain: Duration::from_millis(30_000),
+            keep_audit: Duration::from_secs(365 * 24 * 3600),
             trust: None,
             branch_prefix: "mosaic".to_owned(),
             git_credentials_file: None,
@@ -341,8 +344,15 @@ impl Config {
 }
 
 /// Names that are ours but no configuration: what agents find in their environment, and switches of tests.
-const KNOWN_BESIDES: [&str; 5] =
-    ["MOSAIC_AGENT_ID", "MOSAIC_TASK_ID", "MOSAIC_WORKTREE", "MOSAIC_BASE", "MOSAIC_TEST_REQUIRE"];
+const KNOWN_BESIDES: [&str; 7] = [
+    "MOSAIC_AGENT_ID",
+    "MOSAIC_API",
+    "MOSAIC_API_TOKEN",
+    "MOSAIC_BASE",
+    "MOSAIC_TASK_ID",
+    "MOSAIC_TEST_REQUIRE",
+    "MOSAIC_WORKTREE",
+];
 
 /// Returns one warning per `MOSAIC_*` or `ORCHESTRATOR_*` name that no table knows.
 pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<String> {
