@@ -31,6 +31,7 @@ See:
   diff         Show what an agent changed
   gates        Show what the quality gates found
   queue        Show, pause and resume the queue; take work out of it
+  audit        Show who did what, and check that nobody changed the record of it
 
 Stop:
   kill         Kill one agent; its work is kept
@@ -151,6 +152,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
     )]
     Queue(QueueArgs),
+    /// Show who did what, and check that nobody changed the record of it
+    #[command(
+        after_help = "Examples:\n  mosaic audit --action kill --since 7d\n  mosaic audit verify\n\nWorks without a server, from the data directory. Exit code 1 when verify finds a record that was changed."
+    )]
+    Audit(AuditArgs),
     /// Check this machine: tools, logins, disk, server; exit code 1 when something is broken
     #[command(after_help = "Examples:\n  mosaic doctor\n  mosaic doctor --json")]
     Doctor,

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod control;
 mod demo;
 mod exit;
 mod follow;

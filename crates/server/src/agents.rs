@@ -158,7 +158,8 @@ pub(crate) async fn kill(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let reason = body.reason()?;
-    let deed = caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
+    let deed =
+        caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
     let note = note(&request, reason);
     let killed = to_the_end(&context.orchestrator, move |o| async move {
         o.audit_soon(deed.clone().result("ordered"));
@@ -212,9 +213,10 @@ fn kill_result(killed: &Result<Killed, StoreError>) -> String {
         Ok(killed) => {
             let counts = killed.receipt.as_ref().map(|r| (r.processes_before, r.processes_after));
             let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
-            counts.map_or_else(|| proof.to_owned(), |(before, after)| {
-                format!("{proof}: {before} processes before, {after} after")
-            })
+            counts.map_or_else(
+                || proof.to_owned(),
+                |(before, after)| format!("{proof}: {before} processes before, {after} after"),
+            )
         }
         Err(e) => format!("not done: {e}"),
     }

@@ -56,7 +56,8 @@ fn stops(path: &str) -> bool {
 
 /// Tells whether a path is one that names agents.
 fn names(method: &Method, path: &str) -> bool {
-    let below = path == "/v1/agents" || path.strip_prefix("/v1/agents/").is_some_and(|rest| !rest.contains('/'));
+    let below =
+        path == "/v1/agents" || path.strip_prefix("/v1/agents/").is_some_and(|rest| !rest.contains('/'));
     method == Method::GET && below
 }
 
@@ -73,7 +74,8 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
         Lane::Reserve => "all connections of the server are in use; only orders to stop are taken now",
         Lane::Control => "only orders to stop are taken on the control socket",
     };
-    let refused = Problem::new(Code::Busy, text).hint("close connections that are not used, or try again in a moment");
+    let refused =
+        Problem::new(Code::Busy, text).hint("close connections that are not used, or try again in a moment");
     let mut response = refused.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
@@ -85,10 +87,29 @@ mod tests {
 
     #[test]
     fn what_stops_agents_is_known_by_its_path() {
-        for path in ["/agents/kill-all", "/v1/agents/kill-all", "/agents/7d0c/kill", "/v1/agents/7d0c/kill", "/v1/killswitch", "/v1/killswitch/engage", "/v1/freeze", "/v1/agents/7d0c/thaw", "/health", "/health/ready"] {
+        for path in [
+            "/agents/kill-all",
+            "/v1/agents/kill-all",
+            "/agents/7d0c/kill",
+            "/v1/agents/7d0c/kill",
+            "/v1/killswitch",
+            "/v1/killswitch/engage",
+            "/v1/freeze",
+            "/v1/agents/7d0c/thaw",
+            "/health",
+            "/health/ready",
+        ] {
             assert!(stops(path), "{path}");
         }
-        for path in ["/", "/v1/agents", "/agents/spawn", "/v1/queue", "/v1/events", "/v1/agents/kill/diff", "/v1/tasks/health"] {
+        for path in [
+            "/",
+            "/v1/agents",
+            "/agents/spawn",
+            "/v1/queue",
+            "/v1/events",
+            "/v1/agents/kill/diff",
+            "/v1/tasks/health",
+        ] {
             assert!(!stops(path), "{path}");
         }
         assert!(names(&Method::GET, "/v1/agents") && names(&Method::GET, "/v1/agents/7d0c"));
