@@ -234,3 +234,5 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
 /// How long a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
 pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
+/// Descriptors that a server asks for: every connection, and some for each agent; many systems allow 1024 at first.
+pub const DESCRIPTORS: u64 = 4096;

@@ -78,7 +78,9 @@ impl Client {
     ) -> Option<Result<(u16, Vec<u8>), Problem>> {
         let stream = self.control.as_ref()?.connect().ok()?;
         let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
-        headers.extend(self.token.as_ref().map(|t| ("authorization".to_owned(), format!("Bearer {}", t.expose()))));
+        headers.extend(
+            self.token.as_ref().map(|t| ("authorization".to_owned(), format!("Bearer {}", t.expose()))),
+        );
         headers.extend(user().map(|name| (USER.to_owned(), name)));
         headers.extend(body.map(|_| ("content-type".to_owned(), "application/json".to_owned())));
         let body = body.map(Value::to_string).unwrap_or_default();

@@ -104,7 +104,10 @@ mod tests {
     fn answers_are_taken_apart_or_refused() {
         let whole = b"HTTP/1.0 202 Accepted\r\nContent-Length: 2\r\n\r\n{}".to_vec();
         assert_eq!(split(whole.clone()).unwrap(), (202, b"{}".to_vec()));
-        assert_eq!(split(whole[..whole.len() - 1].to_vec()).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            split(whole[..whole.len() - 1].to_vec()).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
         for bad in [&b""[..], b"HTTP/1.0 202", b"hello\r\n\r\n", b"HTTP/1.0 x\r\n\r\n"] {
             assert!(split(bad.to_vec()).is_err());
         }
@@ -113,7 +116,8 @@ mod tests {
     #[test]
     fn a_server_that_says_nothing_is_not_waited_for_longer_than_allowed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let request = Request { method: "POST", target: "/agents/kill-all", headers: Vec::new(), body: String::new() };
+        let request =
+            Request { method: "POST", target: "/agents/kill-all", headers: Vec::new(), body: String::new() };
         let error = ask(ours, &request, Duration::from_millis(50), 1024).unwrap_err();
         assert!(matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{error}");
         drop(theirs);

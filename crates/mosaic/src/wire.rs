@@ -63,7 +63,8 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     // Two servers never write one log: the store's lock keeps them apart, and the log's own.
-    let audit = FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
+    let audit =
+        FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(processes(data, &self_exe));

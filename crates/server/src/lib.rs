@@ -16,6 +16,7 @@ mod hosts;
 mod lane;
 mod mask;
 mod negotiate;
+mod node;
 mod params;
 mod problem;
 mod queue;

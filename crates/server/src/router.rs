@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, queue, shell, tasks, transcript,
-    v1_agents,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, shell, tasks,
+    transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -64,6 +64,7 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
         route(GET, "/v1/audit", Admin, get(audit::list)),
         route(GET, "/v1/audit/verify", Admin, get(audit::verify)),
+        route(POST, "/v1/drain", Admin, post(node::drain)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]

@@ -240,6 +240,14 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Option<std::time::Duration>,
 }
 
+/// Flags of `drain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrainArgs {
+    /// Longest time to wait, such as 90s, 30m, 2h; the drain itself goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
 /// Flags of `kill`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KillArgs {
@@ -365,7 +373,9 @@ pub(crate) enum AuditAction {
     #[command(after_help = "Examples:\n  mosaic audit head\n  mosaic audit head --json")]
     Head,
     /// Print every record as it stands in the files, one JSON object per line
-    #[command(after_help = "Examples:\n  mosaic audit export > audit.jsonl\n  mosaic audit export | jq .actor")]
+    #[command(
+        after_help = "Examples:\n  mosaic audit export > audit.jsonl\n  mosaic audit export | jq .actor"
+    )]
     Export,
 }
 

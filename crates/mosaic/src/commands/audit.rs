@@ -56,7 +56,10 @@ fn chains(data: &std::path::Path) -> Result<Vec<Chain>, Problem> {
     let chains = Chain::all(data).map_err(unreadable)?;
     if chains.is_empty() {
         let what = format!("there is no audit log in {}", data.display());
-        return Err(Problem::NotFound { what, hint: Some("the first start of the server makes it: mosaic serve".to_owned()) });
+        return Err(Problem::NotFound {
+            what,
+            hint: Some("the first start of the server makes it: mosaic serve".to_owned()),
+        });
     }
     Ok(chains)
 }
@@ -233,7 +236,8 @@ mod tests {
 
     #[test]
     fn an_exported_record_is_the_line_of_the_file() {
-        let deed = Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112)).reason(Some("é\u{7}\"\n"));
+        let deed =
+            Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112)).reason(Some("é\u{7}\"\n"));
         let record = Record::seal(Head::genesis("n"), deed);
         assert_eq!(value(&record).to_string(), record.line());
     }
@@ -247,7 +251,10 @@ mod tests {
             broken: None,
             remarks: vec!["record 4: audit-healed: a line\u{7}".to_owned()],
         };
-        assert_eq!(render(&verified), "laptop  whole: no records yet\n  note: record 4: audit-healed: a line\\x07\n");
+        assert_eq!(
+            render(&verified),
+            "laptop  whole: no records yet\n  note: record 4: audit-healed: a line\\x07\n"
+        );
         verified.broken = Some(Broken::new(12, "it is missing"));
         assert!(render(&verified).starts_with("laptop  BROKEN at record 12: it is missing\n"));
     }

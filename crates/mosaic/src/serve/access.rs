@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mosaic_core::domain::access::AgentSecret;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 
 use super::files::random;
@@ -36,6 +37,21 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     };
     write().with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(AgentSecret::new(secret))
+}
+
+/// Asks for as many descriptors as connections and agents can take: with the usual 1024, connections could use up
+/// those that a stop needs. What the system does not allow is left as it is.
+pub(super) fn more_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits
+        .maximum
+        .map_or(mosaic_core::limits::DESCRIPTORS, |most| most.min(mosaic_core::limits::DESCRIPTORS));
+    if limits.current.is_some_and(|now| now < wanted) {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limits });
+        if let Err(e) = raised {
+            tracing::warn!(error = %e, "the limit of open files could not be raised");
+        }
+    }
 }
 
 /// Returns where the control socket is.
@@ -81,7 +97,10 @@ mod tests {
     #[tokio::test]
     async fn the_control_socket_is_private_and_replaces_an_old_one() {
         let dir = tempfile::tempdir().unwrap();
-        let deep = dir.path().join("a-directory-with-a-name-that-is-far-too-long-for-the-path-of-a-socket").join("x".repeat(100));
+        let deep = dir
+            .path()
+            .join("a-directory-with-a-name-that-is-far-too-long-for-the-path-of-a-socket")
+            .join("x".repeat(100));
         fs::create_dir_all(&deep).unwrap();
         let first = control(&deep).unwrap();
         drop(first);

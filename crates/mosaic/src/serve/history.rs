@@ -33,7 +33,10 @@ fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeM
     };
     let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
     let token = token.map(|token| (TOKEN.to_owned(), token.to_owned()));
-    settings.chain(token).map(|(name, value)| (name.clone(), secret.digest(&format!("{name}={value}")))).collect()
+    settings
+        .chain(token)
+        .map(|(name, value)| (name.clone(), secret.digest(&format!("{name}={value}"))))
+        .collect()
 }
 
 /// Returns the names that are not the same in both.
@@ -85,7 +88,10 @@ pub(super) async fn started(
         (Some(_), true) => "nothing changed since the last start".to_owned(),
         (Some(_), false) => format!("changed since the last start: {}", names.join(", ")),
     };
-    o.audit(o.own_deed(Action::Config).subject(&config.node).result(format!("{what}; digest {}", &digest[..16]))).await?;
+    o.audit(
+        o.own_deed(Action::Config).subject(&config.node).result(format!("{what}; digest {}", &digest[..16])),
+    )
+    .await?;
     if let Err(e) = write(&config.data_dir, &now) {
         tracing::warn!(error = %e, "the digests of the settings could not be kept; the next start calls all of them new");
     }

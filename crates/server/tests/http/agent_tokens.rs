@@ -36,6 +36,7 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/v1/queue", Scope::Admin),
     ("POST", "/v1/queue/pause", Scope::Admin),
     ("POST", "/v1/queue/resume", Scope::Admin),
+    ("POST", "/v1/drain", Scope::Admin),
     ("GET", "/v1/audit", Scope::Admin),
     ("GET", "/v1/audit/verify", Scope::Admin),
     ("GET", "/v1/tasks/{taskId}", Scope::Admin),
