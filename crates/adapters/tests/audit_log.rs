@@ -1,6 +1,8 @@
 //! The audit log in files: any single edit is found, a crash loses nothing that was acknowledged, two programs never
 //! write one log, full files and old files lead on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};

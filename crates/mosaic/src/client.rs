@@ -289,7 +289,7 @@ impl Client {
 
 /// Returns who sits at this command line, as the environment says, when that can stand in a header. For the audit log,
 /// which knows that it is only said.
-fn user() -> Option<String> {
+pub(crate) fn user() -> Option<String> {
     let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()?;
     let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
     ((1..=64).contains(&name.len()) && name.bytes().all(ok)).then_some(name)

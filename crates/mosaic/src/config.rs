@@ -182,6 +182,16 @@ pub(crate) fn data_dir(env: Lookup<'_>) -> Result<PathBuf, ConfigError> {
     }
 }
 
+/// Finds the node's name alone, for the commands that record what they do by themselves.
+pub(crate) fn node(env: Lookup<'_>) -> Result<String, ConfigError> {
+    let row = table::find("MOSAIC_NODE").expect("the table has it");
+    let mut config = Config::defaults(PathBuf::new());
+    if let Some((value, _)) = read_value(row, env)? {
+        apply(row, &mut config, &value)?;
+    }
+    Ok(config.node)
+}
+
 fn no_home() -> ConfigError {
     ConfigError::Together {
         what: "there is no place for the state: neither HOME nor XDG_STATE_HOME is set".to_owned(),

@@ -74,11 +74,11 @@ pub(crate) fn ask(
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is too large"));
         }
     }
-    split(answer)
+    split(&answer)
 }
 
 /// Takes an answer apart.
-fn split(answer: Vec<u8>) -> io::Result<(u16, Vec<u8>)> {
+fn split(answer: &[u8]) -> io::Result<(u16, Vec<u8>)> {
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "the answer is no HTTP");
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(broken)?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| broken())?;
@@ -103,13 +103,13 @@ mod tests {
     #[test]
     fn answers_are_taken_apart_or_refused() {
         let whole = b"HTTP/1.0 202 Accepted\r\nContent-Length: 2\r\n\r\n{}".to_vec();
-        assert_eq!(split(whole.clone()).unwrap(), (202, b"{}".to_vec()));
+        assert_eq!(split(&whole).unwrap(), (202, b"{}".to_vec()));
         assert_eq!(
-            split(whole[..whole.len() - 1].to_vec()).unwrap_err().kind(),
+            split(&whole[..whole.len() - 1]).unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
         for bad in [&b""[..], b"HTTP/1.0 202", b"hello\r\n\r\n", b"HTTP/1.0 x\r\n\r\n"] {
-            assert!(split(bad.to_vec()).is_err());
+            assert!(split(bad).is_err());
         }
     }
 

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod control;
+mod deeds;
 mod demo;
 mod exit;
 mod follow;

@@ -117,6 +117,8 @@ impl Writer {
             text.push('\n');
         }
         self.chain.write_head(&HeadFile { pending: Some(head), ..self.end })?;
+        // The announcement must not come after what it announces, not even when the power fails.
+        self.chain.sync_dir()?;
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             // Nothing of it may stay: the next record would stand behind half a line.
