@@ -3,6 +3,7 @@
 //! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
+pub mod audit;
 pub mod domain;
 pub mod engine;
 pub mod kill;

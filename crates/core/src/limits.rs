@@ -250,3 +250,31 @@ pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
 pub const LOG_AHEAD: Duration = Duration::from_secs(26 * 3600);
 /// Least and longest time between two looks at a silent agent.
 pub const STALL_LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);
+/// Longest text of one field of an audit record, in bytes.
+pub const AUDIT_FIELD_BYTES: usize = 1024;
+/// Longest line of the audit log, in bytes: every field full of characters that JSON writes with six.
+pub const AUDIT_LINE_BYTES: usize = 64 * 1024;
+/// Size of one file of the audit log, in bytes; then the next one begins. About ten thousand records.
+pub const AUDIT_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Deeds that may wait for the writer of the audit log: a kill-all of every agent a node can hold, twice.
+pub const AUDIT_WAITING: usize = 2048;
+/// Most records that are made durable together.
+pub const AUDIT_BATCH: usize = 256;
+/// Longest wait until a record is durable, before the deed it announces is refused.
+pub const AUDIT_ANSWER: Duration = Duration::from_secs(10);
+/// Most records that are looked at for one page.
+pub const AUDIT_SCAN: usize = 100_000;
+/// Most remarks of one check of the audit log.
+pub const AUDIT_REMARKS: usize = 20;
+/// How long the command line waits for another one that is just recording a deed.
+pub const AUDIT_LOCAL_WAIT: Duration = Duration::from_secs(2);
+/// Connections beyond [`CONNECTIONS`] on which only orders to stop are answered.
+pub const STOP_CONNECTIONS: usize = 32;
+/// Connections on the control socket, on which only orders to stop are answered.
+pub const CONTROL_CONNECTIONS: usize = 16;
+/// Longest time until the head of a request is there on a connection kept for orders to stop.
+pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
+/// How long a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
+pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
+/// Descriptors that a server asks for: every connection, and some for each agent; many systems allow 1024 at first.
+pub const DESCRIPTORS: u64 = 4096;

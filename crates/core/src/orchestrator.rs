@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use crate::audit::AgentAccess;
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
@@ -21,6 +22,7 @@ use crate::domain::steady::Steady;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
+use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -56,6 +58,8 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
+    /// Who did what.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// How this node behaves.
@@ -166,6 +170,8 @@ pub struct Orchestrator {
     pub(crate) monitor: Monitor,
     /// The newest time that was told.
     time: Mutex<Option<Steady>>,
+    /// What agents are given to see themselves; see [`Orchestrator::grant_access`].
+    pub(crate) access: OnceLock<AgentAccess>,
     /// Drivers let go of their agents, which go on for the next server.
     pub(crate) leaving: watch::Sender<bool>,
     /// Somebody asked for a drain.
@@ -184,6 +190,7 @@ impl Orchestrator {
             hurry: watch::Sender::new(false),
             monitor: Monitor::default(),
             time: Mutex::new(None),
+            access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
         })

@@ -32,6 +32,7 @@ use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 use crate::fake_knobs::{self, Knobs};
+use crate::fake_audit::FakeAudit;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,7 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
+            audit: Arc::new(FakeAudit::default()),
         };
         let mut settings = Settings {
             node: "here".parse().expect("a word"),

@@ -1,7 +1,9 @@
 //! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
 
+pub mod access;
 pub mod agent;
 pub mod breaker;
+pub mod audit;
 pub mod gates;
 pub mod ids;
 pub mod journal;

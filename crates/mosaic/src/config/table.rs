@@ -1,8 +1,13 @@
 //! The one table of environment variables: name, type, default, meaning, how a value is read and how the
 //! effective one is shown. The lists of README and `mosaic config` are printed from it.
 
+use std::time::Duration;
+
 use super::parsers as p;
 use super::{Auth, Config, LogFormat, Secret, Trust};
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
 
 /// Why a value was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,6 +291,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c, v| p::millis(v, 0..=86_400_000).map(|x| c.drain = x),
         |c| Some(c.drain.as_millis().to_string()),
     ),
+    ours("MOSAIC_KEEP_AUDIT_DAYS", "1–36500", "365", "days for which records of the audit log are kept at least")
+        .read(
+            |c, v| p::number(v, 1..=36_500).map(|n| c.keep_audit = Duration::from_secs(n * DAY)),
+            |c| Some((c.keep_audit.as_secs() / DAY).to_string()),
+        ),
     ours(
         "MOSAIC_TRUST",
         "all, ask",

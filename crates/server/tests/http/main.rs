@@ -2,6 +2,8 @@
 //! in-memory one.
 
 mod access;
+mod agent_tokens;
+mod audit;
 mod contract;
 mod faulty_store;
 mod hostile;
