@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::caretaker;
 use crate::domain::agent::Agent;
 use crate::domain::breaker;
 use crate::domain::ids::AgentId;
@@ -57,6 +58,8 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
+    let mut care = JoinSet::new();
+    care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
     while *stop.borrow() == Stop::No {
         if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
@@ -74,6 +77,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
     o.draining.store(true, Ordering::SeqCst);
     wind_up(o, &mut drivers, &mut stop).await;
+    care.shutdown().await;
 }
 
 /// Ends the drivers as ordered, and joins them.

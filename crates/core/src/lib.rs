@@ -4,6 +4,7 @@
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
 pub mod audit;
+pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod kill;
@@ -13,5 +14,6 @@ pub mod monitor;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;
+pub mod removal;
 
 pub use orchestrator::Orchestrator;

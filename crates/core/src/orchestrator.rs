@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use crate::audit::AgentAccess;
+use crate::caretaker::{Care, CareReport, Keeping};
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
@@ -85,6 +86,8 @@ pub struct Settings {
     pub stall: Duration,
     /// What must stay free on this machine for new agents to start.
     pub floors: Floors,
+    /// How long what is over is kept, and how much room there must be.
+    pub keeping: Keeping,
 }
 
 /// Why a spawn was refused.
@@ -176,6 +179,7 @@ pub struct Orchestrator {
     pub(crate) leaving: watch::Sender<bool>,
     /// Somebody asked for a drain.
     drain: watch::Sender<bool>,
+    pub(crate) care: Care,
 }
 
 impl Orchestrator {
@@ -193,6 +197,7 @@ impl Orchestrator {
             access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
+            care: Care::default(),
         })
     }
 
@@ -204,6 +209,11 @@ impl Orchestrator {
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns what the caretaker last saw.
+    pub fn care(&self) -> CareReport {
+        self.care.report()
     }
 
     /// Returns the current time for logs and records. Never goes back, whatever is done to the wall clock; see
@@ -338,15 +348,17 @@ impl Orchestrator {
         }
     }
 
-    /// Checks the free space against [`limits::DISK_FLOOR_BYTES`]; says how much there is, or what to do.
+    /// Checks the free space against [`Keeping::disk_floor`]; says how much there is, or what to do.
     pub(crate) async fn disk_room(&self) -> Result<String, String> {
         let free = self.ports.host.free_bytes().await?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
-        if free < limits::DISK_FLOOR_BYTES {
-            let floor = mib(limits::DISK_FLOOR_BYTES);
+        let floor = self.settings.keeping.disk_floor;
+        if free < floor {
             return Err(format!(
-                "only {} MiB free where the state is kept, {floor} MiB are needed; free some space",
-                mib(free)
+                "only {} MiB free where the state is kept, {} MiB are needed; free some space, for example with \
+                 mosaic prune",
+                mib(free),
+                mib(floor)
             ));
         }
         Ok(format!("{} MiB free", mib(free)))

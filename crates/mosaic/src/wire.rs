@@ -22,7 +22,6 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
@@ -47,7 +46,6 @@ pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     git: Arc<GitRepositories>,
     trash: Arc<Trash>,
-    agents_dir: PathBuf,
 }
 
 /// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
@@ -96,11 +94,14 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         gatekeeper: Arc::new(gatekeeper),
         scanner,
         transcripts,
-        host: Arc::new(SystemHost::new(data.clone())),
         audit: Arc::new(audit),
+        host: Arc::new(
+            SystemHost::new(data.clone())
+                .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
+        ),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
+    Ok(Wired { orchestrator, git, trash })
 }
 
 fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
@@ -146,6 +147,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         kill_grace: config.kill_grace,
         stall: config.stall,
         floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
+        keeping: config.keeping,
     })
 }
 
@@ -246,21 +248,10 @@ pub(crate) fn control_groups() -> Option<PathBuf> {
 }
 
 impl Wired {
-    /// Takes away what earlier servers left behind: trash, and directories of agents that have ended.
-    pub(crate) async fn sweep(&self) {
+    /// Goes on deleting what an earlier server had begun to delete. What agents left is the caretaker's.
+    pub(crate) fn sweep(&self) {
         if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
-        }
-        let Ok(entries) = std::fs::read_dir(&self.agents_dir) else { return };
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<AgentId>().ok());
-        for id in ids {
-            match self.orchestrator.agent(id).await {
-                Ok(record) if !record.agent.is_terminal() => {}
-                Ok(_) | Err(StoreError::NotFound(_)) => self.orchestrator.clean_up(id).await,
-                Err(e) => {
-                    tracing::warn!(agent.id = %id, error = %e, "directory without a readable record is left alone")
-                }
-            }
         }
     }
 

@@ -21,6 +21,7 @@ mod params;
 mod problem;
 mod queue;
 mod resources;
+mod removal;
 mod router;
 mod serve;
 mod shell;

@@ -11,6 +11,7 @@ use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
 
 /// The closed list of what a client can switch on.
@@ -33,7 +34,9 @@ pub enum Code {
     RequestTimeout,
     TaskActive,
     AgentActive,
+    UnmergedWork,
     Conflict,
+    AgentPruned,
     PayloadTooLarge,
     UnsupportedMediaType,
     HostNotAllowed,
@@ -54,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -71,7 +74,9 @@ impl Code {
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
+        Self::UnmergedWork,
         Self::Conflict,
+        Self::AgentPruned,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::HostNotAllowed,
@@ -111,6 +116,8 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
+            Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -299,6 +306,10 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
             }
+            StoreError::Pruned { agent, at } => Self::new(Code::AgentPruned, detail)
+                .hint("its record is gone for good; GET /v1/events shows its removal as agent.removed")
+                .with("agentId", agent.to_string())
+                .with("removedAt", at.to_rfc3339()),
             StoreError::TaskActive { agent } => Self::task_active(agent, None),
             StoreError::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before")
@@ -355,6 +366,44 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(e: RemoveError) -> Self {
+        let detail = e.to_string();
+        match e {
+            RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RemoveError::Unmerged(lost) => {
+                let lost = *lost;
+                Self::new(Code::UnmergedWork, detail)
+                    .hint(format!(
+                        "push or restore it first, or give its work up with ?discard={}",
+                        lost.name
+                    ))
+                    .with("agentId", lost.agent_id.to_string())
+                    .with("name", lost.name)
+                    .with("commits", json!(lost.commits))
+                    .with("more", lost.more)
+                    .with("tree", lost.tree)
+            }
+            RemoveError::WrongName(_) => Self::field("/query/discard", detail),
+            RemoveError::Git(failure) => failure.into(),
+            RemoveError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<PruneError> for Problem {
+    fn from(e: PruneError) -> Self {
+        match e {
+            PruneError::Count { there, .. } => Self::new(Code::UnmergedWork, e.to_string())
+                .hint("look again with \"dryRun\": true and give the number that it says")
+                .with("unmergedAgents", there),
+            PruneError::Store(e) => e.into(),
         }
     }
 }

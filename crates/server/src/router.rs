@@ -15,7 +15,7 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, resources, shell, state, tasks,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, removal, resources, shell, state, tasks,
     transcript, v1_agents,
 };
 
@@ -52,6 +52,8 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
         route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)),
+        route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)),
+        route(POST, "/v1/prune", Admin, post(removal::prune)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
         route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)),

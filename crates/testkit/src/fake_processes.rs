@@ -146,6 +146,9 @@ impl Processes for PlainProcesses {
         self.groups.lock().expect("no test panics while it holds this").remove(&agent);
         Ok(())
     }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
 }
 
 fn not_started(spec: &JobSpec, why: &str) -> ProcessError {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
@@ -22,13 +23,14 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 use crate::fake_knobs::{self, Knobs};
@@ -117,6 +119,7 @@ impl FakeWorld {
             kill_grace: Duration::from_millis(10),
             stall: mosaic_core::limits::STALL,
             floors: Floors::default(),
+            keeping: Keeping::default(),
         };
         change(&mut settings);
         (Arc::clone(&world), Orchestrator::new(ports, settings))
@@ -324,6 +327,9 @@ impl Processes for Part {
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
     }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
 }
 
 struct FakeDialogue;
@@ -416,6 +422,15 @@ impl Transcripts for Part {
     fn log(&self, _: AgentId, _: &str) -> PathBuf {
         PathBuf::from("/nonexistent")
     }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -497,5 +512,32 @@ impl Repositories for Part {
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
         lock(&self.0.cleaned).insert(agent);
         Ok(())
+    }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
     }
 }

@@ -278,6 +278,9 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
+    /// What could not be cleaned up yet and why; it is tried again until it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup_pending: Option<String>,
     /// When the running program times out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,

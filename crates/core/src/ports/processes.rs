@@ -189,4 +189,7 @@ pub trait Processes: Send + Sync {
 
     /// Removes what is recorded about the agent's ended jobs. Idempotent.
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError>;
+
+    /// Lists the agents that have control groups here, those of other servers on this machine among them.
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError>;
 }

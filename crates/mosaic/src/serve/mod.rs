@@ -203,10 +203,8 @@ async fn until_ended(
 ) -> (Result<(), JoinError>, Option<Result<std::io::Result<()>, JoinError>>) {
     // The engine has a switch of its own, which also turns when nobody could reach it any more.
     let (order, ordered) = watch::channel(*stop.borrow_and_update());
-    let engine = async {
-        tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), ordered)), wired.sweep()).0
-    };
-    tokio::pin!(engine);
+    wired.sweep();
+    let mut engine = tokio::spawn(engine::run(wired.orchestrator.clone(), ordered));
     let (mut served, mut draining) = (None, false);
     loop {
         tokio::select! {

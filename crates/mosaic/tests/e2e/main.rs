@@ -13,6 +13,7 @@ mod kill;
 mod life;
 mod local_run;
 mod planted;
+mod removal;
 mod shutdown;
 mod silence;
 mod support;
