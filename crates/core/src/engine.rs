@@ -12,7 +12,7 @@ use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::kill::{Driver, Order};
-use crate::life::{self, Hands, Scene, lease, settle};
+use crate::life::{self, Hands, Scene, lease};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError, Versioned};
@@ -34,6 +34,7 @@ pub enum Stop {
 pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let o = &orchestrator;
     let mut drivers = JoinSet::new();
+    o.learn_orders(&mut stop).await;
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
     let mut looked = o.now();
@@ -42,7 +43,9 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
             recovery::take_over(o, &mut drivers).await;
             looked = o.now();
         }
-        fill_slots(o, &mut drivers, &stop).await;
+        if o.look_at_orders().await {
+            fill_slots(o, &mut drivers, &stop).await;
+        }
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
@@ -106,7 +109,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.orders.may_dispatch() {
         let Some((lease, record)) = lease::take(o).await else { return };
         start(o, drivers, lease, record, Event::Leased);
     }
@@ -130,13 +133,15 @@ pub(crate) fn start(
     record: Versioned,
     first: Event,
 ) {
-    let driver = Driver::new();
+    let driver = Driver::new(&record);
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     let o = Arc::clone(o);
     drivers.spawn(async move {
         let registered = Registered { o: &o, id, driver: &driver };
         let mut hands = Hands::default();
+        // Asked after the registration: an order that is given from here on finds the driver.
+        let first = o.first_event(&record.agent, record.seq, first);
         let ended = Box::pin(drive(&o, &lease, &driver, record.agent, first, &mut hands)).await;
         if let Err(e) = ended {
             // Either somebody else runs it now, or nobody can write what it does: nothing of it may go on here.
@@ -183,10 +188,11 @@ async fn drive(
     orders.mark_changed();
     let mut agent = agent;
     let mut event = first;
+    let mut fresh = true;
     loop {
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
-                settle::record(o, lease, &step).await?;
+                life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
             }
             // An order that came too late: what was decided before goes on.
@@ -194,8 +200,13 @@ async fn drive(
         }
         let effect = lifecycle::effect(&agent.state);
         if matches!(effect, Effect::Wait | Effect::Rest) {
+            if fresh && agent.is_terminal() && agent.attempt > 0 {
+                // It ended at the moment a slot took it, and an earlier attempt may have left a tree.
+                o.clean_up(agent.id).await;
+            }
             return Ok(());
         }
+        fresh = false;
         let scene = Scene { o, agent: &agent, driver };
         let work = life::perform(effect, scene, hands);
         event = if effect == Effect::Unwind {
