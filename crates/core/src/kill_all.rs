@@ -47,7 +47,7 @@ pub struct KillAllReport {
 /// What a sweep of the queue came to.
 pub(crate) struct Swept {
     /// The agents that it ended.
-    pub(crate) ended: BTreeSet<AgentId>,
+    ended: BTreeSet<AgentId>,
     /// Others that are not terminal yet: slots hold them.
     held: Vec<AgentId>,
 }
@@ -59,7 +59,7 @@ impl Orchestrator {
         let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
         let _counting = self.orders.count_early();
         let barrier = self.orders.raise(by, reason, at);
-        self.order_live();
+        let live = self.order_live();
         let note = barrier.note();
         let demand = Demand {
             cause: KillCause::KillAll,
@@ -68,7 +68,6 @@ impl Orchestrator {
             keeps_queued: false,
             settle: Some(limits::KILL_SETTLE),
         };
-        let live: BTreeSet<AgentId> = self.live().keys().copied().collect();
         let running = join_all(live.iter().map(|id| self.reported(*id, &demand)));
         let rest = async {
             let (recorded, store) = self.record_barrier(&barrier).await;
@@ -142,6 +141,8 @@ impl Orchestrator {
                 page.into_iter().partition(|r| matches!(r.agent.state, State::Queued { .. }));
             held.extend(taken.into_iter().map(|record| record.agent.id));
             let ids: Vec<AgentId> = waiting.iter().map(|record| record.agent.id).collect();
+            // Another sweep may be counting: it finds out by itself what became of these.
+            ids.iter().for_each(|id| self.orders.note_early(*id));
             ended.extend(self.kill_waiting(waiting, KillCause::KillAll, note).await?);
             held.extend(ids.into_iter().filter(|id| !ended.contains(id)));
         }
@@ -153,7 +154,8 @@ impl Orchestrator {
     /// place. Engaging it again only ends what runs. Returns the latch that stands and what it came to.
     pub async fn engage(&self, by: &str, reason: Option<String>) -> (Latch, KillAllReport) {
         let at = self.now();
-        let latch = self.latch_now(by, reason);
+        let _counting = self.orders.count_early();
+        let (latch, live) = self.latch_now(by, reason);
         let note = latch.note();
         let demand = Demand {
             cause: KillCause::KillAll,
@@ -162,21 +164,21 @@ impl Orchestrator {
             keeps_queued: true,
             settle: Some(limits::KILL_SETTLE),
         };
-        let live: BTreeSet<AgentId> = self.live().keys().copied().collect();
         let running = join_all(live.iter().map(|id| self.reported(*id, &demand)));
         let (mut ends, recorded) = tokio::join!(running, self.record_latch(&latch));
         let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
         match self.timely(self.held_and_waiting()).await {
             Ok(Ok((held, waiting))) => {
                 report.queued = waiting;
-                let rest: Vec<AgentId> = held.into_iter().filter(|id| !live.contains(id)).collect();
+                let held = held.into_iter().chain(self.orders.ended_early());
+                let rest: BTreeSet<AgentId> = held.filter(|id| !live.contains(id)).collect();
                 ends.extend(join_all(rest.iter().map(|id| self.reported(*id, &demand))).await);
             }
             Ok(Err(e)) => report.fault(format!("what else is held could not be read: {e}")),
             Err(why) => report.fault(format!("what else is held could not be read: {why}")),
         }
         ends.into_iter().for_each(|(id, end)| report.count(id, end));
-        (latch, report)
+        (self.orders.latch().unwrap_or(latch), report)
     }
 
     async fn held_and_waiting(&self) -> Result<(Vec<AgentId>, u64), StoreError> {

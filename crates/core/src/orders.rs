@@ -129,7 +129,7 @@ impl Orders {
     }
 
     /// Notes one, while anybody counts.
-    fn note_early(&self, id: AgentId) {
+    pub(crate) fn note_early(&self, id: AgentId) {
         let mut early = self.early();
         if early.counting > 0 {
             early.ended.insert(id);
@@ -212,21 +212,22 @@ impl Orchestrator {
         }
     }
 
-    /// Returns the event with which a driver of this agent begins; `wanted` unless a standing order says otherwise.
-    pub(crate) fn first_event(&self, agent: &Agent, seq: u64, wanted: Event) -> Event {
+    /// Returns what the standing orders do with an agent that was just taken; nothing when it may run.
+    pub(crate) fn standing_event(&self, agent: &Agent, seq: u64) -> Option<Event> {
         let standing = self.orders.standing();
         let event = match standing.kills.get(&agent.id) {
-            Some(kill) => Event::Kill { cause: KillCause::Operator, note: kill.note() },
-            None => standing.orders.first_event(agent, seq, wanted),
+            Some(kill) => Some(Event::Kill { cause: KillCause::Operator, note: kill.note() }),
+            None => standing.orders.event(agent, seq),
         };
-        if matches!(event, Event::Kill { .. }) {
+        if matches!(event, Some(Event::Kill { .. })) {
             self.orders.note_early(agent.id);
         }
         event
     }
 
-    /// Gives every live driver the order that stands for its agent.
-    pub(crate) fn order_live(&self) {
+    /// Gives every live driver the order that stands for its agent; returns those that there was one for.
+    pub(crate) fn order_live(&self) -> BTreeSet<AgentId> {
+        let mut ordered = BTreeSet::new();
         let standing = self.orders.standing();
         for (id, driver) in self.live().iter() {
             let order = match (standing.kills.get(id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
@@ -239,7 +240,9 @@ impl Orchestrator {
                 (None, Verdict::Run) => continue,
             };
             driver.give(order);
+            ordered.insert(*id);
         }
+        ordered
     }
 
     /// Writes the barrier into the state directory and the store at the same time. The store puts it after everything
@@ -265,11 +268,10 @@ impl Orchestrator {
         (weigh("kill-all", &store, &file), store)
     }
 
-    /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now.
-    pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> Latch {
+    /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now, and what was ordered.
+    pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, BTreeSet<AgentId>) {
         let latch = self.orders.engage(Latch { by: by.to_owned(), reason, at: self.now() });
-        self.order_live();
-        latch
+        (latch, self.order_live())
     }
 
     /// Writes the latch into the state directory and the store at the same time.
@@ -283,7 +285,9 @@ impl Orchestrator {
         let facts = vec![self.switch_fact("killswitch.engaged", data)];
         let store = async {
             let stored = self.timely(self.ports.store.set_orders(OrderChange::Engage(latch.clone()), facts));
-            stored.await.and_then(|stored| stored.map(drop).map_err(|e| e.to_string()))
+            let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
+            // Who engaged it first stands, also when that was before this server knew.
+            stored.map(|orders| self.orders.standing().orders.take_latch(orders.latch))
         };
         let file = async {
             let written = self.timely(self.ports.orders.write_latch(Some(latch))).await;
@@ -365,11 +369,10 @@ impl Orchestrator {
         self.adopt_latch(&filed).await;
         self.orders.known.store(true, Ordering::SeqCst);
         self.carry_out_kills().await;
-        if self.orders.unswept.load(Ordering::SeqCst) {
-            match self.sweep_barrier(&self.orders.barrier_note()).await {
-                Ok(swept) => swept.ended.into_iter().for_each(|id| self.orders.note_early(id)),
-                Err(e) => tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts"),
-            }
+        if self.orders.unswept.load(Ordering::SeqCst)
+            && let Err(e) = self.sweep_barrier(&self.orders.barrier_note()).await
+        {
+            tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts");
         }
         true
     }
@@ -380,7 +383,10 @@ impl Orchestrator {
         let newest = self.ports.store.list(Query { limit: 1, ..Query::default() }).await?;
         self.orders.admitted(newest.first().map_or(0, |record| record.seq));
         self.orders.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
-        self.orders.standing().orders.merge(stored);
+        let mut standing = self.orders.standing();
+        standing.orders.take_latch(stored.latch.clone());
+        standing.orders.merge(stored);
+        drop(standing);
         Ok(())
     }
 

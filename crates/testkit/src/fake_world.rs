@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
@@ -19,15 +19,17 @@ use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
 use mosaic_core::ports::orders::{Filed, OrderFiles};
-use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt,
+};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How agents' programs behave in a world.
@@ -50,6 +52,8 @@ pub struct FakeWorld {
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
     ids: AtomicUsize,
+    /// The task of each agent that ever ran.
+    tasks: Mutex<HashMap<AgentId, String>>,
     skipped: AtomicU64,
     filed: Mutex<Filed>,
     no_files: AtomicBool,
@@ -73,6 +77,7 @@ impl FakeWorld {
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
             ids: AtomicUsize::new(1),
+            tasks: Mutex::default(),
             skipped: AtomicU64::new(0),
             filed: Mutex::default(),
             no_files: AtomicBool::new(false),
@@ -283,7 +288,16 @@ impl Processes for Part {
         }
         let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
         let task = task.map(|(_, id)| id).unwrap_or_default();
+        lock(&self.0.tasks).insert(spec.agent, task.clone());
         Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped }))
+    }
+    async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
+        Ok(stopped.map(|stopped| {
+            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped });
+            Adopted { job, memo: None, rebooted: false }
+        }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         let stopped = lock(&self.0.alive).remove(&agent);
@@ -311,7 +325,10 @@ impl OrderFiles for Part {
         self.written(|filed| filed.orders.raise_placed(barrier.clone()))
     }
     async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
-        self.written(|filed| filed.orders.latch = latch.cloned())
+        self.written(|filed| {
+            let stands = filed.orders.latch.take().filter(|_| latch.is_some());
+            filed.orders.latch = stands.or(latch.cloned());
+        })
     }
     async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
         self.written(|filed| filed.kills.retain(|kill| kill.agent != agent))
@@ -366,7 +383,7 @@ impl Runtime for Part {
         let command = vec!["fake".to_owned()];
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None })
     }
-    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         Box::new(FakeDialogue)
     }
 }
@@ -394,9 +411,13 @@ impl Transcripts for Part {
         _: AgentId,
         _: Timestamp,
         _: u32,
+        _: Mark,
         _: Vec<mosaic_core::ports::runtime::AgentEvent>,
     ) -> std::io::Result<()> {
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())

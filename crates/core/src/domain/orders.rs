@@ -96,14 +96,16 @@ impl StandingOrders {
         }
     }
 
-    /// Returns the event with which an agent that was just taken begins: `wanted` when it may run. Under the latch an
-    /// agent of which nothing was done yet goes back as it is, and one that had begun ends.
-    pub fn first_event(&self, agent: &Agent, seq: u64, wanted: Event) -> Event {
+    /// Returns what happens to an agent that was just taken, instead of what its taker wanted; nothing when it may run.
+    /// Under the latch an agent of which nothing was done yet goes back as it is, and one that had begun ends.
+    pub fn event(&self, agent: &Agent, seq: u64) -> Option<Event> {
         match (self.verdict(seq, agent.spawned_at), &self.latch) {
-            (Verdict::End { cause, note }, _) => Event::Kill { cause, note },
-            (Verdict::Hold, _) if matches!(agent.state, State::Queued { .. }) => Event::Interrupted,
-            (Verdict::Hold, Some(latch)) => Event::Kill { cause: KillCause::KillAll, note: latch.note() },
-            _ => wanted,
+            (Verdict::End { cause, note }, _) => Some(Event::Kill { cause, note }),
+            (Verdict::Hold, _) if matches!(agent.state, State::Queued { .. }) => Some(Event::Interrupted),
+            (Verdict::Hold, Some(latch)) => {
+                Some(Event::Kill { cause: KillCause::KillAll, note: latch.note() })
+            }
+            _ => None,
         }
     }
 
@@ -115,6 +117,11 @@ impl StandingOrders {
         if self.latch.is_none() {
             self.latch = other.latch;
         }
+    }
+
+    /// Takes the latch that others hold, when they do, over the own one.
+    pub fn take_latch(&mut self, theirs: Option<Latch>) {
+        self.latch = theirs.or(self.latch.take());
     }
 
     /// Raises the barrier; it never sinks. Who and why are those of the order that reached further.
