@@ -12,6 +12,7 @@ mod events;
 mod gates;
 mod health;
 mod hosts;
+mod killswitch;
 mod mask;
 mod negotiate;
 mod node;
