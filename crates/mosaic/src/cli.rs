@@ -36,6 +36,7 @@ See:
 Stop:
   kill         Kill one agent; its work is kept
   kill-all     Kill every agent; their work is kept
+  killswitch   Stop everything and let nothing start until it is released
 
 Plumbing:
   config       Show every setting with its value and where it comes from
@@ -144,6 +145,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed."
     )]
     KillAll(KillAllArgs),
+    /// Stop everything and let nothing start until it is released; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch\n  mosaic killswitch engage --reason \"release freeze\"\n  mosaic killswitch release\n\nThe switch survives restarts of the server. Exit code 7 when some could not be killed."
+    )]
+    Killswitch(KillswitchArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),

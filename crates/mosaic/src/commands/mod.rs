@@ -9,6 +9,7 @@ mod drain;
 mod gates;
 mod kill;
 mod kill_all;
+mod killswitch;
 mod logs;
 mod overview;
 mod ps;
@@ -52,6 +53,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Wait(args)) => wait::run(session, &args),
         Some(Command::Kill(args)) => kill::run(session, &args),
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
+        Some(Command::Killswitch(args)) => killswitch::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),
