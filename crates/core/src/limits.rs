@@ -210,7 +210,7 @@ pub const REMEMBERED_BYTES: usize = 256 * 1024;
 /// Longest wait for a standing order to be written before it counts as held in memory only.
 pub const ORDER_RECORD: Duration = Duration::from_secs(2);
 /// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
-pub const KILL_SETTLE: Duration = Duration::from_millis(500);
+pub const KILL_SETTLE: Duration = Duration::from_millis(300);
 /// Most receipts in one answer.
 pub const RECEIPTS: usize = 100;
 /// Largest file of standing orders that is read, in bytes: one order is a few hundred.

@@ -18,7 +18,8 @@ use crate::shell::RequestId;
 fn view(orchestrator: &Orchestrator) -> Value {
     let state = orchestrator.switch_state();
     let latch = state.latch.as_ref();
-    let barrier = |b: &Barrier| json!({"seq": b.seq, "by": &b.by, "reason": &b.reason, "at": b.at.to_rfc3339()});
+    let barrier =
+        |b: &Barrier| json!({"seq": b.seq, "by": &b.by, "reason": &b.reason, "at": b.at.to_rfc3339()});
     json!({
         "engaged": latch.is_some(), "by": latch.map(|l| &l.by), "reason": latch.and_then(|l| l.reason.as_ref()),
         "since": latch.map(|l: &Latch| l.at.to_rfc3339()), "recorded": state.recorded, "stopFile": state.stop_file,

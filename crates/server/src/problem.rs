@@ -239,7 +239,8 @@ impl Problem {
     /// Nothing starts until the kill switch is released.
     fn dispatch_stopped(latch: &Latch) -> Self {
         let why = latch.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
-        let detail = format!("dispatch was stopped by {} at {}{why}; nothing was written", latch.by, latch.at);
+        let detail =
+            format!("dispatch was stopped by {} at {}{why}; nothing was written", latch.by, latch.at);
         Self::new(Code::DispatchStopped, detail)
             .hint("once that is settled: mosaic killswitch release, or POST /v1/killswitch/release")
             .with("by", latch.by.as_str())

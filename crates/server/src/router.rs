@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, killswitch, node, queue, shell, tasks, transcript,
-    v1_agents,
+    ServerOptions, agents, diff, events, gates, health, hosts, killswitch, node, queue, shell, tasks,
+    transcript, v1_agents,
 };
 
 /// What every handler gets.

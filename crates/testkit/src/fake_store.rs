@@ -14,7 +14,8 @@ use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Store, StoreError,
+    Versioned,
 };
 use tokio::sync::watch;
 
@@ -64,7 +65,12 @@ impl FakeStore {
 
     /// Makes an empty store with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn limited(queue_entries: u64) -> Self {
-        Self { inner: Mutex::default(), newest: watch::channel(0).0, queue_entries, mood: watch::Sender::new(Mood::Well) }
+        Self {
+            inner: Mutex::default(),
+            newest: watch::channel(0).0,
+            queue_entries,
+            mood: watch::Sender::new(Mood::Well),
+        }
     }
 
     /// Changes how the store answers.
@@ -423,7 +429,7 @@ impl Store for FakeStore {
                 }
                 OrderChange::Engage(latch) => {
                     inner.orders.latch.get_or_insert(latch);
-                },
+                }
                 OrderChange::Release => inner.orders.latch = None,
             }
             if inner.orders != before {

@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts};
+use crate::stub_ports::{
+    HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts,
+};
 
 /// The token every test uses.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
