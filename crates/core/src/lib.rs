@@ -8,11 +8,14 @@ pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod kill;
+pub mod kill_all;
 pub mod life;
 pub mod limits;
 pub mod monitor;
 pub mod orchestrator;
+pub mod orders;
 pub mod ports;
+pub mod receipt;
 mod recovery;
 pub mod removal;
 

@@ -39,6 +39,7 @@ Stop:
   kill-all     Kill every agent; their work is kept
   rm           Remove ended agents with everything that is left of them
   prune        Remove agents that ended long ago
+  killswitch   Stop everything and let nothing start until it is released
 
 Plumbing:
   config       Show every setting with its value and where it comes from
@@ -157,6 +158,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic prune --dry-run\n  mosaic prune --older-than 7d --yes\n\nWith --force the work of agents that was never pushed goes too, and their number must be typed."
     )]
     Prune(PruneArgs),
+    /// Stop everything and let nothing start until it is released; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch\n  mosaic killswitch engage --reason \"release freeze\"\n  mosaic killswitch release\n\nThe switch survives restarts of the server. Exit code 7 when some could not be killed."
+    )]
+    Killswitch(KillswitchArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),

@@ -15,6 +15,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -99,6 +100,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
             SystemHost::new(data.clone())
                 .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
         ),
+        orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
     Ok(Wired { orchestrator, git, trash })

@@ -14,6 +14,7 @@ mod gates;
 mod health;
 mod hosts;
 mod lane;
+mod killswitch;
 mod mask;
 mod negotiate;
 mod node;

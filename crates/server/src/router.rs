@@ -15,7 +15,7 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, removal, resources, shell, state, tasks,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, killswitch, lane, node, queue, removal, resources, shell, state, tasks,
     transcript, v1_agents,
 };
 
@@ -69,6 +69,9 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/audit", Admin, get(audit::list)),
         route(GET, "/v1/audit/verify", Admin, get(audit::verify)),
         route(POST, "/v1/drain", Admin, post(node::drain)),
+        route(GET, "/v1/killswitch", Admin, get(killswitch::show)),
+        route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)),
+        route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]

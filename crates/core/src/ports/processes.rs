@@ -99,6 +99,10 @@ pub struct StopReceipt {
     pub rung: String,
     /// Milliseconds until it was verified that nothing is left.
     pub took_ms: u64,
+    /// What held the processes together, so that none could get away: `cgroup`, `pid_namespace`, `subreaper`; empty
+    /// when it is not known.
+    #[serde(default)]
+    pub confinement: String,
 }
 
 /// What an agent's processes use.

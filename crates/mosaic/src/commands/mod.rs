@@ -10,6 +10,7 @@ mod drain;
 mod gates;
 mod kill;
 mod kill_all;
+mod killswitch;
 mod logs;
 mod overview;
 mod prune;
@@ -57,6 +58,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
         Some(Command::Rm(args)) => rm::run(session, &args),
         Some(Command::Prune(args)) => prune::run(session, &args),
+        Some(Command::Killswitch(args)) => killswitch::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),

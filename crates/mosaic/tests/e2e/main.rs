@@ -10,6 +10,7 @@ mod cli_server;
 mod contract;
 mod floods;
 mod kill;
+mod killswitch;
 mod life;
 mod local_run;
 mod planted;

@@ -23,7 +23,9 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubRepositories, StubTranscripts};
+use crate::stub_ports::{
+    HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts,
+};
 
 /// The token every test uses.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
@@ -39,6 +41,7 @@ pub(crate) struct World {
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
     pub(crate) audit: Arc<FakeAudit>,
+    pub(crate) orders: Arc<StubOrders>,
 }
 
 /// The contract's published example.
@@ -72,6 +75,7 @@ impl World {
             newest: watch::channel(0).0,
         });
         let audit = Arc::new(FakeAudit::default());
+        let orders = Arc::new(StubOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -89,6 +93,7 @@ impl World {
             transcripts: transcripts.clone(),
             host: host.clone(),
             audit: audit.clone(),
+            orders: orders.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
@@ -113,7 +118,7 @@ impl World {
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);
-        Self { router, orchestrator, store, host, repositories, transcripts, audit }
+        Self { router, orchestrator, store, host, repositories, transcripts, audit, orders }
     }
 
     /// Sends a request as it is.
