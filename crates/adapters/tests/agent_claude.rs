@@ -8,7 +8,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Opening, Reaction, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -36,7 +36,8 @@ fn request(config: PathBuf) -> LaunchRequest {
 }
 
 fn dialogue() -> Box<dyn Dialogue> {
-    ClaudeRuntime::new(options()).dialogue(&request("/agent/config".into()))
+    let session = Some("5e55e55e-0000-4000-8000-000000000001".to_owned());
+    ClaudeRuntime::new(options()).dialogue(&Opening { prompt: "Do it.\nNow.".to_owned(), session })
 }
 
 fn exit(code: i32) -> Exit {
@@ -103,6 +104,26 @@ fn a_recorded_commit_is_completed_with_its_events() {
         dialogue.outcome(&exit(0)),
         Outcome::Completed { text: "I wrote hello.txt and committed it.".into() }
     );
+}
+
+#[test]
+fn a_message_is_steered_into_the_turn_and_into_nothing_else() {
+    let mut dialogue = dialogue();
+    dialogue.start();
+    assert_eq!(dialogue.nudge("go on"), None, "it would have come before the prompt");
+    let acknowledged = json!({"type": "control_response",
+        "response": {"subtype": "success", "request_id": "mosaic-initialize", "response": {}}});
+    assert_eq!(tell(&mut *dialogue, &acknowledged).replies.len(), 1);
+    let line = dialogue.nudge("go\non").expect("a turn runs");
+    let said: Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+    assert_eq!((&said["type"], &said["message"]["role"]), (&json!("user"), &json!("user")));
+    assert_eq!(said["message"]["content"][0]["text"], "go\non");
+    tell(
+        &mut *dialogue,
+        &json!({"type": "result", "subtype": "success", "is_error": false, "result": "done"}),
+    );
+    assert_eq!(dialogue.nudge("go on"), None, "it would have begun another turn");
 }
 
 #[test]
@@ -380,7 +401,7 @@ async fn without_key_or_login_nothing_is_launched() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&passed_on).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let shown = with_login.dialogue(&request).line(b"token-canary-123").events;
+    let shown = with_login.dialogue(&Opening::default()).line(b"token-canary-123").events;
     assert_eq!(shown, [AgentEvent::Output { text: "[masked]".into() }]);
 }
 

@@ -10,11 +10,13 @@ use tokio::task::JoinSet;
 
 use crate::caretaker;
 use crate::domain::agent::Agent;
+use crate::domain::breaker;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::kill::{Driver, Order};
-use crate::life::{self, Hands, Scene, lease, settle};
+use crate::life::{self, Hands, Scene, lease};
 use crate::limits;
+use crate::monitor;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError, Versioned};
 use crate::recovery;
@@ -24,28 +26,50 @@ use crate::recovery;
 pub enum Stop {
     /// Not at all.
     No,
+    /// Take nothing new and leave the agents to the next server: their programs run on under their supervisors, other
+    /// steps get this long to come to their end.
+    Leave(Duration),
     /// Take nothing new; wait this long for what runs, then give it back to the queue.
     Drain(Duration),
     /// Give everything back to the queue at once.
     Now,
 }
 
+/// How a driver comes to its agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// From the queue.
+    Leased,
+    /// From a server that is gone.
+    TakenOver,
+}
+
 /// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
 /// earlier server left behind; see [`crate::recovery`].
-pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
-    let o = &orchestrator;
+pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
+    orchestrator.catch_up_with_log().await;
+    tokio::select! {
+        () = dispatch(&orchestrator, stop) => {}
+        () = monitor::run(&orchestrator) => {}
+    }
+}
+
+async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
+    o.learn_orders(&mut stop).await;
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
-    let mut looked = o.now();
+    let mut looked = o.elapsed();
     while *stop.borrow() == Stop::No {
-        if o.now().since(looked) >= limits::UNWATCHED_PERIOD {
+        if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
             recovery::take_over(o, &mut drivers).await;
-            looked = o.now();
+            looked = o.elapsed();
         }
-        fill_slots(o, &mut drivers, &stop).await;
+        if o.look_at_orders().await {
+            fill_slots(o, &mut drivers, &stop).await;
+        }
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
@@ -59,24 +83,54 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
     care.shutdown().await;
 }
 
-/// Waits for the drivers as long as the order allows, then orders them to give back, and joins them.
-///
-/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
-/// server, whose records and directories are as they are after a crash.
+/// Ends the drivers as ordered, and joins them.
 async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
-    let patience = match *stop.borrow_and_update() {
-        Stop::Drain(patience) => patience,
-        Stop::No | Stop::Now => Duration::ZERO,
-    };
-    let deadline = o.ports.clock.sleep(patience);
-    tokio::pin!(deadline);
+    let ordered = *stop.borrow_and_update();
+    if let Stop::Drain(patience) = ordered {
+        let deadline = o.ports.clock.sleep(patience);
+        tokio::pin!(deadline);
+        while !drivers.is_empty() {
+            tokio::select! {
+                Some(ended) = drivers.join_next() => note_panic(ended),
+                () = &mut deadline => break,
+                changed = stop.changed() => if changed.is_err() || !matches!(*stop.borrow(), Stop::Drain(_)) { break },
+            }
+        }
+    }
+    let ordered = *stop.borrow_and_update();
+    match ordered {
+        Stop::Leave(patience) => leave(o, drivers, stop, patience).await,
+        Stop::No | Stop::Drain(_) | Stop::Now => give_back(o, drivers, stop).await,
+    }
+}
+
+/// Lets go of the agents. What is in the middle of a step after this time is as it is after a crash.
+async fn leave(
+    o: &Arc<Orchestrator>,
+    drivers: &mut JoinSet<()>,
+    stop: &mut watch::Receiver<Stop>,
+    patience: Duration,
+) {
+    o.leaving.send_replace(true);
+    let mut deadline = o.ports.clock.sleep(patience);
     while !drivers.is_empty() {
         tokio::select! {
             Some(ended) = drivers.join_next() => note_panic(ended),
             () = &mut deadline => break,
-            changed = stop.changed() => if changed.is_err() || *stop.borrow() == Stop::Now { break },
+            Ok(()) = stop.changed() => match *stop.borrow_and_update() {
+                Stop::Leave(patience) => deadline = o.ports.clock.sleep(patience),
+                Stop::No | Stop::Drain(_) | Stop::Now => {}
+            },
         }
     }
+    drivers.shutdown().await;
+}
+
+/// Orders the drivers to give back what they hold.
+///
+/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
+/// server, whose records and directories are as they are after a crash.
+async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
     if *stop.borrow() == Stop::Now {
         o.hurry.send_replace(true);
     }
@@ -110,9 +164,9 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.orders.may_dispatch() {
         let Some((lease, record)) = lease::take(o).await else { return };
-        start(o, drivers, lease, record, Event::Leased);
+        start(o, drivers, lease, record, Entry::Leased);
     }
 }
 
@@ -132,25 +186,36 @@ pub(crate) fn start(
     drivers: &mut JoinSet<()>,
     lease: Lease,
     record: Versioned,
-    first: Event,
+    entry: Entry,
 ) {
-    let driver = Driver::new();
+    let driver = Driver::new(&record);
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     let o = Arc::clone(o);
     drivers.spawn(async move {
         let registered = Registered { o: &o, id, driver: &driver };
         let mut hands = Hands::default();
-        let ended = Box::pin(drive(&o, &lease, &driver, record.agent, first, &mut hands)).await;
+        let ended = Box::pin(drive(&o, &lease, &driver, record.agent, entry, &mut hands)).await;
         if let Err(e) = ended {
-            // Either somebody else runs it now, or nobody can write what it does: nothing of it may go on here.
-            tracing::warn!(agent.id = %id, error = %e, "agent cannot be driven on; ending what runs here");
-            if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
-                tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
-            }
+            lost(&o, id, &e).await;
         }
         drop(registered);
     });
+}
+
+/// Ends what runs here of an agent that cannot be driven on: either somebody else runs it now, or nobody can write what
+/// it does. Only when it was taken over on this very node its processes are the new holder's, and are left alone.
+async fn lost(o: &Orchestrator, id: AgentId, why: &StoreError) {
+    if matches!(why, StoreError::Fenced(_)) {
+        let holder = o.ports.store.get(id).await.ok().and_then(|record| record.node);
+        if holder.as_ref() == Some(&o.settings.node) {
+            return tracing::warn!(agent.id = %id, "agent was taken over on this node; what it does here is over");
+        }
+    }
+    tracing::warn!(agent.id = %id, error = %why, "agent cannot be driven on; ending what runs here");
+    if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+        tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
+    }
 }
 
 /// Takes the driver off the books however it ends, a panic included.
@@ -166,41 +231,68 @@ impl Drop for Registered<'_> {
         // The same agent may have a new driver already: it was queued again and a slot took it at once.
         if live.get(&self.id).is_some_and(|driver| std::ptr::eq(Arc::as_ptr(driver), self.driver)) {
             live.remove(&self.id);
+            self.o.monitor.forget(self.id);
         }
         drop(live);
+        self.o.monitor.leaves(self.id, self.o.elapsed());
         self.driver.done.send_replace(true);
         self.o.wake.notify_one();
     }
 }
 
-/// Drives one agent until it waits in the queue again or has ended.
+/// Drives one agent until it waits in the queue again, has ended, or is left to the next server.
 async fn drive(
     o: &Orchestrator,
     lease: &Lease,
     driver: &Driver,
     agent: Agent,
-    first: Event,
+    entry: Entry,
     hands: &mut Hands,
 ) -> Result<(), StoreError> {
     let mut orders = driver.order.subscribe();
     // An order that was given before this line counts as well.
     orders.mark_changed();
+    let mut leaving = o.leaving.subscribe();
     let mut agent = agent;
-    let mut event = first;
+    let mut fresh = true;
+    // The driver is registered: an order that is given after this question finds it.
+    let mut event = match (o.standing_event(&agent, driver.seq), entry) {
+        (Some(standing), _) => standing,
+        (None, Entry::Leased) => Event::Leased,
+        (None, Entry::TakenOver) => {
+            let scene = Scene { o, agent: &agent, driver };
+            tokio::select! {
+                biased;
+                order = next_order(&mut orders) => order,
+                event = life::resume::run(&scene, hands) => event,
+            }
+        }
+    };
     loop {
+        let sign = breaker::sign(&event);
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
-                settle::record(o, lease, &step).await?;
+                life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
+                o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
+                if let Some(sign) = sign {
+                    o.took_sign(&agent, sign).await;
+                }
             }
             // An order that came too late: what was decided before goes on.
             Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
         }
         let effect = lifecycle::effect(&agent.state);
-        if matches!(effect, Effect::Wait | Effect::Rest) {
+        if fresh && effect == Effect::Rest && agent.attempt > 0 {
+            // It ended at the moment a slot took it, and an earlier attempt may have left a tree.
+            o.clean_up(agent.id).await;
+        }
+        if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
             return Ok(());
         }
-        let scene = Scene { o, agent: &agent, driver };
+        fresh = false;
+        let at_hand = agent.clone();
+        let scene = Scene { o, agent: &at_hand, driver };
         let work = life::perform(effect, scene, hands);
         event = if effect == Effect::Unwind {
             // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
@@ -213,7 +305,9 @@ async fn drive(
             tokio::select! {
                 biased;
                 order = next_order(&mut orders) => order,
-                event = work => event,
+                // The program goes on without us.
+                _ = leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => return Ok(()),
+                event = monitor::attended(o, lease, &mut agent, work) => event?,
             }
         };
     }

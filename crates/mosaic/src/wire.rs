@@ -10,10 +10,12 @@ use anyhow::Context as _;
 use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
 use mosaic_adapters::agent_command::CommandRuntime;
 use mosaic_adapters::agent_demo::DemoRuntime;
+use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -21,6 +23,7 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
+use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::processes::Processes;
@@ -61,6 +64,9 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
+    // Two servers never write one log: the store's lock keeps them apart, and the log's own.
+    let audit =
+        FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(processes(data, &self_exe));
@@ -91,10 +97,12 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         gatekeeper: Arc::new(gatekeeper),
         scanner,
         transcripts,
+        audit: Arc::new(audit),
         host: Arc::new(
             SystemHost::new(data.clone())
                 .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
         ),
+        orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
     Ok(Wired { orchestrator, git, trash, set_aside })
@@ -141,6 +149,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         require_skills: config.require_skills,
         skills_dir: config.skills_dir.clone(),
         kill_grace: config.kill_grace,
+        stall: config.stall,
+        floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
         keeping: config.keeping,
     })
 }

@@ -6,9 +6,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::orders::Latch;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
+use mosaic_core::ports::audit::AuditError;
+use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::store::StoreError;
 use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
@@ -21,6 +24,7 @@ pub enum Code {
     ValidationFailed,
     CursorMismatch,
     Unauthenticated,
+    Forbidden,
     OriginNotAllowed,
     PolicyDenied,
     AgentNotFound,
@@ -33,6 +37,7 @@ pub enum Code {
     TaskActive,
     AgentActive,
     UnmergedWork,
+    DispatchStopped,
     Conflict,
     AgentPruned,
     PayloadTooLarge,
@@ -46,6 +51,8 @@ pub enum Code {
     StoreUnavailable,
     ShuttingDown,
     DiskLow,
+    Busy,
+    AuditUnavailable,
     GitFailed,
     RecordDamaged,
     Internal,
@@ -53,11 +60,12 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
         Self::Unauthenticated,
+        Self::Forbidden,
         Self::OriginNotAllowed,
         Self::PolicyDenied,
         Self::AgentNotFound,
@@ -70,6 +78,7 @@ impl Code {
         Self::TaskActive,
         Self::AgentActive,
         Self::UnmergedWork,
+        Self::DispatchStopped,
         Self::Conflict,
         Self::AgentPruned,
         Self::PayloadTooLarge,
@@ -83,6 +92,8 @@ impl Code {
         Self::StoreUnavailable,
         Self::ShuttingDown,
         Self::DiskLow,
+        Self::Busy,
+        Self::AuditUnavailable,
         Self::GitFailed,
         Self::RecordDamaged,
         Self::Internal,
@@ -95,6 +106,7 @@ impl Code {
             Self::ValidationFailed => ("validation_failed", 400, "Request has faulty fields", None),
             Self::CursorMismatch => ("cursor_mismatch", 400, "Cursor belongs to other filters", None),
             Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed", None),
+            Self::Forbidden => ("forbidden", 403, "Token does not allow this", None),
             Self::OriginNotAllowed => {
                 ("origin_not_allowed", 403, "Requests from other sites are refused", None)
             }
@@ -110,6 +122,7 @@ impl Code {
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
             Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
             Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
+            Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -128,6 +141,8 @@ impl Code {
             Self::StoreUnavailable => ("store_unavailable", 503, "Store is unavailable", Some(5)),
             Self::ShuttingDown => ("shutting_down", 503, "Server is shutting down", Some(5)),
             Self::DiskLow => ("disk_low", 503, "Disk is nearly full", Some(60)),
+            Self::Busy => ("busy", 503, "All connections are in use", Some(1)),
+            Self::AuditUnavailable => ("audit_unavailable", 503, "Audit log is unavailable", Some(5)),
             Self::GitFailed => ("git_failed", 503, "Git could not answer", Some(5)),
             Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
             Self::Internal => ("internal", 500, "Something is wrong in the server", None),
@@ -238,6 +253,18 @@ impl Problem {
         problem
     }
 
+    /// Nothing starts until the kill switch is released.
+    fn dispatch_stopped(latch: &Latch) -> Self {
+        let why = latch.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+        let detail =
+            format!("dispatch was stopped by {} at {}{why}; nothing was written", latch.by, latch.at);
+        Self::new(Code::DispatchStopped, detail)
+            .hint("once that is settled: mosaic killswitch release, or POST /v1/killswitch/release")
+            .with("by", latch.by.as_str())
+            .with("reason", latch.reason.clone())
+            .with("since", latch.at.to_rfc3339())
+    }
+
     /// A fault of ours that a person must look for in the log, under the request's id.
     pub(crate) fn internal() -> Self {
         Self::new(Code::Internal, "the request could not be answered because of a fault in the server")
@@ -325,6 +352,15 @@ impl From<StoreError> for Problem {
     }
 }
 
+/// What must not be done unrecorded was not done.
+impl From<AuditError> for Problem {
+    fn from(e: AuditError) -> Self {
+        tracing::error!(error = %e, "the audit log did not take or give what a request wanted");
+        Self::new(Code::AuditUnavailable, e.to_string())
+            .hint("nothing was done; look for the cause in the server's log, above all at the disk")
+    }
+}
+
 impl From<SpawnError> for Problem {
     fn from(e: SpawnError) -> Self {
         match e {
@@ -335,6 +371,7 @@ impl From<SpawnError> for Problem {
                 Self::new(Code::ShuttingDown, "the server is shutting down; nothing was written")
                     .hint("try again once it is back")
             }
+            SpawnError::Stopped(latch) => Self::dispatch_stopped(&latch),
             SpawnError::DiskLow(why) => {
                 Self::new(Code::DiskLow, why).hint("free some space; nothing was written")
             }
@@ -388,6 +425,21 @@ impl From<PruneError> for Problem {
                 .hint("look again with \"dryRun\": true and give the number that it says")
                 .with("unmergedAgents", there),
             PruneError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(e: ReleaseError) -> Self {
+        let detail = e.to_string();
+        match e {
+            ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
+                .hint(format!("remove {path} on the server's machine, then release again")),
+            ReleaseError::Store(e) => e.into(),
+            ReleaseError::Files(_) => {
+                tracing::warn!(error = %detail, "the kill switch could not be released");
+                Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
+            }
         }
     }
 }

@@ -3,32 +3,40 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
-use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::orders::{Filed, OrderFiles};
+use mosaic_core::ports::processes::{
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
+};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
     StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Shelved, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
+
+use crate::fake_knobs::{self, Knobs};
+use crate::fake_audit::FakeAudit;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +45,29 @@ pub enum Behaviour {
     EndAtOnce,
     /// They run until they are stopped or [`FakeWorld::release`] is called.
     RunOn,
+    /// They crash at once.
+    CrashAtOnce,
+    /// As the task's id says: `crash-…` fails at once, so that it is tried again, `quick-…` ends well at once, others
+    /// run on.
+    ByTask,
 }
 
 /// What the fakes share.
 pub struct FakeWorld {
+    /// What else a test sets and reads.
+    pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
     alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    stops: Mutex<Vec<AgentId>>,
     ids: AtomicUsize,
+    /// The task of each agent that ever ran.
+    tasks: Mutex<HashMap<AgentId, String>>,
+    skipped: AtomicU64,
+    filed: Mutex<Filed>,
+    no_files: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,15 +81,46 @@ impl FakeWorld {
         slots: usize,
         behaviour: Behaviour,
     ) -> (Arc<Self>, Arc<Orchestrator>) {
+        Self::orchestrator_with(store, slots, behaviour, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn orchestrator_with(
+        store: Arc<dyn Store>,
+        slots: usize,
+        behaviour: Behaviour,
+        change: impl FnOnce(&mut Settings),
+    ) -> (Arc<Self>, Arc<Orchestrator>) {
         let world = Arc::new(Self {
+            knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            stops: Mutex::default(),
             ids: AtomicUsize::new(1),
+            tasks: Mutex::default(),
+            skipped: AtomicU64::new(0),
+            filed: Mutex::default(),
+            no_files: AtomicBool::new(false),
         });
-        let parts = || Part(Arc::clone(&world));
+        let orchestrator = world.again_with(store, slots, change);
+        (world, orchestrator)
+    }
+
+    /// Makes another orchestrator in this world, as after the death of the one before.
+    pub fn again(self: &Arc<Self>, store: Arc<dyn Store>, slots: usize) -> Arc<Orchestrator> {
+        self.again_with(store, slots, |_| {})
+    }
+
+    fn again_with(
+        self: &Arc<Self>,
+        store: Arc<dyn Store>,
+        slots: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<Orchestrator> {
+        let parts = || Part(Arc::clone(self));
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
         let ports = Ports {
@@ -83,8 +135,10 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
+            audit: Arc::new(FakeAudit::default()),
+            orders: Arc::new(parts()),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             node: "here".parse().expect("a word"),
             slots,
             branch_prefix: "mosaic".to_owned(),
@@ -93,14 +147,37 @@ impl FakeWorld {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
+            stall: mosaic_core::limits::STALL,
+            floors: Floors::default(),
             keeping: Keeping::default(),
         };
-        (Arc::clone(&world), Orchestrator::new(ports, settings))
+        change(&mut settings);
+        Orchestrator::new(ports, settings)
+    }
+
+    /// Moves the clock forward.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Returns the orders that stand in the state directory, to look at and to change.
+    pub fn filed(&self) -> MutexGuard<'_, Filed> {
+        lock(&self.filed)
+    }
+
+    /// Makes every write into the state directory fail, or work again.
+    pub fn break_files(&self, broken: bool) {
+        self.no_files.store(broken, Ordering::SeqCst);
     }
 
     /// Lets every program end well, those that run and those that will.
     pub fn release(&self) {
         self.behaviour.send_replace(Behaviour::EndAtOnce);
+    }
+
+    /// Sets how programs behave from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
     }
 
     /// Returns the agents whose program runs.
@@ -116,6 +193,11 @@ impl FakeWorld {
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
         lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Returns how often the agent's processes were ordered to stop.
+    pub fn stops(&self, agent: AgentId) -> usize {
+        lock(&self.stops).iter().filter(|id| **id == agent).count()
     }
 
     /// Tells whether the agent's tree was taken away.
@@ -134,7 +216,10 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
+        self.0.knobs.wall().plus(Duration::from_millis(self.0.skipped.load(Ordering::SeqCst)))
+    }
+    fn elapsed(&self) -> Duration {
+        fake_knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -155,6 +240,12 @@ impl Chance for Part {
 impl Host for Part {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(u64::MAX)
+    }
+    async fn reading(&self) -> Reading {
+        self.0.knobs.reading()
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse { bytes: 4096, entries: 1, more: false })
     }
     async fn git_version(&self) -> Result<String, String> {
         Ok("fake".to_owned())
@@ -185,7 +276,9 @@ impl Sandbox for Part {
 struct FakeJob {
     world: Arc<FakeWorld>,
     agent: AgentId,
+    task: String,
     stopped: watch::Receiver<bool>,
+    speech: watch::Receiver<u64>,
 }
 
 fn exit(code: Option<i32>) -> Exit {
@@ -204,16 +297,27 @@ fn exit(code: Option<i32>) -> Exit {
 impl Job for FakeJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         let mut behaviour = self.world.behaviour.subscribe();
+        let (quick, crash) = (self.task.starts_with("quick-"), self.task.starts_with("crash-"));
         let code = tokio::select! {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce) => Some(0),
+            ended = behaviour.wait_for(|b| match b {
+                Behaviour::RunOn => false,
+                Behaviour::ByTask => quick || crash,
+                Behaviour::EndAtOnce | Behaviour::CrashAtOnce => true,
+            }) => Some(i32::from(ended.is_ok_and(|b| match *b {
+                Behaviour::CrashAtOnce => true,
+                Behaviour::ByTask => crash,
+                Behaviour::EndAtOnce | Behaviour::RunOn => false,
+            }))),
+            _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
         lock(&self.world.alive).remove(&self.agent);
         Ok(JobEvent::Exited(exit(code)))
     }
-    async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.world.knobs.tell(self.agent, bytes);
         Ok(())
     }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
@@ -247,15 +351,33 @@ impl Processes for Part {
         if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
             self.0.double_runs.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped }))
+        let speech = self.0.knobs.speech.subscribe();
+        let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
+        let task = task.map(|(_, id)| id).unwrap_or_default();
+        lock(&self.0.tasks).insert(spec.agent, task.clone());
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped, speech }))
+    }
+    async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
+        Ok(stopped.map(|stopped| {
+            let speech = self.0.knobs.speech.subscribe();
+            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped, speech });
+            Adopted { job, memo: None, rebooted: false }
+        }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        lock(&self.0.stops).push(agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, processes_after: 0, rung: "term".to_owned(), took_ms: 0 })
+        let (rung, confinement) = ("term".to_owned(), "fake".to_owned());
+        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
+    }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(self.0.knobs.usage())
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(self.0.alive())
@@ -268,17 +390,53 @@ impl Processes for Part {
     }
 }
 
+#[async_trait]
+impl OrderFiles for Part {
+    async fn read(&self) -> Filed {
+        self.0.filed().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.written(|filed| filed.orders.raise_placed(barrier.clone()))
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.written(|filed| {
+            let stands = filed.orders.latch.take().filter(|_| latch.is_some());
+            filed.orders.latch = stands.or(latch.cloned());
+        })
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.written(|filed| filed.kills.retain(|kill| kill.agent != agent))
+    }
+    fn stop_path(&self) -> String {
+        "/nonexistent/STOP".to_owned()
+    }
+}
+
+impl Part {
+    fn written(&self, write: impl FnOnce(&mut Filed)) -> std::io::Result<()> {
+        if self.0.no_files.load(Ordering::SeqCst) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        write(&mut self.0.filed());
+        Ok(())
+    }
+}
+
 struct FakeDialogue;
 
 impl Dialogue for FakeDialogue {
     fn start(&mut self) -> Vec<String> {
         Vec::new()
     }
-    fn line(&mut self, _: &[u8]) -> Reaction {
-        Reaction::default()
+    fn line(&mut self, line: &[u8]) -> Reaction {
+        let text = String::from_utf8_lossy(line).into_owned();
+        Reaction { events: vec![AgentEvent::Text { text }], ..Reaction::default() }
     }
     fn interrupt(&mut self) -> Option<String> {
-        None
+        Some("interrupt\n".to_owned())
+    }
+    fn nudge(&mut self, text: &str) -> Option<String> {
+        Some(format!("nudge: {text}\n"))
     }
     fn session(&self) -> Option<String> {
         None
@@ -303,7 +461,7 @@ impl Runtime for Part {
         let command = vec!["fake".to_owned()];
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None })
     }
-    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         Box::new(FakeDialogue)
     }
 }
@@ -331,9 +489,13 @@ impl Transcripts for Part {
         _: AgentId,
         _: Timestamp,
         _: u32,
+        _: Mark,
         _: Vec<mosaic_core::ports::runtime::AgentEvent>,
     ) -> std::io::Result<()> {
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())

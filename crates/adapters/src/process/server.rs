@@ -3,19 +3,22 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::limits;
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt};
+use mosaic_core::ports::processes::{
+    Adopted, Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::connection::Connection;
 use super::groups;
@@ -25,6 +28,7 @@ use super::output_reader::OutputReader;
 use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::stop;
+use super::usage::Meter;
 
 /// What jobs under shims need.
 #[derive(Debug, Clone)]
@@ -46,13 +50,14 @@ pub struct ShimProcesses {
     cgroups: Option<PathBuf>,
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
     reapers: Mutex<JoinSet<()>>,
+    meter: Arc<Meter>,
 }
 
 impl ShimProcesses {
     /// Looks for a place for cgroups; starts nothing.
     pub fn new(options: ProcessOptions) -> Self {
         let cgroups = options.cgroup.parent();
-        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()) }
+        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()), meter: Arc::default() }
     }
 
     /// Returns the directory in which jobs get cgroups, `None` when they run without.
@@ -122,7 +127,7 @@ fn without_secrets(spec: &SpecFile) -> SpecFile {
     for (_, value) in &mut public.job.env {
         value.clear();
     }
-    if let Stdin::Text(text) = &mut public.job.stdin {
+    if let Stdin::Text(text) | Stdin::Open { first: text } = &mut public.job.stdin {
         text.clear();
     }
     public
@@ -158,6 +163,10 @@ impl Processes for ShimProcesses {
         Err(not_started(failure))
     }
 
+    async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError> {
+        adopt::adopt(JobDir::at(layout::runs(&self.options.data_dir, agent).join(name.as_str()))).await
+    }
+
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
         let begun = Instant::now();
         let jobs = stop::suspects(&self.options.data_dir, agent).await?;
@@ -188,6 +197,13 @@ impl Processes for ShimProcesses {
             return Err(ProcessError::Survivors(receipt.processes_after));
         }
         Ok(receipt)
+    }
+
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
+        let (meter, data, cgroups) =
+            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.cgroups.clone());
+        let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
+        Ok(read.map_err(io::Error::other)??)
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {

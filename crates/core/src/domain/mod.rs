@@ -1,13 +1,20 @@
 //! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
 
+pub mod access;
 pub mod agent;
+pub mod breaker;
+pub mod audit;
 pub mod gates;
 pub mod ids;
 pub mod journal;
 pub mod lifecycle;
+pub mod orders;
 pub mod outcome;
 pub mod prompt;
 pub mod queue;
 pub mod repository;
 pub mod retry;
+pub mod room;
 pub mod spec;
+pub mod stall;
+pub mod steady;

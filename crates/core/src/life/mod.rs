@@ -9,6 +9,7 @@ mod gate;
 mod launch;
 pub(crate) mod lease;
 mod publish;
+pub(crate) mod resume;
 pub(crate) mod settle;
 mod stray;
 mod supervise;
@@ -18,15 +19,20 @@ mod briefing;
 
 pub(crate) use stray::keep_stray;
 
-use crate::domain::agent::{Agent, State, Turn};
-use crate::domain::lifecycle::{Effect, Event};
+pub(crate) use unwind::TREE_LEFT;
+
+use crate::domain::agent::{Agent, Ending, State, Status, Turn};
+use crate::domain::ids::Word;
+use crate::domain::lifecycle::{Effect, Event, Step};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
-use crate::kill::Driver;
+use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
-use crate::ports::runtime::Dialogue;
+use crate::ports::runtime::{Dialogue, Runtime};
 use crate::ports::sandbox::Confinement;
+use crate::ports::store::{Lease, StoreError};
+use crate::ports::transcripts::Told;
 
 /// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
 /// again through the ports by the agent's id.
@@ -34,12 +40,22 @@ use crate::ports::sandbox::Confinement;
 pub(crate) struct Hands {
     /// The confinement made by step 4.
     confinement: Option<Confinement>,
-    /// The running program and its conversation, from step 5 to step 6.
-    running: Option<(Box<dyn Job>, Box<dyn Dialogue>)>,
+    /// The running program, from step 5 to step 6.
+    running: Option<Running>,
     /// The tracked paths of the base commit.
     files: Option<Vec<String>>,
     /// The tree made by step 3.
     tree: Option<Worktree>,
+    /// The kill that is being carried out has stopped every process already.
+    stopped: bool,
+}
+
+/// A running program and its conversation.
+struct Running {
+    job: Box<dyn Job>,
+    dialogue: Box<dyn Dialogue>,
+    /// What the transcript tells of it already; nothing unless an earlier server followed it.
+    told: Told,
 }
 
 /// One step's surroundings.
@@ -47,6 +63,42 @@ pub(crate) struct Scene<'a> {
     pub(crate) o: &'a Orchestrator,
     pub(crate) agent: &'a Agent,
     pub(crate) driver: &'a Driver,
+}
+
+/// Makes a decision durable. A kill does not wait for the store: whether it is what was decided or arrives while the
+/// decision is being written, the agent's processes are stopped meanwhile.
+pub(crate) async fn enact(
+    o: &Orchestrator,
+    lease: &Lease,
+    driver: &Driver,
+    step: &Step,
+    hands: &mut Hands,
+) -> Result<(), StoreError> {
+    driver.seen().agent = step.agent.clone();
+    let recording = settle::record(o, lease, step);
+    tokio::pin!(recording);
+    let scene = Scene { o, agent: &step.agent, driver };
+    if is_kill(&step.agent.state) {
+        let (recorded, ()) = tokio::join!(recording, unwind::begin(&scene, hands));
+        hands.stopped = true;
+        return recorded;
+    }
+    let mut orders = driver.order.subscribe();
+    tokio::select! {
+        biased;
+        recorded = &mut recording => return recorded,
+        // Errors never: the driver holds the sender.
+        _ = orders.wait_for(|order| matches!(order, Some(Order::Kill(..)))) => {}
+    }
+    if matches!(step.effect, Effect::Wait | Effect::Rest) {
+        return recording.await;
+    }
+    let (recorded, ()) = tokio::join!(recording, unwind::begin(&scene, hands));
+    recorded
+}
+
+fn is_kill(state: &State) -> bool {
+    matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status == Status::Killed)
 }
 
 /// Performs the effect that the agent's state asks for and returns what happened.
@@ -67,9 +119,9 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         .unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))));
     match event {
         Event::Failed(f) => Event::Failed(or_full_disk(&scene, f).await),
-        Event::TurnEnded { outcome: Outcome::Failed(f), session, warnings } => {
+        Event::TurnEnded { outcome: Outcome::Failed(f), session, warnings, left } => {
             let outcome = Outcome::Failed(or_full_disk(&scene, f).await);
-            Event::TurnEnded { outcome, session, warnings }
+            Event::TurnEnded { outcome, session, warnings, left }
         }
         event => event,
     }
@@ -80,10 +132,11 @@ async fn or_full_disk(scene: &Scene<'_>, failure: Failure) -> Failure {
     if !failure.kind.is_retryable() {
         return failure;
     }
+    // What the host does not say is no reason.
+    let free = scene.o.ports.host.free_bytes().await;
     match scene.o.disk_room().await {
-        // The host did not say; that is no reason.
-        Ok(_) => failure,
-        Err(why) => Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message)),
+        Err(why) if free.is_ok() => Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message)),
+        _ => failure,
     }
 }
 
@@ -114,6 +167,24 @@ impl Scene<'_> {
         })
     }
 
+    /// Returns the name of the job that runs the agent's program now.
+    fn run_name(&self) -> Word {
+        job_name(&format!("run-{}", self.agent.runs))
+    }
+
+    /// Returns the name of the runtime that was asked for, or the node's own.
+    fn runtime_name(&self) -> &str {
+        self.agent.spec.runtime.as_ref().map_or(self.o.settings.default_runtime.as_str(), |r| r.as_str())
+    }
+
+    /// Returns a runtime of this node.
+    fn runtime(&self, name: &str) -> Result<&dyn Runtime, Failure> {
+        let runtime = self.o.ports.runtimes.get(name).map(AsRef::as_ref);
+        runtime.ok_or_else(|| {
+            Failure::new(FailureKind::BadInput, format!("runtime \"{name}\" is not available on this node"))
+        })
+    }
+
     /// Returns the confinement, made again when this driver did not make it.
     async fn confinement(&self, hands: &mut Hands) -> Result<Confinement, Failure> {
         if let Some(confinement) = &hands.confinement {
@@ -140,7 +211,7 @@ impl Scene<'_> {
         env.push(("MOSAIC_BASE".to_owned(), base));
         JobSpec {
             agent: self.agent.id,
-            name: name.parse().expect("job names are made of letters, digits and dashes"),
+            name: job_name(name),
             command: confinement.wrap.iter().cloned().chain(command).collect(),
             env,
             cwd: tree.to_owned(),
@@ -149,8 +220,13 @@ impl Scene<'_> {
             output_limit: crate::limits::TRANSCRIPT_BYTES,
             interrupt: None,
             time_limit: None,
+            memo: None,
         }
     }
+}
+
+fn job_name(text: &str) -> Word {
+    text.parse().expect("job names are made of letters, digits and dashes")
 }
 
 /// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.

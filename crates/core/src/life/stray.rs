@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::{Hands, Scene, commit};
 use crate::domain::agent::Agent;
+use crate::domain::ids::Epoch;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::spec::SpawnSpec;
 use crate::kill::Driver;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::{Kept, TreeRequest};
+use crate::ports::store::Versioned;
 
 /// Receives what is in the tree into the repository store; says what it was.
 pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<String, Failure> {
@@ -23,8 +25,9 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
     agent.branch = tree.branch;
     agent.work.base = Some(tree.base);
     agent.work.dirty = true;
-    let driver = Driver::new();
-    let scene = Scene { o, agent: &agent, driver: &driver };
+    let record = Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None };
+    let driver = Driver::new(&record);
+    let scene = Scene { o, agent: &record.agent, driver: &driver };
     Ok(match commit::harvest(&scene, &mut Hands::default()).await? {
         Kept::Commits { head } => format!("commit {head}"),
         Kept::Nothing => "nothing was changed".to_owned(),

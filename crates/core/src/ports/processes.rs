@@ -18,8 +18,13 @@ pub enum Stdin {
     Null,
     /// These bytes, then end of file.
     Text(String),
-    /// What [`Job::write`] sends, until [`Job::close_stdin`].
-    Open,
+    /// First this text, which reaches the program whatever becomes of the server, then what [`Job::write`] sends, until
+    /// [`Job::close_stdin`].
+    Open {
+        /// The text; at most [`crate::limits::STDIN_QUEUE_BYTES`].
+        #[serde(default)]
+        first: String,
+    },
 }
 
 /// What a job runs and how.
@@ -46,6 +51,9 @@ pub struct JobSpec {
     pub interrupt: Option<String>,
     /// Time after which the shim stops the job by itself, counted from its start.
     pub time_limit: Option<Duration>,
+    /// What a later server wants to know when it adopts the job, in words of the caller's; see [`Adopted::memo`].
+    #[serde(default)]
+    pub memo: Option<String>,
 }
 
 /// How a job's main process ended.
@@ -91,6 +99,27 @@ pub struct StopReceipt {
     pub rung: String,
     /// Milliseconds until it was verified that nothing is left.
     pub took_ms: u64,
+    /// What held the processes together, so that none could get away: `cgroup`, `pid_namespace`, `subreaper`; empty
+    /// when it is not known.
+    #[serde(default)]
+    pub confinement: String,
+}
+
+/// What an agent's processes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// User and system time of all its processes, ended ones included as far as they were seen. Never goes back while
+    /// one of the agent's jobs runs.
+    pub cpu: Duration,
+    /// Resident memory of its live processes, in bytes; what they share may be counted more than once.
+    pub memory_bytes: u64,
+    /// Its live processes, supervisors not counted.
+    pub processes: u32,
+    /// Bytes that its processes read from storage. Never goes back, as `cpu`.
+    pub read_bytes: u64,
+    /// Bytes that its processes wrote to storage. Never goes back, as `cpu`.
+    pub written_bytes: u64,
 }
 
 /// Why a job could not be started, reached or stopped.
@@ -129,6 +158,16 @@ pub trait Job: Send {
     async fn close_stdin(&mut self) -> Result<(), ProcessError>;
 }
 
+/// A job of an earlier server.
+pub struct Adopted {
+    /// The job, followed from its first byte of output on. It may have ended meanwhile, or turn out to be lost.
+    pub job: Box<dyn Job>,
+    /// What its starter noted in [`JobSpec::memo`].
+    pub memo: Option<String>,
+    /// The machine was started again since: nothing of the job can be alive, however it ended.
+    pub rebooted: bool,
+}
+
 /// Starts and stops jobs.
 #[async_trait]
 pub trait Processes: Send + Sync {
@@ -136,10 +175,18 @@ pub trait Processes: Send + Sync {
     /// started, which the first event then says).
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError>;
 
+    /// Takes over a job that an earlier server started, alive or ended: it can be followed, written to and stopped as
+    /// if it had been started here. `None` when there was no such job, or it never came to run anything.
+    async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError>;
+
     /// Stops every job of the agent, whoever started it: interrupt and SIGTERM share `grace`, then the cgroup or
     /// the process tree is killed, until it is verified that nothing is left. Idempotent; also for jobs whose
     /// shim or server died. Afterwards none of them can start late.
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+
+    /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
+    /// is certain that it is the agent's.
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError>;
 
     /// Lists the agents that have jobs on this machine that have not ended cleanly.
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError>;

@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "demo",
     "run",
@@ -50,6 +50,7 @@ const COMMANDS: [&str; 21] = [
     "kill-all",
     "rm",
     "prune",
+    "killswitch",
     "retry",
     "queue",
     "doctor",
@@ -163,6 +164,8 @@ fn an_agent_is_refused_what_is_wide() {
         &["rm", "x"],
         &["prune", "--yes"],
         &["prune", "--force=1"],
+        &["killswitch", "engage", "--yes"],
+        &["killswitch", "release"],
     ] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),

@@ -3,15 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod adoption;
+mod audit;
+mod budget;
 mod cli_server;
 mod contract;
 mod disk;
 mod floods;
 mod kill;
+mod killswitch;
 mod life;
 mod local_run;
 mod planted;
 mod removal;
 mod shutdown;
+mod silence;
 mod state_files;
 mod support;

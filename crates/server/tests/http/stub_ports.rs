@@ -8,21 +8,24 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::orders::{Filed, OrderFiles};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
     StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
-use mosaic_core::ports::transcripts::{Line, Shelved, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How much faster than the real one the tests' clock waits.
@@ -39,6 +42,9 @@ pub(crate) struct HastyClock;
 impl Clock for HastyClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed() * HASTE
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time / HASTE).await;
@@ -218,8 +224,14 @@ impl Processes for Nothing {
     async fn start(&self, _: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         Err(ProcessError::Lost("no processes here".to_owned()))
     }
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        Ok(None)
+    }
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
+    }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(Vec::new())
@@ -243,7 +255,7 @@ impl Runtime for Nothing {
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         Err(unused())
     }
-    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         unreachable!("nothing is launched here")
     }
 }
@@ -285,6 +297,12 @@ impl Host for StubHost {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(self.free.load(Ordering::SeqCst))
     }
+    async fn reading(&self) -> Reading {
+        Reading { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse::default())
+    }
     async fn git_version(&self) -> Result<String, String> {
         match self.no_git.load(Ordering::SeqCst) {
             true => Err("git is not installed; apt install git".to_owned()),
@@ -307,6 +325,7 @@ impl Transcripts for StubTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
+        _: Mark,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         let mut all = self.lines.lock().expect("no test panics with it");
@@ -316,6 +335,9 @@ impl Transcripts for StubTranscripts {
         }
         self.newest.send_modify(|n| *n += 1);
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>> {
         let all = self.lines.lock().expect("no test panics with it");
@@ -342,5 +364,31 @@ impl Transcripts for StubTranscripts {
     }
     async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
         Ok(0)
+    }
+}
+
+/// The state directory's copy of the standing orders.
+#[derive(Default)]
+pub(crate) struct StubOrders(pub(crate) Mutex<Filed>);
+
+#[async_trait]
+impl OrderFiles for StubOrders {
+    async fn read(&self) -> Filed {
+        self.0.lock().unwrap().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.raise_placed(barrier.clone());
+        Ok(())
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.latch = latch.cloned();
+        Ok(())
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.0.lock().unwrap().kills.retain(|kill| kill.agent != agent);
+        Ok(())
+    }
+    fn stop_path(&self) -> String {
+        "/var/lib/mosaic/STOP".to_owned()
     }
 }

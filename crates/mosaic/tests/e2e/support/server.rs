@@ -31,13 +31,12 @@ impl Home {
 
     /// Returns the program in an empty environment, with its state in this directory.
     pub(crate) fn mosaic(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-        command.args(args);
-        self.clean(command)
+        self.program(Path::new(env!("CARGO_BIN_EXE_mosaic")), args)
     }
 
-    fn clean(&self, mut command: Command) -> Command {
-        command.env_clear().current_dir(self.path()).stdin(Stdio::null());
+    fn program(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).env_clear().current_dir(self.path()).stdin(Stdio::null());
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
@@ -50,11 +49,14 @@ impl Home {
         Server::start(self, self.mosaic(&["serve"]), env)
     }
 
+    /// Starts another build of the server in this directory.
+    pub(crate) fn serve_with(&self, program: &Path, env: &[(&str, &str)]) -> Server<'_> {
+        Server::start(self, self.program(program, &["serve"]), env)
+    }
+
     /// Starts a server in this directory by another program, which becomes it.
     pub(crate) fn serve_by(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Server<'_> {
-        let mut command = Command::new(program);
-        command.args(args);
-        Server::start(self, self.clean(command), env)
+        Server::start(self, self.program(Path::new(program), args), env)
     }
 
     /// Runs the program to its end.
@@ -165,6 +167,14 @@ impl<'h> Server<'h> {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Signals the one child of the process that was started, which is the server when that one is its container.
+    pub(crate) fn signal_first_child(&self, signal: Signal) {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid());
+        let child = std::fs::read_to_string(children).unwrap();
+        let pid = Pid::from_raw(child.split_whitespace().next().unwrap().parse().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// Waits until it has ended.
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         until("the server to end", || self.child.try_wait().unwrap())
@@ -176,6 +186,8 @@ impl Drop for Server<'_> {
         if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
+        // Agents would outlive it, and the test.
+        let _ = self.http.try_post("/agents/kill-all", &json!({}));
         self.signal(Signal::TERM);
         self.signal(Signal::TERM);
         let patience = Instant::now() + PATIENCE;
