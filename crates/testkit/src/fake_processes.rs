@@ -123,7 +123,7 @@ impl Processes for PlainProcesses {
             .unwrap_or_default();
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
-        Ok(StopReceipt { processes_before, processes_after: 0, rung: "kill".to_owned(), took_ms: 0 })
+        Ok(StopReceipt { processes_before, rung: "kill".to_owned(), ..StopReceipt::default() })
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
@@ -170,7 +170,7 @@ impl PlainJob {
             leaked: 0,
             output_bytes: self.bytes,
             stderr_tail: String::from_utf8_lossy(&self.tail).into_owned(),
-            start_error: None,
+            ..Exit::default()
         }
     }
 }
@@ -231,9 +231,7 @@ impl Job for PlainJob {
 impl Job for NotStarted {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         let start_error = self.0.take();
-        let (code, signal, timed_out, leaked, output_bytes) = (None, None, false, 0, 0);
-        let stderr_tail = String::new();
-        Ok(JobEvent::Exited(Exit { code, signal, timed_out, leaked, output_bytes, stderr_tail, start_error }))
+        Ok(JobEvent::Exited(Exit { start_error, ..Exit::default() }))
     }
 
     async fn write(&mut self, _bytes: &[u8]) -> Result<(), ProcessError> {

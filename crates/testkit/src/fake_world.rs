@@ -193,7 +193,7 @@ fn exit(code: Option<i32>) -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 
@@ -252,7 +252,7 @@ impl Processes for Part {
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, processes_after: 0, rung: "term".to_owned(), took_ms: 0 })
+        Ok(StopReceipt { processes_before, rung: "term".to_owned(), ..StopReceipt::default() })
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(self.0.alive())

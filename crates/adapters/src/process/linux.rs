@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) parent: i32,
     pub(crate) session: i32,
     pub(crate) zombie: bool,
+    /// Stopped by a signal.
+    pub(crate) stopped: bool,
 }
 
 /// Reads `/proc/<pid>/stat`; `None` when there is no such process any more.
@@ -40,7 +42,8 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let start = fields.nth(15)?.parse().ok()?;
-    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie: matches!(state, "Z" | "X") })
+    let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
+    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie, stopped })
 }
 
 /// Lists every process that can be seen.

@@ -4,7 +4,9 @@
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
 mod cgroup;
+mod confinement;
 mod connection;
+mod frost;
 mod job;
 mod layout;
 mod linux;

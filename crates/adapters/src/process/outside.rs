@@ -99,6 +99,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         output_bytes: hunt.output_bytes(),
         stderr_tail: String::new(),
         start_error: (!started).then(|| "stopped before it started".to_owned()),
+        ended_by: None,
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
@@ -106,7 +107,8 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         // What stays is removed when the job is forgotten.
         let _ = cgroup.remove();
     }
-    dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: why })
+    let confinement = hunt.shim.as_ref().map(|shim| shim.confinement);
+    dir.save(&ExitFile { version: LAYOUT, exit, rung, confinement, output_error: why })
 }
 
 /// What is known of the job.

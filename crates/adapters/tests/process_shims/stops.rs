@@ -9,12 +9,18 @@ use mosaic_core::ports::processes::{ProcessError, Processes, Stdin};
 use mosaic_testkit::require;
 use rustix::process::{Pid, Signal, kill_process};
 
-const SHAPES: [&str; 5] = ["term", "setsid", "double-setsid", "scrub", "hydra"];
+pub(super) const SHAPES: [&str; 5] = ["term", "setsid", "double-setsid", "scrub", "hydra"];
 
 /// Tells whether cgroups can be had here; `None` skips.
-fn with_cgroup() -> Option<CgroupChoice> {
+pub(super) fn with_cgroup() -> Option<CgroupChoice> {
     let works = World::new(CgroupChoice::Auto).processes.cgroups().is_some();
     require::have("cgroup", works, "a cgroup v2 hierarchy that may be written").then_some(CgroupChoice::Auto)
+}
+
+/// Tells whether pid namespaces can be had here; `None` skips.
+pub(super) fn with_namespace() -> Option<CgroupChoice> {
+    let works = World::new(CgroupChoice::PidNamespace).processes.confinement().0 == "pid namespace";
+    require::have("namespace", works, "pid namespaces that may be made").then_some(CgroupChoice::PidNamespace)
 }
 
 async fn every_shape_dies(cgroup: CgroupChoice) {
@@ -46,6 +52,13 @@ async fn every_shape_dies(cgroup: CgroupChoice) {
 async fn every_shape_dies_with_a_cgroup() {
     if let Some(cgroup) = with_cgroup() {
         every_shape_dies(cgroup).await;
+    }
+}
+
+#[tokio::test]
+async fn every_shape_dies_in_a_pid_namespace() {
+    if let Some(namespace) = with_namespace() {
+        every_shape_dies(namespace).await;
     }
 }
 

@@ -241,7 +241,7 @@ fn ended_by_force() -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 
