@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
+use crate::freeze;
 use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease, settle};
 use crate::limits;
@@ -197,7 +198,7 @@ async fn drive(
             return Ok(());
         }
         let scene = Scene { o, agent: &agent, driver };
-        let work = life::perform(effect, scene, hands);
+        let work = freeze::held(driver, effect, life::perform(effect, scene, hands));
         event = if effect == Effect::Unwind {
             // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
             let done = work.await;

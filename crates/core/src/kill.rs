@@ -60,6 +60,8 @@ pub(crate) struct Driver {
     pub(crate) order: watch::Sender<Option<Order>>,
     pub(crate) done: watch::Sender<bool>,
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
+    /// The agent is to stand still; see [`crate::freeze`].
+    pub(crate) frozen: watch::Sender<bool>,
 }
 
 impl Orchestrator {
@@ -259,6 +261,7 @@ impl Driver {
             order: watch::Sender::new(None),
             done: watch::Sender::new(false),
             receipt: Mutex::new(None),
+            frozen: watch::Sender::new(false),
         })
     }
 

@@ -5,6 +5,7 @@
 
 pub mod domain;
 pub mod engine;
+pub mod freeze;
 pub mod kill;
 pub mod life;
 pub mod limits;

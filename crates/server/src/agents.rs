@@ -133,7 +133,8 @@ fn idempotency(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<I
 /// `GET /agents/{id}/status`.
 pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
-    Ok(Answer(StatusView::of(&record.agent)).into_response())
+    let frozen = context.orchestrator.is_frozen(id);
+    Ok(Answer(StatusView::of(&record.agent).frozen(frozen)).into_response())
 }
 
 /// The answer to a kill.
@@ -188,7 +189,7 @@ pub(crate) async fn kill_all(
 }
 
 /// Who gave an order, for the record.
-fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
+pub(crate) fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
     match reason {
         Some(reason) => format!("{reason} (HTTP request {id})"),
         None => format!("no reason given (HTTP request {id})"),
@@ -197,7 +198,7 @@ fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
 
 /// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.
 /// The order has a deadline of its own, so the task does too.
-async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
+pub(crate) async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
 where
     F: FnOnce(Arc<Orchestrator>) -> Fut,
     Fut: Future<Output = T> + Send + 'static,

@@ -15,7 +15,7 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, queue, shell, tasks, transcript, v1_agents,
+    ServerOptions, agents, diff, events, freeze, gates, health, hosts, queue, shell, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -52,6 +52,8 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
         route(GET, "/v1/agents/{id}", Admin, get(v1_agents::show)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
+        route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)),
+        route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
         route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),
         route(GET, "/v1/agents/{id}/diff", Admin, get(diff::show)),

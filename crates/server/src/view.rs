@@ -78,6 +78,9 @@ pub(crate) struct StatusView {
     name: String,
     previous_agent_id: Option<AgentId>,
     links: Links,
+    /// Only shown when it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    frozen: bool,
 }
 
 impl StatusView {
@@ -107,7 +110,13 @@ impl StatusView {
             name: agent.name.clone(),
             previous_agent_id: agent.previous,
             links: Links::of(agent.id),
+            frozen: false,
         }
+    }
+
+    /// Says whether the agent is frozen, which is not part of its record.
+    pub(crate) fn frozen(self, frozen: bool) -> Self {
+        Self { frozen, ..self }
     }
 }
 
@@ -193,6 +202,11 @@ impl AgentView {
             queue_position: None,
             detail: None,
         }
+    }
+
+    /// Says whether the agent is frozen, which is not part of its record.
+    pub(crate) fn frozen(self, frozen: bool) -> Self {
+        Self { status: self.status.frozen(frozen), ..self }
     }
 
     /// One agent with everything. `position` is how many entries start before it.

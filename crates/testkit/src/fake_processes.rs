@@ -39,6 +39,13 @@ impl PlainProcesses {
         Self::default()
     }
 
+    /// Sends a signal to all groups of an agent and returns how many took it.
+    fn signal(&self, agent: AgentId, signal: Signal) -> u32 {
+        let groups = self.groups.lock().expect("no test panics while it holds this");
+        let groups = groups.get(&agent).into_iter().flatten();
+        u32::try_from(groups.filter(|group| kill_process_group(**group, signal).is_ok()).count()).unwrap_or(u32::MAX)
+    }
+
     /// Returns every job that was asked for, in order.
     pub fn started(&self) -> Vec<JobSpec> {
         self.started.lock().expect("no test panics while it holds this").clone()
@@ -124,6 +131,14 @@ impl Processes for PlainProcesses {
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
         Ok(StopReceipt { processes_before, rung: "kill".to_owned(), ..StopReceipt::default() })
+    }
+
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(self.signal(agent, Signal::STOP))
+    }
+
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(self.signal(agent, Signal::CONT))
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {

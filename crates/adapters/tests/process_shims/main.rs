@@ -1,6 +1,10 @@
 //! The process adapter with real shims and a misbehaving agent.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in what its tests share")]
 
+mod frozen;
+mod in_namespace;
 mod jobs;
+mod kills;
+mod last_resorts;
 mod stops;
 mod world;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Hands, Scene, supervisor_failed};
 use crate::domain::lifecycle::Event;
+use crate::freeze::Frost;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::limits;
 use crate::ports::processes::{Exit, Job, JobEvent};
@@ -58,8 +59,8 @@ impl Supervisor<'_> {
         let clock = &self.scene.o.ports.clock;
         let now = clock.now();
         let left = self.scene.agent.work.deadline.map_or(Duration::MAX, |at| at.since(now));
-        let (deadline, after_result) = (clock.sleep(left), async {});
-        tokio::pin!(deadline);
+        let (mut deadline, after_result) = (clock.sleep(left), async {});
+        let (mut frost, mut stood) = (Frost::look(self.scene).await, Duration::ZERO);
         // Counts from the result on, whatever the program still prints.
         let mut after_result: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(after_result);
         let mut timing = false;
@@ -75,15 +76,21 @@ impl Supervisor<'_> {
                     JobEvent::Gap(bytes) => self.skipped(bytes).await,
                     JobEvent::Exited(exit) => break exit,
                 },
-                () = &mut deadline, if !timing => {
+                thawed = frost.turned(|| clock.now()) => if let Some(time) = thawed {
+                    stood += time;
+                    let at = self.scene.agent.work.deadline.map(|at| at.plus(stood));
+                    deadline = clock.sleep(at.map_or(Duration::MAX, |at| at.since(clock.now())));
+                    timing = false;
+                },
+                () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
                     break self.end().await;
                 }
-                () = &mut after_result, if timing => {
+                () = &mut after_result, if timing && !frost.holds() => {
                     alarm = Some(Alarm::AfterResult);
                     break self.end().await;
                 }
-                () = clock.sleep(limits::STALL), if !timing => {
+                () = clock.sleep(limits::STALL), if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Silence);
                     break self.end().await;
                 }
@@ -118,6 +125,10 @@ impl Supervisor<'_> {
             Some(Alarm::AfterResult) => {
                 self.warnings.push("the agent's program lived on after its result and was ended".to_owned());
                 self.dialogue.outcome(exit)
+            }
+            None if exit.ended_by.is_some() => {
+                let why = exit.ended_by.as_deref().unwrap_or_default();
+                Outcome::Failed(Failure::new(FailureKind::Crash, format!("its supervisor ended it: {why}")))
             }
             None if exit.timed_out => Outcome::Failed(Failure::new(
                 FailureKind::Timeout,
