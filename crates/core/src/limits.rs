@@ -224,3 +224,5 @@ pub const CROWD_LOOK: Duration = Duration::from_secs(30);
 pub const FREEZING: Duration = Duration::from_millis(500);
 /// Longest time for trying whether a pid namespace can be made.
 pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
+/// Length of a UUID in its usual spelling.
+pub const UUID_CHARS: usize = 36;

@@ -82,6 +82,8 @@ async fn a_frozen_agent_takes_no_further_step_until_it_is_thawed() {
     // A program that ends all the same, as one that ended in this very moment: what follows waits.
     story.world.release();
     story.until(id, |r| r.agent.phase() == Phase::Committing).await;
+    let goes_on = story.until(id, |r| r.agent.is_terminal());
+    assert!(tokio::time::timeout(Duration::from_millis(200), goes_on).await.is_err(), "it goes on");
     assert!(story.o.thaw(id, "by a test").await.unwrap().changed);
     assert!(!story.o.thaw(id, "by a test").await.is_ok_and(|thawed| thawed.changed));
     let record = story.until(id, |r| r.agent.is_terminal()).await;

@@ -116,6 +116,13 @@ pub(crate) fn of_agent(parent: &Path, agent: AgentId) -> Vec<Cgroup> {
     entries.map(|entry| entry.path()).filter(is_ours).map(|path| Cgroup::at(&path)).collect()
 }
 
+/// Lists the agents that have cgroups below `parent`.
+pub(crate) fn agents(parent: &Path) -> Vec<AgentId> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let id = |name: &str| name.get(..limits::UUID_CHARS)?.parse().ok();
+    entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect()
+}
+
 /// A job's cgroup.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroup(PathBuf);
@@ -180,15 +187,28 @@ impl Cgroup {
         events.lines().any(|line| line == what)
     }
 
-    /// Lists the processes directly inside.
+    /// Lists the processes inside, those in cgroups below included.
     pub(crate) fn members(&self) -> Vec<i32> {
-        let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+        let mut members = Vec::new();
+        list_below(&self.0, 0, &mut members);
+        members
     }
 
     /// Removes it with the cgroups that the job made inside. Fails while something is alive there.
     pub(crate) fn remove(&self) -> io::Result<()> {
         remove_below(&self.0, 0)
+    }
+}
+
+/// Adds the processes of a cgroup and of those below it, at most 16 levels deep.
+fn list_below(path: &Path, depth: u32, members: &mut Vec<i32>) {
+    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    members.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    if depth < 16 {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            list_below(&entry.path(), depth + 1, members);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A shim per job owns its pipes and outlives the server ([`shim`]); what a job is and how it ended stands in its
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
+mod census;
 mod cgroup;
 mod confinement;
 mod connection;
@@ -13,6 +14,7 @@ mod linux;
 mod output_reader;
 mod output_writer;
 mod outside;
+mod presence;
 mod protocol;
 mod server;
 pub mod shim;

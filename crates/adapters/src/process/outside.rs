@@ -10,10 +10,10 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use rustix::process::Signal;
 
+use super::census::Census;
 use super::cgroup::{self, Cgroup};
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
-use super::shim::AGENT_VARIABLE;
 
 /// How far the search for a job's processes goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,8 @@ struct Hunt {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,
     cgroups: Vec<Cgroup>,
-    variable: Option<String>,
+    /// The agent, when whatever has its id in its environment belongs to the job.
+    marked: Option<AgentId>,
     own: i32,
 }
 
@@ -129,19 +130,19 @@ impl Hunt {
         let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
         let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);
         let hunt = Self::of_agent(agent, cgroups.into_iter().collect())?;
-        let variable = hunt.variable.filter(|_| reach == Reach::Agent);
-        Ok(Self { spec, shim, variable, ..hunt })
+        let marked = Some(agent).filter(|_| reach == Reach::Agent);
+        Ok(Self { spec, shim, marked, ..hunt })
     }
 
     fn of_agent(agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
-        let variable = Some(format!("{AGENT_VARIABLE}={agent}"));
         let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Ok(Self { spec: None, shim: None, cgroups, variable, own })
+        Ok(Self { spec: None, shim: None, cgroups, marked: Some(agent), own })
     }
 
     /// Lists the job's live processes, a living shim last.
     fn find(&self) -> Vec<Seen> {
-        let all = linux::everything();
+        let census = Census::take();
+        let all = &census.all;
         let members: Vec<i32> = self.cgroups.iter().flat_map(Cgroup::members).collect();
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
@@ -154,7 +155,7 @@ impl Hunt {
                 .is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
                 && !recycled
         };
-        let marked = |pid: i32| self.variable.as_ref().is_some_and(|var| linux::has_variable(pid, var));
+        let marked = |pid: i32| self.marked.is_some_and(|agent| census.is_marked(pid, agent));
         let is_root = |seen: &&Seen| {
             let pid = seen.process.pid;
             members.contains(&pid)
@@ -164,7 +165,7 @@ impl Hunt {
         };
         let mut found: Vec<Seen> = all.iter().filter(is_root).copied().collect();
         let roots: Vec<i32> = found.iter().chain(shim).map(|seen| seen.process.pid).collect();
-        for seen in linux::below(&all, &roots) {
+        for seen in linux::below(all, &roots) {
             if !found.contains(&seen) {
                 found.push(seen);
             }

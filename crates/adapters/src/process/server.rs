@@ -43,7 +43,7 @@ pub struct ProcessOptions {
 /// Jobs under shims.
 #[derive(Debug)]
 pub struct ShimProcesses {
-    options: ProcessOptions,
+    pub(super) options: ProcessOptions,
     chosen: Chosen,
     most_processes: Option<u32>,
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use super::stops::{SHAPES, with_cgroup, with_namespace};
 use super::world::{World, await_line, follow};
 use mosaic_adapters::process::CgroupChoice;
+use futures_util::future::join_all;
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::processes::Processes;
+use uuid::Uuid;
 
 /// The grace of each kill; its time does not count.
 const GRACE: Duration = Duration::from_millis(50);
@@ -55,6 +58,36 @@ async fn kills_in_cgroups_leave_nobody() {
 async fn kills_in_pid_namespaces_leave_nobody() {
     if let Some(namespace) = with_namespace() {
         kill_often(namespace, "pid namespace", AT_ONCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_agents_are_stopped_together() {
+    for cgroup in [with_cgroup(), with_namespace(), Some(CgroupChoice::Off)].into_iter().flatten() {
+        let world = World::new(cgroup.clone());
+        let mut jobs = Vec::new();
+        for n in 0..50 {
+            let mut spec = world.spec(&["tree", "setsid", "1", &world.mark]);
+            spec.agent = AgentId(Uuid::new_v4());
+            spec.output = world.place.path().join(format!("transcript-{n}"));
+            let agent = spec.agent;
+            let mut job = world.processes.start(spec).await.unwrap();
+            await_line(&mut *job, "up").await;
+            jobs.push((agent, job));
+        }
+        let mut present = world.processes.present().await.unwrap();
+        present.sort();
+        let mut agents: Vec<AgentId> = jobs.iter().map(|(agent, _)| *agent).collect();
+        agents.sort();
+        assert_eq!(present, agents);
+        let begun = Instant::now();
+        let stopped = join_all(agents.iter().map(|agent| world.processes.stop(*agent, GRACE))).await;
+        let past = begun.elapsed().saturating_sub(GRACE);
+        let word = world.processes.confinement().0;
+        println!("{word:<13} 50 agents together: past grace {past:?}");
+        assert!(stopped.into_iter().all(|receipt| receipt.unwrap().processes_after == 0));
+        assert_eq!(world.survivors(), [0; 0]);
+        assert!(past < WALKED, "{word}: {past:?}");
     }
 }
 
