@@ -112,7 +112,10 @@ impl Orchestrator {
     async fn tell(&self, kind: &str, agent: &Agent, note: &str) -> Result<(), StoreError> {
         let (id, task) = (Some(agent.id), Some(agent.spec.task_id.clone()));
         let data = json!({"name": agent.name, "note": note});
-        self.ports.store.log(vec![Fact { kind: kind.to_owned(), agent: id, task, at: self.now(), data }]).await
+        self.ports
+            .store
+            .log(vec![Fact { kind: kind.to_owned(), agent: id, task, at: self.now(), data }])
+            .await
     }
 }
 

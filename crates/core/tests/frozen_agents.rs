@@ -62,7 +62,11 @@ impl Story {
 
     async fn kinds(&self) -> Vec<String> {
         let entries = self.o.ports().store.entries(0, 1000).await.unwrap();
-        entries.into_iter().map(|entry| entry.fact.kind).filter(|kind| kind.ends_with("en") || kind.ends_with("wed")).collect()
+        entries
+            .into_iter()
+            .map(|entry| entry.fact.kind)
+            .filter(|kind| kind.ends_with("en") || kind.ends_with("wed"))
+            .collect()
     }
 
     async fn end(self) {

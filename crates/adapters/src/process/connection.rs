@@ -85,7 +85,7 @@ impl Connection {
                 match answer {
                     Answer::Ok { id: of, live, frozen_ms } if of == id => {
                         return Ok(Said { live, frozen: frozen_ms.map(Duration::from_millis) });
-                    },
+                    }
                     Answer::Refused { id: of, why } if of == id => return Err(io::Error::other(why)),
                     _ => {}
                 }

@@ -14,7 +14,7 @@ fn everywhere() -> Vec<CgroupChoice> {
 /// Starts a job that answers each line with a numbered one, and hears the first.
 async fn answering(world: &World) -> Box<dyn Job> {
     let mut spec = world.spec(&["grow", &world.mark]);
-    (spec.stdin, spec.time_limit) = (Stdin::Open, Some(Duration::from_secs(2)));
+    (spec.stdin, spec.time_limit) = (Stdin::Open { first: String::new() }, Some(Duration::from_secs(2)));
     let mut job = world.processes.start(spec).await.unwrap();
     job.write(b"\n").await.unwrap();
     await_line(&mut *job, "line 0").await;
@@ -82,7 +82,8 @@ fn stands_still(pid: i32) -> bool {
     let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let mount =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
     let held = mount.is_some_and(|mount| {
         std::fs::read_to_string(format!("{mount}/{own}/cgroup.events")).is_ok_and(|e| e.contains("frozen 1"))
     });

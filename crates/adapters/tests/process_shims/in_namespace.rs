@@ -50,7 +50,7 @@ async fn input_interrupt_and_sigterm_reach_the_program() {
     let Some(namespace) = with_namespace() else { return };
     let world = World::new(namespace);
     let mut spec = world.spec(&["interruptible", &world.mark]);
-    (spec.stdin, spec.interrupt) = (Stdin::Open, Some("stop\n".to_owned()));
+    (spec.stdin, spec.interrupt) = (Stdin::Open { first: String::new() }, Some("stop\n".to_owned()));
     let mut job = world.processes.start(spec).await.unwrap();
     await_line(&mut *job, "up").await;
     let receipt = world.processes.stop(world.agent, Duration::from_secs(20)).await.unwrap();

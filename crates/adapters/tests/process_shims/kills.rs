@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::stops::{SHAPES, with_cgroup, with_namespace};
 use super::world::{World, await_line, follow};
-use mosaic_adapters::process::CgroupChoice;
 use futures_util::future::join_all;
+use mosaic_adapters::process::CgroupChoice;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::processes::Processes;
 use uuid::Uuid;
@@ -41,7 +41,10 @@ async fn kill_often(cgroup: CgroupChoice, word: &str, most: Duration) {
         past.sort();
         let at = |share: usize| past[(past.len() * share / 100).min(past.len() - 1)];
         let (p50, p99) = (at(50), at(99));
-        println!("{word:<13} {shape:<13} {} kills  survivors {survivors}  past grace p50 {p50:?}  p99 {p99:?}", past.len());
+        println!(
+            "{word:<13} {shape:<13} {} kills  survivors {survivors}  past grace p50 {p50:?}  p99 {p99:?}",
+            past.len()
+        );
         assert_eq!(survivors, 0, "{word} {shape}");
         assert!(p99 <= most, "{word} {shape}: {p99:?}");
     }

@@ -15,7 +15,8 @@ async fn a_stop_file_ends_every_job_within_a_second() {
         let world = World::new(cgroup.clone());
         let mut jobs = Vec::new();
         for n in 0..20 {
-            let mut spec = world.spec(&["tree", ["term", "setsid", "double-setsid"][n % 3], "1", &world.mark]);
+            let mut spec =
+                world.spec(&["tree", ["term", "setsid", "double-setsid"][n % 3], "1", &world.mark]);
             spec.agent = AgentId(Uuid::new_v4());
             spec.output = world.place.path().join(format!("transcript-{n}"));
             let mut job = world.processes.start(spec).await.unwrap();
@@ -39,8 +40,13 @@ async fn a_stop_file_ends_every_job_within_a_second() {
         println!("stop file, {cgroup:?}: 20 jobs gone after {took:?}");
         assert!(took < Duration::from_secs(1), "{cgroup:?}: {took:?}");
         // Nothing starts while it stands.
-        let Err(refused) = world.processes.start(world.spec(&["exit", "0"])).await else { panic!("it started") };
-        assert!(matches!(&refused, ProcessError::NotStarted { why, .. } if why.contains("STOP")), "{refused}");
+        let Err(refused) = world.processes.start(world.spec(&["exit", "0"])).await else {
+            panic!("it started")
+        };
+        assert!(
+            matches!(&refused, ProcessError::NotStarted { why, .. } if why.contains("STOP")),
+            "{refused}"
+        );
         std::fs::remove_file(world.place.path().join("STOP")).unwrap();
         let mut spec = world.spec(&["exit", "0"]);
         spec.name = "run-2".parse().unwrap();

@@ -18,6 +18,9 @@ const SWEEP_SLICE: Duration = Duration::from_millis(200);
 /// After this time a process that was killed and is still there is looked at less often.
 const SWEEP_BUSY: Duration = Duration::from_secs(5);
 
+/// How soon a program that is about to start in its namespace is looked for again.
+const NOT_YET: Duration = Duration::from_millis(10);
+
 /// How far a stop had to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rung {
@@ -96,7 +99,12 @@ impl Ladder {
         } else if self.term_at.is_some_and(|at| at <= now) {
             self.term_at = None;
             self.rung = self.rung.max(Rung::Term);
-            for seen in self.members() {
+            let members = self.members();
+            if members.is_empty() && self.namespace.is_some() {
+                // Its init has not started the program yet.
+                self.term_at = Some(now + NOT_YET);
+            }
+            for seen in members {
                 linux::signal(seen.process, Signal::TERM);
             }
         }
@@ -135,7 +143,12 @@ impl Ladder {
     /// one, which is far less work than the whole process table; who left it is found when everything is killed.
     fn members(&self) -> Vec<Seen> {
         if let Some(cgroup) = &self.cgroup {
-            return cgroup.members().into_iter().filter_map(linux::look).filter(|seen| !seen.zombie).collect();
+            return cgroup
+                .members()
+                .into_iter()
+                .filter_map(linux::look)
+                .filter(|seen| !seen.zombie)
+                .collect();
         }
         let mut live = self.live();
         if let Some(main) = self.namespace {

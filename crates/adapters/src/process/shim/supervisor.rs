@@ -299,7 +299,12 @@ impl Supervisor {
             (_, true) => Duration::from_millis(20),
             _ => limits::STOP_LOOK,
         };
-        let due = [self.time_limit.filter(|_| self.frozen.is_none()), self.lease, self.drain_until, self.ladder.next()];
+        let due = [
+            self.time_limit.filter(|_| self.frozen.is_none()),
+            self.lease,
+            self.drain_until,
+            self.ladder.next(),
+        ];
         let wait =
             due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
         Timespec {
