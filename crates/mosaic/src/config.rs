@@ -68,6 +68,17 @@ pub(crate) enum Trust {
     Ask,
 }
 
+/// What holds an agent's processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confinement {
+    /// The best that the host offers.
+    Auto,
+    /// A pid namespace at best.
+    PidNamespace,
+    /// The supervisor alone.
+    Subreaper,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -110,6 +121,8 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
+    /// What holds an agent's processes together.
+    pub(crate) confinement: Confinement,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
     /// `MOSAIC_TRUST`; `None` means `all` for `serve` and `ask` for `run`.
@@ -262,6 +275,7 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
+            confinement: Confinement::Auto,
             drain: Duration::from_millis(30_000),
             trust: None,
             branch_prefix: "mosaic".to_owned(),

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod drill;
 mod exit;
 mod follow;
 mod hidden;

@@ -28,7 +28,7 @@ use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
-use crate::config::{Config, Secret, Trust};
+use crate::config::{Config, Confinement, Secret, Trust};
 use crate::local_git::capture;
 
 /// What the configuration does not say.
@@ -63,7 +63,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
-    let processes = Arc::new(processes(data, &self_exe));
+    let processes = Arc::new(processes(data, &self_exe, confinement(config)));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -97,11 +97,20 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
 }
 
-fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
+/// What the configuration wants of the process adapter.
+fn confinement(config: &Config) -> CgroupChoice {
+    match config.confinement {
+        Confinement::Auto => CgroupChoice::Auto,
+        Confinement::PidNamespace => CgroupChoice::PidNamespace,
+        Confinement::Subreaper => CgroupChoice::Off,
+    }
+}
+
+fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesses {
     ShimProcesses::new(ProcessOptions {
         data_dir: data.to_owned(),
         shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
-        cgroup: CgroupChoice::Auto,
+        cgroup,
         lease: None,
     })
 }
@@ -119,7 +128,7 @@ pub(crate) async fn stop_left(data: &Path) -> anyhow::Result<usize> {
         opened => opened.ok(),
     };
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
-    let processes = processes(&data, &self_exe);
+    let processes = processes(&data, &self_exe, CgroupChoice::Auto);
     let left = processes.unfinished().await.context("what was left running cannot be listed")?;
     for id in &left {
         let stopped = processes.stop(*id, Duration::ZERO).await;
@@ -230,11 +239,11 @@ fn operator_git_command() -> Command {
     command
 }
 
-/// Returns the directory in which agents would get control groups, `None` when they would run without.
-pub(crate) fn control_groups() -> Option<PathBuf> {
+/// Returns what holds agents together on this machine, and why it is that.
+pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
     let (data_dir, shim_command) = (PathBuf::new(), Vec::new());
-    let options = ProcessOptions { data_dir, shim_command, cgroup: CgroupChoice::Auto, lease: None };
-    ShimProcesses::new(options).cgroups().map(Path::to_owned)
+    let options = ProcessOptions { data_dir, shim_command, cgroup: confinement(config), lease: None };
+    ShimProcesses::new(options).confinement()
 }
 
 impl Wired {

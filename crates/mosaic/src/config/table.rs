@@ -2,7 +2,7 @@
 //! effective one is shown. The lists of README and `mosaic config` are printed from it.
 
 use super::parsers as p;
-use super::{Auth, Config, LogFormat, Secret, Trust};
+use super::{Auth, Config, Confinement, LogFormat, Secret, Trust};
 
 /// Why a value was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub(crate) enum Outcome {
         fix: &'static str,
     },
 }
+
+const CONFINEMENTS: [(&str, Confinement); 3] = [
+    ("auto", Confinement::Auto),
+    ("pid-namespace", Confinement::PidNamespace),
+    ("subreaper", Confinement::Subreaper),
+];
 
 /// One variable.
 pub(crate) struct Variable {
@@ -250,6 +256,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
     .read(
         |c, v| p::millis(v, 0..=600_000).map(|x| c.kill_grace = x),
         |c| Some(c.kill_grace.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_CONFINEMENT",
+        "auto, pid-namespace, subreaper",
+        "auto",
+        "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
+    )
+    .read(
+        |c, v| p::choice(v, &CONFINEMENTS).map(|x| c.confinement = x),
+        |c| CONFINEMENTS.iter().find(|(_, x)| *x == c.confinement).map(|(word, _)| (*word).to_owned()),
     ),
     ours(
         "MOSAIC_DRAIN_MS",

@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "demo",
     "run",
@@ -48,6 +48,9 @@ const COMMANDS: [&str; 19] = [
     "wait",
     "kill",
     "kill-all",
+    "freeze",
+    "thaw",
+    "drill",
     "retry",
     "queue",
     "doctor",

@@ -224,6 +224,15 @@ impl Ladder {
                 pause(Duration::from_micros(200));
             }
         }
+        if first && self.namespace.is_some_and(|helpers_of| self.kill_namespace(helpers_of)) {
+            // The kernel ends everything in there, and the init is buried last.
+            while begun.elapsed() < SWEEP_SLICE / 2 {
+                if self.reap(main, end).1 {
+                    return true;
+                }
+                pause(Duration::from_micros(200));
+            }
+        }
         let mut before = None;
         while begun.elapsed() < SWEEP_SLICE {
             if self.reap(main, end).1 && self.is_empty() {
@@ -244,6 +253,14 @@ impl Ladder {
             before = Some(live);
         }
         false
+    }
+
+    /// Kills the first process of the namespace; false when it is not there.
+    fn kill_namespace(&self, main: i32) -> bool {
+        let live = self.live();
+        let helpers = namespace::helpers(main, &live);
+        live.iter().filter(|seen| helpers.contains(&seen.process.pid)).filter(|seen| self.kill(seen)).count()
+            > 0
     }
 
     fn kill_cgroup(&self, first: bool) -> bool {
