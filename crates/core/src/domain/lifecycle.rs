@@ -281,6 +281,8 @@ impl Decision {
             }
             (State::Confining { turn }, Event::Confined) => {
                 self.agent.runs += 1;
+                // From here on its program may run, whether or not anybody learns that it was started.
+                self.agent.work.dirty = true;
                 Some(State::Launching { turn })
             }
             (State::Launching { .. }, Event::Launched { session, warnings }) => {
@@ -368,7 +370,6 @@ impl Decision {
         let work = &mut self.agent.work;
         let left = std::time::Duration::from_millis(work.time_left_ms.unwrap_or(limit));
         work.deadline = Some(self.now.at.plus(left));
-        work.dirty = true;
         if session.is_some() {
             work.session = session;
         }
