@@ -13,7 +13,7 @@ use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::freeze;
 use crate::kill::{Driver, Order};
-use crate::life::{self, Hands, Scene, lease, settle};
+use crate::life::{self, Hands, Scene, lease};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError, Versioned};
@@ -47,6 +47,7 @@ pub(crate) enum Entry {
 pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let o = &orchestrator;
     let mut drivers = JoinSet::new();
+    o.learn_orders(&mut stop).await;
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
     let mut looked = o.now();
@@ -55,7 +56,9 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
             recovery::take_over(o, &mut drivers).await;
             looked = o.now();
         }
-        fill_slots(o, &mut drivers, &stop).await;
+        if o.look_at_orders().await {
+            fill_slots(o, &mut drivers, &stop).await;
+        }
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
@@ -149,7 +152,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.orders.may_dispatch() {
         let Some((lease, record)) = lease::take(o).await else { return };
         start(o, drivers, lease, record, Entry::Leased);
     }
@@ -173,7 +176,7 @@ pub(crate) fn start(
     record: Versioned,
     entry: Entry,
 ) {
-    let driver = Driver::new();
+    let driver = Driver::new(&record);
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     let o = Arc::clone(o);
@@ -226,9 +229,12 @@ async fn drive(
     orders.mark_changed();
     let mut leaving = o.leaving.subscribe();
     let mut agent = agent;
-    let mut event = match entry {
-        Entry::Leased => Event::Leased,
-        Entry::TakenOver => {
+    let mut fresh = true;
+    // The driver is registered: an order that is given after this question finds it.
+    let mut event = match (o.standing_event(&agent, driver.seq), entry) {
+        (Some(standing), _) => standing,
+        (None, Entry::Leased) => Event::Leased,
+        (None, Entry::TakenOver) => {
             let scene = Scene { o, agent: &agent, driver };
             tokio::select! {
                 biased;
@@ -240,16 +246,21 @@ async fn drive(
     loop {
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
-                settle::record(o, lease, &step).await?;
+                life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
             }
             // An order that came too late: what was decided before goes on.
             Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
         }
         let effect = lifecycle::effect(&agent.state);
+        if fresh && effect == Effect::Rest && agent.attempt > 0 {
+            // It ended at the moment a slot took it, and an earlier attempt may have left a tree.
+            o.clean_up(agent.id).await;
+        }
         if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
             return Ok(());
         }
+        fresh = false;
         let scene = Scene { o, agent: &agent, driver };
         let work = freeze::held(driver, effect, life::perform(effect, scene, hands));
         event = if effect == Effect::Unwind {

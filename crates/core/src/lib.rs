@@ -7,10 +7,13 @@ pub mod domain;
 pub mod engine;
 pub mod freeze;
 pub mod kill;
+pub mod kill_all;
 pub mod life;
 pub mod limits;
 pub mod orchestrator;
+pub mod orders;
 pub mod ports;
+pub mod receipt;
 mod recovery;
 
 pub use orchestrator::Orchestrator;

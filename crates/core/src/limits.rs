@@ -226,3 +226,13 @@ pub const FREEZING: Duration = Duration::from_millis(500);
 pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
 /// Length of a UUID in its usual spelling.
 pub const UUID_CHARS: usize = 36;
+/// Longest wait for a standing order to be written before it counts as held in memory only.
+pub const ORDER_RECORD: Duration = Duration::from_secs(2);
+/// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
+pub const KILL_SETTLE: Duration = Duration::from_millis(500);
+/// Most receipts in one answer.
+pub const RECEIPTS: usize = 100;
+/// Largest file of standing orders that is read, in bytes: one order is a few hundred.
+pub const ORDER_FILE_BYTES: u64 = 64 * 1024;
+/// Most orders about single agents that are read at once; the rest is read once these are carried out.
+pub const ORDER_FILES: usize = 1000;

@@ -15,12 +15,15 @@ use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
+use crate::domain::orders::Latch;
 use crate::domain::spec::FieldError;
 use crate::kill::Driver;
 use crate::limits;
+use crate::orders::Orders;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
+use crate::ports::orders::OrderFiles;
 use crate::ports::processes::Processes;
 use crate::ports::repositories::{FileStat, Repositories};
 use crate::ports::runtime::Runtime;
@@ -53,6 +56,8 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
+    /// The state directory's copy of the standing orders.
+    pub orders: Arc<dyn OrderFiles>,
 }
 
 /// How this node behaves.
@@ -91,6 +96,9 @@ pub enum SpawnError {
     /// The node is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The kill switch is engaged.
+    #[error("dispatch is stopped by {}", .0.by)]
+    Stopped(Latch),
     /// The disk is below the floor.
     #[error("{0}")]
     DiskLow(String),
@@ -149,6 +157,7 @@ pub struct Diff {
 pub struct Orchestrator {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
+    pub(crate) orders: Orders,
     pub(crate) live: Mutex<HashMap<AgentId, Arc<Driver>>>,
     /// Something may be ready to start, or a slot became free.
     pub(crate) wake: Notify,
@@ -167,6 +176,7 @@ impl Orchestrator {
         Arc::new(Self {
             ports,
             settings,
+            orders: Orders::new(),
             live: Mutex::new(HashMap::new()),
             wake: Notify::new(),
             draining: AtomicBool::new(false),

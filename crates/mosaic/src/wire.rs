@@ -14,6 +14,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -92,6 +93,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         scanner,
         transcripts,
         host: Arc::new(SystemHost::new(data.clone())),
+        orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
     Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })

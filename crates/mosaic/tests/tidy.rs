@@ -115,6 +115,7 @@ fn only_wire_chooses_adapters() {
         "LocalGatekeeper",
         "RuleScanner",
         "FileTranscripts",
+        "FileOrders",
     ];
     absent("crates/mosaic/src", &words, &["wire.rs"], "adapters are chosen in wire.rs only");
 }

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::{Agent, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -22,6 +23,18 @@ pub struct FakeStore {
     inner: Mutex<Inner>,
     newest: watch::Sender<u64>,
     queue_entries: u64,
+    mood: watch::Sender<Mood>,
+}
+
+/// How the store answers, for stories about bad days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// At once.
+    Well,
+    /// Not at all: every call is refused as unavailable.
+    Down,
+    /// Not until its mood changes.
+    Stuck,
 }
 
 #[derive(Default)]
@@ -34,6 +47,7 @@ struct Inner {
     log: Vec<Entry>,
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
+    orders: StandingOrders,
 }
 
 impl Default for FakeStore {
@@ -50,7 +64,22 @@ impl FakeStore {
 
     /// Makes an empty store with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn limited(queue_entries: u64) -> Self {
-        Self { inner: Mutex::default(), newest: watch::channel(0).0, queue_entries }
+        Self { inner: Mutex::default(), newest: watch::channel(0).0, queue_entries, mood: watch::Sender::new(Mood::Well) }
+    }
+
+    /// Changes how the store answers.
+    pub fn set_mood(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    async fn up(&self) -> Result<(), StoreError> {
+        let mut mood = self.mood.subscribe();
+        let now = mood.wait_for(|mood| *mood != Mood::Stuck).await.map(|mood| *mood);
+        match now {
+            Ok(Mood::Down) => Err(StoreError::Unavailable("it is a bad day".to_owned())),
+            // Errors never: the store holds the sender.
+            _ => Ok(()),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -226,12 +255,14 @@ fn matches_query(record: &Versioned, query: &Query) -> bool {
 #[async_trait]
 impl Store for FakeStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
+        self.up().await?;
         self.write(|inner| inner.admit(admission, self.queue_entries))
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.up().await?;
         Ok(self.write(|inner| {
-            if inner.pause.is_some() {
+            if inner.pause.is_some() || inner.orders.latch.is_some() {
                 return None;
             }
             let best = inner
@@ -245,6 +276,7 @@ impl Store for FakeStore {
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
+        self.up().await?;
         self.write(|inner| {
             let record = inner.get(agent)?;
             if record.node.is_none() {
@@ -256,6 +288,7 @@ impl Store for FakeStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+        self.up().await?;
         assert_eq!(lease.agent, change.agent.id, "a lease allows writing its own agent only");
         self.write(|inner| {
             let record = inner.get(lease.agent)?;
@@ -267,16 +300,19 @@ impl Store for FakeStore {
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        self.up().await?;
         Ok(self.write(|inner| {
             changes.into_iter().map(|(version, change)| inner.amend(version, change)).collect()
         }))
     }
 
     async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.up().await?;
         self.inner().get(agent).cloned()
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         assert!(
             (1..=limits::STORE_PAGE).contains(&query.limit),
             "a page has 1 to {} records",
@@ -288,6 +324,7 @@ impl Store for FakeStore {
     }
 
     async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         let inner = self.inner();
         let mut queued: Vec<&Versioned> = inner.records.values().filter(|record| is_queued(record)).collect();
         queued.sort_by_key(|record| match record.agent.not_before() {
@@ -299,6 +336,7 @@ impl Store for FakeStore {
     }
 
     async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
+        self.up().await?;
         let mut inner = self.inner();
         let Ok(record) = inner.get(agent).cloned() else { return Ok(None) };
         if !is_queued(&record) {
@@ -311,10 +349,12 @@ impl Store for FakeStore {
     }
 
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         Ok(self.inner().records.values().filter(|record| record.node.is_some()).cloned().collect())
     }
 
     async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         let inner = self.inner();
         Ok(inner
             .records
@@ -326,6 +366,7 @@ impl Store for FakeStore {
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.up().await?;
         let mut counts = Counts::default();
         for record in self.inner().records.values() {
             let class = match record.agent.status() {
@@ -344,6 +385,7 @@ impl Store for FakeStore {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.up().await?;
         Ok(self
             .inner()
             .records
@@ -354,6 +396,7 @@ impl Store for FakeStore {
     }
 
     async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+        self.up().await?;
         self.write(|inner| {
             if inner.pause.is_some() != pause.is_some() {
                 inner.pause = pause;
@@ -364,15 +407,45 @@ impl Store for FakeStore {
     }
 
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        self.up().await?;
         Ok(self.inner().pause.clone())
     }
 
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.up().await?;
+        Ok(self.write(|inner| {
+            let before = inner.orders.clone();
+            let highest = inner.records.keys().next_back().copied().unwrap_or(0);
+            match change {
+                OrderChange::Raise(barrier) => {
+                    let seq = Some(barrier.seq.unwrap_or(highest));
+                    inner.orders.raise_placed(Barrier { seq, ..barrier });
+                }
+                OrderChange::Engage(latch) => {
+                    inner.orders.latch.get_or_insert(latch);
+                },
+                OrderChange::Release => inner.orders.latch = None,
+            }
+            if inner.orders != before {
+                inner.log(facts);
+            }
+            inner.orders.clone()
+        }))
+    }
+
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.up().await?;
+        Ok(self.inner().orders.clone())
+    }
+
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+        self.up().await?;
         self.write(|inner| inner.log(facts));
         Ok(())
     }
 
     async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.up().await?;
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         Ok(self.inner().log.iter().skip(skip).take(limit).cloned().collect())
     }
@@ -382,10 +455,12 @@ impl Store for FakeStore {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
+        self.up().await?;
         Ok(())
     }
 
     async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
+        self.up().await?;
         Ok(Vec::new())
     }
 }

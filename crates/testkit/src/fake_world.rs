@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,12 +11,14 @@ use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
+use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt,
 };
@@ -37,6 +39,9 @@ pub enum Behaviour {
     EndAtOnce,
     /// They run until they are stopped or [`FakeWorld::release`] is called.
     RunOn,
+    /// As the task's id says: `crash-…` fails at once, so that it is tried again, `quick-…` ends well at once, others
+    /// run on.
+    ByTask,
 }
 
 /// What the fakes share.
@@ -48,6 +53,11 @@ pub struct FakeWorld {
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
     ids: AtomicUsize,
+    /// The task of each agent that ever ran.
+    tasks: Mutex<HashMap<AgentId, String>>,
+    skipped: AtomicU64,
+    filed: Mutex<Filed>,
+    no_files: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,8 +79,18 @@ impl FakeWorld {
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
             ids: AtomicUsize::new(1),
+            tasks: Mutex::default(),
+            skipped: AtomicU64::new(0),
+            filed: Mutex::default(),
+            no_files: AtomicBool::new(false),
         });
-        let parts = || Part(Arc::clone(&world));
+        let orchestrator = world.again(store, slots);
+        (world, orchestrator)
+    }
+
+    /// Makes another orchestrator in this world, as after the death of the one before.
+    pub fn again(self: &Arc<Self>, store: Arc<dyn Store>, slots: usize) -> Arc<Orchestrator> {
+        let parts = || Part(Arc::clone(self));
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
         let ports = Ports {
@@ -85,6 +105,7 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
+            orders: Arc::new(parts()),
         };
         let settings = Settings {
             node: "here".parse().expect("a word"),
@@ -96,7 +117,22 @@ impl FakeWorld {
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
         };
-        (Arc::clone(&world), Orchestrator::new(ports, settings))
+        Orchestrator::new(ports, settings)
+    }
+
+    /// Moves the clock forward.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Returns the orders that stand in the state directory, to look at and to change.
+    pub fn filed(&self) -> MutexGuard<'_, Filed> {
+        lock(&self.filed)
+    }
+
+    /// Makes every write into the state directory fail, or work again.
+    pub fn break_files(&self, broken: bool) {
+        self.no_files.store(broken, Ordering::SeqCst);
     }
 
     /// Lets every program end well, those that run and those that will.
@@ -140,7 +176,8 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
+        let skipped = Duration::from_millis(self.0.skipped.load(Ordering::SeqCst));
+        Timestamp::from(SystemTime::now()).plus(skipped)
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -191,6 +228,7 @@ impl Sandbox for Part {
 struct FakeJob {
     world: Arc<FakeWorld>,
     agent: AgentId,
+    task: String,
     stopped: watch::Receiver<bool>,
 }
 
@@ -209,12 +247,14 @@ fn exit(code: Option<i32>) -> Exit {
 #[async_trait]
 impl Job for FakeJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
-        let mut behaviour = self.world.behaviour.subscribe();
+        let (mut behaviour, mut other) = (self.world.behaviour.subscribe(), self.world.behaviour.subscribe());
+        let (quick, crash) = (self.task.starts_with("quick-"), self.task.starts_with("crash-"));
         let code = tokio::select! {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce) => Some(0),
+            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce || (*b == Behaviour::ByTask && quick)) => Some(0),
+            _ = other.wait_for(|b| *b == Behaviour::ByTask && crash) => Some(1),
         };
         lock(&self.world.alive).remove(&self.agent);
         Ok(JobEvent::Exited(exit(code)))
@@ -253,12 +293,16 @@ impl Processes for Part {
         if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
             self.0.double_runs.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped }))
+        let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
+        let task = task.map(|(_, id)| id).unwrap_or_default();
+        lock(&self.0.tasks).insert(spec.agent, task.clone());
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
         Ok(stopped.map(|stopped| {
-            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, stopped });
+            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped });
             Adopted { job, memo: None, rebooted: false }
         }))
     }
@@ -269,7 +313,7 @@ impl Processes for Part {
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, rung: "term".to_owned(), ..StopReceipt::default() })
+        Ok(StopReceipt { processes_before, rung: "term".to_owned(), confinement: "fake".to_owned(), ..StopReceipt::default() })
     }
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
         let runs = lock(&self.0.alive).contains_key(&agent);
@@ -289,6 +333,38 @@ impl Processes for Part {
         Ok(self.0.alive())
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl OrderFiles for Part {
+    async fn read(&self) -> Filed {
+        self.0.filed().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.written(|filed| filed.orders.raise_placed(barrier.clone()))
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.written(|filed| {
+            let stands = filed.orders.latch.take().filter(|_| latch.is_some());
+            filed.orders.latch = stands.or(latch.cloned());
+        })
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.written(|filed| filed.kills.retain(|kill| kill.agent != agent))
+    }
+    fn stop_path(&self) -> String {
+        "/nonexistent/STOP".to_owned()
+    }
+}
+
+impl Part {
+    fn written(&self, write: impl FnOnce(&mut Filed)) -> std::io::Result<()> {
+        if self.0.no_files.load(Ordering::SeqCst) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        write(&mut self.0.filed());
         Ok(())
     }
 }

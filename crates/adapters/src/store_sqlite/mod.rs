@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod journal;
 mod listing;
+mod orders;
 mod queue;
 mod readers;
 mod rows;
@@ -24,9 +25,11 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Safety, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Safety, Store, StoreError,
+    Versioned,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -179,6 +182,14 @@ impl Store for SqliteStore {
 
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         self.read(queue::pause).await
+    }
+
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.write(move |w| orders::set(w, change, facts)).await
+    }
+
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.read(orders::read).await
     }
 
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {

@@ -89,8 +89,18 @@ CREATE TABLE tally (
 INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
 ";
 
+/// The standing orders, as JSON: the newest kill-all, and the kill switch while it is engaged.
+const V2: &str = "
+CREATE TABLE orders (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    barrier TEXT,
+    latch TEXT
+) STRICT;
+INSERT INTO orders VALUES (1, NULL, NULL);
+";
+
 /// The scripts in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// Brings the file to this build's version in one transaction. Errors with `Unusable` when it is newer.
 pub(super) fn migrate(conn: &Connection) -> Result<(), Fault> {

@@ -232,6 +232,16 @@ pub enum State {
     },
 }
 
+/// Work that was kept when the agent ended before anybody had received it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Salvaged {
+    /// Its name in the repository store.
+    pub reference: String,
+    /// What it points to.
+    pub commit: CommitId,
+}
+
 /// What the agent's work has come to so far. Survives attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -278,6 +288,9 @@ pub struct Work {
     /// The agent's last text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// What was kept under a name of its own when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<Salvaged>,
 }
 
 /// The record of one agent.

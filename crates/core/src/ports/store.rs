@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::domain::agent::{Agent, Phase, Status};
 use crate::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use crate::domain::journal::{Entry, Fact};
+use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::domain::spec::AgentType;
 
 /// Why the store did not do what was asked.
@@ -195,6 +196,17 @@ pub struct Pause {
     pub at: Timestamp,
 }
 
+/// A change of the standing orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderChange {
+    /// Kill-all. A barrier without a place is put after everything that is admitted at that moment.
+    Raise(Barrier),
+    /// The kill switch is engaged; a latch that stands already stays.
+    Engage(Latch),
+    /// The kill switch is released.
+    Release,
+}
+
 /// A record that could not be read and was set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damaged {
@@ -214,8 +226,8 @@ pub trait Store: Send + Sync {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
-    /// nothing when none is ready or dispatch is paused. An entry is never given to two callers. Survives the death of the
-    /// process, as [`Safety::Process`] says.
+    /// nothing when none is ready, dispatch is paused or the kill switch is engaged. An entry is never given to two
+    /// callers. Survives the death of the process, as [`Safety::Process`] says.
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
 
     /// Takes over an agent that is leased, by any node, under a new epoch; the old lease is fenced from then on.
@@ -260,6 +272,13 @@ pub trait Store: Send + Sync {
 
     /// Returns why dispatch is paused, when it is.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
+
+    /// Changes the standing orders durably, with facts to log, and returns them as they stand then; the barrier never
+    /// sinks and has a place. Facts of a change that changes nothing are not logged.
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+
+    /// Returns the standing orders. A latch that cannot be read counts as engaged.
+    async fn orders(&self) -> Result<StandingOrders, StoreError>;
 
     /// Logs facts that belong to no state change.
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError>;

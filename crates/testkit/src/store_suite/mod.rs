@@ -11,6 +11,7 @@ pub mod durability;
 pub mod journal;
 pub mod leases;
 pub mod listing;
+pub mod orders;
 pub mod queue;
 pub mod sample;
 pub mod writes;
@@ -60,6 +61,10 @@ macro_rules! store_suite {
         $crate::store_suite! { @group $bench;
             listing: newest_admission_comes_first, pages_by_cursor, filters_one_by_one, filters_together,
                 strange_filters_find_nothing, of_task_lists_newest_first;
+        }
+        $crate::store_suite! { @group $bench;
+            orders: a_kill_all_covers_what_is_admitted, the_barrier_never_sinks, the_first_latch_stands_until_released,
+                nothing_is_leased_under_the_latch, a_new_start_knows_the_orders;
         }
         $crate::store_suite! { @group $bench;
             durability: a_new_start_sees_everything, leases_survive_and_can_be_taken_over, numbers_go_on;
