@@ -12,6 +12,7 @@ mod follow;
 mod hidden;
 mod interrupt;
 mod local_git;
+mod local_kill;
 mod locate;
 mod logging;
 mod paint;

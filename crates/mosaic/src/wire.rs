@@ -14,7 +14,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
-use mosaic_adapters::orders_files::FileOrders;
+use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -23,14 +23,18 @@ use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
-use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::processes::{Processes, StopReceipt};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
 use crate::config::{Config, Confinement, Secret, Trust};
 use crate::local_git::capture;
+
+/// Longest time for writing down an order: a disk that hangs keeps nobody alive.
+const ORDER_WRITE: Duration = Duration::from_secs(5);
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -115,6 +119,61 @@ fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesse
         cgroup,
         lease: None,
     })
+}
+
+/// What reaches the agents of a data directory without a server: their supervisors, and the orders that are left for
+/// the next one.
+pub(crate) struct Reach {
+    processes: ShimProcesses,
+    orders: Arc<OrdersDir>,
+}
+
+impl Reach {
+    /// Opens nothing: everything is looked up when it is asked for.
+    pub(crate) fn of(data: &Path) -> anyhow::Result<Self> {
+        let data = data.canonicalize().with_context(|| format!("{} cannot be reached", data.display()))?;
+        let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
+        let processes = processes(&data, &self_exe, CgroupChoice::Auto);
+        Ok(Self { processes, orders: Arc::new(OrdersDir::new(&data)) })
+    }
+
+    /// Lists the agents that are there.
+    pub(crate) async fn present(&self) -> anyhow::Result<Vec<AgentId>> {
+        self.processes.present().await.context("what runs here cannot be listed")
+    }
+
+    /// Stops one and proves it; the error is for people.
+    pub(crate) async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, String> {
+        self.processes.stop(agent, grace).await.map_err(|e| e.to_string())
+    }
+
+    /// Leaves the order to end one agent; false when it could not be written.
+    pub(crate) async fn leave_kill(&self, order: KillOrder) -> bool {
+        self.leave(move |orders| orders.write_kill(&order)).await
+    }
+
+    /// Leaves the order to end everything.
+    pub(crate) async fn leave_barrier(&self, barrier: Barrier) -> bool {
+        self.leave(move |orders| orders.write_barrier(&barrier)).await
+    }
+
+    /// Leaves the kill switch engaged.
+    pub(crate) async fn leave_latch(&self, latch: Latch) -> bool {
+        self.leave(move |orders| orders.write_latch(Some(&latch))).await
+    }
+
+    async fn leave(&self, write: impl FnOnce(&OrdersDir) -> std::io::Result<()> + Send + 'static) -> bool {
+        let orders = Arc::clone(&self.orders);
+        let written = tokio::task::spawn_blocking(move || write(&orders));
+        match tokio::time::timeout(ORDER_WRITE, written).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(e))) => {
+                crate::session::say(&format!("warning: the order cannot be written: {e}"));
+                false
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Stops what a server that is gone left running in this data directory, and verifies it. Returns how many agents

@@ -6,6 +6,7 @@ use crate::cli::KillArgs;
 use crate::client::escape;
 use crate::exit::Exit;
 use crate::paint::Paint;
+use crate::local_kill::{self, Who};
 use crate::problem::Problem;
 use crate::resolve;
 use crate::session::Session;
@@ -13,7 +14,11 @@ use crate::view::View;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
-    let client = session.client()?;
+    let client = match local_kill::who(session)? {
+        Who::Server(client) => client,
+        Who::Here(_) if session.in_agent() => return Err(local_kill::not_by_agents()),
+        Who::Here(local) => return local.kill(session, &args.one.agent, args.reason.as_deref()),
+    };
     let agent = resolve::agent(&client, &args.one.agent)?;
     let view = View::new(&agent);
     let own = session.env("MOSAIC_AGENT_ID").and_then(|id| id.into_string().ok()).filter(|id| !id.is_empty());
