@@ -9,7 +9,7 @@ use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
-use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
+use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::orchestrator::{RetryError, SpawnError};
@@ -305,16 +305,21 @@ async fn no_write_holds_up_a_kill_and_the_answer_says_so() {
             for id in ids {
                 assert_eq!(until(&server.o, id, ended).await.agent.status(), Status::Killed);
             }
+            // It is written down as soon as that works again.
+            let written = async {
+                loop {
+                    let (stored, filed) = (store.orders().await.expect("up"), world.filed().orders.clone());
+                    let both = |of: fn(&StandingOrders) -> bool| of(&stored) && of(&filed);
+                    if both(if latch.is_some() { |o| o.latch.is_some() } else { |o| o.barrier.is_some() }) {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, written).await.expect("it is written down");
             if latch.is_none() {
                 assert_eq!(until(&server.o, queued, ended).await.agent.status(), Status::Killed);
             } else {
-                // It is written down as soon as that works again.
-                let written = async {
-                    while store.orders().await.expect("up").latch.is_none() || world.filed().orders.latch.is_none() {
-                        tokio::task::yield_now().await;
-                    }
-                };
-                tokio::time::timeout(PATIENCE, written).await.expect("it is written down");
                 assert_eq!(server.o.agent(queued).await.expect("there").agent.phase(), Phase::Queued);
             }
             server.end().await;

@@ -14,8 +14,8 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
-use mosaic_core::ports::processes::StopReceipt;
 use mosaic_core::ports::store::{Idempotency, StoreError};
+use mosaic_core::receipt::KillReceipt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -145,7 +145,7 @@ struct KillView {
     agent: StatusView,
     verified: bool,
     already_terminal: bool,
-    receipt: Option<StopReceipt>,
+    receipt: Option<KillReceipt>,
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
@@ -177,23 +177,22 @@ pub(crate) async fn kill_all(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let report = to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&note).await }).await??;
+    let (by, reason) = (by(&request), body.reason()?);
+    let report =
+        to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&by, reason).await }).await?;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
-    let verified = report.failed == 0;
-    Ok(Answer(json!({
-        "message": message, "total": report.total, "killed": report.killed, "failed": report.failed,
-        "errors": report.errors, "queued": report.queued, "verified": verified,
-    }))
-    .into_response())
+    let mut answer = json!(report);
+    answer["message"] = json!(message);
+    Ok(Answer(answer).into_response())
 }
 
 /// Who gave an order, for the record.
-pub(crate) fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
-    match reason {
-        Some(reason) => format!("{reason} (HTTP request {id})"),
-        None => format!("no reason given (HTTP request {id})"),
-    }
+pub(crate) fn by(RequestId(id): &RequestId) -> String {
+    format!("HTTP request {id}")
+}
+
+pub(crate) fn note(request: &RequestId, reason: Option<String>) -> String {
+    format!("{} ({})", reason.as_deref().unwrap_or("no reason given"), by(request))
 }
 
 /// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.

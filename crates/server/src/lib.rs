@@ -13,6 +13,7 @@ mod freeze;
 mod gates;
 mod health;
 mod hosts;
+mod killswitch;
 mod mask;
 mod negotiate;
 mod node;

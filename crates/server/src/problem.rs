@@ -6,10 +6,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::orders::Latch;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::freeze::FreezeError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
+use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::store::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -32,6 +34,7 @@ pub enum Code {
     RequestTimeout,
     TaskActive,
     AgentActive,
+    DispatchStopped,
     Conflict,
     PayloadTooLarge,
     UnsupportedMediaType,
@@ -51,7 +54,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -67,6 +70,7 @@ impl Code {
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
+        Self::DispatchStopped,
         Self::Conflict,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
@@ -104,6 +108,7 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -232,6 +237,17 @@ impl Problem {
         problem
     }
 
+    /// Nothing starts until the kill switch is released.
+    fn dispatch_stopped(latch: &Latch) -> Self {
+        let why = latch.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+        let detail = format!("dispatch was stopped by {} at {}{why}; nothing was written", latch.by, latch.at);
+        Self::new(Code::DispatchStopped, detail)
+            .hint("once that is settled: mosaic killswitch release, or POST /v1/killswitch/release")
+            .with("by", latch.by.as_str())
+            .with("reason", latch.reason.clone())
+            .with("since", latch.at.to_rfc3339())
+    }
+
     /// A fault of ours that a person must look for in the log, under the request's id.
     pub(crate) fn internal() -> Self {
         Self::new(Code::Internal, "the request could not be answered because of a fault in the server")
@@ -322,6 +338,7 @@ impl From<SpawnError> for Problem {
                 Self::new(Code::ShuttingDown, "the server is shutting down; nothing was written")
                     .hint("try again once it is back")
             }
+            SpawnError::Stopped(latch) => Self::dispatch_stopped(&latch),
             SpawnError::DiskLow(why) => {
                 Self::new(Code::DiskLow, why).hint("free some space; nothing was written")
             }
@@ -352,6 +369,21 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(e: ReleaseError) -> Self {
+        let detail = e.to_string();
+        match e {
+            ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
+                .hint(format!("remove {path} on the server's machine, then release again")),
+            ReleaseError::Store(e) => e.into(),
+            ReleaseError::Files(_) => {
+                tracing::warn!(error = %detail, "the kill switch could not be released");
+                Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
+            }
         }
     }
 }

@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, freeze, gates, health, hosts, node, queue, shell, tasks, transcript,
-    v1_agents,
+    ServerOptions, agents, diff, events, freeze, gates, health, hosts, killswitch, node, queue, shell, tasks,
+    transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -65,6 +65,9 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
         route(POST, "/v1/drain", Admin, post(node::drain)),
+        route(GET, "/v1/killswitch", Admin, get(killswitch::show)),
+        route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)),
+        route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]

@@ -5,6 +5,7 @@ mod access;
 mod contract;
 mod faulty_store;
 mod hostile;
+mod killswitch;
 mod resources;
 mod streams;
 mod stub_ports;

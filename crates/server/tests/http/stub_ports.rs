@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
+use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
@@ -308,5 +310,31 @@ impl Transcripts for StubTranscripts {
     }
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
         self.directory.path().join(format!("{agent}-{name}.log"))
+    }
+}
+
+/// The state directory's copy of the standing orders.
+#[derive(Default)]
+pub(crate) struct StubOrders(pub(crate) Mutex<Filed>);
+
+#[async_trait]
+impl OrderFiles for StubOrders {
+    async fn read(&self) -> Filed {
+        self.0.lock().unwrap().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.raise_placed(barrier.clone());
+        Ok(())
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.latch = latch.cloned();
+        Ok(())
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.0.lock().unwrap().kills.retain(|kill| kill.agent != agent);
+        Ok(())
+    }
+    fn stop_path(&self) -> String {
+        "/var/lib/mosaic/STOP".to_owned()
     }
 }

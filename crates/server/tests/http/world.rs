@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubRepositories, StubTranscripts};
+use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts};
 
 /// The token every test uses.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) host: Arc<StubHost>,
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
+    pub(crate) orders: Arc<StubOrders>,
 }
 
 /// The contract's published example.
@@ -68,6 +69,7 @@ impl World {
             lines: Mutex::default(),
             newest: watch::channel(0).0,
         });
+        let orders = Arc::new(StubOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -84,6 +86,7 @@ impl World {
             scanner: Arc::new(Nothing),
             transcripts: transcripts.clone(),
             host: host.clone(),
+            orders: orders.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
@@ -105,7 +108,7 @@ impl World {
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);
-        Self { router, orchestrator, store, host, repositories, transcripts }
+        Self { router, orchestrator, store, host, repositories, transcripts, orders }
     }
 
     /// Sends a request as it is.

@@ -3,6 +3,9 @@
 //! can hold up a kill. What an earlier server or the command line left is read before anything is dispatched, and the
 //! files again before every round.
 
+mod look;
+mod record;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,19 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Timestamp};
-use crate::domain::journal::Fact;
 use crate::domain::lifecycle::{Event, KillCause};
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders, Verdict};
-use crate::engine::Stop;
 use crate::kill::Order;
-use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::orders::Filed;
-use crate::ports::store::{OrderChange, Query, StoreError};
+use crate::ports::store::{OrderChange, StoreError};
 
 /// Where an order is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +100,11 @@ struct Standing {
     /// Counts engagements, so that a release undoes only those that it saw.
     engagements: u64,
     stop_file: bool,
-    unrecorded: bool,
+    /// The latch is written down nowhere.
+    memory_only: bool,
+    /// What could not be written everywhere yet, and is tried again.
+    latch_unwritten: bool,
+    barrier_unwritten: bool,
     kills: HashMap<AgentId, KillOrder>,
 }
 
@@ -207,7 +209,7 @@ impl Orchestrator {
         SwitchState {
             latch: standing.orders.latch.clone(),
             stop_file: standing.stop_file.then(|| self.ports.orders.stop_path()),
-            recorded: if standing.unrecorded { Recorded::Memory } else { Recorded::Durable },
+            recorded: if standing.memory_only { Recorded::Memory } else { Recorded::Durable },
             barrier: standing.orders.barrier.clone(),
         }
     }
@@ -244,73 +246,10 @@ impl Orchestrator {
         }
         ordered
     }
-
-    /// Writes the barrier into the state directory and the store at the same time. The store puts it after everything
-    /// that it has admitted by then, which may be more than this process has acknowledged; then the barrier rises.
-    /// Says whether the store answered, too.
-    pub(crate) async fn record_barrier(&self, barrier: &Barrier) -> (Recorded, Result<(), String>) {
-        let asked = Barrier { seq: None, ..barrier.clone() };
-        let store = async {
-            let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
-            let raised = stored.and_then(|stored| stored.map_err(|e| e.to_string()));
-            raised.map(|orders| {
-                if let Some(raised) = orders.barrier {
-                    self.orders.standing().orders.raise(raised);
-                    self.order_live();
-                }
-            })
-        };
-        let file = async {
-            let written = self.timely(self.ports.orders.write_barrier(barrier)).await;
-            written.and_then(|written| written.map_err(|e| e.to_string()))
-        };
-        let (store, file) = tokio::join!(store, file);
-        (weigh("kill-all", &store, &file), store)
-    }
-
     /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now, and what was ordered.
     pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, BTreeSet<AgentId>) {
         let latch = self.orders.engage(Latch { by: by.to_owned(), reason, at: self.now() });
         (latch, self.order_live())
-    }
-
-    /// Writes the latch into the state directory and the store at the same time.
-    pub(crate) async fn record_latch(&self, latch: &Latch) -> Recorded {
-        let _writing = self.orders.writing.lock().await;
-        self.write_latch(latch).await
-    }
-
-    async fn write_latch(&self, latch: &Latch) -> Recorded {
-        let data = json!({"by": &latch.by, "reason": &latch.reason});
-        let facts = vec![self.switch_fact("killswitch.engaged", data)];
-        let store = async {
-            let stored = self.timely(self.ports.store.set_orders(OrderChange::Engage(latch.clone()), facts));
-            let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
-            // Who engaged it first stands, also when that was before this server knew.
-            stored.map(|orders| self.orders.standing().orders.take_latch(orders.latch))
-        };
-        let file = async {
-            let written = self.timely(self.ports.orders.write_latch(Some(latch))).await;
-            written.and_then(|written| written.map_err(|e| e.to_string()))
-        };
-        let (store, file) = tokio::join!(store, file);
-        let recorded = weigh("kill switch", &store, &file);
-        self.orders.standing().unrecorded = recorded == Recorded::Memory;
-        recorded
-    }
-
-    fn switch_fact(&self, kind: &str, data: serde_json::Value) -> Fact {
-        Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data }
-    }
-
-    /// Waits for a write at most [`limits::ORDER_RECORD`].
-    pub(crate) async fn timely<T>(&self, write: impl Future<Output = T>) -> Result<T, String> {
-        tokio::select! {
-            done = write => Ok(done),
-            () = self.ports.clock.sleep(limits::ORDER_RECORD) => {
-                Err(format!("not written within {} s", limits::ORDER_RECORD.as_secs()))
-            }
-        }
     }
 
     /// Releases the kill switch: first where it is written down, then in memory, so that it is never half released.
@@ -332,156 +271,10 @@ impl Orchestrator {
             standing.stop_file = false;
             if standing.engagements == seen {
                 standing.orders.latch = None;
-                standing.unrecorded = false;
+                (standing.latch_unwritten, standing.memory_only) = (false, false);
             }
         }
         self.wake.notify_one();
         Ok(engaged)
     }
-
-    /// Reads what stands before the first dispatch; waits while the store does not answer, unless told to stop.
-    pub(crate) async fn learn_orders(&self, stop: &mut watch::Receiver<Stop>) {
-        while *stop.borrow() == Stop::No && !self.look_at_orders().await {
-            tokio::select! {
-                () = self.ports.clock.sleep(limits::STORE_RETRY) => {}
-                changed = stop.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
-    /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
-    /// until then nothing may be dispatched.
-    pub(crate) async fn look_at_orders(&self) -> bool {
-        let Ok(_writing) = self.orders.writing.try_lock() else {
-            return self.orders.known.load(Ordering::SeqCst);
-        };
-        if !self.orders.known.load(Ordering::SeqCst)
-            && let Err(e) = self.read_stored().await
-        {
-            tracing::warn!(error = %e, "standing orders could not be read; nothing is dispatched until they are");
-            return false;
-        }
-        let filed = self.ports.orders.read().await;
-        self.adopt_kills(filed.kills.clone());
-        if let Some(barrier) = filed.orders.barrier.clone() {
-            self.adopt_barrier(barrier).await;
-        }
-        self.adopt_latch(&filed).await;
-        self.orders.known.store(true, Ordering::SeqCst);
-        self.carry_out_kills().await;
-        if self.orders.unswept.load(Ordering::SeqCst)
-            && let Err(e) = self.sweep_barrier(&self.orders.barrier_note()).await
-        {
-            tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts");
-        }
-        true
-    }
-
-    /// Reads the store's copy and the highest place that was given.
-    async fn read_stored(&self) -> Result<(), StoreError> {
-        let stored = self.ports.store.orders().await?;
-        let newest = self.ports.store.list(Query { limit: 1, ..Query::default() }).await?;
-        self.orders.admitted(newest.first().map_or(0, |record| record.seq));
-        self.orders.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
-        let mut standing = self.orders.standing();
-        standing.orders.take_latch(stored.latch.clone());
-        standing.orders.merge(stored);
-        drop(standing);
-        Ok(())
-    }
-
-    fn adopt_kills(&self, kills: Vec<KillOrder>) {
-        let mut standing = self.orders.standing();
-        let new = kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
-        standing.kills = kills.into_iter().map(|kill| (kill.agent, kill)).collect();
-        drop(standing);
-        if new {
-            self.order_live();
-        }
-    }
-
-    /// Puts a barrier from the file into force. A place that nobody was given yet comes from another store's life, so it
-    /// ends at what is there; one given by time becomes a place, so that a clock that is set back ends nothing new.
-    async fn adopt_barrier(&self, mut barrier: Barrier) {
-        let highest = self.orders.admitted.load(Ordering::SeqCst);
-        barrier.seq = barrier.seq.map(|seq| seq.min(highest));
-        if !self.reaches_further(&barrier) {
-            return;
-        }
-        {
-            let mut standing = self.orders.standing();
-            standing.orders.raise(barrier.clone());
-            self.orders.not_swept();
-        }
-        self.order_live();
-        if barrier.before.0 == 0 {
-            return;
-        }
-        let until = Some(Timestamp(barrier.before.0 + 1));
-        match self.ports.store.list(Query { until, limit: 1, ..Query::default() }).await {
-            Ok(newest) => {
-                let place = newest.first().map_or(0, |record| record.seq);
-                barrier.seq = Some(barrier.seq.unwrap_or(0).max(place));
-                self.pin(barrier).await;
-            }
-            Err(e) => tracing::warn!(error = %e, "kill-all was left by time only; it is taken as it is"),
-        }
-    }
-
-    fn reaches_further(&self, barrier: &Barrier) -> bool {
-        let mut merged = self.orders.standing().orders.clone();
-        merged.raise(barrier.clone());
-        merged != self.orders.standing().orders
-    }
-
-    /// Writes down the place of a barrier that was given by time, and forgets the time.
-    async fn pin(&self, barrier: Barrier) {
-        let pinned = Barrier { before: Timestamp(0), at: barrier.at.max(barrier.before), ..barrier };
-        let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
-        match stored.await {
-            Ok(Ok(_)) => {
-                self.orders.standing().orders.raise_placed(pinned.clone());
-                if let Err(e) = self.ports.orders.write_barrier(&pinned).await {
-                    tracing::warn!(error = %e, "kill-all could not be written into the state directory yet");
-                }
-            }
-            Ok(Err(e)) => tracing::warn!(error = %e, "kill-all could not be written into the store yet"),
-            Err(why) => tracing::warn!(why, "kill-all could not be written into the store yet"),
-        }
-    }
-
-    /// Puts a latch from the files into force, and writes down one that is only in memory.
-    async fn adopt_latch(&self, filed: &Filed) {
-        let stop = filed.stop.then(|| Latch {
-            by: format!("the file {}", self.ports.orders.stop_path()),
-            reason: None,
-            at: self.now(),
-        });
-        let (new, unrecorded) = {
-            let mut standing = self.orders.standing();
-            standing.stop_file = filed.stop;
-            let found = filed.orders.latch.clone().or(stop);
-            let new = found.filter(|_| standing.orders.latch.is_none());
-            let unrecorded = standing.orders.latch.clone().filter(|_| standing.unrecorded);
-            (new, unrecorded)
-        };
-        if let Some(latch) = &new {
-            tracing::warn!(by = latch.by, "dispatch is stopped: the kill switch was engaged in the state directory");
-            self.orders.engage(latch.clone());
-            self.order_live();
-        }
-        if let Some(latch) = new.or(unrecorded) {
-            self.write_latch(&latch).await;
-        }
-    }
-}
-
-/// Either copy is enough; each that failed is logged.
-fn weigh(what: &str, store: &Result<(), String>, file: &Result<(), String>) -> Recorded {
-    for (place, result) in [("store", store), ("state directory", file)] {
-        if let Err(why) = result {
-            tracing::error!(why, place, "{what} is in force, but could not be written down");
-        }
-    }
-    if store.is_ok() || file.is_ok() { Recorded::Durable } else { Recorded::Memory }
 }
