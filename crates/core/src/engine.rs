@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
+use crate::domain::outcome::Outcome;
 use crate::freeze;
 use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease};
@@ -279,7 +280,22 @@ async fn drive(
                 event = work => event,
             }
         };
+        event = after_orders(o, &mut orders, event).await;
     }
+}
+
+/// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
+/// this server hung, and its order waits in the state directory.
+async fn after_orders(o: &Orchestrator, orders: &mut watch::Receiver<Option<Order>>, event: Event) -> Event {
+    let failed = match &event {
+        Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
+        event => matches!(event, Event::Failed(_)),
+    };
+    if !failed {
+        return event;
+    }
+    o.catch_up_with_orders().await;
+    take(orders).filter(|order| matches!(order, Event::Kill { .. })).unwrap_or(event)
 }
 
 /// A kill that arrives while an agent is being given back to the queue ends it instead; giving back is repeated,

@@ -19,7 +19,7 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::serve::{ServerFile, blocking};
 use crate::session::{Session, say};
-use crate::wire::{self, Reach};
+use crate::wire::Reach;
 
 /// How long a server may take to answer before it counts as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -141,7 +141,10 @@ impl Local {
     }
 
     /// Stops whatever is there, all at once, until nothing is.
-    async fn stop_present(&self, reach: &Reach) -> anyhow::Result<Vec<(AgentId, Result<StopReceipt, String>)>> {
+    async fn stop_present(
+        &self,
+        reach: &Reach,
+    ) -> anyhow::Result<Vec<(AgentId, Result<StopReceipt, String>)>> {
         let mut stopped = Vec::new();
         for _ in 0..ROUNDS {
             let present = reach.present().await?;
@@ -158,7 +161,8 @@ impl Local {
     /// Finds an agent by its id, the start of one, or the name that ends with one.
     fn find(&self, typed: &str) -> Result<(PathBuf, AgentId), Problem> {
         let wanted = typed.to_lowercase();
-        let hex = |text: &str| text.len() >= PREFIX && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        let hex =
+            |text: &str| text.len() >= PREFIX && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         let ending = wanted.rsplit('-').next().unwrap_or_default();
         let start = if hex(&wanted) { wanted.as_str() } else { ending };
         let known = |place: &PathBuf| {
@@ -176,8 +180,14 @@ impl Local {
         match found.as_slice() {
             [one] => Ok((*one).clone()),
             [] => Err(Problem::NotFound {
-                what: format!("{}, and without one \"{shown}\" is no agent of this machine{}", self.why, ids(&mut all.iter())),
-                hint: Some("without a server agents are known by their ids; all of them: mosaic kill-all".to_owned()),
+                what: format!(
+                    "{}, and without one \"{shown}\" is no agent of this machine{}",
+                    self.why,
+                    ids(&mut all.iter())
+                ),
+                hint: Some(
+                    "without a server agents are known by their ids; all of them: mosaic kill-all".to_owned(),
+                ),
             }),
             several => Err(Problem::usage_hint(
                 format!("\"{shown}\" may mean any of these:{}", ids(&mut several.iter().copied())),
@@ -204,7 +214,9 @@ impl Local {
         if outcome.durable {
             say("the order stands in the state directory: the server finds it when it wakes up or starts");
         } else {
-            say("warning: the order could not be written; a server that comes back may start these tasks again");
+            say(
+                "warning: the order could not be written; a server that comes back may start these tasks again",
+            );
         }
         Ok(if failed > 0 || !outcome.durable { Exit::Partly } else { Exit::Ok })
     }
