@@ -36,6 +36,7 @@ See:
 Stop:
   kill         Kill one agent; its work is kept
   kill-all     Kill every agent; their work is kept
+  killswitch   Stop everything and let nothing start until it is released
   freeze       Stop agents where they are, without losing anything
   thaw         Let frozen agents go on
   drill        Prove on this machine that a kill leaves nothing alive
@@ -147,6 +148,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed."
     )]
     KillAll(KillAllArgs),
+    /// Stop everything and let nothing start until it is released; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch\n  mosaic killswitch engage --reason \"release freeze\"\n  mosaic killswitch release\n\nThe switch survives restarts of the server. Exit code 7 when some could not be killed."
+    )]
+    Killswitch(KillswitchArgs),
     /// Stop agents where they are, until they are thawed; nothing is lost
     #[command(
         after_help = "Examples:\n  mosaic freeze fix-divide --reason \"looks odd\"\n  mosaic freeze --all\n\nTheir time limits do not run meanwhile. A kill works on a frozen agent too. Exit code 7 when some could not be frozen."

@@ -30,6 +30,7 @@ pub(crate) async fn ready(State(context): State<Context>) -> Response {
         .collect();
     let status = if ready { "ready" } else { "not_ready" };
     // The kill switch makes nothing unready: the server is there and answers for it.
+    context.orchestrator.know_orders().await;
     let stopped = context.orchestrator.switch_state().latch.is_some();
     let dispatch = if stopped { "stopped" } else { "running" };
     let body =

@@ -28,6 +28,7 @@ fn view(orchestrator: &Orchestrator) -> Value {
 
 /// `GET /v1/killswitch`.
 pub(crate) async fn show(State(context): State<Context>) -> Response {
+    context.orchestrator.know_orders().await;
     Answer(view(&context.orchestrator)).into_response()
 }
 

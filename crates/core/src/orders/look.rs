@@ -14,6 +14,14 @@ use crate::ports::orders::Filed;
 use crate::ports::store::{OrderChange, Query, StoreError};
 
 impl Orchestrator {
+    /// Learns what stands, unless that is known already: for whoever answers callers before the engine runs. A store that
+    /// does not answer leaves it unknown; then nothing is dispatched.
+    pub async fn know_orders(&self) {
+        if !self.orders.known.load(Ordering::SeqCst) {
+            self.look_at_orders().await;
+        }
+    }
+
     /// Reads what stands before the first dispatch; waits while the store does not answer, unless told to stop.
     pub(crate) async fn learn_orders(&self, stop: &mut watch::Receiver<Stop>) {
         while *stop.borrow() == Stop::No && !self.look_at_orders().await {

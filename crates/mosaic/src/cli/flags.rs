@@ -295,6 +295,37 @@ pub(crate) struct DrillArgs {
     pub(crate) agents: u64,
 }
 
+/// Flags of `killswitch`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KillswitchArgs {
+    /// What to do with it; shown when left out.
+    #[command(subcommand)]
+    pub(crate) action: Option<SwitchAction>,
+}
+
+/// What to do with the kill switch.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SwitchAction {
+    /// Show whether dispatch is stopped, by whom and why (the default)
+    #[command(after_help = "Examples:\n  mosaic killswitch status\n  mosaic killswitch status --json")]
+    Status,
+    /// Kill what runs and start nothing; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch engage\n  mosaic killswitch engage --yes --reason \"release freeze\""
+    )]
+    Engage {
+        /// Do not ask; with a number, only if that many agents run
+        #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+        yes: Option<Option<u64>>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let what waits start again
+    #[command(after_help = "Examples:\n  mosaic killswitch release\n  mosaic killswitch release --json")]
+    Release,
+}
+
 /// Flags of `retry`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RetryArgs {

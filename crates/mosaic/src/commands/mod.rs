@@ -11,6 +11,7 @@ mod freeze;
 mod gates;
 mod kill;
 mod kill_all;
+mod killswitch;
 mod logs;
 mod overview;
 mod ps;
@@ -54,6 +55,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Wait(args)) => wait::run(session, &args),
         Some(Command::Kill(args)) => kill::run(session, &args),
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
+        Some(Command::Killswitch(args)) => killswitch::run(session, &args),
         Some(Command::Freeze(args)) => freeze::run(session, &args, freeze::Way::Freeze),
         Some(Command::Thaw(args)) => freeze::run(session, &args, freeze::Way::Thaw),
         Some(Command::Drill(args)) => {

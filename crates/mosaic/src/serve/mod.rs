@@ -134,6 +134,8 @@ type Served = tokio::task::JoinHandle<std::io::Result<()>>;
 /// or is given back, the API answers until then, deletions are waited for.
 async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
     let Listening { wired, listener, options, data_dir, .. } = listening;
+    // Before anybody is answered: an engaged kill switch must refuse the first spawn, too.
+    wired.orchestrator.know_orders().await;
     let router = mosaic_server::router(wired.orchestrator.clone(), options);
     let (end_http, http_ends) = oneshot::channel::<()>();
     let mut http = tokio::spawn(mosaic_server::serve(listener, router, async {

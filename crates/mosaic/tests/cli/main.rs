@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "demo",
     "run",
@@ -48,6 +48,7 @@ const COMMANDS: [&str; 22] = [
     "wait",
     "kill",
     "kill-all",
+    "killswitch",
     "freeze",
     "thaw",
     "drill",
@@ -154,7 +155,7 @@ fn completions_are_made_for_every_shell() {
 #[test]
 fn an_agent_is_refused_what_is_wide() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [&["kill-all", "--yes"][..], &["token", "--show"], &["queue", "pause"]] {
+    for args in [&["kill-all", "--yes"][..], &["killswitch", "engage", "--yes"], &["killswitch", "release"], &["token", "--show"], &["queue", "pause"]] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),
             &[("MOSAIC_AGENT_ID", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a")],

@@ -9,6 +9,7 @@ mod contract;
 mod floods;
 mod frozen;
 mod kill;
+mod killswitch;
 mod life;
 mod local_run;
 mod no_server;
