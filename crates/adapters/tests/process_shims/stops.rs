@@ -244,3 +244,27 @@ async fn what_escaped_a_job_without_records_is_found() {
         assert_eq!(receipt.rung, "sweep");
     }
 }
+
+#[tokio::test]
+async fn a_number_that_somebody_else_has_now_is_left_alone() {
+    let world = World::new(CgroupChoice::Off);
+    let mut job = world.start(&["sleep", &world.mark]).await;
+    // Two bystanders, and a record that names them by their numbers with the start times of the job's own processes:
+    // what it would say once the numbers were given away.
+    let bystander = || Command::new("sleep").arg("1000").spawn().unwrap();
+    let (mut one, mut two) = (bystander(), bystander());
+    kill(world.recorded("shim"));
+    assert!(job.next().await.is_err());
+    let path = world.job_dir().join("shim.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["shim"]["pid"] = one.id().into();
+    record["child"]["pid"] = two.id().into();
+    std::fs::write(&path, record.to_string()).unwrap();
+    world.processes.stop(world.agent, Duration::ZERO).await.unwrap();
+    assert_eq!(world.survivors(), [0; 0]);
+    for bystander in [&mut one, &mut two] {
+        assert!(bystander.try_wait().unwrap().is_none(), "somebody else's process was ended");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
+    }
+}

@@ -60,7 +60,8 @@ fn without_server(session: &Session, args: &KillAllArgs, local: &Local) -> Resul
         return Ok(Exit::Ok);
     }
     let count = active.len() as u64;
-    let words = format!("This kills {count} agents; what waits in the queue does not start either. Work is kept.");
+    let words =
+        format!("This kills {count} agents; what waits in the queue does not start either. Work is kept.");
     permit(session, "kill-all", args.yes, count, &words)?;
     local.kill_all(session, args.reason.as_deref())
 }
@@ -100,19 +101,25 @@ pub(super) fn permit(
 
 /// Says in lines what a wide order came to.
 pub(super) fn render(report: &View<'_>) -> String {
-    let seconds = slowest(report).map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));
+    let seconds =
+        slowest(report).map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));
     let left: u64 = receipts(report).map(|receipt| receipt.number("processesAfter")).sum();
     let verified = match report.value().get("verified").and_then(serde_json::Value::as_bool) {
         Some(true) => format!(" · verified {left} processes"),
         _ => String::new(),
     };
-    let mut out =
-        format!("{} killed{seconds} · {} failed{verified}\n", report.number("killed"), report.number("failed"));
+    let mut out = format!(
+        "{} killed{seconds} · {} failed{verified}\n",
+        report.number("killed"),
+        report.number("failed")
+    );
     for error in report.list("errors").iter().filter_map(serde_json::Value::as_str) {
         out.push_str(&format!("  {}\n", plain::line(error)));
     }
     if report.text("recorded") == "memory" {
-        out.push_str("  the order is in force, but could not be written down: it is lost if the server ends now\n");
+        out.push_str(
+            "  the order is in force, but could not be written down: it is lost if the server ends now\n",
+        );
     }
     out
 }

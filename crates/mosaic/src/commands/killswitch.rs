@@ -33,7 +33,9 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
     match action {
         SwitchAction::Status => {
             let state = client.get("/v1/killswitch")?;
-            show(session, &state, |state| line(state).unwrap_or_else(|| "kill switch off".to_owned()) + "\n")?;
+            show(session, &state, |state| {
+                line(state).unwrap_or_else(|| "kill switch off".to_owned()) + "\n"
+            })?;
             Ok(Exit::Ok)
         }
         SwitchAction::Engage { yes, reason } => engage(session, &client, yes, reason),
@@ -55,7 +57,8 @@ fn without_server(
     reason: Option<&str>,
 ) -> Result<Exit, Problem> {
     let count = local.present()?.len() as u64;
-    let words = format!("This stops dispatch and kills {count} agents. Queued ones stay queued. Work is kept.");
+    let words =
+        format!("This stops dispatch and kills {count} agents. Queued ones stay queued. Work is kept.");
     permit(session, "killswitch engage", yes, count, &words)?;
     local.engage(session, reason)
 }
@@ -70,7 +73,9 @@ fn engage(
     let waits = |agent: &&Value| matches!(View::new(agent).text("phase"), "queued" | "backoff");
     let queued = active.iter().filter(waits).count() as u64;
     let count = active.len() as u64 - queued;
-    let words = format!("This stops dispatch and kills {count} agents. {queued} queued ones stay queued. Work is kept.");
+    let words = format!(
+        "This stops dispatch and kills {count} agents. {queued} queued ones stay queued. Work is kept."
+    );
     permit(session, "killswitch engage", yes, count, &words)?;
     let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post_switch(&body)?.body;

@@ -6,6 +6,7 @@
 mod adoption;
 mod cli_server;
 mod contract;
+mod drill;
 mod floods;
 mod frozen;
 mod kill;
