@@ -100,12 +100,12 @@ fn a_full_state_directory_refuses_and_loses_nothing() {
 }
 
 #[test]
-fn an_agent_that_fills_the_disk_of_trees_fails_for_that_and_is_given_up_by_name() {
-    if !inside("an_agent_that_fills_the_disk_of_trees_fails_for_that_and_is_given_up_by_name") {
+fn an_agent_that_fills_the_disk_with_its_tree_fails_for_that_and_is_given_up_by_name() {
+    if !inside("an_agent_that_fills_the_disk_with_its_tree_fails_for_that_and_is_given_up_by_name") {
         return;
     }
     let (home, fixture) = (Home::new(), Fixture::new());
-    small(&home.data().join("agents"));
+    small(&home.data());
     let agent = "case $MOSAIC_TASK_ID in fills) dd if=/dev/urandom of=big bs=1M;; *) echo x > x.txt;; esac\n";
     let line = script(home.path(), "agent.sh", agent);
     let server = home.serve(&[FLOOR, ("MOSAIC_COMMAND", &line)]);
