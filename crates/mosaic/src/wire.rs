@@ -52,13 +52,15 @@ pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     git: Arc<GitRepositories>,
     trash: Arc<Trash>,
+    /// Where the damaged store lies that was found, if one was.
+    pub(crate) set_aside: Option<PathBuf>,
 }
 
 /// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
 /// it is the store that cannot be used.
 pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
-    let store = SqliteStore::open(data)?;
+    let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let git = Arc::new(
@@ -108,7 +110,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, trash })
+    Ok(Wired { orchestrator, git, trash, set_aside })
 }
 
 /// What the configuration wants of the process adapter.

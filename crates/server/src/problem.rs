@@ -342,7 +342,10 @@ impl From<StoreError> for Problem {
             StoreError::Quarantined(_) => {
                 Self::new(Code::RecordDamaged, detail).hint("\"mosaic doctor\" lists damaged records")
             }
-            StoreError::Unavailable(_) | StoreError::Unusable(_) | StoreError::InUse(_) => {
+            StoreError::Unavailable(_)
+            | StoreError::Unusable(_)
+            | StoreError::Damaged(_)
+            | StoreError::InUse(_) => {
                 tracing::warn!(error = %e, "the store did not answer a request");
                 Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
             }

@@ -36,8 +36,16 @@ pub(super) struct Counts {
 pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Counts> {
     let hunt = Hunt::new(dir, agent, reach, parent)?;
     let counts = hunt.end();
-    if counts.after == 0 {
-        record(dir, &hunt, counts.before)?;
+    if counts.after == 0
+        && let Err(e) = record(dir, &hunt, counts.before)
+    {
+        // A full disk must not make a kill fail that is done. No supervisor can start late either: it could not write
+        // who it is. Whoever looks at the job again records its end.
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        if !full.contains(&e.kind()) {
+            return Err(e);
+        }
+        tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "the end of a job could not be recorded");
     }
     Ok(counts)
 }
