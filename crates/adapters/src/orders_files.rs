@@ -140,7 +140,8 @@ impl OrdersDir {
             Err(e) => return Err(e.to_string()),
         };
         let mut bytes = Vec::new();
-        let length = file.take(limits::ORDER_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        let length =
+            file.take(limits::ORDER_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
         if length as u64 > limits::ORDER_FILE_BYTES {
             return Err(format!("it has more than {} bytes", limits::ORDER_FILE_BYTES));
         }

@@ -33,7 +33,10 @@ fn what_is_written_is_read_and_only_by_its_owner() {
     dir.write_kill(&kill).unwrap();
     let other = OrdersDir::new(data.path());
     let read = other.read();
-    assert_eq!((read.orders.barrier, read.orders.latch), (Some(barrier(Some(3), 0, 1)), Some(latch("alice"))));
+    assert_eq!(
+        (read.orders.barrier, read.orders.latch),
+        (Some(barrier(Some(3), 0, 1)), Some(latch("alice")))
+    );
     assert_eq!((read.kills, read.stop), (vec![kill.clone()], false));
     let mode = |name: &str| fs::metadata(data.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("orders"), mode("orders/latch.json")), (0o700, 0o600));
@@ -44,7 +47,11 @@ fn what_is_written_is_read_and_only_by_its_owner() {
     fs::write(other.stop_path(), "").unwrap();
     let read = dir.read();
     assert_eq!((read.orders.latch, read.kills, read.stop), (None, vec![], true));
-    assert_eq!(fs::read_dir(data.path().join("orders")).unwrap().count(), 1, "nothing is left beside the orders");
+    assert_eq!(
+        fs::read_dir(data.path().join("orders")).unwrap().count(),
+        1,
+        "nothing is left beside the orders"
+    );
 }
 
 #[test]

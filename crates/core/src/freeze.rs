@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::domain::agent::{Agent, State};
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::ids::AgentId;
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Effect;
 use crate::kill::Driver;
@@ -137,8 +137,10 @@ pub(crate) async fn held<T>(driver: &Driver, effect: Effect, step: impl Future<O
 /// What supervision knows about the freeze of its agent.
 pub(crate) struct Frost {
     frozen: watch::Receiver<bool>,
-    /// When it was first seen frozen, and for how long it had been then.
-    since: Option<(Timestamp, Duration)>,
+    /// When it was seen frozen first.
+    since: Option<Duration>,
+    /// For how long it had been frozen when it was looked at.
+    pub(crate) before: Duration,
 }
 
 impl Frost {
@@ -155,9 +157,8 @@ impl Frost {
             tracing::warn!(agent.id = %id, error = %e, "an agent that is to be frozen runs on");
             scene.driver.frozen.send_replace(false);
         }
-        let ago = was.unwrap_or_default();
-        let since = frozen.borrow().then(|| (o.now(), ago));
-        Self { frozen, since }
+        let since = frozen.borrow().then(|| o.elapsed());
+        Self { frozen, since, before: was.unwrap_or_default() }
     }
 
     /// Tells whether the clocks stand still.
@@ -165,17 +166,18 @@ impl Frost {
         self.since.is_some()
     }
 
-    /// Waits until that changes; at a thaw returns for how long the agent stood still. Cancel-safe.
-    pub(crate) async fn turned(&mut self, now: impl Fn() -> Timestamp) -> Option<Duration> {
+    /// Waits until that changes; at a thaw returns for how long the agent stood still since it was
+    /// looked at. Cancel-safe.
+    pub(crate) async fn turned(&mut self, elapsed: impl Fn() -> Duration) -> Option<Duration> {
         let wanted = self.since.is_none();
         if self.frozen.wait_for(|frozen| *frozen == wanted).await.is_err() {
             // The driver is gone; whoever waits ends with it.
             std::future::pending::<()>().await;
         }
         match self.since.take() {
-            Some((since, before)) => Some(now().since(since) + before),
+            Some(since) => Some(elapsed().saturating_sub(since)),
             None => {
-                self.since = Some((now(), Duration::ZERO));
+                self.since = Some(elapsed());
                 None
             }
         }

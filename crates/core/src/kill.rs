@@ -72,19 +72,20 @@ impl Orchestrator {
     pub async fn kill(&self, id: AgentId, cause: KillCause, note: &str) -> Result<Killed, StoreError> {
         let patience = limits::KILL_ANSWER + self.settings.kill_grace;
         let demand = Demand { cause, note, at: self.now(), keeps_queued: false, settle: None };
-        let killed = self.end(id, &demand, patience).await?;
+        let driver = self.live().get(&id).cloned();
+        let killed = self.end(id, driver, &demand, patience).await?;
         Ok(killed.expect("it is only left in the queue when the order says so"))
     }
 
-    /// Ends one agent; what runs is ordered to before anything is read. `None` when it is in the queue and stays there.
-    /// After `patience` says what is known then.
+    /// Ends one agent; what runs is ordered to before anything is read. `driver` is the one that is known to have it.
+    /// `None` when it is in the queue and stays there. After `patience` says what is known then.
     pub(crate) async fn end(
         &self,
         id: AgentId,
+        driver: Option<Arc<Driver>>,
         demand: &Demand<'_>,
         patience: Duration,
     ) -> Result<Option<Killed>, StoreError> {
-        let driver = self.live().get(&id).cloned();
         if let Some(driver) = &driver {
             driver.give(Order::Kill(demand.cause, demand.note.to_owned()));
         }
@@ -147,13 +148,10 @@ impl Orchestrator {
     /// Waits until the driver is done; returns false when nothing of its agent is alive, but its record takes longer
     /// than `settle`.
     async fn wait_for(&self, driver: &Driver, settle: Option<Duration>) -> bool {
-        let (mut done, mut empty) = (driver.done.subscribe(), driver.empty.subscribe());
-        // An error means the driver's end was dropped, which is as done as can be.
-        tokio::select! {
-            biased;
-            _ = done.wait_for(|done| *done) => return true,
-            _ = empty.wait_for(|empty| *empty) => {}
+        if driver.emptied().await {
+            return true;
         }
+        let mut done = driver.done.subscribe();
         let Some(settle) = settle else {
             let _ = done.wait_for(|done| *done).await;
             return true;
@@ -207,7 +205,8 @@ impl Orchestrator {
             tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
             return;
         }
-        if self.ports.store.get(id).await.is_ok_and(|record| record.agent.work.dirty) {
+        // Without a record nobody knows whether its tree was received: that is for the caretaker.
+        if !self.ports.store.get(id).await.is_ok_and(|record| !record.agent.work.dirty) {
             return;
         }
         let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
@@ -264,6 +263,17 @@ impl Driver {
     /// Returns what the stop of its processes found and did, once it is verified.
     pub(crate) fn receipt(&self) -> Option<StopReceipt> {
         locked(&self.receipt).clone()
+    }
+
+    /// Waits until nothing of a killed agent is alive; returns whether the driver is done altogether.
+    pub(crate) async fn emptied(&self) -> bool {
+        let (mut done, mut empty) = (self.done.subscribe(), self.empty.subscribe());
+        // An error means the driver's end was dropped, which is as done as can be.
+        tokio::select! {
+            biased;
+            _ = done.wait_for(|done| *done) => true,
+            _ = empty.wait_for(|empty| *empty) => false,
+        }
     }
 
     /// Returns the record as it was decided last.

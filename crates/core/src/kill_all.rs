@@ -3,6 +3,7 @@
 //! comes after, and nothing of it can hold up a kill.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -13,10 +14,10 @@ use crate::domain::ids::AgentId;
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::KillCause;
 use crate::domain::orders::{KillOrder, Latch};
-use crate::kill::{Demand, Killed, Order};
+use crate::kill::{Demand, Driver, Killed, Order};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::orders::Recorded;
+use crate::orders::{Ordered, Recorded, Rush};
 use crate::ports::store::{Query, StoreError};
 use crate::receipt::AgentReceipt;
 
@@ -44,6 +45,9 @@ pub struct KillAllReport {
     pub receipts: Vec<AgentReceipt>,
 }
 
+/// What became of one agent; nothing when it waits again.
+type Reported = (AgentId, Result<Option<Killed>, StoreError>);
+
 /// What a sweep of the queue came to.
 pub(crate) struct Swept {
     /// The agents that it ended.
@@ -57,7 +61,7 @@ impl Orchestrator {
     /// over afterwards. What is spawned later is not touched. Needs no store to end what runs.
     pub async fn kill_all(&self, by: &str, reason: Option<String>) -> KillAllReport {
         let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
-        let _counting = self.orders.count_early();
+        let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
         let barrier = self.orders.raise(by, reason, at);
         let live = self.order_live();
         let note = barrier.note();
@@ -68,7 +72,7 @@ impl Orchestrator {
             keeps_queued: false,
             settle: Some(limits::KILL_SETTLE),
         };
-        let running = join_all(live.iter().map(|id| self.reported(*id, &demand)));
+        let running = self.end_live(&live, &demand, rush);
         let rest = async {
             let (recorded, store) = self.record_barrier(&barrier).await;
             if let Err(why) = store {
@@ -86,9 +90,9 @@ impl Orchestrator {
                 let waited = ended.len() as u64;
                 (report.total, report.killed, report.queued) = (waited, waited, waited);
                 let early = self.orders.ended_early();
-                let known = |id: &AgentId| live.contains(id) || ended.contains(id);
+                let known = |id: &AgentId| live.contains_key(id) || ended.contains(id);
                 let rest: BTreeSet<AgentId> = held.into_iter().chain(early).filter(|id| !known(id)).collect();
-                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, &demand))).await);
+                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
             }
             Err(why) => {
                 self.orders.not_swept();
@@ -105,12 +109,19 @@ impl Orchestrator {
         report
     }
 
-    async fn reported(
-        &self,
-        id: AgentId,
-        demand: &Demand<'_>,
-    ) -> (AgentId, Result<Option<Killed>, StoreError>) {
-        (id, self.end(id, demand, limits::KILL_ANSWER + self.settings.kill_grace).await)
+    /// Waits until nothing of what was ordered is alive, and only then for what became of it.
+    async fn end_live(&self, live: &Ordered, demand: &Demand<'_>, rush: Rush<'_>) -> Vec<Reported> {
+        tokio::select! {
+            _ = join_all(live.values().map(|driver| driver.emptied())) => {}
+            () = self.ports.clock.sleep(limits::KILL_ANSWER + self.settings.kill_grace) => {}
+        }
+        drop(rush);
+        join_all(live.iter().map(|(id, driver)| self.reported(*id, Some(driver), demand))).await
+    }
+
+    async fn reported(&self, id: AgentId, driver: Option<&Arc<Driver>>, demand: &Demand<'_>) -> Reported {
+        let patience = limits::KILL_ANSWER + self.settings.kill_grace;
+        (id, self.end(id, driver.cloned(), demand, patience).await)
     }
 
     /// Logs that kill-all is done; the barrier stands whether that works or not.
@@ -154,7 +165,7 @@ impl Orchestrator {
     /// place. Engaging it again only ends what runs. Returns the latch that stands and what it came to.
     pub async fn engage(&self, by: &str, reason: Option<String>) -> (Latch, KillAllReport) {
         let at = self.now();
-        let _counting = self.orders.count_early();
+        let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
         let (latch, live) = self.latch_now(by, reason);
         let note = latch.note();
         let demand = Demand {
@@ -164,15 +175,15 @@ impl Orchestrator {
             keeps_queued: true,
             settle: Some(limits::KILL_SETTLE),
         };
-        let running = join_all(live.iter().map(|id| self.reported(*id, &demand)));
+        let running = self.end_live(&live, &demand, rush);
         let (mut ends, recorded) = tokio::join!(running, self.record_latch(&latch));
         let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
         match self.timely(self.held_and_waiting()).await {
             Ok(Ok((held, waiting))) => {
                 report.queued = waiting;
                 let held = held.into_iter().chain(self.orders.ended_early());
-                let rest: BTreeSet<AgentId> = held.filter(|id| !live.contains(id)).collect();
-                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, &demand))).await);
+                let rest: BTreeSet<AgentId> = held.filter(|id| !live.contains_key(id)).collect();
+                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
             }
             Ok(Err(e)) => report.fault(format!("what else is held could not be read: {e}")),
             Err(why) => report.fault(format!("what else is held could not be read: {why}")),
@@ -198,7 +209,9 @@ impl Orchestrator {
                         tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order that was carried out could not be removed");
                     }
                 }
-                Err(e) => tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order waits for the store"),
+                Err(e) => {
+                    tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order waits for the store")
+                }
             }
         }
     }

@@ -119,9 +119,15 @@ async fn kill_all_says_what_was_verified_and_what_is_spawned_later_runs() {
     assert_eq!(report.receipts.len(), 2);
     for receipt in &report.receipts {
         let found = receipt.receipt.processes.clone().expect("known");
-        assert_eq!((found.processes_before, found.processes_after, found.confinement.as_str()), (1, 0, "fake"));
+        assert_eq!(
+            (found.processes_before, found.processes_after, found.confinement.as_str()),
+            (1, 0, "fake")
+        );
         assert_eq!((receipt.status, receipt.receipt.container), (Status::Killed, "none"));
-        assert_eq!((receipt.receipt.lease, receipt.receipt.worktree), (LeaseFate::Released, TreeFate::Removed));
+        assert_eq!(
+            (receipt.receipt.lease, receipt.receipt.worktree),
+            (LeaseFate::Released, TreeFate::Removed)
+        );
     }
     for id in ids.into_iter().chain([queued]) {
         let end = server.o.agent(id).await.expect("there").agent.end().cloned().expect("it has ended");
@@ -141,7 +147,8 @@ async fn a_barrier_ends_what_a_dead_server_left_before_anything_runs() {
     until(&server.o, held, working).await;
     server.die().await;
     // The command line left its order with a time: it could not ask the store.
-    let now = world.filed().orders.barrier.is_none().then(|| mosaic_now(&world, &store)).expect("no order yet");
+    let now =
+        world.filed().orders.barrier.is_none().then(|| mosaic_now(&world, &store)).expect("no order yet");
     let barrier =
         Barrier { seq: None, before: now, by: "the command line".to_owned(), reason: None, at: now };
     world.filed().orders.barrier = Some(barrier);
@@ -229,7 +236,9 @@ async fn the_stop_file_is_a_latch_that_must_be_removed_first() {
     let record = until(&server.o, id, ended).await;
     let note = record.agent.end().and_then(|end| end.error.clone()).unwrap_or_default();
     assert!(record.agent.status() == Status::Killed && note.contains("STOP"), "{note}");
-    assert!(matches!(server.o.release("x").await, Err(ReleaseError::StopFile(path)) if path.contains("STOP")));
+    assert!(
+        matches!(server.o.release("x").await, Err(ReleaseError::StopFile(path)) if path.contains("STOP"))
+    );
     assert!(server.o.switch_state().stop_file.is_some());
     world.filed().stop = false;
     assert!(server.o.release("x").await.expect("released"));
@@ -407,6 +416,7 @@ async fn histories_are_legal(store: &dyn Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_all_wins_against_spawners_retries_and_recovery() {
+    let (mut ran, mut waited) = (0, 0);
     for round in 0..rounds() {
         let (store, world, mut server) = begin(4, Behaviour::ByTask);
         let storm = Storm::begin(&server.o, &world, "x");
@@ -425,6 +435,7 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
         let report = tokio::time::timeout(PATIENCE, server.o.kill_all("test", None)).await.expect("it ends");
         assert_eq!((report.total, report.failed), (report.killed, 0), "round {round}: {report:?}");
         assert!(report.barrier >= admitted && report.verified, "round {round}: {report:?}");
+        (ran, waited) = (ran + report.killed - report.queued, waited + report.queued);
         let alive = world.alive();
         for record in all(&*store).await.iter().filter(|record| record.seq <= report.barrier) {
             assert!(record.agent.is_terminal(), "round {round}: {:?} after {report:?}", record.agent.state);
@@ -434,8 +445,9 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
         let later = spawn(&server.o, &format!("quick-later-{round}")).await;
         let record = until(&server.o, later, ended).await;
         assert_eq!(record.agent.status(), Status::Completed, "round {round}: {:?}", record.agent.state);
+        // Past every backoff, and before any deadline.
+        world.skip(Duration::from_secs(600));
         for record in all(&*store).await.into_iter().filter(|record| record.seq > report.barrier) {
-            world.skip(Duration::from_secs(600));
             let record = until(&server.o, record.agent.id, ended).await;
             assert_ne!(record.agent.status(), Status::Killed, "round {round}: {:?}", record.agent.state);
         }
@@ -443,6 +455,7 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
         assert_eq!(world.double_runs(), 0, "round {round}");
         server.end().await;
     }
+    assert!(ran > 0 && waited > 0, "nothing raced: {ran} ran, {waited} waited");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -479,7 +492,6 @@ async fn the_switch_wins_against_spawners_retries_and_recovery() {
         world.release();
         assert!(server.o.release("test").await.expect("released"));
         for record in waiting {
-            world.skip(Duration::from_secs(600));
             let record = until(&server.o, record.agent.id, ended).await;
             assert_eq!(record.agent.status(), Status::Completed, "round {round}: {:?}", record.agent.state);
         }

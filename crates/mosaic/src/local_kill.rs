@@ -48,7 +48,7 @@ pub(crate) struct Local {
 pub(crate) fn who(session: &Session) -> Result<Who, Problem> {
     let data = session.data_dir()?;
     let (client, place) = match session.place()? {
-        Some(place) => (Client::new(&place), place),
+        Some(place) => (session.stop_client()?, place),
         None if data.join("agents").is_dir() || data.join("run").is_dir() => {
             return Ok(Who::Here(Local::of(session, &data, "no server runs here")));
         }
@@ -62,12 +62,6 @@ pub(crate) fn who(session: &Session) -> Result<Who, Problem> {
     let late = begun.elapsed() >= PATIENCE;
     let why = if late { "server not answering after 2s" } else { "server not answering (nobody listens)" };
     Ok(Who::Here(Local::of(session, &data, why)))
-}
-
-/// Refuses an agent that wants to kill where nobody checks whom.
-pub(crate) fn not_by_agents() -> Problem {
-    let hint = Some("try again once the server answers".to_owned());
-    Problem::NotAllowed { what: "without a server an agent may kill nobody".to_owned(), hint }
 }
 
 /// What became of the agents.

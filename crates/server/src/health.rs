@@ -33,8 +33,7 @@ pub(crate) async fn ready(State(context): State<Context>) -> Response {
     context.orchestrator.know_orders().await;
     let stopped = context.orchestrator.switch_state().latch.is_some();
     let dispatch = if stopped { "stopped" } else { "running" };
-    let body =
-        Answer(json!({"status": status, "checks": shown, "failing": failing, "dispatch": dispatch}));
+    let body = Answer(json!({"status": status, "checks": shown, "failing": failing, "dispatch": dispatch}));
     match ready {
         true => body.into_response(),
         false => problem::not_ready(body),

@@ -187,6 +187,11 @@ impl Cgroup {
         events.lines().any(|line| line == what)
     }
 
+    /// Reads one of its files, when it is there.
+    pub(crate) fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.0.join(file)).ok()
+    }
+
     /// Lists the processes inside, those in cgroups below included.
     pub(crate) fn members(&self) -> Vec<i32> {
         let mut members = Vec::new();

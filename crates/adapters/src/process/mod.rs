@@ -9,6 +9,7 @@ mod cgroup;
 mod confinement;
 mod connection;
 mod frost;
+mod groups;
 mod job;
 mod layout;
 mod linux;
@@ -20,6 +21,7 @@ mod protocol;
 mod server;
 pub mod shim;
 mod stop;
+mod usage;
 
 pub use cgroup::CgroupChoice;
 pub use server::{ProcessOptions, ShimProcesses};

@@ -52,7 +52,10 @@ pub(super) fn read(conn: &Connection) -> Result<StandingOrders, Fault> {
         conn.prepare_cached("SELECT barrier, latch FROM orders")?.query_row([], columns)?;
     let barrier = barrier.and_then(|text| {
         let read = serde_json::from_str::<Barrier>(&text);
-        read.inspect_err(|e| tracing::error!(error = %e, "the store's record of the newest kill-all is damaged")).ok()
+        read.inspect_err(
+            |e| tracing::error!(error = %e, "the store's record of the newest kill-all is damaged"),
+        )
+        .ok()
     });
     let latch = latch.map(|text| {
         serde_json::from_str::<Latch>(&text).unwrap_or_else(|e| {

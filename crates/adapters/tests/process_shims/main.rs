@@ -8,4 +8,5 @@ mod jobs;
 mod kills;
 mod last_resorts;
 mod stops;
+mod usage;
 mod world;

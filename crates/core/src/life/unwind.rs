@@ -17,6 +17,11 @@ pub(super) async fn begin(scene: &Scene<'_>, hands: &mut Hands) {
     hands.running = None;
     stop(scene, scene.o.settings.kill_grace).await;
     scene.driver.empty.send_replace(true);
+    // Keeping what it left takes time that others, who are still alive, need for their end.
+    tokio::select! {
+        () = scene.o.orders.no_rush() => {}
+        () = scene.o.ports.clock.sleep(limits::STOP_PROOF) => {}
+    }
 }
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {

@@ -166,7 +166,10 @@ impl Orchestrator {
             (new, unwritten)
         };
         if let Some(latch) = &new {
-            tracing::warn!(by = latch.by, "dispatch is stopped: the kill switch was engaged in the state directory");
+            tracing::warn!(
+                by = latch.by,
+                "dispatch is stopped: the kill switch was engaged in the state directory"
+            );
             self.orders.engage(latch.clone());
             self.order_live();
         }

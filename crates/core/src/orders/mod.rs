@@ -6,19 +6,20 @@
 mod look;
 mod record;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::lifecycle::{Event, KillCause};
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders, Verdict};
-use crate::kill::Order;
+use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{OrderChange, StoreError};
 
@@ -60,6 +61,9 @@ pub enum ReleaseError {
     Files(#[from] std::io::Error),
 }
 
+/// Drivers that were given an order, by their agents.
+pub(crate) type Ordered = BTreeMap<AgentId, Arc<Driver>>;
+
 /// What this process knows of the standing orders.
 pub(crate) struct Orders {
     standing: Mutex<Standing>,
@@ -72,6 +76,17 @@ pub(crate) struct Orders {
     /// Queued agents may be left that the barrier ends.
     unswept: AtomicBool,
     early: Mutex<Early>,
+    /// Wide kills whose agents are not all verified empty yet.
+    rushing: watch::Sender<usize>,
+}
+
+/// Lets what agents left be kept only afterwards, until it is dropped: while many are killed, stopping goes first.
+pub(crate) struct Rush<'a>(&'a Orders);
+
+impl Drop for Rush<'_> {
+    fn drop(&mut self) {
+        self.0.rushing.send_modify(|rushing| *rushing -= 1);
+    }
 }
 
 /// Agents that the barrier ended at the moment a slot took them, noted while a kill-all counts.
@@ -117,7 +132,20 @@ impl Orders {
             known: AtomicBool::new(false),
             unswept: AtomicBool::new(false),
             early: Mutex::default(),
+            rushing: watch::Sender::new(0),
         }
+    }
+
+    /// A wide kill begins.
+    pub(crate) fn rush(&self) -> Rush<'_> {
+        self.rushing.send_modify(|rushing| *rushing += 1);
+        Rush(self)
+    }
+
+    /// Waits until no wide kill goes on.
+    pub(crate) async fn no_rush(&self) {
+        // Errors never: the sender is ours.
+        let _ = self.rushing.subscribe().wait_for(|rushing| *rushing == 0).await;
     }
 
     fn early(&self) -> MutexGuard<'_, Early> {
@@ -228,11 +256,12 @@ impl Orchestrator {
     }
 
     /// Gives every live driver the order that stands for its agent; returns those that there was one for.
-    pub(crate) fn order_live(&self) -> BTreeSet<AgentId> {
-        let mut ordered = BTreeSet::new();
+    pub(crate) fn order_live(&self) -> Ordered {
+        let mut ordered = Ordered::new();
         let standing = self.orders.standing();
         for (id, driver) in self.live().iter() {
-            let order = match (standing.kills.get(id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
+            let order = match (standing.kills.get(id), standing.orders.verdict(driver.seq, driver.spawned_at))
+            {
                 (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
                 (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
                 (None, Verdict::Hold) => {
@@ -242,12 +271,12 @@ impl Orchestrator {
                 (None, Verdict::Run) => continue,
             };
             driver.give(order);
-            ordered.insert(*id);
+            ordered.insert(*id, Arc::clone(driver));
         }
         ordered
     }
     /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now, and what was ordered.
-    pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, BTreeSet<AgentId>) {
+    pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, Ordered) {
         let latch = self.orders.engage(Latch { by: by.to_owned(), reason, at: self.now() });
         (latch, self.order_live())
     }

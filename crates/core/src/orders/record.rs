@@ -18,9 +18,14 @@ impl Orchestrator {
     }
 
     /// Writes one form of a barrier into the store and the other into the state directory.
-    pub(super) async fn write_barrier(&self, asked: Barrier, barrier: &Barrier) -> (Recorded, Result<(), String>) {
+    pub(super) async fn write_barrier(
+        &self,
+        asked: Barrier,
+        barrier: &Barrier,
+    ) -> (Recorded, Result<(), String>) {
         let store = async {
-            let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
+            let stored =
+                self.timely(self.ports.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
             let raised = stored.and_then(|stored| stored.map_err(|e| e.to_string()));
             raised.map(|orders| {
                 if let Some(raised) = orders.barrier {

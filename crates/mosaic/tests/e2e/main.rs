@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod audit;
+mod budget;
 mod cli_server;
 mod contract;
 mod drill;
@@ -15,5 +17,7 @@ mod life;
 mod local_run;
 mod no_server;
 mod planted;
+mod removal;
 mod shutdown;
+mod silence;
 mod support;

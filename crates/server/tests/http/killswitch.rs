@@ -9,7 +9,10 @@ use crate::world::{World, task};
 async fn an_engaged_switch_refuses_work_and_says_the_way_out() {
     let world = World::new();
     let off = world.get("/v1/killswitch").await.json();
-    assert_eq!((&off["engaged"], &off["stopFile"], &off["lastKillAll"]), (&json!(false), &json!(null), &json!(null)));
+    assert_eq!(
+        (&off["engaged"], &off["stopFile"], &off["lastKillAll"]),
+        (&json!(false), &json!(null), &json!(null))
+    );
     let waiting = world.spawned("A").await;
     let ended = world.spawned("B").await;
     world.orchestrator.kill(ended, KillCause::Operator, "test").await.unwrap();
@@ -27,7 +30,10 @@ async fn an_engaged_switch_refuses_work_and_says_the_way_out() {
     ] {
         let body = refused.is(409, "dispatch_stopped").json();
         assert!(body["hint"].as_str().unwrap().contains("mosaic killswitch release"), "{body}");
-        assert!(body["by"].as_str().unwrap().starts_with("HTTP request ") && body["since"].is_string(), "{body}");
+        assert!(
+            body["by"].as_str().unwrap().starts_with("HTTP request ") && body["since"].is_string(),
+            "{body}"
+        );
         assert_eq!(body["reason"], "release freeze");
     }
     let ready = world.get("/health/ready").await;
@@ -65,7 +71,10 @@ async fn orders_are_in_force_while_the_store_is_down() {
     let all = world.order("POST", "/agents/kill-all").await;
     assert_eq!(all.status, 200, "{}", all.text());
     let body = all.json();
-    assert_eq!((&body["failed"], &body["verified"], &body["recorded"]), (&json!(0), &json!(false), &json!("durable")));
+    assert_eq!(
+        (&body["failed"], &body["verified"], &body["recorded"]),
+        (&json!(0), &json!(false), &json!("durable"))
+    );
     assert!(body["errors"][0].as_str().unwrap().contains("none of them starts"), "{body:#}");
     let engaged = world.order("POST", "/v1/killswitch/engage").await;
     assert_eq!((engaged.status, &engaged.json()["engaged"]), (200, &json!(true)));
@@ -84,7 +93,11 @@ async fn a_kill_answers_with_a_receipt() {
     let waiting = world.spawned("A").await;
     let killed = world.order("POST", &format!("/agents/{waiting}/kill")).await.json();
     let receipt = &killed["receipt"];
-    assert_eq!((&receipt["processesBefore"], &receipt["processesAfter"]), (&json!(0), &json!(0)), "{killed:#}");
+    assert_eq!(
+        (&receipt["processesBefore"], &receipt["processesAfter"]),
+        (&json!(0), &json!(0)),
+        "{killed:#}"
+    );
     assert_eq!((&receipt["rung"], &receipt["container"]), (&json!("none"), &json!("none")));
     assert_eq!((&receipt["lease"], &receipt["worktree"]), (&json!("released"), &json!("none")));
     assert_eq!(receipt["salvage"], json!({"state": "none"}));
