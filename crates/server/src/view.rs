@@ -216,14 +216,14 @@ impl AgentView {
         }
     }
 
-    /// The same with the time at which it was heard of last.
-    pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
-        Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
-    }
-
     /// Says whether the agent is frozen, which is not part of its record.
     pub(crate) fn frozen(self, frozen: bool) -> Self {
         Self { status: self.status.frozen(frozen), ..self }
+    }
+
+    /// The same with the time at which it was heard of last.
+    pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
+        Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
     }
 
     /// One agent with everything. `position` is how many entries start before it.

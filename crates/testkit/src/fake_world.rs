@@ -28,15 +28,17 @@ use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
     StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
+};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
-use crate::fake_knobs::{self, Knobs};
 use crate::fake_audit::FakeAudit;
+use crate::fake_knobs::{self, Knobs};
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -374,14 +376,19 @@ impl Processes for Part {
         }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
-        lock(&self.0.stops).push(agent);
         lock(&self.0.frozen).remove(&agent);
+        lock(&self.0.stops).push(agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, rung: "term".to_owned(), confinement: "fake".to_owned(), ..StopReceipt::default() })
+        Ok(StopReceipt {
+            processes_before,
+            rung: "term".to_owned(),
+            confinement: "fake".to_owned(),
+            ..StopReceipt::default()
+        })
     }
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
         let runs = lock(&self.0.alive).contains_key(&agent);
