@@ -17,10 +17,10 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use mosaic_testkit::fake_processes::PlainProcesses;
 use tokio::sync::watch;
 
@@ -56,6 +56,15 @@ impl Transcripts for Logs {
     fn log(&self, _: AgentId, name: &str) -> PathBuf {
         self.0.join(name)
     }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
 }
 
 struct Wall;
@@ -64,6 +73,9 @@ struct Wall;
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -335,11 +347,17 @@ impl Processes for NoSupervisor {
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
     }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
+    }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(Vec::new())
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 

@@ -203,7 +203,8 @@ impl Orchestrator {
             tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
             return;
         }
-        if self.ports.store.get(id).await.is_ok_and(|record| record.agent.work.dirty) {
+        // Without a record nobody knows whether its tree was received: that is for the caretaker.
+        if !self.ports.store.get(id).await.is_ok_and(|record| !record.agent.work.dirty) {
             return;
         }
         let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);

@@ -63,8 +63,9 @@ fn begin(slots: usize, behaviour: Behaviour) -> (Arc<FakeStore>, Arc<FakeWorld>,
 }
 
 fn body(task: &str) -> serde_json::Value {
+    // A repository of its own, so that no breaker opens.
     json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal",
-        "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}})
+        "context": {"repository": format!("https://git.example.com/{task}.git"), "branch": "main", "workItems": ["x"]}})
 }
 
 async fn spawn(o: &Orchestrator, task: &str) -> AgentId {
@@ -395,6 +396,16 @@ impl Storm {
         Self { calm, tasks, spawned }
     }
 
+    /// Waits until this many agents were admitted.
+    async fn has_spawned(&self, wanted: usize) {
+        let enough = async {
+            while self.spawned.load(Ordering::SeqCst) < wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, enough).await.expect("so many are admitted");
+    }
+
     async fn end(self) {
         self.calm.store(true, Ordering::SeqCst);
         self.tasks.join_all().await;
@@ -420,9 +431,7 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
     for round in 0..rounds() {
         let (store, world, mut server) = begin(4, Behaviour::ByTask);
         let storm = Storm::begin(&server.o, &world, "x");
-        for _ in 0..round % 40 {
-            tokio::task::yield_now().await;
-        }
+        storm.has_spawned(round % 40).await;
         if round % 3 == 0 {
             // The server dies; its agents go on, and the next one finds the spawners' work.
             storm.end().await;
@@ -460,12 +469,11 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_switch_wins_against_spawners_retries_and_recovery() {
+    let mut killed = 0;
     for round in 0..rounds() {
         let (store, world, mut server) = begin(4, Behaviour::ByTask);
         let storm = Storm::begin(&server.o, &world, "x");
-        for _ in 0..round % 40 {
-            tokio::task::yield_now().await;
-        }
+        storm.has_spawned(round % 40).await;
         if round % 3 == 0 {
             server.die().await;
             server = Server::start(world.again(store.clone(), 4));
@@ -474,6 +482,7 @@ async fn the_switch_wins_against_spawners_retries_and_recovery() {
             tokio::time::timeout(PATIENCE, server.o.engage("test", None)).await.expect("it ends");
         assert_eq!((report.total, report.failed), (report.killed, 0), "round {round}: {report:?}");
         assert!(report.verified, "round {round}: {report:?}");
+        killed += report.killed;
         assert_eq!(world.alive(), vec![], "round {round}");
         let held = store.leased().await.expect("up");
         assert!(held.is_empty(), "round {round}: {:?}", held[0].agent.state);
@@ -498,6 +507,7 @@ async fn the_switch_wins_against_spawners_retries_and_recovery() {
         histories_are_legal(&*store).await;
         server.end().await;
     }
+    assert!(killed > 0, "nothing raced");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,9 +10,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
+use mosaic_core::kill_all::KillAllReport;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
 use mosaic_core::ports::store::{Idempotency, StoreError};
 use mosaic_core::receipt::KillReceipt;
@@ -20,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::auth::Caller;
 use crate::body::{Json, OptionalJson};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -150,16 +153,21 @@ struct KillView {
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
 pub(crate) async fn kill(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let killed =
-        to_the_end(
-            &context.orchestrator,
-            move |o| async move { o.kill(id, KillCause::Operator, &note).await },
-        );
+    let reason = body.reason()?;
+    let deed =
+        caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let killed = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let killed = o.kill(id, KillCause::Operator, &note).await;
+        o.audit_soon(deed.result(kill_result(&killed)));
+        killed
+    });
     let Killed { record, already_terminal, confirmed, receipt } = killed.await??;
     let view =
         KillView { agent: StatusView::of(&record.agent), verified: confirmed, already_terminal, receipt };
@@ -173,16 +181,44 @@ pub(crate) async fn kill(
 /// end what was spawned between the two.
 pub(crate) async fn kill_all(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (by, reason) = (by(&request), body.reason()?);
-    let report =
-        to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&by, reason).await }).await?;
+    let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
+    let report = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let report = o.kill_all(&by, reason).await;
+        o.audit_soon(deed.result(wide_result(&report)));
+        report
+    });
+    let report = report.await?;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
     let mut answer = json!(report);
     answer["message"] = json!(message);
     Ok(Answer(answer).into_response())
+}
+
+/// What a wide order came to, in the words of the audit log.
+pub(crate) fn wide_result(report: &KillAllReport) -> String {
+    format!("{} killed, {} failed, {} of them queued", report.killed, report.failed, report.queued)
+}
+
+/// What a kill came to, in the words of the audit log.
+fn kill_result(killed: &Result<Killed, StoreError>) -> String {
+    match killed {
+        Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
+        Ok(killed) => {
+            let counts = killed.receipt.as_ref().and_then(|r| r.processes.as_ref());
+            let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
+            counts.map_or_else(
+                || proof.to_owned(),
+                |r| format!("{proof}: {} processes before, {} after", r.processes_before, r.processes_after),
+            )
+        }
+        Err(e) => format!("not done: {e}"),
+    }
 }
 
 /// Who gave an order, for the record.

@@ -5,10 +5,13 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::orders::{Barrier, Latch};
+use mosaic_core::kill_all::KillAllReport;
 use serde_json::{Value, json};
 
 use crate::agents::{by, to_the_end};
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::problem::Problem;
 use crate::router::Context;
@@ -36,11 +39,18 @@ pub(crate) async fn show(State(context): State<Context>) -> Response {
 /// `POST /v1/killswitch/engage`: nothing starts any more, what runs is ended, what waits keeps its place.
 pub(crate) async fn engage(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (by, reason) = (by(&request), body.reason()?);
-    let order = move |o: std::sync::Arc<Orchestrator>| async move { o.engage(&by, reason).await };
+    let deed = caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
+    let order = move |o: std::sync::Arc<Orchestrator>| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let engaged = o.engage(&by, reason).await;
+        o.audit_soon(deed.result(engaged_result(&engaged.1)));
+        engaged
+    };
     let (_, report) = to_the_end(&context.orchestrator, order).await?;
     let mut answer = view(&context.orchestrator);
     if let (Value::Object(answer), Value::Object(report)) = (&mut answer, json!(report)) {
@@ -49,14 +59,21 @@ pub(crate) async fn engage(
     Ok(Answer(answer).into_response())
 }
 
+/// What engaging it came to, in the words of the audit log.
+fn engaged_result(report: &KillAllReport) -> String {
+    format!("{} killed, {} failed, {} wait", report.killed, report.failed, report.queued)
+}
+
 /// `POST /v1/killswitch/release`.
 pub(crate) async fn release(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    body.reason()?;
-    let by = by(&request);
+    let (by, reason) = (by(&request), body.reason()?);
+    let o = &context.orchestrator;
+    o.audit(caller.deed(o, Action::KillswitchRelease, &request).reason(reason.as_deref())).await?;
     let was_engaged =
         to_the_end(&context.orchestrator, move |o| async move { o.release(&by).await }).await??;
     let mut answer = view(&context.orchestrator);

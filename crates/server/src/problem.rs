@@ -11,7 +11,9 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::orders::ReleaseError;
+use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
 
 /// The closed list of what a client can switch on.
@@ -22,6 +24,7 @@ pub enum Code {
     ValidationFailed,
     CursorMismatch,
     Unauthenticated,
+    Forbidden,
     OriginNotAllowed,
     PolicyDenied,
     AgentNotFound,
@@ -34,7 +37,9 @@ pub enum Code {
     TaskActive,
     AgentActive,
     DispatchStopped,
+    UnmergedWork,
     Conflict,
+    AgentPruned,
     PayloadTooLarge,
     UnsupportedMediaType,
     HostNotAllowed,
@@ -46,6 +51,8 @@ pub enum Code {
     StoreUnavailable,
     ShuttingDown,
     DiskLow,
+    Busy,
+    AuditUnavailable,
     GitFailed,
     RecordDamaged,
     Internal,
@@ -53,11 +60,12 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 36] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
         Self::Unauthenticated,
+        Self::Forbidden,
         Self::OriginNotAllowed,
         Self::PolicyDenied,
         Self::AgentNotFound,
@@ -70,7 +78,9 @@ impl Code {
         Self::TaskActive,
         Self::AgentActive,
         Self::DispatchStopped,
+        Self::UnmergedWork,
         Self::Conflict,
+        Self::AgentPruned,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::HostNotAllowed,
@@ -82,6 +92,8 @@ impl Code {
         Self::StoreUnavailable,
         Self::ShuttingDown,
         Self::DiskLow,
+        Self::Busy,
+        Self::AuditUnavailable,
         Self::GitFailed,
         Self::RecordDamaged,
         Self::Internal,
@@ -94,6 +106,7 @@ impl Code {
             Self::ValidationFailed => ("validation_failed", 400, "Request has faulty fields", None),
             Self::CursorMismatch => ("cursor_mismatch", 400, "Cursor belongs to other filters", None),
             Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed", None),
+            Self::Forbidden => ("forbidden", 403, "Token does not allow this", None),
             Self::OriginNotAllowed => {
                 ("origin_not_allowed", 403, "Requests from other sites are refused", None)
             }
@@ -108,6 +121,8 @@ impl Code {
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
             Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
+            Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
+            Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -126,6 +141,8 @@ impl Code {
             Self::StoreUnavailable => ("store_unavailable", 503, "Store is unavailable", Some(5)),
             Self::ShuttingDown => ("shutting_down", 503, "Server is shutting down", Some(5)),
             Self::DiskLow => ("disk_low", 503, "Disk is nearly full", Some(60)),
+            Self::Busy => ("busy", 503, "All connections are in use", Some(1)),
+            Self::AuditUnavailable => ("audit_unavailable", 503, "Audit log is unavailable", Some(5)),
             Self::GitFailed => ("git_failed", 503, "Git could not answer", Some(5)),
             Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
             Self::Internal => ("internal", 500, "Something is wrong in the server", None),
@@ -306,6 +323,10 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
             }
+            StoreError::Pruned { agent, at } => Self::new(Code::AgentPruned, detail)
+                .hint("its record is gone for good; GET /v1/events shows its removal as agent.removed")
+                .with("agentId", agent.to_string())
+                .with("removedAt", at.to_rfc3339()),
             StoreError::TaskActive { agent } => Self::task_active(agent, None),
             StoreError::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before")
@@ -325,6 +346,15 @@ impl From<StoreError> for Problem {
                 Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
             }
         }
+    }
+}
+
+/// What must not be done unrecorded was not done.
+impl From<AuditError> for Problem {
+    fn from(e: AuditError) -> Self {
+        tracing::error!(error = %e, "the audit log did not take or give what a request wanted");
+        Self::new(Code::AuditUnavailable, e.to_string())
+            .hint("nothing was done; look for the cause in the server's log, above all at the disk")
     }
 }
 
@@ -369,6 +399,44 @@ impl From<ReleaseError> for Problem {
                 tracing::warn!(error = %detail, "the kill switch could not be released");
                 Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
             }
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(e: RemoveError) -> Self {
+        let detail = e.to_string();
+        match e {
+            RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RemoveError::Unmerged(lost) => {
+                let lost = *lost;
+                Self::new(Code::UnmergedWork, detail)
+                    .hint(format!(
+                        "push or restore it first, or give its work up with ?discard={}",
+                        lost.name
+                    ))
+                    .with("agentId", lost.agent_id.to_string())
+                    .with("name", lost.name)
+                    .with("commits", json!(lost.commits))
+                    .with("more", lost.more)
+                    .with("tree", lost.tree)
+            }
+            RemoveError::WrongName(_) => Self::field("/query/discard", detail),
+            RemoveError::Git(failure) => failure.into(),
+            RemoveError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<PruneError> for Problem {
+    fn from(e: PruneError) -> Self {
+        match e {
+            PruneError::Count { there, .. } => Self::new(Code::UnmergedWork, e.to_string())
+                .hint("look again with \"dryRun\": true and give the number that it says")
+                .with("unmergedAgents", there),
+            PruneError::Store(e) => e.into(),
         }
     }
 }

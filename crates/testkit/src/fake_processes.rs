@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::ports::processes::{
-    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt,
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -135,6 +135,10 @@ impl Processes for PlainProcesses {
         Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
     }
 
+    async fn usage(&self, _agent: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
+    }
+
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(self.groups.lock().expect("no test panics while it holds this").keys().copied().collect())
     }
@@ -142,6 +146,9 @@ impl Processes for PlainProcesses {
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         self.groups.lock().expect("no test panics while it holds this").remove(&agent);
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 

@@ -14,7 +14,7 @@ use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Store, StoreError,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Store, StoreError,
     Versioned,
 };
 use tokio::sync::watch;
@@ -46,6 +46,12 @@ struct Inner {
     /// Key to fingerprint, agent and time.
     keys: HashMap<String, (String, AgentId, Timestamp)>,
     log: Vec<Entry>,
+    /// Facts that were removed from the beginning of the log.
+    pruned: u64,
+    /// Records ever admitted.
+    admitted: u64,
+    /// When removed records were removed.
+    removed: HashMap<AgentId, Timestamp>,
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
     orders: StandingOrders,
@@ -97,7 +103,7 @@ impl FakeStore {
     fn write<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner();
         let answer = work(&mut inner);
-        let newest = inner.log.len() as u64;
+        let newest = inner.newest();
         self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
         answer
     }
@@ -125,6 +131,10 @@ fn is_dead(record: &Versioned) -> bool {
 }
 
 impl Inner {
+    fn newest(&self) -> u64 {
+        self.pruned + self.log.len() as u64
+    }
+
     fn log(&mut self, facts: Vec<Fact>) {
         for mut fact in facts {
             if let Some(agent) = fact.agent.filter(|agent| self.by_id.contains_key(agent)) {
@@ -132,13 +142,16 @@ impl Inner {
                 *last = fact.at.max(*last);
                 fact.at = *last;
             }
-            let seq = self.log.len() as u64 + 1;
+            let seq = self.newest() + 1;
             self.log.push(Entry { seq, fact });
         }
     }
 
     fn get(&mut self, id: AgentId) -> Result<&mut Versioned, StoreError> {
-        let seq = self.by_id.get(&id).ok_or(StoreError::NotFound(id))?;
+        let seq = self.by_id.get(&id).ok_or_else(|| match self.removed.get(&id) {
+            Some(at) => StoreError::Pruned { agent: id, at: *at },
+            None => StoreError::NotFound(id),
+        })?;
         Ok(self.records.get_mut(seq).expect("every id has its record"))
     }
 
@@ -170,7 +183,8 @@ impl Inner {
         if self.by_id.contains_key(&agent.id) {
             return Err(StoreError::Conflict(agent.id));
         }
-        let seq = self.records.len() as u64 + 1;
+        self.admitted += 1;
+        let seq = self.admitted;
         if let Some(given) = idempotency {
             self.keys.insert(given.key, (given.fingerprint, agent.id, agent.spawned_at));
         }
@@ -452,12 +466,56 @@ impl Store for FakeStore {
 
     async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.up().await?;
-        let skip = usize::try_from(after).unwrap_or(usize::MAX);
-        Ok(self.inner().log.iter().skip(skip).take(limit).cloned().collect())
+        let inner = self.inner();
+        let skip = usize::try_from(after.saturating_sub(inner.pruned)).unwrap_or(usize::MAX);
+        Ok(inner.log.iter().skip(skip).take(limit).cloned().collect())
     }
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.write(|inner| {
+            let record = inner.get(removal.agent)?;
+            if !record.agent.is_terminal() || record.node.is_some() || record.version != removal.version {
+                return Err(StoreError::Conflict(removal.agent));
+            }
+            let seq = record.seq;
+            inner.log(removal.facts);
+            inner.records.remove(&seq);
+            inner.by_id.remove(&removal.agent);
+            inner.logged_at.remove(&removal.agent);
+            inner.removed.insert(removal.agent, removal.at);
+            Ok(())
+        })
+    }
+
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        assert!((1..=limits::STORE_PAGE).contains(&limit), "a page has 1 to {} records", limits::STORE_PAGE);
+        let inner = self.inner();
+        let ended = |record: &&Versioned| {
+            record.ended_after().is_some_and(|place| place.at < before.0 && place > after)
+        };
+        let mut found: Vec<Versioned> = inner.records.values().filter(ended).cloned().collect();
+        found.sort_by_key(Versioned::ended_after);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        Ok(self.write(|inner| {
+            let all_but_one = inner.log.len().saturating_sub(1);
+            let old = inner.log.iter().take(all_but_one.min(most)).take_while(|e| e.fact.at < before).count();
+            inner.log.drain(..old);
+            inner.pruned += old as u64;
+            old as u64
+        }))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

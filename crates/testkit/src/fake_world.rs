@@ -3,34 +3,40 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
+use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{
-    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt,
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
+
+use crate::fake_knobs::{self, Knobs};
+use crate::fake_audit::FakeAudit;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +48,23 @@ pub enum Behaviour {
     /// As the task's id says: `crash-…` fails at once, so that it is tried again, `quick-…` ends well at once, others
     /// run on.
     ByTask,
+    /// They crash at once.
+    CrashAtOnce,
 }
 
 /// What the fakes share.
 pub struct FakeWorld {
+    /// What else a test sets and reads.
+    pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
     alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    stops: Mutex<Vec<AgentId>>,
     ids: AtomicUsize,
     /// The task of each agent that ever ran.
     tasks: Mutex<HashMap<AgentId, String>>,
-    skipped: AtomicU64,
     filed: Mutex<Filed>,
     no_files: AtomicBool,
 }
@@ -70,24 +80,44 @@ impl FakeWorld {
         slots: usize,
         behaviour: Behaviour,
     ) -> (Arc<Self>, Arc<Orchestrator>) {
+        Self::orchestrator_with(store, slots, behaviour, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn orchestrator_with(
+        store: Arc<dyn Store>,
+        slots: usize,
+        behaviour: Behaviour,
+        change: impl FnOnce(&mut Settings),
+    ) -> (Arc<Self>, Arc<Orchestrator>) {
         let world = Arc::new(Self {
+            knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            stops: Mutex::default(),
             ids: AtomicUsize::new(1),
             tasks: Mutex::default(),
-            skipped: AtomicU64::new(0),
             filed: Mutex::default(),
             no_files: AtomicBool::new(false),
         });
-        let orchestrator = world.again(store, slots);
+        let orchestrator = world.again_with(store, slots, change);
         (world, orchestrator)
     }
 
     /// Makes another orchestrator in this world, as after the death of the one before.
     pub fn again(self: &Arc<Self>, store: Arc<dyn Store>, slots: usize) -> Arc<Orchestrator> {
+        self.again_with(store, slots, |_| {})
+    }
+
+    fn again_with(
+        self: &Arc<Self>,
+        store: Arc<dyn Store>,
+        slots: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<Orchestrator> {
         let parts = || Part(Arc::clone(self));
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
@@ -104,8 +134,9 @@ impl FakeWorld {
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
             orders: Arc::new(parts()),
+            audit: Arc::new(FakeAudit::default()),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             node: "here".parse().expect("a word"),
             slots,
             branch_prefix: "mosaic".to_owned(),
@@ -114,13 +145,17 @@ impl FakeWorld {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
+            stall: mosaic_core::limits::STALL,
+            floors: Floors::default(),
+            keeping: Keeping::default(),
         };
+        change(&mut settings);
         Orchestrator::new(ports, settings)
     }
 
     /// Moves the clock forward.
     pub fn skip(&self, time: Duration) {
-        self.skipped.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.knobs.skip(time);
     }
 
     /// Returns the orders that stand in the state directory, to look at and to change.
@@ -138,6 +173,11 @@ impl FakeWorld {
         self.behaviour.send_replace(Behaviour::EndAtOnce);
     }
 
+    /// Sets how programs behave from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
+    }
+
     /// Returns the agents whose program runs.
     pub fn alive(&self) -> Vec<AgentId> {
         lock(&self.alive).keys().copied().collect()
@@ -151,6 +191,11 @@ impl FakeWorld {
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
         lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Returns how often the agent's processes were ordered to stop.
+    pub fn stops(&self, agent: AgentId) -> usize {
+        lock(&self.stops).iter().filter(|id| **id == agent).count()
     }
 
     /// Tells whether the agent's tree was taken away.
@@ -169,8 +214,10 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        let skipped = Duration::from_millis(self.0.skipped.load(Ordering::SeqCst));
-        Timestamp::from(SystemTime::now()).plus(skipped)
+        self.0.knobs.wall()
+    }
+    fn elapsed(&self) -> Duration {
+        fake_knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -191,6 +238,12 @@ impl Chance for Part {
 impl Host for Part {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(u64::MAX)
+    }
+    async fn reading(&self) -> Reading {
+        self.0.knobs.reading()
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse { bytes: 4096, entries: 1, more: false })
     }
     async fn git_version(&self) -> Result<String, String> {
         Ok("fake".to_owned())
@@ -223,6 +276,7 @@ struct FakeJob {
     agent: AgentId,
     task: String,
     stopped: watch::Receiver<bool>,
+    speech: watch::Receiver<u64>,
 }
 
 fn exit(code: Option<i32>) -> Exit {
@@ -240,19 +294,23 @@ fn exit(code: Option<i32>) -> Exit {
 #[async_trait]
 impl Job for FakeJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
-        let (mut behaviour, mut other) = (self.world.behaviour.subscribe(), self.world.behaviour.subscribe());
+        let mut behaviour = self.world.behaviour.subscribe();
         let (quick, crash) = (self.task.starts_with("quick-"), self.task.starts_with("crash-"));
         let code = tokio::select! {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce || (*b == Behaviour::ByTask && quick)) => Some(0),
-            _ = other.wait_for(|b| *b == Behaviour::ByTask && crash) => Some(1),
+            ended = behaviour.wait_for(|b| *b != Behaviour::RunOn && (*b != Behaviour::ByTask || crash || quick)) => {
+                let fails = |b: Behaviour| b == Behaviour::CrashAtOnce || (b == Behaviour::ByTask && crash);
+                Some(i32::from(ended.is_ok_and(|b| fails(*b))))
+            }
+            _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
         lock(&self.world.alive).remove(&self.agent);
         Ok(JobEvent::Exited(exit(code)))
     }
-    async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.world.knobs.tell(self.agent, bytes);
         Ok(())
     }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
@@ -289,17 +347,20 @@ impl Processes for Part {
         let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
         let task = task.map(|(_, id)| id).unwrap_or_default();
         lock(&self.0.tasks).insert(spec.agent, task.clone());
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped }))
+        let speech = self.0.knobs.speech.subscribe();
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
         Ok(stopped.map(|stopped| {
             let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
-            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped });
+            let speech = self.0.knobs.speech.subscribe();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        lock(&self.0.stops).push(agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
@@ -308,11 +369,17 @@ impl Processes for Part {
         let (rung, confinement) = ("term".to_owned(), "fake".to_owned());
         Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
     }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(self.0.knobs.usage())
+    }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(self.0.alive())
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 
@@ -354,11 +421,15 @@ impl Dialogue for FakeDialogue {
     fn start(&mut self) -> Vec<String> {
         Vec::new()
     }
-    fn line(&mut self, _: &[u8]) -> Reaction {
-        Reaction::default()
+    fn line(&mut self, line: &[u8]) -> Reaction {
+        let text = String::from_utf8_lossy(line).into_owned();
+        Reaction { events: vec![AgentEvent::Text { text }], ..Reaction::default() }
     }
     fn interrupt(&mut self) -> Option<String> {
-        None
+        Some("interrupt\n".to_owned())
+    }
+    fn nudge(&mut self, text: &str) -> Option<String> {
+        Some(format!("nudge: {text}\n"))
     }
     fn session(&self) -> Option<String> {
         None
@@ -433,6 +504,15 @@ impl Transcripts for Part {
     }
     fn log(&self, _: AgentId, _: &str) -> PathBuf {
         PathBuf::from("/nonexistent")
+    }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
     }
 }
 
@@ -515,5 +595,32 @@ impl Repositories for Part {
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
         lock(&self.0.cleaned).insert(agent);
         Ok(())
+    }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
     }
 }

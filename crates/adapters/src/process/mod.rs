@@ -6,6 +6,7 @@
 mod adopt;
 mod cgroup;
 mod connection;
+mod groups;
 mod job;
 mod layout;
 mod linux;
@@ -16,6 +17,7 @@ mod protocol;
 mod server;
 pub mod shim;
 mod stop;
+mod usage;
 
 pub use cgroup::CgroupChoice;
 pub use server::{ProcessOptions, ShimProcesses};

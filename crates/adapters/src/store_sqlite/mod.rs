@@ -12,6 +12,7 @@ mod listing;
 mod orders;
 mod queue;
 mod readers;
+mod removal;
 mod rows;
 mod schema;
 mod verbs;
@@ -28,7 +29,7 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Safety, Store,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Safety, Store,
     StoreError, Versioned,
 };
 use rusqlite::Connection;
@@ -202,6 +203,25 @@ impl Store for SqliteStore {
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.writer.newest()
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.write(move |w| removal::remove(w, removal)).await
+    }
+
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        self.read_records(move |conn| removal::settled(conn, before, after, limit)).await
+    }
+
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        let pruned = move |w: &mut Writing<'_>| removal::prune_events(w, before, most);
+        // Facts that come back after the loss of power are removed again.
+        self.writer.write_safely(Safety::Process, pruned).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -11,11 +11,13 @@ pub(crate) mod lease;
 mod publish;
 pub(crate) mod resume;
 pub(crate) mod settle;
+mod stray;
 mod supervise;
 mod unwind;
 
 mod briefing;
 
+pub(crate) use stray::keep_stray;
 pub(crate) use unwind::TREE_LEFT;
 
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};

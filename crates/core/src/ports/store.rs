@@ -44,6 +44,14 @@ pub enum StoreError {
     /// The record cannot be read; it was set aside and everything else goes on.
     #[error("record of agent {0} is damaged and was quarantined")]
     Quarantined(AgentId),
+    /// The record was removed; only a note of it is left.
+    #[error("agent {agent} was removed at {at}")]
+    Pruned {
+        /// The agent.
+        agent: AgentId,
+        /// When it was removed.
+        at: Timestamp,
+    },
     /// The store does not answer, or its disk is full. May pass.
     #[error("store unavailable: {0}")]
     Unavailable(String),
@@ -79,6 +87,13 @@ pub struct Versioned {
     pub epoch: Epoch,
     /// The node that holds it now, when one does.
     pub node: Option<NodeId>,
+}
+
+impl Versioned {
+    /// Returns where a list of ended agents goes on after this one; nowhere when it has not ended.
+    pub fn ended_after(&self) -> Option<EndedAfter> {
+        self.agent.end().map(|end| EndedAfter { at: end.at.0, seq: self.seq })
+    }
 }
 
 /// An idempotency key with what it stands for.
@@ -130,6 +145,30 @@ pub struct Change {
     pub agent: Agent,
     /// What to log.
     pub facts: Vec<Fact>,
+}
+
+/// A record that is to go for good.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The agent; it has ended.
+    pub agent: AgentId,
+    /// The version that was looked at.
+    pub version: u64,
+    /// When it is removed.
+    pub at: Timestamp,
+    /// Who wanted it and why, in one line.
+    pub why: String,
+    /// What to log.
+    pub facts: Vec<Fact>,
+}
+
+/// Where a list of ended agents goes on: after the agent that ended at this time and has this sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct EndedAfter {
+    /// When it ended.
+    pub at: u64,
+    /// Its place in the order of admissions.
+    pub seq: u64,
 }
 
 /// Which records to list, newest admission first. Empty fields do not filter.
@@ -222,7 +261,7 @@ pub trait Store: Send + Sync {
     /// Writes agent, task, queue entry, facts and idempotency key in one step.
     ///
     /// Errors: `TaskActive` when an agent of the same (task, type) has not ended; `IdempotencyMismatch` for a
-    /// known key with another fingerprint; `QueueFull`; `Unavailable`. A replay is no error and writes nothing.
+    /// known key with another fingerprint; `Pruned` for a known key whose agent was removed; `QueueFull`; `Unavailable`. A replay is no error and writes nothing.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
@@ -243,7 +282,7 @@ pub trait Store: Send + Sync {
     /// are written in one step.
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError>;
 
-    /// Reads one record. Errors: `NotFound`, `Quarantined`.
+    /// Reads one record. Errors: `NotFound`, `Pruned`, `Quarantined`.
     async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError>;
 
     /// Lists records, newest admission first. Damaged ones are quarantined and left out.
@@ -288,6 +327,24 @@ pub trait Store: Send + Sync {
 
     /// Returns a receiver of the newest sequence number; it changes after every logged fact is durable.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Removes the record of an agent that has ended, with facts to log. A note of when and why stays, so that whoever
+    /// asks is told `Pruned`; the newest [`crate::limits::TOMBSTONES`] notes are kept. Nobody else's record changes.
+    /// Errors: `NotFound`, `Pruned`; `Conflict` when it has not ended or its version is another; then nothing changed.
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError>;
+
+    /// Lists agents that ended before this time, oldest end first, at most `limit` of them. A list goes on with the
+    /// last record's [`Versioned::ended_after`].
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Removes facts from the beginning of the log, as long as the next one is older than this time, at most `most` of
+    /// them; returns how many went. The newest fact always stays, so that numbers go on; those that stay keep theirs.
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError>;
 
     /// Checks that a write would be possible now.
     async fn check(&self) -> Result<(), StoreError>;

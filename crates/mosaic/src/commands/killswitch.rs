@@ -21,7 +21,7 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
         let hint = Some("end your own work instead, or ask the operator".to_owned());
         return Err(Problem::NotAllowed { what: "the kill switch is not for agents".to_owned(), hint });
     }
-    let client = session.client()?;
+    let client = session.stop_client()?;
     match action {
         SwitchAction::Status => {
             let state = client.get("/v1/killswitch")?;

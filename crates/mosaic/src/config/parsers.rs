@@ -25,6 +25,19 @@ pub(super) fn millis(value: &str, range: std::ops::RangeInclusive<u64>) -> Read<
     number(value, range).map(Duration::from_millis)
 }
 
+/// Reads a number from 0 to the most, which may have a fraction.
+pub(super) fn fraction(value: &str, most: f64) -> Read<f64> {
+    match value.trim().parse::<f64>() {
+        Ok(n) if (0.0..=most).contains(&n) => Ok(n),
+        _ => wrong(format!("a number from 0 to {most}, such as 1.5")),
+    }
+}
+
+/// Reads a number of days, at least one and at most a hundred years.
+pub(super) fn days(value: &str) -> Read<Duration> {
+    number(value, 1..=36_500).map(|days| Duration::from_secs(days * 86_400))
+}
+
 /// Reads a yes or no.
 pub(super) fn flag(value: &str) -> Read<bool> {
     match value.trim().to_ascii_lowercase().as_str() {

@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "demo",
     "run",
@@ -49,6 +49,8 @@ const COMMANDS: [&str; 20] = [
     "kill",
     "kill-all",
     "killswitch",
+    "rm",
+    "prune",
     "retry",
     "queue",
     "doctor",
@@ -98,6 +100,8 @@ fn without_a_server_the_code_is_5_and_the_way_out_is_named() {
         &["logs", "fix-1234"],
         &["kill", "fix-1234"],
         &["kill-all", "--yes"],
+        &["rm", "fix-1234"],
+        &["prune", "--yes"],
         &["queue"],
         &["wait", "fix-1234"],
     ] {
@@ -158,6 +162,10 @@ fn an_agent_is_refused_what_is_wide() {
         &["killswitch", "release"],
         &["token", "--show"],
         &["queue", "pause"],
+        &["rm", "x", "--discard=x"],
+        &["rm", "x"],
+        &["prune", "--yes"],
+        &["prune", "--force=1"],
     ] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),

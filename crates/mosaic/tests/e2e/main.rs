@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod audit;
+mod budget;
 mod cli_server;
 mod contract;
 mod floods;
@@ -12,5 +14,7 @@ mod killswitch;
 mod life;
 mod local_run;
 mod planted;
+mod removal;
 mod shutdown;
+mod silence;
 mod support;

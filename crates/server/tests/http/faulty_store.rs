@@ -7,8 +7,7 @@ use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, OrderChange, Pause, Query, Store, StoreError,
-    Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Store, StoreError, Versioned,
 };
 use mosaic_testkit::fake_store::FakeStore;
 use tokio::sync::watch;
@@ -124,6 +123,20 @@ impl Store for FaultyStore {
     }
     fn newest(&self) -> watch::Receiver<u64> {
         self.inner.newest()
+    }
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.up()?.remove(removal).await
+    }
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        self.up()?.settled(before, after, limit).await
+    }
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        self.up()?.prune_events(before, most).await
     }
     async fn check(&self) -> Result<(), StoreError> {
         self.up()?.check().await

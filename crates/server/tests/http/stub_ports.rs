@@ -12,18 +12,20 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
+use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
-use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How much faster than the real one the tests' clock waits.
@@ -40,6 +42,9 @@ pub(crate) struct HastyClock;
 impl Clock for HastyClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed() * HASTE
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time / HASTE).await;
@@ -65,6 +70,7 @@ fn unused() -> Failure {
 #[derive(Default)]
 pub(crate) struct StubRepositories {
     pub(crate) diff: Mutex<(Vec<FileStat>, Vec<u8>)>,
+    pub(crate) unmerged: Mutex<Vec<UnmergedCommit>>,
 }
 
 #[async_trait]
@@ -163,6 +169,33 @@ impl Repositories for StubRepositories {
     async fn remove(&self, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(self.unmerged.lock().expect("no test panics with it").clone())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
+    }
 }
 
 pub(crate) struct Nothing;
@@ -197,11 +230,17 @@ impl Processes for Nothing {
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
     }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
+    }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(Vec::new())
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 
@@ -258,6 +297,12 @@ impl Host for StubHost {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(self.free.load(Ordering::SeqCst))
     }
+    async fn reading(&self) -> Reading {
+        Reading { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse::default())
+    }
     async fn git_version(&self) -> Result<String, String> {
         match self.no_git.load(Ordering::SeqCst) {
             true => Err("git is not installed; apt install git".to_owned()),
@@ -310,6 +355,15 @@ impl Transcripts for StubTranscripts {
     }
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
         self.directory.path().join(format!("{agent}-{name}.log"))
+    }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
     }
 }
 

@@ -10,12 +10,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use futures_util::StreamExt;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::{Change, Lease, Safety, Store};
 use mosaic_server::{Auth, ServerOptions, router};
+use mosaic_testkit::fake_audit::FakeAudit;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -39,6 +41,7 @@ pub(crate) struct World {
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
     pub(crate) orders: Arc<StubOrders>,
+    pub(crate) audit: Arc<FakeAudit>,
 }
 
 /// The contract's published example.
@@ -72,6 +75,7 @@ impl World {
             newest: watch::channel(0).0,
         });
         let orders = Arc::new(StubOrders::default());
+        let audit = Arc::new(FakeAudit::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -89,6 +93,7 @@ impl World {
             transcripts: transcripts.clone(),
             host: host.clone(),
             orders: orders.clone(),
+            audit: audit.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
@@ -99,6 +104,9 @@ impl World {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(500),
+            stall: mosaic_core::limits::STALL,
+            floors: Default::default(),
+            keeping: Keeping::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
@@ -110,7 +118,7 @@ impl World {
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);
-        Self { router, orchestrator, store, host, repositories, transcripts, orders }
+        Self { router, orchestrator, store, host, repositories, transcripts, audit, orders }
     }
 
     /// Sends a request as it is.
