@@ -44,7 +44,8 @@ pub(crate) async fn engage(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (by, reason) = (by(&request), body.reason()?);
-    let deed = caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
+    let deed =
+        caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
     let order = move |o: std::sync::Arc<Orchestrator>| async move {
         o.audit_soon(deed.clone().result("ordered"));
         let engaged = o.engage(&by, reason).await;

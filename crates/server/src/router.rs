@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, gates, health, hosts, killswitch, lane, node, queue, removal, resources, shell, state, tasks,
-    transcript, v1_agents,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, killswitch, lane, node, queue, removal,
+    resources, shell, state, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.

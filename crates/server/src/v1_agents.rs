@@ -25,8 +25,8 @@ use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
-use crate::tags::is_known;
 use crate::shell::RequestId;
+use crate::tags::is_known;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[

@@ -28,15 +28,17 @@ use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
     StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
+};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
-use crate::fake_knobs::{self, Knobs};
 use crate::fake_audit::FakeAudit;
+use crate::fake_knobs::{self, Knobs};
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
