@@ -17,15 +17,15 @@ use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
-use crate::domain::orders::Latch;
 use crate::domain::room::Floors;
+use crate::domain::orders::Latch;
 use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
-use crate::orders::Orders;
 use crate::ports::audit::Audit;
+use crate::orders::Orders;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -62,10 +62,10 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
-    /// The state directory's copy of the standing orders.
-    pub orders: Arc<dyn OrderFiles>,
     /// Who did what.
     pub audit: Arc<dyn Audit>,
+    /// The state directory's copy of the standing orders.
+    pub orders: Arc<dyn OrderFiles>,
 }
 
 /// How this node behaves.

@@ -15,7 +15,7 @@ use mosaic_core::engine::{self, Stop};
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::orders::{Recorded, ReleaseError};
 use mosaic_core::ports::store::{Query, Store, Versioned};
-use mosaic_core::receipt::{LeaseFate, TreeFate};
+use mosaic_core::receipt::{AgentReceipt, LeaseFate, TreeFate};
 use mosaic_testkit::fake_store::{FakeStore, Mood};
 use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
 use serde_json::json;
@@ -447,7 +447,15 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
         (ran, waited) = (ran + report.killed - report.queued, waited + report.queued);
         let alive = world.alive();
         for record in all(&*store).await.iter().filter(|record| record.seq <= report.barrier) {
-            assert!(record.agent.is_terminal(), "round {round}: {:?} after {report:?}", record.agent.state);
+            // On a busy machine what an agent left may still be being kept; then its receipt says so.
+            let pending = |r: &AgentReceipt| {
+                r.agent_id == record.agent.id && r.verified && r.receipt.worktree == TreeFate::Pending
+            };
+            if !record.agent.is_terminal() {
+                assert!(report.receipts.iter().any(pending), "round {round}: {:?}", record.agent.state);
+                let end = until(&server.o, record.agent.id, ended).await;
+                assert_eq!(end.agent.status(), Status::Killed, "round {round}");
+            }
             assert!(!alive.contains(&record.agent.id), "round {round}: its program runs");
         }
         world.release();

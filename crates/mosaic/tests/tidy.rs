@@ -115,8 +115,8 @@ fn only_wire_chooses_adapters() {
         "LocalGatekeeper",
         "RuleScanner",
         "FileTranscripts",
-        "FileOrders",
         "FileAudit",
+        "FileOrders",
     ];
     absent("crates/mosaic/src", &words, &["wire.rs"], "adapters are chosen in wire.rs only");
 }

@@ -14,7 +14,6 @@ use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
-use mosaic_core::kill_all::KillAllReport;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
 use mosaic_core::ports::store::{Idempotency, StoreError};
 use mosaic_core::receipt::KillReceipt;
@@ -136,7 +135,8 @@ fn idempotency(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<I
 /// `GET /agents/{id}/status`.
 pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
-    Ok(Answer(StatusView::of(&record.agent)).into_response())
+    let frozen = context.orchestrator.is_frozen(id);
+    Ok(Answer(StatusView::of(&record.agent).frozen(frozen)).into_response())
 }
 
 /// The answer to a kill.
@@ -190,7 +190,10 @@ pub(crate) async fn kill_all(
     let report = to_the_end(&context.orchestrator, move |o| async move {
         o.audit_soon(deed.clone().result("ordered"));
         let report = o.kill_all(&by, reason).await;
-        o.audit_soon(deed.result(wide_result(&report)));
+        o.audit_soon(deed.result(format!(
+            "{} killed, {} failed, {} of them queued",
+            report.killed, report.failed, report.queued
+        )));
         report
     });
     let report = report.await?;
@@ -200,21 +203,17 @@ pub(crate) async fn kill_all(
     Ok(Answer(answer).into_response())
 }
 
-/// What a wide order came to, in the words of the audit log.
-pub(crate) fn wide_result(report: &KillAllReport) -> String {
-    format!("{} killed, {} failed, {} of them queued", report.killed, report.failed, report.queued)
-}
-
 /// What a kill came to, in the words of the audit log.
 fn kill_result(killed: &Result<Killed, StoreError>) -> String {
     match killed {
         Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
         Ok(killed) => {
-            let counts = killed.receipt.as_ref().and_then(|r| r.processes.as_ref());
+            let processes = killed.receipt.as_ref().and_then(|receipt| receipt.processes.as_ref());
+            let counts = processes.map(|r| (r.processes_before, r.processes_after));
             let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
             counts.map_or_else(
                 || proof.to_owned(),
-                |r| format!("{proof}: {} processes before, {} after", r.processes_before, r.processes_after),
+                |(before, after)| format!("{proof}: {before} processes before, {after} after"),
             )
         }
         Err(e) => format!("not done: {e}"),
@@ -226,7 +225,7 @@ pub(crate) fn by(RequestId(id): &RequestId) -> String {
     format!("HTTP request {id}")
 }
 
-fn note(request: &RequestId, reason: Option<String>) -> String {
+pub(crate) fn note(request: &RequestId, reason: Option<String>) -> String {
     format!("{} ({})", reason.as_deref().unwrap_or("no reason given"), by(request))
 }
 

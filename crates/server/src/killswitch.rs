@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::orders::{Barrier, Latch};
-use mosaic_core::kill_all::KillAllReport;
 use serde_json::{Value, json};
 
 use crate::agents::{by, to_the_end};
@@ -48,9 +47,9 @@ pub(crate) async fn engage(
         caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
     let order = move |o: std::sync::Arc<Orchestrator>| async move {
         o.audit_soon(deed.clone().result("ordered"));
-        let engaged = o.engage(&by, reason).await;
-        o.audit_soon(deed.result(engaged_result(&engaged.1)));
-        engaged
+        let (latch, report) = o.engage(&by, reason).await;
+        o.audit_soon(deed.result(format!("{} killed, {} failed", report.killed, report.failed)));
+        (latch, report)
     };
     let (_, report) = to_the_end(&context.orchestrator, order).await?;
     let mut answer = view(&context.orchestrator);
@@ -60,11 +59,6 @@ pub(crate) async fn engage(
     Ok(Answer(answer).into_response())
 }
 
-/// What engaging it came to, in the words of the audit log.
-fn engaged_result(report: &KillAllReport) -> String {
-    format!("{} killed, {} failed, {} wait", report.killed, report.failed, report.queued)
-}
-
 /// `POST /v1/killswitch/release`.
 pub(crate) async fn release(
     State(context): State<Context>,
@@ -72,11 +66,20 @@ pub(crate) async fn release(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (by, reason) = (by(&request), body.reason()?);
-    let o = &context.orchestrator;
-    o.audit(caller.deed(o, Action::KillswitchRelease, &request).reason(reason.as_deref())).await?;
-    let was_engaged =
-        to_the_end(&context.orchestrator, move |o| async move { o.release(&by).await }).await??;
+    let reason = body.reason()?;
+    let by = by(&request);
+    let deed =
+        caller.deed(&context.orchestrator, Action::KillswitchRelease, &request).reason(reason.as_deref());
+    let was_engaged = to_the_end(&context.orchestrator, move |o| async move {
+        let released = o.release(&by).await;
+        o.audit_soon(deed.result(match &released {
+            Ok(true) => "released".to_owned(),
+            Ok(false) => "was not engaged".to_owned(),
+            Err(e) => format!("not done: {e}"),
+        }));
+        released
+    })
+    .await??;
     let mut answer = view(&context.orchestrator);
     answer["wasEngaged"] = json!(was_engaged);
     Ok(Answer(answer).into_response())

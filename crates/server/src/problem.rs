@@ -9,9 +9,10 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::Latch;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
+use mosaic_core::freeze::FreezeError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
-use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::audit::AuditError;
+use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::store::StoreError;
 use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
@@ -36,8 +37,8 @@ pub enum Code {
     RequestTimeout,
     TaskActive,
     AgentActive,
-    DispatchStopped,
     UnmergedWork,
+    DispatchStopped,
     Conflict,
     AgentPruned,
     PayloadTooLarge,
@@ -77,8 +78,8 @@ impl Code {
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
-        Self::DispatchStopped,
         Self::UnmergedWork,
+        Self::DispatchStopped,
         Self::Conflict,
         Self::AgentPruned,
         Self::PayloadTooLarge,
@@ -120,9 +121,9 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
-            Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
             Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
             Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
+            Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -377,6 +378,21 @@ impl From<SpawnError> for Problem {
     }
 }
 
+impl From<FreezeError> for Problem {
+    fn from(e: FreezeError) -> Self {
+        match e {
+            FreezeError::NotRunning { id, .. } => Self::new(Code::Conflict, e.to_string())
+                .hint(format!("GET /v1/agents/{id} says what it does"))
+                .with("agentId", id.to_string()),
+            FreezeError::Processes(id, _) => {
+                tracing::warn!(agent.id = %id, error = %e, "an agent was not frozen or thawed");
+                Self::new(Code::Conflict, e.to_string()).hint(format!("POST /v1/agents/{id}/kill ends it"))
+            }
+            FreezeError::Store(e) => e.into(),
+        }
+    }
+}
+
 impl From<RetryError> for Problem {
     fn from(e: RetryError) -> Self {
         match e {
@@ -384,21 +400,6 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
-        }
-    }
-}
-
-impl From<ReleaseError> for Problem {
-    fn from(e: ReleaseError) -> Self {
-        let detail = e.to_string();
-        match e {
-            ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
-                .hint(format!("remove {path} on the server's machine, then release again")),
-            ReleaseError::Store(e) => e.into(),
-            ReleaseError::Files(_) => {
-                tracing::warn!(error = %detail, "the kill switch could not be released");
-                Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
-            }
         }
     }
 }
@@ -437,6 +438,21 @@ impl From<PruneError> for Problem {
                 .hint("look again with \"dryRun\": true and give the number that it says")
                 .with("unmergedAgents", there),
             PruneError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(e: ReleaseError) -> Self {
+        let detail = e.to_string();
+        match e {
+            ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
+                .hint(format!("remove {path} on the server's machine, then release again")),
+            ReleaseError::Store(e) => e.into(),
+            ReleaseError::Files(_) => {
+                tracing::warn!(error = %detail, "the kill switch could not be released");
+                Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
+            }
         }
     }
 }

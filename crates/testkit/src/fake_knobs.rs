@@ -42,11 +42,6 @@ impl Knobs {
         self.jump.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// Moves the wall clock forward.
-    pub fn skip(&self, time: Duration) {
-        self.jump.fetch_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
-    }
-
     /// Sets what every agent's processes use.
     pub fn set_usage(&self, usage: Usage) {
         *lock(&self.usage) = usage;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,17 +28,15 @@ use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
     StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
-};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
-use crate::fake_audit::FakeAudit;
 use crate::fake_knobs::{self, Knobs};
+use crate::fake_audit::FakeAudit;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +45,11 @@ pub enum Behaviour {
     EndAtOnce,
     /// They run until they are stopped or [`FakeWorld::release`] is called.
     RunOn,
+    /// They crash at once.
+    CrashAtOnce,
     /// As the task's id says: `crash-…` fails at once, so that it is tried again, `quick-…` ends well at once, others
     /// run on.
     ByTask,
-    /// They crash at once.
-    CrashAtOnce,
 }
 
 /// What the fakes share.
@@ -60,6 +58,7 @@ pub struct FakeWorld {
     pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
     alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
+    frozen: Mutex<HashSet<AgentId>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
@@ -67,6 +66,7 @@ pub struct FakeWorld {
     ids: AtomicUsize,
     /// The task of each agent that ever ran.
     tasks: Mutex<HashMap<AgentId, String>>,
+    skipped: AtomicU64,
     filed: Mutex<Filed>,
     no_files: AtomicBool,
 }
@@ -96,12 +96,14 @@ impl FakeWorld {
             knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
+            frozen: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
             tasks: Mutex::default(),
+            skipped: AtomicU64::new(0),
             filed: Mutex::default(),
             no_files: AtomicBool::new(false),
         });
@@ -135,8 +137,8 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
-            orders: Arc::new(parts()),
             audit: Arc::new(FakeAudit::default()),
+            orders: Arc::new(parts()),
         };
         let mut settings = Settings {
             node: "here".parse().expect("a word"),
@@ -157,7 +159,7 @@ impl FakeWorld {
 
     /// Moves the clock forward.
     pub fn skip(&self, time: Duration) {
-        self.knobs.skip(time);
+        self.skipped.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Returns the orders that stand in the state directory, to look at and to change.
@@ -183,6 +185,11 @@ impl FakeWorld {
     /// Returns the agents whose program runs.
     pub fn alive(&self) -> Vec<AgentId> {
         lock(&self.alive).keys().copied().collect()
+    }
+
+    /// Returns the agents whose program is frozen.
+    pub fn frozen(&self) -> Vec<AgentId> {
+        lock(&self.frozen).iter().copied().collect()
     }
 
     /// Returns how often a second program of an agent was started beside the first.
@@ -216,7 +223,7 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        self.0.knobs.wall()
+        self.0.knobs.wall().plus(Duration::from_millis(self.0.skipped.load(Ordering::SeqCst)))
     }
     fn elapsed(&self) -> Duration {
         fake_knobs::elapsed()
@@ -289,7 +296,7 @@ fn exit(code: Option<i32>) -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 
@@ -302,10 +309,15 @@ impl Job for FakeJob {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            ended = behaviour.wait_for(|b| *b != Behaviour::RunOn && (*b != Behaviour::ByTask || crash || quick)) => {
-                let fails = |b: Behaviour| b == Behaviour::CrashAtOnce || (b == Behaviour::ByTask && crash);
-                Some(i32::from(ended.is_ok_and(|b| fails(*b))))
-            }
+            ended = behaviour.wait_for(|b| match b {
+                Behaviour::RunOn => false,
+                Behaviour::ByTask => quick || crash,
+                Behaviour::EndAtOnce | Behaviour::CrashAtOnce => true,
+            }) => Some(i32::from(ended.is_ok_and(|b| match *b {
+                Behaviour::CrashAtOnce => true,
+                Behaviour::ByTask => crash,
+                Behaviour::EndAtOnce | Behaviour::RunOn => false,
+            }))),
             _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
         lock(&self.world.alive).remove(&self.agent);
@@ -346,30 +358,44 @@ impl Processes for Part {
         if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
             self.0.double_runs.fetch_add(1, Ordering::SeqCst);
         }
+        let speech = self.0.knobs.speech.subscribe();
         let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
         let task = task.map(|(_, id)| id).unwrap_or_default();
         lock(&self.0.tasks).insert(spec.agent, task.clone());
-        let speech = self.0.knobs.speech.subscribe();
         Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
         Ok(stopped.map(|stopped| {
-            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
             let speech = self.0.knobs.speech.subscribe();
+            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
             let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         lock(&self.0.stops).push(agent);
+        lock(&self.0.frozen).remove(&agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        let (rung, confinement) = ("term".to_owned(), "fake".to_owned());
-        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
+        Ok(StopReceipt { processes_before, rung: "term".to_owned(), confinement: "fake".to_owned(), ..StopReceipt::default() })
+    }
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        let runs = lock(&self.0.alive).contains_key(&agent);
+        if runs {
+            lock(&self.0.frozen).insert(agent);
+        }
+        Ok(u32::from(runs))
+    }
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        lock(&self.0.frozen).remove(&agent);
+        Ok(u32::from(lock(&self.0.alive).contains_key(&agent)))
+    }
+    async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
+        Ok(lock(&self.0.frozen).contains(&agent).then_some(Duration::ZERO))
     }
     async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
         Ok(self.0.knobs.usage())

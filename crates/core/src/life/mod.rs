@@ -18,6 +18,7 @@ mod unwind;
 mod briefing;
 
 pub(crate) use stray::keep_stray;
+
 pub(crate) use unwind::TREE_LEFT;
 
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};

@@ -25,9 +25,9 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
     agent.branch = tree.branch;
     agent.work.base = Some(tree.base);
     agent.work.dirty = true;
-    let (version, seq, epoch, node) = (0, 0, Epoch(0), None);
-    let driver = Driver::new(&Versioned { agent: agent.clone(), version, seq, epoch, node });
-    let scene = Scene { o, agent: &agent, driver: &driver };
+    let record = Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None };
+    let driver = Driver::new(&record);
+    let scene = Scene { o, agent: &record.agent, driver: &driver };
     Ok(match commit::harvest(&scene, &mut Hands::default()).await? {
         Kept::Commits { head } => format!("commit {head}"),
         Kept::Nothing => "nothing was changed".to_owned(),

@@ -273,6 +273,56 @@ pub(crate) struct KillAllArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Flags of `rm`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RmArgs {
+    /// Names, ids, starts of them (4 characters or more), or @last
+    #[arg(value_name = "AGENT", required = true)]
+    pub(crate) agents: Vec<String>,
+    /// Give up work that is kept nowhere else; the agent's name must be typed, or given here
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    pub(crate) discard: Option<Option<String>>,
+}
+
+/// Flags of `prune`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArgs {
+    /// Only agents that ended longer ago than this, such as 30d, 12h
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_time)]
+    pub(crate) older_than: std::time::Duration,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask; with a number, only if that many agents would go
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    pub(crate) yes: Option<Option<u64>>,
+    /// Give up work that is kept nowhere else; the number of such agents must be typed, or given here
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    pub(crate) force: Option<Option<u64>>,
+}
+
+/// Flags of `freeze` and `thaw`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FreezeArgs {
+    /// Names, ids, starts of them, or @last
+    #[arg(value_name = "AGENT", required_unless_present = "all")]
+    pub(crate) agents: Vec<String>,
+    /// Every agent that runs
+    #[arg(long, conflicts_with = "agents")]
+    pub(crate) all: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Flags of `drill`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrillArgs {
+    /// Agents of each escape shape
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=20))]
+    pub(crate) agents: u64,
+}
+
 /// Flags of `killswitch`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KillswitchArgs {
@@ -302,34 +352,6 @@ pub(crate) enum SwitchAction {
     /// Let what waits start again
     #[command(after_help = "Examples:\n  mosaic killswitch release\n  mosaic killswitch release --json")]
     Release,
-}
-
-/// Flags of `rm`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RmArgs {
-    /// Names, ids, starts of them (4 characters or more), or @last
-    #[arg(value_name = "AGENT", required = true)]
-    pub(crate) agents: Vec<String>,
-    /// Give up work that is kept nowhere else; the agent's name must be typed, or given here
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
-    pub(crate) discard: Option<Option<String>>,
-}
-
-/// Flags of `prune`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct PruneArgs {
-    /// Only agents that ended longer ago than this, such as 30d, 12h
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_time)]
-    pub(crate) older_than: std::time::Duration,
-    /// Only say what would be removed
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask; with a number, only if that many agents would go
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
-    pub(crate) yes: Option<Option<u64>>,
-    /// Give up work that is kept nowhere else; the number of such agents must be typed, or given here
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
-    pub(crate) force: Option<Option<u64>>,
 }
 
 /// Flags of `retry`.

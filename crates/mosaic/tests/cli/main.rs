@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "demo",
     "run",
@@ -48,9 +48,12 @@ const COMMANDS: [&str; 22] = [
     "wait",
     "kill",
     "kill-all",
-    "killswitch",
     "rm",
     "prune",
+    "killswitch",
+    "freeze",
+    "thaw",
+    "drill",
     "retry",
     "queue",
     "doctor",
@@ -158,14 +161,14 @@ fn an_agent_is_refused_what_is_wide() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["kill-all", "--yes"][..],
-        &["killswitch", "engage", "--yes"],
-        &["killswitch", "release"],
         &["token", "--show"],
         &["queue", "pause"],
         &["rm", "x", "--discard=x"],
         &["rm", "x"],
         &["prune", "--yes"],
         &["prune", "--force=1"],
+        &["killswitch", "engage", "--yes"],
+        &["killswitch", "release"],
     ] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),
@@ -196,6 +199,7 @@ fn a_server_is_found_called_with_its_token_and_read() {
             ),
             ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", 200, JSON, DONE),
             ("GET /v1/agents?", 200, JSON, LIST),
+            ("GET /health", 200, JSON, "{}"),
             (
                 "POST /agents/kill-all",
                 200,

@@ -40,8 +40,8 @@ pub(crate) struct World {
     pub(crate) host: Arc<StubHost>,
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
-    pub(crate) orders: Arc<StubOrders>,
     pub(crate) audit: Arc<FakeAudit>,
+    pub(crate) orders: Arc<StubOrders>,
 }
 
 /// The contract's published example.
@@ -74,8 +74,8 @@ impl World {
             lines: Mutex::default(),
             newest: watch::channel(0).0,
         });
-        let orders = Arc::new(StubOrders::default());
         let audit = Arc::new(FakeAudit::default());
+        let orders = Arc::new(StubOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -92,8 +92,8 @@ impl World {
             scanner: Arc::new(Nothing),
             transcripts: transcripts.clone(),
             host: host.clone(),
-            orders: orders.clone(),
             audit: audit.clone(),
+            orders: orders.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
