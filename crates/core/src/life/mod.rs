@@ -135,7 +135,9 @@ async fn or_full_disk(scene: &Scene<'_>, failure: Failure) -> Failure {
     // What the host does not say is no reason.
     let free = scene.o.ports.host.free_bytes().await;
     match scene.o.disk_room().await {
-        Err(why) if free.is_ok() => Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message)),
+        Err(why) if free.is_ok() => {
+            Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message))
+        }
         _ => failure,
     }
 }

@@ -136,7 +136,13 @@ impl Supervisor<'_> {
             self.react(reaction).await;
             self.write_entries().await;
         }
-        let left = deadline_at.map(|_| (left + stood).saturating_sub(elapsed()));
+        // By the timer that ran here: the wall clock may have jumped meanwhile.
+        let left = self
+            .scene
+            .agent
+            .work
+            .deadline
+            .map(|_| left.saturating_sub(clock.elapsed().saturating_sub(begun)));
         Ok(self.conclude(&exit, alarm, left))
     }
 
