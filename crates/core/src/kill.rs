@@ -2,7 +2,6 @@
 //! driver's hands, or between the two.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -154,25 +153,6 @@ impl Orchestrator {
         // An error means the driver's end was dropped, which is as done as can be.
         let _ = driver.done.subscribe().wait_for(|done| *done).await;
         driver.receipt()
-    }
-
-    /// Takes away whatever an ended agent still has on this machine, except work that nobody received. Idempotent;
-    /// faults are logged and left to the next start.
-    pub async fn clean_up(&self, id: AgentId) {
-        if let Err(e) = self.ports.processes.stop(id, Duration::ZERO).await {
-            tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
-            return;
-        }
-        if self.ports.store.get(id).await.is_ok_and(|record| record.agent.work.dirty) {
-            return;
-        }
-        let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
-        if let Err(e) = removed {
-            tracing::warn!(agent.id = %id, error = %e.message, "tree of an ended agent could not be removed");
-        }
-        if let Err(e) = self.ports.processes.forget(id).await {
-            tracing::warn!(agent.id = %id, error = %e, "job records of an ended agent could not be removed");
-        }
     }
 
     /// Ends every agent that is not terminal now, queued ones included. What is spawned afterwards is not touched.

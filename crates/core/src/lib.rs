@@ -11,5 +11,6 @@ pub mod limits;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;
+pub mod restore;
 
 pub use orchestrator::Orchestrator;

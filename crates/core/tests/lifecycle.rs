@@ -61,7 +61,7 @@ fn events() -> Vec<Event> {
         Event::Failed(Failure::new(FailureKind::MissingBranch, "no branch")),
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
-        Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
+        Event::Unwound { salvage: Salvage::Nothing, pending: None, warnings: Vec::new() },
     ]
 }
 

@@ -3,7 +3,7 @@
 //! confinement, and what it hands over is taken as hostile (see `receive`).
 //!
 //! In the order of a task's life: `fetch` asks the remote, `tree` makes the agent's clone, `harvest` (with `walker`
-//! as its last resort) commits and bundles, `receive` takes the bundle in, `additions` and `read` show what is in it,
+//! as its last resort) commits and bundles, or `salvage` bundles the tree as it is for `restore`, `receive` takes the bundle in, `additions` and `read` show what is in it,
 //! `judge` checks it out and tries the merge, `push` publishes it, the trash takes the tree away. `command` makes
 //! every git process of the server, `credentials` and `errors` serve it.
 
@@ -19,6 +19,11 @@ mod memory;
 mod push;
 mod read;
 mod receive;
+mod restore;
+mod restore_files;
+mod salvage;
+mod salvage_files;
+mod salvage_state;
 mod store;
 mod tree;
 mod walker;
@@ -29,12 +34,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, RestoreRequest, Restored,
+    TreeRequest, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -219,11 +226,42 @@ impl Repositories for GitRepositories {
     }
 
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request)
+        self.prepare_harvest(request, harvest::Purpose::Commit)
     }
 
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
         self.receive_now(request, outbox).await
+    }
+
+    fn has_tree(&self, agent: AgentId) -> bool {
+        let is_dir = std::fs::symlink_metadata(self.layout.tree(agent)).is_ok_and(|meta| meta.is_dir());
+        is_dir && self.layout.marker(agent).is_file()
+    }
+
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.prepare_harvest(request, harvest::Purpose::Salvage)
+    }
+
+    async fn receive_salvage(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<Salvaged>, Failure> {
+        self.receive_salvage_now(request, outbox).await
+    }
+
+    async fn salvaged(
+        &self,
+        repository: &RepositoryUrl,
+        agent: AgentId,
+    ) -> Result<Option<Salvaged>, Failure> {
+        let reference = receive::reference(agent);
+        let commit = store::read_ref(&self.layout.store(repository), &reference);
+        Ok(commit.map(|commit| Salvaged { reference, commit }))
+    }
+
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        self.restore_now(request).await
     }
 
     async fn additions(
@@ -322,6 +360,15 @@ impl Repositories for GitRepositories {
         };
         self.trash
             .discard_in(&self.layout.agent(agent), ours)
-            .map_err(|e| errors::io("taking the agent's trees away", &e))
+            .map_err(|e| errors::io("taking the agent's trees away", &e))?;
+        let aside = self.set_aside_trees(agent);
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let names = aside.join(", ");
+        let why = format!(
+            "work that could not be received is in agents/{agent}/: {names}; look at it, then remove it by hand"
+        );
+        Err(Failure::new(FailureKind::Internal, why))
     }
 }

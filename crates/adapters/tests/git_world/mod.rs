@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use mosaic_adapters::git::{GitOptions, GitRepositories};
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
-use mosaic_core::ports::repositories::{Added, Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{
+    Added, HarvestJob, Kept, Repositories, RestoreRequest, Restored, TreeRequest,
+};
 use mosaic_testkit::git_fixture::Fixture;
 use tokio::sync::mpsc;
 
@@ -65,6 +68,7 @@ impl World {
             base: state.base.clone(),
             start: state.base,
             reuse: false,
+            unreceived: false,
         };
         self.git.make_tree(&request).await.expect("the tree is made");
         request
@@ -98,16 +102,50 @@ impl World {
     /// Runs the harvest job to its end, as the shim would.
     pub(crate) async fn run_harvest(&self, request: &TreeRequest) -> PathBuf {
         let job = self.git.harvest(request).await.expect("a harvest can be prepared");
+        self.run_job(request, &job);
+        job.outbox
+    }
+
+    fn run_job(&self, request: &TreeRequest, job: &HarvestJob) {
         let out = Command::new(&job.command[0])
             .args(&job.command[1..])
             .env_clear()
-            .envs(job.env)
+            .envs(job.env.clone())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.tree(request))
             .output()
             .expect("the harvest starts");
         assert!(out.status.success(), "harvest: {}", String::from_utf8_lossy(&out.stderr));
-        job.outbox
+        if std::env::var_os("MOSAIC_TEST_SHOW").is_some() {
+            eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        }
+    }
+
+    /// Runs a salvage as the shim would and receives it.
+    pub(crate) async fn salvage(&self, request: &TreeRequest) -> Result<Option<Salvaged>, Failure> {
+        let job = self.git.salvage(request).await.expect("a salvage can be prepared");
+        self.run_job(request, &job);
+        self.git.receive_salvage(request, &job.outbox).await
+    }
+
+    /// Brings back what was salvaged, and with it what was received before.
+    pub(crate) async fn restore(
+        &self,
+        request: &TreeRequest,
+        salvage: Option<Salvaged>,
+        head: Option<CommitId>,
+    ) -> Option<Restored> {
+        let wanted = RestoreRequest {
+            agent: request.agent,
+            name: "task-0e31".to_owned(),
+            repository: request.repository.clone(),
+            base_branch: request.base_branch.clone(),
+            base: request.base.clone(),
+            branch: request.branch.clone(),
+            head,
+            salvage,
+        };
+        self.git.restore(&wanted).await.expect("it can be restored")
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {

@@ -232,6 +232,16 @@ pub enum State {
     },
 }
 
+/// Work that nobody had received when the agent was ended, kept in the repository store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Salvaged {
+    /// The ref in the repository store that holds it.
+    pub reference: String,
+    /// The commit: its tree is the working tree as it was, its parents are HEAD, the index and what else there was.
+    pub commit: CommitId,
+}
+
 /// What the agent's work has come to so far. Survives attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -251,6 +261,12 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
+    /// What was kept of the tree when the agent was ended before its work was received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<Salvaged>,
+    /// What could not be cleaned up yet and why; it is tried again until it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup_pending: Option<String>,
     /// When the running program times out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,

@@ -58,6 +58,7 @@ fn first_tree(scene: &Scene<'_>, base: &CommitId) -> crate::ports::repositories:
         base: base.clone(),
         start: base.clone(),
         reuse: *scene.turn() != Turn::First,
+        unreceived: scene.agent.work.dirty,
     }
 }
 

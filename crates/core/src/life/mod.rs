@@ -11,9 +11,11 @@ pub(crate) mod lease;
 mod publish;
 pub(crate) mod settle;
 mod supervise;
-mod unwind;
+pub(crate) mod unwind;
 
 mod briefing;
+
+pub use unwind::CleanUp;
 
 use crate::domain::agent::{Agent, State, Turn};
 use crate::domain::lifecycle::{Effect, Event};
@@ -87,6 +89,7 @@ impl Scene<'_> {
             start: work.kept.clone().unwrap_or_else(|| base.clone()),
             base,
             reuse: *self.turn() != Turn::First,
+            unreceived: work.dirty,
         })
     }
 

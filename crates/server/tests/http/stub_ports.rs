@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -16,7 +17,8 @@ use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
 use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, RestoreRequest, Restored,
+    TreeRequest, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
@@ -97,6 +99,23 @@ impl Repositories for StubRepositories {
     }
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
         Err(unused())
+    }
+    fn has_tree(&self, _: AgentId) -> bool {
+        true
+    }
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.harvest(request).await
+    }
+    async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        self.salvaged(&request.repository, request.agent).await
+    }
+    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
+        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+    }
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
+        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
+        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
     async fn additions(
         &self,
