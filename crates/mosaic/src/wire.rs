@@ -43,7 +43,6 @@ pub(crate) struct Wishes {
 /// An orchestrator with what must be looked after besides it.
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
-    git: Arc<GitRepositories>,
     trash: Arc<Trash>,
     agents_dir: PathBuf,
 }
@@ -55,13 +54,12 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let store = SqliteStore::open(data)?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let git = Arc::new(
-        GitRepositories::new(git_options(config, &self_exe, wishes))
-            .context("the git adapter cannot start")?,
-    );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     let trash = Arc::new(Trash::new(data.clone()));
+    let mut options = git_options(config, &self_exe, wishes);
+    options.trash = Some(trash.clone());
+    let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(processes(data, &self_exe));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
@@ -84,7 +82,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         store: Arc::new(store),
         clock,
         chance: Arc::new(SystemChance),
-        repositories: git.clone(),
+        repositories: git,
         sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env)?,
@@ -94,7 +92,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         host: Arc::new(SystemHost::new(data.clone())),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
+    Ok(Wired { orchestrator, trash, agents_dir: data.join("agents") })
 }
 
 fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
@@ -258,7 +256,6 @@ impl Wired {
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
-        self.git.idle().await;
         self.trash.idle().await;
     }
 }

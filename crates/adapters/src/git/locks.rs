@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as rfs, AtFlags, Dir, FileType, Mode, OFlags};
 
@@ -20,7 +20,7 @@ const DEPTH: usize = 64;
 fn is_skipped(name: &CStr, depth: usize) -> bool {
     let name = name.to_bytes();
     // Objects are written under names of their own; only `info` and `pack` have files that are replaced.
-    let is_fanout = name.len() == 2 && name.iter().all(u8::is_ascii_hexdigit);
+    let is_fanout = depth == 1 && name.len() == 2 && name.iter().all(u8::is_ascii_hexdigit);
     is_fanout || depth == 0 && matches!(name, b"lfs" | b"hooks")
 }
 
@@ -59,4 +59,22 @@ fn clear(dir: &OwnedFd, depth: usize) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lists the locks in a store of ours.
+pub(super) fn find(store: &Path) -> Vec<PathBuf> {
+    fn collect(dir: &Path, depth: usize, all: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let (Ok(kind), name) = (entry.file_type(), entry.file_name()) else { continue };
+            let skipped = CString::new(name.as_bytes()).is_ok_and(|name| is_skipped(&name, depth));
+            if kind.is_dir() && depth < DEPTH && !skipped {
+                collect(&entry.path(), depth + 1, all);
+            } else if !kind.is_dir() && name.as_bytes().ends_with(b".lock") {
+                all.push(entry.path());
+            }
+        }
+    }
+    let mut all = Vec::new();
+    collect(store, 0, &mut all);
+    all
 }

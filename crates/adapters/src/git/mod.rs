@@ -13,6 +13,8 @@ mod credentials;
 mod errors;
 mod fetch;
 mod harvest;
+mod heal;
+mod holders;
 mod judge;
 mod locks;
 mod memory;
@@ -76,6 +78,8 @@ pub struct GitOptions {
     pub network_env: Vec<(String, String)>,
     /// The ssh program.
     pub ssh_program: String,
+    /// The trash of the data directory, when others use it too.
+    pub trash: Option<Arc<Trash>>,
     /// Deadline of one call to a remote.
     pub network_deadline: Duration,
     /// Deadline of one local call.
@@ -95,6 +99,7 @@ impl GitOptions {
             credentials: Credentials::default(),
             network_env: Vec::new(),
             ssh_program: "ssh".to_owned(),
+            trash: None,
             network_deadline: limits::GIT_NETWORK,
             local_deadline: limits::GIT_LOCAL,
         }
@@ -107,7 +112,7 @@ type StoreLock = Arc<tokio::sync::Mutex<HashMap<String, fetch::LastFetch>>>;
 pub struct GitRepositories {
     layout: store::Layout,
     git: command::GitProgram,
-    trash: Trash,
+    trash: Arc<Trash>,
     self_exe: PathBuf,
     author: (String, String),
     allow_local: bool,
@@ -115,6 +120,8 @@ pub struct GitRepositories {
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
     listings: memory::Memory<Vec<String>>,
     contents: memory::Memory<Option<Vec<u8>>>,
+    /// What earlier servers left running or locked was looked after.
+    looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
     descents: Mutex<HashMap<CommitId, CommitId>>,
 }
@@ -136,7 +143,7 @@ impl GitRepositories {
             options.author_email.unwrap_or_else(|| AUTHOR.1.to_owned()),
         );
         Ok(Self {
-            trash: Trash::new(layout.data.clone()),
+            trash: options.trash.unwrap_or_else(|| Arc::new(Trash::new(layout.data.clone()))),
             layout,
             git,
             self_exe: options.self_exe,
@@ -146,6 +153,7 @@ impl GitRepositories {
             locks: Mutex::default(),
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),
+            looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })
     }

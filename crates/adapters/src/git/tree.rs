@@ -41,6 +41,7 @@ impl Marker {
 
 impl GitRepositories {
     pub(super) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        self.ready().await;
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
             locks::clear_dead(&path)
