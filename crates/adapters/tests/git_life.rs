@@ -1,5 +1,7 @@
 //! The life of an agent's work through the git adapter, with real git and a real remote.
 
+#[path = "git_world/additions.rs"]
+mod additions;
 mod git_world;
 
 use std::fs;

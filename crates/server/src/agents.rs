@@ -197,7 +197,7 @@ fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
 
 /// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.
 /// The order has a deadline of its own, so the task does too.
-async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
+pub(crate) async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
 where
     F: FnOnce(Arc<Orchestrator>) -> Fut,
     Fut: Future<Output = T> + Send + 'static,

@@ -18,6 +18,7 @@ mod node;
 mod params;
 mod problem;
 mod queue;
+mod restore;
 mod router;
 mod serve;
 mod shell;

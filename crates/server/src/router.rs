@@ -15,7 +15,7 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, shell, tasks, transcript,
+    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, restore, shell, tasks, transcript,
     v1_agents,
 };
 
@@ -54,6 +54,7 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/agents/{id}", Admin, get(v1_agents::show)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
+        route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)),
         route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),
         route(GET, "/v1/agents/{id}/diff", Admin, get(diff::show)),
         route(GET, "/v1/agents/{id}/gates", Admin, get(gates::show)),

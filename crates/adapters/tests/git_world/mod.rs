@@ -4,15 +4,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use mosaic_adapters::git::{GitOptions, GitRepositories};
-use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
-use mosaic_core::ports::repositories::{
-    Added, HarvestJob, Kept, Repositories, RestoreRequest, Restored, TreeRequest,
-};
+use mosaic_core::ports::repositories::{HarvestJob, Kept, Repositories, TreeRequest};
 use mosaic_testkit::git_fixture::Fixture;
-use tokio::sync::mpsc;
 
 pub(crate) struct World {
     pub(crate) fixture: Fixture,
@@ -106,7 +102,7 @@ impl World {
         job.outbox
     }
 
-    fn run_job(&self, request: &TreeRequest, job: &HarvestJob) {
+    pub(crate) fn run_job(&self, request: &TreeRequest, job: &HarvestJob) {
         let out = Command::new(&job.command[0])
             .args(&job.command[1..])
             .env_clear()
@@ -121,33 +117,6 @@ impl World {
         }
     }
 
-    /// Runs a salvage as the shim would and receives it.
-    pub(crate) async fn salvage(&self, request: &TreeRequest) -> Result<Option<Salvaged>, Failure> {
-        let job = self.git.salvage(request).await.expect("a salvage can be prepared");
-        self.run_job(request, &job);
-        self.git.receive_salvage(request, &job.outbox).await
-    }
-
-    /// Brings back what was salvaged, and with it what was received before.
-    pub(crate) async fn restore(
-        &self,
-        request: &TreeRequest,
-        salvage: Option<Salvaged>,
-        head: Option<CommitId>,
-    ) -> Option<Restored> {
-        let wanted = RestoreRequest {
-            agent: request.agent,
-            name: "task-0e31".to_owned(),
-            repository: request.repository.clone(),
-            base_branch: request.base_branch.clone(),
-            base: request.base.clone(),
-            branch: request.branch.clone(),
-            head,
-            salvage,
-        };
-        self.git.restore(&wanted).await.expect("it can be restored")
-    }
-
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {
         let outbox = self.run_harvest(request).await;
         self.git.receive(request, &outbox).await
@@ -158,20 +127,6 @@ impl World {
             Ok(Kept::Commits { head }) => head,
             other => panic!("expected commits: {other:?}"),
         }
-    }
-
-    pub(crate) async fn additions(&self, base: &CommitId, head: &CommitId) -> Vec<Added> {
-        let (into, mut from) = mpsc::channel(4);
-        let read = async {
-            let mut all = Vec::new();
-            while let Some(added) = from.recv().await {
-                all.push(added);
-            }
-            all
-        };
-        let (done, all) = tokio::join!(self.git.additions(&self.url, base, head, into), read);
-        done.expect("additions are read");
-        all
     }
 
     pub(crate) fn store_git(&self, args: &[&str]) -> String {

@@ -13,6 +13,7 @@ mod logs;
 mod overview;
 mod ps;
 mod queue;
+mod restore;
 mod retry;
 mod run;
 mod spawn;
@@ -53,6 +54,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Kill(args)) => kill::run(session, &args),
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
+        Some(Command::Restore(args)) => restore::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),
         Some(Command::Doctor) => doctor::run(session),

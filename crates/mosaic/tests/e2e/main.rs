@@ -11,5 +11,6 @@ mod kill;
 mod life;
 mod local_run;
 mod planted;
+mod restore;
 mod shutdown;
 mod support;

@@ -1,14 +1,12 @@
 //! Locks that a killed git leaves: healed, in agents' trees and in stores, and a live one is never touched.
 
-mod git_world;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use git_world::{World, branch, branch_main};
+use crate::git_world::{World, branch, branch_main};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::ports::repositories::Repositories;
 
