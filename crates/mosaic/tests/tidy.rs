@@ -142,8 +142,7 @@ fn only_the_lifecycle_makes_a_state() {
 #[test]
 fn only_unwind_gives_back() {
     let words = [".sandbox.release(", ".repositories.remove(", ".processes.forget("];
-    // Agents that end in the queue have no driver; see `clean_up`.
-    absent("crates/core/src", &words, &["life/unwind.rs", "kill.rs"], "giving back happens in unwind.rs");
+    absent("crates/core/src", &words, &["life/unwind.rs"], "giving back happens in unwind.rs");
 }
 
 #[test]

@@ -41,6 +41,18 @@ pub enum Behaviour {
     RunOn,
 }
 
+/// What does not work in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stuck {
+    /// Everything works.
+    #[default]
+    Nothing,
+    /// Trees cannot be removed.
+    Removal,
+    /// What is in a tree cannot be kept.
+    Salvage,
+}
+
 /// What the fakes share.
 pub struct FakeWorld {
     behaviour: watch::Sender<Behaviour>,
@@ -48,6 +60,8 @@ pub struct FakeWorld {
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    /// Trees cannot be removed, or what is in them cannot be kept.
+    stuck: Mutex<Stuck>,
     ids: AtomicUsize,
 }
 
@@ -68,6 +82,7 @@ impl FakeWorld {
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            stuck: Mutex::default(),
             ids: AtomicUsize::new(1),
         });
         let parts = || Part(Arc::clone(&world));
@@ -117,6 +132,11 @@ impl FakeWorld {
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
         lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Says what does not work from now on.
+    pub fn stick(&self, what: Stuck) {
+        *lock(&self.stuck) = what;
     }
 
     /// Tells whether the agent's tree was taken away.
@@ -379,10 +399,13 @@ impl Repositories for Part {
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
         Ok(Kept::Commits { head: commit('c') })
     }
-    fn has_tree(&self, _: AgentId) -> bool {
-        true
+    fn has_tree(&self, agent: AgentId) -> bool {
+        !lock(&self.0.cleaned).contains(&agent)
     }
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        if *lock(&self.0.stuck) == Stuck::Salvage {
+            return Err(Failure::new(FailureKind::Disk, "no room for the bundle"));
+        }
         self.harvest(request).await
     }
     async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
@@ -455,6 +478,9 @@ impl Repositories for Part {
         Ok(Vec::new())
     }
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
+        if *lock(&self.0.stuck) == Stuck::Removal {
+            return Err(Failure::new(FailureKind::Internal, "something is mounted there"));
+        }
         lock(&self.0.cleaned).insert(agent);
         Ok(())
     }

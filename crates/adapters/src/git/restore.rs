@@ -114,7 +114,7 @@ impl GitRepositories {
 
 /// The branches kept of a tree whose HEAD did not descend from the base.
 fn diverged(store: &Path, below: &str) -> Vec<(String, CommitId)> {
-    let names = super::harvest::refs_below(store, below);
+    let names = super::loose_refs::refs_below(store, below);
     let tip = |name: String| {
         let short = name.strip_prefix(below)?.trim_start_matches('/').to_owned();
         Some((short, store::read_ref(store, &name)?))

@@ -3,7 +3,7 @@
 //! content is taken raw (no filter, no line ending is converted), and links are never followed. The format is
 //! described in `salvage_state`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -13,9 +13,10 @@ use std::process::Stdio;
 
 use mosaic_core::limits;
 
-use super::harvest::{ASIDE, BUNDLE, Git, Report, Spec, branches};
+use super::harvest::{ASIDE, BUNDLE, Git, Report, Spec};
+use super::loose_refs::branches;
 use super::salvage_files::{self as files, Found, Kind};
-use super::salvage_state::{Extra, RelPath, STATE_FILE, STATE_LINE, State, Tip, Unmerged, extra_place, is_odd};
+use super::salvage_state::{Extra, RelPath, STATE_FILE, STATE_LINE, State, Tip, extra_place, is_odd};
 use super::store;
 use super::walker::quoted;
 
@@ -57,13 +58,13 @@ pub(super) fn under_way(git_dir: &Path) -> bool {
     OPERATIONS.iter().any(|(file, what)| *what != "merge" && *what != "bisect" && git_dir.join(file).exists())
 }
 
-struct Salvage<'a> {
+pub(super) struct Salvage<'a> {
     spec: &'a Spec,
     /// The agent's repository: only asked.
-    git: Git,
+    pub(super) git: Git,
     /// Where objects are made.
     side: Git,
-    state: State,
+    pub(super) state: State,
 }
 
 /// One entry of a tree being made.
@@ -214,55 +215,6 @@ impl<'a> Salvage<'a> {
         lines.take(limits::KEPT_STASHES).collect()
     }
 
-    /// Reads the index and returns its tree; `None` when it cannot be read.
-    fn index(&mut self) -> Result<Option<String>, String> {
-        let Ok(listed) = ask(&self.git, None, ["ls-files", "-s", "-z"], &[]) else {
-            eprintln!("the index cannot be read; it is restored from HEAD");
-            return Ok(None);
-        };
-        let new = ["diff-files", "--name-only", "-z", "--diff-filter=A", "--ignore-submodules=all"];
-        let intent = ask(&self.git, None, new, &[]).unwrap_or_default();
-        let intent: BTreeSet<&[u8]> = intent.split(|b| *b == 0).filter(|p| !p.is_empty()).collect();
-        let mut chosen: BTreeMap<Vec<u8>, (u8, String, String)> = BTreeMap::new();
-        for line in listed.split(|b| *b == 0).filter(|line| !line.is_empty()) {
-            let Some(tab) = line.iter().position(|b| *b == b'\t') else { continue };
-            let (head, path) = (String::from_utf8_lossy(&line[..tab]).into_owned(), &line[tab + 1..]);
-            let words: Vec<&str> = head.split(' ').collect();
-            let [mode, object, stage] = words.as_slice() else { continue };
-            let stage: u8 = stage.parse().unwrap_or(0);
-            if stage == 0 && intent.contains(path) {
-                self.state.intent.push(RelPath(path.to_vec()));
-                continue;
-            }
-            let odd = is_odd(path, *mode == "120000") && path != b".gitmodules";
-            if stage > 0 || odd {
-                let (path, mode, object) = (RelPath(path.to_vec()), (*mode).to_owned(), (*object).to_owned());
-                self.state.unmerged.push(Unmerged { path, stage, mode, object });
-            }
-            if odd {
-                continue;
-            }
-            // Ours before theirs before the common ancestor.
-            let rank = [0, 3, 1, 2][usize::from(stage.min(3))];
-            let better = chosen.get(path).is_none_or(|(known, ..)| rank < *known);
-            if better {
-                chosen.insert(path.to_vec(), (rank, (*mode).to_owned(), (*object).to_owned()));
-            }
-        }
-        let info: Vec<u8> = chosen
-            .iter()
-            .flat_map(|(path, (_, mode, object))| info_line(mode, object, path))
-            .collect();
-        match self.tree_of("index", &info) {
-            Ok(tree) => Ok(Some(tree)),
-            Err(why) => {
-                eprintln!("the index cannot be kept ({why}); it is restored from HEAD");
-                (self.state.unmerged, self.state.intent) = (Vec::new(), Vec::new());
-                Ok(None)
-            }
-        }
-    }
-
     /// Hashes what is in the tree and returns its entries; what git would refuse becomes extra.
     fn work_tree(&mut self, found: &Found) -> Result<Vec<Entry>, String> {
         let same_modules = self.same_modules(found);
@@ -370,7 +322,7 @@ impl<'a> Salvage<'a> {
         self.tree_of(index, &info)
     }
 
-    fn tree_of(&self, index: &str, info: &[u8]) -> Result<String, String> {
+    pub(super) fn tree_of(&self, index: &str, info: &[u8]) -> Result<String, String> {
         self.add_to(index, info)?;
         let out = ask(&self.side, Some(&self.side.dir.join(index)), ["write-tree"], &[])?;
         Ok(String::from_utf8_lossy(&out).trim().to_owned())
@@ -434,7 +386,7 @@ impl<'a> Salvage<'a> {
     }
 }
 
-fn info_line(mode: &str, object: &str, path: &[u8]) -> Vec<u8> {
+pub(super) fn info_line(mode: &str, object: &str, path: &[u8]) -> Vec<u8> {
     let mut line = format!("{mode} {object}\t").into_bytes();
     line.extend_from_slice(path);
     line.push(0);

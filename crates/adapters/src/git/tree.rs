@@ -48,15 +48,16 @@ impl GitRepositories {
                 .map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
             return Ok(Worktree { agent: request.agent, path, reused: true });
         }
+        // While its marker is still there: without one it would be taken for a tree that was never whole.
+        if request.unreceived {
+            self.set_aside(request.agent).map_err(|e| errors::io("setting the old tree aside", &e))?;
+        }
         let marker = self.layout.marker(request.agent);
         match fs::remove_file(&marker) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(errors::io("taking the old tree's marker away", &e));
             }
             _ => {}
-        }
-        if request.unreceived {
-            self.set_aside(request.agent).map_err(|e| errors::io("setting the old tree aside", &e))?;
         }
         self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
