@@ -271,7 +271,9 @@ async fn retry(work: std::sync::Weak<Work>) {
     loop {
         tokio::time::sleep(sleep).await;
         let Some(next) = work.upgrade().and_then(|work| work.due()) else { return };
-        sleep = next.saturating_duration_since(Instant::now()).clamp(limits::TRASH_RETRY, limits::TRASH_RETRY_CAP);
+        sleep = next
+            .saturating_duration_since(Instant::now())
+            .clamp(limits::TRASH_RETRY, limits::TRASH_RETRY_CAP);
     }
 }
 

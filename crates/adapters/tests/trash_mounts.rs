@@ -127,7 +127,12 @@ async fn links_of_every_kind_are_removed_as_links() {
     let world = World::new();
     let held = fs::File::open(world.path("outside")).unwrap();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&held);
-    for target in [format!("/proc/self/fd/{fd}"), format!("/proc/{}/fd/{fd}", std::process::id()), "/proc/self/cwd".to_owned(), "/proc/self/root".to_owned()] {
+    for target in [
+        format!("/proc/self/fd/{fd}"),
+        format!("/proc/{}/fd/{fd}", std::process::id()),
+        "/proc/self/cwd".to_owned(),
+        "/proc/self/root".to_owned(),
+    ] {
         let name = target.replace('/', "-");
         symlink(target, world.tree().join(name)).unwrap();
     }
@@ -198,9 +203,9 @@ fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let way = [&["-m"][..], &["-rm"]]
-        .into_iter()
-        .find(|way| Command::new("unshare").args(*way).arg("true").output().is_ok_and(|o| o.status.success()));
+    let way = [&["-m"][..], &["-rm"]].into_iter().find(|way| {
+        Command::new("unshare").args(*way).arg("true").output().is_ok_and(|o| o.status.success())
+    });
     if !require::have("mounts", way.is_some(), "the right to unshare a mount namespace") {
         return false;
     }
@@ -246,7 +251,11 @@ async fn mounts_are_not_entered_and_what_they_hold_stays() {
     let at = world.tree().join("sub/all");
     fs::create_dir(&at).unwrap();
     run("mount", &[Path::new("--rbind"), world.place.path(), &at]);
-    world.stuck_until("a mount of what it lies in", |gone| run("umount", &[Path::new("-R"), &gone.join("sub/all")])).await;
+    world
+        .stuck_until("a mount of what it lies in", |gone| {
+            run("umount", &[Path::new("-R"), &gone.join("sub/all")])
+        })
+        .await;
 
     let world = World::new();
     bind(&world.path("outside"), &world.tree());

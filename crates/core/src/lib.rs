@@ -8,6 +8,7 @@ pub mod engine;
 pub mod kill;
 pub mod life;
 pub mod limits;
+pub mod monitor;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;

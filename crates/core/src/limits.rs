@@ -222,3 +222,45 @@ pub const GIT_ORPHANS: Duration = Duration::from_secs(5);
 pub const TRASH_RETRY: Duration = Duration::from_secs(1);
 /// Longest pause before something in the trash is tried again.
 pub const TRASH_RETRY_CAP: Duration = Duration::from_secs(300);
+/// How often every agent's processes are looked at.
+pub const SAMPLE_PERIOD: Duration = Duration::from_secs(5);
+/// Samples kept per agent: ten minutes.
+pub const SAMPLES: usize = 120;
+/// Longest time one agent's sample may take before it is left out.
+pub const SAMPLE_ANSWER: Duration = Duration::from_secs(2);
+/// Agents sampled side by side: enough that a slow one does not hold up the rest, few enough to stay unnoticed.
+pub const SAMPLES_AT_ONCE: usize = 8;
+/// How often the disk used by an agent's tree is measured: walking a tree is dear.
+pub const DISK_PERIOD: Duration = Duration::from_secs(60);
+/// Most entries of one such walk; what is beyond them is not counted.
+pub const DISK_ENTRIES: usize = 100_000;
+/// Longest time of one such walk.
+pub const DISK_WALK: Duration = Duration::from_millis(500);
+/// Agents whose newest usage is remembered by the process adapter, so that sums never go back.
+pub const USAGE_LEDGERS: usize = 4096;
+/// How long one reading of the process table serves all agents that ask.
+pub const PROCESS_TABLE: Duration = Duration::from_millis(250);
+/// Tool calls that may be open at once in one conversation before more are not followed.
+pub const OPEN_TOOLS: usize = 256;
+/// CPU that counts as work, in thousandths of one core: an idle event loop stays below.
+pub const STALL_CPU_PERMILLE: u32 = 20;
+/// Failures in a row that open a breaker: fewer are an accident.
+pub const BREAKER_FAILURES: usize = 5;
+/// Time within which they must fall.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(600);
+/// First pause of an open breaker; doubled whenever the agent that was let through fails.
+pub const BREAKER_FIRST: Duration = Duration::from_secs(60);
+/// Longest pause of an open breaker.
+pub const BREAKER_CAP: Duration = Duration::from_secs(900);
+/// Most breakers of one node that say anything; what is beyond them is not counted.
+pub const BREAKERS: usize = 1000;
+/// Available memory below which nothing new starts: a small agent and its tests must fit.
+pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
+/// How long one answer about the machine's room serves the dispatcher.
+pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
+/// Longest time for the machine to say how much room it has before nothing is held up by it.
+pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
+/// Time by which the log may lie ahead of the wall clock at the start and still be believed.
+pub const LOG_AHEAD: Duration = Duration::from_secs(26 * 3600);
+/// Least and longest time between two looks at a silent agent.
+pub const STALL_LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);

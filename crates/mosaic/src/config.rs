@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_core::domain::spec::closest;
+use mosaic_core::limits;
 
 pub(crate) use error::ConfigError;
 use table::{Outcome, VARIABLES, Variable};
@@ -110,6 +111,12 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
+    /// `MOSAIC_STALL_MS`.
+    pub(crate) stall: Duration,
+    /// `MOSAIC_MEMORY_FLOOR_BYTES`; 0 is no floor.
+    pub(crate) memory_floor: u64,
+    /// `MOSAIC_LOAD_CEILING`, per core; 0 is no ceiling.
+    pub(crate) load_ceiling: f64,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
     /// `MOSAIC_TRUST`; `None` means `all` for `serve` and `ask` for `run`.
@@ -262,6 +269,9 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
+            stall: limits::STALL,
+            memory_floor: limits::MEMORY_FLOOR_BYTES,
+            load_ceiling: 0.0,
             drain: Duration::from_millis(30_000),
             trust: None,
             branch_prefix: "mosaic".to_owned(),

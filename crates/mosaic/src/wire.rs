@@ -22,6 +22,7 @@ use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::processes::Processes;
@@ -136,6 +137,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         require_skills: config.require_skills,
         skills_dir: config.skills_dir.clone(),
         kill_grace: config.kill_grace,
+        stall: config.stall,
+        floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
     })
 }
 

@@ -21,7 +21,10 @@ fn entry(record: &Versioned) -> Value {
     let agent = &record.agent;
     let end = agent.end();
     let failure = match &agent.state {
-        AgentState::Queued { cause: QueueCause::Backoff { failure, .. } } => Some(failure),
+        AgentState::Queued { cause } => match cause.origin() {
+            QueueCause::Backoff { failure, .. } => Some(failure),
+            _ => None,
+        },
         _ => None,
     };
     json!({
@@ -32,6 +35,20 @@ fn entry(record: &Versioned) -> Value {
         "error": end.and_then(|e| e.error.as_deref()).or(failure.map(|f| f.message.as_str())),
         "links": Links::of(agent.id),
     })
+}
+
+/// Says why an entry still waits: what holds up everything first, then what is its own.
+fn reason(record: &Versioned, all: Option<&str>) -> String {
+    if let Some(all) = all {
+        return all.to_owned();
+    }
+    let AgentState::Queued { cause } = &record.agent.state else { return String::new() };
+    match cause {
+        QueueCause::Delayed { why, .. } => why.clone(),
+        QueueCause::Backoff { failure, .. } => format!("retry after: {}", failure.message),
+        QueueCause::Interrupted => "goes on where the server was stopped; waits for a slot".to_owned(),
+        QueueCause::Admitted => "waits for a slot".to_owned(),
+    }
 }
 
 /// `GET /v1/queue`: counts, the entries in the order in which they will start, and the newest dead ones.
@@ -45,18 +62,24 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     let pause = store.pause().await?.map(PauseView::from);
     let counts = store.counts(now).await?;
     let waiting = store.waiting(offset, limit, now).await?;
+    let held = orchestrator.room().0;
+    let all = match &pause {
+        Some(_) => Some("dispatch is paused"),
+        None => held.as_deref(),
+    };
     let waiting: Vec<Value> = (offset..)
         .zip(&waiting)
         .map(|(position, record)| {
             let mut entry = entry(record);
             entry["position"] = json!(position);
+            entry["reason"] = json!(orchestrator.ports().scanner.mask(&reason(record, all)));
             entry
         })
         .collect();
     let dead = store.list(Query { dead: true, limit, ..Query::default() }).await?;
     let dead: Vec<Value> = dead.iter().map(entry).collect();
     Ok(Answer(json!({
-        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "counts": counts,
+        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "held": held, "counts": counts,
         "slots": {"total": orchestrator.settings().slots, "used": orchestrator.running()},
         "waiting": waiting, "dead": dead,
     }))

@@ -29,8 +29,7 @@ pub(crate) async fn create(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     body.reason()?;
-    let restored =
-        to_the_end(&context.orchestrator, move |o| async move { o.restore(id).await }).await??;
+    let restored = to_the_end(&context.orchestrator, move |o| async move { o.restore(id).await }).await??;
     let view = RestoredView {
         path: restored.path.display().to_string(),
         branch: restored.branch.to_string(),

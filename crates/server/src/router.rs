@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, restore, shell, tasks, transcript,
-    v1_agents,
+    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, resources, restore, shell, state,
+    tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -57,9 +57,11 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)),
         route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),
         route(GET, "/v1/agents/{id}/diff", Admin, get(diff::show)),
+        route(GET, "/v1/agents/{id}/resources", Admin, get(resources::show)),
         route(GET, "/v1/agents/{id}/gates", Admin, get(gates::show)),
         route(GET, "/v1/agents/{id}/gates/{gate}/log", Admin, get(gates::log)),
         route(GET, "/v1/events", Admin, get(events::stream)),
+        route(GET, "/v1/state", Admin, get(state::show)),
         route(GET, "/v1/queue", Admin, get(queue::show)),
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::header::{ETAG, IF_NONE_MATCH, LINK};
+use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::{Agent, Phase, Status};
@@ -22,6 +22,7 @@ use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
+use crate::tags::is_known;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[
@@ -132,7 +133,9 @@ pub(crate) async fn list(
     let more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
-    let items: Vec<AgentView> = records.iter().map(AgentView::brief).collect();
+    let heard = |record: &Versioned| context.orchestrator.last_event(record.agent.id);
+    let items: Vec<AgentView> =
+        records.iter().map(|record| AgentView::brief(record).heard(heard(record))).collect();
     let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
     if let Some(next) = next {
         let kept = uri
@@ -238,17 +241,12 @@ pub(crate) async fn show(
         Some(position) => format!("W/\"{}-{position}\"", record.version),
         None => format!("W/\"{}\"", record.version),
     };
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let bare = tag.trim_start_matches("W/");
-    let is_known = known
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .any(|t| t == "*" || t.trim_start_matches("W/") == bare);
-    if is_known {
+    if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let mut view =
-        serde_json::to_value(AgentView::full(&record, position)).map_err(|_| Problem::internal())?;
+        serde_json::to_value(AgentView::full(&record, position).heard(context.orchestrator.last_event(id)))
+            .map_err(|_| Problem::internal())?;
     if waited {
         view["waited"] = json!(true);
     }

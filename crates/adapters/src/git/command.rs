@@ -2,11 +2,11 @@
 //! somebody or reach elsewhere is fixed here; every child has a deadline, a process group of its own and bounded
 //! output, and is killed with its whole group when it is late or nobody waits for it any more.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

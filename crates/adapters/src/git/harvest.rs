@@ -17,7 +17,7 @@ use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
 use serde::{Deserialize, Serialize};
 
 use super::loose_refs::branches;
-use super::{GitRepositories, errors, locks, salvage, store, tree, walker};
+use super::{GitRepositories, errors, locks, salvage, salvage_tips, store, tree, walker};
 
 /// The subject of the commit that holds what an agent left uncommitted.
 pub(super) const SUBJECT: &str = "Mosaic: work left uncommitted";
@@ -157,7 +157,7 @@ fn harvest(spec: &Spec) -> Result<Report, String> {
 
 fn commit(spec: &Spec) -> Result<Report, String> {
     let git = Git::in_tree(spec);
-    if salvage::under_way(&git.dir) {
+    if salvage_tips::under_way(&git.dir) {
         // What follows ends it, and with it the resolution of conflicts that is not committed yet.
         if let Err(why) = salvage::aside(spec) {
             eprintln!("what was under way could not be kept as it was: {why}");

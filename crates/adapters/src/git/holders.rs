@@ -33,7 +33,8 @@ fn start_time(pid: u32) -> Option<u64> {
 }
 
 fn is_alive(owner: &str) -> bool {
-    let parts = owner.split_once('.').and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse::<u64>().ok()?)));
+    let parts =
+        owner.split_once('.').and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse::<u64>().ok()?)));
     parts.is_some_and(|(pid, at)| start_time(pid) == Some(at))
 }
 

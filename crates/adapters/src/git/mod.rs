@@ -28,6 +28,7 @@ mod salvage;
 mod salvage_files;
 mod salvage_index;
 mod salvage_state;
+mod salvage_tips;
 mod store;
 mod tree;
 mod walker;

@@ -69,7 +69,8 @@ impl GitRepositories {
         store::private_dir(&above).map_err(io)?;
         let aside = above.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
         store::private_dir(&aside).map_err(io)?;
-        let making = Making { git: self, store: &store, tree: aside.clone(), git_dir: aside.join(".git"), request };
+        let making =
+            Making { git: self, store: &store, tree: aside.clone(), git_dir: aside.join(".git"), request };
         let made = making.all(salvage.as_ref(), head, &diverged).await;
         let head = match made {
             Ok(head) => head,
@@ -87,7 +88,8 @@ impl GitRepositories {
 
     async fn read_salvage(&self, store: &Path, commit: CommitId) -> Result<Salvage, Failure> {
         let call = self.git.local(store).args(["cat-file", "commit", commit.as_str()]);
-        let done = call.run(Input::Nothing, limits::BODY_BYTES).await?.success("reading what was salvaged")?;
+        let done =
+            call.run(Input::Nothing, limits::BODY_BYTES).await?.success("reading what was salvaged")?;
         let text = done.text();
         let (head, message) = text.split_once("\n\n").unwrap_or((&text, ""));
         let parents: Vec<String> =
@@ -189,11 +191,12 @@ impl Making<'_> {
         head: Option<&CommitId>,
         diverged: &[(String, CommitId)],
     ) -> Result<(), Failure> {
-        let tips = salvage.map(|s| &s.commit).into_iter().chain(head).chain(diverged.iter().map(|(_, tip)| tip));
-        let revisions: String =
-            tips.chain([&self.request.base]).map(|tip| format!("{tip}\n")).collect();
+        let tips =
+            salvage.map(|s| &s.commit).into_iter().chain(head).chain(diverged.iter().map(|(_, tip)| tip));
+        let revisions: String = tips.chain([&self.request.base]).map(|tip| format!("{tip}\n")).collect();
         let pack = self.git_dir.join("objects/pack/pack");
-        let call = self.git.git.local(self.store).args(["pack-objects", "--revs", "--delta-base-offset", "-q"]);
+        let call =
+            self.git.git.local(self.store).args(["pack-objects", "--revs", "--delta-base-offset", "-q"]);
         let done = call.args([&pack]).run(Input::Bytes(revisions.into_bytes()), 4096).await?;
         done.success("copying the agent's work out of the store").map(drop)
     }
@@ -272,7 +275,8 @@ impl Making<'_> {
         }
         let nothing = State::default();
         let state = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);
-        if let Some((described, _)) = salvage.described.as_ref().filter(|(_, state)| !state.extra.is_empty()) {
+        if let Some((described, _)) = salvage.described.as_ref().filter(|(_, state)| !state.extra.is_empty())
+        {
             self.extra(described, state, &mut items).await?;
         }
         let modes: std::collections::BTreeMap<&[u8], u32> =
@@ -301,12 +305,8 @@ impl Making<'_> {
 
     /// Adds the files that stand under other names in the description's tree.
     async fn extra(&self, described: &str, state: &State, items: &mut Vec<Item>) -> Result<(), Failure> {
-        let objects: std::collections::HashMap<Vec<u8>, String> = self
-            .entries(described)
-            .await?
-            .into_iter()
-            .map(|(_, object, path)| (path, object))
-            .collect();
+        let objects: std::collections::HashMap<Vec<u8>, String> =
+            self.entries(described).await?.into_iter().map(|(_, object, path)| (path, object)).collect();
         for (n, extra) in state.extra.iter().enumerate() {
             if let Some(object) = objects.get(extra_place(n).as_bytes()) {
                 let (object, path) = (object.clone(), extra.path.0.clone());
@@ -319,7 +319,8 @@ impl Making<'_> {
     /// Lists a commit's files: mode, object, path.
     async fn entries(&self, commit: &str) -> Result<Vec<(String, String, Vec<u8>)>, Failure> {
         let call = self.git.git.local(self.store).args(["ls-tree", "-r", "-z", "--full-tree", commit]);
-        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing what was salvaged")?;
+        let done =
+            call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing what was salvaged")?;
         if done.cut {
             return Err(Failure::new(FailureKind::BadInput, "the salvaged tree has too many files to list"));
         }
@@ -348,12 +349,8 @@ impl Making<'_> {
             let (commit, name) = stash;
             self.call(["stash", "store", "-m", name, commit.as_str()], Vec::new()).await?;
         }
-        let merging: String = state
-            .merging
-            .iter()
-            .filter_map(|id| salvage.parent(id))
-            .map(|id| format!("{id}\n"))
-            .collect();
+        let merging: String =
+            state.merging.iter().filter_map(|id| salvage.parent(id)).map(|id| format!("{id}\n")).collect();
         if !merging.is_empty() {
             fs::write(self.git_dir.join("MERGE_HEAD"), merging)
                 .map_err(|e| errors::io("writing the unfinished merge", &e))?;

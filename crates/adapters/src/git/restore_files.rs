@@ -18,8 +18,7 @@ const LINK_BYTES: u64 = 4096;
 /// What a directory gets when nothing else is said.
 const DIRECTORY_MODE: u32 = 0o755;
 
-const OPEN: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// One file or link to write.
 pub(super) struct Item {
@@ -156,7 +155,10 @@ fn split(path: &[u8]) -> io::Result<(&[u8], &[u8])> {
 fn checked(part: &[u8]) -> io::Result<&[u8]> {
     let bad = part.is_empty() || part == b"." || part == b".." || part.contains(&0) || part == b".git";
     match bad {
-        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "a salvaged tree has a path that leads elsewhere")),
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a salvaged tree has a path that leads elsewhere",
+        )),
         false => Ok(part),
     }
 }
@@ -185,7 +187,11 @@ mod tests {
         symlink(&outside, root.join("planted")).unwrap();
         let mut place = Place::open(&root).unwrap();
         for bad in [&b"../x"[..], b"/x", b"planted/x", b".git/config", b"a/../../x", b"a//b", b""] {
-            assert!(write(&mut place, &item(bad, false), b"x").await.is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(
+                write(&mut place, &item(bad, false), b"x").await.is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
         }
         write(&mut place, &item(b"sub/link", true), b"../../outside").await.unwrap();
         assert!(write(&mut place, &item(b"sub/link/x", false), b"x").await.is_err());

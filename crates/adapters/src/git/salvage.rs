@@ -14,33 +14,10 @@ use std::process::Stdio;
 use mosaic_core::limits;
 
 use super::harvest::{ASIDE, BUNDLE, Git, Report, Spec};
-use super::loose_refs::branches;
 use super::salvage_files::{self as files, Found, Kind};
-use super::salvage_state::{Extra, RelPath, STATE_FILE, STATE_LINE, State, Tip, extra_place, is_odd};
+use super::salvage_state::{Extra, RelPath, STATE_FILE, STATE_LINE, State, extra_place, is_odd};
 use super::store;
 use super::walker::quoted;
-
-/// Files in a git directory that say that something is under way, and what.
-const OPERATIONS: &[(&str, &str)] = &[
-    ("MERGE_HEAD", "merge"),
-    ("rebase-merge", "rebase"),
-    ("rebase-apply/rebasing", "rebase"),
-    ("rebase-apply/applying", "am"),
-    ("CHERRY_PICK_HEAD", "cherry-pick"),
-    ("REVERT_HEAD", "revert"),
-    ("BISECT_START", "bisect"),
-];
-
-/// Files that name commits which what is under way still needs.
-const HEADS: &[&str] = &[
-    "MERGE_HEAD",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "REBASE_HEAD",
-    "rebase-merge/orig-head",
-    "rebase-merge/onto",
-    "rebase-apply/orig-head",
-];
 
 /// Bundles the tree as it is. Without `all`, branches, stashes and what is under way are left out: one broken ref
 /// must not cost the rest.
@@ -53,17 +30,12 @@ pub(super) fn aside(spec: &Spec) -> Result<(), String> {
     Salvage::new(spec)?.run(ASIDE, true).map(drop)
 }
 
-/// Tells whether committing everything would end something that is under way and lose where it was.
-pub(super) fn under_way(git_dir: &Path) -> bool {
-    OPERATIONS.iter().any(|(file, what)| *what != "merge" && *what != "bisect" && git_dir.join(file).exists())
-}
-
 pub(super) struct Salvage<'a> {
-    spec: &'a Spec,
+    pub(super) spec: &'a Spec,
     /// The agent's repository: only asked.
     pub(super) git: Git,
     /// Where objects are made.
-    side: Git,
+    pub(super) side: Git,
     pub(super) state: State,
 }
 
@@ -78,7 +50,13 @@ impl<'a> Salvage<'a> {
     fn new(spec: &'a Spec) -> Result<Self, String> {
         let dir = spec.outbox.join(format!("salvage-{}.git", uuid::Uuid::new_v4().simple()));
         let say = |e: std::io::Error| format!("making a repository for the salvage: {e}");
-        store::skeleton(&dir, false, spec.base.len() == 64, "[core]\n\tprotectNTFS = false\n\tprotectHFS = false\n").map_err(say)?;
+        store::skeleton(
+            &dir,
+            false,
+            spec.base.len() == 64,
+            "[core]\n\tprotectNTFS = false\n\tprotectHFS = false\n",
+        )
+        .map_err(say)?;
         let own = spec.tree.join(".git/objects");
         let alternates = format!("{}\n{}\n", own.display(), spec.shared.display());
         fs::write(dir.join("objects/info/alternates"), alternates).map_err(say)?;
@@ -122,7 +100,8 @@ impl<'a> Salvage<'a> {
         let mut seen = BTreeSet::new();
         parents.retain(|parent| seen.insert(parent.clone()));
         let [task, agent] = &self.spec.trailers;
-        let message = format!("Mosaic: a tree as its agent left it\n\n{STATE_LINE}{described}\n{task}\n{agent}\n");
+        let message =
+            format!("Mosaic: a tree as its agent left it\n\n{STATE_LINE}{described}\n{task}\n{agent}\n");
         let commit = self.commit(&tree, &parents, &message)?;
         store::write_ref(&self.side.dir, "refs/heads/salvage", &commit.parse().map_err(|e| format!("{e}"))?)
             .and_then(|()| fs::write(self.side.dir.join("HEAD"), "ref: refs/heads/salvage\n"))
@@ -145,76 +124,6 @@ impl<'a> Salvage<'a> {
         }
     }
 
-    /// Finds the commits besides HEAD's own that must not be lost: tips of branches, stashes, sides of a merge.
-    fn tips(&mut self) -> Result<Vec<String>, String> {
-        let dir = self.git.dir.clone();
-        for (file, what) in OPERATIONS {
-            if dir.join(file).exists() && !self.state.under_way.iter().any(|known| known == what) {
-                self.state.under_way.push((*what).to_owned());
-            }
-        }
-        let mut wanted: Vec<(Option<String>, String)> = Vec::new();
-        for name in branches(&dir) {
-            if let Some(tip) = store::read_ref(&dir, &name) {
-                wanted.push((Some(name.trim_start_matches("refs/heads/").to_owned()), tip.to_string()));
-            }
-        }
-        for file in HEADS {
-            let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-            wanted.extend(text.lines().map(|line| (None, line.trim().to_owned())));
-        }
-        let stashes = self.stashes();
-        let asked: Vec<u8> = wanted
-            .iter()
-            .map(|(_, id)| id)
-            .chain(stashes.iter().map(|s| &s.commit))
-            .flat_map(|id| format!("{id}^{{commit}}\n").into_bytes())
-            .collect();
-        let answers = ask(&self.side, None, ["cat-file", "--batch-check"], &asked)?;
-        let answers = String::from_utf8_lossy(&answers).into_owned();
-        let is_commit = |line: &str| line.split(' ').nth(1) == Some("commit");
-        let known: BTreeSet<&str> =
-            answers.lines().filter(|l| is_commit(l)).filter_map(|l| l.split(' ').next()).collect();
-        let mut tips = Vec::new();
-        for (name, id) in wanted.into_iter().filter(|(_, id)| known.contains(id.as_str())) {
-            match name {
-                Some(_) if self.is_known(&id) => continue,
-                Some(name) => self.state.branches.push(Tip { name, commit: id.clone() }),
-                None => {}
-            }
-            tips.push(id);
-        }
-        let merging = fs::read_to_string(dir.join("MERGE_HEAD")).unwrap_or_default();
-        self.state.merging =
-            merging.lines().map(str::trim).filter(|id| known.contains(id)).map(str::to_owned).collect();
-        self.state.stashes = stashes.into_iter().filter(|s| known.contains(s.commit.as_str())).collect();
-        tips.extend(self.state.stashes.iter().map(|s| s.commit.clone()));
-        tips.truncate(limits::KEPT_BRANCHES + limits::KEPT_STASHES);
-        Ok(tips)
-    }
-
-    /// Tells whether a commit is part of HEAD's history or the base's.
-    fn is_known(&self, commit: &str) -> bool {
-        [self.state.head.as_deref(), Some(self.spec.base.as_str())].into_iter().flatten().any(|other| {
-            commit == other
-                || self.side.run(["merge-base", "--is-ancestor", commit, other]).is_ok_and(|r| r.ok)
-        })
-    }
-
-    fn stashes(&self) -> Vec<Tip> {
-        if store::read_ref(&self.git.dir, "refs/stash").is_none() {
-            return Vec::new();
-        }
-        let args = ["log", "-g", "-z", "--format=%H %gs", "refs/stash", "--"];
-        let Ok(out) = ask(&self.git, None, args, &[]) else { return Vec::new() };
-        let lines = out.split(|b| *b == 0).filter_map(|line| {
-            let line = String::from_utf8_lossy(line).into_owned();
-            let (commit, name) = line.trim().split_once(' ')?;
-            Some(Tip { name: name.to_owned(), commit: commit.to_owned() })
-        });
-        lines.take(limits::KEPT_STASHES).collect()
-    }
-
     /// Hashes what is in the tree and returns its entries; what git would refuse becomes extra.
     fn work_tree(&mut self, found: &Found) -> Result<Vec<Entry>, String> {
         let same_modules = self.same_modules(found);
@@ -231,7 +140,8 @@ impl<'a> Salvage<'a> {
             }
         }
         for nested in &found.nested {
-            let note = Extra { path: nested.path.clone(), mode: nested.mode, link: nested.kind == Kind::Link };
+            let note =
+                Extra { path: nested.path.clone(), mode: nested.mode, link: nested.kind == Kind::Link };
             extra.push((nested.source.clone(), note));
         }
         let mut sources = Vec::new();

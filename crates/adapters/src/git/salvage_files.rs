@@ -138,7 +138,8 @@ impl Found {
             let own = Git { dir: git_dir(tree, &here), ..git.clone() };
             let args = ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"];
             let staged = || staged_link(git, path);
-            let head = ask(&own, None, args, &[]).ok().map(|out| String::from_utf8_lossy(&out).trim().to_owned());
+            let head =
+                ask(&own, None, args, &[]).ok().map(|out| String::from_utf8_lossy(&out).trim().to_owned());
             if let Some(object) = head.or_else(staged) {
                 self.gitlinks.insert(path.to_vec(), object);
             }
@@ -150,7 +151,11 @@ impl Found {
         let wanted: Option<BTreeSet<&[u8]>> = wanted.as_ref().map(|w| w.split(|b| *b == 0).collect());
         for (inner, file) in walked.files {
             if wanted.as_ref().is_none_or(|wanted| wanted.contains(inner.as_slice())) {
-                self.take_nested(here.join(OsStr::from_bytes(&inner)), [&slashed, inner.as_slice()].concat(), file);
+                self.take_nested(
+                    here.join(OsStr::from_bytes(&inner)),
+                    [&slashed, inner.as_slice()].concat(),
+                    file,
+                );
             }
         }
         for deeper in walked.nested {
@@ -189,7 +194,19 @@ impl Found {
 
 /// The object that the index has for a nested repository.
 fn staged_link(git: &Git, path: &[u8]) -> Option<String> {
-    let out = ask(git, None, [OsStr::new("ls-files"), OsStr::new("-s"), OsStr::new("-z"), OsStr::new("--"), OsStr::from_bytes(path)], &[]).ok()?;
+    let out = ask(
+        git,
+        None,
+        [
+            OsStr::new("ls-files"),
+            OsStr::new("-s"),
+            OsStr::new("-z"),
+            OsStr::new("--"),
+            OsStr::from_bytes(path),
+        ],
+        &[],
+    )
+    .ok()?;
     let text = String::from_utf8_lossy(&out).into_owned();
     text.split(' ').nth(1).filter(|_| text.starts_with("160000")).map(str::to_owned)
 }

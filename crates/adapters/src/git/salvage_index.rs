@@ -42,10 +42,8 @@ impl Salvage<'_> {
                 chosen.insert(path.to_vec(), (rank, (*mode).to_owned(), (*object).to_owned()));
             }
         }
-        let info: Vec<u8> = chosen
-            .iter()
-            .flat_map(|(path, (_, mode, object))| info_line(mode, object, path))
-            .collect();
+        let info: Vec<u8> =
+            chosen.iter().flat_map(|(path, (_, mode, object))| info_line(mode, object, path)).collect();
         match self.tree_of("index", &info) {
             Ok(tree) => Ok(Some(tree)),
             Err(why) => {

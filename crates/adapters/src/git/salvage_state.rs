@@ -42,7 +42,8 @@ impl<'de> Deserialize<'de> for RelPath {
         while let Some(byte) = rest.next() {
             let byte = match byte {
                 b'%' => {
-                    let digits = [rest.next(), rest.next()].map(|d| char::from(d.unwrap_or(b'?')).to_digit(16));
+                    let digits =
+                        [rest.next(), rest.next()].map(|d| char::from(d.unwrap_or(b'?')).to_digit(16));
                     let [Some(high), Some(low)] = digits else {
                         return Err(serde::de::Error::custom("a path is badly encoded"));
                     };
@@ -136,14 +137,16 @@ pub(super) fn extra_place(number: usize) -> String {
 pub(super) fn is_odd(path: &[u8], is_link: bool) -> bool {
     let parts: Vec<Vec<u8>> = path.split(|b| *b == b'/').map(plain_part).collect();
     let last = parts.last().map(Vec::as_slice).unwrap_or_default();
-    let settings = |part: &Vec<u8>| part == b".gitattributes" || part.starts_with(b"gitatt~") || part.starts_with(b"gi7d29");
+    let settings = |part: &Vec<u8>| {
+        part == b".gitattributes" || part.starts_with(b"gitatt~") || part.starts_with(b"gi7d29")
+    };
     parts.iter().any(|part| part == b".git" || part.starts_with(b"git~"))
         || parts[..parts.len() - 1].iter().any(|part| settings(part) || part == b".gitmodules")
         || last == b".gitmodules"
         || last.starts_with(b"gitmod~")
         || last.starts_with(b"gi7eb")
         || is_link && (last.starts_with(b".git") || last.starts_with(b"git"))
-        || path.iter().any(|b| *b == b'\\') && contains_git(path)
+        || path.contains(&b'\\') && contains_git(path)
         || path.split(|b| *b == b'/').any(|part| part.len() > 4096 || part == b"." || part == b"..")
 }
 
@@ -195,7 +198,9 @@ mod tests {
         ] {
             assert!(is_odd(odd, false), "{}", String::from_utf8_lossy(odd));
         }
-        for plain in [&b".github/x"[..], b".gitignore", b".gitattributes", b"a.git/x", b"git/x", b"b\\c", b".gitkeep"] {
+        for plain in
+            [&b".github/x"[..], b".gitignore", b".gitattributes", b"a.git/x", b"git/x", b"b\\c", b".gitkeep"]
+        {
             assert!(!is_odd(plain, false), "{}", String::from_utf8_lossy(plain));
         }
         assert!(is_odd(b".gitignore", true), "a link git would refuse");

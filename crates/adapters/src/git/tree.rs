@@ -44,8 +44,7 @@ impl GitRepositories {
         self.ready().await;
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
-            locks::clear_dead(&path)
-                .map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
+            locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
             return Ok(Worktree { agent: request.agent, path, reused: true });
         }
         // While its marker is still there: without one it would be taken for a tree that was never whole.

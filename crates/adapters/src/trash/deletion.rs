@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, openat, renameat, statat, statx, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, openat, renameat, statat, statx,
+    unlinkat,
 };
 use rustix::io::Errno;
 use uuid::Uuid;

@@ -175,7 +175,8 @@ async fn an_unfinished_rebase_is_kept_with_its_conflicts_and_commits() {
     assert!(!unmerged.is_empty());
     let (_, restored) = round_trip(&world, &request).await;
     assert_eq!(git(&restored.path, &["ls-files", "-u", "-z"]), unmerged);
-    let branches = String::from_utf8(git(&restored.path, &["for-each-ref", "--format=%(objectname)"])).unwrap();
+    let branches =
+        String::from_utf8(git(&restored.path, &["for-each-ref", "--format=%(objectname)"])).unwrap();
     assert!(branches.contains(&tip), "the commits that were not replayed yet are gone: {branches}");
     assert!(!restored.path.join(".git/rebase-merge").exists(), "a plan of the agent's would be obeyed");
 }
@@ -312,7 +313,10 @@ async fn a_second_copy_gets_a_name_of_its_own_and_received_work_comes_back_as_a_
     assert!(first.path.ends_with("restored/task-0e31-1") && second.path.ends_with("task-0e31-2"));
     assert_eq!((first.head, first.salvage), (Some(head), None));
     assert_eq!(git(&second.path, &["status", "--porcelain"]), b"");
-    assert_eq!(git(&second.path, &["rev-parse", "--abbrev-ref", "HEAD"]), format!("{}\n", request.branch).as_bytes());
+    assert_eq!(
+        git(&second.path, &["rev-parse", "--abbrev-ref", "HEAD"]),
+        format!("{}\n", request.branch).as_bytes()
+    );
     assert_eq!(fs::read(second.path.join("work.txt")).unwrap(), b"work\n");
     let names = fs::read_dir(world.data().join("restored")).unwrap().count();
     assert_eq!(names, 2, "nothing half made stays");
@@ -373,7 +377,8 @@ async fn a_salvage_with_a_forged_description_writes_nothing_outside() {
         let described = run(&["commit-tree", &tree, "-m", "x"]);
         let own = format!("{}^{{tree}}", saved.commit);
         let message = format!("x\n\nMosaic-State: {described}");
-        let forged = run(&["commit-tree", &own, "-p", request.base.as_str(), "-p", &described, "-m", &message]);
+        let forged =
+            run(&["commit-tree", &own, "-p", request.base.as_str(), "-p", &described, "-m", &message]);
         run(&["update-ref", &saved.reference, &forged]);
         let refused = world.try_restore(&request, Some(saved.clone()), None).await;
         assert!(refused.is_err(), "{path}: {refused:?}");
@@ -435,12 +440,15 @@ fn any_act() -> impl Strategy<Value = Act> {
 fn act(world: &World, tree: &Path, act: &Act) {
     let at = |path: &Vec<u8>| tree.join(OsStr::from_bytes(path));
     // A link on the way would lead out of the picture.
-    let through_link = |path: &Vec<u8>| {
-        at(path).ancestors().skip(1).take_while(|p| *p != tree).any(|p| p.is_symlink())
-    };
+    let through_link =
+        |path: &Vec<u8>| at(path).ancestors().skip(1).take_while(|p| *p != tree).any(|p| p.is_symlink());
     let run = |args: &[&OsStr]| {
         let mut command = Command::new("git");
-        command.args(args).current_dir(tree).env("GIT_CONFIG_NOSYSTEM", "1").env("HOME", world.fixture.path());
+        command
+            .args(args)
+            .current_dir(tree)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("HOME", world.fixture.path());
         let _ = command.output().expect("git starts");
     };
     match act {
@@ -465,9 +473,13 @@ fn act(world: &World, tree: &Path, act: &Act) {
         Act::Announce(path) => {
             run(&[OsStr::new("add"), OsStr::new("-N"), OsStr::new("--"), OsStr::from_bytes(path)])
         }
-        Act::Unstage(path) => {
-            run(&[OsStr::new("rm"), OsStr::new("-q"), OsStr::new("--cached"), OsStr::new("--"), OsStr::from_bytes(path)])
-        }
+        Act::Unstage(path) => run(&[
+            OsStr::new("rm"),
+            OsStr::new("-q"),
+            OsStr::new("--cached"),
+            OsStr::new("--"),
+            OsStr::from_bytes(path),
+        ]),
     }
 }
 

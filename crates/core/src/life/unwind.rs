@@ -138,7 +138,10 @@ async fn gone(scene: &Scene<'_>) -> Result<Salvage, Failure> {
 
 fn not_kept(scene: &Scene<'_>, e: &Failure) -> String {
     let why = scene.o.ports.scanner.mask(&e.message);
-    format!("what the agent left could not be kept, so its tree stays in agents/{}/tree: {why}", scene.agent.id)
+    format!(
+        "what the agent left could not be kept, so its tree stays in agents/{}/tree: {why}",
+        scene.agent.id
+    )
 }
 
 /// Takes tree and private directories away; returns what could not be.

@@ -213,11 +213,8 @@ pub trait Repositories: Send + Sync {
     ) -> Result<Option<Salvaged>, Failure>;
 
     /// Returns what the store keeps of the agent under `refs/mosaic/salvage/<id>`.
-    async fn salvaged(
-        &self,
-        repository: &RepositoryUrl,
-        agent: AgentId,
-    ) -> Result<Option<Salvaged>, Failure>;
+    async fn salvaged(&self, repository: &RepositoryUrl, agent: AgentId)
+    -> Result<Option<Salvaged>, Failure>;
 
     /// Brings an agent's work back into a new directory of its own, nothing of which is shared with the store: its
     /// branch at its HEAD, index and working tree as they were. `None` when the store keeps nothing of it.

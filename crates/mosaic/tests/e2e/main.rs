@@ -13,4 +13,5 @@ mod local_run;
 mod planted;
 mod restore;
 mod shutdown;
+mod silence;
 mod support;

@@ -85,7 +85,10 @@ fn what_a_killed_agent_left_comes_back() {
     assert_eq!(at.parent().unwrap().file_name(), Some(OsStr::new("restored")));
     assert_eq!(picture(at), before);
     assert_eq!(git(at, &["ls-files", "-s"]), index);
-    assert_eq!((git(at, &["rev-parse", "HEAD"]).trim(), &restored["head"]), (head.trim(), &json!(head.trim())));
+    assert_eq!(
+        (git(at, &["rev-parse", "HEAD"]).trim(), &restored["head"]),
+        (head.trim(), &json!(head.trim()))
+    );
     let branch = restored["branch"].as_str().unwrap();
     assert_eq!(git(at, &["rev-parse", "--abbrev-ref", "HEAD"]).trim(), branch);
     assert_eq!(restored["salvage"], server.agent(&id)["salvage"]);

@@ -5,6 +5,7 @@ mod access;
 mod contract;
 mod faulty_store;
 mod hostile;
+mod node;
 mod resources;
 mod streams;
 mod stub_ports;

@@ -94,6 +94,8 @@ impl World {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(500),
+            stall: mosaic_core::limits::STALL,
+            floors: Default::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
