@@ -9,7 +9,7 @@ use mosaic_core::ports::transcripts::Transcripts;
 use serde_json::json;
 
 use crate::stub_ports::{SECRET, commit};
-use crate::world::{World, ask, task};
+use crate::world::{World, ask, example, task};
 
 fn completed(world: &World) -> State {
     let at = world.orchestrator.now();
