@@ -3,10 +3,12 @@
 pub mod agent_claude;
 pub mod agent_command;
 pub mod agent_demo;
+pub mod audit_file;
 pub mod clock_system;
 pub mod gates_local;
 pub mod git;
 pub mod host_system;
+pub mod orders_files;
 mod private_place;
 pub mod process;
 pub mod sandbox_none;

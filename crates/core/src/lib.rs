@@ -3,15 +3,21 @@
 //! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
+pub mod audit;
+pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod kill;
+pub mod kill_all;
 pub mod life;
 pub mod limits;
 pub mod monitor;
 pub mod orchestrator;
+pub mod orders;
 pub mod ports;
+pub mod receipt;
 mod recovery;
 pub mod restore;
+pub mod removal;
 
 pub use orchestrator::Orchestrator;

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::spec::closest;
 use mosaic_core::limits;
 
@@ -119,6 +120,8 @@ pub(crate) struct Config {
     pub(crate) load_ceiling: f64,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
+    /// `MOSAIC_KEEP_AUDIT_DAYS`.
+    pub(crate) keep_audit: Duration,
     /// `MOSAIC_TRUST`; `None` means `all` for `serve` and `ask` for `run`.
     pub(crate) trust: Option<Trust>,
     /// `MOSAIC_BRANCH_PREFIX`.
@@ -145,6 +148,8 @@ pub(crate) struct Config {
     pub(crate) url: Option<String>,
     /// `MOSAIC_TOKEN`, for the commands that call a server.
     pub(crate) token: Option<Secret>,
+    /// `MOSAIC_KEEP_DAYS`, `MOSAIC_KEEP_RECORDS_DAYS`, `MOSAIC_KEEP_BYTES`, `MOSAIC_DISK_FLOOR_BYTES`.
+    pub(crate) keeping: Keeping,
     /// `MOSAIC_LOG`: `error`, `warn`, `info`, `debug` or `trace`.
     pub(crate) log: String,
     /// `MOSAIC_LOG_FORMAT`.
@@ -185,6 +190,16 @@ pub(crate) fn data_dir(env: Lookup<'_>) -> Result<PathBuf, ConfigError> {
         }
         None => default_data_dir(env).ok_or_else(no_home),
     }
+}
+
+/// Finds the node's name alone, for the commands that record what they do by themselves.
+pub(crate) fn node(env: Lookup<'_>) -> Result<String, ConfigError> {
+    let row = table::find("MOSAIC_NODE").expect("the table has it");
+    let mut config = Config::defaults(PathBuf::new());
+    if let Some((value, _)) = read_value(row, env)? {
+        apply(row, &mut config, &value)?;
+    }
+    Ok(config.node)
 }
 
 fn no_home() -> ConfigError {
@@ -273,6 +288,7 @@ impl Config {
             memory_floor: limits::MEMORY_FLOOR_BYTES,
             load_ceiling: 0.0,
             drain: Duration::from_millis(30_000),
+            keep_audit: Duration::from_secs(365 * 24 * 3600),
             trust: None,
             branch_prefix: "mosaic".to_owned(),
             git_credentials_file: None,
@@ -286,6 +302,7 @@ impl Config {
             node: default_node(),
             url: None,
             token: None,
+            keeping: Keeping::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             ascii: false,
@@ -351,8 +368,15 @@ impl Config {
 }
 
 /// Names that are ours but no configuration: what agents find in their environment, and switches of tests.
-const KNOWN_BESIDES: [&str; 5] =
-    ["MOSAIC_AGENT_ID", "MOSAIC_TASK_ID", "MOSAIC_WORKTREE", "MOSAIC_BASE", "MOSAIC_TEST_REQUIRE"];
+const KNOWN_BESIDES: [&str; 7] = [
+    "MOSAIC_AGENT_ID",
+    "MOSAIC_API",
+    "MOSAIC_API_TOKEN",
+    "MOSAIC_BASE",
+    "MOSAIC_TASK_ID",
+    "MOSAIC_TEST_REQUIRE",
+    "MOSAIC_WORKTREE",
+];
 
 /// Returns one warning per `MOSAIC_*` or `ORCHESTRATOR_*` name that no table knows.
 pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -10,16 +10,18 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
-use mosaic_core::ports::processes::StopReceipt;
 use mosaic_core::ports::store::{Idempotency, StoreError};
+use mosaic_core::receipt::KillReceipt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::auth::Caller;
 use crate::body::{Json, OptionalJson};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -144,22 +146,27 @@ struct KillView {
     agent: StatusView,
     verified: bool,
     already_terminal: bool,
-    receipt: Option<StopReceipt>,
+    receipt: Option<KillReceipt>,
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
 pub(crate) async fn kill(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let killed =
-        to_the_end(
-            &context.orchestrator,
-            move |o| async move { o.kill(id, KillCause::Operator, &note).await },
-        );
+    let reason = body.reason()?;
+    let deed =
+        caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let killed = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let killed = o.kill(id, KillCause::Operator, &note).await;
+        o.audit_soon(deed.result(kill_result(&killed)));
+        killed
+    });
     let Killed { record, already_terminal, confirmed, receipt } = killed.await??;
     let view =
         KillView { agent: StatusView::of(&record.agent), verified: confirmed, already_terminal, receipt };
@@ -173,26 +180,52 @@ pub(crate) async fn kill(
 /// end what was spawned between the two.
 pub(crate) async fn kill_all(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let report = to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&note).await }).await??;
+    let (by, reason) = (by(&request), body.reason()?);
+    let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
+    let report = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let report = o.kill_all(&by, reason).await;
+        o.audit_soon(deed.result(format!(
+            "{} killed, {} failed, {} of them queued",
+            report.killed, report.failed, report.queued
+        )));
+        report
+    });
+    let report = report.await?;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
-    let verified = report.failed == 0;
-    Ok(Answer(json!({
-        "message": message, "total": report.total, "killed": report.killed, "failed": report.failed,
-        "errors": report.errors, "queued": report.queued, "verified": verified,
-    }))
-    .into_response())
+    let mut answer = json!(report);
+    answer["message"] = json!(message);
+    Ok(Answer(answer).into_response())
+}
+
+/// What a kill came to, in the words of the audit log.
+fn kill_result(killed: &Result<Killed, StoreError>) -> String {
+    match killed {
+        Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
+        Ok(killed) => {
+            let processes = killed.receipt.as_ref().and_then(|receipt| receipt.processes.as_ref());
+            let counts = processes.map(|r| (r.processes_before, r.processes_after));
+            let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
+            counts.map_or_else(
+                || proof.to_owned(),
+                |(before, after)| format!("{proof}: {before} processes before, {after} after"),
+            )
+        }
+        Err(e) => format!("not done: {e}"),
+    }
 }
 
 /// Who gave an order, for the record.
-fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
-    match reason {
-        Some(reason) => format!("{reason} (HTTP request {id})"),
-        None => format!("no reason given (HTTP request {id})"),
-    }
+pub(crate) fn by(RequestId(id): &RequestId) -> String {
+    format!("HTTP request {id}")
+}
+
+fn note(request: &RequestId, reason: Option<String>) -> String {
+    format!("{} ({})", reason.as_deref().unwrap_or("no reason given"), by(request))
 }
 
 /// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.

@@ -5,11 +5,13 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::{QueueCause, State as AgentState};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, Versioned};
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -89,22 +91,26 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
 /// `POST /v1/queue/pause`: nothing new starts; what runs goes on.
 pub(crate) async fn pause(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
-    context.orchestrator.pause(&format!("HTTP request {request}"), reason).await?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit_soon(caller.deed(o, Action::QueuePause, &request).reason(reason.as_deref()));
+    o.pause(&format!("HTTP request {}", request.0), reason).await?;
     dispatch(&context).await
 }
 
 /// `POST /v1/queue/resume`.
 pub(crate) async fn resume(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    body.reason()?;
-    context.orchestrator.resume(&format!("HTTP request {request}")).await?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit(caller.deed(o, Action::QueueResume, &request).reason(reason.as_deref())).await?;
+    o.resume(&format!("HTTP request {}", request.0)).await?;
     dispatch(&context).await
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::{Agent, Phase, Status};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, TaskId, Word};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::spec::AgentType;
@@ -18,11 +20,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agents::{created, refused};
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
 use crate::tags::is_known;
+use crate::shell::RequestId;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[
@@ -256,10 +260,13 @@ pub(crate) async fn show(
 /// `POST /v1/agents/{id}/retry`: a new agent with the same specification, which names its predecessor.
 pub(crate) async fn retry(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    body.reason()?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
     match context.orchestrator.retry(id).await {
         Ok(spawned) => created(&context.orchestrator, &spawned).await,
         Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),

@@ -1,6 +1,8 @@
 //! Conformance suites per port, fakes, git fixtures, a scripted model endpoint. A development dependency only.
 
 pub mod fake_knobs;
+pub mod audit_suite;
+pub mod fake_audit;
 pub mod fake_processes;
 pub mod fake_store;
 pub mod fake_world;

@@ -16,12 +16,14 @@ mod harvest;
 mod heal;
 mod holders;
 mod judge;
+mod keeping;
 mod locks;
 mod loose_refs;
 mod memory;
 mod push;
 mod read;
 mod receive;
+mod repack;
 mod restore;
 mod restore_files;
 mod salvage;
@@ -30,6 +32,7 @@ mod salvage_index;
 mod salvage_state;
 mod salvage_tips;
 mod store;
+mod stray;
 mod tree;
 mod walker;
 
@@ -45,8 +48,8 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, RestoreRequest, Restored,
-    TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -381,5 +384,39 @@ impl Repositories for GitRepositories {
             "work that could not be received is in agents/{agent}/: {names}; look at it, then remove it by hand"
         );
         Err(Failure::new(FailureKind::Internal, why))
+    }
+
+    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
+        self.name_of(repository)
+    }
+
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        self.present_now().map_err(|e| errors::io("listing the directories of agents", &e))
+    }
+
+    async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure> {
+        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", &e))
+    }
+
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
+    }
+
+    async fn unmerged(
+        &self,
+        store: &StoreName,
+        agent: AgentId,
+        safe: &[CommitId],
+        most: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        self.unmerged_now(store, agent, safe, most).await
+    }
+
+    async fn forget(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure> {
+        self.forget_now(store, agent).await
+    }
+
+    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        self.tidy_now(running).await
     }
 }

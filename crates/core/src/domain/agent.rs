@@ -288,9 +288,6 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
-    /// What was kept of the tree when the agent was ended before its work was received.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub salvage: Option<Salvaged>,
     /// What could not be cleaned up yet and why; it is tried again until it is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup_pending: Option<String>,
@@ -321,6 +318,9 @@ pub struct Work {
     /// The agent's last text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// What was kept under a name of its own when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<Salvaged>,
 }
 
 /// The record of one agent.

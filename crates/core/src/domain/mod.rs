@@ -1,11 +1,14 @@
 //! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
 
+pub mod access;
 pub mod agent;
 pub mod breaker;
+pub mod audit;
 pub mod gates;
 pub mod ids;
 pub mod journal;
 pub mod lifecycle;
+pub mod orders;
 pub mod outcome;
 pub mod prompt;
 pub mod queue;

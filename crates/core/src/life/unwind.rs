@@ -14,7 +14,7 @@ use crate::kill::Driver;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::Kept;
-use crate::ports::store::{Change, Safety, StoreError};
+use crate::ports::store::{Change, Safety, StoreError, Versioned};
 use serde_json::json;
 
 /// What became of cleaning up after an agent that has ended.
@@ -28,10 +28,24 @@ pub enum CleanUp {
     Active,
 }
 
+/// Stops what runs of an agent that is killed, while the kill is still being written.
+pub(super) async fn begin(scene: &Scene<'_>, hands: &mut Hands) {
+    hands.running = None;
+    stop(scene, scene.o.settings.kill_grace).await;
+    scene.driver.empty.send_replace(true);
+    // Keeping what it left takes time that others, who are still alive, need for their end.
+    tokio::select! {
+        () = scene.o.orders.no_rush() => {}
+        () = scene.o.ports.clock.sleep(limits::STOP_PROOF) => {}
+    }
+}
+
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     let mut warnings = Vec::new();
     hands.running = None;
-    stop(scene, grace(scene)).await;
+    if !std::mem::take(&mut hands.stopped) {
+        stop(scene, grace(scene)).await;
+    }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
     let kept = match (scene.agent.work.dirty, settles) {
         (false, _) => Ok(Salvage::Nothing),
@@ -176,26 +190,30 @@ impl Orchestrator {
     }
 
     /// Repeats, for an agent that has ended, what its unwind could not do: stop its processes, keep its work, remove
-    /// its tree, directories and job records; and writes down what is still left. Idempotent. An agent without a
-    /// record has no work that could be kept: it is removed.
+    /// its tree, directories and job records; and writes down what is still left. Idempotent. Of an agent without a
+    /// record only the processes are stopped: what its tree holds is for the caretaker to find out.
     pub async fn clean_up_again(&self, id: AgentId) -> Result<CleanUp, StoreError> {
-        if self.live().contains_key(&id) {
-            return Ok(CleanUp::Active);
-        }
         let record = match self.ports.store.get(id).await {
-            Err(StoreError::NotFound(_)) => None,
-            other => Some(other?),
+            Ok(record) if self.live().contains_key(&id) || !record.agent.is_terminal() => {
+                return Ok(CleanUp::Active);
+            }
+            other => other,
         };
-        if record.as_ref().is_some_and(|record| !record.agent.is_terminal()) {
-            return Ok(CleanUp::Active);
-        }
+        let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
+        let record = match record {
+            Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
+                let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));
+                return Ok(left.map_or(CleanUp::Done, CleanUp::Pending));
+            }
+            other => other?,
+        };
         let mut left = Vec::new();
         let mut salvage = Salvage::Nothing;
-        if let Err(e) = self.ports.processes.stop(id, Duration::ZERO).await {
+        if let Err(e) = stopped {
             left.push(format!("its processes could not be stopped: {e}"));
         } else {
-            if let Some(agent) = record.as_ref().map(|record| &record.agent).filter(|a| a.work.dirty) {
-                salvage = self.save_again(agent).await.unwrap_or_else(|why| {
+            if record.agent.work.dirty {
+                salvage = self.save_again(&record).await.unwrap_or_else(|why| {
                     left.push(why);
                     Salvage::Failed
                 });
@@ -208,15 +226,13 @@ impl Orchestrator {
             }
         }
         let pending = pending(&left);
-        if let Some(record) = record {
-            self.write_clean_up(record.version, record.agent, salvage, pending.clone()).await?;
-        }
+        self.write_clean_up(record.version, record.agent, salvage, pending.clone()).await?;
         Ok(pending.map_or(CleanUp::Done, CleanUp::Pending))
     }
 
-    async fn save_again(&self, agent: &Agent) -> Result<Salvage, String> {
-        let driver = Driver::new();
-        let scene = Scene { o: self, agent, driver: &driver };
+    async fn save_again(&self, record: &Versioned) -> Result<Salvage, String> {
+        let driver = Driver::new(record);
+        let scene = Scene { o: self, agent: &record.agent, driver: &driver };
         save(&scene, &mut Hands::default()).await
     }
 

@@ -4,13 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod audit;
+mod budget;
 mod cli_server;
 mod contract;
 mod floods;
 mod kill;
+mod killswitch;
 mod life;
 mod local_run;
 mod planted;
+mod removal;
 mod restore;
 mod shutdown;
 mod silence;
