@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     /// A kill has verified that nothing is alive.
     pub(crate) empty: watch::Sender<bool>,
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
+    /// The agent is to stand still; see [`crate::freeze`].
+    pub(crate) frozen: watch::Sender<bool>,
     /// The record as it was decided last, which the store may not have yet.
     seen: Mutex<Versioned>,
 }
@@ -233,6 +235,7 @@ impl Driver {
             done: watch::Sender::new(false),
             empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
+            frozen: watch::Sender::new(false),
             seen: Mutex::new(record.clone()),
         })
     }

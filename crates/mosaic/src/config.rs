@@ -70,6 +70,17 @@ pub(crate) enum Trust {
     Ask,
 }
 
+/// What holds an agent's processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confinement {
+    /// The best that the host offers.
+    Auto,
+    /// A pid namespace at best.
+    PidNamespace,
+    /// The supervisor alone.
+    Subreaper,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -118,6 +129,8 @@ pub(crate) struct Config {
     pub(crate) memory_floor: u64,
     /// `MOSAIC_LOAD_CEILING`, per core; 0 is no ceiling.
     pub(crate) load_ceiling: f64,
+    /// What holds an agent's processes together.
+    pub(crate) confinement: Confinement,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
     /// `MOSAIC_KEEP_AUDIT_DAYS`.
@@ -287,6 +300,7 @@ impl Config {
             stall: limits::STALL,
             memory_floor: limits::MEMORY_FLOOR_BYTES,
             load_ceiling: 0.0,
+            confinement: Confinement::Auto,
             drain: Duration::from_millis(30_000),
             keep_audit: Duration::from_secs(365 * 24 * 3600),
             trust: None,

@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod diff;
 mod events;
+mod freeze;
 mod gates;
 mod health;
 mod hosts;

@@ -9,6 +9,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::Latch;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
+use mosaic_core::freeze::FreezeError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::ports::audit::AuditError;
 use mosaic_core::orders::ReleaseError;
@@ -380,6 +381,21 @@ impl From<SpawnError> for Problem {
                 Self::new(Code::DiskLow, why).hint("free some space; nothing was written")
             }
             SpawnError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<FreezeError> for Problem {
+    fn from(e: FreezeError) -> Self {
+        match e {
+            FreezeError::NotRunning { id, .. } => Self::new(Code::Conflict, e.to_string())
+                .hint(format!("GET /v1/agents/{id} says what it does"))
+                .with("agentId", id.to_string()),
+            FreezeError::Processes(id, _) => {
+                tracing::warn!(agent.id = %id, error = %e, "an agent was not frozen or thawed");
+                Self::new(Code::Conflict, e.to_string()).hint(format!("POST /v1/agents/{id}/kill ends it"))
+            }
+            FreezeError::Store(e) => e.into(),
         }
     }
 }

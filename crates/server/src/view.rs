@@ -80,6 +80,9 @@ pub(crate) struct StatusView {
     name: String,
     previous_agent_id: Option<AgentId>,
     links: Links,
+    /// Only shown when it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    frozen: bool,
 }
 
 impl StatusView {
@@ -109,7 +112,13 @@ impl StatusView {
             name: agent.name.clone(),
             previous_agent_id: agent.previous,
             links: Links::of(agent.id),
+            frozen: false,
         }
+    }
+
+    /// Says whether the agent is frozen, which is not part of its record.
+    pub(crate) fn frozen(self, frozen: bool) -> Self {
+        Self { frozen, ..self }
     }
 }
 
@@ -213,6 +222,11 @@ impl AgentView {
     /// The same with the time at which it was heard of last.
     pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
         Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
+    }
+
+    /// Says whether the agent is frozen, which is not part of its record.
+    pub(crate) fn frozen(self, frozen: bool) -> Self {
+        Self { status: self.status.frozen(frozen), ..self }
     }
 
     /// One agent with everything. `position` is how many entries start before it.

@@ -71,6 +71,7 @@ pub struct FakeWorld {
     pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
     alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
+    frozen: Mutex<HashSet<AgentId>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
@@ -110,6 +111,7 @@ impl FakeWorld {
             knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
+            frozen: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
@@ -199,6 +201,11 @@ impl FakeWorld {
     /// Returns the agents whose program runs.
     pub fn alive(&self) -> Vec<AgentId> {
         lock(&self.alive).keys().copied().collect()
+    }
+
+    /// Returns the agents whose program is frozen.
+    pub fn frozen(&self) -> Vec<AgentId> {
+        lock(&self.frozen).iter().copied().collect()
     }
 
     /// Returns how often a second program of an agent was started beside the first.
@@ -310,7 +317,7 @@ fn exit(code: Option<i32>) -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 
@@ -389,13 +396,27 @@ impl Processes for Part {
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         lock(&self.0.stops).push(agent);
+        lock(&self.0.frozen).remove(&agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        let (rung, confinement) = ("term".to_owned(), "fake".to_owned());
-        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
+        Ok(StopReceipt { processes_before, rung: "term".to_owned(), confinement: "fake".to_owned(), ..StopReceipt::default() })
+    }
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        let runs = lock(&self.0.alive).contains_key(&agent);
+        if runs {
+            lock(&self.0.frozen).insert(agent);
+        }
+        Ok(u32::from(runs))
+    }
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        lock(&self.0.frozen).remove(&agent);
+        Ok(u32::from(lock(&self.0.alive).contains_key(&agent)))
+    }
+    async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
+        Ok(lock(&self.0.frozen).contains(&agent).then_some(Duration::ZERO))
     }
     async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
         Ok(self.0.knobs.usage())

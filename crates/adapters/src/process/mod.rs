@@ -4,15 +4,19 @@
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
 mod adopt;
+mod census;
 mod cgroup;
+mod confinement;
 mod connection;
 mod groups;
+mod frost;
 mod job;
 mod layout;
 mod linux;
 mod output_reader;
 mod output_writer;
 mod outside;
+mod presence;
 mod protocol;
 mod server;
 pub mod shim;

@@ -73,7 +73,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
-            scope.spawn(|| vec![sandboxes(&path), cgroup(crate::wire::control_groups())]),
+            scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
             scope.spawn(|| data_dir(&config.data_dir)),
             scope.spawn(|| server(session)),
         ];
@@ -223,17 +223,26 @@ fn sandboxes(path: &std::ffi::OsStr) -> Finding {
     )
 }
 
-/// Asks the process adapter where it would put control groups, which make kills certain.
-fn cgroup(place: Option<PathBuf>) -> Finding {
-    match place {
-        Some(place) => fine("Machine", format!("cgroup v2: agents get their own below {}", place.display())),
-        None => finding(
+/// Says what the process adapter holds an agent's processes together with, which makes kills certain.
+fn held_together((word, why): (&str, String)) -> Finding {
+    let text = format!("agents are held together by a {word}: {why}");
+    match word {
+        "cgroup" => fine("Machine", text),
+        "pid namespace" => finding(
             Level::Note,
             "Machine",
             "D-CGROUP-1",
-            "no cgroup v2 that this user may write to",
-            "processes are followed by session and subreaper instead",
+            text,
+            "kills are as certain as with a cgroup; nothing counts or limits what an agent uses",
             "",
+        ),
+        _ => finding(
+            Level::Warn,
+            "Machine",
+            "D-CGROUP-2",
+            text,
+            "a kill walks the tree: seconds for what forks fast, and blind when a supervisor was killed too",
+            "run where cgroup v2 may be written (Delegate=yes), or allow user namespaces; then: mosaic drill",
         ),
     }
 }
