@@ -50,7 +50,6 @@ pub(crate) struct Wishes {
 /// An orchestrator with what must be looked after besides it.
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
-    git: Arc<GitRepositories>,
     trash: Arc<Trash>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
@@ -63,16 +62,15 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let git = Arc::new(
-        GitRepositories::new(git_options(config, &self_exe, wishes))
-            .context("the git adapter cannot start")?,
-    );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     // Two servers never write one log: the store's lock keeps them apart, and the log's own.
     let audit =
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
+    let mut options = git_options(config, &self_exe, wishes);
+    options.trash = Some(trash.clone());
+    let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let processes = Arc::new(processes(data, &self_exe, confinement(config)));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
@@ -95,7 +93,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         store: Arc::new(store),
         clock,
         chance: Arc::new(SystemChance),
-        repositories: git.clone(),
+        repositories: git,
         sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env)?,
@@ -110,7 +108,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, trash, set_aside })
+    Ok(Wired { orchestrator, trash, set_aside })
 }
 
 /// What the configuration wants of the process adapter.
@@ -330,7 +328,6 @@ impl Wired {
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
-        self.git.idle().await;
         self.trash.idle().await;
     }
 }

@@ -365,6 +365,17 @@ pub(crate) struct RetryArgs {
     pub(crate) quiet: bool,
 }
 
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    /// The agent.
+    #[command(flatten)]
+    pub(crate) one: OneAgent,
+    /// Print the directory only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 /// Flags of `queue`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct QueueArgs {

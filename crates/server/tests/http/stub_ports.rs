@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
@@ -19,8 +20,8 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
-    StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
@@ -105,6 +106,23 @@ impl Repositories for StubRepositories {
     }
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
         Err(unused())
+    }
+    fn has_tree(&self, _: AgentId) -> bool {
+        true
+    }
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.harvest(request).await
+    }
+    async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        self.salvaged(&request.repository, request.agent).await
+    }
+    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
+        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+    }
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
+        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
+        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
     async fn additions(
         &self,
