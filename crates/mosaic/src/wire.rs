@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +30,28 @@ use mosaic_core::ports::store::StoreError;
 
 use crate::config::{Config, Secret, Trust};
 use crate::local_git::capture;
+
+/// What the ports are dressed in on their way from the adapters to the core. Production wears [`Dress::PLAIN`].
+#[derive(Clone, Copy)]
+pub struct Dress {
+    /// Put around the processes, before any adapter that starts jobs gets them.
+    pub processes: fn(Arc<dyn Processes>) -> Arc<dyn Processes>,
+    /// Put around the ports. The processes among them are dressed already.
+    pub ports: fn(Ports) -> Ports,
+}
+
+impl Dress {
+    /// Nothing at all.
+    pub const PLAIN: Self = Self { processes: |processes| processes, ports: |ports| ports };
+}
+
+/// Chosen once by the program's `main`, for every server that it starts.
+static DRESS: OnceLock<Dress> = OnceLock::new();
+
+/// Dresses what is wired from now on. The first choice stays.
+pub(crate) fn put_on(dress: Dress) {
+    DRESS.get_or_init(|| dress);
+}
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +85,8 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
-    let processes = Arc::new(processes(data, &self_exe));
+    let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
+    let processes = (dress.processes)(Arc::new(processes(data, &self_exe)));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -93,7 +116,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         transcripts,
         host: Arc::new(SystemHost::new(data.clone())),
     };
-    let orchestrator = Orchestrator::new(ports, settings(config)?);
+    let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
 }
 

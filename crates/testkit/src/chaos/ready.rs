@@ -1,0 +1,1 @@
+//! How soon a server with many records is ready.

@@ -1,0 +1,30 @@
+//! Failpoints around sandbox and transcripts.
+
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::runtime::AgentEvent;
+use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::transcripts::{Line, Transcripts};
+use tokio::sync::watch;
+
+pub(super) use super::wrap::Breakable;
+use super::wrap::wrap;
+
+wrap! { Sandbox as "sandbox" {
+    plain name() -> &'static str;
+    last confine(agent: AgentId) -> Result<Confinement, Failure>;
+    last staging(agent: AgentId) -> Result<PathBuf, Failure>;
+    first place(agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure>;
+    last release(agent: AgentId) -> Result<(), Failure>;
+} }
+
+wrap! { Transcripts as "transcripts" {
+    last append(agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    last read(agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;
+    plain watch(agent: AgentId) -> watch::Receiver<u64>;
+    sure raw(agent: AgentId, run: u32) -> PathBuf;
+    last raw_files(agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
+    sure log(agent: AgentId, name: &str) -> PathBuf;
+} }

@@ -1,0 +1,63 @@
+//! The macro that wraps a port: its methods as in the trait, each with what a repeated call answers.
+
+/// Implements a port for `Breakable<dyn Port>`. Words before a method:
+/// `last` and `first`: asked twice, the caller gets that answer (`last` where the port promises idempotence);
+/// `now`: fallible, waits for nothing; `sure`: cannot fail; `plain`: does nothing to the world, so it is no step.
+macro_rules! wrap {
+    ($port:ident as $name:literal { $($methods:tt)* }) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [] $($methods)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]) => {
+        #[async_trait::async_trait]
+        impl $port for Breakable<dyn $port> { $($done)* }
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]
+        last $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)*
+            async fn $method(&self, $($arg: $type),*) -> $answer {
+                self.plan.ask(concat!($name, ".", stringify!($method)), true, || self.inner.$method($(Clone::clone(&$arg)),*)).await
+            }
+        ] $($rest)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]
+        first $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)*
+            async fn $method(&self, $($arg: $type),*) -> $answer {
+                self.plan.ask(concat!($name, ".", stringify!($method)), false, || self.inner.$method($(Clone::clone(&$arg)),*)).await
+            }
+        ] $($rest)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]
+        now $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)*
+            fn $method(&self, $($arg: $type),*) -> $answer {
+                self.plan.ask_now(concat!($name, ".", stringify!($method)), || self.inner.$method($(Clone::clone(&$arg)),*))
+            }
+        ] $($rest)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]
+        sure $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)*
+            fn $method(&self, $($arg: $type),*) -> $answer {
+                self.plan.do_now(concat!($name, ".", stringify!($method)), || self.inner.$method($(Clone::clone(&$arg)),*))
+            }
+        ] $($rest)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*]
+        plain $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)*
+            fn $method(&self, $($arg: $type),*) -> $answer { self.inner.$method($($arg),*) }
+        ] $($rest)*);
+    };
+    (@ $port:ident $name:literal [$($done:tt)*] own { $($own:tt)* } $($rest:tt)*) => {
+        $crate::failpoints::wrap::wrap!(@ $port $name [$($done)* $($own)*] $($rest)*);
+    };
+}
+
+pub(super) use wrap;
+
+/// A port with failpoints around it.
+pub(super) struct Breakable<P: ?Sized> {
+    pub(super) plan: std::sync::Arc<super::plan::Plan>,
+    pub(super) inner: std::sync::Arc<P>,
+}
