@@ -43,7 +43,7 @@ case "$MOSAIC_TASK_ID" in
     i=0
     while [ ! -e "PLACE/go-$MOSAIC_TASK_ID" ] && [ $i -lt 2400 ]; do sleep 0.05; i=$((i + 1)); done
     ;;
-  storm*) sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 300 }')" ;;
+  storm*) sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 1000 }')" ;;
 esac
 wrote last
 echo "done with $MOSAIC_TASK_ID"

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::scene::Scene;
 use super::stories::Story;
-use super::storm::Dice;
+use super::dice::Dice;
 use super::sweep::{Violation, sweep};
 use super::{Outcome, Programs};
 use crate::failpoints::{Broken, Can, Failpoint, Mode};
@@ -193,6 +194,7 @@ pub fn matrix(programs: &Programs, options: &Options) -> Outcome<Report> {
     let until = options.budget.map(|budget| begun + budget);
     let order = order(cases, options.seed);
     println!("{}", report.plan());
+    let counter = AtomicUsize::new(0);
     let ran = parallel(options.jobs, order, until, |case| {
         let mut ran = run(programs, &case, options.evidence.as_ref());
         for _ in 1..TRIES {
@@ -202,6 +204,10 @@ pub fn matrix(programs: &Programs, options: &Options) -> Outcome<Report> {
         }
         for violation in &ran.violations {
             println!("VIOLATION {case}: {violation}\n  {}", repeat(&case));
+        }
+        let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_multiple_of(100) {
+            println!("{count} of {} after {:.0} s", report.cases, begun.elapsed().as_secs_f64());
         }
         ran
     });
@@ -217,7 +223,7 @@ pub fn repeat(case: &Case) -> String {
 /// Shuffles by the seed, so that one case of every step comes before a second of any.
 fn order(cases: Vec<Case>, seed: u64) -> VecDeque<Case> {
     let mut dice = Dice::new(seed);
-    let mut shuffled: Vec<(u64, Case)> = cases.into_iter().map(|case| (dice.next(), case)).collect();
+    let mut shuffled: Vec<(u64, Case)> = cases.into_iter().map(|case| (dice.any(), case)).collect();
     shuffled.sort();
     let mut times: BTreeMap<String, u64> = BTreeMap::new();
     let mut ranked: Vec<(u64, Case)> = shuffled

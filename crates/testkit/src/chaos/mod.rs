@@ -4,6 +4,7 @@
 //! `bin/chaos.rs` is the command; the survival tests of the program use the same place, agents and storm.
 
 mod api;
+mod dice;
 mod place;
 pub mod matrix;
 pub mod ready;

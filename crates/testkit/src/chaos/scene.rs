@@ -31,6 +31,8 @@ pub(crate) struct Scene {
     pub(crate) recoveries: Vec<Duration>,
     /// Agents whose spawn was acknowledged, by task.
     pub(crate) acknowledged: BTreeMap<String, String>,
+    /// Agents whose end was asked for.
+    pub(crate) doomed: BTreeSet<String>,
     /// Agents whose kill was acknowledged while they had not ended.
     pub(crate) ordered: BTreeSet<String>,
     pub(crate) deadline: Instant,
@@ -49,6 +51,7 @@ impl Scene {
             died: None,
             recoveries: Vec::new(),
             acknowledged: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             ordered: BTreeSet::new(),
             deadline: Instant::now() + SOON,
             faults: Vec::new(),
@@ -136,6 +139,11 @@ impl Scene {
         }
     }
 
+    /// Returns the API of the server that runs, if it listens by then.
+    pub(crate) fn api_by(&mut self, deadline: Instant) -> Option<Api> {
+        self.server.as_mut()?.api_by(deadline)
+    }
+
     /// Sends a request until an answer comes that is not the server's own trouble.
     pub(crate) fn call(
         &mut self,
@@ -170,6 +178,7 @@ impl Scene {
     /// Kills an agent and waits for the acknowledgement.
     pub(crate) fn kill(&mut self, id: &str) -> Outcome<()> {
         let reason = json!({"reason": "chaos"});
+        self.doomed.insert(id.to_owned());
         let (status, answer) =
             self.call("POST", &format!("/v1/agents/{id}/kill"), None, Some(&reason))?;
         if status >= 300 {

@@ -17,8 +17,6 @@ pub(crate) struct Server {
     child: Child,
     said: Receiver<String>,
     token: std::path::PathBuf,
-    /// When it was started.
-    pub(crate) started: Instant,
     api: Option<Api>,
 }
 
@@ -31,7 +29,6 @@ impl Server {
         command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(place.env()).envs(env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let started = Instant::now();
         let mut child = command.spawn().map_err(while_("the server cannot be started"))?;
         let lines = BufReader::new(child.stderr.take().ok_or("the server has no standard error")?).lines();
         let (tell, said) = channel();
@@ -43,7 +40,7 @@ impl Server {
                 let _ = tell.send(line);
             }
         });
-        Ok(Self { child, said, token: place.data().join("token"), started, api: None })
+        Ok(Self { child, said, token: place.data().join("token"), api: None })
     }
 
     /// Waits until the server says where it listens; `None` when it does not by then, or has ended.
