@@ -9,7 +9,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime,
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
 };
 
 /// The `command` runtime.
@@ -73,7 +73,7 @@ impl Runtime for CommandRuntime {
         Ok(LaunchPlan { command, env: self.env.clone(), stdin: Some(stdin), interrupt: None, session: None })
     }
 
-    fn dialogue(&self, _request: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _opening: &Opening) -> Box<dyn Dialogue> {
         Box::new(CommandDialogue::default())
     }
 }

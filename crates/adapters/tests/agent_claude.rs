@@ -8,7 +8,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Opening, Reaction, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -36,7 +36,8 @@ fn request(config: PathBuf) -> LaunchRequest {
 }
 
 fn dialogue() -> Box<dyn Dialogue> {
-    ClaudeRuntime::new(options()).dialogue(&request("/agent/config".into()))
+    let session = Some("5e55e55e-0000-4000-8000-000000000001".to_owned());
+    ClaudeRuntime::new(options()).dialogue(&Opening { prompt: "Do it.\nNow.".to_owned(), session })
 }
 
 fn exit(code: i32) -> Exit {
@@ -380,7 +381,7 @@ async fn without_key_or_login_nothing_is_launched() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&passed_on).expect("there").permissions());
     assert_eq!(mode & 0o777, 0o600);
-    let shown = with_login.dialogue(&request).line(b"token-canary-123").events;
+    let shown = with_login.dialogue(&Opening::default()).line(b"token-canary-123").events;
     assert_eq!(shown, [AgentEvent::Output { text: "[masked]".into() }]);
 }
 

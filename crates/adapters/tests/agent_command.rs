@@ -9,7 +9,7 @@ use mosaic_core::domain::outcome::{FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 
 fn request() -> LaunchRequest {
@@ -49,7 +49,7 @@ async fn run(script: &str) -> (Vec<AgentEvent>, Outcome) {
     // A program may end without reading its prompt.
     let _ = child.stdin.take().expect("piped").write_all(plan.stdin.expect("a prompt").as_bytes());
     let output = child.wait_with_output().expect("ended");
-    let mut dialogue = runtime.dialogue(&request());
+    let mut dialogue = runtime.dialogue(&Opening::default());
     assert!(dialogue.start().is_empty() && dialogue.interrupt().is_none() && dialogue.session().is_none());
     let text = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
     let events = text.split(|byte| *byte == b'\n').flat_map(|line| dialogue.line(line).events).collect();

@@ -11,7 +11,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 
 struct Place {
@@ -75,7 +75,8 @@ impl Place {
         let (from_agent, agent_out) = std::io::pipe().expect("a pipe");
         let agent = std::thread::spawn(move || converse(&demo, BufReader::new(agent_in), agent_out));
 
-        let mut dialogue = runtime.dialogue(&request);
+        let mut dialogue =
+            runtime.dialogue(&Opening { prompt: request.prompt.clone(), session: plan.session.clone() });
         let mut to_agent = Some(to_agent);
         let say = |pipe: &mut Option<PipeWriter>, text: &str| {
             pipe.as_mut().expect("open").write_all(text.as_bytes()).expect("written");

@@ -17,10 +17,10 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use mosaic_testkit::fake_processes::PlainProcesses;
 use tokio::sync::watch;
 
@@ -28,8 +28,18 @@ struct Logs(PathBuf);
 
 #[async_trait]
 impl Transcripts for Logs {
-    async fn append(&self, _: AgentId, _: Timestamp, _: u32, _: Vec<AgentEvent>) -> std::io::Result<()> {
+    async fn append(
+        &self,
+        _: AgentId,
+        _: Timestamp,
+        _: u32,
+        _: Mark,
+        _: Vec<AgentEvent>,
+    ) -> std::io::Result<()> {
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())
@@ -318,6 +328,9 @@ struct NoSupervisor;
 impl Processes for NoSupervisor {
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         Err(ProcessError::NotStarted { job: spec.name.to_string(), why: "no more processes".to_owned() })
+    }
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        Ok(None)
     }
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())

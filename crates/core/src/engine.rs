@@ -23,10 +23,22 @@ use crate::recovery;
 pub enum Stop {
     /// Not at all.
     No,
+    /// Take nothing new and leave the agents to the next server: their programs run on under their supervisors, other
+    /// steps get this long to come to their end.
+    Leave(Duration),
     /// Take nothing new; wait this long for what runs, then give it back to the queue.
     Drain(Duration),
     /// Give everything back to the queue at once.
     Now,
+}
+
+/// How a driver comes to its agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// From the queue.
+    Leased,
+    /// From a server that is gone.
+    TakenOver,
 }
 
 /// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
@@ -55,24 +67,54 @@ pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop
     wind_up(o, &mut drivers, &mut stop).await;
 }
 
-/// Waits for the drivers as long as the order allows, then orders them to give back, and joins them.
-///
-/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
-/// server, whose records and directories are as they are after a crash.
+/// Ends the drivers as ordered, and joins them.
 async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
-    let patience = match *stop.borrow_and_update() {
-        Stop::Drain(patience) => patience,
-        Stop::No | Stop::Now => Duration::ZERO,
-    };
-    let deadline = o.ports.clock.sleep(patience);
-    tokio::pin!(deadline);
+    let ordered = *stop.borrow_and_update();
+    if let Stop::Drain(patience) = ordered {
+        let deadline = o.ports.clock.sleep(patience);
+        tokio::pin!(deadline);
+        while !drivers.is_empty() {
+            tokio::select! {
+                Some(ended) = drivers.join_next() => note_panic(ended),
+                () = &mut deadline => break,
+                changed = stop.changed() => if changed.is_err() || !matches!(*stop.borrow(), Stop::Drain(_)) { break },
+            }
+        }
+    }
+    let ordered = *stop.borrow_and_update();
+    match ordered {
+        Stop::Leave(patience) => leave(o, drivers, stop, patience).await,
+        Stop::No | Stop::Drain(_) | Stop::Now => give_back(o, drivers, stop).await,
+    }
+}
+
+/// Lets go of the agents. What is in the middle of a step after this time is as it is after a crash.
+async fn leave(
+    o: &Arc<Orchestrator>,
+    drivers: &mut JoinSet<()>,
+    stop: &mut watch::Receiver<Stop>,
+    patience: Duration,
+) {
+    o.leaving.send_replace(true);
+    let mut deadline = o.ports.clock.sleep(patience);
     while !drivers.is_empty() {
         tokio::select! {
             Some(ended) = drivers.join_next() => note_panic(ended),
             () = &mut deadline => break,
-            changed = stop.changed() => if changed.is_err() || *stop.borrow() == Stop::Now { break },
+            Ok(()) = stop.changed() => match *stop.borrow_and_update() {
+                Stop::Leave(patience) => deadline = o.ports.clock.sleep(patience),
+                Stop::No | Stop::Drain(_) | Stop::Now => {}
+            },
         }
     }
+    drivers.shutdown().await;
+}
+
+/// Orders the drivers to give back what they hold.
+///
+/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
+/// server, whose records and directories are as they are after a crash.
+async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
     if *stop.borrow() == Stop::Now {
         o.hurry.send_replace(true);
     }
@@ -108,7 +150,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
     while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
         let Some((lease, record)) = lease::take(o).await else { return };
-        start(o, drivers, lease, record, Event::Leased);
+        start(o, drivers, lease, record, Entry::Leased);
     }
 }
 
@@ -128,7 +170,7 @@ pub(crate) fn start(
     drivers: &mut JoinSet<()>,
     lease: Lease,
     record: Versioned,
-    first: Event,
+    entry: Entry,
 ) {
     let driver = Driver::new();
     let id = lease.agent;
@@ -137,7 +179,7 @@ pub(crate) fn start(
     drivers.spawn(async move {
         let registered = Registered { o: &o, id, driver: &driver };
         let mut hands = Hands::default();
-        let ended = Box::pin(drive(&o, &lease, &driver, record.agent, first, &mut hands)).await;
+        let ended = Box::pin(drive(&o, &lease, &driver, record.agent, entry, &mut hands)).await;
         if let Err(e) = ended {
             // Either somebody else runs it now, or nobody can write what it does: nothing of it may go on here.
             tracing::warn!(agent.id = %id, error = %e, "agent cannot be driven on; ending what runs here");
@@ -169,20 +211,31 @@ impl Drop for Registered<'_> {
     }
 }
 
-/// Drives one agent until it waits in the queue again or has ended.
+/// Drives one agent until it waits in the queue again, has ended, or is left to the next server.
 async fn drive(
     o: &Orchestrator,
     lease: &Lease,
     driver: &Driver,
     agent: Agent,
-    first: Event,
+    entry: Entry,
     hands: &mut Hands,
 ) -> Result<(), StoreError> {
     let mut orders = driver.order.subscribe();
     // An order that was given before this line counts as well.
     orders.mark_changed();
+    let mut leaving = o.leaving.subscribe();
     let mut agent = agent;
-    let mut event = first;
+    let mut event = match entry {
+        Entry::Leased => Event::Leased,
+        Entry::TakenOver => {
+            let scene = Scene { o, agent: &agent, driver };
+            tokio::select! {
+                biased;
+                order = next_order(&mut orders) => order,
+                event = life::resume::run(&scene, hands) => event,
+            }
+        }
+    };
     loop {
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
@@ -193,7 +246,7 @@ async fn drive(
             Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
         }
         let effect = lifecycle::effect(&agent.state);
-        if matches!(effect, Effect::Wait | Effect::Rest) {
+        if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
             return Ok(());
         }
         let scene = Scene { o, agent: &agent, driver };
@@ -209,6 +262,8 @@ async fn drive(
             tokio::select! {
                 biased;
                 order = next_order(&mut orders) => order,
+                // The program goes on without us.
+                _ = leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => return Ok(()),
                 event = work => event,
             }
         };

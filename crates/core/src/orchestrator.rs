@@ -155,6 +155,10 @@ pub struct Orchestrator {
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
+    /// Drivers let go of their agents, which go on for the next server.
+    pub(crate) leaving: watch::Sender<bool>,
+    /// Somebody asked for a drain.
+    drain: watch::Sender<bool>,
 }
 
 impl Orchestrator {
@@ -167,6 +171,8 @@ impl Orchestrator {
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
+            leaving: watch::Sender::new(false),
+            drain: watch::Sender::new(false),
         })
     }
 
@@ -194,6 +200,25 @@ impl Orchestrator {
     /// the engine is told to stop. Idempotent; there is no way back but a restart.
     pub fn refuse_new(&self) {
         self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes nothing new from now on and asks whoever runs this node to stop it once nothing runs any more; returns how
+    /// many agents run now. What waits in the queue stays there for the next server. Idempotent.
+    pub fn drain(&self) -> usize {
+        self.refuse_new();
+        self.drain.send_replace(true);
+        self.running()
+    }
+
+    /// Waits until somebody asks for a drain; see [`Orchestrator::drain`].
+    pub async fn drain_asked(&self) {
+        // Errors never: the sender lives as long as this.
+        let _ = self.drain.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// Returns how many agents' programs run on although the engine has ended; 0 when that cannot be told.
+    pub async fn left(&self) -> usize {
+        self.ports.processes.unfinished().await.map_or(0, |agents| agents.len())
     }
 
     /// Returns how many agents this node runs now.

@@ -1,5 +1,6 @@
-//! Recovery: what an earlier server left behind is taken over under a new epoch, stopped and verified empty, and its
-//! attempt is repeated without counting. Nothing is trusted but the store and what the ports find.
+//! Recovery: what an earlier server left behind is taken over under a new epoch and goes on; see [`crate::life`] for how
+//! each step finds its way back. What belongs to nobody is stopped and verified empty. Nothing is trusted but the store
+//! and what the ports find.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::domain::ids::AgentId;
-use crate::domain::lifecycle::Event;
-use crate::engine;
+use crate::engine::{self, Entry};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;
@@ -29,7 +29,7 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     for record in unwatched {
         let id = record.agent.id;
         match o.ports.store.take_over(id, &o.settings.node).await {
-            Ok((lease, record)) => engine::start(o, drivers, lease, record, Event::Interrupted),
+            Ok((lease, record)) => engine::start(o, drivers, lease, record, Entry::TakenOver),
             Err(e) => {
                 tracing::error!(agent.id = %id, error = %e, "agent could not be taken over; it is stopped");
                 stop(o, id).await;

@@ -61,6 +61,7 @@ fn events() -> Vec<Event> {
         Event::Failed(Failure::new(FailureKind::MissingBranch, "no branch")),
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
+        Event::TakenOver,
         Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
     ]
 }

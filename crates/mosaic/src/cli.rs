@@ -16,6 +16,7 @@ const GROUPS: &str = "\
 Start:
   serve        Run the server in the foreground
   demo         Watch scripted agents do real work, without a model or a key
+  drain        Take the server out of service once what runs has ended
   doctor       Check this machine: tools, logins, disk, server
 
 Work:
@@ -151,6 +152,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
     )]
     Queue(QueueArgs),
+    /// Take the server out of service once what runs has ended
+    #[command(
+        after_help = "Examples:\n  mosaic drain\n  mosaic drain --timeout 30m\n\nWithout it, a server that is stopped leaves its agents running for the next one."
+    )]
+    Drain(DrainArgs),
     /// Check this machine: tools, logins, disk, server; exit code 1 when something is broken
     #[command(after_help = "Examples:\n  mosaic doctor\n  mosaic doctor --json")]
     Doctor,

@@ -14,6 +14,7 @@ mod health;
 mod hosts;
 mod mask;
 mod negotiate;
+mod node;
 mod params;
 mod problem;
 mod queue;

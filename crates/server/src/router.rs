@@ -15,7 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, queue, shell, tasks, transcript, v1_agents,
+    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, shell, tasks, transcript,
+    v1_agents,
 };
 
 /// What every handler gets.
@@ -61,6 +62,7 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/queue", Admin, get(queue::show)),
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
+        route(POST, "/v1/drain", Admin, post(node::drain)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]

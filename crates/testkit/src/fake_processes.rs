@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::ports::processes::{
-    Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt,
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,9 +89,12 @@ impl Processes for PlainProcesses {
             .push(group);
         let mut stdin = child.stdin.take();
         if let (Stdin::Text(text), Some(mut pipe)) =
-            (&spec.stdin, stdin.take_if(|_| spec.stdin != Stdin::Open))
+            (&spec.stdin, stdin.take_if(|_| matches!(spec.stdin, Stdin::Text(_))))
         {
             pipe.write_all(text.as_bytes()).await?;
+        }
+        if let (Stdin::Open { first }, Some(pipe)) = (&spec.stdin, &mut stdin) {
+            pipe.write_all(first.as_bytes()).await?;
         }
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let deadline = Instant::now() + spec.time_limit.unwrap_or(NO_LIMIT);
@@ -112,6 +115,11 @@ impl Processes for PlainProcesses {
             timed_out,
             ended,
         }))
+    }
+
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        // A child of the test does not outlive it.
+        Ok(None)
     }
 
     async fn stop(&self, agent: AgentId, _grace: Duration) -> Result<StopReceipt, ProcessError> {

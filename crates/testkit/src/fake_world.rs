@@ -10,22 +10,24 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
-use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt,
+};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How agents' programs behave in a world.
@@ -246,6 +248,13 @@ impl Processes for Part {
         }
         Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped }))
     }
+    async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
+        Ok(stopped.map(|stopped| {
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, stopped });
+            Adopted { job, memo: None, rebooted: false }
+        }))
+    }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
@@ -297,7 +306,7 @@ impl Runtime for Part {
         let command = vec!["fake".to_owned()];
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None })
     }
-    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         Box::new(FakeDialogue)
     }
 }
@@ -325,9 +334,13 @@ impl Transcripts for Part {
         _: AgentId,
         _: Timestamp,
         _: u32,
+        _: Mark,
         _: Vec<mosaic_core::ports::runtime::AgentEvent>,
     ) -> std::io::Result<()> {
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 use crate::private_place::PrivatePlace;
 
@@ -226,9 +226,8 @@ impl Runtime for ClaudeRuntime {
         })
     }
 
-    fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue> {
-        let session = resumable(request).unwrap_or(&request.new_session).to_owned();
-        Box::new(ClaudeDialogue::new(request.prompt.clone(), Some(session), self.secrets()))
+    fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
+        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), self.secrets()))
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use async_trait::async_trait;
 use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 use crate::agent_claude::{ClaudeDialogue, interrupt_line};
 pub use act::{DemoRun, converse};
@@ -61,9 +61,8 @@ impl Runtime for DemoRuntime {
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt, session: Some(session) })
     }
 
-    fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue> {
-        let session = request.resume.clone().unwrap_or_else(|| request.new_session.clone());
-        Box::new(ClaudeDialogue::new(request.prompt.clone(), Some(session), Vec::new()))
+    fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
+        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), Vec::new()))
     }
 }
 

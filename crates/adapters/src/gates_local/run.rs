@@ -87,6 +87,7 @@ fn spec(
         output_limit: limits::GATE_LOG_BYTES,
         interrupt: None,
         time_limit: Some(time_limit(gate)),
+        memo: None,
     })
 }
 

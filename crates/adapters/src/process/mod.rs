@@ -3,6 +3,7 @@
 //! A shim per job owns its pipes and outlives the server ([`shim`]); what a job is and how it ended stands in its
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
+mod adopt;
 mod cgroup;
 mod connection;
 mod job;

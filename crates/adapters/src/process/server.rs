@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::limits;
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::connection::Connection;
 use super::job::ShimJob;
@@ -121,7 +122,7 @@ fn without_secrets(spec: &SpecFile) -> SpecFile {
     for (_, value) in &mut public.job.env {
         value.clear();
     }
-    if let Stdin::Text(text) = &mut public.job.stdin {
+    if let Stdin::Text(text) | Stdin::Open { first: text } = &mut public.job.stdin {
         text.clear();
     }
     public
@@ -155,6 +156,10 @@ impl Processes for ShimProcesses {
             .await
             .map_err(io::Error::other)??;
         Err(not_started(failure))
+    }
+
+    async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError> {
+        adopt::adopt(JobDir::at(layout::runs(&self.options.data_dir, agent).join(name.as_str()))).await
     }
 
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::Line;
-use serde::Deserialize;
+use mosaic_core::ports::transcripts::{Line, Mark, Told};
+use serde::{Deserialize, Serialize};
 
 /// The file of the entries.
 pub(super) const ENTRIES: &str = "entries.jsonl";
@@ -30,12 +30,26 @@ pub(super) struct Book {
     places: Vec<(u64, u64)>,
     full: bool,
     dropped: u64,
+    /// The newest mark, and the entries after it.
+    mark: Option<Mark>,
+    unmarked: u64,
 }
 
-/// What of a line is needed to number the next one.
+/// What of a line is needed to number the next one, and to know what is told.
 #[derive(Deserialize)]
 struct Numbered {
     n: u64,
+    #[serde(default)]
+    mark: Option<Mark>,
+}
+
+/// A line as it stands in the file: the last one of every append says how much of the output is told with it.
+#[derive(Serialize)]
+struct Written {
+    #[serde(flatten)]
+    line: Line,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<Mark>,
 }
 
 impl Book {
@@ -66,6 +80,7 @@ impl Book {
                 && let Ok(line) = serde_json::from_slice::<Numbered>(&bytes)
             {
                 fresh.note(line.n, offset, length);
+                fresh.see(line.mark);
                 std::mem::swap(&mut newest, &mut bytes);
             }
             offset += length;
@@ -86,6 +101,23 @@ impl Book {
             self.places.push((n, offset));
         }
         (self.last, self.end) = (n, offset + length);
+    }
+
+    fn see(&mut self, mark: Option<Mark>) {
+        match mark {
+            Some(mark) => (self.mark, self.unmarked) = (Some(mark), 0),
+            None => self.unmarked += 1,
+        }
+    }
+
+    /// Returns how much of a run's output is told. Entries after the last mark are of the run that was being told, which
+    /// is the newest.
+    pub(super) fn told(&self, run: u32) -> Told {
+        match self.mark {
+            Some(mark) if mark.run > run => Told { bytes: u64::MAX, entries: 0 },
+            Some(mark) if mark.run == run => Told { bytes: mark.bytes, entries: self.unmarked },
+            _ => Told { bytes: 0, entries: self.unmarked },
+        }
     }
 
     /// Returns where to begin reading for the entries after this number.
@@ -110,32 +142,37 @@ impl Book {
         folder: &Path,
         at: Timestamp,
         attempt: u32,
+        mark: Mark,
         events: Vec<AgentEvent>,
         quota: u64,
     ) -> io::Result<u64> {
-        let (mut text, mut marks, mut refused) = (Vec::new(), Vec::new(), 0);
+        let (mut text, mut places, mut refused) = (Vec::new(), Vec::new(), 0);
         let (mut last, mut full) = (self.last, self.full);
+        let mut left = events.len();
         for event in events {
+            left -= 1;
+            let mark = (left == 0).then_some(mark);
             if full {
                 refused += 1;
                 continue;
             }
-            let mut line = encode(&Line { n: last + 1, at, attempt, event })?;
+            let mut line = encode(Line { n: last + 1, at, attempt, event }, mark)?;
             if self.end + (text.len() + line.len()) as u64 > quota {
                 full = true;
                 refused += 1;
                 let event = AgentEvent::Notice { text: FULL.to_owned() };
-                line = encode(&Line { n: last + 1, at, attempt, event })?;
+                line = encode(Line { n: last + 1, at, attempt, event }, mark)?;
             }
             last += 1;
-            marks.push((last, self.end + text.len() as u64, line.len() as u64));
+            places.push((last, self.end + text.len() as u64, line.len() as u64));
             text.extend(line);
         }
         if !text.is_empty() {
             self.write(folder, &text)?;
-            for (n, offset, length) in marks {
+            for (n, offset, length) in places {
                 self.note(n, offset, length);
             }
+            (self.mark, self.unmarked) = (Some(mark), 0);
             (self.full, self.loaded) = (full, true);
         }
         if refused > 0 {
@@ -156,8 +193,8 @@ impl Book {
     }
 }
 
-fn encode(line: &Line) -> io::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(line)?;
+fn encode(line: Line, mark: Option<Mark>) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(&Written { line, mark })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

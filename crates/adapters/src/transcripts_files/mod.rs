@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::watch;
 
 use book::Book;
@@ -86,7 +86,14 @@ impl Shelf {
         Arc::clone(books.entry(agent).or_default())
     }
 
-    fn append(&self, agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> io::Result<()> {
+    fn append(
+        &self,
+        agent: AgentId,
+        at: Timestamp,
+        attempt: u32,
+        mark: Mark,
+        events: Vec<AgentEvent>,
+    ) -> io::Result<()> {
         if events.is_empty() {
             return Ok(());
         }
@@ -95,9 +102,16 @@ impl Shelf {
         let folder = self.folder(agent);
         make_dir(&folder)?;
         book.load(&folder)?;
-        let last = book.append(&folder, at, attempt, events, self.quota)?;
+        let last = book.append(&folder, at, attempt, mark, events, self.quota)?;
         self.watchers.announce(agent, last);
         Ok(())
+    }
+
+    fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
+        let book = self.book(agent);
+        let mut book = locked(&book);
+        book.load(&self.folder(agent))?;
+        Ok(book.told(run))
     }
 
     fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {
@@ -157,9 +171,14 @@ impl Transcripts for FileTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
+        mark: Mark,
         events: Vec<AgentEvent>,
     ) -> io::Result<()> {
-        self.blocking(move |shelf| shelf.append(agent, at, attempt, events)).await
+        self.blocking(move |shelf| shelf.append(agent, at, attempt, mark, events)).await
+    }
+
+    async fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
+        self.blocking(move |shelf| shelf.told(agent, run)).await
     }
 
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {

@@ -10,7 +10,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Outcome;
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 use mosaic_testkit::model_server::ModelServer;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -116,7 +116,8 @@ impl Place {
     async fn turn(&self, request: &LaunchRequest, interrupt_at: impl Fn(&AgentEvent) -> bool) -> Ran {
         let begin = Instant::now();
         let plan = self.runtime.plan(request).await.expect("a plan");
-        let mut dialogue = self.runtime.dialogue(request);
+        let mut dialogue =
+            self.runtime.dialogue(&Opening { prompt: request.prompt.clone(), session: plan.session.clone() });
         let mut child = tokio::process::Command::new(&plan.command[0])
             .args(&plan.command[1..])
             .env_clear()

@@ -55,7 +55,7 @@ async fn input_is_text_then_end_or_an_open_line() {
     spec.stdin = Stdin::Text(format!("one\n{long}\n"));
     let story = follow(&mut *world.processes.start(spec.clone()).await.unwrap()).await;
     assert_eq!(String::from_utf8(story.output).unwrap(), format!("one\n{long}\nend of input\n"));
-    (spec.name, spec.stdin) = ("run-2".parse().unwrap(), Stdin::Open);
+    (spec.name, spec.stdin) = ("run-2".parse().unwrap(), Stdin::Open { first: String::new() });
     let mut job = world.processes.start(spec).await.unwrap();
     for word in ["first", "second ✓ \u{1}"] {
         job.write(format!("{word}\n").as_bytes()).await.unwrap();
@@ -74,7 +74,7 @@ async fn input_is_text_then_end_or_an_open_line() {
 async fn a_job_that_reads_nothing_gets_an_error_not_a_hang() {
     let world = World::new(CgroupChoice::Auto);
     let mut spec = world.spec(&["sleep", &world.mark]);
-    spec.stdin = Stdin::Open;
+    spec.stdin = Stdin::Open { first: String::new() };
     let mut job = world.processes.start(spec).await.unwrap();
     let block = "y".repeat(1024 * 1024);
     job.write(block.as_bytes()).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_job_that_reads_nothing_gets_an_error_not_a_hang() {
 async fn waiting_for_an_event_can_be_cancelled() {
     let world = World::new(CgroupChoice::Auto);
     let mut spec = world.spec(&["grow"]);
-    spec.stdin = Stdin::Open;
+    spec.stdin = Stdin::Open { first: String::new() };
     let mut job = world.processes.start(spec).await.unwrap();
     let mut seen = Vec::new();
     for n in 0..50 {

@@ -58,7 +58,7 @@ async fn every_shape_dies_without_a_cgroup() {
 async fn a_stop_is_polite_first() {
     let world = World::new(CgroupChoice::Auto);
     let mut spec = world.spec(&["interruptible", &world.mark]);
-    (spec.stdin, spec.interrupt) = (Stdin::Open, Some("stop\n".to_owned()));
+    (spec.stdin, spec.interrupt) = (Stdin::Open { first: String::new() }, Some("stop\n".to_owned()));
     let mut job = world.processes.start(spec).await.unwrap();
     await_line(&mut *job, "up").await;
     let receipt = world.processes.stop(world.agent, Duration::from_secs(20)).await.unwrap();

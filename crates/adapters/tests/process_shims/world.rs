@@ -59,6 +59,7 @@ impl World {
             ],
             cwd: self.place.path().to_owned(),
             stdin: Stdin::Null,
+            memo: None,
             output: self.output(),
             output_limit: 1024 * 1024,
             interrupt: None,

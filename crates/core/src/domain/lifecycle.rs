@@ -115,8 +115,10 @@ pub enum Event {
         /// Who and why, for people.
         note: String,
     },
-    /// The server stops, or was lost and came back.
+    /// Its attempt cannot go on through no fault of its own: the server stops for good, or the machine was started again.
     Interrupted,
+    /// Another server goes on with it. What its last step had begun is begun again, unless it goes on by itself.
+    TakenOver,
     /// Everything it held was given back.
     Unwound {
         /// What became of work that was not received before.
@@ -147,6 +149,7 @@ impl Event {
             Self::Failed(_) => "Failed",
             Self::Kill { .. } => "Kill",
             Self::Interrupted => "Interrupted",
+            Self::TakenOver => "TakenOver",
             Self::Unwound { .. } => "Unwound",
         }
     }
@@ -261,6 +264,7 @@ impl Decision {
         match event {
             Event::Kill { cause, note } => return self.kill(cause, note),
             Event::Interrupted => return self.interrupt(),
+            Event::TakenOver => return self.taken_over(),
             _ => {}
         }
         match (self.agent.state.clone(), event) {
@@ -277,6 +281,8 @@ impl Decision {
             }
             (State::Confining { turn }, Event::Confined) => {
                 self.agent.runs += 1;
+                // From here on its program may run, whether or not anybody learns that it was started.
+                self.agent.work.dirty = true;
                 Some(State::Launching { turn })
             }
             (State::Launching { .. }, Event::Launched { session, warnings }) => {
@@ -364,7 +370,6 @@ impl Decision {
         let work = &mut self.agent.work;
         let left = std::time::Duration::from_millis(work.time_left_ms.unwrap_or(limit));
         work.deadline = Some(self.now.at.plus(left));
-        work.dirty = true;
         if session.is_some() {
             work.session = session;
         }
@@ -497,6 +502,19 @@ impl Decision {
             same @ (State::Queued { .. } | State::Unwinding { .. }) => Some(same.clone()),
             _ => Some(State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Interrupted } }),
         }
+    }
+
+    fn taken_over(&mut self) -> Option<State> {
+        let state = match self.agent.state.clone() {
+            State::Settled { .. } => return None,
+            // Leased, but nothing was done yet: writing the state as it is gives the lease back.
+            same @ State::Queued { .. } => return Some(same),
+            // The tree is known to the server that made it only.
+            State::Confining { turn } | State::Launching { turn } => State::Checkout { turn },
+            same => same,
+        };
+        self.note("agent.adopted", json!({"phase": self.agent.phase(), "attempt": self.agent.attempt}));
+        Some(state)
     }
 
     fn settle(&self, status: Status, reason: EndReason, error: Option<String>) -> State {

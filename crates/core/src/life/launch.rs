@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use super::{Hands, Scene, supervisor_failed};
+use serde::{Deserialize, Serialize};
+
+use super::{Hands, Running, Scene, supervisor_failed};
 use crate::domain::agent::Turn;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
 use crate::ports::processes::Stdin;
-use crate::ports::runtime::LaunchRequest;
+use crate::ports::runtime::{LaunchRequest, Opening};
+use crate::ports::transcripts::Told;
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let (o, agent) = (scene.o, scene.agent);
     let spec = &agent.spec;
-    let name = spec.runtime.as_ref().map_or(o.settings.default_runtime.as_str(), |r| r.as_str());
-    let Some(runtime) = o.ports.runtimes.get(name) else {
-        return Err(Failure::new(
-            FailureKind::BadInput,
-            format!("runtime \"{name}\" is not available on this node"),
-        ));
-    };
+    let runtime = scene.runtime(scene.runtime_name())?;
     let (Some(tree), Some(base)) = (hands.tree.clone(), agent.work.base.clone()) else {
         return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));
     };
@@ -43,15 +40,29 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         new_session: o.ports.chance.agent_id().to_string(),
     };
     let plan = runtime.plan(&request).await?;
-    let mut job = scene.job(&format!("run-{}", agent.runs), plan.command, &confinement, &tree.path);
+    let opening = Opening { prompt: request.prompt, session: plan.session };
+    let mut dialogue = runtime.dialogue(&opening);
+    let mut job = scene.job(scene.run_name().as_str(), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
     job.interrupt = plan.interrupt;
     // The supervisor keeps the deadline; the shim's own limit only ends what no server watches any more.
     let left =
         agent.work.time_left_ms.map_or(Duration::from_secs(spec.timeout_seconds), Duration::from_millis);
     job.time_limit = Some(left + limits::BACKSTOP);
-    job.stdin = plan.stdin.map_or(Stdin::Open, Stdin::Text);
+    let first = dialogue.start().concat();
+    job.stdin = plan.stdin.map_or(Stdin::Open { first }, Stdin::Text);
+    let memo = Memo { runtime: runtime.name().to_owned(), opening };
+    job.memo = serde_json::to_string(&memo).ok();
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
-    hands.running = Some((job, runtime.dialogue(&request)));
-    Ok(Event::Launched { session: plan.session, warnings: Vec::new() })
+    hands.running = Some(Running { job, dialogue, told: Told::default() });
+    Ok(Event::Launched { session: memo.opening.session, warnings: Vec::new() })
+}
+
+/// What a later server must know to take part in the conversation; see [`super::resume`].
+#[derive(Serialize, Deserialize)]
+pub(super) struct Memo {
+    /// The runtime that was chosen: another one may be the node's own by then.
+    pub(super) runtime: String,
+    /// How the conversation began.
+    pub(super) opening: Opening,
 }

@@ -9,6 +9,7 @@ mod gate;
 mod launch;
 pub(crate) mod lease;
 mod publish;
+pub(crate) mod resume;
 pub(crate) mod settle;
 mod supervise;
 mod unwind;
@@ -16,14 +17,16 @@ mod unwind;
 mod briefing;
 
 use crate::domain::agent::{Agent, State, Turn};
+use crate::domain::ids::Word;
 use crate::domain::lifecycle::{Effect, Event};
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::kill::Driver;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
-use crate::ports::runtime::Dialogue;
+use crate::ports::runtime::{Dialogue, Runtime};
 use crate::ports::sandbox::Confinement;
+use crate::ports::transcripts::Told;
 
 /// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
 /// again through the ports by the agent's id.
@@ -31,12 +34,20 @@ use crate::ports::sandbox::Confinement;
 pub(crate) struct Hands {
     /// The confinement made by step 4.
     confinement: Option<Confinement>,
-    /// The running program and its conversation, from step 5 to step 6.
-    running: Option<(Box<dyn Job>, Box<dyn Dialogue>)>,
+    /// The running program, from step 5 to step 6.
+    running: Option<Running>,
     /// The tracked paths of the base commit.
     files: Option<Vec<String>>,
     /// The tree made by step 3.
     tree: Option<Worktree>,
+}
+
+/// A running program and its conversation.
+struct Running {
+    job: Box<dyn Job>,
+    dialogue: Box<dyn Dialogue>,
+    /// What the transcript tells of it already; nothing unless an earlier server followed it.
+    told: Told,
 }
 
 /// One step's surroundings.
@@ -90,6 +101,24 @@ impl Scene<'_> {
         })
     }
 
+    /// Returns the name of the job that runs the agent's program now.
+    fn run_name(&self) -> Word {
+        job_name(&format!("run-{}", self.agent.runs))
+    }
+
+    /// Returns the name of the runtime that was asked for, or the node's own.
+    fn runtime_name(&self) -> &str {
+        self.agent.spec.runtime.as_ref().map_or(self.o.settings.default_runtime.as_str(), |r| r.as_str())
+    }
+
+    /// Returns a runtime of this node.
+    fn runtime(&self, name: &str) -> Result<&dyn Runtime, Failure> {
+        let runtime = self.o.ports.runtimes.get(name).map(AsRef::as_ref);
+        runtime.ok_or_else(|| {
+            Failure::new(FailureKind::BadInput, format!("runtime \"{name}\" is not available on this node"))
+        })
+    }
+
     /// Returns the confinement, made again when this driver did not make it.
     async fn confinement(&self, hands: &mut Hands) -> Result<Confinement, Failure> {
         if let Some(confinement) = &hands.confinement {
@@ -116,7 +145,7 @@ impl Scene<'_> {
         env.push(("MOSAIC_BASE".to_owned(), base));
         JobSpec {
             agent: self.agent.id,
-            name: name.parse().expect("job names are made of letters, digits and dashes"),
+            name: job_name(name),
             command: confinement.wrap.iter().cloned().chain(command).collect(),
             env,
             cwd: tree.to_owned(),
@@ -125,8 +154,13 @@ impl Scene<'_> {
             output_limit: crate::limits::TRANSCRIPT_BYTES,
             interrupt: None,
             time_limit: None,
+            memo: None,
         }
     }
+}
+
+fn job_name(text: &str) -> Word {
+    text.parse().expect("job names are made of letters, digits and dashes")
 }
 
 /// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.

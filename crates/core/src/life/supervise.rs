@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use super::{Hands, Scene, supervisor_failed};
+use super::{Hands, Running, Scene, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::limits;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::runtime::{AgentEvent, Dialogue, Reaction};
+use crate::ports::transcripts::{Mark, Told};
 
 /// Why the supervisor ends a run that did not end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +20,16 @@ enum Alarm {
 }
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Some((job, dialogue)) = hands.running.take() else {
+    let Some(Running { job, dialogue, told }) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
     let supervisor = Supervisor {
         scene,
         job,
         dialogue,
+        told,
+        read: 0,
+        line_end: 0,
         lines: Lines::default(),
         entries: Vec::new(),
         room: limits::ENTRIES_BYTES,
@@ -40,6 +44,13 @@ struct Supervisor<'a> {
     scene: &'a Scene<'a>,
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
+    /// What an earlier server told of this run already. Its lines are heard again for the conversation's sake, but
+    /// neither told nor answered twice.
+    told: Told,
+    /// Bytes of output that were read.
+    read: u64,
+    /// Where in the output the line ends that is being dealt with.
+    line_end: u64,
     lines: Lines,
     /// What was said since the transcript was last written.
     entries: Vec<AgentEvent>,
@@ -52,12 +63,11 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     async fn follow(mut self) -> Result<Event, Failure> {
-        for line in self.dialogue.start() {
-            self.say(&line).await;
-        }
         let clock = &self.scene.o.ports.clock;
         let now = clock.now();
-        let left = self.scene.agent.work.deadline.map_or(Duration::MAX, |at| at.since(now));
+        // However the clock was set meanwhile, nobody gets more than the whole time.
+        let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
+        let left = self.scene.agent.work.deadline.map_or(most, |at| at.since(now).min(most));
         let (deadline, after_result) = (clock.sleep(left), async {});
         tokio::pin!(deadline);
         // Counts from the result on, whatever the program still prints.
@@ -93,6 +103,7 @@ impl Supervisor<'_> {
             }
         };
         if let Some(rest) = self.lines.take_rest() {
+            self.line_end = self.read;
             let reaction = self.dialogue.line(&rest);
             self.react(reaction).await;
             self.write_entries().await;
@@ -171,18 +182,23 @@ impl Supervisor<'_> {
     async fn read(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|&b| b == b'\n') {
+            self.read += at as u64 + 1;
+            self.line_end = self.read;
             if let Some(line) = self.lines.finish(&rest[..at]) {
                 let reaction = self.dialogue.line(&line);
                 self.react(reaction).await;
             }
             rest = &rest[at + 1..];
         }
+        self.read += rest.len() as u64;
         self.lines.push(rest);
         self.write_entries().await;
     }
 
     async fn skipped(&mut self, bytes: u64) {
         self.lines.drop_current();
+        self.read += bytes;
+        self.line_end = self.read;
         let text = format!("{bytes} bytes of output were not read: the transcript is full");
         self.react(Reaction { events: vec![AgentEvent::Notice { text }], ..Reaction::default() }).await;
         self.write_entries().await;
@@ -198,12 +214,28 @@ impl Supervisor<'_> {
             self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));
         }
         self.room = self.room.saturating_sub(limits::ENTRY_OVERHEAD_BYTES + spoken(&event));
-        self.entries.push(event);
+        self.tell(event);
         if self.room == 0 {
             let text = "the transcript is full; what follows is in the raw output only".to_owned();
             self.warnings
                 .push("the agent said more than a transcript holds; the raw output has the rest".to_owned());
-            self.entries.push(AgentEvent::Notice { text });
+            self.tell(AgentEvent::Notice { text });
+        }
+    }
+
+    /// Tells whether an earlier server dealt with the current line whole.
+    fn is_told(&self) -> bool {
+        self.line_end <= self.told.bytes
+    }
+
+    /// Puts an event into the transcript unless it stands there.
+    fn tell(&mut self, event: AgentEvent) {
+        if self.is_told() {
+            return;
+        }
+        match self.told.entries.checked_sub(1) {
+            Some(left) => self.told.entries = left,
+            None => self.entries.push(event),
         }
     }
 
@@ -213,13 +245,16 @@ impl Supervisor<'_> {
             return;
         }
         let (o, agent, entries) = (self.scene.o, self.scene.agent, std::mem::take(&mut self.entries));
-        if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, entries).await {
+        let mark = Mark { run: agent.runs, bytes: self.line_end };
+        if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
             tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
         }
     }
 
     async fn react(&mut self, reaction: Reaction) {
-        for line in &reaction.replies {
+        // Said before it is told: what is asked twice after a crash is answered twice, and nothing is left unanswered.
+        let replies = if self.is_told() { Vec::new() } else { reaction.replies };
+        for line in &replies {
             self.say(line).await;
         }
         reaction.events.into_iter().for_each(|event| self.keep(event));

@@ -18,8 +18,13 @@ pub enum Stdin {
     Null,
     /// These bytes, then end of file.
     Text(String),
-    /// What [`Job::write`] sends, until [`Job::close_stdin`].
-    Open,
+    /// First this text, which reaches the program whatever becomes of the server, then what [`Job::write`] sends, until
+    /// [`Job::close_stdin`].
+    Open {
+        /// The text; at most [`crate::limits::STDIN_QUEUE_BYTES`].
+        #[serde(default)]
+        first: String,
+    },
 }
 
 /// What a job runs and how.
@@ -46,6 +51,9 @@ pub struct JobSpec {
     pub interrupt: Option<String>,
     /// Time after which the shim stops the job by itself, counted from its start.
     pub time_limit: Option<Duration>,
+    /// What a later server wants to know when it adopts the job, in words of the caller's; see [`Adopted::memo`].
+    #[serde(default)]
+    pub memo: Option<String>,
 }
 
 /// How a job's main process ended.
@@ -129,12 +137,26 @@ pub trait Job: Send {
     async fn close_stdin(&mut self) -> Result<(), ProcessError>;
 }
 
+/// A job of an earlier server.
+pub struct Adopted {
+    /// The job, followed from its first byte of output on. It may have ended meanwhile, or turn out to be lost.
+    pub job: Box<dyn Job>,
+    /// What its starter noted in [`JobSpec::memo`].
+    pub memo: Option<String>,
+    /// The machine was started again since: nothing of the job can be alive, however it ended.
+    pub rebooted: bool,
+}
+
 /// Starts and stops jobs.
 #[async_trait]
 pub trait Processes: Send + Sync {
     /// Starts a job: writes what is intended, starts its shim, and returns once the program runs (or could not be
     /// started, which the first event then says).
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError>;
+
+    /// Takes over a job that an earlier server started, alive or ended: it can be followed, written to and stopped as
+    /// if it had been started here. `None` when there was no such job, or it never came to run anything.
+    async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError>;
 
     /// Stops every job of the agent, whoever started it: interrupt and SIGTERM share `grace`, then the cgroup or
     /// the process tree is killed, until it is verified that nothing is left. Idempotent; also for jobs whose

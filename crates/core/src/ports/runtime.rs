@@ -46,11 +46,21 @@ pub struct LaunchPlan {
     pub command: Vec<String>,
     /// Environment added to the confinement's.
     pub env: Vec<(String, String)>,
-    /// Standard input for runtimes without a dialogue; `None` keeps it open for [`Dialogue::start`].
+    /// Standard input for runtimes without a dialogue; `None` keeps it open and begins with [`Dialogue::start`].
     pub stdin: Option<String>,
     /// What to write first when it must stop.
     pub interrupt: Option<String>,
     /// The session this run will have, when known beforehand.
+    pub session: Option<String>,
+}
+
+/// What a conversation began with: enough to take part in it again after the server was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Opening {
+    /// What the agent was told.
+    pub prompt: String,
+    /// The session, when known beforehand; see [`LaunchPlan::session`].
     pub session: Option<String>,
 }
 
@@ -147,7 +157,7 @@ pub struct Reaction {
 
 /// One conversation with a running agent. Fed with lines, asked for the outcome at the end.
 pub trait Dialogue: Send {
-    /// Returns what to write once the process runs.
+    /// Returns what is written to the process as it starts.
     fn start(&mut self) -> Vec<String>;
 
     /// Takes one line of output without its line break. Unknown and malformed lines are never an error.
@@ -185,6 +195,7 @@ pub trait Runtime: Send + Sync {
     /// before anything starts when it cannot work, for instance without credentials.
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
 
-    /// Returns the conversation that goes with a plan.
-    fn dialogue(&self, request: &LaunchRequest) -> Box<dyn Dialogue>;
+    /// Returns the conversation that begins so. Fed with the same lines, it comes to the same events and replies: that
+    /// is how a later server catches up with a program that outlived an earlier one.
+    fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue>;
 }

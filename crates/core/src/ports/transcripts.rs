@@ -25,18 +25,41 @@ pub struct Line {
     pub event: AgentEvent,
 }
 
+/// How much of a run's raw output the transcript tells: everything up to a byte, and so many entries of what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Told {
+    /// Bytes of the run's standard output from its start.
+    pub bytes: u64,
+    /// Entries about what comes after these bytes: a crash tore the last append.
+    pub entries: u64,
+}
+
+/// The place in a run's raw output up to which an append tells everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The run, from 1.
+    pub run: u32,
+    /// Bytes of its standard output from its start.
+    pub bytes: u64,
+}
+
 /// Reads and writes transcripts. Files are bounded by [`crate::limits::TRANSCRIPT_BYTES`]; what comes after a
 /// full transcript is counted and dropped with a marker.
 #[async_trait]
 pub trait Transcripts: Send + Sync {
-    /// Appends entries; numbers them. Errors with the operating system's words; nothing else is affected.
+    /// Appends entries; numbers them. `mark` says how much of the run's output is told once all of them are there.
+    /// Errors with the operating system's words; nothing else is affected.
     async fn append(
         &self,
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
+        mark: Mark,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()>;
+
+    /// Returns how much of a run's output is told, from the marks that reached the file.
+    async fn told(&self, agent: AgentId, run: u32) -> std::io::Result<Told>;
 
     /// Reads entries after this number, at most `limit`. An unknown agent has none.
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;

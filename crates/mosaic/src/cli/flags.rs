@@ -240,6 +240,14 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Option<std::time::Duration>,
 }
 
+/// Flags of `drain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrainArgs {
+    /// Longest time to wait, such as 90s, 30m, 2h; the drain itself goes on
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
 /// Flags of `kill`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KillArgs {

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod diff;
 mod doctor;
+mod drain;
 mod gates;
 mod kill;
 mod kill_all;
@@ -53,6 +54,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
+        Some(Command::Drain(args)) => drain::run(session, &args),
         Some(Command::Doctor) => doctor::run(session),
         Some(Command::Config(args)) => config::run(session, &args),
         Some(Command::Token(args)) => token::run(session, &args),

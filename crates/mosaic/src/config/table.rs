@@ -255,7 +255,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_DRAIN_MS",
         "0–86400000",
         "30000",
-        "milliseconds that running agents get when the server is told to stop",
+        "milliseconds that running agents get when the server is told to stop and they cannot outlive it (first process of a container)",
     )
     .read(
         |c, v| p::millis(v, 0..=86_400_000).map(|x| c.drain = x),

@@ -34,6 +34,10 @@ pub(crate) use local::{LocalOptions, LocalServer, start_local};
 const MORE_PORTS: u16 = 20;
 /// Longest wait for background deletions at the end.
 const DELETIONS: Duration = Duration::from_secs(5);
+/// How long a drain that somebody asked for waits: until what runs has ended, whenever that is.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +142,12 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
     }));
     let (engine, served) = until_ended(&wired, &mut http, stop).await;
     engine.context("the engine broke")?;
+    let left = wired.orchestrator.left().await;
+    if left > 0 {
+        say(&format!(
+            "{left} agents run on under their supervisors; the next server takes them over: mosaic serve. To stop them: mosaic kill-all"
+        ));
+    }
     let _ = end_http.send(());
     let (served, by_itself) = match served {
         Some(served) => (served, true),
@@ -167,7 +177,7 @@ async fn until_ended(
         tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), ordered)), wired.sweep()).0
     };
     tokio::pin!(engine);
-    let mut served = None;
+    let (mut served, mut draining) = (None, false);
     loop {
         tokio::select! {
             ended = &mut engine => break (ended, served),
@@ -175,6 +185,12 @@ async fn until_ended(
                 tracing::error!("the HTTP server ended by itself; stopping");
                 order.send_replace(Stop::Now);
                 served = Some(ended);
+            }
+            () = wired.orchestrator.drain_asked(), if !draining => {
+                draining = true;
+                if *order.borrow() == Stop::No {
+                    order.send_replace(Stop::Drain(LONGEST_DRAIN));
+                }
             }
             changed = stop.changed() => {
                 // Whoever gave orders is gone: nobody could ever end this.
@@ -193,10 +209,12 @@ async fn until_ended(
     }
 }
 
-/// Turns the first SIGTERM or SIGINT into a drain and the second into an end at once.
+/// Turns the first SIGTERM or SIGINT into a stop and the second into an end at once. Agents outlive this server where
+/// they can, and are left to the next one; where they cannot, they get their time and are given back with their work.
 async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let alone = agents_end_with_us();
     let mut count = 0;
     loop {
         tokio::select! {
@@ -204,16 +222,25 @@ async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<(
             _ = int.recv() => {}
         }
         count += 1;
-        if count == 1 {
+        let order = match (alone, count) {
+            (true, 1) => Stop::Drain(drain),
+            (true, _) => Stop::Now,
+            (false, 1) => Stop::Leave(LEAVING),
+            (false, _) => Stop::Leave(Duration::ZERO),
+        };
+        if count == 1 && alone {
             tracing::info!(
                 seconds = drain.as_secs_f64(),
                 "stopping: nothing new is taken, running agents get their time; again to stop at once"
             );
-            stop.send_replace(Stop::Drain(drain));
-        } else {
-            stop.send_replace(Stop::Now);
         }
+        stop.send_replace(order);
     }
+}
+
+/// Tells whether nothing can outlive this process: it is the first of its container, which ends with it.
+fn agents_end_with_us() -> bool {
+    std::process::id() == 1
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -276,5 +303,11 @@ fn banner(config: &Config, url: &str, took: Duration) {
         }
     }
     say(&format!("  Agents   {} · {slots} · no sandbox: agents run as this user", config.runtime));
-    say(&format!("  Ready    in {} ms · single node · Ctrl-C stops\n", took.as_millis()));
+    if agents_end_with_us() {
+        say(&format!(
+            "  Note     this is the first process of its container: agents end with it, after at most {} s (MOSAIC_DRAIN_MS)",
+            config.drain.as_secs()
+        ));
+    }
+    say(&format!("  Ready    in {} ms · single node · Ctrl-C stops; agents run on\n", took.as_millis()));
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use live_server::processes_with;
 use mosaic_testkit::model_server::{ModelServer, Script, Step};
-use place::{KEY, Place, claude};
+use place::{KEY, Place, SOON, claude};
 use serde_json::{Value, json};
 
 /// Writes the answer that the tests want and commits it.
@@ -88,6 +88,37 @@ fn findings_go_back_to_the_session_and_are_repaired() {
     let messages = repair.body["messages"].to_string();
     assert!(messages.contains("said the crocodile"), "the findings are missing: {messages}");
     assert!(messages.contains("I think that will do."), "it is another session: {messages}");
+}
+
+#[test]
+fn a_conversation_goes_on_under_the_next_server() {
+    let Some(claude) = claude() else { return };
+    let wait = "echo begun > \"$MOSAIC_WORKTREE/../../../../begun\"; until [ -e \"$MOSAIC_WORKTREE/../../../../go\" ]; do sleep 0.05; done; echo waited";
+    let mut steps = vec![Step::sh(wait)];
+    steps.extend(good());
+    let mut place = Place::new(&claude, vec![Script::new("outlives", steps)]);
+    let id = place.spawn("outlives");
+    place.await_file("place/begun");
+    let before = place.transcript(&place.api.get(&format!("/v1/agents/{id}")));
+    place.replace_server();
+    place.replace_server();
+    std::fs::write(place.remote.path().join("place/go"), "").unwrap();
+    let agent = place.api.ended(&id, SOON);
+    place.assert_pushed(&agent);
+    assert_eq!((&agent["attempt"], &agent["fixRound"]), (&json!(1), &json!(0)), "{agent:#}");
+    let transcript = place.transcript(&agent);
+    let lines = |all: &Value| all.as_array().unwrap().clone();
+    assert!(lines(&transcript).starts_with(&lines(&before)), "{before:#}\n{transcript:#}");
+    let count =
+        |wanted: &dyn Fn(&Value) -> bool| lines(&transcript).iter().filter(|line| wanted(line)).count();
+    assert_eq!(
+        count(&|line| line["kind"] == "text" && line["text"] == "It is good now."),
+        1,
+        "{transcript:#}"
+    );
+    assert_eq!(count(&|line| line["kind"] == "toolResult" && line["text"] == "waited"), 1, "{transcript:#}");
+    assert_eq!(count(&|line| line["kind"] == "started"), 1, "it was started again: {transcript:#}");
+    assert_eq!(processes_with(&[&id]), Vec::<String>::new());
 }
 
 #[test]

@@ -26,7 +26,8 @@ pub(crate) fn claude() -> Option<PathBuf> {
 /// A remote, a scripted model and a server between them.
 pub(crate) struct Place {
     // Dropped in this order: the server goes before what it uses.
-    server: Server,
+    server: Option<Server>,
+    env: Vec<(&'static str, String)>,
     pub(crate) api: Api,
     pub(crate) model: ModelServer,
     pub(crate) remote: Fixture,
@@ -65,7 +66,15 @@ impl Place {
         env.extend(key.map(|key| ("CLAUDE_API_KEY", key.to_owned())));
         let server = Server::start(&remote.path().join("place/data"), &env);
         let api = server.api();
-        Self { server, api, model, remote }
+        Self { server: Some(server), env, api, model, remote }
+    }
+
+    /// Kills the server and starts another one on the same data.
+    pub(crate) fn replace_server(&mut self) {
+        self.server.take().unwrap().kill_9();
+        let server = Server::start(&self.remote.path().join("place/data"), &self.env);
+        self.api = server.api();
+        self.server = Some(server);
     }
 
     /// Spawns a worker whose instructions choose a script.
@@ -149,8 +158,8 @@ impl Place {
     }
 
     /// Kills the server and returns the rest, so that nothing is written any more.
-    pub(crate) fn stop(self) -> (Fixture, ModelServer) {
-        self.server.kill_9();
+    pub(crate) fn stop(mut self) -> (Fixture, ModelServer) {
+        self.server.take().unwrap().kill_9();
         (self.remote, self.model)
     }
 }

@@ -1,50 +1,35 @@
 //! Starting and stopping: drain, stop at once, a second server, settings that this build lacks.
 
-use std::time::{Duration, Instant};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use mosaic_testkit::git_fixture::Fixture;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::support::{Home, Marker, body, in_environment, script, until};
+use super::support::{Home, Marker, Server, body, in_environment, script, until};
 
-#[test]
-fn the_first_sigterm_lets_running_agents_finish() {
-    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
-    let go = home.path().join("go");
-    let agent = format!(
-        "echo {marker} > up.txt\ntouch '{0}.up'\nuntil [ -e '{0}' ]; do sleep 0.05; done\n",
-        go.display()
-    );
-    let line = script(home.path(), "agent.sh", &agent);
-    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "1"), ("MOSAIC_DRAIN_MS", "60000")];
-    let mut server = home.serve(&env);
-    let id = server.spawn(&body(&fixture.url(), "T-1"));
-    until("the agent", || go.with_extension("up").exists().then_some(()));
-    let waiting = server.spawn(&body(&fixture.url(), "T-2"));
-    server.signal(Signal::TERM);
-    let ready =
-        until("readiness to end", || Some(server.http.get("/health/ready")).filter(|r| r.status == 503));
-    assert_eq!(ready.body["failing"], json!(["dispatcher"]), "{}", ready.text);
-    assert_eq!(server.http.get("/health").expect(200)["status"], "draining");
-    let refused = server.http.post("/agents/spawn", Some(&body(&fixture.url(), "T-3"))).expect(503);
-    assert_eq!(refused["code"], "shutting_down");
-    assert_eq!(server.agent(&id)["status"], "running");
-    std::fs::write(&go, "").unwrap();
-    let ended = server.wait_end();
-    assert_eq!(ended.code(), Some(0), "{}", server.log());
-    assert!(!home.data().join("server.json").exists());
-    drop(server);
-
-    let server = home.serve(&env);
-    let done = server.agent(&id);
-    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
-    let other = server.ended(&waiting);
-    assert_eq!((&other["status"], &other["attempt"]), (&json!("completed"), &json!(1)), "{other:#}");
+/// Starts a server as the first process of a process namespace, as a container does.
+fn first_of_a_container<'h>(home: &'h Home, env: &[(&str, &str)]) -> Option<Server<'h>> {
+    let unshare = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    let allowed =
+        Command::new("unshare").args(unshare).arg("true").status().is_ok_and(|status| status.success());
+    let how = "unshare of util-linux, as root";
+    mosaic_testkit::require::have("namespaces", allowed, how).then(|| {
+        let wrapper = home.path().join("container.sh");
+        let text = format!(
+            "#!/bin/sh\nexec unshare {} {} \"$@\"\n",
+            unshare.join(" "),
+            env!("CARGO_BIN_EXE_mosaic")
+        );
+        std::fs::write(&wrapper, text).unwrap();
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        home.serve_with(&wrapper, env)
+    })
 }
 
 #[test]
-fn what_is_still_running_after_the_drain_is_given_back_with_its_work() {
+fn in_a_container_what_is_still_running_after_the_drain_is_given_back_with_its_work() {
     let (home, fixture) = (Home::new(), Fixture::new());
     let seen = home.path().join("seen");
     let agent = format!(
@@ -53,10 +38,12 @@ fn what_is_still_running_after_the_drain_is_given_back_with_its_work() {
     );
     let line = script(home.path(), "agent.sh", &agent);
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_DRAIN_MS", "50")];
-    let mut server = home.serve(&env);
+    let Some(mut server) = first_of_a_container(&home, &env) else { return };
+    assert!(server.log().contains("agents end with it"), "{}", server.log());
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || seen.exists().then_some(()));
-    server.signal(Signal::TERM);
+    server.phase(&id, "working");
+    server.signal_first_child(Signal::TERM);
     assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
     assert_eq!(in_environment(&format!("MOSAIC_AGENT_ID={id}")), Vec::<String>::new());
     drop(server);
@@ -76,58 +63,20 @@ fn what_is_still_running_after_the_drain_is_given_back_with_its_work() {
 }
 
 #[test]
-fn the_second_sigterm_ends_it_at_once() {
+fn the_second_sigterm_ends_the_server_at_once_and_no_agent() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let line = format!("sh -c 'trap \"\" TERM; while :; do sleep {marker}; done'");
-    let env = [
-        ("MOSAIC_COMMAND", line.as_str()),
-        ("MOSAIC_DRAIN_MS", "86400000"),
-        ("MOSAIC_KILL_GRACE_MS", "600000"),
-    ];
+    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_KILL_GRACE_MS", "100")];
     let mut server = home.serve(&env);
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || (!marker.alive().is_empty()).then_some(()));
     server.signal(Signal::TERM);
-    until("the drain", || (server.http.get("/health/ready").status == 503).then_some(()));
-    let began = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
-    assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
-    assert_eq!(marker.alive(), Vec::<String>::new());
     drop(server);
+    assert!(!marker.alive().is_empty(), "the agent ended with its server");
     let server = home.serve(&env);
     assert_eq!(server.kill(&id)["status"], "killed");
-}
-
-#[test]
-fn a_killed_server_loses_nothing_and_the_next_one_goes_on() {
-    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
-    let go = home.path().join("go");
-    let agent = format!(
-        "[ -e '{0}' ] && {{ echo x > x.txt; exit 0; }}\nsetsid -f sleep {marker}\nwhile :; do sleep {marker}; done\n",
-        go.display()
-    );
-    let line = script(home.path(), "agent.sh", &agent);
-    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "1")];
-    let mut server = home.serve(&env);
-    let first = server.spawn(&body(&fixture.url(), "T-1"));
-    let second = server.spawn(&body(&fixture.url(), "T-2"));
-    until("the agent", || (marker.alive().len() >= 2).then_some(()));
-    server.signal(Signal::KILL);
-    server.wait_end();
-    assert!(!marker.alive().is_empty(), "agents outlive the server");
-    std::fs::write(&go, "").unwrap();
-    drop(server);
-    let server = home.serve(&env);
-    for id in [&first, &second] {
-        let done = server.ended(id);
-        assert_eq!(
-            (&done["status"], &done["attempt"]),
-            (&json!("completed"), &json!(1)),
-            "{done:#}\n{}",
-            server.log()
-        );
-    }
     assert_eq!(marker.alive(), Vec::<String>::new());
 }
 

@@ -21,7 +21,7 @@ exec 9> "PLACE/locks/$MOSAIC_AGENT_ID"
 flock -n 9 || echo "OVERLAP agent $MOSAIC_AGENT_ID $$" >> PLACE/log
 echo "start $MOSAIC_AGENT_ID $$" >> PLACE/log
 case "$MOSAIC_TASK_ID" in *escapes*) setsid sh -c 'setsid sleep 600 & exec sleep 600' > /dev/null 2>&1 & ;; esac
-[ ! -e PLACE/hold-agent ] || sleep 600
+while [ -e PLACE/hold-agent ]; do sleep 0.02; done
 sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 300 }')"
 echo "made by $MOSAIC_AGENT_ID" > "work-$MOSAIC_TASK_ID.txt"
 echo "end $MOSAIC_AGENT_ID $$" >> PLACE/log

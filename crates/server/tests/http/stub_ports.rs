@@ -8,20 +8,20 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::Host;
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How much faster than the real one the tests' clock waits.
@@ -189,6 +189,9 @@ impl Processes for Nothing {
     async fn start(&self, _: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         Err(ProcessError::Lost("no processes here".to_owned()))
     }
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        Ok(None)
+    }
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
     }
@@ -211,7 +214,7 @@ impl Runtime for Nothing {
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         Err(unused())
     }
-    fn dialogue(&self, _: &LaunchRequest) -> Box<dyn Dialogue> {
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         unreachable!("nothing is launched here")
     }
 }
@@ -275,6 +278,7 @@ impl Transcripts for StubTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
+        _: Mark,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         let mut all = self.lines.lock().expect("no test panics with it");
@@ -284,6 +288,9 @@ impl Transcripts for StubTranscripts {
         }
         self.newest.send_modify(|n| *n += 1);
         Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
     }
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>> {
         let all = self.lines.lock().expect("no test panics with it");

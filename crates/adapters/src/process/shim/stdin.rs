@@ -17,10 +17,14 @@ pub(super) struct StdinQueue {
 }
 
 impl StdinQueue {
-    /// Takes over the pipe; text is queued and followed by the end of file.
+    /// Takes over the pipe and queues the text; it is followed by the end of file unless more may come.
     pub(super) fn new(pipe: Option<ChildStdin>, source: &Stdin) -> Self {
-        let text = if let Stdin::Text(text) = source { text.as_bytes().to_vec() } else { Vec::new() };
-        let mut queue = Self { pipe, queue: text, done: 0, closing: !matches!(source, Stdin::Open) };
+        let (text, closing) = match source {
+            Stdin::Null => ("", true),
+            Stdin::Text(text) => (text.as_str(), true),
+            Stdin::Open { first } => (first.as_str(), false),
+        };
+        let mut queue = Self { pipe, queue: text.as_bytes().to_vec(), done: 0, closing };
         queue.flush();
         queue
     }

@@ -34,6 +34,10 @@ impl Http {
     }
 
     fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        self.try_send(method, path, body).unwrap_or_else(|e| panic!("{path}: no answer: {e}"))
+    }
+
+    fn try_send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, ureq::Error> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -45,10 +49,10 @@ impl Http {
             }
             None => self.agent.run(request.body(()).unwrap()),
         };
-        let mut response = response.unwrap_or_else(|e| panic!("{path}: no answer: {e}"));
-        let text = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_string().unwrap();
+        let mut response = response?;
+        let text = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_string()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Reply { status: response.status().as_u16(), headers: response.headers().clone(), text, body }
+        Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), text, body })
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {
@@ -57,6 +61,11 @@ impl Http {
 
     pub(crate) fn post(&self, path: &str, body: Option<&Value>) -> Reply {
         self.send(Method::POST, path, body)
+    }
+
+    /// Posts to a server that may be gone.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Result<Reply, ureq::Error> {
+        self.try_send(Method::POST, path, Some(body))
     }
 
     pub(crate) fn delete(&self, path: &str) -> Reply {

@@ -31,7 +31,11 @@ impl Home {
 
     /// Returns the program in an empty environment, with its state in this directory.
     pub(crate) fn mosaic(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
+        self.program(Path::new(env!("CARGO_BIN_EXE_mosaic")), args)
+    }
+
+    fn program(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).env_clear().current_dir(self.path()).stdin(Stdio::null());
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -42,7 +46,12 @@ impl Home {
 
     /// Starts a server in this directory.
     pub(crate) fn serve(&self, env: &[(&str, &str)]) -> Server<'_> {
-        Server::start(self, env)
+        Server::start(self, self.mosaic(&["serve"]), env)
+    }
+
+    /// Starts another build of the server in this directory.
+    pub(crate) fn serve_with(&self, program: &Path, env: &[(&str, &str)]) -> Server<'_> {
+        Server::start(self, self.program(program, &["serve"]), env)
     }
 
     /// Runs the program to its end.
@@ -62,11 +71,10 @@ pub(crate) struct Server<'h> {
 }
 
 impl<'h> Server<'h> {
-    fn start(home: &'h Home, env: &[(&str, &str)]) -> Self {
+    fn start(home: &'h Home, mut command: Command, env: &[(&str, &str)]) -> Self {
         let log = home.path().join("server.log");
         // A file of an earlier server that was killed must not be taken for this one's.
         let _ = std::fs::remove_file(home.data().join("server.json"));
-        let mut command = home.mosaic(&["serve"]);
         command.env("ORCHESTRATOR_PORT", "0").env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true");
         command.env("MOSAIC_KILL_GRACE_MS", "500");
         command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
@@ -154,6 +162,14 @@ impl<'h> Server<'h> {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Signals the one child of the process that was started, which is the server when that one is its container.
+    pub(crate) fn signal_first_child(&self, signal: Signal) {
+        let children = format!("/proc/{0}/task/{0}/children", self.pid());
+        let child = std::fs::read_to_string(children).unwrap();
+        let pid = Pid::from_raw(child.split_whitespace().next().unwrap().parse().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
     /// Waits until it has ended.
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
         until("the server to end", || self.child.try_wait().unwrap())
@@ -165,6 +181,8 @@ impl Drop for Server<'_> {
         if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
             return;
         }
+        // Agents would outlive it, and the test.
+        let _ = self.http.try_post("/agents/kill-all", &json!({}));
         self.signal(Signal::TERM);
         self.signal(Signal::TERM);
         let patience = Instant::now() + PATIENCE;

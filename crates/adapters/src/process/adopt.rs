@@ -1,0 +1,55 @@
+//! Takes over a job that an earlier server started. Its directory says everything: what was to run, who supervises it
+//! and how it ended. Alive is whose lock is held; a process number alone proves nothing.
+
+use std::io;
+use std::time::Duration;
+
+use mosaic_core::limits;
+use mosaic_core::ports::processes::{Adopted, ProcessError};
+use tokio::time::{Instant, sleep};
+
+use super::connection::Connection;
+use super::job::ShimJob;
+use super::layout::{JobDir, ShimFile, SpecFile};
+use super::linux;
+use super::output_reader::OutputReader;
+
+/// How often a job that is just starting is looked at.
+const STARTING: Duration = Duration::from_millis(5);
+
+/// Takes a job over; `None` when there is none, or it never came to run anything.
+pub(super) async fn adopt(dir: JobDir) -> Result<Option<Adopted>, ProcessError> {
+    let Some(spec) = dir.load::<SpecFile>()? else { return Ok(None) };
+    let Some(shim) = started(&dir).await? else { return Ok(None) };
+    let reader = match OutputReader::open(&spec.job.output, shim.output_base, spec.job.output_limit) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ProcessError::Lost(dir.label())),
+        opened => opened?,
+    };
+    // One that ended meanwhile has no socket any more; its files say everything.
+    let connection = Connection::open(&dir).await.ok();
+    let rebooted = shim.boot_id != linux::boot_id();
+    let job = Box::new(ShimJob::new(dir, reader, connection));
+    Ok(Some(Adopted { job, memo: spec.job.memo, rebooted }))
+}
+
+/// Returns who supervises or supervised the job. A supervisor that is just starting it is waited for; one that was
+/// lost before it started anything leaves no name.
+async fn started(dir: &JobDir) -> Result<Option<ShimFile>, ProcessError> {
+    let deadline = Instant::now() + limits::SHIM_START;
+    loop {
+        let free = dir.try_lock()?.is_some();
+        if let Some(shim) = dir.load::<ShimFile>()? {
+            return Ok(Some(shim));
+        }
+        if free {
+            return Ok(None);
+        }
+        if Instant::now() > deadline {
+            return Err(ProcessError::NotStarted {
+                job: dir.label(),
+                why: format!("its supervisor has named no program within {} s", limits::SHIM_START.as_secs()),
+            });
+        }
+        sleep(STARTING).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Taking over: what an earlier server held in memory is found again, so that an agent goes on where it was. A program
+//! that outlived its server is followed on; one that ended meanwhile is read to its end; any other step is begun again.
+
+use std::time::Duration;
+
+use super::{Hands, Running, Scene, supervisor_failed};
+use crate::domain::agent::State;
+use crate::domain::lifecycle::Event;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::life::launch::Memo;
+use crate::ports::processes::Adopted;
+use crate::ports::runtime::Opening;
+use crate::ports::transcripts::Told;
+
+pub(crate) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
+    match &scene.agent.state {
+        State::Launching { .. } | State::Working => program(scene, hands).await,
+        State::Committing { .. } | State::Gating { .. } | State::Publishing { .. } => {
+            // A harvest or a gate of the earlier server would meet the one that is begun now.
+            match scene.o.ports.processes.stop(scene.agent.id, Duration::ZERO).await {
+                Ok(_) => Event::TakenOver,
+                Err(e) => {
+                    tracing::error!(agent.id = %scene.agent.id, error = %e, "a job of an earlier server could not be stopped");
+                    Event::Interrupted
+                }
+            }
+        }
+        _ => Event::TakenOver,
+    }
+}
+
+/// Finds the agent's program again.
+async fn program(scene: &Scene<'_>, hands: &mut Hands) -> Event {
+    let (o, agent) = (scene.o, scene.agent);
+    let launching = matches!(agent.state, State::Launching { .. });
+    match o.ports.processes.adopt(agent.id, &scene.run_name()).await {
+        Ok(Some(adopted)) if adopted.rebooted => {
+            tracing::info!(agent.id = %agent.id, "the machine was started again; the attempt is repeated");
+            Event::Interrupted
+        }
+        Ok(Some(adopted)) => match running(scene, adopted).await {
+            Ok((running, session)) => {
+                hands.running = Some(running);
+                match launching {
+                    true => Event::Launched { session, warnings: Vec::new() },
+                    false => Event::TakenOver,
+                }
+            }
+            Err(failure) => Event::Failed(failure),
+        },
+        Ok(None) if launching => Event::TakenOver,
+        Ok(None) => Event::Failed(Failure::new(
+            FailureKind::Internal,
+            "the supervisor of the agent's program was lost without a trace",
+        )),
+        Err(e) => Event::Failed(supervisor_failed(&e)),
+    }
+}
+
+/// Puts conversation and transcript back to where the program's output is told.
+async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option<String>), Failure> {
+    let (o, agent) = (scene.o, scene.agent);
+    let memo = adopted.memo.as_deref().and_then(|text| serde_json::from_str::<Memo>(text).ok());
+    // Without a memo the conversation is only poorer: what was said before it began is not repeated.
+    let memo = memo.unwrap_or_else(|| Memo {
+        runtime: scene.runtime_name().to_owned(),
+        opening: Opening { prompt: String::new(), session: agent.work.session.clone() },
+    });
+    let runtime = scene.runtime(&memo.runtime)?;
+    let mut dialogue = runtime.dialogue(&memo.opening);
+    // The supervisor wrote this when the program started.
+    drop(dialogue.start());
+    let told = o.ports.transcripts.told(agent.id, agent.runs).await.unwrap_or_else(|e| {
+        tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be read; this run is told from its start again");
+        Told::default()
+    });
+    Ok((Running { job: adopted.job, dialogue, told }, memo.opening.session))
+}
