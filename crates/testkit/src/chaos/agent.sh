@@ -12,7 +12,7 @@ wrote() {
   echo "wrote $MOSAIC_AGENT_ID $work $MOSAIC_AGENT_ID-$$-$1" >> PLACE/log
 }
 wrote one
-echo "working on $MOSAIC_TASK_ID"
+echo "working $$"
 case "$MOSAIC_TASK_ID" in *escapes*) setsid sh -c 'setsid sleep 600 & exec sleep 600' > /dev/null 2>&1 & ;; esac
 case "$MOSAIC_TASK_ID" in
   repair*) [ -z "$again" ] || echo yes > fixed ;;
@@ -46,5 +46,5 @@ case "$MOSAIC_TASK_ID" in
   storm*) sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 1000 }')" ;;
 esac
 wrote last
-echo "done with $MOSAIC_TASK_ID"
+echo "done $$"
 echo "end $MOSAIC_AGENT_ID $$" >> PLACE/log

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::scene::Scene;
 use super::stories::Story;
 use super::dice::Dice;
-use super::sweep::{Violation, sweep};
+use super::sweep::{Violation, sweep, transcripts};
 use super::{Outcome, Programs};
 use crate::failpoints::{Broken, Can, Failpoint, Mode};
 
@@ -127,6 +127,9 @@ fn play(scene: &mut Scene, case: &Case, found: &mut Vec<Violation>) -> Outcome<(
     scene.settle()?;
     let (more, agents) = sweep(scene)?;
     found.extend(more);
+    if case.failpoint.as_ref().is_none_or(|point| point.broken.mode == Mode::Abort) && case.story != Story::Shimless {
+        found.extend(transcripts(scene, &agents)?);
+    }
     // A fault that an agent's attempt had to pay for may end it otherwise; a server that only died may not.
     if case.failpoint.as_ref().is_none_or(|point| matches!(point.broken.mode, Mode::Abort | Mode::Repeat)) {
         found.extend(case.story.judge(scene, &agents).into_iter().map(|text| Violation::new("END", text)));

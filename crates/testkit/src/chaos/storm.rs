@@ -13,7 +13,7 @@ use super::api::Api;
 use super::dice::Dice;
 use super::matrix::percentiles;
 use super::scene::{Scene, has_ended};
-use super::sweep::{Violation, sweep};
+use super::sweep::{Violation, sweep, transcripts};
 use super::{Outcome, Programs, while_};
 
 /// Longest time for one task to end after the storm, on a machine with other work to do.
@@ -233,6 +233,7 @@ fn judge(scene: &mut Scene, known: &mut Known, figures: &mut Figures) -> Outcome
     scene.deadline = Instant::now() + EACH * expected + Duration::from_secs(30);
     scene.settle()?;
     let (mut found, agents) = sweep(scene)?;
+    found.extend(transcripts(scene, &agents)?);
     known.compare(&agents);
     found.extend(known.changed.drain(..).map(|text| Violation::new("I5", text)));
     for agent in &agents {

@@ -1,7 +1,8 @@
 //! The sweep: what must hold after any run, whatever was broken in it. One function, called at the end of every run.
 //!
 //! I1 no acknowledged task is lost; I2 never two live trees of one agent; I3 every record ends; I4 nothing is left
-//! without a record; I5 an end is final; I6 the event log has no gap; I7 no work is lost.
+//! without a record; I5 an end is final; I6 the event log has no gap; I7 no work is lost. [`transcripts`] adds `TOLD`: what
+//! an agent said stands in its transcript once, whoever listened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +21,7 @@ const DELETIONS: Duration = Duration::from_secs(10);
 /// Something that must hold and did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which invariant: `I1` to `I7`, `END` for an agent that ended otherwise than its story says, `RUN` for a run that
+    /// Which invariant: `I1` to `I7`, `TOLD`, `END` for an agent that ended otherwise than its story says, `RUN` for a run that
     /// could not be finished.
     pub invariant: &'static str,
     /// What was found.
@@ -252,4 +253,27 @@ fn completed_means_pushed(scene: &Scene, agent: &Value, found: &mut Vec<Violatio
         let text = format!("completed, but its branch is at {tip:?}: {}", brief(agent));
         found.push(Violation::new("I7", text));
     }
+}
+
+/// What agents said while servers died: every line once. Not part of the sweep, as a transcript that could not be written
+/// is no fault of the agent's.
+pub(crate) fn transcripts(scene: &mut Scene, agents: &[Value]) -> Outcome<Vec<Violation>> {
+    let api = scene.api()?;
+    let mut found = Vec::new();
+    let ended: BTreeSet<String> = scene.place.log("end").into_iter().map(|fields| fields[2].clone()).collect();
+    for agent in agents {
+        let id = agent["agentId"].as_str().unwrap_or_default();
+        let page = api.get(&format!("/v1/agents/{id}/transcript?limit=200&kinds=output"))?;
+        let said: Vec<&str> = page["items"].as_array().into_iter().flatten().filter_map(|e| e["text"].as_str()).collect();
+        for fields in scene.place.log("start").into_iter().filter(|fields| fields[1] == id) {
+            let times = |word: &str| said.iter().filter(|text| **text == format!("{word} {}", fields[2])).count();
+            let (first, last) = (times("working"), times("done"));
+            let whole = ended.contains(&fields[2]);
+            if first > 1 || last > 1 || (whole && first == 0) {
+                let text = format!("run {} of {id} is told {first} times at its start, {last} at its end", fields[2]);
+                found.push(Violation::new("TOLD", text));
+            }
+        }
+    }
+    Ok(found)
 }

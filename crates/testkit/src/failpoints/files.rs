@@ -6,7 +6,7 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
-use mosaic_core::ports::transcripts::{Line, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::watch;
 
 pub(super) use super::wrap::Breakable;
@@ -21,7 +21,8 @@ wrap! { Sandbox as "sandbox" {
 } }
 
 wrap! { Transcripts as "transcripts" {
-    last append(agent: AgentId, at: Timestamp, attempt: u32, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    last append(agent: AgentId, at: Timestamp, attempt: u32, mark: Mark, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    last told(agent: AgentId, run: u32) -> std::io::Result<Told>;
     last read(agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;
     plain watch(agent: AgentId) -> watch::Receiver<u64>;
     sure raw(agent: AgentId, run: u32) -> PathBuf;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mosaic_core::domain::ids::AgentId;
-use mosaic_core::ports::processes::{Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::domain::ids::{AgentId, Word};
+use mosaic_core::ports::processes::{Adopted, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
 
 use super::plan::Plan;
 pub(super) use super::wrap::Breakable;
@@ -16,6 +16,14 @@ wrap! { Processes as "processes" {
         async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
             let job = self.plan.ask("processes.start", false, || self.inner.start(spec.clone())).await?;
             Ok(Box::new(BreakableJob { plan: Arc::clone(&self.plan), inner: job }))
+        }
+
+        async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError> {
+            let adopted = self.plan.ask("processes.adopt", true, || self.inner.adopt(agent, name)).await?;
+            Ok(adopted.map(|adopted| {
+                let job = Box::new(BreakableJob { plan: Arc::clone(&self.plan), inner: adopted.job });
+                Adopted { job, ..adopted }
+            }))
         }
     }
     last stop(agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;

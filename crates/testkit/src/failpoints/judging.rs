@@ -3,7 +3,7 @@
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Probe, Runtime};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 pub(super) use super::wrap::Breakable;
 use super::wrap::wrap;
@@ -22,5 +22,5 @@ wrap! { Runtime as "runtime" {
         }
     }
     last plan(request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
-    plain dialogue(request: &LaunchRequest) -> Box<dyn Dialogue>;
+    plain dialogue(opening: &Opening) -> Box<dyn Dialogue>;
 } }
