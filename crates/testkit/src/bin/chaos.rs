@@ -67,8 +67,10 @@ fn parse(args: &[String]) -> Outcome<Asked> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let options =
         Options { stories: Vec::new(), cap: 2, seed: now.as_secs(), budget: None, jobs: 4, evidence: None };
-    let (mut what, mut asked) =
-        (None, Asked { what: What::Storm, options, times: 1, kills: 1000, seeds: 1, records: 10_000, bin_dir: None });
+    let (mut what, mut asked) = (
+        None,
+        Asked { what: What::Storm, options, times: 1, kills: 1000, seeds: 1, records: 10_000, bin_dir: None },
+    );
     let mut args = args.iter();
     while let Some(flag) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value\n\n{USAGE}"));
@@ -187,7 +189,9 @@ fn storms(asked: &Asked, programs: &Programs) -> Outcome<bool> {
         for violation in &figures.violations {
             println!("VIOLATION {violation}");
             let kills = asked.kills;
-            println!("  repeat: cargo run -p mosaic-testkit --bin chaos -- --storm --kills {kills} --seed {seed}");
+            println!(
+                "  repeat: cargo run -p mosaic-testkit --bin chaos -- --storm --kills {kills} --seed {seed}"
+            );
         }
         held &= figures.violations.is_empty();
     }

@@ -163,7 +163,10 @@ fn head(stream: &mut BufReader<TcpStream>) -> Outcome<(u16, Option<usize>)> {
         line.clear();
         match stream.read_line(line) {
             Ok(0) => Err("the server closed the connection".to_owned()),
-            Ok(_) => Ok(line.truncate(line.trim_end().len())),
+            Ok(_) => {
+                line.truncate(line.trim_end().len());
+                Ok(())
+            }
             Err(e) => Err(e.to_string()),
         }
     };

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::dice::Dice;
 use super::scene::Scene;
 use super::stories::Story;
-use super::dice::Dice;
 use super::sweep::{Violation, sweep, transcripts};
 use super::{Outcome, Programs};
-use crate::failpoints::{Broken, Can, Failpoint, Mode};
+use crate::failpoints::{self, Broken, Can, Failpoint, Mode};
 
 /// How often a step that did not come is waited for again: which calls there are may depend on what comes first.
 const TRIES: u32 = 3;
@@ -94,8 +94,13 @@ struct Seen {
 /// Runs one case once.
 pub fn run(programs: &Programs, case: &Case, evidence: Option<&PathBuf>) -> Ran {
     let begun = Instant::now();
-    let mut ran =
-        Ran { case: case.clone(), fired: false, violations: Vec::new(), recoveries: Vec::new(), took: begun.elapsed() };
+    let mut ran = Ran {
+        case: case.clone(),
+        fired: false,
+        violations: Vec::new(),
+        recoveries: Vec::new(),
+        took: begun.elapsed(),
+    };
     match Scene::new(programs, case.story.slots()) {
         Err(why) => ran.violations.push(Violation::new("RUN", why)),
         Ok(mut scene) => {
@@ -127,7 +132,9 @@ fn play(scene: &mut Scene, case: &Case, found: &mut Vec<Violation>) -> Outcome<(
     scene.settle()?;
     let (more, agents) = sweep(scene)?;
     found.extend(more);
-    if case.failpoint.as_ref().is_none_or(|point| point.broken.mode == Mode::Abort) && case.story != Story::Shimless {
+    if case.failpoint.as_ref().is_none_or(|point| point.broken.mode == Mode::Abort)
+        && case.story != Story::Shimless
+    {
         found.extend(transcripts(scene, &agents)?);
     }
     // A fault that an agent's attempt had to pay for may end it otherwise; a server that only died may not.
@@ -172,9 +179,15 @@ pub struct Report {
 /// Runs the matrix.
 pub fn matrix(programs: &Programs, options: &Options) -> Outcome<Report> {
     let begun = Instant::now();
-    let stories = if options.stories.is_empty() { Story::ALL.to_vec() } else { options.stories.clone() };
+    let mut stories = VecDeque::new();
+    for story in if options.stories.is_empty() { Story::ALL.to_vec() } else { options.stories.clone() } {
+        match story.is_possible(programs)? {
+            true => stories.push_back(story),
+            false => println!("story {} is left out: the program has nothing of it", story.name()),
+        }
+    }
     let mut report = Report::default();
-    let clean = parallel(options.jobs, stories.into(), None, |story| (story, enumerate(programs, story)));
+    let clean = parallel(options.jobs, stories, None, |story| (story, enumerate(programs, story)));
     let mut cases = Vec::new();
     for (story, seen) in clean {
         let mut calls: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -268,15 +281,24 @@ fn parallel<T: Send, R: Send>(
 }
 
 impl Report {
+    /// Returns the steps that no story takes.
+    fn never(&self) -> Vec<&'static str> {
+        let taken: BTreeSet<&str> = self.steps.values().flatten().map(|(step, _)| step.as_str()).collect();
+        failpoints::steps().into_iter().filter(|step| !taken.contains(step)).collect()
+    }
+
     fn plan(&self) -> String {
         let steps: usize = self.steps.values().map(BTreeSet::len).sum();
         let names: BTreeSet<&str> = self.steps.values().flatten().map(|(step, _)| step.as_str()).collect();
         format!(
-            "{steps} steps ({} names) in {} stories, {} cases; {} further calls of the same steps left out by the cap",
+            "{steps} steps ({} of {} names) in {} stories, {} cases; {} further calls of the same steps left out by the \
+             cap; no story takes {:?}",
             names.len(),
+            failpoints::steps().len(),
             self.steps.len(),
             self.cases,
-            self.capped
+            self.capped,
+            self.never()
         )
     }
 
@@ -294,7 +316,11 @@ impl Report {
         for (story, steps) in &self.steps {
             let ran: Vec<&Ran> = self.ran.iter().filter(|ran| ran.case.story == *story).collect();
             let in_mode = |mode: Mode| {
-                ran.iter().filter(|ran| ran.fired && ran.case.failpoint.as_ref().is_some_and(|p| p.broken.mode == mode)).count()
+                ran.iter()
+                    .filter(|ran| {
+                        ran.fired && ran.case.failpoint.as_ref().is_some_and(|p| p.broken.mode == mode)
+                    })
+                    .count()
             };
             let covered: BTreeSet<(&str, u64)> = ran
                 .iter()
@@ -311,7 +337,8 @@ impl Report {
                 ran.iter().map(|ran| ran.violations.len()).sum(),
             ];
             // Writing into a string never fails.
-            let _ = writeln!(text, "| {} | {} |", story.name(), row.map(|n: usize| n.to_string()).join(" | "));
+            let _ =
+                writeln!(text, "| {} | {} |", story.name(), row.map(|n: usize| n.to_string()).join(" | "));
             for (sum, n) in total.iter_mut().zip(row) {
                 *sum += n;
             }
@@ -336,7 +363,9 @@ pub fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
     match (at(50), at(99)) {
-        (Some(p50), Some(p99)) => format!("p50 {} ms, p99 {} ms ({} times)", p50.as_millis(), p99.as_millis(), times.len()),
+        (Some(p50), Some(p99)) => {
+            format!("p50 {} ms, p99 {} ms ({} times)", p50.as_millis(), p99.as_millis(), times.len())
+        }
         _ => "none".to_owned(),
     }
 }

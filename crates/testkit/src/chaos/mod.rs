@@ -5,13 +5,13 @@
 
 mod api;
 mod dice;
-mod place;
 pub mod matrix;
+mod place;
 pub mod ready;
 mod scene;
 mod server;
-pub mod storm;
 mod stories;
+pub mod storm;
 mod sweep;
 
 use std::path::PathBuf;

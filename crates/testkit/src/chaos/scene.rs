@@ -22,7 +22,7 @@ const DOUBT: Duration = Duration::from_secs(4);
 /// Servers in a place, and what their callers know.
 pub(crate) struct Scene {
     pub(crate) place: Place,
-    programs: Programs,
+    pub(crate) programs: Programs,
     server: Option<Server>,
     /// Whether the server that runs is the one with the failpoint.
     broken: bool,
@@ -179,8 +179,7 @@ impl Scene {
     pub(crate) fn kill(&mut self, id: &str) -> Outcome<()> {
         let reason = json!({"reason": "chaos"});
         self.doomed.insert(id.to_owned());
-        let (status, answer) =
-            self.call("POST", &format!("/v1/agents/{id}/kill"), None, Some(&reason))?;
+        let (status, answer) = self.call("POST", &format!("/v1/agents/{id}/kill"), None, Some(&reason))?;
         if status >= 300 {
             return Err(format!("the kill of {id} was answered {status}: {answer}"));
         }
@@ -206,7 +205,10 @@ impl Scene {
                 doubt = Instant::now() + Duration::from_millis(500);
             }
             if Instant::now() > self.deadline {
-                return Err(format!("{count} × \"{word}\" did not happen; there is {:?}", self.place.log(word)));
+                return Err(format!(
+                    "{count} × \"{word}\" did not happen; there is {:?}",
+                    self.place.log(word)
+                ));
             }
         }
     }
@@ -236,7 +238,8 @@ impl Scene {
 
     /// Tells whether the failpoint was reached.
     pub(crate) fn fired(&self) -> bool {
-        std::fs::read_to_string(self.place.trace()).is_ok_and(|text| text.lines().any(|l| l.starts_with("fired ")))
+        std::fs::read_to_string(self.place.trace())
+            .is_ok_and(|text| text.lines().any(|l| l.starts_with("fired ")))
     }
 
     /// Ends the server with the failpoint, if it lives still, so that an ordinary one is the last.

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::Outcome;
 use super::scene::Scene;
+use super::{Outcome, Programs};
 
 /// A short life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,8 @@ pub enum Story {
     KillWaiting,
     /// Running and waiting agents are killed all at once.
     KillAll,
+    /// The kill switch is engaged while one agent runs and one waits, and released.
+    Switch,
     /// The server gets SIGTERM while an agent runs.
     Sigterm,
     /// The server with the failpoint finds an agent that runs and one that waits.
@@ -35,7 +37,7 @@ pub enum Story {
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Push,
         Self::Repair,
         Self::Secret,
@@ -43,6 +45,7 @@ impl Story {
         Self::KillRunning,
         Self::KillWaiting,
         Self::KillAll,
+        Self::Switch,
         Self::Sigterm,
         Self::Recover,
         Self::Meanwhile,
@@ -59,6 +62,7 @@ impl Story {
             Self::KillRunning => "kill-running",
             Self::KillWaiting => "kill-waiting",
             Self::KillAll => "kill-all",
+            Self::Switch => "switch",
             Self::Sigterm => "sigterm",
             Self::Recover => "recover",
             Self::Meanwhile => "meanwhile",
@@ -71,10 +75,20 @@ impl Story {
         Self::ALL.into_iter().find(|story| story.name() == name)
     }
 
+    /// Tells whether the program can play it: one that is not there yet has no such route.
+    pub(crate) fn is_possible(self, programs: &Programs) -> Outcome<bool> {
+        if self != Self::Switch {
+            return Ok(true);
+        }
+        let mut scene = Scene::new(programs, 1)?;
+        let (status, _) = scene.call("GET", "/v1/killswitch", None, None)?;
+        Ok(status == 200)
+    }
+
     /// Returns how many agents its servers run at once.
     pub(crate) fn slots(self) -> u32 {
         match self {
-            Self::KillWaiting | Self::Recover => 1,
+            Self::KillWaiting | Self::Recover | Self::Switch => 1,
             _ => 2,
         }
     }
@@ -102,6 +116,7 @@ impl Story {
                 scene.place.go("hold-1")
             }
             Self::KillAll => kill_all(scene, failpoint),
+            Self::Switch => switch(scene, failpoint),
             Self::Sigterm => {
                 scene.start_broken(failpoint)?;
                 scene.spawn("commit-hold-1", 1)?;
@@ -188,6 +203,49 @@ fn kill_all(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     if status >= 300 {
         return Err(format!("kill-all was answered {status}: {answer}"));
     }
+    if answer["failed"] == 0 {
+        ended_now(scene, "kill-all")?;
+    }
     scene.place.go("hold-1")?;
     scene.place.go("commit-hold-2")
+}
+
+/// Looks whether all that had to end has ended, now that the answer said so.
+fn ended_now(scene: &mut Scene, order: &str) -> Outcome<()> {
+    let agents = scene.call("GET", "/v1/agents?limit=100", None, None)?.1;
+    for agent in agents["items"].as_array().into_iter().flatten() {
+        let doomed = scene.doomed.contains(agent["agentId"].as_str().unwrap_or_default());
+        if doomed && agent["endReason"].is_null() {
+            scene.faults.push(format!("{order} was answered, but {agent} has not ended"));
+        }
+    }
+    Ok(())
+}
+
+fn switch(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
+    scene.start_broken(failpoint)?;
+    let running = scene.spawn("commit-hold-1", 1)?;
+    scene.doomed.insert(running);
+    scene.await_log("hold", 1)?;
+    scene.spawn("push-2", 1)?;
+    let reason = json!({"reason": "chaos"});
+    let (status, answer) = scene.call("POST", "/v1/killswitch/engage", None, Some(&reason))?;
+    if status >= 300 {
+        return Err(format!("the kill switch was answered {status}: {answer}"));
+    }
+    if answer["failed"] == 0 {
+        ended_now(scene, "the kill switch")?;
+    }
+    let body = scene.place.task("push-3", 1);
+    let (status, refused) = scene.call("POST", "/v1/agents", Some("push-3"), Some(&body))?;
+    if (status, refused["code"].as_str()) != (409, Some("dispatch_stopped")) {
+        scene
+            .faults
+            .push(format!("under the kill switch ({answer}) a spawn was answered {status}: {refused}"));
+    }
+    let (status, answer) = scene.call("POST", "/v1/killswitch/release", None, Some(&json!({})))?;
+    if status >= 300 {
+        return Err(format!("the release was answered {status}: {answer}"));
+    }
+    scene.place.go("commit-hold-1")
 }

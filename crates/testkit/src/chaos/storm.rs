@@ -172,13 +172,15 @@ fn live(
         3 => dice.below(2500),
         _ => dice.below(800),
     });
-    let patience = if round % 4 == 0 { life } else { START };
+    let early = round.is_multiple_of(4);
+    let patience = if early { life } else { START };
     let Some(api) = scene.api_by(begun + patience) else {
         figures.kills_before_listening += 1;
-        return Ok(scene.kill_9());
+        scene.kill_9();
+        return Ok(());
     };
     figures.ready.push(begun.elapsed());
-    let end = if round % 4 == 0 { begun + life } else { Instant::now() + life };
+    let end = if early { begun + life } else { Instant::now() + life };
     let pid = scene.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
     // The child is reaped only after this, so its id stays its own.
     let killer = std::thread::spawn(move || {
@@ -186,7 +188,7 @@ fn live(
         pid.map(|pid| kill_process(pid, Signal::KILL))
     });
     visit(scene, known, dice, &api, round);
-    if round % 3 == 0 {
+    if round.is_multiple_of(3) {
         // One caller is in the middle of its call when the server dies.
         let call = end.checked_sub(Duration::from_millis(dice.below(5))).unwrap_or(end);
         std::thread::sleep(call.saturating_duration_since(Instant::now()));
@@ -243,7 +245,10 @@ fn judge(scene: &mut Scene, known: &mut Known, figures: &mut Figures) -> Outcome
     }
     let branches = scene.place.remote.branches().iter().filter(|branch| *branch != "main").count();
     if branches != agents.len() {
-        found.push(Violation::new("I1", format!("{branches} branches on the remote for {} agents", agents.len())));
+        found.push(Violation::new(
+            "I1",
+            format!("{branches} branches on the remote for {} agents", agents.len()),
+        ));
     }
     figures.violations = found;
     (figures.tasks, figures.unanswered) = (scene.acknowledged.len(), known.first_unanswered);

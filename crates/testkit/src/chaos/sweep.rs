@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -55,6 +57,7 @@ pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> 
     }
     finality(&agents, &events, &mut found);
     sequence(&events, &mut found);
+    audit(scene, &mut found);
     leftovers(scene, &agents, &mut found);
     work(scene, &agents, &mut found)?;
     Ok((found, agents))
@@ -116,6 +119,30 @@ fn sequence(events: &[Event], found: &mut Vec<Violation>) {
             found.push(Violation::new("I6", format!("event {} follows {last}", event.seq)));
         }
         last = event.seq;
+    }
+}
+
+/// I6, the chain of the audit log, where the program has one.
+fn audit(scene: &Scene, found: &mut Vec<Violation>) {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&scene.programs.mosaic);
+        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(scene.place.env()).stdin(Stdio::null()).output()
+    };
+    let there = || run(&["audit", "verify", "--help"]).is_ok_and(|output| output.status.success());
+    if !*THERE.get_or_init(there) {
+        return;
+    }
+    match run(&["audit", "verify"]) {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            let text =
+                format!("audit verify ended with {}: {}", output.status, String::from_utf8_lossy(&text));
+            found.push(Violation::new("I6", text));
+        }
+        Err(e) => found.push(Violation::new("I6", format!("audit verify cannot be run: {e}"))),
     }
 }
 
@@ -228,7 +255,8 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
             );
         }
         for repository in children(&scene.place.data().join("repos")) {
-            let (own, salvage) = (format!("--glob=refs/agents/{id}/*"), format!("--glob=refs/mosaic/salvage/{id}*"));
+            let (own, salvage) =
+                (format!("--glob=refs/agents/{id}/*"), format!("--glob=refs/mosaic/salvage/{id}*"));
             kept += &git(&repository, &["log", "-p", "--format=", &own, &salvage, "--"]);
         }
         if keeps_its_tree(agent) {
@@ -260,17 +288,23 @@ fn completed_means_pushed(scene: &Scene, agent: &Value, found: &mut Vec<Violatio
 pub(crate) fn transcripts(scene: &mut Scene, agents: &[Value]) -> Outcome<Vec<Violation>> {
     let api = scene.api()?;
     let mut found = Vec::new();
-    let ended: BTreeSet<String> = scene.place.log("end").into_iter().map(|fields| fields[2].clone()).collect();
+    let ended: BTreeSet<String> =
+        scene.place.log("end").into_iter().map(|fields| fields[2].clone()).collect();
     for agent in agents {
         let id = agent["agentId"].as_str().unwrap_or_default();
         let page = api.get(&format!("/v1/agents/{id}/transcript?limit=200&kinds=output"))?;
-        let said: Vec<&str> = page["items"].as_array().into_iter().flatten().filter_map(|e| e["text"].as_str()).collect();
+        let said: Vec<&str> =
+            page["items"].as_array().into_iter().flatten().filter_map(|e| e["text"].as_str()).collect();
         for fields in scene.place.log("start").into_iter().filter(|fields| fields[1] == id) {
-            let times = |word: &str| said.iter().filter(|text| **text == format!("{word} {}", fields[2])).count();
+            let times =
+                |word: &str| said.iter().filter(|text| **text == format!("{word} {}", fields[2])).count();
             let (first, last) = (times("working"), times("done"));
             let whole = ended.contains(&fields[2]);
             if first > 1 || last > 1 || (whole && first == 0) {
-                let text = format!("run {} of {id} is told {first} times at its start, {last} at its end", fields[2]);
+                let text = format!(
+                    "run {} of {id} is told {first} times at its start, {last} at its end",
+                    fields[2]
+                );
                 found.push(Violation::new("TOLD", text));
             }
         }

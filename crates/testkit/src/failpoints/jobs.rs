@@ -12,7 +12,7 @@ pub(super) use super::wrap::Breakable;
 use super::wrap::wrap;
 
 wrap! { Processes as "processes" {
-    own {
+    own ["processes.start", "processes.adopt", "job.next", "job.write", "job.close_stdin"] {
         async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
             let job = self.plan.ask("processes.start", false, || self.inner.start(spec.clone())).await?;
             Ok(Box::new(BreakableJob { plan: Arc::clone(&self.plan), inner: job }))

@@ -15,7 +15,7 @@ wrap! { Gatekeeper as "gatekeeper" {
 
 wrap! { Runtime as "runtime" {
     plain name() -> &'static str;
-    own {
+    own [] {
         /// Asked by `doctor` and the start, never by the life of a task.
         async fn probe(&self) -> Result<Probe, String> {
             self.inner.probe().await

@@ -17,12 +17,18 @@ use std::sync::Arc;
 
 use mosaic_core::orchestrator::Ports;
 use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::store::Store;
 
 pub use plan::{Broken, Can, Failpoint, Mode, Plan, When};
 
 /// Puts failpoints around the processes.
 pub fn processes(plan: &Arc<Plan>, inner: Arc<dyn Processes>) -> Arc<dyn Processes> {
     Arc::new(jobs::Breakable { plan: Arc::clone(plan), inner })
+}
+
+/// Puts failpoints around the store.
+pub fn store(plan: &Arc<Plan>, inner: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(records::Breakable { plan: Arc::clone(plan), inner })
 }
 
 /// Puts failpoints around every other port that does something to the world. Clock, chance, host and scanner stay as
@@ -36,7 +42,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
         (name, runtime)
     });
     Ports {
-        store: Arc::new(records::Breakable { plan: plan(), inner: ports.store }),
+        store: store(&plan(), ports.store),
         repositories: Arc::new(trees::Breakable { plan: plan(), inner: ports.repositories }),
         sandbox: Arc::new(files::Breakable { plan: plan(), inner: ports.sandbox }),
         runtimes: runtimes.collect(),
@@ -48,4 +54,25 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
         scanner: ports.scanner,
         host: ports.host,
     }
+}
+
+/// Returns the name of every step that there is.
+pub fn steps() -> Vec<&'static str> {
+    use mosaic_core::ports::gatekeeper::Gatekeeper;
+    use mosaic_core::ports::repositories::Repositories;
+    use mosaic_core::ports::runtime::Runtime;
+    use mosaic_core::ports::sandbox::Sandbox;
+    use mosaic_core::ports::transcripts::Transcripts;
+    use wrap::Breakable;
+
+    [
+        Breakable::<dyn Store>::STEPS,
+        Breakable::<dyn Processes>::STEPS,
+        Breakable::<dyn Repositories>::STEPS,
+        Breakable::<dyn Sandbox>::STEPS,
+        Breakable::<dyn Gatekeeper>::STEPS,
+        Breakable::<dyn Runtime>::STEPS,
+        Breakable::<dyn Transcripts>::STEPS,
+    ]
+    .concat()
 }

@@ -227,11 +227,7 @@ impl Plan {
                 points.find(|point| point.step == step && point.nth == nth && point.broken.when == when)?;
             Some(point.broken.mode)
         };
-        Call {
-            name: format!("{step}@{nth}"),
-            before: planned(When::Before),
-            after: planned(When::After),
-        }
+        Call { name: format!("{step}@{nth}"), before: planned(When::Before), after: planned(When::After) }
     }
 
     /// Writes a line of the trace in one piece. A trace that cannot be written shows as a step that never was.
@@ -356,7 +352,8 @@ mod tests {
             let point: Failpoint = text.parse().unwrap();
             assert_eq!(point.to_string(), text);
         }
-        for wrong in ["", "store.advance", "store.advance@x:after=abort", "a@1:while=abort", "a@1:after=die"] {
+        for wrong in ["", "store.advance", "store.advance@x:after=abort", "a@1:while=abort", "a@1:after=die"]
+        {
             assert!(wrong.parse::<Failpoint>().is_err(), "{wrong}");
         }
     }

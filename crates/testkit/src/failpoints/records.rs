@@ -11,7 +11,7 @@ pub(super) use super::wrap::Breakable;
 use super::wrap::wrap;
 
 wrap! { Store as "store" {
-    own {
+    own ["store.advance"] {
         async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
             let phase = change.agent.phase().as_str();
             let written = self.plan.ask("store.advance", true, || self.inner.advance(lease, change.clone())).await;
