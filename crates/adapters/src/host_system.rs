@@ -1,10 +1,15 @@
-//! This machine: free space and the git program.
+//! This machine: free space, memory, load, what agents have on disk, and the git program.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mosaic_core::ports::host::Host;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::room::Reading;
+use mosaic_core::limits;
+use mosaic_core::ports::host::{DiskUse, Host};
+use tokio::task::spawn_blocking;
 
 /// The oldest git that has everything used here (`merge-tree --write-tree`).
 const OLDEST_GIT: (u32, u32) = (2, 38);
@@ -31,6 +36,15 @@ impl Host for SystemHost {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    async fn reading(&self) -> Reading {
+        spawn_blocking(reading).await.unwrap_or_default()
+    }
+
+    async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, String> {
+        let place = self.dir.join("agents").join(agent.to_string());
+        spawn_blocking(move || walk(&place)).await.map_err(|e| e.to_string())
+    }
+
     async fn git_version(&self) -> Result<String, String> {
         let mut command = tokio::process::Command::new("git");
         command.arg("--version").env("LC_ALL", "C").kill_on_drop(true).stdin(std::process::Stdio::null());
@@ -55,6 +69,65 @@ impl Host for SystemHost {
     }
 }
 
+fn reading() -> Reading {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| available(&text));
+    // In a container the limit of its own cgroup is what counts.
+    let limit = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<u64>().ok());
+    let used = read("/sys/fs/cgroup/memory.current").and_then(|text| text.trim().parse::<u64>().ok());
+    // Cached files give way to programs.
+    let cached = read("/sys/fs/cgroup/memory.stat").map_or(0, |text| files(&text));
+    let own = limit.zip(used).map(|(limit, used)| limit.saturating_sub(used.saturating_sub(cached)));
+    let cores =
+        std::thread::available_parallelism().map_or(1.0, |n| f64::from(u32::try_from(n.get()).unwrap_or(1)));
+    let load = read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    Reading {
+        memory_bytes: machine.into_iter().chain(own).min(),
+        load_per_core: load.map(|load| load / cores),
+    }
+}
+
+/// Reads `MemAvailable`, which the kernel gives in KiB.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib.saturating_mul(1024))
+}
+
+/// Sums up the cached files of a cgroup, in bytes.
+fn files(memory_stat: &str) -> u64 {
+    let of = |line: &str| {
+        line.strip_prefix("inactive_file ").or(line.strip_prefix("active_file "))?.parse::<u64>().ok()
+    };
+    memory_stat.lines().filter_map(of).sum()
+}
+
+/// Counts what lies below, at most so many entries and so long. Links are counted, not followed, and other file systems
+/// are left out. What cannot be read counts as nothing: the agent may take its files away meanwhile.
+fn walk(place: &Path) -> DiskUse {
+    let mut found = DiskUse::default();
+    let Ok(top) = std::fs::symlink_metadata(place) else { return found };
+    let end = Instant::now() + limits::DISK_WALK;
+    let mut open = vec![place.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.dev() != top.dev() {
+                continue;
+            }
+            found.entries += 1;
+            found.bytes += meta.blocks() * 512;
+            if meta.is_dir() {
+                open.push(entry.path());
+            }
+            if found.entries >= limits::DISK_ENTRIES as u64 || Instant::now() > end {
+                found.more = true;
+                return found;
+            }
+        }
+    }
+    found
+}
+
 fn is_new_enough(version: &str) -> bool {
     let mut parts = version.split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
@@ -77,8 +150,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn available_memory_is_read_in_bytes() {
+        assert_eq!(available("MemTotal:  9 kB\nMemAvailable:    2048 kB\n"), Some(2048 * 1024));
+        assert_eq!(available("MemTotal:  9 kB\n"), None);
+        assert_eq!(files("anon 5\ninactive_file 7\nactive_file 11\n"), 18);
+    }
+
+    #[tokio::test]
+    async fn a_walk_counts_what_is_there_and_follows_no_link() {
+        let place = tempfile::tempdir().unwrap();
+        let id = AgentId(uuid::Uuid::new_v4());
+        let host = SystemHost::new(place.path());
+        assert_eq!(host.disk_of(id).await, Ok(DiskUse::default()));
+        let tree = place.path().join("agents").join(id.to_string()).join("tree/deep");
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("file"), vec![7; 300_000]).unwrap();
+        std::os::unix::fs::symlink("/usr", tree.join("link")).unwrap();
+        let found = host.disk_of(id).await.unwrap();
+        assert_eq!((found.entries, found.more), (4, false));
+        assert!((300_000..600_000).contains(&found.bytes), "{found:?}");
+    }
+
     #[tokio::test]
     async fn this_machine_answers() {
+        let reading = SystemHost::new("/").reading().await;
+        assert!(reading.memory_bytes.is_some_and(|bytes| bytes > 0) && reading.load_per_core.is_some());
         let host = SystemHost::new(std::env::temp_dir());
         assert!(host.free_bytes().await.unwrap() > 0);
         assert!(host.git_version().await.is_ok());

@@ -3,6 +3,7 @@
 pub mod agent_claude;
 pub mod agent_command;
 pub mod agent_demo;
+pub mod audit_file;
 pub mod clock_system;
 pub mod gates_local;
 pub mod git;

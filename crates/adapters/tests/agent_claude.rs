@@ -107,6 +107,26 @@ fn a_recorded_commit_is_completed_with_its_events() {
 }
 
 #[test]
+fn a_message_is_steered_into_the_turn_and_into_nothing_else() {
+    let mut dialogue = dialogue();
+    dialogue.start();
+    assert_eq!(dialogue.nudge("go on"), None, "it would have come before the prompt");
+    let acknowledged = json!({"type": "control_response",
+        "response": {"subtype": "success", "request_id": "mosaic-initialize", "response": {}}});
+    assert_eq!(tell(&mut *dialogue, &acknowledged).replies.len(), 1);
+    let line = dialogue.nudge("go\non").expect("a turn runs");
+    let said: Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert!(line.ends_with('\n') && line.matches('\n').count() == 1);
+    assert_eq!((&said["type"], &said["message"]["role"]), (&json!("user"), &json!("user")));
+    assert_eq!(said["message"]["content"][0]["text"], "go\non");
+    tell(
+        &mut *dialogue,
+        &json!({"type": "result", "subtype": "success", "is_error": false, "result": "done"}),
+    );
+    assert_eq!(dialogue.nudge("go on"), None, "it would have begun another turn");
+}
+
+#[test]
 fn parallel_calls_with_partial_messages_are_not_doubled() {
     let (mut dialogue, events, _) = replay("partial_parallel");
     let count = |check: &dyn Fn(&AgentEvent) -> bool| events.iter().filter(|event| check(event)).count();

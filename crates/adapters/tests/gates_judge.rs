@@ -17,7 +17,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
 use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
@@ -64,6 +64,9 @@ struct Wall;
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -334,6 +337,9 @@ impl Processes for NoSupervisor {
     }
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
+    }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(Vec::new())

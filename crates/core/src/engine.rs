@@ -9,11 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::domain::agent::Agent;
+use crate::domain::breaker;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease, settle};
 use crate::limits;
+use crate::monitor;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError, Versioned};
 use crate::recovery;
@@ -43,16 +45,23 @@ pub(crate) enum Entry {
 
 /// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
 /// earlier server left behind; see [`crate::recovery`].
-pub async fn run(orchestrator: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
-    let o = &orchestrator;
+pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
+    orchestrator.catch_up_with_log().await;
+    tokio::select! {
+        () = dispatch(&orchestrator, stop) => {}
+        () = monitor::run(&orchestrator) => {}
+    }
+}
+
+async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
-    let mut looked = o.now();
+    let mut looked = o.elapsed();
     while *stop.borrow() == Stop::No {
-        if o.now().since(looked) >= limits::UNWATCHED_PERIOD {
+        if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
             recovery::take_over(o, &mut drivers).await;
-            looked = o.now();
+            looked = o.elapsed();
         }
         fill_slots(o, &mut drivers, &stop).await;
         let pause = until_next(o).await;
@@ -181,14 +190,25 @@ pub(crate) fn start(
         let mut hands = Hands::default();
         let ended = Box::pin(drive(&o, &lease, &driver, record.agent, entry, &mut hands)).await;
         if let Err(e) = ended {
-            // Either somebody else runs it now, or nobody can write what it does: nothing of it may go on here.
-            tracing::warn!(agent.id = %id, error = %e, "agent cannot be driven on; ending what runs here");
-            if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
-                tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
-            }
+            lost(&o, id, &e).await;
         }
         drop(registered);
     });
+}
+
+/// Ends what runs here of an agent that cannot be driven on: either somebody else runs it now, or nobody can write what
+/// it does. Only when it was taken over on this very node its processes are the new holder's, and are left alone.
+async fn lost(o: &Orchestrator, id: AgentId, why: &StoreError) {
+    if matches!(why, StoreError::Fenced(_)) {
+        let holder = o.ports.store.get(id).await.ok().and_then(|record| record.node);
+        if holder.as_ref() == Some(&o.settings.node) {
+            return tracing::warn!(agent.id = %id, "agent was taken over on this node; what it does here is over");
+        }
+    }
+    tracing::warn!(agent.id = %id, error = %why, "agent cannot be driven on; ending what runs here");
+    if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+        tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
+    }
 }
 
 /// Takes the driver off the books however it ends, a panic included.
@@ -204,8 +224,10 @@ impl Drop for Registered<'_> {
         // The same agent may have a new driver already: it was queued again and a slot took it at once.
         if live.get(&self.id).is_some_and(|driver| std::ptr::eq(Arc::as_ptr(driver), self.driver)) {
             live.remove(&self.id);
+            self.o.monitor.forget(self.id);
         }
         drop(live);
+        self.o.monitor.leaves(self.id, self.o.elapsed());
         self.driver.done.send_replace(true);
         self.o.wake.notify_one();
     }
@@ -237,10 +259,15 @@ async fn drive(
         }
     };
     loop {
+        let sign = breaker::sign(&event);
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
                 settle::record(o, lease, &step).await?;
                 agent = step.agent;
+                o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
+                if let Some(sign) = sign {
+                    o.took_sign(&agent, sign).await;
+                }
             }
             // An order that came too late: what was decided before goes on.
             Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
@@ -249,7 +276,8 @@ async fn drive(
         if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
             return Ok(());
         }
-        let scene = Scene { o, agent: &agent, driver };
+        let at_hand = agent.clone();
+        let scene = Scene { o, agent: &at_hand, driver };
         let work = life::perform(effect, scene, hands);
         event = if effect == Effect::Unwind {
             // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
@@ -264,7 +292,7 @@ async fn drive(
                 order = next_order(&mut orders) => order,
                 // The program goes on without us.
                 _ = leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => return Ok(()),
-                event = work => event,
+                event = monitor::attended(o, lease, &mut agent, work) => event?,
             }
         };
     }

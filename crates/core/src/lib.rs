@@ -3,11 +3,13 @@
 //! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
+pub mod audit;
 pub mod domain;
 pub mod engine;
 pub mod kill;
 pub mod life;
 pub mod limits;
+pub mod monitor;
 pub mod orchestrator;
 pub mod ports;
 mod recovery;

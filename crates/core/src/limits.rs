@@ -207,3 +207,74 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 128;
 pub const REMEMBERED: usize = 64;
 /// Largest answer about a commit that is remembered, in bytes.
 pub const REMEMBERED_BYTES: usize = 256 * 1024;
+
+/// How often every agent's processes are looked at.
+pub const SAMPLE_PERIOD: Duration = Duration::from_secs(5);
+/// Samples kept per agent: ten minutes.
+pub const SAMPLES: usize = 120;
+/// Longest time one agent's sample may take before it is left out.
+pub const SAMPLE_ANSWER: Duration = Duration::from_secs(2);
+/// Agents sampled side by side: enough that a slow one does not hold up the rest, few enough to stay unnoticed.
+pub const SAMPLES_AT_ONCE: usize = 8;
+/// How often the disk used by an agent's tree is measured: walking a tree is dear.
+pub const DISK_PERIOD: Duration = Duration::from_secs(60);
+/// Most entries of one such walk; what is beyond them is not counted.
+pub const DISK_ENTRIES: usize = 100_000;
+/// Longest time of one such walk.
+pub const DISK_WALK: Duration = Duration::from_millis(500);
+/// Agents whose newest usage is remembered by the process adapter, so that sums never go back.
+pub const USAGE_LEDGERS: usize = 4096;
+/// How long one reading of the process table serves all agents that ask.
+pub const PROCESS_TABLE: Duration = Duration::from_millis(250);
+/// Tool calls that may be open at once in one conversation before more are not followed.
+pub const OPEN_TOOLS: usize = 256;
+/// CPU that counts as work, in thousandths of one core: an idle event loop stays below.
+pub const STALL_CPU_PERMILLE: u32 = 20;
+/// Failures in a row that open a breaker: fewer are an accident.
+pub const BREAKER_FAILURES: usize = 5;
+/// Time within which they must fall.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(600);
+/// First pause of an open breaker; doubled whenever the agent that was let through fails.
+pub const BREAKER_FIRST: Duration = Duration::from_secs(60);
+/// Longest pause of an open breaker.
+pub const BREAKER_CAP: Duration = Duration::from_secs(900);
+/// Most breakers of one node that say anything; what is beyond them is not counted.
+pub const BREAKERS: usize = 1000;
+/// Available memory below which nothing new starts: a small agent and its tests must fit.
+pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
+/// How long one answer about the machine's room serves the dispatcher.
+pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
+/// Longest time for the machine to say how much room it has before nothing is held up by it.
+pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
+/// Time by which the log may lie ahead of the wall clock at the start and still be believed.
+pub const LOG_AHEAD: Duration = Duration::from_secs(26 * 3600);
+/// Least and longest time between two looks at a silent agent.
+pub const STALL_LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);
+/// Longest text of one field of an audit record, in bytes.
+pub const AUDIT_FIELD_BYTES: usize = 1024;
+/// Longest line of the audit log, in bytes: every field full of characters that JSON writes with six.
+pub const AUDIT_LINE_BYTES: usize = 64 * 1024;
+/// Size of one file of the audit log, in bytes; then the next one begins. About ten thousand records.
+pub const AUDIT_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Deeds that may wait for the writer of the audit log: a kill-all of every agent a node can hold, twice.
+pub const AUDIT_WAITING: usize = 2048;
+/// Most records that are made durable together.
+pub const AUDIT_BATCH: usize = 256;
+/// Longest wait until a record is durable, before the deed it announces is refused.
+pub const AUDIT_ANSWER: Duration = Duration::from_secs(10);
+/// Most records that are looked at for one page.
+pub const AUDIT_SCAN: usize = 100_000;
+/// Most remarks of one check of the audit log.
+pub const AUDIT_REMARKS: usize = 20;
+/// How long the command line waits for another one that is just recording a deed.
+pub const AUDIT_LOCAL_WAIT: Duration = Duration::from_secs(2);
+/// Connections beyond [`CONNECTIONS`] on which only orders to stop are answered.
+pub const STOP_CONNECTIONS: usize = 32;
+/// Connections on the control socket, on which only orders to stop are answered.
+pub const CONTROL_CONNECTIONS: usize = 16;
+/// Longest time until the head of a request is there on a connection kept for orders to stop.
+pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
+/// How long a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
+pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
+/// Descriptors that a server asks for: every connection, and some for each agent; many systems allow 1024 at first.
+pub const DESCRIPTORS: u64 = 4096;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,18 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
+use crate::audit::AgentAccess;
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
+use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
+use crate::domain::steady::Steady;
 use crate::kill::Driver;
 use crate::limits;
+use crate::monitor::Monitor;
+use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -53,6 +58,8 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
+    /// Who did what.
+    pub audit: Arc<dyn Audit>,
 }
 
 /// How this node behaves.
@@ -74,6 +81,10 @@ pub struct Settings {
     pub skills_dir: Option<std::path::PathBuf>,
     /// Time between asking and forcing when something is stopped.
     pub kill_grace: Duration,
+    /// Silence after which an agent is killed, whatever speaks for it; the stages before are parts of it.
+    pub stall: Duration,
+    /// What must stay free on this machine for new agents to start.
+    pub floors: Floors,
 }
 
 /// Why a spawn was refused.
@@ -155,6 +166,12 @@ pub struct Orchestrator {
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
+    /// What is known besides the records.
+    pub(crate) monitor: Monitor,
+    /// The newest time that was told.
+    time: Mutex<Option<Steady>>,
+    /// What agents are given to see themselves; see [`Orchestrator::grant_access`].
+    pub(crate) access: OnceLock<AgentAccess>,
     /// Drivers let go of their agents, which go on for the next server.
     pub(crate) leaving: watch::Sender<bool>,
     /// Somebody asked for a drain.
@@ -171,6 +188,9 @@ impl Orchestrator {
             wake: Notify::new(),
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
+            monitor: Monitor::default(),
+            time: Mutex::new(None),
+            access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
         })
@@ -186,9 +206,30 @@ impl Orchestrator {
         &self.settings
     }
 
-    /// Returns the current time.
+    /// Returns the current time for logs and records. Never goes back, whatever is done to the wall clock; see
+    /// [`Steady`].
     pub fn now(&self) -> Timestamp {
-        self.ports.clock.now()
+        let (wall, elapsed) = (self.ports.clock.now(), self.ports.clock.elapsed());
+        let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        time.get_or_insert_with(|| Steady::new(wall, elapsed)).tell(wall, elapsed)
+    }
+
+    /// Returns the time since some moment of this process, for timers.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.ports.clock.elapsed()
+    }
+
+    /// Goes on with time where the log ends, when the wall clock was set back since. A log that lies further ahead than
+    /// [`limits::LOG_AHEAD`] was written under a wrong clock, which is not worth keeping.
+    pub(crate) async fn catch_up_with_log(&self) {
+        let newest = *self.ports.store.newest().borrow();
+        let Ok(entries) = self.ports.store.entries(newest.saturating_sub(1), 1).await else { return };
+        let Some(told) = entries.first().map(|entry| entry.fact.at) else { return };
+        let ahead = told.since(self.now());
+        if !ahead.is_zero() && ahead <= limits::LOG_AHEAD {
+            let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *time = Some(Steady::new(told, self.elapsed()));
+        }
     }
 
     /// Tells whether the node takes nothing new any more.
@@ -231,7 +272,7 @@ impl Orchestrator {
     }
 
     pub(crate) fn decide_now(&self) -> Now {
-        Now { at: self.ports.clock.now(), dice: self.ports.chance.dice() }
+        Now { at: self.now(), dice: self.ports.chance.dice() }
     }
 
     /// Reads one agent.
@@ -283,7 +324,8 @@ impl Orchestrator {
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
-            Ok("ok".to_owned())
+            // Work is taken all the same, it only waits.
+            Ok(self.room().0.map_or_else(|| "ok".to_owned(), |why| format!("starts nothing now; {why}")))
         };
         vec![check("store", store), check("disk", disk), check("git", git), check("dispatcher", dispatcher)]
     }

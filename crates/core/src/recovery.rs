@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::domain::audit::Action;
 use crate::domain::ids::AgentId;
 use crate::engine::{self, Entry};
 use crate::limits;
@@ -25,6 +26,8 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     let unwatched: Vec<_> = leased.into_iter().filter(|r| !o.live().contains_key(&r.agent.id)).collect();
     if !unwatched.is_empty() {
         tracing::info!(agents = unwatched.len(), "taking over agents that nobody watches");
+        let taken = format!("{} agents that nobody watches are taken over", unwatched.len());
+        o.audit_soon(o.own_deed(Action::Recovery).result(taken));
     }
     for record in unwatched {
         let id = record.agent.id;

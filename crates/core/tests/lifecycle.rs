@@ -8,6 +8,7 @@ use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::spec::SpawnSpec;
+use mosaic_core::domain::stall::Stage;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -37,7 +38,12 @@ fn crash() -> Failure {
 
 /// One event of every kind.
 fn events() -> Vec<Event> {
-    let turn = |outcome| Event::TurnEnded { outcome, session: Some("s".to_owned()), warnings: Vec::new() };
+    let turn = |outcome| Event::TurnEnded {
+        outcome,
+        left: None,
+        session: Some("s".to_owned()),
+        warnings: Vec::new(),
+    };
     vec![
         Event::Leased,
         Event::TreeReady {
@@ -61,6 +67,9 @@ fn events() -> Vec<Event> {
         Event::Failed(Failure::new(FailureKind::MissingBranch, "no branch")),
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
+        Event::PutOff { until: Timestamp(9_000), why: "its breaker is open".to_owned() },
+        Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
+        Event::WentOn,
         Event::TakenOver,
         Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
     ]

@@ -32,6 +32,7 @@ See:
   diff         Show what an agent changed
   gates        Show what the quality gates found
   queue        Show, pause and resume the queue; take work out of it
+  audit        Show who did what, and check that nobody changed the record of it
 
 Stop:
   kill         Kill one agent; its work is kept
@@ -152,6 +153,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
     )]
     Queue(QueueArgs),
+    /// Show who did what, and check that nobody changed the record of it
+    #[command(
+        after_help = "Examples:\n  mosaic audit --action kill --since 7d\n  mosaic audit verify\n\nWorks without a server, from the data directory. Exit code 1 when verify finds a record that was changed."
+    )]
+    Audit(AuditArgs),
     /// Take the server out of service once what runs has ended
     #[command(
         after_help = "Examples:\n  mosaic drain\n  mosaic drain --timeout 30m\n\nWithout it, a server that is stopped leaves its agents running for the next one."

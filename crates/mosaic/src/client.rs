@@ -9,6 +9,7 @@ use ureq::http::{Method, Response};
 use ureq::{Agent, Body};
 
 use crate::config::Secret;
+use crate::control::{self, Control};
 use crate::locate::Place;
 use crate::problem::{ApiProblem, Problem};
 
@@ -25,12 +26,17 @@ const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest line of a stream, in bytes.
 const STREAM_LINE_BYTES: u64 = 1024 * 1024;
 
+/// Says who sits at the command line.
+const USER: &str = "x-mosaic-user";
+
 /// Calls one server.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
     url: String,
     token: Option<Secret>,
+    /// Tried before the address; see [`Client::over`].
+    control: Option<Control>,
 }
 
 /// An answer that is no error.
@@ -54,7 +60,35 @@ impl Client {
             .timeout_per_read(Some(STREAM_SILENCE))
             .user_agent(concat!("mosaic/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.new_agent(), url: place.url.clone(), token: place.token.clone() }
+        Self { agent: config.new_agent(), url: place.url.clone(), token: place.token.clone(), control: None }
+    }
+
+    /// Goes over the control socket where that answers at all; the server's address is the other way.
+    pub(crate) fn over(self, control: Option<Control>) -> Self {
+        Self { control, ..self }
+    }
+
+    /// Sends a request over the control socket; `None` when nobody is there.
+    fn over_control(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Option<Result<(u16, Vec<u8>), Problem>> {
+        let stream = self.control.as_ref()?.connect().ok()?;
+        let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
+        headers.extend(
+            self.token.as_ref().map(|t| ("authorization".to_owned(), format!("Bearer {}", t.expose()))),
+        );
+        headers.extend(user().map(|name| (USER.to_owned(), name)));
+        headers.extend(body.map(|_| ("content-type".to_owned(), "application/json".to_owned())));
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = control::Request { method: method.as_str(), target: path, headers, body };
+        Some(control::ask(stream, &request, limit, ANSWER_BYTES).map_err(|e| Problem::Unreachable {
+            what: format!("the server does not answer on its control socket: {e}"),
+            hint: Some("look at its log; \"mosaic doctor\" says whether it lives".to_owned()),
+        }))
     }
 
     /// Returns the server's address.
@@ -77,6 +111,9 @@ impl Client {
             .header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        if let Some(name) = user() {
+            request = request.header(USER, name);
         }
         for (name, value) in extra {
             request = request.header(*name, *value);
@@ -113,15 +150,17 @@ impl Client {
         extra: &[(&str, &str)],
         limit: Duration,
     ) -> Result<Answer, Problem> {
-        let response = self.send(method, path, "application/json", body, extra, Some(limit))?;
-        let status = response.status().as_u16();
-        let mut bytes = Vec::new();
-        response
-            .into_body()
-            .into_reader()
-            .take(ANSWER_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| self.broken(&e))?;
+        let (status, bytes) = match self.over_control(&method, path, body, limit) {
+            Some(answered) => answered?,
+            None => {
+                let response = self.send(method, path, "application/json", body, extra, Some(limit))?;
+                let status = response.status().as_u16();
+                let mut bytes = Vec::new();
+                let mut reader = response.into_body().into_reader().take(ANSWER_BYTES + 1);
+                reader.read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+                (status, bytes)
+            }
+        };
         if bytes.len() as u64 > ANSWER_BYTES {
             return Err(Problem::Other(anyhow::anyhow!(
                 "the server's answer is larger than {ANSWER_BYTES} bytes"
@@ -246,6 +285,14 @@ impl Client {
             }
         }
     }
+}
+
+/// Returns who sits at this command line, as the environment says, when that can stand in a header. For the audit log,
+/// which knows that it is only said.
+pub(crate) fn user() -> Option<String> {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()?;
+    let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
+    ((1..=64).contains(&name.len()) && name.bytes().all(ok)).then_some(name)
 }
 
 /// Reads an error answer, whoever sent it.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_core::domain::spec::closest;
+use mosaic_core::limits;
 
 pub(crate) use error::ConfigError;
 use table::{Outcome, VARIABLES, Variable};
@@ -110,8 +111,16 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
+    /// `MOSAIC_STALL_MS`.
+    pub(crate) stall: Duration,
+    /// `MOSAIC_MEMORY_FLOOR_BYTES`; 0 is no floor.
+    pub(crate) memory_floor: u64,
+    /// `MOSAIC_LOAD_CEILING`, per core; 0 is no ceiling.
+    pub(crate) load_ceiling: f64,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
+    /// `MOSAIC_KEEP_AUDIT_DAYS`.
+    pub(crate) keep_audit: Duration,
     /// `MOSAIC_TRUST`; `None` means `all` for `serve` and `ask` for `run`.
     pub(crate) trust: Option<Trust>,
     /// `MOSAIC_BRANCH_PREFIX`.
@@ -178,6 +187,16 @@ pub(crate) fn data_dir(env: Lookup<'_>) -> Result<PathBuf, ConfigError> {
         }
         None => default_data_dir(env).ok_or_else(no_home),
     }
+}
+
+/// Finds the node's name alone, for the commands that record what they do by themselves.
+pub(crate) fn node(env: Lookup<'_>) -> Result<String, ConfigError> {
+    let row = table::find("MOSAIC_NODE").expect("the table has it");
+    let mut config = Config::defaults(PathBuf::new());
+    if let Some((value, _)) = read_value(row, env)? {
+        apply(row, &mut config, &value)?;
+    }
+    Ok(config.node)
 }
 
 fn no_home() -> ConfigError {
@@ -262,7 +281,11 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
+            stall: limits::STALL,
+            memory_floor: limits::MEMORY_FLOOR_BYTES,
+            load_ceiling: 0.0,
             drain: Duration::from_millis(30_000),
+            keep_audit: Duration::from_secs(365 * 24 * 3600),
             trust: None,
             branch_prefix: "mosaic".to_owned(),
             git_credentials_file: None,
@@ -341,8 +364,15 @@ impl Config {
 }
 
 /// Names that are ours but no configuration: what agents find in their environment, and switches of tests.
-const KNOWN_BESIDES: [&str; 5] =
-    ["MOSAIC_AGENT_ID", "MOSAIC_TASK_ID", "MOSAIC_WORKTREE", "MOSAIC_BASE", "MOSAIC_TEST_REQUIRE"];
+const KNOWN_BESIDES: [&str; 7] = [
+    "MOSAIC_AGENT_ID",
+    "MOSAIC_API",
+    "MOSAIC_API_TOKEN",
+    "MOSAIC_BASE",
+    "MOSAIC_TASK_ID",
+    "MOSAIC_TEST_REQUIRE",
+    "MOSAIC_WORKTREE",
+];
 
 /// Returns one warning per `MOSAIC_*` or `ORCHESTRATOR_*` name that no table knows.
 pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<String> {

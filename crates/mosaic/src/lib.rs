@@ -6,6 +6,8 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod control;
+mod deeds;
 mod demo;
 mod exit;
 mod follow;

@@ -48,7 +48,13 @@ fn variable(name: &str, env: Lookup<'_>) -> Result<Option<String>, ConfigError> 
     Ok(config::read_value(row, env)?.map(|(value, _)| value))
 }
 
-/// Finds the token: `--token-file`, `MOSAIC_TOKEN` (or its file), the data directory's file `token`.
+/// Returns a variable of an agent's environment; `None` outside of an agent.
+fn of_agent(name: &str, env: Lookup<'_>) -> Option<String> {
+    let set = |name: &str| env(name)?.into_string().ok().filter(|value| !value.is_empty());
+    set("MOSAIC_AGENT_ID").and_then(|_| set(name))
+}
+
+/// Finds the token: `--token-file`, `MOSAIC_TOKEN` (or its file), an agent's own, the data directory's file `token`.
 pub(crate) fn token(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Secret>, Problem> {
     if let Some(file) = &wanted.token_file {
         let text = read_small(file).map_err(|e| {
@@ -58,6 +64,9 @@ pub(crate) fn token(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Secret>, 
     }
     if let Some(value) = variable("MOSAIC_TOKEN", env)? {
         return checked_token(value.trim(), "MOSAIC_TOKEN").map(Some);
+    }
+    if let Some(value) = of_agent("MOSAIC_API_TOKEN", env) {
+        return checked_token(&value, "MOSAIC_API_TOKEN").map(Some);
     }
     let file = config::data_dir(env)?.join("token");
     match read_small(&file) {
@@ -82,7 +91,10 @@ fn checked_token(text: &str, from: &str) -> Result<Secret, Problem> {
 pub(crate) fn find(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Place>, Problem> {
     let asked = match &wanted.url {
         Some(url) => Some(("--url", url.clone())),
-        None => variable("MOSAIC_URL", env)?.map(|url| ("MOSAIC_URL", url)),
+        None => match variable("MOSAIC_URL", env)? {
+            Some(url) => Some(("MOSAIC_URL", url)),
+            None => of_agent("MOSAIC_API", env).map(|url| ("MOSAIC_API", url)),
+        },
     };
     if let Some((from, url)) = asked {
         let url = checked_url(&url, from)?;
@@ -130,6 +142,26 @@ pub(crate) fn nobody(data_dir: &Path) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_uses_its_own_token() {
+        let env = |name: &str| match name {
+            "MOSAIC_AGENT_ID" => Some("7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".into()),
+            "MOSAIC_API" => Some("http://127.0.0.1:3001".into()),
+            "MOSAIC_API_TOKEN" => Some("mosaic_agent_x".into()),
+            _ => None,
+        };
+        let place = find(&Wanted::default(), &env).unwrap().unwrap();
+        assert_eq!((place.url.as_str(), place.explicit), ("http://127.0.0.1:3001", true));
+        assert_eq!(place.token.unwrap().expose(), "mosaic_agent_x");
+        // The same variables mean nothing where no agent runs.
+        let outside = |name: &str| match name {
+            "MOSAIC_AGENT_ID" => None,
+            "MOSAIC_DATA_DIR" => Some("/nowhere".into()),
+            other => env(other),
+        };
+        assert!(find(&Wanted::default(), &outside).unwrap().is_none());
+    }
 
     #[test]
     fn flags_win_over_files_and_https_is_refused() {

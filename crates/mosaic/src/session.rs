@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::config::{self, real_env};
+use crate::control::Control;
 use crate::locate::{self, Place, Wanted};
 use crate::paint::{Paint, Terminal};
 use crate::problem::Problem;
+use crate::serve::control_path;
 
 /// One run of the program.
 pub(crate) struct Session {
@@ -67,6 +69,15 @@ impl Session {
             Some(place) => Ok(Client::new(&place)),
             None => Err(locate::nobody(&self.data_dir()?)),
         }
+    }
+
+    /// Returns a client for orders to stop: it goes over the control socket of this machine's server when there is
+    /// one, which gets through when the port is busy with others.
+    pub(crate) fn stop_client(&self) -> Result<Client, Problem> {
+        let client = self.client()?;
+        let explicit = self.place()?.is_some_and(|place| place.explicit);
+        let control = Control::of(control_path(&self.data_dir()?)).filter(|_| !explicit);
+        Ok(client.over(control))
     }
 
     /// Returns the token the server is called with.

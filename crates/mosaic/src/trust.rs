@@ -5,8 +5,10 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use mosaic_adapters::gates_local::{config_digest, trust as remember};
+use mosaic_core::domain::audit::Action;
 
 use crate::config::Trust;
+use crate::deeds::{self, local_deed};
 use crate::local_git::LocalRepository;
 use crate::plain;
 use crate::problem::Problem;
@@ -79,6 +81,8 @@ pub(crate) fn settle(
     }
     commands.iter().for_each(|line| say(line));
     if confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")? {
+        let deed = local_deed(Action::Trust).subject(format!("{CONFIG} {digest}"));
+        deeds::record(session, data_dir, vec![deed.result("its gate commands may be run")]);
         remember(&file, &digest)
             .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
     } else {

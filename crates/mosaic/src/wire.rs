@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
 use mosaic_adapters::agent_command::CommandRuntime;
 use mosaic_adapters::agent_demo::DemoRuntime;
+use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
@@ -22,6 +23,7 @@ use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::processes::Processes;
@@ -83,6 +85,9 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
+    // Two servers never write one log: the store's lock keeps them apart, and the log's own.
+    let audit =
+        FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
@@ -115,6 +120,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         scanner,
         transcripts,
         host: Arc::new(SystemHost::new(data.clone())),
+        audit: Arc::new(audit),
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
@@ -161,6 +167,8 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         require_skills: config.require_skills,
         skills_dir: config.skills_dir.clone(),
         kill_grace: config.kill_grace,
+        stall: config.stall,
+        floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
     })
 }
 

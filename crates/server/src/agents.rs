@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::auth::Caller;
 use crate::body::{Json, OptionalJson};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -150,16 +152,21 @@ struct KillView {
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
 pub(crate) async fn kill(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let killed =
-        to_the_end(
-            &context.orchestrator,
-            move |o| async move { o.kill(id, KillCause::Operator, &note).await },
-        );
+    let reason = body.reason()?;
+    let deed =
+        caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let killed = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let killed = o.kill(id, KillCause::Operator, &note).await;
+        o.audit_soon(deed.result(kill_result(&killed)));
+        killed
+    });
     let Killed { record, already_terminal, confirmed, receipt } = killed.await??;
     let view =
         KillView { agent: StatusView::of(&record.agent), verified: confirmed, already_terminal, receipt };
@@ -173,11 +180,23 @@ pub(crate) async fn kill(
 /// end what was spawned between the two.
 pub(crate) async fn kill_all(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    let report = to_the_end(&context.orchestrator, move |o| async move { o.kill_all(&note).await }).await??;
+    let reason = body.reason()?;
+    let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let report = to_the_end(&context.orchestrator, move |o| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let report = o.kill_all(&note).await;
+        o.audit_soon(deed.result(match &report {
+            Ok(r) => format!("{} killed, {} failed, {} of them queued", r.killed, r.failed, r.queued),
+            Err(e) => format!("not done: {e}"),
+        }));
+        report
+    });
+    let report = report.await??;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
     let verified = report.failed == 0;
     Ok(Answer(json!({
@@ -185,6 +204,22 @@ pub(crate) async fn kill_all(
         "errors": report.errors, "queued": report.queued, "verified": verified,
     }))
     .into_response())
+}
+
+/// What a kill came to, in the words of the audit log.
+fn kill_result(killed: &Result<Killed, StoreError>) -> String {
+    match killed {
+        Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
+        Ok(killed) => {
+            let counts = killed.receipt.as_ref().map(|r| (r.processes_before, r.processes_after));
+            let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
+            counts.map_or_else(
+                || proof.to_owned(),
+                |(before, after)| format!("{proof}: {before} processes before, {after} after"),
+            )
+        }
+        Err(e) => format!("not done: {e}"),
+    }
 }
 
 /// Who gave an order, for the record.

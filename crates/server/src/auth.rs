@@ -1,16 +1,27 @@
 //! Who may call. A bearer token is compared by digest in constant time; a route is closed unless the route table
-//! says otherwise, and so is everything that is no route at all.
+//! says otherwise, and so is everything that is no route at all. An agent has a token of its own, with which it sees
+//! itself and can stop, start and change nothing.
 
-use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::access::claimed;
+use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::ports::store::StoreError;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::problem::Problem;
+use crate::lane::Seat;
+use crate::problem::{Code, Problem};
 use crate::router::Context;
+use crate::shell::RequestId;
+
+/// The name of the person at the command line, as that says; proves nothing.
+const USER: HeaderName = HeaderName::from_static("x-mosaic-user");
 
 /// Who may call the server.
 #[derive(Clone)]
@@ -42,28 +53,102 @@ impl std::fmt::Debug for Auth {
 pub enum Scope {
     /// Nothing.
     Public,
-    /// A token.
+    /// The operator's token, or that of the agent whose id stands in the path.
+    Own,
+    /// The operator's token.
     Admin,
+}
+
+/// Who calls, once it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Nobody asked, because authentication is off.
+    Anyone(Option<String>),
+    /// Whoever has the operator's token, with the name that the command line gave.
+    Operator(Option<String>),
+    /// An agent that has not ended.
+    Agent(AgentId),
+}
+
+impl Caller {
+    /// Starts the record of a deed of this caller, now.
+    pub(crate) fn deed(&self, orchestrator: &Orchestrator, action: Action, request: &RequestId) -> Deed {
+        let named = |who: &str, name: &Option<String>| {
+            name.as_ref().map_or_else(|| who.to_owned(), |name| format!("{who}/{name}"))
+        };
+        let actor = match self {
+            Self::Anyone(name) => named("anyone", name),
+            Self::Operator(name) => named("operator", name),
+            Self::Agent(id) => format!("agent/{id}"),
+        };
+        Deed::new(action, &actor, orchestrator.now()).request(&request.0)
+    }
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Lets a request through if it carries a valid token, or none is needed on this server.
-pub(crate) fn authorize(auth: &Auth, headers: &HeaderMap) -> Result<(), Problem> {
-    let Auth::Tokens(tokens) = auth else { return Ok(()) };
+/// Returns the one bearer token that was sent.
+fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
     let mut sent = headers.get_all(AUTHORIZATION).iter();
     let (first, second) = (sent.next(), sent.next());
     let token = first.and_then(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
     });
-    let (Some(token), None) = (token, second) else { return Err(Problem::unauthenticated(first.is_some())) };
-    let sent = digest(token);
+    match (token, second) {
+        (Some(token), None) => Ok(token),
+        _ => Err(Problem::unauthenticated(first.is_some())),
+    }
+}
+
+fn user(headers: &HeaderMap) -> Option<String> {
+    let name = headers.get(USER)?.to_str().ok()?;
+    let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
+    ((1..=64).contains(&name.len()) && name.bytes().all(ok)).then(|| name.to_owned())
+}
+
+/// Finds out who calls. With authentication off only a token of an agent changes anything: it stays an agent's.
+pub(crate) async fn identify(context: &Context, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let token = bearer(headers);
+    if let Ok(token) = token
+        && let Some(agent) = agent(&context.orchestrator, token).await?
+    {
+        return Ok(Caller::Agent(agent));
+    }
+    let Auth::Tokens(tokens) = &context.options.auth else { return Ok(Caller::Anyone(user(headers))) };
+    let sent = digest(token?);
     // Every digest is compared, so that the time does not tell which one was near.
     let fits = tokens.iter().fold(subtle::Choice::from(0), |fits, known| fits | known.ct_eq(&sent));
-    if bool::from(fits) { Ok(()) } else { Err(Problem::unauthenticated(true)) }
+    if bool::from(fits) { Ok(Caller::Operator(user(headers))) } else { Err(Problem::unauthenticated(true)) }
+}
+
+/// Returns the agent whose token this is, unless it has ended.
+async fn agent(orchestrator: &Orchestrator, token: &[u8]) -> Result<Option<AgentId>, Problem> {
+    let Some(id) = claimed(token) else { return Ok(None) };
+    let Some(own) = orchestrator.agent_token(id) else { return Ok(None) };
+    if !bool::from(digest(own.as_bytes()).ct_eq(&digest(token))) {
+        return Ok(None);
+    }
+    match orchestrator.agent(id).await {
+        Ok(record) => Ok((!record.agent.is_terminal()).then_some(id)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Lets only those pass who may call everything.
+pub(crate) async fn authorize(context: &Context, headers: &HeaderMap) -> Result<Caller, Problem> {
+    match identify(context, headers).await? {
+        Caller::Agent(_) => Err(forbidden()),
+        caller => Ok(caller),
+    }
+}
+
+fn forbidden() -> Problem {
+    Problem::new(Code::Forbidden, "an agent's token shows the agent itself and nothing else")
+        .hint("end your own work instead, or ask the operator")
 }
 
 /// The door in front of every route of the table.
@@ -72,10 +157,26 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    if scope == Scope::Admin
-        && let Err(problem) = authorize(&context.options.auth, request.headers())
-    {
-        return problem.into_response();
+    if scope == Scope::Public {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let (mut parts, body) = request.into_parts();
+    let caller = match identify(&context, &parts.headers).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Caller::Agent(id) = caller {
+        let asked = RawPathParams::from_request_parts(&mut parts, &context).await.ok();
+        let asked = asked.and_then(|names| {
+            names.iter().find(|(name, _)| *name == "id").and_then(|(_, value)| value.parse().ok())
+        });
+        if scope != Scope::Own || asked != Some(id) {
+            return forbidden().into_response();
+        }
+    }
+    if let Some(seat) = parts.extensions.get::<Seat>() {
+        seat.settle();
+    }
+    parts.extensions.insert(caller);
+    next.run(Request::from_parts(parts, body)).await
 }

@@ -1,10 +1,11 @@
 //! HTTP: every route on one page ([`routes`], in `router.rs`), one file per resource. This crate holds no state of
 //! its own: each request asks the orchestrator, and what it answers comes from the store.
 //!
-//! Every request goes through the same four doors, in this order: `shell` (request id, headers, faults), `hosts`
-//! (Host and Origin), `auth` (token), the route.
+//! Every request goes through the same doors, in this order: `shell` (request id, headers, faults), `lane` (what is
+//! answered on connections kept for orders to stop), `hosts` (Host and Origin), `auth` (token), the route.
 
 mod agents;
+mod audit;
 mod auth;
 mod body;
 mod diff;
@@ -12,16 +13,20 @@ mod events;
 mod gates;
 mod health;
 mod hosts;
+mod lane;
 mod mask;
 mod negotiate;
 mod node;
 mod params;
 mod problem;
 mod queue;
+mod resources;
 mod router;
 mod serve;
 mod shell;
 mod sse;
+mod state;
+mod tags;
 mod tasks;
 mod transcript;
 mod v1_agents;
@@ -32,7 +37,7 @@ use mosaic_core::domain::ids::Timestamp;
 pub use auth::{Auth, Scope};
 pub use problem::Code;
 pub use router::{RouteInfo, router, routes};
-pub use serve::serve;
+pub use serve::{serve, serve_control};
 
 /// What the server must know besides the orchestrator.
 #[derive(Debug, Clone)]

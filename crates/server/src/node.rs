@@ -1,20 +1,30 @@
 //! The node itself: taken out of service without hurting what runs on it.
 
+use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::audit::Action;
 use serde_json::json;
 
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::problem::Problem;
 use crate::router::Context;
+use crate::shell::RequestId;
 
 /// `POST /v1/drain`: takes nothing new, waits until nothing runs any more, then ends the server. Answers at once with
 /// how many agents run; a closed connection is the end.
-pub(crate) async fn drain(State(context): State<Context>, body: OptionalJson) -> Result<Response, Problem> {
-    let reason = body.reason()?;
-    let running = context.orchestrator.drain();
+pub(crate) async fn drain(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit_soon(caller.deed(o, Action::Drain, &request).reason(reason.as_deref()));
+    let running = o.drain();
     tracing::info!(running, reason, "drain asked for");
     Ok((StatusCode::ACCEPTED, Answer(json!({"draining": true, "running": running}))).into_response())
 }

@@ -9,6 +9,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
+use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::store::StoreError;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +21,7 @@ pub enum Code {
     ValidationFailed,
     CursorMismatch,
     Unauthenticated,
+    Forbidden,
     OriginNotAllowed,
     PolicyDenied,
     AgentNotFound,
@@ -43,6 +45,8 @@ pub enum Code {
     StoreUnavailable,
     ShuttingDown,
     DiskLow,
+    Busy,
+    AuditUnavailable,
     GitFailed,
     RecordDamaged,
     Internal,
@@ -50,11 +54,12 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
         Self::Unauthenticated,
+        Self::Forbidden,
         Self::OriginNotAllowed,
         Self::PolicyDenied,
         Self::AgentNotFound,
@@ -78,6 +83,8 @@ impl Code {
         Self::StoreUnavailable,
         Self::ShuttingDown,
         Self::DiskLow,
+        Self::Busy,
+        Self::AuditUnavailable,
         Self::GitFailed,
         Self::RecordDamaged,
         Self::Internal,
@@ -90,6 +97,7 @@ impl Code {
             Self::ValidationFailed => ("validation_failed", 400, "Request has faulty fields", None),
             Self::CursorMismatch => ("cursor_mismatch", 400, "Cursor belongs to other filters", None),
             Self::Unauthenticated => ("unauthenticated", 401, "A valid token is needed", None),
+            Self::Forbidden => ("forbidden", 403, "Token does not allow this", None),
             Self::OriginNotAllowed => {
                 ("origin_not_allowed", 403, "Requests from other sites are refused", None)
             }
@@ -121,6 +129,8 @@ impl Code {
             Self::StoreUnavailable => ("store_unavailable", 503, "Store is unavailable", Some(5)),
             Self::ShuttingDown => ("shutting_down", 503, "Server is shutting down", Some(5)),
             Self::DiskLow => ("disk_low", 503, "Disk is nearly full", Some(60)),
+            Self::Busy => ("busy", 503, "All connections are in use", Some(1)),
+            Self::AuditUnavailable => ("audit_unavailable", 503, "Audit log is unavailable", Some(5)),
             Self::GitFailed => ("git_failed", 503, "Git could not answer", Some(5)),
             Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
             Self::Internal => ("internal", 500, "Something is wrong in the server", None),
@@ -308,6 +318,15 @@ impl From<StoreError> for Problem {
                 Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
             }
         }
+    }
+}
+
+/// What must not be done unrecorded was not done.
+impl From<AuditError> for Problem {
+    fn from(e: AuditError) -> Self {
+        tracing::error!(error = %e, "the audit log did not take or give what a request wanted");
+        Self::new(Code::AuditUnavailable, e.to_string())
+            .hint("nothing was done; look for the cause in the server's log, above all at the disk")
     }
 }
 

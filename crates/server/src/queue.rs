@@ -5,11 +5,13 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::{QueueCause, State as AgentState};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, Versioned};
 use serde_json::{Value, json};
 
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -21,7 +23,10 @@ fn entry(record: &Versioned) -> Value {
     let agent = &record.agent;
     let end = agent.end();
     let failure = match &agent.state {
-        AgentState::Queued { cause: QueueCause::Backoff { failure, .. } } => Some(failure),
+        AgentState::Queued { cause } => match cause.origin() {
+            QueueCause::Backoff { failure, .. } => Some(failure),
+            _ => None,
+        },
         _ => None,
     };
     json!({
@@ -32,6 +37,20 @@ fn entry(record: &Versioned) -> Value {
         "error": end.and_then(|e| e.error.as_deref()).or(failure.map(|f| f.message.as_str())),
         "links": Links::of(agent.id),
     })
+}
+
+/// Says why an entry still waits: what holds up everything first, then what is its own.
+fn reason(record: &Versioned, all: Option<&str>) -> String {
+    if let Some(all) = all {
+        return all.to_owned();
+    }
+    let AgentState::Queued { cause } = &record.agent.state else { return String::new() };
+    match cause {
+        QueueCause::Delayed { why, .. } => why.clone(),
+        QueueCause::Backoff { failure, .. } => format!("retry after: {}", failure.message),
+        QueueCause::Interrupted => "goes on where the server was stopped; waits for a slot".to_owned(),
+        QueueCause::Admitted => "waits for a slot".to_owned(),
+    }
 }
 
 /// `GET /v1/queue`: counts, the entries in the order in which they will start, and the newest dead ones.
@@ -45,18 +64,24 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     let pause = store.pause().await?.map(PauseView::from);
     let counts = store.counts(now).await?;
     let waiting = store.waiting(offset, limit, now).await?;
+    let held = orchestrator.room().0;
+    let all = match &pause {
+        Some(_) => Some("dispatch is paused"),
+        None => held.as_deref(),
+    };
     let waiting: Vec<Value> = (offset..)
         .zip(&waiting)
         .map(|(position, record)| {
             let mut entry = entry(record);
             entry["position"] = json!(position);
+            entry["reason"] = json!(orchestrator.ports().scanner.mask(&reason(record, all)));
             entry
         })
         .collect();
     let dead = store.list(Query { dead: true, limit, ..Query::default() }).await?;
     let dead: Vec<Value> = dead.iter().map(entry).collect();
     Ok(Answer(json!({
-        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "counts": counts,
+        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "held": held, "counts": counts,
         "slots": {"total": orchestrator.settings().slots, "used": orchestrator.running()},
         "waiting": waiting, "dead": dead,
     }))
@@ -66,22 +91,26 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
 /// `POST /v1/queue/pause`: nothing new starts; what runs goes on.
 pub(crate) async fn pause(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
-    context.orchestrator.pause(&format!("HTTP request {request}"), reason).await?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit_soon(caller.deed(o, Action::QueuePause, &request).reason(reason.as_deref()));
+    o.pause(&format!("HTTP request {}", request.0), reason).await?;
     dispatch(&context).await
 }
 
 /// `POST /v1/queue/resume`.
 pub(crate) async fn resume(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    body.reason()?;
-    context.orchestrator.resume(&format!("HTTP request {request}")).await?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit(caller.deed(o, Action::QueueResume, &request).reason(reason.as_deref())).await?;
+    o.resume(&format!("HTTP request {}", request.0)).await?;
     dispatch(&context).await
 }
 

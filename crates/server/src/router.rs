@@ -1,5 +1,5 @@
 //! Every route on one page. A route that is not in the table does not exist, and one that does not say `Public`
-//! needs a token.
+//! needs a token: the operator's, or for `Own` that of the agent in the path.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use mosaic_core::Orchestrator;
@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, diff, events, gates, health, hosts, node, queue, shell, tasks, transcript,
-    v1_agents,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, resources, shell, state, tasks,
+    transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -35,7 +35,7 @@ struct Route {
 }
 
 fn table() -> Vec<Route> {
-    use Scope::{Admin, Public};
+    use Scope::{Admin, Own, Public};
     let route = |method, path, scope, handler| Route { method, path, scope, handler };
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
@@ -44,24 +44,28 @@ fn table() -> Vec<Route> {
         route(GET, "/health", Public, get(health::live)),
         route(GET, "/health/ready", Public, get(health::ready)),
         route(POST, "/agents/spawn", Admin, post(agents::spawn)),
-        route(GET, "/agents/{id}/status", Admin, get(agents::status)),
+        route(GET, "/agents/{id}/status", Own, get(agents::status)),
         route(POST, "/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/agents/kill-all", Admin, post(agents::kill_all)),
         // The same under /v1, and what is ours.
         route(GET, "/v1/agents", Admin, get(v1_agents::list)),
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
-        route(GET, "/v1/agents/{id}", Admin, get(v1_agents::show)),
+        route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
-        route(GET, "/v1/agents/{id}/transcript", Admin, get(transcript::read)),
-        route(GET, "/v1/agents/{id}/diff", Admin, get(diff::show)),
-        route(GET, "/v1/agents/{id}/gates", Admin, get(gates::show)),
-        route(GET, "/v1/agents/{id}/gates/{gate}/log", Admin, get(gates::log)),
+        route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)),
+        route(GET, "/v1/agents/{id}/diff", Own, get(diff::show)),
+        route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)),
+        route(GET, "/v1/agents/{id}/gates", Own, get(gates::show)),
+        route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)),
         route(GET, "/v1/events", Admin, get(events::stream)),
+        route(GET, "/v1/state", Admin, get(state::show)),
         route(GET, "/v1/queue", Admin, get(queue::show)),
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
+        route(GET, "/v1/audit", Admin, get(audit::list)),
+        route(GET, "/v1/audit/verify", Admin, get(audit::verify)),
         route(POST, "/v1/drain", Admin, post(node::drain)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
@@ -96,16 +100,16 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
     let mut router = Router::new();
     for (path, (handlers, allowed)) in by_path {
         let allow = allowed.join(", ");
-        let refuse = move |State(context): State<Context>, method: Method, headers: HeaderMap| {
-            let refused = authorize(&context.options.auth, &headers).err();
-            let refused = refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow));
-            std::future::ready(refused)
+        let refuse = move |State(context): State<Context>, method: Method, headers: HeaderMap| async move {
+            let refused = authorize(&context, &headers).await.err();
+            refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow))
         };
         router = router.route(path, handlers.fallback(refuse));
     }
     router
         .fallback(nowhere)
         .layer(from_fn_with_state(context.clone(), hosts::check))
+        .layer(from_fn(lane::check))
         .layer(from_fn_with_state(context.clone(), shell::wrap))
         .with_state(context)
 }
@@ -120,7 +124,7 @@ fn methods(method: &Method) -> Vec<&'static str> {
 
 /// Answers for everything that is no route: who has no token learns nothing, the others get the nearest paths.
 async fn nowhere(State(context): State<Context>, headers: HeaderMap, uri: Uri) -> Response {
-    if let Err(problem) = authorize(&context.options.auth, &headers) {
+    if let Err(problem) = authorize(&context, &headers).await {
         return problem.into_response();
     }
     let path: String = uri.path().chars().take(200).collect();

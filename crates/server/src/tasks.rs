@@ -4,10 +4,12 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::TaskId;
 use mosaic_core::limits;
 use serde_json::json;
 
+use crate::auth::Caller;
 use crate::params::PathNames;
 use crate::problem::{Code, Problem};
 use crate::router::Context;
@@ -34,7 +36,8 @@ pub(crate) async fn show(State(context): State<Context>, path: PathNames) -> Res
 /// `DELETE /v1/tasks/{taskId}`: ends its waiting agents; what runs must be killed.
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     path: PathNames,
 ) -> Result<Response, Problem> {
     let task: TaskId = path.get("taskId")?;
@@ -42,7 +45,9 @@ pub(crate) async fn remove(
     if store.of_task(&task).await?.is_empty() {
         return Err(unknown(&task));
     }
-    let note = format!("removed by HTTP request {request}");
+    let o = &context.orchestrator;
+    o.audit(caller.deed(o, Action::QueueRemove, &request).subject(&task)).await?;
+    let note = format!("removed by HTTP request {}", request.0);
     let (removed, running) = context.orchestrator.remove_waiting(&task, &note).await?;
     if let (true, Some(first)) = (removed.is_empty(), running.first()) {
         let active = store.get(*first).await.ok();

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::header::{ETAG, IF_NONE_MATCH, LINK};
+use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::{Agent, Phase, Status};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, TaskId, Word};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::spec::AgentType;
@@ -18,10 +20,13 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agents::{created, refused};
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
+use crate::tags::is_known;
+use crate::shell::RequestId;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[
@@ -132,7 +137,9 @@ pub(crate) async fn list(
     let more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
-    let items: Vec<AgentView> = records.iter().map(AgentView::brief).collect();
+    let heard = |record: &Versioned| context.orchestrator.last_event(record.agent.id);
+    let items: Vec<AgentView> =
+        records.iter().map(|record| AgentView::brief(record).heard(heard(record))).collect();
     let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
     if let Some(next) = next {
         let kept = uri
@@ -238,17 +245,12 @@ pub(crate) async fn show(
         Some(position) => format!("W/\"{}-{position}\"", record.version),
         None => format!("W/\"{}\"", record.version),
     };
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let bare = tag.trim_start_matches("W/");
-    let is_known = known
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .any(|t| t == "*" || t.trim_start_matches("W/") == bare);
-    if is_known {
+    if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let mut view =
-        serde_json::to_value(AgentView::full(&record, position)).map_err(|_| Problem::internal())?;
+        serde_json::to_value(AgentView::full(&record, position).heard(context.orchestrator.last_event(id)))
+            .map_err(|_| Problem::internal())?;
     if waited {
         view["waited"] = json!(true);
     }
@@ -258,10 +260,13 @@ pub(crate) async fn show(
 /// `POST /v1/agents/{id}/retry`: a new agent with the same specification, which names its predecessor.
 pub(crate) async fn retry(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    body.reason()?;
+    let (o, reason) = (&context.orchestrator, body.reason()?);
+    o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
     match context.orchestrator.retry(id).await {
         Ok(spawned) => created(&context.orchestrator, &spawned).await,
         Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),

@@ -30,6 +30,7 @@ pub(crate) struct Links {
     transcript: String,
     diff: String,
     gates: String,
+    resources: String,
     kill: String,
 }
 
@@ -42,6 +43,7 @@ impl Links {
             transcript: part("transcript"),
             diff: part("diff"),
             gates: part("gates"),
+            resources: part("resources"),
             kill: part("kill"),
             own,
         }
@@ -138,6 +140,8 @@ pub(crate) struct AgentView {
     not_before: Option<String>,
     last_failure: Option<Failure>,
     queue_position: Option<u64>,
+    delayed_because: Option<String>,
+    last_event_at: Option<String>,
     #[serde(flatten)]
     detail: Option<Detail>,
 }
@@ -161,13 +165,15 @@ impl AgentView {
         let (spec, work) = (&agent.spec, &agent.work);
         let commit = |commit: &Option<_>| commit.as_ref().map(ToString::to_string);
         // While the tree of a failed attempt is given back the wait has begun already.
-        let (last_failure, until) = match &agent.state {
-            State::Queued { cause: QueueCause::Backoff { failure, until } }
-            | State::Unwinding {
-                ending: Ending::Requeue { cause: QueueCause::Backoff { failure, until } },
-            } => (Some(failure.clone()), Some(*until)),
+        let cause = match &agent.state {
+            State::Queued { cause } | State::Unwinding { ending: Ending::Requeue { cause } } => Some(cause),
+            _ => None,
+        };
+        let (last_failure, until) = match cause.map(QueueCause::origin) {
+            Some(QueueCause::Backoff { failure, until }) => (Some(failure.clone()), Some(*until)),
             _ => (None, None),
         };
+        let until = agent.not_before().or(until);
         Self {
             status: StatusView::of(agent),
             version: record.version,
@@ -191,8 +197,15 @@ impl AgentView {
             not_before: until.map(Timestamp::to_rfc3339),
             last_failure,
             queue_position: None,
+            delayed_because: cause.and_then(QueueCause::delayed_because).map(str::to_owned),
+            last_event_at: None,
             detail: None,
         }
+    }
+
+    /// The same with the time at which it was heard of last.
+    pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
+        Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
     }
 
     /// One agent with everything. `position` is how many entries start before it.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::ports::processes::{
-    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt,
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -132,6 +132,10 @@ impl Processes for PlainProcesses {
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
         Ok(StopReceipt { processes_before, processes_after: 0, rung: "kill".to_owned(), took_ms: 0 })
+    }
+
+    async fn usage(&self, _agent: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {

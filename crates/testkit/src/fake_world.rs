@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
@@ -13,22 +13,26 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
+use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::processes::{
-    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt,
+    Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
+
+use crate::fake_knobs::{self, Knobs};
+use crate::fake_audit::FakeAudit;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +41,20 @@ pub enum Behaviour {
     EndAtOnce,
     /// They run until they are stopped or [`FakeWorld::release`] is called.
     RunOn,
+    /// They crash at once.
+    CrashAtOnce,
 }
 
 /// What the fakes share.
 pub struct FakeWorld {
+    /// What else a test sets and reads.
+    pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
     alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    stops: Mutex<Vec<AgentId>>,
     ids: AtomicUsize,
 }
 
@@ -60,12 +69,24 @@ impl FakeWorld {
         slots: usize,
         behaviour: Behaviour,
     ) -> (Arc<Self>, Arc<Orchestrator>) {
+        Self::orchestrator_with(store, slots, behaviour, |_| {})
+    }
+
+    /// The same with other settings.
+    pub fn orchestrator_with(
+        store: Arc<dyn Store>,
+        slots: usize,
+        behaviour: Behaviour,
+        change: impl FnOnce(&mut Settings),
+    ) -> (Arc<Self>, Arc<Orchestrator>) {
         let world = Arc::new(Self {
+            knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            stops: Mutex::default(),
             ids: AtomicUsize::new(1),
         });
         let parts = || Part(Arc::clone(&world));
@@ -83,8 +104,9 @@ impl FakeWorld {
             scanner: Arc::new(parts()),
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
+            audit: Arc::new(FakeAudit::default()),
         };
-        let settings = Settings {
+        let mut settings = Settings {
             node: "here".parse().expect("a word"),
             slots,
             branch_prefix: "mosaic".to_owned(),
@@ -93,13 +115,21 @@ impl FakeWorld {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
+            stall: mosaic_core::limits::STALL,
+            floors: Floors::default(),
         };
+        change(&mut settings);
         (Arc::clone(&world), Orchestrator::new(ports, settings))
     }
 
     /// Lets every program end well, those that run and those that will.
     pub fn release(&self) {
         self.behaviour.send_replace(Behaviour::EndAtOnce);
+    }
+
+    /// Sets how programs behave from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
     }
 
     /// Returns the agents whose program runs.
@@ -115,6 +145,11 @@ impl FakeWorld {
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
         lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Returns how often the agent's processes were ordered to stop.
+    pub fn stops(&self, agent: AgentId) -> usize {
+        lock(&self.stops).iter().filter(|id| **id == agent).count()
     }
 
     /// Tells whether the agent's tree was taken away.
@@ -133,7 +168,10 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
+        self.0.knobs.wall()
+    }
+    fn elapsed(&self) -> Duration {
+        fake_knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -154,6 +192,12 @@ impl Chance for Part {
 impl Host for Part {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(u64::MAX)
+    }
+    async fn reading(&self) -> Reading {
+        self.0.knobs.reading()
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse { bytes: 4096, entries: 1, more: false })
     }
     async fn git_version(&self) -> Result<String, String> {
         Ok("fake".to_owned())
@@ -185,6 +229,7 @@ struct FakeJob {
     world: Arc<FakeWorld>,
     agent: AgentId,
     stopped: watch::Receiver<bool>,
+    speech: watch::Receiver<u64>,
 }
 
 fn exit(code: Option<i32>) -> Exit {
@@ -207,12 +252,16 @@ impl Job for FakeJob {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            _ = behaviour.wait_for(|b| *b == Behaviour::EndAtOnce) => Some(0),
+            ended = behaviour.wait_for(|b| *b != Behaviour::RunOn) => {
+                Some(i32::from(ended.is_ok_and(|b| *b == Behaviour::CrashAtOnce)))
+            }
+            _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
         lock(&self.world.alive).remove(&self.agent);
         Ok(JobEvent::Exited(exit(code)))
     }
-    async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.world.knobs.tell(self.agent, bytes);
         Ok(())
     }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
@@ -246,22 +295,28 @@ impl Processes for Part {
         if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
             self.0.double_runs.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped }))
+        let speech = self.0.knobs.speech.subscribe();
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
         Ok(stopped.map(|stopped| {
-            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, stopped });
+            let speech = self.0.knobs.speech.subscribe();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, stopped, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        lock(&self.0.stops).push(agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
         Ok(StopReceipt { processes_before, processes_after: 0, rung: "term".to_owned(), took_ms: 0 })
+    }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(self.0.knobs.usage())
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(self.0.alive())
@@ -277,11 +332,15 @@ impl Dialogue for FakeDialogue {
     fn start(&mut self) -> Vec<String> {
         Vec::new()
     }
-    fn line(&mut self, _: &[u8]) -> Reaction {
-        Reaction::default()
+    fn line(&mut self, line: &[u8]) -> Reaction {
+        let text = String::from_utf8_lossy(line).into_owned();
+        Reaction { events: vec![AgentEvent::Text { text }], ..Reaction::default() }
     }
     fn interrupt(&mut self) -> Option<String> {
-        None
+        Some("interrupt\n".to_owned())
+    }
+    fn nudge(&mut self, text: &str) -> Option<String> {
+        Some(format!("nudge: {text}\n"))
     }
     fn session(&self) -> Option<String> {
         None

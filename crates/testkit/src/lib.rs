@@ -2,6 +2,9 @@
 
 pub mod chaos;
 pub mod failpoints;
+pub mod fake_knobs;
+pub mod audit_suite;
+pub mod fake_audit;
 pub mod fake_processes;
 pub mod fake_store;
 pub mod fake_world;

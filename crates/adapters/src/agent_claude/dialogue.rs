@@ -165,8 +165,13 @@ impl ClaudeDialogue {
             return Reaction { give_up: true, ..Reaction::default() };
         }
         let Some(prompt) = self.prompt.take() else { return Reaction::default() };
-        reply(&json!({"type": "user", "session_id": self.session, "parent_tool_use_id": null,
-            "message": {"role": "user", "content": [{"type": "text", "text": prompt}]}}))
+        reply(&self.message(&prompt))
+    }
+
+    /// A message of the user; sent within a turn it is steered into that turn.
+    fn message(&self, text: &str) -> Value {
+        json!({"type": "user", "session_id": self.session, "parent_tool_use_id": null,
+            "message": {"role": "user", "content": [{"type": "text", "text": text}]}})
     }
 
     fn result(&mut self, line: &Value) -> Reaction {
@@ -230,6 +235,12 @@ impl Dialogue for ClaudeDialogue {
 
     fn interrupt(&mut self) -> Option<String> {
         Some(interrupt_line())
+    }
+
+    fn nudge(&mut self, text: &str) -> Option<String> {
+        // Before the prompt was taken the message would be the prompt, and after the result a turn of its own.
+        let in_turn = self.prompt.is_none() && self.seen.result.is_none();
+        in_turn.then(|| line_of(&self.message(text)))
     }
 
     fn session(&self) -> Option<String> {

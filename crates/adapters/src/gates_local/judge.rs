@@ -50,7 +50,7 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result
         false => Vec::new(),
     };
     for (index, gate) in request.plan.gates.iter().enumerate() {
-        let started = options.clock.now();
+        let started = options.clock.elapsed();
         let removed =
             stale.get(index).cloned().unwrap_or(Err("an earlier report could not be looked for".to_owned()));
         let judged = match (request.plan.trusted, removed) {
@@ -60,7 +60,7 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result
             (true, Err(why)) => Judged::error(why),
             (true, Ok(())) => one(options, request, gate).await?,
         };
-        let took = options.clock.now().since(started);
+        let took = options.clock.elapsed().saturating_sub(started);
         let result = GateResult {
             name: gate.name.clone(),
             outcome: judged.outcome,

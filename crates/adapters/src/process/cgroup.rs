@@ -155,6 +155,11 @@ impl Cgroup {
         }
     }
 
+    /// Reads one of its files, when it is there.
+    pub(crate) fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.0.join(file)).ok()
+    }
+
     /// Lists the processes directly inside.
     pub(crate) fn members(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();

@@ -43,6 +43,54 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
     Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie: matches!(state, "Z" | "X") })
 }
 
+/// What one process uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Figures {
+    /// Own CPU and that of children it waited for, in clock ticks.
+    pub(crate) cpu: u64,
+    /// CPU of children it waited for alone, in clock ticks.
+    pub(crate) children: u64,
+    /// Resident memory, in pages.
+    pub(crate) pages: u64,
+    /// Bytes read from storage, waited-for children included; 0 where the kernel does not say.
+    pub(crate) read: u64,
+    /// Bytes written to storage, likewise.
+    pub(crate) written: u64,
+}
+
+/// Reads what exactly this process uses; `None` when it is gone, or its number is somebody else's now.
+pub(crate) fn figures(process: ProcessRef) -> Option<Figures> {
+    let text = std::fs::read(format!("/proc/{}/stat", process.pid)).ok()?;
+    let mut figures = parse_figures(process, &text)?;
+    let io = std::fs::read_to_string(format!("/proc/{}/io", process.pid)).unwrap_or_default();
+    for line in io.lines() {
+        match line.split_once(": ") {
+            Some(("read_bytes", n)) => figures.read = n.parse().unwrap_or(0),
+            Some(("write_bytes", n)) => figures.written = n.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    // The number may have gone to somebody else between the two files.
+    look(process.pid).is_some_and(|now| now.process == process).then_some(figures)
+}
+
+/// Parses a `stat` line for fields 14 to 17 (times) and 24 (resident pages).
+fn parse_figures(process: ProcessRef, text: &[u8]) -> Option<Figures> {
+    if parse_stat(process.pid, text)?.process != process {
+        return None;
+    }
+    let end = text.iter().rposition(|b| *b == b')')?;
+    let fields: Vec<&str> = std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let children = number(13) + number(14);
+    Some(Figures {
+        cpu: number(11) + number(12) + children,
+        children,
+        pages: number(21),
+        ..Figures::default()
+    })
+}
+
 /// Lists every process that can be seen.
 pub(crate) fn everything() -> Vec<Seen> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -114,6 +162,15 @@ mod tests {
         let seen = parse_stat(42, line).unwrap();
         assert_eq!((seen.parent, seen.session, seen.process.start, seen.zombie), (7, 9, 987_654, false));
         assert_eq!(parse_stat(1, b"1 (x"), None);
+    }
+
+    #[test]
+    fn figures_are_of_this_very_process() {
+        let line = b"42 (a) R 1 (b) S 7 8 9 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 987654 10 11\n";
+        let process = ProcessRef { pid: 42, start: 987_654 };
+        let figures = parse_figures(process, line).unwrap();
+        assert_eq!((figures.cpu, figures.children, figures.pages), (10, 7, 11));
+        assert_eq!(parse_figures(ProcessRef { start: 1, ..process }, line), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod protocol;
 mod server;
 pub mod shim;
 mod stop;
+mod usage;
 
 pub use cgroup::CgroupChoice;
 pub use server::{ProcessOptions, ShimProcesses};

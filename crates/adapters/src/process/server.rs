@@ -3,14 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::{join_all, try_join_all};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::limits;
-use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt};
+use mosaic_core::ports::processes::{
+    Adopted, Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -25,6 +27,7 @@ use super::output_reader::OutputReader;
 use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::stop;
+use super::usage::Meter;
 
 /// What jobs under shims need.
 #[derive(Debug, Clone)]
@@ -46,13 +49,14 @@ pub struct ShimProcesses {
     cgroups: Option<PathBuf>,
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
     reapers: Mutex<JoinSet<()>>,
+    meter: Arc<Meter>,
 }
 
 impl ShimProcesses {
     /// Looks for a place for cgroups; starts nothing.
     pub fn new(options: ProcessOptions) -> Self {
         let cgroups = options.cgroup.parent();
-        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()) }
+        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()), meter: Arc::default() }
     }
 
     /// Returns the directory in which jobs get cgroups, `None` when they run without.
@@ -192,6 +196,13 @@ impl Processes for ShimProcesses {
             return Err(ProcessError::Survivors(receipt.processes_after));
         }
         Ok(receipt)
+    }
+
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
+        let (meter, data, cgroups) =
+            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.cgroups.clone());
+        let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
+        Ok(read.map_err(io::Error::other)??)
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {

@@ -120,7 +120,7 @@ const fn code(
 }
 
 /// All rules; where two find the same text, the earlier one names it.
-pub(super) static RULES: [Rule; 14] = [
+pub(super) static RULES: [Rule; 15] = [
     code(0, "private-key", &["PRIVATE KEY"], private_key::find),
     format(
         1,
@@ -176,9 +176,18 @@ pub(super) static RULES: [Rule; 14] = [
         4.0,
     ),
     code(12, "url-password", &["://"], url_password::find),
+    // What agents of this program are given for themselves.
+    format(
+        13,
+        "mosaic-agent-token",
+        &["mosaic_agent_"],
+        r"^mosaic_agent_[0-9a-f]{32}_[0-9a-f]{64}",
+        false,
+        3.0,
+    ),
     Rule {
         id: "generic-secret",
-        order: 13,
+        order: 14,
         keywords: assignment::KEYWORDS,
         generic: true,
         finder: Finder::Code(assignment::find),

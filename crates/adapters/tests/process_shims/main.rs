@@ -4,4 +4,5 @@
 mod adoption;
 mod jobs;
 mod stops;
+mod usage;
 mod world;

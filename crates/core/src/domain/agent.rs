@@ -82,7 +82,7 @@ impl Phase {
     }
 }
 
-/// What a person must decide. The list is closed; this build raises none by itself yet, runtimes may.
+/// What a person must decide. The list is closed; supervision raises `stalled` by itself, runtimes may raise others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
     /// What kind of decision.
@@ -140,6 +140,33 @@ pub enum QueueCause {
     },
     /// The server stopped or was lost while it ran; does not count as an attempt.
     Interrupted,
+    /// It was put off: what it would meet is known to fail.
+    Delayed {
+        /// Not before this time.
+        until: Timestamp,
+        /// Why.
+        why: String,
+        /// Why it waited before.
+        before: Box<QueueCause>,
+    },
+}
+
+impl QueueCause {
+    /// Returns why it waits, whatever put it off meanwhile.
+    pub fn origin(&self) -> &Self {
+        match self {
+            Self::Delayed { before, .. } => before.origin(),
+            other => other,
+        }
+    }
+
+    /// Returns why it was put off, when it was.
+    pub fn delayed_because(&self) -> Option<&str> {
+        match self {
+            Self::Delayed { why, .. } => Some(why),
+            _ => None,
+        }
+    }
 }
 
 /// What follows once everything is given back.
@@ -398,7 +425,9 @@ impl Agent {
     /// Returns the time before which a queued agent must not start, when there is one.
     pub fn not_before(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Queued { cause: QueueCause::Backoff { until, .. } } => Some(*until),
+            State::Queued {
+                cause: QueueCause::Backoff { until, .. } | QueueCause::Delayed { until, .. },
+            } => Some(*until),
             _ => None,
         }
     }

@@ -1,16 +1,19 @@
 //! The life of an agent as one pure function: [`next`] turns (record, event, now) into (record, effect, facts).
 //! The sequence of steps lives only here; a step performs one effect and returns one event.
 
+use std::time::Duration;
+
 use serde_json::json;
 use thiserror::Error;
 
-use super::agent::{Agent, End, Ending, QueueCause, State, Status, Turn};
+use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, State, Status, Turn};
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, Timestamp};
 use super::journal::Fact;
 use super::outcome::{EndReason, Failure, FailureKind, Outcome};
 use super::retry::backoff;
 use super::spec::AgentType;
+use super::stall::Stage;
 
 /// Who gave a kill order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,13 @@ pub enum Salvage {
 pub enum Event {
     /// A slot took it.
     Leased,
+    /// A slot took it, but what it would meet is known to fail: it waits again.
+    PutOff {
+        /// Not before this time.
+        until: Timestamp,
+        /// Why.
+        why: String,
+    },
     /// Its tree is there.
     TreeReady {
         /// The base commit.
@@ -66,10 +76,21 @@ pub enum Event {
         /// What a person should know.
         warnings: Vec<String>,
     },
+    /// Its program is silent, and the answer to that went one stage further.
+    Stalled {
+        /// How far.
+        stage: Stage,
+        /// One line for people.
+        summary: String,
+    },
+    /// Its program goes on after a silence.
+    WentOn,
     /// Its program ended.
     TurnEnded {
         /// How the turn went.
         outcome: Outcome,
+        /// What is left of the attempt's time, as supervision measured it; by the wall clock when it does not know.
+        left: Option<Duration>,
         /// The session, when known.
         session: Option<String>,
         /// What a person should know.
@@ -133,6 +154,9 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Leased => "Leased",
+            Self::PutOff { .. } => "PutOff",
+            Self::Stalled { .. } => "Stalled",
+            Self::WentOn => "WentOn",
             Self::TreeReady { .. } => "TreeReady",
             Self::Confined => "Confined",
             Self::Launched { .. } => "Launched",
@@ -268,7 +292,16 @@ impl Decision {
             _ => {}
         }
         match (self.agent.state.clone(), event) {
-            (State::Queued { cause }, Event::Leased) => Some(self.leased(&cause)),
+            (State::Queued { cause }, Event::Leased) => Some(self.leased(cause.origin())),
+            (State::Queued { cause }, Event::PutOff { until, why }) => {
+                let before = Box::new(cause.origin().clone());
+                Some(State::Queued { cause: QueueCause::Delayed { until, why, before } })
+            }
+            (State::Working, Event::Stalled { stage, summary }) => Some(self.stalled(stage, summary)),
+            (State::Working, Event::WentOn) => {
+                self.agent.attention.retain(|one| one.kind != AttentionKind::Stalled);
+                Some(State::Working)
+            }
             (State::Checkout { turn }, Event::TreeReady { base, remote_tip, plan, warnings }) => {
                 let work = &mut self.agent.work;
                 if work.base.is_none() {
@@ -289,12 +322,12 @@ impl Decision {
                 self.warn_all(warnings);
                 Some(self.launched(session))
             }
-            (State::Working, Event::TurnEnded { outcome, session, warnings }) => {
+            (State::Working, Event::TurnEnded { outcome, left, session, warnings }) => {
                 self.warn_all(warnings);
                 if session.is_some() {
                     self.agent.work.session = session;
                 }
-                self.stop_clock();
+                self.stop_clock(left);
                 Some(match outcome {
                     Outcome::Completed { text } => {
                         self.agent.work.result = Some(text.clone()).filter(|text| !text.is_empty());
@@ -368,7 +401,7 @@ impl Decision {
     fn launched(&mut self, session: Option<String>) -> State {
         let limit = self.agent.spec.timeout_seconds.saturating_mul(1000);
         let work = &mut self.agent.work;
-        let left = std::time::Duration::from_millis(work.time_left_ms.unwrap_or(limit));
+        let left = Duration::from_millis(work.time_left_ms.unwrap_or(limit));
         work.deadline = Some(self.now.at.plus(left));
         if session.is_some() {
             work.session = session;
@@ -377,11 +410,25 @@ impl Decision {
         State::Working
     }
 
+    /// Asks for a person while the silence lasts; the first stage says since when.
+    fn stalled(&mut self, stage: Stage, summary: String) -> State {
+        let data = json!({"kind": AttentionKind::Stalled, "stage": stage, "summary": &summary});
+        self.note("agent.attention", data);
+        let attention = &mut self.agent.attention;
+        match attention.iter_mut().find(|one| one.kind == AttentionKind::Stalled) {
+            Some(known) => known.summary = summary,
+            None => {
+                attention.push(Attention { kind: AttentionKind::Stalled, summary, since: self.now.at });
+            }
+        }
+        State::Working
+    }
+
     /// The attempt's time runs only while the agent's program does: gates have deadlines of their own.
-    fn stop_clock(&mut self) {
+    fn stop_clock(&mut self, left: Option<Duration>) {
         let work = &mut self.agent.work;
         if let Some(deadline) = work.deadline.take() {
-            let left = deadline.since(self.now.at).as_millis();
+            let left = left.unwrap_or_else(|| deadline.since(self.now.at)).as_millis();
             work.time_left_ms = Some(u64::try_from(left).unwrap_or(u64::MAX));
         }
     }
@@ -550,6 +597,12 @@ impl Decision {
         let (status, phase) = (before.status(), before.phase());
         if !matches!(state, State::Working) {
             self.agent.attention.clear();
+        }
+        let is_left = |one: &&Attention| self.agent.attention.iter().all(|left| left.kind != one.kind);
+        let cleared: Vec<AttentionKind> =
+            before.attention.iter().filter(is_left).map(|one| one.kind).collect();
+        for kind in cleared {
+            self.note("agent.attention_cleared", json!({"kind": kind}));
         }
         self.agent.state = state;
         let (new_status, new_phase) = (self.agent.status(), self.agent.phase());

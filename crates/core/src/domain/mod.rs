@@ -1,6 +1,9 @@
 //! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
 
+pub mod access;
 pub mod agent;
+pub mod breaker;
+pub mod audit;
 pub mod gates;
 pub mod ids;
 pub mod journal;
@@ -10,4 +13,7 @@ pub mod prompt;
 pub mod queue;
 pub mod repository;
 pub mod retry;
+pub mod room;
 pub mod spec;
+pub mod stall;
+pub mod steady;

@@ -104,7 +104,8 @@ impl FailureKind {
             | K::RateLimited
             | K::ModelServer
             | K::RemoteBusy
-            | K::Internal => true,
+            | K::Internal
+            | K::Stalled => true,
             K::Auth
             | K::RemoteAuth
             | K::Billing
@@ -112,9 +113,7 @@ impl FailureKind {
             | K::MissingBranch
             | K::MissingRepository
             | K::GatesUndefined => false,
-            K::Diverged | K::Denied | K::Timeout | K::Stalled | K::Budget | K::Disk | K::PushRejected => {
-                false
-            }
+            K::Diverged | K::Denied | K::Timeout | K::Budget | K::Disk | K::PushRejected => false,
         }
     }
 

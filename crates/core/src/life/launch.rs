@@ -44,6 +44,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let mut dialogue = runtime.dialogue(&opening);
     let mut job = scene.job(scene.run_name().as_str(), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
+    job.env.extend(o.access_env(agent.id));
     job.interrupt = plan.interrupt;
     // The supervisor keeps the deadline; the shim's own limit only ends what no server watches any more.
     let left =

@@ -1,12 +1,15 @@
 //! Step 6, supervise: the agent's lines become events in the transcript and replies to the agent; deadline, silence
 //! and a process that lives on after its result are dealt with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Hands, Running, Scene, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
+use crate::domain::stall::{Signals, Stage, Stall, summary};
 use crate::limits;
+use crate::monitor::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::runtime::{AgentEvent, Dialogue, Reaction};
 use crate::ports::transcripts::{Mark, Told};
@@ -15,7 +18,7 @@ use crate::ports::transcripts::{Mark, Told};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Alarm {
     Deadline,
-    Silence,
+    Silence(Signals),
     AfterResult,
 }
 
@@ -27,6 +30,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         scene,
         job,
         dialogue,
+        vitals: scene.o.monitor.vitals(scene.agent.id),
+        stall: Stall::new(scene.o.settings.stall),
+        interrupted: false,
         told,
         read: 0,
         line_end: 0,
@@ -44,6 +50,12 @@ struct Supervisor<'a> {
     scene: &'a Scene<'a>,
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
+    /// Where what is heard is noted.
+    vitals: Arc<Vitals>,
+    /// How far the answer to its silence has gone.
+    stall: Stall,
+    /// Its turn was interrupted for its silence.
+    interrupted: bool,
     /// What an earlier server told of this run already. Its lines are heard again for the conversation's sake, but
     /// neither told nor answered twice.
     told: Told,
@@ -63,13 +75,17 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     async fn follow(mut self) -> Result<Event, Failure> {
+        self.vitals.hear(self.scene.o, Hearing::Begins);
         let clock = &self.scene.o.ports.clock;
-        let now = clock.now();
+        let now = self.scene.o.now();
         // However the clock was set meanwhile, nobody gets more than the whole time.
         let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
         let left = self.scene.agent.work.deadline.map_or(most, |at| at.since(now).min(most));
+        let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
         let (deadline, after_result) = (clock.sleep(left), async {});
         tokio::pin!(deadline);
+        let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
+        let mut look = clock.sleep(pause);
         // Counts from the result on, whatever the program still prints.
         let mut after_result: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(after_result);
         let mut timing = false;
@@ -93,9 +109,12 @@ impl Supervisor<'_> {
                     alarm = Some(Alarm::AfterResult);
                     break self.end().await;
                 }
-                () = clock.sleep(limits::STALL), if !timing => {
-                    alarm = Some(Alarm::Silence);
-                    break self.end().await;
+                () = &mut look, if !timing => {
+                    look = clock.sleep(pause);
+                    alarm = self.look().await;
+                    if alarm.is_some() {
+                        break self.end().await;
+                    }
                 }
             }
             if self.gave_up {
@@ -108,11 +127,43 @@ impl Supervisor<'_> {
             self.react(reaction).await;
             self.write_entries().await;
         }
-        Ok(self.conclude(&exit, alarm))
+        // By the timer that ran here: the wall clock may have jumped meanwhile.
+        let left = self
+            .scene
+            .agent
+            .work
+            .deadline
+            .map(|_| left.saturating_sub(clock.elapsed().saturating_sub(begun)));
+        Ok(self.conclude(&exit, alarm, left))
     }
 
-    fn conclude(mut self, exit: &Exit, alarm: Option<Alarm>) -> Event {
-        let minutes = |d: Duration| d.as_secs() / 60;
+    /// Looks whether the agent goes on, and answers its silence one stage further when it is time.
+    async fn look(&mut self) -> Option<Alarm> {
+        let (o, now) = (self.scene.o, self.scene.o.elapsed());
+        let signals = self.vitals.signals(now, o.settings.stall / 10);
+        let stage = self.stall.observe(now, &signals)?;
+        let said = summary(stage, &signals);
+        tracing::info!(agent.id = %self.scene.agent.id, stage = stage.as_str(), "{said}");
+        let line = match stage {
+            Stage::Nudge => self.dialogue.nudge(&nudge(&signals)),
+            Stage::Interrupt => self.dialogue.interrupt(),
+            Stage::None | Stage::Notice | Stage::Kill => None,
+        };
+        self.interrupted |= stage == Stage::Interrupt && line.is_some();
+        if let Some(line) = line {
+            self.say(&line).await;
+        }
+        if stage == Stage::Kill {
+            return Some(Alarm::Silence(signals));
+        }
+        // Ours, not the agent's: no output stands for it.
+        self.entries.push(AgentEvent::Notice { text: said });
+        self.write_entries().await;
+        self.vitals.stage().send_replace(stage);
+        None
+    }
+
+    fn conclude(mut self, exit: &Exit, alarm: Option<Alarm>, left: Option<Duration>) -> Event {
         let outcome = match alarm {
             Some(Alarm::Deadline) => {
                 let text = format!(
@@ -121,10 +172,8 @@ impl Supervisor<'_> {
                 );
                 Outcome::Failed(Failure::new(FailureKind::Timeout, text))
             }
-            Some(Alarm::Silence) => {
-                let text =
-                    format!("no output for {} minutes; it was interrupted and ended", minutes(limits::STALL));
-                Outcome::Failed(Failure::new(FailureKind::Stalled, text))
+            Some(Alarm::Silence(signals)) => {
+                Outcome::Failed(Failure::new(FailureKind::Stalled, summary(Stage::Kill, &signals)))
             }
             Some(Alarm::AfterResult) => {
                 self.warnings.push("the agent's program lived on after its result and was ended".to_owned());
@@ -142,6 +191,14 @@ impl Supervisor<'_> {
                 None => self.dialogue.outcome(exit),
             },
         };
+        // What an interrupted turn says of itself is what we did to it.
+        let outcome = match outcome {
+            Outcome::Failed(f) if self.interrupted && alarm.is_none() => {
+                let text = format!("it was interrupted after a long silence: {}", f.message);
+                Outcome::Failed(Failure::new(FailureKind::Stalled, text))
+            }
+            other => other,
+        };
         if exit.leaked > 0 {
             self.warnings
                 .push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
@@ -151,7 +208,7 @@ impl Supervisor<'_> {
             Outcome::Completed { text } => Outcome::Completed { text: mask(cut(text, limits::ENTRY_BYTES)) },
             Outcome::Failed(f) => Outcome::Failed(Failure::new(f.kind, mask(f.message))),
         };
-        Event::TurnEnded { outcome, session: self.dialogue.session(), warnings: self.warnings }
+        Event::TurnEnded { outcome, left, session: self.dialogue.session(), warnings: self.warnings }
     }
 
     /// Stops the run down the ladder, whose first rung is the protocol's own interrupt. A stop that fails is repeated
@@ -180,6 +237,7 @@ impl Supervisor<'_> {
     }
 
     async fn read(&mut self, bytes: &[u8]) {
+        self.vitals.hear(self.scene.o, Hearing::Output);
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|&b| b == b'\n') {
             self.read += at as u64 + 1;
@@ -245,7 +303,7 @@ impl Supervisor<'_> {
             return;
         }
         let (o, agent, entries) = (self.scene.o, self.scene.agent, std::mem::take(&mut self.entries));
-        let mark = Mark { run: agent.runs, bytes: self.line_end };
+        let mark = Mark { run: agent.runs, bytes: self.line_end.max(self.told.bytes) };
         if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
             tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
         }
@@ -257,7 +315,10 @@ impl Supervisor<'_> {
         for line in &replies {
             self.say(line).await;
         }
-        reaction.events.into_iter().for_each(|event| self.keep(event));
+        for event in reaction.events {
+            self.vitals.hear(self.scene.o, Hearing::Event(&event));
+            self.keep(event);
+        }
         if reaction.turn_over && !self.turn_over {
             self.turn_over = true;
             // Fails only when the program is gone already.
@@ -265,6 +326,15 @@ impl Supervisor<'_> {
         }
         self.gave_up |= reaction.give_up;
     }
+}
+
+/// What a silent agent is told.
+fn nudge(signals: &Signals) -> String {
+    format!(
+        "You have said nothing for {} seconds. If a command hangs, stop it and go on another way; if you are done, end \
+         your turn with a short summary; else say in one line what you are doing.",
+        signals.silent.as_secs()
+    )
 }
 
 /// The exit of a program that was ended without a supervisor that could tell how.

@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync {
     /// Returns the wall-clock time. May jump; used for timestamps and for deadlines that must survive a restart.
     fn now(&self) -> Timestamp;
 
+    /// Returns the time since some moment before the first call. Never jumps, whatever is done to the wall clock; means
+    /// nothing outside this process.
+    fn elapsed(&self) -> Duration;
+
     /// Returns once this much monotonic time has passed.
     async fn sleep(&self, time: Duration);
 }

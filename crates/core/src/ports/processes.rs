@@ -101,6 +101,23 @@ pub struct StopReceipt {
     pub took_ms: u64,
 }
 
+/// What an agent's processes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// User and system time of all its processes, ended ones included as far as they were seen. Never goes back while
+    /// one of the agent's jobs runs.
+    pub cpu: Duration,
+    /// Resident memory of its live processes, in bytes; what they share may be counted more than once.
+    pub memory_bytes: u64,
+    /// Its live processes, supervisors not counted.
+    pub processes: u32,
+    /// Bytes that its processes read from storage. Never goes back, as `cpu`.
+    pub read_bytes: u64,
+    /// Bytes that its processes wrote to storage. Never goes back, as `cpu`.
+    pub written_bytes: u64,
+}
+
 /// Why a job could not be started, reached or stopped.
 #[derive(Debug, Error)]
 pub enum ProcessError {
@@ -162,6 +179,10 @@ pub trait Processes: Send + Sync {
     /// the process tree is killed, until it is verified that nothing is left. Idempotent; also for jobs whose
     /// shim or server died. Afterwards none of them can start late.
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+
+    /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
+    /// is certain that it is the agent's.
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError>;
 
     /// Lists the agents that have jobs on this machine that have not ended cleanly.
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError>;

@@ -166,6 +166,12 @@ pub trait Dialogue: Send {
     /// Returns what to write to interrupt the turn, when the protocol has a way.
     fn interrupt(&mut self) -> Option<String>;
 
+    /// Returns what to write so that the agent gets this message while it works, when the protocol has a way.
+    fn nudge(&mut self, text: &str) -> Option<String> {
+        let _ = text;
+        None
+    }
+
     /// Returns the session's id as far as it is known.
     fn session(&self) -> Option<String>;
 

@@ -1,6 +1,8 @@
 //! `mosaic doctor`: is this machine ready? Every finding has an id, its consequence and one command. The exit code
 //! is 1 when something is broken.
 
+mod node;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use mosaic_core::limits;
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::config::{Auth, Config};
 use crate::exit::Exit;
 use crate::local_git::capture;
@@ -72,7 +75,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
             scope.spawn(|| claude(&config, &path)),
             scope.spawn(|| vec![sandboxes(&path), cgroup(crate::wire::control_groups())]),
             scope.spawn(|| data_dir(&config.data_dir)),
-            scope.spawn(|| vec![server(session)]),
+            scope.spawn(|| server(session)),
         ];
         checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()
     });
@@ -289,34 +292,41 @@ fn room(free: u64) -> Finding {
     fine("Store", shown)
 }
 
-fn server(session: &Session) -> Finding {
+fn server(session: &Session) -> Vec<Finding> {
+    let (reached, client) = reach(session);
+    let mut found = vec![reached];
+    // A server of an earlier version has no such page.
+    if let Some(state) = client.and_then(|client| client.get("/v1/state").ok()) {
+        found.extend(node::findings(&state));
+    }
+    found
+}
+
+/// Looks for the server; returns a client when one answers.
+fn reach(session: &Session) -> (Finding, Option<Client>) {
     let none = |text: String| {
-        finding(
+        let found = finding(
             Level::Note,
             "Server",
             "D-SERVER-1",
             text,
             "only `run` and `demo` work without one",
             "mosaic serve",
-        )
+        );
+        (found, None)
     };
     let place = match session.place() {
         Ok(Some(place)) => place,
         Ok(None) => return none("no server runs here".to_owned()),
         Err(problem) => {
-            return finding(
-                Level::Fail,
-                "Server",
-                "D-SERVER-2",
-                problem.to_string(),
-                "no command reaches the server",
-                "mosaic config",
-            );
+            let text = problem.to_string();
+            let lost = "no command reaches the server";
+            return (finding(Level::Fail, "Server", "D-SERVER-2", text, lost, "mosaic config"), None);
         }
     };
-    let client = crate::client::Client::new(&place);
+    let client = Client::new(&place);
     match client.ready() {
-        Ok((true, _)) => fine("Server", format!("{} is ready", client.url())),
+        Ok((true, _)) => (fine("Server", format!("{} is ready", client.url())), Some(client)),
         Ok((false, health)) => {
             let failing: Vec<String> = super::status::checks(&health)
                 .into_iter()
@@ -324,16 +334,14 @@ fn server(session: &Session) -> Finding {
                 .map(|c| format!("{}: {}", c.0, c.2))
                 .collect();
             let text = format!("{} is not ready: {}", client.url(), failing.join(", "));
-            finding(Level::Fail, "Server", "D-SERVER-3", text, "nothing new is started", "mosaic status")
+            let lost = "nothing new is started";
+            (finding(Level::Fail, "Server", "D-SERVER-3", text, lost, "mosaic status"), Some(client))
         }
-        Err(problem) if place.explicit => finding(
-            Level::Fail,
-            "Server",
-            "D-SERVER-2",
-            problem.to_string(),
-            "no command reaches the server",
-            "mosaic serve",
-        ),
+        Err(problem) if place.explicit => {
+            let text = problem.to_string();
+            let lost = "no command reaches the server";
+            (finding(Level::Fail, "Server", "D-SERVER-2", text, lost, "mosaic serve"), None)
+        }
         Err(_) => none(format!("{} does not answer any more", client.url())),
     }
 }

@@ -13,16 +13,15 @@ use crate::view::View;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
-    let client = session.client()?;
-    let agent = resolve::agent(&client, &args.one.agent)?;
-    let view = View::new(&agent);
-    let own = session.env("MOSAIC_AGENT_ID").and_then(|id| id.into_string().ok()).filter(|id| !id.is_empty());
-    if own.is_some_and(|own| own != view.id()) {
+    if session.in_agent() {
         return Err(Problem::NotAllowed {
-            what: "an agent may not kill another agent".to_owned(),
-            hint: None,
+            what: "an agent may not kill agents, itself included".to_owned(),
+            hint: Some("end your own work instead, or ask the operator".to_owned()),
         });
     }
+    let client = session.stop_client()?;
+    let agent = resolve::agent(&client, &args.one.agent)?;
+    let view = View::new(&agent);
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post(&format!("/agents/{}/kill", escape(view.id())), &body)?;
     if session.global.json {

@@ -19,7 +19,7 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         let hint = Some("end your own work instead, or ask the operator".to_owned());
         return Err(Problem::NotAllowed { what: "kill-all is not for agents".to_owned(), hint });
     }
-    let client = session.client()?;
+    let client = session.stop_client()?;
     let active = super::ps::list(&client, "&status=spawning,running", COUNTED)?;
     let count = active.len() as u64;
     if args.dry_run {

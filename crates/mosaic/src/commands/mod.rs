@@ -1,5 +1,6 @@
 //! The commands, one file each, and the choice among them.
 
+mod audit;
 mod body;
 mod completions;
 mod config;
@@ -54,6 +55,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
+        Some(Command::Audit(args)) => audit::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),
         Some(Command::Doctor) => doctor::run(session),
         Some(Command::Config(args)) => config::run(session, &args),

@@ -94,12 +94,13 @@ const NEEDS: [Column; 5] = [
     column("WAITING").right().from(60),
     column("WHY"),
 ];
-const WORKING: [Column; 7] = [
+const WORKING: [Column; 8] = [
     column("AGENT"),
     column("ROLE").from(80),
     column("FOR").from(60),
     column("PHASE"),
     column("TRY").right().from(100),
+    column("LAST").right().from(80),
     column("ELAPSED").right().from(60),
     column("WARN").from(100),
 ];
@@ -148,7 +149,8 @@ fn row(view: &View<'_>, group: usize) -> Vec<String> {
                 if fix > 0 { format!("{} (fix {fix})", view.shown("phase")) } else { view.shown("phase") };
             let warnings = view.warnings();
             let warn = if warnings.is_empty() { String::new() } else { plain::cut(&warnings[0], 40) };
-            cells.extend([phase, tries, elapsed, warn]);
+            let last = view.time("lastEventAt").map_or(String::new(), |heard| span(at.since(heard)));
+            cells.extend([phase, tries, last, elapsed, warn]);
         }
         2 => {
             let place = view.place().map_or_else(|| view.shown("phase"), |place| place.to_string());
@@ -242,7 +244,7 @@ NEEDS YOU
   ask-9b02  worker  US-2           question: keep v1?\\x1b
 
 WORKING
-  AGENT     ROLE    FOR   PHASE           TRY  ELAPSED  WARN
+  AGENT     ROLE    FOR   PHASE           TRY  LAST  ELAPSED  WARN
   fix-3f9a  worker  US-1  gating (fix 1)  1/4
 
 QUEUED

@@ -61,8 +61,13 @@ pub(super) fn headline(queue: &Value) -> String {
         .map(|p| p.shown("reason"))
         .filter(|r| !r.is_empty())
         .map_or(String::new(), |r| format!(" ({r})"));
-    let mut parts =
-        vec![if paused { format!("dispatch paused{reason}") } else { "dispatch running".to_owned() }];
+    let held = View::new(queue).shown("held");
+    let dispatch = match (paused, held.is_empty()) {
+        (true, _) => format!("dispatch paused{reason}"),
+        (false, false) => format!("dispatch held ({held})"),
+        (false, true) => "dispatch running".to_owned(),
+    };
+    let mut parts = vec![dispatch];
     if let (Some(used), Some(all)) = (figure(queue, &["used"]), figure(queue, &["total"])) {
         parts.push(format!("{used} of {all} slots"));
     }
@@ -103,13 +108,14 @@ fn entries(queue: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     column("PRIO").right(),
     column("TASK"),
     column("ROLE").from(60),
     column("WAITS").right(),
     column("TRY").right().from(80),
     column("AGENT"),
+    column("REASON").from(100),
 ];
 
 fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
@@ -130,6 +136,7 @@ fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
             waits,
             tries,
             view.name(),
+            plain::cut(&view.shown("reason"), 80),
         ]
     };
     let rows: Vec<Vec<String>> = entries(queue).iter().map(row).collect();
@@ -151,13 +158,14 @@ mod tests {
     fn the_queue_is_a_headline_and_a_table() {
         let queue = json!({
             "paused": true, "pause": {"reason": "freeze"}, "slots": {"total": 4, "used": 3}, "counts": {"waiting": 1, "delayed": 0, "dead": 2},
-            "waiting": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3}],
+            "waiting": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3, "reason": "waits for a slot"}],
         });
         assert_eq!(
             show(&queue, Some(100), Paint::choose(ColorChoice::Never, false, &|_| None)),
-            "dispatch paused (freeze) · 3 of 4 slots · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT\n   3  US-1  worker           1  us-1-aaaa\n"
+            "dispatch paused (freeze) · 3 of 4 slots · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT      REASON\n   3  US-1  worker           1  us-1-aaaa  waits for a slot\n"
         );
         assert_eq!(headline(&json!({"paused": false})), "dispatch running");
         assert_eq!(headline(&json!({"paused": null})), "dispatch running");
+        assert_eq!(headline(&json!({"paused": false, "held": "memory: 9 MiB"})), "dispatch held (memory: 9 MiB)");
     }
 }

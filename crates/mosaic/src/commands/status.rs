@@ -21,10 +21,32 @@ pub(super) fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Problem>
     let agent = client.get(&format!("/v1/agents/{}", escape(View::new(&agent).id())))?;
     if session.global.json {
         session.print_json(&agent)?;
-    } else {
-        session.print(render(&View::new(&agent), session.paint()))?;
+        return Ok(Exit::Ok);
     }
+    let view = View::new(&agent);
+    // One that has ended uses nothing; a server of an earlier version does not say.
+    let resources = match view.is_terminal() {
+        true => None,
+        false => client.get(&format!("/v1/agents/{}/resources", escape(view.id()))).ok(),
+    };
+    session.print(render(&view, resources.as_ref(), session.paint()))?;
     Ok(Exit::Ok)
+}
+
+/// Says in one line what the agent's processes use; nothing when that is not known.
+fn process(resources: &Value) -> String {
+    let Some(sample) = resources.get("now").filter(|sample| sample.is_object()) else { return String::new() };
+    let number = |field: &str| sample.get(field).and_then(Value::as_u64).unwrap_or(0);
+    let mib = |bytes: u64| format!("{} MiB", bytes / (1024 * 1024));
+    let cores = sample.get("cores").and_then(Value::as_f64).unwrap_or(0.0);
+    let disk = sample.get("diskBytes").and_then(Value::as_u64).map_or(String::new(), |b| format!("{} on disk", mib(b)));
+    let silent = sample.get("silentMs").and_then(Value::as_u64).map(std::time::Duration::from_millis);
+    let silent = silent.map_or(String::new(), |time| format!("silent for {}", span(time)));
+    let children = match number("processes").saturating_sub(1) {
+        1 => "1 child".to_owned(),
+        n => format!("{n} children"),
+    };
+    join(&[format!("{cores:.1} cores"), mib(number("memoryBytes")), children, disk, silent])
 }
 
 fn short(commit: &str) -> String {
@@ -41,7 +63,7 @@ fn labelled(label: &str, value: String) -> String {
 }
 
 /// Renders one agent.
-fn render(agent: &View<'_>, paint: Paint) -> String {
+fn render(agent: &View<'_>, resources: Option<&Value>, paint: Paint) -> String {
     let name = agent.name();
     let status = agent.text("status");
     let phase = agent.shown("phase");
@@ -64,6 +86,8 @@ fn render(agent: &View<'_>, paint: Paint) -> String {
     line("Where", join(&[agent.shown("repository"), labelled("from ", agent.shown("baseBranch"))]));
     line("Branch", branch(agent));
     line("Time", times(agent));
+    line("Process", resources.map(process).unwrap_or_default());
+    line("Waits", agent.shown("delayedBecause"));
     line("Gates", gates(agent, paint));
     line("Labels", labels(agent));
     line("Repeats", agent.shown("previousAgentId"));
@@ -212,7 +236,15 @@ Labels    team=web
 Result    Done.
 Next      mosaic diff fix-7d0c · mosaic gates fix-7d0c · mosaic logs fix-7d0c
 ";
-        assert_eq!(render(&View::new(&agent), Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
+        assert_eq!(render(&View::new(&agent), None, Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
+    }
+
+    #[test]
+    fn what_processes_use_is_one_line() {
+        let now = json!({"cores": 1.24, "memoryBytes": 640_000_000, "processes": 8, "diskBytes": 50_331_648, "silentMs": 12_000});
+        let line = process(&json!({"now": now}));
+        assert_eq!(line, "1.2 cores · 610 MiB · 7 children · 48 MiB on disk · silent for 12s");
+        assert_eq!(process(&json!({"now": null})), "");
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub(super) fn millis(value: &str, range: std::ops::RangeInclusive<u64>) -> Read<
     number(value, range).map(Duration::from_millis)
 }
 
+/// Reads a number from 0 to the most, which may have a fraction.
+pub(super) fn fraction(value: &str, most: f64) -> Read<f64> {
+    match value.trim().parse::<f64>() {
+        Ok(n) if (0.0..=most).contains(&n) => Ok(n),
+        _ => wrong(format!("a number from 0 to {most}, such as 1.5")),
+    }
+}
+
 /// Reads a yes or no.
 pub(super) fn flag(value: &str) -> Read<bool> {
     match value.trim().to_ascii_lowercase().as_str() {

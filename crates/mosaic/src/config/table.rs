@@ -1,8 +1,13 @@
 //! The one table of environment variables: name, type, default, meaning, how a value is read and how the
 //! effective one is shown. The lists of README and `mosaic config` are printed from it.
 
+use std::time::Duration;
+
 use super::parsers as p;
 use super::{Auth, Config, LogFormat, Secret, Trust};
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
 
 /// Why a value was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,6 +257,31 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.kill_grace.as_millis().to_string()),
     ),
     ours(
+        "MOSAIC_STALL_MS",
+        "1000–86400000",
+        "600000",
+        "milliseconds of silence after which an agent is ended whatever its processes do; it is noticed, nudged and \
+         interrupted at parts of it",
+    )
+    .read(
+        |c, v| p::millis(v, 1000..=86_400_000).map(|x| c.stall = x),
+        |c| Some(c.stall.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_MEMORY_FLOOR_BYTES",
+        "0–1152921504606846976",
+        "268435456",
+        "available memory below which no agent is started; 0 is no floor",
+    )
+    .read(|c, v| p::number(v, 0..=1 << 60).map(|x| c.memory_floor = x), |c| Some(c.memory_floor.to_string())),
+    ours(
+        "MOSAIC_LOAD_CEILING",
+        "0–1000",
+        "0",
+        "load average per core above which agents are started one at a time only; 0 is no ceiling",
+    )
+    .read(|c, v| p::fraction(v, 1000.0).map(|x| c.load_ceiling = x), |c| Some(c.load_ceiling.to_string())),
+    ours(
         "MOSAIC_DRAIN_MS",
         "0–86400000",
         "30000",
@@ -261,6 +291,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c, v| p::millis(v, 0..=86_400_000).map(|x| c.drain = x),
         |c| Some(c.drain.as_millis().to_string()),
     ),
+    ours("MOSAIC_KEEP_AUDIT_DAYS", "1–36500", "365", "days for which records of the audit log are kept at least")
+        .read(
+            |c, v| p::number(v, 1..=36_500).map(|n| c.keep_audit = Duration::from_secs(n * DAY)),
+            |c| Some((c.keep_audit.as_secs() / DAY).to_string()),
+        ),
     ours(
         "MOSAIC_TRUST",
         "all, ask",

@@ -65,9 +65,7 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
             );
         }
     }
-    let mut random = [0u8; 32];
-    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
-    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
     let write = || -> std::io::Result<()> {
         let mut file =
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
@@ -75,6 +73,13 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     };
     write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
     Ok(text)
+}
+
+/// Returns 256 random bits.
+pub(super) fn random() -> anyhow::Result<[u8; 32]> {
+    let mut random = [0u8; 32];
+    getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    Ok(random)
 }
 
 /// Takes away what others than the owner may do with a file.

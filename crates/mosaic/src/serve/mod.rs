@@ -1,7 +1,9 @@
 //! `mosaic serve`, and the same server inside another command (`local`). Starting and stopping are each one sequence
 //! that can be read from top to bottom.
 
+mod access;
 mod files;
+mod history;
 mod local;
 
 use std::io::ErrorKind;
@@ -11,12 +13,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use mosaic_core::audit::AgentAccess;
+use mosaic_core::domain::audit::Action;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::ports::store::StoreError;
 use mosaic_server::{Auth as ServerAuth, ServerOptions};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinError;
 
 use crate::cli::ServeArgs;
@@ -26,6 +30,7 @@ use crate::logging;
 use crate::problem::Problem;
 use crate::session::say;
 use crate::wire::{self, Wired, Wishes};
+pub(crate) use access::control_path;
 use files::announce;
 pub(crate) use files::{ServerFile, private_dir, token};
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
@@ -54,6 +59,8 @@ pub(crate) enum StartError {
 struct Listening {
     wired: Wired,
     listener: TcpListener,
+    /// None when it cannot be made here; the port is all there is then.
+    control: Option<UnixListener>,
     options: ServerOptions,
     data_dir: PathBuf,
     url: String,
@@ -62,6 +69,7 @@ struct Listening {
 
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
+    access::more_descriptors();
     let wired = wire::wire(config, wishes).map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
     let address = listener.local_addr().context("the listening address cannot be read")?;
@@ -69,6 +77,17 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let token = match config.auth {
         Auth::Token => Some(token(&config.data_dir)?),
         Auth::Off => None,
+    };
+    let secret = access::agent_secret(&config.data_dir)?;
+    let recorded = history::started(&wired.orchestrator, config, token.as_deref(), &secret).await;
+    recorded.context("the start cannot be recorded in the audit log")?;
+    wired.orchestrator.grant_access(AgentAccess { url: url.clone(), secret });
+    let control = match access::control(&config.data_dir) {
+        Ok(control) => Some(control),
+        Err(e) => {
+            tracing::warn!(error = %e, "there is no control socket; orders to stop come over the port only");
+            None
+        }
     };
     let started_at = wired.orchestrator.now();
     let options = ServerOptions {
@@ -79,7 +98,7 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
         public_url: None,
     };
     announce(&config.data_dir, &url, started_at)?;
-    Ok(Listening { wired, listener, options, data_dir: config.data_dir.clone(), url, token })
+    Ok(Listening { wired, listener, control, options, data_dir: config.data_dir.clone(), url, token })
 }
 
 /// Tells apart that another server has the data directory; then says where that one is.
@@ -133,13 +152,15 @@ type Served = tokio::task::JoinHandle<std::io::Result<()>>;
 /// Runs engine and HTTP until told to stop, then ends both in order: nothing new is taken, what runs gets its time
 /// or is given back, the API answers until then, deletions are waited for.
 async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
-    let Listening { wired, listener, options, data_dir, .. } = listening;
+    let Listening { wired, listener, control, options, data_dir, .. } = listening;
     let router = mosaic_server::router(wired.orchestrator.clone(), options);
-    let (end_http, http_ends) = oneshot::channel::<()>();
-    let mut http = tokio::spawn(mosaic_server::serve(listener, router, async {
-        // A dropped sender ends it as well.
-        let _ = http_ends.await;
-    }));
+    let (end_http, http_ends) = watch::channel(());
+    // A dropped sender ends it as well.
+    let ended = |mut ends: watch::Receiver<()>| async move { drop(ends.changed().await) };
+    let stops = control.map(|control| {
+        tokio::spawn(mosaic_server::serve_control(control, router.clone(), ended(http_ends.clone())))
+    });
+    let mut http = tokio::spawn(mosaic_server::serve(listener, router, ended(http_ends)));
     let (engine, served) = until_ended(&wired, &mut http, stop).await;
     engine.context("the engine broke")?;
     let left = wired.orchestrator.left().await;
@@ -148,7 +169,10 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
             "{left} agents run on under their supervisors; the next server takes them over: mosaic serve. To stop them: mosaic kill-all"
         ));
     }
-    let _ = end_http.send(());
+    drop(end_http);
+    if let Some(stops) = stops {
+        stops.await.context("the control socket broke")?.context("the control socket failed")?;
+    }
     let (served, by_itself) = match served {
         Some(served) => (served, true),
         None => (http.await, false),
@@ -158,6 +182,12 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
     if tokio::time::timeout(DELETIONS, wired.idle()).await.is_err() {
         tracing::info!("deletions go on at the next start");
     }
+    let o = &wired.orchestrator;
+    if let Err(e) = o.audit(o.own_deed(Action::ServerStop).subject(&o.settings().node)).await {
+        tracing::error!(error = %e, "the stop could not be recorded in the audit log");
+    }
+    // Whoever finds none there takes the port; one that nobody answers on is only slower.
+    let _ = std::fs::remove_file(control_path(&data_dir));
     match std::fs::remove_file(ServerFile::path(&data_dir)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("the server file cannot be removed"),
         _ => Ok(()),

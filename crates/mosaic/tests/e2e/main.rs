@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod audit;
+mod budget;
 mod cli_server;
 mod contract;
 mod floods;
@@ -12,4 +14,5 @@ mod life;
 mod local_run;
 mod planted;
 mod shutdown;
+mod silence;
 mod support;

@@ -2,9 +2,12 @@
 //! in-memory one.
 
 mod access;
+mod agent_tokens;
+mod audit;
 mod contract;
 mod faulty_store;
 mod hostile;
+mod node;
 mod resources;
 mod streams;
 mod stub_ports;

@@ -11,10 +11,11 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::host::Host;
-use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
 };
@@ -38,6 +39,9 @@ pub(crate) struct HastyClock;
 impl Clock for HastyClock {
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed() * HASTE
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time / HASTE).await;
@@ -195,6 +199,9 @@ impl Processes for Nothing {
     async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         Ok(StopReceipt::default())
     }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
+    }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         Ok(Vec::new())
     }
@@ -255,6 +262,12 @@ pub(crate) struct StubHost {
 impl Host for StubHost {
     async fn free_bytes(&self) -> Result<u64, String> {
         Ok(self.free.load(Ordering::SeqCst))
+    }
+    async fn reading(&self) -> Reading {
+        Reading { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
+    }
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+        Ok(DiskUse::default())
     }
     async fn git_version(&self) -> Result<String, String> {
         match self.no_git.load(Ordering::SeqCst) {

@@ -16,6 +16,7 @@ use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::{Change, Lease, Safety, Store};
 use mosaic_server::{Auth, ServerOptions, router};
+use mosaic_testkit::fake_audit::FakeAudit;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
@@ -36,6 +37,7 @@ pub(crate) struct World {
     pub(crate) host: Arc<StubHost>,
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
+    pub(crate) audit: Arc<FakeAudit>,
 }
 
 /// The contract's published example.
@@ -68,6 +70,7 @@ impl World {
             lines: Mutex::default(),
             newest: watch::channel(0).0,
         });
+        let audit = Arc::new(FakeAudit::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -84,6 +87,7 @@ impl World {
             scanner: Arc::new(Nothing),
             transcripts: transcripts.clone(),
             host: host.clone(),
+            audit: audit.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
@@ -94,6 +98,8 @@ impl World {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::from_millis(500),
+            stall: mosaic_core::limits::STALL,
+            floors: Default::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
@@ -105,7 +111,7 @@ impl World {
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);
-        Self { router, orchestrator, store, host, repositories, transcripts }
+        Self { router, orchestrator, store, host, repositories, transcripts, audit }
     }
 
     /// Sends a request as it is.

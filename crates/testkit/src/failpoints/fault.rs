@@ -1,6 +1,7 @@
 //! What a passing fault looks like at each port: the error that the port's own contract has for it.
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::processes::ProcessError;
 use mosaic_core::ports::store::StoreError;
 
@@ -15,6 +16,12 @@ fn words(step: &str) -> String {
 }
 
 impl Fault for StoreError {
+    fn passing(step: &str) -> Self {
+        Self::Unavailable(words(step))
+    }
+}
+
+impl Fault for AuditError {
     fn passing(step: &str) -> Self {
         Self::Unavailable(words(step))
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Word};
-use mosaic_core::ports::processes::{Adopted, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{
+    Adopted, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
+};
 
 use super::plan::Plan;
 pub(super) use super::wrap::Breakable;
@@ -27,6 +29,7 @@ wrap! { Processes as "processes" {
         }
     }
     last stop(agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+    last usage(agent: AgentId) -> Result<Usage, ProcessError>;
     last unfinished() -> Result<Vec<AgentId>, ProcessError>;
     last forget(agent: AgentId) -> Result<(), ProcessError>;
 } }

@@ -48,6 +48,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
         runtimes: runtimes.collect(),
         gatekeeper: Arc::new(judging::Breakable { plan: plan(), inner: ports.gatekeeper }),
         transcripts: Arc::new(files::Breakable { plan: plan(), inner: ports.transcripts }),
+        audit: Arc::new(records::Breakable { plan: plan(), inner: ports.audit }),
         clock: ports.clock,
         chance: ports.chance,
         processes: ports.processes,
@@ -58,6 +59,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
 
 /// Returns the name of every step that there is.
 pub fn steps() -> Vec<&'static str> {
+    use mosaic_core::ports::audit::Audit;
     use mosaic_core::ports::gatekeeper::Gatekeeper;
     use mosaic_core::ports::repositories::Repositories;
     use mosaic_core::ports::runtime::Runtime;
@@ -67,6 +69,7 @@ pub fn steps() -> Vec<&'static str> {
 
     [
         Breakable::<dyn Store>::STEPS,
+        Breakable::<dyn Audit>::STEPS,
         Breakable::<dyn Processes>::STEPS,
         Breakable::<dyn Repositories>::STEPS,
         Breakable::<dyn Sandbox>::STEPS,

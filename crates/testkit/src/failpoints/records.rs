@@ -1,7 +1,9 @@
-//! Failpoints around the store.
+//! Failpoints around the store and the audit log.
 
+use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
 };
@@ -38,4 +40,12 @@ wrap! { Store as "store" {
     plain newest() -> watch::Receiver<u64>;
     last check() -> Result<(), StoreError>;
     last damaged() -> Result<Vec<Damaged>, StoreError>;
+} }
+
+wrap! { Audit as "audit" {
+    first append(deed: Deed) -> Result<Head, AuditError>;
+    sure note(deed: Deed) -> ();
+    last read(wanted: Wanted) -> Result<Page, AuditError>;
+    last verify() -> Result<Verified, AuditError>;
+    plain head() -> Head;
 } }

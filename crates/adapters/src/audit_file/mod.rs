@@ -1,0 +1,151 @@
+//! The audit log in files: one chain per node, written by one thread with group commit, JSON lines that any program
+//! can read. See `docs/audit.md`.
+//!
+//! Order of every batch: the end that will be is announced in the head file, the records are appended and synced, the
+//! head file is made to say the same, and only then callers are told. So after any crash the log holds every record
+//! that was acknowledged, and what is missing at the end was announced, which tells a crash from a cut.
+
+mod files;
+mod opened;
+mod reader;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mosaic_core::domain::audit::{Deed, Head};
+use mosaic_core::limits;
+use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
+use tokio::sync::{mpsc, oneshot};
+
+pub use files::Chain;
+pub use reader::{read, verify};
+use writer::{Shared, Waiting, lose};
+
+/// How soon another try is made for a lock that is held for moments only.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Marks a record that was taken over from the command line's own chain.
+fn taken_word(n: u64) -> String {
+    format!("local-{n}")
+}
+
+fn taken_number(deed: &Deed) -> Option<u64> {
+    deed.request.as_deref()?.strip_prefix("local-")?.parse().ok()
+}
+
+fn unavailable(e: io::Error) -> AuditError {
+    AuditError::Unavailable(e.to_string())
+}
+
+fn in_use(chain: &Chain) -> AuditError {
+    AuditError::InUse(chain.name().to_owned())
+}
+
+/// A chain that is being written.
+pub struct FileAudit {
+    chain: Chain,
+    queue: Option<mpsc::Sender<Waiting>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FileAudit {
+    /// Opens the log of a node in a data directory and starts its writer. Records older than `keep` may be deleted,
+    /// a file of them at a time. Errors with [`AuditError::InUse`] when another program writes it.
+    pub fn open(data_dir: &Path, node: &str, keep: Duration) -> Result<Self, AuditError> {
+        let chain = Chain::new(data_dir, node);
+        let writer = opened::open(chain.clone(), keep).map_err(unavailable)?.ok_or_else(|| in_use(&chain))?;
+        let shared = Arc::clone(&writer.shared);
+        let (queue, waiting) = mpsc::channel(limits::AUDIT_WAITING);
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(waiting));
+        Ok(Self { chain, queue: Some(queue), shared, thread: Some(thread.map_err(unavailable)?) })
+    }
+
+    fn queue(&self) -> &mpsc::Sender<Waiting> {
+        self.queue.as_ref().expect("it is only taken when this is dropped")
+    }
+}
+
+/// Waits until what was taken is durable.
+impl Drop for FileAudit {
+    fn drop(&mut self) {
+        self.queue = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the writer of the audit log broke");
+        }
+    }
+}
+
+#[async_trait]
+impl Audit for FileAudit {
+    async fn append(&self, deed: Deed) -> Result<Head, AuditError> {
+        let (tell, told) = oneshot::channel();
+        let work = async {
+            let gone = || AuditError::Unavailable("its writer has ended".to_owned());
+            self.queue().send(Waiting { deed, answer: Some(tell) }).await.map_err(|_| gone())?;
+            told.await.map_err(|_| gone())?
+        };
+        let late = || AuditError::Unavailable("the disk did not answer in time".to_owned());
+        tokio::time::timeout(limits::AUDIT_ANSWER, work).await.map_err(|_| late())?
+    }
+
+    fn note(&self, deed: Deed) {
+        if let Err(e) = self.queue().try_send(Waiting { deed, answer: None }) {
+            let why = e.to_string();
+            let (mpsc::error::TrySendError::Full(waiting) | mpsc::error::TrySendError::Closed(waiting)) = e;
+            self.shared.lost.fetch_add(1, Ordering::SeqCst);
+            lose(&waiting.deed, &why);
+        }
+    }
+
+    async fn read(&self, wanted: Wanted) -> Result<Page, AuditError> {
+        let chain = self.chain.clone();
+        blocking(move || reader::read(&chain, &wanted)).await
+    }
+
+    async fn verify(&self) -> Result<Verified, AuditError> {
+        let (chain, known) = (self.chain.clone(), self.head());
+        blocking(move || reader::verify(&chain, Some(known))).await
+    }
+
+    fn head(&self) -> Head {
+        *self.shared.head.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, AuditError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| AuditError::Unavailable("reading it broke off".to_owned()))?.map_err(unavailable)
+}
+
+/// Records deeds that the command line does by itself while no server answers: into a chain of its own, which the next
+/// server takes over. Waits a moment for another command that is just doing the same.
+pub fn record_locally(
+    data_dir: &Path,
+    node: &str,
+    keep: Duration,
+    deeds: Vec<Deed>,
+) -> Result<Head, AuditError> {
+    let chain = Chain::new(data_dir, node).local();
+    let mut waited = Duration::ZERO;
+    let mut writer = loop {
+        match opened::open(chain.clone(), keep).map_err(unavailable)? {
+            Some(writer) => break writer,
+            None if waited >= limits::AUDIT_LOCAL_WAIT => return Err(in_use(&chain)),
+            None => {
+                std::thread::sleep(LOCK_AGAIN);
+                waited += LOCK_AGAIN;
+            }
+        }
+    };
+    writer.append(deeds).map_err(unavailable)?;
+    Ok(writer.end.head)
+}

@@ -1,0 +1,108 @@
+//! The token an agent has for itself: derived from a secret of the server and the agent's id, so that nothing needs
+//! to be kept per agent and nobody can make one without the secret.
+
+use sha2::{Digest, Sha256};
+
+use super::ids::AgentId;
+
+/// How every such token begins; the secret scan looks for it.
+const START: &str = "mosaic_agent_";
+/// Bytes that SHA-256 takes at once.
+const BLOCK: usize = 64;
+
+/// The secret that agents' tokens are derived from. Never shown.
+#[derive(Clone)]
+pub struct AgentSecret([u8; 32]);
+
+impl AgentSecret {
+    /// Wraps the secret.
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// Returns the token of an agent: `mosaic_agent_`, its id, and the id's HMAC.
+    pub fn token(&self, agent: AgentId) -> String {
+        let id = agent.to_string().replace('-', "");
+        let mac = hmac(&self.0, format!("mosaic agent token 1 {id}").as_bytes());
+        format!("{START}{id}_{}", hex(&mac))
+    }
+
+    /// Returns a keyed digest of a text, in hexadecimal digits: equal texts are recognised, and nothing else can be
+    /// learnt from it.
+    pub fn digest(&self, text: &str) -> String {
+        hex(&hmac(&self.0, format!("mosaic digest 1 {text}").as_bytes()))
+    }
+}
+
+impl std::fmt::Debug for AgentSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[set]")
+    }
+}
+
+/// Returns whose token this claims to be. It proves nothing until it is compared with [`AgentSecret::token`].
+pub fn claimed(token: &[u8]) -> Option<AgentId> {
+    let rest = std::str::from_utf8(token).ok()?.strip_prefix(START)?;
+    let (id, mac) = rest.split_once('_')?;
+    let lower = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if id.len() != 32 || mac.len() != 64 || !lower(id) || !lower(mac) {
+        return None;
+    }
+    let dashed = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+    dashed.parse().ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// HMAC-SHA-256 (RFC 2104) with a key of at most one block.
+fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut block = [0u8; BLOCK];
+    block[..key.len()].copy_from_slice(key);
+    let pad = |with: u8| block.map(|byte| byte ^ with);
+    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
+    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mac_is_that_of_rfc_4231() {
+        let cases: [(&[u8], &[u8], &str); 2] = [
+            (&[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+        ];
+        for (key, text, expected) in cases {
+            assert_eq!(hex(&hmac(key, text)), expected);
+        }
+    }
+
+    #[test]
+    fn a_token_names_its_agent_and_depends_on_secret_and_agent() {
+        let id = |n: u8| format!("7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f{n:02x}").parse::<AgentId>().unwrap();
+        let secret = AgentSecret::new([7; 32]);
+        let token = secret.token(id(1));
+        assert_eq!(claimed(token.as_bytes()), Some(id(1)));
+        assert_eq!(token, AgentSecret::new([7; 32]).token(id(1)));
+        assert_ne!(token, secret.token(id(2)));
+        assert_ne!(token, AgentSecret::new([8; 32]).token(id(1)));
+        for bad in [
+            "",
+            "mosaic_agent_",
+            &token[1..],
+            &token[..token.len() - 1],
+            &token.to_uppercase(),
+            &format!("{token} "),
+        ] {
+            assert_eq!(claimed(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(format!("{secret:?}"), "[set]");
+    }
+}

@@ -1,0 +1,515 @@
+//! The audit log as values: what was done by whom, and a chain of records in which every one carries the hash of the
+//! one before it, so that no single edit goes unseen. Reading and writing files is the adapter's.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::ids::Timestamp;
+use super::outcome::cut;
+use crate::limits;
+
+/// What kind of deed it was. The words on disk may be more than these: a newer version may have written them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words in `as_str` say what each one means")]
+pub enum Action {
+    Kill,
+    KillAll,
+    KillswitchEngage,
+    KillswitchRelease,
+    Freeze,
+    Thaw,
+    QueuePause,
+    QueueResume,
+    QueueRemove,
+    Retry,
+    Restore,
+    Discard,
+    Force,
+    Prune,
+    Remove,
+    Retention,
+    TreeRemoved,
+    Trust,
+    Config,
+    Token,
+    ServerStart,
+    ServerStop,
+    Drain,
+    Recovery,
+    AuditHealed,
+    AuditBroken,
+    AuditTrimmed,
+    AuditLost,
+}
+
+impl Action {
+    /// Returns the word on disk and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::KillAll => "kill-all",
+            Self::KillswitchEngage => "killswitch-engage",
+            Self::KillswitchRelease => "killswitch-release",
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+            Self::QueuePause => "queue-pause",
+            Self::QueueResume => "queue-resume",
+            Self::QueueRemove => "queue-remove",
+            Self::Retry => "retry",
+            Self::Restore => "restore",
+            Self::Discard => "discard",
+            Self::Force => "force",
+            Self::Prune => "prune",
+            Self::Remove => "rm",
+            Self::Retention => "retention",
+            Self::TreeRemoved => "tree-removed",
+            Self::Trust => "trust",
+            Self::Config => "config",
+            Self::Token => "token",
+            Self::ServerStart => "server-start",
+            Self::ServerStop => "server-stop",
+            Self::Drain => "drain",
+            Self::Recovery => "recovery",
+            Self::AuditHealed => "audit-healed",
+            Self::AuditBroken => "audit-broken",
+            Self::AuditTrimmed => "audit-trimmed",
+            Self::AuditLost => "audit-lost",
+        }
+    }
+}
+
+/// Who acts when the orchestrator does so by itself.
+pub const MOSAIC: &str = "mosaic";
+
+/// One deed: who did what to whom, why, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `operator`, `operator/NAME`, `agent/ID`, `cli/NAME`, `anyone` or [`MOSAIC`].
+    pub actor: String,
+    /// What, one of the words of [`Action`].
+    pub action: String,
+    /// To whom or what: an agent's id, a task, a setting.
+    pub subject: Option<String>,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// What came of it.
+    pub result: Option<String>,
+    /// The request that asked for it.
+    pub request: Option<String>,
+}
+
+impl Deed {
+    /// Makes a deed with nothing but actor and action.
+    pub fn new(action: Action, actor: &str, at: Timestamp) -> Self {
+        let (actor, action) = (field(actor), action.as_str().to_owned());
+        Self { at, actor, action, subject: None, reason: None, result: None, request: None }
+    }
+
+    /// Says to whom or what it was done.
+    pub fn subject(mut self, text: impl fmt::Display) -> Self {
+        self.subject = Some(field(&text.to_string()));
+        self
+    }
+
+    /// Says why, when a reason was given.
+    pub fn reason(mut self, text: Option<&str>) -> Self {
+        self.reason = text.map(field);
+        self
+    }
+
+    /// Says what came of it.
+    pub fn result(mut self, text: impl fmt::Display) -> Self {
+        self.result = Some(field(&text.to_string()));
+        self
+    }
+
+    /// Names the request that asked for it.
+    pub fn request(mut self, id: &str) -> Self {
+        self.request = Some(field(id));
+        self
+    }
+}
+
+/// Bounds one text of a deed.
+fn field(text: &str) -> String {
+    cut(text.to_owned(), limits::AUDIT_FIELD_BYTES)
+}
+
+/// A SHA-256 hash, in lower-case hexadecimal digits as text.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// Hashes bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Returns what the first record of a chain carries in the place of a record before it. The chain's name is in
+    /// it, so that the log of one node cannot stand for another's.
+    pub fn genesis(chain: &str) -> Self {
+        Self::of(format!("mosaic audit log 1 {chain}").as_bytes())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Hash> for String {
+    fn from(hash: Hash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl FromStr for Hash {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digit = |b: u8| match b {
+            b'0'..=b'9' => Some(b - b'0'),
+            b'a'..=b'f' => Some(b - b'a' + 10),
+            _ => None,
+        };
+        let pairs: Option<Vec<u8>> =
+            text.as_bytes().chunks(2).map(|p| Some(digit(p[0])? << 4 | digit(*p.get(1)?)?)).collect();
+        let bytes = pairs.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| "is no SHA-256 hash in lower-case hexadecimal digits".to_owned())
+    }
+}
+
+impl TryFrom<String> for Hash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// The end of a chain: how many records there are, and the hash of the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The hash of the newest record; that of [`Hash::genesis`] when there is none.
+    pub hash: Hash,
+    /// The number of the newest record; 0 when there is none.
+    pub n: u64,
+}
+
+impl Head {
+    /// Returns the end of a chain without records.
+    pub fn genesis(chain: &str) -> Self {
+        Self { hash: Hash::genesis(chain), n: 0 }
+    }
+}
+
+/// One link of the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number, from 1, without gaps.
+    pub n: u64,
+    /// What was done.
+    pub deed: Deed,
+    /// The hash of the record before it.
+    pub previous: Hash,
+    /// The hash of everything above, in the canonical form.
+    pub hash: Hash,
+}
+
+/// A record as it stands in the file: the fields in the order of the alphabet, no blanks, nothing left out.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    action: Cow<'a, str>,
+    actor: Cow<'a, str>,
+    at: Cow<'a, str>,
+    // Left out of what is hashed, and never out of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<Hash>,
+    n: u64,
+    previous: Hash,
+    reason: Option<Cow<'a, str>>,
+    request: Option<Cow<'a, str>>,
+    result: Option<Cow<'a, str>>,
+    subject: Option<Cow<'a, str>>,
+}
+
+impl Record {
+    /// Makes the next record of a chain.
+    pub fn seal(head: Head, deed: Deed) -> Self {
+        let mut record = Self { n: head.n.saturating_add(1), deed, previous: head.hash, hash: head.hash };
+        record.hash = record.own_hash();
+        record
+    }
+
+    fn text(&self, hash: Option<Hash>) -> String {
+        let deed = &self.deed;
+        fn part(text: &Option<String>) -> Option<Cow<'_, str>> {
+            text.as_deref().map(Cow::Borrowed)
+        }
+        let line = Line {
+            action: Cow::Borrowed(&deed.action),
+            actor: Cow::Borrowed(&deed.actor),
+            at: deed.at.to_rfc3339().into(),
+            hash,
+            n: self.n,
+            previous: self.previous,
+            reason: part(&deed.reason),
+            request: part(&deed.request),
+            result: part(&deed.result),
+            subject: part(&deed.subject),
+        };
+        serde_json::to_string(&line).expect("texts and numbers always become JSON")
+    }
+
+    fn own_hash(&self) -> Hash {
+        Hash::of(self.text(None).as_bytes())
+    }
+
+    /// Returns its line in the file, without the end of line: canonical JSON.
+    pub fn line(&self) -> String {
+        self.text(Some(self.hash))
+    }
+
+    /// Reads a line. Errors when it is anything else than what [`Record::line`] writes, byte for byte, or when its
+    /// hash is not its own.
+    pub fn read(line: &[u8]) -> Result<Self, String> {
+        let parsed: Line<'_> = serde_json::from_slice(line).map_err(|e| format!("it cannot be read: {e}"))?;
+        let at = Timestamp::from_rfc3339(&parsed.at).map_err(|e| format!("its time {e}"))?;
+        let hash = parsed.hash.ok_or("it has no hash")?;
+        let deed = Deed {
+            at,
+            actor: parsed.actor.into_owned(),
+            action: parsed.action.into_owned(),
+            subject: parsed.subject.map(Cow::into_owned),
+            reason: parsed.reason.map(Cow::into_owned),
+            result: parsed.result.map(Cow::into_owned),
+            request: parsed.request.map(Cow::into_owned),
+        };
+        let record = Self { n: parsed.n, deed, previous: parsed.previous, hash };
+        if record.line().as_bytes() != line {
+            return Err("it is not written as records are written".to_owned());
+        }
+        if record.own_hash() != record.hash {
+            return Err("its content does not have its hash".to_owned());
+        }
+        Ok(record)
+    }
+
+    /// Returns the end of the chain that this record is.
+    pub fn head(&self) -> Head {
+        Head { hash: self.hash, n: self.n }
+    }
+}
+
+/// The first place at which a chain does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// The number of the first bad record.
+    pub n: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Broken {
+    /// Names a place and what is wrong with it.
+    pub fn new(n: u64, why: impl Into<String>) -> Self {
+        Self { n, why: why.into() }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {}: {}", self.n, self.why)
+    }
+}
+
+/// Walks along a chain from a known end of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk(Head);
+
+impl Walk {
+    /// Starts behind this record.
+    pub fn behind(head: Head) -> Self {
+        Self(head)
+    }
+
+    /// Returns the newest record so far.
+    pub fn head(&self) -> Head {
+        self.0
+    }
+
+    /// Goes on to the next record. Errors when it is not the one that follows. That its content has its hash is what
+    /// [`Record::read`] has looked at.
+    pub fn step(&mut self, record: &Record) -> Result<(), Broken> {
+        let n = self.0.n.saturating_add(1);
+        if record.n != n {
+            return Err(Broken::new(n, format!("it is missing; in its place is record {}", record.n)));
+        }
+        if record.previous != self.0.hash {
+            return Err(Broken::new(n, "it does not follow the record before it"));
+        }
+        self.0 = record.head();
+        Ok(())
+    }
+}
+
+/// Checks a whole chain from this end of what is before it; returns its end.
+pub fn verify<'a>(before: Head, records: impl IntoIterator<Item = &'a Record>) -> Result<Head, Broken> {
+    let mut walk = Walk::behind(before);
+    for record in records {
+        walk.step(record)?;
+        if record.own_hash() != record.hash {
+            return Err(Broken::new(record.n, "its content does not have its hash"));
+        }
+    }
+    Ok(walk.head())
+}
+
+/// The second copy of a chain's end, in a file of its own: without it, whoever cuts off the newest records or writes
+/// the last one anew would not be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadFile {
+    /// The record before the oldest one that is kept.
+    pub anchor: Head,
+    /// The newest record that was acknowledged.
+    pub head: Head,
+    /// What the end will be once the records that are being written have arrived.
+    pub pending: Option<Head>,
+    /// Records of the command line's own chain that were taken over.
+    pub taken: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeadText {
+    anchor: Head,
+    head: Head,
+    pending: Option<Head>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<Hash>,
+    taken: u64,
+}
+
+impl HeadFile {
+    /// Returns the head of a chain without records.
+    pub fn genesis(chain: &str) -> Self {
+        let head = Head::genesis(chain);
+        Self { anchor: head, head, pending: None, taken: 0 }
+    }
+
+    fn json(&self, seal: Option<Hash>) -> String {
+        let Self { anchor, head, pending, taken } = *self;
+        serde_json::to_string(&HeadText { anchor, head, pending, seal, taken })
+            .expect("numbers and hashes always become JSON")
+    }
+
+    /// Returns the file's content.
+    pub fn text(&self) -> String {
+        let seal = Hash::of(self.json(None).as_bytes());
+        format!("{}\n", self.json(Some(seal)))
+    }
+
+    /// Reads the file's content; errors when it is anything else than what [`HeadFile::text`] writes.
+    pub fn read(text: &[u8]) -> Result<Self, String> {
+        let parsed: HeadText = serde_json::from_slice(text).map_err(|e| format!("it cannot be read: {e}"))?;
+        let HeadText { anchor, head, pending, taken, .. } = parsed;
+        let file = Self { anchor, head, pending, taken };
+        if file.text().as_bytes() == text {
+            Ok(file)
+        } else {
+            Err("its content does not have its hash".to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(count: u64) -> Vec<Record> {
+        let mut head = Head::genesis("n");
+        let mut records = Vec::new();
+        for i in 0..count {
+            let deed = Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112 + i)).subject(i);
+            let record = Record::seal(head, deed.reason(Some("looping \"so\"\n")).result("killed"));
+            head = record.head();
+            records.push(record);
+        }
+        records
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_its_form_is_fixed() {
+        let record = &chain(1)[0];
+        let line = record.line();
+        assert_eq!(Record::read(line.as_bytes()).unwrap(), *record);
+        // Whoever checks a log with another program relies on this form.
+        let expected = concat!(
+            r#"{"action":"kill","actor":"operator","at":"2026-11-22T10:04:09.112Z","hash":"HASH","n":1,"#,
+            r#""previous":"PREV","reason":"looping \"so\"\n","request":null,"result":"killed","subject":"0"}"#
+        );
+        let expected = expected.replace("HASH", &record.hash.to_string());
+        assert_eq!(line, expected.replace("PREV", &Hash::genesis("n").to_string()));
+        let unhashed = line.replace(&format!(r#""hash":"{}","#, record.hash), "");
+        assert_eq!(Hash::of(unhashed.as_bytes()), record.hash);
+        for other in [
+            unhashed,
+            line.replace(":1,", ": 1,"),
+            line.replace("\"n\":1", "\"n\":1,\"x\":1"),
+            format!("{line} "),
+        ] {
+            assert!(Record::read(other.as_bytes()).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_chain_holds_only_whole_and_in_order() {
+        let records = chain(20);
+        let start = Head::genesis("n");
+        assert_eq!(verify(start, &records).unwrap(), records[19].head());
+        for i in 0..19 {
+            let without: Vec<_> = records.iter().filter(|r| r.n != i + 1).collect();
+            assert_eq!(verify(start, without).unwrap_err().n, i + 1);
+            let mut swapped = records.clone();
+            swapped.swap(i as usize, i as usize + 1);
+            assert_eq!(verify(start, &swapped).unwrap_err().n, i + 1);
+        }
+        assert_eq!(verify(Head::genesis("other"), &records).unwrap_err().n, 1);
+    }
+
+    #[test]
+    fn a_head_file_is_read_back_only_as_it_was_written() {
+        let head = chain(3)[2].head();
+        let file = HeadFile { head, pending: Some(head), taken: 2, ..HeadFile::genesis("n") };
+        let text = file.text().into_bytes();
+        assert_eq!(HeadFile::read(&text).unwrap(), file);
+        for at in 0..text.len() {
+            let mut other = text.clone();
+            other[at] ^= 1;
+            assert!(HeadFile::read(&other).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn texts_are_bounded() {
+        let deed = Deed::new(Action::Kill, &"x".repeat(1 << 20), Timestamp(0)).result("y".repeat(1 << 20));
+        let record = Record::seal(Head::genesis("n"), deed);
+        assert!(record.line().len() < limits::AUDIT_LINE_BYTES);
+    }
+}

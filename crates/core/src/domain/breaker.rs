@@ -1,0 +1,287 @@
+//! The crash-loop breaker of one repository with one gate profile: after several failures in a row that are nobody's
+//! work but the surroundings' (model service, network, the agent's program), nothing more of that kind is started for a
+//! while; then one agent is let through, and how it fares decides. Pure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::gates::Verdict;
+use super::ids::AgentId;
+use super::lifecycle::Event;
+use super::outcome::{FailureKind, Outcome, cut};
+use super::spec::GateProfile;
+use crate::limits;
+
+/// What a breaker is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    /// The repository.
+    pub repository: String,
+    /// The gate profile.
+    pub profile: GateProfile,
+}
+
+/// What an event says about the surroundings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// They work: an agent came through to a commit or a judgement, whatever the judgement.
+    Works,
+    /// They failed, and why.
+    Failed(String),
+}
+
+/// Reads an event. Kills, interruptions, bad input and everything that an agent's work is refused for say nothing bad.
+pub fn sign(event: &Event) -> Option<Sign> {
+    match event {
+        Event::Kept { .. } | Event::Unchanged | Event::Pushed | Event::Conflicted { .. } => Some(Sign::Works),
+        Event::SecretsFound { .. } => Some(Sign::Works),
+        Event::Judged { report } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
+        Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
+            counts(failure.kind).then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))
+        }
+        _ => None,
+    }
+}
+
+/// Tells whether a failure is one of the surroundings or of the agent's program.
+pub fn counts(kind: FailureKind) -> bool {
+    use FailureKind as K;
+    match kind {
+        K::Crash
+        | K::NoResult
+        | K::Network
+        | K::RateLimited
+        | K::ModelServer
+        | K::RemoteBusy
+        | K::Internal
+        | K::Auth
+        | K::RemoteAuth
+        | K::Billing
+        | K::Stalled
+        | K::Disk => true,
+        K::BadInput
+        | K::MissingBranch
+        | K::MissingRepository
+        | K::GatesUndefined
+        | K::Diverged
+        | K::Denied
+        | K::Timeout
+        | K::Budget
+        | K::PushRejected => false,
+    }
+}
+
+/// How a breaker stands. Times are monotonic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything starts; the times of the newest failures in a row.
+    Closed(VecDeque<Duration>),
+    /// Nothing starts before this time.
+    Open(Duration),
+    /// One agent was let through; nothing else starts until it is known how it fared.
+    HalfOpen(AgentId),
+}
+
+/// What changed on the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// Nothing starts for this long.
+    Opened(Duration),
+    /// Everything starts again.
+    Closed,
+}
+
+/// One breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    standing: Standing,
+    /// How often it opened without closing in between.
+    round: u32,
+    why: String,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { standing: Standing::Closed(VecDeque::new()), round: 0, why: String::new() }
+    }
+}
+
+impl Breaker {
+    /// Returns how it stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Returns the newest failure's words.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Tells whether it says anything: one that does not need not be kept.
+    pub fn is_idle(&self) -> bool {
+        matches!(&self.standing, Standing::Closed(failures) if failures.is_empty())
+    }
+
+    /// Takes what happened to an agent. While it is open, what still runs can close it, but not keep it open; while it
+    /// is half open, only the agent that was let through can open it again.
+    pub fn take(&mut self, agent: AgentId, sign: Sign, now: Duration) -> Option<Turned> {
+        let why = match sign {
+            Sign::Works => {
+                let was_closed = matches!(self.standing, Standing::Closed(_));
+                *self = Self::default();
+                return (!was_closed).then_some(Turned::Closed);
+            }
+            Sign::Failed(why) => why,
+        };
+        self.why = why;
+        match &mut self.standing {
+            Standing::Closed(failures) => {
+                failures.retain(|at| now.saturating_sub(*at) <= limits::BREAKER_WINDOW);
+                failures.push_back(now);
+                (failures.len() >= limits::BREAKER_FAILURES).then(|| self.open(now))
+            }
+            Standing::HalfOpen(trial) if *trial == agent => Some(self.open(now)),
+            Standing::Open(_) | Standing::HalfOpen(_) => None,
+        }
+    }
+
+    /// Says whether this agent may start now; if not, how long to wait before asking again. Letting one through when
+    /// the time has come makes it half open.
+    pub fn ask(&mut self, agent: AgentId, now: Duration) -> Result<(), Duration> {
+        match self.standing {
+            Standing::Open(until) if now < until => Err(until.saturating_sub(now)),
+            Standing::Open(_) => {
+                self.standing = Standing::HalfOpen(agent);
+                Ok(())
+            }
+            Standing::HalfOpen(trial) if trial != agent => Err(limits::BREAKER_FIRST),
+            Standing::Closed(_) | Standing::HalfOpen(_) => Ok(()),
+        }
+    }
+
+    /// The agent is not driven any more. If it was the one let through and nobody learned anything, the next one is.
+    pub fn leave(&mut self, agent: AgentId, now: Duration) {
+        if self.standing == Standing::HalfOpen(agent) {
+            self.standing = Standing::Open(now);
+        }
+    }
+
+    fn open(&mut self, now: Duration) -> Turned {
+        let doublings = self.round.min(16);
+        let pause = limits::BREAKER_FIRST.saturating_mul(1 << doublings).min(limits::BREAKER_CAP);
+        self.round = self.round.saturating_add(1);
+        self.standing = Standing::Open(now.saturating_add(pause));
+        Turned::Opened(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(n: u128) -> AgentId {
+        AgentId(uuid::Uuid::from_u128(n))
+    }
+
+    fn bad() -> Sign {
+        Sign::Failed("the network failed".to_owned())
+    }
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn opened_at(now: Duration) -> Breaker {
+        let mut breaker = Breaker::default();
+        for n in 1..limits::BREAKER_FAILURES {
+            assert_eq!(breaker.take(agent(n as u128), bad(), now), None);
+            assert_eq!(breaker.ask(agent(99), now), Ok(()));
+        }
+        assert_eq!(breaker.take(agent(0), bad(), now), Some(Turned::Opened(limits::BREAKER_FIRST)));
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_one_success_between_does_not() {
+        opened_at(secs(5));
+        let mut breaker = Breaker::default();
+        for n in 0..100 {
+            let sign = if n % limits::BREAKER_FAILURES == 0 { Sign::Works } else { bad() };
+            assert_eq!(breaker.take(agent(n as u128), sign, secs(n as u64)), None);
+        }
+    }
+
+    #[test]
+    fn failures_far_apart_do_not_open_it() {
+        let mut breaker = Breaker::default();
+        for n in 0..50_u32 {
+            let now = (limits::BREAKER_WINDOW / 3) * n;
+            assert_eq!(breaker.take(agent(1), bad(), now), None, "failure {n}");
+        }
+    }
+
+    #[test]
+    fn one_is_let_through_and_decides() {
+        let mut breaker = opened_at(secs(0));
+        assert_eq!(breaker.ask(agent(7), secs(1)), Err(limits::BREAKER_FIRST - secs(1)));
+        let due = limits::BREAKER_FIRST;
+        assert_eq!(breaker.ask(agent(7), due), Ok(()));
+        assert!(breaker.ask(agent(8), due).is_err(), "a second one was let through");
+        assert_eq!(breaker.take(agent(8), bad(), due), None, "another agent decided");
+        assert_eq!(breaker.take(agent(7), bad(), due), Some(Turned::Opened(limits::BREAKER_FIRST * 2)));
+        let due = due + limits::BREAKER_FIRST * 2;
+        assert_eq!(breaker.ask(agent(8), due), Ok(()));
+        assert_eq!(breaker.take(agent(8), Sign::Works, due), Some(Turned::Closed));
+        assert_eq!(breaker.ask(agent(9), due), Ok(()));
+        assert!(breaker.is_idle());
+    }
+
+    #[test]
+    fn a_trial_that_taught_nothing_lets_the_next_one_through_at_once() {
+        let mut breaker = opened_at(secs(0));
+        let due = limits::BREAKER_FIRST;
+        assert_eq!(breaker.ask(agent(7), due), Ok(()));
+        breaker.leave(agent(8), due);
+        assert!(breaker.ask(agent(9), due).is_err(), "a stranger ended the trial");
+        breaker.leave(agent(7), due);
+        assert_eq!(breaker.ask(agent(9), due), Ok(()));
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_cap() {
+        let mut breaker = opened_at(secs(0));
+        let mut now = secs(0);
+        for _ in 0..40 {
+            let Standing::Open(until) = *breaker.standing() else { panic!("not open") };
+            assert!(until - now <= limits::BREAKER_CAP);
+            now = until;
+            breaker.ask(agent(1), now).expect("its time has come");
+            assert!(matches!(breaker.take(agent(1), bad(), now), Some(Turned::Opened(_))));
+        }
+        assert_eq!(*breaker.standing(), Standing::Open(now + limits::BREAKER_CAP));
+    }
+
+    #[test]
+    fn only_the_surroundings_count() {
+        use super::super::lifecycle::KillCause;
+        use super::super::outcome::Failure;
+        let failed = |kind| Event::Failed(Failure::new(kind, "x"));
+        for kind in [FailureKind::Network, FailureKind::Auth, FailureKind::Stalled, FailureKind::Crash] {
+            assert_eq!(sign(&failed(kind)), Some(Sign::Failed("x".to_owned())), "{kind:?}");
+        }
+        for kind in
+            [FailureKind::BadInput, FailureKind::MissingBranch, FailureKind::Budget, FailureKind::Timeout]
+        {
+            assert_eq!(sign(&failed(kind)), None, "{kind:?}");
+        }
+        let kill = Event::Kill { cause: KillCause::Operator, note: String::new() };
+        for event in [kill, Event::Interrupted, Event::Leased, Event::Confined] {
+            assert_eq!(sign(&event), None, "{event:?}");
+        }
+        assert_eq!(sign(&Event::Unchanged), Some(Sign::Works));
+        assert_eq!(sign(&Event::SecretsFound { findings: Vec::new() }), Some(Sign::Works));
+    }
+}

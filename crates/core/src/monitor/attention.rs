@@ -1,0 +1,56 @@
+//! While an agent is answered for its silence, its record says so: people see it in every list, and are told again when
+//! it goes on. A store that does not answer costs the note, never the supervision.
+
+use crate::domain::agent::{Agent, AttentionKind};
+use crate::domain::lifecycle::{self, Event};
+use crate::domain::stall::{Stage, summary};
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::{Change, Lease, Safety, StoreError};
+
+/// Performs a step of an agent while its record follows the answer to its silence. Errors when the lease was lost.
+pub(crate) async fn attended(
+    o: &Orchestrator,
+    lease: &Lease,
+    agent: &mut Agent,
+    work: impl Future<Output = Event>,
+) -> Result<Event, StoreError> {
+    let vitals = o.monitor.vitals(agent.id);
+    let mut stage = vitals.stage().subscribe();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            event = &mut work => return Ok(event),
+            // Its sender lives as long as `vitals`.
+            _ = stage.changed() => {}
+        }
+        let now = *stage.borrow_and_update();
+        let signals = vitals.signals(o.elapsed(), o.settings.stall / 10);
+        note(o, lease, agent, now, summary(now, &signals)).await?;
+    }
+}
+
+async fn note(
+    o: &Orchestrator,
+    lease: &Lease,
+    agent: &mut Agent,
+    stage: Stage,
+    summary: String,
+) -> Result<(), StoreError> {
+    let known = agent.attention.iter().any(|one| one.kind == AttentionKind::Stalled);
+    let event = match stage {
+        Stage::None if known => Event::WentOn,
+        // What follows a kill is written by the driver.
+        Stage::None | Stage::Kill => return Ok(()),
+        _ => Event::Stalled { stage, summary },
+    };
+    let Ok(step) = lifecycle::next(agent, event, o.decide_now()) else { return Ok(()) };
+    let change = Change { safety: Safety::Process, agent: step.agent.clone(), facts: step.facts };
+    match o.ports.store.advance(lease, change).await {
+        Ok(_) => *agent = step.agent,
+        Err(StoreError::Unavailable(why)) => {
+            tracing::warn!(agent.id = %agent.id, why, "the agent's silence could not be noted");
+        }
+        Err(e) => return Err(e),
+    }
+    Ok(())
+}

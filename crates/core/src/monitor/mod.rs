@@ -1,0 +1,54 @@
+//! The monitor: what is known about the agents of this node and the node itself besides their records. One loop samples
+//! every live agent; supervision reports what it hears; the dispatcher asks whether there is room and whether a
+//! repository's breaker is closed. All of it is in memory and starts afresh with the server: nothing here decides what
+//! is true about an agent, and breakers that forget only cost a few attempts.
+
+mod attention;
+mod breakers;
+mod room;
+mod sampler;
+mod state;
+mod vitals;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::ids::AgentId;
+
+pub(crate) use attention::attended;
+pub use breakers::BreakerState;
+pub(crate) use sampler::run;
+pub use state::{Dispatch, NodeState};
+pub(crate) use vitals::{Hearing, Vitals};
+pub use vitals::{Resources, Sample};
+
+/// What the monitor keeps.
+#[derive(Default)]
+pub(crate) struct Monitor {
+    vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
+    breakers: breakers::Breakers,
+    room: room::Room,
+    cleanup_pending: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Monitor {
+    /// Returns what is known about a live agent; starts knowing it when nothing is.
+    pub(crate) fn vitals(&self, agent: AgentId) -> Arc<Vitals> {
+        Arc::clone(lock(&self.vitals).entry(agent).or_default())
+    }
+
+    /// Returns what is known about an agent, when something is.
+    fn known(&self, agent: AgentId) -> Option<Arc<Vitals>> {
+        lock(&self.vitals).get(&agent).cloned()
+    }
+
+    /// Forgets an agent that is not driven any more.
+    pub(crate) fn forget(&self, agent: AgentId) {
+        lock(&self.vitals).remove(&agent);
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether this machine has room for one more agent, asked before anything is taken from the queue. Below a floor nothing
+//! new starts; the dispatcher's own period asks again, so it goes on by itself.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::lock;
+use crate::domain::room::{self, Reading};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+
+/// What the machine said last.
+#[derive(Default)]
+pub(super) struct Room(Mutex<Asked>);
+
+#[derive(Default, Clone)]
+struct Asked {
+    at: Option<Duration>,
+    reading: Reading,
+    /// Why the disk takes nothing more.
+    disk: Option<String>,
+    /// What was decided last.
+    refusal: Option<String>,
+}
+
+impl Orchestrator {
+    /// Says why nothing new may start now, when that is so. A machine that does not answer holds nothing up, except for
+    /// its disk: what cannot be written must not be started.
+    pub(crate) async fn held_up(&self) -> Option<String> {
+        let mut asked = lock(&self.monitor.room.0).clone();
+        if asked.at.is_none_or(|at| self.elapsed().saturating_sub(at) >= limits::ROOM_PERIOD) {
+            let ask = async { tokio::join!(self.ports.host.reading(), self.disk_room()) };
+            let (reading, disk) = tokio::select! {
+                answer = ask => answer,
+                () = self.ports.clock.sleep(limits::ROOM_ANSWER) => (Reading::default(), Ok(String::new())),
+            };
+            asked.at = Some(self.elapsed());
+            asked.reading = reading;
+            asked.disk = disk.err().map(|why| format!("disk: {why}"));
+        }
+        // Decided anew every time: what was started since then counts.
+        let refusal =
+            asked.disk.clone().or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
+        if refusal.is_some() != asked.refusal.is_some() {
+            match &refusal {
+                Some(why) => tracing::warn!(why, "nothing new is started"),
+                None => tracing::info!("there is room again; agents are started"),
+            }
+        }
+        asked.refusal.clone_from(&refusal);
+        *lock(&self.monitor.room.0) = asked;
+        refusal
+    }
+
+    /// Returns the newest answer without asking again: why nothing starts, and what the machine said.
+    pub fn room(&self) -> (Option<String>, Reading) {
+        let asked = lock(&self.monitor.room.0);
+        (asked.refusal.clone(), asked.reading)
+    }
+}

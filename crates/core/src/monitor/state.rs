@@ -1,0 +1,95 @@
+//! The state of this node in one cheap snapshot: what status bars, `doctor` and the dashboard read.
+
+use std::sync::atomic::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::BreakerState;
+use crate::domain::agent::AttentionKind;
+use crate::domain::ids::NodeId;
+use crate::domain::room::Reading;
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::{Counts, Pause, StoreError};
+
+/// Whether agents are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dispatch {
+    /// They are.
+    Running,
+    /// A person paused the queue.
+    Paused,
+    /// The machine has no room now.
+    Held,
+    /// The server is stopping.
+    Stopped,
+}
+
+/// The state of one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeState {
+    /// The node.
+    pub node: NodeId,
+    /// Entries and agents by status.
+    pub counts: Counts,
+    /// Agents at once on this node.
+    pub slots: usize,
+    /// Of these, in use.
+    pub used: usize,
+    /// Whether agents are started.
+    pub dispatch: Dispatch,
+    /// The pause, when there is one.
+    pub pause: Option<Pause>,
+    /// Why the machine holds up the queue, when it does.
+    pub held: Option<String>,
+    /// What the machine said last.
+    pub reading: Reading,
+    /// Breakers that are not closed.
+    pub breakers: Vec<BreakerState>,
+    /// Live agents that need a person.
+    pub attention: usize,
+    /// Of these, stalled ones.
+    pub stalled: usize,
+    /// Live agents with warnings.
+    pub warnings: usize,
+    /// Ended agents of which something could not be given back yet.
+    pub cleanup_pending: usize,
+}
+
+impl Orchestrator {
+    /// Takes the snapshot: three short reads of the store, of which only the leased records count agents.
+    pub async fn state(&self) -> Result<NodeState, StoreError> {
+        let store = &self.ports.store;
+        let (counts, pause, leased) =
+            tokio::try_join!(store.counts(self.now()), store.pause(), store.leased())?;
+        let (held, reading) = self.room();
+        let dispatch = match (&pause, &held) {
+            _ if self.is_draining() => Dispatch::Stopped,
+            (Some(_), _) => Dispatch::Paused,
+            (None, Some(_)) => Dispatch::Held,
+            (None, None) => Dispatch::Running,
+        };
+        let agents = || leased.iter().map(|record| &record.agent);
+        let stalled = agents().filter(|a| a.attention.iter().any(|one| one.kind == AttentionKind::Stalled));
+        Ok(NodeState {
+            node: self.settings.node.clone(),
+            slots: self.settings.slots,
+            used: self.running(),
+            counts,
+            dispatch,
+            held,
+            reading,
+            breakers: self.monitor.breakers(self.elapsed()),
+            attention: agents().filter(|agent| !agent.attention.is_empty()).count(),
+            stalled: stalled.count(),
+            warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),
+            cleanup_pending: self.monitor.cleanup_pending.load(Ordering::Relaxed),
+            pause,
+        })
+    }
+
+    /// Takes how many ended agents hold something that could not be given back yet, from whoever looked last.
+    pub fn note_cleanup_pending(&self, agents: usize) {
+        self.monitor.cleanup_pending.store(agents, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,275 @@
+//! What is known about one live agent: what supervision heard, and the newest samples of its processes.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::lock;
+use crate::domain::agent::Phase;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::stall::{Signals, Stage};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::host::DiskUse;
+use crate::ports::processes::Usage;
+use crate::ports::runtime::AgentEvent;
+
+/// One look at an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// When.
+    pub at: Timestamp,
+    /// User and system time of its processes so far, in milliseconds.
+    pub cpu_ms: u64,
+    /// Cores in use since the sample before; 0 for the first.
+    pub cores: f64,
+    /// Resident memory, in bytes.
+    pub memory_bytes: u64,
+    /// Live processes.
+    pub processes: u32,
+    /// Bytes read from storage so far.
+    pub read_bytes: u64,
+    /// Bytes written to storage so far.
+    pub written_bytes: u64,
+    /// What it has on disk, in bytes; measured rarely, so the newest figure.
+    pub disk_bytes: Option<u64>,
+    /// The disk figure is a lower bound.
+    pub disk_more: bool,
+    /// Its phase.
+    pub phase: Phase,
+    /// Milliseconds since its last byte of output; `None` while nothing of it is supervised.
+    pub silent_ms: Option<u64>,
+    /// How far the answer to its silence has gone.
+    pub stall: Stage,
+    #[serde(skip)]
+    elapsed: Duration,
+}
+
+/// What is known about an agent at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resources {
+    /// This node drives it now.
+    pub live: bool,
+    /// Its phase, when it is live.
+    pub phase: Option<Phase>,
+    /// Time in that phase.
+    pub in_phase: Option<Duration>,
+    /// When its last event came.
+    pub last_event: Option<Timestamp>,
+    /// When its last output came.
+    pub last_output: Option<Timestamp>,
+    /// How far the answer to its silence has gone.
+    pub stall: Stage,
+    /// Its newest samples, oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// What supervision heard of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Hearing<'a> {
+    /// A run begins or goes on under this driver.
+    Begins,
+    /// Output came.
+    Output,
+    /// The output meant something.
+    Event(&'a AgentEvent),
+}
+
+/// What is known about one live agent.
+pub(crate) struct Vitals {
+    known: Mutex<Known>,
+    stage: watch::Sender<Stage>,
+}
+
+#[derive(Default)]
+struct Known {
+    phase: Option<(Phase, Duration)>,
+    /// The last output and the last event, monotonic and as told to people.
+    output: Option<(Duration, Timestamp)>,
+    event: Option<(Duration, Timestamp)>,
+    supervised: bool,
+    tools: HashSet<String>,
+    retrying: bool,
+    samples: VecDeque<Sample>,
+    disk: Option<(Duration, DiskUse)>,
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self { known: Mutex::default(), stage: watch::Sender::new(Stage::None) }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Vitals {
+    /// Takes what was heard.
+    pub(crate) fn hear(&self, o: &Orchestrator, what: Hearing<'_>) {
+        let mut known = lock(&self.known);
+        let now = || (o.elapsed(), o.now());
+        match what {
+            Hearing::Begins => {
+                (known.output, known.event, known.supervised) = (Some(now()), Some(now()), true);
+                known.tools.clear();
+                known.retrying = false;
+                self.stage.send_replace(Stage::None);
+            }
+            Hearing::Output => known.output = Some(now()),
+            Hearing::Event(event) => {
+                known.event = Some(now());
+                known.retrying = matches!(event, AgentEvent::ApiRetry { .. });
+                match event {
+                    AgentEvent::Tool { id, .. } if known.tools.len() < limits::OPEN_TOOLS => {
+                        known.tools.insert(id.clone());
+                    }
+                    AgentEvent::ToolResult { id, .. } => {
+                        known.tools.remove(id);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Notes the phase, when it is another.
+    pub(crate) fn enters(&self, phase: Phase, elapsed: Duration) {
+        let mut known = lock(&self.known);
+        if known.phase.is_none_or(|(before, _)| before != phase) {
+            known.phase = Some((phase, elapsed));
+        }
+        if !matches!(phase, Phase::Working | Phase::Waiting) {
+            known.supervised = false;
+            self.stage.send_replace(Stage::None);
+        }
+    }
+
+    /// Returns the stage of the answer to silence, to be watched.
+    pub(crate) fn stage(&self) -> &watch::Sender<Stage> {
+        &self.stage
+    }
+
+    /// Returns what the stall response looks at. `window` is how far back work of the processes counts as lately.
+    pub(crate) fn signals(&self, elapsed: Duration, window: Duration) -> Signals {
+        let known = lock(&self.known);
+        let since = |heard: Option<(Duration, Timestamp)>| {
+            heard.map_or(Duration::ZERO, |(at, _)| elapsed.saturating_sub(at))
+        };
+        let effort = known.effort(elapsed, window);
+        Signals {
+            silent: since(known.output),
+            quiet: since(known.event).max(since(known.output)),
+            cpu: effort.map(|(cpu, _)| cpu),
+            written: effort.map(|(_, written)| written),
+            processes: known.samples.back().map(|sample| sample.processes),
+            tool: !known.tools.is_empty(),
+            retrying: known.retrying,
+        }
+    }
+
+    /// Tells whether the disk should be measured again.
+    pub(super) fn wants_disk(&self, elapsed: Duration) -> bool {
+        lock(&self.known).disk.is_none_or(|(at, _)| elapsed.saturating_sub(at) >= limits::DISK_PERIOD)
+    }
+
+    /// Takes a sample.
+    pub(super) fn take(&self, o: &Orchestrator, usage: Usage, disk: Option<DiskUse>) {
+        let (elapsed, at) = (o.elapsed(), o.now());
+        let mut known = lock(&self.known);
+        if let Some(disk) = disk {
+            known.disk = Some((elapsed, disk));
+        }
+        let cpu_ms = millis(usage.cpu);
+        let before = known.samples.back().map(|last| (last.cpu_ms, last.elapsed));
+        let cores =
+            before.map_or(0.0, |(cpu, then)| ratio(cpu_ms.saturating_sub(cpu), elapsed.saturating_sub(then)));
+        let sample = Sample {
+            at,
+            cpu_ms,
+            cores,
+            memory_bytes: usage.memory_bytes,
+            processes: usage.processes,
+            read_bytes: usage.read_bytes,
+            written_bytes: usage.written_bytes,
+            disk_bytes: known.disk.map(|(_, disk)| disk.bytes),
+            disk_more: known.disk.is_some_and(|(_, disk)| disk.more),
+            phase: known.phase.map_or(Phase::Queued, |(phase, _)| phase),
+            silent_ms: known
+                .output
+                .filter(|_| known.supervised)
+                .map(|(then, _)| millis(elapsed.saturating_sub(then))),
+            stall: *self.stage.borrow(),
+            elapsed,
+        };
+        if known.samples.len() >= limits::SAMPLES {
+            known.samples.pop_front();
+        }
+        known.samples.push_back(sample);
+    }
+
+    fn resources(&self, elapsed: Duration) -> Resources {
+        let known = lock(&self.known);
+        Resources {
+            live: true,
+            phase: known.phase.map(|(phase, _)| phase),
+            in_phase: known.phase.map(|(_, since)| elapsed.saturating_sub(since)),
+            last_event: known.event.map(|(_, at)| at),
+            last_output: known.output.map(|(_, at)| at),
+            stall: *self.stage.borrow(),
+            samples: known.samples.iter().copied().collect(),
+        }
+    }
+}
+
+impl Known {
+    /// Returns the CPU in thousandths of a core and the bytes written since the sample that is a window old; `None` when
+    /// there are no two samples to compare, or the newest is too old to say anything.
+    fn effort(&self, elapsed: Duration, window: Duration) -> Option<(u32, u64)> {
+        let last = self.samples.back()?;
+        if elapsed.saturating_sub(last.elapsed) > window.max(limits::SAMPLE_PERIOD * 3) {
+            return None;
+        }
+        let begin = last.elapsed.saturating_sub(window);
+        // The newest that is old enough, or else the oldest: what is before it was another time.
+        let first = self.samples.iter().rev().skip(1).find(|sample| sample.elapsed <= begin);
+        let first = first.or_else(|| self.samples.front().filter(|_| self.samples.len() > 1))?;
+        let cores =
+            ratio(last.cpu_ms.saturating_sub(first.cpu_ms), last.elapsed.saturating_sub(first.elapsed));
+        let permille = u32::try_from((cores * 1000.0) as u64).unwrap_or(u32::MAX);
+        Some((permille, last.written_bytes.saturating_sub(first.written_bytes)))
+    }
+}
+
+/// Returns how many cores used this much time.
+fn ratio(cpu_ms: u64, time: Duration) -> f64 {
+    let time = time.as_secs_f64();
+    if time <= 0.0 { 0.0 } else { Duration::from_millis(cpu_ms).as_secs_f64() / time }
+}
+
+impl Orchestrator {
+    /// Returns what is known about the use of resources of an agent that this node drives.
+    pub fn resources(&self, agent: AgentId) -> Resources {
+        let nothing = Resources {
+            live: false,
+            phase: None,
+            in_phase: None,
+            last_event: None,
+            last_output: None,
+            stall: Stage::None,
+            samples: Vec::new(),
+        };
+        self.monitor.known(agent).map_or(nothing, |vitals| vitals.resources(self.elapsed()))
+    }
+
+    /// Returns when an agent that this node drives was heard of last.
+    pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
+        let vitals = self.monitor.known(agent)?;
+        let known = lock(&vitals.known);
+        known.event.map(|(_, at)| at)
+    }
+}

@@ -1,0 +1,268 @@
+//! `mosaic audit`: who did what; whether the log is whole; its newest record and all of it, to be kept elsewhere. Reads
+//! the state directory itself, so that it works without a server, or asks the server that was named with `--url`.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use mosaic_adapters::audit_file::{Chain, read, verify};
+use mosaic_core::domain::audit::Record;
+use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::limits;
+use mosaic_core::ports::audit::{Verified, Wanted};
+use serde_json::{Value, json};
+
+use crate::cli::{AuditAction, AuditArgs, AuditFilter};
+use crate::client::escape;
+use crate::exit::Exit;
+use crate::plain;
+use crate::problem::Problem;
+use crate::session::{Session, say};
+use crate::table::tabs;
+use crate::view::View;
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &AuditArgs) -> Result<Exit, Problem> {
+    if session.in_agent() {
+        return Err(Problem::NotAllowed { what: "the audit log is not for agents".to_owned(), hint: None });
+    }
+    match &args.action {
+        None => list(session, &args.filter),
+        Some(AuditAction::List(filter)) => list(session, filter),
+        Some(AuditAction::Verify) => check(session),
+        Some(AuditAction::Head) => head(session),
+        Some(AuditAction::Export) => export(session),
+    }
+}
+
+/// Where the log is read: the files, unless a server was named.
+enum Source {
+    Files(PathBuf),
+    Server(crate::client::Client),
+}
+
+fn source(session: &Session) -> Result<Source, Problem> {
+    match session.place()? {
+        Some(place) if place.explicit => Ok(Source::Server(session.client()?)),
+        _ => Ok(Source::Files(session.data_dir()?)),
+    }
+}
+
+fn unreadable(e: std::io::Error) -> Problem {
+    Problem::from(anyhow::Error::new(e).context("the audit log cannot be read"))
+}
+
+fn chains(data: &std::path::Path) -> Result<Vec<Chain>, Problem> {
+    let chains = Chain::all(data).map_err(unreadable)?;
+    if chains.is_empty() {
+        let what = format!("there is no audit log in {}", data.display());
+        return Err(Problem::NotFound {
+            what,
+            hint: Some("the first start of the server makes it: mosaic serve".to_owned()),
+        });
+    }
+    Ok(chains)
+}
+
+/// Hands every wanted record to `each`, chain by chain, in order.
+fn every(
+    source: &Source,
+    filter: &AuditFilter,
+    mut each: impl FnMut(&str, Value) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let since = filter.since.as_deref().map(since).transpose()?;
+    match source {
+        Source::Files(data) => {
+            for chain in chains(data)? {
+                let mut wanted = Wanted {
+                    after: 0,
+                    limit: limits::STORE_PAGE,
+                    actor: filter.actor.clone(),
+                    action: filter.action.clone(),
+                    since,
+                };
+                loop {
+                    let page = read(&chain, &wanted).map_err(unreadable)?;
+                    for record in &page.records {
+                        each(chain.name(), value(record))?;
+                    }
+                    let Some(next) = page.next else { break };
+                    wanted.after = next;
+                }
+            }
+        }
+        Source::Server(client) => {
+            let mut path = "/v1/audit?after=0".to_owned();
+            for (name, value) in [("actor", &filter.actor), ("action", &filter.action)] {
+                path.extend(value.as_ref().map(|value| format!("&{name}={}", escape(value))));
+            }
+            path.extend(since.map(|since| format!("&since={}", escape(&since.to_rfc3339()))));
+            let lines = BufReader::new(client.stream(&path, "application/x-ndjson")?).lines();
+            for line in lines {
+                let line = line.map_err(unreadable)?;
+                each("server", serde_json::from_str(&line).map_err(|e| unreadable(e.into()))?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn value(record: &Record) -> Value {
+    serde_json::from_str(&record.line()).unwrap_or(Value::Null)
+}
+
+/// Reads a time, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp, Problem> {
+    if let Ok(at) = Timestamp::from_rfc3339(text) {
+        return Ok(at);
+    }
+    let ago = humantime::parse_duration(text).map_err(|_| {
+        Problem::usage(format!("--since {}: write it as 2h, 7d or 2026-11-22T10:04:09Z", plain::line(text)))
+    })?;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    Ok(Timestamp(now.0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))))
+}
+
+fn list(session: &Session, filter: &AuditFilter) -> Result<Exit, Problem> {
+    let mut newest: VecDeque<(String, Value)> = VecDeque::new();
+    every(&source(session)?, filter, |chain, record| {
+        newest.push_back((chain.to_owned(), record));
+        Ok(())
+    })?;
+    let at = |record: &Value| record["at"].as_str().unwrap_or("").to_owned();
+    newest.make_contiguous().sort_by_key(|(chain, record)| (at(record), chain.clone(), record["n"].as_u64()));
+    let skip = newest.len().saturating_sub(filter.limit);
+    let shown: Vec<_> = newest.into_iter().skip(skip).collect();
+    if session.global.json {
+        let items: Vec<Value> = shown.into_iter().map(|(_, record)| record).collect();
+        session.print_json(&Value::Array(items))?;
+        return Ok(Exit::Ok);
+    }
+    let titles = ["n", "at", "actor", "action", "subject", "result", "reason"];
+    let cell = |record: &Value, title: &str| match title {
+        "n" => View::new(record).number("n").to_string(),
+        _ => View::new(record).shown(title),
+    };
+    let rows: Vec<Vec<String>> =
+        shown.iter().map(|(_, record)| titles.iter().map(|title| cell(record, title)).collect()).collect();
+    session.print(tabs(&titles, &rows))?;
+    if skip > 0 {
+        say(&format!("{skip} older ones are not shown; see --limit, or: mosaic audit export"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn check(session: &Session) -> Result<Exit, Problem> {
+    let all: Vec<Verified> = match source(session)? {
+        Source::Files(data) => {
+            let checked = chains(&data)?.iter().map(|chain| verify(chain, None)).collect::<Result<_, _>>();
+            checked.map_err(unreadable)?
+        }
+        Source::Server(client) => {
+            let answer = client.get("/v1/audit/verify")?;
+            vec![serde_json::from_value(answer).map_err(|e| unreadable(e.into()))?]
+        }
+    };
+    let broken = all.iter().any(|verified| verified.broken.is_some());
+    if session.global.json {
+        session.print_json(&json!({"ok": !broken, "chains": all}))?;
+    } else {
+        session.print(all.iter().map(render).collect())?;
+    }
+    Ok(if broken { Exit::Error } else { Exit::Ok })
+}
+
+fn render(verified: &Verified) -> String {
+    let chain = plain::line(&verified.chain);
+    let mut out = match &verified.broken {
+        Some(broken) => format!("{chain}  BROKEN at record {}: {}\n", broken.n, plain::line(&broken.why)),
+        None if verified.head.n == 0 => format!("{chain}  whole: no records yet\n"),
+        None => format!(
+            "{chain}  whole: records {} to {}, newest hash {}\n",
+            verified.first, verified.head.n, verified.head.hash
+        ),
+    };
+    for remark in &verified.remarks {
+        out.push_str(&format!("  note: {}\n", plain::line(remark)));
+    }
+    out
+}
+
+/// Prints number and hash of the newest record of each chain: kept elsewhere, they show a log that was made anew.
+fn head(session: &Session) -> Result<Exit, Problem> {
+    let heads: Vec<(String, Value)> = match source(session)? {
+        Source::Files(data) => {
+            let mut heads = Vec::new();
+            for chain in chains(&data)? {
+                let verified = verify(&chain, None).map_err(unreadable)?;
+                if let Some(broken) = verified.broken {
+                    let what = format!("the log {} does not hold: {broken}", chain.name());
+                    return Err(Problem::Other(anyhow::anyhow!("{what}; see: mosaic audit verify")));
+                }
+                heads.push((verified.chain, json!(verified.head)));
+            }
+            heads
+        }
+        Source::Server(client) => {
+            let answer = client.get("/v1/audit?limit=1")?;
+            vec![("server".to_owned(), answer["head"].clone())]
+        }
+    };
+    if session.global.json {
+        let map: serde_json::Map<String, Value> = heads.into_iter().collect();
+        session.print_json(&Value::Object(map))?;
+    } else {
+        let line = |(chain, head): &(String, Value)| {
+            let view = View::new(head);
+            format!("{}\t{}\t{}\n", plain::line(chain), view.number("n"), view.shown("hash"))
+        };
+        session.print(heads.iter().map(line).collect())?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints every record as it stands in the files, which is what the hashes are over.
+fn export(session: &Session) -> Result<Exit, Problem> {
+    every(&source(session)?, &AuditFilter::default(), |_, record| {
+        session.print_raw(format!("{record}\n").as_bytes())
+    })?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mosaic_core::domain::audit::{Action, Broken, Deed, Head};
+
+    #[test]
+    fn an_exported_record_is_the_line_of_the_file() {
+        let deed =
+            Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112)).reason(Some("é\u{7}\"\n"));
+        let record = Record::seal(Head::genesis("n"), deed);
+        assert_eq!(value(&record).to_string(), record.line());
+    }
+
+    #[test]
+    fn a_check_names_the_first_bad_record() {
+        let mut verified = Verified {
+            chain: "laptop".to_owned(),
+            head: Head::genesis("laptop"),
+            first: 1,
+            broken: None,
+            remarks: vec!["record 4: audit-healed: a line\u{7}".to_owned()],
+        };
+        assert_eq!(
+            render(&verified),
+            "laptop  whole: no records yet\n  note: record 4: audit-healed: a line\\x07\n"
+        );
+        verified.broken = Some(Broken::new(12, "it is missing"));
+        assert!(render(&verified).starts_with("laptop  BROKEN at record 12: it is missing\n"));
+    }
+
+    #[test]
+    fn a_time_may_be_an_age() {
+        assert_eq!(since("2026-11-22T10:04:09Z").unwrap(), Timestamp(1_795_341_849_000));
+        assert!(since("2h").unwrap() < Timestamp::from(std::time::SystemTime::now()));
+        assert!(since("yesterday").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! What a server is opened up with besides its port: the secret that agents' tokens are derived from, and the control
+//! socket, on which orders to stop get through whatever happens on the network.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use mosaic_core::domain::access::AgentSecret;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::UnixListener;
+
+use super::files::random;
+
+/// Reads the secret of the data directory, made at the first start: 256 random bits, readable by the owner only.
+pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
+    let path = data_dir.join("agent-secret");
+    let found = match fs::read(&path) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes).ok(),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(anyhow::Error::new(e).context(format!("{} cannot be read", path.display()))),
+    };
+    if let Some(secret) = found {
+        fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .with_context(|| format!("{} cannot be made private", path.display()))?;
+        return Ok(AgentSecret::new(secret));
+    }
+    let secret = random()?;
+    let next = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        file.write_all(&secret)?;
+        file.sync_all()?;
+        fs::rename(&next, &path)
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(AgentSecret::new(secret))
+}
+
+/// Asks for as many descriptors as connections and agents can take: with the usual 1024, connections could use up
+/// those that a stop needs. What the system does not allow is left as it is.
+pub(super) fn more_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits
+        .maximum
+        .map_or(mosaic_core::limits::DESCRIPTORS, |most| most.min(mosaic_core::limits::DESCRIPTORS));
+    if limits.current.is_some_and(|now| now < wanted) {
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limits });
+        if let Err(e) = raised {
+            tracing::warn!(error = %e, "the limit of open files could not be raised");
+        }
+    }
+}
+
+/// Returns where the control socket is.
+pub(crate) fn control_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control.sock")
+}
+
+/// Makes the control socket, for the owner only; one of an earlier server is replaced.
+pub(super) fn control(data_dir: &Path) -> std::io::Result<UnixListener> {
+    // A socket's path is short by nature, a data directory's may not be: it is reached through its descriptor.
+    let dir = File::open(data_dir)?;
+    let name = "control.sock.new";
+    let real = data_dir.join(name);
+    match fs::remove_file(&real) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))?;
+    fs::set_permissions(&real, Permissions::from_mode(0o600))?;
+    // Nobody sees it before it is private.
+    fs::rename(&real, control_path(data_dir))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().unwrap();
+        let first = agent_secret(dir.path()).unwrap().token(id);
+        let path = dir.path().join("agent-secret");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert_eq!((agent_secret(dir.path()).unwrap().token(id), mode()), (first.clone(), 0o600));
+        fs::write(&path, "cut").unwrap();
+        assert_ne!(agent_secret(dir.path()).unwrap().token(id), first);
+    }
+
+    #[tokio::test]
+    async fn the_control_socket_is_private_and_replaces_an_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir
+            .path()
+            .join("a-directory-with-a-name-that-is-far-too-long-for-the-path-of-a-socket")
+            .join("x".repeat(100));
+        fs::create_dir_all(&deep).unwrap();
+        let first = control(&deep).unwrap();
+        drop(first);
+        let _second = control(&deep).unwrap();
+        assert_eq!(fs::metadata(control_path(&deep)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

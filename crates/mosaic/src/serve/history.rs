@@ -1,0 +1,121 @@
+//! What a server's start says in the audit log: that it started, which settings and tokens are others than at the
+//! start before, and who made a token. Values never stand in the log or in the file this compares with: keyed digests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::access::AgentSecret;
+use mosaic_core::domain::audit::Action;
+use mosaic_core::ports::audit::AuditError;
+
+use crate::config::Config;
+use crate::config::table::VARIABLES;
+
+/// Name under which the API token's digest is kept.
+const TOKEN: &str = "token";
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("audit/config.json")
+}
+
+/// Returns the digest of every setting's effective value. That the file of a secret was read is part of it: the value is.
+fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeMap<String, String> {
+    let value = |row: &crate::config::table::Variable| match row.name {
+        "CLAUDE_API_KEY" => config.claude_api_key.as_ref().map(|s| s.expose().to_owned()),
+        "MOSAIC_GIT_TOKEN" => config.git_token.as_ref().map(|s| s.expose().to_owned()),
+        // What the commands call a server with is no setting of the server.
+        "MOSAIC_TOKEN" | "MOSAIC_URL" => None,
+        _ => (row.show)(config),
+    };
+    let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
+    let token = token.map(|token| (TOKEN.to_owned(), token.to_owned()));
+    settings
+        .chain(token)
+        .map(|(name, value)| (name.clone(), secret.digest(&format!("{name}={value}"))))
+        .collect()
+}
+
+/// Returns the names that are not the same in both.
+fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let mut names: Vec<String> = before.keys().chain(now.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names.retain(|name| before.get(name) != now.get(name));
+    names
+}
+
+fn write(data_dir: &Path, digests: &BTreeMap<String, String>) -> std::io::Result<()> {
+    let path = path(data_dir);
+    let next = path.with_extension("json.new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+    file.write_all(&serde_json::to_vec_pretty(digests)?)?;
+    file.sync_all()?;
+    fs::rename(next, path)
+}
+
+/// Records the start. Errors when the log takes nothing: a server that cannot record does not start.
+pub(super) async fn started(
+    o: &Orchestrator,
+    config: &Config,
+    token: Option<&str>,
+    secret: &AgentSecret,
+) -> Result<(), AuditError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let start = o.own_deed(Action::ServerStart).subject(&config.node);
+    o.audit(start.result(format!("version {version}, pid {}", std::process::id()))).await?;
+    let now = digests(config, token, secret);
+    let before: Option<BTreeMap<String, String>> =
+        fs::read(path(&config.data_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut names = changed(before.as_ref().unwrap_or(&BTreeMap::new()), &now);
+    let token_changed = names.iter().position(|name| name == TOKEN).map(|at| names.remove(at)).is_some();
+    if token_changed {
+        let had = before.as_ref().is_some_and(|before| before.contains_key(TOKEN));
+        let word = match (had, token) {
+            (false, _) => "the API token was made, or is new to this log",
+            (true, Some(_)) => "the API token is another one than at the last start",
+            (true, None) => "the API wants no token any more",
+        };
+        o.audit(o.own_deed(Action::Token).subject("operator").result(word)).await?;
+    }
+    let all: Vec<&str> = now.values().map(String::as_str).collect();
+    let digest = secret.digest(&all.join("\n"));
+    let what = match (&before, names.is_empty()) {
+        (None, _) => "first start with this log".to_owned(),
+        (Some(_), true) => "nothing changed since the last start".to_owned(),
+        (Some(_), false) => format!("changed since the last start: {}", names.join(", ")),
+    };
+    o.audit(
+        o.own_deed(Action::Config).subject(&config.node).result(format!("{what}; digest {}", &digest[..16])),
+    )
+    .await?;
+    if let Err(e) = write(&config.data_dir, &now) {
+        tracing::warn!(error = %e, "the digests of the settings could not be kept; the next start calls all of them new");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[test]
+    fn changes_are_named_and_no_value_is_kept() {
+        let secret = AgentSecret::new([7; 32]);
+        let mut config = Config::defaults(PathBuf::from("/data"));
+        config.claude_api_key = Some(Secret::new("canary-key".to_owned()));
+        let first = digests(&config, Some("canary-token"), &secret);
+        assert_eq!(changed(&first, &first), Vec::<String>::new());
+        config.slots += 1;
+        config.claude_api_key = Some(Secret::new("canary-other".to_owned()));
+        config.command = Some("canary-program".to_owned());
+        let second = digests(&config, None, &secret);
+        assert_eq!(changed(&first, &second), ["CLAUDE_API_KEY", "MOSAIC_COMMAND", "MOSAIC_SLOTS", "token"]);
+        let text = serde_json::to_string(&[first, second]).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+    }
+}

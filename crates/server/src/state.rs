@@ -1,0 +1,72 @@
+//! `GET /v1/state`: the node in one small snapshot, for status bars, `doctor` and the dashboard. Cheap enough to be asked
+//! every second; a caller that has it already gets `304`.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use mosaic_core::limits;
+use mosaic_core::monitor::NodeState;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::tags::is_known;
+use crate::view::PauseView;
+
+/// `GET /v1/state`.
+pub(crate) async fn show(
+    State(context): State<Context>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    params.reader(&[]).finish()?;
+    let state = context.orchestrator.state().await?;
+    let mut body = view(&context, state);
+    // Only what changes by itself is left out of the tag: uptime, what the machine says, how long a breaker waits.
+    let mut steady = body.clone();
+    steady["admission"]["memoryBytes"] = Value::Null;
+    steady["admission"]["loadPerCore"] = Value::Null;
+    for breaker in steady["breakers"].as_array_mut().into_iter().flatten() {
+        breaker["retryInMs"] = Value::Null;
+    }
+    let digest = Sha256::digest(steady.to_string());
+    let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let tag = format!("W/\"{tag}\"");
+    if is_known(&headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    let uptime = context.orchestrator.now().since(context.options.started_at);
+    body["uptimeSeconds"] = json!(uptime.as_secs());
+    Ok(([(ETAG, tag)], Answer(body)).into_response())
+}
+
+fn view(context: &Context, state: NodeState) -> Value {
+    let (orchestrator, options) = (&context.orchestrator, &context.options);
+    let scanner = &orchestrator.ports().scanner;
+    let breakers: Vec<Value> = state
+        .breakers
+        .into_iter()
+        .map(|breaker| {
+            json!({"repository": breaker.key.repository, "gateProfile": breaker.key.profile, "state": breaker.state,
+                "retryInMs": breaker.retry_in_ms, "trialAgentId": breaker.trial, "why": scanner.mask(&breaker.why)})
+        })
+        .collect();
+    let floors = orchestrator.settings().floors;
+    json!({
+        "node": state.node, "version": options.version, "startedAt": options.started_at.to_rfc3339(),
+        "counts": state.counts,
+        "slots": {"total": state.slots, "used": state.used},
+        "dispatch": state.dispatch, "pause": state.pause.map(PauseView::from),
+        "admission": {"open": state.held.is_none(), "reason": state.held,
+            "memoryBytes": state.reading.memory_bytes, "memoryFloorBytes": floors.memory_bytes,
+            "loadPerCore": state.reading.load_per_core, "loadCeiling": floors.load_per_core,
+            "diskFloorBytes": limits::DISK_FLOOR_BYTES},
+        "breakers": breakers,
+        "attention": state.attention, "stalled": state.stalled, "withWarnings": state.warnings,
+        "cleanupPending": state.cleanup_pending,
+    })
+}

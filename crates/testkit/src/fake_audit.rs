@@ -1,0 +1,90 @@
+//! An audit log in memory, as strict as the port allows: what it answers for is checked as a chain every time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use mosaic_core::domain::audit::{self, Deed, Head, Record};
+use mosaic_core::limits;
+use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
+
+/// The chain's name.
+const CHAIN: &str = "fake";
+
+/// Records in memory.
+#[derive(Debug, Default)]
+pub struct FakeAudit {
+    records: Mutex<Vec<Record>>,
+    /// Nothing can be recorded any more.
+    pub refuses: AtomicBool,
+}
+
+impl FakeAudit {
+    fn records(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Returns every deed so far as `action subject result`, for tests to compare.
+    pub fn told(&self) -> Vec<String> {
+        let text = |r: &Record| {
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("{} {} {}", r.deed.action, part(&r.deed.subject), part(&r.deed.result))
+        };
+        self.records().iter().map(text).collect()
+    }
+
+    /// Returns every deed so far.
+    pub fn deeds(&self) -> Vec<Deed> {
+        self.records().iter().map(|record| record.deed.clone()).collect()
+    }
+}
+
+#[async_trait]
+impl Audit for FakeAudit {
+    async fn append(&self, deed: Deed) -> Result<Head, AuditError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(AuditError::Unavailable("the test said so".to_owned()));
+        }
+        let mut records = self.records();
+        let end = records.last().map_or(Head::genesis(CHAIN), Record::head);
+        let record = Record::seal(end, deed);
+        let head = record.head();
+        records.push(record);
+        Ok(head)
+    }
+
+    fn note(&self, deed: Deed) {
+        if self.refuses.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut records = self.records();
+        let end = records.last().map_or(Head::genesis(CHAIN), Record::head);
+        records.push(Record::seal(end, deed));
+    }
+
+    async fn read(&self, wanted: Wanted) -> Result<Page, AuditError> {
+        let mut page = Page { records: Vec::new(), next: None };
+        let records = self.records();
+        for (seen, record) in records.iter().filter(|record| record.n > wanted.after).enumerate() {
+            if page.records.len() >= wanted.limit || seen >= limits::AUDIT_SCAN {
+                page.next = Some(record.n - 1);
+                break;
+            }
+            if wanted.fits(&record.deed) {
+                page.records.push(record.clone());
+            }
+        }
+        Ok(page)
+    }
+
+    async fn verify(&self) -> Result<Verified, AuditError> {
+        let records = self.records();
+        let checked = audit::verify(Head::genesis(CHAIN), records.iter());
+        let head = *checked.as_ref().unwrap_or(&Head::genesis(CHAIN));
+        Ok(Verified { chain: CHAIN.to_owned(), head, first: 1, broken: checked.err(), remarks: Vec::new() })
+    }
+
+    fn head(&self) -> Head {
+        self.records().last().map_or(Head::genesis(CHAIN), Record::head)
+    }
+}

@@ -1,0 +1,88 @@
+//! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
+//! much room the machine has, what agents say and what they are told.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::room::Reading;
+use mosaic_core::ports::processes::Usage;
+use tokio::sync::watch;
+
+/// The knobs of one world.
+pub struct Knobs {
+    /// Milliseconds by which the wall clock is wrong.
+    jump: AtomicI64,
+    usage: Mutex<Usage>,
+    reading: Mutex<Reading>,
+    told: Mutex<Vec<(AgentId, String)>>,
+    pub(crate) speech: watch::Sender<u64>,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            jump: AtomicI64::new(0),
+            usage: Mutex::default(),
+            reading: Mutex::default(),
+            told: Mutex::default(),
+            speech: watch::Sender::new(0),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Knobs {
+    /// Sets the wall clock forward or back, counted from the true time.
+    pub fn jump(&self, milliseconds: i64) {
+        self.jump.store(milliseconds, Ordering::SeqCst);
+    }
+
+    /// Sets what every agent's processes use.
+    pub fn set_usage(&self, usage: Usage) {
+        *lock(&self.usage) = usage;
+    }
+
+    /// Sets what the machine has.
+    pub fn set_reading(&self, reading: Reading) {
+        *lock(&self.reading) = reading;
+    }
+
+    /// Lets every running program say a line.
+    pub fn speak(&self) {
+        self.speech.send_modify(|lines| *lines += 1);
+    }
+
+    /// Returns what agents were told, in order.
+    pub fn told(&self) -> Vec<(AgentId, String)> {
+        lock(&self.told).clone()
+    }
+
+    pub(crate) fn tell(&self, agent: AgentId, bytes: &[u8]) {
+        lock(&self.told).push((agent, String::from_utf8_lossy(bytes).into_owned()));
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        *lock(&self.usage)
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        *lock(&self.reading)
+    }
+
+    pub(crate) fn wall(&self) -> Timestamp {
+        let now = Timestamp::from(SystemTime::now());
+        Timestamp(now.0.saturating_add_signed(self.jump.load(Ordering::SeqCst)))
+    }
+}
+
+/// Monotonic time of the test's process.
+pub fn elapsed() -> Duration {
+    static BEGINNING: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    BEGINNING.elapsed()
+}
