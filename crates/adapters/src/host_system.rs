@@ -20,12 +20,19 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct SystemHost {
     dir: PathBuf,
+    also: Vec<PathBuf>,
 }
 
 impl SystemHost {
     /// Makes a host whose free space is that of the file system of this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), also: Vec::new() }
+    }
+
+    /// Looks at these directories too, which may be other file systems; one that does not exist yet is left out.
+    pub fn also(mut self, dirs: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.also.extend(dirs);
+        self
     }
 }
 
@@ -33,7 +40,9 @@ impl SystemHost {
 impl Host for SystemHost {
     async fn free_bytes(&self) -> Result<u64, String> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|e| format!("{}: {e}", self.dir.display()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
+        let others = self.also.iter().filter_map(|dir| rustix::fs::statvfs(dir).ok()).map(free);
+        Ok(others.fold(free(stat), u64::min))
     }
 
     async fn reading(&self) -> Reading {

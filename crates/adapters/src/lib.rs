@@ -8,6 +8,7 @@ pub mod clock_system;
 pub mod gates_local;
 pub mod git;
 pub mod host_system;
+pub mod orders_files;
 mod private_place;
 pub mod process;
 pub mod sandbox_none;

@@ -20,7 +20,7 @@ use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use mosaic_testkit::fake_processes::PlainProcesses;
 use tokio::sync::watch;
 
@@ -55,6 +55,15 @@ impl Transcripts for Logs {
     }
     fn log(&self, _: AgentId, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
     }
 }
 
@@ -346,6 +355,9 @@ impl Processes for NoSupervisor {
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 

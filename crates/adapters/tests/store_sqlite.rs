@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::ports::store::{Admitted, Pause, Query, Store, StoreError};
+use mosaic_core::ports::store::{Admitted, EndedAfter, Pause, Query, Store, StoreError};
 use mosaic_testkit::store_suite::sample::*;
 use rusqlite::Connection;
 
@@ -116,6 +116,8 @@ async fn a_sample_of_version_1_loads() {
     assert_eq!(log.len() as u64, *store.newest().borrow());
     assert_eq!(log[0].fact.kind, "agent.spawned");
     assert_eq!(store.pause().await.unwrap().unwrap().by, "alice");
+    let old = store.settled(at(1000), EndedAfter::default(), 10).await.unwrap();
+    assert_eq!(old.iter().map(|record| record.seq).collect::<Vec<_>>(), [2, 3, 4], "their ends are known");
     // And it goes on: what was held is taken over, what waits starts, a new agent is numbered after the others.
     let held = store.leased().await.unwrap();
     store.take_over(held[0].agent.id, &node("n2")).await.unwrap();

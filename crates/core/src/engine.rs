@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::caretaker;
 use crate::domain::agent::Agent;
 use crate::domain::breaker;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::kill::{Driver, Order};
-use crate::life::{self, Hands, Scene, lease, settle};
+use crate::life::{self, Hands, Scene, lease};
 use crate::limits;
 use crate::monitor;
 use crate::orchestrator::Orchestrator;
@@ -55,15 +56,20 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
 
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
+    o.learn_orders(&mut stop).await;
     recovery::take_over(o, &mut drivers).await;
     recovery::stop_strays(o).await;
+    let mut care = JoinSet::new();
+    care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
     while *stop.borrow() == Stop::No {
         if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
             recovery::take_over(o, &mut drivers).await;
             looked = o.elapsed();
         }
-        fill_slots(o, &mut drivers, &stop).await;
+        if o.look_at_orders().await {
+            fill_slots(o, &mut drivers, &stop).await;
+        }
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
@@ -74,6 +80,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
     o.draining.store(true, Ordering::SeqCst);
     wind_up(o, &mut drivers, &mut stop).await;
+    care.shutdown().await;
 }
 
 /// Ends the drivers as ordered, and joins them.
@@ -157,7 +164,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.orders.may_dispatch() {
         let Some((lease, record)) = lease::take(o).await else { return };
         start(o, drivers, lease, record, Entry::Leased);
     }
@@ -181,7 +188,7 @@ pub(crate) fn start(
     record: Versioned,
     entry: Entry,
 ) {
-    let driver = Driver::new();
+    let driver = Driver::new(&record);
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     let o = Arc::clone(o);
@@ -247,9 +254,12 @@ async fn drive(
     orders.mark_changed();
     let mut leaving = o.leaving.subscribe();
     let mut agent = agent;
-    let mut event = match entry {
-        Entry::Leased => Event::Leased,
-        Entry::TakenOver => {
+    let mut fresh = true;
+    // The driver is registered: an order that is given after this question finds it.
+    let mut event = match (o.standing_event(&agent, driver.seq), entry) {
+        (Some(standing), _) => standing,
+        (None, Entry::Leased) => Event::Leased,
+        (None, Entry::TakenOver) => {
             let scene = Scene { o, agent: &agent, driver };
             tokio::select! {
                 biased;
@@ -262,7 +272,7 @@ async fn drive(
         let sign = breaker::sign(&event);
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(step) => {
-                settle::record(o, lease, &step).await?;
+                life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
                 o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
                 if let Some(sign) = sign {
@@ -273,9 +283,14 @@ async fn drive(
             Err(illegal) => tracing::debug!(agent.id = %agent.id, %illegal, "event ignored"),
         }
         let effect = lifecycle::effect(&agent.state);
+        if fresh && effect == Effect::Rest && agent.attempt > 0 {
+            // It ended at the moment a slot took it, and an earlier attempt may have left a tree.
+            o.clean_up(agent.id).await;
+        }
         if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
             return Ok(());
         }
+        fresh = false;
         let at_hand = agent.clone();
         let scene = Scene { o, agent: &at_hand, driver };
         let work = life::perform(effect, scene, hands);

@@ -1,21 +1,19 @@
-//! Ending agents by order: one, all, or what waits of a task. An order reaches an agent wherever it is: in the queue, in a
-//! driver's hands, or between the two.
+//! Ending agents by order: one, or what waits of a task; [`crate::kill_all`] has the wide orders. An order reaches an
+//! agent wherever it is: in the queue, in a driver's hands, or between the two.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::sync::watch;
 
 use crate::domain::agent::{Agent, State, Status};
-use crate::domain::ids::{AgentId, TaskId};
-use crate::domain::journal::Fact;
+use crate::domain::ids::{AgentId, TaskId, Timestamp};
 use crate::domain::lifecycle::{self, KillCause};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::StopReceipt;
-use crate::ports::store::{Change, Query, Safety, StoreError, Versioned};
+use crate::ports::store::{Change, Safety, StoreError, Versioned};
+use crate::receipt::KillReceipt;
 
 /// What a kill came to.
 #[derive(Debug, Clone)]
@@ -26,24 +24,8 @@ pub struct Killed {
     pub already_terminal: bool,
     /// It is verified that nothing of it is alive. False: asked, but not confirmed in time.
     pub confirmed: bool,
-    /// What the stop found and did, when processes were involved.
-    pub receipt: Option<StopReceipt>,
-}
-
-/// What a kill-all came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KillAllReport {
-    /// Agents that were not terminal when it was called.
-    pub total: u64,
-    /// Of these, ended by it (or ending by themselves meanwhile).
-    pub killed: u64,
-    /// Of these, not confirmed in time.
-    pub failed: u64,
-    /// One line per agent that was not confirmed.
-    pub errors: Vec<String>,
-    /// Of the killed, how many had not started yet.
-    pub queued: u64,
+    /// What became of what it held; nothing when it had ended before.
+    pub receipt: Option<KillReceipt>,
 }
 
 /// An order to a driver.
@@ -57,9 +39,29 @@ pub(crate) enum Order {
 
 /// What others know about a live driver.
 pub(crate) struct Driver {
+    /// Its agent's place in the order of admissions.
+    pub(crate) seq: u64,
+    /// When its agent was admitted.
+    pub(crate) spawned_at: Timestamp,
     pub(crate) order: watch::Sender<Option<Order>>,
     pub(crate) done: watch::Sender<bool>,
+    /// A kill has verified that nothing is alive.
+    pub(crate) empty: watch::Sender<bool>,
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
+    /// The record as it was decided last, which the store may not have yet.
+    seen: Mutex<Versioned>,
+}
+
+/// Who wants an agent to end, and what counts as the end.
+pub(crate) struct Demand<'a> {
+    pub(crate) cause: KillCause,
+    pub(crate) note: &'a str,
+    /// When it was ordered.
+    pub(crate) at: Timestamp,
+    /// An agent that is in the queue stays there.
+    pub(crate) keeps_queued: bool,
+    /// How long to wait for the record once nothing is alive; for ever when `None`.
+    pub(crate) settle: Option<Duration>,
 }
 
 impl Orchestrator {
@@ -67,48 +69,100 @@ impl Orchestrator {
     /// who and why, for the record. An agent that has ended stays as it is.
     pub async fn kill(&self, id: AgentId, cause: KillCause, note: &str) -> Result<Killed, StoreError> {
         let patience = limits::KILL_ANSWER + self.settings.kill_grace;
-        let mut first = true;
-        let mut receipt = None;
-        let work = async {
-            loop {
-                let record = self.ports.store.get(id).await?;
-                if record.agent.is_terminal() {
-                    let killed_by_us = !first;
-                    return Ok(Killed {
-                        record,
-                        already_terminal: !killed_by_us,
-                        confirmed: true,
-                        receipt: receipt.take(),
-                    });
-                }
-                first = false;
-                if matches!(record.agent.state, State::Queued { .. }) {
-                    let ended = self.kill_waiting(vec![record], cause, note).await?;
-                    if ended.is_empty() {
-                        // A slot has taken it and its driver is about to write: look again in a moment.
-                        self.ports.clock.sleep(limits::LOOK_AGAIN).await;
-                    }
-                } else {
-                    receipt =
-                        self.order_and_wait(id, Order::Kill(cause, note.to_owned())).await.or(receipt.take());
+        let demand = Demand { cause, note, at: self.now(), keeps_queued: false, settle: None };
+        let driver = self.live().get(&id).cloned();
+        let killed = self.end(id, driver, &demand, patience).await?;
+        Ok(killed.expect("it is only left in the queue when the order says so"))
+    }
+
+    /// Ends one agent; what runs is ordered to before anything is read. `driver` is the one that is known to have it.
+    /// `None` when it is in the queue and stays there. After `patience` says what is known then.
+    pub(crate) async fn end(
+        &self,
+        id: AgentId,
+        driver: Option<Arc<Driver>>,
+        demand: &Demand<'_>,
+        patience: Duration,
+    ) -> Result<Option<Killed>, StoreError> {
+        if let Some(driver) = &driver {
+            driver.give(Order::Kill(demand.cause, demand.note.to_owned()));
+        }
+        let mut last = driver;
+        tokio::select! {
+            done = self.pursue(id, demand, &mut last) => return done,
+            () = self.ports.clock.sleep(patience) => {}
+        }
+        let record = match (&last, self.ports.store.get(id)) {
+            (Some(driver), _) if !*driver.done.borrow() => driver.seen().clone(),
+            (_, read) => read.await?,
+        };
+        // Its processes may be gone while its work is still being kept: that is what a kill promises.
+        let gone = last.as_ref().is_some_and(|driver| *driver.empty.borrow());
+        let confirmed = record.agent.is_terminal() || gone;
+        let receipt = Some(KillReceipt::of(&record, last.and_then(|driver| driver.receipt())));
+        Ok(Some(Killed { record, already_terminal: false, confirmed, receipt }))
+    }
+
+    /// Goes after an agent until it has ended. `last` is the driver that was seen last.
+    async fn pursue(
+        &self,
+        id: AgentId,
+        demand: &Demand<'_>,
+        last: &mut Option<Arc<Driver>>,
+    ) -> Result<Option<Killed>, StoreError> {
+        let mut ended_here = false;
+        loop {
+            let driver = self.live().get(&id).cloned();
+            if let Some(driver) = driver {
+                driver.give(Order::Kill(demand.cause, demand.note.to_owned()));
+                *last = Some(Arc::clone(&driver));
+                if !self.wait_for(&driver, demand.settle).await {
+                    let record = driver.seen().clone();
+                    let receipt = Some(KillReceipt::of(&record, driver.receipt()));
+                    return Ok(Some(Killed { record, already_terminal: false, confirmed: true, receipt }));
                 }
             }
-        };
-        tokio::select! {
-            done = work => done,
-            () = self.ports.clock.sleep(patience) => {
-                let record = self.ports.store.get(id).await?;
-                // Its processes may be gone while its work is still being kept: that is what a kill promises.
-                let receipt = self.live().get(&id).and_then(|driver| driver.receipt());
-                let gone = receipt.as_ref().is_some_and(|receipt| receipt.processes_after == 0);
-                let confirmed = record.agent.is_terminal() || gone;
-                Ok(Killed { record, already_terminal: false, confirmed, receipt })
+            let record = self.ports.store.get(id).await?;
+            if let Some(end) = record.agent.end() {
+                let killed = end.status == Status::Killed;
+                let by_us = ended_here || (end.at >= demand.at && (killed || last.is_some()));
+                let processes = last.as_ref().and_then(|driver| driver.receipt()).unwrap_or_else(nothing_ran);
+                let receipt = by_us.then(|| KillReceipt::of(&record, Some(processes)));
+                return Ok(Some(Killed { record, already_terminal: !by_us, confirmed: true, receipt }));
+            }
+            let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
+            if waits && demand.keeps_queued {
+                return Ok(None);
+            }
+            if waits && !self.kill_waiting(vec![record], demand.cause, demand.note).await?.is_empty() {
+                ended_here = true;
+            } else {
+                // Its driver is being registered or about to write, or has just gone: look again in a moment.
+                self.ports.clock.sleep(limits::LOOK_AGAIN).await;
             }
         }
     }
 
+    /// Waits until the driver is done; returns false when nothing of its agent is alive, but its record takes longer
+    /// than `settle`.
+    async fn wait_for(&self, driver: &Driver, settle: Option<Duration>) -> bool {
+        if driver.emptied().await {
+            return true;
+        }
+        let mut done = driver.done.subscribe();
+        let Some(settle) = settle else {
+            let _ = done.wait_for(|done| *done).await;
+            return true;
+        };
+        tokio::select! {
+            biased;
+            _ = done.wait_for(|done| *done) => true,
+            () = self.ports.clock.sleep(settle) => false,
+        }
+    }
+
     /// Ends queued agents; returns those that were ended. The others changed meanwhile.
-    async fn kill_waiting(
+    pub(crate) async fn kill_waiting(
         &self,
         records: Vec<Versioned>,
         cause: KillCause,
@@ -142,20 +196,6 @@ impl Orchestrator {
         Ok(ended)
     }
 
-    /// Gives an order to the agent's driver and waits until the driver is done. Without a driver (it is being
-    /// registered, or has just gone) returns after a moment, so that the caller looks again.
-    async fn order_and_wait(&self, id: AgentId, order: Order) -> Option<StopReceipt> {
-        let driver = self.live().get(&id).cloned();
-        let Some(driver) = driver else {
-            self.ports.clock.sleep(limits::LOOK_AGAIN).await;
-            return None;
-        };
-        driver.give(order);
-        // An error means the driver's end was dropped, which is as done as can be.
-        let _ = driver.done.subscribe().wait_for(|done| *done).await;
-        driver.receipt()
-    }
-
     /// Takes away whatever an ended agent still has on this machine, except work that nobody received. Idempotent;
     /// faults are logged and left to the next start.
     pub async fn clean_up(&self, id: AgentId) {
@@ -163,7 +203,8 @@ impl Orchestrator {
             tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
             return;
         }
-        if self.ports.store.get(id).await.is_ok_and(|record| record.agent.work.dirty) {
+        // Without a record nobody knows whether its tree was received: that is for the caretaker.
+        if !self.ports.store.get(id).await.is_ok_and(|record| !record.agent.work.dirty) {
             return;
         }
         let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
@@ -172,58 +213,6 @@ impl Orchestrator {
         }
         if let Err(e) = self.ports.processes.forget(id).await {
             tracing::warn!(agent.id = %id, error = %e, "job records of an ended agent could not be removed");
-        }
-    }
-
-    /// Ends every agent that is not terminal now, queued ones included. What is spawned afterwards is not touched.
-    pub async fn kill_all(&self, note: &str) -> Result<KillAllReport, StoreError> {
-        let mut targets: Vec<AgentId> =
-            self.ports.store.leased().await?.into_iter().map(|r| r.agent.id).collect();
-        // What runs is ordered first and all at once, so that every agent uses the same grace at the same time.
-        self.order_all(&targets, note);
-        let mut report = KillAllReport { total: 0, killed: 0, failed: 0, errors: Vec::new(), queued: 0 };
-        // Waiting entries are ended page by page; those that a slot takes meanwhile join the running ones.
-        let mut barrier = None;
-        loop {
-            let unfinished = vec![Status::Spawning, Status::Running];
-            let query = Query { status: unfinished, before_seq: barrier, limit: 1000, ..Query::default() };
-            let page = self.ports.store.list(query).await?;
-            let Some(last) = page.last() else { break };
-            barrier = Some(last.seq);
-            let (waiting, held): (Vec<_>, Vec<_>) =
-                page.into_iter().partition(|r| matches!(r.agent.state, State::Queued { .. }));
-            targets.extend(held.into_iter().map(|r| r.agent.id));
-            let ids: Vec<AgentId> = waiting.iter().map(|r| r.agent.id).collect();
-            let ended = self.kill_waiting(waiting, KillCause::KillAll, note).await?;
-            report.queued += ended.len() as u64;
-            report.killed += ended.len() as u64;
-            targets.extend(ids.into_iter().filter(|id| !ended.contains(id)));
-        }
-        targets.sort();
-        targets.dedup();
-        report.total = report.queued + targets.len() as u64;
-        self.order_all(&targets, note);
-        let kills =
-            targets.iter().map(|id| async move { (*id, self.kill(*id, KillCause::KillAll, note).await) });
-        for (id, result) in futures_util::future::join_all(kills).await {
-            match result {
-                Ok(killed) if killed.confirmed => report.killed += 1,
-                Ok(_) => report.fail(format!("{id}: not confirmed in time; it is still being stopped")),
-                Err(e) => report.fail(format!("{id}: {e}")),
-            }
-        }
-        let data =
-            json!({"total": report.total, "killed": report.killed, "failed": report.failed, "note": note});
-        let fact =
-            Fact { kind: "orchestrator.kill_all".to_owned(), agent: None, task: None, at: self.now(), data };
-        self.ports.store.log(vec![fact]).await?;
-        Ok(report)
-    }
-
-    fn order_all(&self, targets: &[AgentId], note: &str) {
-        let live = self.live();
-        for driver in targets.iter().filter_map(|id| live.get(id)) {
-            driver.give(Order::Kill(KillCause::KillAll, note.to_owned()));
         }
     }
 
@@ -246,25 +235,47 @@ impl Orchestrator {
     }
 }
 
-impl KillAllReport {
-    fn fail(&mut self, text: String) {
-        self.failed += 1;
-        self.errors.push(text);
-    }
+/// The receipt of an agent of which nothing ran.
+fn nothing_ran() -> StopReceipt {
+    StopReceipt { rung: "none".to_owned(), ..StopReceipt::default() }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Driver {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(record: &Versioned) -> Arc<Self> {
         Arc::new(Self {
+            seq: record.seq,
+            spawned_at: record.agent.spawned_at,
             order: watch::Sender::new(None),
             done: watch::Sender::new(false),
+            empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
+            seen: Mutex::new(record.clone()),
         })
     }
 
     /// Returns what the stop of its processes found and did, once it is verified.
     pub(crate) fn receipt(&self) -> Option<StopReceipt> {
-        self.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        locked(&self.receipt).clone()
+    }
+
+    /// Waits until nothing of a killed agent is alive; returns whether the driver is done altogether.
+    pub(crate) async fn emptied(&self) -> bool {
+        let (mut done, mut empty) = (self.done.subscribe(), self.empty.subscribe());
+        // An error means the driver's end was dropped, which is as done as can be.
+        tokio::select! {
+            biased;
+            _ = done.wait_for(|done| *done) => true,
+            _ = empty.wait_for(|empty| *empty) => false,
+        }
+    }
+
+    /// Returns the record as it was decided last.
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Versioned> {
+        locked(&self.seen)
     }
 
     /// Gives an order. A kill is never replaced by an interruption.

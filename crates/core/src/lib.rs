@@ -4,14 +4,19 @@
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
 pub mod audit;
+pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod kill;
+pub mod kill_all;
 pub mod life;
 pub mod limits;
 pub mod monitor;
 pub mod orchestrator;
+pub mod orders;
 pub mod ports;
+pub mod receipt;
 mod recovery;
+pub mod removal;
 
 pub use orchestrator::Orchestrator;

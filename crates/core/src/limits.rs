@@ -278,3 +278,49 @@ pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
 pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
 /// Descriptors that a server asks for: every connection, and some for each agent; many systems allow 1024 at first.
 pub const DESCRIPTORS: u64 = 4096;
+/// Notes of removed agents that are kept, so that whoever asks for one is told that it was removed: a year of thousands
+/// a week, at about a hundred bytes each.
+pub const TOMBSTONES: u64 = 200_000;
+/// Longest reason of a removal that is kept, in bytes.
+pub const REMOVAL_WHY_BYTES: usize = 512;
+/// Facts removed from the log in one write, so that the writer is never kept for long.
+pub const PRUNED_EVENTS: usize = 2000;
+/// Ended agents looked at by one call of prune, or by one round of retention.
+pub const PRUNE_PAGE: usize = 200;
+/// Commits named of one agent whose work would be lost; the rest is counted.
+pub const NAMED_COMMITS: usize = 20;
+/// How often what was left behind and what is too old is looked for.
+pub const CARE_PERIOD: Duration = Duration::from_secs(60);
+/// How often transcripts, logs, events and repository stores are looked at: they grow slowly.
+pub const RETENTION_PERIOD: Duration = Duration::from_secs(600);
+/// Longest time for one pass of a reconciler; what is not done by then is done by the next.
+pub const CARE_PASS: Duration = Duration::from_secs(120);
+/// Most directories that one pass of a reconciler works on.
+pub const CARE_BATCH: usize = 100;
+/// First and longest pause before something that could not be cleaned up is tried again.
+pub const CARE_RETRY: Duration = Duration::from_secs(30);
+/// See [`CARE_RETRY`].
+pub const CARE_RETRY_CAP: Duration = Duration::from_secs(3600);
+/// Loose objects from which a repository store is packed again: what git itself packs at.
+pub const LOOSE_OBJECTS: usize = 6700;
+/// Packs from which a repository store is packed again: what git itself packs at.
+pub const PACKS: usize = 50;
+/// Age below which an object that no ref reaches stays when a store is packed again: whatever reads or writes in the
+/// store meanwhile, its objects are younger.
+pub const UNREACHABLE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longest time for packing one repository store again.
+pub const REPACK: Duration = Duration::from_secs(600);
+/// Age of an empty control group from which nobody is about to enter it.
+pub const EMPTY_GROUP: Duration = Duration::from_secs(3600);
+/// Longest age that may be asked for.
+pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// Longest wait for a standing order to be written before it counts as held in memory only.
+pub const ORDER_RECORD: Duration = Duration::from_secs(2);
+/// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
+pub const KILL_SETTLE: Duration = Duration::from_millis(300);
+/// Most receipts in one answer.
+pub const RECEIPTS: usize = 100;
+/// Largest file of standing orders that is read, in bytes: one order is a few hundred.
+pub const ORDER_FILE_BYTES: u64 = 64 * 1024;
+/// Most orders about single agents that are read at once; the rest is read once these are carried out.
+pub const ORDER_FILES: usize = 1000;

@@ -12,20 +12,24 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use crate::audit::AgentAccess;
+use crate::caretaker::{Care, CareReport, Keeping};
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
 use crate::domain::room::Floors;
+use crate::domain::orders::Latch;
 use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
 use crate::ports::audit::Audit;
+use crate::orders::Orders;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
+use crate::ports::orders::OrderFiles;
 use crate::ports::processes::Processes;
 use crate::ports::repositories::{FileStat, Repositories};
 use crate::ports::runtime::Runtime;
@@ -60,6 +64,8 @@ pub struct Ports {
     pub host: Arc<dyn Host>,
     /// Who did what.
     pub audit: Arc<dyn Audit>,
+    /// The state directory's copy of the standing orders.
+    pub orders: Arc<dyn OrderFiles>,
 }
 
 /// How this node behaves.
@@ -85,6 +91,8 @@ pub struct Settings {
     pub stall: Duration,
     /// What must stay free on this machine for new agents to start.
     pub floors: Floors,
+    /// How long what is over is kept, and how much room there must be.
+    pub keeping: Keeping,
 }
 
 /// Why a spawn was refused.
@@ -102,6 +110,9 @@ pub enum SpawnError {
     /// The node is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The kill switch is engaged.
+    #[error("dispatch is stopped by {}", .0.by)]
+    Stopped(Latch),
     /// The disk is below the floor.
     #[error("{0}")]
     DiskLow(String),
@@ -160,6 +171,7 @@ pub struct Diff {
 pub struct Orchestrator {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
+    pub(crate) orders: Orders,
     pub(crate) live: Mutex<HashMap<AgentId, Arc<Driver>>>,
     /// Something may be ready to start, or a slot became free.
     pub(crate) wake: Notify,
@@ -176,6 +188,7 @@ pub struct Orchestrator {
     pub(crate) leaving: watch::Sender<bool>,
     /// Somebody asked for a drain.
     drain: watch::Sender<bool>,
+    pub(crate) care: Care,
 }
 
 impl Orchestrator {
@@ -184,6 +197,7 @@ impl Orchestrator {
         Arc::new(Self {
             ports,
             settings,
+            orders: Orders::new(),
             live: Mutex::new(HashMap::new()),
             wake: Notify::new(),
             draining: AtomicBool::new(false),
@@ -193,6 +207,7 @@ impl Orchestrator {
             access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
+            care: Care::default(),
         })
     }
 
@@ -204,6 +219,11 @@ impl Orchestrator {
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns what the caretaker last saw.
+    pub fn care(&self) -> CareReport {
+        self.care.report()
     }
 
     /// Returns the current time for logs and records. Never goes back, whatever is done to the wall clock; see
@@ -338,15 +358,17 @@ impl Orchestrator {
         }
     }
 
-    /// Checks the free space against [`limits::DISK_FLOOR_BYTES`]; says how much there is, or what to do.
+    /// Checks the free space against [`Keeping::disk_floor`]; says how much there is, or what to do.
     pub(crate) async fn disk_room(&self) -> Result<String, String> {
         let free = self.ports.host.free_bytes().await?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
-        if free < limits::DISK_FLOOR_BYTES {
-            let floor = mib(limits::DISK_FLOOR_BYTES);
+        let floor = self.settings.keeping.disk_floor;
+        if free < floor {
             return Err(format!(
-                "only {} MiB free where the state is kept, {floor} MiB are needed; free some space",
-                mib(free)
+                "only {} MiB free where the state is kept, {} MiB are needed; free some space, for example with \
+                 mosaic prune",
+                mib(free),
+                mib(floor)
             ));
         }
         Ok(format!("{} MiB free", mib(free)))

@@ -94,10 +94,8 @@ async fn an_order_given_while_slots_fill_is_never_lost() {
         }
         story.run();
         if round % 2 == 0 {
-            let report = tokio::time::timeout(PATIENCE, story.o.kill_all("test"))
-                .await
-                .expect("kill-all ends")
-                .expect("it works");
+            let report =
+                tokio::time::timeout(PATIENCE, story.o.kill_all("test", None)).await.expect("kill-all ends");
             assert_eq!(
                 (report.total, report.killed, report.failed),
                 (4, 4, 0),
@@ -157,7 +155,8 @@ async fn a_drain_lets_running_agents_finish() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
-    for round in 0..200 {
+    let rounds = std::env::var("MOSAIC_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    for round in 0..rounds {
         let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
         let id = story.spawn("T-1").await;
         story.run();
@@ -192,7 +191,8 @@ async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
     story.run();
     let killed = story.spawn("T-2").await;
     let report = story.o.kill(killed, KillCause::Operator, "test").await.expect("killed");
-    assert!(report.confirmed && report.receipt.is_none());
+    let receipt = report.receipt.expect("it had not ended before");
+    assert!(report.confirmed && receipt.processes.is_some_and(|found| found.processes_before == 0));
     assert_eq!(story.o.agent(id).await.expect("there").agent.phase(), Phase::Queued);
     story.o.resume("test").await.expect("resumed");
     assert_eq!(story.until(id, ended).await.agent.status(), Status::Completed);

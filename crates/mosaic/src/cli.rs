@@ -37,6 +37,9 @@ See:
 Stop:
   kill         Kill one agent; its work is kept
   kill-all     Kill every agent; their work is kept
+  rm           Remove ended agents with everything that is left of them
+  prune        Remove agents that ended long ago
+  killswitch   Stop everything and let nothing start until it is released
 
 Plumbing:
   config       Show every setting with its value and where it comes from
@@ -145,6 +148,21 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic kill-all\n  mosaic kill-all --yes=5\n\nWhat is spawned afterwards runs as usual. Exit code 7 when some could not be killed."
     )]
     KillAll(KillAllArgs),
+    /// Remove ended agents with everything that is left of them: record, transcripts, logs, kept commits
+    #[command(
+        after_help = "Examples:\n  mosaic rm fix-divide docs-tidy\n  mosaic rm perf-parse --discard=perf-parse-0e31\n\nAn agent whose work is kept nowhere else is refused, and the commits that would die are named; with --discard its\nname must be typed. Exit code 6 when an agent was refused, 7 when only some were removed."
+    )]
+    Rm(RmArgs),
+    /// Remove agents that ended long ago; those whose work is kept nowhere else stay
+    #[command(
+        after_help = "Examples:\n  mosaic prune --dry-run\n  mosaic prune --older-than 7d --yes\n\nWith --force the work of agents that was never pushed goes too, and their number must be typed."
+    )]
+    Prune(PruneArgs),
+    /// Stop everything and let nothing start until it is released; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch\n  mosaic killswitch engage --reason \"release freeze\"\n  mosaic killswitch release\n\nThe switch survives restarts of the server. Exit code 7 when some could not be killed."
+    )]
+    Killswitch(KillswitchArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),

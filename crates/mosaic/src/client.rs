@@ -206,6 +206,11 @@ impl Client {
         self.json(Method::POST, "/agents/kill-all", Some(body), &[], KILL_ANSWER)
     }
 
+    /// Engages the kill switch; waits as for kill-all.
+    pub(crate) fn post_switch(&self, body: &Value) -> Result<Answer, Problem> {
+        self.json(Method::POST, "/v1/killswitch/engage", Some(body), &[], KILL_ANSWER)
+    }
+
     /// Removes a resource.
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Problem> {
         Ok(self.json(Method::DELETE, path, None, &[], ANSWER)?.body)

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::spec::closest;
 use mosaic_core::limits;
 
@@ -147,6 +148,8 @@ pub(crate) struct Config {
     pub(crate) url: Option<String>,
     /// `MOSAIC_TOKEN`, for the commands that call a server.
     pub(crate) token: Option<Secret>,
+    /// `MOSAIC_KEEP_DAYS`, `MOSAIC_KEEP_RECORDS_DAYS`, `MOSAIC_KEEP_BYTES`, `MOSAIC_DISK_FLOOR_BYTES`.
+    pub(crate) keeping: Keeping,
     /// `MOSAIC_LOG`: `error`, `warn`, `info`, `debug` or `trace`.
     pub(crate) log: String,
     /// `MOSAIC_LOG_FORMAT`.
@@ -299,6 +302,7 @@ impl Config {
             node: default_node(),
             url: None,
             token: None,
+            keeping: Keeping::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             ascii: false,

@@ -84,7 +84,7 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
     }
     if is_uuid(typed) {
         return match client.get(&format!("/v1/agents/{}", escape(&typed.to_lowercase()))) {
-            Err(Problem::Api(api)) if matches!(api.status, 404 | 410) => Err(not_found(typed)),
+            Err(Problem::Api(api)) if api.status == 404 => Err(not_found(typed)),
             other => other,
         };
     }

@@ -15,6 +15,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -22,7 +23,6 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
@@ -69,7 +69,6 @@ pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     git: Arc<GitRepositories>,
     trash: Arc<Trash>,
-    agents_dir: PathBuf,
 }
 
 /// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
@@ -119,11 +118,15 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         gatekeeper: Arc::new(gatekeeper),
         scanner,
         transcripts,
-        host: Arc::new(SystemHost::new(data.clone())),
         audit: Arc::new(audit),
+        host: Arc::new(
+            SystemHost::new(data.clone())
+                .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
+        ),
+        orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, git, trash, agents_dir: data.join("agents") })
+    Ok(Wired { orchestrator, git, trash })
 }
 
 fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
@@ -169,6 +172,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         kill_grace: config.kill_grace,
         stall: config.stall,
         floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
+        keeping: config.keeping,
     })
 }
 
@@ -269,21 +273,10 @@ pub(crate) fn control_groups() -> Option<PathBuf> {
 }
 
 impl Wired {
-    /// Takes away what earlier servers left behind: trash, and directories of agents that have ended.
-    pub(crate) async fn sweep(&self) {
+    /// Goes on deleting what an earlier server had begun to delete. What agents left is the caretaker's.
+    pub(crate) fn sweep(&self) {
         if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
-        }
-        let Ok(entries) = std::fs::read_dir(&self.agents_dir) else { return };
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<AgentId>().ok());
-        for id in ids {
-            match self.orchestrator.agent(id).await {
-                Ok(record) if !record.agent.is_terminal() => {}
-                Ok(_) | Err(StoreError::NotFound(_)) => self.orchestrator.clean_up(id).await,
-                Err(e) => {
-                    tracing::warn!(agent.id = %id, error = %e, "directory without a readable record is left alone")
-                }
-            }
         }
     }
 

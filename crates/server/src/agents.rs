@@ -15,8 +15,8 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
-use mosaic_core::ports::processes::StopReceipt;
 use mosaic_core::ports::store::{Idempotency, StoreError};
+use mosaic_core::receipt::KillReceipt;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -146,7 +146,7 @@ struct KillView {
     agent: StatusView,
     verified: bool,
     already_terminal: bool,
-    receipt: Option<StopReceipt>,
+    receipt: Option<KillReceipt>,
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
@@ -184,26 +184,22 @@ pub(crate) async fn kill_all(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
+    let (by, reason) = (by(&request), body.reason()?);
     let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
-    let note = note(&request, reason);
     let report = to_the_end(&context.orchestrator, move |o| async move {
         o.audit_soon(deed.clone().result("ordered"));
-        let report = o.kill_all(&note).await;
-        o.audit_soon(deed.result(match &report {
-            Ok(r) => format!("{} killed, {} failed, {} of them queued", r.killed, r.failed, r.queued),
-            Err(e) => format!("not done: {e}"),
-        }));
+        let report = o.kill_all(&by, reason).await;
+        o.audit_soon(deed.result(format!(
+            "{} killed, {} failed, {} of them queued",
+            report.killed, report.failed, report.queued
+        )));
         report
     });
-    let report = report.await??;
+    let report = report.await?;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
-    let verified = report.failed == 0;
-    Ok(Answer(json!({
-        "message": message, "total": report.total, "killed": report.killed, "failed": report.failed,
-        "errors": report.errors, "queued": report.queued, "verified": verified,
-    }))
-    .into_response())
+    let mut answer = json!(report);
+    answer["message"] = json!(message);
+    Ok(Answer(answer).into_response())
 }
 
 /// What a kill came to, in the words of the audit log.
@@ -211,7 +207,8 @@ fn kill_result(killed: &Result<Killed, StoreError>) -> String {
     match killed {
         Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
         Ok(killed) => {
-            let counts = killed.receipt.as_ref().map(|r| (r.processes_before, r.processes_after));
+            let processes = killed.receipt.as_ref().and_then(|receipt| receipt.processes.as_ref());
+            let counts = processes.map(|r| (r.processes_before, r.processes_after));
             let proof = if killed.confirmed { "killed, verified" } else { "not confirmed in time" };
             counts.map_or_else(
                 || proof.to_owned(),
@@ -223,16 +220,17 @@ fn kill_result(killed: &Result<Killed, StoreError>) -> String {
 }
 
 /// Who gave an order, for the record.
-fn note(RequestId(id): &RequestId, reason: Option<String>) -> String {
-    match reason {
-        Some(reason) => format!("{reason} (HTTP request {id})"),
-        None => format!("no reason given (HTTP request {id})"),
-    }
+pub(crate) fn by(RequestId(id): &RequestId) -> String {
+    format!("HTTP request {id}")
+}
+
+fn note(request: &RequestId, reason: Option<String>) -> String {
+    format!("{} ({})", reason.as_deref().unwrap_or("no reason given"), by(request))
 }
 
 /// Carries an order out even when the caller hangs up: dropping it halfway would leave some killed and some not.
 /// The order has a deadline of its own, so the task does too.
-async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
+pub(crate) async fn to_the_end<T, F, Fut>(orchestrator: &Arc<Orchestrator>, order: F) -> Result<T, Problem>
 where
     F: FnOnce(Arc<Orchestrator>) -> Fut,
     Fut: Future<Output = T> + Send + 'static,

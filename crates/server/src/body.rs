@@ -43,6 +43,15 @@ impl FromRequest<Context> for OptionalJson {
 }
 
 impl OptionalJson {
+    /// Reads an object; nothing is an empty one.
+    pub(crate) fn object(self) -> Result<serde_json::Map<String, Value>, Problem> {
+        match self.0 {
+            None | Some(Value::Null) => Ok(serde_json::Map::new()),
+            Some(Value::Object(fields)) => Ok(fields),
+            Some(_) => Err(Problem::field("", "the body must be a JSON object")),
+        }
+    }
+
     /// Reads `{"reason": "…"}`, the only thing that an order may say.
     pub(crate) fn reason(self) -> Result<Option<String>, Problem> {
         let mut errors = Vec::new();

@@ -29,7 +29,11 @@ pub(crate) async fn ready(State(context): State<Context>) -> Response {
         .map(|c| (c.name, json!({"status": if c.ok { "ok" } else { "fail" }, "detail": c.detail})))
         .collect();
     let status = if ready { "ready" } else { "not_ready" };
-    let body = Answer(json!({"status": status, "checks": shown, "failing": failing}));
+    // The kill switch makes nothing unready: the server is there and answers for it.
+    context.orchestrator.know_orders().await;
+    let stopped = context.orchestrator.switch_state().latch.is_some();
+    let dispatch = if stopped { "stopped" } else { "running" };
+    let body = Answer(json!({"status": status, "checks": shown, "failing": failing, "dispatch": dispatch}));
     match ready {
         true => body.into_response(),
         false => problem::not_ready(body),

@@ -6,11 +6,14 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::orders::Latch;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::ports::audit::AuditError;
+use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::removal::{PruneError, RemoveError};
 use serde_json::{Map, Value, json};
 
 /// The closed list of what a client can switch on.
@@ -33,7 +36,10 @@ pub enum Code {
     RequestTimeout,
     TaskActive,
     AgentActive,
+    UnmergedWork,
+    DispatchStopped,
     Conflict,
+    AgentPruned,
     PayloadTooLarge,
     UnsupportedMediaType,
     HostNotAllowed,
@@ -54,7 +60,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -71,7 +77,10 @@ impl Code {
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
+        Self::UnmergedWork,
+        Self::DispatchStopped,
         Self::Conflict,
+        Self::AgentPruned,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::HostNotAllowed,
@@ -111,6 +120,9 @@ impl Code {
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
+            Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
+            Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {
@@ -241,6 +253,18 @@ impl Problem {
         problem
     }
 
+    /// Nothing starts until the kill switch is released.
+    fn dispatch_stopped(latch: &Latch) -> Self {
+        let why = latch.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+        let detail =
+            format!("dispatch was stopped by {} at {}{why}; nothing was written", latch.by, latch.at);
+        Self::new(Code::DispatchStopped, detail)
+            .hint("once that is settled: mosaic killswitch release, or POST /v1/killswitch/release")
+            .with("by", latch.by.as_str())
+            .with("reason", latch.reason.clone())
+            .with("since", latch.at.to_rfc3339())
+    }
+
     /// A fault of ours that a person must look for in the log, under the request's id.
     pub(crate) fn internal() -> Self {
         Self::new(Code::Internal, "the request could not be answered because of a fault in the server")
@@ -299,6 +323,10 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
             }
+            StoreError::Pruned { agent, at } => Self::new(Code::AgentPruned, detail)
+                .hint("its record is gone for good; GET /v1/events shows its removal as agent.removed")
+                .with("agentId", agent.to_string())
+                .with("removedAt", at.to_rfc3339()),
             StoreError::TaskActive { agent } => Self::task_active(agent, None),
             StoreError::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, "this Idempotency-Key came with another request before")
@@ -340,6 +368,7 @@ impl From<SpawnError> for Problem {
                 Self::new(Code::ShuttingDown, "the server is shutting down; nothing was written")
                     .hint("try again once it is back")
             }
+            SpawnError::Stopped(latch) => Self::dispatch_stopped(&latch),
             SpawnError::DiskLow(why) => {
                 Self::new(Code::DiskLow, why).hint("free some space; nothing was written")
             }
@@ -355,6 +384,59 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(e: RemoveError) -> Self {
+        let detail = e.to_string();
+        match e {
+            RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RemoveError::Unmerged(lost) => {
+                let lost = *lost;
+                Self::new(Code::UnmergedWork, detail)
+                    .hint(format!(
+                        "push or restore it first, or give its work up with ?discard={}",
+                        lost.name
+                    ))
+                    .with("agentId", lost.agent_id.to_string())
+                    .with("name", lost.name)
+                    .with("commits", json!(lost.commits))
+                    .with("more", lost.more)
+                    .with("tree", lost.tree)
+            }
+            RemoveError::WrongName(_) => Self::field("/query/discard", detail),
+            RemoveError::Git(failure) => failure.into(),
+            RemoveError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<PruneError> for Problem {
+    fn from(e: PruneError) -> Self {
+        match e {
+            PruneError::Count { there, .. } => Self::new(Code::UnmergedWork, e.to_string())
+                .hint("look again with \"dryRun\": true and give the number that it says")
+                .with("unmergedAgents", there),
+            PruneError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for Problem {
+    fn from(e: ReleaseError) -> Self {
+        let detail = e.to_string();
+        match e {
+            ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
+                .hint(format!("remove {path} on the server's machine, then release again")),
+            ReleaseError::Store(e) => e.into(),
+            ReleaseError::Files(_) => {
+                tracing::warn!(error = %detail, "the kill switch could not be released");
+                Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
+            }
         }
     }
 }

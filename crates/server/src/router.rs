@@ -15,7 +15,7 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, gates, health, hosts, lane, node, queue, resources, shell, state, tasks,
+    ServerOptions, agents, audit, diff, events, gates, health, hosts, killswitch, lane, node, queue, removal, resources, shell, state, tasks,
     transcript, v1_agents,
 };
 
@@ -52,6 +52,8 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
         route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)),
+        route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)),
+        route(POST, "/v1/prune", Admin, post(removal::prune)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
         route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)),
@@ -67,6 +69,9 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/audit", Admin, get(audit::list)),
         route(GET, "/v1/audit/verify", Admin, get(audit::verify)),
         route(POST, "/v1/drain", Admin, post(node::drain)),
+        route(GET, "/v1/killswitch", Admin, get(killswitch::show)),
+        route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)),
+        route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]

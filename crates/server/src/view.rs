@@ -139,6 +139,9 @@ pub(crate) struct AgentView {
     deadline: Option<String>,
     not_before: Option<String>,
     last_failure: Option<Failure>,
+    /// What of it could not be cleaned up yet, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cleanup_pending: Option<String>,
     queue_position: Option<u64>,
     delayed_because: Option<String>,
     last_event_at: Option<String>,
@@ -196,6 +199,7 @@ impl AgentView {
             deadline: work.deadline.map(Timestamp::to_rfc3339),
             not_before: until.map(Timestamp::to_rfc3339),
             last_failure,
+            cleanup_pending: pending(agent),
             queue_position: None,
             delayed_because: cause.and_then(QueueCause::delayed_because).map(str::to_owned),
             last_event_at: None,
@@ -221,6 +225,13 @@ impl AgentView {
         };
         Self { queue_position: position, detail: Some(detail), ..Self::brief(record) }
     }
+}
+
+/// An ended agent whose work could not be received still has its tree, whether or not its record says more.
+fn pending(agent: &Agent) -> Option<String> {
+    let unsaid = || "its tree holds work that could not be received yet".to_owned();
+    let left = agent.work.cleanup_pending.clone();
+    left.or_else(|| (agent.is_terminal() && agent.work.dirty).then(unsaid))
 }
 
 /// Why dispatch is paused.

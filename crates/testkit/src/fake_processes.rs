@@ -131,7 +131,8 @@ impl Processes for PlainProcesses {
             .unwrap_or_default();
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
-        Ok(StopReceipt { processes_before, processes_after: 0, rung: "kill".to_owned(), took_ms: 0 })
+        let (rung, confinement) = ("kill".to_owned(), String::new());
+        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
     }
 
     async fn usage(&self, _agent: AgentId) -> Result<Usage, ProcessError> {
@@ -145,6 +146,9 @@ impl Processes for PlainProcesses {
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         self.groups.lock().expect("no test panics while it holds this").remove(&agent);
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 

@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::{Agent, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Store, StoreError,
+    Versioned,
 };
 use tokio::sync::watch;
 
@@ -22,6 +24,18 @@ pub struct FakeStore {
     inner: Mutex<Inner>,
     newest: watch::Sender<u64>,
     queue_entries: u64,
+    mood: watch::Sender<Mood>,
+}
+
+/// How the store answers, for stories about bad days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// At once.
+    Well,
+    /// Not at all: every call is refused as unavailable.
+    Down,
+    /// Not until its mood changes.
+    Stuck,
 }
 
 #[derive(Default)]
@@ -32,8 +46,15 @@ struct Inner {
     /// Key to fingerprint, agent and time.
     keys: HashMap<String, (String, AgentId, Timestamp)>,
     log: Vec<Entry>,
+    /// Facts that were removed from the beginning of the log.
+    pruned: u64,
+    /// Records ever admitted.
+    admitted: u64,
+    /// When removed records were removed.
+    removed: HashMap<AgentId, Timestamp>,
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
+    orders: StandingOrders,
 }
 
 impl Default for FakeStore {
@@ -50,7 +71,27 @@ impl FakeStore {
 
     /// Makes an empty store with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn limited(queue_entries: u64) -> Self {
-        Self { inner: Mutex::default(), newest: watch::channel(0).0, queue_entries }
+        Self {
+            inner: Mutex::default(),
+            newest: watch::channel(0).0,
+            queue_entries,
+            mood: watch::Sender::new(Mood::Well),
+        }
+    }
+
+    /// Changes how the store answers.
+    pub fn set_mood(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    async fn up(&self) -> Result<(), StoreError> {
+        let mut mood = self.mood.subscribe();
+        let now = mood.wait_for(|mood| *mood != Mood::Stuck).await.map(|mood| *mood);
+        match now {
+            Ok(Mood::Down) => Err(StoreError::Unavailable("it is a bad day".to_owned())),
+            // Errors never: the store holds the sender.
+            _ => Ok(()),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -62,7 +103,7 @@ impl FakeStore {
     fn write<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner();
         let answer = work(&mut inner);
-        let newest = inner.log.len() as u64;
+        let newest = inner.newest();
         self.newest.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
         answer
     }
@@ -90,6 +131,10 @@ fn is_dead(record: &Versioned) -> bool {
 }
 
 impl Inner {
+    fn newest(&self) -> u64 {
+        self.pruned + self.log.len() as u64
+    }
+
     fn log(&mut self, facts: Vec<Fact>) {
         for mut fact in facts {
             if let Some(agent) = fact.agent.filter(|agent| self.by_id.contains_key(agent)) {
@@ -97,13 +142,16 @@ impl Inner {
                 *last = fact.at.max(*last);
                 fact.at = *last;
             }
-            let seq = self.log.len() as u64 + 1;
+            let seq = self.newest() + 1;
             self.log.push(Entry { seq, fact });
         }
     }
 
     fn get(&mut self, id: AgentId) -> Result<&mut Versioned, StoreError> {
-        let seq = self.by_id.get(&id).ok_or(StoreError::NotFound(id))?;
+        let seq = self.by_id.get(&id).ok_or_else(|| match self.removed.get(&id) {
+            Some(at) => StoreError::Pruned { agent: id, at: *at },
+            None => StoreError::NotFound(id),
+        })?;
         Ok(self.records.get_mut(seq).expect("every id has its record"))
     }
 
@@ -135,7 +183,8 @@ impl Inner {
         if self.by_id.contains_key(&agent.id) {
             return Err(StoreError::Conflict(agent.id));
         }
-        let seq = self.records.len() as u64 + 1;
+        self.admitted += 1;
+        let seq = self.admitted;
         if let Some(given) = idempotency {
             self.keys.insert(given.key, (given.fingerprint, agent.id, agent.spawned_at));
         }
@@ -226,12 +275,14 @@ fn matches_query(record: &Versioned, query: &Query) -> bool {
 #[async_trait]
 impl Store for FakeStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
+        self.up().await?;
         self.write(|inner| inner.admit(admission, self.queue_entries))
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.up().await?;
         Ok(self.write(|inner| {
-            if inner.pause.is_some() {
+            if inner.pause.is_some() || inner.orders.latch.is_some() {
                 return None;
             }
             let best = inner
@@ -245,6 +296,7 @@ impl Store for FakeStore {
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
+        self.up().await?;
         self.write(|inner| {
             let record = inner.get(agent)?;
             if record.node.is_none() {
@@ -256,6 +308,7 @@ impl Store for FakeStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+        self.up().await?;
         assert_eq!(lease.agent, change.agent.id, "a lease allows writing its own agent only");
         self.write(|inner| {
             let record = inner.get(lease.agent)?;
@@ -267,16 +320,19 @@ impl Store for FakeStore {
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        self.up().await?;
         Ok(self.write(|inner| {
             changes.into_iter().map(|(version, change)| inner.amend(version, change)).collect()
         }))
     }
 
     async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.up().await?;
         self.inner().get(agent).cloned()
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         assert!(
             (1..=limits::STORE_PAGE).contains(&query.limit),
             "a page has 1 to {} records",
@@ -288,6 +344,7 @@ impl Store for FakeStore {
     }
 
     async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         let inner = self.inner();
         let mut queued: Vec<&Versioned> = inner.records.values().filter(|record| is_queued(record)).collect();
         queued.sort_by_key(|record| match record.agent.not_before() {
@@ -299,6 +356,7 @@ impl Store for FakeStore {
     }
 
     async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
+        self.up().await?;
         let mut inner = self.inner();
         let Ok(record) = inner.get(agent).cloned() else { return Ok(None) };
         if !is_queued(&record) {
@@ -311,10 +369,12 @@ impl Store for FakeStore {
     }
 
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         Ok(self.inner().records.values().filter(|record| record.node.is_some()).cloned().collect())
     }
 
     async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {
+        self.up().await?;
         let inner = self.inner();
         Ok(inner
             .records
@@ -326,6 +386,7 @@ impl Store for FakeStore {
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.up().await?;
         let mut counts = Counts::default();
         for record in self.inner().records.values() {
             let class = match record.agent.status() {
@@ -344,6 +405,7 @@ impl Store for FakeStore {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.up().await?;
         Ok(self
             .inner()
             .records
@@ -354,6 +416,7 @@ impl Store for FakeStore {
     }
 
     async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+        self.up().await?;
         self.write(|inner| {
             if inner.pause.is_some() != pause.is_some() {
                 inner.pause = pause;
@@ -364,28 +427,104 @@ impl Store for FakeStore {
     }
 
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        self.up().await?;
         Ok(self.inner().pause.clone())
     }
 
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.up().await?;
+        Ok(self.write(|inner| {
+            let before = inner.orders.clone();
+            let highest = inner.records.keys().next_back().copied().unwrap_or(0);
+            match change {
+                OrderChange::Raise(barrier) => {
+                    let seq = Some(barrier.seq.unwrap_or(highest));
+                    inner.orders.raise_placed(Barrier { seq, ..barrier });
+                }
+                OrderChange::Engage(latch) => {
+                    inner.orders.latch.get_or_insert(latch);
+                }
+                OrderChange::Release => inner.orders.latch = None,
+            }
+            if inner.orders != before {
+                inner.log(facts);
+            }
+            inner.orders.clone()
+        }))
+    }
+
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.up().await?;
+        Ok(self.inner().orders.clone())
+    }
+
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+        self.up().await?;
         self.write(|inner| inner.log(facts));
         Ok(())
     }
 
     async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let skip = usize::try_from(after).unwrap_or(usize::MAX);
-        Ok(self.inner().log.iter().skip(skip).take(limit).cloned().collect())
+        self.up().await?;
+        let inner = self.inner();
+        let skip = usize::try_from(after.saturating_sub(inner.pruned)).unwrap_or(usize::MAX);
+        Ok(inner.log.iter().skip(skip).take(limit).cloned().collect())
     }
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.write(|inner| {
+            let record = inner.get(removal.agent)?;
+            if !record.agent.is_terminal() || record.node.is_some() || record.version != removal.version {
+                return Err(StoreError::Conflict(removal.agent));
+            }
+            let seq = record.seq;
+            inner.log(removal.facts);
+            inner.records.remove(&seq);
+            inner.by_id.remove(&removal.agent);
+            inner.logged_at.remove(&removal.agent);
+            inner.removed.insert(removal.agent, removal.at);
+            Ok(())
+        })
+    }
+
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        assert!((1..=limits::STORE_PAGE).contains(&limit), "a page has 1 to {} records", limits::STORE_PAGE);
+        let inner = self.inner();
+        let ended = |record: &&Versioned| {
+            record.ended_after().is_some_and(|place| place.at < before.0 && place > after)
+        };
+        let mut found: Vec<Versioned> = inner.records.values().filter(ended).cloned().collect();
+        found.sort_by_key(Versioned::ended_after);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        Ok(self.write(|inner| {
+            let all_but_one = inner.log.len().saturating_sub(1);
+            let old = inner.log.iter().take(all_but_one.min(most)).take_while(|e| e.fact.at < before).count();
+            inner.log.drain(..old);
+            inner.pruned += old as u64;
+            old as u64
+        }))
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
+        self.up().await?;
         Ok(())
     }
 
     async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
+        self.up().await?;
         Ok(Vec::new())
     }
 }

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::room::{Floors, Reading};
@@ -18,17 +20,19 @@ use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 use crate::fake_knobs::{self, Knobs};
@@ -43,6 +47,9 @@ pub enum Behaviour {
     RunOn,
     /// They crash at once.
     CrashAtOnce,
+    /// As the task's id says: `crash-…` fails at once, so that it is tried again, `quick-…` ends well at once, others
+    /// run on.
+    ByTask,
 }
 
 /// What the fakes share.
@@ -56,6 +63,11 @@ pub struct FakeWorld {
     cleaned: Mutex<HashSet<AgentId>>,
     stops: Mutex<Vec<AgentId>>,
     ids: AtomicUsize,
+    /// The task of each agent that ever ran.
+    tasks: Mutex<HashMap<AgentId, String>>,
+    skipped: AtomicU64,
+    filed: Mutex<Filed>,
+    no_files: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,8 +100,27 @@ impl FakeWorld {
             cleaned: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
+            tasks: Mutex::default(),
+            skipped: AtomicU64::new(0),
+            filed: Mutex::default(),
+            no_files: AtomicBool::new(false),
         });
-        let parts = || Part(Arc::clone(&world));
+        let orchestrator = world.again_with(store, slots, change);
+        (world, orchestrator)
+    }
+
+    /// Makes another orchestrator in this world, as after the death of the one before.
+    pub fn again(self: &Arc<Self>, store: Arc<dyn Store>, slots: usize) -> Arc<Orchestrator> {
+        self.again_with(store, slots, |_| {})
+    }
+
+    fn again_with(
+        self: &Arc<Self>,
+        store: Arc<dyn Store>,
+        slots: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<Orchestrator> {
+        let parts = || Part(Arc::clone(self));
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
         let ports = Ports {
@@ -105,6 +136,7 @@ impl FakeWorld {
             transcripts: Arc::new(parts()),
             host: Arc::new(parts()),
             audit: Arc::new(FakeAudit::default()),
+            orders: Arc::new(parts()),
         };
         let mut settings = Settings {
             node: "here".parse().expect("a word"),
@@ -117,9 +149,25 @@ impl FakeWorld {
             kill_grace: Duration::from_millis(10),
             stall: mosaic_core::limits::STALL,
             floors: Floors::default(),
+            keeping: Keeping::default(),
         };
         change(&mut settings);
-        (Arc::clone(&world), Orchestrator::new(ports, settings))
+        Orchestrator::new(ports, settings)
+    }
+
+    /// Moves the clock forward.
+    pub fn skip(&self, time: Duration) {
+        self.skipped.fetch_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Returns the orders that stand in the state directory, to look at and to change.
+    pub fn filed(&self) -> MutexGuard<'_, Filed> {
+        lock(&self.filed)
+    }
+
+    /// Makes every write into the state directory fail, or work again.
+    pub fn break_files(&self, broken: bool) {
+        self.no_files.store(broken, Ordering::SeqCst);
     }
 
     /// Lets every program end well, those that run and those that will.
@@ -168,7 +216,7 @@ fn commit(digit: char) -> CommitId {
 #[async_trait]
 impl Clock for Part {
     fn now(&self) -> Timestamp {
-        self.0.knobs.wall()
+        self.0.knobs.wall().plus(Duration::from_millis(self.0.skipped.load(Ordering::SeqCst)))
     }
     fn elapsed(&self) -> Duration {
         fake_knobs::elapsed()
@@ -228,6 +276,7 @@ impl Sandbox for Part {
 struct FakeJob {
     world: Arc<FakeWorld>,
     agent: AgentId,
+    task: String,
     stopped: watch::Receiver<bool>,
     speech: watch::Receiver<u64>,
 }
@@ -248,13 +297,20 @@ fn exit(code: Option<i32>) -> Exit {
 impl Job for FakeJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         let mut behaviour = self.world.behaviour.subscribe();
+        let (quick, crash) = (self.task.starts_with("quick-"), self.task.starts_with("crash-"));
         let code = tokio::select! {
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
-            ended = behaviour.wait_for(|b| *b != Behaviour::RunOn) => {
-                Some(i32::from(ended.is_ok_and(|b| *b == Behaviour::CrashAtOnce)))
-            }
+            ended = behaviour.wait_for(|b| match b {
+                Behaviour::RunOn => false,
+                Behaviour::ByTask => quick || crash,
+                Behaviour::EndAtOnce | Behaviour::CrashAtOnce => true,
+            }) => Some(i32::from(ended.is_ok_and(|b| match *b {
+                Behaviour::CrashAtOnce => true,
+                Behaviour::ByTask => crash,
+                Behaviour::EndAtOnce | Behaviour::RunOn => false,
+            }))),
             _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
         lock(&self.world.alive).remove(&self.agent);
@@ -296,13 +352,17 @@ impl Processes for Part {
             self.0.double_runs.fetch_add(1, Ordering::SeqCst);
         }
         let speech = self.0.knobs.speech.subscribe();
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, stopped, speech }))
+        let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
+        let task = task.map(|(_, id)| id).unwrap_or_default();
+        lock(&self.0.tasks).insert(spec.agent, task.clone());
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
         Ok(stopped.map(|stopped| {
             let speech = self.0.knobs.speech.subscribe();
-            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, stopped, speech });
+            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
     }
@@ -313,7 +373,8 @@ impl Processes for Part {
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, processes_after: 0, rung: "term".to_owned(), took_ms: 0 })
+        let (rung, confinement) = ("term".to_owned(), "fake".to_owned());
+        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
     }
     async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
         Ok(self.0.knobs.usage())
@@ -322,6 +383,41 @@ impl Processes for Part {
         Ok(self.0.alive())
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl OrderFiles for Part {
+    async fn read(&self) -> Filed {
+        self.0.filed().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.written(|filed| filed.orders.raise_placed(barrier.clone()))
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.written(|filed| {
+            let stands = filed.orders.latch.take().filter(|_| latch.is_some());
+            filed.orders.latch = stands.or(latch.cloned());
+        })
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.written(|filed| filed.kills.retain(|kill| kill.agent != agent))
+    }
+    fn stop_path(&self) -> String {
+        "/nonexistent/STOP".to_owned()
+    }
+}
+
+impl Part {
+    fn written(&self, write: impl FnOnce(&mut Filed)) -> std::io::Result<()> {
+        if self.0.no_files.load(Ordering::SeqCst) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        write(&mut self.0.filed());
         Ok(())
     }
 }
@@ -416,6 +512,15 @@ impl Transcripts for Part {
     fn log(&self, _: AgentId, _: &str) -> PathBuf {
         PathBuf::from("/nonexistent")
     }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -497,5 +602,32 @@ impl Repositories for Part {
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
         lock(&self.0.cleaned).insert(agent);
         Ok(())
+    }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
     }
 }

@@ -14,12 +14,15 @@ mod errors;
 mod fetch;
 mod harvest;
 mod judge;
+mod keeping;
 mod locks;
 mod memory;
 mod push;
 mod read;
 mod receive;
+mod repack;
 mod store;
+mod stray;
 mod tree;
 mod walker;
 
@@ -34,7 +37,8 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -323,5 +327,39 @@ impl Repositories for GitRepositories {
         self.trash
             .discard_in(&self.layout.agent(agent), ours)
             .map_err(|e| errors::io("taking the agent's trees away", &e))
+    }
+
+    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
+        self.name_of(repository)
+    }
+
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        self.present_now().map_err(|e| errors::io("listing the directories of agents", &e))
+    }
+
+    async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure> {
+        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", &e))
+    }
+
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
+    }
+
+    async fn unmerged(
+        &self,
+        store: &StoreName,
+        agent: AgentId,
+        safe: &[CommitId],
+        most: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        self.unmerged_now(store, agent, safe, most).await
+    }
+
+    async fn forget(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure> {
+        self.forget_now(store, agent).await
+    }
+
+    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        self.tidy_now(running).await
     }
 }

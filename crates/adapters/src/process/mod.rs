@@ -6,6 +6,7 @@
 mod adopt;
 mod cgroup;
 mod connection;
+mod groups;
 mod job;
 mod layout;
 mod linux;

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::connection::Connection;
+use super::groups;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::output_reader::OutputReader;
@@ -220,9 +221,17 @@ impl Processes for ShimProcesses {
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
+        if let Some(parent) = &self.cgroups {
+            groups::remove(parent, agent);
+        }
         remove_empty(&runs)?;
         // Whoever gives back last takes the agent's directory away.
         Ok(runs.parent().map_or(Ok(()), remove_empty)?)
+    }
+
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        let Some(parent) = self.cgroups.clone() else { return Ok(Vec::new()) };
+        Ok(spawn_blocking(move || groups::agents(&parent)).await.map_err(io::Error::other)?)
     }
 }
 

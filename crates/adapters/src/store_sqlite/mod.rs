@@ -9,8 +9,10 @@ mod failure;
 mod files;
 mod journal;
 mod listing;
+mod orders;
 mod queue;
 mod readers;
+mod removal;
 mod rows;
 mod schema;
 mod verbs;
@@ -24,9 +26,11 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Safety, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Safety, Store,
+    StoreError, Versioned,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -181,6 +185,14 @@ impl Store for SqliteStore {
         self.read(queue::pause).await
     }
 
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.write(move |w| orders::set(w, change, facts)).await
+    }
+
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.read(orders::read).await
+    }
+
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
         self.write(move |w| facts.into_iter().try_for_each(|fact| journal::append(w, fact))).await
     }
@@ -191,6 +203,25 @@ impl Store for SqliteStore {
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.writer.newest()
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.write(move |w| removal::remove(w, removal)).await
+    }
+
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        self.read_records(move |conn| removal::settled(conn, before, after, limit)).await
+    }
+
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        let pruned = move |w: &mut Writing<'_>| removal::prune_events(w, before, most);
+        // Facts that come back after the loss of power are removed again.
+        self.writer.write_safely(Safety::Process, pruned).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::failure::Fault;
 use super::journal;
 use super::listing::gather;
+use super::orders;
 use super::rows::{self, COLUMNS, Class, Kept, Place, READY, Unreadable, int, key, uint};
 use super::writer::Writing;
 
@@ -21,7 +22,7 @@ pub(super) fn lease(
 ) -> Result<Option<(Lease, Versioned)>, Fault> {
     // Also while paused: what is due is ready then, and the next time to look lies ahead.
     promote(w, now)?;
-    if pause(w.conn)?.is_some() {
+    if pause(w.conn)?.is_some() || orders::is_engaged(w.conn)? {
         return Ok(None);
     }
     let sql = format!(

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::failure::Fault;
+use super::removal;
 use super::writer::Writing;
 
 /// The columns that [`read`] takes, in its order.
@@ -226,7 +227,14 @@ fn find_kept(conn: &Connection, id: AgentId) -> Result<Result<Kept, Unreadable>,
         .prepare_cached("SELECT 1 FROM quarantine WHERE id = ?1")?
         .query_row([id.to_string()], |_| Ok(()))
         .optional()?;
-    Err(if aside.is_some() { StoreError::Quarantined(id) } else { StoreError::NotFound(id) }.into())
+    if aside.is_some() {
+        return Err(StoreError::Quarantined(id).into());
+    }
+    Err(match removal::removed_at(conn, id)? {
+        Some(at) => StoreError::Pruned { agent: id, at },
+        None => StoreError::NotFound(id),
+    }
+    .into())
 }
 
 /// Reads one record by id inside a write; a damaged one is set aside at once.

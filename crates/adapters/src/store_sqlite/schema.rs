@@ -89,8 +89,34 @@ CREATE TABLE tally (
 INSERT INTO tally VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0);
 ";
 
+/// Records can be removed. `ended_at` is when an agent ended, so that old ones are found without reading them; of a
+/// record that cannot be read it stays empty, and such a one is never taken for old. `tombstones` are the notes.
+const REMOVAL: &str = "
+ALTER TABLE agents ADD COLUMN ended_at INTEGER;
+UPDATE agents SET ended_at = CASE WHEN json_valid(body) THEN json_extract(body, '$.state.at') END WHERE terminal = 1;
+CREATE INDEX agents_ended ON agents (ended_at, seq) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE tombstones (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    why TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX tombstones_id ON tombstones (id);
+";
+
+/// The standing orders, as JSON: the newest kill-all, and the kill switch while it is engaged.
+const ORDERS: &str = "
+CREATE TABLE orders (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    barrier TEXT,
+    latch TEXT
+) STRICT;
+INSERT INTO orders VALUES (1, NULL, NULL);
+";
+
 /// The scripts in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS];
 
 /// Brings the file to this build's version in one transaction. Errors with `Unusable` when it is newer.
 pub(super) fn migrate(conn: &Connection) -> Result<(), Fault> {

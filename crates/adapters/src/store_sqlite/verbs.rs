@@ -80,8 +80,8 @@ fn refuse_second(w: &mut Writing<'_>, agent: &Agent) -> Result<(), Fault> {
 fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) -> Result<u64, Fault> {
     let sql =
         "INSERT INTO agents (id, task_id, agent_type, repository, branch, labels, search, spawned_at, rank,
-            status, phase, terminal, dead, queue, not_before, node, epoch, version, logged_at, body)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, 0, 1, ?16, ?17)";
+            status, phase, terminal, dead, queue, not_before, node, epoch, version, logged_at, body, ended_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, 0, 1, ?16, ?17, ?18)";
     let spec = &agent.spec;
     w.conn.prepare_cached(sql)?.execute(params![
         key(agent.id),
@@ -101,10 +101,16 @@ fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) 
         agent.not_before().map(|at| int(at.0)),
         int(logged_at.0),
         body,
+        ended_at(agent),
     ])?;
     let seq = w.conn.last_insert_rowid();
     w.books.tally.add(Place::of(agent, false), 1);
     Ok(uint(seq))
+}
+
+/// Returns the column `ended_at`.
+fn ended_at(agent: &Agent) -> Option<i64> {
+    agent.end().map(|end| int(end.at.0))
 }
 
 /// Returns the labels as lines `key=value` between line breaks, which neither may contain.
@@ -174,7 +180,7 @@ fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u
     let version = old.version + 1;
     let sql =
         "UPDATE agents SET status = ?2, phase = ?3, terminal = ?4, dead = ?5, queue = ?6, not_before = ?7,
-        node = ?8, version = ?9, logged_at = ?10, body = ?11 WHERE seq = ?1";
+        node = ?8, version = ?9, logged_at = ?10, body = ?11, ended_at = ?12 WHERE seq = ?1";
     w.conn.prepare_cached(sql)?.execute(params![
         int(old.seq),
         agent.status().as_str(),
@@ -187,6 +193,7 @@ fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u
         int(version),
         int(logged_at.0),
         body,
+        ended_at(&agent),
     ])?;
     w.books.tally.add(kept.place, -1);
     w.books.tally.add(Place::of(&agent, held), 1);

@@ -7,6 +7,7 @@
 //! grows without bound.
 
 mod book;
+mod shelf_space;
 mod watchers;
 
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::watch;
 
 use book::Book;
@@ -199,6 +200,23 @@ impl Transcripts for FileTranscripts {
 
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
         self.shelf.made_folder(agent).join(log_file_name(name))
+    }
+
+    async fn shelved(&self) -> io::Result<Vec<Shelved>> {
+        self.blocking(|shelf| shelf_space::shelved(&shelf.dir)).await
+    }
+
+    async fn size(&self, agent: AgentId) -> io::Result<u64> {
+        self.blocking(move |shelf| Ok(shelf_space::measure(&shelf.folder(agent))?.bytes)).await
+    }
+
+    async fn discard(&self, agent: AgentId) -> io::Result<u64> {
+        self.blocking(move |shelf| {
+            let freed = shelf_space::discard(&shelf.folder(agent))?;
+            locked(&shelf.books).remove(&agent);
+            Ok(freed)
+        })
+        .await
     }
 }
 

@@ -259,6 +259,16 @@ pub enum State {
     },
 }
 
+/// Work that was kept when the agent ended before anybody had received it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Salvaged {
+    /// Its name in the repository store.
+    pub reference: String,
+    /// What it points to.
+    pub commit: CommitId,
+}
+
 /// What the agent's work has come to so far. Survives attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -278,6 +288,9 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
+    /// What could not be cleaned up yet and why; it is tried again until it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup_pending: Option<String>,
     /// When the running program times out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -305,6 +318,9 @@ pub struct Work {
     /// The agent's last text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+    /// What was kept under a name of its own when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<Salvaged>,
 }
 
 /// The record of one agent.

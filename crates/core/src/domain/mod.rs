@@ -8,6 +8,7 @@ pub mod gates;
 pub mod ids;
 pub mod journal;
 pub mod lifecycle;
+pub mod orders;
 pub mod outcome;
 pub mod prompt;
 pub mod queue;

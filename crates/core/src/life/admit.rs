@@ -60,6 +60,10 @@ impl Orchestrator {
         if self.is_draining() {
             return Err(SpawnError::ShuttingDown);
         }
+        self.know_orders().await;
+        if let Some(latch) = self.orders.latch() {
+            return Err(SpawnError::Stopped(latch));
+        }
         self.check_satisfiable(&spec)?;
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
         let now = self.now();
@@ -73,6 +77,7 @@ impl Orchestrator {
         let admitted = self.ports.store.admit(Admission { agent, idempotency, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {
+                self.orders.admitted(record.seq);
                 self.wake.notify_one();
                 Spawned { record, replayed: false }
             }

@@ -11,21 +11,27 @@ pub(crate) mod lease;
 mod publish;
 pub(crate) mod resume;
 pub(crate) mod settle;
+mod stray;
 mod supervise;
 mod unwind;
 
 mod briefing;
 
-use crate::domain::agent::{Agent, State, Turn};
+pub(crate) use stray::keep_stray;
+
+pub(crate) use unwind::TREE_LEFT;
+
+use crate::domain::agent::{Agent, Ending, State, Status, Turn};
 use crate::domain::ids::Word;
-use crate::domain::lifecycle::{Effect, Event};
+use crate::domain::lifecycle::{Effect, Event, Step};
 use crate::domain::outcome::{Failure, FailureKind};
-use crate::kill::Driver;
+use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
 use crate::ports::runtime::{Dialogue, Runtime};
 use crate::ports::sandbox::Confinement;
+use crate::ports::store::{Lease, StoreError};
 use crate::ports::transcripts::Told;
 
 /// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
@@ -40,6 +46,8 @@ pub(crate) struct Hands {
     files: Option<Vec<String>>,
     /// The tree made by step 3.
     tree: Option<Worktree>,
+    /// The kill that is being carried out has stopped every process already.
+    stopped: bool,
 }
 
 /// A running program and its conversation.
@@ -55,6 +63,42 @@ pub(crate) struct Scene<'a> {
     pub(crate) o: &'a Orchestrator,
     pub(crate) agent: &'a Agent,
     pub(crate) driver: &'a Driver,
+}
+
+/// Makes a decision durable. A kill does not wait for the store: whether it is what was decided or arrives while the
+/// decision is being written, the agent's processes are stopped meanwhile.
+pub(crate) async fn enact(
+    o: &Orchestrator,
+    lease: &Lease,
+    driver: &Driver,
+    step: &Step,
+    hands: &mut Hands,
+) -> Result<(), StoreError> {
+    driver.seen().agent = step.agent.clone();
+    let recording = settle::record(o, lease, step);
+    tokio::pin!(recording);
+    let scene = Scene { o, agent: &step.agent, driver };
+    if is_kill(&step.agent.state) {
+        let (recorded, ()) = tokio::join!(recording, unwind::begin(&scene, hands));
+        hands.stopped = true;
+        return recorded;
+    }
+    let mut orders = driver.order.subscribe();
+    tokio::select! {
+        biased;
+        recorded = &mut recording => return recorded,
+        // Errors never: the driver holds the sender.
+        _ = orders.wait_for(|order| matches!(order, Some(Order::Kill(..)))) => {}
+    }
+    if matches!(step.effect, Effect::Wait | Effect::Rest) {
+        return recording.await;
+    }
+    let (recorded, ()) = tokio::join!(recording, unwind::begin(&scene, hands));
+    recorded
+}
+
+fn is_kill(state: &State) -> bool {
+    matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status == Status::Killed)
 }
 
 /// Performs the effect that the agent's state asks for and returns what happened.

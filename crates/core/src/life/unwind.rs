@@ -9,10 +9,27 @@ use crate::domain::lifecycle::{Event, Salvage};
 use crate::limits;
 use crate::ports::repositories::Kept;
 
+/// How the warning about a tree that could not be removed begins.
+pub(crate) const TREE_LEFT: &str = "the working tree could not be removed yet";
+
+/// Stops what runs of an agent that is killed, while the kill is still being written.
+pub(super) async fn begin(scene: &Scene<'_>, hands: &mut Hands) {
+    hands.running = None;
+    stop(scene, scene.o.settings.kill_grace).await;
+    scene.driver.empty.send_replace(true);
+    // Keeping what it left takes time that others, who are still alive, need for their end.
+    tokio::select! {
+        () = scene.o.orders.no_rush() => {}
+        () = scene.o.ports.clock.sleep(limits::STOP_PROOF) => {}
+    }
+}
+
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     let mut warnings = Vec::new();
     hands.running = None;
-    stop(scene, grace(scene)).await;
+    if !std::mem::take(&mut hands.stopped) {
+        stop(scene, grace(scene)).await;
+    }
     let salvage = salvage(scene, hands, &mut warnings).await;
     if salvage == Salvage::Failed {
         // Whatever the harvest left running must not meet the next attempt.
@@ -27,7 +44,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
             failed => failed,
         };
         if let Err(e) = removed {
-            warnings.push(format!("the working tree could not be removed yet: {}", e.message));
+            warnings.push(format!("{TREE_LEFT}: {}", e.message));
         }
     }
     if let Err(e) = o.ports.processes.forget(agent).await {

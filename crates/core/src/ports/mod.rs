@@ -5,6 +5,7 @@ pub mod audit;
 pub mod clock;
 pub mod gatekeeper;
 pub mod host;
+pub mod orders;
 pub mod processes;
 pub mod repositories;
 pub mod runtime;

@@ -99,6 +99,10 @@ pub struct StopReceipt {
     pub rung: String,
     /// Milliseconds until it was verified that nothing is left.
     pub took_ms: u64,
+    /// What held the processes together, so that none could get away: `cgroup`, `pid_namespace`, `subreaper`; empty
+    /// when it is not known.
+    #[serde(default)]
+    pub confinement: String,
 }
 
 /// What an agent's processes use.
@@ -189,4 +193,7 @@ pub trait Processes: Send + Sync {
 
     /// Removes what is recorded about the agent's ended jobs. Idempotent.
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError>;
+
+    /// Lists the agents that have control groups here, those of other servers on this machine among them.
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError>;
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::domain::ids::{AgentId, BranchName, CommitId};
+use crate::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
 
@@ -131,6 +131,44 @@ pub struct FileStat {
     pub deleted: Option<u64>,
 }
 
+/// Names a repository store on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoreName(pub String);
+
+/// A commit of an agent that no branch of the remote is known to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmergedCommit {
+    /// The commit.
+    pub commit: CommitId,
+    /// First line of its message.
+    pub subject: String,
+}
+
+/// What a store keeps of an agent by refs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRefs {
+    /// The store.
+    pub store: StoreName,
+    /// The agent.
+    pub agent: AgentId,
+    /// When the newest of them was written.
+    pub since: Timestamp,
+}
+
+/// A tree on this machine, looked at without the agent's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StrayTree {
+    /// There is none.
+    None,
+    /// It was never finished, so no program ever ran in it.
+    Unused,
+    /// It was handed to its agent; what it was made from.
+    Handed(Box<TreeRequest>),
+    /// What it was made from cannot be read, and so not what is in it; why.
+    Unknown(String),
+}
+
 /// Repositories, trees and remotes. Network methods have a deadline of [`crate::limits::GIT_NETWORK`], local ones
 /// of [`crate::limits::GIT_LOCAL`]; a child that passes it is killed. Failures carry a kind that decides about a
 /// retry, and words without secrets.
@@ -242,4 +280,35 @@ pub trait Repositories: Send + Sync {
     /// Takes the agent's tree, outbox and judging checkouts away: renamed at once, deleted in the background.
     /// Idempotent; links are never followed.
     async fn remove(&self, agent: AgentId) -> Result<(), Failure>;
+
+    /// Returns the store of a repository, whether it exists or not.
+    fn store_of(&self, repository: &RepositoryUrl) -> StoreName;
+
+    /// Lists the agents that have a directory on this machine, whatever is in it.
+    async fn present(&self) -> Result<Vec<AgentId>, Failure>;
+
+    /// Looks at the tree of an agent whose record is lost.
+    async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure>;
+
+    /// Lists everything that stores keep by refs of agents.
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure>;
+
+    /// Returns the commits that the store keeps of the agent and that neither a fetched branch of the remote nor one of
+    /// the `safe` commits reaches, newest first, at most `most`. An agent without refs has none.
+    async fn unmerged(
+        &self,
+        store: &StoreName,
+        agent: AgentId,
+        safe: &[CommitId],
+        most: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure>;
+
+    /// Removes every ref that the store has of the agent: kept commits and salvage. Idempotent; objects stay until the
+    /// store is packed again.
+    async fn forget(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure>;
+
+    /// Packs one store again when it has become untidy, none when all are tidy or in use. A store of a `running`
+    /// repository, or of one that has a tree on this machine, is never touched: trees share its objects. What no ref
+    /// reaches stays for [`crate::limits::UNREACHABLE`]. Returns what was packed.
+    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::domain::agent::{Agent, Phase, Status};
 use crate::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use crate::domain::journal::{Entry, Fact};
+use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::domain::spec::AgentType;
 
 /// Why the store did not do what was asked.
@@ -43,6 +44,14 @@ pub enum StoreError {
     /// The record cannot be read; it was set aside and everything else goes on.
     #[error("record of agent {0} is damaged and was quarantined")]
     Quarantined(AgentId),
+    /// The record was removed; only a note of it is left.
+    #[error("agent {agent} was removed at {at}")]
+    Pruned {
+        /// The agent.
+        agent: AgentId,
+        /// When it was removed.
+        at: Timestamp,
+    },
     /// The store does not answer, or its disk is full. May pass.
     #[error("store unavailable: {0}")]
     Unavailable(String),
@@ -78,6 +87,13 @@ pub struct Versioned {
     pub epoch: Epoch,
     /// The node that holds it now, when one does.
     pub node: Option<NodeId>,
+}
+
+impl Versioned {
+    /// Returns where a list of ended agents goes on after this one; nowhere when it has not ended.
+    pub fn ended_after(&self) -> Option<EndedAfter> {
+        self.agent.end().map(|end| EndedAfter { at: end.at.0, seq: self.seq })
+    }
 }
 
 /// An idempotency key with what it stands for.
@@ -129,6 +145,30 @@ pub struct Change {
     pub agent: Agent,
     /// What to log.
     pub facts: Vec<Fact>,
+}
+
+/// A record that is to go for good.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// The agent; it has ended.
+    pub agent: AgentId,
+    /// The version that was looked at.
+    pub version: u64,
+    /// When it is removed.
+    pub at: Timestamp,
+    /// Who wanted it and why, in one line.
+    pub why: String,
+    /// What to log.
+    pub facts: Vec<Fact>,
+}
+
+/// Where a list of ended agents goes on: after the agent that ended at this time and has this sequence number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct EndedAfter {
+    /// When it ended.
+    pub at: u64,
+    /// Its place in the order of admissions.
+    pub seq: u64,
 }
 
 /// Which records to list, newest admission first. Empty fields do not filter.
@@ -195,6 +235,17 @@ pub struct Pause {
     pub at: Timestamp,
 }
 
+/// A change of the standing orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderChange {
+    /// Kill-all. A barrier without a place is put after everything that is admitted at that moment.
+    Raise(Barrier),
+    /// The kill switch is engaged; a latch that stands already stays.
+    Engage(Latch),
+    /// The kill switch is released.
+    Release,
+}
+
 /// A record that could not be read and was set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damaged {
@@ -210,12 +261,12 @@ pub trait Store: Send + Sync {
     /// Writes agent, task, queue entry, facts and idempotency key in one step.
     ///
     /// Errors: `TaskActive` when an agent of the same (task, type) has not ended; `IdempotencyMismatch` for a
-    /// known key with another fingerprint; `QueueFull`; `Unavailable`. A replay is no error and writes nothing.
+    /// known key with another fingerprint; `Pruned` for a known key whose agent was removed; `QueueFull`; `Unavailable`. A replay is no error and writes nothing.
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
-    /// nothing when none is ready or dispatch is paused. An entry is never given to two callers. Survives the death of the
-    /// process, as [`Safety::Process`] says.
+    /// nothing when none is ready, dispatch is paused or the kill switch is engaged. An entry is never given to two
+    /// callers. Survives the death of the process, as [`Safety::Process`] says.
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
 
     /// Takes over an agent that is leased, by any node, under a new epoch; the old lease is fenced from then on.
@@ -231,7 +282,7 @@ pub trait Store: Send + Sync {
     /// are written in one step.
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError>;
 
-    /// Reads one record. Errors: `NotFound`, `Quarantined`.
+    /// Reads one record. Errors: `NotFound`, `Pruned`, `Quarantined`.
     async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError>;
 
     /// Lists records, newest admission first. Damaged ones are quarantined and left out.
@@ -261,6 +312,13 @@ pub trait Store: Send + Sync {
     /// Returns why dispatch is paused, when it is.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
 
+    /// Changes the standing orders durably, with facts to log, and returns them as they stand then; the barrier never
+    /// sinks and has a place. Facts of a change that changes nothing are not logged.
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+
+    /// Returns the standing orders. A latch that cannot be read counts as engaged.
+    async fn orders(&self) -> Result<StandingOrders, StoreError>;
+
     /// Logs facts that belong to no state change.
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError>;
 
@@ -269,6 +327,24 @@ pub trait Store: Send + Sync {
 
     /// Returns a receiver of the newest sequence number; it changes after every logged fact is durable.
     fn newest(&self) -> watch::Receiver<u64>;
+
+    /// Removes the record of an agent that has ended, with facts to log. A note of when and why stays, so that whoever
+    /// asks is told `Pruned`; the newest [`crate::limits::TOMBSTONES`] notes are kept. Nobody else's record changes.
+    /// Errors: `NotFound`, `Pruned`; `Conflict` when it has not ended or its version is another; then nothing changed.
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError>;
+
+    /// Lists agents that ended before this time, oldest end first, at most `limit` of them. A list goes on with the
+    /// last record's [`Versioned::ended_after`].
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Removes facts from the beginning of the log, as long as the next one is older than this time, at most `most` of
+    /// them; returns how many went. The newest fact always stays, so that numbers go on; those that stay keep theirs.
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError>;
 
     /// Checks that a write would be possible now.
     async fn check(&self) -> Result<(), StoreError>;

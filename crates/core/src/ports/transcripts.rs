@@ -43,6 +43,17 @@ pub struct Mark {
     pub bytes: u64,
 }
 
+/// What is kept of one agent on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shelved {
+    /// The agent.
+    pub agent: AgentId,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// When something was last written.
+    pub touched: Timestamp,
+}
+
 /// Reads and writes transcripts. Files are bounded by [`crate::limits::TRANSCRIPT_BYTES`]; what comes after a
 /// full transcript is counted and dropped with a marker.
 #[async_trait]
@@ -75,4 +86,14 @@ pub trait Transcripts: Send + Sync {
 
     /// Returns the file for a named log of the agent (a gate's), its directory made.
     fn log(&self, agent: AgentId, name: &str) -> PathBuf;
+
+    /// Lists what is kept of every agent.
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>>;
+
+    /// Returns how many bytes are kept of one agent.
+    async fn size(&self, agent: AgentId) -> std::io::Result<u64>;
+
+    /// Takes everything away that is kept of an agent that writes no more: entries, raw output, logs. Idempotent; returns
+    /// the bytes that were freed.
+    async fn discard(&self, agent: AgentId) -> std::io::Result<u64>;
 }

@@ -273,6 +273,65 @@ pub(crate) struct KillAllArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Flags of `rm`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RmArgs {
+    /// Names, ids, starts of them (4 characters or more), or @last
+    #[arg(value_name = "AGENT", required = true)]
+    pub(crate) agents: Vec<String>,
+    /// Give up work that is kept nowhere else; the agent's name must be typed, or given here
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    pub(crate) discard: Option<Option<String>>,
+}
+
+/// Flags of `prune`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PruneArgs {
+    /// Only agents that ended longer ago than this, such as 30d, 12h
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_time)]
+    pub(crate) older_than: std::time::Duration,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask; with a number, only if that many agents would go
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    pub(crate) yes: Option<Option<u64>>,
+    /// Give up work that is kept nowhere else; the number of such agents must be typed, or given here
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    pub(crate) force: Option<Option<u64>>,
+}
+
+/// Flags of `killswitch`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KillswitchArgs {
+    /// What to do with it; shown when left out.
+    #[command(subcommand)]
+    pub(crate) action: Option<SwitchAction>,
+}
+
+/// What to do with the kill switch.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SwitchAction {
+    /// Show whether dispatch is stopped, by whom and why (the default)
+    #[command(after_help = "Examples:\n  mosaic killswitch status\n  mosaic killswitch status --json")]
+    Status,
+    /// Kill what runs and start nothing; what waits keeps its place
+    #[command(
+        after_help = "Examples:\n  mosaic killswitch engage\n  mosaic killswitch engage --yes --reason \"release freeze\""
+    )]
+    Engage {
+        /// Do not ask; with a number, only if that many agents run
+        #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+        yes: Option<Option<u64>>,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Let what waits start again
+    #[command(after_help = "Examples:\n  mosaic killswitch release\n  mosaic killswitch release --json")]
+    Release,
+}
+
 /// Flags of `retry`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RetryArgs {

@@ -56,19 +56,39 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
     let mut out = format!("{name}  {}{time}{rung}\n", paint.warn("killed"));
     if inner.value().get("processesAfter").is_some() {
         out.push_str(&format!(
-            "  verified    {} of {} processes left\n",
+            "  verified    {} of {} processes left{}\n",
             inner.number("processesAfter"),
-            inner.number("processesBefore")
+            inner.number("processesBefore"),
+            held_by(&inner)
         ));
     } else if yes("verified") {
         out.push_str("  verified    nothing of it is alive\n");
     }
+    out.push_str(&salvaged(&inner));
     let branch = agent.shown("branch");
     if !agent.text("headCommit").is_empty() || !said.text("headCommit").is_empty() {
         out.push_str(&format!("  kept        its commits, for {branch}: mosaic diff {name}\n"));
     }
     out.push_str(&format!("  again       mosaic retry {name}\n"));
     out
+}
+
+/// What held its processes together, and what is left of its tree.
+fn held_by(receipt: &View<'_>) -> String {
+    let parts = [("confinement", ""), ("container", "container "), ("worktree", "worktree ")];
+    let said = parts.iter().map(|(field, label)| (label, receipt.shown(field)));
+    said.filter(|(_, word)| !word.is_empty()).map(|(label, word)| format!(" · {label}{word}")).collect()
+}
+
+/// What became of work that nobody had received.
+fn salvaged(receipt: &View<'_>) -> String {
+    let Some(salvage) = receipt.value().get("salvage").map(View::new) else { return String::new() };
+    match salvage.text("state") {
+        "done" => format!("  salvaged    {}\n", salvage.shown("ref")),
+        "pending" => "  salvaged    not yet: its work is being kept\n".to_owned(),
+        "failed" => "  salvaged    no: its tree stays as it is\n".to_owned(),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         say(&format!("{count} agents would be killed"));
         return Ok(Exit::Ok);
     }
-    permit(session, args, &active)?;
+    let queued = active.iter().filter(|a| View::new(a).text("phase") == "queued").count() as u64;
+    let words =
+        format!("This kills {count} agents ({} started, {queued} queued). Work is kept.", count - queued);
+    permit(session, "kill-all", args.yes, count, &words)?;
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post_kill_all(&body)?;
     let report = View::new(&answer.body);
@@ -44,10 +47,15 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
     Ok(if report.number("failed") > 0 { Exit::Partly } else { Exit::Ok })
 }
 
-/// Makes sure that a person means it: `--yes`, the count by `--yes=N`, or the count typed.
-fn permit(session: &Session, args: &KillAllArgs, active: &[serde_json::Value]) -> Result<(), Problem> {
-    let count = active.len() as u64;
-    match args.yes {
+/// Makes sure that a person means it: `--yes`, the count by `--yes=N`, or the count typed after these words.
+pub(super) fn permit(
+    session: &Session,
+    command: &str,
+    yes: Option<Option<u64>>,
+    count: u64,
+    words: &str,
+) -> Result<(), Problem> {
+    match yes {
         Some(None) => return Ok(()),
         Some(Some(n)) if n == count => return Ok(()),
         Some(Some(n)) => {
@@ -63,22 +71,47 @@ fn permit(session: &Session, args: &KillAllArgs, active: &[serde_json::Value]) -
     }
     if !session.terminal.asks {
         return Err(Problem::usage_hint(
-            format!("kill-all would end {count} agents and asks first, but this is no terminal"),
-            "say yes: mosaic kill-all --yes",
+            format!("{command} would end {count} agents and asks first, but this is no terminal"),
+            format!("say yes: mosaic {command} --yes"),
         ));
     }
-    let queued = active.iter().filter(|a| View::new(a).text("phase") == "queued").count() as u64;
-    say(&format!("This kills {count} agents ({} started, {queued} queued). Work is kept.", count - queued));
+    say(words);
     let typed = ask_line(&format!("Type {count} to go on: "))?;
     if typed.parse() == Ok(count) { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was killed")) }
 }
 
-fn render(report: &View<'_>) -> String {
-    let mut out = format!("{} killed · {} failed\n", report.number("killed"), report.number("failed"));
+/// Says in lines what a wide order came to.
+pub(super) fn render(report: &View<'_>) -> String {
+    let seconds =
+        slowest(report).map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));
+    let left: u64 = receipts(report).map(|receipt| receipt.number("processesAfter")).sum();
+    let verified = match report.value().get("verified").and_then(serde_json::Value::as_bool) {
+        Some(true) => format!(" · verified {left} processes"),
+        _ => String::new(),
+    };
+    let mut out = format!(
+        "{} killed{seconds} · {} failed{verified}\n",
+        report.number("killed"),
+        report.number("failed")
+    );
     for error in report.list("errors").iter().filter_map(serde_json::Value::as_str) {
         out.push_str(&format!("  {}\n", plain::line(error)));
     }
+    if report.text("recorded") == "memory" {
+        out.push_str(
+            "  the order is in force, but could not be written down: it is lost if the server ends now\n",
+        );
+    }
     out
+}
+
+fn receipts<'a>(report: &View<'a>) -> impl Iterator<Item = View<'a>> {
+    report.value().get("receipts").and_then(serde_json::Value::as_array).into_iter().flatten().map(View::new)
+}
+
+/// Returns how long the slowest took until it was verified.
+fn slowest(report: &View<'_>) -> Option<u64> {
+    receipts(report).map(|receipt| receipt.number("tookMs")).max().filter(|ms| *ms > 0)
 }
 
 #[cfg(test)]
@@ -90,5 +123,10 @@ mod tests {
         let report =
             json!({"total": 5, "killed": 4, "failed": 1, "errors": ["api-51cc: not confirmed\u{7}"]});
         assert_eq!(render(&View::new(&report)), "4 killed · 1 failed\n  api-51cc: not confirmed\\x07\n");
+        let done = json!({"killed": 2, "failed": 0, "verified": true, "recorded": "memory", "errors": [],
+            "receipts": [{"tookMs": 1840, "processesAfter": 0}, {"tookMs": 20}]});
+        let text = render(&View::new(&done));
+        assert!(text.starts_with("2 killed in 1.8s · 0 failed · verified 0 processes\n"), "{text}");
+        assert!(text.contains("could not be written down"), "{text}");
     }
 }

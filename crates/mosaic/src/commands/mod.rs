@@ -10,11 +10,14 @@ mod drain;
 mod gates;
 mod kill;
 mod kill_all;
+mod killswitch;
 mod logs;
 mod overview;
+mod prune;
 mod ps;
 mod queue;
 mod retry;
+mod rm;
 mod run;
 mod spawn;
 mod status;
@@ -53,6 +56,9 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Wait(args)) => wait::run(session, &args),
         Some(Command::Kill(args)) => kill::run(session, &args),
         Some(Command::KillAll(args)) => kill_all::run(session, &args),
+        Some(Command::Rm(args)) => rm::run(session, &args),
+        Some(Command::Prune(args)) => prune::run(session, &args),
+        Some(Command::Killswitch(args)) => killswitch::run(session, &args),
         Some(Command::Retry(args)) => retry::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),

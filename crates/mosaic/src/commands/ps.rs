@@ -30,8 +30,12 @@ pub(super) fn run(session: &Session, args: &PsArgs) -> Result<Exit, Problem> {
     } else if session.global.json {
         session.print_json(&json!({"items": agents}))?;
     } else if session.terminal.out {
+        if let Some(stopped) = super::killswitch::banner(&client) {
+            session.print(format!("{}\n\n", session.paint().bad(&stopped)))?;
+        }
         session.print(groups(&agents, session.terminal.width, session.paint()))?;
     } else {
+        super::killswitch::warn(&client);
         session.print(flat(&agents))?;
     }
     Ok(Exit::Ok)

@@ -173,6 +173,9 @@ fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
     let paint = session.paint();
     let word = if ready { paint.good("ready") } else { paint.bad("not ready") };
     let mut out = format!("{}   {word}\n", client.url());
+    if let Some(stopped) = super::killswitch::banner(client) {
+        out.push_str(&format!("{}\n", paint.bad(&stopped)));
+    }
     for (name, ok, detail) in checks(&health) {
         let mark = if ok { paint.good("ok") + "  " } else { paint.bad("FAIL") };
         out.push_str(&format!("  {mark}  {name:<12} {detail}\n"));

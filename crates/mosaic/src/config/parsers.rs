@@ -33,6 +33,11 @@ pub(super) fn fraction(value: &str, most: f64) -> Read<f64> {
     }
 }
 
+/// Reads a number of days, at least one and at most a hundred years.
+pub(super) fn days(value: &str) -> Read<Duration> {
+    number(value, 1..=36_500).map(|days| Duration::from_secs(days * 86_400))
+}
+
 /// Reads a yes or no.
 pub(super) fn flag(value: &str) -> Read<bool> {
     match value.trim().to_ascii_lowercase().as_str() {

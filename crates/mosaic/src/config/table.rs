@@ -363,6 +363,46 @@ pub(crate) const VARIABLES: &[Variable] = &[
     )
     .secret()
     .read(|c, v| p::secret(v).map(|s| c.token = Some(s)), |c| secret(&c.token)),
+    ours(
+        "MOSAIC_KEEP_DAYS",
+        "1–36500",
+        "30",
+        "days that transcripts and logs of ended agents are kept after they were last written",
+    )
+    .read(
+        |c, v| p::days(v).map(|x| c.keeping.transcripts = x),
+        |c| Some((c.keeping.transcripts.as_secs() / 86_400).to_string()),
+    ),
+    ours(
+        "MOSAIC_KEEP_RECORDS_DAYS",
+        "1–36500",
+        "90",
+        "days that records of ended agents and events are kept; unmerged work is kept for ever",
+    )
+    .read(
+        |c, v| p::days(v).map(|x| c.keeping.records = x),
+        |c| Some((c.keeping.records.as_secs() / 86_400).to_string()),
+    ),
+    ours(
+        "MOSAIC_KEEP_BYTES",
+        "0–9223372036854775807",
+        "10737418240",
+        "bytes that all transcripts and logs may take; those of ended agents go, oldest first",
+    )
+    .read(
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.bytes = x),
+        |c| Some(c.keeping.bytes.to_string()),
+    ),
+    ours(
+        "MOSAIC_DISK_FLOOR_BYTES",
+        "0–9223372036854775807",
+        "268435456",
+        "free bytes in the data directory below which nothing new is started",
+    )
+    .read(
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.disk_floor = x),
+        |c| Some(c.keeping.disk_floor.to_string()),
+    ),
     ours("MOSAIC_LOG", "error, warn, info, debug, trace", "info", "least level of the server's log").read(
         |c, v| {
             let all = [

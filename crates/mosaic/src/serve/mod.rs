@@ -153,6 +153,8 @@ type Served = tokio::task::JoinHandle<std::io::Result<()>>;
 /// or is given back, the API answers until then, deletions are waited for.
 async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
     let Listening { wired, listener, control, options, data_dir, .. } = listening;
+    // Before anybody is answered: an engaged kill switch must refuse the first spawn, too.
+    wired.orchestrator.know_orders().await;
     let router = mosaic_server::router(wired.orchestrator.clone(), options);
     let (end_http, http_ends) = watch::channel(());
     // A dropped sender ends it as well.
@@ -203,10 +205,8 @@ async fn until_ended(
 ) -> (Result<(), JoinError>, Option<Result<std::io::Result<()>, JoinError>>) {
     // The engine has a switch of its own, which also turns when nobody could reach it any more.
     let (order, ordered) = watch::channel(*stop.borrow_and_update());
-    let engine = async {
-        tokio::join!(tokio::spawn(engine::run(wired.orchestrator.clone(), ordered)), wired.sweep()).0
-    };
-    tokio::pin!(engine);
+    wired.sweep();
+    let mut engine = tokio::spawn(engine::run(wired.orchestrator.clone(), ordered));
     let (mut served, mut draining) = (None, false);
     loop {
         tokio::select! {

@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "demo",
     "run",
@@ -48,6 +48,9 @@ const COMMANDS: [&str; 19] = [
     "wait",
     "kill",
     "kill-all",
+    "rm",
+    "prune",
+    "killswitch",
     "retry",
     "queue",
     "doctor",
@@ -97,6 +100,8 @@ fn without_a_server_the_code_is_5_and_the_way_out_is_named() {
         &["logs", "fix-1234"],
         &["kill", "fix-1234"],
         &["kill-all", "--yes"],
+        &["rm", "fix-1234"],
+        &["prune", "--yes"],
         &["queue"],
         &["wait", "fix-1234"],
     ] {
@@ -151,7 +156,17 @@ fn completions_are_made_for_every_shell() {
 #[test]
 fn an_agent_is_refused_what_is_wide() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [&["kill-all", "--yes"][..], &["token", "--show"], &["queue", "pause"]] {
+    for args in [
+        &["kill-all", "--yes"][..],
+        &["token", "--show"],
+        &["queue", "pause"],
+        &["rm", "x", "--discard=x"],
+        &["rm", "x"],
+        &["prune", "--yes"],
+        &["prune", "--force=1"],
+        &["killswitch", "engage", "--yes"],
+        &["killswitch", "release"],
+    ] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),
             &[("MOSAIC_AGENT_ID", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a")],

@@ -66,7 +66,7 @@ fn crowd(server: &Server<'_>, ready: &AtomicUsize, enough: &AtomicBool) {
             }
         }
         ready.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Store, StoreError, Versioned,
 };
 use mosaic_testkit::fake_store::FakeStore;
 use tokio::sync::watch;
@@ -107,6 +108,12 @@ impl Store for FaultyStore {
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         self.up()?.pause().await
     }
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.up()?.set_orders(change, facts).await
+    }
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.up()?.orders().await
+    }
     async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
         self.up()?.log(facts).await
     }
@@ -116,6 +123,20 @@ impl Store for FaultyStore {
     }
     fn newest(&self) -> watch::Receiver<u64> {
         self.inner.newest()
+    }
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.up()?.remove(removal).await
+    }
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        self.up()?.settled(before, after, limit).await
+    }
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        self.up()?.prune_events(before, most).await
     }
     async fn check(&self) -> Result<(), StoreError> {
         self.up()?.check().await

@@ -8,6 +8,7 @@ mod contract;
 mod faulty_store;
 mod hostile;
 mod node;
+mod killswitch;
 mod resources;
 mod streams;
 mod stub_ports;

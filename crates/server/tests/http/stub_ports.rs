@@ -9,20 +9,23 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::clock::{Chance, Clock};
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 /// How much faster than the real one the tests' clock waits.
@@ -67,6 +70,7 @@ fn unused() -> Failure {
 #[derive(Default)]
 pub(crate) struct StubRepositories {
     pub(crate) diff: Mutex<(Vec<FileStat>, Vec<u8>)>,
+    pub(crate) unmerged: Mutex<Vec<UnmergedCommit>>,
 }
 
 #[async_trait]
@@ -165,6 +169,33 @@ impl Repositories for StubRepositories {
     async fn remove(&self, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
+    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
+        StoreName("fake.git".to_owned())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn unmerged(
+        &self,
+        _: &StoreName,
+        _: AgentId,
+        _: &[CommitId],
+        _: usize,
+    ) -> Result<Vec<UnmergedCommit>, Failure> {
+        Ok(self.unmerged.lock().expect("no test panics with it").clone())
+    }
+    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+        Ok(None)
+    }
 }
 
 pub(crate) struct Nothing;
@@ -207,6 +238,9 @@ impl Processes for Nothing {
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
     }
 }
 
@@ -321,5 +355,40 @@ impl Transcripts for StubTranscripts {
     }
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
         self.directory.path().join(format!("{agent}-{name}.log"))
+    }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+}
+
+/// The state directory's copy of the standing orders.
+#[derive(Default)]
+pub(crate) struct StubOrders(pub(crate) Mutex<Filed>);
+
+#[async_trait]
+impl OrderFiles for StubOrders {
+    async fn read(&self) -> Filed {
+        self.0.lock().unwrap().clone()
+    }
+    async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.raise_placed(barrier.clone());
+        Ok(())
+    }
+    async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.0.lock().unwrap().orders.latch = latch.cloned();
+        Ok(())
+    }
+    async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.0.lock().unwrap().kills.retain(|kill| kill.agent != agent);
+        Ok(())
+    }
+    fn stop_path(&self) -> String {
+        "/var/lib/mosaic/STOP".to_owned()
     }
 }

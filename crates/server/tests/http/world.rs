@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use futures_util::StreamExt;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::{Ports, Settings};
@@ -22,7 +23,9 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::stub_ports::{HastyClock, Nothing, RealIds, StubHost, StubRepositories, StubTranscripts};
+use crate::stub_ports::{
+    HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts,
+};
 
 /// The token every test uses.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
@@ -38,6 +41,7 @@ pub(crate) struct World {
     pub(crate) repositories: Arc<StubRepositories>,
     pub(crate) transcripts: Arc<StubTranscripts>,
     pub(crate) audit: Arc<FakeAudit>,
+    pub(crate) orders: Arc<StubOrders>,
 }
 
 /// The contract's published example.
@@ -71,6 +75,7 @@ impl World {
             newest: watch::channel(0).0,
         });
         let audit = Arc::new(FakeAudit::default());
+        let orders = Arc::new(StubOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
             [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
@@ -88,6 +93,7 @@ impl World {
             transcripts: transcripts.clone(),
             host: host.clone(),
             audit: audit.clone(),
+            orders: orders.clone(),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),
@@ -100,6 +106,7 @@ impl World {
             kill_grace: Duration::from_millis(500),
             stall: mosaic_core::limits::STALL,
             floors: Default::default(),
+            keeping: Keeping::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
@@ -111,7 +118,7 @@ impl World {
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);
-        Self { router, orchestrator, store, host, repositories, transcripts, audit }
+        Self { router, orchestrator, store, host, repositories, transcripts, audit, orders }
     }
 
     /// Sends a request as it is.

@@ -31,6 +31,7 @@ wrap! { Processes as "processes" {
     last stop(agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
     last usage(agent: AgentId) -> Result<Usage, ProcessError>;
     last unfinished() -> Result<Vec<AgentId>, ProcessError>;
+    last grouped() -> Result<Vec<AgentId>, ProcessError>;
     last forget(agent: AgentId) -> Result<(), ProcessError>;
 } }
 

@@ -49,6 +49,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
         gatekeeper: Arc::new(judging::Breakable { plan: plan(), inner: ports.gatekeeper }),
         transcripts: Arc::new(files::Breakable { plan: plan(), inner: ports.transcripts }),
         audit: Arc::new(records::Breakable { plan: plan(), inner: ports.audit }),
+        orders: Arc::new(files::Breakable { plan: plan(), inner: ports.orders }),
         clock: ports.clock,
         chance: ports.chance,
         processes: ports.processes,
@@ -61,6 +62,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
 pub fn steps() -> Vec<&'static str> {
     use mosaic_core::ports::audit::Audit;
     use mosaic_core::ports::gatekeeper::Gatekeeper;
+    use mosaic_core::ports::orders::OrderFiles;
     use mosaic_core::ports::repositories::Repositories;
     use mosaic_core::ports::runtime::Runtime;
     use mosaic_core::ports::sandbox::Sandbox;
@@ -76,6 +78,7 @@ pub fn steps() -> Vec<&'static str> {
         Breakable::<dyn Gatekeeper>::STEPS,
         Breakable::<dyn Runtime>::STEPS,
         Breakable::<dyn Transcripts>::STEPS,
+        Breakable::<dyn OrderFiles>::STEPS,
     ]
     .concat()
 }

@@ -307,6 +307,19 @@ impl Plan {
         answer
     }
 
+    /// The same for a call that cannot fail but takes its time.
+    pub(super) async fn act<T>(&self, step: &'static str, call: impl Future<Output = T>) -> T {
+        let planned = self.count(step, Can::Abort);
+        if let Some(mode) = planned.before {
+            self.fire(&planned, When::Before, mode);
+        }
+        let answer = call.await;
+        if let Some(mode) = planned.after {
+            self.fire(&planned, When::After, mode);
+        }
+        answer
+    }
+
     /// The same for a call that waits for nothing.
     pub(super) fn ask_now<T, E: Fault>(
         &self,

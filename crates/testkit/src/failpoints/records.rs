@@ -3,9 +3,11 @@
 use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, Lease, Pause, Query, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
+    Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -35,6 +37,11 @@ wrap! { Store as "store" {
     last next_due() -> Result<Option<Timestamp>, StoreError>;
     last set_pause(pause: Option<Pause>, fact: Fact) -> Result<(), StoreError>;
     last pause() -> Result<Option<Pause>, StoreError>;
+    last set_orders(change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+    last orders() -> Result<StandingOrders, StoreError>;
+    last remove(removal: Removal) -> Result<(), StoreError>;
+    last settled(before: Timestamp, after: EndedAfter, limit: usize) -> Result<Vec<Versioned>, StoreError>;
+    last prune_events(before: Timestamp, most: usize) -> Result<u64, StoreError>;
     last log(facts: Vec<Fact>) -> Result<(), StoreError>;
     last entries(after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
     plain newest() -> watch::Receiver<u64>;

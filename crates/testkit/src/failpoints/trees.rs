@@ -6,7 +6,8 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, Pushed, RemoteState, Repositories, TreeRequest, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
+    StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -29,4 +30,11 @@ wrap! { Repositories as "repositories" {
     last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
     last stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
     last remove(agent: AgentId) -> Result<(), Failure>;
+    plain store_of(repository: &RepositoryUrl) -> StoreName;
+    last present() -> Result<Vec<AgentId>, Failure>;
+    last stray_tree(agent: AgentId) -> Result<StrayTree, Failure>;
+    last kept_refs() -> Result<Vec<KeptRefs>, Failure>;
+    last unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) -> Result<Vec<UnmergedCommit>, Failure>;
+    last forget(store: &StoreName, agent: AgentId) -> Result<(), Failure>;
+    last tidy(running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;
 } }

@@ -11,7 +11,9 @@ pub mod durability;
 pub mod journal;
 pub mod leases;
 pub mod listing;
+pub mod orders;
 pub mod queue;
+pub mod removal;
 pub mod sample;
 pub mod writes;
 
@@ -60,6 +62,16 @@ macro_rules! store_suite {
         $crate::store_suite! { @group $bench;
             listing: newest_admission_comes_first, pages_by_cursor, filters_one_by_one, filters_together,
                 strange_filters_find_nothing, of_task_lists_newest_first;
+        }
+        $crate::store_suite! { @group $bench;
+            removal: a_removed_record_leaves_a_note, only_ended_agents_of_the_version_are_removed,
+                a_removed_task_may_be_spawned_again, a_key_of_a_removed_agent_admits_nothing_new,
+                settled_lists_by_end_in_pages, pruned_facts_leave_numbers_as_they_were,
+                removal_survives_a_new_start, of_racing_removals_one_wins;
+        }
+        $crate::store_suite! { @group $bench;
+            orders: a_kill_all_covers_what_is_admitted, the_barrier_never_sinks, the_first_latch_stands_until_released,
+                nothing_is_leased_under_the_latch, a_new_start_knows_the_orders;
         }
         $crate::store_suite! { @group $bench;
             durability: a_new_start_sees_everything, leases_survive_and_can_be_taken_over, numbers_go_on;

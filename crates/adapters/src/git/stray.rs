@@ -1,0 +1,74 @@
+//! Directories of agents looked at without their records: what is there, and what a tree was made from.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::ports::repositories::{StrayTree, TreeRequest};
+use serde::Deserialize;
+
+use super::GitRepositories;
+
+/// What the marker beside a tree says; see `tree`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Marker {
+    repository: String,
+    base_branch: String,
+    branch: String,
+    base: String,
+}
+
+impl Marker {
+    fn request(&self, agent: AgentId) -> Option<TreeRequest> {
+        let base: mosaic_core::domain::ids::CommitId = self.base.parse().ok()?;
+        Some(TreeRequest {
+            agent,
+            task: "of a lost record".to_owned(),
+            repository: self.repository.parse().ok()?,
+            base_branch: self.base_branch.parse().ok()?,
+            branch: self.branch.parse().ok()?,
+            start: base.clone(),
+            base,
+            reuse: true,
+        })
+    }
+}
+
+impl GitRepositories {
+    /// Lists the agents that have a directory.
+    pub(super) fn present_now(&self) -> io::Result<Vec<AgentId>> {
+        let entries = match fs::read_dir(self.layout.data.join("agents")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = BTreeSet::new();
+        for entry in entries {
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<AgentId>().ok()));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Looks at an agent's tree. The marker is written last and is beside the tree, so a tree without one was never
+    /// handed over.
+    pub(super) fn stray_tree_now(&self, agent: AgentId) -> io::Result<StrayTree> {
+        match fs::symlink_metadata(self.layout.tree(agent)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(StrayTree::None),
+            found => found.map(drop)?,
+        }
+        let text = match fs::read(self.layout.marker(agent)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(StrayTree::Unused),
+            text => text?,
+        };
+        let marker: Result<Marker, _> = serde_json::from_slice(&text);
+        Ok(match marker.as_ref().ok().and_then(|marker| marker.request(agent)) {
+            Some(request) => StrayTree::Handed(Box::new(request)),
+            None => {
+                let file = self.layout.marker(agent);
+                let text = format!("{} does not say what the tree beside it was made from", file.display());
+                StrayTree::Unknown(text)
+            }
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! What lies on this machine without a record: directories with trees, private files and jobs, and refs in the
+//! repository stores.
+//!
+//! A record that was removed by order left a note: what is left of it is taken away. A record that is lost left none: its
+//! tree is kept first, as commits in the repository store, and goes only then; a tree of which nothing is known stays.
+//! Refs without a record stay as long as records do, and for ever while they hold work that is nowhere else.
+
+use std::time::Duration;
+
+use super::{Again, CareReport};
+use crate::domain::ids::AgentId;
+use crate::life;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::repositories::{KeptRefs, StrayTree};
+use crate::ports::store::StoreError;
+
+/// What the store says about an agent.
+enum Record {
+    There,
+    /// Removed by order.
+    Removed,
+    Lost,
+    /// Damaged, or the store does not answer: nothing may be done.
+    Unknown,
+}
+
+async fn record(o: &Orchestrator, id: AgentId) -> Record {
+    match o.ports.store.get(id).await {
+        Ok(_) => Record::There,
+        Err(StoreError::Pruned { .. }) => Record::Removed,
+        Err(StoreError::NotFound(_)) => Record::Lost,
+        Err(_) => Record::Unknown,
+    }
+}
+
+/// Deals with at most [`limits::CARE_BATCH`] directories and as many agents' refs, and counts what is left.
+pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
+    directories(o, again, report).await;
+    refs(o, report).await;
+}
+
+async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
+    // An error was told by the pass before.
+    let Ok(present) = o.ports.repositories.present().await else { return };
+    let mut tried = 0;
+    for id in present {
+        if o.live().contains_key(&id) {
+            continue;
+        }
+        let lost = match record(o, id).await {
+            Record::There | Record::Unknown => continue,
+            Record::Removed => false,
+            Record::Lost => true,
+        };
+        if tried >= limits::CARE_BATCH || !again.is_due(id, o.now()) {
+            report.orphans += 1;
+            continue;
+        }
+        tried += 1;
+        let done = match lost {
+            true => give_back(o, id).await,
+            false => o.take_away(id).await.map(drop),
+        };
+        if let Err(why) = done {
+            again.failed(id, o.now());
+            report.orphans += 1;
+            report.problem(format!("agents/{id}, which has no record: {why}"));
+        }
+    }
+}
+
+/// Gives back what an agent without a record has, once its work is kept. Transcripts stay for their time.
+async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+    o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+    match o.ports.repositories.stray_tree(id).await.map_err(|e| e.message)? {
+        StrayTree::None | StrayTree::Unused => {}
+        StrayTree::Unknown(why) => return Err(why),
+        StrayTree::Handed(tree) => {
+            let kept = life::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
+            tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the repository store");
+            // The harvest is a job of the agent's as well.
+            o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+        }
+    }
+    let trees = o.ports.repositories.remove(id).await;
+    trees.and(o.ports.sandbox.release(id).await).map_err(|e| e.message)?;
+    o.ports.processes.forget(id).await.map_err(|e| e.to_string())
+}
+
+async fn refs(o: &Orchestrator, report: &mut CareReport) {
+    let kept = match o.ports.repositories.kept_refs().await {
+        Ok(kept) => kept,
+        Err(e) => return report.problem(format!("refs of agents: {}", e.message)),
+    };
+    let mut tried = 0;
+    for one in kept {
+        let gone = match record(o, one.agent).await {
+            Record::There => continue,
+            Record::Unknown => return,
+            Record::Removed => true,
+            Record::Lost => o.now().since(one.since) >= o.settings.keeping.records && is_safe(o, &one).await,
+        };
+        if !gone || tried >= limits::CARE_BATCH {
+            report.orphan_refs += 1;
+            continue;
+        }
+        tried += 1;
+        if let Err(e) = o.ports.repositories.forget(&one.store, one.agent).await {
+            report.orphan_refs += 1;
+            report.problem(format!("refs of agent {}: {}", one.agent, e.message));
+        }
+    }
+}
+
+/// Tells whether everything that the refs keep is on a branch of the remote.
+async fn is_safe(o: &Orchestrator, refs: &KeptRefs) -> bool {
+    let found = o.ports.repositories.unmerged(&refs.store, refs.agent, &[], 1).await;
+    found.is_ok_and(|commits| commits.is_empty())
+}

@@ -1,0 +1,110 @@
+//! What is too old or too much: records of ended agents, facts, transcripts and logs. Each round does a bounded piece.
+//! Work that is nowhere else is never taken, however old.
+
+use super::CareReport;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::{EndedAfter, StoreError};
+use crate::ports::transcripts::Shelved;
+use crate::removal::PruneRequest;
+
+/// Where the next round of [`records`] goes on, so that agents that stay do not stand in the way of others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place(EndedAfter);
+
+/// Removes records that ended longer ago than they are kept, one page.
+pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareReport) {
+    let request = PruneRequest {
+        older_than: o.settings.keeping.records,
+        dry_run: false,
+        force: None,
+        after: place.0,
+        why: "older than records are kept".to_owned(),
+    };
+    match o.prune(&request).await {
+        Ok(pruned) => {
+            place.0 = pruned.next.unwrap_or_default();
+            report.unmerged_kept = pruned.unmerged.len() as u64;
+            if pruned.removed > 0 {
+                tracing::info!(
+                    agents = pruned.removed,
+                    bytes = pruned.freed_bytes,
+                    "old records were removed"
+                );
+            }
+            pruned.errors.into_iter().for_each(|line| report.problem(line));
+        }
+        Err(e) => report.problem(format!("old records: {e}")),
+    }
+}
+
+/// Removes facts that are older than records are kept.
+pub async fn events(o: &Orchestrator, report: &mut CareReport) {
+    let before = Timestamp(o.now().0.saturating_sub(millis(o.settings.keeping.records)));
+    // A backlog of a million facts is gone after five hundred writes, each of which lets others in between.
+    for _ in 0..limits::CARE_BATCH {
+        match o.ports.store.prune_events(before, limits::PRUNED_EVENTS).await {
+            Ok(n) if n < limits::PRUNED_EVENTS as u64 => return,
+            Ok(_) => {}
+            Err(e) => return report.problem(format!("old events: {e}")),
+        }
+    }
+}
+
+/// Removes transcripts and logs of agents that write no more: the old ones, and then the oldest ones until what is left is
+/// not too much.
+pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
+    let mut shelved = match o.ports.transcripts.shelved().await {
+        Ok(shelved) => shelved,
+        Err(e) => return report.problem(format!("transcripts: {e}")),
+    };
+    shelved.sort_by_key(|one| one.touched);
+    let keeping = &o.settings.keeping;
+    let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
+    let (mut gone, mut looked) = (0, 0);
+    for one in &shelved {
+        let old = o.now().since(one.touched) >= keeping.transcripts;
+        // They are in order of age, so nothing further on is old, and what is too much ends with the sum.
+        if (!old && total <= keeping.bytes) || looked >= limits::CARE_BATCH * 10 {
+            break;
+        }
+        looked += 1;
+        if discard(o, one, report).await {
+            total -= one.bytes;
+            gone += 1;
+        }
+    }
+    if gone > 0 {
+        tracing::info!(agents = gone, "transcripts and logs were removed");
+    }
+    report.transcript_bytes = total;
+}
+
+async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bool {
+    if !is_over(o, one.agent).await {
+        return false;
+    }
+    match o.ports.transcripts.discard(one.agent).await {
+        Ok(_) => true,
+        Err(e) => {
+            report.problem(format!("transcripts of agent {}: {e}", one.agent));
+            false
+        }
+    }
+}
+
+/// Tells whether nothing is written any more: the agent has ended, or its record is gone and so is its directory.
+async fn is_over(o: &Orchestrator, id: AgentId) -> bool {
+    if o.live().contains_key(&id) {
+        return false;
+    }
+    match o.ports.store.get(id).await {
+        Ok(record) => record.agent.is_terminal(),
+        Err(e) => matches!(e, StoreError::NotFound(_) | StoreError::Pruned { .. }),
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,276 @@
+//! The wide orders: kill-all, which ends everything that was admitted before it, and the kill switch, which stops
+//! dispatch, ends what runs and keeps what waits. Both act in memory first; what is written, counted and answered
+//! comes after, and nothing of it can hold up a kill.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::domain::agent::{State, Status};
+use crate::domain::ids::AgentId;
+use crate::domain::journal::Fact;
+use crate::domain::lifecycle::KillCause;
+use crate::domain::orders::{KillOrder, Latch};
+use crate::kill::{Demand, Driver, Killed, Order};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::orders::{Ordered, Recorded, Rush};
+use crate::ports::store::{Query, StoreError};
+use crate::receipt::AgentReceipt;
+
+/// What a kill-all or an engaged kill switch came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KillAllReport {
+    /// Agents that it was about: for kill-all what was not terminal when it was called, for the switch what ran.
+    pub total: u64,
+    /// Of these, ended by it (or ending by themselves meanwhile).
+    pub killed: u64,
+    /// Of these, not confirmed in time.
+    pub failed: u64,
+    /// One line per agent that was not confirmed, and what could not be looked at.
+    pub errors: Vec<String>,
+    /// Kill-all: of the killed, how many had not started yet. The switch: how many wait until it is released.
+    pub queued: u64,
+    /// Nothing of any of them is alive.
+    pub verified: bool,
+    /// Where the order is written down.
+    pub recorded: Recorded,
+    /// The last place in the order of admissions that the newest kill-all covers.
+    pub barrier: u64,
+    /// What became of what they held, for those that ran; at most [`limits::RECEIPTS`].
+    pub receipts: Vec<AgentReceipt>,
+}
+
+/// What became of one agent; nothing when it waits again.
+type Reported = (AgentId, Result<Option<Killed>, StoreError>);
+
+/// What a sweep of the queue came to.
+pub(crate) struct Swept {
+    /// The agents that it ended.
+    ended: BTreeSet<AgentId>,
+    /// Others that are not terminal yet: slots hold them.
+    held: Vec<AgentId>,
+}
+
+impl Orchestrator {
+    /// Ends every agent that is not terminal now, queued ones included; none of them starts, is tried again or taken
+    /// over afterwards. What is spawned later is not touched. Needs no store to end what runs.
+    pub async fn kill_all(&self, by: &str, reason: Option<String>) -> KillAllReport {
+        let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
+        let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
+        let barrier = self.orders.raise(by, reason, at);
+        let live = self.order_live();
+        let note = barrier.note();
+        let demand = Demand {
+            cause: KillCause::KillAll,
+            note: &note,
+            at,
+            keeps_queued: false,
+            settle: Some(limits::KILL_SETTLE),
+        };
+        let running = self.end_live(&live, &demand, rush);
+        let rest = async {
+            let (recorded, store) = self.record_barrier(&barrier).await;
+            if let Err(why) = store {
+                return (recorded, Err(why));
+            }
+            tokio::select! {
+                swept = self.sweep_barrier(&note) => (recorded, swept.map_err(|e| e.to_string())),
+                () = self.ports.clock.sleep(patience) => (recorded, Err("the store does not answer".to_owned())),
+            }
+        };
+        let (mut ends, (recorded, swept)) = tokio::join!(running, rest);
+        let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
+        match swept {
+            Ok(Swept { ended, held }) => {
+                let waited = ended.len() as u64;
+                (report.total, report.killed, report.queued) = (waited, waited, waited);
+                let early = self.orders.ended_early();
+                let known = |id: &AgentId| live.contains_key(id) || ended.contains(id);
+                let rest: BTreeSet<AgentId> = held.into_iter().chain(early).filter(|id| !known(id)).collect();
+                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
+            }
+            Err(why) => {
+                self.orders.not_swept();
+                let text = "queued agents could not be ended yet, but none of them starts any more";
+                report.fault(format!("{text}: {why}"));
+            }
+        }
+        for (id, end) in ends {
+            let unstarted = matches!(&end, Ok(Some(k)) if !k.already_terminal && k.record.agent.attempt == 0);
+            report.queued += u64::from(unstarted);
+            report.count(id, end);
+        }
+        self.log_kill_all(&report, &note).await;
+        report
+    }
+
+    /// Waits until nothing of what was ordered is alive, and only then for what became of it.
+    async fn end_live(&self, live: &Ordered, demand: &Demand<'_>, rush: Rush<'_>) -> Vec<Reported> {
+        tokio::select! {
+            _ = join_all(live.values().map(|driver| driver.emptied())) => {}
+            () = self.ports.clock.sleep(limits::KILL_ANSWER + self.settings.kill_grace) => {}
+        }
+        drop(rush);
+        join_all(live.iter().map(|(id, driver)| self.reported(*id, Some(driver), demand))).await
+    }
+
+    async fn reported(&self, id: AgentId, driver: Option<&Arc<Driver>>, demand: &Demand<'_>) -> Reported {
+        let patience = limits::KILL_ANSWER + self.settings.kill_grace;
+        (id, self.end(id, driver.cloned(), demand, patience).await)
+    }
+
+    /// Logs that kill-all is done; the barrier stands whether that works or not.
+    async fn log_kill_all(&self, report: &KillAllReport, note: &str) {
+        let data =
+            json!({"total": report.total, "killed": report.killed, "failed": report.failed, "note": note});
+        let kind = "orchestrator.kill_all".to_owned();
+        let fact = Fact { kind, agent: None, task: None, at: self.now(), data };
+        tokio::select! {
+            logged = self.ports.store.log(vec![fact]) => if let Err(e) = logged {
+                tracing::warn!(error = %e, "kill-all could not be logged");
+            },
+            () = self.ports.clock.sleep(limits::ORDER_RECORD) => tracing::warn!("kill-all could not be logged in time"),
+        }
+    }
+
+    /// Ends the queued agents that the barrier covers, page by page.
+    pub(crate) async fn sweep_barrier(&self, note: &str) -> Result<Swept, StoreError> {
+        let (mut ended, mut held) = (BTreeSet::new(), Vec::new());
+        let mut before = Some(self.orders.barrier_seq() + 1);
+        loop {
+            let status = vec![Status::Spawning, Status::Running];
+            let query = Query { status, before_seq: before, limit: limits::STORE_PAGE, ..Query::default() };
+            let page = self.ports.store.list(query).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.seq);
+            let (waiting, taken): (Vec<_>, Vec<_>) =
+                page.into_iter().partition(|r| matches!(r.agent.state, State::Queued { .. }));
+            held.extend(taken.into_iter().map(|record| record.agent.id));
+            let ids: Vec<AgentId> = waiting.iter().map(|record| record.agent.id).collect();
+            // Another sweep may be counting: it finds out by itself what became of these.
+            ids.iter().for_each(|id| self.orders.note_early(*id));
+            ended.extend(self.kill_waiting(waiting, KillCause::KillAll, note).await?);
+            held.extend(ids.into_iter().filter(|id| !ended.contains(id)));
+        }
+        self.orders.swept();
+        Ok(Swept { ended, held })
+    }
+
+    /// Engages the kill switch: nothing starts until [`Orchestrator::release`], what runs is ended, what waits keeps its
+    /// place. Engaging it again only ends what runs. Returns the latch that stands and what it came to.
+    pub async fn engage(&self, by: &str, reason: Option<String>) -> (Latch, KillAllReport) {
+        let at = self.now();
+        let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
+        let (latch, live) = self.latch_now(by, reason);
+        let note = latch.note();
+        let demand = Demand {
+            cause: KillCause::KillAll,
+            note: &note,
+            at,
+            keeps_queued: true,
+            settle: Some(limits::KILL_SETTLE),
+        };
+        let running = self.end_live(&live, &demand, rush);
+        let (mut ends, recorded) = tokio::join!(running, self.record_latch(&latch));
+        let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
+        match self.timely(self.held_and_waiting()).await {
+            Ok(Ok((held, waiting))) => {
+                report.queued = waiting;
+                let held = held.into_iter().chain(self.orders.ended_early());
+                let rest: BTreeSet<AgentId> = held.filter(|id| !live.contains_key(id)).collect();
+                ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
+            }
+            Ok(Err(e)) => report.fault(format!("what else is held could not be read: {e}")),
+            Err(why) => report.fault(format!("what else is held could not be read: {why}")),
+        }
+        ends.into_iter().for_each(|(id, end)| report.count(id, end));
+        (self.orders.latch().unwrap_or(latch), report)
+    }
+
+    async fn held_and_waiting(&self) -> Result<(Vec<AgentId>, u64), StoreError> {
+        let held = self.ports.store.leased().await?;
+        let counts = self.ports.store.counts(self.now()).await?;
+        Ok((held.into_iter().map(|record| record.agent.id).collect(), counts.waiting + counts.delayed))
+    }
+
+    /// Carries out the orders about single agents that were left in the state directory: what a driver holds was
+    /// ordered already, what waits ends here, and an order is forgotten once its agent's end is durable.
+    pub(crate) async fn carry_out_kills(&self) {
+        for kill in self.orders.left_kills() {
+            match self.carry_out(&kill).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    if let Err(e) = self.ports.orders.forget_kill(kill.agent).await {
+                        tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order that was carried out could not be removed");
+                    }
+                }
+                Err(e) => {
+                    tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order waits for the store")
+                }
+            }
+        }
+    }
+
+    /// Returns whether the agent has ended.
+    async fn carry_out(&self, kill: &KillOrder) -> Result<bool, StoreError> {
+        let record = match self.ports.store.get(kill.agent).await {
+            Err(StoreError::NotFound(_) | StoreError::Quarantined(_)) => return Ok(true),
+            record => record?,
+        };
+        let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
+        if waits {
+            self.kill_waiting(vec![record], KillCause::Operator, &kill.note()).await?;
+            return Ok(false);
+        }
+        if let Some(driver) = self.live().get(&kill.agent) {
+            driver.give(Order::Kill(KillCause::Operator, kill.note()));
+        }
+        Ok(record.agent.is_terminal())
+    }
+}
+
+impl KillAllReport {
+    fn new(recorded: Recorded, barrier: u64) -> Self {
+        let (total, killed, failed, queued) = (0, 0, 0, 0);
+        let (errors, receipts) = (Vec::new(), Vec::new());
+        Self { total, killed, failed, errors, queued, verified: true, recorded, barrier, receipts }
+    }
+
+    /// Notes something that is no agent's.
+    fn fault(&mut self, text: String) {
+        self.verified = false;
+        self.errors.push(text);
+    }
+
+    /// Counts what became of one agent. One that had ended before the order, or waits again, is none of it.
+    fn count(&mut self, id: AgentId, end: Result<Option<Killed>, StoreError>) {
+        let killed = match end {
+            Ok(None) => return,
+            Ok(Some(killed)) if killed.already_terminal => return,
+            Ok(Some(killed)) => killed,
+            Err(e) => {
+                self.total += 1;
+                self.failed += 1;
+                return self.fault(format!("{id}: {e}"));
+            }
+        };
+        self.total += 1;
+        if killed.confirmed {
+            self.killed += 1;
+        } else {
+            self.failed += 1;
+            self.fault(format!("{id}: not confirmed in time; it is still being stopped"));
+        }
+        if let (Some(receipt), true) = (killed.receipt, self.receipts.len() < limits::RECEIPTS) {
+            let agent = &killed.record.agent;
+            let (name, status) = (agent.name.clone(), agent.status());
+            let verified = killed.confirmed;
+            self.receipts.push(AgentReceipt { agent_id: id, name, status, verified, receipt });
+        }
+    }
+}

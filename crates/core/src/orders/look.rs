@@ -1,0 +1,170 @@
+//! Learning of standing orders: what an earlier server or the command line left is read before anything is dispatched,
+//! and the files again before every round.
+
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+
+use crate::domain::ids::Timestamp;
+use crate::domain::orders::{Barrier, KillOrder, Latch};
+use crate::engine::Stop;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::orders::Filed;
+use crate::ports::store::{OrderChange, Query, StoreError};
+
+impl Orchestrator {
+    /// Learns what stands, unless that is known already: for whoever answers callers before the engine runs. A store that
+    /// does not answer leaves it unknown; then nothing is dispatched.
+    pub async fn know_orders(&self) {
+        if !self.orders.known.load(Ordering::SeqCst) {
+            self.look_at_orders().await;
+        }
+    }
+
+    /// Reads what stands before the first dispatch; waits while the store does not answer, unless told to stop.
+    pub(crate) async fn learn_orders(&self, stop: &mut watch::Receiver<Stop>) {
+        while *stop.borrow() == Stop::No && !self.look_at_orders().await {
+            tokio::select! {
+                () = self.ports.clock.sleep(limits::STORE_RETRY) => {}
+                changed = stop.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
+    /// until then nothing may be dispatched.
+    pub(crate) async fn look_at_orders(&self) -> bool {
+        let Ok(_writing) = self.orders.writing.try_lock() else {
+            return self.orders.known.load(Ordering::SeqCst);
+        };
+        if !self.orders.known.load(Ordering::SeqCst)
+            && let Err(e) = self.read_stored().await
+        {
+            tracing::warn!(error = %e, "standing orders could not be read; nothing is dispatched until they are");
+            return false;
+        }
+        let filed = self.ports.orders.read().await;
+        self.adopt_kills(filed.kills.clone());
+        if let Some(barrier) = filed.orders.barrier.clone() {
+            self.adopt_barrier(barrier).await;
+        }
+        self.adopt_latch(&filed).await;
+        let unwritten = {
+            let standing = self.orders.standing();
+            standing.orders.barrier.clone().filter(|_| standing.barrier_unwritten)
+        };
+        if let Some(barrier) = unwritten {
+            let _logged = self.write_barrier(barrier.clone(), &barrier).await;
+        }
+        self.orders.known.store(true, Ordering::SeqCst);
+        self.carry_out_kills().await;
+        if self.orders.unswept.load(Ordering::SeqCst)
+            && let Err(e) = self.sweep_barrier(&self.orders.barrier_note()).await
+        {
+            tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts");
+        }
+        true
+    }
+
+    /// Reads the store's copy and the highest place that was given.
+    async fn read_stored(&self) -> Result<(), StoreError> {
+        let stored = self.ports.store.orders().await?;
+        let newest = self.ports.store.list(Query { limit: 1, ..Query::default() }).await?;
+        self.orders.admitted(newest.first().map_or(0, |record| record.seq));
+        self.orders.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
+        let mut standing = self.orders.standing();
+        standing.orders.take_latch(stored.latch.clone());
+        standing.orders.merge(stored);
+        drop(standing);
+        Ok(())
+    }
+
+    fn adopt_kills(&self, kills: Vec<KillOrder>) {
+        let mut standing = self.orders.standing();
+        let new = kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
+        standing.kills = kills.into_iter().map(|kill| (kill.agent, kill)).collect();
+        drop(standing);
+        if new {
+            self.order_live();
+        }
+    }
+
+    /// Puts a barrier from the file into force. A place that nobody was given yet comes from another store's life, so it
+    /// ends at what is there; one given by time becomes a place, so that a clock that is set back ends nothing new.
+    async fn adopt_barrier(&self, mut barrier: Barrier) {
+        let highest = self.orders.admitted.load(Ordering::SeqCst);
+        barrier.seq = barrier.seq.map(|seq| seq.min(highest));
+        if !self.reaches_further(&barrier) {
+            return;
+        }
+        {
+            let mut standing = self.orders.standing();
+            standing.orders.raise(barrier.clone());
+            self.orders.not_swept();
+        }
+        self.order_live();
+        if barrier.before.0 == 0 {
+            return;
+        }
+        let until = Some(Timestamp(barrier.before.0 + 1));
+        match self.ports.store.list(Query { until, limit: 1, ..Query::default() }).await {
+            Ok(newest) => {
+                let place = newest.first().map_or(0, |record| record.seq);
+                barrier.seq = Some(barrier.seq.unwrap_or(0).max(place));
+                self.pin(barrier).await;
+            }
+            Err(e) => tracing::warn!(error = %e, "kill-all was left by time only; it is taken as it is"),
+        }
+    }
+
+    fn reaches_further(&self, barrier: &Barrier) -> bool {
+        let mut merged = self.orders.standing().orders.clone();
+        merged.raise(barrier.clone());
+        merged != self.orders.standing().orders
+    }
+
+    /// Writes down the place of a barrier that was given by time, and forgets the time.
+    async fn pin(&self, barrier: Barrier) {
+        let pinned = Barrier { before: Timestamp(0), at: barrier.at.max(barrier.before), ..barrier };
+        let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
+        match stored.await {
+            Ok(Ok(_)) => {
+                self.orders.standing().orders.raise_placed(pinned.clone());
+                if let Err(e) = self.ports.orders.write_barrier(&pinned).await {
+                    tracing::warn!(error = %e, "kill-all could not be written into the state directory yet");
+                }
+            }
+            Ok(Err(e)) => tracing::warn!(error = %e, "kill-all could not be written into the store yet"),
+            Err(why) => tracing::warn!(why, "kill-all could not be written into the store yet"),
+        }
+    }
+
+    /// Puts a latch from the files into force, and writes down one that is not written everywhere yet.
+    async fn adopt_latch(&self, filed: &Filed) {
+        let stop = filed.stop.then(|| Latch {
+            by: format!("the file {}", self.ports.orders.stop_path()),
+            reason: None,
+            at: self.now(),
+        });
+        let (new, unwritten) = {
+            let mut standing = self.orders.standing();
+            standing.stop_file = filed.stop;
+            let found = filed.orders.latch.clone().or(stop);
+            let new = found.filter(|_| standing.orders.latch.is_none());
+            let unwritten = standing.orders.latch.clone().filter(|_| standing.latch_unwritten);
+            (new, unwritten)
+        };
+        if let Some(latch) = &new {
+            tracing::warn!(
+                by = latch.by,
+                "dispatch is stopped: the kill switch was engaged in the state directory"
+            );
+            self.orders.engage(latch.clone());
+            self.order_live();
+        }
+        if let Some(latch) = new.or(unwritten) {
+            self.write_latch(&latch).await;
+        }
+    }
+}

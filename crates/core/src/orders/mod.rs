@@ -1,0 +1,309 @@
+//! Standing orders in force: barrier and latch act in this process's memory the moment they are given, and reach every
+//! live driver at once. Writing them down comes after, in the state directory and the store at the same time; neither
+//! can hold up a kill. What an earlier server or the command line left is read before anything is dispatched, and the
+//! files again before every round.
+
+mod look;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::domain::agent::Agent;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::lifecycle::{Event, KillCause};
+use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders, Verdict};
+use crate::kill::{Driver, Order};
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::{OrderChange, StoreError};
+
+/// Where an order is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recorded {
+    /// In the state directory or the store: it outlives this process.
+    Durable,
+    /// In this process only: every write failed or took too long. Writing it is tried again.
+    Memory,
+}
+
+/// The kill switch as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchState {
+    /// Who engaged it, why and when, while it is.
+    pub latch: Option<Latch>,
+    /// The file `STOP` that must be removed before a release, when it is there.
+    pub stop_file: Option<String>,
+    /// Where that is written down.
+    pub recorded: Recorded,
+    /// The newest kill-all.
+    pub barrier: Option<Barrier>,
+}
+
+/// Why the kill switch stays engaged.
+#[derive(Debug, Error)]
+pub enum ReleaseError {
+    /// The last resort is still in place.
+    #[error("the file {0} is still there; remove it, then release again")]
+    StopFile(String),
+    /// The release could not be written into the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The release could not be written into the state directory.
+    #[error("the state directory still says that dispatch is stopped: {0}")]
+    Files(#[from] std::io::Error),
+}
+
+/// Drivers that were given an order, by their agents.
+pub(crate) type Ordered = BTreeMap<AgentId, Arc<Driver>>;
+
+/// What this process knows of the standing orders.
+pub(crate) struct Orders {
+    standing: Mutex<Standing>,
+    /// The highest place in the order of admissions that anybody was told.
+    admitted: AtomicU64,
+    /// Held while the latch is written or files are taken over, so that a release and a look do not cross.
+    writing: tokio::sync::Mutex<()>,
+    /// What an earlier server left has been read.
+    known: AtomicBool,
+    /// Queued agents may be left that the barrier ends.
+    unswept: AtomicBool,
+    early: Mutex<Early>,
+    /// Wide kills whose agents are not all verified empty yet.
+    rushing: watch::Sender<usize>,
+}
+
+/// Lets what agents left be kept only afterwards, until it is dropped: while many are killed, stopping goes first.
+pub(crate) struct Rush<'a>(&'a Orders);
+
+impl Drop for Rush<'_> {
+    fn drop(&mut self) {
+        self.0.rushing.send_modify(|rushing| *rushing -= 1);
+    }
+}
+
+/// Agents that the barrier ended at the moment a slot took them, noted while a kill-all counts.
+#[derive(Default)]
+struct Early {
+    counting: usize,
+    ended: BTreeSet<AgentId>,
+}
+
+/// Notes such agents until it is dropped.
+pub(crate) struct Counting<'a>(&'a Orders);
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        let mut early = self.0.early();
+        early.counting -= 1;
+        if early.counting == 0 {
+            early.ended.clear();
+        }
+    }
+}
+
+#[derive(Default)]
+struct Standing {
+    orders: StandingOrders,
+    /// Counts engagements, so that a release undoes only those that it saw.
+    engagements: u64,
+    stop_file: bool,
+    /// The latch is written down nowhere.
+    memory_only: bool,
+    /// What could not be written everywhere yet, and is tried again.
+    latch_unwritten: bool,
+    barrier_unwritten: bool,
+    kills: HashMap<AgentId, KillOrder>,
+}
+
+impl Orders {
+    pub(crate) fn new() -> Self {
+        Self {
+            standing: Mutex::default(),
+            admitted: AtomicU64::new(0),
+            writing: tokio::sync::Mutex::new(()),
+            known: AtomicBool::new(false),
+            unswept: AtomicBool::new(false),
+            early: Mutex::default(),
+            rushing: watch::Sender::new(0),
+        }
+    }
+
+    /// A wide kill begins.
+    pub(crate) fn rush(&self) -> Rush<'_> {
+        self.rushing.send_modify(|rushing| *rushing += 1);
+        Rush(self)
+    }
+
+    /// Waits until no wide kill goes on.
+    pub(crate) async fn no_rush(&self) {
+        // Errors never: the sender is ours.
+        let _ = self.rushing.subscribe().wait_for(|rushing| *rushing == 0).await;
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes from now on which agents end at the moment a slot takes them.
+    pub(crate) fn count_early(&self) -> Counting<'_> {
+        self.early().counting += 1;
+        Counting(self)
+    }
+
+    /// Notes one, while anybody counts.
+    pub(crate) fn note_early(&self, id: AgentId) {
+        let mut early = self.early();
+        if early.counting > 0 {
+            early.ended.insert(id);
+        }
+    }
+
+    /// Returns those that were noted.
+    pub(crate) fn ended_early(&self) -> BTreeSet<AgentId> {
+        self.early().ended.clone()
+    }
+
+    /// Returns the orders about single agents that were left and not carried out yet.
+    pub(crate) fn left_kills(&self) -> Vec<KillOrder> {
+        self.standing().kills.values().cloned().collect()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the place of an agent whose spawn is about to be acknowledged.
+    pub(crate) fn admitted(&self, seq: u64) {
+        self.admitted.fetch_max(seq, Ordering::SeqCst);
+    }
+
+    /// Tells whether anything may be dispatched now.
+    pub(crate) fn may_dispatch(&self) -> bool {
+        self.known.load(Ordering::SeqCst) && self.latch().is_none()
+    }
+
+    pub(crate) fn latch(&self) -> Option<Latch> {
+        self.standing().orders.latch.clone()
+    }
+
+    /// Raises the barrier in memory to everything that was acknowledged. From here on nothing before it starts.
+    pub(crate) fn raise(&self, by: &str, reason: Option<String>, at: Timestamp) -> Barrier {
+        // Under the lock, so that no driver asks between the two.
+        let mut standing = self.standing();
+        let seq = Some(self.admitted.load(Ordering::SeqCst));
+        let barrier = Barrier { seq, before: Timestamp(0), by: by.to_owned(), reason, at };
+        standing.orders.raise(barrier.clone());
+        barrier
+    }
+
+    /// Returns how far the barrier reaches: the last place that it covers.
+    pub(crate) fn barrier_seq(&self) -> u64 {
+        self.standing().orders.barrier.as_ref().and_then(|barrier| barrier.seq).unwrap_or(0)
+    }
+
+    fn barrier_note(&self) -> String {
+        self.standing().orders.barrier.as_ref().map(Barrier::note).unwrap_or_default()
+    }
+
+    /// No queued agent is left that the barrier ends.
+    pub(crate) fn swept(&self) {
+        self.unswept.store(false, Ordering::SeqCst);
+    }
+
+    /// Some may be left: the engine ends them as soon as the store answers.
+    pub(crate) fn not_swept(&self) {
+        self.unswept.store(true, Ordering::SeqCst);
+    }
+
+    fn engage(&self, latch: Latch) -> Latch {
+        let mut standing = self.standing();
+        standing.engagements += 1;
+        standing.orders.latch.get_or_insert(latch).clone()
+    }
+}
+
+impl Orchestrator {
+    /// Returns the kill switch as it is.
+    pub fn switch_state(&self) -> SwitchState {
+        let standing = self.orders.standing();
+        SwitchState {
+            latch: standing.orders.latch.clone(),
+            stop_file: standing.stop_file.then(|| self.ports.orders.stop_path()),
+            recorded: if standing.memory_only { Recorded::Memory } else { Recorded::Durable },
+            barrier: standing.orders.barrier.clone(),
+        }
+    }
+
+    /// Returns what the standing orders do with an agent that was just taken; nothing when it may run.
+    pub(crate) fn standing_event(&self, agent: &Agent, seq: u64) -> Option<Event> {
+        let standing = self.orders.standing();
+        let event = match standing.kills.get(&agent.id) {
+            Some(kill) => Some(Event::Kill { cause: KillCause::Operator, note: kill.note() }),
+            None => standing.orders.event(agent, seq),
+        };
+        if matches!(event, Some(Event::Kill { .. })) {
+            self.orders.note_early(agent.id);
+        }
+        event
+    }
+
+    /// Gives every live driver the order that stands for its agent; returns those that there was one for.
+    pub(crate) fn order_live(&self) -> Ordered {
+        let mut ordered = Ordered::new();
+        let standing = self.orders.standing();
+        for (id, driver) in self.live().iter() {
+            let order = match (standing.kills.get(id), standing.orders.verdict(driver.seq, driver.spawned_at))
+            {
+                (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
+                (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
+                (None, Verdict::Hold) => {
+                    let note = standing.orders.latch.as_ref().map(Latch::note).unwrap_or_default();
+                    Order::Kill(KillCause::KillAll, note)
+                }
+                (None, Verdict::Run) => continue,
+            };
+            driver.give(order);
+            ordered.insert(*id, Arc::clone(driver));
+        }
+        ordered
+    }
+    /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now, and what was ordered.
+    pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, Ordered) {
+        let latch = self.orders.engage(Latch { by: by.to_owned(), reason, at: self.now() });
+        (latch, self.order_live())
+    }
+
+    /// Releases the kill switch: first where it is written down, then in memory, so that it is never half released.
+    /// Returns whether it was engaged. Errors leave it engaged.
+    pub async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
+        let _writing = self.orders.writing.lock().await;
+        let (seen, engaged) = {
+            let standing = self.orders.standing();
+            (standing.engagements, standing.orders.latch.is_some())
+        };
+        if self.ports.orders.read().await.stop {
+            return Err(ReleaseError::StopFile(self.ports.orders.stop_path()));
+        }
+        let facts = vec![self.switch_fact("killswitch.released", json!({"by": by}))];
+        self.ports.store.set_orders(OrderChange::Release, facts).await?;
+        self.ports.orders.write_latch(None).await?;
+        {
+            let mut standing = self.orders.standing();
+            standing.stop_file = false;
+            if standing.engagements == seen {
+                standing.orders.latch = None;
+                (standing.latch_unwritten, standing.memory_only) = (false, false);
+            }
+        }
+        self.wake.notify_one();
+        Ok(engaged)
+    }
+}

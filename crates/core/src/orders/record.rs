@@ -1,0 +1,96 @@
+//! Writing standing orders down: in the state directory and the store at the same time, each for a bounded time.
+
+use serde_json::json;
+
+use super::Recorded;
+use crate::domain::journal::Fact;
+use crate::domain::orders::{Barrier, Latch};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::store::OrderChange;
+
+impl Orchestrator {
+    /// Writes the barrier into the state directory and the store at the same time. The store puts it after everything
+    /// that it has admitted by then, which may be more than this process has acknowledged; then the barrier rises.
+    /// Says whether the store answered, too.
+    pub(crate) async fn record_barrier(&self, barrier: &Barrier) -> (Recorded, Result<(), String>) {
+        self.write_barrier(Barrier { seq: None, ..barrier.clone() }, barrier).await
+    }
+
+    /// Writes one form of a barrier into the store and the other into the state directory.
+    pub(super) async fn write_barrier(
+        &self,
+        asked: Barrier,
+        barrier: &Barrier,
+    ) -> (Recorded, Result<(), String>) {
+        let store = async {
+            let stored =
+                self.timely(self.ports.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
+            let raised = stored.and_then(|stored| stored.map_err(|e| e.to_string()));
+            raised.map(|orders| {
+                if let Some(raised) = orders.barrier {
+                    self.orders.standing().orders.raise(raised);
+                    self.order_live();
+                }
+            })
+        };
+        let file = async {
+            let written = self.timely(self.ports.orders.write_barrier(barrier)).await;
+            written.and_then(|written| written.map_err(|e| e.to_string()))
+        };
+        let (store, file) = tokio::join!(store, file);
+        self.orders.standing().barrier_unwritten = store.is_err() || file.is_err();
+        (weigh("kill-all", &store, &file), store)
+    }
+
+    /// Writes the latch into the state directory and the store at the same time.
+    pub(crate) async fn record_latch(&self, latch: &Latch) -> Recorded {
+        let _writing = self.orders.writing.lock().await;
+        self.write_latch(latch).await
+    }
+
+    pub(super) async fn write_latch(&self, latch: &Latch) -> Recorded {
+        let data = json!({"by": &latch.by, "reason": &latch.reason});
+        let facts = vec![self.switch_fact("killswitch.engaged", data)];
+        let store = async {
+            let stored = self.timely(self.ports.store.set_orders(OrderChange::Engage(latch.clone()), facts));
+            let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
+            // Who engaged it first stands, also when that was before this server knew.
+            stored.map(|orders| self.orders.standing().orders.take_latch(orders.latch))
+        };
+        let file = async {
+            let written = self.timely(self.ports.orders.write_latch(Some(latch))).await;
+            written.and_then(|written| written.map_err(|e| e.to_string()))
+        };
+        let (store, file) = tokio::join!(store, file);
+        let recorded = weigh("kill switch", &store, &file);
+        let mut standing = self.orders.standing();
+        standing.latch_unwritten = store.is_err() || file.is_err();
+        standing.memory_only = recorded == Recorded::Memory;
+        recorded
+    }
+
+    pub(super) fn switch_fact(&self, kind: &str, data: serde_json::Value) -> Fact {
+        Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data }
+    }
+
+    /// Waits for a write at most [`limits::ORDER_RECORD`].
+    pub(crate) async fn timely<T>(&self, write: impl Future<Output = T>) -> Result<T, String> {
+        tokio::select! {
+            done = write => Ok(done),
+            () = self.ports.clock.sleep(limits::ORDER_RECORD) => {
+                Err(format!("not written within {} s", limits::ORDER_RECORD.as_secs()))
+            }
+        }
+    }
+}
+
+/// Either copy is enough; each that failed is logged.
+fn weigh(what: &str, store: &Result<(), String>, file: &Result<(), String>) -> Recorded {
+    for (place, result) in [("store", store), ("state directory", file)] {
+        if let Err(why) = result {
+            tracing::error!(why, place, "{what} is in force, but could not be written down");
+        }
+    }
+    if store.is_ok() || file.is_ok() { Recorded::Durable } else { Recorded::Memory }
+}

@@ -1,0 +1,114 @@
+//! What a kill answers with: what was found and verified, not what was asked for.
+
+use serde::Serialize;
+
+use crate::domain::agent::Status;
+use crate::domain::ids::{AgentId, CommitId};
+use crate::life::TREE_LEFT;
+use crate::ports::processes::StopReceipt;
+use crate::ports::store::Versioned;
+
+/// What became of everything that a killed agent held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KillReceipt {
+    /// Processes before and after, how far the ladder went, and how long until it was verified that none is left.
+    /// Nothing when that is not known yet.
+    #[serde(flatten)]
+    pub processes: Option<StopReceipt>,
+    /// The container that is left; `none`.
+    pub container: &'static str,
+    /// Whether the right to run it was given back.
+    pub lease: LeaseFate,
+    /// What became of its tree.
+    pub worktree: TreeFate,
+    /// What became of work that nobody had received.
+    pub salvage: SalvageFate,
+}
+
+/// Whether the right to run an agent was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseFate {
+    /// It was.
+    Released,
+    /// Not yet.
+    Held,
+}
+
+/// What became of an agent's tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TreeFate {
+    /// It never had one.
+    None,
+    /// It is gone.
+    Removed,
+    /// It stays, because it holds work that could not be received.
+    Kept,
+    /// It goes as soon as its work is kept, or as soon as it can be removed.
+    Pending,
+}
+
+/// What became of work that nobody had received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SalvageFate {
+    /// `none`, `pending`, `done` or `failed`.
+    pub state: &'static str,
+    /// Its name in the repository store.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The commit that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+}
+
+/// The receipt of one agent among many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentReceipt {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// What it became.
+    pub status: Status,
+    /// It is verified that nothing of it is alive.
+    pub verified: bool,
+    /// What became of what it held.
+    #[serde(flatten)]
+    pub receipt: KillReceipt,
+}
+
+impl KillReceipt {
+    /// Reads from the record what became of what the agent held.
+    pub(crate) fn of(record: &Versioned, processes: Option<StopReceipt>) -> Self {
+        let lease = if record.node.is_none() { LeaseFate::Released } else { LeaseFate::Held };
+        Self { processes, container: "none", lease, worktree: tree(record), salvage: salvage(record) }
+    }
+}
+
+fn tree(record: &Versioned) -> TreeFate {
+    let agent = &record.agent;
+    match (agent.attempt, agent.is_terminal()) {
+        (0, _) => TreeFate::None,
+        (_, false) => TreeFate::Pending,
+        _ if agent.work.dirty => TreeFate::Kept,
+        _ if agent.warnings.iter().any(|warning| warning.starts_with(TREE_LEFT)) => TreeFate::Pending,
+        _ => TreeFate::Removed,
+    }
+}
+
+fn salvage(record: &Versioned) -> SalvageFate {
+    let work = &record.agent.work;
+    if let Some(kept) = &work.salvage {
+        let (reference, commit) = (Some(kept.reference.clone()), Some(kept.commit.clone()));
+        return SalvageFate { state: "done", reference, commit };
+    }
+    let state = match (work.dirty, record.agent.is_terminal()) {
+        (true, true) => "failed",
+        (true, false) => "pending",
+        (false, _) => "none",
+    };
+    SalvageFate { state, reference: None, commit: None }
+}

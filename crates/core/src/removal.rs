@@ -1,0 +1,307 @@
+//! Removing what is left of agents that have ended: record, tree, private directories, transcripts, logs, refs. Work that
+//! is nowhere else is never taken unless its agent's name is given.
+//!
+//! The order is what makes it safe: the record goes first, durably and with a note; everything else is found again by the
+//! agent's id, so that what a crash leaves is taken away by [`crate::caretaker`].
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::domain::agent::Agent;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::lifecycle::fact;
+use crate::domain::outcome::Failure;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::repositories::UnmergedCommit;
+use crate::ports::store::{EndedAfter, Removal, StoreError, Versioned};
+
+/// Work of an agent that would be lost with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmerged {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name, which must be given to discard it.
+    pub name: String,
+    /// Commits that no branch of the remote is known to have, newest first, at most [`limits::NAMED_COMMITS`].
+    pub commits: Vec<UnmergedCommit>,
+    /// There are more.
+    pub more: bool,
+    /// Its tree holds work that could not be received yet; why, when that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+}
+
+/// What a removal came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// Bytes of transcripts and logs that were freed.
+    pub freed_bytes: u64,
+    /// The work that was discarded with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<Unmerged>,
+}
+
+/// Why an agent was not removed. Then nothing of it was taken.
+#[derive(Debug, Error)]
+pub enum RemoveError {
+    /// It has not ended.
+    #[error("agent {0} has not ended yet")]
+    StillActive(AgentId),
+    /// Work of it is nowhere else.
+    #[error("{}", .0.words())]
+    Unmerged(Box<Unmerged>),
+    /// The name that was given is not its own.
+    #[error("to discard the work of this agent its name must be given, which is {0}")]
+    WrongName(String),
+    /// Git could not tell or do something.
+    #[error("{}", .0.message)]
+    Git(Failure),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Which ended agents are to go.
+#[derive(Debug, Clone)]
+pub struct PruneRequest {
+    /// Those that ended longer ago than this.
+    pub older_than: Duration,
+    /// Only tell.
+    pub dry_run: bool,
+    /// Take unmerged work too, if exactly this many of the looked-at agents have some.
+    pub force: Option<u64>,
+    /// Where to go on; the default is the beginning.
+    pub after: EndedAfter,
+    /// Who wanted it, for the record.
+    pub why: String,
+}
+
+/// What a prune came to, for one page of agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pruned {
+    /// Agents that were removed, or would be.
+    pub removed: u64,
+    /// Agents that stay because of their work.
+    pub unmerged: Vec<Unmerged>,
+    /// Agents that stay because something failed, one line each.
+    pub errors: Vec<String>,
+    /// Bytes of transcripts and logs that were freed, or would be.
+    pub freed_bytes: u64,
+    /// Where to go on; there is nothing more without it.
+    #[serde(skip)]
+    pub next: Option<EndedAfter>,
+}
+
+/// Why nothing was pruned.
+#[derive(Debug, Error)]
+pub enum PruneError {
+    /// The number of agents with unmerged work is another than was said.
+    #[error("{there} agents have work that is kept nowhere else, not {said}; nothing was removed")]
+    Count {
+        /// How many there are.
+        there: u64,
+        /// How many were expected.
+        said: u64,
+    },
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Unmerged {
+    fn is_none(&self) -> bool {
+        self.commits.is_empty() && self.tree.is_none()
+    }
+
+    /// Says what would be lost.
+    pub fn words(&self) -> String {
+        let mut parts = Vec::new();
+        let named: Vec<String> =
+            self.commits.iter().map(|c| format!("{} {}", c.commit.short(), c.subject)).collect();
+        if !named.is_empty() {
+            let more = if self.more { ", and more" } else { "" };
+            parts.push(format!("commits that no branch of the remote has: {}{more}", named.join("; ")));
+        }
+        if let Some(why) = &self.tree {
+            parts.push(format!("a working tree that could not be received yet: {why}"));
+        }
+        format!("{} has work that is kept nowhere else: {}", self.name, parts.join("; "))
+    }
+}
+
+impl Orchestrator {
+    /// Removes an agent that has ended with everything that is left of it. `discard` is its name, given by whoever wants
+    /// its unmerged work gone too.
+    pub async fn remove(
+        &self,
+        id: AgentId,
+        discard: Option<&str>,
+        why: &str,
+    ) -> Result<Removed, RemoveError> {
+        let record = self.ended(id).await?;
+        if let Some(given) = discard
+            && given != record.agent.name
+        {
+            return Err(RemoveError::WrongName(record.agent.name));
+        }
+        let lost = self.unmerged(&record.agent).await.map_err(RemoveError::Git)?;
+        if !lost.is_none() && discard.is_none() {
+            return Err(RemoveError::Unmerged(Box::new(lost)));
+        }
+        let freed_bytes = self.remove_now(&record, &lost, why).await?;
+        let (agent_id, name) = (id, record.agent.name);
+        Ok(Removed { agent_id, name, freed_bytes, discarded: (!lost.is_none()).then_some(lost) })
+    }
+
+    /// Reads an agent that has ended and whose driver is done. What its end left behind is cleaned up first, so that
+    /// work in its tree is kept.
+    async fn ended(&self, id: AgentId) -> Result<Versioned, RemoveError> {
+        let mut patience = self.ports.clock.sleep(limits::KILL_ANSWER);
+        loop {
+            let record = self.ports.store.get(id).await?;
+            if !record.agent.is_terminal() {
+                return Err(RemoveError::StillActive(id));
+            }
+            if !self.live().contains_key(&id) {
+                if !record.agent.work.dirty && record.agent.work.cleanup_pending.is_none() {
+                    return Ok(record);
+                }
+                self.clean_up(id).await;
+                return Ok(self.ports.store.get(id).await?);
+            }
+            // Its driver has written the end and is just leaving.
+            tokio::select! {
+                () = self.ports.clock.sleep(limits::LOOK_AGAIN) => {}
+                () = &mut patience => return Err(RemoveError::StillActive(id)),
+            }
+        }
+    }
+
+    /// Looks for work of an ended agent that is nowhere else. What was pushed is safe, merged or not.
+    pub async fn unmerged(&self, agent: &Agent) -> Result<Unmerged, Failure> {
+        let work = &agent.work;
+        let safe: Vec<_> =
+            [&work.pushed, &work.base, &work.remote_tip].into_iter().flatten().cloned().collect();
+        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
+        let most = limits::NAMED_COMMITS;
+        let mut commits = self.ports.repositories.unmerged(&store, agent.id, &safe, most + 1).await?;
+        let more = commits.len() > most;
+        commits.truncate(most);
+        for one in &mut commits {
+            one.subject = self.ports.scanner.mask(&one.subject);
+        }
+        let why = || work.cleanup_pending.clone().unwrap_or_else(|| "it was not received".to_owned());
+        let tree = work.dirty.then(why);
+        Ok(Unmerged { agent_id: agent.id, name: agent.name.clone(), commits, more, tree })
+    }
+
+    /// Removes the record and then everything else; returns the bytes that were freed.
+    async fn remove_now(&self, record: &Versioned, lost: &Unmerged, why: &str) -> Result<u64, StoreError> {
+        let (agent, at) = (&record.agent, self.now());
+        let discarded: Vec<&str> = lost.commits.iter().map(|c| c.commit.as_str()).collect();
+        let data =
+            json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some()});
+        let facts = vec![fact("agent.removed", agent, at, data)];
+        let removal = Removal { agent: agent.id, version: record.version, at, why: why.to_owned(), facts };
+        self.ports.store.remove(removal).await?;
+        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
+        if let Err(e) = self.ports.repositories.forget(&store, agent.id).await {
+            tracing::warn!(agent.id = %agent.id, error = %e.message, "refs of a removed agent are left; they are removed later");
+        }
+        Ok(self.take_away(agent.id).await.unwrap_or_else(|why| {
+            tracing::warn!(agent.id = %agent.id, why, "something of a removed agent is left; it is removed later");
+            0
+        }))
+    }
+
+    /// Takes away what an agent whose record is gone still has besides refs. Its work was kept or given up before.
+    /// Idempotent; returns the bytes of transcripts and logs that were freed.
+    pub(crate) async fn take_away(&self, id: AgentId) -> Result<u64, String> {
+        self.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+        let trees = self.ports.repositories.remove(id).await;
+        let private = self.ports.sandbox.release(id).await;
+        let jobs = self.ports.processes.forget(id).await;
+        let freed = self.ports.transcripts.discard(id).await;
+        trees.and(private).map_err(|e| e.message)?;
+        jobs.map_err(|e| e.to_string())?;
+        freed.map_err(|e| format!("transcripts could not be removed: {e}"))
+    }
+
+    /// Removes agents that ended long ago, one page of them. Unmerged work stays unless it is counted out.
+    pub async fn prune(&self, request: &PruneRequest) -> Result<Pruned, PruneError> {
+        let before = Timestamp(self.now().0.saturating_sub(millis(request.older_than)));
+        let page = self.ports.store.settled(before, request.after, limits::PRUNE_PAGE).await?;
+        let mut report = Pruned::default();
+        if page.len() == limits::PRUNE_PAGE {
+            report.next = page.last().and_then(Versioned::ended_after);
+        }
+        let mut looked = Vec::new();
+        for record in page {
+            let id = record.agent.id;
+            match self.look(id, request.dry_run).await {
+                Ok(seen) => looked.push(seen),
+                // Somebody removed it meanwhile.
+                Err(RemoveError::Store(StoreError::Pruned { .. } | StoreError::NotFound(_))) => {}
+                Err(e) => report.errors.push(format!("{id}: {e}")),
+            }
+        }
+        let there = looked.iter().filter(|(_, lost)| !lost.is_none()).count() as u64;
+        match request.force {
+            Some(said) if said != there => return Err(PruneError::Count { there, said }),
+            _ => {}
+        }
+        for (record, lost) in looked {
+            if !lost.is_none() && request.force.is_none() {
+                report.unmerged.push(lost);
+                continue;
+            }
+            self.prune_one(&record, &lost, request, &mut report).await;
+        }
+        Ok(report)
+    }
+
+    async fn look(&self, id: AgentId, only_look: bool) -> Result<(Versioned, Unmerged), RemoveError> {
+        let record = match only_look {
+            true => self.ports.store.get(id).await?,
+            false => self.ended(id).await?,
+        };
+        let lost = self.unmerged(&record.agent).await.map_err(RemoveError::Git)?;
+        Ok((record, lost))
+    }
+
+    async fn prune_one(
+        &self,
+        record: &Versioned,
+        lost: &Unmerged,
+        request: &PruneRequest,
+        report: &mut Pruned,
+    ) {
+        let id = record.agent.id;
+        let freed = match request.dry_run {
+            true => Ok(self.ports.transcripts.size(id).await.unwrap_or(0)),
+            false => self.remove_now(record, lost, &request.why).await,
+        };
+        match freed {
+            Ok(bytes) => {
+                report.removed += 1;
+                report.freed_bytes += bytes;
+            }
+            Err(e) => report.errors.push(format!("{id}: {e}")),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

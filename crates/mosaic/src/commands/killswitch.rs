@@ -1,0 +1,114 @@
+//! `mosaic killswitch`: stops dispatch and kills what runs, until it is released; what waits keeps its place. Wide, so
+//! the count must be typed, or `--yes` given; never from an agent.
+
+use serde_json::{Value, json};
+
+use super::kill_all::{permit, render};
+use crate::cli::{KillswitchArgs, SwitchAction};
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::problem::Problem;
+use crate::session::{Session, say};
+use crate::view::View;
+
+/// Most agents that are counted beforehand; the order itself has no bound.
+const COUNTED: usize = 10_000;
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Problem> {
+    let action = args.action.clone().unwrap_or(SwitchAction::Status);
+    if session.in_agent() && !matches!(action, SwitchAction::Status) {
+        let hint = Some("end your own work instead, or ask the operator".to_owned());
+        return Err(Problem::NotAllowed { what: "the kill switch is not for agents".to_owned(), hint });
+    }
+    let client = session.client()?;
+    match action {
+        SwitchAction::Status => {
+            let state = client.get("/v1/killswitch")?;
+            show(session, &state, |state| {
+                line(state).unwrap_or_else(|| "kill switch off".to_owned()) + "\n"
+            })?;
+            Ok(Exit::Ok)
+        }
+        SwitchAction::Engage { yes, reason } => engage(session, &client, yes, reason),
+        SwitchAction::Release => {
+            let state = client.post("/v1/killswitch/release", &json!({}))?.body;
+            let was = state.get("wasEngaged").and_then(Value::as_bool).unwrap_or(true);
+            let said = if was { "released: what waits starts again" } else { "it was not engaged" };
+            show(session, &state, |_| format!("kill switch {said}\n"))?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn engage(
+    session: &Session,
+    client: &Client,
+    yes: Option<Option<u64>>,
+    reason: Option<String>,
+) -> Result<Exit, Problem> {
+    let active = super::ps::list(client, "&status=spawning,running", COUNTED)?;
+    let waits = |agent: &&Value| matches!(View::new(agent).text("phase"), "queued" | "backoff");
+    let queued = active.iter().filter(waits).count() as u64;
+    let count = active.len() as u64 - queued;
+    let words = format!(
+        "This stops dispatch and kills {count} agents. {queued} queued ones stay queued. Work is kept."
+    );
+    permit(session, "killswitch engage", yes, count, &words)?;
+    let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let answer = client.post_switch(&body)?.body;
+    let report = View::new(&answer);
+    show(session, &answer, |_| {
+        let waits = format!("{} queued, until: mosaic killswitch release", report.number("queued"));
+        format!("dispatch stopped · {}{waits}\n", render(&report))
+    })?;
+    Ok(if report.number("failed") > 0 { Exit::Partly } else { Exit::Ok })
+}
+
+fn show(session: &Session, state: &Value, text: impl FnOnce(&Value) -> String) -> Result<(), Problem> {
+    if session.global.json { session.print_json(state) } else { session.print(text(state)) }
+}
+
+/// Says who stopped dispatch, when and why, and the way out; nothing while the switch is off.
+fn line(state: &Value) -> Option<String> {
+    let view = View::new(state);
+    if state.get("engaged").and_then(Value::as_bool) != Some(true) {
+        return None;
+    }
+    let reason = view.shown("reason");
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let out = match view.shown("stopFile") {
+        file if file.is_empty() => "go on: mosaic killswitch release".to_owned(),
+        file => format!("go on: remove {file}, then mosaic killswitch release"),
+    };
+    Some(format!("STOPPED by {} at {}{reason} · {out}", view.shown("by"), view.shown("since")))
+}
+
+/// Returns that line for other commands; nothing when the server does not say.
+pub(super) fn banner(client: &Client) -> Option<String> {
+    line(&client.get("/v1/killswitch").ok()?)
+}
+
+/// Says it beside a table for programs.
+pub(super) fn warn(client: &Client) {
+    if let Some(text) = banner(client) {
+        say(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_who_why_and_the_way_out() {
+        assert_eq!(line(&json!({"engaged": false})), None);
+        let mut state = json!({"engaged": true, "by": "alice\u{7}", "since": "2026-11-22T10:31:00.000Z", "reason": "freeze"});
+        assert_eq!(
+            line(&state).unwrap(),
+            "STOPPED by alice\\x07 at 2026-11-22T10:31:00.000Z (freeze) · go on: mosaic killswitch release"
+        );
+        state["stopFile"] = json!("/data/STOP");
+        assert!(line(&state).unwrap().ends_with("go on: remove /data/STOP, then mosaic killswitch release"));
+    }
+}

@@ -1,0 +1,198 @@
+//! `mosaic prune`: removes agents that ended long ago, page by page. It looks first, says what would go, and asks; work
+//! that is kept nowhere else stays, unless `--force` and the number of such agents are given. Never by an agent.
+
+use serde_json::{Value, json};
+
+use super::rm::bytes;
+use crate::cli::PruneArgs;
+use crate::client::Client;
+use crate::exit::Exit;
+use crate::plain;
+use crate::problem::Problem;
+use crate::session::{Session, say};
+use crate::trust::ask_line;
+use crate::view::View;
+
+/// Most agents with unmerged work that are shown by name.
+const SHOWN: usize = 20;
+
+/// What the pages of one pass say together.
+#[derive(Default)]
+struct Sum {
+    removed: u64,
+    freed: u64,
+    unmerged: Vec<Value>,
+    errors: Vec<Value>,
+    /// Where each page began, and how many of it have unmerged work.
+    pages: Vec<(Value, u64)>,
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &PruneArgs) -> Result<Exit, Problem> {
+    if session.in_agent() {
+        let hint = Some("ask the operator".to_owned());
+        return Err(Problem::NotAllowed { what: "prune is not for agents".to_owned(), hint });
+    }
+    let client = session.client()?;
+    let seen = look(&client, args)?;
+    if args.dry_run {
+        show(session, &seen, true)?;
+        return Ok(Exit::Ok);
+    }
+    permit(session, args, &seen)?;
+    let mut done = Sum { unmerged: Vec::new(), ..Sum::default() };
+    for (cursor, unmerged) in &seen.pages {
+        let force = args.force.is_some().then_some(*unmerged);
+        let body = json!({"olderThan": age(args), "cursor": cursor, "force": force});
+        done.add(&client.post("/v1/prune", &body)?.body);
+    }
+    show(session, &done, false)?;
+    Ok(if done.errors.is_empty() { Exit::Ok } else { Exit::Partly })
+}
+
+fn age(args: &PruneArgs) -> String {
+    format!("{}ms", args.older_than.as_millis())
+}
+
+/// Looks at every page without removing anything.
+fn look(client: &Client, args: &PruneArgs) -> Result<Sum, Problem> {
+    let mut sum = Sum::default();
+    let mut cursor = Value::Null;
+    loop {
+        let body = json!({"olderThan": age(args), "dryRun": true, "cursor": cursor});
+        let page = client.post("/v1/prune", &body)?.body;
+        sum.pages.push((cursor, View::new(&page).list("unmerged").len() as u64));
+        sum.add(&page);
+        cursor = page.get("nextCursor").cloned().unwrap_or(Value::Null);
+        if cursor.is_null() {
+            return Ok(sum);
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, page: &Value) {
+        let view = View::new(page);
+        self.removed += view.number("removed");
+        self.freed += view.number("freedBytes");
+        self.unmerged.extend_from_slice(view.list("unmerged"));
+        self.errors.extend_from_slice(view.list("errors"));
+    }
+}
+
+/// Makes sure that a person means it.
+fn permit(session: &Session, args: &PruneArgs, seen: &Sum) -> Result<(), Problem> {
+    let unmerged = seen.unmerged.len() as u64;
+    if let Some(said) = args.force
+        && unmerged > 0
+    {
+        if said != Some(unmerged) {
+            list_unmerged(&seen.unmerged);
+            confirm(
+                session,
+                said.is_some(),
+                unmerged,
+                &format!("This gives up the work of {unmerged} agents for good."),
+                &format!("mosaic prune --force={unmerged}"),
+            )?;
+        }
+        return Ok(());
+    }
+    match args.yes {
+        _ if seen.removed == 0 => Ok(()),
+        Some(None) => Ok(()),
+        Some(Some(n)) if n == seen.removed => Ok(()),
+        said => confirm(
+            session,
+            said.is_some(),
+            seen.removed,
+            &format!(
+                "This removes {} ended agents with transcripts and logs ({}).",
+                seen.removed,
+                bytes(seen.freed)
+            ),
+            "mosaic prune --yes",
+        ),
+    }
+}
+
+fn confirm(session: &Session, wrong: bool, count: u64, what: &str, way: &str) -> Result<(), Problem> {
+    if wrong {
+        return Err(Problem::usage_hint(
+            format!("the number is {count}; nothing was removed"),
+            "look first: mosaic prune --dry-run",
+        ));
+    }
+    if !session.terminal.asks {
+        let text = format!("{what} It asks first, but this is no terminal");
+        return Err(Problem::usage_hint(text, format!("say yes: {way}")));
+    }
+    say(what);
+    let typed = ask_line(&format!("Type {count} to go on: "))?;
+    if typed.parse() == Ok(count) {
+        Ok(())
+    } else {
+        Err(Problem::usage("not confirmed; nothing was removed"))
+    }
+}
+
+fn list_unmerged(unmerged: &[Value]) {
+    for one in unmerged.iter().take(SHOWN) {
+        let view = View::new(one);
+        for commit in view.list("commits") {
+            let commit = View::new(commit);
+            let short: String = commit.shown("commit").chars().take(7).collect();
+            say(&format!("  {}  {short} {}", view.name(), commit.shown("subject")));
+        }
+        if !view.text("tree").is_empty() {
+            say(&format!("  {}  a working tree that was not received", view.name()));
+        }
+    }
+    if unmerged.len() > SHOWN {
+        say(&format!("  and {} more agents", unmerged.len() - SHOWN));
+    }
+}
+
+fn show(session: &Session, sum: &Sum, dry: bool) -> Result<(), Problem> {
+    if session.global.json {
+        return session.print_json(&json!({
+            "removed": sum.removed, "freedBytes": sum.freed, "unmerged": sum.unmerged, "errors": sum.errors, "dryRun": dry,
+        }));
+    }
+    session.print(render(sum, dry))?;
+    if dry {
+        list_unmerged(&sum.unmerged);
+    }
+    Ok(())
+}
+
+fn render(sum: &Sum, dry: bool) -> String {
+    let verb = if dry { "would be removed" } else { "removed" };
+    let mut out = format!("{} {verb} · {} freed", sum.removed, bytes(sum.freed));
+    if !sum.unmerged.is_empty() {
+        out.push_str(&format!(" · {} kept for their unmerged work", sum.unmerged.len()));
+    }
+    out.push('\n');
+    for error in sum.errors.iter().filter_map(Value::as_str) {
+        out.push_str(&format!("  {}\n", plain::line(error)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_says_what_went_and_what_stayed() {
+        let mut sum = Sum::default();
+        sum.add(
+            &json!({"removed": 2, "freedBytes": 4096, "unmerged": [{"name": "a"}], "errors": ["x: \u{7}"]}),
+        );
+        sum.add(&json!({"removed": 1, "freedBytes": 0, "unmerged": [], "errors": []}));
+        assert_eq!(
+            render(&sum, true),
+            "3 would be removed · 4 KiB freed · 1 kept for their unmerged work\n  x: \\x07\n"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! The kill switch: whether dispatch is stopped and by whom, stopping it, letting it go on.
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::audit::Action;
+use mosaic_core::domain::orders::{Barrier, Latch};
+use serde_json::{Value, json};
+
+use crate::agents::{by, to_the_end};
+use crate::auth::Caller;
+use crate::body::OptionalJson;
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::shell::RequestId;
+
+/// Describes the switch as it is now; reads nothing but memory.
+fn view(orchestrator: &Orchestrator) -> Value {
+    let state = orchestrator.switch_state();
+    let latch = state.latch.as_ref();
+    let barrier =
+        |b: &Barrier| json!({"seq": b.seq, "by": &b.by, "reason": &b.reason, "at": b.at.to_rfc3339()});
+    json!({
+        "engaged": latch.is_some(), "by": latch.map(|l| &l.by), "reason": latch.and_then(|l| l.reason.as_ref()),
+        "since": latch.map(|l: &Latch| l.at.to_rfc3339()), "recorded": state.recorded, "stopFile": state.stop_file,
+        "running": orchestrator.running(), "lastKillAll": state.barrier.as_ref().map(barrier),
+    })
+}
+
+/// `GET /v1/killswitch`.
+pub(crate) async fn show(State(context): State<Context>) -> Response {
+    context.orchestrator.know_orders().await;
+    Answer(view(&context.orchestrator)).into_response()
+}
+
+/// `POST /v1/killswitch/engage`: nothing starts any more, what runs is ended, what waits keeps its place.
+pub(crate) async fn engage(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let (by, reason) = (by(&request), body.reason()?);
+    let deed =
+        caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
+    let order = move |o: std::sync::Arc<Orchestrator>| async move {
+        o.audit_soon(deed.clone().result("ordered"));
+        let (latch, report) = o.engage(&by, reason).await;
+        o.audit_soon(deed.result(format!("{} killed, {} failed", report.killed, report.failed)));
+        (latch, report)
+    };
+    let (_, report) = to_the_end(&context.orchestrator, order).await?;
+    let mut answer = view(&context.orchestrator);
+    if let (Value::Object(answer), Value::Object(report)) = (&mut answer, json!(report)) {
+        answer.extend(report);
+    }
+    Ok(Answer(answer).into_response())
+}
+
+/// `POST /v1/killswitch/release`.
+pub(crate) async fn release(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let reason = body.reason()?;
+    let by = by(&request);
+    let deed =
+        caller.deed(&context.orchestrator, Action::KillswitchRelease, &request).reason(reason.as_deref());
+    let was_engaged = to_the_end(&context.orchestrator, move |o| async move {
+        let released = o.release(&by).await;
+        o.audit_soon(deed.result(match &released {
+            Ok(true) => "released".to_owned(),
+            Ok(false) => "was not engaged".to_owned(),
+            Err(e) => format!("not done: {e}"),
+        }));
+        released
+    })
+    .await??;
+    let mut answer = view(&context.orchestrator);
+    answer["wasEngaged"] = json!(was_engaged);
+    Ok(Answer(answer).into_response())
+}
