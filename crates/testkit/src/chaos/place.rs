@@ -64,6 +64,11 @@ impl Place {
         std::fs::write(self.dir.join(name), text).map_err(while_(name))
     }
 
+    /// The directory that everything of this place has in its command line, environment or working directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")
