@@ -18,7 +18,7 @@ pub mod orders;
 pub mod ports;
 pub mod receipt;
 mod recovery;
-pub mod restore;
 pub mod removal;
+pub mod restore;
 
 pub use orchestrator::Orchestrator;

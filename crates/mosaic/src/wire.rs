@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -37,6 +37,28 @@ use crate::local_git::capture;
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
+
+/// What the ports are dressed in on their way from the adapters to the core. Production wears [`Dress::PLAIN`].
+#[derive(Clone, Copy)]
+pub struct Dress {
+    /// Put around the processes, before any adapter that starts jobs gets them.
+    pub processes: fn(Arc<dyn Processes>) -> Arc<dyn Processes>,
+    /// Put around the ports. The processes among them are dressed already.
+    pub ports: fn(Ports) -> Ports,
+}
+
+impl Dress {
+    /// Nothing at all.
+    pub const PLAIN: Self = Self { processes: |processes| processes, ports: |ports| ports };
+}
+
+/// Chosen once by the program's `main`, for every server that it starts.
+static DRESS: OnceLock<Dress> = OnceLock::new();
+
+/// Dresses what is wired from now on. The first choice stays.
+pub(crate) fn put_on(dress: Dress) {
+    DRESS.get_or_init(|| dress);
+}
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +94,8 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     options.trash = Some(trash.clone());
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
-    let processes = Arc::new(processes(data, &self_exe, confinement(config)));
+    let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
+    let processes = (dress.processes)(Arc::new(processes(data, &self_exe, confinement(config))));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -107,7 +130,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         ),
         orders: Arc::new(FileOrders::new(data)),
     };
-    let orchestrator = Orchestrator::new(ports, settings(config)?);
+    let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, trash, set_aside })
 }
 

@@ -189,6 +189,21 @@ fn production_code_does_not_know_that_it_is_tested() {
 }
 
 #[test]
+fn the_program_that_people_run_has_no_failpoints() {
+    let program = fs::read(env!("CARGO_BIN_EXE_mosaic")).expect("the program is built before its tests");
+    let has = |word: &[u8]| program.windows(word.len()).any(|part| part == word);
+    assert!(has(b"MOSAIC_DATA_DIR"), "the words of the program are not where they are looked for");
+    for word in ["MOSAIC_CHAOS", "failpoint at ", "mosaic_testkit"] {
+        assert!(!has(word.as_bytes()), "the program has \"{word}\" in it");
+    }
+    let words = ["mosaic_testkit", "failpoint", "MOSAIC_CHAOS"];
+    for crate_ in ["core", "adapters", "server", "mosaic"] {
+        let source = format!("crates/{crate_}/src");
+        absent(&source, &words, &["src/bin/mosaic-chaos.rs"], "failpoints stand in the chaos program only");
+    }
+}
+
+#[test]
 fn every_module_says_why_it_is_there() {
     for (name, text) in sources("crates") {
         assert!(text.starts_with("//!"), "{name} does not open with `//!`");

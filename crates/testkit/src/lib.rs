@@ -1,6 +1,8 @@
-//! Conformance suites per port, fakes, git fixtures, a scripted model endpoint. A development dependency only.
+//! Conformance suites per port, fakes, failpoints, git fixtures, a scripted model endpoint. A development dependency only.
 
 pub mod audit_suite;
+pub mod chaos;
+pub mod failpoints;
 pub mod fake_audit;
 pub mod fake_knobs;
 pub mod fake_processes;
