@@ -12,8 +12,6 @@ use super::{Outcome, while_};
 const ANSWER: Duration = Duration::from_secs(45);
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-/// Silence of the event stream after which it has said everything there is.
-const QUIET: Duration = Duration::from_millis(250);
 
 /// Where a server answers.
 #[derive(Debug, Clone)]
@@ -108,31 +106,35 @@ impl Api {
     /// Follows the event log from its first entry until `enough` says so; false when the time is over before or the
     /// server is gone.
     pub(crate) fn follow(&self, until: Instant, enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
-        self.listen(until.saturating_duration_since(Instant::now()), until, enough)
+        self.listen("?after=0", until, enough)
     }
 
-    /// Reads the whole event log.
+    /// Reads the whole event log, as it is now: the first event of a new reader says how far it goes.
     pub(crate) fn events(&self) -> Outcome<Vec<Event>> {
-        let mut all = Vec::new();
-        self.listen(QUIET, Instant::now() + ANSWER, |event| {
-            all.push(event.clone());
-            false
+        let until = Instant::now() + ANSWER;
+        let mut newest = None;
+        self.listen("", until, |event| {
+            newest = Some(event.seq);
+            true
         })?;
-        Ok(all)
+        let newest = newest.ok_or("the event stream does not begin")?;
+        let mut all = Vec::new();
+        let whole = newest == 0
+            || self.listen("?after=0", until, |event| {
+                all.push(event.clone());
+                event.seq >= newest
+            })?;
+        if whole { Ok(all) } else { Err(format!("the event log ends after {} of {newest}", all.len())) }
     }
 
-    fn listen(
-        &self,
-        silence: Duration,
-        until: Instant,
-        mut enough: impl FnMut(&Event) -> bool,
-    ) -> Outcome<bool> {
-        let mut stream = self.open("GET", "/v1/events?after=0", "Accept: text/event-stream\r\n", "")?;
+    fn listen(&self, query: &str, until: Instant, mut enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
+        let path = format!("/v1/events{query}");
+        let mut stream = self.open("GET", &path, "Accept: text/event-stream\r\n", "")?;
         let (status, _) = head(&mut stream)?;
         if status != 200 {
             return Err(format!("the event stream was answered {status}"));
         }
-        let silence = silence.max(Duration::from_millis(1));
+        let silence = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         stream.get_ref().set_read_timeout(Some(silence)).map_err(while_("event stream"))?;
         let (mut seq, mut kind) = (0, String::new());
         for line in stream.lines() {
