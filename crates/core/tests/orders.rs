@@ -538,7 +538,8 @@ async fn engage_and_release_racing_each_other_leave_memory_file_and_store_agreei
         }
         racers.join_all().await;
         let memory = server.o.switch_state().latch;
-        let (file, stored) = (world.filed().orders.latch.clone(), store.orders().await.expect("up").latch);
+        let stored = store.orders().await.expect("up").latch;
+        let file = world.filed().orders.latch.clone();
         assert_eq!(memory.is_some(), file.is_some(), "round {round}");
         assert_eq!(memory.is_some(), stored.is_some(), "round {round}");
         server.end().await;
