@@ -32,6 +32,7 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("POST", "/v1/agents/kill-all", Scope::Admin),
     ("POST", "/v1/agents/{id}/kill", Scope::Admin),
     ("POST", "/v1/agents/{id}/retry", Scope::Admin),
+    ("POST", "/v1/agents/{id}/restore", Scope::Admin),
     ("GET", "/v1/events", Scope::Admin),
     ("GET", "/v1/queue", Scope::Admin),
     ("POST", "/v1/queue/pause", Scope::Admin),
