@@ -40,6 +40,7 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/v1/killswitch", Scope::Admin),
     ("POST", "/v1/killswitch/engage", Scope::Admin),
     ("POST", "/v1/killswitch/release", Scope::Admin),
+    ("POST", "/v1/agents/{id}/restore", Scope::Admin),
     ("GET", "/v1/state", Scope::Admin),
     ("GET", "/v1/events", Scope::Admin),
     ("GET", "/v1/queue", Scope::Admin),
