@@ -357,3 +357,5 @@ pub const RECEIPTS: usize = 100;
 pub const ORDER_FILE_BYTES: u64 = 64 * 1024;
 /// Most orders about single agents that are read at once; the rest is read once these are carried out.
 pub const ORDER_FILES: usize = 1000;
+/// Largest note beside a tree about what it was made from, in bytes: names and two commits.
+pub const MARKER_BYTES: u64 = 256 * 1024;
