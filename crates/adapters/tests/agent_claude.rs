@@ -48,7 +48,7 @@ fn exit(code: i32) -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 

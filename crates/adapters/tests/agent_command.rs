@@ -60,7 +60,7 @@ async fn run(script: &str) -> (Vec<AgentEvent>, Outcome) {
         leaked: 0,
         output_bytes: output.stdout.len() as u64,
         stderr_tail: String::from_utf8_lossy(&output.stderr).into_owned(),
-        start_error: None,
+        ..Exit::default()
     };
     (events, dialogue.outcome(&exit))
 }

@@ -102,7 +102,7 @@ impl Place {
             leaked: 0,
             output_bytes: 0,
             stderr_tail: String::new(),
-            start_error: None,
+            ..Exit::default()
         };
         Ran { events, outcome: dialogue.outcome(&exit) }
     }

@@ -15,7 +15,7 @@ fn open(dir: &Path) -> SqliteStore {
 
 fn refusal(dir: &Path) -> String {
     match SqliteStore::open(dir) {
-        Err(StoreError::Unusable(text)) => text,
+        Err(StoreError::Unusable(text) | StoreError::Damaged(text)) => text,
         Err(other) => panic!("expected Unusable, got {other:?}"),
         Ok(_) => panic!("expected a refusal"),
     }
@@ -151,7 +151,7 @@ async fn garbage_in_the_file_is_refused_or_answered_but_never_a_panic() {
         bytes[page * 4096 + 20..][..300].fill(0xa5);
         std::fs::write(dir.path().join("mosaic.db"), bytes).unwrap();
         match SqliteStore::open(dir.path()) {
-            Err(StoreError::Unusable(text)) => {
+            Err(StoreError::Unusable(text) | StoreError::Damaged(text)) => {
                 refused += 1;
                 assert!(text.contains("mosaic.db"), "page {page}: {text}");
             }

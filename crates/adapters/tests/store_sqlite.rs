@@ -22,7 +22,7 @@ fn open(dir: &Path) -> SqliteStore {
 
 fn refusal(dir: &Path) -> String {
     match SqliteStore::open(dir) {
-        Err(StoreError::Unusable(text) | StoreError::InUse(text)) => text,
+        Err(StoreError::Unusable(text) | StoreError::Damaged(text) | StoreError::InUse(text)) => text,
         Err(other) => panic!("expected Unusable, got {other:?}"),
         Ok(_) => panic!("expected a refusal"),
     }

@@ -13,6 +13,8 @@ use crate::domain::agent::Agent;
 use crate::domain::breaker;
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{self, Effect, Event};
+use crate::domain::outcome::Outcome;
+use crate::freeze;
 use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease};
 use crate::limits;
@@ -293,7 +295,7 @@ async fn drive(
         fresh = false;
         let at_hand = agent.clone();
         let scene = Scene { o, agent: &at_hand, driver };
-        let work = life::perform(effect, scene, hands);
+        let work = freeze::held(driver, effect, life::perform(effect, scene, hands));
         event = if effect == Effect::Unwind {
             // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
             let done = work.await;
@@ -310,7 +312,22 @@ async fn drive(
                 event = monitor::attended(o, lease, &mut agent, work) => event?,
             }
         };
+        event = after_orders(o, &mut orders, event).await;
     }
+}
+
+/// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
+/// this server hung, and its order waits in the state directory.
+async fn after_orders(o: &Orchestrator, orders: &mut watch::Receiver<Option<Order>>, event: Event) -> Event {
+    let failed = match &event {
+        Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
+        event => matches!(event, Event::Failed(_)),
+    };
+    if !failed {
+        return event;
+    }
+    o.catch_up_with_orders().await;
+    take(orders).filter(|order| matches!(order, Event::Kill { .. })).unwrap_or(event)
 }
 
 /// A kill that arrives while an agent is being given back to the queue ends it instead; giving back is repeated,

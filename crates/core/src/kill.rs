@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     /// A kill has verified that nothing is alive.
     pub(crate) empty: watch::Sender<bool>,
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
+    /// The agent is to stand still; see [`crate::freeze`].
+    pub(crate) frozen: watch::Sender<bool>,
     /// The record as it was decided last, which the store may not have yet.
     seen: Mutex<Versioned>,
 }
@@ -196,26 +198,6 @@ impl Orchestrator {
         Ok(ended)
     }
 
-    /// Takes away whatever an ended agent still has on this machine, except work that nobody received. Idempotent;
-    /// faults are logged and left to the next start.
-    pub async fn clean_up(&self, id: AgentId) {
-        if let Err(e) = self.ports.processes.stop(id, Duration::ZERO).await {
-            tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
-            return;
-        }
-        // Without a record nobody knows whether its tree was received: that is for the caretaker.
-        if !self.ports.store.get(id).await.is_ok_and(|record| !record.agent.work.dirty) {
-            return;
-        }
-        let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
-        if let Err(e) = removed {
-            tracing::warn!(agent.id = %id, error = %e.message, "tree of an ended agent could not be removed");
-        }
-        if let Err(e) = self.ports.processes.forget(id).await {
-            tracing::warn!(agent.id = %id, error = %e, "job records of an ended agent could not be removed");
-        }
-    }
-
     /// Removes waiting work of a task: its queued agents end as killed by the operator. Returns the agents that
     /// were ended and those that already run.
     pub async fn remove_waiting(
@@ -253,6 +235,7 @@ impl Driver {
             done: watch::Sender::new(false),
             empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
+            frozen: watch::Sender::new(false),
             seen: Mutex::new(record.clone()),
         })
     }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod caretaker;
 pub mod domain;
 pub mod engine;
+pub mod freeze;
 pub mod kill;
 pub mod kill_all;
 pub mod life;
@@ -17,6 +18,7 @@ pub mod orders;
 pub mod ports;
 pub mod receipt;
 mod recovery;
+pub mod restore;
 pub mod removal;
 
 pub use orchestrator::Orchestrator;

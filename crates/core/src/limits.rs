@@ -208,6 +208,20 @@ pub const REMEMBERED: usize = 64;
 /// Largest answer about a commit that is remembered, in bytes.
 pub const REMEMBERED_BYTES: usize = 256 * 1024;
 
+/// Largest description of a salvaged tree that is written and read, in bytes: some hundred thousand odd files.
+pub const SALVAGE_STATE_BYTES: usize = 64 * 1024 * 1024;
+/// Most stashes of an agent that are kept with its salvaged tree.
+pub const KEPT_STASHES: usize = 100;
+/// Most restored copies of one agent's work beside each other.
+pub const RESTORED_COPIES: u32 = 1000;
+/// Time between the two looks at a stale git lock: a lock that lives changes hands or has a process by then.
+pub const LOCK_SECOND_LOOK: Duration = Duration::from_millis(200);
+/// Longest wait for git processes of a server that is gone to end after they were told to.
+pub const GIT_ORPHANS: Duration = Duration::from_secs(5);
+/// First pause before something in the trash that could not be deleted is tried again; doubled each time.
+pub const TRASH_RETRY: Duration = Duration::from_secs(1);
+/// Longest pause before something in the trash is tried again.
+pub const TRASH_RETRY_CAP: Duration = Duration::from_secs(300);
 /// How often every agent's processes are looked at.
 pub const SAMPLE_PERIOD: Duration = Duration::from_secs(5);
 /// Samples kept per agent: ten minutes.
@@ -314,6 +328,25 @@ pub const REPACK: Duration = Duration::from_secs(600);
 pub const EMPTY_GROUP: Duration = Duration::from_secs(3600);
 /// Longest age that may be asked for.
 pub const LONGEST_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// Share of the grace that a job has to answer its protocol's interrupt before SIGTERM: one part in so many.
+pub const INTERRUPT_SHARE: u32 = 5;
+/// Longest such share, so that most of a long grace is left for SIGTERM.
+pub const LONGEST_INTERRUPT: Duration = Duration::from_secs(1);
+/// How often a shim looks for the stop file: all are gone within a second of it.
+pub const STOP_LOOK: Duration = Duration::from_millis(200);
+/// Processes of one job after which its shim ends it: a fork bomb, as no build has this many at once.
+pub const JOB_PROCESSES: u32 = 1024;
+/// Processes and threads of one job that its cgroup allows, where the host can count: builds on large machines have some
+/// thousands of threads.
+pub const JOB_TASKS: u32 = 8192;
+/// How often a job's processes are counted although the machine as a whole has hardly more of them.
+pub const CROWD_LOOK: Duration = Duration::from_secs(30);
+/// Longest time until everything of a job that is being frozen has stopped, before it is let run again.
+pub const FREEZING: Duration = Duration::from_millis(500);
+/// Longest time for trying whether a pid namespace can be made.
+pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
+/// Length of a UUID in its usual spelling.
+pub const UUID_CHARS: usize = 36;
 /// Longest wait for a standing order to be written before it counts as held in memory only.
 pub const ORDER_RECORD: Duration = Duration::from_secs(2);
 /// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.

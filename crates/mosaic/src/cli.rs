@@ -37,9 +37,13 @@ See:
 Stop:
   kill         Kill one agent; its work is kept
   kill-all     Kill every agent; their work is kept
+  restore      Bring back what an ended agent left, uncommitted work included
   rm           Remove ended agents with everything that is left of them
   prune        Remove agents that ended long ago
   killswitch   Stop everything and let nothing start until it is released
+  freeze       Stop agents where they are, without losing anything
+  thaw         Let frozen agents go on
+  drill        Prove on this machine that a kill leaves nothing alive
 
 Plumbing:
   config       Show every setting with its value and where it comes from
@@ -163,9 +167,27 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic killswitch\n  mosaic killswitch engage --reason \"release freeze\"\n  mosaic killswitch release\n\nThe switch survives restarts of the server. Exit code 7 when some could not be killed."
     )]
     Killswitch(KillswitchArgs),
+    /// Stop agents where they are, until they are thawed; nothing is lost
+    #[command(
+        after_help = "Examples:\n  mosaic freeze fix-divide --reason \"looks odd\"\n  mosaic freeze --all\n\nTheir time limits do not run meanwhile. A kill works on a frozen agent too. Exit code 7 when some could not be frozen."
+    )]
+    Freeze(FreezeArgs),
+    /// Let frozen agents go on
+    #[command(after_help = "Examples:\n  mosaic thaw fix-divide\n  mosaic thaw --all")]
+    Thaw(FreezeArgs),
+    /// Prove on this machine that a kill leaves nothing alive: throw-away agents in every escape shape
+    #[command(
+        after_help = "Examples:\n  mosaic drill\n  mosaic drill --agents 3 --json\n\nIt has a server and a state directory of its own and touches nothing else. Exit code 1 when anything survived."
+    )]
+    Drill(DrillArgs),
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),
+    /// Bring back what an ended agent left, uncommitted work included, as a repository of its own
+    #[command(
+        after_help = "Examples:\n  mosaic restore perf-parse\n  cd \"$(mosaic restore @last -q)\" && git status\n\nThe copy is on the server's machine, below its data directory, and is yours: nothing changes or removes it."
+    )]
+    Restore(RestoreArgs),
     /// Show, pause and resume the queue; take work out of it. Priority 1 runs first
     #[command(
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."

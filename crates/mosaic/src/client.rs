@@ -231,10 +231,15 @@ impl Client {
         Ok((ready, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
+    /// Tells whether a server answers within this time: one that hangs takes connections and says nothing.
+    pub(crate) fn answers_within(&self, time: Duration) -> bool {
+        self.send(Method::GET, "/health", "application/json", None, &[], Some(time))
+            .is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// Tells whether a server answers at all.
     pub(crate) fn answers(&self) -> bool {
-        self.send(Method::GET, "/health", "application/json", None, &[], Some(CONNECT * 2))
-            .is_ok_and(|r| r.status().is_success())
+        self.answers_within(CONNECT * 2)
     }
 
     /// Opens a stream of text in this form and returns its reader. It ends with an error when it is silent for

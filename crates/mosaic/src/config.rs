@@ -70,6 +70,17 @@ pub(crate) enum Trust {
     Ask,
 }
 
+/// What holds an agent's processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confinement {
+    /// The best that the host offers.
+    Auto,
+    /// A pid namespace at best.
+    PidNamespace,
+    /// The supervisor alone.
+    Subreaper,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -112,6 +123,8 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
+    /// What holds an agent's processes together.
+    pub(crate) confinement: Confinement,
     /// `MOSAIC_STALL_MS`.
     pub(crate) stall: Duration,
     /// `MOSAIC_MEMORY_FLOOR_BYTES`; 0 is no floor.
@@ -284,6 +297,7 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
+            confinement: Confinement::Auto,
             stall: limits::STALL,
             memory_floor: limits::MEMORY_FLOOR_BYTES,
             load_ceiling: 0.0,

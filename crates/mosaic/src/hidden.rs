@@ -15,6 +15,7 @@ pub(crate) fn dispatch(args: &[String]) -> Option<ExitCode> {
     match name.as_str() {
         "shim" => Some(shim_main(rest.iter().map(Into::into))),
         "harvest" => Some(harvest_main(rest)),
+        crate::drill::SUBCOMMAND => Some(crate::drill::drill_agent_main(rest)),
         agent_demo::SUBCOMMAND => Some(agent_demo::demo_agent_main(rest.to_vec())),
         _ => None,
     }

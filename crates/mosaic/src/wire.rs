@@ -15,7 +15,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
-use mosaic_adapters::orders_files::FileOrders;
+use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -23,14 +23,16 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
-use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::processes::{Processes, StopReceipt};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
-use crate::config::{Config, Secret, Trust};
+use crate::config::{Config, Confinement, Secret, Trust};
 use crate::local_git::capture;
 
 /// What the ports are dressed in on their way from the adapters to the core. Production wears [`Dress::PLAIN`].
@@ -55,6 +57,9 @@ pub(crate) fn put_on(dress: Dress) {
     DRESS.get_or_init(|| dress);
 }
 
+/// Longest time for writing down an order: a disk that hangs keeps nobody alive.
+const ORDER_WRITE: Duration = Duration::from_secs(5);
+
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
@@ -67,30 +72,30 @@ pub(crate) struct Wishes {
 /// An orchestrator with what must be looked after besides it.
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
-    git: Arc<GitRepositories>,
     trash: Arc<Trash>,
+    /// Where the damaged store lies that was found, if one was.
+    pub(crate) set_aside: Option<PathBuf>,
 }
 
 /// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
 /// it is the store that cannot be used.
 pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
-    let store = SqliteStore::open(data)?;
+    let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let git = Arc::new(
-        GitRepositories::new(git_options(config, &self_exe, wishes))
-            .context("the git adapter cannot start")?,
-    );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     // Two servers never write one log: the store's lock keeps them apart, and the log's own.
     let audit =
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
+    let mut options = git_options(config, &self_exe, wishes);
+    options.trash = Some(trash.clone());
+    let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
-    let processes = (dress.processes)(Arc::new(processes(data, &self_exe)));
+    let processes = (dress.processes)(Arc::new(processes(data, &self_exe, confinement(config))));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -111,7 +116,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         store: Arc::new(store),
         clock,
         chance: Arc::new(SystemChance),
-        repositories: git.clone(),
+        repositories: git,
         sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env)?,
@@ -126,16 +131,80 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         orders: Arc::new(FileOrders::new(data)),
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, git, trash })
+    Ok(Wired { orchestrator, trash, set_aside })
 }
 
-fn processes(data: &Path, self_exe: &Path) -> ShimProcesses {
+/// What the configuration wants of the process adapter.
+fn confinement(config: &Config) -> CgroupChoice {
+    match config.confinement {
+        Confinement::Auto => CgroupChoice::Auto,
+        Confinement::PidNamespace => CgroupChoice::PidNamespace,
+        Confinement::Subreaper => CgroupChoice::Off,
+    }
+}
+
+fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesses {
     ShimProcesses::new(ProcessOptions {
         data_dir: data.to_owned(),
         shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
-        cgroup: CgroupChoice::Auto,
+        cgroup,
         lease: None,
     })
+}
+
+/// What reaches the agents of a data directory without a server: their supervisors, and the orders that are left for
+/// the next one.
+pub(crate) struct Reach {
+    processes: ShimProcesses,
+    orders: Arc<OrdersDir>,
+}
+
+impl Reach {
+    /// Opens nothing: everything is looked up when it is asked for.
+    pub(crate) fn of(data: &Path) -> anyhow::Result<Self> {
+        let data = data.canonicalize().with_context(|| format!("{} cannot be reached", data.display()))?;
+        let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
+        let processes = processes(&data, &self_exe, CgroupChoice::Auto);
+        Ok(Self { processes, orders: Arc::new(OrdersDir::new(&data)) })
+    }
+
+    /// Lists the agents that are there.
+    pub(crate) async fn present(&self) -> anyhow::Result<Vec<AgentId>> {
+        self.processes.present().await.context("what runs here cannot be listed")
+    }
+
+    /// Stops one and proves it; the error is for people.
+    pub(crate) async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, String> {
+        self.processes.stop(agent, grace).await.map_err(|e| e.to_string())
+    }
+
+    /// Leaves the order to end one agent; false when it could not be written.
+    pub(crate) async fn leave_kill(&self, order: KillOrder) -> bool {
+        self.leave(move |orders| orders.write_kill(&order)).await
+    }
+
+    /// Leaves the order to end everything.
+    pub(crate) async fn leave_barrier(&self, barrier: Barrier) -> bool {
+        self.leave(move |orders| orders.write_barrier(&barrier)).await
+    }
+
+    /// Leaves the kill switch engaged.
+    pub(crate) async fn leave_latch(&self, latch: Latch) -> bool {
+        self.leave(move |orders| orders.write_latch(Some(&latch))).await
+    }
+
+    async fn leave(&self, write: impl FnOnce(&OrdersDir) -> std::io::Result<()> + Send + 'static) -> bool {
+        let orders = Arc::clone(&self.orders);
+        let written = tokio::task::spawn_blocking(move || write(&orders));
+        match tokio::time::timeout(ORDER_WRITE, written).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(e))) => {
+                crate::session::say(&format!("warning: the order cannot be written: {e}"));
+                false
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Stops what a server that is gone left running in this data directory, and verifies it. Returns how many agents
@@ -151,7 +220,7 @@ pub(crate) async fn stop_left(data: &Path) -> anyhow::Result<usize> {
         opened => opened.ok(),
     };
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
-    let processes = processes(&data, &self_exe);
+    let processes = processes(&data, &self_exe, CgroupChoice::Auto);
     let left = processes.unfinished().await.context("what was left running cannot be listed")?;
     for id in &left {
         let stopped = processes.stop(*id, Duration::ZERO).await;
@@ -265,11 +334,11 @@ fn operator_git_command() -> Command {
     command
 }
 
-/// Returns the directory in which agents would get control groups, `None` when they would run without.
-pub(crate) fn control_groups() -> Option<PathBuf> {
+/// Returns what holds agents together on this machine, and why it is that.
+pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
     let (data_dir, shim_command) = (PathBuf::new(), Vec::new());
-    let options = ProcessOptions { data_dir, shim_command, cgroup: CgroupChoice::Auto, lease: None };
-    ShimProcesses::new(options).cgroups().map(Path::to_owned)
+    let options = ProcessOptions { data_dir, shim_command, cgroup: confinement(config), lease: None };
+    ShimProcesses::new(options).confinement()
 }
 
 impl Wired {
@@ -282,7 +351,6 @@ impl Wired {
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
-        self.git.idle().await;
         self.trash.idle().await;
     }
 }

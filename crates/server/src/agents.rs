@@ -135,7 +135,8 @@ fn idempotency(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<I
 /// `GET /agents/{id}/status`.
 pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
-    Ok(Answer(StatusView::of(&record.agent)).into_response())
+    let frozen = context.orchestrator.is_frozen(id);
+    Ok(Answer(StatusView::of(&record.agent).frozen(frozen)).into_response())
 }
 
 /// The answer to a kill.
@@ -224,7 +225,7 @@ pub(crate) fn by(RequestId(id): &RequestId) -> String {
     format!("HTTP request {id}")
 }
 
-fn note(request: &RequestId, reason: Option<String>) -> String {
+pub(crate) fn note(request: &RequestId, reason: Option<String>) -> String {
     format!("{} ({})", reason.as_deref().unwrap_or("no reason given"), by(request))
 }
 

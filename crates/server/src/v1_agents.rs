@@ -25,8 +25,8 @@ use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
-use crate::tags::is_known;
 use crate::shell::RequestId;
+use crate::tags::is_known;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[
@@ -137,9 +137,12 @@ pub(crate) async fn list(
     let more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
-    let heard = |record: &Versioned| context.orchestrator.last_event(record.agent.id);
-    let items: Vec<AgentView> =
-        records.iter().map(|record| AgentView::brief(record).heard(heard(record))).collect();
+    let o = &context.orchestrator;
+    let view = |record: &Versioned| {
+        let id = record.agent.id;
+        AgentView::brief(record).frozen(o.is_frozen(id)).heard(o.last_event(id))
+    };
+    let items: Vec<AgentView> = records.iter().map(view).collect();
     let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
     if let Some(next) = next {
         let kept = uri
@@ -241,16 +244,19 @@ pub(crate) async fn show(
     let (record, waited) = wait_for(&context, id, &until, time).await?;
     let position = context.orchestrator.ports().store.position(id).await?;
     // The place in the queue changes without the record, so it is part of the tag; the tag is weak for the rest.
+    // So does what is frozen.
+    let frozen = context.orchestrator.is_frozen(id);
+    let cold = if frozen { "-frozen" } else { "" };
     let tag = match position {
-        Some(position) => format!("W/\"{}-{position}\"", record.version),
-        None => format!("W/\"{}\"", record.version),
+        Some(position) => format!("W/\"{}-{position}{cold}\"", record.version),
+        None => format!("W/\"{}{cold}\"", record.version),
     };
     if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let mut view =
-        serde_json::to_value(AgentView::full(&record, position).heard(context.orchestrator.last_event(id)))
-            .map_err(|_| Problem::internal())?;
+    let heard = context.orchestrator.last_event(id);
+    let view = AgentView::full(&record, position).frozen(frozen).heard(heard);
+    let mut view = serde_json::to_value(view).map_err(|_| Problem::internal())?;
     if waited {
         view["waited"] = json!(true);
     }

@@ -39,6 +39,14 @@ impl PlainProcesses {
         Self::default()
     }
 
+    /// Sends a signal to all groups of an agent and returns how many took it.
+    fn signal(&self, agent: AgentId, signal: Signal) -> u32 {
+        let groups = self.groups.lock().expect("no test panics while it holds this");
+        let groups = groups.get(&agent).into_iter().flatten();
+        u32::try_from(groups.filter(|group| kill_process_group(**group, signal).is_ok()).count())
+            .unwrap_or(u32::MAX)
+    }
+
     /// Returns every job that was asked for, in order.
     pub fn started(&self) -> Vec<JobSpec> {
         self.started.lock().expect("no test panics while it holds this").clone()
@@ -131,8 +139,15 @@ impl Processes for PlainProcesses {
             .unwrap_or_default();
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
-        let (rung, confinement) = ("kill".to_owned(), String::new());
-        Ok(StopReceipt { processes_before, processes_after: 0, rung, took_ms: 0, confinement })
+        Ok(StopReceipt { processes_before, rung: "kill".to_owned(), ..StopReceipt::default() })
+    }
+
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(self.signal(agent, Signal::STOP))
+    }
+
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(self.signal(agent, Signal::CONT))
     }
 
     async fn usage(&self, _agent: AgentId) -> Result<Usage, ProcessError> {
@@ -186,7 +201,7 @@ impl PlainJob {
             leaked: 0,
             output_bytes: self.bytes,
             stderr_tail: String::from_utf8_lossy(&self.tail).into_owned(),
-            start_error: None,
+            ..Exit::default()
         }
     }
 }
@@ -247,9 +262,7 @@ impl Job for PlainJob {
 impl Job for NotStarted {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         let start_error = self.0.take();
-        let (code, signal, timed_out, leaked, output_bytes) = (None, None, false, 0, 0);
-        let stderr_tail = String::new();
-        Ok(JobEvent::Exited(Exit { code, signal, timed_out, leaked, output_bytes, stderr_tail, start_error }))
+        Ok(JobEvent::Exited(Exit { start_error, ..Exit::default() }))
     }
 
     async fn write(&mut self, _bytes: &[u8]) -> Result<(), ProcessError> {

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
 
 use super::layout::JobDir;
 use super::linux;
@@ -20,7 +21,9 @@ pub enum CgroupChoice {
     /// Below the server's own cgroup when it may be written, else below the root of the hierarchy, else none.
     #[default]
     Auto,
-    /// Never.
+    /// Never: jobs get a pid namespace where one can be made.
+    PidNamespace,
+    /// Neither: a job is held together by its shim alone.
     Off,
     /// Below this directory of a cgroup v2 hierarchy.
     Under(PathBuf),
@@ -30,7 +33,7 @@ impl CgroupChoice {
     /// Returns the directory below which jobs get their cgroups, made and seen to work; `None` when there is none.
     pub(crate) fn parent(&self) -> Option<PathBuf> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::PidNamespace => None,
             Self::Under(directory) => usable(directory),
             Self::Auto => {
                 let mount = mount()?;
@@ -62,6 +65,7 @@ fn usable(directory: &Path) -> Option<PathBuf> {
     }
     let may_move = |place: &Path| fs::OpenOptions::new().write(true).open(place.join("cgroup.procs")).is_ok();
     if parent.join("cgroup.kill").exists() && may_move(directory) && may_move(&parent) {
+        count_tasks(directory, &parent);
         return Some(parent);
     }
     if !known {
@@ -69,6 +73,14 @@ fn usable(directory: &Path) -> Option<PathBuf> {
         let _ = fs::remove_dir(&parent);
     }
     None
+}
+
+/// Lets the kernel count the processes of each job, where it can: not every host hands the controller down.
+fn count_tasks(directory: &Path, parent: &Path) {
+    for place in [directory, parent] {
+        // Without it the shim counts.
+        let _ = fs::write(place.join("cgroup.subtree_control"), "+pids");
+    }
 }
 
 /// Returns the cgroup of a job: the recorded one, when it can be nobody else's, or else the one that the job has below
@@ -104,6 +116,13 @@ pub(crate) fn of_agent(parent: &Path, agent: AgentId) -> Vec<Cgroup> {
     entries.map(|entry| entry.path()).filter(is_ours).map(|path| Cgroup::at(&path)).collect()
 }
 
+/// Lists the agents that have cgroups below `parent`.
+pub(crate) fn agents(parent: &Path) -> Vec<AgentId> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let id = |name: &str| name.get(..limits::UUID_CHARS)?.parse().ok();
+    entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect()
+}
+
 /// A job's cgroup.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroup(PathBuf);
@@ -114,12 +133,17 @@ impl Cgroup {
         Self(path.to_owned())
     }
 
-    /// Makes it.
+    /// Makes it, with a bound of its processes where the kernel counts them.
     pub(crate) fn make(&self) -> io::Result<()> {
         match fs::create_dir(&self.0) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
         }
+        let most = self.0.join("pids.max");
+        if most.exists() {
+            fs::write(most, limits::JOB_TASKS.to_string())?;
+        }
+        Ok(())
     }
 
     /// Moves the calling process into it: what it starts from now on is born inside.
@@ -142,17 +166,25 @@ impl Cgroup {
         fs::write(self.0.join("cgroup.kill"), "1")
     }
 
-    /// Stops everything inside from running until it is killed.
-    pub(crate) fn freeze(&self) -> io::Result<()> {
-        fs::write(self.0.join("cgroup.freeze"), "1")
+    /// Stops everything inside from running, or lets it run on. Frozen processes can be killed.
+    pub(crate) fn freeze(&self, frozen: bool) -> io::Result<()> {
+        fs::write(self.0.join("cgroup.freeze"), if frozen { "1" } else { "0" })
+    }
+
+    /// Tells whether everything inside has stopped.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.says("frozen 1")
     }
 
     /// Tells whether a process is inside (or in a cgroup below). One that does not exist is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        match fs::read_to_string(self.0.join("cgroup.events")) {
-            Ok(events) => events.lines().any(|line| line == "populated 0"),
-            Err(_) => true,
-        }
+        fs::read_to_string(self.0.join("cgroup.events"))
+            .map_or(true, |events| events.lines().any(|line| line == "populated 0"))
+    }
+
+    fn says(&self, what: &str) -> bool {
+        let events = fs::read_to_string(self.0.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == what)
     }
 
     /// Reads one of its files, when it is there.
@@ -160,15 +192,28 @@ impl Cgroup {
         fs::read_to_string(self.0.join(file)).ok()
     }
 
-    /// Lists the processes directly inside.
+    /// Lists the processes inside, those in cgroups below included.
     pub(crate) fn members(&self) -> Vec<i32> {
-        let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+        let mut members = Vec::new();
+        list_below(&self.0, 0, &mut members);
+        members
     }
 
     /// Removes it with the cgroups that the job made inside. Fails while something is alive there.
     pub(crate) fn remove(&self) -> io::Result<()> {
         remove_below(&self.0, 0)
+    }
+}
+
+/// Adds the processes of a cgroup and of those below it, at most 16 levels deep.
+fn list_below(path: &Path, depth: u32, members: &mut Vec<i32>) {
+    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    members.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    if depth < 16 {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            list_below(&entry.path(), depth + 1, members);
+        }
     }
 }
 

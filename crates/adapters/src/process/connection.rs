@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use mosaic_core::limits;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +15,15 @@ use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
 
 /// Longest line that a shim sends, in bytes.
 const ANSWER_BYTES: usize = 64 * 1024;
+
+/// What an answer says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said {
+    /// Live processes of the job, where that was asked.
+    pub(super) live: Option<u32>,
+    /// For how long they have been frozen, when they are.
+    pub(super) frozen: Option<Duration>,
+}
 
 /// An open connection.
 #[derive(Debug)]
@@ -63,9 +73,9 @@ impl Connection {
         }
     }
 
-    /// Asks something and waits for the answer; returns the count in it. What the shim announces meanwhile is
+    /// Asks something and waits for the answer; returns what is in it. What the shim announces meanwhile is
     /// dropped: the files say it too.
-    pub(super) async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> io::Result<Option<u32>> {
+    pub(super) async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> io::Result<Said> {
         self.last_id += 1;
         let id = self.last_id;
         let request = line(&make(id));
@@ -73,7 +83,9 @@ impl Connection {
             self.stream.write_all(&request).await?;
             while let Some(answer) = self.receive().await? {
                 match answer {
-                    Answer::Ok { id: of, live } if of == id => return Ok(live),
+                    Answer::Ok { id: of, live, frozen_ms } if of == id => {
+                        return Ok(Said { live, frozen: frozen_ms.map(Duration::from_millis) });
+                    }
                     Answer::Refused { id: of, why } if of == id => return Err(io::Error::other(why)),
                     _ => {}
                 }

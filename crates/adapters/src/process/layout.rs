@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::confinement::{Confinement, NamespaceMaker};
 use super::linux::ProcessRef;
 
 /// Version of the files in a job directory.
@@ -36,6 +37,12 @@ pub(crate) struct SpecFile {
     /// Time after which the job is frozen and killed unless the server extends it; none without a lease.
     #[serde(default)]
     pub(crate) lease: Option<Duration>,
+    /// How to make a pid namespace for a job that gets no cgroup.
+    #[serde(default)]
+    pub(crate) namespace: Option<NamespaceMaker>,
+    /// Processes at once after which the job is ended; none for the usual bound.
+    #[serde(default)]
+    pub(crate) most_processes: Option<u32>,
 }
 
 /// `shim.json`: who supervises.
@@ -54,6 +61,9 @@ pub(crate) struct ShimFile {
     pub(crate) cgroup: Option<PathBuf>,
     /// Length of the output file when the job began.
     pub(crate) output_base: u64,
+    /// What holds the job together.
+    #[serde(default)]
+    pub(crate) confinement: Confinement,
 }
 
 /// `exit.json`: how it ended. It exists once nothing of the job is alive.
@@ -66,6 +76,9 @@ pub(crate) struct ExitFile {
     pub(crate) exit: Exit,
     /// The furthest rung of the kill ladder.
     pub(crate) rung: String,
+    /// What held the job together; none when nobody was there to tell.
+    #[serde(default)]
+    pub(crate) confinement: Option<Confinement>,
     /// Why part of the output could not be kept, such as a full disk.
     #[serde(default)]
     pub(crate) output_error: Option<String>,

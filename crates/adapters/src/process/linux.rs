@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) parent: i32,
     pub(crate) session: i32,
     pub(crate) zombie: bool,
+    /// Stopped by a signal.
+    pub(crate) stopped: bool,
 }
 
 /// Reads `/proc/<pid>/stat`; `None` when there is no such process any more.
@@ -40,7 +42,8 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
     let start = fields.nth(15)?.parse().ok()?;
-    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie: matches!(state, "Z" | "X") })
+    let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
+    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie, stopped })
 }
 
 /// What one process uses.
@@ -126,10 +129,11 @@ pub(crate) fn signal(process: ProcessRef, signal: Signal) -> bool {
     pidfd_send_signal(&handle, signal).is_ok()
 }
 
-/// Tells whether a process was started with this `NAME=value` in its environment.
-pub(crate) fn has_variable(pid: i32, variable: &str) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-    environment.split(|b| *b == 0).any(|one| one == variable.as_bytes())
+/// Returns a variable of the environment that a process was started with.
+pub(crate) fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut all = environment.split(|b| *b == 0).filter_map(|one| std::str::from_utf8(one).ok());
+    all.find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
 }
 
 /// Returns the id of this boot, which tells whether recorded process ids still mean anything.

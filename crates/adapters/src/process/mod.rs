@@ -4,8 +4,11 @@
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
 mod adopt;
+mod census;
 mod cgroup;
+mod confinement;
 mod connection;
+mod frost;
 mod groups;
 mod job;
 mod layout;
@@ -13,6 +16,7 @@ mod linux;
 mod output_reader;
 mod output_writer;
 mod outside;
+mod presence;
 mod protocol;
 mod server;
 pub mod shim;

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
@@ -58,6 +58,7 @@ fn write_counted(file: &mut File, mut bytes: &[u8]) -> (u64, Option<io::Error>) 
 /// The writing side of a job's standard output.
 #[derive(Debug)]
 pub(super) struct OutputWriter {
+    path: PathBuf,
     /// The output file, until the limit or an error closed it.
     main: Option<File>,
     base: u64,
@@ -81,7 +82,16 @@ impl OutputWriter {
             }
         }
         let overflow = Overflow { paths, open: None, turn: 0 };
-        Ok(Self { main: Some(main), base, limit, kept: 0, total: 0, overflow, error: None })
+        Ok(Self {
+            path: path.to_owned(),
+            main: Some(main),
+            base,
+            limit,
+            kept: 0,
+            total: 0,
+            overflow,
+            error: None,
+        })
     }
 
     /// Returns the length of the output file before this job.
@@ -110,6 +120,7 @@ impl OutputWriter {
             if let Some(e) = error {
                 self.error = Some(format!("output could not be kept: {e}"));
                 self.main = None;
+                self.mark_error(&e);
             } else if !bytes.is_empty() {
                 self.mark_limit();
             }
@@ -120,6 +131,19 @@ impl OutputWriter {
             }
             self.total += bytes.len() as u64;
         }
+    }
+
+    /// Says in the output file why it ends. There is no room for more, so the marker takes the place of the last bytes;
+    /// its length is theirs, so that places in the output stay what they are.
+    fn mark_error(&self, error: &io::Error) {
+        let marker = format!("\n[mosaic: the rest was not kept: {error}]\n");
+        let Some(at) = self.kept.checked_sub(marker.len() as u64) else { return };
+        let written = File::options()
+            .write(true)
+            .open(&self.path)
+            .and_then(|file| file.write_all_at(marker.as_bytes(), self.base + at));
+        // Best effort: the exit says it too.
+        drop(written);
     }
 
     /// Ends the output file with a line that says why it ends.

@@ -10,10 +10,10 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use rustix::process::Signal;
 
+use super::census::Census;
 use super::cgroup::{self, Cgroup};
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
-use super::shim::AGENT_VARIABLE;
 
 /// How far the search for a job's processes goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,16 @@ pub(super) struct Counts {
 pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Counts> {
     let hunt = Hunt::new(dir, agent, reach, parent)?;
     let counts = hunt.end();
-    if counts.after == 0 {
-        record(dir, &hunt, counts.before)?;
+    if counts.after == 0
+        && let Err(e) = record(dir, &hunt, counts.before)
+    {
+        // A full disk must not make a kill fail that is done. No supervisor can start late either: it could not write
+        // who it is. Whoever looks at the job again records its end.
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        if !full.contains(&e.kind()) {
+            return Err(e);
+        }
+        tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "the end of a job could not be recorded");
     }
     Ok(counts)
 }
@@ -99,6 +107,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         output_bytes: hunt.output_bytes(),
         stderr_tail: String::new(),
         start_error: (!started).then(|| "stopped before it started".to_owned()),
+        ended_by: None,
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
@@ -106,7 +115,8 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         // What stays is removed when the job is forgotten.
         let _ = cgroup.remove();
     }
-    dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: why })
+    let confinement = hunt.shim.as_ref().map(|shim| shim.confinement);
+    dir.save(&ExitFile { version: LAYOUT, exit, rung, confinement, output_error: why })
 }
 
 /// What is known of the job.
@@ -114,7 +124,8 @@ struct Hunt {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,
     cgroups: Vec<Cgroup>,
-    variable: Option<String>,
+    /// The agent, when whatever has its id in its environment belongs to the job.
+    marked: Option<AgentId>,
     own: i32,
 }
 
@@ -127,19 +138,19 @@ impl Hunt {
         let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
         let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);
         let hunt = Self::of_agent(agent, cgroups.into_iter().collect())?;
-        let variable = hunt.variable.filter(|_| reach == Reach::Agent);
-        Ok(Self { spec, shim, variable, ..hunt })
+        let marked = Some(agent).filter(|_| reach == Reach::Agent);
+        Ok(Self { spec, shim, marked, ..hunt })
     }
 
     fn of_agent(agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
-        let variable = Some(format!("{AGENT_VARIABLE}={agent}"));
         let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Ok(Self { spec: None, shim: None, cgroups, variable, own })
+        Ok(Self { spec: None, shim: None, cgroups, marked: Some(agent), own })
     }
 
     /// Lists the job's live processes, a living shim last.
     fn find(&self) -> Vec<Seen> {
-        let all = linux::everything();
+        let census = Census::take();
+        let all = &census.all;
         let members: Vec<i32> = self.cgroups.iter().flat_map(Cgroup::members).collect();
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
@@ -152,7 +163,7 @@ impl Hunt {
                 .is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
                 && !recycled
         };
-        let marked = |pid: i32| self.variable.as_ref().is_some_and(|var| linux::has_variable(pid, var));
+        let marked = |pid: i32| self.marked.is_some_and(|agent| census.is_marked(pid, agent));
         let is_root = |seen: &&Seen| {
             let pid = seen.process.pid;
             members.contains(&pid)
@@ -162,7 +173,7 @@ impl Hunt {
         };
         let mut found: Vec<Seen> = all.iter().filter(is_root).copied().collect();
         let roots: Vec<i32> = found.iter().chain(shim).map(|seen| seen.process.pid).collect();
-        for seen in linux::below(&all, &roots) {
+        for seen in linux::below(all, &roots) {
             if !found.contains(&seen) {
                 found.push(seen);
             }

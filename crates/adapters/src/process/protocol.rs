@@ -18,8 +18,12 @@ pub(crate) enum Request {
     Stop { id: u64, grace_ms: u64 },
     /// Move the lease deadline to this many milliseconds from now.
     Extend { id: u64, ms: u64 },
-    /// Say how many processes live.
+    /// Say how many processes live, and whether they are frozen.
     Status { id: u64 },
+    /// Stop the processes from running on, without ending them.
+    Freeze { id: u64 },
+    /// Let them run on.
+    Thaw { id: u64 },
 }
 
 /// What a shim says.
@@ -28,8 +32,14 @@ pub(crate) enum Request {
 pub(crate) enum Answer {
     /// First line of every connection.
     Hello { v: u32 },
-    /// The request was taken; `live` counts the job's processes where that was asked.
-    Ok { id: u64, live: Option<u32> },
+    /// The request was taken; `live` counts the job's processes where that was asked, `frozen_ms` says for how long they
+    /// have been frozen when they are.
+    Ok {
+        id: u64,
+        live: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frozen_ms: Option<u64>,
+    },
     /// The request was not taken.
     Refused { id: u64, why: String },
     /// So many bytes of output were written up to now.

@@ -20,7 +20,9 @@ use tokio::time::timeout;
 
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
+use super::confinement::{Chosen, Confinement};
 use super::connection::Connection;
+use super::frost;
 use super::groups;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
@@ -46,8 +48,9 @@ pub struct ProcessOptions {
 /// Jobs under shims.
 #[derive(Debug)]
 pub struct ShimProcesses {
-    options: ProcessOptions,
-    cgroups: Option<PathBuf>,
+    pub(super) options: ProcessOptions,
+    chosen: Chosen,
+    most_processes: Option<u32>,
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
     reapers: Mutex<JoinSet<()>>,
     meter: Arc<Meter>,
@@ -56,13 +59,31 @@ pub struct ShimProcesses {
 impl ShimProcesses {
     /// Looks for a place for cgroups; starts nothing.
     pub fn new(options: ProcessOptions) -> Self {
-        let cgroups = options.cgroup.parent();
-        Self { options, cgroups, reapers: Mutex::new(JoinSet::new()), meter: Arc::default() }
+        let chosen = Chosen::look(&options.cgroup);
+        Self {
+            options,
+            chosen,
+            most_processes: None,
+            reapers: Mutex::new(JoinSet::new()),
+            meter: Arc::default(),
+        }
     }
 
     /// Returns the directory in which jobs get cgroups, `None` when they run without.
     pub fn cgroups(&self) -> Option<&Path> {
-        self.cgroups.as_deref()
+        self.chosen.cgroups.as_deref()
+    }
+
+    /// Returns what holds a job together here (`cgroup`, `pid namespace` or `subreaper`) and why.
+    pub fn confinement(&self) -> (&'static str, String) {
+        self.chosen.said()
+    }
+
+    /// Ends jobs with more processes at once than this; without it with more than [`limits::JOB_PROCESSES`].
+    #[must_use]
+    pub fn with_most_processes(mut self, most: u32) -> Self {
+        self.most_processes = Some(most);
+        self
     }
 
     /// Moves the lease deadline of all the agent's running jobs to this much from now.
@@ -72,6 +93,15 @@ impl ShimProcesses {
             Connection::open(&dir).await?.ask(|id| Request::Extend { id, ms }).await?;
         }
         Ok(())
+    }
+
+    /// Says everything that a shim must know about its job.
+    fn spec_file(&self, job: JobSpec) -> SpecFile {
+        let name = format!("{}-{}", job.agent, job.name);
+        let cgroup = self.chosen.cgroups.as_ref().map(|parent| parent.join(name));
+        let namespace = self.chosen.namespace.clone();
+        let (lease, most_processes) = (self.options.lease, self.most_processes);
+        SpecFile { version: LAYOUT, job, cgroup, lease, namespace, most_processes }
     }
 
     /// Starts the shim with nothing inherited but the specification on its standard input.
@@ -139,8 +169,7 @@ impl Processes for ShimProcesses {
         let dir = JobDir::at(layout::runs(&self.options.data_dir, spec.agent).join(spec.name.as_str()));
         let not_started = |why: String| ProcessError::NotStarted { job: dir.label(), why };
         dir.make().map_err(|e| not_started(format!("cannot make its directory: {e}")))?;
-        let cgroup = self.cgroups.as_ref().map(|parent| parent.join(format!("{}-{}", spec.agent, spec.name)));
-        let spec = SpecFile { version: LAYOUT, job: spec, cgroup, lease: self.options.lease };
+        let spec = self.spec_file(spec);
         dir.save(&without_secrets(&spec))?;
         let mut child =
             self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
@@ -156,7 +185,7 @@ impl Processes for ShimProcesses {
         // It must not start late.
         let _ = child.start_kill();
         self.reap(child);
-        let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.cgroups.clone());
+        let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.chosen.cgroups.clone());
         spawn_blocking(move || outside::end(&late, agent, Reach::Job, cgroups.as_deref()))
             .await
             .map_err(io::Error::other)??;
@@ -177,14 +206,16 @@ impl Processes for ShimProcesses {
             jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
         let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await;
         all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await);
+        let mut weakest = None;
         for stopped in all {
             let stopped = stopped?;
             receipt.processes_before += stopped.before;
             receipt.processes_after += stopped.after;
             receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
+            weakest = weakest.into_iter().chain(stopped.confinement).min();
         }
         // The records lie where the agent can write, so the last look asks the system and not them.
-        let cgroups = self.cgroups.clone();
+        let cgroups = self.chosen.cgroups.clone();
         let swept = spawn_blocking(move || outside::sweep(agent, cgroups.as_deref())).await;
         let swept = swept.map_err(io::Error::other)??;
         if swept.before > 0 {
@@ -192,16 +223,31 @@ impl Processes for ShimProcesses {
             receipt.processes_after = receipt.processes_after.max(swept.after);
             receipt.rung = stop::RUNGS[4].to_owned();
         }
-        receipt.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let took = begun.elapsed();
+        (receipt.took_ms, receipt.past_grace_ms) = (ms(took), ms(took.saturating_sub(grace)));
+        receipt.confinement = weakest.map(Confinement::word).unwrap_or_default().to_owned();
         if receipt.processes_after > 0 {
             return Err(ProcessError::Survivors(receipt.processes_after));
         }
         Ok(receipt)
     }
 
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Freeze { id }).await?.frozen)
+    }
+
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Thaw { id }).await?.asked)
+    }
+
+    async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
+        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Status { id }).await?.longest)
+    }
+
     async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
         let (meter, data, cgroups) =
-            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.cgroups.clone());
+            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.chosen.cgroups.clone());
         let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
         Ok(read.map_err(io::Error::other)??)
     }
@@ -216,12 +262,12 @@ impl Processes for ShimProcesses {
         let jobs = layout::jobs(&runs)?
             .into_iter()
             .filter(JobDir::has_ended)
-            .map(|dir| (dir, self.cgroups.clone()))
+            .map(|dir| (dir, self.chosen.cgroups.clone()))
             .map(|(dir, cgroups)| spawn_blocking(move || remove(&dir, agent, cgroups.as_deref())));
         for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
             removed?;
         }
-        if let Some(parent) = &self.cgroups {
+        if let Some(parent) = &self.chosen.cgroups {
             groups::remove(parent, agent);
         }
         remove_empty(&runs)?;
@@ -230,7 +276,7 @@ impl Processes for ShimProcesses {
     }
 
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
-        let Some(parent) = self.cgroups.clone() else { return Ok(Vec::new()) };
+        let Some(parent) = self.chosen.cgroups.clone() else { return Ok(Vec::new()) };
         Ok(spawn_blocking(move || groups::agents(&parent)).await.map_err(io::Error::other)?)
     }
 }

@@ -9,8 +9,9 @@ use mosaic_core::limits;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::confinement::Confinement;
 use super::connection::Connection;
-use super::layout::{self, ExitFile, JobDir};
+use super::layout::{self, ExitFile, JobDir, ShimFile};
 use super::outside::{self, Reach};
 use super::protocol::{Answer, Request};
 
@@ -29,6 +30,7 @@ pub(super) struct Stopped {
     pub(super) before: u32,
     pub(super) after: u32,
     pub(super) rung: String,
+    pub(super) confinement: Option<Confinement>,
 }
 
 /// Lists the agent's jobs that have not ended cleanly.
@@ -86,13 +88,16 @@ pub(super) async fn stop(
         let counts = counts.map_err(io::Error::other)??;
         before = before.max(counts.before);
         if counts.after > 0 {
-            return Ok(Stopped { before, after: counts.after, rung: RUNGS[4].to_owned() });
+            let confinement = dir.load::<ShimFile>().ok().flatten().map(|shim| shim.confinement);
+            return Ok(Stopped { before, after: counts.after, rung: RUNGS[4].to_owned(), confinement });
         }
     }
     // The shim goes right after it wrote the exit; it counts as part of the agent too.
     let _ = timeout(limits::JOB_POLL, gone(dir)).await;
-    let rung = dir.load::<ExitFile>()?.map_or_else(|| RUNGS[0].to_owned(), |file| file.rung);
-    Ok(Stopped { before, after: 0, rung })
+    let exit = dir.load::<ExitFile>()?;
+    let confinement = exit.as_ref().and_then(|file| file.confinement);
+    let rung = exit.map_or_else(|| RUNGS[0].to_owned(), |file| file.rung);
+    Ok(Stopped { before, after: 0, rung, confinement })
 }
 
 /// Orders the shim to stop its job and waits until it has; returns how many processes there were, `None` when
@@ -109,7 +114,7 @@ async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
             Err(_) => sleep(Duration::from_millis(2)).await,
         }
     };
-    let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?;
+    let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live;
     while !matches!(connection.receive().await?, None | Some(Answer::Exited)) {}
     Ok(live)
 }

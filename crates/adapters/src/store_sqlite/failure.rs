@@ -37,6 +37,19 @@ impl Fault {
     }
 }
 
+/// Returns the port's words for a fault while a file is opened. What makes no sense there (a table that is missing, a row
+/// that must be there) is damage, as every file was whole when it got its name.
+pub(super) fn at_opening(fault: Fault, path: &Path) -> StoreError {
+    use rusqlite::Error as E;
+    match &fault {
+        Fault::Sql(e) if e.sqlite_error_code() == Some(ErrorCode::Unknown) => damaged(path, &e.to_string()),
+        Fault::Sql(
+            e @ (E::QueryReturnedNoRows | E::FromSqlConversionFailure(..) | E::InvalidColumnType(..)),
+        ) => damaged(path, &e.to_string()),
+        _ => fault.said(path),
+    }
+}
+
 /// Returns the port's words for a fault of SQLite on this file.
 pub(super) fn words(e: &rusqlite::Error, path: &Path) -> StoreError {
     match e.sqlite_error_code() {
@@ -50,7 +63,7 @@ pub(super) fn words(e: &rusqlite::Error, path: &Path) -> StoreError {
 
 /// Returns the refusal of a file that is no usable database.
 pub(super) fn damaged(path: &Path, why: &str) -> StoreError {
-    StoreError::Unusable(format!(
+    StoreError::Damaged(format!(
         "the database {} is damaged ({why}); it was left as it is: restore a copy of it, or move it (with its -wal \
          file) aside to start with an empty store",
         path.display()

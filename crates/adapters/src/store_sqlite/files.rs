@@ -121,6 +121,30 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
     sync(&new).and_then(|()| std::fs::rename(&new, path)).and_then(|()| sync(dir)).map_err(unusable)
 }
 
+/// Moves the database with its logs into a new directory below `quarantine` and returns that.
+pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+    let at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string().replace(':', "");
+    let place =
+        (0..).map(|n| dir.join("quarantine").join(format!("store-{at}-{n}"))).find(|path| !path.exists());
+    let place = place.expect("there are more numbers than directories");
+    let unusable = |e: io::Error| {
+        let hint = "move it aside by hand to start with an empty store";
+        StoreError::Unusable(format!(
+            "the damaged database in {} cannot be set aside: {e}; {hint}",
+            dir.display()
+        ))
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(unusable)?;
+    // The log goes first: a database whose log is gone is still one that is damaged or old, never a new store.
+    for name in ["mosaic.db-wal", "mosaic.db-shm", "mosaic.db"] {
+        match std::fs::rename(dir.join(name), place.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unusable(e)),
+            _ => {}
+        }
+    }
+    Ok(place)
+}
+
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(STORE_BUSY)?;

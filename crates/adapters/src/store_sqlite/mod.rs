@@ -19,7 +19,7 @@ mod verbs;
 mod writer;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,8 +29,8 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal, Safety, Store,
-    StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
+    Safety, Store, StoreError, Versioned,
 };
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -53,17 +53,34 @@ impl SqliteStore {
     /// Opens the store in this data directory; makes the directory (for its owner only) and the file
     /// `mosaic.db` when missing, and brings an older file up to date.
     ///
-    /// Errors: `Unusable` when another server holds the directory, when the file is damaged or was written by a
-    /// newer version, or when the directory cannot be used; the text names it and says what to do.
+    /// Errors: `InUse` when another server holds the directory, `Damaged` when the file is, `Unusable` when it was written
+    /// by a newer version or the directory cannot be used; the text names it and says what to do.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_limited(dir, limits::QUEUE_ENTRIES)
     }
 
     /// Opens the store as [`Self::open`] does, with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn open_limited(dir: &Path, queue_entries: u64) -> Result<Self, StoreError> {
+        Self::open_locked(dir, Arc::new(files::lock(dir)?), queue_entries)
+    }
+
+    /// Opens the store as [`Self::open`] does. A damaged file is moved into the directory `quarantine`, as it is, and the
+    /// store begins anew; returns where the damaged one lies then.
+    pub fn open_or_set_aside(dir: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
         let lock = Arc::new(files::lock(dir)?);
+        match Self::open_locked(dir, Arc::clone(&lock), limits::QUEUE_ENTRIES) {
+            Err(StoreError::Damaged(why)) => {
+                let place = files::set_aside(dir)?;
+                tracing::error!(why, place = %place.display(), "the store is damaged; it was set aside and begins anew");
+                Ok((Self::open_locked(dir, lock, limits::QUEUE_ENTRIES)?, Some(place)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    fn open_locked(dir: &Path, lock: Arc<File>, queue_entries: u64) -> Result<Self, StoreError> {
         let path = files::database(dir)?;
-        let said = |fault: Fault| fault.said(&path);
+        let said = |fault: Fault| failure::at_opening(fault, &path);
         let conn = files::connect_writer(&path).map_err(said)?;
         schema::migrate(&conn).map_err(said)?;
         let readers = Readers::open(&path, Arc::clone(&lock)).map_err(said)?;

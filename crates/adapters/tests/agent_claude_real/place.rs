@@ -173,7 +173,7 @@ impl Place {
             leaked: 0,
             output_bytes: 0,
             stderr_tail: errors.await.expect("joined"),
-            start_error: None,
+            ..Exit::default()
         };
         let outcome = dialogue.outcome(&exit);
         Ran { outcome, events, session: dialogue.session(), took: begin.elapsed(), argv: plan.command }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use mosaic_adapters::clock_system::SystemChance;
+use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::store_sqlite::SqliteStore;
@@ -19,14 +20,16 @@ use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::{CareReport, Keeping, Rounds, round};
 use mosaic_core::domain::agent::{Agent, Status};
-use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::room::Floors;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::Clock;
-use mosaic_core::ports::processes::{Job, JobSpec, ProcessError, Processes, StopReceipt};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{Repositories, TreeRequest};
 use mosaic_core::ports::store::{Change, Safety, Store};
 use mosaic_core::ports::transcripts::Transcripts;
+use mosaic_testkit::fake_audit::FakeAudit;
 use mosaic_testkit::fake_processes::PlainProcesses;
 use mosaic_testkit::git_fixture::Fixture;
 use mosaic_testkit::store_suite::sample::{admit, agent_from, fact, settled};
@@ -55,6 +58,9 @@ impl Clock for MovedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from(SystemTime::now()).plus(Duration::from_secs(self.0.load(Ordering::SeqCst)))
     }
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed()
+    }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -67,6 +73,12 @@ struct Jobs(PlainProcesses, PathBuf);
 impl Processes for Jobs {
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         self.0.start(spec).await
+    }
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        Ok(None)
+    }
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
+        self.0.usage(agent).await
     }
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
         self.0.stop(agent, grace).await
@@ -134,6 +146,8 @@ impl Place {
             scanner,
             transcripts: transcripts.clone(),
             host: Arc::new(SystemHost::new(&data)),
+            audit: Arc::new(FakeAudit::default()),
+            orders: Arc::new(FileOrders::new(&data)),
         };
         let settings = Settings {
             node: "here".parse().unwrap(),
@@ -145,6 +159,8 @@ impl Place {
             skills_dir: None,
             kill_grace: Duration::ZERO,
             keeping,
+            stall: mosaic_core::limits::STALL,
+            floors: Floors::default(),
         };
         let o = Orchestrator::new(ports, settings);
         Self { fixture, store, git, transcripts, o, rounds: Rounds::default(), clock, data }
@@ -187,6 +203,7 @@ impl Place {
             start: remote.base.clone(),
             base: remote.base,
             reuse: false,
+            unreceived: false,
         };
         let tree = self.git.make_tree(&request).await.unwrap();
         std::fs::write(tree.path.join("work.txt"), "precious\n").unwrap();

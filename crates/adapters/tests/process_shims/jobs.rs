@@ -122,6 +122,23 @@ async fn a_leaked_child_that_holds_the_output_does_not_delay_the_end() {
 }
 
 #[tokio::test]
+async fn a_dead_grandchild_that_nobody_buries_does_not_delay_the_end() {
+    for cgroup in [CgroupChoice::Auto, CgroupChoice::PidNamespace, CgroupChoice::Off] {
+        let world = World::new(cgroup);
+        let mut spec = world.spec(&[]);
+        // The middle one lives on in a session of its own with a dead child, and holds the output open.
+        let line = format!("setsid sh -c 'true & exec sleep 1000.{}' & echo done", std::process::id());
+        spec.command = ["sh", "-c", &line].map(str::to_owned).to_vec();
+        let begun = Instant::now();
+        let story = follow(&mut *world.processes.start(spec).await.unwrap()).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+        assert_eq!((story.exit.code, story.output.as_slice()), (Some(0), b"done\n".as_slice()));
+        // The shell may be caught before it became the sleeper, with its child still alive.
+        assert!((1..=2).contains(&story.exit.leaked), "{:?}", story.exit);
+    }
+}
+
+#[tokio::test]
 async fn the_time_limit_stops_a_job() {
     let world = World::new(CgroupChoice::Auto);
     let mut spec = world.spec(&["sleep", &world.mark]);

@@ -2,7 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in what its tests share")]
 
 mod adoption;
+mod frozen;
+mod in_namespace;
 mod jobs;
+mod kills;
+mod last_resorts;
 mod stops;
 mod usage;
 mod world;

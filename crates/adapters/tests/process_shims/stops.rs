@@ -9,12 +9,18 @@ use mosaic_core::ports::processes::{ProcessError, Processes, Stdin};
 use mosaic_testkit::require;
 use rustix::process::{Pid, Signal, kill_process};
 
-const SHAPES: [&str; 5] = ["term", "setsid", "double-setsid", "scrub", "hydra"];
+pub(super) const SHAPES: [&str; 5] = ["term", "setsid", "double-setsid", "scrub", "hydra"];
 
 /// Tells whether cgroups can be had here; `None` skips.
-fn with_cgroup() -> Option<CgroupChoice> {
+pub(super) fn with_cgroup() -> Option<CgroupChoice> {
     let works = World::new(CgroupChoice::Auto).processes.cgroups().is_some();
     require::have("cgroup", works, "a cgroup v2 hierarchy that may be written").then_some(CgroupChoice::Auto)
+}
+
+/// Tells whether pid namespaces can be had here; `None` skips.
+pub(super) fn with_namespace() -> Option<CgroupChoice> {
+    let works = World::new(CgroupChoice::PidNamespace).processes.confinement().0 == "pid namespace";
+    require::have("namespace", works, "pid namespaces that may be made").then_some(CgroupChoice::PidNamespace)
 }
 
 async fn every_shape_dies(cgroup: CgroupChoice) {
@@ -46,6 +52,13 @@ async fn every_shape_dies(cgroup: CgroupChoice) {
 async fn every_shape_dies_with_a_cgroup() {
     if let Some(cgroup) = with_cgroup() {
         every_shape_dies(cgroup).await;
+    }
+}
+
+#[tokio::test]
+async fn every_shape_dies_in_a_pid_namespace() {
+    if let Some(namespace) = with_namespace() {
+        every_shape_dies(namespace).await;
     }
 }
 
@@ -229,5 +242,29 @@ async fn what_escaped_a_job_without_records_is_found() {
         let receipt = world.processes.stop(world.agent, Duration::from_millis(100)).await.unwrap();
         assert_eq!(world.survivors(), [0; 0], "{cgroup:?}");
         assert_eq!(receipt.rung, "sweep");
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_somebody_else_has_now_is_left_alone() {
+    let world = World::new(CgroupChoice::Off);
+    let mut job = world.start(&["sleep", &world.mark]).await;
+    // Two bystanders, and a record that names them by their numbers with the start times of the job's own processes:
+    // what it would say once the numbers were given away.
+    let bystander = || Command::new("sleep").arg("1000").spawn().unwrap();
+    let (mut one, mut two) = (bystander(), bystander());
+    kill(world.recorded("shim"));
+    assert!(job.next().await.is_err());
+    let path = world.job_dir().join("shim.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["shim"]["pid"] = one.id().into();
+    record["child"]["pid"] = two.id().into();
+    std::fs::write(&path, record.to_string()).unwrap();
+    world.processes.stop(world.agent, Duration::ZERO).await.unwrap();
+    assert_eq!(world.survivors(), [0; 0]);
+    for bystander in [&mut one, &mut two] {
+        assert!(bystander.try_wait().unwrap().is_none(), "somebody else's process was ended");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 }

@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
+pub(super) fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
     ShimProcesses::new(ProcessOptions {
         data_dir: data.to_owned(),
         shim_command: vec![example("shim"), "shim".to_owned()],

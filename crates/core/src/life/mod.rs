@@ -13,18 +13,18 @@ pub(crate) mod resume;
 pub(crate) mod settle;
 mod stray;
 mod supervise;
-mod unwind;
+pub(crate) mod unwind;
 
 mod briefing;
 
 pub(crate) use stray::keep_stray;
 
-pub(crate) use unwind::TREE_LEFT;
+pub use unwind::CleanUp;
 
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};
 use crate::domain::ids::Word;
 use crate::domain::lifecycle::{Effect, Event, Step};
-use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
@@ -115,7 +115,31 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
     };
     // Words of a failure may quote what an agent or a repository said.
-    result.unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))))
+    let event = result
+        .unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))));
+    match event {
+        Event::Failed(f) => Event::Failed(or_full_disk(&scene, f).await),
+        Event::TurnEnded { outcome: Outcome::Failed(f), session, warnings, left } => {
+            let outcome = Outcome::Failed(or_full_disk(&scene, f).await);
+            Event::TurnEnded { outcome, session, warnings, left }
+        }
+        event => event,
+    }
+}
+
+/// A program that fails while the disk is full fails for that reason, whatever it says; trying again would not help.
+async fn or_full_disk(scene: &Scene<'_>, failure: Failure) -> Failure {
+    if !failure.kind.is_retryable() {
+        return failure;
+    }
+    // What the host does not say is no reason.
+    let free = scene.o.ports.host.free_bytes().await;
+    match scene.o.disk_room().await {
+        Err(why) if free.is_ok() => {
+            Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message))
+        }
+        _ => failure,
+    }
 }
 
 impl Scene<'_> {
@@ -141,7 +165,8 @@ impl Scene<'_> {
             branch: self.agent.branch.clone(),
             start: work.kept.clone().unwrap_or_else(|| base.clone()),
             base,
-            reuse: *self.turn() != Turn::First,
+            reuse: *self.turn() != Turn::First || work.dirty,
+            unreceived: work.dirty,
         })
     }
 

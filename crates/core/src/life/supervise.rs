@@ -8,6 +8,7 @@ use super::{Hands, Running, Scene, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
+use crate::freeze::Frost;
 use crate::limits;
 use crate::monitor::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent};
@@ -80,10 +81,11 @@ impl Supervisor<'_> {
         let now = self.scene.o.now();
         // However the clock was set meanwhile, nobody gets more than the whole time.
         let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
-        let left = self.scene.agent.work.deadline.map_or(most, |at| at.since(now).min(most));
+        let mut frost = Frost::look(self.scene).await;
+        let ends = self.scene.agent.work.deadline.map(|at| at.plus(frost.before));
+        let mut left = ends.map_or(most, |at| at.since(now).min(most));
         let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
-        let (deadline, after_result) = (clock.sleep(left), async {});
-        tokio::pin!(deadline);
+        let (mut deadline, after_result) = (clock.sleep(left), async {});
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
         let mut look = clock.sleep(pause);
         // Counts from the result on, whatever the program still prints.
@@ -101,15 +103,22 @@ impl Supervisor<'_> {
                     JobEvent::Gap(bytes) => self.skipped(bytes).await,
                     JobEvent::Exited(exit) => break exit,
                 },
-                () = &mut deadline, if !timing => {
+                thawed = frost.turned(|| clock.elapsed()) => if let Some(time) = thawed {
+                    // Standing still was neither work nor silence.
+                    left += time;
+                    deadline = clock.sleep(left.saturating_sub(clock.elapsed().saturating_sub(begun)));
+                    timing = false;
+                    self.vitals.hear(self.scene.o, Hearing::Begins);
+                },
+                () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
                     break self.end().await;
                 }
-                () = &mut after_result, if timing => {
+                () = &mut after_result, if timing && !frost.holds() => {
                     alarm = Some(Alarm::AfterResult);
                     break self.end().await;
                 }
-                () = &mut look, if !timing => {
+                () = &mut look, if !timing && !frost.holds() => {
                     look = clock.sleep(pause);
                     alarm = self.look().await;
                     if alarm.is_some() {
@@ -178,6 +187,10 @@ impl Supervisor<'_> {
             Some(Alarm::AfterResult) => {
                 self.warnings.push("the agent's program lived on after its result and was ended".to_owned());
                 self.dialogue.outcome(exit)
+            }
+            None if exit.ended_by.is_some() => {
+                let why = exit.ended_by.as_deref().unwrap_or_default();
+                Outcome::Failed(Failure::new(FailureKind::Crash, format!("its supervisor ended it: {why}")))
             }
             None if exit.timed_out => Outcome::Failed(Failure::new(
                 FailureKind::Timeout,
@@ -346,7 +359,7 @@ fn ended_by_force() -> Exit {
         leaked: 0,
         output_bytes: 0,
         stderr_tail: String::new(),
-        start_error: None,
+        ..Exit::default()
     }
 }
 

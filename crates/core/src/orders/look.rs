@@ -38,6 +38,16 @@ impl Orchestrator {
         let Ok(_writing) = self.orders.writing.try_lock() else {
             return self.orders.known.load(Ordering::SeqCst);
         };
+        self.look_in_turn().await
+    }
+
+    /// The same for who must not go on before it is done: somebody else's look may have begun too early.
+    pub(crate) async fn catch_up_with_orders(&self) {
+        let _writing = self.orders.writing.lock().await;
+        self.look_in_turn().await;
+    }
+
+    async fn look_in_turn(&self) -> bool {
         if !self.orders.known.load(Ordering::SeqCst)
             && let Err(e) = self.read_stored().await
         {

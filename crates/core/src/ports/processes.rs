@@ -57,7 +57,7 @@ pub struct JobSpec {
 }
 
 /// How a job's main process ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exit {
     /// Its exit code; `None` when a signal ended it or it never started.
@@ -74,6 +74,9 @@ pub struct Exit {
     pub stderr_tail: String,
     /// Why it could not be started, when it could not.
     pub start_error: Option<String>,
+    /// Why its shim ended it without being asked: a stop file, a lease that ran out, too many processes.
+    #[serde(default)]
+    pub ended_by: Option<String>,
 }
 
 /// What a job reports.
@@ -99,10 +102,13 @@ pub struct StopReceipt {
     pub rung: String,
     /// Milliseconds until it was verified that nothing is left.
     pub took_ms: u64,
-    /// What held the processes together, so that none could get away: `cgroup`, `pid_namespace`, `subreaper`; empty
-    /// when it is not known.
+    /// What held the processes together: `cgroup`, `pid namespace` or `subreaper`, the weakest of several jobs; empty
+    /// when there were none.
     #[serde(default)]
     pub confinement: String,
+    /// Of `took_ms`, the part after the grace was over; 0 when the processes went before that.
+    #[serde(default)]
+    pub past_grace_ms: u64,
 }
 
 /// What an agent's processes use.
@@ -158,6 +164,11 @@ pub trait Job: Send {
     async fn close_stdin(&mut self) -> Result<(), ProcessError>;
 }
 
+fn unsupported(agent: AgentId) -> ProcessError {
+    let why = format!("the jobs of agent {agent} run under a supervisor that cannot freeze");
+    ProcessError::Io(std::io::Error::new(std::io::ErrorKind::Unsupported, why))
+}
+
 /// A job of an earlier server.
 pub struct Adopted {
     /// The job, followed from its first byte of output on. It may have ended meanwhile, or turn out to be lost.
@@ -183,6 +194,24 @@ pub trait Processes: Send + Sync {
     /// the process tree is killed, until it is verified that nothing is left. Idempotent; also for jobs whose
     /// shim or server died. Afterwards none of them can start late.
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+
+    /// Stops the agent's running jobs from running on, without ending them, until [`Processes::thaw`]. Their time limits
+    /// do not run meanwhile; the shim remembers it, whatever becomes of the server. Returns how many jobs are frozen.
+    /// Idempotent. A [`Processes::stop`] of a frozen job kills it without letting it run again.
+    async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Err(unsupported(agent))
+    }
+
+    /// Lets frozen jobs run on; returns how many jobs run now. Idempotent.
+    async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        Err(unsupported(agent))
+    }
+
+    /// Returns for how long jobs of the agent have been frozen; `None` when none is.
+    async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
+        let _ = agent;
+        Ok(None)
+    }
 
     /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
     /// is certain that it is the agent's.

@@ -58,9 +58,12 @@ pub enum StoreError {
     /// Another server holds the store's files.
     #[error("{0}")]
     InUse(String),
-    /// The store's files cannot be used: they are damaged, or come from a newer version.
+    /// The store's files cannot be used: they come from a newer version, or the place does not allow it.
     #[error("{0}")]
     Unusable(String),
+    /// The store's files are damaged.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 /// The right to run one agent. Whoever holds it may write the agent's state until a newer epoch is granted.

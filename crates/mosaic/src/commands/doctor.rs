@@ -3,11 +3,10 @@
 
 mod node;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use mosaic_core::limits;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -73,8 +72,8 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
-            scope.spawn(|| vec![sandboxes(&path), cgroup(crate::wire::control_groups())]),
-            scope.spawn(|| data_dir(&config.data_dir)),
+            scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
+            scope.spawn(|| data_dir(&config.data_dir, config.keeping.disk_floor)),
             scope.spawn(|| server(session)),
         ];
         checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()
@@ -223,23 +222,32 @@ fn sandboxes(path: &std::ffi::OsStr) -> Finding {
     )
 }
 
-/// Asks the process adapter where it would put control groups, which make kills certain.
-fn cgroup(place: Option<PathBuf>) -> Finding {
-    match place {
-        Some(place) => fine("Machine", format!("cgroup v2: agents get their own below {}", place.display())),
-        None => finding(
+/// Says what the process adapter holds an agent's processes together with, which makes kills certain.
+fn held_together((word, why): (&str, String)) -> Finding {
+    let text = format!("agents are held together by a {word}: {why}");
+    match word {
+        "cgroup" => fine("Machine", text),
+        "pid namespace" => finding(
             Level::Note,
             "Machine",
             "D-CGROUP-1",
-            "no cgroup v2 that this user may write to",
-            "processes are followed by session and subreaper instead",
+            text,
+            "kills are as certain as with a cgroup; nothing counts or limits what an agent uses",
             "",
+        ),
+        _ => finding(
+            Level::Warn,
+            "Machine",
+            "D-CGROUP-2",
+            text,
+            "a kill walks the tree: seconds for what forks fast, and blind when a supervisor was killed too",
+            "run where cgroup v2 may be written (Delegate=yes), or allow user namespaces; then: mosaic drill",
         ),
     }
 }
 
 /// Looks whether the data directory, or the nearest directory above it, can be written and has room.
-fn data_dir(dir: &Path) -> Vec<Finding> {
+fn data_dir(dir: &Path, floor: u64) -> Vec<Finding> {
     let broken = |text: String| {
         vec![finding(
             Level::Fail,
@@ -261,7 +269,7 @@ fn data_dir(dir: &Path) -> Vec<Finding> {
     let made = if there == dir { "" } else { " (made at the first start)" };
     let first = fine("Store", format!("{}{made}", dir.display()));
     let second = match rustix::fs::statvfs(there) {
-        Ok(stat) => room(stat.f_bavail.saturating_mul(stat.f_frsize)),
+        Ok(stat) => room(stat.f_bavail.saturating_mul(stat.f_frsize), floor),
         Err(e) => finding(
             Level::Warn,
             "Store",
@@ -271,15 +279,34 @@ fn data_dir(dir: &Path) -> Vec<Finding> {
             "",
         ),
     };
-    vec![first, second]
+    let mut all = vec![first, second];
+    let aside = std::fs::read_dir(dir.join("quarantine")).into_iter().flatten().flatten().count();
+    if aside > 0 {
+        all.push(finding(
+            Level::Warn,
+            "Store",
+            "D-DATA-2",
+            format!("{aside} damaged stores are in {}", dir.join("quarantine").display()),
+            "agents of that time are not listed any more; their work is kept in the repository stores",
+            "look at them, keep or remove them by hand",
+        ));
+    }
+    all
 }
 
-fn room(free: u64) -> Finding {
+fn room(free: u64, floor: u64) -> Finding {
     let shown = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
-    if free < limits::DISK_FLOOR_BYTES {
-        return finding(Level::Fail, "Store", "D-DISK-1", shown, "nothing new is started", "free some space");
+    if free < floor {
+        return finding(
+            Level::Fail,
+            "Store",
+            "D-DISK-1",
+            shown,
+            "nothing new is started",
+            "mosaic prune --dry-run",
+        );
     }
-    if free < limits::DISK_FLOOR_BYTES * 8 {
+    if free < floor.saturating_mul(8) {
         return finding(
             Level::Warn,
             "Store",
@@ -376,19 +403,19 @@ mod tests {
 
     #[test]
     fn findings_have_a_consequence_and_a_fix() {
-        let list = [fine("Tools", "git version 2.47.3"), room(1)];
+        let list = [fine("Tools", "git version 2.47.3"), room(1, 2)];
         assert_eq!(
             render(&list, Paint::choose(ColorChoice::Never, false, &|_| None)),
-            "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: free some space\n1 problem, 0 warnings\n"
+            "Tools       ok    git version 2.47.3\nStore       FAIL  0.0 GiB free   D-DISK-1\n                  nothing new is started\n                  fix: mosaic prune --dry-run\n1 problem, 0 warnings\n"
         );
     }
 
     #[test]
     fn a_directory_that_cannot_be_written_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(data_dir(&dir.path().join("a/b")).iter().all(|f| f.level != Level::Fail));
+        assert!(data_dir(&dir.path().join("a/b"), 1).iter().all(|f| f.level != Level::Fail));
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(data_dir(&file)[0].id, "D-DATA-1");
+        assert_eq!(data_dir(&file, 1)[0].id, "D-DATA-1");
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::KillArgs;
 use crate::client::escape;
 use crate::exit::Exit;
+use crate::local_kill::{self, Who};
 use crate::paint::Paint;
 use crate::problem::Problem;
 use crate::resolve;
@@ -19,7 +20,10 @@ pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
             hint: Some("end your own work instead, or ask the operator".to_owned()),
         });
     }
-    let client = session.stop_client()?;
+    let client = match local_kill::who(session)? {
+        Who::Server(client) => client,
+        Who::Here(local) => return local.kill(session, &args.one.agent, args.reason.as_deref()),
+    };
     let agent = resolve::agent(&client, &args.one.agent)?;
     let view = View::new(&agent);
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));

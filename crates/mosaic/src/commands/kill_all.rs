@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::KillAllArgs;
 use crate::exit::Exit;
+use crate::local_kill::{self, Local, Who};
 use crate::plain;
 use crate::problem::Problem;
 use crate::session::{Session, say};
@@ -19,7 +20,10 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         let hint = Some("end your own work instead, or ask the operator".to_owned());
         return Err(Problem::NotAllowed { what: "kill-all is not for agents".to_owned(), hint });
     }
-    let client = session.stop_client()?;
+    let client = match local_kill::who(session)? {
+        Who::Server(client) => client,
+        Who::Here(local) => return without_server(session, args, &local),
+    };
     let active = super::ps::list(&client, "&status=spawning,running", COUNTED)?;
     let count = active.len() as u64;
     if args.dry_run {
@@ -45,6 +49,21 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         session.print(render(&report))?;
     }
     Ok(if report.number("failed") > 0 { Exit::Partly } else { Exit::Ok })
+}
+
+/// Does the same from the state directory.
+fn without_server(session: &Session, args: &KillAllArgs, local: &Local) -> Result<Exit, Problem> {
+    let active = local.present()?;
+    if args.dry_run {
+        session.print(active.iter().map(|agent| format!("{agent}\n")).collect())?;
+        say(&format!("{} agents would be killed, and what waits in the queue would not start", active.len()));
+        return Ok(Exit::Ok);
+    }
+    let count = active.len() as u64;
+    let words =
+        format!("This kills {count} agents; what waits in the queue does not start either. Work is kept.");
+    permit(session, "kill-all", args.yes, count, &words)?;
+    local.kill_all(session, args.reason.as_deref())
 }
 
 /// Makes sure that a person means it: `--yes`, the count by `--yes=N`, or the count typed after these words.

@@ -7,6 +7,7 @@ use super::kill_all::{permit, render};
 use crate::cli::{KillswitchArgs, SwitchAction};
 use crate::client::Client;
 use crate::exit::Exit;
+use crate::local_kill::{self, Local, Who};
 use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::view::View;
@@ -21,7 +22,14 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
         let hint = Some("end your own work instead, or ask the operator".to_owned());
         return Err(Problem::NotAllowed { what: "the kill switch is not for agents".to_owned(), hint });
     }
-    let client = session.client()?;
+    let client = match (&action, local_kill::who(session)?) {
+        (_, Who::Server(client)) => client,
+        (SwitchAction::Engage { yes, reason }, Who::Here(local)) => {
+            return without_server(session, &local, *yes, reason.as_deref());
+        }
+        // The others want the server, and say what is wrong with it.
+        (_, Who::Here(_)) => session.client()?,
+    };
     match action {
         SwitchAction::Status => {
             let state = client.get("/v1/killswitch")?;
@@ -39,6 +47,20 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
             Ok(Exit::Ok)
         }
     }
+}
+
+/// Engages it from the state directory.
+fn without_server(
+    session: &Session,
+    local: &Local,
+    yes: Option<Option<u64>>,
+    reason: Option<&str>,
+) -> Result<Exit, Problem> {
+    let count = local.present()?.len() as u64;
+    let words =
+        format!("This stops dispatch and kills {count} agents. Queued ones stay queued. Work is kept.");
+    permit(session, "killswitch engage", yes, count, &words)?;
+    local.engage(session, reason)
 }
 
 fn engage(

@@ -7,6 +7,8 @@ mod config;
 mod diff;
 mod doctor;
 mod drain;
+mod drill;
+mod freeze;
 mod gates;
 mod kill;
 mod kill_all;
@@ -16,6 +18,7 @@ mod overview;
 mod prune;
 mod ps;
 mod queue;
+mod restore;
 mod retry;
 mod rm;
 mod run;
@@ -59,7 +62,14 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Rm(args)) => rm::run(session, &args),
         Some(Command::Prune(args)) => prune::run(session, &args),
         Some(Command::Killswitch(args)) => killswitch::run(session, &args),
+        Some(Command::Freeze(args)) => freeze::run(session, &args, freeze::Way::Freeze),
+        Some(Command::Thaw(args)) => freeze::run(session, &args, freeze::Way::Thaw),
+        Some(Command::Drill(args)) => {
+            let config = server_config(session, &ServeArgs::default())?;
+            return drill::run(session, &config, &args).map(Exit::into);
+        }
         Some(Command::Retry(args)) => retry::run(session, &args),
+        Some(Command::Restore(args)) => restore::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::parsers as p;
-use super::{Auth, Config, LogFormat, Secret, Trust};
+use super::{Auth, Config, Confinement, LogFormat, Secret, Trust};
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -22,6 +22,12 @@ pub(crate) enum Outcome {
         fix: &'static str,
     },
 }
+
+const CONFINEMENTS: [(&str, Confinement); 3] = [
+    ("auto", Confinement::Auto),
+    ("pid-namespace", Confinement::PidNamespace),
+    ("subreaper", Confinement::Subreaper),
+];
 
 /// One variable.
 pub(crate) struct Variable {
@@ -255,6 +261,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
     .read(
         |c, v| p::millis(v, 0..=600_000).map(|x| c.kill_grace = x),
         |c| Some(c.kill_grace.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_CONFINEMENT",
+        "auto, pid-namespace, subreaper",
+        "auto",
+        "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
+    )
+    .read(
+        |c, v| p::choice(v, &CONFINEMENTS).map(|x| c.confinement = x),
+        |c| CONFINEMENTS.iter().find(|(_, x)| *x == c.confinement).map(|(word, _)| (*word).to_owned()),
     ),
     ours(
         "MOSAIC_STALL_MS",

@@ -48,16 +48,26 @@ impl ServerFile {
     }
 }
 
-/// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only.
+/// Shortest token that is used, in bytes: 64 bits in hexadecimal digits. A shorter one could be guessed.
+const SHORTEST_TOKEN: usize = 16;
+
+/// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only. One that
+/// is damaged is replaced.
 pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token");
     match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => {
+        Ok(text) if text.trim().len() >= SHORTEST_TOKEN => {
             tighten(&path)
                 .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
             return Ok(text.trim().to_owned());
         }
-        Ok(_) => {}
+        Ok(text) if text.trim().is_empty() => {}
+        Ok(_) => {
+            tracing::warn!(file = %path.display(), "the token was cut off or is too short; a new one is made")
+        }
+        Err(e) if e.kind() == ErrorKind::InvalidData => {
+            tracing::warn!(file = %path.display(), "the token is damaged; a new one is made");
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => {}
         Err(e) => {
             return Err(

@@ -44,6 +44,9 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
 const LEAVING: Duration = Duration::from_secs(10);
 
+/// SIGXFSZ, the same on every Linux.
+const SIZE_LIMIT: i32 = 25;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -291,6 +294,14 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
         runtime.block_on(async {
             let listening = listen(config, &Wishes::default(), explicit_port).await?;
             banner(config, &listening.url, began.elapsed());
+            if let Some(place) = &listening.wired.set_aside {
+                say(&format!(
+                    "warning: the store was damaged and begins anew; the old one is in {}\n  work in trees and in the repository stores is kept: mosaic doctor",
+                    place.display()
+                ));
+            }
+            // A file that reaches a size limit is an error of that write, not the end of the server.
+            let _handled = signal(SignalKind::from_raw(SIZE_LIMIT)).context("SIGXFSZ cannot be handled")?;
             let (order, stop) = watch::channel(Stop::No);
             tokio::select! {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),

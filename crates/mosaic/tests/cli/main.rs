@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "demo",
     "run",
@@ -51,6 +51,9 @@ const COMMANDS: [&str; 22] = [
     "rm",
     "prune",
     "killswitch",
+    "freeze",
+    "thaw",
+    "drill",
     "retry",
     "queue",
     "doctor",
@@ -196,6 +199,7 @@ fn a_server_is_found_called_with_its_token_and_read() {
             ),
             ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", 200, JSON, DONE),
             ("GET /v1/agents?", 200, JSON, LIST),
+            ("GET /health", 200, JSON, "{}"),
             (
                 "POST /agents/kill-all",
                 200,

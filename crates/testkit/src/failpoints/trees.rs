@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
-    StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
+    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -20,6 +21,11 @@ wrap! { Repositories as "repositories" {
     last make_tree(request: &TreeRequest) -> Result<Worktree, Failure>;
     last harvest(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive(request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+    plain has_tree(agent: AgentId) -> bool;
+    last salvage(request: &TreeRequest) -> Result<HarvestJob, Failure>;
+    last receive_salvage(request: &TreeRequest, outbox: &Path) -> Result<Option<Salvaged>, Failure>;
+    last salvaged(repository: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure>;
+    last restore(request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
     last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;

@@ -9,12 +9,17 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, wait};
 
 use super::super::cgroup::Cgroup;
+use super::super::confinement::Confinement;
 use super::super::linux::{self, Seen};
+use super::namespace;
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
 /// After this time a process that was killed and is still there is looked at less often.
 const SWEEP_BUSY: Duration = Duration::from_secs(5);
+
+/// How soon a program that is about to start in its namespace is looked for again.
+const NOT_YET: Duration = Duration::from_millis(10);
 
 /// How far a stop had to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +51,9 @@ pub(super) type Ended = (Option<i32>, Option<i32>);
 #[derive(Debug)]
 pub(super) struct Ladder {
     own: i32,
-    cgroup: Option<Cgroup>,
+    pub(super) cgroup: Option<Cgroup>,
+    /// Main process of a job in a pid namespace, whose helpers are left alone until everything is killed.
+    pub(super) namespace: Option<i32>,
     term_at: Option<Instant>,
     kill_at: Option<Instant>,
     sweeping: Option<Instant>,
@@ -57,16 +64,17 @@ pub(super) struct Ladder {
 impl Ladder {
     /// Stands at the foot.
     pub(super) fn new(own: i32, cgroup: Option<Cgroup>) -> Self {
-        Self { own, cgroup, term_at: None, kill_at: None, sweeping: None, rung: Rung::None }
+        Self { own, cgroup, namespace: None, term_at: None, kill_at: None, sweeping: None, rung: Rung::None }
     }
 
-    /// Orders a stop. A second order can only make it faster. With `interrupted` half of the grace passes before
-    /// SIGTERM.
+    /// Orders a stop. A second order can only make it faster. With `interrupted` a short share of the grace passes
+    /// before SIGTERM; what is left of it belongs to both.
     pub(super) fn order(&mut self, now: Instant, grace: Duration, interrupted: bool) {
         let grace = grace.min(limits::LONGEST_GRACE);
         let kill_at = now + grace;
+        let share = (grace / limits::INTERRUPT_SHARE).min(limits::LONGEST_INTERRUPT);
         if self.kill_at.is_none() {
-            self.term_at = Some(if interrupted { now + grace / 2 } else { now });
+            self.term_at = Some(if interrupted { now + share } else { now });
             if interrupted {
                 self.rung = Rung::Interrupt;
             }
@@ -91,7 +99,12 @@ impl Ladder {
         } else if self.term_at.is_some_and(|at| at <= now) {
             self.term_at = None;
             self.rung = self.rung.max(Rung::Term);
-            for seen in self.live() {
+            let members = self.members();
+            if members.is_empty() && self.namespace.is_some() {
+                // Its init has not started the program yet.
+                self.term_at = Some(now + NOT_YET);
+            }
+            for seen in members {
                 linux::signal(seen.process, Signal::TERM);
             }
         }
@@ -102,7 +115,7 @@ impl Ladder {
         match &self.cgroup {
             Some(cgroup) => {
                 // Best effort, the kill follows.
-                let _ = cgroup.freeze();
+                let _ = cgroup.freeze(true);
             }
             None => {
                 for seen in self.live() {
@@ -126,7 +139,40 @@ impl Ladder {
         self.sweeping.is_some()
     }
 
-    /// Lists the job's live processes.
+    /// Lists the job's live processes without the helpers that its namespace needs. Asks the cgroup where there is
+    /// one, which is far less work than the whole process table; who left it is found when everything is killed.
+    fn members(&self) -> Vec<Seen> {
+        if let Some(cgroup) = &self.cgroup {
+            return cgroup
+                .members()
+                .into_iter()
+                .filter_map(linux::look)
+                .filter(|seen| !seen.zombie)
+                .collect();
+        }
+        let mut live = self.live();
+        if let Some(main) = self.namespace {
+            let helpers = namespace::helpers(main, &live);
+            live.retain(|seen| !helpers.contains(&seen.process.pid));
+        }
+        live
+    }
+
+    /// Counts the job's live processes.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.members().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns what holds the job together.
+    pub(super) fn confinement(&self) -> Confinement {
+        match (&self.cgroup, self.namespace) {
+            (Some(_), _) => Confinement::Cgroup,
+            (None, Some(_)) => Confinement::PidNamespace,
+            (None, None) => Confinement::Subreaper,
+        }
+    }
+
+    /// Lists the job's live processes and their helpers.
     pub(super) fn live(&self) -> Vec<Seen> {
         let all = linux::everything();
         let mut live = linux::below(&all, &[self.own]);
@@ -178,6 +224,15 @@ impl Ladder {
                 pause(Duration::from_micros(200));
             }
         }
+        if first && self.namespace.is_some_and(|helpers_of| self.kill_namespace(helpers_of)) {
+            // The kernel ends everything in there, and the init is buried last.
+            while begun.elapsed() < SWEEP_SLICE / 2 {
+                if self.reap(main, end).1 {
+                    return true;
+                }
+                pause(Duration::from_micros(200));
+            }
+        }
         let mut before = None;
         while begun.elapsed() < SWEEP_SLICE {
             if self.reap(main, end).1 && self.is_empty() {
@@ -198,6 +253,14 @@ impl Ladder {
             before = Some(live);
         }
         false
+    }
+
+    /// Kills the first process of the namespace; false when it is not there.
+    fn kill_namespace(&self, main: i32) -> bool {
+        let live = self.live();
+        let helpers = namespace::helpers(main, &live);
+        live.iter().filter(|seen| helpers.contains(&seen.process.pid)).filter(|seen| self.kill(seen)).count()
+            > 0
     }
 
     fn kill_cgroup(&self, first: bool) -> bool {

@@ -10,11 +10,13 @@ use mosaic_core::ports::processes::{JobSpec, Stdin};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::super::cgroup::{self, Cgroup};
+use super::super::confinement::Confinement;
 use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
 use super::super::linux;
 use super::super::output_writer::{ErrorTail, OutputWriter};
 use super::clients::Clients;
 use super::ladder::Ladder;
+use super::namespace;
 use super::stdin::StdinQueue;
 use super::supervisor::{Main, Supervisor};
 
@@ -27,7 +29,7 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
     let clients = Clients::listen()?;
     let output = OutputWriter::open(&spec.job.output, spec.job.output_limit)?;
     let errors = ErrorTail::open(&spec.job.output);
-    let (cgroup, started) = start_inside(spec.cgroup.as_deref().map(Cgroup::at), &spec.job);
+    let (cgroup, namespace, started) = start_inside(&spec, &dir);
     let (child, start_error) = match started {
         Ok(child) => (Some(child), None),
         Err(e) => (None, Some(explain(&spec.job, &e))),
@@ -41,9 +43,12 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
         boot_id: linux::boot_id(),
         cgroup: cgroup.as_ref().and(spec.cgroup.clone()),
         output_base: output.base(),
+        confinement: Confinement::Subreaper,
     };
     let main = child.map(|child| watch(child, &spec.job.stdin)).transpose()?;
-    let ladder = Ladder::new(own, cgroup);
+    let mut ladder = Ladder::new(own, cgroup);
+    ladder.namespace = main.as_ref().map(|main| main.pid).filter(|_| namespace);
+    let record = ShimFile { confinement: ladder.confinement(), ..record };
     let mut supervisor = Supervisor::new(dir, &spec, main, start_error, clients, output, errors, ladder);
     if let Err(e) = supervisor.dir.save(&record) {
         // Without the record nobody could find the job later, so it must not run.
@@ -55,25 +60,36 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
 }
 
 /// Starts the program with this process inside the cgroup for that moment, so that it is born there: moving it
-/// afterwards would lose what it forks meanwhile. Returns the cgroup unless it could not be used.
-fn start_inside(cgroup: Option<Cgroup>, job: &JobSpec) -> (Option<Cgroup>, io::Result<Child>) {
+/// afterwards would lose what it forks meanwhile. Returns the cgroup unless it could not be used, and whether a pid
+/// namespace was made instead.
+fn start_inside(spec: &SpecFile, dir: &JobDir) -> (Option<Cgroup>, bool, io::Result<Child>) {
+    let cgroup = spec.cgroup.as_deref().map(Cgroup::at);
     let home = cgroup.as_ref().and_then(|_| cgroup::home());
     let cgroup = cgroup.filter(|cgroup| cgroup.make().and_then(|()| cgroup.enter()).is_ok());
-    let child = command(job).spawn();
-    let Some(inside) = &cgroup else { return (None, child) };
+    let maker = spec.namespace.as_ref().filter(|_| cgroup.is_none());
+    let confined = maker.and_then(|maker| namespace::command(maker, &spec.job, dir).ok());
+    let in_namespace = confined.is_some();
+    let child = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job).spawn();
+    let Some(inside) = &cgroup else { return (None, in_namespace, child) };
     match inside.leave(home.as_deref()) {
-        Ok(()) => (cgroup, child),
+        Ok(()) => (cgroup, false, child),
         // Killing the cgroup would kill this process too: do without it.
-        Err(_) => (None, child),
+        Err(_) => (None, false, child),
     }
 }
 
-/// Builds the program's command.
-fn command(job: &JobSpec) -> Command {
+/// Returns the program's own command.
+fn plain(job: &JobSpec) -> Command {
     let (program, arguments) =
         job.command.split_first().map_or(("", &[][..]), |(p, rest)| (p.as_str(), rest));
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(&job.cwd).process_group(0);
+    command.args(arguments);
+    command
+}
+
+/// Gives a command the job's directory, environment and pipes.
+fn prepare(mut command: Command, job: &JobSpec) -> Command {
+    command.current_dir(&job.cwd).process_group(0);
     command.env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
     if !job.env.iter().any(|(name, _)| name == AGENT_VARIABLE) {
         command.env(AGENT_VARIABLE, job.agent.to_string());

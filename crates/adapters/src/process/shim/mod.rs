@@ -2,9 +2,13 @@
 //! entered before any async runtime exists, has one thread and waits in `poll(2)` only.
 
 mod clients;
+mod crowd;
+mod freezer;
 mod ladder;
 mod launch;
+mod namespace;
 mod stdin;
+mod stop_file;
 mod supervisor;
 
 use std::ffi::OsString;
@@ -15,7 +19,9 @@ use std::process::ExitCode;
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
 
 pub(super) use launch::AGENT_VARIABLE;
+pub(super) use stop_file::STOP_FILE;
 
+use self::stop_file::StopFile;
 use super::layout::{JobDir, SpecFile, Versioned};
 
 /// Longest specification that is read, in bytes: the task's text and its files with room to spare.
@@ -24,7 +30,10 @@ const SPEC_BYTES: u64 = 64 * 1024 * 1024;
 /// Runs the hidden subcommand `mosaic shim <job directory>`; `args` is what follows `shim`. The specification comes
 /// on standard input; one line on standard output says `ready` or why not. Must be called before threads exist.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut args = args.into_iter();
+    let mut args = args.into_iter().peekable();
+    if args.next_if(|word| word == namespace::INIT).is_some() {
+        return namespace::init_main(args);
+    }
     let (Some(directory), None) = (args.next(), args.next()) else {
         eprintln!("usage: mosaic shim <job directory> (started by the server only)");
         return ExitCode::from(2);
@@ -51,6 +60,9 @@ fn supervise(directory: PathBuf) -> Result<(), String> {
     let _lock = lock.ok_or("the job has another supervisor, or is being stopped")?;
     if dir.has_ended() {
         return Err("the job was stopped before it started".to_owned());
+    }
+    if StopFile::open().is_there() {
+        return Err(format!("{STOP_FILE} stands in the data directory: nothing starts until it is removed"));
     }
     let mut text = Vec::new();
     std::io::stdin()

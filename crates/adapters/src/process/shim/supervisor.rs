@@ -14,8 +14,11 @@ use super::super::layout::{ExitFile, JobDir, LAYOUT, SpecFile};
 use super::super::output_writer::{ErrorTail, OutputWriter};
 use super::super::protocol::{Answer, Request};
 use super::clients::Clients;
+use super::crowd::Crowd;
 use super::ladder::{Ended, Ladder, pause};
+use super::namespace::MainFile;
 use super::stdin::StdinQueue;
+use super::stop_file::{STOP_FILE, StopFile};
 
 /// How long an exit that cannot be written, on a full disk, is tried again.
 const EXIT_TRIES: u32 = 600;
@@ -47,6 +50,10 @@ pub(super) struct Supervisor {
     ended: Option<Ended>,
     drain_until: Option<Instant>,
     leaked: u32,
+    stop_file: StopFile,
+    crowd: Crowd,
+    frozen: Option<Instant>,
+    ended_by: Option<String>,
     buffer: Vec<u8>,
 }
 
@@ -82,6 +89,10 @@ impl Supervisor {
             ended: None,
             drain_until: None,
             leaked: 0,
+            stop_file: StopFile::open(),
+            crowd: Crowd::new(spec.most_processes.unwrap_or(limits::JOB_PROCESSES), now),
+            frozen: None,
+            ended_by: None,
             buffer: vec![0; limits::OUTPUT_CHUNK_BYTES],
         }
     }
@@ -103,7 +114,7 @@ impl Supervisor {
                     break;
                 }
                 if !self.ladder.is_sweeping() {
-                    self.leaked = u32::try_from(self.ladder.live().len()).unwrap_or(u32::MAX);
+                    self.leaked = self.ladder.count();
                     self.ladder.start_sweep(Instant::now());
                 }
             }
@@ -181,7 +192,9 @@ impl Supervisor {
             | Request::CloseStdin { id }
             | Request::Stop { id, .. }
             | Request::Extend { id, .. }
-            | Request::Status { id } => *id,
+            | Request::Status { id }
+            | Request::Freeze { id }
+            | Request::Thaw { id } => *id,
         };
         let mut live = None;
         match request {
@@ -198,20 +211,60 @@ impl Supervisor {
                 }
             }
             Request::Extend { ms, .. } => self.lease = now.checked_add(Duration::from_millis(ms)),
-            Request::Status { .. } => live = Some(self.count()),
+            Request::Status { .. } => live = Some(self.ladder.count()),
+            Request::Freeze { .. } => {
+                if let Err(why) = self.freeze(now) {
+                    return Answer::Refused { id, why };
+                }
+            }
+            Request::Thaw { .. } => self.thaw(now),
             Request::Stop { grace_ms, .. } => {
-                live = Some(self.count());
+                live = Some(self.ladder.count());
                 self.order_stop(now, Duration::from_millis(grace_ms));
             }
         }
-        Answer::Ok { id, live }
+        let frozen = self.frozen.map(|since| now.saturating_duration_since(since).as_millis());
+        Answer::Ok { id, live, frozen_ms: frozen.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)) }
     }
 
-    fn count(&self) -> u32 {
-        u32::try_from(self.ladder.live().len()).unwrap_or(u32::MAX)
+    /// Stops the job from running on. One that is being stopped is not held up.
+    fn freeze(&mut self, now: Instant) -> Result<(), String> {
+        if self.frozen.is_some() {
+            return Ok(());
+        }
+        if self.ladder.is_ordered() || self.ended.is_some() {
+            return Err("it is ending".to_owned());
+        }
+        if !self.ladder.freeze() {
+            self.ladder.thaw();
+            return Err("its processes slip away faster than they can be stopped; kill it instead".to_owned());
+        }
+        self.frozen = Some(now);
+        Ok(())
+    }
+
+    /// Lets the job run on; the time that it stood still does not count.
+    fn thaw(&mut self, now: Instant) {
+        if let Some(since) = self.frozen.take() {
+            let stood = now.saturating_duration_since(since);
+            self.time_limit = self.time_limit.and_then(|at| at.checked_add(stood));
+            self.ladder.thaw();
+        }
+    }
+
+    /// Ends the job without being asked.
+    fn end_by_itself(&mut self, now: Instant, why: String) {
+        if !self.ladder.is_sweeping() {
+            self.ended_by = Some(why);
+            self.ladder.freeze_and_kill(now);
+        }
     }
 
     fn order_stop(&mut self, now: Instant, grace: Duration) {
+        if self.frozen.is_some() {
+            // Who froze it does not want it to run once more.
+            return self.ladder.start_sweep(now);
+        }
         let interrupt = self.interrupt.take().filter(|_| !self.ladder.is_ordered() && !grace.is_zero());
         let main = self.main.as_mut();
         let interrupted = interrupt.zip(main).is_some_and(|(text, main)| main.stdin.push(&text).is_ok());
@@ -220,12 +273,19 @@ impl Supervisor {
     }
 
     fn keep_deadlines(&mut self, now: Instant) {
-        if self.ended.is_none() && self.time_limit.take_if(|at| *at <= now).is_some() {
+        let runs = self.ended.is_none() && self.frozen.is_none();
+        if runs && self.time_limit.take_if(|at| *at <= now).is_some() {
             self.timed_out = true;
             self.order_stop(now, limits::TIME_LIMIT_GRACE);
         }
         if self.lease.take_if(|at| *at <= now).is_some() {
-            self.ladder.freeze_and_kill(now);
+            self.end_by_itself(now, "no server has extended its lease".to_owned());
+        }
+        if !self.ladder.is_sweeping() && self.stop_file.is_due_and_there(now) {
+            self.end_by_itself(now, format!("{STOP_FILE} stands in the data directory"));
+        }
+        if let Some(count) = self.crowd.is_over(now, &self.ladder).filter(|_| !self.ladder.is_sweeping()) {
+            self.end_by_itself(now, format!("it had {count} processes at once"));
         }
         self.ladder.climb(now);
     }
@@ -237,9 +297,14 @@ impl Supervisor {
         let most = match (self.ladder.is_sweeping(), busy) {
             (true, _) => Duration::ZERO,
             (_, true) => Duration::from_millis(20),
-            _ => limits::JOB_POLL,
+            _ => limits::STOP_LOOK,
         };
-        let due = [self.time_limit, self.lease, self.drain_until, self.ladder.next()];
+        let due = [
+            self.time_limit.filter(|_| self.frozen.is_none()),
+            self.lease,
+            self.drain_until,
+            self.ladder.next(),
+        ];
         let wait =
             due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
         Timespec {
@@ -277,19 +342,25 @@ impl Supervisor {
 
     /// Records the end, tells the servers and gives the cgroup back.
     fn finish(&mut self) -> io::Result<()> {
-        let (code, signal) = self.ended.unwrap_or((None, None));
+        let ended = self.ended.unwrap_or((None, None));
+        let inside = self.ladder.namespace.and(ended.0);
+        let inside = inside.and_then(|status| MainFile::read(&self.dir, status));
+        let (code, signal) = inside.as_ref().map_or(ended, |inside| (inside.code, inside.signal));
+        let start_error = inside.as_ref().and_then(|inside| inside.start_error.clone());
         let exit = Exit {
             code,
             signal,
             timed_out: self.timed_out,
-            leaked: self.leaked,
+            leaked: self.leaked.max(inside.map_or(0, |inside| inside.leaked)),
             output_bytes: self.output.total(),
             stderr_tail: self.errors.text(),
-            start_error: self.start_error.take(),
+            start_error: self.start_error.take().or(start_error),
+            ended_by: self.ended_by.take(),
         };
         let rung = self.ladder.rung.word().to_owned();
-        let file =
-            ExitFile { version: LAYOUT, exit, rung, output_error: self.output.error().map(str::to_owned) };
+        let (confinement, output_error) =
+            (Some(self.ladder.confinement()), self.output.error().map(str::to_owned));
+        let file = ExitFile { version: LAYOUT, exit, rung, confinement, output_error };
         self.ladder.give_back();
         let mut tries = 0;
         while let Err(e) = self.dir.save(&file) {

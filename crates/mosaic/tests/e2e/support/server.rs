@@ -54,6 +54,11 @@ impl Home {
         Server::start(self, self.program(program, &["serve"]), env)
     }
 
+    /// Starts a server in this directory by another program, which becomes it.
+    pub(crate) fn serve_by(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Server<'_> {
+        Server::start(self, self.program(Path::new(program), args), env)
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, env: &[(&str, &str)], args: &[&str]) -> Output {
         self.mosaic(args).envs(env.iter().copied()).output().unwrap()

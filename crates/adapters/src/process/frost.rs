@@ -1,0 +1,54 @@
+//! The server's side of freezing: what it asks of every running job of an agent.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use mosaic_core::domain::ids::AgentId;
+
+use super::connection::{Connection, Said};
+use super::layout::JobDir;
+use super::protocol::Request;
+use super::stop;
+
+/// What the shims of an agent said together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Frost {
+    /// Jobs that run and were asked.
+    pub(super) asked: u32,
+    /// Of these, those that are frozen now.
+    pub(super) frozen: u32,
+    /// The longest time that one of them has been frozen.
+    pub(super) longest: Option<Duration>,
+}
+
+/// Asks all running jobs of the agent at once. A job that ends meanwhile is none any more.
+pub(super) async fn ask_all(
+    data: &Path,
+    agent: AgentId,
+    make: impl Fn(u64) -> Request + Copy,
+) -> io::Result<Frost> {
+    let jobs = stop::unended(data, agent)?;
+    let mut frost = Frost::default();
+    for said in join_all(jobs.iter().map(|dir| ask(dir, make))).await {
+        let Some(said) = said? else { continue };
+        frost.asked += 1;
+        frost.frozen += u32::from(said.frozen.is_some());
+        frost.longest = frost.longest.max(said.frozen);
+    }
+    Ok(frost)
+}
+
+/// Asks one job; `None` when it is over.
+async fn ask(dir: &JobDir, make: impl Fn(u64) -> Request) -> io::Result<Option<Said>> {
+    let is_over = || dir.has_ended() || matches!(dir.try_lock(), Ok(Some(_)));
+    if is_over() {
+        return Ok(None);
+    }
+    let said = async { Connection::open(dir).await?.ask(make).await }.await;
+    match said {
+        Err(_) if is_over() => Ok(None),
+        other => other.map(Some),
+    }
+}

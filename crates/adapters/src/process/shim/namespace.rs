@@ -1,0 +1,119 @@
+//! A job in a pid namespace of its own: its first process is a small init of ours, which starts the program, buries
+//! the dead, and ends with the program. With the init the kernel ends everything else in there.
+//!
+//! Below the shim stands `unshare`, below that the init; neither counts as the job's.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use mosaic_core::ports::processes::JobSpec;
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, wait};
+use serde::{Deserialize, Serialize};
+
+use super::super::confinement::NamespaceMaker;
+use super::super::layout::{JobDir, LAYOUT, Versioned};
+use super::super::linux;
+
+/// The word after `shim` that makes this program the init of a namespace.
+pub(super) const INIT: &str = "--init";
+
+/// Exit status of an init whose program could not be started, as shells have it.
+const NOT_STARTED: u8 = 127;
+/// What shells add to a signal's number to make an exit status of it.
+const BY_SIGNAL: i32 = 128;
+
+/// `main.json`: how the program ended inside its namespace, as the init saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MainFile {
+    version: u32,
+    pub(super) code: Option<i32>,
+    pub(super) signal: Option<i32>,
+    /// Processes that outlived the program.
+    pub(super) leaked: u32,
+    /// Why it could not be started.
+    pub(super) start_error: Option<String>,
+}
+
+impl Versioned for MainFile {
+    const NAME: &'static str = "main.json";
+}
+
+impl MainFile {
+    /// Returns what the init reported. Only an init that came to its end has: whoever was killed left nothing that
+    /// counts, as the file lies where the agent can write.
+    pub(super) fn read(dir: &JobDir, status: i32) -> Option<Self> {
+        dir.load::<Self>().ok().flatten().filter(|file| file.status() == status)
+    }
+
+    /// The init's own exit status, which must agree with its report.
+    fn status(&self) -> i32 {
+        match (&self.start_error, self.code, self.signal) {
+            (Some(_), ..) => i32::from(NOT_STARTED),
+            (None, Some(code), _) => code,
+            (None, None, signal) => BY_SIGNAL + signal.unwrap_or(0),
+        }
+    }
+}
+
+/// Returns the command that runs a job's program in a new namespace.
+pub(super) fn command(maker: &NamespaceMaker, job: &JobSpec, dir: &JobDir) -> io::Result<Command> {
+    let own = std::env::current_exe()?;
+    let mut command = maker.command();
+    command.arg(own).args(["shim", INIT]).arg(dir.path()).args(&job.command);
+    Ok(command)
+}
+
+/// Lists the helpers between the shim and the program: `unshare` and the init.
+pub(super) fn helpers(main: i32, all: &[linux::Seen]) -> Vec<i32> {
+    let init = all.iter().filter(|seen| seen.parent == main).map(|seen| seen.process.pid);
+    std::iter::once(main).chain(init).collect()
+}
+
+/// The init: `args` are the job directory and the program with its arguments.
+pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (Some(directory), Some(program)) = (args.next(), args.next()) else {
+        eprintln!("usage: mosaic shim {INIT} <job directory> <program> [arguments] (started by a shim only)");
+        return ExitCode::from(2);
+    };
+    // `unshare` asked for it too; this one does not depend on its version.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let dir = JobDir::at(PathBuf::from(directory));
+    let mut command = Command::new(&program);
+    let file = match command.args(args).process_group(0).spawn() {
+        Ok(child) => bury(i32::try_from(child.id()).unwrap_or(0)),
+        Err(e) => {
+            let why = format!("cannot start {}: {e}", Path::new(&program).display());
+            MainFile { version: LAYOUT, start_error: Some(why), ..MainFile::default() }
+        }
+    };
+    if let Err(e) = dir.save(&file) {
+        // The status alone has to do then.
+        eprintln!("the end of the program could not be recorded: {e}");
+    }
+    ExitCode::from(u8::try_from(file.status()).unwrap_or(u8::MAX))
+}
+
+/// Buries whoever dies until it is the program's turn.
+fn bury(main: i32) -> MainFile {
+    let mut file = MainFile { version: LAYOUT, ..MainFile::default() };
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == main => {
+                (file.code, file.signal) = (status.exit_status(), status.terminating_signal());
+                break;
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    // This is the first process of its namespace, so everybody else in it is below.
+    let others = linux::everything();
+    let alive = others.iter().filter(|seen| !seen.zombie && seen.process.pid != 1).count();
+    file.leaked = u32::try_from(alive).unwrap_or(u32::MAX);
+    file
+}

@@ -1,0 +1,120 @@
+//! `mosaic freeze` and `mosaic thaw`: agents stand still, and go on. Each is done for itself, so that one that cannot be
+//! frozen keeps none of the others running.
+
+use serde_json::{Value, json};
+
+use crate::cli::FreezeArgs;
+use crate::client::{Client, escape};
+use crate::exit::Exit;
+use crate::plain;
+use crate::problem::Problem;
+use crate::resolve;
+use crate::session::{Session, say};
+use crate::view::View;
+
+/// Most agents that `--all` looks at.
+const MOST: usize = 10_000;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Stand still.
+    Freeze,
+    /// Go on.
+    Thaw,
+}
+
+impl Way {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Freeze => "freeze",
+            Self::Thaw => "thaw",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Freeze => "frozen",
+            Self::Thaw => "thawed",
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &FreezeArgs, way: Way) -> Result<Exit, Problem> {
+    if session.in_agent() {
+        let what = format!("{} is not for agents", way.verb());
+        return Err(Problem::NotAllowed { what, hint: Some("ask the operator".to_owned()) });
+    }
+    let client = session.client()?;
+    let agents = meant(&client, args, way)?;
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let mut answers = Vec::new();
+    let mut failure = None;
+    for agent in &agents {
+        let view = View::new(agent);
+        match client.post(&format!("/v1/agents/{}/{}", escape(view.id()), way.verb()), &body) {
+            Ok(answer) => answers.push((view.name(), Ok(answer.body))),
+            Err(Problem::Api(api)) => {
+                answers.push((view.name(), Err(api.detail.clone())));
+                failure = Some(Problem::Api(api));
+            }
+            Err(lost) => return Err(lost),
+        }
+    }
+    report(session, way, &answers)?;
+    match failure {
+        // The one agent that was asked for says best why not.
+        Some(problem) if answers.len() == 1 && !args.all => Err(problem),
+        // Between two steps there is nothing to freeze: with --all that is no failure of a thaw.
+        Some(_) => Ok(Exit::Partly),
+        None => Ok(Exit::Ok),
+    }
+}
+
+/// Lists the agents that are meant.
+fn meant(client: &Client, args: &FreezeArgs, way: Way) -> Result<Vec<Value>, Problem> {
+    if !args.all {
+        return args.agents.iter().map(|typed| resolve::agent(client, typed)).collect();
+    }
+    let mut agents = super::ps::list(client, "&status=spawning,running", MOST)?;
+    let frozen = |agent: &Value| agent["frozen"].as_bool().unwrap_or(false);
+    agents.retain(|agent| match way {
+        Way::Freeze => !matches!(View::new(agent).text("phase"), "queued" | "backoff" | "killing"),
+        Way::Thaw => frozen(agent),
+    });
+    Ok(agents)
+}
+
+fn report(session: &Session, way: Way, answers: &[(String, Result<Value, String>)]) -> Result<(), Problem> {
+    if session.global.json {
+        let items: Vec<Value> = answers
+            .iter()
+            .map(|(name, answer)| match answer {
+                Ok(body) => body.clone(),
+                Err(why) => json!({"name": name, "error": why}),
+            })
+            .collect();
+        return session.print_json(&json!({"items": items}));
+    }
+    let mut out = String::new();
+    for (name, answer) in answers {
+        match answer {
+            Ok(body) if body["changed"] == false => {
+                out.push_str(&format!("{name}  was {} already\n", way.done()))
+            }
+            Ok(_) => out.push_str(&format!("{name}  {}\n", way.done())),
+            Err(why) if answers.len() > 1 => {
+                out.push_str(&format!("{name}  not {}: {}\n", way.done(), plain::line(why)))
+            }
+            Err(_) => {}
+        }
+    }
+    session.print(out)?;
+    if answers.is_empty() {
+        say(&format!("no agent to {}", way.verb()));
+    } else if way == Way::Freeze && answers.iter().any(|(_, answer)| answer.is_ok()) {
+        say("go on: mosaic thaw --all");
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Freezing and thawing one agent.
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::freeze::{FreezeError, Frozen};
+use serde::Serialize;
+
+use crate::agents::{note, to_the_end};
+use crate::body::OptionalJson;
+use crate::params::Id;
+use crate::problem::Problem;
+use crate::router::Context;
+use crate::shell::RequestId;
+use crate::view::StatusView;
+
+/// The answer to both: the agent as it is now.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FrozenView {
+    #[serde(flatten)]
+    agent: StatusView,
+    /// Shown also when it is not so.
+    frozen: bool,
+    /// Whether this order changed anything.
+    changed: bool,
+}
+
+fn answer(done: Result<Frozen, FreezeError>) -> Result<Response, Problem> {
+    let Frozen { record, frozen, changed } = done?;
+    let agent = StatusView::of(&record.agent);
+    Ok(Answer(FrozenView { agent, frozen, changed }).into_response())
+}
+
+/// `POST /v1/agents/{id}/freeze`: it stops where it is until it is thawed.
+pub(crate) async fn freeze(
+    State(context): State<Context>,
+    Extension(request): Extension<RequestId>,
+    Id(id): Id,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let note = note(&request, body.reason()?);
+    answer(to_the_end(&context.orchestrator, move |o| async move { o.freeze(id, &note).await }).await?)
+}
+
+/// `POST /v1/agents/{id}/thaw`: it goes on.
+pub(crate) async fn thaw(
+    State(context): State<Context>,
+    Extension(request): Extension<RequestId>,
+    Id(id): Id,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    let note = note(&request, body.reason()?);
+    answer(to_the_end(&context.orchestrator, move |o| async move { o.thaw(id, &note).await }).await?)
+}
