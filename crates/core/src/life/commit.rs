@@ -5,6 +5,7 @@ use super::{Hands, Scene, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
+use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::Kept;
 
@@ -20,6 +21,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept, Failure> {
     let (o, agent) = (scene.o, scene.agent);
     let tree = scene.tree()?;
+    room(o).await?;
     let confinement = scene.confinement(hands).await?;
     let harvest = o.ports.repositories.harvest(&tree).await?;
     let mut job = scene.job(
@@ -44,6 +46,19 @@ pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept
         return Err(Failure::new(FailureKind::Internal, words(&exit)));
     }
     o.ports.repositories.receive(&tree, &harvest.outbox).await
+}
+
+/// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which
+/// is for decisions. The tree stays until there is more.
+async fn room(o: &Orchestrator) -> Result<(), Failure> {
+    let least = o.settings.keeping.disk_floor / limits::BUNDLE_PART;
+    match o.ports.host.free_bytes().await {
+        Ok(free) if free < least => {
+            let text = format!("only {} KiB of the disk are free; it is tried again when there is room", free / 1024);
+            Err(Failure::new(FailureKind::Disk, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn words(exit: &Exit) -> String {
