@@ -1,28 +1,42 @@
 //! Removal of what agents made, trees that may be hostile: renamed into a directory of ours first, so that the name
 //! is free at once and a crash leaves nothing half removed in place, then deleted in the background without ever
-//! following a link or entering another file system.
+//! following a link or entering another mount. The directory is the journal: what is in it at the start is deleted
+//! then. What cannot be deleted stays in it, is tried again after growing pauses, and stands in [`Trash::stuck`].
 
-use std::collections::VecDeque;
-use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
+mod deletion;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, statat, unlinkat,
-};
+use mosaic_core::limits;
+use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
 use rustix::io::Errno;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-/// Depth at which a subtree is moved up instead of entered: each level keeps a file open.
-const DEPTH: u32 = 64;
+use self::deletion::Deletion;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Something in the trash that could not be deleted yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What stands in the way.
+    pub reason: String,
+    /// Since when.
+    pub since: SystemTime,
+    /// How often it was tried.
+    pub attempts: u32,
+}
 
 /// The directory `<data>/trash` and the work of emptying it.
 #[derive(Debug)]
@@ -35,7 +49,7 @@ pub struct Trash {
 struct Work {
     directory: PathBuf,
     queue: Mutex<Queue>,
-    /// Entries that are not deleted yet.
+    /// Entries that are neither deleted nor stuck yet.
     pending: watch::Sender<usize>,
 }
 
@@ -43,6 +57,18 @@ struct Work {
 struct Queue {
     names: VecDeque<OsString>,
     running: bool,
+    /// What could not be deleted, and when it is tried again.
+    stuck: BTreeMap<OsString, (Stuck, Instant)>,
+    /// The task that waits for that time.
+    retries: Option<AbortHandle>,
+}
+
+impl Drop for Trash {
+    fn drop(&mut self) {
+        if let Some(retries) = self.work.lock().retries.take() {
+            retries.abort();
+        }
+    }
 }
 
 impl Trash {
@@ -69,6 +95,10 @@ impl Trash {
         match renameat(&parent, name, &trash, &place) {
             Ok(()) => self.work.add([place]),
             Err(Errno::NOENT) => {}
+            Err(e @ (Errno::BUSY | Errno::XDEV)) => {
+                let why = format!("{}: something is mounted there; unmount it ({e})", path.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+            }
             Err(e) => return Err(e.into()),
         }
         Ok(())
@@ -80,13 +110,16 @@ impl Trash {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
+        let mut fault = Ok(());
         for entry in entries {
             let name = entry?.file_name();
             if name.to_str().is_some_and(&wanted) {
-                self.discard(&directory.join(name))?;
+                // What stands in the way of one does not keep the others.
+                let done = self.discard(&directory.join(name));
+                fault = fault.and(done);
             }
         }
-        Ok(())
+        fault
     }
 
     /// Deletes what an earlier process left in the trash, in the background. For the start.
@@ -98,7 +131,20 @@ impl Trash {
         Ok(())
     }
 
-    /// Waits until everything that was discarded is deleted or was given up.
+    /// Lists what could not be deleted yet, oldest first. It is tried again by itself.
+    pub fn stuck(&self) -> Vec<Stuck> {
+        let mut all: Vec<Stuck> = self.work.lock().stuck.values().map(|(stuck, _)| stuck.clone()).collect();
+        all.sort_by_key(|stuck| stuck.since);
+        all
+    }
+
+    /// Tries everything that could not be deleted once more, now. Must be called inside a tokio runtime.
+    pub fn retry_stuck(&self) {
+        let names: Vec<OsString> = self.work.lock().stuck.keys().cloned().collect();
+        self.work.add(names);
+    }
+
+    /// Waits until everything that was discarded is deleted or stuck.
     pub async fn idle(&self) {
         // The sender lives as long as we do.
         let _ = self.work.pending.subscribe().wait_for(|pending| *pending == 0).await;
@@ -134,108 +180,101 @@ impl Work {
         Ok(openat(CWD, &self.directory, DIRECTORY, Mode::empty())?)
     }
 
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Queues entries and sees to it that one worker runs.
     fn add(self: &Arc<Self>, names: impl IntoIterator<Item = OsString>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         let before = queue.names.len();
         queue.names.extend(names);
         let added = queue.names.len() - before;
         self.pending.send_modify(|pending| *pending += added);
         if added > 0 && !queue.running {
             queue.running = true;
-            let work = Arc::clone(self);
-            tokio::task::spawn_blocking(move || work.run());
+            let (work, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());
+            tokio::task::spawn_blocking(move || work.run(&runtime));
         }
     }
 
-    /// Deletes until the queue is empty. What cannot be deleted stays for the next start.
-    fn run(self: Arc<Self>) {
+    /// Deletes until the queue is empty.
+    fn run(self: Arc<Self>, runtime: &tokio::runtime::Handle) {
         loop {
             let name = {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut queue = self.lock();
                 let next = queue.names.pop_front();
                 queue.running = next.is_some();
                 next
             };
             let Some(name) = name else { return };
-            if let Err(e) = self.open().and_then(|trash| Deletion::of(trash)?.entry(&name)) {
-                tracing::warn!(entry = %name.display(), error = %e, "something in the trash cannot be deleted; look at it and remove it by hand");
-            }
+            let deleted = self.open().and_then(|trash| Deletion::of(trash)?.entry(&name));
+            self.note(name, deleted, runtime);
             self.pending.send_modify(|pending| *pending -= 1);
         }
     }
-}
 
-/// One deletion, confined to the file system of the trash.
-struct Deletion {
-    trash: OwnedFd,
-    device: u64,
-    moved_up: Vec<OsString>,
-}
-
-impl Deletion {
-    fn of(trash: OwnedFd) -> io::Result<Self> {
-        let device = fstat(&trash)?.st_dev;
-        Ok(Self { trash, device, moved_up: Vec::new() })
-    }
-
-    /// Deletes an entry of the trash with everything below it.
-    fn entry(mut self, name: &OsStr) -> io::Result<()> {
-        self.moved_up.push(name.to_owned());
-        while let Some(name) = self.moved_up.pop() {
-            let trash = self.trash.try_clone()?;
-            self.remove(&trash, &CString::new(name.as_bytes())?, 0)?;
-        }
-        Ok(())
-    }
-
-    /// Deletes one name in a directory.
-    fn remove(&mut self, at: &OwnedFd, name: &CString, depth: u32) -> io::Result<()> {
-        let found = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(()),
-            other => other?,
+    /// Remembers what could not be deleted, and sees to it that it is tried again.
+    fn note(self: &Arc<Self>, name: OsString, deleted: io::Result<()>, runtime: &tokio::runtime::Handle) {
+        let mut queue = self.lock();
+        let Err(e) = deleted else {
+            queue.stuck.remove(&name);
+            return;
         };
-        if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
-            return Ok(unlinkat(at, name, AtFlags::empty())?);
+        let path = self.directory.join(&name);
+        let first = Stuck { path, reason: String::new(), since: SystemTime::now(), attempts: 0 };
+        let mut stuck = queue.stuck.remove(&name).map_or(first, |(stuck, _)| stuck);
+        stuck.attempts = stuck.attempts.saturating_add(1);
+        stuck.reason = e.to_string();
+        if stuck.attempts == 1 {
+            tracing::warn!(path = %stuck.path.display(), error = %e, "something in the trash cannot be deleted; it is tried again");
         }
-        if found.st_dev != self.device {
-            let why = format!("{} is a mount of another file system", name.to_string_lossy());
-            return Err(io::Error::new(io::ErrorKind::CrossesDevices, why));
+        let due = Instant::now() + pause(stuck.attempts);
+        queue.stuck.insert(name, (stuck, due));
+        let idle = queue.retries.as_ref().is_none_or(AbortHandle::is_finished);
+        if idle {
+            queue.retries = Some(runtime.spawn(retry(Arc::downgrade(self))).abort_handle());
         }
-        if depth >= DEPTH {
-            let place = OsString::from(Uuid::new_v4().simple().to_string());
-            // Moving a directory rewrites its `..`, which needs the right to write to it.
-            open_owned(at, name)?;
-            renameat(at, name, &self.trash, &place)?;
-            self.moved_up.push(place);
-            return Ok(());
-        }
-        let directory = open_owned(at, name)?;
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                self.remove(&directory, &entry.file_name().to_owned(), depth + 1)?;
+    }
+
+    /// Takes what is due, and says when the next is; `None` when nothing is stuck.
+    fn due(self: &Arc<Self>) -> Option<Instant> {
+        let (names, next) = {
+            let mut queue = self.lock();
+            let (now, later) = (Instant::now(), Instant::now() + limits::TRASH_RETRY_CAP);
+            let mut names = Vec::new();
+            for (name, (_, due)) in queue.stuck.iter_mut().filter(|(_, (_, due))| *due <= now) {
+                // Set anew when it fails again.
+                *due = later;
+                names.push(name.clone());
             }
-        }
-        Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
+            let next = queue.stuck.values().map(|(_, due)| *due).min();
+            if next.is_none() {
+                // Under the lock, so that whatever gets stuck next starts a task of its own.
+                queue.retries = None;
+            }
+            (names, next)
+        };
+        self.add(names);
+        next
     }
 }
 
-/// Opens a directory and gives its owner all rights on it, which agents take away now and then.
-fn open_owned(at: &OwnedFd, name: &CString) -> io::Result<OwnedFd> {
-    let directory = match openat(at, name, DIRECTORY, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            let handle = openat(at, name, DIRECTORY | OFlags::PATH, Mode::empty())?;
-            let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-            openat(at, name, DIRECTORY, Mode::empty())?
-        }
-        other => other?,
-    };
-    if fstat(directory.as_fd())?.st_mode & 0o700 != 0o700 {
-        fchmod(&directory, Mode::RWXU)?;
+fn pause(attempts: u32) -> Duration {
+    let doubled = limits::TRASH_RETRY.saturating_mul(2u32.saturating_pow(attempts.saturating_sub(1)));
+    doubled.min(limits::TRASH_RETRY_CAP)
+}
+
+/// Tries again what is stuck until nothing is. Ends with the trash.
+async fn retry(work: std::sync::Weak<Work>) {
+    let mut sleep = limits::TRASH_RETRY;
+    loop {
+        tokio::time::sleep(sleep).await;
+        let Some(next) = work.upgrade().and_then(|work| work.due()) else { return };
+        sleep = next
+            .saturating_duration_since(Instant::now())
+            .clamp(limits::TRASH_RETRY, limits::TRASH_RETRY_CAP);
     }
-    Ok(File::from(directory).into())
 }
 
 #[cfg(test)]

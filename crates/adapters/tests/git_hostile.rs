@@ -1,6 +1,8 @@
 //! What an agent can plant, and that none of it runs in the server or leaves its place. Every vector is first shown
 //! to work against plain git where it can, so that a silent canary means something.
 
+#[path = "git_world/additions.rs"]
+mod additions;
 mod git_world;
 
 use std::fs;

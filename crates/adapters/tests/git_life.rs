@@ -1,5 +1,7 @@
 //! The life of an agent's work through the git adapter, with real git and a real remote.
 
+#[path = "git_world/additions.rs"]
+mod additions;
 mod git_world;
 
 use std::fs;
@@ -417,19 +419,4 @@ async fn a_branch_replaced_by_a_directory_of_branches_is_fetched() {
     let below = world.fixture.commit_on("topic/below", &[("t", "2")]);
     let seen = world.git.fetch(&world.url, &branch("topic/below"), &own).await.unwrap();
     assert_eq!(seen.base.as_str(), below);
-}
-
-#[tokio::test]
-async fn a_lock_of_a_killed_fetch_is_cleared_once_it_is_old() {
-    let world = World::new();
-    let request = world.agent().await;
-    let lock = world.store().join("refs/heads/main.lock");
-    fs::write(&lock, "").unwrap();
-    let newest = world.fixture.commit_on("main", &[("x", "1")]);
-    let busy = world.git.fetch(&world.url, &branch_main(), &request.branch).await.unwrap_err();
-    assert_eq!(busy.kind, FailureKind::RemoteBusy, "{}", busy.message);
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
-    fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
-    let seen = world.git.fetch(&world.url, &branch_main(), &request.branch).await.unwrap();
-    assert_eq!(seen.base.as_str(), newest);
 }

@@ -1,8 +1,6 @@
 //! Standing orders in the state directory: what is written is read, whoever writes beside it, and what is broken never
 //! lets anything start.
 
-#![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -137,10 +137,10 @@ pub(crate) async fn held<T>(driver: &Driver, effect: Effect, step: impl Future<O
 /// What supervision knows about the freeze of its agent.
 pub(crate) struct Frost {
     frozen: watch::Receiver<bool>,
-    /// For how long it had been frozen when it was first looked at.
-    before: Duration,
-    /// Since when it is seen frozen, by a clock that nobody sets.
+    /// When it was seen frozen first.
     since: Option<Duration>,
+    /// For how long it had been frozen when it was looked at.
+    pub(crate) before: Duration,
 }
 
 impl Frost {
@@ -158,12 +158,7 @@ impl Frost {
             scene.driver.frozen.send_replace(false);
         }
         let since = frozen.borrow().then(|| o.elapsed());
-        Self { frozen, before: was.unwrap_or_default(), since }
-    }
-
-    /// Returns for how long it had been frozen when it was first looked at.
-    pub(crate) fn before(&self) -> Duration {
-        self.before
+        Self { frozen, since, before: was.unwrap_or_default() }
     }
 
     /// Tells whether the clocks stand still.
@@ -171,17 +166,18 @@ impl Frost {
         self.since.is_some()
     }
 
-    /// Waits until that changes; at a thaw returns for how long the agent was seen standing still. Cancel-safe.
-    pub(crate) async fn turned(&mut self, now: impl Fn() -> Duration) -> Option<Duration> {
+    /// Waits until that changes; at a thaw returns for how long the agent stood still since it was
+    /// looked at. Cancel-safe.
+    pub(crate) async fn turned(&mut self, elapsed: impl Fn() -> Duration) -> Option<Duration> {
         let wanted = self.since.is_none();
         if self.frozen.wait_for(|frozen| *frozen == wanted).await.is_err() {
             // The driver is gone; whoever waits ends with it.
             std::future::pending::<()>().await;
         }
         match self.since.take() {
-            Some(since) => Some(now().saturating_sub(since)),
+            Some(since) => Some(elapsed().saturating_sub(since)),
             None => {
-                self.since = Some(now());
+                self.since = Some(elapsed());
                 None
             }
         }

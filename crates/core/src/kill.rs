@@ -198,26 +198,6 @@ impl Orchestrator {
         Ok(ended)
     }
 
-    /// Takes away whatever an ended agent still has on this machine, except work that nobody received. Idempotent;
-    /// faults are logged and left to the next start.
-    pub async fn clean_up(&self, id: AgentId) {
-        if let Err(e) = self.ports.processes.stop(id, Duration::ZERO).await {
-            tracing::warn!(agent.id = %id, error = %e, "processes of an ended agent could not be stopped");
-            return;
-        }
-        // Without a record nobody knows whether its tree was received: that is for the caretaker.
-        if !self.ports.store.get(id).await.is_ok_and(|record| !record.agent.work.dirty) {
-            return;
-        }
-        let removed = self.ports.repositories.remove(id).await.and(self.ports.sandbox.release(id).await);
-        if let Err(e) = removed {
-            tracing::warn!(agent.id = %id, error = %e.message, "tree of an ended agent could not be removed");
-        }
-        if let Err(e) = self.ports.processes.forget(id).await {
-            tracing::warn!(agent.id = %id, error = %e, "job records of an ended agent could not be removed");
-        }
-    }
-
     /// Removes waiting work of a task: its queued agents end as killed by the operator. Returns the agents that
     /// were ended and those that already run.
     pub async fn remove_waiting(

@@ -19,5 +19,6 @@ pub mod ports;
 pub mod receipt;
 mod recovery;
 pub mod removal;
+pub mod restore;
 
 pub use orchestrator::Orchestrator;

@@ -208,6 +208,20 @@ pub const REMEMBERED: usize = 64;
 /// Largest answer about a commit that is remembered, in bytes.
 pub const REMEMBERED_BYTES: usize = 256 * 1024;
 
+/// Largest description of a salvaged tree that is written and read, in bytes: some hundred thousand odd files.
+pub const SALVAGE_STATE_BYTES: usize = 64 * 1024 * 1024;
+/// Most stashes of an agent that are kept with its salvaged tree.
+pub const KEPT_STASHES: usize = 100;
+/// Most restored copies of one agent's work beside each other.
+pub const RESTORED_COPIES: u32 = 1000;
+/// Time between the two looks at a stale git lock: a lock that lives changes hands or has a process by then.
+pub const LOCK_SECOND_LOOK: Duration = Duration::from_millis(200);
+/// Longest wait for git processes of a server that is gone to end after they were told to.
+pub const GIT_ORPHANS: Duration = Duration::from_secs(5);
+/// First pause before something in the trash that could not be deleted is tried again; doubled each time.
+pub const TRASH_RETRY: Duration = Duration::from_secs(1);
+/// Longest pause before something in the trash is tried again.
+pub const TRASH_RETRY_CAP: Duration = Duration::from_secs(300);
 /// How often every agent's processes are looked at.
 pub const SAMPLE_PERIOD: Duration = Duration::from_secs(5);
 /// Samples kept per agent: ten minutes.

@@ -17,15 +17,15 @@ use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
-use crate::domain::room::Floors;
 use crate::domain::orders::Latch;
+use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
-use crate::ports::audit::Audit;
 use crate::orders::Orders;
+use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -157,7 +157,7 @@ pub struct Check {
 pub struct Diff {
     /// The base commit.
     pub base: String,
-    /// The agent's newest kept commit.
+    /// The agent's newest kept commit: the salvaged tree when there is one.
     pub head: String,
     /// Changed files.
     pub files: Vec<FileStat>,
@@ -380,7 +380,9 @@ impl Orchestrator {
         agent: &Agent,
         most: usize,
     ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
-        let (Some(base), Some(head)) = (&agent.work.base, &agent.work.kept) else { return Ok(None) };
+        let work = &agent.work;
+        let newest = work.salvage.as_ref().map(|saved| &saved.commit).or(work.kept.as_ref());
+        let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
         let files = self.ports.repositories.stat(repository, base, head).await?;
         let (text, truncated) = self.ports.repositories.diff(repository, base, head, most).await?;

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::domain::agent::Status;
 use crate::domain::ids::{AgentId, CommitId};
-use crate::life::TREE_LEFT;
 use crate::ports::processes::StopReceipt;
 use crate::ports::store::Versioned;
 
@@ -94,7 +93,7 @@ fn tree(record: &Versioned) -> TreeFate {
         (0, _) => TreeFate::None,
         (_, false) => TreeFate::Pending,
         _ if agent.work.dirty => TreeFate::Kept,
-        _ if agent.warnings.iter().any(|warning| warning.starts_with(TREE_LEFT)) => TreeFate::Pending,
+        _ if agent.work.cleanup_pending.is_some() => TreeFate::Pending,
         _ => TreeFate::Removed,
     }
 }

@@ -8,9 +8,10 @@ use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::engine::{self, Stop};
+use mosaic_core::life::CleanUp;
 use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_testkit::fake_store::FakeStore;
-use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
+use mosaic_testkit::fake_world::{Behaviour, FakeWorld, Stuck};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -197,4 +198,34 @@ async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
     story.o.resume("test").await.expect("resumed");
     assert_eq!(story.until(id, ended).await.agent.status(), Status::Completed);
     story.end(Stop::Now).await;
+}
+
+/// What cannot be given back neither keeps the slot nor is forgotten, and is gone once it can be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
+    for what in [Stuck::Removal, Stuck::Salvage] {
+        let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
+        story.world.stick(what);
+        story.run();
+        let id = story.spawn("T-1").await;
+        story.until(id, |r| r.agent.phase() == Phase::Working).await;
+        assert_eq!(story.o.clean_up_again(id).await.expect("read"), CleanUp::Active);
+        story.o.kill(id, KillCause::Operator, "by test").await.expect("killed");
+        let agent = story.until(id, ended).await.agent;
+        assert_eq!(agent.status(), Status::Killed);
+        let pending = agent.work.cleanup_pending.clone().expect("it says what is left");
+        assert!(!story.world.is_cleaned(id) && agent.work.dirty == (what == Stuck::Salvage), "{pending}");
+        // The only slot is free.
+        let next = story.spawn("T-2").await;
+        story.until(next, |r| r.agent.phase() == Phase::Working).await;
+        assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Pending(pending));
+        story.world.stick(Stuck::Nothing);
+        for _ in 0..2 {
+            assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Done);
+            let agent = story.o.agent(id).await.expect("there").agent;
+            assert_eq!((agent.status(), &agent.work.cleanup_pending), (Status::Killed, &None));
+            assert!(agent.work.salvage.is_some() && !agent.work.dirty && story.world.is_cleaned(id));
+        }
+        story.end(Stop::Now).await;
+    }
 }

@@ -1,5 +1,7 @@
 //! Freezing in a world of fakes: what stands still, what goes on, and that a kill works all the same.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in what its tests share")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

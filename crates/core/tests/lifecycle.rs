@@ -71,7 +71,7 @@ fn events() -> Vec<Event> {
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
         Event::TakenOver,
-        Event::Unwound { salvage: Salvage::Nothing, warnings: Vec::new() },
+        Event::Unwound { salvage: Salvage::Nothing, pending: None, warnings: Vec::new() },
     ]
 }
 

@@ -37,6 +37,7 @@ See:
 Stop:
   kill         Kill one agent; its work is kept
   kill-all     Kill every agent; their work is kept
+  restore      Bring back what an ended agent left, uncommitted work included
   rm           Remove ended agents with everything that is left of them
   prune        Remove agents that ended long ago
   killswitch   Stop everything and let nothing start until it is released
@@ -182,6 +183,11 @@ pub(crate) enum Command {
     /// Do an ended agent's task again with a new agent
     #[command(after_help = "Examples:\n  mosaic retry fix-divide\n  mosaic retry @last -q")]
     Retry(RetryArgs),
+    /// Bring back what an ended agent left, uncommitted work included, as a repository of its own
+    #[command(
+        after_help = "Examples:\n  mosaic restore perf-parse\n  cd \"$(mosaic restore @last -q)\" && git status\n\nThe copy is on the server's machine, below its data directory, and is yours: nothing changes or removes it."
+    )]
+    Restore(RestoreArgs),
     /// Show, pause and resume the queue; take work out of it. Priority 1 runs first
     #[command(
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."

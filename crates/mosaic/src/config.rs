@@ -123,14 +123,14 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
+    /// What holds an agent's processes together.
+    pub(crate) confinement: Confinement,
     /// `MOSAIC_STALL_MS`.
     pub(crate) stall: Duration,
     /// `MOSAIC_MEMORY_FLOOR_BYTES`; 0 is no floor.
     pub(crate) memory_floor: u64,
     /// `MOSAIC_LOAD_CEILING`, per core; 0 is no ceiling.
     pub(crate) load_ceiling: f64,
-    /// What holds an agent's processes together.
-    pub(crate) confinement: Confinement,
     /// `MOSAIC_DRAIN_MS`.
     pub(crate) drain: Duration,
     /// `MOSAIC_KEEP_AUDIT_DAYS`.
@@ -297,10 +297,10 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             kill_grace: Duration::from_millis(5000),
+            confinement: Confinement::Auto,
             stall: limits::STALL,
             memory_floor: limits::MEMORY_FLOOR_BYTES,
             load_ceiling: 0.0,
-            confinement: Confinement::Auto,
             drain: Duration::from_millis(30_000),
             keep_audit: Duration::from_secs(365 * 24 * 3600),
             trust: None,

@@ -104,10 +104,7 @@ mod tests {
     fn answers_are_taken_apart_or_refused() {
         let whole = b"HTTP/1.0 202 Accepted\r\nContent-Length: 2\r\n\r\n{}".to_vec();
         assert_eq!(split(&whole).unwrap(), (202, b"{}".to_vec()));
-        assert_eq!(
-            split(&whole[..whole.len() - 1]).unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        assert_eq!(split(&whole[..whole.len() - 1]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         for bad in [&b""[..], b"HTTP/1.0 202", b"hello\r\n\r\n", b"HTTP/1.0 x\r\n\r\n"] {
             assert!(split(bad).is_err());
         }

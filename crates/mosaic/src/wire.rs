@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,9 +23,9 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::room::Floors;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
+use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::processes::{Processes, StopReceipt};
@@ -37,6 +37,28 @@ use crate::local_git::capture;
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
+
+/// What the ports are dressed in on their way from the adapters to the core. Production wears [`Dress::PLAIN`].
+#[derive(Clone, Copy)]
+pub struct Dress {
+    /// Put around the processes, before any adapter that starts jobs gets them.
+    pub processes: fn(Arc<dyn Processes>) -> Arc<dyn Processes>,
+    /// Put around the ports. The processes among them are dressed already.
+    pub ports: fn(Ports) -> Ports,
+}
+
+impl Dress {
+    /// Nothing at all.
+    pub const PLAIN: Self = Self { processes: |processes| processes, ports: |ports| ports };
+}
+
+/// Chosen once by the program's `main`, for every server that it starts.
+static DRESS: OnceLock<Dress> = OnceLock::new();
+
+/// Dresses what is wired from now on. The first choice stays.
+pub(crate) fn put_on(dress: Dress) {
+    DRESS.get_or_init(|| dress);
+}
 
 /// What the configuration does not say.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +72,6 @@ pub(crate) struct Wishes {
 /// An orchestrator with what must be looked after besides it.
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
-    git: Arc<GitRepositories>,
     trash: Arc<Trash>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
@@ -67,18 +88,18 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     }
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
-    let git = Arc::new(
-        GitRepositories::new(git_options(config, &self_exe, wishes))
-            .context("the git adapter cannot start")?,
-    );
     // The adapters compare paths, so they must all see the same one.
     let data = &data.canonicalize().context("the data directory has no absolute path")?;
     // Two servers never write one log: the store's lock keeps them apart, and the log's own.
     let audit =
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
+    let mut options = git_options(config, &self_exe, wishes);
+    options.trash = Some(trash.clone());
+    let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
-    let processes = Arc::new(processes(data, &self_exe, confinement(config)));
+    let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
+    let processes = (dress.processes)(Arc::new(processes(data, &self_exe, confinement(config))));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -99,7 +120,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         store: Arc::new(store),
         clock,
         chance: Arc::new(SystemChance),
-        repositories: git.clone(),
+        repositories: git,
         sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env)?,
@@ -113,8 +134,8 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         ),
         orders: Arc::new(FileOrders::new(data)),
     };
-    let orchestrator = Orchestrator::new(ports, settings(config)?);
-    Ok(Wired { orchestrator, git, trash, set_aside })
+    let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
+    Ok(Wired { orchestrator, trash, set_aside })
 }
 
 /// What the configuration wants of the process adapter.
@@ -334,7 +355,6 @@ impl Wired {
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
-        self.git.idle().await;
         self.trash.idle().await;
     }
 }

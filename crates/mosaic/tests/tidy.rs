@@ -144,9 +144,8 @@ fn only_the_lifecycle_makes_a_state() {
 #[test]
 fn only_unwind_gives_back() {
     let words = [".sandbox.release(", ".repositories.remove(", ".processes.forget("];
-    // Agents that end in the queue have no driver; see `clean_up`. What is left of agents without a record, or whose
-    // record is to go, is taken away by removal and by the caretaker.
-    let allowed = ["life/unwind.rs", "kill.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
+    // What is left of agents without a record, or whose record is to go, is taken away by removal and by the caretaker.
+    let allowed = ["life/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
     absent("crates/core/src", &words, &allowed, "giving back happens in unwind.rs");
 }
 
@@ -186,6 +185,21 @@ fn production_code_does_not_know_that_it_is_tested() {
                 && !next.contains("#[path")
         });
         assert!(inner.is_none(), "{name}: cfg(test) on something else than a test module");
+    }
+}
+
+#[test]
+fn the_program_that_people_run_has_no_failpoints() {
+    let program = fs::read(env!("CARGO_BIN_EXE_mosaic")).expect("the program is built before its tests");
+    let has = |word: &[u8]| program.windows(word.len()).any(|part| part == word);
+    assert!(has(b"MOSAIC_DATA_DIR"), "the words of the program are not where they are looked for");
+    for word in ["MOSAIC_CHAOS", "failpoint at ", "mosaic_testkit"] {
+        assert!(!has(word.as_bytes()), "the program has \"{word}\" in it");
+    }
+    let words = ["mosaic_testkit", "failpoint", "MOSAIC_CHAOS"];
+    for crate_ in ["core", "adapters", "server", "mosaic"] {
+        let source = format!("crates/{crate_}/src");
+        absent(&source, &words, &["src/bin/mosaic-chaos.rs"], "failpoints stand in the chaos program only");
     }
 }
 

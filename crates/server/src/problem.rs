@@ -11,10 +11,11 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::freeze::FreezeError;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
-use mosaic_core::ports::audit::AuditError;
 use mosaic_core::orders::ReleaseError;
+use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::store::StoreError;
 use mosaic_core::removal::{PruneError, RemoveError};
+use mosaic_core::restore::RestoreError;
 use serde_json::{Map, Value, json};
 
 /// The closed list of what a client can switch on.
@@ -31,12 +32,14 @@ pub enum Code {
     AgentNotFound,
     TaskNotFound,
     LogNotFound,
+    NothingToRestore,
     RouteNotFound,
     MethodNotAllowed,
     NotAcceptable,
     RequestTimeout,
     TaskActive,
     AgentActive,
+    SalvagePending,
     UnmergedWork,
     DispatchStopped,
     Conflict,
@@ -61,7 +64,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -72,12 +75,14 @@ impl Code {
         Self::AgentNotFound,
         Self::TaskNotFound,
         Self::LogNotFound,
+        Self::NothingToRestore,
         Self::RouteNotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
         Self::RequestTimeout,
         Self::TaskActive,
         Self::AgentActive,
+        Self::SalvagePending,
         Self::UnmergedWork,
         Self::DispatchStopped,
         Self::Conflict,
@@ -115,12 +120,14 @@ impl Code {
             Self::AgentNotFound => ("agent_not_found", 404, "No such agent", None),
             Self::TaskNotFound => ("task_not_found", 404, "No such task", None),
             Self::LogNotFound => ("log_not_found", 404, "No such log", None),
+            Self::NothingToRestore => ("nothing_to_restore", 404, "Nothing of it is kept", None),
             Self::RouteNotFound => ("route_not_found", 404, "No such route", None),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method is not allowed here", None),
             Self::NotAcceptable => ("not_acceptable", 406, "None of the accepted formats exists", None),
             Self::RequestTimeout => ("request_timeout", 408, "Body did not arrive in time", Some(1)),
             Self::TaskActive => ("task_active", 409, "Task already has an active agent", None),
             Self::AgentActive => ("agent_active", 409, "Agent has not ended yet", None),
+            Self::SalvagePending => ("salvage_pending", 409, "Its work is not in the store yet", Some(30)),
             Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
             Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
             Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
@@ -403,6 +410,25 @@ impl From<RetryError> for Problem {
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
             RetryError::Spawn(e) => e.into(),
+        }
+    }
+}
+
+impl From<RestoreError> for Problem {
+    fn from(e: RestoreError) -> Self {
+        let text = e.to_string();
+        match e {
+            RestoreError::StillActive(id) => Self::new(Code::AgentActive, text)
+                .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
+                .with("agentId", id.to_string()),
+            RestoreError::Nothing(_) => {
+                Self::new(Code::NothingToRestore, text).hint("POST /v1/agents/{id}/retry does the task again")
+            }
+            RestoreError::Pending { .. } => Self::new(Code::SalvagePending, text)
+                .hint("its tree is still where it was; it is tried again by itself, or look into the tree"),
+            RestoreError::DiskLow(_) => Self::new(Code::DiskLow, text).hint("free some space"),
+            RestoreError::Git(failure) => failure.into(),
+            RestoreError::Store(e) => e.into(),
         }
     }
 }

@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, freeze, gates, health, hosts, killswitch, lane, node, queue, removal, resources, shell, state, tasks,
-    transcript, v1_agents,
+    ServerOptions, agents, audit, diff, events, freeze, gates, health, hosts, killswitch, lane, node, queue,
+    removal, resources, restore, shell, state, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -58,6 +58,7 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)),
         route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
+        route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)),
         route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)),
         route(GET, "/v1/agents/{id}/diff", Own, get(diff::show)),
         route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)),

@@ -25,8 +25,8 @@ use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
-use crate::tags::is_known;
 use crate::shell::RequestId;
+use crate::tags::is_known;
 use crate::view::AgentView;
 
 const FILTERS: &[&str] = &[
@@ -137,10 +137,12 @@ pub(crate) async fn list(
     let more = records.len() > limit;
     records.truncate(limit);
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
-    let heard = |record: &Versioned| context.orchestrator.last_event(record.agent.id);
-    let frozen = |record: &Versioned| context.orchestrator.is_frozen(record.agent.id);
-    let items: Vec<AgentView> =
-        records.iter().map(|r| AgentView::brief(r).heard(heard(r)).frozen(frozen(r))).collect();
+    let o = &context.orchestrator;
+    let view = |record: &Versioned| {
+        let id = record.agent.id;
+        AgentView::brief(record).frozen(o.is_frozen(id)).heard(o.last_event(id))
+    };
+    let items: Vec<AgentView> = records.iter().map(view).collect();
     let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
     if let Some(next) = next {
         let kept = uri
@@ -252,8 +254,8 @@ pub(crate) async fn show(
     if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let view =
-        AgentView::full(&record, position).heard(context.orchestrator.last_event(id)).frozen(frozen);
+    let heard = context.orchestrator.last_event(id);
+    let view = AgentView::full(&record, position).frozen(frozen).heard(heard);
     let mut view = serde_json::to_value(view).map_err(|_| Problem::internal())?;
     if waited {
         view["waited"] = json!(true);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause, State, Status};
+use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause, Salvaged, State, Status};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
@@ -145,6 +145,8 @@ pub(crate) struct AgentView {
     base_commit: Option<String>,
     head_commit: Option<String>,
     pushed_commit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salvage: Option<Salvaged>,
     deadline: Option<String>,
     not_before: Option<String>,
     last_failure: Option<Failure>,
@@ -205,6 +207,7 @@ impl AgentView {
             base_commit: commit(&work.base),
             head_commit: commit(&work.kept),
             pushed_commit: commit(&work.pushed),
+            salvage: work.salvage.clone(),
             deadline: work.deadline.map(Timestamp::to_rfc3339),
             not_before: until.map(Timestamp::to_rfc3339),
             last_failure,
@@ -216,14 +219,14 @@ impl AgentView {
         }
     }
 
-    /// The same with the time at which it was heard of last.
-    pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
-        Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
-    }
-
     /// Says whether the agent is frozen, which is not part of its record.
     pub(crate) fn frozen(self, frozen: bool) -> Self {
         Self { status: self.status.frozen(frozen), ..self }
+    }
+
+    /// The same with the time at which it was heard of last.
+    pub(crate) fn heard(self, at: Option<Timestamp>) -> Self {
+        Self { last_event_at: at.map(Timestamp::to_rfc3339), ..self }
     }
 
     /// One agent with everything. `position` is how many entries start before it.

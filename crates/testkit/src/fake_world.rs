@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::Keeping;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
@@ -25,18 +26,20 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
-    StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
+    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime};
+use mosaic_core::ports::runtime::{
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
+};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
-use crate::fake_knobs::{self, Knobs};
 use crate::fake_audit::FakeAudit;
+use crate::fake_knobs::{self, Knobs};
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,18 @@ pub enum Behaviour {
     ByTask,
 }
 
+/// What does not work in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stuck {
+    /// Everything works.
+    #[default]
+    Nothing,
+    /// Trees cannot be removed.
+    Removal,
+    /// What is in a tree cannot be kept.
+    Salvage,
+}
+
 /// What the fakes share.
 pub struct FakeWorld {
     /// What else a test sets and reads.
@@ -62,6 +77,8 @@ pub struct FakeWorld {
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    /// Trees cannot be removed, or what is in them cannot be kept.
+    stuck: Mutex<Stuck>,
     stops: Mutex<Vec<AgentId>>,
     ids: AtomicUsize,
     /// The task of each agent that ever ran.
@@ -100,6 +117,7 @@ impl FakeWorld {
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            stuck: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
             tasks: Mutex::default(),
@@ -200,6 +218,11 @@ impl FakeWorld {
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
         lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+    }
+
+    /// Says what does not work from now on.
+    pub fn stick(&self, what: Stuck) {
+        *lock(&self.stuck) = what;
     }
 
     /// Returns how often the agent's processes were ordered to stop.
@@ -374,14 +397,19 @@ impl Processes for Part {
         }))
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
-        lock(&self.0.stops).push(agent);
         lock(&self.0.frozen).remove(&agent);
+        lock(&self.0.stops).push(agent);
         let stopped = lock(&self.0.alive).remove(&agent);
         let processes_before = u32::from(stopped.is_some());
         if let Some(stop) = stopped {
             stop.send_replace(true);
         }
-        Ok(StopReceipt { processes_before, rung: "term".to_owned(), confinement: "fake".to_owned(), ..StopReceipt::default() })
+        Ok(StopReceipt {
+            processes_before,
+            rung: "term".to_owned(),
+            confinement: "fake".to_owned(),
+            ..StopReceipt::default()
+        })
     }
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
         let runs = lock(&self.0.alive).contains_key(&agent);
@@ -562,6 +590,26 @@ impl Repositories for Part {
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
         Ok(Kept::Commits { head: commit('c') })
     }
+    fn has_tree(&self, agent: AgentId) -> bool {
+        !lock(&self.0.cleaned).contains(&agent)
+    }
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        if *lock(&self.0.stuck) == Stuck::Salvage {
+            return Err(Failure::new(FailureKind::Disk, "no room for the bundle"));
+        }
+        self.harvest(request).await
+    }
+    async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        self.salvaged(&request.repository, request.agent).await
+    }
+    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
+        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+    }
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
+        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
+        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
+    }
     async fn additions(
         &self,
         _: &RepositoryUrl,
@@ -621,6 +669,9 @@ impl Repositories for Part {
         Ok(Vec::new())
     }
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
+        if *lock(&self.0.stuck) == Stuck::Removal {
+            return Err(Failure::new(FailureKind::Internal, "something is mounted there"));
+        }
         lock(&self.0.cleaned).insert(agent);
         Ok(())
     }

@@ -1,8 +1,10 @@
-//! Conformance suites per port, fakes, git fixtures, a scripted model endpoint. A development dependency only.
+//! Conformance suites per port, fakes, failpoints, git fixtures, a scripted model endpoint. A development dependency only.
 
-pub mod fake_knobs;
 pub mod audit_suite;
+pub mod chaos;
+pub mod failpoints;
 pub mod fake_audit;
+pub mod fake_knobs;
 pub mod fake_processes;
 pub mod fake_store;
 pub mod fake_world;

@@ -2,10 +2,12 @@
 //! somebody or reach elsewhere is fixed here; every child has a deadline, a process group of its own and bounded
 //! output, and is killed with its whole group when it is late or nobody waits for it any more.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -14,11 +16,13 @@ use mosaic_core::limits;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
+use super::holders;
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.
@@ -89,6 +93,19 @@ pub(super) struct GitProgram {
     credentials: Credentials,
     network: Duration,
     local: Duration,
+    /// This process, for the environment of its children.
+    owner: String,
+    turns: Turns,
+}
+
+/// One turn for every git directory in use: its children share it, who must be alone with it has it all.
+type Turns = Arc<Mutex<HashMap<PathBuf, Arc<RwLock<()>>>>>;
+
+fn turn(turns: &Turns, git_dir: &Path) -> Arc<RwLock<()>> {
+    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+    // Nobody uses what is only in this map.
+    turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    Arc::clone(turns.entry(git_dir.to_owned()).or_default())
 }
 
 impl GitProgram {
@@ -105,7 +122,14 @@ impl GitProgram {
             credentials: options.credentials.clone(),
             network: options.network_deadline,
             local: options.local_deadline,
+            owner: holders::this_process(),
+            turns: Turns::default(),
         }
+    }
+
+    /// Waits until no git of ours works on this git directory and keeps new ones from starting there.
+    pub(super) async fn alone(&self, git_dir: &Path) -> OwnedRwLockWriteGuard<()> {
+        turn(&self.turns, git_dir).write_owned().await
     }
 
     /// Makes the directories that calls need, private to this user.
@@ -163,6 +187,7 @@ impl GitProgram {
             credential: None,
             secrets: Secrets::default(),
             configs: 0,
+            turn: turn(&self.turns, git_dir),
         };
         call.env("PATH", &self.path);
         call.env("HOME", &self.home);
@@ -186,6 +211,8 @@ impl GitProgram {
             call.env(name, value);
         }
         call.env("GIT_DIR", git_dir);
+        call.env(holders::STORE, git_dir);
+        call.env(holders::OWNER, &self.owner);
         for setting in SETTINGS {
             let (key, value) = setting.split_once('=').expect("every setting has an equals sign");
             call.config(key, value);
@@ -202,6 +229,7 @@ pub(super) struct Call {
     credential: Option<CredentialFile>,
     secrets: Secrets,
     configs: usize,
+    turn: Arc<RwLock<()>>,
 }
 
 impl Call {
@@ -260,6 +288,8 @@ impl Call {
             Input::File(file) => (Stdio::from(file), None),
         };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Held until the child has ended; who must be alone has a deadline, so this wait has one too.
+        let _turn = Arc::clone(&self.turn).read_owned().await;
         let mut child = self.command.spawn().map_err(|e| errors::not_started(&e))?;
         let mut group = Group::of(&child);
         let out = child.stdout.take().expect("stdout was piped above");

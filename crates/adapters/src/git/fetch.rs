@@ -9,15 +9,11 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::RemoteState;
 
-use super::command::Input;
+use super::command::{Finished, Input};
 use super::{GitRepositories, errors, store};
 
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
-
-/// Age from which a ref's lock in the store is taken for one that a killed fetch left: git holds it for
-/// milliseconds, and fetches of one store wait for each other.
-const STALE_LOCK: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// When a fetch of a branch began and what it found.
 #[derive(Debug, Clone)]
@@ -33,6 +29,7 @@ impl GitRepositories {
         base: &BranchName,
         own: Option<&BranchName>,
     ) -> Result<RemoteState, Failure> {
+        self.ready().await;
         let asked = Instant::now();
         let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
         let mut tips = self.tips(url, &names).await?;
@@ -72,18 +69,10 @@ impl GitRepositories {
         }
         let began = Instant::now();
         clear_the_way(dir, &name);
-        let call = self.git.network(dir, url)?.args([
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--end-of-options",
-            url.as_str(),
-            &format!("+{name}:{name}"),
-        ]);
-        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        let mut done = self.fetch_ref(url, dir, &name).await?;
+        if !done.status.success() && self.healed(dir, &done.stderr).await {
+            done = self.fetch_ref(url, dir, &name).await?;
+        }
         if !done.status.success() {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
@@ -95,6 +84,21 @@ impl GitRepositories {
         })?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
         Ok(tip)
+    }
+
+    async fn fetch_ref(&self, url: &RepositoryUrl, dir: &Path, name: &str) -> Result<Finished, Failure> {
+        let call = self.git.network(dir, url)?.args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--end-of-options",
+            url.as_str(),
+            &format!("+{name}:{name}"),
+        ]);
+        call.run(Input::Nothing, ANSWER_BYTES).await
     }
 
     /// Asks the remote for the tips of these branches, in one process.
@@ -119,7 +123,7 @@ impl GitRepositories {
     }
 }
 
-/// Removes the lock of a killed fetch, and refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
+/// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
 /// exist, and the remote has replaced one by the other.
 fn clear_the_way(dir: &Path, name: &str) {
     for (at, _) in name.match_indices('/').skip(2) {
@@ -127,13 +131,6 @@ fn clear_the_way(dir: &Path, name: &str) {
         if above.is_file() {
             let _ = std::fs::remove_file(above);
         }
-    }
-    let lock = dir.join(format!("{name}.lock"));
-    let age = std::fs::symlink_metadata(&lock)
-        .and_then(|meta| meta.modified())
-        .map(|at| at.elapsed().unwrap_or_default());
-    if age.is_ok_and(|age| age > STALE_LOCK) {
-        let _ = std::fs::remove_file(lock);
     }
     let own = dir.join(name);
     if own.is_dir() {

@@ -1,7 +1,7 @@
 //! What runs *inside the agent's confinement* when its turn is over (`mosaic harvest SPEC`): commit what is left
 //! over, then bundle HEAD against the base into the outbox. Here the agent's own git settings may act, because
 //! whatever they start is confined as the agent was; nothing of this runs in the server. The job's time limit is the
-//! deadline of everything here.
+//! deadline of everything here. For an agent that is ended before its turn is over, `salvage` takes its place.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,8 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
 use serde::{Deserialize, Serialize};
 
-use super::{GitRepositories, errors, store, tree, walker};
+use super::loose_refs::branches;
+use super::{GitRepositories, errors, locks, salvage, salvage_tips, store, tree, walker};
 
 /// The subject of the commit that holds what an agent left uncommitted.
 pub(super) const SUBJECT: &str = "Mosaic: work left uncommitted";
@@ -24,6 +25,9 @@ pub(super) const SUBJECT: &str = "Mosaic: work left uncommitted";
 pub(super) const REPORT: &str = "harvest.json";
 /// The bundle's file.
 pub(super) const BUNDLE: &str = "bundle";
+
+/// The bundle of a tree that the harvest was about to change in a way that loses something.
+pub(super) const ASIDE: &str = "aside-bundle";
 
 /// What the harvest is told, in a file outside the tree.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +40,17 @@ pub(super) struct Spec {
     pub(super) base: String,
     pub(super) trailers: [String; 2],
     pub(super) author: (String, String),
+    pub(super) purpose: Purpose,
+}
+
+/// What the harvest is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Purpose {
+    /// Commit what is left over on HEAD and bundle HEAD.
+    Commit,
+    /// Bundle the tree as it is, see `salvage`.
+    Salvage,
 }
 
 /// How a harvest went.
@@ -56,7 +71,11 @@ pub(super) enum Report {
 }
 
 impl GitRepositories {
-    pub(super) fn prepare_harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+    pub(super) fn prepare_harvest(
+        &self,
+        request: &TreeRequest,
+        purpose: Purpose,
+    ) -> Result<HarvestJob, Failure> {
         self.has_tree(request)?;
         let io = |e: io::Error| errors::io("preparing the harvest", &e);
         self.trash
@@ -73,6 +92,7 @@ impl GitRepositories {
             base: request.base.to_string(),
             trailers: tree::trailers(&request.task, &request.agent.to_string()),
             author: self.author.clone(),
+            purpose,
         };
         let path = dir.join("spec.json");
         let text = serde_json::to_vec(&spec)
@@ -119,11 +139,14 @@ pub fn harvest_main(args: &[String]) -> ExitCode {
 
 fn harvest(spec: &Spec) -> Result<Report, String> {
     let from_git = usable(&spec.tree).and_then(|()| {
-        clear_locks(&spec.tree.join(".git"), 0);
-        let git = Git::in_tree(spec);
-        end_operations(&git);
-        commit_leftovers(&git, spec)?;
-        bundle(&git, spec)
+        locks::clear_dead(&spec.tree).map_err(|e| format!("its stale locks: {e}"))?;
+        match spec.purpose {
+            Purpose::Commit => commit(spec),
+            Purpose::Salvage => salvage::salvage(spec, true).or_else(|why| {
+                eprintln!("{why}; trying without branches and stashes");
+                salvage::salvage(spec, false)
+            }),
+        }
     });
     from_git.or_else(|why| {
         eprintln!("the tree's git is unusable ({why}); its files are taken as they are");
@@ -132,9 +155,22 @@ fn harvest(spec: &Spec) -> Result<Report, String> {
     })
 }
 
+fn commit(spec: &Spec) -> Result<Report, String> {
+    let git = Git::in_tree(spec);
+    if salvage_tips::under_way(&git.dir) {
+        // What follows ends it, and with it the resolution of conflicts that is not committed yet.
+        if let Err(why) = salvage::aside(spec) {
+            eprintln!("what was under way could not be kept as it was: {why}");
+        }
+    }
+    end_operations(&git);
+    commit_leftovers(&git, spec)?;
+    bundle(&git, spec)
+}
+
 /// Checks that `.git` is a directory with what a repository needs; a link or a pointer elsewhere is not.
 fn usable(tree: &Path) -> Result<(), String> {
-    for part in [".git", ".git/objects", ".git/refs"] {
+    for part in ["", ".git", ".git/objects", ".git/refs"] {
         let meta = fs::symlink_metadata(tree.join(part)).map_err(|e| format!("{part}: {e}"))?;
         if !meta.is_dir() {
             return Err(format!("{part} is not a directory"));
@@ -143,20 +179,6 @@ fn usable(tree: &Path) -> Result<(), String> {
     match fs::symlink_metadata(tree.join(".git/HEAD")) {
         Ok(meta) if meta.is_file() => Ok(()),
         _ => Err(".git/HEAD is not a file".to_owned()),
-    }
-}
-
-/// Removes lock files: the agent is dead, so nobody holds them. Object directories have none that matter.
-fn clear_locks(dir: &Path, depth: usize) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        let name = entry.file_name();
-        if kind.is_dir() && depth < 32 && name != "objects" && name != "lfs" {
-            clear_locks(&entry.path(), depth + 1);
-        } else if kind.is_file() && Path::new(&name).extension() == Some(OsStr::new("lock")) {
-            let _ = fs::remove_file(entry.path());
-        }
     }
 }
 
@@ -254,34 +276,6 @@ fn starts_at(bundle: &Path, base: &str) -> bool {
     lines.take_while(|line| !line.is_empty()).any(|line| line.starts_with(&wanted))
 }
 
-/// Lists the local branches from the files, leaving links out: a linked directory of refs is somebody else's.
-fn branches(git_dir: &Path) -> Vec<String> {
-    fn collect(dir: &Path, name: &str, depth: usize, all: &mut Vec<String>) {
-        let is_dir = fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir());
-        let entries = if is_dir && depth < 32 { fs::read_dir(dir).ok() } else { None };
-        for entry in entries.into_iter().flatten().flatten() {
-            let (Ok(kind), Ok(part)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
-            let name = format!("{name}/{part}");
-            if kind.is_dir() {
-                collect(&entry.path(), &name, depth + 1, all);
-            } else if kind.is_file() && all.len() < limits::KEPT_BRANCHES {
-                all.push(name);
-            }
-        }
-    }
-    let mut all = Vec::new();
-    collect(&git_dir.join("refs/heads"), "refs/heads", 0, &mut all);
-    let packed = fs::read_to_string(git_dir.join("packed-refs")).unwrap_or_default();
-    let packed = packed
-        .lines()
-        .filter_map(|line| Some(line.split_once(' ')?.1))
-        .filter(|n| n.starts_with("refs/heads/"));
-    all.extend(packed.take(limits::KEPT_BRANCHES).map(str::to_owned));
-    all.sort();
-    all.dedup();
-    all
-}
-
 /// Reads HEAD's commit, from the files where that is simple.
 fn head_of(git: &Git) -> Option<String> {
     let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
@@ -297,10 +291,11 @@ fn head_of(git: &Git) -> Option<String> {
 
 /// git inside the confinement: the agent's environment, but no hooks, no signing and no questions, so that nothing
 /// the agent set up can keep its work from being taken.
+#[derive(Clone)]
 pub(super) struct Git {
     pub(super) dir: PathBuf,
-    tree: PathBuf,
-    author: (String, String),
+    pub(super) tree: PathBuf,
+    pub(super) author: (String, String),
 }
 
 pub(super) struct Ran {
@@ -311,7 +306,7 @@ pub(super) struct Ran {
 }
 
 impl Git {
-    fn in_tree(spec: &Spec) -> Self {
+    pub(super) fn in_tree(spec: &Spec) -> Self {
         Self::at(spec, spec.tree.join(".git"))
     }
 

@@ -26,10 +26,11 @@ impl GitRepositories {
                 "a checkout's label is made of letters, digits, dashes and underscores",
             ));
         }
+        self.ready().await;
         let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
         let (name, index_name) = (format!("judge-{label}"), format!("judge-{label}.index"));
         self.trash
-            .discard_in(&self.layout.agent(agent), |entry| entry == name || entry == index_name)
+            .discard_in(&self.layout.agent(agent), |entry| entry == name || entry.starts_with(&index_name))
             .map_err(io)?;
         let path = self.layout.agent(agent).join(&name);
         store::private_dir(&path).map_err(io)?;

@@ -3,7 +3,7 @@
 //! confinement, and what it hands over is taken as hostile (see `receive`).
 //!
 //! In the order of a task's life: `fetch` asks the remote, `tree` makes the agent's clone, `harvest` (with `walker`
-//! as its last resort) commits and bundles, `receive` takes the bundle in, `additions` and `read` show what is in it,
+//! as its last resort) commits and bundles, or `salvage` bundles the tree as it is for `restore`, `receive` takes the bundle in, `additions` and `read` show what is in it,
 //! `judge` checks it out and tries the merge, `push` publishes it, the trash takes the tree away. `command` makes
 //! every git process of the server, `credentials` and `errors` serve it.
 
@@ -13,14 +13,24 @@ mod credentials;
 mod errors;
 mod fetch;
 mod harvest;
+mod heal;
+mod holders;
 mod judge;
 mod keeping;
 mod locks;
+mod loose_refs;
 mod memory;
 mod push;
 mod read;
 mod receive;
 mod repack;
+mod restore;
+mod restore_files;
+mod salvage;
+mod salvage_files;
+mod salvage_index;
+mod salvage_state;
+mod salvage_tips;
 mod store;
 mod stray;
 mod tree;
@@ -32,13 +42,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
-    StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
+    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -73,6 +84,8 @@ pub struct GitOptions {
     pub network_env: Vec<(String, String)>,
     /// The ssh program.
     pub ssh_program: String,
+    /// The trash of the data directory, when others use it too.
+    pub trash: Option<Arc<Trash>>,
     /// Deadline of one call to a remote.
     pub network_deadline: Duration,
     /// Deadline of one local call.
@@ -92,6 +105,7 @@ impl GitOptions {
             credentials: Credentials::default(),
             network_env: Vec::new(),
             ssh_program: "ssh".to_owned(),
+            trash: None,
             network_deadline: limits::GIT_NETWORK,
             local_deadline: limits::GIT_LOCAL,
         }
@@ -104,7 +118,7 @@ type StoreLock = Arc<tokio::sync::Mutex<HashMap<String, fetch::LastFetch>>>;
 pub struct GitRepositories {
     layout: store::Layout,
     git: command::GitProgram,
-    trash: Trash,
+    trash: Arc<Trash>,
     self_exe: PathBuf,
     author: (String, String),
     allow_local: bool,
@@ -112,6 +126,8 @@ pub struct GitRepositories {
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
     listings: memory::Memory<Vec<String>>,
     contents: memory::Memory<Option<Vec<u8>>>,
+    /// What earlier servers left running or locked was looked after.
+    looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
     descents: Mutex<HashMap<CommitId, CommitId>>,
 }
@@ -133,7 +149,7 @@ impl GitRepositories {
             options.author_email.unwrap_or_else(|| AUTHOR.1.to_owned()),
         );
         Ok(Self {
-            trash: Trash::new(layout.data.clone()),
+            trash: options.trash.unwrap_or_else(|| Arc::new(Trash::new(layout.data.clone()))),
             layout,
             git,
             self_exe: options.self_exe,
@@ -143,6 +159,7 @@ impl GitRepositories {
             locks: Mutex::default(),
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),
+            looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })
     }
@@ -223,11 +240,42 @@ impl Repositories for GitRepositories {
     }
 
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request)
+        self.prepare_harvest(request, harvest::Purpose::Commit)
     }
 
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
         self.receive_now(request, outbox).await
+    }
+
+    fn has_tree(&self, agent: AgentId) -> bool {
+        let is_dir = std::fs::symlink_metadata(self.layout.tree(agent)).is_ok_and(|meta| meta.is_dir());
+        is_dir && self.layout.marker(agent).is_file()
+    }
+
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.prepare_harvest(request, harvest::Purpose::Salvage)
+    }
+
+    async fn receive_salvage(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<Salvaged>, Failure> {
+        self.receive_salvage_now(request, outbox).await
+    }
+
+    async fn salvaged(
+        &self,
+        repository: &RepositoryUrl,
+        agent: AgentId,
+    ) -> Result<Option<Salvaged>, Failure> {
+        let reference = receive::reference(agent);
+        let commit = store::read_ref(&self.layout.store(repository), &reference);
+        Ok(commit.map(|commit| Salvaged { reference, commit }))
+    }
+
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        self.restore_now(request).await
     }
 
     async fn additions(
@@ -326,7 +374,16 @@ impl Repositories for GitRepositories {
         };
         self.trash
             .discard_in(&self.layout.agent(agent), ours)
-            .map_err(|e| errors::io("taking the agent's trees away", &e))
+            .map_err(|e| errors::io("taking the agent's trees away", &e))?;
+        let aside = self.set_aside_trees(agent);
+        if aside.is_empty() {
+            return Ok(());
+        }
+        let names = aside.join(", ");
+        let why = format!(
+            "work that could not be received is in agents/{agent}/: {names}; look at it, then remove it by hand"
+        );
+        Err(Failure::new(FailureKind::Internal, why))
     }
 
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName {

@@ -7,14 +7,15 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::agent::Salvaged;
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{Kept, TreeRequest};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::command::Input;
-use super::harvest::{BUNDLE, Report, read_report};
+use super::harvest::{ASIDE, BUNDLE, Report, read_report};
 use super::{GitRepositories, errors, store};
 
 /// Largest bundle header: many long branch names.
@@ -37,21 +38,14 @@ fn hostile(why: impl std::fmt::Display) -> Failure {
 
 impl GitRepositories {
     pub(super) async fn receive_now(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
-        let Some(bundle) = open(outbox)? else {
+        if let Err(e) = self.receive_bundle(request, outbox, ASIDE).await {
+            tracing::warn!(agent.id = %request.agent, error = %e.message, "what was under way in a tree could not be kept beside its commit");
+        }
+        let Some(bundle) = open(outbox, BUNDLE)? else {
             return match read_report(outbox) {
                 Some(Report::Nothing) => Ok(Kept::Nothing),
                 Some(Report::Behind) => Ok(Kept::Diverged { branches: Vec::new() }),
-                Some(Report::Failed { message }) => {
-                    let why = errors::plain(&message);
-                    Err(Failure::new(
-                        FailureKind::Internal,
-                        format!("committing what the agent left failed: {why}"),
-                    ))
-                }
-                Some(Report::Bundled) | None => Err(Failure::new(
-                    FailureKind::Internal,
-                    "committing what the agent left ended without a bundle or a report",
-                )),
+                other => Err(without_bundle(other)),
             };
         };
         let dir = self.layout.store(&request.repository);
@@ -94,6 +88,40 @@ impl GitRepositories {
             }
         }
         Ok(Kept::Diverged { branches: kept })
+    }
+
+    pub(super) async fn receive_salvage_now(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<Salvaged>, Failure> {
+        match self.receive_bundle(request, outbox, BUNDLE).await? {
+            Some(saved) => Ok(Some(saved)),
+            None => match read_report(outbox) {
+                Some(Report::Nothing) => Ok(None),
+                other => Err(without_bundle(other)),
+            },
+        }
+    }
+
+    /// Takes in a bundle of a salvaged tree; `None` when there is none.
+    async fn receive_bundle(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+        name: &str,
+    ) -> Result<Option<Salvaged>, Failure> {
+        let Some(bundle) = open(outbox, name)? else { return Ok(None) };
+        let Some(commit) = bundle.head.clone() else { return Err(hostile("it names no HEAD")) };
+        let dir = self.layout.store(&request.repository);
+        self.take_pack(&dir, &bundle).await?;
+        if !self.history(&dir, &request.base, &[&commit]).await?.head {
+            return Err(hostile("its HEAD is not a commit"));
+        }
+        let reference = reference(request.agent);
+        store::write_ref(&dir, &reference, &commit)
+            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        Ok(Some(Salvaged { reference, commit }))
     }
 
     /// Lets git take the pack in, with every object checked.
@@ -158,6 +186,21 @@ impl GitRepositories {
     }
 }
 
+/// The ref that holds an agent's salvaged tree.
+pub(super) fn reference(agent: AgentId) -> String {
+    format!("refs/mosaic/salvage/{agent}")
+}
+
+fn without_bundle(report: Option<Report>) -> Failure {
+    let why = match report {
+        Some(Report::Failed { message }) => {
+            format!("keeping what the agent left failed: {}", errors::plain(&message))
+        }
+        _ => "keeping what the agent left ended without a bundle or a report".to_owned(),
+    };
+    Failure::new(FailureKind::Internal, why)
+}
+
 struct History {
     head: bool,
     /// The base is a parent of one of the commits beyond it, so the head descends from it.
@@ -166,10 +209,10 @@ struct History {
 }
 
 /// Opens the bundle: a regular file, not a link, of bounded size. `None` when there is none.
-fn open(outbox: &Path) -> Result<Option<Bundle>, Failure> {
+fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).expect("open flags fit an int");
-    let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(outbox.join(BUNDLE)) {
+    let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(outbox.join(name)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(hostile(format_args!("the bundle could not be opened: {e}"))),
@@ -241,7 +284,7 @@ mod tests {
     fn parsed(bytes: &[u8]) -> Result<Bundle, Failure> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(BUNDLE), bytes).unwrap();
-        open(dir.path()).map(Option::unwrap)
+        open(dir.path(), BUNDLE).map(Option::unwrap)
     }
 
     #[test]
@@ -269,8 +312,8 @@ mod tests {
             assert!(parsed(bad.as_bytes()).is_err(), "{bad:?}");
         }
         let dir = tempfile::tempdir().unwrap();
-        assert!(open(dir.path()).unwrap().is_none());
+        assert!(open(dir.path(), BUNDLE).unwrap().is_none());
         std::os::unix::fs::symlink("/etc/hostname", dir.path().join(BUNDLE)).unwrap();
-        assert!(open(dir.path()).is_err(), "a link is not opened");
+        assert!(open(dir.path(), BUNDLE).is_err(), "a link is not opened");
     }
 }

@@ -32,6 +32,7 @@ impl Marker {
             start: base.clone(),
             base,
             reuse: true,
+            unreceived: true,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::repositories::{TreeRequest, Worktree};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::command::Input;
 use super::credentials::shell_quote;
 use super::{GitRepositories, errors, locks, store};
+
+/// Beginning of the names of trees whose work could not be received.
+const SET_ASIDE: &str = "unreceived-";
 
 /// What the tree was made from; written last, so that its presence says that the tree is whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,11 +41,15 @@ impl Marker {
 
 impl GitRepositories {
     pub(super) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        self.ready().await;
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
-            locks::drop_stale_locks(&path)
-                .map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
+            locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
             return Ok(Worktree { agent: request.agent, path, reused: true });
+        }
+        // While its marker is still there: without one it would be taken for a tree that was never whole.
+        if request.unreceived {
+            self.set_aside(request.agent).map_err(|e| errors::io("setting the old tree aside", &e))?;
         }
         let marker = self.layout.marker(request.agent);
         match fs::remove_file(&marker) {
@@ -62,6 +70,24 @@ impl GitRepositories {
         let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");
         store::write_atomic(&marker, &text).map_err(|e| errors::io("writing the tree's marker", &e))?;
         Ok(Worktree { agent: request.agent, path, reused: false })
+    }
+
+    /// Keeps a tree whose work nobody received out of the way of the next one.
+    fn set_aside(&self, agent: AgentId) -> io::Result<()> {
+        let tree = self.layout.tree(agent);
+        if fs::symlink_metadata(&tree).is_err() {
+            return Ok(());
+        }
+        let name = format!("{SET_ASIDE}{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        tracing::warn!(agent.id = %agent, name, "a tree with work that could not be received is set aside");
+        fs::rename(tree, self.layout.agent(agent).join(name))
+    }
+
+    /// Lists trees of the agent that were set aside.
+    pub(super) fn set_aside_trees(&self, agent: AgentId) -> Vec<String> {
+        let entries = fs::read_dir(self.layout.agent(agent)).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(SET_ASIDE)).collect()
     }
 
     fn is_whole(&self, request: &TreeRequest) -> bool {
@@ -130,7 +156,7 @@ pub(super) fn trailers(task: &str, agent: &str) -> [String; 2] {
 }
 
 /// Quotes a value for a git configuration file.
-fn config_value(text: &str) -> String {
+pub(super) fn config_value(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -202,7 +202,7 @@ fn write_file(out: &mut impl Write, tree: &Path, path: &[u8], room: &mut u64) ->
 }
 
 /// A path in fast-import's quoting.
-fn quoted(path: &[u8]) -> String {
+pub(super) fn quoted(path: &[u8]) -> String {
     let mut out = String::from("\"");
     for byte in path {
         match byte {

@@ -182,14 +182,14 @@ impl Cgroup {
             .map_or(true, |events| events.lines().any(|line| line == "populated 0"))
     }
 
-    /// Reads one of its files, when it is there.
-    pub(crate) fn read(&self, file: &str) -> Option<String> {
-        fs::read_to_string(self.0.join(file)).ok()
-    }
-
     fn says(&self, what: &str) -> bool {
         let events = fs::read_to_string(self.0.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == what)
+    }
+
+    /// Reads one of its files, when it is there.
+    pub(crate) fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.0.join(file)).ok()
     }
 
     /// Lists the processes inside, those in cgroups below included.

@@ -82,7 +82,16 @@ impl OutputWriter {
             }
         }
         let overflow = Overflow { paths, open: None, turn: 0 };
-        Ok(Self { path: path.to_owned(), main: Some(main), base, limit, kept: 0, total: 0, overflow, error: None })
+        Ok(Self {
+            path: path.to_owned(),
+            main: Some(main),
+            base,
+            limit,
+            kept: 0,
+            total: 0,
+            overflow,
+            error: None,
+        })
     }
 
     /// Returns the length of the output file before this job.

@@ -22,8 +22,8 @@ use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::confinement::{Chosen, Confinement};
 use super::connection::Connection;
-use super::groups;
 use super::frost;
+use super::groups;
 use super::job::ShimJob;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::output_reader::OutputReader;
@@ -60,8 +60,13 @@ impl ShimProcesses {
     /// Looks for a place for cgroups; starts nothing.
     pub fn new(options: ProcessOptions) -> Self {
         let chosen = Chosen::look(&options.cgroup);
-        let (reapers, meter) = (Mutex::new(JoinSet::new()), Arc::default());
-        Self { options, chosen, most_processes: None, reapers, meter }
+        Self {
+            options,
+            chosen,
+            most_processes: None,
+            reapers: Mutex::new(JoinSet::new()),
+            meter: Arc::default(),
+        }
     }
 
     /// Returns the directory in which jobs get cgroups, `None` when they run without.
@@ -228,13 +233,6 @@ impl Processes for ShimProcesses {
         Ok(receipt)
     }
 
-    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
-        let (meter, data, cgroups) =
-            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.chosen.cgroups.clone());
-        let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
-        Ok(read.map_err(io::Error::other)??)
-    }
-
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
         Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Freeze { id }).await?.frozen)
     }
@@ -245,6 +243,13 @@ impl Processes for ShimProcesses {
 
     async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
         Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Status { id }).await?.longest)
+    }
+
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
+        let (meter, data, cgroups) =
+            (Arc::clone(&self.meter), self.options.data_dir.clone(), self.chosen.cgroups.clone());
+        let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
+        Ok(read.map_err(io::Error::other)??)
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {

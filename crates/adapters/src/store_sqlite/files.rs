@@ -124,11 +124,15 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
 /// Moves the database with its logs into a new directory below `quarantine` and returns that.
 pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let at = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string().replace(':', "");
-    let place = (0..).map(|n| dir.join("quarantine").join(format!("store-{at}-{n}"))).find(|path| !path.exists());
+    let place =
+        (0..).map(|n| dir.join("quarantine").join(format!("store-{at}-{n}"))).find(|path| !path.exists());
     let place = place.expect("there are more numbers than directories");
     let unusable = |e: io::Error| {
         let hint = "move it aside by hand to start with an empty store";
-        StoreError::Unusable(format!("the damaged database in {} cannot be set aside: {e}; {hint}", dir.display()))
+        StoreError::Unusable(format!(
+            "the damaged database in {} cannot be set aside: {e}; {hint}",
+            dir.display()
+        ))
     };
     DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(unusable)?;
     // The log goes first: a database whose log is gone is still one that is damaged or old, never a new store.

@@ -17,7 +17,11 @@ use place::Place;
 async fn remove_record(place: &Place, id: AgentId) {
     let read = place.store.get(id).await.unwrap();
     let (at, why) = (place.now(), "test".to_owned());
-    place.store.remove(Removal { agent: id, version: read.version, at, why, facts: Vec::new() }).await.unwrap();
+    place
+        .store
+        .remove(Removal { agent: id, version: read.version, at, why, facts: Vec::new() })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -28,7 +32,7 @@ async fn a_tree_whose_record_is_lost_is_kept_before_it_goes() {
     let report = place.round().await;
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(!place.own(lost.id).exists(), "its directory is gone");
-    let file = format!("refs/agents/{}/head:work.txt", lost.id);
+    let file = format!("refs/mosaic/salvage/{}:work.txt", lost.id);
     assert_eq!(place.store_git(&["show", &file]), "precious");
     assert_eq!((report.orphans, report.orphan_refs), (0, 1));
     assert_eq!(place.round().await.orphan_refs, 1, "another round changes nothing");
@@ -49,7 +53,10 @@ async fn a_tree_that_cannot_be_kept_stays_and_is_tried_again_later() {
         let report = place.round().await;
         assert_eq!((report.orphans, report.problems.len()), (2, expected), "{:?}", report.problems);
         for stays in [&lost, &unknown] {
-            assert!(place.own(stays.id).join("tree/work.txt").exists(), "work that nobody received was removed");
+            assert!(
+                place.own(stays.id).join("tree/work.txt").exists(),
+                "work that nobody received was removed"
+            );
         }
         assert!(!place.own(unused.id).exists(), "a tree that no agent ever had holds no work");
     }
@@ -92,8 +99,12 @@ async fn ended_agents_give_back_what_their_end_could_not() {
     mosaic_testkit::store_suite::sample::admit(&*place.store, &active).await;
     let report = place.round().await;
     assert!(!place.own(clean.id).exists());
-    assert!(place.own(active.id).join("tree/work.txt").exists(), "an agent that has not ended keeps its tree");
-    let kept = place.own(dirty.id).join("tree/work.txt").exists() || place.store_has(&["rev-parse", "--verify", &format!("refs/mosaic/salvage/{}", dirty.id)]);
+    assert!(
+        place.own(active.id).join("tree/work.txt").exists(),
+        "an agent that has not ended keeps its tree"
+    );
+    let kept = place.own(dirty.id).join("tree/work.txt").exists()
+        || place.store_has(&["rev-parse", "--verify", &format!("refs/mosaic/salvage/{}", dirty.id)]);
     assert!(kept, "work that nobody received is in the tree or in the store");
     assert_eq!(report.cleanup_pending, u64::from(place.own(dirty.id).exists()));
 }
@@ -210,7 +221,8 @@ async fn a_store_is_packed_again_only_when_nothing_shares_its_objects() {
         let list = place.fixture.path().join("list");
         std::fs::write(&list, format!("{one}\n")).unwrap();
         let order = format!("git pack-objects -q '{}/pack' < '{}'", source.display(), list.display());
-        let done = std::process::Command::new("sh").arg("-c").arg(order).current_dir(place.repository()).output();
+        let done =
+            std::process::Command::new("sh").arg("-c").arg(order).current_dir(place.repository()).output();
         assert!(done.unwrap().status.success());
     }
     assert!(packs() >= 60);

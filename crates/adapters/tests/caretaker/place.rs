@@ -203,6 +203,7 @@ impl Place {
             start: remote.base.clone(),
             base: remote.base,
             reuse: false,
+            unreceived: false,
         };
         let tree = self.git.make_tree(&request).await.unwrap();
         std::fs::write(tree.path.join("work.txt"), "precious\n").unwrap();

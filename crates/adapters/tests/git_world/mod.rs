@@ -7,9 +7,8 @@ use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
-use mosaic_core::ports::repositories::{Added, Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{HarvestJob, Kept, Repositories, TreeRequest};
 use mosaic_testkit::git_fixture::Fixture;
-use tokio::sync::mpsc;
 
 pub(crate) struct World {
     pub(crate) fixture: Fixture,
@@ -65,6 +64,7 @@ impl World {
             base: state.base.clone(),
             start: state.base,
             reuse: false,
+            unreceived: false,
         };
         self.git.make_tree(&request).await.expect("the tree is made");
         request
@@ -98,16 +98,23 @@ impl World {
     /// Runs the harvest job to its end, as the shim would.
     pub(crate) async fn run_harvest(&self, request: &TreeRequest) -> PathBuf {
         let job = self.git.harvest(request).await.expect("a harvest can be prepared");
+        self.run_job(request, &job);
+        job.outbox
+    }
+
+    pub(crate) fn run_job(&self, request: &TreeRequest, job: &HarvestJob) {
         let out = Command::new(&job.command[0])
             .args(&job.command[1..])
             .env_clear()
-            .envs(job.env)
+            .envs(job.env.clone())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.tree(request))
             .output()
             .expect("the harvest starts");
         assert!(out.status.success(), "harvest: {}", String::from_utf8_lossy(&out.stderr));
-        job.outbox
+        if std::env::var_os("MOSAIC_TEST_SHOW").is_some() {
+            eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        }
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {
@@ -120,20 +127,6 @@ impl World {
             Ok(Kept::Commits { head }) => head,
             other => panic!("expected commits: {other:?}"),
         }
-    }
-
-    pub(crate) async fn additions(&self, base: &CommitId, head: &CommitId) -> Vec<Added> {
-        let (into, mut from) = mpsc::channel(4);
-        let read = async {
-            let mut all = Vec::new();
-            while let Some(added) = from.recv().await {
-                all.push(added);
-            }
-            all
-        };
-        let (done, all) = tokio::join!(self.git.additions(&self.url, base, head, into), read);
-        done.expect("additions are read");
-        all
     }
 
     pub(crate) fn store_git(&self, args: &[&str]) -> String {

@@ -259,13 +259,13 @@ pub enum State {
     },
 }
 
-/// Work that was kept when the agent ended before anybody had received it.
+/// Work that nobody had received when the agent was ended, kept in the repository store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Salvaged {
-    /// Its name in the repository store.
+    /// The ref in the repository store that holds it.
     pub reference: String,
-    /// What it points to.
+    /// The commit: its tree is the working tree as it was, its parents are HEAD, the index and what else there was.
     pub commit: CommitId,
 }
 

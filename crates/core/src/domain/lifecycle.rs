@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use thiserror::Error;
 
-use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, State, Status, Turn};
+use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, State, Status, Turn};
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, Timestamp};
 use super::journal::Fact;
@@ -38,8 +38,10 @@ impl KillCause {
 pub enum Salvage {
     /// There was none, or there was nothing new in it.
     Nothing,
-    /// It is kept in the repository store as this commit.
+    /// It was committed on HEAD and is kept in the repository store: the next attempt goes on from it.
     Kept(CommitId),
+    /// The tree is kept in the repository store as it was, HEAD where it was.
+    Saved(Salvaged),
     /// It could not be received; the tree stays.
     Failed,
 }
@@ -144,7 +146,9 @@ pub enum Event {
     Unwound {
         /// What became of work that was not received before.
         salvage: Salvage,
-        /// What could not be cleaned up.
+        /// What could not be cleaned up yet and why.
+        pending: Option<String>,
+        /// What a person should know.
         warnings: Vec<String>,
     },
 }
@@ -375,9 +379,9 @@ impl Decision {
                 State::Working | State::Committing { .. } | State::Gating { .. } | State::Publishing { .. },
                 Event::Failed(failure),
             ) => Some(self.failed(failure, false)),
-            (State::Unwinding { ending }, Event::Unwound { salvage, warnings }) => {
+            (State::Unwinding { ending }, Event::Unwound { salvage, pending, warnings }) => {
                 self.warn_all(warnings);
-                Some(self.unwound(ending, salvage))
+                Some(self.unwound(ending, salvage, pending))
             }
             _ => None,
         }
@@ -568,11 +572,17 @@ impl Decision {
         State::Unwinding { ending: Ending::Settle { end: End { status, reason, error, at: self.now.at } } }
     }
 
-    fn unwound(&mut self, ending: Ending, salvage: Salvage) -> State {
+    fn unwound(&mut self, ending: Ending, salvage: Salvage, pending: Option<String>) -> State {
         let work = &mut self.agent.work;
         work.dirty = salvage == Salvage::Failed;
-        if let Salvage::Kept(head) = salvage {
-            work.kept = Some(head);
+        work.cleanup_pending = pending;
+        match salvage {
+            Salvage::Kept(head) => work.kept = Some(head),
+            Salvage::Saved(saved) => {
+                work.salvage = Some(saved.clone());
+                self.note("git.salvaged", json!({"reference": &saved.reference, "commit": &saved.commit}));
+            }
+            Salvage::Nothing | Salvage::Failed => {}
         }
         match ending {
             Ending::Requeue { cause } => {

@@ -2,8 +2,8 @@
 
 pub mod access;
 pub mod agent;
-pub mod breaker;
 pub mod audit;
+pub mod breaker;
 pub mod gates;
 pub mod ids;
 pub mod journal;

@@ -57,7 +57,8 @@ fn first_tree(scene: &Scene<'_>, base: &CommitId) -> crate::ports::repositories:
         branch: scene.agent.branch.clone(),
         base: base.clone(),
         start: base.clone(),
-        reuse: *scene.turn() != Turn::First,
+        reuse: *scene.turn() != Turn::First || scene.agent.work.dirty,
+        unreceived: scene.agent.work.dirty,
     }
 }
 

@@ -1,13 +1,17 @@
 //! Step 7, commit: inside the agent's confinement what is left over becomes a commit and HEAD a bundle; the server
-//! reads only the bundle. "Nothing changed" is an outcome of its own.
+//! reads only the bundle. "Nothing changed" is an outcome of its own. Salvage, for agents that are ended before this
+//! step, goes the same way.
+
+use std::path::PathBuf;
 
 use super::{Hands, Scene, supervisor_failed};
+use crate::domain::agent::Salvaged;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
-use crate::ports::repositories::Kept;
+use crate::ports::repositories::{HarvestJob, Kept};
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     Ok(match harvest(scene, hands).await? {
@@ -19,19 +23,38 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 
 /// Commits, bundles and receives what the agent left.
 pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
     let tree = scene.tree()?;
+    let harvest = scene.o.ports.repositories.harvest(&tree).await?;
+    let outbox = perform(scene, hands, "harvest", harvest).await?;
+    scene.o.ports.repositories.receive(&tree, &outbox).await
+}
+
+/// Bundles and receives the tree as it is; `None` when it holds nothing of its own.
+pub(super) async fn salvage(scene: &Scene<'_>, hands: &mut Hands) -> Result<Option<Salvaged>, Failure> {
+    let tree = scene.tree()?;
+    let salvage = scene.o.ports.repositories.salvage(&tree).await?;
+    let outbox = perform(scene, hands, "salvage", salvage).await?;
+    scene.o.ports.repositories.receive_salvage(&tree, &outbox).await
+}
+
+/// Runs a harvest inside the agent's confinement and returns its outbox.
+async fn perform(
+    scene: &Scene<'_>,
+    hands: &mut Hands,
+    what: &str,
+    harvest: HarvestJob,
+) -> Result<PathBuf, Failure> {
+    let (o, agent) = (scene.o, scene.agent);
     room(o).await?;
     let confinement = scene.confinement(hands).await?;
-    let harvest = o.ports.repositories.harvest(&tree).await?;
     let mut job = scene.job(
-        &format!("harvest-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
+        &format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
         harvest.command,
         &confinement,
         &harvest.outbox,
     );
     job.env.extend(harvest.env);
-    job.output = o.ports.transcripts.log(agent.id, &format!("harvest-{}", agent.runs));
+    job.output = o.ports.transcripts.log(agent.id, &format!("{what}-{}", agent.runs));
     job.output_limit = limits::GATE_LOG_BYTES;
     job.time_limit = Some(limits::HARVEST);
     let mut job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
@@ -45,7 +68,7 @@ pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept
     if exit.code != Some(0) {
         return Err(Failure::new(FailureKind::Internal, words(&exit)));
     }
-    o.ports.repositories.receive(&tree, &harvest.outbox).await
+    Ok(harvest.outbox)
 }
 
 /// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which

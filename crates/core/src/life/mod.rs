@@ -13,13 +13,13 @@ pub(crate) mod resume;
 pub(crate) mod settle;
 mod stray;
 mod supervise;
-mod unwind;
+pub(crate) mod unwind;
 
 mod briefing;
 
 pub(crate) use stray::keep_stray;
 
-pub(crate) use unwind::TREE_LEFT;
+pub use unwind::CleanUp;
 
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};
 use crate::domain::ids::Word;
@@ -135,7 +135,9 @@ async fn or_full_disk(scene: &Scene<'_>, failure: Failure) -> Failure {
     // What the host does not say is no reason.
     let free = scene.o.ports.host.free_bytes().await;
     match scene.o.disk_room().await {
-        Err(why) if free.is_ok() => Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message)),
+        Err(why) if free.is_ok() => {
+            Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message))
+        }
         _ => failure,
     }
 }
@@ -163,7 +165,8 @@ impl Scene<'_> {
             branch: self.agent.branch.clone(),
             start: work.kept.clone().unwrap_or_else(|| base.clone()),
             base,
-            reuse: *self.turn() != Turn::First,
+            reuse: *self.turn() != Turn::First || work.dirty,
+            unreceived: work.dirty,
         })
     }
 

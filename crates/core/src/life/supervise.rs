@@ -82,14 +82,12 @@ impl Supervisor<'_> {
         // However the clock was set meanwhile, nobody gets more than the whole time.
         let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
         let mut frost = Frost::look(self.scene).await;
-        let deadline_at = self.scene.agent.work.deadline.map(|at| at.plus(frost.before()));
-        let left = deadline_at.map_or(most, |at| at.since(now).min(most));
+        let ends = self.scene.agent.work.deadline.map(|at| at.plus(frost.before));
+        let mut left = ends.map_or(most, |at| at.since(now).min(most));
         let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
-        // By a timer that runs here: the wall clock may jump.
-        let (mut stood, elapsed) = (Duration::ZERO, || clock.elapsed().saturating_sub(begun));
+        let (mut deadline, after_result) = (clock.sleep(left), async {});
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
         let mut look = clock.sleep(pause);
-        let (mut deadline, after_result) = (clock.sleep(left), async {});
         // Counts from the result on, whatever the program still prints.
         let mut after_result: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(after_result);
         let mut timing = false;
@@ -106,11 +104,11 @@ impl Supervisor<'_> {
                     JobEvent::Exited(exit) => break exit,
                 },
                 thawed = frost.turned(|| clock.elapsed()) => if let Some(time) = thawed {
-                    stood += time;
-                    deadline = clock.sleep((left + stood).saturating_sub(elapsed()));
-                    // Nobody is silent who could not speak.
-                    self.vitals.hear(self.scene.o, Hearing::Begins);
+                    // Standing still was neither work nor silence.
+                    left += time;
+                    deadline = clock.sleep(left.saturating_sub(clock.elapsed().saturating_sub(begun)));
                     timing = false;
+                    self.vitals.hear(self.scene.o, Hearing::Begins);
                 },
                 () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
@@ -138,7 +136,13 @@ impl Supervisor<'_> {
             self.react(reaction).await;
             self.write_entries().await;
         }
-        let left = deadline_at.map(|_| (left + stood).saturating_sub(elapsed()));
+        // By the timer that ran here: the wall clock may have jumped meanwhile.
+        let left = self
+            .scene
+            .agent
+            .work
+            .deadline
+            .map(|_| left.saturating_sub(clock.elapsed().saturating_sub(begun)));
         Ok(self.conclude(&exit, alarm, left))
     }
 

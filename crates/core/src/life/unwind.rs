@@ -1,16 +1,32 @@
 //! Unwind: the only way anything is given back, whether the agent finished, failed, was killed, timed out or its
-//! server died. Every part is idempotent and found by the agent's id, so that it can be repeated by the next server.
+//! server died. Every part is idempotent and found by the agent's id, so that it can be repeated: by the next server,
+//! and by [`Orchestrator::clean_up_again`] for what could not be given back when the agent ended. What it cannot do
+//! stands in the record as `cleanup_pending`; it never keeps a slot.
 
 use std::time::Duration;
 
 use super::{Hands, Scene, commit};
-use crate::domain::agent::{Ending, State, Status};
-use crate::domain::lifecycle::{Event, Salvage};
+use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
+use crate::domain::ids::AgentId;
+use crate::domain::lifecycle::{Event, Salvage, fact};
+use crate::domain::outcome::Failure;
+use crate::kill::Driver;
 use crate::limits;
+use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::Kept;
+use crate::ports::store::{Change, Safety, StoreError, Versioned};
+use serde_json::json;
 
-/// How the warning about a tree that could not be removed begins.
-pub(crate) const TREE_LEFT: &str = "the working tree could not be removed yet";
+/// What became of cleaning up after an agent that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CleanUp {
+    /// Nothing of it is left on this machine; its work, if there was any, is in the repository store.
+    Done,
+    /// What is left, and why.
+    Pending(String),
+    /// It has not ended, or a driver holds it: nothing was done.
+    Active,
+}
 
 /// Stops what runs of an agent that is killed, while the kill is still being written.
 pub(super) async fn begin(scene: &Scene<'_>, hands: &mut Hands) {
@@ -30,27 +46,29 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     if !std::mem::take(&mut hands.stopped) {
         stop(scene, grace(scene)).await;
     }
-    let salvage = salvage(scene, hands, &mut warnings).await;
+    let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
+    let kept = match (scene.agent.work.dirty, settles) {
+        (false, _) => Ok(Salvage::Nothing),
+        (true, true) => save(scene, hands).await,
+        (true, false) => keep(scene, hands, &mut warnings).await,
+    };
+    let mut left = Vec::new();
+    let salvage = kept.unwrap_or_else(|why| {
+        left.push(why);
+        Salvage::Failed
+    });
     if salvage == Salvage::Failed {
         // Whatever the harvest left running must not meet the next attempt.
         stop(scene, Duration::ZERO).await;
     }
     let (o, agent) = (scene.o, scene.agent.id);
-    if let State::Unwinding { ending: Ending::Settle { .. } } = &scene.agent.state
-        && salvage != Salvage::Failed
-    {
-        let removed = match o.ports.repositories.remove(agent).await {
-            Ok(()) => o.ports.sandbox.release(agent).await,
-            failed => failed,
-        };
-        if let Err(e) = removed {
-            warnings.push(format!("{TREE_LEFT}: {}", e.message));
-        }
+    if settles && salvage != Salvage::Failed {
+        left.extend(take_away(o, agent).await);
     }
     if let Err(e) = o.ports.processes.forget(agent).await {
-        warnings.push(format!("job records could not be removed yet: {e}"));
+        left.push(format!("job records could not be removed: {e}"));
     }
-    Event::Unwound { salvage, warnings }
+    Event::Unwound { salvage, pending: pending(&left), warnings }
 }
 
 /// Whatever is left of an agent that ended by itself is not asked.
@@ -93,29 +111,161 @@ async fn stop(scene: &Scene<'_>, mut grace: Duration) {
     }
 }
 
-/// Keeps what the agent made and nobody received yet. When that fails the tree stays, and a warning names it.
-async fn salvage(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Salvage {
-    if !scene.agent.work.dirty {
-        return Salvage::Nothing;
-    }
+/// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes
+/// on. Errors with what is left; the tree stays then.
+async fn keep(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Result<Salvage, String> {
     match commit::harvest(scene, hands).await {
-        Ok(Kept::Commits { head }) => Salvage::Kept(head),
-        Ok(Kept::Nothing) => Salvage::Nothing,
+        Ok(Kept::Commits { head }) => Ok(Salvage::Kept(head)),
+        Ok(Kept::Nothing) => Ok(Salvage::Nothing),
         Ok(Kept::Diverged { branches }) => {
             let id = scene.agent.id;
             warnings.push(format!(
                 "kept in the repository store under refs/agents/{id}/branches/: {}",
                 branches.join(", ")
             ));
-            Salvage::Nothing
+            Ok(Salvage::Nothing)
         }
-        Err(e) => {
-            let id = scene.agent.id;
-            let why = scene.o.ports.scanner.mask(&e.message);
-            warnings.push(format!(
-                "what the agent left could not be kept, so its tree stays in agents/{id}/tree: {why}"
-            ));
-            Salvage::Failed
+        Err(e) => Err(not_kept(scene, &e)),
+    }
+}
+
+/// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
+async fn save(scene: &Scene<'_>, hands: &mut Hands) -> Result<Salvage, String> {
+    let (o, agent) = (scene.o, scene.agent);
+    if !o.ports.repositories.has_tree(agent.id) {
+        return gone(scene).await.map_err(|e| not_kept(scene, &e));
+    }
+    match commit::salvage(scene, hands).await {
+        Ok(Some(saved)) => Ok(Salvage::Saved(saved)),
+        Ok(None) => Ok(Salvage::Nothing),
+        Err(e) => Err(not_kept(scene, &e)),
+    }
+}
+
+/// The tree is not there (any more): an earlier unwind took it away after it had kept the work, or the agent itself
+/// removed it.
+async fn gone(scene: &Scene<'_>) -> Result<Salvage, Failure> {
+    let repository = &scene.agent.spec.context.repository;
+    let saved = scene.o.ports.repositories.salvaged(repository, scene.agent.id).await?;
+    Ok(saved.map_or(Salvage::Nothing, Salvage::Saved))
+}
+
+fn not_kept(scene: &Scene<'_>, e: &Failure) -> String {
+    let why = scene.o.ports.scanner.mask(&e.message);
+    format!(
+        "what the agent left could not be kept, so its tree stays in agents/{}/tree: {why}",
+        scene.agent.id
+    )
+}
+
+/// Takes tree and private directories away; returns what could not be.
+async fn take_away(o: &Orchestrator, agent: AgentId) -> Vec<String> {
+    let mut left = Vec::new();
+    if let Err(e) = o.ports.repositories.remove(agent).await {
+        left.push(format!("the working tree could not be removed: {}", e.message));
+    }
+    if let Err(e) = o.ports.sandbox.release(agent).await {
+        left.push(format!("the private directories could not be removed: {}", e.message));
+    }
+    left
+}
+
+fn pending(left: &[String]) -> Option<String> {
+    (!left.is_empty()).then(|| left.join("; "))
+}
+
+impl Orchestrator {
+    /// Takes away whatever an ended agent still has on this machine, once its work is kept. Idempotent; what cannot
+    /// be taken away is logged and stands in its record.
+    pub async fn clean_up(&self, id: AgentId) {
+        match self.clean_up_again(id).await {
+            Ok(CleanUp::Done | CleanUp::Active) => {}
+            Ok(CleanUp::Pending(why)) => {
+                tracing::warn!(agent.id = %id, why, "an ended agent could not be cleaned up after; it is tried again");
+            }
+            Err(e) => {
+                tracing::warn!(agent.id = %id, error = %e, "an ended agent could not be cleaned up after");
+            }
         }
     }
+
+    /// Repeats, for an agent that has ended, what its unwind could not do: stop its processes, keep its work, remove
+    /// its tree, directories and job records; and writes down what is still left. Idempotent. Of an agent without a
+    /// record only the processes are stopped: what its tree holds is for the caretaker to find out.
+    pub async fn clean_up_again(&self, id: AgentId) -> Result<CleanUp, StoreError> {
+        let record = match self.ports.store.get(id).await {
+            Ok(record) if self.live().contains_key(&id) || !record.agent.is_terminal() => {
+                return Ok(CleanUp::Active);
+            }
+            other => other,
+        };
+        let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
+        let record = match record {
+            Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
+                let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));
+                return Ok(left.map_or(CleanUp::Done, CleanUp::Pending));
+            }
+            other => other?,
+        };
+        let mut left = Vec::new();
+        let mut salvage = Salvage::Nothing;
+        if let Err(e) = stopped {
+            left.push(format!("its processes could not be stopped: {e}"));
+        } else {
+            if record.agent.work.dirty {
+                salvage = self.save_again(&record).await.unwrap_or_else(|why| {
+                    left.push(why);
+                    Salvage::Failed
+                });
+            }
+            if salvage != Salvage::Failed {
+                left.extend(take_away(self, id).await);
+            }
+            if let Err(e) = self.ports.processes.forget(id).await {
+                left.push(format!("job records could not be removed: {e}"));
+            }
+        }
+        let pending = pending(&left);
+        self.write_clean_up(record.version, record.agent, salvage, pending.clone()).await?;
+        Ok(pending.map_or(CleanUp::Done, CleanUp::Pending))
+    }
+
+    async fn save_again(&self, record: &Versioned) -> Result<Salvage, String> {
+        let driver = Driver::new(record);
+        let scene = Scene { o: self, agent: &record.agent, driver: &driver };
+        save(&scene, &mut Hands::default()).await
+    }
+
+    /// Writes what changed; nothing when nothing did. A record that changed meanwhile is left to the next try.
+    async fn write_clean_up(
+        &self,
+        version: u64,
+        mut agent: Agent,
+        salvage: Salvage,
+        pending: Option<String>,
+    ) -> Result<(), StoreError> {
+        let before = agent.work.clone();
+        // Processes that could not be stopped leave the tree as it was.
+        let untouched = before.dirty && pending.is_some() && salvage == Salvage::Nothing;
+        agent.work.dirty = salvage == Salvage::Failed || untouched;
+        agent.work.cleanup_pending = pending;
+        let mut facts = Vec::new();
+        if let Salvage::Saved(saved) = salvage {
+            facts.push(salvaged(&agent, &saved, self));
+            agent.work.salvage = Some(saved);
+        }
+        if agent.work == before {
+            return Ok(());
+        }
+        let change = Change { safety: Safety::Process, agent, facts };
+        match self.ports.store.amend(vec![(version, change)]).await?.pop() {
+            Some(Err(e @ (StoreError::Unavailable(_) | StoreError::Unusable(_)))) => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn salvaged(agent: &Agent, saved: &Salvaged, o: &Orchestrator) -> crate::domain::journal::Fact {
+    let data = json!({"reference": &saved.reference, "commit": &saved.commit});
+    fact("git.salvaged", agent, o.now(), data)
 }

@@ -195,10 +195,6 @@ pub trait Processes: Send + Sync {
     /// shim or server died. Afterwards none of them can start late.
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
 
-    /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
-    /// is certain that it is the agent's.
-    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError>;
-
     /// Stops the agent's running jobs from running on, without ending them, until [`Processes::thaw`]. Their time limits
     /// do not run meanwhile; the shim remembers it, whatever becomes of the server. Returns how many jobs are frozen.
     /// Idempotent. A [`Processes::stop`] of a frozen job kills it without letting it run again.
@@ -216,6 +212,10 @@ pub trait Processes: Send + Sync {
         let _ = agent;
         Ok(None)
     }
+
+    /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
+    /// is certain that it is the agent's.
+    async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError>;
 
     /// Lists the agents that have jobs on this machine that have not ended cleanly.
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError>;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::domain::agent::Salvaged;
 use crate::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
@@ -51,6 +52,42 @@ pub struct TreeRequest {
     pub start: CommitId,
     /// Keep an earlier tree of this agent when it is whole.
     pub reuse: bool,
+    /// An earlier tree may hold work that nobody received: when it cannot be reused it is set aside, not removed.
+    pub unreceived: bool,
+}
+
+/// What is brought back of an agent that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreRequest {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its name for people: the directory is called after it.
+    pub name: String,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// The base branch, restored as `origin/<branch>`.
+    pub base_branch: BranchName,
+    /// The base commit.
+    pub base: CommitId,
+    /// The agent's own branch.
+    pub branch: BranchName,
+    /// The newest commit that was received from it.
+    pub head: Option<CommitId>,
+    /// What was salvaged when it was ended; comes before `head`.
+    pub salvage: Option<Salvaged>,
+}
+
+/// An agent's work, brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Absolute path of a clone that depends on nothing else.
+    pub path: PathBuf,
+    /// The branch that is checked out.
+    pub branch: BranchName,
+    /// Its commit; `None` when the agent's HEAD had none.
+    pub head: Option<CommitId>,
+    /// What index and working tree were restored from; `None` when everything had been received as commits.
+    pub salvage: Option<Salvaged>,
 }
 
 /// A program that commits and bundles what an agent left, to be run inside the agent's confinement.
@@ -196,6 +233,30 @@ pub trait Repositories: Send + Sync {
     /// Reads the bundle that the harvest wrote, checking every object, and keeps what it holds under
     /// `refs/agents/<id>/`. Nothing else in the outbox or the tree is read.
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+
+    /// Tells whether the agent's tree, once made whole, is on this machine.
+    fn has_tree(&self, agent: AgentId) -> bool;
+
+    /// Returns the command that bundles the tree as it is: HEAD, index, working tree with what is untracked but not
+    /// ignored, branches with commits of their own, stashes. It changes nothing in the tree but stale locks.
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
+
+    /// Reads the bundle that the salvage wrote, checking every object, and keeps it as
+    /// `refs/mosaic/salvage/<id>`; `None` when the tree holds nothing that the base does not. Repeating it is safe:
+    /// the ref moves to what was found last.
+    async fn receive_salvage(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<Salvaged>, Failure>;
+
+    /// Returns what the store keeps of the agent under `refs/mosaic/salvage/<id>`.
+    async fn salvaged(&self, repository: &RepositoryUrl, agent: AgentId)
+    -> Result<Option<Salvaged>, Failure>;
+
+    /// Brings an agent's work back into a new directory of its own, nothing of which is shared with the store: its
+    /// branch at its HEAD, index and working tree as they were. `None` when the store keeps nothing of it.
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
 
     /// Sends every addition of the commits in `base..head`, oldest first, into the channel: commit messages and
     /// the added lines of every file, binary ones and merge resolutions included. A closed channel ends it.

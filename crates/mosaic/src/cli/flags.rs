@@ -273,6 +273,28 @@ pub(crate) struct KillAllArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Flags of `freeze` and `thaw`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FreezeArgs {
+    /// Names, ids, starts of them, or @last
+    #[arg(value_name = "AGENT", required_unless_present = "all")]
+    pub(crate) agents: Vec<String>,
+    /// Every agent that runs
+    #[arg(long, conflicts_with = "agents")]
+    pub(crate) all: bool,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// Flags of `drill`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrillArgs {
+    /// Agents of each escape shape
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=20))]
+    pub(crate) agents: u64,
+}
+
 /// Flags of `rm`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RmArgs {
@@ -299,28 +321,6 @@ pub(crate) struct PruneArgs {
     /// Give up work that is kept nowhere else; the number of such agents must be typed, or given here
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
     pub(crate) force: Option<Option<u64>>,
-}
-
-/// Flags of `freeze` and `thaw`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct FreezeArgs {
-    /// Names, ids, starts of them, or @last
-    #[arg(value_name = "AGENT", required_unless_present = "all")]
-    pub(crate) agents: Vec<String>,
-    /// Every agent that runs
-    #[arg(long, conflicts_with = "agents")]
-    pub(crate) all: bool,
-    /// Why, for the record
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-}
-
-/// Flags of `drill`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct DrillArgs {
-    /// Agents of each escape shape
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=20))]
-    pub(crate) agents: u64,
 }
 
 /// Flags of `killswitch`.
@@ -361,6 +361,17 @@ pub(crate) struct RetryArgs {
     #[command(flatten)]
     pub(crate) one: OneAgent,
     /// Print the new id only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Flags of `restore`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreArgs {
+    /// The agent.
+    #[command(flatten)]
+    pub(crate) one: OneAgent,
+    /// Print the directory only
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

@@ -297,7 +297,14 @@ fn data_dir(dir: &Path, floor: u64) -> Vec<Finding> {
 fn room(free: u64, floor: u64) -> Finding {
     let shown = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
     if free < floor {
-        return finding(Level::Fail, "Store", "D-DISK-1", shown, "nothing new is started", "mosaic prune --dry-run");
+        return finding(
+            Level::Fail,
+            "Store",
+            "D-DISK-1",
+            shown,
+            "nothing new is started",
+            "mosaic prune --dry-run",
+        );
     }
     if free < floor.saturating_mul(8) {
         return finding(

@@ -18,6 +18,7 @@ mod overview;
 mod prune;
 mod ps;
 mod queue;
+mod restore;
 mod retry;
 mod rm;
 mod run;
@@ -68,6 +69,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
             return drill::run(session, &config, &args).map(Exit::into);
         }
         Some(Command::Retry(args)) => retry::run(session, &args),
+        Some(Command::Restore(args)) => restore::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),

@@ -166,6 +166,9 @@ mod tests {
         );
         assert_eq!(headline(&json!({"paused": false})), "dispatch running");
         assert_eq!(headline(&json!({"paused": null})), "dispatch running");
-        assert_eq!(headline(&json!({"paused": false, "held": "memory: 9 MiB"})), "dispatch held (memory: 9 MiB)");
+        assert_eq!(
+            headline(&json!({"paused": false, "held": "memory: 9 MiB"})),
+            "dispatch held (memory: 9 MiB)"
+        );
     }
 }

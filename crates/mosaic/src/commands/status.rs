@@ -39,7 +39,10 @@ fn process(resources: &Value) -> String {
     let number = |field: &str| sample.get(field).and_then(Value::as_u64).unwrap_or(0);
     let mib = |bytes: u64| format!("{} MiB", bytes / (1024 * 1024));
     let cores = sample.get("cores").and_then(Value::as_f64).unwrap_or(0.0);
-    let disk = sample.get("diskBytes").and_then(Value::as_u64).map_or(String::new(), |b| format!("{} on disk", mib(b)));
+    let disk = sample
+        .get("diskBytes")
+        .and_then(Value::as_u64)
+        .map_or(String::new(), |b| format!("{} on disk", mib(b)));
     let silent = sample.get("silentMs").and_then(Value::as_u64).map(std::time::Duration::from_millis);
     let silent = silent.map_or(String::new(), |time| format!("silent for {}", span(time)));
     let children = match number("processes").saturating_sub(1) {
@@ -239,7 +242,10 @@ Labels    team=web
 Result    Done.
 Next      mosaic diff fix-7d0c · mosaic gates fix-7d0c · mosaic logs fix-7d0c
 ";
-        assert_eq!(render(&View::new(&agent), None, Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
+        assert_eq!(
+            render(&View::new(&agent), None, Paint::choose(ColorChoice::Never, false, &|_| None)),
+            expected
+        );
     }
 
     #[test]

@@ -263,6 +263,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.kill_grace.as_millis().to_string()),
     ),
     ours(
+        "MOSAIC_CONFINEMENT",
+        "auto, pid-namespace, subreaper",
+        "auto",
+        "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
+    )
+    .read(
+        |c, v| p::choice(v, &CONFINEMENTS).map(|x| c.confinement = x),
+        |c| CONFINEMENTS.iter().find(|(_, x)| *x == c.confinement).map(|(word, _)| (*word).to_owned()),
+    ),
+    ours(
         "MOSAIC_STALL_MS",
         "1000–86400000",
         "600000",
@@ -287,16 +297,6 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "load average per core above which agents are started one at a time only; 0 is no ceiling",
     )
     .read(|c, v| p::fraction(v, 1000.0).map(|x| c.load_ceiling = x), |c| Some(c.load_ceiling.to_string())),
-    ours(
-        "MOSAIC_CONFINEMENT",
-        "auto, pid-namespace, subreaper",
-        "auto",
-        "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
-    )
-    .read(
-        |c, v| p::choice(v, &CONFINEMENTS).map(|x| c.confinement = x),
-        |c| CONFINEMENTS.iter().find(|(_, x)| *x == c.confinement).map(|(word, _)| (*word).to_owned()),
-    ),
     ours(
         "MOSAIC_DRAIN_MS",
         "0–86400000",

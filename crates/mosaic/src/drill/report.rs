@@ -134,8 +134,7 @@ impl Report {
     /// Renders it for people.
     pub(crate) fn text(&self, width: Option<usize>, paint: Paint) -> String {
         let verdict = |passed: bool| if passed { "ok" } else { "FAILED" }.to_owned();
-        let columns =
-            ["SHAPE", "WHAT IT DOES", "BEFORE", "AFTER", "RUNG", "PAST GRACE", ""].map(|title| column(title));
+        let columns = ["SHAPE", "WHAT IT DOES", "BEFORE", "AFTER", "RUNG", "PAST GRACE", ""].map(column);
         let rows: Vec<Vec<String>> = self
             .rows
             .iter()

@@ -62,7 +62,9 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
             return Ok(text.trim().to_owned());
         }
         Ok(text) if text.trim().is_empty() => {}
-        Ok(_) => tracing::warn!(file = %path.display(), "the token was cut off or is too short; a new one is made"),
+        Ok(_) => {
+            tracing::warn!(file = %path.display(), "the token was cut off or is too short; a new one is made")
+        }
         Err(e) if e.kind() == ErrorKind::InvalidData => {
             tracing::warn!(file = %path.display(), "the token is damaged; a new one is made");
         }

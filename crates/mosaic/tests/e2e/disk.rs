@@ -26,11 +26,16 @@ fn inside(test: &str) -> bool {
         return true;
     }
     let private = ["--mount", "--propagation", "private"];
-    let can = run("unshare", &[&private[..], &["mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]].concat());
+    let can =
+        run("unshare", &[&private[..], &["mount", "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]].concat());
     if have("private mounts", can.is_some(), "root and the programs unshare and mount") {
         let own = std::env::current_exe().unwrap();
         let mut again = Command::new("unshare");
-        again.args(private).arg(own).args(["--exact", &format!("disk::{test}"), "--nocapture"]).env(INSIDE, "1");
+        again
+            .args(private)
+            .arg(own)
+            .args(["--exact", &format!("disk::{test}"), "--nocapture"])
+            .env(INSIDE, "1");
         assert!(again.status().unwrap().success(), "see above");
     }
     false
@@ -48,7 +53,8 @@ fn fill(file: &Path, leave: u64) {
     let stat = rustix::fs::statvfs(file.parent().unwrap()).unwrap();
     let free = (stat.f_bavail * stat.f_frsize).saturating_sub(leave);
     // An error is what is wanted when nothing is left.
-    let _ = std::fs::write(file, vec![0u8; usize::try_from(free + if leave == 0 { 4096 } else { 0 }).unwrap()]);
+    let _ =
+        std::fs::write(file, vec![0u8; usize::try_from(free + if leave == 0 { 4096 } else { 0 }).unwrap()]);
 }
 
 fn failing(server: &Server<'_>) -> Value {
@@ -77,7 +83,10 @@ fn a_full_state_directory_refuses_and_loses_nothing() {
         // The log of the store may have room left from before; then this is answered, and so is the next.
         let refused = until("the store to be full", || {
             let body = json!({"reason": "x".repeat(500)});
-            let mut answers = [server.http.post("/v1/queue/resume", None), server.http.post("/v1/queue/pause", Some(&body))];
+            let mut answers = [
+                server.http.post("/v1/queue/resume", None),
+                server.http.post("/v1/queue/pause", Some(&body)),
+            ];
             answers.sort_by_key(|answer| answer.status);
             let [_, worse] = answers;
             (worse.status != 200).then_some(worse)
@@ -155,7 +164,8 @@ fn a_limit_on_file_sizes_is_an_error_of_the_write_and_not_the_end() {
     let wrapped = format!("ulimit -f 2048; exec {} serve", env!("CARGO_BIN_EXE_mosaic"));
     let mut acknowledged = Vec::new();
     {
-        let server = home.serve_by("sh", &["-c", &wrapped], &[("MOSAIC_COMMAND", &format!("sleep {marker}"))]);
+        let server =
+            home.serve_by("sh", &["-c", &wrapped], &[("MOSAIC_COMMAND", &format!("sleep {marker}"))]);
         server.http.post("/v1/queue/pause", None).expect(200);
         let mut body = body(&fixture.url(), "");
         body["context"]["instructions"] = json!("x".repeat(100_000));

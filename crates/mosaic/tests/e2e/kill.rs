@@ -49,7 +49,9 @@ fn a_killed_agent_leaves_no_process_and_its_work_is_kept() {
     assert_eq!((&killed["alreadyTerminal"], &killed["endReason"]), (&json!(false), &json!("operator")));
     nothing_left(&server, &[&id], &marker);
     let agent = server.agent(&id);
-    assert!(agent["headCommit"].is_string(), "what it made is not kept: {agent:#}");
+    let reference = format!("refs/mosaic/salvage/{id}");
+    assert_eq!(agent["salvage"]["reference"], json!(reference), "what it made is not kept: {agent:#}");
+    assert_eq!(agent.get("cleanupPending"), None, "{agent:#}");
     assert!(agent["error"].to_string().contains("enough"), "{agent:#}");
     let diff = server.http.get(&format!("/v1/agents/{id}/diff")).expect(200);
     assert!(diff.to_string().contains("work.txt"), "{diff:#}");

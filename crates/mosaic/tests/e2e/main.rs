@@ -19,6 +19,7 @@ mod local_run;
 mod no_server;
 mod planted;
 mod removal;
+mod restore;
 mod shutdown;
 mod silence;
 mod state_files;

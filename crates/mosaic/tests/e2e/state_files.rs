@@ -9,7 +9,8 @@ use super::support::{Home, body};
 
 /// Offsets at which a file is cut: every boundary that means something, and this many spread over the rest.
 fn cuts(length: usize, spread: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = [0, 1, 15, 16, 99, 100, 4095, 4096, 4097].into_iter().filter(|at| *at < length).collect();
+    let mut cuts: Vec<usize> =
+        [0, 1, 15, 16, 99, 100, 4095, 4096, 4097].into_iter().filter(|at| *at < length).collect();
     cuts.extend((1..=spread).map(|n| length * n / (spread + 1)));
     cuts.push(length.saturating_sub(1));
     cuts.sort_unstable();
@@ -67,7 +68,8 @@ fn a_store_that_is_cut_off_is_set_aside_and_the_server_starts() {
     let all = cuts(whole.len(), spread());
     for cut in &all {
         let (status, copied) = start_cut(&home, "mosaic.db", *cut, &id);
-        let aside: Vec<_> = std::fs::read_dir(copied.data().join("quarantine")).into_iter().flatten().flatten().collect();
+        let aside: Vec<_> =
+            std::fs::read_dir(copied.data().join("quarantine")).into_iter().flatten().flatten().collect();
         assert_eq!((status, aside.len()), (404, 1), "cut at {cut}");
         let kept = std::fs::read(aside[0].path().join("mosaic.db")).unwrap();
         assert_eq!(kept, &whole[..*cut], "what was damaged is kept as it was");
@@ -86,7 +88,11 @@ fn a_store_that_is_cut_off_is_set_aside_and_the_server_starts() {
 #[test]
 fn small_files_that_are_cut_off_are_made_anew() {
     let (home, _, id) = lived();
-    std::fs::write(home.data().join("server.json"), r#"{"url":"http://127.0.0.1:1","pid":1,"startedAt":"x","version":"0"}"#).unwrap();
+    std::fs::write(
+        home.data().join("server.json"),
+        r#"{"url":"http://127.0.0.1:1","pid":1,"startedAt":"x","version":"0"}"#,
+    )
+    .unwrap();
     std::fs::write(home.data().join("trusted"), "0123456789abcdef\n").unwrap();
     let mut starts = 0;
     for file in ["token", "server.json", "trusted", "lock"] {

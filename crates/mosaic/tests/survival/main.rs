@@ -7,11 +7,11 @@
 #[path = "../live_server/mod.rs"]
 mod live_server;
 mod place;
-mod storm;
 
 use std::time::Duration;
 
 use live_server::processes_with;
+use mosaic_testkit::chaos::{Programs, storm};
 use place::{Place, SOON, parent};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -24,8 +24,13 @@ fn acknowledged_tasks_survive_any_number_of_kills() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let kills = number("MOSAIC_KILLS").unwrap_or(20);
     let seed = number("MOSAIC_KILLS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let figures = storm::run(kills, seed);
+    println!("storm of {kills} kills, seed {seed}");
+    let mosaic = std::path::PathBuf::from(env!("CARGO_BIN_EXE_mosaic"));
+    let programs = Programs { chaos: mosaic.clone(), mosaic };
+    let figures = storm::run(&programs, kills, seed, None).unwrap();
     println!("survival: {figures}");
+    assert!(figures.violations.is_empty(), "{:#?}", figures.violations);
+    assert_eq!(figures.adopted, figures.alive, "agents alive at a kill were given up: {figures}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ async fn orders_are_recorded_with_who_why_and_what_came_of_it() {
     let told = world.audit.told();
     let expected = [
         format!("kill {id} ordered"),
-        format!("kill {id} killed, verified"),
+        format!("kill {id} killed, verified: 0 processes before, 0 after"),
         format!("kill {id} ordered"),
         format!("kill {id} had already ended"),
         "kill-all  ordered".to_owned(),

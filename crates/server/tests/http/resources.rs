@@ -9,7 +9,7 @@ use mosaic_core::ports::transcripts::Transcripts;
 use serde_json::json;
 
 use crate::stub_ports::{SECRET, commit};
-use crate::world::{World, ask, task};
+use crate::world::{World, ask, example, task};
 
 fn completed(world: &World) -> State {
     let at = world.orchestrator.now();
@@ -296,4 +296,18 @@ async fn waiting_work_of_a_task_can_be_removed() {
     let refused = world.order("DELETE", "/v1/tasks/B").await;
     let (status, agent) = (refused.status, refused.json()["agentId"].clone());
     assert_eq!((status, agent), (409, json!(running)), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn restoring_says_why_there_is_nothing_to_restore() {
+    let world = World::new();
+    let spawned = world.post("/agents/spawn", &example()).await.json();
+    let path = format!("/v1/agents/{}/restore", spawned["agentId"].as_str().unwrap());
+    let active = world.post(&path, &json!({})).await;
+    assert_eq!((active.status, &active.json()["code"]), (409, &json!("agent_active")));
+    world.post(&path.replace("restore", "kill"), &json!({})).await;
+    let nothing = world.post(&path, &json!({})).await;
+    assert_eq!((nothing.status, &nothing.json()["code"]), (404, &json!("nothing_to_restore")));
+    let unknown = world.post("/v1/agents/00000000-0000-4000-8000-000000000000/restore", &json!({})).await;
+    assert_eq!((unknown.status, &unknown.json()["code"]), (404, &json!("agent_not_found")));
 }

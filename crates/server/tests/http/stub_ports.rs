@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
@@ -19,8 +20,8 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, StoreName,
-    StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
+    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
@@ -105,6 +106,23 @@ impl Repositories for StubRepositories {
     }
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
         Err(unused())
+    }
+    fn has_tree(&self, _: AgentId) -> bool {
+        true
+    }
+    async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.harvest(request).await
+    }
+    async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        self.salvaged(&request.repository, request.agent).await
+    }
+    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
+        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+    }
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
+        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
+        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
     async fn additions(
         &self,
@@ -374,18 +392,18 @@ pub(crate) struct StubOrders(pub(crate) Mutex<Filed>);
 #[async_trait]
 impl OrderFiles for StubOrders {
     async fn read(&self) -> Filed {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("no test panics while it holds this").clone()
     }
     async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
-        self.0.lock().unwrap().orders.raise_placed(barrier.clone());
+        self.0.lock().expect("no test panics while it holds this").orders.raise_placed(barrier.clone());
         Ok(())
     }
     async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
-        self.0.lock().unwrap().orders.latch = latch.cloned();
+        self.0.lock().expect("no test panics while it holds this").orders.latch = latch.cloned();
         Ok(())
     }
     async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
-        self.0.lock().unwrap().kills.retain(|kill| kill.agent != agent);
+        self.0.lock().expect("no test panics while it holds this").kills.retain(|kill| kill.agent != agent);
         Ok(())
     }
     fn stop_path(&self) -> String {

@@ -15,7 +15,12 @@ async fn ended(store: &dyn Store, task: &str, second: u64) -> Versioned {
     let one = agent(task, T0);
     let read = admit(store, &one).await;
     let end = settled(one.clone(), Status::Killed, EndReason::Operator, at(second));
-    store.amend(vec![(read.version, change(end, "agent.killed", at(second)))]).await.unwrap().remove(0).unwrap();
+    store
+        .amend(vec![(read.version, change(end, "agent.killed", at(second)))])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     store.get(one.id).await.unwrap()
 }
 
@@ -35,9 +40,7 @@ pub async fn a_removed_record_leaves_a_note(bench: &dyn Bench) {
     let (gone, stays) = (ended(&*store, "gone", 1).await, ended(&*store, "stays", 2).await);
     store.remove(removal(&gone)).await.unwrap();
     let answer = store.get(gone.agent.id).await;
-    let told = |answer: &Result<Versioned, StoreError>| {
-        matches!(answer, Err(StoreError::Pruned { agent, at: when }) if *agent == gone.agent.id && *when == at(900))
-    };
+    let told = |answer: &Result<Versioned, StoreError>| matches!(answer, Err(StoreError::Pruned { agent, at: when }) if *agent == gone.agent.id && *when == at(900));
     assert!(told(&answer), "{answer:?}");
     let again = store.remove(removal(&gone)).await;
     assert!(matches!(again, Err(StoreError::Pruned { .. })), "{again:?}");
@@ -135,7 +138,8 @@ pub async fn pruned_facts_leave_numbers_as_they_were(bench: &dyn Bench) {
     assert_eq!(store.prune_events(at(4), 3).await.unwrap(), 3);
     assert_eq!(store.prune_events(at(4), 3).await.unwrap(), 1);
     assert_eq!(store.prune_events(at(4), 3).await.unwrap(), 0);
-    let numbers = |log: Vec<mosaic_core::domain::journal::Entry>| log.iter().map(|e| e.seq).collect::<Vec<_>>();
+    let numbers =
+        |log: Vec<mosaic_core::domain::journal::Entry>| log.iter().map(|e| e.seq).collect::<Vec<_>>();
     assert_eq!(numbers(store.entries(0, 100).await.unwrap()), [5, 6, 7, 8, 9, 10]);
     assert_eq!(numbers(store.entries(2, 2).await.unwrap()), [5, 6]);
     assert_eq!(numbers(store.entries(8, 100).await.unwrap()), [9, 10]);
@@ -147,7 +151,10 @@ pub async fn pruned_facts_leave_numbers_as_they_were(bench: &dyn Bench) {
     assert_eq!(*store.newest().borrow(), 12);
     assert!(store.entries(12, 100).await.unwrap().is_empty());
     // Time may go back between agents: what follows a younger fact waits for it.
-    store.log(vec![fact("young", &agent("y", T0), at(5000)), fact("old", &agent("z", T0), at(1))]).await.unwrap();
+    store
+        .log(vec![fact("young", &agent("y", T0), at(5000)), fact("old", &agent("z", T0), at(1))])
+        .await
+        .unwrap();
     assert_eq!(store.prune_events(at(4000), 100).await.unwrap(), 3);
     assert_eq!(numbers(store.entries(0, 100).await.unwrap()), [13, 14]);
 }

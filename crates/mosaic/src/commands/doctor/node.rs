@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Finding, Level, fine, finding};
+use super::{Finding, Level, finding, fine};
 use crate::plain;
 use crate::view::{View, span};
 
@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_quiet_server_is_one_good_line_and_trouble_is_named() {
-        let quiet = json!({"dispatch": "running", "slots": {"used": 1, "total": 4}, "breakers": [], "attention": 0});
+        let quiet =
+            json!({"dispatch": "running", "slots": {"used": 1, "total": 4}, "breakers": [], "attention": 0});
         let texts = |state: &Value| findings(state).into_iter().map(|f| f.text).collect::<Vec<_>>();
         assert_eq!(texts(&quiet), ["dispatch is running · 1 of 4 slots"]);
         let trouble = json!({

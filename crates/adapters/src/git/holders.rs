@@ -1,0 +1,164 @@
+//! Who works on a git directory right now, as the kernel tells it: processes that have a file of it open, stand in
+//! it, or were started for it. Every git of ours carries its directory and its server in its environment, so that
+//! what a killed server left running is found and ended by the next one.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mosaic_core::limits;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// The variable that names the git directory a git of ours works on.
+pub(super) const STORE: &str = "MOSAIC_GIT_STORE";
+/// The variable that names the process which started it, as pid and start time.
+pub(super) const OWNER: &str = "MOSAIC_GIT_OWNER";
+
+/// Names this process so that no later one with its pid is taken for it.
+pub(super) fn this_process() -> String {
+    let pid = std::process::id();
+    format!("{pid}.{}", start_time(pid).unwrap_or_default())
+}
+
+/// Returns when a process was started, in the kernel's ticks; `None` when there is none, or only what is left of it.
+fn start_time(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses that may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let is_dead = matches!(fields.first(), Some(&("Z" | "X")));
+    fields.get(19).filter(|_| !is_dead)?.parse().ok()
+}
+
+fn is_alive(owner: &str) -> bool {
+    let parts =
+        owner.split_once('.').and_then(|(pid, at)| Some((pid.parse().ok()?, at.parse::<u64>().ok()?)));
+    parts.is_some_and(|(pid, at)| start_time(pid) == Some(at))
+}
+
+/// One process and what it has to do with git directories.
+struct Process {
+    pid: u32,
+    name: String,
+    env: Vec<u8>,
+    /// Its environment may not be read: it is somebody else's.
+    foreign: bool,
+}
+
+impl Process {
+    fn all() -> impl Iterator<Item = Self> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?))
+    }
+
+    /// `None` for a process that has ended.
+    fn read(pid: u32) -> Option<Self> {
+        start_time(pid)?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned();
+        let env = fs::read(format!("/proc/{pid}/environ"));
+        let foreign = env.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied);
+        Some(Self { pid, name, env: env.unwrap_or_default(), foreign })
+    }
+
+    fn variable(&self, name: &str) -> Option<&[u8]> {
+        self.env.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)))
+    }
+
+    /// Says what it has to do with this git directory, when it may hold a lock there.
+    fn works_on(&self, dir: &Path) -> Option<String> {
+        let (pid, name) = (self.pid, &self.name);
+        let is_git = name.starts_with("git");
+        if self.foreign {
+            return is_git.then(|| format!("process {pid} ({name}) of another user may be working on it"));
+        }
+        let below = |path: PathBuf| path.starts_with(dir);
+        let links = |what: &str| fs::read_link(format!("/proc/{pid}/{what}")).ok();
+        // Not by our own variable alone: programs of a remote inherit it, and they work elsewhere.
+        if self.path("GIT_DIR").is_some_and(below) {
+            return Some(format!("process {pid} ({name}) was started for it"));
+        }
+        if links("cwd").is_some_and(below) {
+            return Some(format!("process {pid} ({name}) works in it"));
+        }
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        if open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(below) {
+            return Some(format!("process {pid} ({name}) has a file of it open"));
+        }
+        let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let named = args.windows(dir.as_os_str().len()).any(|w| w == dir.as_os_str().as_bytes());
+        (is_git && named).then(|| format!("process {pid} ({name}) was told to work on it"))
+    }
+
+    /// Tells whether a server that is gone started it for a git directory below this one. The remote's own programs
+    /// inherit our variables, but not the directory that git works on.
+    fn is_orphan(&self, below: &Path) -> bool {
+        let Some(dir) = self.path(STORE).filter(|dir| dir.starts_with(below)) else { return false };
+        let owner = self.variable(OWNER).map(|owner| String::from_utf8_lossy(owner).into_owned());
+        self.path("GIT_DIR").as_ref() == Some(&dir) && owner.is_some_and(|owner| !is_alive(&owner))
+    }
+}
+
+/// Returns who may hold a lock in a git directory; `None` proves that nobody does. This process itself does not: it
+/// knows what it started.
+pub(super) fn holder(dir: &Path) -> Option<String> {
+    let me = std::process::id();
+    Process::all().filter(|process| process.pid != me).find_map(|process| process.works_on(dir))
+}
+
+/// Ends every git that a server which is gone left running for directories below this one, and waits until they have
+/// ended. Returns how many there were; errors with words about one that does not end.
+pub(super) fn end_orphans(below: &Path) -> Result<usize, String> {
+    let mut ended = 0;
+    // One may have started another while they were looked at.
+    for _ in 0..10 {
+        let orphans: Vec<Process> = Process::all().filter(|process| process.is_orphan(below)).collect();
+        if orphans.is_empty() {
+            return Ok(ended);
+        }
+        for orphan in &orphans {
+            end(orphan, below)?;
+        }
+        ended += orphans.len();
+    }
+    Err("git processes of an earlier server start faster than they are ended".to_owned())
+}
+
+fn end(orphan: &Process, below: &Path) -> Result<(), String> {
+    let pid = i32::try_from(orphan.pid).ok().and_then(Pid::from_raw);
+    let Some(handle) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return Ok(()) };
+    // The handle is of the process that was looked at only if that one is still there.
+    if !Process::read(orphan.pid).is_some_and(|now| now.is_orphan(below)) {
+        return Ok(());
+    }
+    let say = |what: &str| format!("git process {} of an earlier server {what}", orphan.pid);
+    match pidfd_send_signal(&handle, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(e) => return Err(say(&format!("cannot be ended: {e}"))),
+    }
+    let time: Duration = limits::GIT_ORPHANS;
+    let time = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(1), tv_nsec: 0 };
+    match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&time)) {
+        Ok(0) => Err(say("does not end")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_told_apart_from_later_ones_with_their_pid() {
+        assert!(is_alive(&this_process()));
+        assert!(!is_alive(&format!("{}.1", std::process::id())));
+        for bad in ["", "x", "1", "1.x", "999999999.5"] {
+            assert!(!is_alive(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The `mosaic` program: the server, and the commands that talk to one. One file per command under `commands/`;
+//! `config.rs` knows every setting, `exit.rs` every exit code. A library, so that the program and the one that breaks
+//! its ports on purpose are the same but for their [`Dress`].
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod control;
+mod deeds;
+mod demo;
+mod drill;
+mod exit;
+mod follow;
+mod hidden;
+mod interrupt;
+mod local_git;
+mod local_kill;
+mod locate;
+mod logging;
+mod paint;
+mod plain;
+mod problem;
+mod resolve;
+mod run_state;
+mod serve;
+mod session;
+mod table;
+mod transcript;
+mod trust;
+mod view;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use exit::Exit;
+use session::{Session, say};
+
+pub use wire::Dress;
+
+/// Runs the program with its ports in this dress.
+pub fn main_with(dress: Dress) -> ExitCode {
+    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    if let Some(code) = hidden::dispatch(&args) {
+        return code;
+    }
+    wire::put_on(dress);
+    let parsed = match cli::Cli::try_parse() {
+        Ok(parsed) => parsed,
+        Err(e) => {
+            let help = !e.use_stderr();
+            // A closed pipe while help is printed is nobody's problem.
+            let _ = e.print();
+            return if help { Exit::Ok.into() } else { Exit::Usage.into() };
+        }
+    };
+    let session = Session::new(parsed.global);
+    match commands::run(&session, parsed.command) {
+        Ok(code) => code,
+        Err(problem) => {
+            let exit = Exit::of_problem(&problem);
+            if exit != Exit::Ok {
+                say(session.paint().symbols(problem.render()).trim_end());
+            }
+            exit.into()
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The API of a server that may die at any moment: every call has a connection and a deadline of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Outcome, while_};
+
+/// Longest wait for one answer: a kill may use its grace and ten seconds more.
+const ANSWER: Duration = Duration::from_secs(45);
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Where a server answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+}
+
+/// One entry of the event log.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
+}
+
+impl Event {
+    /// Returns the agent it is about, or nothing.
+    pub(crate) fn agent(&self) -> &str {
+        self.data["agentId"].as_str().unwrap_or_default()
+    }
+
+    /// Tells whether it says that an agent has ended.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.kind.as_str(), "agent.completed" | "agent.failed" | "agent.killed")
+    }
+}
+
+impl Api {
+    fn open(&self, method: &str, path: &str, more: &str, body: &str) -> Outcome<BufReader<TcpStream>> {
+        let connect = || -> std::io::Result<TcpStream> {
+            let mut stream = TcpStream::connect_timeout(&self.address, ANSWER)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            stream.set_write_timeout(Some(ANSWER))?;
+            // HTTP/1.0, so that a body comes as it is, without chunks, and ends with the connection.
+            let text = format!(
+                "{method} {path} HTTP/1.0\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n{more}\r\n{body}",
+                self.address,
+                self.token,
+                body.len()
+            );
+            stream.write_all(text.as_bytes())?;
+            Ok(stream)
+        };
+        connect().map(BufReader::new).map_err(while_(path))
+    }
+
+    /// Sends a request; an error means that no whole answer came.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: Option<&Value>,
+    ) -> Outcome<(u16, Value)> {
+        let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut stream = self.open(method, path, &key, &body)?;
+        let (status, length) = head(&mut stream).map_err(while_(path))?;
+        let mut text = String::new();
+        stream.take(ANSWER_BYTES).read_to_string(&mut text).map_err(while_(path))?;
+        if length.is_some_and(|length| length != text.len()) {
+            return Err(format!("{path}: the answer was cut off"));
+        }
+        let value = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+        Ok((status, value.map_err(while_(path))?))
+    }
+
+    /// Reads a resource that exists.
+    pub(crate) fn get(&self, path: &str) -> Outcome<Value> {
+        match self.send("GET", path, None, None)? {
+            (200, body) => Ok(body),
+            (status, body) => Err(format!("GET {path} was answered {status}: {body}")),
+        }
+    }
+
+    /// Reads every agent.
+    pub(crate) fn agents(&self) -> Outcome<Vec<Value>> {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/v1/agents?limit=100{cursor}"))?;
+            found.extend(page["items"].as_array().into_iter().flatten().cloned());
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Follows the event log from its first entry until `enough` says so; false when the time is over before or the
+    /// server is gone.
+    pub(crate) fn follow(&self, until: Instant, enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
+        self.listen("?after=0", until, enough)
+    }
+
+    /// Reads the whole event log, as it is now: the first event of a new reader says how far it goes.
+    pub(crate) fn events(&self) -> Outcome<Vec<Event>> {
+        let until = Instant::now() + ANSWER;
+        let mut newest = None;
+        self.listen("", until, |event| {
+            newest = Some(event.seq);
+            true
+        })?;
+        let newest = newest.ok_or("the event stream does not begin")?;
+        let mut all = Vec::new();
+        let whole = newest == 0
+            || self.listen("?after=0", until, |event| {
+                all.push(event.clone());
+                event.seq >= newest
+            })?;
+        if whole { Ok(all) } else { Err(format!("the event log ends after {} of {newest}", all.len())) }
+    }
+
+    fn listen(&self, query: &str, until: Instant, mut enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
+        let path = format!("/v1/events{query}");
+        let mut stream = self.open("GET", &path, "Accept: text/event-stream\r\n", "")?;
+        let (status, _) = head(&mut stream)?;
+        if status != 200 {
+            return Err(format!("the event stream was answered {status}"));
+        }
+        let silence = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.get_ref().set_read_timeout(Some(silence)).map_err(while_("event stream"))?;
+        let (mut seq, mut kind) = (0, String::new());
+        for line in stream.lines() {
+            let Ok(line) = line else { break };
+            match line.split_once(": ") {
+                Some(("id", text)) => seq = text.parse().map_err(while_("event id"))?,
+                Some(("event", text)) => text.clone_into(&mut kind),
+                Some(("data", text)) => {
+                    let mut event: Value = serde_json::from_str(text).map_err(while_("event"))?;
+                    if enough(&Event { seq, kind: kind.clone(), data: event["data"].take() }) {
+                        return Ok(true);
+                    }
+                }
+                _ => {}
+            }
+            if Instant::now() > until {
+                break;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Reads status and length.
+fn head(stream: &mut BufReader<TcpStream>) -> Outcome<(u16, Option<usize>)> {
+    let mut line = String::new();
+    let mut read = |line: &mut String| -> Outcome<()> {
+        line.clear();
+        match stream.read_line(line) {
+            Ok(0) => Err("the server closed the connection".to_owned()),
+            Ok(_) => {
+                line.truncate(line.trim_end().len());
+                Ok(())
+            }
+            Err(e) => Err(e.to_string()),
+        }
+    };
+    read(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or("the answer is not HTTP")?;
+    let mut length = None;
+    loop {
+        read(&mut line)?;
+        if line.is_empty() {
+            return Ok((status, length));
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().ok();
+        }
+    }
+}

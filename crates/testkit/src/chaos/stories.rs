@@ -1,0 +1,252 @@
+//! The stories: short lives that together touch every step of spawn, run, kill, clean-up and settle. Each is played by
+//! callers who do not know that the server breaks under them.
+
+use serde_json::{Value, json};
+
+use super::scene::Scene;
+use super::{Outcome, Programs};
+
+/// A short life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Story {
+    /// Work that passes its gate and is pushed.
+    Push,
+    /// A gate that fails once and is satisfied by a fix round.
+    Repair,
+    /// A secret in a commit, taken out by a fix round.
+    Secret,
+    /// An agent that crashes once and is tried again.
+    Crash,
+    /// A running agent with committed and uncommitted work is killed.
+    KillRunning,
+    /// A waiting agent is killed.
+    KillWaiting,
+    /// Running and waiting agents are killed all at once.
+    KillAll,
+    /// The kill switch is engaged while one agent runs and one waits, and released.
+    Switch,
+    /// The server gets SIGTERM while an agent runs.
+    Sigterm,
+    /// The server with the failpoint finds an agent that runs and one that waits.
+    Recover,
+    /// The server with the failpoint finds an agent that ended while there was none.
+    Meanwhile,
+    /// The server with the failpoint finds an agent whose shim died with it.
+    Shimless,
+}
+
+impl Story {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Push,
+        Self::Repair,
+        Self::Secret,
+        Self::Crash,
+        Self::KillRunning,
+        Self::KillWaiting,
+        Self::KillAll,
+        Self::Switch,
+        Self::Sigterm,
+        Self::Recover,
+        Self::Meanwhile,
+        Self::Shimless,
+    ];
+
+    /// Returns its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Repair => "repair",
+            Self::Secret => "secret",
+            Self::Crash => "crash",
+            Self::KillRunning => "kill-running",
+            Self::KillWaiting => "kill-waiting",
+            Self::KillAll => "kill-all",
+            Self::Switch => "switch",
+            Self::Sigterm => "sigterm",
+            Self::Recover => "recover",
+            Self::Meanwhile => "meanwhile",
+            Self::Shimless => "shimless",
+        }
+    }
+
+    /// Finds a story by its name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|story| story.name() == name)
+    }
+
+    /// Tells whether the program can play it: one that is not there yet has no such route.
+    pub(crate) fn is_possible(self, programs: &Programs) -> Outcome<bool> {
+        if self != Self::Switch {
+            return Ok(true);
+        }
+        let mut scene = Scene::new(programs, 1)?;
+        let (status, _) = scene.call("GET", "/v1/killswitch", None, None)?;
+        Ok(status == 200)
+    }
+
+    /// Returns how many agents its servers run at once.
+    pub(crate) fn slots(self) -> u32 {
+        match self {
+            Self::KillWaiting | Self::Recover | Self::Switch => 1,
+            _ => 2,
+        }
+    }
+
+    /// Plays it up to where everything may end by itself.
+    pub(crate) fn play(self, scene: &mut Scene, failpoint: &str) -> Outcome<()> {
+        match self {
+            Self::Push => simple(scene, failpoint, "push-1"),
+            Self::Repair => simple(scene, failpoint, "repair-1"),
+            Self::Secret => simple(scene, failpoint, "secret-1"),
+            Self::Crash => simple(scene, failpoint, "crash-1"),
+            Self::KillRunning => {
+                scene.start_broken(failpoint)?;
+                let id = scene.spawn("commit-hold-1", 1)?;
+                scene.await_log("hold", 1)?;
+                scene.kill(&id)?;
+                scene.place.go("commit-hold-1")
+            }
+            Self::KillWaiting => {
+                scene.start_broken(failpoint)?;
+                scene.spawn("hold-1", 1)?;
+                scene.await_log("hold", 1)?;
+                let waiting = scene.spawn("push-2", 1)?;
+                scene.kill(&waiting)?;
+                scene.place.go("hold-1")
+            }
+            Self::KillAll => kill_all(scene, failpoint),
+            Self::Switch => switch(scene, failpoint),
+            Self::Sigterm => {
+                scene.start_broken(failpoint)?;
+                scene.spawn("commit-hold-1", 1)?;
+                scene.await_log("hold", 1)?;
+                scene.terminate();
+                scene.place.go("commit-hold-1")
+            }
+            Self::Recover => {
+                killed_while_holding(scene)?;
+                scene.start_broken(failpoint)?;
+                scene.place.go("commit-hold-1")
+            }
+            Self::Meanwhile => {
+                killed_while_holding(scene)?;
+                scene.place.go("commit-hold-1")?;
+                scene.place.await_log("end", 1, scene.deadline);
+                scene.start_broken(failpoint)
+            }
+            Self::Shimless => {
+                killed_while_holding(scene)?;
+                scene.place.kill_parents("hold");
+                scene.place.go("commit-hold-1")?;
+                scene.start_broken(failpoint)
+            }
+        }
+    }
+
+    /// Says what is wrong with how its agents ended, when the server only died: nothing that an agent did was at fault, so
+    /// no attempt may have been counted and every work must have arrived.
+    pub(crate) fn judge(self, scene: &Scene, agents: &[Value]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for agent in agents {
+            let task = agent["taskId"].as_str().unwrap_or_default();
+            let doomed = scene.doomed.contains(agent["agentId"].as_str().unwrap_or_default());
+            // A lost supervisor costs an attempt, as an agent's own crash does.
+            let attempts: &[u64] = match (task.split('-').next(), self) {
+                (Some("crash"), _) => &[2],
+                (_, Self::Shimless) => &[1, 2],
+                _ => &[1],
+            };
+            let fits = match agent["status"].as_str() {
+                Some("completed") => agent["attempt"].as_u64().is_some_and(|n| attempts.contains(&n)),
+                Some("killed") => doomed,
+                _ => false,
+            };
+            if !fits {
+                wrong.push(format!(
+                    "{task} ended as {} ({}), attempt {}: {}",
+                    agent["status"], agent["endReason"], agent["attempt"], agent["error"]
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+fn simple(scene: &mut Scene, failpoint: &str, task: &str) -> Outcome<()> {
+    scene.start_broken(failpoint)?;
+    scene.spawn(task, 1).map(drop)
+}
+
+/// Plays until an ordinary server was killed while its agent holds.
+fn killed_while_holding(scene: &mut Scene) -> Outcome<()> {
+    scene.start_plain()?;
+    scene.spawn("commit-hold-1", 1)?;
+    scene.await_log("hold", 1)?;
+    scene.spawn("push-2", 1)?;
+    scene.kill_9();
+    Ok(())
+}
+
+fn kill_all(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
+    scene.start_broken(failpoint)?;
+    let tasks = ["hold-1", "commit-hold-2", "push-3"];
+    for task in &tasks[..2] {
+        let id = scene.spawn(task, 1)?;
+        scene.doomed.insert(id);
+    }
+    scene.await_log("hold", 2)?;
+    let waiting = scene.spawn(tasks[2], 1)?;
+    scene.doomed.insert(waiting);
+    let reason = json!({"reason": "chaos"});
+    let (status, answer) = scene.call("POST", "/v1/agents/kill-all", None, Some(&reason))?;
+    if status >= 300 {
+        return Err(format!("kill-all was answered {status}: {answer}"));
+    }
+    if answer["failed"] == 0 {
+        gone_now(scene, "kill-all");
+    }
+    scene.place.go("hold-1")?;
+    scene.place.go("commit-hold-2")
+}
+
+/// Looks whether every program that had to end is gone, now that the answer said so. What it left may still be being
+/// kept: that is what the answer calls pending.
+fn gone_now(scene: &mut Scene, order: &str) {
+    for fields in scene.place.log("start").into_iter().filter(|fields| scene.doomed.contains(&fields[1])) {
+        let line = std::fs::read_to_string(format!("/proc/{}/cmdline", fields[2])).unwrap_or_default();
+        if line.contains("agent.sh") && line.contains(&scene.place.dir().display().to_string()) {
+            scene
+                .faults
+                .push(format!("{order} was answered, but process {} of {} is alive", fields[2], fields[1]));
+        }
+    }
+}
+
+fn switch(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
+    scene.start_broken(failpoint)?;
+    let running = scene.spawn("commit-hold-1", 1)?;
+    scene.doomed.insert(running);
+    scene.await_log("hold", 1)?;
+    scene.spawn("push-2", 1)?;
+    let reason = json!({"reason": "chaos"});
+    let (status, answer) = scene.call("POST", "/v1/killswitch/engage", None, Some(&reason))?;
+    if status >= 300 {
+        return Err(format!("the kill switch was answered {status}: {answer}"));
+    }
+    if answer["failed"] == 0 {
+        gone_now(scene, "the kill switch");
+    }
+    let body = scene.place.task("push-3", 1);
+    let (status, refused) = scene.call("POST", "/v1/agents", Some("push-3"), Some(&body))?;
+    if (status, refused["code"].as_str()) != (409, Some("dispatch_stopped")) {
+        scene
+            .faults
+            .push(format!("under the kill switch ({answer}) a spawn was answered {status}: {refused}"));
+    }
+    let (status, answer) = scene.call("POST", "/v1/killswitch/release", None, Some(&json!({})))?;
+    if status >= 300 {
+        return Err(format!("the release was answered {status}: {answer}"));
+    }
+    scene.place.go("commit-hold-1")
+}

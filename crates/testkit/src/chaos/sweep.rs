@@ -1,0 +1,313 @@
+//! The sweep: what must hold after any run, whatever was broken in it. One function, called at the end of every run.
+//!
+//! I1 no acknowledged task is lost; I2 never two live trees of one agent; I3 every record ends; I4 nothing is left
+//! without a record; I5 an end is final; I6 the event log has no gap; I7 no work is lost. [`transcripts`] adds `TOLD`: what
+//! an agent said stands in its transcript once, whoever listened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::Outcome;
+use super::api::Event;
+use super::scene::{Scene, has_ended};
+
+/// Longest wait for background deletions, once every agent has ended.
+const DELETIONS: Duration = Duration::from_secs(10);
+
+/// Something that must hold and did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which invariant: `I1` to `I7`, `TOLD`, `END` for an agent that ended otherwise than its story says, `RUN` for a run that
+    /// could not be finished.
+    pub invariant: &'static str,
+    /// What was found.
+    pub text: String,
+}
+
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, text: impl Into<String>) -> Self {
+        Self { invariant, text: text.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.text)
+    }
+}
+
+/// Looks at everything. The server that runs is an ordinary one, and every agent has had its time.
+pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> {
+    let api = scene.api()?;
+    let mut found = Vec::new();
+    let agents = api.agents()?;
+    let events = api.events()?;
+    acknowledged(scene, &agents, &mut found);
+    for agent in agents.iter().filter(|agent| !has_ended(agent)) {
+        found.push(Violation::new("I3", format!("has not ended: {}", brief(agent))));
+    }
+    for line in scene.place.log("OVERLAP") {
+        found.push(Violation::new("I2", format!("two at once: {}", line.join(" "))));
+    }
+    finality(&agents, &events, &mut found);
+    sequence(&events, &mut found);
+    audit(scene, &mut found);
+    leftovers(scene, &agents, &mut found);
+    work(scene, &agents, &mut found)?;
+    Ok((found, agents))
+}
+
+fn brief(agent: &Value) -> String {
+    let field = |name: &str| agent[name].to_string();
+    let names = ["agentId", "taskId", "status", "phase", "endReason", "attempt", "error", "warnings"];
+    names.map(|name| format!("{name} {}", field(name))).join(", ")
+}
+
+/// I1, and what a kill's answer promised.
+fn acknowledged(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
+    let by_id: BTreeMap<&str, &Value> =
+        agents.iter().filter_map(|agent| Some((agent["agentId"].as_str()?, agent))).collect();
+    for (task, id) in &scene.acknowledged {
+        if !by_id.contains_key(id.as_str()) {
+            found.push(Violation::new("I1", format!("{task} was acknowledged as {id}, which has no record")));
+        }
+    }
+    for id in &scene.ordered {
+        if let Some(agent) = by_id.get(id.as_str()).filter(|agent| agent["status"] != "killed") {
+            found.push(Violation::new("I5", format!("its kill was acknowledged: {}", brief(agent))));
+        }
+    }
+    let tasks: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["taskId"].as_str()).collect();
+    if tasks.len() != agents.len() {
+        found.push(Violation::new("I1", "a task has two agents"));
+    }
+}
+
+/// I5: one end per agent, and nothing of it afterwards.
+fn finality(agents: &[Value], events: &[Event], found: &mut Vec<Violation>) {
+    let mut ends: BTreeMap<&str, &Event> = BTreeMap::new();
+    for event in events {
+        let of_agent = ["agent.", "task.", "git.", "gate.", "secret."];
+        let counts = of_agent.iter().any(|family| event.kind.starts_with(family));
+        if let Some(end) = ends.get(event.agent()).filter(|_| counts) {
+            let text = format!("{} {} after {} {}: {}", event.seq, event.kind, end.seq, end.kind, event.data);
+            found.push(Violation::new("I5", text));
+        } else if event.is_terminal() {
+            ends.insert(event.agent(), event);
+        }
+    }
+    for agent in agents.iter().filter(|agent| has_ended(agent)) {
+        let id = agent["agentId"].as_str().unwrap_or_default();
+        let told = ends.get(id).map(|end| end.kind.trim_start_matches("agent."));
+        if told != agent["status"].as_str() {
+            found.push(Violation::new("I5", format!("the log says {told:?}: {}", brief(agent))));
+        }
+    }
+}
+
+/// I6.
+fn sequence(events: &[Event], found: &mut Vec<Violation>) {
+    let mut last = 0;
+    for event in events.iter().filter(|event| event.kind != "snapshot") {
+        if event.seq != last + 1 {
+            found.push(Violation::new("I6", format!("event {} follows {last}", event.seq)));
+        }
+        last = event.seq;
+    }
+}
+
+/// I6, the chain of the audit log, where the program has one.
+fn audit(scene: &Scene, found: &mut Vec<Violation>) {
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&scene.programs.mosaic);
+        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(scene.place.env()).stdin(Stdio::null()).output()
+    };
+    let there = || run(&["audit", "verify", "--help"]).is_ok_and(|output| output.status.success());
+    if !*THERE.get_or_init(there) {
+        return;
+    }
+    match run(&["audit", "verify"]) {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            let text =
+                format!("audit verify ended with {}: {}", output.status, String::from_utf8_lossy(&text));
+            found.push(Violation::new("I6", text));
+        }
+        Err(e) => found.push(Violation::new("I6", format!("audit verify cannot be run: {e}"))),
+    }
+}
+
+/// I4: processes, control groups, directories, locks, temporary files and refs. What is deleted in the background gets
+/// its time.
+fn leftovers(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
+    let until = Instant::now() + DELETIONS;
+    loop {
+        let left = look_for_leftovers(scene, agents);
+        if left.is_empty() || Instant::now() > until {
+            return found.extend(left.into_iter().map(|text| Violation::new("I4", text)));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
+    let place = &scene.place;
+    let ids: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["agentId"].as_str()).collect();
+    let marks: Vec<String> = ids.iter().map(|id| format!("MOSAIC_AGENT_ID={id}")).collect();
+    let mut left = place.processes(scene.pid(), &marks);
+    for group in control_groups() {
+        let name = group.display().to_string();
+        if ids.iter().any(|id| name.contains(id)) {
+            left.push(format!("control group {name}"));
+        }
+    }
+    let data = place.data();
+    for agent in children(&data.join("agents")) {
+        let id = agent.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let record = agents.iter().find(|record| record["agentId"] == id.as_str());
+        if !record.is_some_and(keeps_its_tree) {
+            left.push(format!("directory agents/{id} with {:?}", children(&agent)));
+        }
+    }
+    left.extend(children(&data.join("trash")).iter().map(|path| format!("trash {}", path.display())));
+    left.extend(children(&place.tmp()).iter().map(|path| format!("temporary {}", path.display())));
+    for repository in children(&data.join("repos")) {
+        left.extend(repository_leftovers(scene, &repository, &ids));
+    }
+    left
+}
+
+/// An agent whose work nobody could receive keeps its tree, and its record names it.
+fn keeps_its_tree(agent: &Value) -> bool {
+    agent["warnings"].to_string().contains("so its tree stays")
+}
+
+fn children(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn repository_leftovers(scene: &Scene, repository: &Path, ids: &BTreeSet<&str>) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut folders = vec![repository.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in children(&folder) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(".lock") || name.starts_with("tmp_") || name.starts_with("incoming-") {
+                left.push(format!("in a repository store: {}", path.display()));
+            } else if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            }
+        }
+    }
+    let refs = scene.place.remote.try_run(repository, &["for-each-ref", "--format=%(refname)"]);
+    for name in refs.unwrap_or_default().lines() {
+        let of_agent = name.starts_with("refs/agents/") || name.starts_with("refs/mosaic/salvage/");
+        if of_agent && !ids.iter().any(|id| name.contains(id)) {
+            left.push(format!("ref without a record: {name}"));
+        }
+    }
+    left
+}
+
+/// Returns every directory of the second control group hierarchy, where there is one.
+fn control_groups() -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let roots = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, path, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(path))
+    });
+    let (mut folders, mut all): (Vec<PathBuf>, Vec<PathBuf>) = (roots.collect(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in children(&folder).into_iter().filter(|path| path.is_dir()) {
+            folders.push(path.clone());
+            all.push(path);
+        }
+    }
+    all
+}
+
+/// I7: every line that an agent said it had written is on the pushed branch, or kept in the repository store under the
+/// agent's name, or still in a tree that its record names.
+fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<()> {
+    let git = |dir: &Path, args: &[&str]| scene.place.remote.try_run(dir, args).unwrap_or_default();
+    for agent in agents {
+        let id = agent["agentId"].as_str().unwrap_or_default();
+        let lines: Vec<Vec<String>> =
+            scene.place.log("wrote").into_iter().filter(|fields| fields[1] == id).collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let mut kept = String::new();
+        if let Some(branch) = agent["branch"].as_str() {
+            kept += &git(
+                &scene.place.remote.remote(),
+                &["log", "-p", "--format=", &format!("refs/heads/{branch}"), "--"],
+            );
+        }
+        for repository in children(&scene.place.data().join("repos")) {
+            let (own, salvage) =
+                (format!("--glob=refs/agents/{id}/*"), format!("--glob=refs/mosaic/salvage/{id}*"));
+            kept += &git(&repository, &["log", "-p", "--format=", &own, &salvage, "--"]);
+        }
+        if keeps_its_tree(agent) {
+            let tree = scene.place.data().join("agents").join(id).join("tree");
+            kept += &std::fs::read_to_string(tree.join(&lines[0][2])).unwrap_or_default();
+        }
+        for line in lines.iter().filter(|fields| !kept.contains(&fields[3])) {
+            let text = format!("\"{}\" in {} is nowhere: {}", line[3], line[2], brief(agent));
+            found.push(Violation::new("I7", text));
+        }
+        completed_means_pushed(scene, agent, found);
+    }
+    Ok(())
+}
+
+fn completed_means_pushed(scene: &Scene, agent: &Value, found: &mut Vec<Violation>) {
+    if agent["status"] != "completed" {
+        return;
+    }
+    let tip = agent["branch"].as_str().and_then(|branch| scene.place.remote.tip(branch));
+    if tip.is_none() || tip.as_deref() != agent["pushedCommit"].as_str() {
+        let text = format!("completed, but its branch is at {tip:?}: {}", brief(agent));
+        found.push(Violation::new("I7", text));
+    }
+}
+
+/// What agents said while servers died: every line once. Not part of the sweep, as a transcript that could not be written
+/// is no fault of the agent's.
+pub(crate) fn transcripts(scene: &mut Scene, agents: &[Value]) -> Outcome<Vec<Violation>> {
+    let api = scene.api()?;
+    let mut found = Vec::new();
+    let ended: BTreeSet<String> =
+        scene.place.log("end").into_iter().map(|fields| fields[2].clone()).collect();
+    for agent in agents {
+        let id = agent["agentId"].as_str().unwrap_or_default();
+        let page = api.get(&format!("/v1/agents/{id}/transcript?limit=200&kinds=output"))?;
+        let said: Vec<&str> =
+            page["items"].as_array().into_iter().flatten().filter_map(|e| e["text"].as_str()).collect();
+        for fields in scene.place.log("start").into_iter().filter(|fields| fields[1] == id) {
+            let times =
+                |word: &str| said.iter().filter(|text| **text == format!("{word} {}", fields[2])).count();
+            let (first, last) = (times("working"), times("done"));
+            let whole = ended.contains(&fields[2]);
+            if first > 1 || last > 1 || (whole && first == 0) {
+                let text = format!(
+                    "run {} of {id} is told {first} times at its start, {last} at its end",
+                    fields[2]
+                );
+                found.push(Violation::new("TOLD", text));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,46 @@
+//! What a passing fault looks like at each port: the error that the port's own contract has for it.
+
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::ports::audit::AuditError;
+use mosaic_core::ports::processes::ProcessError;
+use mosaic_core::ports::store::StoreError;
+
+/// An error that a backend could give for a fault that passes.
+pub(super) trait Fault {
+    /// Makes one that names the step it was planted at.
+    fn passing(step: &str) -> Self;
+}
+
+fn words(step: &str) -> String {
+    format!("failpoint at {step}")
+}
+
+impl Fault for StoreError {
+    fn passing(step: &str) -> Self {
+        Self::Unavailable(words(step))
+    }
+}
+
+impl Fault for AuditError {
+    fn passing(step: &str) -> Self {
+        Self::Unavailable(words(step))
+    }
+}
+
+impl Fault for Failure {
+    fn passing(step: &str) -> Self {
+        Self::new(FailureKind::Internal, words(step))
+    }
+}
+
+impl Fault for ProcessError {
+    fn passing(step: &str) -> Self {
+        Self::Io(Fault::passing(step))
+    }
+}
+
+impl Fault for std::io::Error {
+    fn passing(step: &str) -> Self {
+        Self::other(words(step))
+    }
+}

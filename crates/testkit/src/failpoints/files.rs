@@ -1,0 +1,48 @@
+//! Failpoints around sandbox, transcripts and the files of standing orders.
+
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::orders::{Barrier, Latch};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::orders::{Filed, OrderFiles};
+use mosaic_core::ports::runtime::AgentEvent;
+use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use tokio::sync::watch;
+
+pub(super) use super::wrap::Breakable;
+use super::wrap::wrap;
+
+wrap! { Sandbox as "sandbox" {
+    plain name() -> &'static str;
+    last confine(agent: AgentId) -> Result<Confinement, Failure>;
+    last staging(agent: AgentId) -> Result<PathBuf, Failure>;
+    first place(agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure>;
+    last release(agent: AgentId) -> Result<(), Failure>;
+} }
+
+wrap! { Transcripts as "transcripts" {
+    last append(agent: AgentId, at: Timestamp, attempt: u32, mark: Mark, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    last told(agent: AgentId, run: u32) -> std::io::Result<Told>;
+    last read(agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;
+    plain watch(agent: AgentId) -> watch::Receiver<u64>;
+    sure raw(agent: AgentId, run: u32) -> PathBuf;
+    last raw_files(agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
+    sure log(agent: AgentId, name: &str) -> PathBuf;
+    last shelved() -> std::io::Result<Vec<Shelved>>;
+    last size(agent: AgentId) -> std::io::Result<u64>;
+    last discard(agent: AgentId) -> std::io::Result<u64>;
+} }
+
+wrap! { OrderFiles as "orders" {
+    own ["orders.read"] {
+        async fn read(&self) -> Filed {
+            self.plan.act("orders.read", self.inner.read()).await
+        }
+    }
+    last write_barrier(barrier: &Barrier) -> std::io::Result<()>;
+    last write_latch(latch: Option<&Latch>) -> std::io::Result<()>;
+    last forget_kill(agent: AgentId) -> std::io::Result<()>;
+    plain stop_path() -> String;
+} }

@@ -1,0 +1,26 @@
+//! Failpoints around the gatekeeper and the runtimes.
+
+use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+
+pub(super) use super::wrap::Breakable;
+use super::wrap::wrap;
+
+wrap! { Gatekeeper as "gatekeeper" {
+    now plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
+    first judge(request: JudgeRequest) -> Result<GateReport, Failure>;
+} }
+
+wrap! { Runtime as "runtime" {
+    plain name() -> &'static str;
+    own [] {
+        /// Asked by `doctor` and the start, never by the life of a task.
+        async fn probe(&self) -> Result<Probe, String> {
+            self.inner.probe().await
+        }
+    }
+    last plan(request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
+    plain dialogue(opening: &Opening) -> Box<dyn Dialogue>;
+} }

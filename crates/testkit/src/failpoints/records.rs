@@ -1,0 +1,58 @@
+//! Failpoints around the store and the audit log.
+
+use mosaic_core::domain::audit::{Deed, Head};
+use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
+use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
+use mosaic_core::ports::store::{
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
+    Store, StoreError, Versioned,
+};
+use tokio::sync::watch;
+
+pub(super) use super::wrap::Breakable;
+use super::wrap::wrap;
+
+wrap! { Store as "store" {
+    own ["store.advance"] {
+        async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+            let phase = change.agent.phase().as_str();
+            let written = self.plan.ask("store.advance", true, || self.inner.advance(lease, change.clone())).await;
+            self.plan.note_phase(phase);
+            written
+        }
+    }
+    last admit(admission: Admission) -> Result<Admitted, StoreError>;
+    first lease(node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
+    last take_over(agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError>;
+    first amend(changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError>;
+    last get(agent: AgentId) -> Result<Versioned, StoreError>;
+    last list(query: Query) -> Result<Vec<Versioned>, StoreError>;
+    last waiting(offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError>;
+    last position(agent: AgentId) -> Result<Option<u64>, StoreError>;
+    last leased() -> Result<Vec<Versioned>, StoreError>;
+    last of_task(task: &TaskId) -> Result<Vec<Versioned>, StoreError>;
+    last counts(now: Timestamp) -> Result<Counts, StoreError>;
+    last next_due() -> Result<Option<Timestamp>, StoreError>;
+    last set_pause(pause: Option<Pause>, fact: Fact) -> Result<(), StoreError>;
+    last pause() -> Result<Option<Pause>, StoreError>;
+    last set_orders(change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+    last orders() -> Result<StandingOrders, StoreError>;
+    last remove(removal: Removal) -> Result<(), StoreError>;
+    last settled(before: Timestamp, after: EndedAfter, limit: usize) -> Result<Vec<Versioned>, StoreError>;
+    last prune_events(before: Timestamp, most: usize) -> Result<u64, StoreError>;
+    last log(facts: Vec<Fact>) -> Result<(), StoreError>;
+    last entries(after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+    plain newest() -> watch::Receiver<u64>;
+    last check() -> Result<(), StoreError>;
+    last damaged() -> Result<Vec<Damaged>, StoreError>;
+} }
+
+wrap! { Audit as "audit" {
+    first append(deed: Deed) -> Result<Head, AuditError>;
+    sure note(deed: Deed) -> ();
+    last read(wanted: Wanted) -> Result<Page, AuditError>;
+    last verify() -> Result<Verified, AuditError>;
+    plain head() -> Head;
+} }

@@ -1,0 +1,46 @@
+//! Failpoints around the repositories.
+
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::agent::Salvaged;
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::repositories::{
+    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
+    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+};
+use tokio::sync::mpsc;
+
+pub(super) use super::wrap::Breakable;
+use super::wrap::wrap;
+
+wrap! { Repositories as "repositories" {
+    plain allowed(repository: &RepositoryUrl) -> Result<(), String>;
+    last fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure>;
+    last make_tree(request: &TreeRequest) -> Result<Worktree, Failure>;
+    last harvest(request: &TreeRequest) -> Result<HarvestJob, Failure>;
+    last receive(request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+    plain has_tree(agent: AgentId) -> bool;
+    last salvage(request: &TreeRequest) -> Result<HarvestJob, Failure>;
+    last receive_salvage(request: &TreeRequest, outbox: &Path) -> Result<Option<Salvaged>, Failure>;
+    last salvaged(repository: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure>;
+    last restore(request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
+    last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
+    last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
+    first checkout_for_judging(repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
+    last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure>;
+    last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
+    last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
+    first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;
+    last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
+    last stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
+    last remove(agent: AgentId) -> Result<(), Failure>;
+    plain store_of(repository: &RepositoryUrl) -> StoreName;
+    last present() -> Result<Vec<AgentId>, Failure>;
+    last stray_tree(agent: AgentId) -> Result<StrayTree, Failure>;
+    last kept_refs() -> Result<Vec<KeptRefs>, Failure>;
+    last unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) -> Result<Vec<UnmergedCommit>, Failure>;
+    last forget(store: &StoreName, agent: AgentId) -> Result<(), Failure>;
+    last tidy(running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;
+} }
