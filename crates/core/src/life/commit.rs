@@ -77,7 +77,10 @@ async fn room(o: &Orchestrator) -> Result<(), Failure> {
     let least = o.settings.keeping.disk_floor / limits::BUNDLE_PART;
     match o.ports.host.free_bytes().await {
         Ok(free) if free < least => {
-            let text = format!("only {} KiB of the disk are free; it is tried again when there is room", free / 1024);
+            let text = format!(
+                "only {} KiB of the disk are free; it is tried again when there is room",
+                free / 1024
+            );
             Err(Failure::new(FailureKind::Disk, text))
         }
         _ => Ok(()),
