@@ -27,11 +27,11 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let (path, target) = (entry.path(), to.join(entry.file_name()));
-        match path.is_dir() {
-            true => copy(&path, &target),
-            // A killed server leaves its control socket, which is nothing that can be copied.
-            false if path.is_file() => drop(std::fs::copy(path, target).unwrap()),
-            false => {}
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy(&path, &target);
+        } else if kind.is_file() {
+            std::fs::copy(path, target).unwrap();
         }
     }
 }
