@@ -13,6 +13,12 @@ use rustix::io::Errno;
 /// A handle that only leads on; it needs no right to list the directory.
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Opens a file for reading where an agent may have planted a pipe, which would hold whoever opens it.
+pub(crate) fn open_unheld(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
+}
+
 /// Reads a plain file where an agent may have planted something else: neither a link nor a pipe nor a device is read, and
 /// at most `most` bytes.
 pub(crate) fn read_plain(path: &Path, most: u64) -> io::Result<Vec<u8>> {

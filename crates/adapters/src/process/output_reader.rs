@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
 
+use crate::private_place::open_unheld;
+
 use super::output_writer::{HEADER, overflow_paths, parse_header};
 
 /// What was read.
@@ -33,7 +35,7 @@ pub(super) struct OutputReader {
 impl OutputReader {
     /// Follows from the start of the job, which is `base` bytes into the output file.
     pub(super) fn open(output: &Path, base: u64, limit: u64) -> io::Result<Self> {
-        Ok(Self { main: File::open(output)?, base, limit, overflow: overflow_paths(output), position: 0 })
+        Ok(Self { main: open_unheld(output)?, base, limit, overflow: overflow_paths(output), position: 0 })
     }
 
     /// Returns the next piece, `None` when there is nothing more at the moment.
@@ -93,7 +95,7 @@ impl OutputReader {
     /// Opens the overflow files that have content: each with the part of the output that it holds.
     fn segments(&self) -> Vec<(File, u64, u64)> {
         let open = |path: &PathBuf| {
-            let file = File::open(path).ok()?;
+            let file = open_unheld(path).ok()?;
             let start = segment_start(&file)?;
             let used = file.metadata().ok()?.len().checked_sub(HEADER)?;
             (used > 0).then_some((file, start, start + used))

@@ -1,7 +1,7 @@
 //! What is known of one agent's entries without reading them: the last number, where the good lines end, and
 //! some places in the file to begin reading at.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,7 +9,10 @@ use std::path::Path;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::transcripts::{Line, Mark, Told};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+
+use crate::private_place::{open_unheld, read_plain};
 
 /// The file of the entries.
 pub(super) const ENTRIES: &str = "entries.jsonl";
@@ -59,7 +62,7 @@ impl Book {
         if self.loaded && path.metadata().is_ok_and(|meta| meta.len() >= self.end) {
             return Ok(());
         }
-        let file = match File::open(path) {
+        let file = match open_unheld(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 *self = Self::default();
@@ -86,8 +89,8 @@ impl Book {
             offset += length;
         }
         fresh.full = serde_json::from_slice(&newest).is_ok_and(|line: Line| is_marker(&line));
-        fresh.dropped = match std::fs::read_to_string(folder.join(DROPPED)) {
-            Ok(text) => text.trim().parse().unwrap_or(0),
+        fresh.dropped = match read_plain(&folder.join(DROPPED), 64) {
+            Ok(text) => String::from_utf8_lossy(&text).trim().parse().unwrap_or(0),
             Err(_) => 0,
         };
         fresh.loaded = true;
@@ -184,7 +187,8 @@ impl Book {
 
     /// Writes after the last good line; cuts away what a crash or a full disk left behind it.
     fn write(&self, folder: &Path, text: &[u8]) -> io::Result<()> {
-        let options = OpenOptions::new().append(true).create(true).mode(0o600).clone();
+        let unheld = OFlags::NONBLOCK.bits().cast_signed();
+        let options = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(unheld).clone();
         let mut file = options.open(folder.join(ENTRIES))?;
         if file.metadata()?.len() != self.end {
             file.set_len(self.end)?;

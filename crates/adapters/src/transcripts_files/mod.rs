@@ -11,7 +11,7 @@ mod shelf_space;
 mod watchers;
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::watch;
 
+use crate::private_place::open_unheld;
 use book::Book;
 use watchers::Watchers;
 
@@ -123,7 +124,7 @@ impl Shelf {
             book.load(&folder)?;
             (book.seek(after), book.end(), book.dropped())
         };
-        let mut file = match File::open(folder.join(book::ENTRIES)) {
+        let mut file = match open_unheld(&folder.join(book::ENTRIES)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),

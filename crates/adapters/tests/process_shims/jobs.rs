@@ -250,3 +250,28 @@ async fn nothing_stands_beside_the_output_in_the_end() {
     names.sort();
     assert_eq!(names, ["agents", "transcript"]);
 }
+
+#[tokio::test]
+async fn pipes_planted_beside_the_output_hold_nobody() {
+    let world = World::new(CgroupChoice::Auto);
+    let mut job = world.start(&["sleep", &world.mark]).await;
+    for over in ["over0", "over1"] {
+        let pipe = world.output().with_extension(over);
+        let planted =
+            [pipe.clone(), std::path::PathBuf::from(format!("{}.{over}", world.output().display()))];
+        for pipe in planted {
+            if !pipe.exists() {
+                assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            }
+        }
+    }
+    std::fs::remove_file(world.job_dir().join("lock")).unwrap();
+    let lock = world.job_dir().join("lock");
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    assert!(tokio::time::timeout(Duration::from_millis(300), job.next()).await.is_err(), "nothing was said");
+    let stopped =
+        tokio::time::timeout(Duration::from_secs(30), world.processes.stop(world.agent, Duration::ZERO));
+    let receipt = stopped.await.expect("a pipe holds the kill").unwrap();
+    assert!(receipt.processes_before > 0 && receipt.processes_after == 0, "{receipt:?}");
+    assert!(world.survivors().is_empty());
+}
