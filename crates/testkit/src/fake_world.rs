@@ -77,6 +77,7 @@ pub struct FakeWorld {
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    salvaged: Mutex<HashSet<AgentId>>,
     /// Trees cannot be removed, or what is in them cannot be kept.
     stuck: Mutex<Stuck>,
     stops: Mutex<Vec<AgentId>>,
@@ -117,6 +118,7 @@ impl FakeWorld {
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            salvaged: Mutex::default(),
             stuck: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
@@ -600,10 +602,12 @@ impl Repositories for Part {
         self.harvest(request).await
     }
     async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        lock(&self.0.salvaged).insert(request.agent);
         self.salvaged(&request.repository, request.agent).await
     }
     async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
-        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+        let known = lock(&self.0.salvaged).contains(&agent);
+        Ok(known.then(|| Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
     }
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
         let Some(salvage) = request.salvage.clone() else { return Ok(None) };

@@ -39,7 +39,8 @@ fn hostile(why: impl std::fmt::Display) -> Failure {
 impl GitRepositories {
     pub(super) async fn receive_now(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
         if let Err(e) = self.receive_bundle(request, outbox, ASIDE).await {
-            tracing::warn!(agent.id = %request.agent, error = %e.message, "what was under way in a tree could not be kept beside its commit");
+            tracing::warn!(agent.id = %request.agent, error = %e.message, "what lies in a tree beside its commit could not be kept, so the tree stays");
+            self.tree_is_not_kept(request.agent).map_err(|e| errors::io("keeping the agent's tree", &e))?;
         }
         let Some(bundle) = open(outbox, BUNDLE)? else {
             return match read_report(outbox) {
@@ -118,6 +119,7 @@ impl GitRepositories {
         if !self.history(&dir, &request.base, &[&commit]).await?.head {
             return Err(hostile("its HEAD is not a commit"));
         }
+        self.keep_former(request, &commit).await?;
         let reference = reference(request.agent);
         store::write_ref(&dir, &reference, &commit)
             .map_err(|e| errors::io("keeping the agent's tree", &e))?;
