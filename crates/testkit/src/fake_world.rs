@@ -78,6 +78,7 @@ pub struct FakeWorld {
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
     salvaged: Mutex<HashSet<AgentId>>,
+    leaves_beside: AtomicBool,
     /// Trees cannot be removed, or what is in them cannot be kept.
     stuck: Mutex<Stuck>,
     stops: Mutex<Vec<AgentId>>,
@@ -119,6 +120,7 @@ impl FakeWorld {
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
             salvaged: Mutex::default(),
+            leaves_beside: AtomicBool::new(false),
             stuck: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
@@ -225,6 +227,11 @@ impl FakeWorld {
     /// Says what does not work from now on.
     pub fn stick(&self, what: Stuck) {
         *lock(&self.stuck) = what;
+    }
+
+    /// From now on agents leave work beside their HEAD too.
+    pub fn leave_beside(&self) {
+        self.leaves_beside.store(true, Ordering::Relaxed);
     }
 
     /// Returns how often the agent's processes were ordered to stop.
@@ -589,7 +596,10 @@ impl Repositories for Part {
         let outbox = PathBuf::from("/nonexistent");
         Ok(HarvestJob { command: vec!["harvest".to_owned()], env: Vec::new(), outbox })
     }
-    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+    async fn receive(&self, request: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+        if self.0.leaves_beside.load(Ordering::Relaxed) {
+            lock(&self.0.salvaged).insert(request.agent);
+        }
         Ok(Kept::Commits { head: commit('c') })
     }
     fn has_tree(&self, agent: AgentId) -> bool {

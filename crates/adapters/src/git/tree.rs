@@ -80,21 +80,21 @@ impl GitRepositories {
     fn set_aside(&self, agent: AgentId) -> io::Result<()> {
         let tree = self.layout.tree(agent);
         if fs::symlink_metadata(&tree).is_err() {
-            return self.tree_is_kept(agent);
+            return self.mark_tree(agent, true);
         }
         let name = format!("{SET_ASIDE}{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         tracing::warn!(agent.id = %agent, name, "a tree with work that could not be received is set aside");
         fs::rename(tree, self.layout.agent(agent).join(name))?;
-        self.tree_is_kept(agent)
+        self.mark_tree(agent, true)
     }
 
-    /// Writes down that the tree must not go, although its HEAD was received.
-    pub(super) fn tree_is_not_kept(&self, agent: AgentId) -> io::Result<()> {
-        store::write_atomic(&self.layout.agent(agent).join(NOT_KEPT), b"")
-    }
-
-    fn tree_is_kept(&self, agent: AgentId) -> io::Result<()> {
-        match fs::remove_file(self.layout.agent(agent).join(NOT_KEPT)) {
+    /// Writes down whether everything in the tree is kept; else it must not go, although its HEAD was received.
+    pub(super) fn mark_tree(&self, agent: AgentId, kept: bool) -> io::Result<()> {
+        let mark = self.layout.agent(agent).join(NOT_KEPT);
+        if !kept {
+            return store::write_atomic(&mark, b"");
+        }
+        match fs::remove_file(mark) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         }
