@@ -37,7 +37,7 @@ impl GitRepositories {
             let index = salvage.index().unwrap_or_else(|| salvage.commit.clone());
             [&salvage.commit, &index].map(|commit| format!("{commit}^{{tree}}"))
         };
-        let call = self.git.local(dir).args(["rev-parse"]).args(&trees(&one)).args(&trees(&other));
+        let call = self.git.local(dir).args(["rev-parse"]).args(trees(&one)).args(trees(&other));
         let text = call.run(Input::Nothing, 4096).await?.success("comparing what was salvaged")?.text();
         let ids: Vec<&str> = text.lines().collect();
         Ok(matches!(ids.as_slice(), [tree, index, a, b] if tree == a && index == b))
