@@ -381,7 +381,9 @@ impl Orchestrator {
         most: usize,
     ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
         let work = &agent.work;
-        let newest = work.salvage.as_ref().map(|saved| &saved.commit).or(work.kept.as_ref());
+        let saved = work.salvage.as_ref().map(|saved| &saved.commit);
+        let newest =
+            if work.salvage_beside { work.kept.as_ref().or(saved) } else { saved.or(work.kept.as_ref()) };
         let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
         let files = self.ports.repositories.stat(repository, base, head).await?;

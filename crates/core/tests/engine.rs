@@ -87,6 +87,23 @@ async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_beside_a_pushed_commit_stands_in_the_record() {
+    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce);
+    story.run();
+    let plain = story.spawn("T-1").await;
+    let plain = story.until(plain, ended).await.agent;
+    assert_eq!((plain.work.salvage, plain.work.salvage_beside), (None, false));
+    story.world.leave_beside();
+    let id = story.spawn("T-2").await;
+    let agent = story.until(id, ended).await.agent;
+    assert_eq!(agent.status(), Status::Completed);
+    assert!(agent.work.salvage.is_some() && agent.work.salvage_beside && !agent.work.dirty);
+    assert!(agent.work.pushed.is_some() && story.world.is_cleaned(id));
+    assert!(story.o.restore(id).await.expect("restored").salvage.is_some());
+    story.end(Stop::Now).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_given_while_slots_fill_is_never_lost() {
     for round in 0..200 {
         let mut story = Story::begin(Arc::new(FakeStore::new()), 4, Behaviour::RunOn);

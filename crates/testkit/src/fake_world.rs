@@ -77,6 +77,8 @@ pub struct FakeWorld {
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, CommitId)>>,
     cleaned: Mutex<HashSet<AgentId>>,
+    salvaged: Mutex<HashSet<AgentId>>,
+    leaves_beside: AtomicBool,
     /// Trees cannot be removed, or what is in them cannot be kept.
     stuck: Mutex<Stuck>,
     stops: Mutex<Vec<AgentId>>,
@@ -117,6 +119,8 @@ impl FakeWorld {
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             cleaned: Mutex::default(),
+            salvaged: Mutex::default(),
+            leaves_beside: AtomicBool::new(false),
             stuck: Mutex::default(),
             stops: Mutex::default(),
             ids: AtomicUsize::new(1),
@@ -223,6 +227,11 @@ impl FakeWorld {
     /// Says what does not work from now on.
     pub fn stick(&self, what: Stuck) {
         *lock(&self.stuck) = what;
+    }
+
+    /// From now on agents leave work beside their HEAD too.
+    pub fn leave_beside(&self) {
+        self.leaves_beside.store(true, Ordering::Relaxed);
     }
 
     /// Returns how often the agent's processes were ordered to stop.
@@ -587,7 +596,10 @@ impl Repositories for Part {
         let outbox = PathBuf::from("/nonexistent");
         Ok(HarvestJob { command: vec!["harvest".to_owned()], env: Vec::new(), outbox })
     }
-    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+    async fn receive(&self, request: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+        if self.0.leaves_beside.load(Ordering::Relaxed) {
+            lock(&self.0.salvaged).insert(request.agent);
+        }
         Ok(Kept::Commits { head: commit('c') })
     }
     fn has_tree(&self, agent: AgentId) -> bool {
@@ -600,10 +612,12 @@ impl Repositories for Part {
         self.harvest(request).await
     }
     async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
+        lock(&self.0.salvaged).insert(request.agent);
         self.salvaged(&request.repository, request.agent).await
     }
     async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
-        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+        let known = lock(&self.0.salvaged).contains(&agent);
+        Ok(known.then(|| Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
     }
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
         let Some(salvage) = request.salvage.clone() else { return Ok(None) };

@@ -10,7 +10,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
@@ -26,7 +25,8 @@ pub(super) const REPORT: &str = "harvest.json";
 /// The bundle's file.
 pub(super) const BUNDLE: &str = "bundle";
 
-/// The bundle of a tree that the harvest was about to change in a way that loses something.
+/// The bundle of a tree of which the harvest's own bundle does not hold everything. When it could not be made, it is
+/// a file with the reason, which is no bundle: the server then keeps the tree.
 pub(super) const ASIDE: &str = "aside-bundle";
 
 /// What the harvest is told, in a file outside the tree.
@@ -157,15 +157,18 @@ fn harvest(spec: &Spec) -> Result<Report, String> {
 
 fn commit(spec: &Spec) -> Result<Report, String> {
     let git = Git::in_tree(spec);
-    if salvage_tips::under_way(&git.dir) {
+    let ends_something = salvage_tips::under_way(&git.dir);
+    if ends_something {
         // What follows ends it, and with it the resolution of conflicts that is not committed yet.
-        if let Err(why) = salvage::aside(spec) {
-            eprintln!("what was under way could not be kept as it was: {why}");
-        }
+        salvage::aside(spec, true);
     }
     end_operations(&git);
-    commit_leftovers(&git, spec)?;
-    bundle(&git, spec)
+    let made = commit_leftovers(&git, spec).and_then(|()| bundle(&git, spec));
+    // Without a bundle of HEAD only files are taken, so that every commit lies beside.
+    if !ends_something && (made.is_err() || salvage_tips::beside(&git, &spec.base)) {
+        salvage::aside(spec, made.is_err());
+    }
+    made
 }
 
 /// Checks that `.git` is a directory with what a repository needs; a link or a pointer elsewhere is not.
@@ -237,7 +240,7 @@ fn commit_leftovers(git: &Git, spec: &Spec) -> Result<(), String> {
 }
 
 fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
-    if head_of(git).as_deref() == Some(spec.base.as_str()) {
+    if salvage_tips::head_of(git).as_deref() == Some(spec.base.as_str()) {
         return Ok(Report::Nothing);
     }
     let made = bundle_head(git, spec, &[])?;
@@ -274,19 +277,6 @@ fn starts_at(bundle: &Path, base: &str) -> bool {
     let lines = BufReader::new(file.take(limits::ERROR_BYTES as u64)).split(b'\n').map_while(Result::ok);
     let wanted = format!("-{base}").into_bytes();
     lines.take_while(|line| !line.is_empty()).any(|line| line.starts_with(&wanted))
-}
-
-/// Reads HEAD's commit, from the files where that is simple.
-fn head_of(git: &Git) -> Option<String> {
-    let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
-    let direct: Option<CommitId> = match head.trim_end().strip_prefix("ref: ") {
-        Some(name) => store::read_ref(&git.dir, name),
-        None => head.trim_end().parse().ok(),
-    };
-    direct.map(String::from).or_else(|| {
-        let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
-        asked.ok.then(|| asked.stdout.trim().to_owned())
-    })
 }
 
 /// git inside the confinement: the agent's environment, but no hooks, no signing and no questions, so that nothing

@@ -28,6 +28,7 @@ mod restore;
 mod restore_files;
 mod salvage;
 mod salvage_files;
+mod salvage_former;
 mod salvage_index;
 mod salvage_state;
 mod salvage_tips;
@@ -372,6 +373,7 @@ impl Repositories for GitRepositories {
                 || name.starts_with("harvest-")
                 || name.starts_with("judge-")
         };
+        self.spare(agent).map_err(|e| errors::io("setting the agent's tree aside", &e))?;
         self.trash
             .discard_in(&self.layout.agent(agent), ours)
             .map_err(|e| errors::io("taking the agent's trees away", &e))?;

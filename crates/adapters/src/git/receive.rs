@@ -38,9 +38,12 @@ fn hostile(why: impl std::fmt::Display) -> Failure {
 
 impl GitRepositories {
     pub(super) async fn receive_now(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
-        if let Err(e) = self.receive_bundle(request, outbox, ASIDE).await {
-            tracing::warn!(agent.id = %request.agent, error = %e.message, "what was under way in a tree could not be kept beside its commit");
+        let beside = self.receive_bundle(request, outbox, ASIDE).await;
+        if let Err(e) = &beside {
+            tracing::warn!(agent.id = %request.agent, error = %e.message, "what lies in a tree beside its commit could not be kept, so the tree stays");
         }
+        self.mark_tree(request.agent, beside.is_ok())
+            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
         let Some(bundle) = open(outbox, BUNDLE)? else {
             return match read_report(outbox) {
                 Some(Report::Nothing) => Ok(Kept::Nothing),
@@ -96,7 +99,11 @@ impl GitRepositories {
         outbox: &Path,
     ) -> Result<Option<Salvaged>, Failure> {
         match self.receive_bundle(request, outbox, BUNDLE).await? {
-            Some(saved) => Ok(Some(saved)),
+            Some(saved) => {
+                let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
+                self.mark_tree(request.agent, true).map_err(io)?;
+                Ok(Some(saved))
+            }
             None => match read_report(outbox) {
                 Some(Report::Nothing) => Ok(None),
                 other => Err(without_bundle(other)),
@@ -118,6 +125,7 @@ impl GitRepositories {
         if !self.history(&dir, &request.base, &[&commit]).await?.head {
             return Err(hostile("its HEAD is not a commit"));
         }
+        self.keep_former(request, &commit).await?;
         let reference = reference(request.agent);
         store::write_ref(&dir, &reference, &commit)
             .map_err(|e| errors::io("keeping the agent's tree", &e))?;

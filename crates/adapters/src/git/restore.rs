@@ -21,8 +21,8 @@ use super::salvage_state::{STATE_FILE, STATE_LINE, State, extra_place};
 use super::{GitRepositories, errors, store};
 
 /// What is known about a salvage commit.
-struct Salvage {
-    commit: CommitId,
+pub(super) struct Salvage {
+    pub(super) commit: CommitId,
     parents: Vec<String>,
     /// The commit of the description, and the description.
     described: Option<(String, State)>,
@@ -42,7 +42,13 @@ impl Salvage {
         }
     }
 
-    fn index(&self) -> Option<CommitId> {
+    /// The description but for the commit of the index, which is another one every time.
+    pub(super) fn without_index(&self) -> Option<State> {
+        let (_, state) = self.described.as_ref()?;
+        Some(State { index: None, ..state.clone() })
+    }
+
+    pub(super) fn index(&self) -> Option<CommitId> {
         self.described.as_ref().and_then(|(_, state)| self.parent(state.index.as_deref()?))
     }
 }
@@ -50,13 +56,15 @@ impl Salvage {
 impl GitRepositories {
     pub(super) async fn restore_now(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
         let store = self.layout.store(&request.repository);
-        let saved = match &request.salvage {
-            Some(saved) => store::read_ref(&store, &saved.reference).or(Some(saved.commit.clone())),
-            None => None,
-        };
+        // The record may not know of it yet: the ref is written first.
+        let reference = super::receive::reference(request.agent);
+        let saved = store::read_ref(&store, &reference)
+            .or_else(|| request.salvage.as_ref().map(|saved| saved.commit.clone()));
         let own = format!("refs/agents/{}", request.agent);
         let head = request.head.clone().or_else(|| store::read_ref(&store, &format!("{own}/head")));
-        let diverged = diverged(&store, &format!("{own}/branches"));
+        let mut diverged = branches_below(&store, &format!("{own}/branches"));
+        let former = branches_below(&store, &super::salvage_former::place(request.agent));
+        diverged.extend(former.into_iter().map(|(name, tip)| (format!("salvaged/{name}"), tip)));
         if saved.is_none() && head.is_none() && diverged.is_empty() {
             return Ok(None);
         }
@@ -81,12 +89,11 @@ impl GitRepositories {
             }
         };
         let path = settle(&aside, &above, &request.name).map_err(io)?;
-        let reference = super::receive::reference(request.agent);
         let salvage = salvage.map(|s| Salvaged { reference, commit: s.commit });
         Ok(Some(Restored { path, branch: request.branch.clone(), head, salvage }))
     }
 
-    async fn read_salvage(&self, store: &Path, commit: CommitId) -> Result<Salvage, Failure> {
+    pub(super) async fn read_salvage(&self, store: &Path, commit: CommitId) -> Result<Salvage, Failure> {
         let call = self.git.local(store).args(["cat-file", "commit", commit.as_str()]);
         let done =
             call.run(Input::Nothing, limits::BODY_BYTES).await?.success("reading what was salvaged")?;
@@ -114,8 +121,8 @@ impl GitRepositories {
     }
 }
 
-/// The branches kept of a tree whose HEAD did not descend from the base.
-fn diverged(store: &Path, below: &str) -> Vec<(String, CommitId)> {
+/// Branches that are kept under other names.
+fn branches_below(store: &Path, below: &str) -> Vec<(String, CommitId)> {
     let names = super::loose_refs::refs_below(store, below);
     let tip = |name: String| {
         let short = name.strip_prefix(below)?.trim_start_matches('/').to_owned();
@@ -163,25 +170,61 @@ impl Making<'_> {
             super::tree::config_value(self.request.repository.as_str())
         );
         store::skeleton(&self.git_dir, false, store::is_sha256(&self.request.base), &config).map_err(io)?;
+        let from_salvage = self.restores_tree(salvage, head.as_ref()).await?;
+        let received = head;
         let head = match salvage {
-            Some(salvage) => salvage.head(),
-            None => head.or_else(|| Some(diverged.first()?.1.clone())),
+            Some(salvage) if from_salvage => salvage.head(),
+            _ => received.clone().or_else(|| Some(diverged.first()?.1.clone())),
         };
-        self.copy_objects(salvage, head.as_ref(), diverged).await?;
-        self.refs(salvage, head.as_ref(), diverged).map_err(io)?;
+        let mut others = diverged.to_vec();
+        if let (Some(received), Some(head)) = (received, &head)
+            && !self.is_part(&received, head).await?
+        {
+            others.push((format!("received/{}", received.short()), received));
+        }
+        self.copy_objects(salvage, head.as_ref(), &others).await?;
+        self.refs(salvage, head.as_ref(), &others).map_err(io)?;
         match salvage {
-            Some(salvage) => {
+            Some(salvage) if from_salvage => {
                 self.index(salvage, head.as_ref()).await?;
                 self.files(salvage).await?;
+                self.stashes(salvage).await?;
                 self.finish(salvage).await?;
             }
-            None => {
+            _ => {
                 if let Some(head) = &head {
                     self.call(["read-tree", "--reset", "-u", head.as_str()], Vec::new()).await?;
+                }
+                if let Some(salvage) = salvage {
+                    self.stashes(salvage).await?;
                 }
             }
         }
         Ok(head)
+    }
+
+    /// Tells whether the files come from the salvage: unless it was made beside commits that were received and go on
+    /// from where it stood.
+    async fn restores_tree(
+        &self,
+        salvage: Option<&Salvage>,
+        received: Option<&CommitId>,
+    ) -> Result<bool, Failure> {
+        let Some(salvage) = salvage else { return Ok(false) };
+        let state = salvage.described.as_ref().map(|(_, state)| state);
+        let beside = state.is_some_and(|state| state.aside && state.under_way.is_empty());
+        let (true, Some(received), Some(head)) = (beside, received, salvage.head()) else { return Ok(true) };
+        Ok(!self.is_part(&head, received).await?)
+    }
+
+    /// Tells whether a commit is another one or in its history.
+    async fn is_part(&self, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
+        if one == of {
+            return Ok(true);
+        }
+        let args = ["merge-base", "--is-ancestor", one.as_str(), of.as_str()];
+        let done = self.git.git.local(self.store).args(args).run(Input::Nothing, 0).await?;
+        Ok(done.status.success())
     }
 
     /// Copies everything that the tips reach out of the store, as one pack.
@@ -334,7 +377,7 @@ impl Making<'_> {
         Ok(done.stdout.split(|b| *b == 0).filter_map(entry).collect())
     }
 
-    /// What needs the files: announced entries, the index's knowledge of them, stashes, an unfinished merge.
+    /// What needs the files: announced entries, the index's knowledge of them, an unfinished merge.
     async fn finish(&self, salvage: &Salvage) -> Result<(), Failure> {
         let nothing = State::default();
         let state = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);
@@ -345,10 +388,6 @@ impl Making<'_> {
             // An announced file that was removed again cannot be announced any more.
             call.run(Input::Nothing, 0).await?;
         }
-        for stash in state.stashes.iter().rev().filter_map(|s| Some((salvage.parent(&s.commit)?, &s.name))) {
-            let (commit, name) = stash;
-            self.call(["stash", "store", "-m", name, commit.as_str()], Vec::new()).await?;
-        }
         let merging: String =
             state.merging.iter().filter_map(|id| salvage.parent(id)).map(|id| format!("{id}\n")).collect();
         if !merging.is_empty() {
@@ -358,6 +397,14 @@ impl Making<'_> {
         // It says no when files differ from the index, which is how they were left.
         let call = self.git.git.local(&self.git_dir).work_tree(&self.tree, None);
         call.args(["update-index", "-q", "--refresh"]).run(Input::Nothing, 0).await.map(drop)
+    }
+
+    async fn stashes(&self, salvage: &Salvage) -> Result<(), Failure> {
+        let stashes = salvage.described.iter().flat_map(|(_, state)| state.stashes.iter().rev());
+        for (commit, name) in stashes.filter_map(|s| Some((salvage.parent(&s.commit)?, &s.name))) {
+            self.call(["stash", "store", "-m", name, commit.as_str()], Vec::new()).await?;
+        }
+        Ok(())
     }
 
     async fn call<const N: usize>(&self, args: [&str; N], input: Vec<u8>) -> Result<(), Failure> {

@@ -25,9 +25,19 @@ pub(super) fn salvage(spec: &Spec, all: bool) -> Result<Report, String> {
     Salvage::new(spec)?.run(BUNDLE, all)
 }
 
-/// Bundles it into a file beside the harvest's own, because the harvest is about to change it.
-pub(super) fn aside(spec: &Spec) -> Result<(), String> {
-    Salvage::new(spec)?.run(ASIDE, true).map(drop)
+/// Bundles it into a file beside the harvest's own, which does not hold everything; unless `whole`, only when there
+/// are commits that neither HEAD nor the base reaches. A failure is told in the file.
+pub(super) fn aside(spec: &Spec, whole: bool) {
+    let made = Salvage::new(spec).and_then(|mut salvage| {
+        salvage.state.aside = true;
+        salvage.only_beside = !whole;
+        salvage.run(ASIDE, true)
+    });
+    if let Err(why) = made {
+        eprintln!("what lies beside HEAD could not be kept: {why}");
+        // A full disk: then the harvest's own report cannot be written either.
+        let _ = fs::write(spec.outbox.join(ASIDE), format!("{why}\n"));
+    }
 }
 
 pub(super) struct Salvage<'a> {
@@ -37,6 +47,8 @@ pub(super) struct Salvage<'a> {
     /// Where objects are made.
     pub(super) side: Git,
     pub(super) state: State,
+    /// Without branches and stashes of its own there is nothing to take.
+    only_beside: bool,
 }
 
 /// One entry of a tree being made.
@@ -62,7 +74,7 @@ impl<'a> Salvage<'a> {
         fs::write(dir.join("objects/info/alternates"), alternates).map_err(say)?;
         fs::create_dir(dir.join("links")).map_err(say)?;
         let state = State { version: 1, ..State::default() };
-        Ok(Self { spec, git: Git::in_tree(spec), side: Git::at(spec, dir), state })
+        Ok(Self { spec, git: Git::in_tree(spec), side: Git::at(spec, dir), state, only_beside: false })
     }
 
     fn run(mut self, bundle: &str, all: bool) -> Result<Report, String> {
@@ -72,6 +84,9 @@ impl<'a> Salvage<'a> {
         let mut tips = Vec::new();
         if all {
             tips = self.tips()?;
+        }
+        if self.only_beside && self.state.branches.is_empty() && self.state.stashes.is_empty() {
+            return Ok(Report::Nothing);
         }
         let found = files::find(&self.spec.tree, &self.git)?;
         let index = self.index()?;

@@ -89,6 +89,8 @@ pub(super) struct Tip {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct State {
     pub(super) version: u32,
+    /// HEAD was received by itself too: this is about what lies beside it.
+    pub(super) aside: bool,
     /// HEAD's commit; none on a branch without commits.
     pub(super) head: Option<String>,
     /// The branch that HEAD was on; none when it was detached.
@@ -104,6 +106,7 @@ pub(super) struct State {
     /// Directories without any entry.
     pub(super) empty: Vec<RelPath>,
     pub(super) extra: Vec<Extra>,
+    /// Branches, tags and detached heads of other worktrees with commits that HEAD and the base do not have.
     pub(super) branches: Vec<Tip>,
     /// Newest first, with their messages.
     pub(super) stashes: Vec<Tip>,

@@ -1,13 +1,15 @@
-//! The commits of a tree being salvaged that HEAD does not reach: branches, stashes, and what something that is under
-//! way (a merge, a rebase) still needs.
+//! The commits of a tree that HEAD does not reach: branches, tags, heads of other worktrees, stashes, and what
+//! something that is under way (a merge, a rebase) still needs.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 
-use super::loose_refs::branches;
+use super::harvest::Git;
+use super::loose_refs::refs_below;
 use super::salvage::{Salvage, ask};
 use super::salvage_state::Tip;
 use super::store;
@@ -34,9 +36,61 @@ const HEADS: &[&str] = &[
     "rebase-apply/orig-head",
 ];
 
+/// Where the newest stash is.
+const STASH: &str = "refs/stash";
+
 /// Tells whether committing everything would end something that is under way and lose where it was.
 pub(super) fn under_way(git_dir: &Path) -> bool {
     OPERATIONS.iter().any(|(file, what)| *what != "merge" && *what != "bisect" && git_dir.join(file).exists())
+}
+
+/// Tells, from the files alone, whether the repository names a commit besides HEAD and the base.
+pub(super) fn beside(git: &Git, base: &str) -> bool {
+    let head = head_of(git);
+    let is_new = |tip: &CommitId| tip.as_str() != base && Some(tip.as_str()) != head.as_deref();
+    store::read_ref(&git.dir, STASH).is_some() || named(&git.dir).iter().any(|(_, tip)| is_new(tip))
+}
+
+/// Reads HEAD's commit, from the files where that is simple.
+pub(super) fn head_of(git: &Git) -> Option<String> {
+    let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
+    let direct: Option<CommitId> = match head.trim_end().strip_prefix("ref: ") {
+        Some(name) => store::read_ref(&git.dir, name),
+        None => head.trim_end().parse().ok(),
+    };
+    direct.map(String::from).or_else(|| {
+        let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
+        asked.ok.then(|| asked.stdout.trim().to_owned())
+    })
+}
+
+/// What the repository gives a name to: branches and all other refs but stashes and copies of the remote's branches,
+/// and the detached heads of other worktrees.
+fn named(dir: &Path) -> Vec<(String, CommitId)> {
+    let names = spaces(dir).into_iter().flat_map(|space| refs_below(dir, &format!("refs/{space}")));
+    let refs = names.filter_map(|name| {
+        let tip = store::read_ref(dir, &name)?;
+        let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/"))?;
+        Some((short.to_owned(), tip))
+    });
+    let worktrees = fs::read_dir(dir.join("worktrees")).into_iter().flatten().flatten();
+    let heads = worktrees.filter_map(|entry| {
+        let tip = store::read_ref(&entry.path(), "HEAD")?;
+        Some((format!("worktrees/{}", entry.file_name().to_str()?), tip))
+    });
+    refs.chain(heads.take(limits::KEPT_BRANCHES)).collect()
+}
+
+/// The first parts of the names of refs.
+fn spaces(dir: &Path) -> BTreeSet<String> {
+    let loose = fs::read_dir(dir.join("refs")).into_iter().flatten().flatten();
+    let mut spaces: BTreeSet<String> =
+        loose.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let packed = fs::read_to_string(dir.join("packed-refs")).unwrap_or_default();
+    let space = |line: &str| Some(line.split_once(" refs/")?.1.split_once('/')?.0.to_owned());
+    spaces.extend(packed.lines().filter_map(space));
+    spaces.retain(|space| space != "remotes" && space != "stash");
+    spaces
 }
 
 impl Salvage<'_> {
@@ -48,12 +102,8 @@ impl Salvage<'_> {
                 self.state.under_way.push((*what).to_owned());
             }
         }
-        let mut wanted: Vec<(Option<String>, String)> = Vec::new();
-        for name in branches(&dir) {
-            if let Some(tip) = store::read_ref(&dir, &name) {
-                wanted.push((Some(name.trim_start_matches("refs/heads/").to_owned()), tip.to_string()));
-            }
-        }
+        let mut wanted: Vec<(Option<String>, String)> =
+            named(&dir).into_iter().map(|(name, tip)| (Some(name), tip.into())).collect();
         for file in HEADS {
             let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
             wanted.extend(text.lines().map(|line| (None, line.trim().to_owned())));
@@ -67,13 +117,19 @@ impl Salvage<'_> {
             .collect();
         let answers = ask(&self.side, None, ["cat-file", "--batch-check"], &asked)?;
         let answers = String::from_utf8_lossy(&answers).into_owned();
-        let is_commit = |line: &str| line.split(' ').nth(1) == Some("commit");
-        let known: BTreeSet<&str> =
-            answers.lines().filter(|l| is_commit(l)).filter_map(|l| l.split(' ').next()).collect();
+        // A tag of its own is answered with the commit that it names.
+        let peel = |line: &str| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [id, "commit", _] => Some((*id).to_owned()),
+            _ => None,
+        };
+        let peeled: Vec<Option<String>> = answers.lines().map(peel).collect();
+        let known: BTreeSet<&str> = peeled.iter().flatten().map(String::as_str).collect();
+        let own = self.beyond(&known)?;
         let mut tips = Vec::new();
-        for (name, id) in wanted.into_iter().filter(|(_, id)| known.contains(id.as_str())) {
+        for ((name, _), id) in wanted.into_iter().zip(&peeled) {
+            let Some(id) = id.clone() else { continue };
             match name {
-                Some(_) if self.is_known(&id) => continue,
+                Some(_) if !own.contains(&id) => continue,
                 Some(name) => self.state.branches.push(Tip { name, commit: id.clone() }),
                 None => {}
             }
@@ -88,25 +144,29 @@ impl Salvage<'_> {
         Ok(tips)
     }
 
-    /// Tells whether a commit is part of HEAD's history or the base's.
-    fn is_known(&self, commit: &str) -> bool {
-        [self.state.head.as_deref(), Some(self.spec.base.as_str())].into_iter().flatten().any(|other| {
-            commit == other
-                || self.side.run(["merge-base", "--is-ancestor", commit, other]).is_ok_and(|r| r.ok)
-        })
+    /// Returns those of these commits that are neither in HEAD's history nor in the base's.
+    fn beyond(&self, commits: &BTreeSet<&str>) -> Result<BTreeSet<String>, String> {
+        let mut asked: String = commits.iter().map(|id| format!("{id}\n")).collect();
+        for known in self.state.head.as_deref().into_iter().chain([self.spec.base.as_str()]) {
+            asked.push_str(&format!("^{known}\n"));
+        }
+        let listed = ask(&self.side, None, ["rev-list", "--stdin"], asked.as_bytes())?;
+        let listed = String::from_utf8_lossy(&listed);
+        Ok(listed.lines().filter(|id| commits.contains(id)).map(str::to_owned).collect())
     }
 
     fn stashes(&self) -> Vec<Tip> {
-        if store::read_ref(&self.git.dir, "refs/stash").is_none() {
-            return Vec::new();
-        }
-        let args = ["log", "-g", "-z", "--format=%H %gs", "refs/stash", "--"];
-        let Ok(out) = ask(&self.git, None, args, &[]) else { return Vec::new() };
+        let Some(newest) = store::read_ref(&self.git.dir, STASH) else { return Vec::new() };
+        // All but the newest are known to its log only, which may be gone.
+        let newest = || vec![Tip { name: "stash".to_owned(), commit: newest.to_string() }];
+        let args = ["log", "-g", "-z", "--format=%H %gs", STASH, "--"];
+        let Ok(out) = ask(&self.git, None, args, &[]) else { return newest() };
         let lines = out.split(|b| *b == 0).filter_map(|line| {
             let line = String::from_utf8_lossy(line).into_owned();
             let (commit, name) = line.trim().split_once(' ')?;
             Some(Tip { name: name.to_owned(), commit: commit.to_owned() })
         });
-        lines.take(limits::KEPT_STASHES).collect()
+        let stashes: Vec<Tip> = lines.take(limits::KEPT_STASHES).collect();
+        if stashes.is_empty() { newest() } else { stashes }
     }
 }

@@ -20,6 +20,8 @@ use super::{GitRepositories, errors, locks, store};
 
 /// Beginning of the names of trees whose work could not be received.
 const SET_ASIDE: &str = "unreceived-";
+/// Says that a tree holds something that could not be received, though its HEAD was.
+const NOT_KEPT: &str = "tree-not-kept";
 
 /// What the tree was made from; written last, so that its presence says that the tree is whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +53,11 @@ impl GitRepositories {
             return Ok(Worktree { agent: request.agent, path, reused: true });
         }
         // While its marker is still there: without one it would be taken for a tree that was never whole.
-        if request.unreceived {
-            self.set_aside(request.agent).map_err(|e| errors::io("setting the old tree aside", &e))?;
-        }
+        let spared = match request.unreceived {
+            true => self.set_aside(request.agent),
+            false => self.spare(request.agent),
+        };
+        spared.map_err(|e| errors::io("setting the old tree aside", &e))?;
         let marker = self.layout.marker(request.agent);
         match fs::remove_file(&marker) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -79,11 +83,32 @@ impl GitRepositories {
     fn set_aside(&self, agent: AgentId) -> io::Result<()> {
         let tree = self.layout.tree(agent);
         if fs::symlink_metadata(&tree).is_err() {
-            return Ok(());
+            return self.mark_tree(agent, true);
         }
         let name = format!("{SET_ASIDE}{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         tracing::warn!(agent.id = %agent, name, "a tree with work that could not be received is set aside");
-        fs::rename(tree, self.layout.agent(agent).join(name))
+        fs::rename(tree, self.layout.agent(agent).join(name))?;
+        self.mark_tree(agent, true)
+    }
+
+    /// Writes down whether everything in the tree is kept; else it must not go, although its HEAD was received.
+    pub(super) fn mark_tree(&self, agent: AgentId, kept: bool) -> io::Result<()> {
+        let mark = self.layout.agent(agent).join(NOT_KEPT);
+        if !kept {
+            return store::write_atomic(&mark, b"");
+        }
+        match fs::remove_file(mark) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets a tree aside that must not go; every other is left where it is.
+    pub(super) fn spare(&self, agent: AgentId) -> io::Result<()> {
+        match self.layout.agent(agent).join(NOT_KEPT).exists() {
+            true => self.set_aside(agent),
+            false => Ok(()),
+        }
     }
 
     /// Lists trees of the agent that were set aside.

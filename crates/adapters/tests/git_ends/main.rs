@@ -4,6 +4,7 @@
 #[path = "../git_world/mod.rs"]
 mod git_world;
 
+mod beside;
 mod locks;
 mod salvage;
 

@@ -321,6 +321,9 @@ pub struct Work {
     /// What was kept under a name of its own when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salvage: Option<Salvaged>,
+    /// The salvage holds what lay beside the received commits (other branches, stashes): `kept` is at least as new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub salvage_beside: bool,
 }
 
 /// The record of one agent.

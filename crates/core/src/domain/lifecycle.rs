@@ -42,6 +42,8 @@ pub enum Salvage {
     Kept(CommitId),
     /// The tree is kept in the repository store as it was, HEAD where it was.
     Saved(Salvaged),
+    /// HEAD was received, and what lay beside it (other branches, stashes) is kept as it was found then.
+    Beside(Salvaged),
     /// It could not be received; the tree stays.
     Failed,
 }
@@ -581,7 +583,8 @@ impl Decision {
         work.cleanup_pending = pending;
         match salvage {
             Salvage::Kept(head) => work.kept = Some(head),
-            Salvage::Saved(saved) => {
+            Salvage::Saved(ref saved) | Salvage::Beside(ref saved) => {
+                work.salvage_beside = matches!(salvage, Salvage::Beside(_));
                 work.salvage = Some(saved.clone());
                 self.note("git.salvaged", json!({"reference": &saved.reference, "commit": &saved.commit}));
             }

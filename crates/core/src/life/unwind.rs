@@ -48,7 +48,8 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
     let kept = match (scene.agent.work.dirty, settles) {
-        (false, _) => Ok(Salvage::Nothing),
+        (false, true) => beside(scene.o, scene.agent).await,
+        (false, false) => Ok(Salvage::Nothing),
         (true, true) => save(scene, hands).await,
         (true, false) => keep(scene, hands, &mut warnings).await,
     };
@@ -137,9 +138,19 @@ async fn save(scene: &Scene<'_>, hands: &mut Hands) -> Result<Salvage, String> {
     }
     match commit::salvage(scene, hands).await {
         Ok(Some(saved)) => Ok(Salvage::Saved(saved)),
-        Ok(None) => Ok(Salvage::Nothing),
+        Ok(None) => beside(o, agent).await,
         Err(e) => Err(not_kept(scene, &e)),
     }
+}
+
+/// What an earlier harvest kept beside the commits that it received.
+async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
+    if agent.work.base.is_none() {
+        return Ok(Salvage::Nothing);
+    }
+    let saved = o.ports.repositories.salvaged(&agent.spec.context.repository, agent.id).await;
+    let saved = saved.map_err(|e| format!("what was kept of it could not be read: {}", e.message))?;
+    Ok(saved.map_or(Salvage::Nothing, Salvage::Beside))
 }
 
 /// The tree is not there (any more): an earlier unwind took it away after it had kept the work, or the agent itself
@@ -218,6 +229,9 @@ impl Orchestrator {
                     Salvage::Failed
                 });
             }
+            if !record.agent.work.dirty && record.agent.work.salvage.is_none() {
+                salvage = beside(self, &record.agent).await.unwrap_or(Salvage::Nothing);
+            }
             if salvage != Salvage::Failed {
                 left.extend(take_away(self, id).await);
             }
@@ -250,8 +264,10 @@ impl Orchestrator {
         agent.work.dirty = salvage == Salvage::Failed || untouched;
         agent.work.cleanup_pending = pending;
         let mut facts = Vec::new();
-        if let Salvage::Saved(saved) = salvage {
+        let is_beside = matches!(salvage, Salvage::Beside(_));
+        if let Salvage::Saved(saved) | Salvage::Beside(saved) = salvage {
             facts.push(salvaged(&agent, &saved, self));
+            agent.work.salvage_beside = is_beside;
             agent.work.salvage = Some(saved);
         }
         if agent.work == before {

@@ -73,7 +73,7 @@ pub struct RestoreRequest {
     pub branch: BranchName,
     /// The newest commit that was received from it.
     pub head: Option<CommitId>,
-    /// What was salvaged when it was ended; comes before `head`.
+    /// What was salvaged when it was ended, as far as the record knows; comes before `head`, unless it was made beside it.
     pub salvage: Option<Salvaged>,
 }
 
@@ -231,7 +231,9 @@ pub trait Repositories: Send + Sync {
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
 
     /// Reads the bundle that the harvest wrote, checking every object, and keeps what it holds under
-    /// `refs/agents/<id>/`. Nothing else in the outbox or the tree is read.
+    /// `refs/agents/<id>/`. What lies beside HEAD (other branches, stashes, heads of other worktrees) is kept as
+    /// [`Repositories::salvaged`]; when it cannot be, the tree is set aside instead of removed. Nothing else in the
+    /// outbox or the tree is read.
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
 
     /// Tells whether the agent's tree, once made whole, is on this machine.
@@ -243,7 +245,7 @@ pub trait Repositories: Send + Sync {
 
     /// Reads the bundle that the salvage wrote, checking every object, and keeps it as
     /// `refs/mosaic/salvage/<id>`; `None` when the tree holds nothing that the base does not. Repeating it is safe:
-    /// the ref moves to what was found last.
+    /// the ref moves to what was found last, and what it held before is kept under another name if it differs.
     async fn receive_salvage(
         &self,
         request: &TreeRequest,

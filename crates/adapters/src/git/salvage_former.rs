@@ -1,0 +1,45 @@
+//! What was salvaged of an agent before its newest salvage: a later one replaces it only when it holds the same. Else it
+//! stays under a name of its own, from which it is restored as a branch.
+
+use mosaic_core::domain::ids::{AgentId, CommitId};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::repositories::TreeRequest;
+
+use super::command::Input;
+use super::restore::Salvage;
+use super::{GitRepositories, errors, receive, store};
+
+/// Where an agent's former salvages lie.
+pub(super) fn place(agent: AgentId) -> String {
+    format!("refs/agents/{agent}/salvaged")
+}
+
+impl GitRepositories {
+    /// Keeps what the agent's salvage ref points to, which is about to become this commit.
+    pub(super) async fn keep_former(&self, request: &TreeRequest, newest: &CommitId) -> Result<(), Failure> {
+        let dir = self.layout.store(&request.repository);
+        let Some(former) = store::read_ref(&dir, &receive::reference(request.agent)) else { return Ok(()) };
+        if former == *newest || self.same(&dir, &former, newest).await.unwrap_or(false) {
+            return Ok(());
+        }
+        let name = format!("{}/{}", place(request.agent), former.short());
+        store::write_ref(&dir, &name, &former).map_err(|e| errors::io("keeping the agent's former tree", &e))
+    }
+
+    /// Tells whether two salvages hold the same tree, index, commits and description; only their time differs.
+    async fn same(&self, dir: &std::path::Path, one: &CommitId, other: &CommitId) -> Result<bool, Failure> {
+        let (one, other) =
+            (self.read_salvage(dir, one.clone()).await?, self.read_salvage(dir, other.clone()).await?);
+        if one.without_index() != other.without_index() {
+            return Ok(false);
+        }
+        let trees = |salvage: &Salvage| {
+            let index = salvage.index().unwrap_or_else(|| salvage.commit.clone());
+            [&salvage.commit, &index].map(|commit| format!("{commit}^{{tree}}"))
+        };
+        let call = self.git.local(dir).args(["rev-parse"]).args(trees(&one)).args(trees(&other));
+        let text = call.run(Input::Nothing, 4096).await?.success("comparing what was salvaged")?.text();
+        let ids: Vec<&str> = text.lines().collect();
+        Ok(matches!(ids.as_slice(), [tree, index, a, b] if tree == a && index == b))
+    }
+}
