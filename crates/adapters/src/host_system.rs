@@ -1,6 +1,6 @@
 //! This machine: free space, memory, load, what agents have on disk, and the git program.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,25 @@ use tokio::task::spawn_blocking;
 const OLDEST_GIT: (u32, u32) = (2, 38);
 /// Time for `git --version` to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// File in the state directory that takes room until the disk is full.
+const RESERVE: &str = "reserve";
+
+/// Makes the reserve unless it is there. Where the file system cannot set room aside there is none.
+fn hold(file: &Path, bytes: u64) -> Result<(), String> {
+    if std::fs::symlink_metadata(file).is_ok_and(|meta| meta.len() >= bytes) {
+        return Ok(());
+    }
+    let options = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+    let made = options.open(file).and_then(|made| {
+        rustix::fs::fallocate(&made, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(Into::into)
+    });
+    made.map_err(|e| {
+        // Half a reserve is none.
+        let _ = std::fs::remove_file(file);
+        format!("no room can be set aside in {}: {e}", file.display())
+    })
+}
 
 /// Asks the operating system.
 #[derive(Debug, Clone)]
@@ -43,6 +62,15 @@ impl Host for SystemHost {
         let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
         let others = self.also.iter().filter_map(|dir| rustix::fs::statvfs(dir).ok()).map(free);
         Ok(others.fold(free(stat), u64::min))
+    }
+
+    async fn hold_reserve(&self, bytes: u64) -> Result<(), String> {
+        let file = self.dir.join(RESERVE);
+        spawn_blocking(move || hold(&file, bytes)).await.map_err(|e| e.to_string())?
+    }
+
+    async fn release_reserve(&self) -> bool {
+        std::fs::remove_file(self.dir.join(RESERVE)).is_ok()
     }
 
     async fn reading(&self) -> Reading {

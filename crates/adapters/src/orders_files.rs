@@ -97,6 +97,16 @@ impl OrdersDir {
         named.take(limits::ORDER_FILES).filter_map(read).collect()
     }
 
+    /// Moves the barrier into a directory, for a store that begins anew: its place is one in the order of admissions of the
+    /// store that is gone, and would end what is new. The latch stays, whatever store there is.
+    pub fn set_barrier_aside(&self, into: &Path) -> io::Result<()> {
+        let _turn = self.turn()?;
+        match fs::rename(self.dir.join(BARRIER), into.join(BARRIER)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Raises the barrier; what stands there is merged. A barrier with a place that was ordered at or after a time that
     /// stands there takes the place of that time.
     pub fn write_barrier(&self, barrier: &Barrier) -> io::Result<()> {

@@ -7,6 +7,7 @@
 pub mod cleanup;
 pub mod groups;
 pub mod orphans;
+pub mod reserve;
 pub mod retention;
 pub mod stores;
 
@@ -136,6 +137,7 @@ pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
 pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     let mut report =
         CareReport { transcript_bytes: o.care.report().transcript_bytes, ..CareReport::default() };
+    in_time(o, reserve::pass(o, &mut report)).await;
     in_time(o, cleanup::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, orphans::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, groups::pass(o, &mut report)).await;

@@ -201,8 +201,9 @@ impl Orchestrator {
         for one in &mut commits {
             one.subject = self.ports.scanner.mask(&one.subject);
         }
-        let why = || work.cleanup_pending.clone().unwrap_or_else(|| "it was not received".to_owned());
-        let tree = work.dirty.then(why);
+        // What could not be cleaned up may be a tree that was set aside.
+        let unsaid = || work.dirty.then(|| "it was not received".to_owned());
+        let tree = work.cleanup_pending.clone().or_else(unsaid);
         Ok(Unmerged { agent_id: agent.id, name: agent.name.clone(), commits, more, tree })
     }
 
@@ -229,7 +230,7 @@ impl Orchestrator {
     /// Idempotent; returns the bytes of transcripts and logs that were freed.
     pub(crate) async fn take_away(&self, id: AgentId) -> Result<u64, String> {
         self.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
-        let trees = self.ports.repositories.remove(id).await;
+        let trees = self.ports.repositories.abandon(id).await;
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;
         let freed = self.ports.transcripts.discard(id).await;

@@ -82,6 +82,10 @@ pub(crate) struct Wired {
 pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
     let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
+    if let Some(place) = &set_aside {
+        let aside = OrdersDir::new(data).set_barrier_aside(place);
+        aside.context("the barrier of a store that was set aside cannot be moved to it")?;
+    }
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     // The adapters compare paths, so they must all see the same one.

@@ -699,6 +699,9 @@ impl Repositories for Part {
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
+    async fn abandon(&self, agent: AgentId) -> Result<(), Failure> {
+        self.remove(agent).await
+    }
     async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
         Ok(None)
     }

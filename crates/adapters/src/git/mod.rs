@@ -386,6 +386,15 @@ impl Repositories for GitRepositories {
         Err(Failure::new(FailureKind::Internal, why))
     }
 
+    async fn abandon(&self, agent: AgentId) -> Result<(), Failure> {
+        let aside = self.set_aside_trees(agent);
+        let given_up = |name: &str| aside.iter().any(|one| one == name);
+        self.trash
+            .discard_in(&self.layout.agent(agent), given_up)
+            .map_err(|e| errors::io("taking the agent's set-aside trees away", &e))?;
+        self.remove(agent).await
+    }
+
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
         self.name_of(repository)
     }

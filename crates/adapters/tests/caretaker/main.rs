@@ -32,7 +32,7 @@ async fn a_tree_whose_record_is_lost_is_kept_before_it_goes() {
     let report = place.round().await;
     assert_eq!(report.problems, Vec::<String>::new());
     assert!(!place.own(lost.id).exists(), "its directory is gone");
-    let file = format!("refs/agents/{}/head:work.txt", lost.id);
+    let file = format!("refs/mosaic/salvage/{}:work.txt", lost.id);
     assert_eq!(place.store_git(&["show", &file]), "precious");
     assert_eq!((report.orphans, report.orphan_refs), (0, 1));
     assert_eq!(place.round().await.orphan_refs, 1, "another round changes nothing");

@@ -9,6 +9,7 @@ use crate::domain::agent::Salvaged;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
+use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::{HarvestJob, Kept};
 
@@ -44,6 +45,7 @@ async fn perform(
     harvest: HarvestJob,
 ) -> Result<PathBuf, Failure> {
     let (o, agent) = (scene.o, scene.agent);
+    room(o).await?;
     let confinement = scene.confinement(hands).await?;
     let mut job = scene.job(
         &format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
@@ -67,6 +69,22 @@ async fn perform(
         return Err(Failure::new(FailureKind::Internal, words(&exit)));
     }
     Ok(harvest.outbox)
+}
+
+/// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which
+/// is for decisions. The tree stays until there is more.
+async fn room(o: &Orchestrator) -> Result<(), Failure> {
+    let least = o.settings.keeping.disk_floor / limits::BUNDLE_PART;
+    match o.ports.host.free_bytes().await {
+        Ok(free) if free < least => {
+            let text = format!(
+                "only {} KiB of the disk are free; it is tried again when there is room",
+                free / 1024
+            );
+            Err(Failure::new(FailureKind::Disk, text))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn words(exit: &Exit) -> String {

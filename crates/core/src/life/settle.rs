@@ -16,10 +16,18 @@ pub(crate) async fn record(o: &Orchestrator, lease: &Lease, step: &Step) -> Resu
             Ok(_) => return Ok(()),
             Err(StoreError::Unavailable(why)) => {
                 tracing::warn!(agent.id = %lease.agent, why, "store unavailable; the decision is kept and written again");
+                make_room(o).await;
                 o.ports.clock.sleep(limits::STORE_RETRY).await;
             }
             Err(e) => return Err(e),
         }
+    }
+}
+
+/// Gives the reserve up when the disk is full: a decision that cannot be written would keep what fills it for ever.
+async fn make_room(o: &Orchestrator) {
+    if o.disk_room().await.is_err() && o.ports.host.release_reserve().await {
+        tracing::warn!("the disk is full; the room that was set aside for this is used now");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::spec::SpawnSpec;
 use crate::kill::Driver;
 use crate::orchestrator::Orchestrator;
-use crate::ports::repositories::{Kept, TreeRequest};
+use crate::ports::repositories::TreeRequest;
 use crate::ports::store::Versioned;
 
 /// Receives what is in the tree into the repository store; says what it was.
@@ -28,9 +28,6 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
     let record = Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None };
     let driver = Driver::new(&record);
     let scene = Scene { o, agent: &record.agent, driver: &driver };
-    Ok(match commit::harvest(&scene, &mut Hands::default()).await? {
-        Kept::Commits { head } => format!("commit {head}"),
-        Kept::Nothing => "nothing was changed".to_owned(),
-        Kept::Diverged { branches } => format!("branches {}", branches.join(", ")),
-    })
+    let saved = commit::salvage(&scene, &mut Hands::default()).await?;
+    Ok(saved.map_or_else(|| "nothing was changed".to_owned(), |saved| saved.reference))
 }

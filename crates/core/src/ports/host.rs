@@ -25,6 +25,18 @@ pub trait Host: Send + Sync {
     /// the operating system.
     async fn free_bytes(&self) -> Result<u64, String>;
 
+    /// Sets this many bytes aside where the state directory lies, for the day on which the disk is full. Idempotent. A host
+    /// that keeps no reserve has nothing to do.
+    async fn hold_reserve(&self, bytes: u64) -> Result<(), String> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Gives the reserve up, so that what must be written can be; tells whether there was one.
+    async fn release_reserve(&self) -> bool {
+        false
+    }
+
     /// Says how much memory is left and how busy the processors are. What cannot be read is left out.
     async fn reading(&self) -> Reading;
 

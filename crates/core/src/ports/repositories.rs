@@ -342,6 +342,10 @@ pub trait Repositories: Send + Sync {
     /// Idempotent; links are never followed.
     async fn remove(&self, agent: AgentId) -> Result<(), Failure>;
 
+    /// Does the same with trees, too, that were set aside because their work could not be received: for an agent whose
+    /// work was given up or is kept. Idempotent.
+    async fn abandon(&self, agent: AgentId) -> Result<(), Failure>;
+
     /// Returns the store of a repository, whether it exists or not.
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName;
 

@@ -211,6 +211,9 @@ impl Repositories for StubRepositories {
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
+    async fn abandon(&self, agent: AgentId) -> Result<(), Failure> {
+        self.remove(agent).await
+    }
     async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
         Ok(None)
     }
