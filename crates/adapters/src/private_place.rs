@@ -13,6 +13,19 @@ use rustix::io::Errno;
 /// A handle that only leads on; it needs no right to list the directory.
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Reads a plain file where an agent may have planted something else: neither a link nor a pipe nor a device is read, and
+/// at most `most` bytes.
+pub(crate) fn read_plain(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{} is no plain file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, most), &mut bytes)?;
+    Ok(bytes)
+}
+
 /// An open directory that was reached without a link.
 #[derive(Debug)]
 pub(crate) struct PrivatePlace(OwnedFd);

@@ -59,8 +59,15 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
     o.learn_orders(&mut stop).await;
-    recovery::take_over(o, &mut drivers).await;
-    recovery::stop_strays(o).await;
+    while *stop.borrow() == Stop::No && !recovery::take_over(o, &mut drivers).await {
+        tokio::select! {
+            () = o.ports.clock.sleep(limits::STORE_RETRY) => {}
+            changed = stop.changed() => if changed.is_err() { break },
+        }
+    }
+    if *stop.borrow() == Stop::No {
+        recovery::stop_strays(o).await;
+    }
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();

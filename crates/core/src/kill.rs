@@ -136,8 +136,12 @@ impl Orchestrator {
             if waits && demand.keeps_queued {
                 return Ok(None);
             }
+            let ran = record.agent.attempt > 0;
             if waits && !self.kill_waiting(vec![record], demand.cause, demand.note).await?.is_empty() {
                 ended_here = true;
+                if ran && demand.cause == KillCause::Operator {
+                    self.clean_up(id).await;
+                }
             } else {
                 // Its driver is being registered or about to write, or has just gone: look again in a moment.
                 self.ports.clock.sleep(limits::LOOK_AGAIN).await;
@@ -163,7 +167,8 @@ impl Orchestrator {
         }
     }
 
-    /// Ends queued agents; returns those that were ended. The others changed meanwhile.
+    /// Ends queued agents; returns those that were ended. The others changed meanwhile. Trees that earlier attempts left
+    /// are the caretaker's, a few at a time.
     pub(crate) async fn kill_waiting(
         &self,
         records: Vec<Versioned>,
@@ -183,18 +188,13 @@ impl Orchestrator {
         let agents: Vec<Agent> = changes.iter().map(|(_, change)| change.agent.clone()).collect();
         let results = self.ports.store.amend(changes).await?;
         let mut ended = Vec::new();
-        let mut with_tree = Vec::new();
         for (agent, result) in agents.into_iter().zip(results) {
             match result {
-                Ok(_) => {
-                    with_tree.extend((agent.attempt > 0).then_some(agent.id));
-                    ended.push(agent.id);
-                }
+                Ok(_) => ended.push(agent.id),
                 Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => {}
                 Err(e) => return Err(e),
             }
         }
-        futures_util::future::join_all(with_tree.into_iter().map(|id| self.clean_up(id))).await;
         Ok(ended)
     }
 

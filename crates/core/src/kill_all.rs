@@ -219,7 +219,9 @@ impl Orchestrator {
     /// Returns whether the agent has ended.
     async fn carry_out(&self, kill: &KillOrder) -> Result<bool, StoreError> {
         let record = match self.ports.store.get(kill.agent).await {
-            Err(StoreError::NotFound(_) | StoreError::Quarantined(_)) => return Ok(true),
+            Err(StoreError::NotFound(_) | StoreError::Quarantined(_) | StoreError::Pruned { .. }) => {
+                return Ok(true);
+            }
             record => record?,
         };
         let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });

@@ -357,6 +357,8 @@ pub const RECEIPTS: usize = 100;
 pub const ORDER_FILE_BYTES: u64 = 64 * 1024;
 /// Most orders about single agents that are read at once; the rest is read once these are carried out.
 pub const ORDER_FILES: usize = 1000;
+/// Largest note beside a tree about what it was made from, in bytes: names and two commits.
+pub const MARKER_BYTES: u64 = 256 * 1024;
 /// The part of the disk floor that is set aside: 32 MiB of the default, room for thousands of decisions.
 pub const RESERVE_PART: u64 = 8;
 /// The part of the disk floor below which work is not bundled: more than what is set aside.

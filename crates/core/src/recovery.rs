@@ -15,12 +15,13 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;
 
 /// Takes over every leased agent that no driver watches: those of an earlier server at the start, and later those
-/// whose driver broke.
-pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) {
+/// whose driver broke. Returns whether they are known: while the store does not answer, nobody is a stray.
+pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) -> bool {
     let leased = match o.ports.store.leased().await {
         Ok(leased) => leased,
         Err(e) => {
-            return tracing::warn!(error = %e, "leased agents could not be listed; looking again in a moment");
+            tracing::warn!(error = %e, "leased agents could not be listed; looking again in a moment");
+            return false;
         }
     };
     let unwatched: Vec<_> = leased.into_iter().filter(|r| !o.live().contains_key(&r.agent.id)).collect();
@@ -29,16 +30,22 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
         let taken = format!("{} agents that nobody watches are taken over", unwatched.len());
         o.audit_soon(o.own_deed(Action::Recovery).result(taken));
     }
+    let mut all = true;
     for record in unwatched {
         let id = record.agent.id;
         match o.ports.store.take_over(id, &o.settings.node).await {
             Ok((lease, record)) => engine::start(o, drivers, lease, record, Entry::TakenOver),
+            Err(StoreError::Unavailable(why)) => {
+                tracing::warn!(agent.id = %id, why, "agent could not be taken over yet; it runs on");
+                all = false;
+            }
             Err(e) => {
                 tracing::error!(agent.id = %id, error = %e, "agent could not be taken over; it is stopped");
                 stop(o, id).await;
             }
         }
     }
+    all
 }
 
 /// Stops processes that belong to no leased agent: their record ended or vanished between two writes. Before

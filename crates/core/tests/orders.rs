@@ -545,3 +545,21 @@ async fn engage_and_release_racing_each_other_leave_memory_file_and_store_agreei
         server.end().await;
     }
 }
+
+/// The store was set aside or put back from a copy: its places begin again, and the files remember more than it ever gave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_barrier_of_another_stores_life_covers_nothing_new() {
+    let (_store, world, server) = begin(4, Behaviour::EndAtOnce);
+    let (by, at) = ("somebody".to_owned(), Timestamp(1));
+    let barrier = Barrier { seq: Some(50_000), before: Timestamp(0), by, reason: None, at };
+    server.end().await;
+    world.filed().orders.barrier = Some(barrier);
+    let store = Arc::new(FakeStore::new());
+    let second = Server::start(world.again(store, 4));
+    for n in 0..5 {
+        let id = spawn(&second.o, &format!("T-{n}")).await;
+        let record = until(&second.o, id, ended).await;
+        assert_eq!(record.agent.status(), Status::Completed, "{:?}", record.agent.state);
+    }
+    second.end().await;
+}

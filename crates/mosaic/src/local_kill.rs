@@ -75,8 +75,9 @@ impl Local {
     fn of(session: &Session, data: &Path, why: &'static str) -> Self {
         // Runs without a server have states of their own below the common one.
         let runs = std::fs::read_dir(data.join("run")).into_iter().flatten().flatten();
-        let places = std::iter::once(data.to_owned()).chain(runs.map(|entry| entry.path()));
-        let places = places.filter(|place| place.join("agents").is_dir()).collect();
+        let runs = runs.map(|entry| entry.path()).filter(|place| place.join("agents").is_dir());
+        // The common one always: an agent may wait there that never ran.
+        let places = std::iter::once(data.to_owned()).chain(runs).collect();
         // A variable that is wrong must not keep anybody alive.
         let grace = Config::faults(&|name| session.env(name)).0.kill_grace;
         Self { why, places, grace }
@@ -87,7 +88,11 @@ impl Local {
         Ok(blocking(async {
             let mut all = Vec::new();
             for place in &self.places {
-                all.extend(Reach::of(place)?.present().await?);
+                match Reach::of(place) {
+                    Ok(reach) => all.extend(reach.present().await?),
+                    // One that cannot be read must not keep the others alive.
+                    Err(e) => say(&format!("warning: {e:#}")),
+                }
             }
             Ok(all)
         })?)
@@ -125,9 +130,16 @@ impl Local {
             });
             let mut outcome = Outcome { stopped: Vec::new(), durable: true };
             for done in join_all(work).await {
-                let (durable, stopped) = done?;
-                outcome.durable &= durable;
-                outcome.stopped.extend(stopped?);
+                match done {
+                    Ok((durable, Ok(stopped))) => {
+                        outcome.durable &= durable;
+                        outcome.stopped.extend(stopped);
+                    }
+                    Ok((_, Err(e))) | Err(e) => {
+                        outcome.durable = false;
+                        say(&format!("warning: {e:#}"));
+                    }
+                }
             }
             Ok(outcome)
         })?;

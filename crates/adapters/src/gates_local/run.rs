@@ -18,6 +18,8 @@ pub(super) enum Ended {
     Code(i32),
     /// In a way that judges nothing, in words for people.
     Unjudged(String),
+    /// By the stop file.
+    Stopped,
 }
 
 /// Returns the name of a gate's log.
@@ -58,6 +60,10 @@ pub(super) async fn run(
         }
         Err(why) => Ended::Unjudged(why),
     };
+    if ended == Ended::Stopped {
+        let why = "the file STOP in the data directory ended everything that ran";
+        return Err(Failure::new(FailureKind::Stopped, why));
+    }
     Ok((ended, window.text()))
 }
 
@@ -121,6 +127,9 @@ async fn watch(
 }
 
 fn ended(gate: &GateDefinition, exit: Exit) -> Ended {
+    if exit.stopped {
+        return Ended::Stopped;
+    }
     if let Some(why) = exit.start_error {
         return Ended::Unjudged(format!("could not be started: {why}"));
     }

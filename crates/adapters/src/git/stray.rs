@@ -5,8 +5,11 @@ use std::fs;
 use std::io;
 
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
 use mosaic_core::ports::repositories::{StrayTree, TreeRequest};
 use serde::Deserialize;
+
+use crate::private_place::read_plain;
 
 use super::GitRepositories;
 
@@ -58,7 +61,7 @@ impl GitRepositories {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(StrayTree::None),
             found => found.map(drop)?,
         }
-        let text = match fs::read(self.layout.marker(agent)) {
+        let text = match read_plain(&self.layout.marker(agent), limits::MARKER_BYTES) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(StrayTree::Unused),
             text => text?,
         };

@@ -8,8 +8,11 @@ use std::path::Path;
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::limits;
 use mosaic_core::ports::repositories::{TreeRequest, Worktree};
 use serde::{Deserialize, Serialize};
+
+use crate::private_place::read_plain;
 
 use super::command::Input;
 use super::credentials::shell_quote;
@@ -94,7 +97,7 @@ impl GitRepositories {
         let is_dir = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
         let is_file = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_file());
         let tree = self.layout.tree(request.agent);
-        let marker = fs::read(self.layout.marker(request.agent)).ok();
+        let marker = read_plain(&self.layout.marker(request.agent), limits::MARKER_BYTES).ok();
         let marker = marker.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
         marker == Some(Marker::of(request))
             && is_dir(&tree)

@@ -5,12 +5,12 @@ use std::io;
 use std::time::Duration;
 
 use mosaic_core::limits;
-use mosaic_core::ports::processes::{Adopted, ProcessError};
+use mosaic_core::ports::processes::{Adopted, Exit, ProcessError};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::job::ShimJob;
-use super::layout::{JobDir, ShimFile, SpecFile};
+use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux;
 use super::output_reader::OutputReader;
 
@@ -32,17 +32,29 @@ pub(super) async fn adopt(dir: JobDir) -> Result<Option<Adopted>, ProcessError> 
     Ok(Some(Adopted { job, memo: spec.job.memo, rebooted }))
 }
 
+/// Records the end of a job that nobody started, with its lock held.
+fn never_started(dir: &JobDir) -> Result<(), ProcessError> {
+    if dir.has_ended() {
+        return Ok(());
+    }
+    let why = "its server was lost before it started".to_owned();
+    let exit = Exit { start_error: Some(why), ..Exit::default() };
+    let rung = "none".to_owned();
+    Ok(dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: None, confinement: None })?)
+}
+
 /// Returns who supervises or supervised the job. A supervisor that is just starting it is waited for; one that was
 /// lost before it started anything leaves no name.
 async fn started(dir: &JobDir) -> Result<Option<ShimFile>, ProcessError> {
     let deadline = Instant::now() + limits::SHIM_START;
     loop {
-        let free = dir.try_lock()?.is_some();
+        let lock = dir.try_lock()?;
         if let Some(shim) = dir.load::<ShimFile>()? {
             return Ok(Some(shim));
         }
-        if free {
-            return Ok(None);
+        if lock.is_some() {
+            // It may be on its way still, with the specification in its pipe. It finds this and goes.
+            return never_started(dir).map(|()| None);
         }
         if Instant::now() > deadline {
             return Err(ProcessError::NotStarted {

@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::confinement::{Confinement, NamespaceMaker};
+use uuid::Uuid;
+
 use super::linux::ProcessRef;
 
 /// Version of the files in a job directory.
@@ -114,9 +116,14 @@ impl JobDir {
         fs::DirBuilder::new().mode(0o700).create(&self.0)
     }
 
-    /// Opens the lock file, which the shim holds for its life.
+    /// Opens the lock file, which the shim holds for its life. The agent can write here: what stands there instead, such
+    /// as a pipe that would hold whoever opens it, is moved aside.
     fn lock_file(&self) -> io::Result<File> {
-        File::options().create(true).truncate(false).write(true).mode(0o600).open(self.0.join("lock"))
+        let path = self.0.join("lock");
+        move_aside(&path)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(harmless());
+        options.open(path)
     }
 
     /// Takes the lock if nobody holds it.
@@ -132,9 +139,7 @@ impl JobDir {
     /// Reads a file of the layout; `None` when there is none yet.
     pub(crate) fn load<T: Versioned>(&self) -> io::Result<Option<T>> {
         // The agent can write here: what is no plain file, such as a pipe without a writer, must not hold the reader.
-        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let open =
-            File::options().read(true).custom_flags(flags.bits().cast_signed()).open(self.0.join(T::NAME));
+        let open = File::options().read(true).custom_flags(harmless()).open(self.0.join(T::NAME));
         match open {
             Ok(file) if !file.metadata()?.is_file() => {
                 Err(io::Error::other(format!("{} is no file", T::NAME)))
@@ -151,15 +156,42 @@ impl JobDir {
 
     /// Writes a file of the layout so that a reader sees all of it or nothing.
     pub(crate) fn save<T: Versioned>(&self, value: &T) -> io::Result<()> {
-        let (part, whole) = (self.0.join(format!("{}.part", T::NAME)), self.0.join(T::NAME));
-        let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        fs::rename(part, whole)
+        let text = serde_json::to_vec(value)?;
+        let (part, whole) =
+            (self.0.join(format!("{}.{}", T::NAME, Uuid::new_v4().simple())), self.0.join(T::NAME));
+        let mut file =
+            File::options().create_new(true).write(true).mode(0o600).custom_flags(harmless()).open(&part)?;
+        let written =
+            file.write_all(&text).and_then(|()| move_aside(&whole)).and_then(|()| fs::rename(&part, whole));
+        if written.is_err() {
+            // What a full disk left of it serves nobody.
+            let _ = fs::remove_file(part);
+        }
+        written
     }
 
     /// Tells whether the job has ended cleanly.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.join(ExitFile::NAME).exists()
+    }
+}
+
+/// Returns the flags with which opening a name that an agent may have planted neither waits nor leads elsewhere.
+fn harmless() -> i32 {
+    (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed()
+}
+
+/// Gives a name free when what has it is no plain file. It stays beside it, for whoever wants to know.
+fn move_aside(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => {
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".planted-{}", Uuid::new_v4().simple()));
+            fs::rename(path, path.with_file_name(name))
+        }
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
     }
 }
 
@@ -230,6 +262,35 @@ mod tests {
     fn a_newer_layout_is_refused_by_name() {
         let error = ExitFile::parse(br#"{"version":2,"anything":1}"#).unwrap_err();
         assert!(error.to_string().contains("layout 2"), "{error}");
+    }
+
+    #[test]
+    fn what_an_agent_planted_neither_holds_nor_misleads_anybody() {
+        let place = tempfile::tempdir().unwrap();
+        let outside = place.path().join("outside");
+        std::fs::write(&outside, "untouched").unwrap();
+        let dir = JobDir::at(place.path().join("agents/a/runs/run-1"));
+        dir.make().unwrap();
+        let exit =
+            ExitFile::parse(br#"{"version":1,"exit":{"code":0,"signal":null,"timedOut":false,"leaked":0,"outputBytes":0,"stderrTail":"","startError":null},"rung":"none"}"#).unwrap();
+        for name in ["lock", ExitFile::NAME] {
+            let path = dir.path().join(name);
+            let plant: [&dyn Fn(); 4] = [
+                &|| assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                &|| std::os::unix::fs::symlink(&outside, &path).unwrap(),
+                &|| std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+                &|| std::fs::create_dir_all(path.join("full/of/things")).unwrap(),
+            ];
+            for plant in plant {
+                // What is not there need not go.
+                let _ = std::fs::remove_file(&path);
+                plant();
+                assert!(dir.try_lock().unwrap().is_some());
+                dir.save(&exit).unwrap();
+                assert_eq!(dir.load::<ExitFile>().unwrap(), Some(exit.clone()));
+            }
+        }
+        assert_eq!(std::fs::read_to_string(outside).unwrap(), "untouched");
     }
 
     #[test]

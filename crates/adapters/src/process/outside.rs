@@ -108,6 +108,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         stderr_tail: String::new(),
         start_error: (!started).then(|| "stopped before it started".to_owned()),
         ended_by: None,
+        stopped: false,
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);

@@ -85,4 +85,6 @@ async fn another_boot_is_noticed_and_a_job_that_never_was_is_none() {
     std::fs::remove_file(&file).unwrap();
     std::fs::remove_file(world.job_dir().join("exit.json")).unwrap();
     assert!(adopt(&world).await.is_none());
+    // One that was only slow finds that it is too late.
+    assert!(world.job_dir().join("exit.json").exists());
 }

@@ -62,7 +62,8 @@ pub fn counts(kind: FailureKind) -> bool {
         | K::Billing
         | K::Stalled
         | K::Disk => true,
-        K::BadInput
+        K::Stopped
+        | K::BadInput
         | K::MissingBranch
         | K::MissingRepository
         | K::GatesUndefined

@@ -521,6 +521,9 @@ impl Decision {
     }
 
     fn failed(&mut self, failure: Failure, in_setup: bool) -> State {
+        if failure.kind == FailureKind::Stopped {
+            return self.settle(Status::Killed, failure.kind.end_reason(in_setup), Some(failure.message));
+        }
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
             let until = self.now.at.plus(backoff(self.agent.attempt, self.now.dice));
             self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));

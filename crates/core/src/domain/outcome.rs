@@ -49,6 +49,8 @@ pub enum EndReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
+    /// The stop file ended it: an order to everything, so it counts as a kill.
+    Stopped,
     /// The agent's process ended abnormally.
     Crash,
     /// The agent's process ended without saying how its turn went.
@@ -113,7 +115,9 @@ impl FailureKind {
             | K::MissingBranch
             | K::MissingRepository
             | K::GatesUndefined => false,
-            K::Diverged | K::Denied | K::Timeout | K::Budget | K::Disk | K::PushRejected => false,
+            K::Stopped | K::Diverged | K::Denied | K::Timeout | K::Budget | K::Disk | K::PushRejected => {
+                false
+            }
         }
     }
 
@@ -124,6 +128,7 @@ impl FailureKind {
             K::Auth | K::Billing => EndReason::Auth,
             K::RateLimited => EndReason::RateLimited,
             K::GatesUndefined => EndReason::GatesUndefined,
+            K::Stopped => EndReason::KillAll,
             K::Timeout => EndReason::Timeout,
             K::Stalled => EndReason::Stalled,
             K::Budget => EndReason::Budget,

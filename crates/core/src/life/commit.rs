@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::{Hands, Scene, supervisor_failed};
+use super::{Hands, Scene, stopped, supervisor_failed};
 use crate::domain::agent::Salvaged;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -65,6 +65,9 @@ async fn perform(
             return Err(Failure::new(FailureKind::Internal, "the harvest of the agent's work does not answer"));
         }
     };
+    if exit.stopped {
+        return Err(stopped());
+    }
     if exit.code != Some(0) {
         return Err(Failure::new(FailureKind::Internal, words(&exit)));
     }

@@ -232,6 +232,11 @@ fn job_name(text: &str) -> Word {
     text.parse().expect("job names are made of letters, digits and dashes")
 }
 
+/// What the stop file ended. Its end is the operator's wish, whatever the file says by now.
+fn stopped() -> Failure {
+    Failure::new(FailureKind::Stopped, "the file STOP in the data directory ended everything that ran")
+}
+
 /// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.
 fn supervisor_failed(error: &ProcessError) -> Failure {
     Failure::new(FailureKind::Internal, error.to_string())

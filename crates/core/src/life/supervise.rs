@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Hands, Running, Scene, supervisor_failed};
+use super::{Hands, Running, Scene, stopped, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
@@ -174,6 +174,7 @@ impl Supervisor<'_> {
 
     fn conclude(mut self, exit: &Exit, alarm: Option<Alarm>, left: Option<Duration>) -> Event {
         let outcome = match alarm {
+            _ if exit.stopped => Outcome::Failed(stopped()),
             Some(Alarm::Deadline) => {
                 let text = format!(
                     "the attempt ran past timeoutSeconds ({} s)",

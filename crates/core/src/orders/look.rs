@@ -104,6 +104,15 @@ impl Orchestrator {
     /// ends at what is there; one given by time becomes a place, so that a clock that is set back ends nothing new.
     async fn adopt_barrier(&self, mut barrier: Barrier) {
         let highest = self.orders.admitted.load(Ordering::SeqCst);
+        {
+            let mut standing = self.orders.standing();
+            if standing.foreign.as_ref() == Some(&barrier) {
+                return;
+            }
+            if !self.orders.known.load(Ordering::SeqCst) && barrier.seq.is_some_and(|seq| seq > highest) {
+                standing.foreign = Some(barrier.clone());
+            }
+        }
         barrier.seq = barrier.seq.map(|seq| seq.min(highest));
         if !self.reaches_further(&barrier) {
             return;

@@ -121,6 +121,9 @@ struct Standing {
     latch_unwritten: bool,
     barrier_unwritten: bool,
     kills: HashMap<AgentId, KillOrder>,
+    /// A barrier in the files that was found at the start beyond every place that the store gave: it is of another store's
+    /// life, and what that one had is all it covers.
+    foreign: Option<Barrier>,
 }
 
 impl Orders {

@@ -74,8 +74,9 @@ pub struct Verified {
 /// appended in the order in which the calls took their place in the queue, whichever of the two calls it was.
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Appends a record. When this returns it is durable, and no later crash loses it. Errors without a record when
-    /// it cannot be written within [`crate::limits::AUDIT_ANSWER`].
+    /// Appends a record. When this returns it is durable, and no later crash loses it. Errors when it
+    /// cannot be written within [`crate::limits::AUDIT_ANSWER`]; there is no record then, unless the time ended while it
+    /// was being written: the log may speak of a deed that was refused, never the other way round.
     async fn append(&self, deed: Deed) -> Result<Head, AuditError>;
 
     /// Puts a deed into the queue and returns at once, whatever the disk does. What cannot be recorded is logged as

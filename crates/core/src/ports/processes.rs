@@ -77,6 +77,9 @@ pub struct Exit {
     /// Why its shim ended it without being asked: a stop file, a lease that ran out, too many processes.
     #[serde(default)]
     pub ended_by: Option<String>,
+    /// It was the stop file: an order to everything, which no retry may undo.
+    #[serde(default)]
+    pub stopped: bool,
 }
 
 /// What a job reports.

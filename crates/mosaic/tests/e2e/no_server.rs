@@ -118,3 +118,44 @@ fn a_stop_file_ends_what_runs_beside_a_hung_server() {
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     server.signal(Signal::CONT);
 }
+
+#[test]
+fn what_only_waits_beside_a_hung_server_does_not_start_afterwards() {
+    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    let line = stubborn(home.path(), &marker);
+    let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+    server.http.post("/v1/queue/pause", None).expect(200);
+    let waiting = server.spawn(&body(&fixture.url(), "T-waiting"));
+    server.signal(Signal::STOP);
+    let output = home.run(&[], &["kill-all", "--yes", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    server.signal(Signal::CONT);
+    server.http.post("/v1/queue/resume", None).expect(200);
+    let agent = server.ended(&waiting);
+    assert_eq!((&agent["status"], &agent["attempt"]), (&"killed".into(), &0.into()), "{agent:#}");
+    assert_eq!(marker.alive(), [""; 0]);
+}
+
+#[test]
+fn what_the_stop_file_ended_stays_ended_once_it_is_gone() {
+    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    let line = stubborn(home.path(), &marker);
+    let env = [("MOSAIC_COMMAND", line.as_str())];
+    let mut server = home.serve(&env);
+    let mut task = body(&fixture.url(), "T-1");
+    task["maxRetries"] = 3.into();
+    let id = server.spawn(&task);
+    until("the agent", || (marker.alive().len() == 3).then_some(()));
+    server.phase(&id, "working");
+    server.signal(Signal::KILL);
+    server.wait_end();
+    drop(server);
+    let stop = home.data().join("STOP");
+    std::fs::write(&stop, "").unwrap();
+    until("the end of everything", || marker.alive().is_empty().then_some(()));
+    std::fs::remove_file(stop).unwrap();
+    let server = home.serve(&env);
+    let agent = server.ended(&id);
+    assert_eq!((&agent["status"], &agent["endReason"]), (&"killed".into(), &"kill_all".into()), "{agent:#}");
+    assert_eq!(marker.alive(), [""; 0]);
+}

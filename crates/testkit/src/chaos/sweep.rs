@@ -257,7 +257,7 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
         for repository in children(&scene.place.data().join("repos")) {
             let (own, salvage) =
                 (format!("--glob=refs/agents/{id}/*"), format!("--glob=refs/mosaic/salvage/{id}*"));
-            kept += &git(&repository, &["log", "-p", "--format=", &own, &salvage, "--"]);
+            kept += &git(&repository, &["log", "-m", "-p", "--format=", &own, &salvage, "--"]);
         }
         if keeps_its_tree(agent) {
             let tree = scene.place.data().join("agents").join(id).join("tree");

@@ -29,6 +29,9 @@ wrap! { Processes as "processes" {
         }
     }
     last stop(agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError>;
+    last freeze(agent: AgentId) -> Result<u32, ProcessError>;
+    last thaw(agent: AgentId) -> Result<u32, ProcessError>;
+    last frozen_for(agent: AgentId) -> Result<Option<Duration>, ProcessError>;
     last usage(agent: AgentId) -> Result<Usage, ProcessError>;
     last unfinished() -> Result<Vec<AgentId>, ProcessError>;
     last grouped() -> Result<Vec<AgentId>, ProcessError>;

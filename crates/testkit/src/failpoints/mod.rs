@@ -2,7 +2,7 @@
 //! happens. They stand between core and adapters, never inside either: production types do not know of them.
 //!
 //! One macro call per port lists its methods; a method that a port gains does not compile until it stands there, so no
-//! step is forgotten. [`Plan`] says which step breaks; without one every wrapper only counts.
+//! step is forgotten; one with a body of its own in the trait must be listed with care, as the compiler does not ask for it. [`Plan`] says which step breaks; without one every wrapper only counts.
 
 mod fault;
 mod files;

@@ -54,6 +54,7 @@ pub(super) struct Supervisor {
     crowd: Crowd,
     frozen: Option<Instant>,
     ended_by: Option<String>,
+    stopped: bool,
     buffer: Vec<u8>,
 }
 
@@ -93,6 +94,7 @@ impl Supervisor {
             crowd: Crowd::new(spec.most_processes.unwrap_or(limits::JOB_PROCESSES), now),
             frozen: None,
             ended_by: None,
+            stopped: false,
             buffer: vec![0; limits::OUTPUT_CHUNK_BYTES],
         }
     }
@@ -282,6 +284,7 @@ impl Supervisor {
             self.end_by_itself(now, "no server has extended its lease".to_owned());
         }
         if !self.ladder.is_sweeping() && self.stop_file.is_due_and_there(now) {
+            self.stopped = true;
             self.end_by_itself(now, format!("{STOP_FILE} stands in the data directory"));
         }
         if let Some(count) = self.crowd.is_over(now, &self.ladder).filter(|_| !self.ladder.is_sweeping()) {
@@ -356,6 +359,7 @@ impl Supervisor {
             stderr_tail: self.errors.text(),
             start_error: self.start_error.take().or(start_error),
             ended_by: self.ended_by.take(),
+            stopped: self.stopped,
         };
         let rung = self.ladder.rung.word().to_owned();
         let (confinement, output_error) =
