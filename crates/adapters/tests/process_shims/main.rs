@@ -7,6 +7,7 @@ mod in_namespace;
 mod jobs;
 mod kills;
 mod last_resorts;
+mod recycled;
 mod stops;
 mod usage;
 mod world;

@@ -6,7 +6,7 @@ use mosaic_testkit::git_fixture::Fixture;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::support::{Home, Marker, Server, body, in_environment, script, until};
+use super::support::{Home, Marker, Server, body, in_environment, rounds, script, until};
 
 /// An agent that says numbers until it is let go, writes down that it was started, and leaves a file behind.
 struct Counting {
@@ -150,45 +150,51 @@ fn read(file: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
+/// `MOSAIC_BOOTS` says how often.
 #[test]
 fn after_another_boot_the_attempt_is_repeated_once_with_the_work_kept() {
-    let (home, fixture) = (Home::new(), Fixture::new());
-    let agents = Counting::new(&home);
-    let mut server = home.serve(&agents.env());
-    let id = server.spawn(&body(&fixture.url(), "T-1"));
-    until("the agent", || (agents.starts() == 1).then_some(()));
-    server.phase(&id, "working");
-    server.signal(Signal::KILL);
-    server.wait_end();
-    drop(server);
-    // What a power failure does: everything is gone at once, and the boot has another name afterwards.
-    for file in shim_files(&home, &id) {
-        let mut record = read(&file);
-        let shim = i32::try_from(record["shim"]["pid"].as_i64().unwrap()).unwrap();
-        kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
-        record["bootId"] = json!("the boot before");
-        std::fs::write(&file, record.to_string()).unwrap();
+    for _ in 0..rounds("MOSAIC_BOOTS", 1) {
+        let (home, fixture) = (Home::new(), Fixture::new());
+        let agents = Counting::new(&home);
+        let mut server = home.serve(&agents.env());
+        let id = server.spawn(&body(&fixture.url(), "T-1"));
+        until("the agent", || (agents.starts() == 1).then_some(()));
+        server.phase(&id, "working");
+        server.signal(Signal::KILL);
+        server.wait_end();
+        drop(server);
+        // What a power failure does: everything is gone at once, and the boot has another name afterwards.
+        for file in shim_files(&home, &id) {
+            let mut record = read(&file);
+            let shim = i32::try_from(record["shim"]["pid"].as_i64().unwrap()).unwrap();
+            kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
+            record["bootId"] = json!("the boot before");
+            std::fs::write(&file, record.to_string()).unwrap();
+        }
+        for process in in_environment(&format!("MOSAIC_AGENT_ID={id}")) {
+            let pid = process.split(':').next().unwrap().parse().unwrap();
+            // One that ended by itself meanwhile is as gone.
+            let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+        }
+        agents.go();
+        let server = home.serve(&agents.env());
+        let agent = server.ended(&id);
+        completed_once(&agent, &server);
+        assert_eq!(agents.starts(), 2);
+        let branch = agent["branch"].as_str().unwrap();
+        assert_eq!(fixture.read_branch_file(branch, "begun.txt").as_deref(), Some("begun\n"));
     }
-    for process in in_environment(&format!("MOSAIC_AGENT_ID={id}")) {
-        let pid = process.split(':').next().unwrap().parse().unwrap();
-        // One that ended by itself meanwhile is as gone.
-        let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
-    }
-    agents.go();
-    let server = home.serve(&agents.env());
-    let agent = server.ended(&id);
-    completed_once(&agent, &server);
-    assert_eq!(agents.starts(), 2);
-    let branch = agent["branch"].as_str().unwrap();
-    assert_eq!(fixture.read_branch_file(branch, "begun.txt").as_deref(), Some("begun\n"));
 }
 
+/// `MOSAIC_BUILD_BEFORE` names a program that was built from an older version; without it a copy stands for one.
 #[test]
 fn another_build_takes_over_what_the_one_before_started() {
     let (home, fixture) = (Home::new(), Fixture::new());
     let agents = Counting::new(&home);
     let old = home.path().join("mosaic-before");
-    std::fs::copy(env!("CARGO_BIN_EXE_mosaic"), &old).unwrap();
+    let before = std::env::var_os("MOSAIC_BUILD_BEFORE").map(PathBuf::from);
+    let build = before.unwrap_or_else(|| env!("CARGO_BIN_EXE_mosaic").into());
+    std::fs::copy(build, &old).unwrap();
     let mut server = home.serve_with(&old, &agents.env());
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || (agents.starts() == 1).then_some(()));

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod audit;
+mod bombs;
 mod budget;
 mod cli_server;
 mod contract;
@@ -18,6 +19,7 @@ mod life;
 mod local_run;
 mod no_server;
 mod planted;
+mod races;
 mod removal;
 mod restore;
 mod shutdown;

@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use mosaic_testkit::git_fixture::Fixture;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::support::{Home, Marker, Server, body, in_environment, script, until};
+use super::support::{Home, Marker, PATIENCE, Server, body, in_environment, rounds, script, until};
 
 /// Starts a server as the first process of a process namespace, as a container does.
 fn first_of_a_container<'h>(home: &'h Home, env: &[(&str, &str)]) -> Option<Server<'h>> {
@@ -78,6 +79,108 @@ fn the_second_sigterm_ends_the_server_at_once_and_no_agent() {
     let server = home.serve(&env);
     assert_eq!(server.kill(&id)["status"], "killed");
     assert_eq!(marker.alive(), Vec::<String>::new());
+}
+
+/// What is asked of a server until it no longer answers: whether it is ready, and when, from its signal on.
+fn readiness(server: &Server<'_>, signalled: Instant) -> Vec<(Duration, Option<u16>)> {
+    let mut seen = Vec::new();
+    let end = signalled + PATIENCE;
+    while Instant::now() < end {
+        let status = server.http.try_get("/health/ready").ok().map(|answer| answer.status);
+        seen.push((signalled.elapsed(), status));
+        if status.is_none() {
+            return seen;
+        }
+    }
+    panic!("the server still answers: {:?}", seen.last());
+}
+
+/// `MOSAIC_TERM_QUEUED` says how many tasks wait.
+#[test]
+fn sigterm_under_load_ends_readiness_at_once_and_loses_nothing() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let go = home.path().join("go");
+    let agent = format!(
+        "cat > /dev/null\necho \"$MOSAIC_TASK_ID\" >> '{0}.starts'\nwhile [ ! -e '{0}' ]; do sleep 0.02; done\necho x > x.txt\n",
+        go.display()
+    );
+    let line = script(home.path(), "agent.sh", &agent);
+    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "4")];
+    let mut server = home.serve(&env);
+    let queued = rounds("MOSAIC_TERM_QUEUED", 8);
+    let mut ids: Vec<String> =
+        (0..4 + queued).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
+    for id in &ids[..4] {
+        server.phase(id, "working");
+    }
+    // Somebody goes on spawning while it stops: what is acknowledged counts, what is refused is told why.
+    let (more, seen) = std::thread::scope(|scope| {
+        let http = &server.http;
+        let url = fixture.url();
+        let spawner = scope.spawn(move || {
+            let mut more = Vec::new();
+            for n in 0.. {
+                let Ok(answer) = http.try_post("/agents/spawn", &body(&url, &format!("L-{n}"))) else {
+                    break;
+                };
+                match answer.status {
+                    201 => more.push(answer.body["agentId"].as_str().unwrap().to_owned()),
+                    _ => assert_eq!(answer.expect(503)["code"], "shutting_down"),
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            more
+        });
+        server.signal(Signal::TERM);
+        let seen = readiness(&server, Instant::now());
+        (spawner.join().unwrap(), seen)
+    });
+    assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
+    let unready = seen.iter().position(|(_, status)| *status != Some(200)).unwrap();
+    println!("SIGTERM: not ready after {:.1?}, gone after {:.1?}", seen[unready].0, seen.last().unwrap().0);
+    assert!(seen[unready].0 < Duration::from_secs(1), "{seen:?}");
+    assert!(seen[unready..].iter().all(|(_, status)| *status != Some(200)), "it was ready again: {seen:?}");
+    drop(server);
+
+    ids.extend(more);
+    let server = home.serve(&env);
+    std::fs::write(&go, "").unwrap();
+    for id in &ids {
+        let agent = server.ended(id);
+        assert_eq!((&agent["status"], &agent["attempt"]), (&json!("completed"), &json!(1)), "{agent:#}");
+    }
+    let starts = std::fs::read_to_string(format!("{}.starts", go.display())).unwrap();
+    assert_eq!(starts.lines().count(), ids.len(), "an agent was started again");
+    println!("SIGTERM: {} of {} acknowledged tasks completed under the next server", ids.len(), ids.len());
+}
+
+#[test]
+fn in_a_container_readiness_ends_while_what_runs_gets_its_time() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let go = home.path().join("go");
+    let agent =
+        format!("cat > /dev/null\nwhile [ ! -e '{}' ]; do sleep 0.02; done\necho x > x.txt\n", go.display());
+    let line = script(home.path(), "agent.sh", &agent);
+    let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_DRAIN_MS", "60000"), ("MOSAIC_SLOTS", "1")];
+    let Some(mut server) = first_of_a_container(&home, &env) else { return };
+    let id = server.spawn(&body(&fixture.url(), "T-1"));
+    server.phase(&id, "working");
+    let waiting = server.spawn(&body(&fixture.url(), "T-2"));
+    server.signal_first_child(Signal::TERM);
+    let began = Instant::now();
+    until("readiness to end", || (server.http.get("/health/ready").status == 503).then_some(()));
+    println!("SIGTERM in a container: not ready after {:.1?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(server.http.get("/health").expect(200)["status"], "draining");
+    let refused = server.http.post("/agents/spawn", Some(&body(&fixture.url(), "T-3"))).expect(503);
+    assert_eq!(refused["code"], "shutting_down");
+    assert_eq!(server.agent(&id)["status"], "running");
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
+    drop(server);
+    let server = home.serve(&env);
+    assert_eq!(server.agent(&id)["status"], "completed");
+    assert_eq!(server.ended(&waiting)["status"], "completed");
 }
 
 #[test]

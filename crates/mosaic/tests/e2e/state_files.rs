@@ -1,11 +1,13 @@
 //! Damaged state files: whatever is cut off where, the server starts, says what it set aside, and takes work. It never
 //! stops at the same place again and again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mosaic_testkit::git_fixture::Fixture;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
-use super::support::{Home, body};
+use super::support::{Home, Marker, body, in_environment, script, until};
 
 /// Offsets at which a file is cut: every boundary that means something, and this many spread over the rest.
 fn cuts(length: usize, spread: usize) -> Vec<usize> {
@@ -129,4 +131,85 @@ fn a_log_of_the_store_that_is_cut_off_loses_its_end_at_most() {
     }
     let (status, _) = start_cut(&home, "mosaic.db-wal", length - 1, &id);
     assert_eq!(status, 200, "what was acknowledged first is there");
+}
+
+/// Every file below a directory, relative to it, but those that are no data.
+fn files(dir: &Path, below: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir.join(below)).unwrap().flatten() {
+        let (kind, path) = (entry.file_type().unwrap(), below.join(entry.file_name()));
+        if kind.is_dir() {
+            all.extend(files(dir, &path));
+        } else if kind.is_file() {
+            all.push(path);
+        }
+    }
+    all
+}
+
+/// Whatever else there is: what a power failure leaves of an agent at work, its job, orders, secrets, and the audit log.
+/// `MOSAIC_TEST_CUTS` says at how many places each file is cut.
+#[test]
+fn whatever_file_is_cut_off_the_server_starts_and_the_agent_comes_to_an_end() {
+    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    let line = script(home.path(), "agent.sh", &format!("cat > /dev/null\necho x > x.txt\nsleep {marker}\n"));
+    let id = {
+        let mut server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+        server.http.post("/v1/killswitch/engage", Some(&json!({"reason": "test"}))).expect(200);
+        server.http.post("/v1/killswitch/release", Some(&json!({}))).expect(200);
+        server.http.post("/agents/kill-all", None).expect(200);
+        let id = server.spawn(&body(&fixture.url(), "T-1"));
+        until("the agent", || (!marker.alive().is_empty()).then_some(()));
+        server.phase(&id, "working");
+        server.signal(Signal::KILL);
+        server.wait_end();
+        id
+    };
+    // The shim first: it would write down how the agent ended.
+    let shim = home.data().join("agents").join(&id).join("runs/run-1/shim.json");
+    let shim: serde_json::Value = serde_json::from_slice(&std::fs::read(shim).unwrap()).unwrap();
+    let shim = i32::try_from(shim["shim"]["pid"].as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(shim).unwrap(), Signal::KILL).unwrap();
+    for process in in_environment(&format!("MOSAIC_AGENT_ID={id}")) {
+        let pid = process.split(':').next().unwrap().parse().unwrap();
+        // One that ended by itself meanwhile is as gone.
+        let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    }
+    let all = files(&home.data(), Path::new(""));
+    let tree = Path::new("agents").join(&id).join("tree");
+    let skipped = |path: &Path| {
+        // The store has tests of its own; what an agent or git keeps is not read at the start.
+        path.starts_with(&tree)
+            || path.starts_with("repos")
+            || path.to_string_lossy().starts_with("mosaic.db")
+    };
+    let (mut starts, mut stuck) = (0_usize, Vec::new());
+    for file in all.iter().filter(|path| !skipped(path)) {
+        let length = std::fs::read(home.data().join(file)).unwrap().len();
+        let mut cuts = vec![0, length / 2];
+        cuts.extend(
+            (1..=spread())
+                .filter(|_| std::env::var_os("MOSAIC_TEST_CUTS").is_some())
+                .map(|n| length * n / (spread() + 1)),
+        );
+        cuts.sort_unstable();
+        cuts.dedup();
+        for cut in cuts.into_iter().filter(|cut| *cut < length.max(1)) {
+            let copied = Home::new();
+            copy(&home.data(), &copied.data());
+            let bytes = std::fs::read(copied.data().join(file)).unwrap();
+            std::fs::write(copied.data().join(file), &bytes[..cut]).unwrap();
+            let server = copied.serve(&[("MOSAIC_COMMAND", "sh -c 'echo y > y.txt'")]);
+            let ready = server.http.get("/health/ready");
+            starts += 1;
+            if ready.status != 200 || ready.body["dispatch"] != "running" {
+                stuck.push(format!("{} cut at {cut} of {length}: {}", file.display(), ready.text));
+                continue;
+            }
+            server.ended(&id);
+        }
+    }
+    println!("starts {}/{starts}", starts - stuck.len());
+    assert!(starts > 20, "the files are not where they are looked for: {all:?}");
+    assert!(stuck.is_empty(), "nothing is dispatched:\n{}", stuck.join("\n"));
 }

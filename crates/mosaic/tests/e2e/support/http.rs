@@ -1,5 +1,7 @@
 //! A small client: JSON in and out, every answer with a deadline.
 
+use std::io::{BufRead as _, BufReader};
+
 use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request};
 
@@ -55,12 +57,53 @@ impl Http {
         Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), text, body })
     }
 
+    /// Reads the event log after an event, up to the newest one there is: its number, and the kind and the agent of each.
+    pub(crate) fn log(&self, after: u64) -> (u64, Vec<(String, String)>) {
+        let newest = self.listen("", |_| true).last().expect("a new reader is told where the log is").0;
+        if newest <= after {
+            return (newest, Vec::new());
+        }
+        let read = self.listen(&format!("?after={after}"), |number| number >= newest);
+        (newest, read.into_iter().map(|(_, kind, agent)| (kind, agent)).collect())
+    }
+
+    /// Listens to events until one has a number that is enough.
+    fn listen(&self, query: &str, enough: impl Fn(u64) -> bool) -> Vec<(u64, String, String)> {
+        let token = self.token.as_deref().unwrap_or_default();
+        let request = Request::get(format!("{}/v1/events{query}", self.url))
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept", "text/event-stream");
+        let mut response = self.agent.run(request.body(()).unwrap()).unwrap();
+        let (mut all, mut number, mut kind) = (Vec::new(), 0, String::new());
+        for line in BufReader::new(response.body_mut().as_reader()).lines() {
+            match line.unwrap().split_once(": ") {
+                Some(("id", text)) => number = text.parse().unwrap(),
+                Some(("event", text)) => text.clone_into(&mut kind),
+                Some(("data", text)) => {
+                    let event: Value = serde_json::from_str(text).unwrap();
+                    let agent = event["data"]["agentId"].as_str().unwrap_or_default();
+                    all.push((number, kind.clone(), agent.to_owned()));
+                    if enough(number) {
+                        return all;
+                    }
+                }
+                _ => {}
+            }
+        }
+        panic!("the event stream ended after {}", all.len());
+    }
+
     pub(crate) fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, None)
     }
 
     pub(crate) fn post(&self, path: &str, body: Option<&Value>) -> Reply {
         self.send(Method::POST, path, body)
+    }
+
+    /// Reads from a server that may be gone.
+    pub(crate) fn try_get(&self, path: &str) -> Result<Reply, ureq::Error> {
+        self.try_send(Method::GET, path, None)
     }
 
     /// Posts to a server that may be gone.

@@ -1,10 +1,12 @@
 //! What every story needs: a server with a data directory of its own, a client, remotes, processes by their marks.
 
+mod answers;
 mod http;
 mod procs;
 mod server;
 mod stories;
 
+pub(crate) use answers::{Answers, asking};
 pub(crate) use http::Http;
 pub(crate) use procs::{Marker, in_environment};
 pub(crate) use server::{Home, Server};
@@ -14,6 +16,11 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for anything in these tests: far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often something is done: a few times here, often where the environment says so.
+pub(crate) fn rounds(name: &str, few: usize) -> usize {
+    std::env::var(name).map_or(few, |text| text.parse().unwrap())
+}
 
 /// Looks again and again until there is an answer; fails with what was waited for. For states that announce
 /// themselves to nobody, such as a process that is gone.
