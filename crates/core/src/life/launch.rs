@@ -55,7 +55,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let memo = Memo { runtime: runtime.name().to_owned(), opening };
     job.memo = serde_json::to_string(&memo).ok();
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
-    hands.running = Some(Running { job, dialogue, told: Told::default() });
+    hands.running = Some(Running { job, dialogue, told: Told::default(), ours: true });
     Ok(Event::Launched { session: memo.opening.session, warnings: Vec::new() })
 }
 

@@ -56,6 +56,8 @@ struct Running {
     dialogue: Box<dyn Dialogue>,
     /// What the transcript tells of it already; nothing unless an earlier server followed it.
     told: Told,
+    /// This server started it, and knows by its own timer how long it has run.
+    ours: bool,
 }
 
 /// One step's surroundings.

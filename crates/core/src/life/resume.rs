@@ -74,5 +74,5 @@ async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option
         tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be read; this run is told from its start again");
         Told::default()
     });
-    Ok((Running { job: adopted.job, dialogue, told }, memo.opening.session))
+    Ok((Running { job: adopted.job, dialogue, told, ours: false }, memo.opening.session))
 }

@@ -24,7 +24,7 @@ enum Alarm {
 }
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Some(Running { job, dialogue, told }) = hands.running.take() else {
+    let Some(Running { job, dialogue, told, ours }) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
     let supervisor = Supervisor {
@@ -35,6 +35,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         stall: Stall::new(scene.o.settings.stall),
         interrupted: false,
         told,
+        ours,
         read: 0,
         line_end: 0,
         lines: Lines::default(),
@@ -60,6 +61,7 @@ struct Supervisor<'a> {
     /// What an earlier server told of this run already. Its lines are heard again for the conversation's sake, but
     /// neither told nor answered twice.
     told: Told,
+    ours: bool,
     /// Bytes of output that were read.
     read: u64,
     /// Where in the output the line ends that is being dealt with.
@@ -83,7 +85,11 @@ impl Supervisor<'_> {
         let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
         let mut frost = Frost::look(self.scene).await;
         let ends = self.scene.agent.work.deadline.map(|at| at.plus(frost.before));
-        let mut left = ends.map_or(most, |at| at.since(now).min(most));
+        let mut left = match (self.ours, ends) {
+            // Just begun: the wall clock may have jumped since it was written down.
+            (true, Some(_)) => self.scene.agent.work.time_left_ms.map_or(most, Duration::from_millis),
+            (_, ends) => ends.map_or(most, |at| at.since(now).min(most)),
+        };
         let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
         let (mut deadline, after_result) = (clock.sleep(left), async {});
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
