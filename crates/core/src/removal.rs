@@ -11,6 +11,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::domain::agent::Agent;
+use crate::domain::audit::Deed;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::lifecycle::fact;
 use crate::domain::outcome::Failure;
@@ -84,6 +85,8 @@ pub struct PruneRequest {
     pub after: EndedAfter,
     /// Who wanted it, for the record.
     pub why: String,
+    /// The same for the audit log, in which every removal stands before it is done.
+    pub by: Deed,
 }
 
 /// What a prune came to, for one page of agents.
@@ -142,12 +145,13 @@ impl Unmerged {
 
 impl Orchestrator {
     /// Removes an agent that has ended with everything that is left of it. `discard` is its name, given by whoever wants
-    /// its unmerged work gone too.
+    /// its unmerged work gone too; `by` is the beginning of the record for the audit log, which is written first.
     pub async fn remove(
         &self,
         id: AgentId,
         discard: Option<&str>,
         why: &str,
+        by: &Deed,
     ) -> Result<Removed, RemoveError> {
         let record = self.ended(id).await?;
         if let Some(given) = discard
@@ -159,7 +163,7 @@ impl Orchestrator {
         if !lost.is_none() && discard.is_none() {
             return Err(RemoveError::Unmerged(Box::new(lost)));
         }
-        let freed_bytes = self.remove_now(&record, &lost, why).await?;
+        let freed_bytes = self.remove_now(&record, &lost, why, by).await?;
         let (agent_id, name) = (id, record.agent.name);
         Ok(Removed { agent_id, name, freed_bytes, discarded: (!lost.is_none()).then_some(lost) })
     }
@@ -208,9 +212,21 @@ impl Orchestrator {
     }
 
     /// Removes the record and then everything else; returns the bytes that were freed.
-    async fn remove_now(&self, record: &Versioned, lost: &Unmerged, why: &str) -> Result<u64, StoreError> {
+    async fn remove_now(
+        &self,
+        record: &Versioned,
+        lost: &Unmerged,
+        why: &str,
+        by: &Deed,
+    ) -> Result<u64, StoreError> {
         let (agent, at) = (&record.agent, self.now());
         let discarded: Vec<&str> = lost.commits.iter().map(|c| c.commit.as_str()).collect();
+        let deed = by.clone().subject(agent.id).reason(Some(why));
+        let deed = match lost.is_none() {
+            true => deed,
+            false => deed.result(format!("discards {} and what its tree holds", discarded.join(" "))),
+        };
+        self.audit(deed).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let data =
             json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some()});
         let facts = vec![fact("agent.removed", agent, at, data)];
@@ -291,7 +307,7 @@ impl Orchestrator {
         let id = record.agent.id;
         let freed = match request.dry_run {
             true => Ok(self.ports.transcripts.size(id).await.unwrap_or(0)),
-            false => self.remove_now(record, lost, &request.why).await,
+            false => self.remove_now(record, lost, &request.why, &request.by).await,
         };
         match freed {
             Ok(bytes) => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::ports::processes::StopReceipt;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::deeds;
 use crate::exit::Exit;
 use crate::locate;
 use crate::plain;
@@ -106,23 +108,35 @@ impl Local {
             let reach = Reach::of(&place)?;
             Ok(tokio::join!(reach.leave_kill(order), reach.stop(agent, self.grace)))
         })?;
-        self.report(session, &Outcome { stopped: vec![(agent, stopped)], durable })
+        let outcome = Outcome { stopped: vec![(agent, stopped)], durable };
+        self.record(session, Action::Kill, Some(agent), reason, &outcome);
+        self.report(session, &outcome)
     }
 
     /// Kills everything, what waits included: the barrier ends it before it starts.
     pub(crate) fn kill_all(&self, session: &Session, reason: Option<&str>) -> Result<Exit, Problem> {
         let at = now();
         let barrier = Barrier { seq: None, before: at, by: by(), reason: reason.map(str::to_owned), at };
-        self.stop_all(session, async |reach| reach.leave_barrier(barrier.clone()).await)
+        self.stop_all(session, Action::KillAll, reason, async |reach| {
+            reach.leave_barrier(barrier.clone()).await
+        })
     }
 
     /// Engages the kill switch: what runs is killed, what waits is kept, nothing starts.
     pub(crate) fn engage(&self, session: &Session, reason: Option<&str>) -> Result<Exit, Problem> {
         let latch = Latch { by: by(), reason: reason.map(str::to_owned), at: now() };
-        self.stop_all(session, async |reach| reach.leave_latch(latch.clone()).await)
+        self.stop_all(session, Action::KillswitchEngage, reason, async |reach| {
+            reach.leave_latch(latch.clone()).await
+        })
     }
 
-    fn stop_all(&self, session: &Session, leave: impl AsyncFn(&Reach) -> bool) -> Result<Exit, Problem> {
+    fn stop_all(
+        &self,
+        session: &Session,
+        action: Action,
+        reason: Option<&str>,
+        leave: impl AsyncFn(&Reach) -> bool,
+    ) -> Result<Exit, Problem> {
         let outcome = blocking(async {
             let work = self.places.iter().map(async |place| {
                 let reach = Reach::of(place)?;
@@ -143,6 +157,7 @@ impl Local {
             }
             Ok(outcome)
         })?;
+        self.record(session, action, None, reason, &outcome);
         self.report(session, &outcome)
     }
 
@@ -200,6 +215,24 @@ impl Local {
                 "type more of the id",
             )),
         }
+    }
+
+    /// Writes it into the audit log of the common state, after it was done.
+    fn record(
+        &self,
+        session: &Session,
+        action: Action,
+        agent: Option<AgentId>,
+        reason: Option<&str>,
+        outcome: &Outcome,
+    ) {
+        let Some(place) = self.places.first() else { return };
+        let failed = outcome.stopped.iter().filter(|(_, stopped)| stopped.is_err()).count();
+        let killed = outcome.stopped.len() - failed;
+        let result = format!("{}; killed locally: {killed} killed, {failed} failed", self.why);
+        let deed = deeds::local_deed(action).reason(reason).result(result);
+        let deed = agent.map_or_else(|| deed.clone(), |agent| deed.clone().subject(agent));
+        deeds::record(session, place, vec![deed]);
     }
 
     fn report(&self, session: &Session, outcome: &Outcome) -> Result<Exit, Problem> {

@@ -4,10 +4,12 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::audit::Action;
 use mosaic_core::freeze::{FreezeError, Frozen};
 use serde::Serialize;
 
 use crate::agents::{note, to_the_end};
+use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::Id;
 use crate::problem::Problem;
@@ -27,6 +29,15 @@ struct FrozenView {
     changed: bool,
 }
 
+/// What came of it, in the words of the audit log.
+fn result(done: &Result<Frozen, FreezeError>) -> String {
+    match done {
+        Ok(done) if done.changed => "done".to_owned(),
+        Ok(_) => "was so already".to_owned(),
+        Err(e) => format!("not done: {e}"),
+    }
+}
+
 fn answer(done: Result<Frozen, FreezeError>) -> Result<Response, Problem> {
     let Frozen { record, frozen, changed } = done?;
     let agent = StatusView::of(&record.agent);
@@ -36,21 +47,39 @@ fn answer(done: Result<Frozen, FreezeError>) -> Result<Response, Problem> {
 /// `POST /v1/agents/{id}/freeze`: it stops where it is until it is thawed.
 pub(crate) async fn freeze(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    answer(to_the_end(&context.orchestrator, move |o| async move { o.freeze(id, &note).await }).await?)
+    let reason = body.reason()?;
+    let deed =
+        caller.deed(&context.orchestrator, Action::Freeze, &request).subject(id).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let done = to_the_end(&context.orchestrator, move |o| async move {
+        let done = o.freeze(id, &note).await;
+        o.audit_soon(deed.result(result(&done)));
+        done
+    });
+    answer(done.await?)
 }
 
 /// `POST /v1/agents/{id}/thaw`: it goes on.
 pub(crate) async fn thaw(
     State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let note = note(&request, body.reason()?);
-    answer(to_the_end(&context.orchestrator, move |o| async move { o.thaw(id, &note).await }).await?)
+    let reason = body.reason()?;
+    let deed =
+        caller.deed(&context.orchestrator, Action::Thaw, &request).subject(id).reason(reason.as_deref());
+    let note = note(&request, reason);
+    let done = to_the_end(&context.orchestrator, move |o| async move {
+        let done = o.thaw(id, &note).await;
+        o.audit_soon(deed.result(result(&done)));
+        done
+    });
+    answer(done.await?)
 }

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::audit::{Action, Deed};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::limits;
 use mosaic_core::ports::store::EndedAfter;
@@ -14,6 +15,7 @@ use mosaic_core::removal::PruneRequest;
 use serde_json::{Map, Value, json};
 
 use crate::agents::to_the_end;
+use crate::auth::Caller;
 use crate::body::{OptionalJson, unknown};
 use crate::params::{Id, Params};
 use crate::problem::Problem;
@@ -28,16 +30,19 @@ const FIELDS: &[&str] = &["olderThan", "dryRun", "force", "cursor"];
 /// `DELETE /v1/agents/{id}`; with `?discard=NAME` also when its work is nowhere else.
 pub(crate) async fn remove(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     Id(id): Id,
     params: Params,
 ) -> Result<Response, Problem> {
     let mut r = params.reader(&["discard"]);
     let discard = r.text("discard").map(str::to_owned);
     r.finish()?;
-    let why = format!("removed by HTTP request {request}");
+    let why = format!("removed by HTTP request {}", request.0);
+    let action = if discard.is_some() { Action::Discard } else { Action::Remove };
+    let by = caller.deed(&context.orchestrator, action, &request);
     let removal = move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move {
-        o.remove(id, discard.as_deref(), &why).await
+        o.remove(id, discard.as_deref(), &why, &by).await
     };
     let removed = to_the_end(&context.orchestrator, removal).await??;
     Ok(Answer(removed).into_response())
@@ -46,11 +51,16 @@ pub(crate) async fn remove(
 /// `POST /v1/prune`: one page of agents; `nextCursor` goes on.
 pub(crate) async fn prune(
     State(context): State<Context>,
-    Extension(RequestId(request)): Extension<RequestId>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let mut wanted = read(body.object()?)?;
-    wanted.why = format!("pruned by HTTP request {request}");
+    let by = caller.deed(&context.orchestrator, Action::Prune, &request);
+    let mut wanted = read(body.object()?, by)?;
+    wanted.why = format!("pruned by HTTP request {}", request.0);
+    if wanted.force.is_some() {
+        wanted.by.action = Action::Force.as_str().to_owned();
+    }
     let dry_run = wanted.dry_run;
     let prune = move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move { o.prune(&wanted).await };
     let pruned = to_the_end(&context.orchestrator, prune).await??;
@@ -61,13 +71,14 @@ pub(crate) async fn prune(
     Ok(Answer(view).into_response())
 }
 
-fn read(fields: Map<String, Value>) -> Result<PruneRequest, Problem> {
+fn read(fields: Map<String, Value>, by: Deed) -> Result<PruneRequest, Problem> {
     let mut wanted = PruneRequest {
         older_than: OLDER_THAN,
         dry_run: false,
         force: None,
         after: EndedAfter::default(),
         why: String::new(),
+        by,
     };
     let mut errors = Vec::new();
     for (key, value) in fields {

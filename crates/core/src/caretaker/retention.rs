@@ -2,6 +2,7 @@
 //! Work that is nowhere else is never taken, however old.
 
 use super::CareReport;
+use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -21,6 +22,7 @@ pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareRepor
         force: None,
         after: place.0,
         why: "older than records are kept".to_owned(),
+        by: o.own_deed(Action::Retention),
     };
     match o.prune(&request).await {
         Ok(pruned) => {
@@ -86,7 +88,11 @@ async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bo
         return false;
     }
     match o.ports.transcripts.discard(one.agent).await {
-        Ok(_) => true,
+        Ok(_) => {
+            let deed = o.own_deed(Action::Retention).subject(one.agent);
+            o.audit_soon(deed.result(format!("transcripts and logs removed, {} bytes", one.bytes)));
+            true
+        }
         Err(e) => {
             report.problem(format!("transcripts of agent {}: {e}", one.agent));
             false
