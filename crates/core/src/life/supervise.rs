@@ -271,6 +271,8 @@ impl Supervisor<'_> {
         self.read += rest.len() as u64;
         self.lines.push(rest);
         self.write_entries().await;
+        // Output that is there already makes nobody wait: without this a flood would keep its thread to itself.
+        tokio::task::yield_now().await;
     }
 
     async fn skipped(&mut self, bytes: u64) {
