@@ -91,7 +91,6 @@ async fn one(
     let (ended, log) = run::run(options, request, gate, command).await?;
     let log = options.scanner.mask(&log);
     Ok(match ended {
-        Ended::Stopped => Judged::error("was stopped".to_owned()),
         Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, &request.checkout).0),
         Ended::Code(0) => {
             let judged = reports(request, gate).await;

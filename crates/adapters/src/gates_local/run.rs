@@ -18,8 +18,6 @@ pub(super) enum Ended {
     Code(i32),
     /// In a way that judges nothing, in words for people.
     Unjudged(String),
-    /// By the stop file.
-    Stopped,
 }
 
 /// Returns the name of a gate's log.
@@ -50,21 +48,19 @@ pub(super) async fn run(
     command: &str,
 ) -> Result<(Ended, String), Failure> {
     let mut window = LogWindow::default();
-    let failed = |why: ProcessError| {
-        Failure::new(FailureKind::Internal, format!("the gate {} could not be run: {why}", gate.name))
-    };
+    let failed = |why| failed(gate, &why);
     let ended = match spec(options, request, gate, command) {
         Ok(spec) => {
             let mut job = options.processes.start(spec).await.map_err(failed)?;
-            watch(options, gate, job.as_mut(), &mut window).await.map_err(failed)?
+            watch(options, gate, job.as_mut(), &mut window).await?
         }
         Err(why) => Ended::Unjudged(why),
     };
-    if ended == Ended::Stopped {
-        let why = "the file STOP in the data directory ended everything that ran";
-        return Err(Failure::new(FailureKind::Stopped, why));
-    }
     Ok((ended, window.text()))
+}
+
+fn failed(gate: &GateDefinition, why: &ProcessError) -> Failure {
+    Failure::new(FailureKind::Internal, format!("the gate {} could not be run: {why}", gate.name))
 }
 
 fn spec(
@@ -108,12 +104,12 @@ async fn watch(
     gate: &GateDefinition,
     job: &mut dyn Job,
     window: &mut LogWindow,
-) -> Result<Ended, ProcessError> {
+) -> Result<Ended, Failure> {
     let deadline = options.clock.sleep(time_limit(gate) + limits::GATE_MARGIN);
     tokio::pin!(deadline);
     loop {
         let event = tokio::select! {
-            event = job.next() => event?,
+            event = job.next() => event.map_err(|why| failed(gate, &why))?,
             () = &mut deadline => {
                 return Ok(Ended::Unjudged("its supervisor did not report the end in time".to_owned()));
             }
@@ -121,15 +117,16 @@ async fn watch(
         match event {
             JobEvent::Output(bytes) => window.push(&bytes),
             JobEvent::Gap(bytes) => window.gap(bytes),
+            JobEvent::Exited(exit) if exit.stopped => {
+                let why = "the file STOP in the data directory ended everything that ran";
+                return Err(Failure::new(FailureKind::Stopped, why));
+            }
             JobEvent::Exited(exit) => return Ok(ended(gate, exit)),
         }
     }
 }
 
 fn ended(gate: &GateDefinition, exit: Exit) -> Ended {
-    if exit.stopped {
-        return Ended::Stopped;
-    }
     if let Some(why) = exit.start_error {
         return Ended::Unjudged(format!("could not be started: {why}"));
     }
