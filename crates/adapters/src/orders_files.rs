@@ -75,7 +75,11 @@ impl OrdersDir {
             let reason = Some(format!("{} cannot be read: {why}", self.dir.join(LATCH).display()));
             Some(Latch { by: "the state directory".to_owned(), reason, at: Timestamp(0) })
         });
-        Filed { orders: StandingOrders { barrier, latch }, stop, kills: self.kills() }
+        Filed {
+            orders: StandingOrders { barrier, latch, ..StandingOrders::default() },
+            stop,
+            kills: self.kills(),
+        }
     }
 
     fn kills(&self) -> Vec<KillOrder> {
@@ -112,7 +116,7 @@ impl OrdersDir {
     pub fn write_barrier(&self, barrier: &Barrier) -> io::Result<()> {
         let _turn = self.turn()?;
         let there = self.order::<Barrier>(BARRIER).unwrap_or_default();
-        let mut orders = StandingOrders { barrier: there, latch: None };
+        let mut orders = StandingOrders { barrier: there, ..StandingOrders::default() };
         match barrier.seq {
             Some(_) => orders.raise_placed(barrier.clone()),
             None => orders.raise(barrier.clone()),

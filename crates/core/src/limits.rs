@@ -363,3 +363,7 @@ pub const MARKER_BYTES: u64 = 256 * 1024;
 pub const RESERVE_PART: u64 = 8;
 /// The part of the disk floor below which work is not bundled: more than what is set aside.
 pub const BUNDLE_PART: u64 = 4;
+/// How long a node that is not heard of any more is listed.
+pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most interventions of other hands that are taken up in one round.
+pub const INTERVENTIONS: usize = 200;

@@ -27,6 +27,7 @@ use crate::monitor::Monitor;
 use crate::orders::Orders;
 use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
+use crate::ports::fleet::Fleet;
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
 use crate::ports::orders::OrderFiles;
@@ -66,6 +67,8 @@ pub struct Ports {
     pub audit: Arc<dyn Audit>,
     /// The state directory's copy of the standing orders.
     pub orders: Arc<dyn OrderFiles>,
+    /// The other nodes.
+    pub fleet: Arc<dyn Fleet>,
 }
 
 /// How this node behaves.

@@ -12,6 +12,7 @@ use mosaic_adapters::agent_command::CommandRuntime;
 use mosaic_adapters::agent_demo::DemoRuntime;
 use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
+use mosaic_adapters::fleet_sole::SoleNode;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
@@ -133,6 +134,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
                 .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
         ),
         orders: Arc::new(FileOrders::new(data)),
+        fleet: Arc::new(SoleNode::new()),
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, trash, set_aside })

@@ -156,7 +156,8 @@ impl Inner {
     }
 
     fn admit(&mut self, admission: Admission, queue_entries: u64) -> Result<Admitted, StoreError> {
-        let Admission { agent, idempotency, facts } = admission;
+        let Admission { agent, idempotency, job, facts } = admission;
+        assert_eq!(job, None, "nobody else can reach this queue");
         assert!(matches!(agent.state, State::Queued { .. }), "an admitted agent must be queued");
         if let Some(given) = &idempotency
             && let Some((fingerprint, first, at)) = self.keys.get(&given.key).cloned()
@@ -189,7 +190,7 @@ impl Inner {
             self.keys.insert(given.key, (given.fingerprint, agent.id, agent.spawned_at));
         }
         self.by_id.insert(agent.id, seq);
-        let record = Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None };
+        let record = Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None };
         self.records.insert(seq, record.clone());
         self.log(facts);
         Ok(Admitted::New(record))
@@ -198,7 +199,7 @@ impl Inner {
     fn grant(&mut self, seq: u64, node: &NodeId) -> (Lease, Versioned) {
         let record = self.records.get_mut(&seq).expect("the caller found it");
         record.epoch = Epoch(record.epoch.0 + 1);
-        record.node = Some(node.clone());
+        (record.node, record.home) = (Some(node.clone()), Some(node.clone()));
         let lease = Lease { agent: record.agent.id, node: node.clone(), epoch: record.epoch };
         (lease, record.clone())
     }
@@ -445,6 +446,8 @@ impl Store for FakeStore {
                     inner.orders.latch.get_or_insert(latch);
                 }
                 OrderChange::Release => inner.orders.latch = None,
+                OrderChange::Kill(kill) => inner.orders.order_kill(kill),
+                OrderChange::Killed(agent) => inner.orders.kill_done(agent),
             }
             if inner.orders != before {
                 inner.log(facts);

@@ -161,6 +161,7 @@ impl FakeWorld {
             host: Arc::new(parts()),
             audit: Arc::new(FakeAudit::default()),
             orders: Arc::new(parts()),
+            fleet: Arc::new(crate::fake_fleet::FakeFleet::new()),
         };
         let mut settings = Settings {
             node: "here".parse().expect("a word"),

@@ -4,6 +4,7 @@ pub mod audit_suite;
 pub mod chaos;
 pub mod failpoints;
 pub mod fake_audit;
+pub mod fake_fleet;
 pub mod fake_knobs;
 pub mod fake_processes;
 pub mod fake_store;

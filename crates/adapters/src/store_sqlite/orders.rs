@@ -1,15 +1,16 @@
 //! The standing orders: one row with the newest kill-all and the kill switch while it is engaged.
 
-use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::journal::Fact;
-use mosaic_core::domain::orders::{Barrier, Latch, StandingOrders};
+use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::ports::store::{OrderChange, StoreError};
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::failure::Fault;
 use super::journal;
-use super::rows::uint;
+use super::rows::{key, uint};
 use super::writer::Writing;
 
 /// Changes the standing orders; see the port.
@@ -29,10 +30,13 @@ pub(super) fn set(
             orders.latch.get_or_insert(latch);
         }
         OrderChange::Release => orders.latch = None,
+        OrderChange::Kill(kill) => orders.order_kill(kill),
+        OrderChange::Killed(agent) => orders.kill_done(agent),
     }
     if orders != before {
         let row = params![json(orders.barrier.as_ref())?, json(orders.latch.as_ref())?];
         w.conn.prepare_cached("UPDATE orders SET barrier = ?1, latch = ?2")?.execute(row)?;
+        write_kills(w.conn, &before.kills, &orders.kills)?;
         facts.into_iter().try_for_each(|fact| journal::append(w, fact))?;
     }
     Ok(orders)
@@ -63,7 +67,33 @@ pub(super) fn read(conn: &Connection) -> Result<StandingOrders, Fault> {
             Latch { by: "the store".to_owned(), reason, at: Timestamp(0) }
         })
     });
-    Ok(StandingOrders { barrier, latch })
+    Ok(StandingOrders { barrier, latch, kills: kills(conn)? })
+}
+
+/// Reads the orders about single agents. One that cannot be read says all the same which agent it is about.
+fn kills(conn: &Connection) -> Result<Vec<KillOrder>, Fault> {
+    let mut statement = conn.prepare_cached("SELECT agent, body FROM kills ORDER BY agent")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?)))?;
+    let read = |(agent, body): ([u8; 16], String)| {
+        serde_json::from_str(&body).unwrap_or_else(|e| KillOrder {
+            agent: AgentId(Uuid::from_bytes(agent)),
+            by: "the store".to_owned(),
+            reason: Some(format!("the record of this order is damaged: {e}")),
+            at: Timestamp(0),
+        })
+    };
+    rows.map(|row| row.map(read)).collect::<Result<_, _>>().map_err(Fault::from)
+}
+
+fn write_kills(conn: &Connection, before: &[KillOrder], after: &[KillOrder]) -> Result<(), Fault> {
+    for kill in after.iter().filter(|kill| !before.contains(kill)) {
+        let sql = "INSERT INTO kills (agent, body) VALUES (?1, ?2)";
+        conn.prepare_cached(sql)?.execute(params![key(kill.agent), json(Some(kill))?])?;
+    }
+    for kill in before.iter().filter(|kill| !after.contains(kill)) {
+        conn.prepare_cached("DELETE FROM kills WHERE agent = ?1")?.execute([key(kill.agent)])?;
+    }
+    Ok(())
 }
 
 /// Tells whether the kill switch is engaged.

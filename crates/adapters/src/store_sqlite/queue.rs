@@ -54,8 +54,8 @@ pub(super) fn take_over(
 fn grant(w: &mut Writing<'_>, kept: Kept, node: &NodeId) -> Result<(Lease, Versioned), Fault> {
     let mut versioned = kept.versioned;
     versioned.epoch = Epoch(versioned.epoch.0 + 1);
-    versioned.node = Some(node.clone());
-    let sql = "UPDATE agents SET queue = 0, node = ?2, epoch = ?3 WHERE seq = ?1";
+    (versioned.node, versioned.home) = (Some(node.clone()), Some(node.clone()));
+    let sql = "UPDATE agents SET queue = 0, node = ?2, home = ?2, epoch = ?3 WHERE seq = ?1";
     let row = params![int(versioned.seq), node.as_str(), int(versioned.epoch.0)];
     w.conn.prepare_cached(sql)?.execute(row)?;
     w.books.tally.add(kept.place, -1);

@@ -13,7 +13,7 @@ use super::removal;
 use super::writer::Writing;
 
 /// The columns that [`read`] takes, in its order.
-pub(super) const COLUMNS: &str = "seq, id, version, epoch, node, status, queue, dead, logged_at, body";
+pub(super) const COLUMNS: &str = "seq, id, version, epoch, node, status, queue, dead, logged_at, body, home";
 
 /// Not in the queue, ready, delayed: the values of the column `queue`.
 pub(super) const NOT_QUEUED: i64 = 0;
@@ -196,7 +196,11 @@ fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, String> {
         return Err(format!("the record is that of agent {}", agent.id));
     }
     let node: Option<String> = row.get(4).map_err(words)?;
-    let node: Option<NodeId> = node.map(|name| name.parse()).transpose().map_err(|e| format!("node {e}"))?;
+    let home: Option<String> = row.get(10).map_err(words)?;
+    let named = |name: Option<String>| {
+        name.map(|name| name.parse::<NodeId>()).transpose().map_err(|e| format!("node {e}"))
+    };
+    let (node, home) = (named(node)?, named(home)?);
     let status: String = row.get(5).map_err(words)?;
     let place = Place::from_columns(
         &status,
@@ -209,7 +213,7 @@ fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, String> {
     }
     let number = |column| row.get::<_, i64>(column).map(uint).map_err(words);
     let (version, epoch) = (number(2)?, Epoch(number(3)?));
-    let versioned = Versioned { agent, version, seq: uint(seq), epoch, node };
+    let versioned = Versioned { agent, version, seq: uint(seq), epoch, node, home };
     Ok(Kept { versioned, place, logged_at: Timestamp(number(8)?) })
 }
 

@@ -115,8 +115,17 @@ CREATE TABLE orders (
 INSERT INTO orders VALUES (1, NULL, NULL);
 ";
 
+/// Where an agent ran last, and orders about single agents, as JSON.
+const FLEET: &str = "
+ALTER TABLE agents ADD COLUMN home TEXT;
+CREATE TABLE kills (
+    agent BLOB PRIMARY KEY,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// The scripts in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS];
+const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS, FLEET];
 
 /// Brings the file to this build's version in one transaction. Errors with `Unusable` when it is newer.
 pub(super) fn migrate(conn: &Connection) -> Result<(), Fault> {

@@ -21,7 +21,7 @@ pub(super) fn admit(
     body: &str,
     limit: u64,
 ) -> Result<Admitted, Fault> {
-    let Admission { agent, idempotency, facts } = admission;
+    let Admission { agent, idempotency, job: _, facts } = admission;
     if let Some(given) = &idempotency
         && let Some(first) = replay(w, given, agent.spawned_at)?
     {
@@ -41,7 +41,7 @@ pub(super) fn admit(
     if let Some(given) = &idempotency {
         remember(w, given, &agent)?;
     }
-    Ok(Admitted::New(Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None }))
+    Ok(Admitted::New(Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None }))
 }
 
 /// Returns the agent that this key stands for, when it is known and still young enough.

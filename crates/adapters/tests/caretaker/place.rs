@@ -148,6 +148,7 @@ impl Place {
             host: Arc::new(SystemHost::new(&data)),
             audit: Arc::new(FakeAudit::default()),
             orders: Arc::new(FileOrders::new(&data)),
+            fleet: Arc::new(mosaic_adapters::fleet_sole::SoleNode::new()),
         };
         let settings = Settings {
             node: "here".parse().unwrap(),

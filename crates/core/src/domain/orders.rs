@@ -18,6 +18,9 @@ pub struct StandingOrders {
     /// The kill switch, while it is engaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latch: Option<Latch>,
+    /// Orders about single agents that are not carried out yet, by agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kills: Vec<KillOrder>,
 }
 
 /// A kill-all: every agent admitted before it ends, wherever it is, and none of them starts again. It only ever rises.
@@ -117,6 +120,21 @@ impl StandingOrders {
         if self.latch.is_none() {
             self.latch = other.latch;
         }
+        for kill in other.kills {
+            self.order_kill(kill);
+        }
+    }
+
+    /// Adds an order about one agent, unless one stands.
+    pub fn order_kill(&mut self, kill: KillOrder) {
+        if let Err(place) = self.kills.binary_search_by_key(&kill.agent, |stands| stands.agent) {
+            self.kills.insert(place, kill);
+        }
+    }
+
+    /// Takes the order about one agent away; it was carried out.
+    pub fn kill_done(&mut self, agent: AgentId) {
+        self.kills.retain(|kill| kill.agent != agent);
     }
 
     /// Takes the latch that others hold, when they do, over the own one.
@@ -195,7 +213,11 @@ mod tests {
 
     #[test]
     fn the_barrier_goes_before_the_latch() {
-        let both = StandingOrders { barrier: Some(barrier(Some(3), 0)), latch: Some(latch()) };
+        let both = StandingOrders {
+            barrier: Some(barrier(Some(3), 0)),
+            latch: Some(latch()),
+            ..StandingOrders::default()
+        };
         assert!(matches!(both.verdict(3, Timestamp(9)), Verdict::End { .. }));
         assert_eq!(both.verdict(4, Timestamp(0)), Verdict::Hold, "a place says all when there is no time");
         assert_eq!(StandingOrders::default().verdict(1, Timestamp(1)), Verdict::Run);
@@ -204,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_barrier_by_time_ends_what_was_admitted_up_to_it() {
-        let orders = StandingOrders { barrier: Some(barrier(None, 100)), latch: None };
+        let orders = StandingOrders { barrier: Some(barrier(None, 100)), ..StandingOrders::default() };
         assert!(matches!(orders.verdict(7, Timestamp(100)), Verdict::End { .. }));
         assert_eq!(orders.verdict(7, Timestamp(101)), Verdict::Run);
     }
@@ -219,6 +241,7 @@ mod tests {
             let orders = |(seq, before): (u64, u64), engaged: bool| StandingOrders {
                 barrier: (seq + before > 0).then(|| barrier(some(seq), before)),
                 latch: engaged.then(latch),
+                ..StandingOrders::default()
             };
             let (one, other) = (orders(a, engaged.0), orders(b, engaged.1));
             let ends = |o: &StandingOrders| matches!(o.verdict(seq, Timestamp(at)), Verdict::End { .. });

@@ -74,7 +74,7 @@ impl Orchestrator {
             "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": previous,
         });
         let facts = vec![fact("agent.spawning", &agent, now, data)];
-        let admitted = self.ports.store.admit(Admission { agent, idempotency, facts }).await?;
+        let admitted = self.ports.store.admit(Admission { agent, idempotency, job: None, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {
                 self.orders.admitted(record.seq);

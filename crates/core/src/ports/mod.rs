@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod clock;
+pub mod fleet;
 pub mod gatekeeper;
 pub mod host;
 pub mod orders;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::domain::agent::{Agent, Phase, Status};
 use crate::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use crate::domain::journal::{Entry, Fact};
-use crate::domain::orders::{Barrier, Latch, StandingOrders};
+use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use crate::domain::spec::AgentType;
 
 /// Why the store did not do what was asked.
@@ -90,6 +90,8 @@ pub struct Versioned {
     pub epoch: Epoch,
     /// The node that holds it now, when one does.
     pub node: Option<NodeId>,
+    /// The node that was given the newest lease, also after the lease ended: what the agent left lies there.
+    pub home: Option<NodeId>,
 }
 
 impl Versioned {
@@ -115,6 +117,9 @@ pub struct Admission {
     pub agent: Agent,
     /// The caller's idempotency key, when given.
     pub idempotency: Option<Idempotency>,
+    /// The job that another producer put into the queue for it, when it came that way: it keeps its place. Only from
+    /// [`Store::interventions`].
+    pub job: Option<String>,
     /// What to log.
     pub facts: Vec<Fact>,
 }
@@ -247,6 +252,51 @@ pub enum OrderChange {
     Engage(Latch),
     /// The kill switch is released.
     Release,
+    /// One agent must end, whoever holds it; an order that stands already stays.
+    Kill(KillOrder),
+    /// The order to end one agent was carried out, or there is nothing left of it to end.
+    Killed(AgentId),
+}
+
+/// Work that another producer put into the queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submission {
+    /// The job's id in the queue.
+    pub job: String,
+    /// The job's name, `spawn` for a spawn.
+    pub name: String,
+    /// What it carries: the body of a spawn as JSON text, as far as the producer kept to it.
+    pub data: String,
+    /// The job's options as JSON text: priority, attempts, backoff, delay.
+    pub options: String,
+    /// When it was put there, by the producer's clock.
+    pub at: Timestamp,
+    /// Not before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// What other hands did to the queue (another producer, another worker, an operator's tool) that no record says yet. It
+/// is told again until a write takes it up.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Intervention {
+    /// New work. Taken up by an [`Admission`] with its job, or by [`Store::refuse`].
+    Submitted(Submission),
+    /// A waiting agent's job was removed. Taken up by an amendment that ends the agent.
+    Removed(AgentId),
+    /// An ended agent's job waits again. Taken up by an [`Admission`] with the job, or by [`Store::refuse`].
+    Retried {
+        /// The agent that has ended.
+        agent: AgentId,
+        /// Its job.
+        job: String,
+    },
+    /// Another worker took a waiting agent's job and finished it. Taken up by an amendment that ends the agent.
+    Finished {
+        /// The agent.
+        agent: AgentId,
+        /// What that worker returned, or why it failed.
+        result: Result<String, String>,
+    },
 }
 
 /// A record that could not be read and was set aside.
@@ -272,8 +322,9 @@ pub trait Store: Send + Sync {
     /// callers. Survives the death of the process, as [`Safety::Process`] says.
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
 
-    /// Takes over an agent that is leased, by any node, under a new epoch; the old lease is fenced from then on.
-    /// Errors: `NotFound`; `Conflict` when the agent is not leased.
+    /// Takes over an agent that is leased, under a new epoch; the old lease is fenced from then on.
+    /// Errors: `NotFound`; `Conflict` when the agent is not leased, or another node holds it and its lease, where leases
+    /// run out ([`crate::ports::fleet::Fleet::term`]), has not.
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError>;
 
     /// Writes a new state under a lease; returns the new version. Errors: `Fenced` when the lease is not the
@@ -348,6 +399,25 @@ pub trait Store: Send + Sync {
     /// Removes facts from the beginning of the log, as long as the next one is older than this time, at most `most` of
     /// them; returns how many went. The newest fact always stays, so that numbers go on; those that stay keep theirs.
     async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError>;
+
+    /// Lists what other hands did to the queue and no record says yet, oldest first, at most `limit`. Nothing where nobody
+    /// else can reach the queue.
+    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+        let _ = limit;
+        Ok(Vec::new())
+    }
+
+    /// Fails a job of another producer for good, with the reason where that producer looks for it. Idempotent.
+    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<(), StoreError> {
+        let _ = (why, at);
+        Err(StoreError::Unusable(format!("there is no job {job}: nobody else can reach this queue")))
+    }
+
+    /// Returns a receiver that changes when others may have changed what there is to do: the queue, the standing orders,
+    /// who may start something. Its number means nothing. Its sender may be gone: then there are no others.
+    fn stirred(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
 
     /// Checks that a write would be possible now.
     async fn check(&self) -> Result<(), StoreError>;

@@ -94,6 +94,7 @@ impl World {
             host: host.clone(),
             audit: audit.clone(),
             orders: orders.clone(),
+            fleet: Arc::new(mosaic_testkit::fake_fleet::FakeFleet::new()),
         };
         let settings = Settings {
             node: "laptop".parse().expect("it is a word"),

@@ -55,6 +55,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
         processes: ports.processes,
         scanner: ports.scanner,
         host: ports.host,
+        fleet: ports.fleet,
     }
 }
 

@@ -6,8 +6,8 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
-    Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
+    Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -46,6 +46,9 @@ wrap! { Store as "store" {
     last entries(after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
     plain newest() -> watch::Receiver<u64>;
     last check() -> Result<(), StoreError>;
+    last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
+    last refuse(job: &str, why: &str, at: Timestamp) -> Result<(), StoreError>;
+    plain stirred() -> watch::Receiver<u64>;
     last damaged() -> Result<Vec<Damaged>, StoreError>;
 } }
 

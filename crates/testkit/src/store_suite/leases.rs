@@ -165,3 +165,16 @@ pub async fn racing_take_overs_leave_one_holder(bench: &dyn Bench) {
     }
     store.advance(&last, change(working(a.clone(), T0), "x", T0)).await.unwrap();
 }
+
+/// The node of the newest lease stays known after the lease ended.
+pub async fn home_is_where_it_was_leased_last(bench: &dyn Bench) {
+    let store = store(bench).await;
+    let admitted = admit(&*store, &agent("a", T0)).await;
+    assert_eq!(admitted.home, None);
+    let (held, record) = lease(&*store, at(1)).await;
+    assert_eq!(record.home, Some(node("n1")));
+    store.advance(&held, change(in_backoff(record.agent, at(2)), "agent.backoff", at(1))).await.unwrap();
+    assert_eq!(store.get(admitted.agent.id).await.unwrap().home, Some(node("n1")));
+    let (_, again) = store.lease(&node("n2"), at(3)).await.unwrap().unwrap();
+    assert_eq!((again.node.clone(), again.home), (Some(node("n2")), again.node));
+}

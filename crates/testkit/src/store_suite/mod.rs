@@ -48,7 +48,7 @@ macro_rules! store_suite {
         }
         $crate::store_suite! { @group $bench;
             leases: an_entry_goes_to_one_caller, epochs_rise, an_old_lease_is_fenced, a_lease_ends_with_its_state,
-                take_over_needs_a_lease, leased_lists_what_is_held, racing_take_overs_leave_one_holder;
+                take_over_needs_a_lease, home_is_where_it_was_leased_last, leased_lists_what_is_held, racing_take_overs_leave_one_holder;
         }
         $crate::store_suite! { @group $bench;
             writes: advance_writes_record_and_facts, amend_compares_versions, amend_refuses_what_is_held,
@@ -71,7 +71,8 @@ macro_rules! store_suite {
         }
         $crate::store_suite! { @group $bench;
             orders: a_kill_all_covers_what_is_admitted, the_barrier_never_sinks, the_first_latch_stands_until_released,
-                nothing_is_leased_under_the_latch, a_new_start_knows_the_orders;
+                nothing_is_leased_under_the_latch, a_new_start_knows_the_orders,
+                an_order_to_end_one_agent_stands_until_carried_out;
         }
         $crate::store_suite! { @group $bench;
             durability: a_new_start_sees_everything, leases_survive_and_can_be_taken_over, numbers_go_on;

@@ -1,8 +1,8 @@
 //! Standing orders: what a kill-all covers, and what the kill switch holds back.
 
 use mosaic_core::domain::ids::Timestamp;
-use mosaic_core::domain::orders::{Barrier, Latch, StandingOrders};
-use mosaic_core::ports::store::{OrderChange, Store};
+use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
+use mosaic_core::ports::store::{OrderChange, Store, Versioned};
 
 use super::Bench;
 use super::sample::*;
@@ -85,4 +85,28 @@ pub async fn a_new_start_knows_the_orders(bench: &dyn Bench) {
     let Some(store) = bench.reopen(store).await else { return };
     assert_eq!(store.orders().await.unwrap(), orders);
     assert_eq!(orders.barrier, Some(barrier(Some(1), "alice", at(1))));
+}
+
+/// An order about one agent stands beside the others, the first one with its words, until it is taken away; it is logged
+/// when it changes something.
+pub async fn an_order_to_end_one_agent_stands_until_carried_out(bench: &dyn Bench) {
+    let store = store(bench).await;
+    let (one, two) = (admit(&*store, &agent("a", T0)).await, admit(&*store, &agent("b", T0)).await);
+    let kill = |record: &Versioned, by: &str| KillOrder {
+        agent: record.agent.id,
+        by: by.to_owned(),
+        reason: None,
+        at: at(1),
+    };
+    let logged = store.entries(0, 10).await.unwrap().len();
+    change(&*store, OrderChange::Kill(kill(&one, "alice"))).await;
+    change(&*store, OrderChange::Kill(kill(&two, "alice"))).await;
+    let twice = change(&*store, OrderChange::Kill(kill(&one, "bob"))).await;
+    assert!(twice.kills.contains(&kill(&one, "alice")), "{twice:?}");
+    assert_eq!(twice.kills.len(), 2);
+    assert_eq!(store.entries(0, 10).await.unwrap().len(), logged + 2);
+    let left = change(&*store, OrderChange::Killed(one.agent.id)).await;
+    assert_eq!(left.kills, vec![kill(&two, "alice")]);
+    let Some(store) = bench.reopen(store).await else { return };
+    assert_eq!(store.orders().await.unwrap(), left);
 }

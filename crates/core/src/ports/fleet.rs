@@ -1,0 +1,129 @@
+//! The fleet: the nodes that share one store, how they know of each other, and how long a node that is not heard of
+//! keeps what it holds. On one machine alone there is one node, and its leases never run out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::store::{Lease, StoreError};
+use crate::domain::ids::{AgentId, NodeId, Timestamp};
+use crate::domain::journal::Fact;
+
+/// What a node says of itself with every heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeInfo {
+    /// Its name.
+    pub node: NodeId,
+    /// The identity of its data directory, which tells a restart from another machine of the same name.
+    pub instance: String,
+    /// Where other nodes reach its API; none when it cannot be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The program's version.
+    pub version: String,
+    /// Agents at once.
+    pub slots: usize,
+    /// Agents that it runs now.
+    pub running: usize,
+    /// What the operator says of it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When this server started.
+    pub started_at: Timestamp,
+    /// It takes nothing new, because it is about to stop.
+    pub draining: bool,
+}
+
+/// A node that takes nothing new because somebody said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cordon {
+    /// Who said so.
+    pub by: String,
+    /// Why, when said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Its server stops once what it runs has ended.
+    pub drain: bool,
+}
+
+/// A node as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeState {
+    /// What it said last.
+    #[serde(flatten)]
+    pub info: NodeInfo,
+    /// When it was heard of last, by the store's clock.
+    pub seen_at: Timestamp,
+    /// It was heard of within the term of a lease.
+    pub alive: bool,
+    /// When the leases that it holds end unless it is heard of again; none where leases never end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases_end_at: Option<Timestamp>,
+    /// It takes nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cordon: Option<Cordon>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beaten {
+    /// Somebody said that this node takes nothing new.
+    pub cordon: Option<Cordon>,
+    /// Of the leases that were to be extended, those that are not the newest any more: their holder must stop.
+    pub lost: Vec<AgentId>,
+}
+
+/// Why a node cannot be one of the fleet.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// Another data directory's server has the name and is alive.
+    #[error("another server is node {node} of this fleet, heard of at {seen_at}")]
+    NameTaken {
+        /// The name.
+        node: NodeId,
+        /// When that one was heard of last.
+        seen_at: Timestamp,
+    },
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The nodes that share one store.
+#[async_trait]
+pub trait Fleet: Send + Sync {
+    /// Returns for how long a lease holds after it was granted or extended, by the store's clock; `None` when leases
+    /// never run out, because there is one node only.
+    fn term(&self) -> Option<Duration>;
+
+    /// Makes this node known, before anything is taken. Errors with `NameTaken` while another data directory's server of
+    /// that name is alive; a node that was started again is let in at once.
+    async fn join(&self, info: &NodeInfo) -> Result<(), JoinError>;
+
+    /// Says that this node is alive and extends these leases of its own by a whole term, all in one step. A lease whose
+    /// time is over is extended, too, unless somebody else was given the agent meanwhile.
+    async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError>;
+
+    /// Says that this node's server ends: it is not missed. What it still holds stays its own until the leases end.
+    async fn leave(&self, node: &NodeId) -> Result<(), StoreError>;
+
+    /// Lists the nodes by name. Those that were not heard of for [`crate::limits::NODE_MEMORY`] and hold nothing are
+    /// left out.
+    async fn nodes(&self) -> Result<Vec<NodeState>, StoreError>;
+
+    /// Cordons a node (`Some`) or lets it take work again (`None`), with a fact to log; false when there is no such node.
+    /// Idempotent; survives the node's restart.
+    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError>;
+
+    /// Lists agents whose lease has run out, held by any node, at most `limit`. Empty for a whole term after this node
+    /// connected to the store, or connected again: a store that came back may have forgotten the newest extensions.
+    async fn lapsed(&self, limit: usize) -> Result<Vec<AgentId>, StoreError>;
+}

@@ -1,0 +1,74 @@
+//! A fleet for tests: one node, whose leases never run out.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::domain::journal::Fact;
+use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
+use mosaic_core::ports::store::{Lease, StoreError};
+
+/// The fleet of one node.
+#[derive(Debug, Default)]
+pub struct FakeFleet {
+    state: Mutex<Option<NodeState>>,
+}
+
+impl FakeFleet {
+    /// Makes a fleet that nobody has joined yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Option<NodeState>) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Fleet for FakeFleet {
+    fn term(&self) -> Option<std::time::Duration> {
+        None
+    }
+
+    async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
+        self.beat(info, &[]).await?;
+        Ok(())
+    }
+
+    async fn beat(&self, info: &NodeInfo, _: &[Lease]) -> Result<Beaten, StoreError> {
+        Ok(self.with(|state| {
+            let cordon = state.as_ref().and_then(|state| state.cordon.clone());
+            *state = Some(NodeState {
+                info: info.clone(),
+                seen_at: Timestamp::from(std::time::SystemTime::now()),
+                alive: true,
+                leases_end_at: None,
+                cordon: cordon.clone(),
+            });
+            Beaten { cordon, lost: Vec::new() }
+        }))
+    }
+
+    async fn leave(&self, _: &NodeId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {
+        Ok(self.with(|state| state.iter().cloned().collect()))
+    }
+
+    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, _: Fact) -> Result<bool, StoreError> {
+        Ok(self.with(|state| match state {
+            Some(state) if state.info.node == *node => {
+                state.cordon = cordon;
+                true
+            }
+            _ => false,
+        }))
+    }
+
+    async fn lapsed(&self, _: usize) -> Result<Vec<AgentId>, StoreError> {
+        Ok(Vec::new())
+    }
+}
