@@ -45,7 +45,7 @@ impl Replicas {
             return round.fault.clone().map_or(Ok(()), Err);
         }
         if round.asked.is_none_or(|asked| asked.elapsed() >= limits::REPLICAS_PERIOD) {
-            let info = timeout(limits::LINK_ANSWER, honest::replication(&live.connection)).await;
+            let info = timeout(limits::LINK_ANSWER, honest::glance(&live.connection)).await;
             let info = info.map_err(|_| "it does not say how many replicas it has".to_owned())?;
             self.connected.store(info.replicas, Ordering::SeqCst);
             round.asked = Some(Instant::now());

@@ -198,8 +198,6 @@ fn a_second_server_on_the_same_directory_names_the_first() {
 fn settings_that_this_build_lacks_stop_the_start_by_name() {
     let home = Home::new();
     for (name, value) in [
-        ("VALKEY_HOST", "localhost"),
-        ("VALKEY_PORT", "6379"),
         ("COORDINATOR_URL", "http://127.0.0.1:9"),
         ("SANDBOX_ENABLED", "true"),
         ("MOSAIC_SANDBOX", "docker"),
