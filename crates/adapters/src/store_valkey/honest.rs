@@ -8,7 +8,7 @@ use redis::{FromRedisValue, RedisError};
 use tokio::time::timeout;
 
 use super::dial::{Address, Dialler};
-use super::failure::words;
+use super::failure::{Fault, words};
 use super::options::LinkOptions;
 
 /// Oldest version with what the scripts need (`ZRANGE … BYSCORE`, `GETEX`, `XAUTOCLAIM`; 2021).
@@ -69,16 +69,19 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// Looks at a server briefly; one that does not say counts as one without replicas.
-pub(super) async fn glance(connection: &MultiplexedConnection) -> Glance {
-    let info: Result<String, _> = ask(connection, &redis::cmd("INFO")).await;
-    let info = info.unwrap_or_default();
+/// Looks at a server briefly; one that refuses to say counts as one without replicas. The error is for people.
+pub(super) async fn glance(connection: &MultiplexedConnection) -> Result<Glance, String> {
+    let info = match ask::<String>(connection, &redis::cmd("INFO")).await {
+        Ok(info) => info,
+        Err(e) if Fault::of(&e) == Fault::Refused => String::new(),
+        Err(e) => return Err(words(&e)),
+    };
     let version = field(&info, "valkey_version").or_else(|| field(&info, "redis_version"));
-    Glance {
+    Ok(Glance {
         replica: field(&info, "role") == Some("slave"),
         replicas: field(&info, "connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0),
         flags: version.and_then(parsed).is_none_or(|version| version >= RECOMMENDED),
-    }
+    })
 }
 
 /// Reads the first two numbers of a version.

@@ -98,7 +98,7 @@ async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<Glance, (Fault,
             let probed = probe.query_async::<Value>(&mut connection).await;
             probed.map_err(|e| (Fault::of(&e), words(&e)))?;
         }
-        let glance = honest::glance(&connection).await;
+        let glance = honest::glance(&connection).await.map_err(|why| (Fault::Broken, why))?;
         if dialler.options.sentinels.is_some() && glance.replica {
             return Err((Fault::Elsewhere, "it is a replica; the Sentinels name it all the same".to_owned()));
         }

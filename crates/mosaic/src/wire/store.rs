@@ -57,6 +57,7 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
     let lock = DirLock::take(&config.data_dir)?;
     let options = ValkeyOptions {
         link: link(config),
+        source: config.node.clone(),
         term: config.lease,
         queue_entries: limits::QUEUE_ENTRIES,
         log_entries: limits::LOG_ENTRIES,
