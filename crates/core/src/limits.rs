@@ -367,3 +367,9 @@ pub const BUNDLE_PART: u64 = 4;
 pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most interventions of other hands that are taken up in one round.
 pub const INTERVENTIONS: usize = 200;
+/// Longest wait for a connection to another node.
+pub const PEER_CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for the head of another node's answer: a large diff takes it some seconds.
+pub const PEER_ANSWER: Duration = Duration::from_secs(30);
+/// Longest silence in the body of another node's answer; live streams have a heartbeat every 15 s.
+pub const PEER_STALL: Duration = Duration::from_secs(60);
