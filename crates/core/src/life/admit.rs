@@ -24,12 +24,12 @@ impl Orchestrator {
     }
 
     /// Makes a new agent with the specification of one that has ended; it names its predecessor.
-    pub async fn retry(&self, id: AgentId) -> Result<Spawned, RetryError> {
+    pub async fn retry(&self, id: AgentId, idempotency: Option<Idempotency>) -> Result<Spawned, RetryError> {
         let old = self.ports.store.get(id).await.map_err(SpawnError::from)?;
         if !old.agent.is_terminal() {
             return Err(RetryError::StillActive(id));
         }
-        Ok(self.admit(old.agent.spec, Some(id), None).await?)
+        Ok(self.admit(old.agent.spec, Some(id), idempotency).await?)
     }
 
     fn check_satisfiable(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {
@@ -53,7 +53,7 @@ impl Orchestrator {
 
     async fn admit(
         &self,
-        spec: SpawnSpec,
+        mut spec: SpawnSpec,
         previous: Option<AgentId>,
         idempotency: Option<Idempotency>,
     ) -> Result<Spawned, SpawnError> {
@@ -65,6 +65,8 @@ impl Orchestrator {
             return Err(SpawnError::Stopped(latch));
         }
         self.check_satisfiable(&spec)?;
+        // Whichever node runs it, and whatever that one's default is: it is what was promised here.
+        spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
         let now = self.now();
         let agent =

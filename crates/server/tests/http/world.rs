@@ -111,7 +111,7 @@ impl World {
             node: name.parse().expect("it is a word"),
             slots: 2,
             branch_prefix: "mosaic".to_owned(),
-            default_runtime: "demo".to_owned(),
+            default_runtime: "demo".parse().expect("it is a word"),
             allow_incomplete_strict: false,
             require_skills: false,
             skills_dir: None,
