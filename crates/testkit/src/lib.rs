@@ -13,3 +13,4 @@ pub mod git_fixture;
 pub mod model_server;
 pub mod require;
 pub mod store_suite;
+pub mod valkey_server;

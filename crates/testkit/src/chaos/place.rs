@@ -117,9 +117,13 @@ impl Place {
 
     /// Returns what was written down: the fields of each line that begins with a word.
     pub(crate) fn log(&self, word: &str) -> Vec<Vec<String>> {
+        self.all_log().into_iter().filter(|fields| fields[0] == word).collect()
+    }
+
+    /// Returns everything that was written down, in its order.
+    pub(crate) fn all_log(&self) -> Vec<Vec<String>> {
         let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        let lines = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        lines.filter(|fields| fields[0] == word).collect()
+        text.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
     }
 
     /// Opens the log that servers write.
