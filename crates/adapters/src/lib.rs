@@ -15,5 +15,7 @@ pub mod process;
 pub mod sandbox_none;
 pub mod secret_scan;
 pub mod store_sqlite;
+#[cfg(feature = "valkey")]
+pub mod store_valkey;
 pub mod transcripts_files;
 pub mod trash;
