@@ -367,3 +367,7 @@ pub const BUNDLE_PART: u64 = 4;
 pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most interventions of other hands that are taken up in one round.
 pub const INTERVENTIONS: usize = 200;
+/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
+pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
+/// Latest time from now until which a producer may delay its work.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
