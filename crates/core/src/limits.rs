@@ -395,3 +395,7 @@ pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
 pub const SENTINEL_ANSWER: Duration = Duration::from_millis(500);
 /// How often Sentinels are asked where the store is.
 pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
+/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
+pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
+/// Latest time from now until which a producer may delay its work.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
