@@ -367,6 +367,12 @@ pub const BUNDLE_PART: u64 = 4;
 pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most interventions of other hands that are taken up in one round.
 pub const INTERVENTIONS: usize = 200;
+/// Longest wait for a connection to another node.
+pub const PEER_CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for the head of another node's answer: a large diff takes it some seconds.
+pub const PEER_ANSWER: Duration = Duration::from_secs(30);
+/// Longest silence in the body of another node's answer; live streams have a heartbeat every 15 s.
+pub const PEER_STALL: Duration = Duration::from_secs(60);
 /// Longest wait for an answer of a store that other machines share, and for its socket to be sure that nobody is there.
 pub const LINK_ANSWER: Duration = Duration::from_secs(5);
 /// Longest time for connecting to such a store, greetings included.
@@ -409,3 +415,7 @@ pub const STORE_LOOK: Duration = Duration::from_secs(2);
 pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
 /// How often an order is put again when others changed the orders meanwhile.
 pub const ORDER_TRIES: usize = 100;
+/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
+pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
+/// Latest time from now until which a producer may delay its work.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -239,7 +239,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node: config.node.parse().context("MOSAIC_NODE is not a usable name")?,
         slots: config.slots,
         branch_prefix: config.branch_prefix.clone(),
-        default_runtime: config.runtime.clone(),
+        default_runtime: config.runtime.parse().context("MOSAIC_RUNTIME is not a usable name")?,
         allow_incomplete_strict: config.allow_incomplete_strict,
         require_skills: config.require_skills,
         skills_dir: config.skills_dir.clone(),

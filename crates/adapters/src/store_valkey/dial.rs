@@ -89,7 +89,8 @@ impl Dialler {
     }
 
     fn identity(&self, database: i64) -> RedisConnectionInfo {
-        let mut info = RedisConnectionInfo::default().set_db(database).set_lib_name("mosaic", env!("CARGO_PKG_VERSION"));
+        let mut info =
+            RedisConnectionInfo::default().set_db(database).set_lib_name("mosaic", env!("CARGO_PKG_VERSION"));
         if let Some(password) = &self.options.password {
             info = info.set_password(password);
             if let Some(username) = &self.options.username {

@@ -63,9 +63,10 @@ pub(super) fn io_words(error: &std::io::Error) -> String {
         Kind::UnexpectedEof | Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted => {
             "the connection was closed".to_owned()
         }
-        kind @ (Kind::ConnectionRefused | Kind::TimedOut | Kind::HostUnreachable | Kind::NetworkUnreachable) => {
-            kind.to_string()
-        }
+        kind @ (Kind::ConnectionRefused
+        | Kind::TimedOut
+        | Kind::HostUnreachable
+        | Kind::NetworkUnreachable) => kind.to_string(),
         _ => error.to_string(),
     }
 }

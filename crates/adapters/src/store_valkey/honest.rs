@@ -90,7 +90,10 @@ fn parsed(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-async fn ask<T: FromRedisValue>(connection: &MultiplexedConnection, cmd: &redis::Cmd) -> Result<T, RedisError> {
+async fn ask<T: FromRedisValue>(
+    connection: &MultiplexedConnection,
+    cmd: &redis::Cmd,
+) -> Result<T, RedisError> {
     cmd.query_async(&mut connection.clone()).await
 }
 
@@ -112,7 +115,8 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
         used_memory: number("used_memory"),
     };
     // Managed servers forbid CONFIG; what INFO says is enough but for this.
-    let fsync: Result<Vec<String>, _> = ask(connection, redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+    let fsync: Result<Vec<String>, _> =
+        ask(connection, redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
     looks.fsync = fsync.ok().and_then(|pair| pair.into_iter().nth(1));
     Ok(looks)
 }
@@ -163,9 +167,8 @@ impl Looks {
                     .to_owned(),
             );
         }
-        (self.cluster && options.database != 0).then(|| {
-            "it is one of a cluster, which has database 0 only; unset MOSAIC_VALKEY_DB".to_owned()
-        })
+        (self.cluster && options.database != 0)
+            .then(|| "it is one of a cluster, which has database 0 only; unset MOSAIC_VALKEY_DB".to_owned())
     }
 
     /// Returns why this server may lose what it acknowledged.
@@ -252,7 +255,9 @@ pub(super) async fn look(
     let at = format!("{}:{}", address.0, address.1);
     let seen = timeout(limits::LINK_ANSWER, looks(connection)).await;
     let seen = seen.unwrap_or_else(|_| Err("no answer".to_owned()));
-    let looks = seen.map_err(|why| StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}")))?;
+    let looks = seen.map_err(|why| {
+        StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}"))
+    })?;
     if let Some(why) = looks.impossible(options) {
         return Err(StoreError::Unusable(format!("the store at {at} cannot be used: {why}")));
     }
@@ -262,7 +267,13 @@ pub(super) async fn look(
     let risks = looks.risks();
     if options.accept_risk {
         for risk in risks {
-            tracing::warn!(store.host = address.0, store.port = address.1, setting = risk.what, "{}: accepted by {ACCEPT}", risk.consequence);
+            tracing::warn!(
+                store.host = address.0,
+                store.port = address.1,
+                setting = risk.what,
+                "{}: accepted by {ACCEPT}",
+                risk.consequence
+            );
         }
         return Ok(());
     }
@@ -298,12 +309,19 @@ mod tests {
         assert!(safe().risks().is_empty() && safe().remarks().is_empty());
         for (looks, what, fix) in [
             (Looks { append_only: Some(false), ..safe() }, "appendonly is no", "CONFIG SET appendonly yes"),
-            (Looks { policy: Some("allkeys-lru".to_owned()), ..safe() }, "maxmemory-policy is allkeys-lru", "noeviction"),
+            (
+                Looks { policy: Some("allkeys-lru".to_owned()), ..safe() },
+                "maxmemory-policy is allkeys-lru",
+                "noeviction",
+            ),
             (Looks { role: Some("slave".to_owned()), ..safe() }, "role is slave", "VALKEY_HOST"),
             (Looks { fsync: Some("no".to_owned()), ..safe() }, "appendfsync is no", "everysec"),
         ] {
             let risks = looks.risks();
-            assert!(risks.len() == 1 && risks[0].what.contains(what) && risks[0].fix.contains(fix), "{risks:?}");
+            assert!(
+                risks.len() == 1 && risks[0].what.contains(what) && risks[0].fix.contains(fix),
+                "{risks:?}"
+            );
         }
     }
 

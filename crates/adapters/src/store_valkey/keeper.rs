@@ -127,7 +127,12 @@ pub(super) async fn keep(
             let lost = lost(&dialler, &live, &mut dialled, &mut orders).await;
             target = lost.target;
             let words = format!("the store at {}:{} was lost: {}", live.address.0, live.address.1, lost.why);
-            tracing::warn!(store.host = live.address.0, store.port = live.address.1, why = lost.why, "the store was lost");
+            tracing::warn!(
+                store.host = live.address.0,
+                store.port = live.address.1,
+                why = lost.why,
+                "the store was lost"
+            );
             tell.send_replace(Standing::Down { why: words.into(), since: Instant::now() });
             // A connection that is lost as soon as it stands is no success.
             if began.elapsed() >= limits::LINK_BACKOFF_CAP {

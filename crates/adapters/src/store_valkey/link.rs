@@ -180,8 +180,7 @@ impl Link {
             let answer = match timeout_at(deadline, sent.over(&mut connection)).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    let why =
-                        format!("no answer within {} s", limits::LINK_ANSWER.as_secs());
+                    let why = format!("no answer within {} s", limits::LINK_ANSWER.as_secs());
                     self.orders.give_up(live.generation, &why);
                     return Err(Failed::Unavailable(said(&live.address, &why)));
                 }
@@ -229,8 +228,8 @@ impl Link {
     /// Waits until another connection than this one stands, or none.
     async fn changed_from(&self, generation: u64, deadline: Instant) {
         let mut standing = self.standing.clone();
-        let other = standing
-            .wait_for(|now| !matches!(now, Standing::Up(live) if live.generation == generation));
+        let other =
+            standing.wait_for(|now| !matches!(now, Standing::Up(live) if live.generation == generation));
         drop(timeout_at(deadline, other).await);
     }
 }

@@ -62,7 +62,8 @@ impl Default for LinkOptions {
 
 impl std::fmt::Debug for LinkOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { host, port, prefix, username, password, database, tls, sentinels, accept_risk, name } = self;
+        let Self { host, port, prefix, username, password, database, tls, sentinels, accept_risk, name } =
+            self;
         f.debug_struct("LinkOptions")
             .field("host", host)
             .field("port", port)

@@ -89,7 +89,9 @@ async fn wait(live: &Live) -> Result<(), String> {
     command.arg(1).arg(millis);
     let mut connection = live.connection.clone();
     match timeout(limits::LINK_ANSWER, command.query_async::<u64>(&mut connection)).await {
-        Ok(Ok(0)) => Err(format!("no replica confirmed the write within {millis} ms; it may be lost in a failover")),
+        Ok(Ok(0)) => {
+            Err(format!("no replica confirmed the write within {millis} ms; it may be lost in a failover"))
+        }
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(super::failure::words(&e)),
         Err(_) => Err("it does not say what its replicas have".to_owned()),

@@ -23,7 +23,10 @@ impl Connector {
             Some(file) => {
                 for certificate in read(file)? {
                     roots.add(certificate).map_err(|e| {
-                        format!("a certificate in {} (MOSAIC_VALKEY_CA_FILE) cannot be used: {e}", file.display())
+                        format!(
+                            "a certificate in {} (MOSAIC_VALKEY_CA_FILE) cannot be used: {e}",
+                            file.display()
+                        )
                     })?;
                 }
             }
@@ -32,7 +35,9 @@ impl Connector {
             }
         }
         if roots.is_empty() {
-            return Err("there are no authorities for TLS on this machine; set MOSAIC_VALKEY_CA_FILE".to_owned());
+            return Err(
+                "there are no authorities for TLS on this machine; set MOSAIC_VALKEY_CA_FILE".to_owned()
+            );
         }
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -167,7 +167,9 @@ pub(super) fn prefix(value: &str) -> Read<String> {
 /// Reads addresses of Sentinels separated by commas.
 pub(super) fn sentinels(value: &str) -> Read<Vec<(String, u16)>> {
     let one = |text: &str| match text.rsplit_once(':') {
-        Some((name, number)) if !name.contains(':') || name.ends_with(']') => Ok((host(name)?, port(number)?)),
+        Some((name, number)) if !name.contains(':') || name.ends_with(']') => {
+            Ok((host(name)?, port(number)?))
+        }
         _ => Ok((host(text)?, SENTINEL_PORT)),
     };
     let all: Vec<(String, u16)> =

@@ -17,7 +17,7 @@ use mosaic_core::audit::AgentAccess;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::ports::store::StoreError;
-use mosaic_server::{Auth as ServerAuth, ServerOptions};
+use mosaic_server::{Auth as ServerAuth, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -93,12 +93,15 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
         }
     };
     let started_at = wired.orchestrator.now();
+    let peer_key = wired.orchestrator.ports().fleet.peer_secret().await;
+    let peer_key = peer_key.context("the key that nodes show each other cannot be read from the store")?;
     let options = ServerOptions {
         auth: token.as_deref().map_or(ServerAuth::Off, ServerAuth::token),
         allowed_hosts: config.allowed_hosts.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started_at,
         public_url: None,
+        peer_key: peer_key.map(PeerKey::new),
     };
     announce(&config.data_dir, &url, started_at)?;
     Ok(Listening { wired, listener, control, options, data_dir: config.data_dir.clone(), url, token })
