@@ -178,9 +178,10 @@ impl Inner {
     }
 
     async fn ids_of_task(&self, task: &TaskId) -> Result<Vec<AgentId>, StoreError> {
-        let mut cmd = redis::cmd("GET");
+        // Other programs may have put anything there; this reads what is no text as nothing.
+        let mut cmd = redis::cmd("MGET");
         cmd.arg(self.key(Key::Task(task)));
-        let text: Option<Vec<u8>> = self.link.query(cmd).await?;
+        let (text,): (Option<Vec<u8>>,) = self.link.query(cmd).await?;
         let value: Value = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
         let ids = value["agents"].as_array().into_iter().flatten();
         Ok(ids.filter_map(|id| id.as_str()?.parse().ok()).collect())

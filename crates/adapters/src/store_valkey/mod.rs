@@ -13,6 +13,7 @@ mod leases;
 mod link;
 mod listing;
 mod orders;
+mod pump;
 mod queue;
 mod records;
 mod removal;
@@ -39,6 +40,7 @@ use args::Args;
 use keys::{Key, Names};
 use link::Link;
 pub use link::LinkOptions;
+use pump::Pump;
 use scripts::Script;
 
 /// How the shared store is used.
@@ -71,6 +73,8 @@ impl Default for ValkeyOptions {
 /// The shared store.
 pub struct ValkeyStore {
     inner: Arc<Inner>,
+    admissions: Pump<admission::Answer>,
+    advances: Pump<Value>,
     follower: JoinHandle<()>,
 }
 
@@ -93,7 +97,17 @@ impl ValkeyStore {
         inner.prepare().await?;
         inner.catch_up().await?;
         let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
-        Ok(Self { inner, follower })
+        let shared = Arc::clone(&inner);
+        let admissions = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.admit_all(items).await }
+        });
+        let shared = Arc::clone(&inner);
+        let advances = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.write_all(&scripts::ADVANCE, items).await }
+        });
+        Ok(Self { inner, admissions, advances, follower })
     }
 }
 
@@ -146,7 +160,7 @@ impl Inner {
 #[async_trait]
 impl Store for ValkeyStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
-        self.inner.admit(admission).await
+        self.inner.admit(&self.admissions, admission).await
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
@@ -158,7 +172,7 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        self.inner.advance(lease, change).await
+        self.inner.advance(&self.advances, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
