@@ -18,7 +18,7 @@ macro_rules! fragments {
 
 fragments!(
     base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
-    orders, kills, prune, remove, quarantine, peek, classes, position,
+    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page,
 );
 
 /// What the server allows a script.
@@ -58,7 +58,7 @@ impl Script {
             let first = match self.allowed {
                 Allowed::Write => "#!lua\n",
                 Allowed::WriteAlways => "#!lua flags=allow-oom\n",
-                Allowed::Read => "#!lua flags=no-writes\n",
+                Allowed::Read => "#!lua flags=no-writes,allow-oom\n",
             };
             let code = format!("{first}{}", self.parts.concat());
             let digest = redis::Script::new(&code).get_hash().to_owned();
@@ -89,3 +89,5 @@ pub(super) static QUARANTINE: Script =
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
 pub(super) static CLASSES: Script = Script::new("classes", WriteAlways, &[base, jobs, classes]);
 pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
+pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
+pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
