@@ -19,6 +19,7 @@ mod link;
 mod listing;
 mod options;
 mod orders;
+mod pump;
 mod queue;
 mod records;
 mod removal;
@@ -47,6 +48,7 @@ use tokio::task::JoinHandle;
 use args::Args;
 use keys::{Key, Names};
 use link::Link;
+use pump::Pump;
 use scripts::Script;
 use stir::{Ears, Stir};
 
@@ -83,6 +85,8 @@ impl Default for ValkeyOptions {
 /// The shared store.
 pub struct ValkeyStore {
     inner: Arc<Inner>,
+    admissions: Pump<admission::Answer>,
+    advances: Pump<Value>,
     follower: JoinHandle<()>,
     stir: Stir,
 }
@@ -113,7 +117,17 @@ impl ValkeyStore {
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
         });
-        Ok(Self { inner, follower, stir })
+        let shared = Arc::clone(&inner);
+        let admissions = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.admit_all(items).await }
+        });
+        let shared = Arc::clone(&inner);
+        let advances = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.write_all(&scripts::ADVANCE, items).await }
+        });
+        Ok(Self { inner, admissions, advances, follower, stir })
     }
 }
 
@@ -133,11 +147,6 @@ impl Inner {
         if script.is_kept() {
             return self.link.eval_durably(script, &self.begin, args.done()).await;
         }
-        self.run_lightly(script, args).await
-    }
-
-    /// Runs a script that may be forgotten by a failover, with all that follows.
-    async fn run_lightly(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
         self.link.eval(script, &self.begin, args.done()).await
     }
 
@@ -174,7 +183,7 @@ impl Inner {
 #[async_trait]
 impl Store for ValkeyStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
-        self.inner.admit(admission).await
+        self.inner.admit(&self.admissions, admission).await
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
@@ -186,7 +195,7 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        self.inner.advance(lease, change).await
+        self.inner.advance(&self.advances, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {

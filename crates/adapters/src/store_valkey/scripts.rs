@@ -18,8 +18,8 @@ macro_rules! fragments {
 
 fragments!(
     base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
-    orders, kills, prune, remove, quarantine, peek, classes, position, fleet, join, beat, leave, nodes, cordon,
-    lapsed,
+    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat, leave,
+    nodes, cordon, lapsed,
 );
 
 /// What the server allows a script.
@@ -69,7 +69,7 @@ impl Script {
             let first = match self.allowed {
                 Allowed::Write => "#!lua\n",
                 Allowed::WriteAlways | Allowed::WriteLightly => "#!lua flags=allow-oom\n",
-                Allowed::Read => "#!lua flags=no-writes\n",
+                Allowed::Read => "#!lua flags=no-writes,allow-oom\n",
             };
             Joined::new(format!("{first}{}", self.parts.concat()))
         })
@@ -114,3 +114,5 @@ pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, lea
 pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
 pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
 pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
+pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
+pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);

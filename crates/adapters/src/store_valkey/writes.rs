@@ -6,25 +6,31 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use mosaic_core::domain::agent::{Agent, QueueCause, State, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
-use mosaic_core::ports::store::{Change, Lease, Safety, StoreError};
+use mosaic_core::ports::store::{Change, Lease, StoreError};
 use redis::Value;
 use serde_json::json;
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::pump::Pump;
 use super::records::{self, json_text, millis};
-use super::scripts::{ADVANCE, AMEND};
+use super::scripts::{AMEND, Script};
 
 impl Inner {
     /// Writes a new state under a lease; see the port.
-    pub(super) async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+    pub(super) async fn advance(
+        &self,
+        pump: &Pump<Value>,
+        lease: &Lease,
+        change: Change,
+    ) -> Result<u64, StoreError> {
         if change.agent.id != lease.agent {
             return Err(StoreError::Fenced(lease.agent));
         }
         let item = Args::default().text(lease.node.as_str()).number(lease.epoch.0);
         let item = item.all(self.change_args(&change)?);
-        let mut answers = self.write_all(&ADVANCE, vec![item], change.safety).await?;
-        self.written(lease.agent, answers.pop()).await
+        let answer = pump.call(item).await?;
+        self.written(lease.agent, &answer).await
     }
 
     /// Writes new states of agents that nobody holds; see the port.
@@ -37,20 +43,19 @@ impl Inner {
             let items = part
                 .iter()
                 .map(|(version, change)| Ok(Args::default().number(*version).all(self.change_args(change)?)));
-            let items = items.collect::<Result<_, StoreError>>()?;
-            let answers = self.write_all(&AMEND, items, Safety::Power).await?;
+            let answers = self.write_all(&AMEND, items.collect::<Result<_, StoreError>>()?).await?;
             for ((_, change), answer) in part.iter().zip(answers) {
-                out.push(self.written(change.agent.id, Some(answer)).await);
+                out.push(self.written(change.agent.id, &answer).await);
             }
         }
         Ok(out)
     }
 
-    async fn write_all(
+    /// Has a script write several changes at once; one answer each.
+    pub(super) async fn write_all(
         &self,
-        script: &'static super::scripts::Script,
+        script: &'static Script,
         items: Vec<Args>,
-        safety: Safety,
     ) -> Result<Vec<Value>, StoreError> {
         let mut args = self.logging().number(self.term_ms()).number(limits::JOB_LOG_LINES as u64);
         let count = items.len();
@@ -58,22 +63,17 @@ impl Inner {
         for item in items {
             args = args.all(item);
         }
-        let answer = match safety {
-            Safety::Power => self.run(script, args).await?,
-            Safety::Process => self.run_lightly(script, args).await?,
-        };
-        let mut answers = args::list(answer, script.name)?;
+        let mut answers = args::list(self.run(script, args).await?, script.name)?;
         let newest = answers.pop().filter(|_| answers.len() == count).ok_or_else(|| strange(script.name))?;
         self.announce(args::number(&newest));
         Ok(answers)
     }
 
     /// Turns the answer to one write into the port's.
-    async fn written(&self, agent: AgentId, answer: Option<Value>) -> Result<u64, StoreError> {
+    async fn written(&self, agent: AgentId, answer: &Value) -> Result<u64, StoreError> {
         match answer {
-            Some(Value::Int(version)) => Ok(u64::try_from(version).unwrap_or(0)),
-            Some(other) => Err(self.refusal(agent, args::text(&other)).await?),
-            None => Err(strange("a write")),
+            Value::Int(version) => Ok(u64::try_from(*version).unwrap_or(0)),
+            other => Err(self.refusal(agent, args::text(other)).await?),
         }
     }
 
