@@ -399,3 +399,23 @@ pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
 pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
 /// Latest time from now until which a producer may delay its work.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Facts that a shared store keeps in its log: some days of a busy fleet, at some hundred bytes each.
+pub const LOG_ENTRIES: u64 = 100_000;
+/// Lines of one job's log that the queue keeps: a life with every retry.
+pub const JOB_LOG_LINES: usize = 1000;
+/// Longest line of a job's log, in bytes.
+pub const JOB_LOG_LINE_BYTES: usize = 1024;
+/// Jobs of one class that are passed over in one look because they are not ours to take yet.
+pub const QUEUE_SKIPPED: usize = 1000;
+/// Classes of priority that are looked at for one lease: ours are eleven, other producers may use more.
+pub const QUEUE_CLASSES: usize = 64;
+/// Longest id of a job that other producers chose, in bytes.
+pub const JOB_ID_BYTES: usize = 256;
+/// Most bytes of records that go to a shared store in one call.
+pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
+/// How often a listener that is told nothing looks for itself.
+pub const STORE_LOOK: Duration = Duration::from_secs(2);
+/// Pause before a listener that lost its connection tries again.
+pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
+/// How often an order is put again when others changed the orders meanwhile.
+pub const ORDER_TRIES: usize = 100;
