@@ -45,7 +45,8 @@ impl Replicas {
 
     /// Tells how many there are, when that was asked a moment ago.
     fn known(&self) -> Option<u64> {
-        let since = self.began.elapsed().saturating_sub(Duration::from_millis(self.asked.load(Ordering::SeqCst)));
+        let since =
+            self.began.elapsed().saturating_sub(Duration::from_millis(self.asked.load(Ordering::SeqCst)));
         (since < limits::REPLICAS_PERIOD).then(|| self.connected.load(Ordering::SeqCst))
     }
 
@@ -72,7 +73,8 @@ impl Replicas {
             Some(connected) => connected,
             None => {
                 let glance = timeout(limits::LINK_ANSWER, honest::glance(&live.connection)).await;
-                let glance = glance.unwrap_or_else(|_| Err("it does not say how many replicas it has".to_owned()))?;
+                let glance =
+                    glance.unwrap_or_else(|_| Err("it does not say how many replicas it has".to_owned()))?;
                 self.connected.store(glance.replicas, Ordering::SeqCst);
                 let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.asked.store(now, Ordering::SeqCst);

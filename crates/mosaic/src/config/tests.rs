@@ -84,7 +84,8 @@ fn what_this_build_lacks_stops_the_start_by_name() {
             "{text}"
         );
     }
-    let config = read(&[("SANDBOX_ENABLED", "false"), ("MOSAIC_SANDBOX", "none"), ("VALKEY_HOST", "")]).unwrap();
+    let config =
+        read(&[("SANDBOX_ENABLED", "false"), ("MOSAIC_SANDBOX", "none"), ("VALKEY_HOST", "")]).unwrap();
     assert!(!config.valkey.chosen(), "an empty value counts as not set");
 }
 

@@ -42,9 +42,9 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Opened> {
 #[cfg(feature = "valkey")]
 fn advised(error: StoreError) -> anyhow::Error {
     match error {
-        StoreError::Unavailable(why) => anyhow::anyhow!(
-            "{why}; start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store"
-        ),
+        StoreError::Unavailable(why) => {
+            anyhow::anyhow!("{why}; start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store")
+        }
         StoreError::Unusable(why) => anyhow::anyhow!(why),
         other => other.into(),
     }

@@ -133,7 +133,8 @@ fn what_the_build_lacks_stops_the_server_by_name() {
 fn a_valkey_server_that_nobody_runs_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let env = [("VALKEY_HOST", "localhost"), ("VALKEY_PORT", free.as_str()), ("MOSAIC_VALKEY_PASSWORD", "canary")];
+    let env =
+        [("VALKEY_HOST", "localhost"), ("VALKEY_PORT", free.as_str()), ("MOSAIC_VALKEY_PASSWORD", "canary")];
     let (output, _, err) = parts(mosaic_with(dir.path(), &env, &["serve"]));
     assert_eq!(output.status.code(), Some(1), "{err}");
     let wanted = format!(

@@ -1,6 +1,6 @@
 //! What `doctor` finds about the Valkey server that was named.
 
-use super::{Finding, Level, fine, finding};
+use super::{Finding, Level, finding, fine};
 use crate::config::Config;
 use crate::plain;
 
