@@ -35,7 +35,11 @@ impl ValkeySentinel {
         if !require::have("valkey", program.is_some(), hint) {
             return None;
         }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port").local_addr().expect("bound").port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .expect("a free port")
+            .local_addr()
+            .expect("bound")
+            .port();
         let dir = tempfile::Builder::new().prefix("mosaic-sentinel-").tempdir().expect("a directory").keep();
         let file = dir.join("sentinel.conf");
         let text = format!(
@@ -67,7 +71,8 @@ impl ValkeySentinel {
     /// Waits until it knows a replica that it could make the primary.
     pub fn wait_for_replica(&self) {
         // The fields of each replica come as an array behind the count; no replica is an empty one.
-        let knows = || ask(self.port, &format!("SENTINEL replicas {MASTER}")).is_ok_and(|answer| answer == "*1");
+        let knows =
+            || ask(self.port, &format!("SENTINEL replicas {MASTER}")).is_ok_and(|answer| answer == "*1");
         self.until("the Sentinel knows the replica", knows);
     }
 

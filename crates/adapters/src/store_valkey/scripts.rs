@@ -18,8 +18,8 @@ macro_rules! fragments {
 
 fragments!(
     base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
-    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat, leave,
-    nodes, cordon, lapsed,
+    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
+    leave, nodes, cordon, lapsed,
 );
 
 /// What the server allows a script.
