@@ -5,6 +5,7 @@ pub mod agent_command;
 pub mod agent_demo;
 pub mod audit_file;
 pub mod clock_system;
+pub mod data_dir;
 pub mod fleet_sole;
 pub mod gates_local;
 pub mod git;
@@ -15,6 +16,7 @@ pub mod process;
 pub mod sandbox_none;
 pub mod secret_scan;
 pub mod store_sqlite;
+#[cfg(feature = "valkey")]
 pub mod store_valkey;
 pub mod transcripts_files;
 pub mod trash;

@@ -71,18 +71,24 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
+    let mut stirred = o.ports.store.stirred();
     while *stop.borrow() == Stop::No {
         if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
             recovery::take_over(o, &mut drivers).await;
             looked = o.elapsed();
         }
         if o.look_at_orders().await {
+            if o.take_up_interventions().await {
+                o.wake.notify_one();
+            }
             fill_slots(o, &mut drivers, &stop).await;
         }
         let pause = until_next(o).await;
         tokio::select! {
             () = o.wake.notified() => {}
             () = o.ports.clock.sleep(pause) => {}
+            // An error means that there are no others.
+            Ok(()) = stirred.changed() => {}
             Some(ended) = drivers.join_next() => note_panic(ended),
             changed = stop.changed() => if changed.is_err() { break },
         }

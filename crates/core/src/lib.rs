@@ -8,6 +8,7 @@ pub mod caretaker;
 pub mod domain;
 pub mod engine;
 pub mod freeze;
+mod interventions;
 pub mod kill;
 pub mod kill_all;
 pub mod life;

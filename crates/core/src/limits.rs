@@ -367,6 +367,38 @@ pub const BUNDLE_PART: u64 = 4;
 pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most interventions of other hands that are taken up in one round.
 pub const INTERVENTIONS: usize = 200;
+/// Longest wait for a connection to another node.
+pub const PEER_CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait for the head of another node's answer: a large diff takes it some seconds.
+pub const PEER_ANSWER: Duration = Duration::from_secs(30);
+/// Longest silence in the body of another node's answer; live streams have a heartbeat every 15 s.
+pub const PEER_STALL: Duration = Duration::from_secs(60);
+/// Longest wait for an answer of a store that other machines share, and for its socket to be sure that nobody is there.
+pub const LINK_ANSWER: Duration = Duration::from_secs(5);
+/// Longest time for connecting to such a store, greetings included.
+pub const LINK_CONNECT: Duration = Duration::from_secs(3);
+/// How long after such a store was lost calls still wait for it to come back, before they are refused at once.
+pub const LINK_REACH: Duration = Duration::from_secs(1);
+/// How long a server that starts waits for such a store to read its files.
+pub const LINK_LOADING: Duration = Duration::from_secs(60);
+/// First pause before such a store is dialled again; doubled each time.
+pub const LINK_BACKOFF: Duration = Duration::from_millis(50);
+/// Longest such pause.
+pub const LINK_BACKOFF_CAP: Duration = Duration::from_secs(2);
+/// How often one call follows such a store from server to server.
+pub const LINK_REDIRECTS: u32 = 3;
+/// Longest wait for a replica to say that it has a write.
+pub const REPLICA_ANSWER: Duration = Duration::from_secs(1);
+/// How often a server that is written to is asked how many replicas it has.
+pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
+/// Longest wait for one Sentinel's answer.
+pub const SENTINEL_ANSWER: Duration = Duration::from_millis(500);
+/// How often Sentinels are asked where the store is.
+pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
+/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
+pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
+/// Latest time from now until which a producer may delay its work.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Facts that a shared store keeps in its log: some days of a busy fleet, at some hundred bytes each.
 pub const LOG_ENTRIES: u64 = 100_000;
 /// Lines of one job's log that the queue keeps: a life with every retry.

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::audit::AgentAccess;
 use crate::caretaker::{Care, CareReport, Keeping};
 use crate::domain::agent::Agent;
-use crate::domain::ids::{AgentId, NodeId, Timestamp};
+use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
@@ -81,7 +81,7 @@ pub struct Settings {
     /// First part of every branch name, normally `mosaic`.
     pub branch_prefix: String,
     /// The runtime used when a spawn names none.
-    pub default_runtime: String,
+    pub default_runtime: Word,
     /// A strict profile with undefined gates runs all the same.
     pub allow_incomplete_strict: bool,
     /// A skill that is not found fails the agent.

@@ -68,6 +68,8 @@ fn events() -> Vec<Event> {
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
         Event::PutOff { until: Timestamp(9_000), why: "its breaker is open".to_owned() },
+        Event::FinishedElsewhere { result: Ok("done elsewhere".to_owned()) },
+        Event::FinishedElsewhere { result: Err("it failed elsewhere".to_owned()) },
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
         Event::TakenOver,
@@ -232,6 +234,33 @@ fn the_deadline_counts_from_the_first_launch_of_the_attempt() {
     assert_eq!(first, Timestamp(2_000 + 3_600_000));
     let path = ["TurnEnded(ok)", "Kept", "Judged(failed)"].map(pick).into_iter().chain(to_fixing());
     assert_eq!(run(&working, path).work.deadline, Some(first), "a fix round got new time");
+}
+
+#[test]
+fn what_another_worker_finished_has_run_and_ended() {
+    let done = next(&agent("worker"), pick("FinishedElsewhere(ok)"), now()).unwrap();
+    let kinds: Vec<&str> = done.facts.iter().map(|fact| fact.kind.as_str()).collect();
+    assert_eq!(kinds, ["agent.running", "agent.phase", "agent.completed"]);
+    assert_eq!(done.facts[2].data["from"], "running");
+    let end = done.agent.end().unwrap();
+    assert_eq!((end.status, end.reason), (Status::Completed, EndReason::Done));
+    assert_eq!(done.agent.work.result.as_deref(), Some("done elsewhere"));
+    assert!(done.agent.warnings[0].contains("another worker"), "{:?}", done.agent.warnings);
+    let failed = run(&agent("worker"), [pick("FinishedElsewhere(failed)")]);
+    let end = failed.end().unwrap();
+    assert_eq!((end.status, end.reason, failed.started_at), (Status::Failed, EndReason::AgentError, None));
+    assert!(end.error.as_deref().unwrap().contains("it failed elsewhere"));
+}
+
+#[test]
+fn the_callers_own_pauses_are_kept() {
+    use mosaic_core::domain::retry::{Backoff, BackoffKind};
+    let mut record = agent("worker");
+    record.spec.backoff = Some(Backoff { kind: BackoffKind::Exponential, delay: 300, jitter: 0.0 });
+    let once = || to_working().into_iter().chain(["TurnEnded(failed)", "Unwound"].map(pick));
+    let first = run(&record, once());
+    assert_eq!(first.not_before(), Some(Timestamp(2_000 + 300)));
+    assert_eq!(run(&first, once()).not_before(), Some(Timestamp(2_000 + 600)));
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

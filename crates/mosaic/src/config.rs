@@ -5,6 +5,7 @@
 mod error;
 mod parsers;
 pub(crate) mod table;
+pub(crate) mod valkey;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use mosaic_core::limits;
 
 pub(crate) use error::ConfigError;
 use table::{Outcome, VARIABLES, Variable};
+use valkey::ValkeyConfig;
 
 /// Longest content of a `NAME_FILE`, in bytes: a key or a token, never a document.
 const VALUE_FILE_BYTES: u64 = 64 * 1024;
@@ -157,6 +159,14 @@ pub(crate) struct Config {
     pub(crate) allow_incomplete_strict: bool,
     /// `MOSAIC_NODE`.
     pub(crate) node: String,
+    /// `VALKEY_HOST`, `VALKEY_PORT` and `MOSAIC_VALKEY_*`.
+    pub(crate) valkey: ValkeyConfig,
+    /// `MOSAIC_LEASE_MS`.
+    pub(crate) lease: Duration,
+    /// `MOSAIC_NODE_URL`.
+    pub(crate) node_url: Option<String>,
+    /// `MOSAIC_NODE_LABELS`.
+    pub(crate) node_labels: BTreeMap<String, String>,
     /// `MOSAIC_URL`, for the commands that call a server.
     pub(crate) url: Option<String>,
     /// `MOSAIC_TOKEN`, for the commands that call a server.
@@ -314,6 +324,10 @@ impl Config {
             skills_dir: None,
             allow_incomplete_strict: false,
             node: default_node(),
+            valkey: ValkeyConfig::default(),
+            lease: Duration::from_secs(120),
+            node_url: None,
+            node_labels: BTreeMap::new(),
             url: None,
             token: None,
             keeping: Keeping::default(),
@@ -374,6 +388,7 @@ impl Config {
             "MOSAIC_RUNTIME=command needs a program to run",
             "set MOSAIC_COMMAND to its command line",
         );
+        faults.extend(self.valkey.together());
         if self.data_dir.as_os_str().is_empty() {
             faults.push(no_home());
         }
@@ -417,3 +432,7 @@ pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<Stri
 #[cfg(test)]
 #[path = "config/tests.rs"]
 mod tests;
+
+#[cfg(all(test, feature = "valkey"))]
+#[path = "config/valkey_tests.rs"]
+mod valkey_tests;

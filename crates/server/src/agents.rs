@@ -116,7 +116,11 @@ pub(crate) async fn created(orchestrator: &Orchestrator, spawned: &Spawned) -> R
 }
 
 /// Reads the caller's idempotency key; the fingerprint is over method, path and the body with sorted keys.
-fn idempotency(headers: &HeaderMap, path: &str, body: &Value) -> Result<Option<Idempotency>, Problem> {
+pub(crate) fn idempotency(
+    headers: &HeaderMap,
+    path: &str,
+    body: &Value,
+) -> Result<Option<Idempotency>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let bytes = value.as_bytes();

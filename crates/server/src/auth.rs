@@ -10,18 +10,19 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::claimed;
 use mosaic_core::domain::audit::{Action, Deed};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::ports::store::StoreError;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::forward::passed_on_by;
 use crate::lane::Seat;
 use crate::problem::{Code, Problem};
 use crate::router::Context;
 use crate::shell::RequestId;
 
 /// The name of the person at the command line, as that says; proves nothing.
-const USER: HeaderName = HeaderName::from_static("x-mosaic-user");
+pub(crate) const USER: HeaderName = HeaderName::from_static("x-mosaic-user");
 
 /// Who may call the server.
 #[derive(Clone)]
@@ -66,6 +67,8 @@ pub(crate) enum Caller {
     Anyone(Option<String>),
     /// Whoever has the operator's token, with the name that the command line gave.
     Operator(Option<String>),
+    /// Another node, for somebody that it knows, with the name that it gave.
+    Peer(NodeId, Option<String>),
     /// An agent that has not ended.
     Agent(AgentId),
 }
@@ -79,9 +82,18 @@ impl Caller {
         let actor = match self {
             Self::Anyone(name) => named("anyone", name),
             Self::Operator(name) => named("operator", name),
+            Self::Peer(node, name) => named(&format!("node/{node}"), name),
             Self::Agent(id) => format!("agent/{id}"),
         };
         Deed::new(action, &actor, orchestrator.now()).request(&request.0)
+    }
+
+    /// Returns the name that a person or program gave.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anyone(name) | Self::Operator(name) | Self::Peer(_, name) => name.as_deref(),
+            Self::Agent(_) => None,
+        }
     }
 }
 
@@ -116,6 +128,11 @@ pub(crate) async fn identify(context: &Context, headers: &HeaderMap) -> Result<C
         && let Some(agent) = agent(&context.orchestrator, token).await?
     {
         return Ok(Caller::Agent(agent));
+    }
+    if let (Ok(token), Some(key), Some(node)) = (&token, &context.options.peer_key, passed_on_by(headers))
+        && bool::from(digest(key.secret()).ct_eq(&digest(token)))
+    {
+        return Ok(Caller::Peer(node, user(headers)));
     }
     let Auth::Tokens(tokens) = &context.options.auth else { return Ok(Caller::Anyone(user(headers))) };
     let sent = digest(token?);

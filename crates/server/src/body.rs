@@ -112,7 +112,8 @@ fn too_large() -> Problem {
         .hint("put long texts into a work item file of the repository")
 }
 
-async fn read(request: Request, context: &Context) -> Result<(HeaderMap, Vec<u8>), Problem> {
+/// Reads a body to its end, within bounds.
+pub(crate) async fn read(request: Request, context: &Context) -> Result<(HeaderMap, Vec<u8>), Problem> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

@@ -10,6 +10,7 @@ mod auth;
 mod body;
 mod diff;
 mod events;
+mod forward;
 mod freeze;
 mod gates;
 mod health;
@@ -39,6 +40,7 @@ mod view;
 use mosaic_core::domain::ids::Timestamp;
 
 pub use auth::{Auth, Scope};
+pub use forward::PeerKey;
 pub use problem::Code;
 pub use router::{RouteInfo, router, routes};
 pub use serve::{serve, serve_control};
@@ -57,4 +59,6 @@ pub struct ServerOptions {
     /// The address under which clients see the server, such as `https://mosaic.example`, without a slash at the
     /// end; a page from there counts as the same origin.
     pub public_url: Option<String>,
+    /// What this fleet's nodes show each other; none where there is one node.
+    pub peer_key: Option<PeerKey>,
 }

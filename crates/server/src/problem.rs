@@ -58,13 +58,14 @@ pub enum Code {
     Busy,
     AuditUnavailable,
     GitFailed,
+    NodeUnreachable,
     RecordDamaged,
     Internal,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -101,6 +102,7 @@ impl Code {
         Self::Busy,
         Self::AuditUnavailable,
         Self::GitFailed,
+        Self::NodeUnreachable,
         Self::RecordDamaged,
         Self::Internal,
     ];
@@ -152,6 +154,7 @@ impl Code {
             Self::Busy => ("busy", 503, "All connections are in use", Some(1)),
             Self::AuditUnavailable => ("audit_unavailable", 503, "Audit log is unavailable", Some(5)),
             Self::GitFailed => ("git_failed", 503, "Git could not answer", Some(5)),
+            Self::NodeUnreachable => ("node_unreachable", 503, "Node cannot be reached", Some(30)),
             Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
             Self::Internal => ("internal", 500, "Something is wrong in the server", None),
         }

@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, freeze, gates, health, hosts, killswitch, lane, node, queue,
-    removal, resources, restore, shell, state, tasks, transcript, v1_agents,
+    ServerOptions, agents, audit, diff, events, forward, freeze, gates, health, hosts, killswitch, lane,
+    node, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -32,11 +32,19 @@ struct Route {
     path: &'static str,
     scope: Scope,
     handler: MethodRouter<Context>,
+    /// Answered by the node where the agent's files lie.
+    at_home: bool,
+}
+
+impl Route {
+    fn at_home(self) -> Self {
+        Self { at_home: true, ..self }
+    }
 }
 
 fn table() -> Vec<Route> {
     use Scope::{Admin, Own, Public};
-    let route = |method, path, scope, handler| Route { method, path, scope, handler };
+    let route = |method, path, scope, handler| Route { method, path, scope, handler, at_home: false };
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
@@ -52,18 +60,18 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
         route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
         route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)),
-        route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)),
+        route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)).at_home(),
         route(POST, "/v1/prune", Admin, post(removal::prune)),
         route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
-        route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)),
-        route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)),
+        route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)).at_home(),
+        route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)).at_home(),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
-        route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)),
-        route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)),
-        route(GET, "/v1/agents/{id}/diff", Own, get(diff::show)),
-        route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)),
+        route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)).at_home(),
+        route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)).at_home(),
+        route(GET, "/v1/agents/{id}/diff", Own, get(diff::show)).at_home(),
+        route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)).at_home(),
         route(GET, "/v1/agents/{id}/gates", Own, get(gates::show)),
-        route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)),
+        route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)).at_home(),
         route(GET, "/v1/events", Admin, get(events::stream)),
         route(GET, "/v1/state", Admin, get(state::show)),
         route(GET, "/v1/queue", Admin, get(queue::show)),
@@ -101,7 +109,11 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
     let context = Context { orchestrator, options: Arc::new(options) };
     let mut by_path: BTreeMap<&'static str, (MethodRouter<Context>, Vec<&'static str>)> = BTreeMap::new();
     for route in table() {
-        let guarded = route.handler.route_layer(from_fn_with_state((context.clone(), route.scope), guard));
+        let mut handler = route.handler;
+        if route.at_home {
+            handler = handler.route_layer(from_fn_with_state(context.clone(), forward::to_home));
+        }
+        let guarded = handler.route_layer(from_fn_with_state((context.clone(), route.scope), guard));
         let (handlers, allowed) = by_path.remove(route.path).unwrap_or_default();
         by_path.insert(route.path, (handlers.merge(guarded), [allowed, methods(&route.method)].concat()));
     }

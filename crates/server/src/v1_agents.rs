@@ -19,7 +19,7 @@ use mosaic_core::ports::store::{Query, Versioned};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::agents::{created, refused};
+use crate::agents::{created, idempotency, refused};
 use crate::auth::Caller;
 use crate::body::OptionalJson;
 use crate::params::{Id, ParamReader, Params};
@@ -269,11 +269,14 @@ pub(crate) async fn retry(
     Extension(caller): Extension<Caller>,
     Extension(request): Extension<RequestId>,
     Id(id): Id,
+    uri: Uri,
+    headers: HeaderMap,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (o, reason) = (&context.orchestrator, body.reason()?);
+    let idempotency = idempotency(&headers, uri.path(), &json!(&reason))?;
     o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
-    match context.orchestrator.retry(id).await {
+    match context.orchestrator.retry(id, idempotency).await {
         Ok(spawned) => created(&context.orchestrator, &spawned).await,
         Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),
         Err(e) => Err(e.into()),

@@ -7,6 +7,7 @@ use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
+use mosaic_core::domain::retry::Backoff;
 use mosaic_core::domain::spec::{AgentType, Budget, Context, GateProfile};
 use mosaic_core::ports::store::{Pause, Versioned};
 use serde::Serialize;
@@ -139,6 +140,8 @@ pub(crate) struct AgentView {
     runtime: Option<Word>,
     model: Option<String>,
     max_retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backoff: Option<Backoff>,
     max_fix_rounds: u32,
     timeout_seconds: u64,
     budget: Budget,
@@ -201,6 +204,7 @@ impl AgentView {
             runtime: spec.runtime.clone(),
             model: spec.model.clone(),
             max_retries: spec.max_retries,
+            backoff: spec.backoff,
             max_fix_rounds: spec.max_fix_rounds,
             timeout_seconds: spec.timeout_seconds,
             budget: spec.budget,

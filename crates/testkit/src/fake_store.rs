@@ -14,8 +14,8 @@ use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
-    Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
+    Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 pub struct FakeStore {
     inner: Mutex<Inner>,
     newest: watch::Sender<u64>,
+    stirred: watch::Sender<u64>,
     queue_entries: u64,
     mood: watch::Sender<Mood>,
 }
@@ -55,6 +56,10 @@ struct Inner {
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
     orders: StandingOrders,
+    /// What other hands did to the queue.
+    interventions: Vec<Intervention>,
+    /// Refused jobs with the reasons, in order.
+    refused: Vec<(String, String)>,
 }
 
 impl Default for FakeStore {
@@ -74,6 +79,7 @@ impl FakeStore {
         Self {
             inner: Mutex::default(),
             newest: watch::channel(0).0,
+            stirred: watch::channel(0).0,
             queue_entries,
             mood: watch::Sender::new(Mood::Well),
         }
@@ -82,6 +88,17 @@ impl FakeStore {
     /// Changes how the store answers.
     pub fn set_mood(&self, mood: Mood) {
         self.mood.send_replace(mood);
+    }
+
+    /// Does something to the queue as another hand would; it is listed until it is taken up.
+    pub fn intervene(&self, what: Intervention) {
+        self.inner().interventions.push(what);
+        self.stirred.send_modify(|n| *n += 1);
+    }
+
+    /// Returns the refused jobs with the reasons, in order.
+    pub fn refused(&self) -> Vec<(String, String)> {
+        self.inner().refused.clone()
     }
 
     async fn up(&self) -> Result<(), StoreError> {
@@ -157,7 +174,6 @@ impl Inner {
 
     fn admit(&mut self, admission: Admission, queue_entries: u64) -> Result<Admitted, StoreError> {
         let Admission { agent, idempotency, job, facts } = admission;
-        assert_eq!(job, None, "nobody else can reach this queue");
         assert!(matches!(agent.state, State::Queued { .. }), "an admitted agent must be queued");
         if let Some(given) = &idempotency
             && let Some((fingerprint, first, at)) = self.keys.get(&given.key).cloned()
@@ -184,6 +200,11 @@ impl Inner {
         if self.by_id.contains_key(&agent.id) {
             return Err(StoreError::Conflict(agent.id));
         }
+        if let Some(job) = &job
+            && !self.take_job(job)
+        {
+            return Err(StoreError::Conflict(agent.id));
+        }
         self.admitted += 1;
         let seq = self.admitted;
         if let Some(given) = idempotency {
@@ -194,6 +215,28 @@ impl Inner {
         self.records.insert(seq, record.clone());
         self.log(facts);
         Ok(Admitted::New(record))
+    }
+
+    /// Takes a job off the list of what others put into the queue; false when it is not on it.
+    fn take_job(&mut self, wanted: &str) -> bool {
+        let before = self.interventions.len();
+        self.interventions.retain(|one| match one {
+            Intervention::Submitted(submission) => submission.job != wanted,
+            Intervention::Retried { job, .. } => job != wanted,
+            Intervention::Removed(_) | Intervention::Finished { .. } => true,
+        });
+        self.interventions.len() < before
+    }
+
+    /// Lists what others did and no record says yet.
+    fn interventions(&mut self, limit: usize) -> Vec<Intervention> {
+        let records = &self.records;
+        let waits = |id: &AgentId| records.values().any(|record| record.agent.id == *id && is_queued(record));
+        self.interventions.retain(|one| match one {
+            Intervention::Removed(agent) | Intervention::Finished { agent, .. } => waits(agent),
+            Intervention::Submitted(_) | Intervention::Retried { .. } => true,
+        });
+        self.interventions.iter().take(limit).cloned().collect()
     }
 
     fn grant(&mut self, seq: u64, node: &NodeId) -> (Lease, Versioned) {
@@ -519,6 +562,25 @@ impl Store for FakeStore {
             inner.pruned += old as u64;
             old as u64
         }))
+    }
+
+    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+        self.up().await?;
+        Ok(self.inner().interventions(limit))
+    }
+
+    async fn refuse(&self, job: &str, why: &str, _at: Timestamp) -> Result<bool, StoreError> {
+        self.up().await?;
+        let mut inner = self.inner();
+        let known = inner.take_job(job);
+        if known {
+            inner.refused.push((job.to_owned(), why.to_owned()));
+        }
+        Ok(known)
+    }
+
+    fn stirred(&self) -> watch::Receiver<u64> {
+        self.stirred.subscribe()
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -167,7 +167,7 @@ impl FakeWorld {
             node: "here".parse().expect("a word"),
             slots,
             branch_prefix: "mosaic".to_owned(),
-            default_runtime: "fake".to_owned(),
+            default_runtime: "fake".parse().expect("a word"),
             allow_incomplete_strict: false,
             require_skills: false,
             skills_dir: None,

@@ -45,6 +45,10 @@ pub(super) enum Key<'a> {
     Orders,
     /// Hash from agent to the order to end it.
     Kills,
+    /// Hash from node to what it said last and when.
+    Nodes,
+    /// Hash from node to the order that it takes nothing new.
+    Cordons,
     /// Sorted set by time of removal: the agents that were removed.
     Tombstones,
     /// Hash from removed agent to why it was removed.
@@ -63,6 +67,8 @@ pub(super) enum Key<'a> {
     Prioritized,
     /// Sorted set of jobs by due time.
     Delayed,
+    /// Jobs that are suspected to have lost their worker.
+    Stalled,
     /// Jobs that somebody works on.
     ActiveJobs,
     /// Sorted set by end: completed jobs.
@@ -127,6 +133,8 @@ impl Names {
             Key::Pause => ours("pause"),
             Key::Orders => ours("orders"),
             Key::Kills => ours("kills"),
+            Key::Nodes => ours("nodes"),
+            Key::Cordons => ours("cordons"),
             Key::Tombstones => ours("tombstones"),
             Key::TombstoneReasons => ours("tombstones:why"),
             Key::Quarantine => ours("quarantine"),
@@ -136,6 +144,7 @@ impl Names {
             Key::Wait => queue("wait"),
             Key::Prioritized => queue("prioritized"),
             Key::Delayed => queue("delayed"),
+            Key::Stalled => queue("stalled"),
             Key::ActiveJobs => queue("active"),
             Key::Completed => queue("completed"),
             Key::Failed => queue("failed"),
@@ -152,6 +161,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use mosaic_core::domain::agent::Status;
+
     use super::*;
 
     const ID: AgentId = AgentId(uuid::Uuid::nil());
@@ -174,6 +185,9 @@ mod tests {
             Key::Pause,
             Key::Orders,
             Key::Kills,
+            Key::Nodes,
+            Key::Cordons,
+            Key::Stalled,
             Key::Tombstones,
             Key::TombstoneReasons,
             Key::Quarantine,
@@ -200,6 +214,7 @@ mod tests {
         assert_eq!(Names::new("").of(Key::Wait), "bull:orchestrator-tasks:wait");
         let tagged = Names::new("{m}");
         assert_eq!(tagged.of(Key::JobLock("7")), "{m}:bull:orchestrator-tasks:7:lock");
+        assert_eq!(tagged.of(Key::JobLogs("7")), "{m}:bull:orchestrator-tasks:7:logs");
         assert!(tagged.both().iter().all(|beginning| beginning.starts_with("{m}:")));
     }
 
@@ -213,6 +228,7 @@ mod tests {
             let cut = name.rfind(':').unwrap();
             listed.push(name[..=cut].to_owned());
         }
+        listed.extend(Status::ALL.iter().map(|status| names.of(Key::Agents(status.as_str()))));
         let mut found = 0;
         for (file, text) in super::super::scripts::sources() {
             for kind in ["O", "K"] {

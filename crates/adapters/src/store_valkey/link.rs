@@ -1,104 +1,273 @@
-//! The connection to the server.
+//! The connection to the server that every verb goes through: one socket for all calls, kept up by a task beside them
+//! ([`super::keeper`]), with a deadline for every answer.
+//!
+//! A call that finds no connection waits a moment for one and is then refused. A call whose answer does not come was
+//! perhaps carried out: it is `Unavailable`, too, and the connection is given up, so that nothing of it arrives later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
+use super::dial::{Address, Dialler, SharedDialler};
+use super::failure::{Fault, words};
+use super::honest;
+use super::keeper::{self, Orders};
+use super::options::LinkOptions;
+use super::replicas::Replicas;
 use super::scripts::Script;
 
-/// Where the server is.
-#[derive(Debug, Clone)]
-pub struct LinkOptions {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Goes before every key with a colon; may carry a hash tag such as `{m}`.
-    pub prefix: String,
+/// A connection that stands, until it does not.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) connection: MultiplexedConnection,
+    /// Counts the connections.
+    pub(super) generation: u64,
+    /// Since when it stands.
+    pub(super) since: Instant,
+    pub(super) address: Address,
+    /// Its scripts may say in their first line what they do.
+    pub(super) flags: bool,
+    pub(super) replicas: Arc<Replicas>,
 }
 
-impl Default for LinkOptions {
-    fn default() -> Self {
-        Self { host: "localhost".to_owned(), port: 6379, prefix: String::new() }
-    }
+/// How the connection stands.
+#[derive(Clone)]
+pub(super) enum Standing {
+    Up(Live),
+    Down {
+        /// For people: which server, and why.
+        why: Arc<str>,
+        since: Instant,
+    },
 }
 
-/// A connection that many calls share and that comes back by itself.
+/// The connection to one server.
 pub(super) struct Link {
-    client: Client,
-    connection: ConnectionManager,
-    place: String,
+    dialler: SharedDialler,
+    standing: watch::Receiver<Standing>,
+    orders: Orders,
+    keeper: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
 }
 
 impl Link {
-    /// Connects once; later losses are mended in the background.
+    /// Connects, once, and looks whether the server may be trusted with anything. What is lost later comes back by itself.
+    ///
+    /// Errors: `Unavailable` when it cannot be reached, `Unusable` when it must not be used.
     pub(super) async fn connect(options: &LinkOptions) -> Result<Self, StoreError> {
-        let place = format!("{}:{}", options.host, options.port);
-        let said = |e: RedisError| words(&e, &place, "connect");
-        let client = Client::open((options.host.as_str(), options.port)).map_err(said)?;
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(limits::STORE_ANSWER))
-            .set_connection_timeout(Some(Duration::from_secs(5)))
-            .set_number_of_retries(1);
-        let connection = client.get_connection_manager_with_config(config).await.map_err(said)?;
-        Ok(Self { client, connection, place })
+        let dialler = Arc::new(Dialler::new(options.clone()).map_err(StoreError::Unusable)?);
+        let (first, driver) = keeper::first(&dialler).await?;
+        honest::look(&first.connection, options, &first.address).await?;
+        let (tell, standing) = watch::channel(Standing::Up(first.clone()));
+        let (orders, taken) = keeper::orders();
+        let keeper = tokio::spawn(keeper::keep(Arc::clone(&dialler), (first, driver), tell, taken));
+        Ok(Self { dialler, standing, orders, keeper })
     }
 
-    /// Runs a script. One that the server does not know yet has not run, so it is sent whole and run then.
+    /// Runs a script by its digest; the server is told its text when it does not know it.
     pub(super) async fn eval(
         &self,
         script: &'static Script,
         keys: &[String],
         args: Vec<Vec<u8>>,
     ) -> Result<Value, StoreError> {
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        Ok(self.run_script(script, keys, &args, deadline).await?.0)
+    }
+
+    /// Runs a script as [`Self::eval`] does, and waits until a replica has what it wrote, where the server has replicas.
+    pub(super) async fn eval_durably(
+        &self,
+        script: &'static Script,
+        keys: &[String],
+        args: Vec<Vec<u8>>,
+    ) -> Result<Value, StoreError> {
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let (value, live) = self.run_script(script, keys, &args, deadline).await?;
+        live.replicas.confirm(&live).await.map_err(|why| self.unavailable(&live.address, &why))?;
+        Ok(value)
+    }
+
+    async fn run_script(
+        &self,
+        script: &'static Script,
+        keys: &[String],
+        args: &[Vec<u8>],
+        deadline: Instant,
+    ) -> Result<(Value, Live), StoreError> {
+        let flags = self.live(deadline).await.map_err(Failed::into_error)?.flags;
+        let joined = if flags { script.joined() } else { script.plain() };
         let call = |verb: &str, text: &str| {
             let mut cmd = redis::cmd(verb);
-            cmd.arg(text).arg(keys.len()).arg(keys).arg(&args);
+            cmd.arg(text).arg(keys.len()).arg(keys).arg(args);
             cmd
         };
-        let joined = script.joined();
-        let mut connection = self.connection.clone();
-        let answer: Result<Value, RedisError> =
-            call("EVALSHA", &joined.digest).query_async(&mut connection).await;
-        let answer = match answer {
-            Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                call("EVAL", &joined.code).query_async(&mut connection).await
+        match self.send(Sent::One(&call("EVALSHA", &joined.digest)), deadline).await {
+            Err(Failed::Fault(Fault::NoScript, _)) => {
+                let whole = call("EVAL", &joined.code);
+                self.send(Sent::One(&whole), deadline).await.map_err(Failed::into_error)
             }
-            other => other,
-        };
-        answer.map_err(|e| words(&e, &self.place, script.name))
+            done => done.map_err(Failed::into_error),
+        }
     }
 
     /// Runs one command.
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
-        cmd.query_async(&mut connection).await.map_err(|e| words(&e, &self.place, "command"))
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let (value, live) = self.send(Sent::One(&cmd), deadline).await.map_err(Failed::into_error)?;
+        self.read(value, &live)
     }
 
-    /// Runs several commands.
+    /// Runs several commands in one round trip.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipe: Pipeline) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
-        pipe.query_async(&mut connection).await.map_err(|e| words(&e, &self.place, "commands"))
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let (value, live) = self.send(Sent::Many(&pipe), deadline).await.map_err(Failed::into_error)?;
+        self.read(value, &live)
     }
 
-    /// Opens a connection that listens to these channels.
+    fn read<T: FromRedisValue>(&self, value: Value, live: &Live) -> Result<T, StoreError> {
+        T::from_redis_value(value)
+            .map_err(|e| self.unavailable(&live.address, &format!("its answer cannot be read: {e}")))
+    }
+
+    /// Returns since when the connection stands; nothing while it does not.
+    pub(super) fn since(&self) -> Option<Instant> {
+        match &*self.standing.borrow() {
+            Standing::Up(live) => Some(live.since),
+            Standing::Down { .. } => None,
+        }
+    }
+
+    /// Returns a view of how the connection stands.
+    pub(super) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Opens a connection of its own that listens to these channels.
     pub(super) async fn listen(&self, channels: &[String]) -> Result<PubSub, StoreError> {
-        let said = |e: RedisError| words(&e, &self.place, "listen");
-        let mut listener = self.client.get_async_pubsub().await.map_err(said)?;
-        listener.subscribe(channels).await.map_err(said)?;
-        Ok(listener)
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let live = self.live(deadline).await.map_err(Failed::into_error)?;
+        self.dialler.listen(&live.address, channels).await.map_err(StoreError::Unavailable)
+    }
+
+    /// Returns what dials the same server.
+    pub(super) fn dialler(&self) -> SharedDialler {
+        Arc::clone(&self.dialler)
+    }
+
+    fn unavailable(&self, address: &Address, why: &str) -> StoreError {
+        StoreError::Unavailable(said(address, why))
+    }
+
+    /// Sends a command, again where it was certainly not carried out.
+    async fn send(&self, sent: Sent<'_>, deadline: Instant) -> Result<(Value, Live), Failed> {
+        let mut tries = 0;
+        loop {
+            let live = self.live(deadline).await?;
+            let mut connection = live.connection.clone();
+            let answer = match timeout_at(deadline, sent.over(&mut connection)).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    let why = format!("no answer within {} s", limits::LINK_ANSWER.as_secs());
+                    self.orders.give_up(live.generation, &why);
+                    return Err(Failed::Unavailable(said(&live.address, &why)));
+                }
+            };
+            let error = match answer {
+                Ok(value) => return Ok((value, live)),
+                Err(error) => error,
+            };
+            let (fault, why) = (Fault::of(&error), words(&error));
+            tries += 1;
+            match &fault {
+                Fault::Broken | Fault::Elsewhere => self.orders.give_up(live.generation, &why),
+                Fault::Moved(host, port) => self.orders.go_to(live.generation, (host.clone(), *port)),
+                Fault::NoScript | Fault::Refused => {}
+            }
+            if matches!(fault, Fault::Elsewhere | Fault::Moved(..)) && tries < limits::LINK_REDIRECTS {
+                self.changed_from(live.generation, deadline).await;
+                continue;
+            }
+            return Err(Failed::Fault(fault, said(&live.address, &why)));
+        }
+    }
+
+    /// Returns the connection; while there is none, waits for one as long as that may be a matter of moments.
+    async fn live(&self, deadline: Instant) -> Result<Live, Failed> {
+        let mut standing = self.standing.clone();
+        loop {
+            let until = match &*standing.borrow_and_update() {
+                Standing::Up(live) => return Ok(live.clone()),
+                Standing::Down { why, since } => {
+                    let until = deadline.min(*since + limits::LINK_REACH);
+                    if Instant::now() >= until {
+                        return Err(Failed::Unavailable(why.to_string()));
+                    }
+                    until
+                }
+            };
+            match timeout_at(until, standing.changed()).await {
+                Ok(Err(_)) => return Err(Failed::Unavailable("the store was closed".to_owned())),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until another connection than this one stands, or none.
+    async fn changed_from(&self, generation: u64, deadline: Instant) {
+        let mut standing = self.standing.clone();
+        let other =
+            standing.wait_for(|now| !matches!(now, Standing::Up(live) if live.generation == generation));
+        drop(timeout_at(deadline, other).await);
     }
 }
 
-/// Returns the port's words for what went wrong.
-fn words(e: &RedisError, place: &str, what: &str) -> StoreError {
-    if e.code() == Some("OOM") {
-        return StoreError::Unavailable(format!(
-            "the memory of the store at {place} is full; give it more, or remove ended agents"
-        ));
+fn said(address: &Address, why: &str) -> String {
+    format!("the store at {}:{} does not take it: {why}", address.0, address.1)
+}
+
+/// What is sent in one go.
+#[derive(Clone, Copy)]
+enum Sent<'a> {
+    One(&'a Cmd),
+    Many(&'a Pipeline),
+}
+
+impl Sent<'_> {
+    async fn over(self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+        match self {
+            Self::One(cmd) => cmd.query_async(connection).await,
+            Self::Many(pipe) => pipe.query_async(connection).await,
+        }
     }
-    StoreError::Unavailable(format!("{what} at {place}: {e}"))
+}
+
+/// Why there is no answer; both have words for people.
+enum Failed {
+    Unavailable(String),
+    Fault(Fault, String),
+}
+
+impl Failed {
+    fn into_error(self) -> StoreError {
+        let (Self::Unavailable(why) | Self::Fault(_, why)) = self;
+        StoreError::Unavailable(why)
+    }
+}
+
+/// How long a backoff may be at most after so many failures: doubled each time.
+pub(super) fn backoff(failures: u32) -> Duration {
+    limits::LINK_BACKOFF.saturating_mul(1 << failures.min(16)).min(limits::LINK_BACKOFF_CAP)
 }

@@ -7,17 +7,26 @@
 
 mod admission;
 mod args;
+mod dial;
+mod failure;
+mod fleet;
+mod honest;
 mod journal;
+mod keeper;
 mod keys;
 mod leases;
 mod link;
 mod listing;
+mod options;
 mod orders;
 mod pump;
 mod queue;
 mod records;
 mod removal;
+mod replicas;
 mod scripts;
+mod stir;
+mod tls;
 mod writes;
 
 use std::sync::Arc;
@@ -30,7 +39,7 @@ use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
-    Store, StoreError, Versioned,
+    Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -39,9 +48,12 @@ use tokio::task::JoinHandle;
 use args::Args;
 use keys::{Key, Names};
 use link::Link;
-pub use link::LinkOptions;
 use pump::Pump;
 use scripts::Script;
+use stir::{Ears, Stir};
+
+pub use honest::{Looks, Risk, look_at};
+pub use options::{LinkOptions, Sentinels, Tls};
 
 /// How the shared store is used.
 #[derive(Debug, Clone)]
@@ -75,12 +87,15 @@ pub struct ValkeyStore {
     inner: Arc<Inner>,
     admissions: Pump<admission::Answer>,
     advances: Pump<Value>,
+    /// What a failover may forget, as [`Safety::Process`] says.
+    light_advances: Pump<Value>,
     follower: JoinHandle<()>,
+    stir: Stir,
 }
 
 /// What every verb needs.
 struct Inner {
-    link: Link,
+    link: Arc<Link>,
     names: Names,
     begin: [String; 2],
     options: ValkeyOptions,
@@ -90,7 +105,7 @@ struct Inner {
 impl ValkeyStore {
     /// Connects to the server and begins to follow what others log.
     pub async fn connect(options: ValkeyOptions) -> Result<Self, StoreError> {
-        let link = Link::connect(&options.link).await?;
+        let link = Arc::new(Link::connect(&options.link).await?);
         let names = Names::new(&options.link.prefix);
         let begin = names.both();
         let inner = Arc::new(Inner { link, names, begin, options, newest: watch::channel(0).0 });
@@ -102,12 +117,22 @@ impl ValkeyStore {
             let inner = Arc::clone(&shared);
             async move { inner.admit_all(items).await }
         });
-        let shared = Arc::clone(&inner);
-        let advances = Pump::start(move |items| {
-            let inner = Arc::clone(&shared);
-            async move { inner.write_all(&scripts::ADVANCE, items).await }
+        let advances = |safety| {
+            let shared = Arc::clone(&inner);
+            Pump::start(move |items| {
+                let inner = Arc::clone(&shared);
+                async move { inner.write_all(&scripts::ADVANCE, items, safety).await }
+            })
+        };
+        let (advances, light_advances) = (advances(Safety::Power), advances(Safety::Process));
+        let stir = Stir::listen(Ears {
+            link: Arc::clone(&inner.link),
+            channel: inner.key(Key::Stir),
+            marker: inner.key(Key::Marker),
+            prefix: inner.options.link.prefix.clone(),
+            node: inner.options.source.clone(),
         });
-        Ok(Self { inner, admissions, advances, follower })
+        Ok(Self { inner, admissions, advances, light_advances, follower, stir })
     }
 }
 
@@ -122,8 +147,16 @@ impl Inner {
         self.names.of(key)
     }
 
-    /// Runs a script.
+    /// Runs a script. What it wrote survives a failover once this has returned.
     async fn run(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
+        if script.is_kept() {
+            return self.link.eval_durably(script, &self.begin, args.done()).await;
+        }
+        self.run_lightly(script, args).await
+    }
+
+    /// Runs a script that may be forgotten by a failover, with all that follows.
+    async fn run_lightly(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
         self.link.eval(script, &self.begin, args.done()).await
     }
 
@@ -172,7 +205,11 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        self.inner.advance(&self.advances, lease, change).await
+        let pump = match change.safety {
+            Safety::Power => &self.advances,
+            Safety::Process => &self.light_advances,
+        };
+        self.inner.advance(pump, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
@@ -254,6 +291,10 @@ impl Store for ValkeyStore {
 
     async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
         self.inner.prune_events(before, most).await
+    }
+
+    fn stirred(&self) -> watch::Receiver<u64> {
+        self.stir.told()
     }
 
     async fn check(&self) -> Result<(), StoreError> {

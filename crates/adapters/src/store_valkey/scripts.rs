@@ -18,7 +18,8 @@ macro_rules! fragments {
 
 fragments!(
     base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
-    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page,
+    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
+    leave, nodes, cordon, lapsed,
 );
 
 /// What the server allows a script.
@@ -28,6 +29,8 @@ enum Allowed {
     Write,
     /// To write also when memory is full: a transition is recorded in any case.
     WriteAlways,
+    /// To write also when memory is full what is soon written again: a failover may forget it.
+    WriteLightly,
     /// To read.
     Read,
 }
@@ -39,6 +42,7 @@ pub(super) struct Script {
     allowed: Allowed,
     parts: &'static [&'static str],
     joined: OnceLock<Joined>,
+    plain: OnceLock<Joined>,
 }
 
 /// A script's text and its digest.
@@ -47,9 +51,16 @@ pub(super) struct Joined {
     pub(super) digest: String,
 }
 
+impl Joined {
+    fn new(code: String) -> Self {
+        let digest = redis::Script::new(&code).get_hash().to_owned();
+        Self { code, digest }
+    }
+}
+
 impl Script {
     const fn new(name: &'static str, allowed: Allowed, parts: &'static [&'static str]) -> Self {
-        Self { name, allowed, parts, joined: OnceLock::new() }
+        Self { name, allowed, parts, joined: OnceLock::new(), plain: OnceLock::new() }
     }
 
     /// Returns the text with its digest.
@@ -57,17 +68,25 @@ impl Script {
         self.joined.get_or_init(|| {
             let first = match self.allowed {
                 Allowed::Write => "#!lua\n",
-                Allowed::WriteAlways => "#!lua flags=allow-oom\n",
+                Allowed::WriteAlways | Allowed::WriteLightly => "#!lua flags=allow-oom\n",
                 Allowed::Read => "#!lua flags=no-writes,allow-oom\n",
             };
-            let code = format!("{first}{}", self.parts.concat());
-            let digest = redis::Script::new(&code).get_hash().to_owned();
-            Joined { code, digest }
+            Joined::new(format!("{first}{}", self.parts.concat()))
         })
+    }
+
+    /// Returns the text with its digest for a server that is too old to be told in the first line what is allowed.
+    pub(super) fn plain(&self) -> &Joined {
+        self.plain.get_or_init(|| Joined::new(self.parts.concat()))
+    }
+
+    /// Tells whether what it writes must survive a failover.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.allowed, Allowed::Write | Allowed::WriteAlways)
     }
 }
 
-use Allowed::{Read, Write, WriteAlways};
+use Allowed::{Read, Write, WriteAlways, WriteLightly};
 
 pub(super) static ADMIT: Script = Script::new("admit", Write, &[base, head, journal, tasks, jobs, admit]);
 pub(super) static ADVANCE: Script =
@@ -85,9 +104,15 @@ pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prun
 pub(super) static REMOVE: Script =
     Script::new("remove", WriteAlways, &[base, head, journal, tasks, jobs, remove]);
 pub(super) static QUARANTINE: Script =
-    Script::new("quarantine", WriteAlways, &[base, head, jobs, quarantine]);
+    Script::new("quarantine", WriteLightly, &[base, head, jobs, quarantine]);
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
-pub(super) static CLASSES: Script = Script::new("classes", WriteAlways, &[base, jobs, classes]);
+pub(super) static CLASSES: Script = Script::new("classes", WriteLightly, &[base, jobs, classes]);
 pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
 pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
 pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
+pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
+pub(super) static BEAT: Script = Script::new("beat", WriteLightly, &[base, head, fleet, beat]);
+pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, leave]);
+pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
+pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
+pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);

@@ -154,7 +154,7 @@ impl Place {
             node: "here".parse().unwrap(),
             slots: 1,
             branch_prefix: "mosaic".to_owned(),
-            default_runtime: "none".to_owned(),
+            default_runtime: "none".parse().unwrap(),
             allow_incomplete_strict: false,
             require_skills: false,
             skills_dir: None,

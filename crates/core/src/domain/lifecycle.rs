@@ -10,10 +10,11 @@ use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, Sal
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, Timestamp};
 use super::journal::Fact;
-use super::outcome::{EndReason, Failure, FailureKind, Outcome};
-use super::retry::backoff;
+use super::outcome::{EndReason, Failure, FailureKind, Outcome, cut};
+use super::retry;
 use super::spec::AgentType;
 use super::stall::Stage;
+use crate::limits;
 
 /// Who gave a kill order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,11 @@ pub enum Event {
         until: Timestamp,
         /// Why.
         why: String,
+    },
+    /// Another worker of the same queue finished its job while it waited.
+    FinishedElsewhere {
+        /// What that worker returned, or why it failed.
+        result: Result<String, String>,
     },
     /// Its tree is there.
     TreeReady {
@@ -161,6 +167,8 @@ impl Event {
         match self {
             Self::Leased => "Leased",
             Self::PutOff { .. } => "PutOff",
+            Self::FinishedElsewhere { result: Ok(_) } => "FinishedElsewhere(ok)",
+            Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
             Self::Stalled { .. } => "Stalled",
             Self::WentOn => "WentOn",
             Self::TreeReady { .. } => "TreeReady",
@@ -302,6 +310,9 @@ impl Decision {
             (State::Queued { cause }, Event::PutOff { until, why }) => {
                 let before = Box::new(cause.origin().clone());
                 Some(State::Queued { cause: QueueCause::Delayed { until, why, before } })
+            }
+            (State::Queued { .. }, Event::FinishedElsewhere { result }) => {
+                Some(self.finished_elsewhere(result))
             }
             (State::Working, Event::Stalled { stage, summary }) => Some(self.stalled(stage, summary)),
             (State::Working, Event::WentOn) => {
@@ -527,7 +538,7 @@ impl Decision {
             return self.settle(Status::Killed, failure.kind.end_reason(in_setup), Some(failure.message));
         }
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
-            let until = self.now.at.plus(backoff(self.agent.attempt, self.now.dice));
+            let until = self.now.at.plus(self.pause());
             self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));
             return State::Unwinding {
                 ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } },
@@ -538,6 +549,38 @@ impl Decision {
             text = format!("{text} (attempt {} of {})", self.agent.attempt, 1 + self.agent.spec.max_retries);
         }
         self.settle(Status::Failed, failure.kind.end_reason(in_setup), Some(text))
+    }
+
+    fn pause(&self) -> Duration {
+        let (attempt, dice) = (self.agent.attempt, self.now.dice);
+        self.agent
+            .spec
+            .backoff
+            .map_or_else(|| retry::backoff(attempt, dice), |asked| retry::asked(asked, attempt, dice))
+    }
+
+    /// Another worker of the same queue has done the work, or failed at it. The contract has no way from spawning to
+    /// completed, so that it is said to have run first.
+    fn finished_elsewhere(&mut self, result: Result<String, String>) -> State {
+        self.agent.warn("finished by another worker of the queue: nothing was judged or pushed here");
+        let (status, reason, error) = match result {
+            Ok(value) => {
+                if self.agent.started_at.is_none() {
+                    let data =
+                        json!({"from": self.agent.status(), "to": Status::Running, "name": &self.agent.name});
+                    self.note("agent.running", data);
+                    self.agent.started_at = Some(self.now.at);
+                }
+                self.agent.work.result =
+                    Some(cut(value, limits::ERROR_BYTES)).filter(|text| !text.is_empty());
+                (Status::Completed, EndReason::Done, None)
+            }
+            Err(why) => {
+                let text = format!("another worker of the queue failed it: {why}");
+                (Status::Failed, EndReason::AgentError, Some(cut(text, limits::ERROR_BYTES)))
+            }
+        };
+        State::Settled { end: End { status, reason, error, at: self.now.at } }
     }
 
     fn kill(&mut self, cause: KillCause, note: String) -> Option<State> {
@@ -610,7 +653,10 @@ impl Decision {
 
     /// Takes the new state and logs what changed on the outside.
     fn enter(&mut self, state: State, before: &Agent) {
-        let (status, phase) = (before.status(), before.phase());
+        let ran_elsewhere =
+            before.started_at != self.agent.started_at && matches!(state, State::Settled { .. });
+        let status = if ran_elsewhere { Status::Running } else { before.status() };
+        let phase = before.phase();
         if !matches!(state, State::Working) {
             self.agent.attention.clear();
         }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod breaker;
 pub mod gates;
 pub mod ids;
+pub mod job;
 pub mod journal;
 pub mod lifecycle;
 pub mod orders;

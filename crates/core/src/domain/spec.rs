@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ids::{BranchName, InvalidName, TaskId, Word, is_unprintable};
 use super::repository::RepositoryUrl;
+use super::retry::{Backoff, BackoffKind};
 use crate::limits;
 
 /// What an agent is for. Decides the default gate profile and what "nothing changed" means.
@@ -168,6 +169,9 @@ pub struct SpawnSpec {
     pub priority: Priority,
     /// Automatic retries after the first attempt.
     pub max_retries: u32,
+    /// The pauses before them; the usual ones when not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
     /// How often findings go back to the agent.
     pub max_fix_rounds: u32,
     /// Seconds one attempt may take from its launch on.
@@ -374,6 +378,7 @@ const FIELDS: &[&str] = &[
     "context",
     "priority",
     "maxRetries",
+    "backoff",
     "maxFixRounds",
     "timeoutSeconds",
     "runtime",
@@ -403,6 +408,7 @@ impl SpawnSpec {
             .number("priority", 1..=10)
             .map_or_else(Priority::default, |n| Priority::try_from(n).expect("the range was checked"));
         let max_retries = r.number("maxRetries", 0..=u64::from(limits::MAX_RETRIES)).unwrap_or(3);
+        let backoff = Self::backoff(&mut r);
         let max_fix_rounds = r.number("maxFixRounds", 0..=u64::from(limits::MAX_FIX_ROUNDS)).unwrap_or(2);
         let timeout_seconds = r.number("timeoutSeconds", limits::TIMEOUT_SECONDS).unwrap_or(3600);
         let runtime = r.name("runtime", false);
@@ -437,6 +443,7 @@ impl SpawnSpec {
             budget,
             labels,
             max_retries: small(max_retries),
+            backoff,
             max_fix_rounds: small(max_fix_rounds),
         })
     }
@@ -456,6 +463,26 @@ impl SpawnSpec {
             inner.number("turns", 1..=100_000).map(|n| u32::try_from(n).expect("the range was checked"));
         r.errors.append(&mut inner.errors);
         Budget { usd, turns }
+    }
+
+    fn backoff(r: &mut Reader<'_>) -> Option<Backoff> {
+        let fields = r.object("backoff", false)?;
+        let mut inner = Reader::new("/backoff", fields, &["type", "delay", "jitter"]);
+        let kind = inner.choice("type", true, &BackoffKind::ALL, BackoffKind::as_str);
+        let delay = inner.number("delay", 0..=limits::BACKOFF_ASKED_MS);
+        if inner.get("delay").is_none() {
+            inner.fault("delay", "required", "is required");
+        }
+        let jitter = match inner.get("jitter").map(Value::as_f64) {
+            None => 0.0,
+            Some(Some(part)) if (0.0..=1.0).contains(&part) => part,
+            Some(_) => {
+                inner.fault("jitter", "range", "must be a number from 0 to 1");
+                0.0
+            }
+        };
+        r.errors.append(&mut inner.errors);
+        Some(Backoff { kind: kind?, delay: delay?, jitter })
     }
 
     fn labels(r: &mut Reader<'_>) -> BTreeMap<Word, String> {
@@ -560,6 +587,20 @@ mod tests {
         }
         assert!(found.iter().any(|(_, m)| m.contains("did you mean worker?")), "{found:?}");
         assert!(found.iter().any(|(_, m)| m.contains("did you mean \"repository\"?")), "{found:?}");
+    }
+
+    #[test]
+    fn the_pauses_before_retries_may_be_said() {
+        let mut asked = body();
+        asked["backoff"] = json!({"type": "exponential", "delay": 1500, "jitter": 0.25});
+        let spec = SpawnSpec::parse(&asked).unwrap();
+        let wanted = Backoff { kind: BackoffKind::Exponential, delay: 1500, jitter: 0.25 };
+        assert_eq!(spec.backoff, Some(wanted));
+        let back: SpawnSpec = serde_json::from_str(&serde_json::to_string(&spec).unwrap()).unwrap();
+        assert_eq!(back, spec);
+        let found = faults(|b| b["backoff"] = json!({"type": "linear", "jitter": 2}));
+        let pointers: Vec<&str> = found.iter().map(|(p, _)| p.as_str()).collect();
+        assert_eq!(pointers, ["/backoff/type", "/backoff/delay", "/backoff/jitter"]);
     }
 
     #[test]

@@ -3,17 +3,30 @@
 use serde_json::{Value, json};
 
 use crate::domain::agent::Agent;
-use crate::domain::ids::AgentId;
-use crate::domain::lifecycle::fact;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::lifecycle::{self, Event, fact};
 use crate::domain::spec::{FieldError, GateProfile, SpawnSpec};
 use crate::orchestrator::{Orchestrator, RetryError, SpawnError, Spawned};
 use crate::ports::store::{Admission, Admitted, Idempotency};
+
+/// Where a new agent comes from, besides what it is asked to do.
+#[derive(Debug, Default)]
+pub(crate) struct Origin {
+    /// The agent it repeats.
+    pub(crate) previous: Option<AgentId>,
+    /// The caller's idempotency key.
+    pub(crate) idempotency: Option<Idempotency>,
+    /// The job that another producer put into the queue.
+    pub(crate) job: Option<String>,
+    /// Not before this time.
+    pub(crate) until: Option<Timestamp>,
+}
 
 impl Orchestrator {
     /// Admits the agent that the body of a spawn request describes. It is durable when this returns.
     pub async fn spawn(&self, body: &Value, idempotency: Option<Idempotency>) -> Result<Spawned, SpawnError> {
         let spec = SpawnSpec::parse(body).map_err(refused)?;
-        self.admit(spec, None, idempotency).await
+        self.admit(spec, Origin { idempotency, ..Origin::default() }).await
     }
 
     /// Checks a spawn request without admitting anything; returns the specification as understood.
@@ -24,12 +37,13 @@ impl Orchestrator {
     }
 
     /// Makes a new agent with the specification of one that has ended; it names its predecessor.
-    pub async fn retry(&self, id: AgentId) -> Result<Spawned, RetryError> {
+    pub async fn retry(&self, id: AgentId, idempotency: Option<Idempotency>) -> Result<Spawned, RetryError> {
         let old = self.ports.store.get(id).await.map_err(SpawnError::from)?;
         if !old.agent.is_terminal() {
             return Err(RetryError::StillActive(id));
         }
-        Ok(self.admit(old.agent.spec, Some(id), None).await?)
+        let origin = Origin { previous: Some(id), idempotency, ..Origin::default() };
+        Ok(self.admit(old.agent.spec, origin).await?)
     }
 
     fn check_satisfiable(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {
@@ -51,12 +65,8 @@ impl Orchestrator {
         Ok(())
     }
 
-    async fn admit(
-        &self,
-        spec: SpawnSpec,
-        previous: Option<AgentId>,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Spawned, SpawnError> {
+    /// Admits an agent after every check that a request goes through.
+    pub(crate) async fn admit(&self, mut spec: SpawnSpec, origin: Origin) -> Result<Spawned, SpawnError> {
         if self.is_draining() {
             return Err(SpawnError::ShuttingDown);
         }
@@ -65,16 +75,22 @@ impl Orchestrator {
             return Err(SpawnError::Stopped(latch));
         }
         self.check_satisfiable(&spec)?;
+        // Whichever node runs it, and whatever that one's default is: it is what was promised here.
+        spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
+        let Origin { previous, idempotency, job, until } = origin;
         let now = self.now();
-        let agent =
-            Agent::admitted(self.ports.chance.agent_id(), spec, &self.settings.branch_prefix, previous, now);
+        let id = self.ports.chance.agent_id();
+        let mut agent = Agent::admitted(id, spec, &self.settings.branch_prefix, previous, now);
+        if let Some(until) = until {
+            agent = put_off(&agent, until, self.decide_now());
+        }
         let data = json!({
             "to": "spawning", "name": &agent.name, "agentType": agent.spec.agent_type,
             "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": previous,
         });
         let facts = vec![fact("agent.spawning", &agent, now, data)];
-        let admitted = self.ports.store.admit(Admission { agent, idempotency, job: None, facts }).await?;
+        let admitted = self.ports.store.admit(Admission { agent, idempotency, job, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {
                 self.orders.admitted(record.seq);
@@ -84,6 +100,12 @@ impl Orchestrator {
             Admitted::Replay(record) => Spawned { record, replayed: true },
         })
     }
+}
+
+/// Lets a new agent wait until the time that its producer wants.
+fn put_off(agent: &Agent, until: Timestamp, now: lifecycle::Now) -> Agent {
+    let event = Event::PutOff { until, why: "its producer wants it to start later".to_owned() };
+    lifecycle::next(agent, event, now).map_or_else(|_| agent.clone(), |step| step.agent)
 }
 
 /// A request whose only fault is a way of reaching repositories that is never allowed is denied, not malformed.

@@ -123,6 +123,12 @@ pub trait Fleet: Send + Sync {
     /// Idempotent; survives the node's restart.
     async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError>;
 
+    /// Returns what this fleet's nodes show each other to be answered; `None` where there are no others. Made once, at
+    /// random, when it is asked for first.
+    async fn peer_secret(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     /// Lists agents whose lease has run out, held by any node, at most `limit`. Empty for a whole term after this node
     /// connected to the store, or connected again: a store that came back may have forgotten the newest extensions.
     async fn lapsed(&self, limit: usize) -> Result<Vec<AgentId>, StoreError>;

@@ -408,8 +408,9 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Fails a job of another producer for good, with the reason where that producer looks for it. Idempotent.
-    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<(), StoreError> {
+    /// Fails a job of another producer for good, with the reason where that producer looks for it; false when there is
+    /// nothing to refuse any more: it was refused, removed, taken in or taken by another worker meanwhile.
+    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
         let _ = (why, at);
         Err(StoreError::Unusable(format!("there is no job {job}: nobody else can reach this queue")))
     }

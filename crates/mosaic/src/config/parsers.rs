@@ -1,12 +1,15 @@
 //! Readers of configuration values. Each returns the value or what is allowed instead.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use mosaic_core::limits;
 
 use super::table::Outcome;
 
 /// The result of reading a value.
-pub(super) type Read<T> = Result<T, Outcome>;
+pub(in crate::config) type Read<T> = Result<T, Outcome>;
 
 fn wrong<T>(allowed: impl Into<String>) -> Read<T> {
     Err(Outcome::Wrong(allowed.into()))
@@ -122,6 +125,21 @@ pub(super) fn word(value: &str) -> Read<String> {
         Ok(word) => Ok(String::from(word)),
         Err(e) => wrong(format!("a name that {e}")),
     }
+}
+
+/// Reads labels: names with values, separated by commas.
+pub(super) fn labels(value: &str) -> Read<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let Some((name, text)) = pair.split_once('=') else {
+            return wrong("labels such as zone=north,disk=ssd");
+        };
+        labels.insert(word(name)?, line(text, limits::LABEL_BYTES)?);
+    }
+    if labels.len() > limits::LABELS {
+        return wrong(format!("at most {} labels", limits::LABELS));
+    }
+    Ok(labels)
 }
 
 /// Reads the first part of branch names.

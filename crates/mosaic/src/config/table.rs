@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::parsers as p;
+use super::valkey::{self, built as valkey};
 use super::{Auth, Config, Confinement, LogFormat, Secret, Trust};
 
 /// Seconds of a day.
@@ -106,13 +107,6 @@ fn secret(value: &Option<Secret>) -> Option<String> {
     value.as_ref().map(|v| format!("{v:?}"))
 }
 
-fn no_valkey(_: &mut Config, _: &str) -> Result<(), Outcome> {
-    Err(Outcome::Missing {
-        capability: "Valkey store",
-        fix: "unset VALKEY_HOST and VALKEY_PORT to start on the embedded store",
-    })
-}
-
 fn no_coordinator(_: &mut Config, _: &str) -> Result<(), Outcome> {
     Err(Outcome::Missing {
         capability: "gates over a coordinator",
@@ -149,10 +143,23 @@ pub(crate) const VARIABLES: &[Variable] = &[
     contract("CLAUDE_API_KEY", "text", "—", "Anthropic API key that is handed to Claude Code")
         .secret()
         .read(|c, v| p::secret(v).map(|s| c.claude_api_key = Some(s)), |c| secret(&c.claude_api_key)),
-    contract("VALKEY_HOST", "host name", "—", "selects the Valkey store; not in this build: stops the start")
-        .read(no_valkey, |_| None),
-    contract("VALKEY_PORT", "1–65535", "—", "selects the Valkey store; not in this build: stops the start")
-        .read(no_valkey, |_| None),
+    contract(
+        "VALKEY_HOST",
+        "host name or IP address",
+        "localhost when VALKEY_PORT is set",
+        "selects the Valkey store, which many nodes share; a build without the feature `valkey` does not start with it",
+    )
+    .read(|c, v| valkey(|| valkey::host(v)).map(|x| c.valkey.host = Some(x)), |c| c.valkey.host.clone()),
+    contract(
+        "VALKEY_PORT",
+        "1–65535",
+        "6379 when VALKEY_HOST is set",
+        "selects the Valkey store; a build without the feature `valkey` does not start with it",
+    )
+    .read(
+        |c, v| valkey(|| valkey::port(v)).map(|x| c.valkey.port = Some(x)),
+        |c| c.valkey.port.map(|port| port.to_string()),
+    ),
     contract("COORDINATOR_URL", "URL", "—", "where gates are run; not in this build: stops the start")
         .read(no_coordinator, |_| None),
     contract(
@@ -369,6 +376,91 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     ours("MOSAIC_NODE", "name", "the host name", "name of this node in records")
         .read(|c, v| p::word(v).map(|x| c.node = x), |c| Some(c.node.clone())),
+    ours(
+        "MOSAIC_NODE_URL",
+        "URL",
+        "—",
+        "where other nodes of the fleet reach this node's API; needs an address that MOSAIC_BIND listens on",
+    )
+    .read(|c, v| p::address(v).map(|x| c.node_url = Some(x)), |c| c.node_url.clone()),
+    ours("MOSAIC_NODE_LABELS", "name=value, by commas", "—", "what `mosaic nodes` says of this node").read(
+        |c, v| p::labels(v).map(|x| c.node_labels = x),
+        |c| {
+            let pairs: Vec<String> = c.node_labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            (!pairs.is_empty()).then(|| pairs.join(","))
+        },
+    ),
+    ours(
+        "MOSAIC_LEASE_MS",
+        "3000–3600000",
+        "120000",
+        "milliseconds for which a node that the Valkey store does not hear of keeps its agents; its own supervisors stop \
+         them before that",
+    )
+    .read(|c, v| p::millis(v, 3000..=3_600_000).map(|x| c.lease = x), |c| Some(c.lease.as_millis().to_string())),
+    ours(
+        "MOSAIC_VALKEY_PREFIX",
+        "text",
+        "—",
+        "goes before every key in Valkey; with a hash tag, such as `{mosaic}`, a Valkey Cluster can be used",
+    )
+    .read(
+        |c, v| valkey(|| valkey::prefix(v)).map(|x| c.valkey.prefix = x),
+        |c| (!c.valkey.prefix.is_empty()).then(|| c.valkey.prefix.clone()),
+    ),
+    ours("MOSAIC_VALKEY_USERNAME", "text", "—", "user that the Valkey server knows").read(
+        |c, v| valkey(|| p::line(v, 256)).map(|x| c.valkey.username = Some(x)),
+        |c| c.valkey.username.clone(),
+    ),
+    ours("MOSAIC_VALKEY_PASSWORD", "text", "—", "password of that user, or of the server").secret().read(
+        |c, v| valkey(|| p::secret(v)).map(|x| c.valkey.password = Some(x)),
+        |c| secret(&c.valkey.password),
+    ),
+    ours("MOSAIC_VALKEY_DB", "0–65535", "0", "number of the database in the Valkey server").read(
+        |c, v| valkey(|| p::number(v, 0..=65_535)).map(|x| c.valkey.database = x),
+        |c| Some(c.valkey.database.to_string()),
+    ),
+    ours(
+        "MOSAIC_VALKEY_TLS",
+        "true, false",
+        "false",
+        "whether the Valkey server, and its Sentinels, are spoken to over TLS",
+    )
+    .read(|c, v| valkey(|| p::flag(v)).map(|x| c.valkey.tls = x), |c| Some(c.valkey.tls.to_string())),
+    ours(
+        "MOSAIC_VALKEY_CA_FILE",
+        "file",
+        "the system's authorities",
+        "certificates (PEM) of the only authorities that may vouch for the Valkey server",
+    )
+    .read(|c, v| valkey(|| p::path(v)).map(|x| c.valkey.ca_file = Some(x)), |c| path(&c.valkey.ca_file)),
+    ours(
+        "MOSAIC_VALKEY_SENTINELS",
+        "host:port, by commas",
+        "—",
+        "selects the Valkey store: the Sentinels that know where its server is, instead of VALKEY_HOST and VALKEY_PORT",
+    )
+    .read(
+        |c, v| valkey(|| valkey::sentinels(v)).map(|x| c.valkey.sentinels = x),
+        |c| {
+            let all: Vec<String> = c.valkey.sentinels.iter().map(|(h, p)| format!("{h}:{p}")).collect();
+            (!all.is_empty()).then(|| all.join(","))
+        },
+    ),
+    ours("MOSAIC_VALKEY_SENTINEL_MASTER", "name", "mymaster", "name of the server in the Sentinels").read(
+        |c, v| valkey(|| p::line(v, 256)).map(|x| c.valkey.sentinel_master = x),
+        |c| Some(c.valkey.sentinel_master.clone()),
+    ),
+    ours(
+        "MOSAIC_VALKEY_ACCEPT_RISK",
+        "true, false",
+        "false",
+        "starts on a Valkey server that may lose what it was given: no append-only file, an evicting policy, a replica",
+    )
+    .read(
+        |c, v| valkey(|| p::flag(v)).map(|x| c.valkey.accept_risk = x),
+        |c| Some(c.valkey.accept_risk.to_string()),
+    ),
     ours("MOSAIC_URL", "URL", "`server.json` in the data directory", "where the commands find the server")
         .read(|c, v| p::address(v).map(|x| c.url = Some(x)), |c| c.url.clone()),
     ours(

@@ -137,6 +137,32 @@ async fn passing_troubles_are_retryable() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_makes_a_retry_repeatable() {
+    let world = World::new();
+    let id = world.spawned("again").await;
+    world.order("POST", &format!("/v1/agents/{id}/kill")).await;
+    let path = format!("/v1/agents/{id}/retry");
+    let send = |body: &'static str| {
+        let request =
+            ask("POST", &path).header("idempotency-key", "k1").header("content-type", "application/json");
+        world.send(request.body(Body::from(body)).unwrap())
+    };
+    let (first, again) = (send("{}").await, send("{}").await);
+    assert_eq!((first.status, again.status), (201, 201), "{}", again.text());
+    assert_eq!(first.json()["agentId"], again.json()["agentId"]);
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    send(r#"{"reason": "another"}"#).await.is(422, "idempotency_mismatch");
+}
+
+/// Whatever the default of the node that runs it is: what was promised at the spawn is shown and holds.
+#[tokio::test]
+async fn the_runtime_is_named_also_when_the_spawn_named_none() {
+    let world = World::new();
+    let id = world.spawned("plain").await;
+    assert_eq!(world.get(&format!("/v1/agents/{id}")).await.json()["runtime"], "demo");
+}
+
+#[tokio::test]
 async fn an_idempotency_key_makes_a_spawn_repeatable() {
     let world = World::new();
     let send = async |key: &[u8], path: &str, body: &str| {

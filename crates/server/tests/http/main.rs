@@ -6,6 +6,7 @@ mod agent_tokens;
 mod audit;
 mod contract;
 mod faulty_store;
+mod forward;
 mod hostile;
 mod killswitch;
 mod node;

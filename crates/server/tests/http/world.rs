@@ -14,6 +14,7 @@ use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::fleet::Fleet;
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::{Change, Lease, Safety, Store};
 use mosaic_server::{Auth, ServerOptions, router};
@@ -67,6 +68,16 @@ impl World {
 
     pub(crate) fn with(queue_entries: u64, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let store = Arc::new(FaultyStore::new(queue_entries));
+        Self::node("laptop", store, Arc::new(mosaic_testkit::fake_fleet::FakeFleet::new()), change)
+    }
+
+    /// One node of several on one store.
+    pub(crate) fn node(
+        name: &str,
+        store: Arc<FaultyStore>,
+        fleet: Arc<dyn Fleet>,
+        change: impl FnOnce(&mut ServerOptions),
+    ) -> Self {
         let host = Arc::new(StubHost { free: AtomicU64::new(1 << 40), no_git: AtomicBool::new(false) });
         let repositories = Arc::new(StubRepositories::default());
         let transcripts = Arc::new(StubTranscripts {
@@ -94,13 +105,13 @@ impl World {
             host: host.clone(),
             audit: audit.clone(),
             orders: orders.clone(),
-            fleet: Arc::new(mosaic_testkit::fake_fleet::FakeFleet::new()),
+            fleet,
         };
         let settings = Settings {
-            node: "laptop".parse().expect("it is a word"),
+            node: name.parse().expect("it is a word"),
             slots: 2,
             branch_prefix: "mosaic".to_owned(),
-            default_runtime: "demo".to_owned(),
+            default_runtime: "demo".parse().expect("it is a word"),
             allow_incomplete_strict: false,
             require_skills: false,
             skills_dir: None,
@@ -116,6 +127,7 @@ impl World {
             version: "1.2.3",
             started_at: orchestrator.now(),
             public_url: None,
+            peer_key: None,
         };
         change(&mut options);
         let router = router(orchestrator.clone(), options);

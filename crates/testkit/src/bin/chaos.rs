@@ -5,16 +5,18 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use mosaic_testkit::chaos::matrix::{self, Case, Options, matrix, percentiles};
-use mosaic_testkit::chaos::{Outcome, Programs, Story, ready, storm};
+use mosaic_testkit::chaos::{Outcome, Programs, Story, fleet, ready, storm};
+use mosaic_testkit::valkey_server::ValkeyServer;
 
 const USAGE: &str = "\
-usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready [options]
+usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready | --fleet [options]
 
   --short          a sample by the seed that fits into three minutes on two cores
   --long           every step in every way, then the storm, then the start with many records
   --only CASE      one run, such as push/store.advance@3:after=abort
   --storm          only the random kills
   --ready          only the start with many records
+  --fleet          several nodes on one Valkey; nodes are killed, stopped, cut off, the store is killed
 
   --story NAME     only this story; may be repeated
   --cap N          calls of one step within one phase that are broken (default 2; --short 1)
@@ -22,9 +24,11 @@ usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready [op
   --budget SECS    start nothing new after this time
   --jobs N         runs at once (default 4)
   --times N        with --only: how often (default 1)
-  --store NAME     the store under test (sqlite, which is all there is)
+  --store NAME     the store under test: sqlite, or valkey (one is started)
   --kills N        random kills of one storm (default 1000; --short 10)
   --seeds N        storms, each with the next seed (default 1)
+  --nodes N        nodes of --fleet (default 4)
+  --tasks N        tasks of --fleet (default 5000)
   --records N      records of --ready (default 10000; not in --short)
   --bin-dir PATH   where mosaic and mosaic-chaos are (default: built first, then beside this program)
   --evidence PATH  keep the logs of runs with violations below this directory
@@ -38,6 +42,9 @@ struct Asked {
     kills: u64,
     seeds: u64,
     records: usize,
+    nodes: usize,
+    tasks: usize,
+    valkey: bool,
     bin_dir: Option<PathBuf>,
 }
 
@@ -49,6 +56,7 @@ enum What {
     Only(Case),
     Storm,
     Ready,
+    Fleet,
 }
 
 fn main() -> ExitCode {
@@ -69,7 +77,18 @@ fn parse(args: &[String]) -> Outcome<Asked> {
         Options { stories: Vec::new(), cap: 2, seed: now.as_secs(), budget: None, jobs: 4, evidence: None };
     let (mut what, mut asked) = (
         None,
-        Asked { what: What::Storm, options, times: 1, kills: 1000, seeds: 1, records: 10_000, bin_dir: None },
+        Asked {
+            what: What::Storm,
+            options,
+            times: 1,
+            kills: 1000,
+            seeds: 1,
+            records: 10_000,
+            nodes: 4,
+            tasks: 5000,
+            valkey: false,
+            bin_dir: None,
+        },
     );
     let mut args = args.iter();
     while let Some(flag) = args.next() {
@@ -84,9 +103,13 @@ fn parse(args: &[String]) -> Outcome<Asked> {
             "--long" => what = Some(What::All { ready: true }),
             "--storm" => what = Some(What::Storm),
             "--ready" => what = Some(What::Ready),
+            "--fleet" => what = Some(What::Fleet),
+            "--nodes" => asked.nodes = usize::try_from(number(value()?)?).unwrap_or(1).clamp(1, 64),
+            "--tasks" => asked.tasks = usize::try_from(number(value()?)?).unwrap_or(1),
             "--store" => match value()?.as_str() {
-                "sqlite" => {}
-                other => return Err(format!("there is no store \"{other}\"; this build has sqlite")),
+                "sqlite" => asked.valkey = false,
+                "valkey" => asked.valkey = true,
+                other => return Err(format!("there is no store \"{other}\", but sqlite and valkey")),
             },
             "--kills" => asked.kills = number(value()?)?,
             "--seeds" => asked.seeds = number(value()?)?,
@@ -134,16 +157,23 @@ fn programs(asked: &Asked) -> Outcome<Programs> {
         let path = dir.join(name);
         path.canonicalize().map_err(|e| format!("no program at {} ({e})", path.display()))
     };
-    Ok(Programs { mosaic: find("mosaic")?, chaos: find("mosaic-chaos")? })
+    Ok(Programs { mosaic: find("mosaic")?, chaos: find("mosaic-chaos")?, valkey: None })
 }
 
 /// Runs what was asked for; false when something did not hold.
 fn work(asked: &Asked) -> Outcome<bool> {
-    let programs = programs(asked)?;
+    let mut programs = programs(asked)?;
+    // Ends with this function, after everything that uses it.
+    let valkey = if asked.valkey { ValkeyServer::start() } else { None };
+    if asked.valkey && valkey.is_none() {
+        return Err("there is no Valkey here".to_owned());
+    }
+    programs.valkey = valkey.as_ref().map(ValkeyServer::port);
     match &asked.what {
         What::Only(case) => only(asked, &programs, case),
         What::Storm => storms(asked, &programs),
         What::Ready => start(asked, &programs),
+        What::Fleet => fleets(asked, &programs),
         What::All { ready } => {
             let held = steps(asked, &programs)?;
             let held = storms(asked, &programs)? && held;
@@ -196,6 +226,18 @@ fn storms(asked: &Asked, programs: &Programs) -> Outcome<bool> {
         held &= figures.violations.is_empty();
     }
     Ok(held)
+}
+
+fn fleets(asked: &Asked, programs: &Programs) -> Outcome<bool> {
+    let wanted = fleet::Wanted { nodes: asked.nodes, tasks: asked.tasks, seed: asked.options.seed };
+    let Some(figures) = fleet::run(programs, wanted, asked.options.evidence.as_ref())? else {
+        return Ok(true);
+    };
+    println!("fleet {}: {figures}", wanted.seed);
+    for violation in &figures.violations {
+        println!("VIOLATION {violation}");
+    }
+    Ok(figures.violations.is_empty())
 }
 
 /// What a server with 10,000 records may take until it is ready.

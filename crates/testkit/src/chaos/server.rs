@@ -40,7 +40,9 @@ impl Server {
                 let _ = tell.send(line);
             }
         });
-        Ok(Self { child, said, token: place.data().join("token"), api: None })
+        let data = env.iter().find(|(name, _)| *name == "MOSAIC_DATA_DIR");
+        let data = data.map_or_else(|| place.data(), |(_, dir)| std::path::PathBuf::from(dir));
+        Ok(Self { child, said, token: data.join("token"), api: None })
     }
 
     /// Waits until the server says where it listens; `None` when it does not by then, or has ended.

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::api::Event;
+use super::place::Place;
 use super::scene::{Scene, has_ended};
 
 /// Longest wait for background deletions, once every agent has ended.
@@ -48,40 +49,54 @@ pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> 
     let mut found = Vec::new();
     let agents = api.agents()?;
     let events = api.events()?;
-    acknowledged(scene, &agents, &mut found);
-    for agent in agents.iter().filter(|agent| !has_ended(agent)) {
-        found.push(Violation::new("I3", format!("has not ended: {}", brief(agent))));
-    }
-    for line in scene.place.log("OVERLAP") {
-        found.push(Violation::new("I2", format!("two at once: {}", line.join(" "))));
-    }
-    finality(&agents, &events, &mut found);
-    sequence(&events, &mut found);
+    records(&scene.place, &scene.acknowledged, &agents, &events, &mut found);
+    promised(scene, &agents, &mut found);
     audit(scene, &mut found);
     leftovers(scene, &agents, &mut found);
     work(scene, &agents, &mut found)?;
     Ok((found, agents))
 }
 
-fn brief(agent: &Value) -> String {
+pub(super) fn brief(agent: &Value) -> String {
     let field = |name: &str| agent[name].to_string();
     let names = ["agentId", "taskId", "status", "phase", "endReason", "attempt", "error", "warnings"];
     names.map(|name| format!("{name} {}", field(name))).join(", ")
 }
 
-/// I1, and what a kill's answer promised.
-fn acknowledged(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
-    let by_id: BTreeMap<&str, &Value> =
-        agents.iter().filter_map(|agent| Some((agent["agentId"].as_str()?, agent))).collect();
-    for (task, id) in &scene.acknowledged {
-        if !by_id.contains_key(id.as_str()) {
-            found.push(Violation::new("I1", format!("{task} was acknowledged as {id}, which has no record")));
-        }
+/// What the records and the log say, on one node or many: I1, I2, I3, I5 and the log's part of I6.
+pub(super) fn records(
+    place: &Place,
+    spawned: &BTreeMap<String, String>,
+    agents: &[Value],
+    events: &[Event],
+    found: &mut Vec<Violation>,
+) {
+    acknowledged(spawned, agents, found);
+    for agent in agents.iter().filter(|agent| !has_ended(agent)) {
+        found.push(Violation::new("I3", format!("has not ended: {}", brief(agent))));
     }
-    for id in &scene.ordered {
-        if let Some(agent) = by_id.get(id.as_str()).filter(|agent| agent["status"] != "killed") {
-            found.push(Violation::new("I5", format!("its kill was acknowledged: {}", brief(agent))));
-        }
+    for line in place.log("OVERLAP") {
+        found.push(Violation::new("I2", format!("two at once: {}", line.join(" "))));
+    }
+    finality(agents, events, found);
+    sequence(events, found);
+}
+
+/// What a kill's answer promised.
+fn promised(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
+    let killed = |agent: &&Value| {
+        agent["agentId"].as_str().is_some_and(|id| scene.ordered.contains(id)) && agent["status"] != "killed"
+    };
+    for agent in agents.iter().filter(killed) {
+        found.push(Violation::new("I5", format!("its kill was acknowledged: {}", brief(agent))));
+    }
+}
+
+/// I1.
+fn acknowledged(spawned: &BTreeMap<String, String>, agents: &[Value], found: &mut Vec<Violation>) {
+    let known: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["agentId"].as_str()).collect();
+    for (task, id) in spawned.iter().filter(|(_, id)| !known.contains(id.as_str())) {
+        found.push(Violation::new("I1", format!("{task} was acknowledged as {id}, which has no record")));
     }
     let tasks: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["taskId"].as_str()).collect();
     if tasks.len() != agents.len() {
@@ -267,16 +282,16 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
             let text = format!("\"{}\" in {} is nowhere: {}", line[3], line[2], brief(agent));
             found.push(Violation::new("I7", text));
         }
-        completed_means_pushed(scene, agent, found);
+        completed_means_pushed(&scene.place, agent, found);
     }
     Ok(())
 }
 
-fn completed_means_pushed(scene: &Scene, agent: &Value, found: &mut Vec<Violation>) {
+pub(super) fn completed_means_pushed(place: &Place, agent: &Value, found: &mut Vec<Violation>) {
     if agent["status"] != "completed" {
         return;
     }
-    let tip = agent["branch"].as_str().and_then(|branch| scene.place.remote.tip(branch));
+    let tip = agent["branch"].as_str().and_then(|branch| place.remote.tip(branch));
     if tip.is_none() || tip.as_deref() != agent["pushedCommit"].as_str() {
         let text = format!("completed, but its branch is at {tip:?}: {}", brief(agent));
         found.push(Violation::new("I7", text));

@@ -47,7 +47,7 @@ wrap! { Store as "store" {
     plain newest() -> watch::Receiver<u64>;
     last check() -> Result<(), StoreError>;
     last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
-    last refuse(job: &str, why: &str, at: Timestamp) -> Result<(), StoreError>;
+    last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
     plain stirred() -> watch::Receiver<u64>;
     last damaged() -> Result<Vec<Damaged>, StoreError>;
 } }

@@ -1,0 +1,349 @@
+//! The honest start: a server that forgets what it acknowledged is refused, by the name of the setting, unless the
+//! operator accepted the risk. What a managed server does not let us see is said.
+
+use mosaic_core::limits;
+use mosaic_core::ports::store::StoreError;
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisError};
+use tokio::time::timeout;
+
+use super::dial::{Address, Dialler};
+use super::failure::{Fault, words};
+use super::options::LinkOptions;
+
+/// Oldest version with what the scripts need (`ZRANGE … BYSCORE`, `GETEX`, `XAUTOCLAIM`; 2021).
+const OLDEST: (u32, u32) = (6, 2);
+/// First version whose scripts may say that they run although the memory is full.
+const RECOMMENDED: (u32, u32) = (7, 0);
+/// The variable by which an operator accepts the risk.
+const ACCEPT: &str = "MOSAIC_VALKEY_ACCEPT_RISK";
+
+/// What must be known of a server at every connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// It is a replica.
+    pub(super) replica: bool,
+    /// How many replicas it has.
+    pub(super) replicas: u64,
+    /// Its scripts may say in their first line what they do.
+    pub(super) flags: bool,
+}
+
+/// What a server says of itself; `None` is what it does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// `Valkey` or `Redis`.
+    pub product: String,
+    /// Its version, whole.
+    pub version: String,
+    /// Whether it is one of a cluster.
+    pub cluster: bool,
+    /// `master` or `slave`, as it says.
+    pub role: Option<String>,
+    /// How many replicas are connected.
+    pub replicas: u64,
+    /// Whether it writes an append-only file.
+    pub append_only: Option<bool>,
+    /// When that is made durable: `always`, `everysec` or `no`.
+    pub fsync: Option<String>,
+    /// What it does when its memory is full.
+    pub policy: Option<String>,
+    /// The most memory that it takes, in bytes; 0 is all.
+    pub max_memory: Option<u64>,
+    /// The memory that it has taken, in bytes.
+    pub used_memory: Option<u64>,
+}
+
+/// What is wrong with a server, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Risk {
+    /// The setting and its value.
+    pub what: String,
+    /// What comes of it.
+    pub consequence: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Looks at a server briefly; one that refuses to say counts as one without replicas. The error is for people.
+pub(super) async fn glance(connection: &MultiplexedConnection) -> Result<Glance, String> {
+    let info = match ask::<String>(connection, &redis::cmd("INFO")).await {
+        Ok(info) => info,
+        Err(e) if Fault::of(&e) == Fault::Refused => String::new(),
+        Err(e) => return Err(words(&e)),
+    };
+    let version = field(&info, "valkey_version").or_else(|| field(&info, "redis_version"));
+    Ok(Glance {
+        replica: field(&info, "role") == Some("slave"),
+        replicas: field(&info, "connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0),
+        flags: version.and_then(parsed).is_none_or(|version| version >= RECOMMENDED),
+    })
+}
+
+/// Reads the first two numbers of a version.
+fn parsed(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+async fn ask<T: FromRedisValue>(
+    connection: &MultiplexedConnection,
+    cmd: &redis::Cmd,
+) -> Result<T, RedisError> {
+    cmd.query_async(&mut connection.clone()).await
+}
+
+/// Looks at a server.
+pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, String> {
+    let info: String = ask(connection, &redis::cmd("INFO")).await.map_err(|e| words(&e))?;
+    let number = |name| field(&info, name).and_then(|n| n.parse().ok());
+    let valkey = field(&info, "valkey_version");
+    let mut looks = Looks {
+        product: if valkey.is_some() { "Valkey" } else { "Redis" }.to_owned(),
+        version: valkey.or_else(|| field(&info, "redis_version")).unwrap_or_default().to_owned(),
+        cluster: field(&info, "cluster_enabled") == Some("1"),
+        role: field(&info, "role").map(str::to_owned),
+        replicas: number("connected_slaves").unwrap_or(0),
+        append_only: field(&info, "aof_enabled").map(|on| on == "1"),
+        fsync: None,
+        policy: field(&info, "maxmemory_policy").map(str::to_owned),
+        max_memory: number("maxmemory"),
+        used_memory: number("used_memory"),
+    };
+    // Managed servers forbid CONFIG; what INFO says is enough but for this.
+    let fsync: Result<Vec<String>, _> =
+        ask(connection, redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
+    looks.fsync = fsync.ok().and_then(|pair| pair.into_iter().nth(1));
+    Ok(looks)
+}
+
+impl std::fmt::Display for Looks {
+    /// In one line: product, version, persistence, policy, role, memory.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.product, self.version)?;
+        match (self.append_only, &self.fsync) {
+            (Some(true), Some(fsync)) => write!(f, ", append-only file synced {fsync}")?,
+            (Some(true), None) => write!(f, ", append-only file")?,
+            (Some(false), _) => write!(f, ", no append-only file")?,
+            (None, _) => {}
+        }
+        if let Some(policy) = &self.policy {
+            write!(f, ", {policy}")?;
+        }
+        match (self.role.as_deref(), self.replicas) {
+            (Some("master"), 0) => write!(f, ", no replica")?,
+            (Some("master"), 1) => write!(f, ", 1 replica")?,
+            (Some("master"), n) => write!(f, ", {n} replicas")?,
+            (Some("slave"), _) => write!(f, ", a replica")?,
+            _ => {}
+        }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        match (self.used_memory, self.max_memory) {
+            (Some(used), Some(0) | None) => write!(f, ", {:.1} MiB of memory", mib(used)),
+            (Some(used), Some(most)) => write!(f, ", {:.1} of {:.1} MiB of memory", mib(used), mib(most)),
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+impl Looks {
+    /// Returns what no acceptance of a risk can mend.
+    pub fn impossible(&self, options: &LinkOptions) -> Option<String> {
+        if let Some(version) = parsed(&self.version).filter(|version| *version < OLDEST) {
+            let (major, minor) = version;
+            return Some(format!(
+                "it is {} {major}.{minor}, and at least {}.{} is needed; install a newer one",
+                self.product, OLDEST.0, OLDEST.1
+            ));
+        }
+        if self.cluster && !options.one_slot() {
+            return Some(
+                "it is one of a cluster, and keys without a hash tag lie on different servers of it; set \
+                 MOSAIC_VALKEY_PREFIX to one, such as {mosaic}"
+                    .to_owned(),
+            );
+        }
+        (self.cluster && options.database != 0)
+            .then(|| "it is one of a cluster, which has database 0 only; unset MOSAIC_VALKEY_DB".to_owned())
+    }
+
+    /// Returns why this server may lose what it acknowledged.
+    pub fn risks(&self) -> Vec<Risk> {
+        let mut risks = Vec::new();
+        if self.role.as_deref() == Some("slave") {
+            risks.push(Risk {
+                what: "role is slave: it is a replica".to_owned(),
+                consequence: "it takes no writes, or loses them with the next synchronisation",
+                fix: "set VALKEY_HOST and VALKEY_PORT to the primary, or name the Sentinels: MOSAIC_VALKEY_SENTINELS",
+            });
+        }
+        if self.append_only == Some(false) {
+            risks.push(Risk {
+                what: "appendonly is no".to_owned(),
+                consequence: "what it acknowledged is gone when its process ends",
+                fix: "CONFIG SET appendonly yes, and the line \"appendonly yes\" in its configuration file",
+            });
+        }
+        if let Some(policy) = self.policy.as_deref().filter(|policy| *policy != "noeviction") {
+            risks.push(Risk {
+                what: format!("maxmemory-policy is {policy}"),
+                consequence: "it deletes tasks when its memory is full",
+                fix: "CONFIG SET maxmemory-policy noeviction, and the line \"maxmemory-policy noeviction\" in its configuration file",
+            });
+        }
+        if self.append_only == Some(true) && self.fsync.as_deref() == Some("no") {
+            risks.push(Risk {
+                what: "appendfsync is no".to_owned(),
+                consequence: "the loss of power takes back what it acknowledged half a minute ago",
+                fix: "CONFIG SET appendfsync everysec, and the line \"appendfsync everysec\" in its configuration file",
+            });
+        }
+        risks
+    }
+
+    /// Returns what could not be seen, and what should be better.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let mut unseen = Vec::new();
+        if self.append_only.is_none() {
+            unseen.push("appendonly");
+        }
+        if self.fsync.is_none() && self.append_only != Some(false) {
+            unseen.push("appendfsync");
+        }
+        if self.policy.is_none() {
+            unseen.push("maxmemory-policy");
+        }
+        if self.role.is_none() {
+            unseen.push("role");
+        }
+        if !unseen.is_empty() {
+            remarks.push(format!("it does not let us see {}; that was not checked", unseen.join(", ")));
+        }
+        match parsed(&self.version) {
+            None => remarks.push("it does not say its version; at least 6.2 is needed".to_owned()),
+            Some(version) if version < RECOMMENDED => remarks.push(format!(
+                "it is {} {}; from 7.0 on, what runs is also recorded when its memory is full",
+                self.product, self.version
+            )),
+            Some(_) => {}
+        }
+        remarks
+    }
+}
+
+/// Looks at the server that is named, with a connection of its own. The error is for people.
+pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
+    let dialler = Dialler::new(options.clone())?;
+    let address = dialler.locate().await?;
+    let dialled = dialler.dial(&address, &options.name).await?;
+    timeout(limits::LINK_ANSWER, looks(&dialled.connection))
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))
+}
+
+/// Refuses a server that must not be used; warns of what could not be seen.
+pub(super) async fn look(
+    connection: &MultiplexedConnection,
+    options: &LinkOptions,
+    address: &Address,
+) -> Result<(), StoreError> {
+    let at = format!("{}:{}", address.0, address.1);
+    let seen = timeout(limits::LINK_ANSWER, looks(connection)).await;
+    let seen = seen.unwrap_or_else(|_| Err("no answer".to_owned()));
+    let looks = seen.map_err(|why| {
+        StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}"))
+    })?;
+    if let Some(why) = looks.impossible(options) {
+        return Err(StoreError::Unusable(format!("the store at {at} cannot be used: {why}")));
+    }
+    for remark in looks.remarks() {
+        tracing::warn!(store.host = address.0, store.port = address.1, remark, "about the store");
+    }
+    let risks = looks.risks();
+    if options.accept_risk {
+        for risk in risks {
+            tracing::warn!(
+                store.host = address.0,
+                store.port = address.1,
+                setting = risk.what,
+                "{}: accepted by {ACCEPT}",
+                risk.consequence
+            );
+        }
+        return Ok(());
+    }
+    if risks.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> =
+        risks.iter().map(|risk| format!("{}: {}; {}", risk.what, risk.consequence, risk.fix)).collect();
+    Err(StoreError::Unusable(format!(
+        "the store at {at} would lose work: {}. To use it all the same: {ACCEPT}=true",
+        all.join(". And ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn safe() -> Looks {
+        Looks {
+            product: "Redis".to_owned(),
+            version: "7.0.15".to_owned(),
+            role: Some("master".to_owned()),
+            append_only: Some(true),
+            fsync: Some("everysec".to_owned()),
+            policy: Some("noeviction".to_owned()),
+            ..Looks::default()
+        }
+    }
+
+    #[test]
+    fn every_risk_names_the_setting_its_value_and_the_fix() {
+        assert!(safe().risks().is_empty() && safe().remarks().is_empty());
+        for (looks, what, fix) in [
+            (Looks { append_only: Some(false), ..safe() }, "appendonly is no", "CONFIG SET appendonly yes"),
+            (
+                Looks { policy: Some("allkeys-lru".to_owned()), ..safe() },
+                "maxmemory-policy is allkeys-lru",
+                "noeviction",
+            ),
+            (Looks { role: Some("slave".to_owned()), ..safe() }, "role is slave", "VALKEY_HOST"),
+            (Looks { fsync: Some("no".to_owned()), ..safe() }, "appendfsync is no", "everysec"),
+        ] {
+            let risks = looks.risks();
+            assert!(
+                risks.len() == 1 && risks[0].what.contains(what) && risks[0].fix.contains(fix),
+                "{risks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_said() {
+        let blind = Looks { product: "Redis".to_owned(), version: "7.2.4".to_owned(), ..Looks::default() };
+        assert!(blind.risks().is_empty());
+        let said = blind.remarks().join(" ");
+        for name in ["appendonly", "appendfsync", "maxmemory-policy", "role"] {
+            assert!(said.contains(name), "{said}");
+        }
+    }
+
+    #[test]
+    fn old_servers_and_clusters_without_a_hash_tag_are_impossible() {
+        let plain = LinkOptions::default();
+        let tagged = LinkOptions { prefix: "{m}".to_owned(), ..LinkOptions::default() };
+        let old = Looks { version: "6.0.16".to_owned(), ..safe() };
+        assert!(old.impossible(&plain).is_some_and(|why| why.contains("6.2")));
+        assert!(Looks { version: "6.2.0".to_owned(), ..safe() }.impossible(&plain).is_none());
+        let cluster = Looks { cluster: true, ..safe() };
+        assert!(cluster.impossible(&plain).is_some_and(|why| why.contains("MOSAIC_VALKEY_PREFIX")));
+        assert!(cluster.impossible(&tagged).is_none());
+    }
+}

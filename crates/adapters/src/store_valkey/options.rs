@@ -1,0 +1,87 @@
+//! What must be known to reach a Valkey server. The password is never shown.
+
+use std::path::PathBuf;
+
+/// The authorities that may vouch for a server over TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A file of certificates (PEM), the only authorities then; none for those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The Sentinels of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentinels {
+    /// Where they are.
+    pub addresses: Vec<(String, u16)>,
+    /// What they call the server.
+    pub master: String,
+}
+
+/// Which server, and how it is spoken to.
+#[derive(Clone)]
+pub struct LinkOptions {
+    /// Host name or IP address; unused with Sentinels.
+    pub host: String,
+    /// Port; unused with Sentinels.
+    pub port: u16,
+    /// Goes before every key, without the colon; may be empty, may have a hash tag.
+    pub prefix: String,
+    /// The user, when not the default one.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// Number of the database; 0 with Cluster.
+    pub database: i64,
+    /// TLS, when it is spoken.
+    pub tls: Option<Tls>,
+    /// The Sentinels that know where the server is.
+    pub sentinels: Option<Sentinels>,
+    /// Uses a server that may lose what it was given.
+    pub accept_risk: bool,
+    /// What the server calls this connection in its list of clients: the node's name.
+    pub name: String,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: 6379,
+            prefix: String::new(),
+            username: None,
+            password: None,
+            database: 0,
+            tls: None,
+            sentinels: None,
+            accept_risk: false,
+            name: String::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for LinkOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, port, prefix, username, password, database, tls, sentinels, accept_risk, name } =
+            self;
+        f.debug_struct("LinkOptions")
+            .field("host", host)
+            .field("port", port)
+            .field("prefix", prefix)
+            .field("username", username)
+            .field("password", &password.as_ref().map(|_| "[set]"))
+            .field("database", database)
+            .field("tls", tls)
+            .field("sentinels", sentinels)
+            .field("accept_risk", accept_risk)
+            .field("name", name)
+            .finish()
+    }
+}
+
+impl LinkOptions {
+    /// Tells whether every key is in one slot of a cluster.
+    pub(super) fn one_slot(&self) -> bool {
+        self.prefix.find('{').is_some_and(|open| self.prefix[open + 1..].find('}').is_some_and(|n| n > 0))
+    }
+}

@@ -1,0 +1,178 @@
+//! What other hands did to the queue, taken up into records: work of other producers is admitted or refused, a job that
+//! was removed or finished elsewhere ends its agent, a job that was put back makes a new agent.
+//!
+//! A reconciler: it reads what the store lists and remembers nothing. Whatever it could not take up now is listed again.
+
+use std::ops::ControlFlow;
+
+use serde_json::json;
+
+use crate::domain::agent::State;
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::job;
+use crate::domain::journal::Fact;
+use crate::domain::lifecycle::{self, Event, KillCause};
+use crate::domain::spec::FieldError;
+use crate::life::admit::Origin;
+use crate::limits;
+use crate::orchestrator::{Orchestrator, SpawnError};
+use crate::ports::store::{Change, Intervention, Safety, StoreError, Submission};
+
+impl Orchestrator {
+    /// Takes up a bounded number of interventions; tells whether there may be more of them at once.
+    pub(crate) async fn take_up_interventions(&self) -> bool {
+        let found = match self.ports.store.interventions(limits::INTERVENTIONS).await {
+            Ok(found) => found,
+            Err(e) => {
+                tracing::debug!(error = %e, "what others did to the queue cannot be read now");
+                return false;
+            }
+        };
+        let many = found.len() >= limits::INTERVENTIONS;
+        let mut progress = false;
+        let mut hold = self.is_draining() || self.orders.latch().is_some();
+        for one in found {
+            let is_new = matches!(one, Intervention::Submitted(_) | Intervention::Retried { .. });
+            if is_new && hold {
+                continue;
+            }
+            match self.take_up(one).await {
+                Ok(ControlFlow::Continue(taken)) => progress |= taken,
+                // New work must wait; what ends agents may be further on.
+                Ok(ControlFlow::Break(())) => hold = true,
+                Err(e) => {
+                    tracing::warn!(error = %e, "what others did to the queue could not be taken up; trying again soon");
+                    return false;
+                }
+            }
+        }
+        many && progress
+    }
+
+    /// Takes up one. Continues with whether anything changed; breaks when new work must wait.
+    async fn take_up(&self, one: Intervention) -> Result<ControlFlow<(), bool>, StoreError> {
+        let taken = match one {
+            Intervention::Submitted(submission) => return self.take_in(submission).await,
+            Intervention::Retried { agent, job } => return self.take_again(agent, job).await,
+            Intervention::Removed(agent) => self.end_removed(agent).await,
+            Intervention::Finished { agent, result } => self.end_finished(agent, result).await,
+        };
+        match taken {
+            // Somebody else was faster, or the agent is somewhere else by now: the list says what is left to do.
+            Ok(false)
+            | Err(StoreError::Conflict(_) | StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
+                Ok(ControlFlow::Continue(false))
+            }
+            Ok(true) => Ok(ControlFlow::Continue(true)),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn take_in(&self, submission: Submission) -> Result<ControlFlow<(), bool>, StoreError> {
+        let Submission { job, name, data, options, at: _, until } = submission;
+        let spec = match job::understand(&name, &data, &options) {
+            Ok(spec) => spec,
+            Err(why) => return self.turn_away(&job, &why).await,
+        };
+        let until = match until {
+            Some(until) if until.since(self.now()) > limits::LONGEST_DELAY => {
+                return self.turn_away(&job, "the job is delayed by more than ten years").await;
+            }
+            until => until.filter(|until| *until > self.now()),
+        };
+        let origin = Origin { job: Some(job.clone()), until, ..Origin::default() };
+        let admitted = self.admit(spec, origin).await;
+        self.settle_admission(&job, admitted.map(|spawned| spawned.record.agent.id)).await
+    }
+
+    async fn take_again(&self, agent: AgentId, job: String) -> Result<ControlFlow<(), bool>, StoreError> {
+        let old = match self.ports.store.get(agent).await {
+            Ok(old) if old.agent.is_terminal() => old.agent,
+            Ok(_) => return Ok(ControlFlow::Continue(false)),
+            Err(e @ StoreError::Unavailable(_)) => return Err(e),
+            Err(e) => {
+                let why = format!("the job was put back, but its agent cannot be repeated: {e}");
+                return self.turn_away(&job, &why).await;
+            }
+        };
+        let origin = Origin { previous: Some(agent), job: Some(job.clone()), ..Origin::default() };
+        let admitted = self.admit(old.spec, origin).await;
+        self.settle_admission(&job, admitted.map(|spawned| spawned.record.agent.id)).await
+    }
+
+    /// Decides what an admission's answer means for the job: it is the agent's now, stays where it is until later, or
+    /// is refused.
+    async fn settle_admission(
+        &self,
+        job: &str,
+        admitted: Result<AgentId, SpawnError>,
+    ) -> Result<ControlFlow<(), bool>, StoreError> {
+        use SpawnError as S;
+        match admitted {
+            Ok(agent) => {
+                tracing::info!(agent.id = %agent, job.id = job, "work of another producer was taken in");
+                Ok(ControlFlow::Continue(true))
+            }
+            Err(S::Invalid(faults)) => self.turn_away(job, &in_one_line(&faults)).await,
+            Err(S::Denied(why) | S::Unsatisfiable(why)) => self.turn_away(job, &why).await,
+            Err(S::Store(e @ StoreError::TaskActive { .. })) => self.turn_away(job, &e.to_string()).await,
+            Err(S::Store(StoreError::Conflict(_))) => Ok(ControlFlow::Continue(false)),
+            Err(S::ShuttingDown | S::Stopped(_) | S::DiskLow(_) | S::Store(StoreError::QueueFull(_))) => {
+                Ok(ControlFlow::Break(()))
+            }
+            Err(S::Store(e)) => Err(e),
+        }
+    }
+
+    /// Refuses a job where its producer looks for it, and says so in the log.
+    async fn turn_away(&self, job: &str, why: &str) -> Result<ControlFlow<(), bool>, StoreError> {
+        let at = self.now();
+        let refused = self.ports.store.refuse(job, why, at).await?;
+        if refused {
+            tracing::warn!(job.id = job, reason = why, "work of another producer was refused");
+            self.ports.store.log(vec![refusal(job, why, at)]).await?;
+        }
+        Ok(ControlFlow::Continue(refused))
+    }
+
+    async fn end_removed(&self, agent: AgentId) -> Result<bool, StoreError> {
+        let record = self.ports.store.get(agent).await?;
+        let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
+        if !waits {
+            return Ok(false);
+        }
+        let ran = record.agent.attempt > 0;
+        let ended = self.kill_waiting(vec![record], KillCause::Operator, "removed from the queue").await?;
+        if ran && !ended.is_empty() {
+            self.clean_up(agent).await;
+        }
+        Ok(!ended.is_empty())
+    }
+
+    async fn end_finished(&self, agent: AgentId, result: Result<String, String>) -> Result<bool, StoreError> {
+        let record = self.ports.store.get(agent).await?;
+        if record.node.is_some() {
+            return Ok(false);
+        }
+        let ran = record.agent.attempt > 0;
+        let event = Event::FinishedElsewhere { result };
+        let Ok(step) = lifecycle::next(&record.agent, event, self.decide_now()) else { return Ok(false) };
+        let change = Change { safety: Safety::Power, agent: step.agent, facts: step.facts };
+        let mut written = self.ports.store.amend(vec![(record.version, change)]).await?;
+        let ended = written.pop().is_some_and(|one| one.is_ok());
+        if ran && ended {
+            self.clean_up(agent).await;
+        }
+        Ok(ended)
+    }
+}
+
+fn in_one_line(faults: &[FieldError]) -> String {
+    let faults: Vec<String> = faults.iter().map(|e| format!("{} {}", e.pointer, e.message)).collect();
+    faults.join("; ")
+}
+
+fn refusal(job: &str, why: &str, at: Timestamp) -> Fact {
+    let data = json!({"jobId": job, "reason": why});
+    Fact { kind: "queue.job_refused".to_owned(), agent: None, task: None, at, data }
+}

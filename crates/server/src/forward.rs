@@ -1,0 +1,180 @@
+//! Requests about what lies on one node only (transcript, diff, logs, trees, processes) are answered by that node, and
+//! reach it through whichever node was asked. Between nodes it is plain HTTP with the fleet's own key, for a network
+//! that nobody else is on.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use mosaic_core::domain::ids::{AgentId, NodeId};
+use mosaic_core::limits;
+use mosaic_core::ports::fleet::NodeState;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::auth::{Caller, USER};
+use crate::body;
+use crate::problem::{Code, Problem};
+use crate::router::Context;
+use crate::shell::RequestId;
+
+/// Names the node that passed a request on; such a request is answered where it arrives.
+const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");
+
+/// What the caller's headers say that the other node must know, too.
+const PASSED_ON: [&str; 6] =
+    ["accept", "content-type", "last-event-id", "if-none-match", "idempotency-key", "range"];
+
+/// Passes a request on to the node where the agent's files lie, unless that is this one.
+pub(crate) async fn to_home(State(context): State<Context>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let named = RawPathParams::from_request_parts(&mut parts, &context).await.ok();
+    let agent = named.and_then(|names| {
+        names.iter().find(|(name, _)| *name == "id").and_then(|(_, value)| value.parse::<AgentId>().ok())
+    });
+    let request = Request::from_parts(parts, body);
+    let Some(agent) = agent.filter(|_| !request.headers().contains_key(FORWARDED)) else {
+        return next.run(request).await;
+    };
+    match home(&context, agent).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(node)) => pass_on(&context, &node, request).await.unwrap_or_else(Problem::into_response),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Returns the other node where the agent's files lie; nothing when they lie here, or it is not known where.
+async fn home(context: &Context, agent: AgentId) -> Result<Option<NodeState>, Problem> {
+    let o = &context.orchestrator;
+    let Ok(record) = o.agent(agent).await else { return Ok(None) };
+    let Some(home) = record.home.filter(|home| *home != o.settings().node) else { return Ok(None) };
+    // The only node there ever was may have another name by now.
+    let nodes = o.ports().fleet.nodes().await?;
+    Ok(nodes.into_iter().find(|state| state.info.node == home))
+}
+
+/// Sends the request to another node and returns its answer, as it comes.
+async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Result<Response, Problem> {
+    let name = &node.info.node;
+    let key =
+        context.options.peer_key.as_ref().ok_or_else(|| unreachable(node, "this node has no key for it"))?;
+    let address = node.info.url.as_deref().and_then(address);
+    let address =
+        address.ok_or_else(|| unreachable(node, "it says no http address under which it is reached"))?;
+    let mut asked = Request::builder().method(request.method().clone());
+    asked = asked.uri(request.uri().path_and_query().map_or("/", |whole| whole.as_str()));
+    asked = asked.header(HOST, address).header(AUTHORIZATION, key.bearer());
+    asked = asked.header(FORWARDED, context.orchestrator.settings().node.as_str());
+    for header in PASSED_ON {
+        for value in request.headers().get_all(header) {
+            asked = asked.header(header, value);
+        }
+    }
+    if let Some(RequestId(id)) = request.extensions().get::<RequestId>() {
+        asked = asked.header("x-request-id", id);
+    }
+    if let Some(user) = request.extensions().get::<Caller>().and_then(Caller::name) {
+        asked = asked.header(USER, user);
+    }
+    let (_, bytes) = body::read(request, context).await?;
+    let asked = asked.body(Body::from(bytes)).map_err(|_| Problem::internal())?;
+    let fault = |e: String| unreachable(node, &e);
+    let sent = timeout(limits::PEER_ANSWER, send(address, asked)).await;
+    let (answer, connection) = sent.map_err(|_| fault("it does not answer".to_owned()))?.map_err(fault)?;
+    tracing::debug!(node = %name, status = answer.status().as_u16(), "request passed on");
+    Ok(relayed(answer, connection))
+}
+
+/// Takes `host:port` out of a node's address.
+fn address(url: &str) -> Option<&str> {
+    url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.contains('/'))
+}
+
+/// The task that moves a connection's bytes; it ends with whoever holds this.
+type Connection = JoinSet<Result<(), hyper::Error>>;
+
+async fn send(address: &str, request: Request) -> Result<(hyper::Response<Incoming>, Connection), String> {
+    let target = if address.contains(':') { address.to_owned() } else { format!("{address}:80") };
+    let stream = timeout(limits::PEER_CONNECT, TcpStream::connect(target)).await;
+    let stream = stream.map_err(|_| "it does not answer".to_owned())?.map_err(|e| e.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let mut moving = JoinSet::new();
+    moving.spawn(connection);
+    let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    Ok((answer, moving))
+}
+
+/// Hands the other node's answer on. A body of which nothing comes for [`limits::PEER_STALL`] is broken off: live
+/// streams have a heartbeat.
+fn relayed(answer: hyper::Response<Incoming>, connection: Connection) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    for hop in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+        parts.headers.remove(hop);
+    }
+    let chunks = Body::new(body).into_data_stream();
+    let chunks = futures_util::stream::unfold((chunks, connection), |(mut chunks, connection)| async move {
+        let chunk: Result<Bytes, axum::Error> = match timeout(limits::PEER_STALL, chunks.next()).await {
+            Ok(chunk) => chunk?,
+            Err(late) => Err(axum::Error::new(late)),
+        };
+        Some((chunk, (chunks, connection)))
+    });
+    Response::from_parts(parts, Body::from_stream(chunks))
+}
+
+fn unreachable(node: &NodeState, why: &str) -> Problem {
+    let name = &node.info.node;
+    let problem = Problem::new(
+        Code::NodeUnreachable,
+        format!(
+            "what is asked for lies on node {name}, which cannot be reached: {why} (heard of at {})",
+            node.seen_at
+        ),
+    );
+    problem
+        .hint(format!(
+            "mosaic nodes shows which nodes are alive; what lies on {name} is there again once it is"
+        ))
+        .with("node", name.as_str())
+        .with("lastSeenAt", node.seen_at.to_rfc3339())
+}
+
+/// The key that nodes of one fleet show each other.
+#[derive(Clone)]
+pub struct PeerKey(String);
+
+impl PeerKey {
+    /// Takes the fleet's secret; see [`mosaic_core::ports::fleet::Fleet::peer_secret`].
+    pub fn new(secret: String) -> Self {
+        Self(secret)
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    fn bearer(&self) -> HeaderValue {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            .unwrap_or_else(|_| HeaderValue::from_static("Bearer -"));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl std::fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerKey(…)")
+    }
+}
+
+/// Returns the node that passed the request on, as that says.
+pub(crate) fn passed_on_by(headers: &HeaderMap) -> Option<NodeId> {
+    headers.get(FORWARDED)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,146 @@
+//! A wire that can be cut: a proxy on loopback in front of a server, for one of its clients. While it is cut nothing gets
+//! through and nobody is told, as in a network that lost a cable; what was open then is closed when it is mended.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Outcome, while_};
+
+/// How often a thread looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The wire. Dropping it closes everything on it.
+pub(crate) struct Wire {
+    port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    cut: AtomicBool,
+    over: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl State {
+    /// Closes every connection that there is.
+    fn close(&self) {
+        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // Fails only when it is closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+}
+
+impl Wire {
+    /// Lays a wire to this address; it is whole.
+    pub(crate) fn lay(to: SocketAddr) -> Outcome<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(while_("a wire"))?;
+        let port = listener.local_addr().map_err(while_("a wire"))?.port();
+        listener.set_nonblocking(true).map_err(while_("a wire"))?;
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            while !shared.is_over() {
+                match listener.accept() {
+                    Ok((stream, _)) => connect(&shared, stream, to),
+                    Err(_) => std::thread::sleep(LOOK),
+                }
+            }
+        });
+        Ok(Self { port, state })
+    }
+
+    /// Returns the port of the client's end.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts it.
+    pub(crate) fn cut(&self) {
+        self.state.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Mends it.
+    pub(crate) fn mend(&self) {
+        if self.state.cut.swap(false, Ordering::SeqCst) {
+            self.state.close();
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.state.over.store(true, Ordering::SeqCst);
+        self.state.close();
+    }
+}
+
+fn connect(state: &Arc<State>, client: TcpStream, to: SocketAddr) {
+    // A server that is away closes the connection, as it would itself.
+    let Ok(server) = TcpStream::connect_timeout(&to, Duration::from_secs(1)) else { return };
+    let pair = |from: &TcpStream, into: &TcpStream| Some((from.try_clone().ok()?, into.try_clone().ok()?));
+    let (Some(there), Some(back)) = (pair(&client, &server), pair(&server, &client)) else { return };
+    state.open.lock().unwrap_or_else(PoisonError::into_inner).extend([client, server]);
+    for (from, into) in [there, back] {
+        let state = Arc::clone(state);
+        std::thread::spawn(move || carry(&state, from, into));
+    }
+}
+
+/// Carries bytes one way until either end is closed; holds them back while the wire is cut.
+fn carry(state: &State, mut from: TcpStream, mut into: TcpStream) {
+    let mut chunk = [0; 64 * 1024];
+    // Without it a read could wait for ever on a wire that is gone.
+    let _ = from.set_nonblocking(false);
+    let _ = into.set_nodelay(true);
+    while let Ok(length @ 1..) = from.read(&mut chunk) {
+        while state.is_cut() && !state.is_over() {
+            std::thread::sleep(LOOK);
+        }
+        if into.write_all(&chunk[..length]).is_err() {
+            break;
+        }
+    }
+    // The other way ends with this one.
+    let _ = into.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_gets_through_a_cut_wire_and_everything_through_a_mended_one() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wire = Wire::lay(server.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
+        let (mut there, _) = server.accept().unwrap();
+        let mut byte = [0];
+        client.write_all(b"a").unwrap();
+        there.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"a");
+        wire.cut();
+        client.write_all(b"b").unwrap();
+        there.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(there.read_exact(&mut byte).is_err(), "a cut wire carried {byte:?}");
+        wire.mend();
+        let mut again = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
+        let (mut there, _) = server.accept().unwrap();
+        again.write_all(b"c").unwrap();
+        there.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"c");
+    }
+}

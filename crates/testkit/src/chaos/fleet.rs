@@ -1,0 +1,438 @@
+//! The fleet's storm: several nodes on one Valkey while tasks keep coming; nodes are killed, stopped and cut off, the store is killed
+//! and started again. At the end everything is counted: nothing acknowledged is lost, no task ever has two live agents, and
+//! no push is one of an earlier holder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::api::Api;
+use super::cut::Wire;
+use super::dice::Dice;
+use super::place::Place;
+use super::scene::has_ended;
+use super::server::Server;
+use super::sweep::{self, Violation};
+use super::{Outcome, Programs, while_};
+use crate::valkey_server::ValkeyServer;
+
+/// How long a lease holds here: short, so that many of them run out.
+const LEASE: Duration = Duration::from_secs(6);
+/// Agents at once on a node.
+const SLOTS: u32 = 4;
+/// Unfinished tasks from which on nothing more is asked for.
+const BACKLOG: usize = 60;
+/// Longest time for one task to end after the storm, on a machine with other work to do.
+const EACH: Duration = Duration::from_secs(3);
+/// Longest wait for a node to listen.
+const START: Duration = Duration::from_secs(60);
+
+/// What is asked of a storm.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Nodes.
+    pub nodes: usize,
+    /// Tasks.
+    pub tasks: usize,
+    /// Chance that repeats.
+    pub seed: u64,
+}
+
+/// What a storm came to.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Nodes.
+    pub nodes: usize,
+    /// Acknowledged tasks.
+    pub tasks: usize,
+    /// Nodes killed, stopped for longer than a lease, cut off; stores killed.
+    pub killed: usize,
+    /// See [`Figures::killed`].
+    pub stopped: usize,
+    /// See [`Figures::killed`].
+    pub cut_off: usize,
+    /// See [`Figures::killed`].
+    pub stores_killed: usize,
+    /// Runs of agents.
+    pub runs: usize,
+    /// Pushes that reached the remote.
+    pub pushes: usize,
+    /// Acknowledged tasks without a record, or not ended.
+    pub lost: usize,
+    /// Times that two agents of one task were alive at once.
+    pub two_alive: usize,
+    /// Pushes of a run after a newer one had started.
+    pub stale_pushes: usize,
+    /// How many agents ended how.
+    pub ends: BTreeMap<String, usize>,
+    /// The time until the last task was acknowledged, and from then until everything had ended.
+    pub storm: Duration,
+    /// See [`Figures::storm`].
+    pub calm: Duration,
+    /// What did not hold.
+    pub violations: Vec<Violation>,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} nodes, {} tasks; {} nodes killed, {} stopped, {} cut off, {} stores killed; {} agent runs, {} pushes, ends {:?}; {} \
+             lost, {} times two alive, {} stale pushes; storm {:.0} s, calm {:.0} s; {} violations",
+            self.nodes,
+            self.tasks,
+            self.killed,
+            self.stopped,
+            self.cut_off,
+            self.stores_killed,
+            self.runs,
+            self.pushes,
+            self.ends,
+            self.lost,
+            self.two_alive,
+            self.stale_pushes,
+            self.storm.as_secs_f64(),
+            self.calm.as_secs_f64(),
+            self.violations.len()
+        )
+    }
+}
+
+/// What is wrong with a node now, and until when.
+enum Trouble {
+    Dead(Instant),
+    Stopped(Instant),
+    CutOff(Instant),
+}
+
+/// One node: its server, and the wire to the store.
+struct Node {
+    name: String,
+    data: PathBuf,
+    port: u16,
+    wire: Wire,
+    server: Option<Server>,
+    trouble: Option<Trouble>,
+}
+
+impl Node {
+    fn start(&mut self, programs: &Programs, place: &Place) -> Outcome<()> {
+        let text = |value: &dyn fmt::Display| value.to_string();
+        let env = [
+            ("MOSAIC_DATA_DIR", text(&self.data.display())),
+            ("MOSAIC_NODE", self.name.clone()),
+            ("MOSAIC_NODE_URL", format!("http://127.0.0.1:{}", self.port)),
+            ("ORCHESTRATOR_PORT", text(&self.port)),
+            ("VALKEY_HOST", "127.0.0.1".to_owned()),
+            ("VALKEY_PORT", text(&self.wire.port())),
+            ("MOSAIC_LEASE_MS", text(&LEASE.as_millis())),
+        ];
+        place.note(&format!("{} starts", self.name));
+        self.server = Some(Server::start(&programs.mosaic, place, &env)?);
+        Ok(())
+    }
+
+    /// Returns its API when it is not known to be in trouble and listens.
+    fn api(&mut self, patience: Duration) -> Option<Api> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        self.server.as_mut()?.api_by(Instant::now() + patience)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.server.as_ref().and_then(|server| Pid::from_raw(server.pid().cast_signed())) {
+            // The child is not reaped yet, so its id is its own.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends a trouble whose time is over, or at once.
+    fn heal(&mut self, programs: &Programs, place: &Place, now: Option<Instant>) -> Outcome<()> {
+        let over = |at: &Instant| now.is_none_or(|now| now >= *at);
+        match &self.trouble {
+            Some(Trouble::Dead(at)) if over(at) => self.start(programs, place)?,
+            Some(Trouble::Stopped(at)) if over(at) => self.signal(Signal::CONT),
+            Some(Trouble::CutOff(at)) if over(at) => self.wire.mend(),
+            Some(_) => return Ok(()),
+            None => {
+                // A server that ends by itself, because the store was away when it started, is started again.
+                if self.server.as_mut().is_none_or(|server| server.ended().is_some()) {
+                    self.start(programs, place)?;
+                }
+                return Ok(());
+            }
+        }
+        place.note(&format!("{} is well again", self.name));
+        self.trouble = None;
+        Ok(())
+    }
+}
+
+/// The nodes, their store, and what callers know.
+struct Fleet {
+    place: Place,
+    programs: Programs,
+    valkey: ValkeyServer,
+    /// When the killed store comes back.
+    store_back: Option<Instant>,
+    nodes: Vec<Node>,
+    acknowledged: BTreeMap<String, String>,
+    unanswered: BTreeSet<String>,
+    faults: Vec<String>,
+    figures: Figures,
+}
+
+/// Runs a storm; `None` when there is no Valkey here and nobody requires one.
+pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> Outcome<Option<Figures>> {
+    let Some(valkey) = ValkeyServer::start() else { return Ok(None) };
+    let mut fleet = Fleet::new(programs, valkey, wanted.nodes)?;
+    let mut dice = Dice::new(wanted.seed);
+    let begun = Instant::now();
+    let mut next_trouble = begun + Duration::from_secs(2);
+    let mut asked = 0;
+    while asked < wanted.tasks || !fleet.unanswered.is_empty() {
+        let now = Instant::now();
+        fleet.heal(Some(now))?;
+        if now >= next_trouble {
+            fleet.trouble(&mut dice);
+            next_trouble = now + Duration::from_millis(700 + dice.below(2500));
+        }
+        asked += fleet.visit(&mut dice, asked, wanted.tasks);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fleet.figures.storm = begun.elapsed();
+    let calm = Instant::now();
+    fleet.heal(None)?;
+    fleet.judge(wanted)?;
+    fleet.figures.calm = calm.elapsed();
+    if let Some(dir) = evidence.filter(|_| !fleet.figures.violations.is_empty()) {
+        fleet.place.keep_evidence(&dir.join(format!("fleet-{}", wanted.seed)))?;
+    }
+    Ok(Some(fleet.figures))
+}
+
+impl Fleet {
+    fn new(programs: &Programs, valkey: ValkeyServer, count: usize) -> Outcome<Self> {
+        let place = Place::new(SLOTS, None)?;
+        let store = SocketAddr::from((Ipv4Addr::LOCALHOST, valkey.port()));
+        let mut nodes = Vec::new();
+        for number in 1..=count {
+            let name = format!("node-{number}");
+            let listener = TcpListener::bind("127.0.0.1:0").map_err(while_("a port"))?;
+            let port = listener.local_addr().map_err(while_("a port"))?.port();
+            let data = place.dir().join(&name);
+            let wire = Wire::lay(store)?;
+            drop(listener);
+            let mut node = Node { name, data, port, wire, server: None, trouble: None };
+            node.start(programs, &place)?;
+            nodes.push(node);
+        }
+        let figures = Figures { nodes: count, ..Figures::default() };
+        let (acknowledged, unanswered, faults) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        let programs = programs.clone();
+        let mut fleet = Self {
+            place,
+            programs,
+            valkey,
+            store_back: None,
+            nodes,
+            acknowledged,
+            unanswered,
+            faults,
+            figures,
+        };
+        for node in &mut fleet.nodes {
+            node.api(START).ok_or_else(|| format!("{} does not listen; see server.log", node.name))?;
+        }
+        Ok(fleet)
+    }
+
+    /// Ends what has lasted long enough; everything when no time is given.
+    fn heal(&mut self, now: Option<Instant>) -> Outcome<()> {
+        if self.store_back.is_some_and(|at| now.is_none_or(|now| now >= at)) {
+            self.valkey.restart();
+            self.place.note("the store is back");
+            self.store_back = None;
+        }
+        if self.store_back.is_none() {
+            for node in &mut self.nodes {
+                node.heal(&self.programs, &self.place, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes trouble somewhere. At least one node stays well.
+    fn trouble(&mut self, dice: &mut Dice) {
+        let well: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].trouble.is_none()).collect();
+        let kind = dice.below(10);
+        if kind < 2 {
+            if self.store_back.is_none() {
+                self.place.note("the store is killed");
+                self.valkey.kill();
+                self.store_back = Some(Instant::now() + Duration::from_millis(200 + dice.below(3000)));
+                self.figures.stores_killed += 1;
+            }
+            return;
+        }
+        if well.len() < 2 {
+            return;
+        }
+        let node = &mut self.nodes[well[dice.below(well.len() as u64) as usize]];
+        // Half of them last longer than a lease, up to twice as long.
+        let lease = LEASE.as_millis() as u64;
+        let until = Instant::now() + Duration::from_millis(300 + dice.below(2 * lease));
+        let what = match kind {
+            2..=5 => {
+                if let Some(mut server) = node.server.take() {
+                    server.kill_9();
+                }
+                self.figures.killed += 1;
+                node.trouble = Some(Trouble::Dead(until));
+                "killed"
+            }
+            6 | 7 => {
+                node.signal(Signal::STOP);
+                self.figures.stopped += 1;
+                node.trouble = Some(Trouble::Stopped(until));
+                "stopped"
+            }
+            _ => {
+                node.wire.cut();
+                self.figures.cut_off += 1;
+                node.trouble = Some(Trouble::CutOff(until));
+                "cut off"
+            }
+        };
+        self.place.note(&format!("{} is {what}", node.name));
+    }
+
+    /// What callers do: ask again for what was not answered, ask for more. Returns how many new tasks were asked for.
+    fn visit(&mut self, dice: &mut Dice, asked: usize, most: usize) -> usize {
+        let well: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].trouble.is_none()).collect();
+        if well.is_empty() || self.store_back.is_some() {
+            return 0;
+        }
+        let node = well[dice.below(well.len() as u64) as usize];
+        let Some(api) = self.nodes[node].api(Duration::from_millis(1)) else { return 0 };
+        for task in self.unanswered.clone().into_iter().take(3) {
+            self.spawn(&api, &task);
+        }
+        let Ok(counts) = api.get("/v1/queue?limit=1") else { return 0 };
+        let unfinished =
+            ["waiting", "delayed", "active"].iter().filter_map(|name| counts["counts"][name].as_u64());
+        if unfinished.sum::<u64>() as usize >= BACKLOG {
+            return 0;
+        }
+        let more = (most - asked).min(1 + dice.below(5) as usize);
+        for number in asked..asked + more {
+            self.spawn(&api, &format!("fleet-{number}"));
+        }
+        more
+    }
+
+    /// Asks for a task; the answer is an acknowledgement or nothing.
+    fn spawn(&mut self, api: &Api, task: &str) {
+        match api.send("POST", "/v1/agents", Some(task), Some(&self.place.task(task, 3))) {
+            Ok((200 | 201, answer)) => {
+                let id = answer["agentId"].as_str().unwrap_or_default().to_owned();
+                self.unanswered.remove(task);
+                self.acknowledged.insert(task.to_owned(), id);
+            }
+            Ok((status, answer)) if status < 500 => {
+                self.unanswered.remove(task);
+                self.faults.push(format!("the spawn of {task} was answered {status}: {answer}"));
+            }
+            Ok(_) | Err(_) => drop(self.unanswered.insert(task.to_owned())),
+        }
+    }
+
+    /// Waits until every agent has ended; returns the agents as they are then.
+    fn settle(&mut self, deadline: Instant) -> Outcome<(Api, Vec<Value>)> {
+        loop {
+            self.heal(None)?;
+            let api = self.nodes.iter_mut().find_map(|node| node.api(Duration::from_secs(5)));
+            let agents = api.as_ref().and_then(|api| api.agents().ok());
+            if let (Some(api), Some(agents)) = (api, agents)
+                && (Instant::now() > deadline || agents.iter().all(has_ended))
+            {
+                return Ok((api, agents));
+            }
+            if Instant::now() > deadline + START {
+                return Err("no node answers any more; see server.log".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn judge(&mut self, wanted: Wanted) -> Outcome<()> {
+        let expected = u32::try_from(wanted.tasks.min(BACKLOG * 2)).unwrap_or(u32::MAX);
+        let (api, agents) = self.settle(Instant::now() + EACH * expected + LEASE * 4)?;
+        let mut found: Vec<Violation> =
+            self.faults.drain(..).map(|text| Violation::new("RUN", text)).collect();
+        sweep::records(&self.place, &self.acknowledged, &agents, &api.events()?, &mut found);
+        for agent in &agents {
+            sweep::completed_means_pushed(&self.place, agent, &mut found);
+        }
+        let stale = self.stale_pushes(&agents);
+        found.extend(stale.iter().map(|text| Violation::new("PUSH", text.clone())));
+        // A fault of a node or of the store is none of the task's.
+        for agent in agents.iter().filter(|agent| agent["status"] != "completed") {
+            found.push(Violation::new("END", sweep::brief(agent)));
+        }
+        let servers: Vec<u32> =
+            self.nodes.iter().filter_map(|node| node.server.as_ref().map(Server::pid)).collect();
+        let left = self.place.processes(None, &[]).into_iter();
+        let is_server =
+            |line: &String| servers.iter().any(|pid| line.starts_with(&format!("process {pid}:")));
+        found.extend(left.filter(|line| !is_server(line)).map(|line| Violation::new("I4", line)));
+        let figures = &mut self.figures;
+        figures.tasks = self.acknowledged.len();
+        (figures.runs, figures.pushes) = (self.place.log("start").len(), self.place.log("push").len());
+        figures.lost = found.iter().filter(|violation| ["I1", "I3"].contains(&violation.invariant)).count();
+        figures.two_alive = found.iter().filter(|violation| violation.invariant == "I2").count();
+        figures.stale_pushes = stale.len();
+        for agent in &agents {
+            let end = format!("{} {}", agent["status"], agent["endReason"]).replace('"', "");
+            *figures.ends.entry(end).or_default() += 1;
+        }
+        figures.violations = found;
+        Ok(())
+    }
+
+    /// Returns the pushes of a run after a newer run of the same agent had started. Which run made a commit stands in its
+    /// work file; starts and pushes stand in one log, in the order in which they happened.
+    fn stale_pushes(&self, agents: &[Value]) -> Vec<String> {
+        let mut newest: BTreeMap<String, String> = BTreeMap::new();
+        let by_branch: BTreeMap<String, &str> = agents
+            .iter()
+            .filter_map(|agent| {
+                Some((format!("refs/heads/{}", agent["branch"].as_str()?), agent["agentId"].as_str()?))
+            })
+            .collect();
+        let mut stale = Vec::new();
+        for fields in self.place.all_log() {
+            match fields.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["start", agent, pid] => drop(newest.insert((*agent).to_owned(), (*pid).to_owned())),
+                ["push", commit, branch] => {
+                    let Some(agent) = by_branch.get(*branch) else { continue };
+                    let show = ["log", "-1", "-p", "--format=", commit, "--"];
+                    let made =
+                        self.place.remote.try_run(&self.place.remote.remote(), &show).unwrap_or_default();
+                    let run = newest.get(*agent).map(|pid| format!("+{agent}-{pid}-last"));
+                    if !run.as_ref().is_some_and(|run| made.lines().any(|line| line == run)) {
+                        stale.push(format!("{commit} on {branch} is not of the newest run {run:?}"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        stale
+    }
+}
