@@ -8,11 +8,6 @@ macro_rules! fragments {
             #[expect(non_upper_case_globals, reason = "named after its file")]
             const $name: &str = include_str!(concat!("scripts/", stringify!($name), ".lua"));
         )*
-        /// Every file with its name.
-        #[cfg(test)]
-        pub(super) fn sources() -> Vec<(&'static str, &'static str)> {
-            vec![$((stringify!($name), $name)),*]
-        }
     };
 }
 
@@ -108,11 +103,11 @@ pub(super) static QUARANTINE: Script =
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
 pub(super) static CLASSES: Script = Script::new("classes", WriteLightly, &[base, jobs, classes]);
 pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
+pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
+pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
 pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
 pub(super) static BEAT: Script = Script::new("beat", WriteLightly, &[base, head, fleet, beat]);
 pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, leave]);
 pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
 pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
 pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
-pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
-pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
