@@ -39,7 +39,7 @@ use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
-    Store, StoreError, Versioned,
+    Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -87,6 +87,8 @@ pub struct ValkeyStore {
     inner: Arc<Inner>,
     admissions: Pump<admission::Answer>,
     advances: Pump<Value>,
+    /// What a failover may forget, as [`Safety::Process`] says.
+    light_advances: Pump<Value>,
     follower: JoinHandle<()>,
     stir: Stir,
 }
@@ -110,6 +112,19 @@ impl ValkeyStore {
         inner.prepare().await?;
         inner.catch_up().await?;
         let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
+        let shared = Arc::clone(&inner);
+        let admissions = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.admit_all(items).await }
+        });
+        let advances = |safety| {
+            let shared = Arc::clone(&inner);
+            Pump::start(move |items| {
+                let inner = Arc::clone(&shared);
+                async move { inner.write_all(&scripts::ADVANCE, items, safety).await }
+            })
+        };
+        let (advances, light_advances) = (advances(Safety::Power), advances(Safety::Process));
         let stir = Stir::listen(Ears {
             link: Arc::clone(&inner.link),
             channel: inner.key(Key::Stir),
@@ -117,17 +132,7 @@ impl ValkeyStore {
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
         });
-        let shared = Arc::clone(&inner);
-        let admissions = Pump::start(move |items| {
-            let inner = Arc::clone(&shared);
-            async move { inner.admit_all(items).await }
-        });
-        let shared = Arc::clone(&inner);
-        let advances = Pump::start(move |items| {
-            let inner = Arc::clone(&shared);
-            async move { inner.write_all(&scripts::ADVANCE, items).await }
-        });
-        Ok(Self { inner, admissions, advances, follower, stir })
+        Ok(Self { inner, admissions, advances, light_advances, follower, stir })
     }
 }
 
@@ -195,7 +200,11 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        self.inner.advance(&self.advances, lease, change).await
+        let pump = match change.safety {
+            Safety::Power => &self.advances,
+            Safety::Process => &self.light_advances,
+        };
+        self.inner.advance(pump, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {

@@ -1,5 +1,6 @@
 //! The shared store beyond the suite of the port: what others read of it, what they did to it, what a server does to it.
 
+#![cfg(feature = "valkey")]
 #![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
 
 mod damage;
