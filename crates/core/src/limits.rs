@@ -399,3 +399,9 @@ pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
 pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
 /// Latest time from now until which a producer may delay its work.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
+pub const LEAN_BATCH: usize = 64;
+/// Round trips of one kind under way at once: while one is carried out the next is on its way.
+pub const LEAN_TRIPS: usize = 2;
+/// Most jobs that one script adds: 7 arguments each, and a script may unpack some thousands.
+pub const LEAN_BULK: usize = 500;

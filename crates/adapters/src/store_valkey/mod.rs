@@ -1,5 +1,6 @@
 //! The store that many machines share: a Valkey server (Redis speaks the same).
 
+pub mod bullmq;
 mod dial;
 mod failure;
 mod honest;
@@ -9,6 +10,7 @@ mod options;
 mod replicas;
 mod script;
 mod tls;
+mod together;
 
 pub use honest::{Looks, Risk};
 pub use options::{LinkOptions, Sentinels, Tls};
