@@ -63,7 +63,9 @@ fn install(dir: &Path) -> Result<(), String> {
     std::fs::create_dir_all(dir).map_err(|e| failed("no directory could be made", &e))?;
     let lock = File::create(dir.join("installing")).map_err(|e| failed("no file could be made", &e))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed("no lock", &e))?;
-    if is_complete(dir) && std::fs::read_to_string(dir.join("package-lock.json")).is_ok_and(|text| text == LOCK) {
+    if is_complete(dir)
+        && std::fs::read_to_string(dir.join("package-lock.json")).is_ok_and(|text| text == LOCK)
+    {
         return Ok(());
     }
     for (name, text) in [("package.json", PACKAGE), ("package-lock.json", LOCK)] {

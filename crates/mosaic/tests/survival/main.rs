@@ -26,7 +26,7 @@ fn acknowledged_tasks_survive_any_number_of_kills() {
     let seed = number("MOSAIC_KILLS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("storm of {kills} kills, seed {seed}");
     let mosaic = std::path::PathBuf::from(env!("CARGO_BIN_EXE_mosaic"));
-    let programs = Programs { chaos: mosaic.clone(), mosaic };
+    let programs = Programs { chaos: mosaic.clone(), mosaic, valkey: None };
     let figures = storm::run(&programs, kills, seed, None).unwrap();
     println!("survival: {figures}");
     assert!(figures.violations.is_empty(), "{:#?}", figures.violations);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mosaic_testkit::chaos::matrix::{self, Case, Options, matrix, percentiles};
 use mosaic_testkit::chaos::{Outcome, Programs, Story, fleet, ready, storm};
+use mosaic_testkit::valkey_server::ValkeyServer;
 
 const USAGE: &str = "\
 usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready | --fleet [options]
@@ -23,7 +24,7 @@ usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready | -
   --budget SECS    start nothing new after this time
   --jobs N         runs at once (default 4)
   --times N        with --only: how often (default 1)
-  --store NAME     the store under test (sqlite, which is all there is)
+  --store NAME     the store under test: sqlite, or valkey (one is started)
   --kills N        random kills of one storm (default 1000; --short 10)
   --seeds N        storms, each with the next seed (default 1)
   --nodes N        nodes of --fleet (default 4)
@@ -43,6 +44,7 @@ struct Asked {
     records: usize,
     nodes: usize,
     tasks: usize,
+    valkey: bool,
     bin_dir: Option<PathBuf>,
 }
 
@@ -84,6 +86,7 @@ fn parse(args: &[String]) -> Outcome<Asked> {
             records: 10_000,
             nodes: 4,
             tasks: 5000,
+            valkey: false,
             bin_dir: None,
         },
     );
@@ -104,8 +107,9 @@ fn parse(args: &[String]) -> Outcome<Asked> {
             "--nodes" => asked.nodes = usize::try_from(number(value()?)?).unwrap_or(1).clamp(1, 64),
             "--tasks" => asked.tasks = usize::try_from(number(value()?)?).unwrap_or(1),
             "--store" => match value()?.as_str() {
-                "sqlite" => {}
-                other => return Err(format!("there is no store \"{other}\"; this build has sqlite")),
+                "sqlite" => asked.valkey = false,
+                "valkey" => asked.valkey = true,
+                other => return Err(format!("there is no store \"{other}\", but sqlite and valkey")),
             },
             "--kills" => asked.kills = number(value()?)?,
             "--seeds" => asked.seeds = number(value()?)?,
@@ -153,12 +157,18 @@ fn programs(asked: &Asked) -> Outcome<Programs> {
         let path = dir.join(name);
         path.canonicalize().map_err(|e| format!("no program at {} ({e})", path.display()))
     };
-    Ok(Programs { mosaic: find("mosaic")?, chaos: find("mosaic-chaos")? })
+    Ok(Programs { mosaic: find("mosaic")?, chaos: find("mosaic-chaos")?, valkey: None })
 }
 
 /// Runs what was asked for; false when something did not hold.
 fn work(asked: &Asked) -> Outcome<bool> {
-    let programs = programs(asked)?;
+    let mut programs = programs(asked)?;
+    // Ends with this function, after everything that uses it.
+    let valkey = if asked.valkey { ValkeyServer::start() } else { None };
+    if asked.valkey && valkey.is_none() {
+        return Err("there is no Valkey here".to_owned());
+    }
+    programs.valkey = valkey.as_ref().map(ValkeyServer::port);
     match &asked.what {
         What::Only(case) => only(asked, &programs, case),
         What::Storm => storms(asked, &programs),

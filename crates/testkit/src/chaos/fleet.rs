@@ -219,7 +219,7 @@ pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> O
 
 impl Fleet {
     fn new(programs: &Programs, valkey: ValkeyServer, count: usize) -> Outcome<Self> {
-        let place = Place::new(SLOTS)?;
+        let place = Place::new(SLOTS, None)?;
         let store = SocketAddr::from((Ipv4Addr::LOCALHOST, valkey.port()));
         let mut nodes = Vec::new();
         for number in 1..=count {

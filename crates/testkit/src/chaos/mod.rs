@@ -35,6 +35,8 @@ pub struct Programs {
     pub mosaic: PathBuf,
     /// The same with failpoints around its ports.
     pub chaos: PathBuf,
+    /// The port of the Valkey that servers keep everything in; the embedded store without one.
+    pub valkey: Option<u16>,
 }
 
 /// Puts an error's words behind what was being done.

@@ -29,17 +29,18 @@ pub(crate) struct Place {
     pub(crate) remote: Fixture,
     dir: PathBuf,
     slots: u32,
+    valkey: Option<u16>,
 }
 
 impl Place {
-    /// Makes one for servers with so many agents at once.
-    pub(crate) fn new(slots: u32) -> Outcome<Self> {
+    /// Makes one for servers with so many agents at once, on the Valkey with this port if there is one.
+    pub(crate) fn new(slots: u32, valkey: Option<u16>) -> Outcome<Self> {
         let remote = Fixture::new();
         let dir = remote.path().join("place");
         let make = |name: &str| std::fs::create_dir_all(dir.join(name)).map_err(while_("a place"));
         make("locks")?;
         make("tmp")?;
-        let place = Self { remote, dir, slots };
+        let place = Self { remote, dir, slots, valkey };
         place.write("log", "")?;
         place.program(&place.dir.join("agent.sh"), AGENT)?;
         place.program(&place.dir.join("gate.sh"), GATE)?;
@@ -87,7 +88,7 @@ impl Place {
     /// What every server here is started with.
     pub(crate) fn env(&self) -> BTreeMap<&'static str, String> {
         let text = |path: &Path| path.display().to_string();
-        BTreeMap::from([
+        let mut env = BTreeMap::from([
             ("HOME", text(&self.dir)),
             ("TMPDIR", text(&self.tmp())),
             ("MOSAIC_DATA_DIR", text(&self.data())),
@@ -99,7 +100,15 @@ impl Place {
             ("MOSAIC_SLOTS", self.slots.to_string()),
             ("MOSAIC_KILL_GRACE_MS", "100".to_owned()),
             ("MOSAIC_DRAIN_MS", "300".to_owned()),
-        ])
+        ]);
+        if let Some(port) = self.valkey {
+            env.insert("VALKEY_HOST", "127.0.0.1".to_owned());
+            env.insert("VALKEY_PORT", port.to_string());
+            // The directory's name is this place's alone.
+            let name = self.remote.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            env.insert("MOSAIC_VALKEY_PREFIX", format!("{{{}}}", name.trim_start_matches('.')));
+        }
+        env
     }
 
     /// What is asked of an agent. Only a lost server may repeat an attempt, unless `max_retries` allows more.

@@ -44,7 +44,7 @@ impl Scene {
     /// Makes a place without a server.
     pub(crate) fn new(programs: &Programs, slots: u32) -> Outcome<Self> {
         Ok(Self {
-            place: Place::new(slots)?,
+            place: Place::new(slots, programs.valkey)?,
             programs: programs.clone(),
             server: None,
             broken: false,
