@@ -5,6 +5,7 @@ pub mod agent_command;
 pub mod agent_demo;
 pub mod audit_file;
 pub mod clock_system;
+pub mod data_dir;
 pub mod fleet_sole;
 pub mod gates_local;
 pub mod git;

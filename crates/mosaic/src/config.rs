@@ -432,3 +432,7 @@ pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<Stri
 #[cfg(test)]
 #[path = "config/tests.rs"]
 mod tests;
+
+#[cfg(all(test, feature = "valkey"))]
+#[path = "config/valkey_tests.rs"]
+mod valkey_tests;

@@ -1,5 +1,7 @@
 //! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
 
+pub(crate) mod store;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +14,7 @@ use mosaic_adapters::agent_command::CommandRuntime;
 use mosaic_adapters::agent_demo::DemoRuntime;
 use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
-use mosaic_adapters::fleet_sole::SoleNode;
+use mosaic_adapters::data_dir::DirLock;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
@@ -76,17 +78,14 @@ pub(crate) struct Wired {
     trash: Arc<Trash>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
+    /// Keeps other servers away from the data directory where the store does not.
+    _lock: Option<DirLock>,
 }
 
-/// Opens the store and puts everything together. Must run inside the async runtime. Errors with a [`StoreError`] when
-/// it is the store that cannot be used.
-pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
+/// Opens the store and puts everything together. Errors with a [`StoreError`] when it is the store that cannot be used.
+pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
-    let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
-    if let Some(place) = &set_aside {
-        let aside = OrdersDir::new(data).set_barrier_aside(place);
-        aside.context("the barrier of a store that was set aside cannot be moved to it")?;
-    }
+    let store::Opened { store, fleet, set_aside, lock } = store::open(config).await?;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     // The adapters compare paths, so they must all see the same one.
@@ -118,7 +117,7 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
         trash: trash.clone(),
     });
     let ports = Ports {
-        store: Arc::new(store),
+        store,
         clock,
         chance: Arc::new(SystemChance),
         repositories: git,
@@ -134,10 +133,10 @@ pub(crate) fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
                 .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
         ),
         orders: Arc::new(FileOrders::new(data)),
-        fleet: Arc::new(SoleNode::new()),
+        fleet,
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, trash, set_aside })
+    Ok(Wired { orchestrator, trash, set_aside, _lock: lock })
 }
 
 /// What the configuration wants of the process adapter.

@@ -106,6 +106,7 @@ fn only_wire_chooses_adapters() {
     // Hidden subcommands enter an adapter's own program; trust and doctor use pure functions of theirs.
     let words = [
         "SqliteStore",
+        "ValkeyStore",
         "GitRepositories",
         "ShimProcesses",
         "NoSandbox",
@@ -118,7 +119,8 @@ fn only_wire_chooses_adapters() {
         "FileAudit",
         "FileOrders",
     ];
-    absent("crates/mosaic/src", &words, &["wire.rs"], "adapters are chosen in wire.rs only");
+    let wire = ["wire.rs", "wire/store.rs"];
+    absent("crates/mosaic/src", &words, &wire, "adapters are chosen in wire.rs only");
 }
 
 #[test]

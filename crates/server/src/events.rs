@@ -12,11 +12,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream;
 use mosaic_core::domain::agent::Status;
-use mosaic_core::domain::ids::{AgentId, TaskId, Timestamp};
-use mosaic_core::domain::journal::Entry;
+use mosaic_core::domain::ids::{AgentId, TaskId};
+use mosaic_core::domain::journal::{Entry, cloud_event};
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, StoreError};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
 use crate::negotiate::choose;
@@ -152,7 +152,7 @@ impl Reader {
         let source = &self.context.orchestrator.settings().node;
         let wanted = entries.iter().filter(|entry| self.filter.wants(entry));
         let chunk: String = wanted
-            .map(|entry| event(entry.seq, &entry.fact.kind, &envelope(source.as_str(), entry)))
+            .map(|entry| event(entry.seq, &entry.fact.kind, &entry.envelope(source.as_str())))
             .collect();
         self.place = Place::After(last);
         if chunk.is_empty() && entries.len() < PAGE {
@@ -201,35 +201,4 @@ impl Reader {
         self.place = Place::After(newest);
         Ok(event(newest, "snapshot", &cloud))
     }
-}
-
-fn cloud_event(node: &str, seq: u64, kind: &str, subject: &str, at: Timestamp, data: Value) -> Value {
-    json!({
-        "specversion": "1.0", "id": seq.to_string(), "source": format!("/orchestrators/{node}"),
-        "type": format!("dev.mosaic.{kind}.v1"), "subject": subject, "time": at.to_rfc3339(),
-        "datacontenttype": "application/json", "sequence": seq.to_string(), "data": data,
-    })
-}
-
-/// Wraps a logged fact in the envelope.
-fn envelope(node: &str, entry: &Entry) -> Value {
-    let fact = &entry.fact;
-    let mut data = Map::new();
-    if let Some(agent) = fact.agent {
-        data.insert("agentId".to_owned(), json!(agent));
-    }
-    if let Some(task) = &fact.task {
-        data.insert("taskId".to_owned(), json!(task));
-    }
-    match &fact.data {
-        Value::Object(more) => data.extend(more.clone()),
-        Value::Null => {}
-        other => drop(data.insert("value".to_owned(), other.clone())),
-    }
-    let subject = match (fact.agent, &fact.task) {
-        (Some(agent), _) => format!("agents/{agent}"),
-        (None, Some(task)) => format!("tasks/{task}"),
-        (None, None) => fact.kind.split('.').next().unwrap_or("orchestrator").to_owned(),
-    };
-    cloud_event(node, entry.seq, &fact.kind, &subject, fact.at, Value::Object(data))
 }

@@ -16,7 +16,7 @@ const READY: Duration = Duration::from_secs(30);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 /// Runs the server and kills it when told to, or when whoever started it is gone.
-const GUARD: &str = r#"dir=$1; shift; "$@" >>"$dir/log" 2>&1 & echo $!; read word; kill -9 $! 2>/dev/null; wait $!
+const GUARD: &str = r#"dir=$1; shift; "$@" >>"$dir/log" 2>&1 & echo $!; read word; { kill -9 $!; wait $!; } 2>/dev/null
 [ "$word" = keep ] || rm -rf "$dir""#;
 
 /// A server that runs for a test.

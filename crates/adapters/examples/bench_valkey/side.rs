@@ -63,7 +63,8 @@ async fn queue(what: &What) -> Outcome<Arc<Queue>> {
 
 fn job(what: &What, n: usize) -> NewJob {
     let priority = if what.priority { 1 + u32::try_from(n % 10).unwrap_or(0) } else { 0 };
-    let options = if priority == 0 { json!({"attempts": 0}) } else { json!({"attempts": 0, "priority": priority}) };
+    let options =
+        if priority == 0 { json!({"attempts": 0}) } else { json!({"attempts": 0, "priority": priority}) };
     NewJob {
         id: None,
         name: "spawn".to_owned(),

@@ -1,55 +1,22 @@
-//! The data directory: its lock, the database file and the connections to it.
+//! The database file in the data directory, and the connections to it.
 //!
 //! The file is made under another name and renamed once it is whole, so an empty or headless `mosaic.db` is
 //! always damage and never a new store.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mosaic_core::limits::{STORE_BUSY, STORE_CHECKED_BYTES};
 use mosaic_core::ports::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FlockOperation, flock};
 
 use super::failure::{Fault, damaged};
 use super::schema;
 
 /// Every SQLite file starts with these bytes (<https://www.sqlite.org/fileformat.html#the_database_header>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
-/// Makes the directory when missing and locks it for this process; the lock ends with the returned file.
-pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
-    let unusable = |e: io::Error| {
-        let hint = "use a directory that this user may write";
-        StoreError::Unusable(format!("data directory {} cannot be used: {e}; {hint}", dir.display()))
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let mut file = options.open(dir.join("lock")).map_err(unusable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
-        Err(e) => return Err(unusable(e.into())),
-    }
-    let pid = format!("{}\n", std::process::id());
-    file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(unusable)?;
-    Ok(file)
-}
-
-fn held(dir: &Path, file: &mut File) -> StoreError {
-    let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
-    let holder = match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => format!("another server (process {pid})"),
-        _ => "another server".to_owned(),
-    };
-    StoreError::InUse(format!(
-        "data directory {} is in use by {holder}; stop it first, or choose another directory",
-        dir.display()
-    ))
-}
 
 /// Returns the path of a database that may be opened; makes it when there is none.
 pub(super) fn database(dir: &Path) -> Result<PathBuf, StoreError> {

@@ -18,7 +18,7 @@ mod schema;
 mod verbs;
 mod writer;
 
-use std::fs::File;
+use crate::data_dir::DirLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub struct SqliteStore {
     writer: Writer,
     queue_entries: u64,
     // Last, so that the lock outlives the writer: fields are dropped in this order.
-    _lock: Arc<File>,
+    _lock: Arc<DirLock>,
 }
 
 impl SqliteStore {
@@ -61,13 +61,13 @@ impl SqliteStore {
 
     /// Opens the store as [`Self::open`] does, with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn open_limited(dir: &Path, queue_entries: u64) -> Result<Self, StoreError> {
-        Self::open_locked(dir, Arc::new(files::lock(dir)?), queue_entries)
+        Self::open_locked(dir, Arc::new(DirLock::take(dir)?), queue_entries)
     }
 
     /// Opens the store as [`Self::open`] does. A damaged file is moved into the directory `quarantine`, as it is, and the
     /// store begins anew; returns where the damaged one lies then.
     pub fn open_or_set_aside(dir: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
-        let lock = Arc::new(files::lock(dir)?);
+        let lock = Arc::new(DirLock::take(dir)?);
         match Self::open_locked(dir, Arc::clone(&lock), limits::QUEUE_ENTRIES) {
             Err(StoreError::Damaged(why)) => {
                 let place = files::set_aside(dir)?;
@@ -78,7 +78,7 @@ impl SqliteStore {
         }
     }
 
-    fn open_locked(dir: &Path, lock: Arc<File>, queue_entries: u64) -> Result<Self, StoreError> {
+    fn open_locked(dir: &Path, lock: Arc<DirLock>, queue_entries: u64) -> Result<Self, StoreError> {
         let path = files::database(dir)?;
         let said = |fault: Fault| failure::at_opening(fault, &path);
         let conn = files::connect_writer(&path).map_err(said)?;

@@ -15,16 +15,8 @@ use super::dial::Dialled;
 use super::failure::words;
 use super::link::Link;
 use super::options::LinkOptions;
-use super::script::Script;
+use super::scripts::{LEAN_ADD, LEAN_TURN};
 use super::together::Together;
-
-static ADD: Script = Script::new(concat!(include_str!("scripts/lean_queue.lua"), include_str!("scripts/lean_add.lua")));
-static TURN: Script = Script::new(concat!(
-    include_str!("scripts/lean_queue.lua"),
-    include_str!("scripts/parents.lua"),
-    include_str!("scripts/keep.lua"),
-    include_str!("scripts/lean_turn.lua"),
-));
 
 /// A job to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +182,7 @@ impl Queue {
             args.number(job.delay);
             args.number(u64::from(job.priority));
         }
-        let answer = self.link.eval(&ADD, &self.keys, args.0).await?;
+        let answer = self.link.eval(&LEAN_ADD, &self.keys, args.0).await?;
         list(answer).into_iter().map(|id| text(id).ok_or_else(odd)).collect()
     }
 
@@ -202,7 +194,7 @@ impl Queue {
         for turn in turns {
             args.turn(turn);
         }
-        let mut answers = list(self.link.eval(&TURN, &self.keys, args.0).await?);
+        let mut answers = list(self.link.eval(&LEAN_TURN, &self.keys, args.0).await?);
         let due = answers.pop().and_then(text).and_then(|due| due.parse().ok()).filter(|due| *due > 0);
         answers.into_iter().map(|answer| turned(answer, due.map(Timestamp)).ok_or_else(odd)).collect()
     }
@@ -220,7 +212,10 @@ impl Waiter {
         let mut blocking = redis::cmd("BZPOPMIN");
         blocking.arg(&self.marker).arg(patience.as_secs_f64());
         let mut connection = self.dialled.connection.clone();
-        let waited = tokio::time::timeout(patience + limits::LINK_ANSWER, blocking.query_async::<Value>(&mut connection));
+        let waited = tokio::time::timeout(
+            patience + limits::LINK_ANSWER,
+            blocking.query_async::<Value>(&mut connection),
+        );
         match waited.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(e)) => Err(StoreError::Unavailable(words(&e))),
@@ -286,9 +281,9 @@ fn list(value: Value) -> Vec<Value> {
 
 fn text(value: Value) -> Option<String> {
     match value {
-        Value::BulkString(bytes) => Some(String::from_utf8(bytes).unwrap_or_else(|e| {
-            String::from_utf8_lossy(e.as_bytes()).into_owned()
-        })),
+        Value::BulkString(bytes) => Some(
+            String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        ),
         Value::SimpleString(text) => Some(text),
         _ => None,
     }

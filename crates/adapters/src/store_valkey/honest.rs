@@ -7,8 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError};
 use tokio::time::timeout;
 
-use super::dial::Address;
-use super::failure::words;
+use super::dial::{Address, Dialler};
+use super::failure::{Fault, words};
 use super::options::LinkOptions;
 
 /// Oldest version with what the scripts need (`ZRANGE … BYSCORE`, `GETEX`, `XAUTOCLAIM`; 2021).
@@ -18,11 +18,15 @@ const RECOMMENDED: (u32, u32) = (7, 0);
 /// The variable by which an operator accepts the risk.
 const ACCEPT: &str = "MOSAIC_VALKEY_ACCEPT_RISK";
 
-/// What a server says of its replication.
+/// What must be known of a server at every connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Replication {
-    pub(super) role: Option<String>,
+pub(super) struct Glance {
+    /// It is a replica.
+    pub(super) replica: bool,
+    /// How many replicas it has.
     pub(super) replicas: u64,
+    /// Its scripts may say in their first line what they do.
+    pub(super) flags: bool,
 }
 
 /// What a server says of itself; `None` is what it does not say.
@@ -65,12 +69,25 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// Asks how the server replicates; a server that does not say counts as one without replicas.
-pub(super) async fn replication(connection: &MultiplexedConnection) -> Replication {
-    let info: Result<String, _> = ask(connection, redis::cmd("INFO").arg("replication")).await;
-    let info = info.unwrap_or_default();
-    let replicas = field(&info, "connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0);
-    Replication { role: field(&info, "role").map(str::to_owned), replicas }
+/// Looks at a server briefly; one that refuses to say counts as one without replicas. The error is for people.
+pub(super) async fn glance(connection: &MultiplexedConnection) -> Result<Glance, String> {
+    let info = match ask::<String>(connection, &redis::cmd("INFO")).await {
+        Ok(info) => info,
+        Err(e) if Fault::of(&e) == Fault::Refused => String::new(),
+        Err(e) => return Err(words(&e)),
+    };
+    let version = field(&info, "valkey_version").or_else(|| field(&info, "redis_version"));
+    Ok(Glance {
+        replica: field(&info, "role") == Some("slave"),
+        replicas: field(&info, "connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0),
+        flags: version.and_then(parsed).is_none_or(|version| version >= RECOMMENDED),
+    })
+}
+
+/// Reads the first two numbers of a version.
+fn parsed(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 async fn ask<T: FromRedisValue>(
@@ -104,16 +121,39 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
     Ok(looks)
 }
 
-impl Looks {
-    fn parsed_version(&self) -> Option<(u32, u32)> {
-        let mut parts = self.version.split('.');
-        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+impl std::fmt::Display for Looks {
+    /// In one line: product, version, persistence, policy, role, memory.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.product, self.version)?;
+        match (self.append_only, &self.fsync) {
+            (Some(true), Some(fsync)) => write!(f, ", append-only file synced {fsync}")?,
+            (Some(true), None) => write!(f, ", append-only file")?,
+            (Some(false), _) => write!(f, ", no append-only file")?,
+            (None, _) => {}
+        }
+        if let Some(policy) = &self.policy {
+            write!(f, ", {policy}")?;
+        }
+        match (self.role.as_deref(), self.replicas) {
+            (Some("master"), 0) => write!(f, ", no replica")?,
+            (Some("master"), 1) => write!(f, ", 1 replica")?,
+            (Some("master"), n) => write!(f, ", {n} replicas")?,
+            (Some("slave"), _) => write!(f, ", a replica")?,
+            _ => {}
+        }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        match (self.used_memory, self.max_memory) {
+            (Some(used), Some(0) | None) => write!(f, ", {:.1} MiB of memory", mib(used)),
+            (Some(used), Some(most)) => write!(f, ", {:.1} of {:.1} MiB of memory", mib(used), mib(most)),
+            (None, _) => Ok(()),
+        }
     }
+}
 
+impl Looks {
     /// Returns what no acceptance of a risk can mend.
-    fn impossible(&self, options: &LinkOptions) -> Option<String> {
-        // Valkey counts on from Redis 7.2.
-        if let Some(version) = self.parsed_version().filter(|version| *version < OLDEST) {
+    pub fn impossible(&self, options: &LinkOptions) -> Option<String> {
+        if let Some(version) = parsed(&self.version).filter(|version| *version < OLDEST) {
             let (major, minor) = version;
             return Some(format!(
                 "it is {} {major}.{minor}, and at least {}.{} is needed; install a newer one",
@@ -184,7 +224,7 @@ impl Looks {
         if !unseen.is_empty() {
             remarks.push(format!("it does not let us see {}; that was not checked", unseen.join(", ")));
         }
-        match self.parsed_version() {
+        match parsed(&self.version) {
             None => remarks.push("it does not say its version; at least 6.2 is needed".to_owned()),
             Some(version) if version < RECOMMENDED => remarks.push(format!(
                 "it is {} {}; from 7.0 on, what runs is also recorded when its memory is full",
@@ -194,6 +234,16 @@ impl Looks {
         }
         remarks
     }
+}
+
+/// Looks at the server that is named, with a connection of its own. The error is for people.
+pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
+    let dialler = Dialler::new(options.clone())?;
+    let address = dialler.locate().await?;
+    let dialled = dialler.dial(&address, &options.name).await?;
+    timeout(limits::LINK_ANSWER, looks(&dialled.connection))
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))
 }
 
 /// Refuses a server that must not be used; warns of what could not be seen.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::dial::{Address, Dialled, Dialler, SharedDialler, reach_words};
 use super::failure::{Fault, words};
-use super::honest;
+use super::honest::{self, Glance};
 use super::link::{Live, Standing, backoff};
 use super::replicas::Replicas;
 
@@ -71,10 +71,11 @@ async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(
     for _ in 0..limits::LINK_REDIRECTS {
         let dialled = dialler.dial(&address, &dialler.options.name).await?;
         match settled(dialler, &dialled).await {
-            Ok(replicas) => {
+            Ok(glance) => {
                 let connection = dialled.connection.clone();
-                let replicas = Arc::new(Replicas::new(replicas));
-                let live = Live { connection, generation, since: Instant::now(), address, replicas };
+                let replicas = Arc::new(Replicas::new(glance.replicas));
+                let flags = glance.flags;
+                let live = Live { connection, generation, since: Instant::now(), address, flags, replicas };
                 return Ok((live, dialled));
             }
             Err((Fault::Moved(host, port), _)) => {
@@ -87,8 +88,8 @@ async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(
     Err(reach_words(&address, "the cluster sends us on and on"))
 }
 
-/// Looks whether the server takes writes of our keys; returns how many replicas it has.
-async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<u64, (Fault, String)> {
+/// Looks whether the server is the one for our keys.
+async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<Glance, (Fault, String)> {
     let work = async {
         let mut connection = dialled.connection.clone();
         if dialler.options.one_slot() {
@@ -97,11 +98,11 @@ async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<u64, (Fault, St
             let probed = probe.query_async::<Value>(&mut connection).await;
             probed.map_err(|e| (Fault::of(&e), words(&e)))?;
         }
-        let info = honest::replication(&connection).await;
-        if dialler.options.sentinels.is_some() && info.role.as_deref() == Some("slave") {
+        let glance = honest::glance(&connection).await.map_err(|why| (Fault::Broken, why))?;
+        if dialler.options.sentinels.is_some() && glance.replica {
             return Err((Fault::Elsewhere, "it is a replica; the Sentinels name it all the same".to_owned()));
         }
-        Ok(info.replicas)
+        Ok(glance)
     };
     match tokio::time::timeout(limits::LINK_CONNECT, work).await {
         Ok(done) => done,

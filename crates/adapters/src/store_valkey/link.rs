@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use super::honest;
 use super::keeper::{self, Orders};
 use super::options::LinkOptions;
 use super::replicas::Replicas;
-use super::script::Script;
+use super::scripts::Script;
 
 /// A connection that stands, until it does not.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub(super) struct Live {
     /// Since when it stands.
     pub(super) since: Instant,
     pub(super) address: Address,
+    /// Its scripts may say in their first line what they do.
+    pub(super) flags: bool,
     pub(super) replicas: Arc<Replicas>,
 }
 
@@ -105,16 +107,19 @@ impl Link {
         args: &[Vec<u8>],
         deadline: Instant,
     ) -> Result<(Value, Live), StoreError> {
-        let mut known = redis::cmd("EVALSHA");
-        known.arg(script.sha()).arg(keys.len()).arg(keys).arg(args);
-        match self.send(Sent::One(&known), deadline).await {
-            Ok(done) => Ok(done),
+        let flags = self.live(deadline).await.map_err(Failed::into_error)?.flags;
+        let joined = if flags { script.joined() } else { script.plain() };
+        let call = |verb: &str, text: &str| {
+            let mut cmd = redis::cmd(verb);
+            cmd.arg(text).arg(keys.len()).arg(keys).arg(args);
+            cmd
+        };
+        match self.send(Sent::One(&call("EVALSHA", &joined.digest)), deadline).await {
             Err(Failed::Fault(Fault::NoScript, _)) => {
-                let mut whole = redis::cmd("EVAL");
-                whole.arg(script.text()).arg(keys.len()).arg(keys).arg(args);
+                let whole = call("EVAL", &joined.code);
                 self.send(Sent::One(&whole), deadline).await.map_err(Failed::into_error)
             }
-            Err(failed) => Err(failed.into_error()),
+            done => done.map_err(Failed::into_error),
         }
     }
 
@@ -148,6 +153,13 @@ impl Link {
     /// Returns a view of how the connection stands.
     pub(super) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// Opens a connection of its own that listens to these channels.
+    pub(super) async fn listen(&self, channels: &[String]) -> Result<PubSub, StoreError> {
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let live = self.live(deadline).await.map_err(Failed::into_error)?;
+        self.dialler.listen(&live.address, channels).await.map_err(StoreError::Unavailable)
     }
 
     /// Returns what dials the same server.

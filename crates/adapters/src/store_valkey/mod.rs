@@ -1,16 +1,297 @@
-//! The store that many machines share: a Valkey server (Redis speaks the same).
+//! The shared store: a Valkey (or Redis) server that many nodes use, with the queue in BullMQ's layout.
+//!
+//! What always holds: each verb is one Lua script ([`scripts`]), so others see all of it or nothing; what waits at this
+//! client for the same verb goes in one call. Every key is listed in [`keys`]. A record that cannot be read is set aside,
+//! and everything else goes on. A write whose answer was lost is answered as unavailable; the same write again changes
+//! nothing more.
 
+mod admission;
+mod args;
 pub mod bullmq;
 mod dial;
 mod failure;
+mod fleet;
 mod honest;
+mod interventions;
+mod journal;
 mod keeper;
+mod keys;
+mod leases;
 mod link;
+mod listing;
 mod options;
+mod orders;
+mod queue;
+mod records;
+mod removal;
 mod replicas;
-mod script;
+mod scripts;
+mod stir;
 mod tls;
 mod together;
+mod writes;
 
-pub use honest::{Looks, Risk};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
+use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::limits;
+use mosaic_core::ports::store::{
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
+    Removal, Store, StoreError, Versioned,
+};
+use redis::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use args::Args;
+use keys::{Key, Names};
+use link::Link;
+use scripts::Script;
+use stir::{Ears, Stir};
+
+pub use honest::{Looks, Risk, look_at};
 pub use options::{LinkOptions, Sentinels, Tls};
+
+/// How the shared store is used.
+#[derive(Debug, Clone)]
+pub struct ValkeyOptions {
+    /// Where the server is.
+    pub link: LinkOptions,
+    /// The name of this node, as it stands in the events that it publishes.
+    pub source: String,
+    /// How long a lease holds after it was granted or extended.
+    pub term: Duration,
+    /// Most entries that may wait.
+    pub queue_entries: u64,
+    /// About how many facts the log keeps.
+    pub log_entries: u64,
+}
+
+impl Default for ValkeyOptions {
+    fn default() -> Self {
+        Self {
+            link: LinkOptions::default(),
+            source: "fleet".to_owned(),
+            term: Duration::from_secs(120),
+            queue_entries: limits::QUEUE_ENTRIES,
+            log_entries: limits::LOG_ENTRIES,
+        }
+    }
+}
+
+/// The shared store.
+pub struct ValkeyStore {
+    inner: Arc<Inner>,
+    follower: JoinHandle<()>,
+    stir: Stir,
+}
+
+/// What every verb needs.
+struct Inner {
+    link: Arc<Link>,
+    names: Names,
+    begin: [String; 2],
+    options: ValkeyOptions,
+    newest: watch::Sender<u64>,
+}
+
+impl ValkeyStore {
+    /// Connects to the server and begins to follow what others log.
+    pub async fn connect(options: ValkeyOptions) -> Result<Self, StoreError> {
+        let link = Arc::new(Link::connect(&options.link).await?);
+        let names = Names::new(&options.link.prefix);
+        let begin = names.both();
+        let inner = Arc::new(Inner { link, names, begin, options, newest: watch::channel(0).0 });
+        inner.prepare().await?;
+        inner.catch_up().await?;
+        let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
+        let stir = Stir::listen(Ears {
+            link: Arc::clone(&inner.link),
+            channel: inner.key(Key::Stir),
+            marker: inner.key(Key::Marker),
+            prefix: inner.options.link.prefix.clone(),
+            node: inner.options.source.clone(),
+        });
+        Ok(Self { inner, follower, stir })
+    }
+}
+
+impl Drop for ValkeyStore {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl Inner {
+    fn key(&self, key: Key<'_>) -> String {
+        self.names.of(key)
+    }
+
+    /// Runs a script. What it wrote survives a failover once this has returned.
+    async fn run(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
+        if script.is_kept() {
+            return self.link.eval_durably(script, &self.begin, args.done()).await;
+        }
+        self.run_lightly(script, args).await
+    }
+
+    /// Runs a script that may be forgotten by a failover, with all that follows.
+    async fn run_lightly(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
+        self.link.eval(script, &self.begin, args.done()).await
+    }
+
+    /// Returns the arguments with which every script begins that logs.
+    fn logging(&self) -> Args {
+        Args::default().number(self.options.log_entries)
+    }
+
+    /// Puts facts behind these arguments.
+    fn with_facts(&self, args: Args, facts: &[Fact]) -> Result<Args, StoreError> {
+        let mut args = args.number(facts.len() as u64);
+        for fact in facts {
+            for part in records::fact_args(fact, &self.options.source)? {
+                args = args.long(part);
+            }
+        }
+        Ok(args)
+    }
+
+    fn term_ms(&self) -> u64 {
+        u64::try_from(self.options.term.as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Writes what the queue's other users expect to be there.
+    async fn prepare(&self) -> Result<(), StoreError> {
+        let meta = self.key(Key::Meta);
+        let mut pipe = redis::pipe();
+        pipe.hset_nx(&meta, "version", concat!("mosaic:", env!("CARGO_PKG_VERSION"))).ignore();
+        pipe.hset_nx(&meta, "opts.maxLenEvents", queue::EVENTS_KEPT).ignore();
+        self.link.pipeline(pipe).await
+    }
+}
+
+#[async_trait]
+impl Store for ValkeyStore {
+    async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
+        self.inner.admit(admission).await
+    }
+
+    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.inner.lease(node, now).await
+    }
+
+    async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
+        self.inner.take_over(agent, node).await
+    }
+
+    async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+        self.inner.advance(lease, change).await
+    }
+
+    async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
+        self.inner.amend(changes).await
+    }
+
+    async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.inner.get(agent).await
+    }
+
+    async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {
+        self.inner.list(&query).await
+    }
+
+    async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError> {
+        self.inner.waiting(offset, limit, now).await
+    }
+
+    async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
+        self.inner.position(agent).await
+    }
+
+    async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
+        self.inner.leased().await
+    }
+
+    async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {
+        self.inner.of_task(task).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.inner.counts(now).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_due().await
+    }
+
+    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+        self.inner.set_pause(pause, fact).await
+    }
+
+    async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        self.inner.pause().await
+    }
+
+    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+        self.inner.set_orders(change, &facts).await
+    }
+
+    async fn orders(&self) -> Result<StandingOrders, StoreError> {
+        self.inner.orders().await
+    }
+
+    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+        self.inner.log(&facts).await
+    }
+
+    async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.entries(after, limit).await
+    }
+
+    fn newest(&self) -> watch::Receiver<u64> {
+        self.inner.newest.subscribe()
+    }
+
+    async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
+        self.inner.remove(removal).await
+    }
+
+    async fn settled(
+        &self,
+        before: Timestamp,
+        after: EndedAfter,
+        limit: usize,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        self.inner.settled(before, after, limit).await
+    }
+
+    async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
+        self.inner.prune_events(before, most).await
+    }
+
+    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.interventions(limit).await
+    }
+
+    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
+        self.inner.refuse(job, why, at).await
+    }
+
+    fn stirred(&self) -> watch::Receiver<u64> {
+        self.stir.told()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(self.inner.key(Key::Check)).arg(1);
+        self.inner.link.query(cmd).await
+    }
+
+    async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
+        self.inner.damaged().await
+    }
+}

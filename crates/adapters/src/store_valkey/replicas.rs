@@ -4,6 +4,7 @@
 //! One `WAIT` serves every write that was answered before it, so many callers share one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use mosaic_core::limits;
 use tokio::sync::Mutex;
@@ -17,14 +18,15 @@ use super::link::Live;
 struct Round {
     upto: u64,
     fault: Option<String>,
-    /// When the server was last asked how many replicas it has.
-    asked: Option<Instant>,
 }
 
 /// The replicas of the server at the end of one connection.
 #[derive(Debug)]
 pub(super) struct Replicas {
     connected: AtomicU64,
+    /// Milliseconds after `began` when the server was last asked.
+    asked: AtomicU64,
+    began: Instant,
     tickets: AtomicU64,
     round: Mutex<Round>,
 }
@@ -32,35 +34,54 @@ pub(super) struct Replicas {
 impl Replicas {
     /// Begins with what the server said when the connection was made.
     pub(super) fn new(connected: u64) -> Self {
-        let round = Round { asked: Some(Instant::now()), ..Round::default() };
-        Self { connected: AtomicU64::new(connected), tickets: AtomicU64::new(0), round: Mutex::new(round) }
+        Self {
+            connected: AtomicU64::new(connected),
+            asked: AtomicU64::new(0),
+            began: Instant::now(),
+            tickets: AtomicU64::new(0),
+            round: Mutex::default(),
+        }
+    }
+
+    /// Tells how many there are, when that was asked a moment ago.
+    fn known(&self) -> Option<u64> {
+        let since =
+            self.began.elapsed().saturating_sub(Duration::from_millis(self.asked.load(Ordering::SeqCst)));
+        (since < limits::REPLICAS_PERIOD).then(|| self.connected.load(Ordering::SeqCst))
     }
 
     /// Returns once a replica has everything that was answered on this connection before the call; at once where there
     /// are no replicas. The error is for people.
     pub(super) async fn confirm(&self, live: &Live) -> Result<(), String> {
+        if self.known() == Some(0) {
+            return Ok(());
+        }
         let ticket = self.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         let mut round = self.round.lock().await;
         if round.upto >= ticket {
             return round.fault.clone().map_or(Ok(()), Err);
         }
-        if round.asked.is_none_or(|asked| asked.elapsed() >= limits::REPLICAS_PERIOD) {
-            let info = timeout(limits::LINK_ANSWER, honest::replication(&live.connection)).await;
-            let info = info.map_err(|_| "it does not say how many replicas it has".to_owned())?;
-            self.connected.store(info.replicas, Ordering::SeqCst);
-            round.asked = Some(Instant::now());
-        }
-        if self.connected.load(Ordering::SeqCst) == 0 {
-            return Ok(());
-        }
         // Whoever drew a ticket by now had its answer by now.
         let upto = self.tickets.load(Ordering::SeqCst);
-        round.fault = wait(live).await.err();
+        round.fault = self.confirm_all(live).await.err();
         round.upto = upto;
-        if round.fault.is_some() {
-            round.asked = None;
-        }
         round.fault.clone().map_or(Ok(()), Err)
+    }
+
+    async fn confirm_all(&self, live: &Live) -> Result<(), String> {
+        let connected = match self.known() {
+            Some(connected) => connected,
+            None => {
+                let glance = timeout(limits::LINK_ANSWER, honest::glance(&live.connection)).await;
+                let glance =
+                    glance.unwrap_or_else(|_| Err("it does not say how many replicas it has".to_owned()))?;
+                self.connected.store(glance.replicas, Ordering::SeqCst);
+                let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.asked.store(now, Ordering::SeqCst);
+                glance.replicas
+            }
+        };
+        if connected == 0 { Ok(()) } else { wait(live).await }
     }
 }
 

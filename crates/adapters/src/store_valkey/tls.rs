@@ -1,20 +1,23 @@
-//! TLS to a server, in builds that have it.
+//! TLS to a server: rustls, with ring for its cryptography, which is the cheaper one to build.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::dial::Wire;
 use super::options::Tls;
 
 /// Makes encrypted connections.
-#[cfg(feature = "valkey-tls")]
-pub(super) struct Connector(tokio_rustls::TlsConnector);
+pub(super) struct Connector(TlsConnector);
 
-#[cfg(feature = "valkey-tls")]
 impl Connector {
     /// Reads the authorities. The error is for people.
     pub(super) fn new(tls: &Tls) -> Result<Self, String> {
-        use std::sync::Arc;
-        use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
         let mut roots = RootCertStore::empty();
         match &tls.ca_file {
             Some(file) => {
@@ -41,42 +44,20 @@ impl Connector {
             .map_err(|e| format!("TLS cannot be set up: {e}"))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self(tokio_rustls::TlsConnector::from(Arc::new(config))))
+        Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
     /// Encrypts a connection to a host. The error is for people.
     pub(super) async fn wrap(&self, host: &str, socket: TcpStream) -> Result<Box<dyn Wire>, String> {
-        use tokio_rustls::rustls::pki_types::ServerName;
         let name = ServerName::try_from(host.to_owned()).map_err(|e| format!("TLS: {e}"))?;
         let stream = self.0.connect(name, socket).await.map_err(|e| format!("TLS: {e}"))?;
         Ok(Box::new(stream))
     }
 }
 
-#[cfg(feature = "valkey-tls")]
-fn read(
-    file: &std::path::Path,
-) -> Result<Vec<tokio_rustls::rustls::pki_types::CertificateDer<'static>>, String> {
-    use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
+fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: String| format!("{} (MOSAIC_VALKEY_CA_FILE) cannot be read: {why}", file.display());
     let all = CertificateDer::pem_file_iter(file).map_err(|e| wrong(e.to_string()))?;
     let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|e| wrong(e.to_string()))?;
     if all.is_empty() { Err(wrong("it has no certificate".to_owned())) } else { Ok(all) }
-}
-
-/// Stands where the build has no TLS.
-#[cfg(not(feature = "valkey-tls"))]
-pub(super) struct Connector(std::convert::Infallible);
-
-#[cfg(not(feature = "valkey-tls"))]
-impl Connector {
-    /// Refuses: better no connection than one that is not encrypted.
-    pub(super) fn new(_: &Tls) -> Result<Self, String> {
-        Err("this build speaks no TLS; build it with the feature valkey-tls".to_owned())
-    }
-
-    /// Cannot be called.
-    pub(super) async fn wrap(&self, _: &str, _: TcpStream) -> Result<Box<dyn Wire>, String> {
-        match self.0 {}
-    }
 }

@@ -66,7 +66,9 @@ impl<T: Send, R: Send> Together<T, R> {
 }
 
 fn unknown() -> StoreError {
-    StoreError::Unavailable("the call was given up together with another; it may have been carried out".to_owned())
+    StoreError::Unavailable(
+        "the call was given up together with another; it may have been carried out".to_owned(),
+    )
 }
 
 /// Gives each caller its answer. Those that gave up meanwhile need none.

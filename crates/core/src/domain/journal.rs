@@ -1,7 +1,8 @@
-//! What happened, as it is written into the event log: one [`Entry`] per fact, numbered without gaps by the store.
+//! What happened, as it is written into the event log: one [`Entry`] per fact, numbered without gaps by the store; and the
+//! envelope (CloudEvents 1.0) in which it goes out.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::ids::{AgentId, TaskId, Timestamp};
 
@@ -31,4 +32,55 @@ pub struct Entry {
     /// The fact.
     #[serde(flatten)]
     pub fact: Fact,
+}
+
+impl Fact {
+    /// Returns the envelope as far as it is known before the fact is logged: without `id`, `sequence` and `time`. `source`
+    /// is the name of the node that tells of it.
+    pub fn envelope_before_its_place(&self, source: &str) -> Value {
+        let mut data = Map::new();
+        if let Some(agent) = self.agent {
+            data.insert("agentId".to_owned(), json!(agent));
+        }
+        if let Some(task) = &self.task {
+            data.insert("taskId".to_owned(), json!(task));
+        }
+        match &self.data {
+            Value::Object(more) => data.extend(more.clone()),
+            Value::Null => {}
+            other => drop(data.insert("value".to_owned(), other.clone())),
+        }
+        let subject = match (self.agent, &self.task) {
+            (Some(agent), _) => format!("agents/{agent}"),
+            (None, Some(task)) => format!("tasks/{task}"),
+            (None, None) => self.kind.split('.').next().unwrap_or("orchestrator").to_owned(),
+        };
+        envelope(source, &self.kind, &subject, Value::Object(data))
+    }
+}
+
+impl Entry {
+    /// Wraps the fact in its envelope; `source` is the name of the node that tells of it.
+    pub fn envelope(&self, source: &str) -> Value {
+        place(self.fact.envelope_before_its_place(source), self.seq, self.fact.at)
+    }
+}
+
+/// Makes the envelope of something that is told in the log's place but is no fact of its own.
+pub fn cloud_event(source: &str, seq: u64, kind: &str, subject: &str, at: Timestamp, data: Value) -> Value {
+    place(envelope(source, kind, subject, data), seq, at)
+}
+
+fn envelope(source: &str, kind: &str, subject: &str, data: Value) -> Value {
+    json!({
+        "specversion": "1.0", "source": format!("/orchestrators/{source}"), "type": format!("dev.mosaic.{kind}.v1"),
+        "subject": subject, "datacontenttype": "application/json", "data": data,
+    })
+}
+
+fn place(mut envelope: Value, seq: u64, at: Timestamp) -> Value {
+    envelope["id"] = json!(seq.to_string());
+    envelope["sequence"] = json!(seq.to_string());
+    envelope["time"] = json!(at.to_rfc3339());
+    envelope
 }

@@ -318,7 +318,8 @@ pub trait Store: Send + Sync {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError>;
 
     /// Takes the ready entry with the lowest [`crate::domain::queue::rank`] under a new lease of `node`, or
-    /// nothing when none is ready, dispatch is paused or the kill switch is engaged. An entry is never given to two
+    /// nothing when none is ready, dispatch is paused or the kill switch is engaged. Where nodes share the store, whose
+    /// clocks differ, entries of one priority go in the order in which they were admitted. An entry is never given to two
     /// callers. Survives the death of the process, as [`Safety::Process`] says.
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
 

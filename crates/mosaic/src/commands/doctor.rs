@@ -2,6 +2,7 @@
 //! is 1 when something is broken.
 
 mod node;
+mod valkey;
 
 use std::path::Path;
 use std::process::Command;
@@ -74,6 +75,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
             scope.spawn(|| claude(&config, &path)),
             scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
             scope.spawn(|| data_dir(&config.data_dir, config.keeping.disk_floor)),
+            scope.spawn(|| valkey::look(&config)),
             scope.spawn(|| server(session)),
         ];
         checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()

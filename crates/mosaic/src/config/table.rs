@@ -424,9 +424,9 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_VALKEY_TLS",
         "true, false",
         "false",
-        "whether the Valkey server is spoken to over TLS; true needs a build with the feature `valkey-tls`",
+        "whether the Valkey server, and its Sentinels, are spoken to over TLS",
     )
-    .read(valkey::tls, |c| Some(c.valkey.tls.to_string())),
+    .read(|c, v| valkey(|| p::flag(v)).map(|x| c.valkey.tls = x), |c| Some(c.valkey.tls.to_string())),
     ours(
         "MOSAIC_VALKEY_CA_FILE",
         "file",

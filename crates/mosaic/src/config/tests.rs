@@ -73,8 +73,6 @@ fn a_secret_is_never_shown() {
 #[test]
 fn what_this_build_lacks_stops_the_start_by_name() {
     for (name, value) in [
-        ("VALKEY_HOST", "localhost"),
-        ("VALKEY_PORT", "6379"),
         ("COORDINATOR_URL", "http://x"),
         ("SANDBOX_ENABLED", "true"),
         ("MOSAIC_SANDBOX", "docker"),
@@ -86,7 +84,19 @@ fn what_this_build_lacks_stops_the_start_by_name() {
             "{text}"
         );
     }
-    assert!(read(&[("SANDBOX_ENABLED", "false"), ("MOSAIC_SANDBOX", "none"), ("VALKEY_HOST", "")]).is_ok());
+    let config =
+        read(&[("SANDBOX_ENABLED", "false"), ("MOSAIC_SANDBOX", "none"), ("VALKEY_HOST", "")]).unwrap();
+    assert!(!config.valkey.chosen(), "an empty value counts as not set");
+}
+
+#[cfg(not(feature = "valkey"))]
+#[test]
+fn a_build_without_the_valkey_store_does_not_start_with_one() {
+    for (name, value) in [("VALKEY_HOST", "localhost"), ("VALKEY_PORT", "6379"), ("MOSAIC_VALKEY_DB", "1")] {
+        let text = fault(name, value);
+        assert!(text.contains(&format!("{name} is set, but this build has no Valkey store")), "{text}");
+        assert!(text.contains("unset VALKEY_HOST"), "{text}");
+    }
 }
 
 #[test]
@@ -96,6 +106,11 @@ fn values_that_do_not_go_together_are_refused() {
     assert!(read(&[("MOSAIC_GIT_TOKEN", "t")]).is_err());
     assert!(read(&[("MOSAIC_GIT_TOKEN", "t"), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")]).is_ok());
     assert!(read(&[("MOSAIC_RUNTIME", "command")]).is_err());
+    assert!(read(&[("MOSAIC_NODE_LABELS", "zone=north, disk=ssd")]).is_ok());
+    assert!(read(&[("MOSAIC_NODE_LABELS", "zone")]).is_err());
+    for millis in ["2999", "3600001"] {
+        assert!(read(&[("MOSAIC_LEASE_MS", millis)]).is_err());
+    }
 }
 
 #[test]

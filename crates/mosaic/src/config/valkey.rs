@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::parsers::{self as p, Read};
 use super::table::Outcome;
-use super::{Config, ConfigError, Secret};
+use super::{ConfigError, Secret};
 
 /// The port of a Valkey server when none is named.
 const PORT: u16 = 6379;
@@ -134,19 +134,6 @@ pub(super) fn built<T>(read: impl FnOnce() -> Read<T>) -> Read<T> {
         capability: "Valkey store",
         fix: "unset VALKEY_HOST, VALKEY_PORT and MOSAIC_VALKEY_… to start on the embedded store",
     })
-}
-
-/// Reads whether TLS is spoken.
-pub(super) fn tls(config: &mut Config, value: &str) -> Read<()> {
-    config.valkey.tls = built(|| p::flag(value))?;
-    if config.valkey.tls && !cfg!(feature = "valkey-tls") {
-        config.valkey.tls = false;
-        return Err(Outcome::Missing {
-            capability: "TLS to Valkey",
-            fix: "build it with: cargo build --release --features valkey-tls; or unset MOSAIC_VALKEY_TLS",
-        });
-    }
-    Ok(())
 }
 
 /// Reads a port.

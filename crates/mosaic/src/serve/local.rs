@@ -10,6 +10,7 @@ use mosaic_core::engine::Stop;
 use tokio::sync::watch;
 
 use super::{listen, run, runtime};
+use crate::config::valkey::ValkeyConfig;
 use crate::config::{Config, Trust};
 use crate::logging;
 use crate::session::say;
@@ -41,6 +42,8 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
     let wishes = Wishes { allowed_repository: options.allowed_repository, trusted: options.trusted };
     let mut config = config.clone();
     (config.port, config.trust) = (0, Some(options.trust));
+    // Its own store, whatever is named: what it runs is on this machine, and nobody else may take it.
+    config.valkey = ValkeyConfig::default();
     let (order, stop) = watch::channel(Stop::No);
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let body = move || {

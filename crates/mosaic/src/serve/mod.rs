@@ -73,7 +73,7 @@ struct Listening {
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
     access::more_descriptors();
-    let wired = wire::wire(config, wishes).map_err(|e| in_use(config, e))?;
+    let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
     let address = listener.local_addr().context("the listening address cannot be read")?;
     let url = url(address);
@@ -331,11 +331,12 @@ fn banner(config: &Config, url: &str, took: Duration) {
     } else {
         format!("{} agents at once", config.slots)
     };
-    say(&format!(
-        "Mosaic {} · one node · store: embedded {}\n",
-        env!("CARGO_PKG_VERSION"),
-        config.data_dir.display()
-    ));
+    let (nodes, store) = if config.valkey.chosen() {
+        (format!("node {}", config.node), config.valkey.words())
+    } else {
+        ("one node".to_owned(), format!("embedded {}", config.data_dir.display()))
+    };
+    say(&format!("Mosaic {} · {nodes} · store: {store}\n", env!("CARGO_PKG_VERSION")));
     say(&format!("  API      {url}/v1"));
     match config.auth {
         Auth::Token => say(&format!(
@@ -353,5 +354,6 @@ fn banner(config: &Config, url: &str, took: Duration) {
             config.drain.as_secs()
         ));
     }
-    say(&format!("  Ready    in {} ms · single node · Ctrl-C stops; agents run on\n", took.as_millis()));
+    let nodes = if config.valkey.chosen() { "one of a fleet" } else { "single node" };
+    say(&format!("  Ready    in {} ms · {nodes} · Ctrl-C stops; agents run on\n", took.as_millis()));
 }

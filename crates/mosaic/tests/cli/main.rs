@@ -120,15 +120,30 @@ fn without_a_server_the_code_is_5_and_the_way_out_is_named() {
 #[test]
 fn what_the_build_lacks_stops_the_server_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, value) in
-        [("VALKEY_HOST", "localhost"), ("COORDINATOR_URL", "http://x"), ("SANDBOX_ENABLED", "true")]
-    {
+    for (name, value) in [("COORDINATOR_URL", "http://x"), ("SANDBOX_ENABLED", "true")] {
         let (output, _, err) = parts(mosaic_with(dir.path(), &[(name, value)], &["serve"]));
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(err.contains(name) && err.contains("unset"), "{err}");
     }
-    let (output, _, err) = parts(mosaic_with(dir.path(), &[("VALKEY_HOST", "localhost")], &["config"]));
+    let (output, _, err) = parts(mosaic_with(dir.path(), &[("COORDINATOR_URL", "http://x")], &["config"]));
     assert_eq!(output.status.code(), Some(2), "{err}");
+}
+
+#[test]
+fn a_valkey_server_that_nobody_runs_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let env =
+        [("VALKEY_HOST", "localhost"), ("VALKEY_PORT", free.as_str()), ("MOSAIC_VALKEY_PASSWORD", "canary")];
+    let (output, _, err) = parts(mosaic_with(dir.path(), &env, &["serve"]));
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let wanted = format!(
+        "cannot reach the store at localhost:{free} (connection refused); start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store"
+    );
+    assert!(err.contains(&wanted) && !err.contains("canary"), "{err}");
+    let (_, out, err) = parts(mosaic_with(dir.path(), &env, &["doctor"]));
+    assert!(out.contains("D-VALKEY-1") && out.contains(&format!("localhost:{free}")), "{out}{err}");
+    assert!(!out.contains("canary"), "{out}");
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub async fn ageing_lets_old_work_pass(bench: &dyn Bench) {
     let store = store(bench).await;
     let bound = AGEING_STEP.as_secs() * 9;
     admit_with(&*store, "old", 10, T0).await;
-    admit_with(&*store, "just-after", 1, at(bound + 1)).await;
     admit_with(&*store, "just-before", 1, at(bound - 1)).await;
+    admit_with(&*store, "just-after", 1, at(bound + 1)).await;
     assert_eq!(drain(&*store, at(bound + 2)).await, ["just-before", "old", "just-after"]);
 }
 
@@ -87,11 +87,12 @@ pub async fn a_pause_stops_dispatch(bench: &dyn Bench) {
 /// Ready entries by rank, then delayed ones by time; pages fit together.
 pub async fn waiting_lists_in_starting_order(bench: &dyn Bench) {
     let store = store(bench).await;
-    for (task, priority, when) in [("r2", 5, 1), ("r3", 5, 2), ("r1", 1, 3)] {
-        admit_with(&*store, task, priority, at(when)).await;
-    }
+    admit_with(&*store, "r2", 5, at(1)).await;
     for (task, until) in [("d2", 500), ("d1", 400), ("due", 20)] {
         admit(&*store, &in_backoff(agent(task, at(1)), at(until))).await;
+    }
+    for (task, priority, when) in [("r3", 5, 2), ("r1", 1, 3)] {
+        admit_with(&*store, task, priority, at(when)).await;
     }
     let order = ["r1", "r2", "due", "r3", "d1", "d2"];
     for size in 1..=7 {
@@ -150,6 +151,7 @@ pub async fn counts_follow_every_write(bench: &dyn Bench) {
     }
     (expected.waiting, expected.active) = (1, 5);
     assert_eq!(store.counts(T0).await.unwrap(), expected);
+    bench.lapse(held[0].0.agent).await;
     let (taken, record) = store.take_over(held[0].0.agent, &node("n2")).await.unwrap();
     held[0] = (taken, record);
     let new = |n: usize, agent: &mosaic_core::domain::agent::Agent| match n {

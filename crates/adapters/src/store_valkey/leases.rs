@@ -1,0 +1,79 @@
+//! Leases: taking the best entry, taking over what is held.
+
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::limits::{AGEING_STEP, QUEUE_CLASSES, QUEUE_SKIPPED};
+use mosaic_core::ports::store::{Lease, StoreError, Versioned};
+use redis::Value;
+
+use super::Inner;
+use super::args::{self, Args, strange};
+use super::records::{self, millis};
+use super::scripts::{LEASE, TAKE_OVER};
+
+impl Inner {
+    /// Takes the best ready entry; see the port.
+    pub(super) async fn lease(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        loop {
+            let args = Args::default()
+                .number(self.term_ms())
+                .text(node.as_str())
+                .number(millis(now))
+                .number(ageing_ms())
+                .number(QUEUE_SKIPPED as u64)
+                .number(QUEUE_CLASSES as u64);
+            let answer = self.run(&LEASE, args).await?;
+            if matches!(answer, Value::Nil) {
+                return Ok(None);
+            }
+            // A damaged entry was set aside; the next one may be well.
+            if let Some(granted) = self.granted(answer, node).await? {
+                return Ok(Some(granted));
+            }
+        }
+    }
+
+    /// Takes over what is leased; see the port.
+    pub(super) async fn take_over(
+        &self,
+        agent: AgentId,
+        node: &NodeId,
+    ) -> Result<(Lease, Versioned), StoreError> {
+        let now = Timestamp::from(std::time::SystemTime::now());
+        let args = Args::default().number(self.term_ms()).long(agent.to_string()).text(node.as_str());
+        let answer = self.run(&TAKE_OVER, args.number(millis(now))).await?;
+        if let Some(word) = args::text(&answer) {
+            return Err(self.refusal(agent, Some(word)).await?);
+        }
+        self.granted(answer, node).await?.ok_or(StoreError::Quarantined(agent))
+    }
+
+    /// Reads what was granted; nothing when the record is damaged and was set aside.
+    async fn granted(&self, answer: Value, node: &NodeId) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        let parts = args::list(answer, "a lease")?;
+        let id = parts.first().and_then(args::text).and_then(|id| id.parse::<AgentId>().ok());
+        let id = id.ok_or_else(|| strange("a lease"))?;
+        let Some(Value::BulkString(text)) = parts.get(1) else {
+            self.look_and_set_aside(id).await?;
+            return Ok(None);
+        };
+        match records::parse(id, text) {
+            Ok(record) => {
+                let lease = Lease { agent: id, node: node.clone(), epoch: record.epoch };
+                Ok(Some((lease, record)))
+            }
+            Err(why) => {
+                self.set_aside(id, text, &why).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Returns what one step of priority is worth.
+pub(super) fn ageing_ms() -> u64 {
+    u64::try_from(AGEING_STEP.as_millis()).unwrap_or(u64::MAX)
+}

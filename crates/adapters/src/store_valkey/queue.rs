@@ -1,0 +1,184 @@
+//! The queue as others see it: what waits in which order, counts, pause.
+
+use std::collections::VecDeque;
+
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::journal::Fact;
+use mosaic_core::limits::{QUEUE_CLASSES, STORE_PAGE};
+use mosaic_core::ports::store::{Counts, Pause, StoreError, Versioned};
+use redis::Value;
+
+use super::Inner;
+use super::args::{self, Args, strange};
+use super::keys::Key;
+use super::leases::ageing_ms;
+use super::records::{json_text, millis};
+use super::scripts::{CLASSES, PAUSE, PEEK, POSITION};
+
+/// Events that the queue's stream keeps, unless somebody set another number: what BullMQ itself takes.
+pub(super) const EVENTS_KEPT: u64 = 10_000;
+/// Entries looked at in one call.
+const CHUNK: u64 = 200;
+
+/// The ready entries of one class of priority, read piece by piece.
+struct Class {
+    class: u64,
+    next: u64,
+    read: VecDeque<(u64, AgentId)>,
+    whole: bool,
+}
+
+impl Inner {
+    /// Lists entries in starting order; see the port.
+    pub(super) async fn waiting(
+        &self,
+        offset: u64,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Versioned>, StoreError> {
+        let limit = limit.min(STORE_PAGE);
+        let args = Args::default().number(millis(now)).number(QUEUE_CLASSES as u64);
+        let classes = args::list(self.run(&CLASSES, args).await?, "the classes")?;
+        let new = |value: &Value| Class {
+            class: args::number(value),
+            next: 0,
+            read: VecDeque::new(),
+            whole: false,
+        };
+        let mut classes: Vec<Class> = classes.iter().map(new).collect();
+        let (mut passed, mut ids) = (0, Vec::new());
+        while ids.len() < limit {
+            let Some(id) = self.next_ready(&mut classes).await? else { break };
+            if passed < offset {
+                passed += 1;
+            } else {
+                ids.push(id);
+            }
+        }
+        if ids.len() < limit {
+            self.next_delayed(offset - passed, limit, &mut ids).await?;
+        }
+        self.fetch(&ids).await
+    }
+
+    /// Takes the entry with the lowest rank off the classes.
+    async fn next_ready(&self, classes: &mut [Class]) -> Result<Option<AgentId>, StoreError> {
+        for class in classes.iter_mut() {
+            while class.read.is_empty() && !class.whole {
+                self.read_more(class).await?;
+            }
+        }
+        let filled = classes.iter_mut().filter(|class| !class.read.is_empty());
+        let best = filled.min_by_key(|class| class.read[0].0);
+        Ok(best.and_then(|class| class.read.pop_front()).map(|(_, id)| id))
+    }
+
+    async fn read_more(&self, class: &mut Class) -> Result<(), StoreError> {
+        let args = Args::default().number(class.class).number(class.next).number(CHUNK);
+        let answer = args::list(self.run(&PEEK, args).await?, "the waiting entries")?;
+        let mut parts = answer.iter();
+        class.whole = parts.next().map_or(0, args::number) < CHUNK;
+        class.next += CHUNK;
+        let penalty = class.class.min(10) * ageing_ms();
+        while let (Some(id), Some(time)) = (parts.next(), parts.next()) {
+            if let Some(id) = args::text(id).and_then(|id| id.parse().ok()) {
+                class.read.push_back((args::number(time) + penalty, id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds delayed entries by time, after passing over some.
+    async fn next_delayed(
+        &self,
+        mut pass: u64,
+        limit: usize,
+        ids: &mut Vec<AgentId>,
+    ) -> Result<(), StoreError> {
+        let mut from = 0;
+        while ids.len() < limit {
+            let mut cmd = redis::cmd("ZRANGE");
+            cmd.arg(self.key(Key::Delayed)).arg(from).arg(from + CHUNK - 1);
+            let jobs: Vec<String> = self.link.query(cmd).await?;
+            if jobs.is_empty() {
+                break;
+            }
+            from += CHUNK;
+            let mut pipe = redis::pipe();
+            for job in &jobs {
+                pipe.cmd("HGET").arg(self.key(Key::Job(job))).arg("agentId");
+            }
+            let agents: Vec<Option<String>> = self.link.pipeline(pipe).await?;
+            for id in agents.into_iter().flatten().filter_map(|id| id.parse().ok()) {
+                if pass > 0 {
+                    pass -= 1;
+                } else if ids.len() < limit {
+                    ids.push(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the ready entries before this one; see the port.
+    pub(super) async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
+        let args = Args::default().long(agent.to_string()).number(ageing_ms()).number(QUEUE_CLASSES as u64);
+        match self.run(&POSITION, args).await? {
+            Value::Nil => Ok(None),
+            Value::Int(before) => Ok(Some(u64::try_from(before).unwrap_or(0))),
+            _ => Err(strange("a position")),
+        }
+    }
+
+    /// Counts entries and agents; see the port.
+    pub(super) async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        pipe.cmd("LLEN").arg(self.key(Key::Wait));
+        pipe.cmd("ZCARD").arg(self.key(Key::Prioritized));
+        pipe.cmd("ZCARD").arg(self.key(Key::Delayed));
+        let due = (millis(now) + 1).saturating_mul(4096) - 1;
+        pipe.cmd("ZCOUNT").arg(self.key(Key::Delayed)).arg(0).arg(due);
+        pipe.cmd("ZCARD").arg(self.key(Key::Leased));
+        for status in ["completed", "failed", "killed"] {
+            pipe.cmd("ZCARD").arg(self.key(Key::Agents(status)));
+        }
+        pipe.cmd("ZCARD").arg(self.key(Key::Dead));
+        let sums: [u64; 9] = self.link.pipeline(pipe).await?;
+        let [wait, prioritized, delayed, due, active, completed, failed, killed, dead] = sums;
+        let (waiting, delayed) = (wait + prioritized + due, delayed.saturating_sub(due));
+        Ok(Counts { waiting, delayed, active, completed, failed, killed, dead })
+    }
+
+    /// Returns the earliest time of a delayed entry.
+    pub(super) async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut cmd = redis::cmd("ZRANGE");
+        cmd.arg(self.key(Key::Delayed)).arg(0).arg(0).arg("WITHSCORES");
+        let first: Vec<(String, f64)> = self.link.query(cmd).await?;
+        // Scores are whole numbers below 2^53.
+        Ok(first.first().map(|(_, score)| Timestamp(*score as u64 / 4096)))
+    }
+
+    /// Pauses dispatch or lets it go on; logs the fact only when that changed something. The first pause stands.
+    pub(super) async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+        let record = pause.as_ref().map(json_text).transpose()?.unwrap_or_default();
+        let args = self.with_facts(self.logging().long(record), &[fact])?;
+        self.announce(args::number(&self.run(&PAUSE, args).await?));
+        Ok(())
+    }
+
+    /// Returns why dispatch is paused. Whether it is says the queue's own switch, which others may turn.
+    pub(super) async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        pipe.cmd("HEXISTS").arg(self.key(Key::Meta)).arg("paused");
+        pipe.cmd("GET").arg(self.key(Key::Pause));
+        let (paused, record): (bool, Option<String>) = self.link.pipeline(pipe).await?;
+        if !paused {
+            return Ok(None);
+        }
+        let known = record.and_then(|text| serde_json::from_str(&text).ok());
+        let other = || Pause { by: "another client of the queue".to_owned(), reason: None, at: Timestamp(0) };
+        Ok(Some(known.unwrap_or_else(other)))
+    }
+}

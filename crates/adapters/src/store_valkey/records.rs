@@ -1,0 +1,159 @@
+//! Records as JSON. A record begins with a head that scripts read and write; then come the fields of the contract's status
+//! answer and ours, for people; last the whole record as the program knows it. Head and whole record are the truth.
+
+use mosaic_core::domain::agent::{Agent, Attention, State, Status};
+use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
+use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::outcome::{EndReason, cut};
+use mosaic_core::limits;
+use mosaic_core::ports::store::{StoreError, Versioned};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What is read back of a record.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    version: u64,
+    seq: u64,
+    epoch: u64,
+    node: Option<NodeId>,
+    home: Option<NodeId>,
+    status: String,
+    agent_id: AgentId,
+    record: Agent,
+}
+
+/// Reads a record; the error says why it is none.
+pub(super) fn parse(id: AgentId, text: &[u8]) -> Result<Versioned, String> {
+    let kept: Kept = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    if kept.agent_id != id || kept.record.id != id {
+        return Err(format!("the record is that of agent {}", kept.record.id));
+    }
+    let status = kept.record.status().as_str();
+    if kept.status != status {
+        return Err(format!("its status is {status} in the record and {} in its head", kept.status));
+    }
+    Ok(Versioned {
+        agent: kept.record,
+        version: kept.version,
+        seq: kept.seq,
+        epoch: Epoch(kept.epoch),
+        node: kept.node,
+        home: kept.home,
+    })
+}
+
+/// What follows the head.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tail<'a> {
+    agent_id: AgentId,
+    task_id: &'a str,
+    spawned_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    end_reason: Option<EndReason>,
+    attention: Vec<Value>,
+    attempt: u32,
+    fix_round: u32,
+    name: &'a str,
+    branch: &'a str,
+    previous_agent_id: Option<AgentId>,
+    record: &'a Agent,
+}
+
+/// Writes what follows the head of a record.
+pub(super) fn tail(agent: &Agent) -> Result<String, StoreError> {
+    let end = agent.end();
+    json_text(&Tail {
+        agent_id: agent.id,
+        task_id: agent.spec.task_id.as_str(),
+        spawned_at: agent.spawned_at.to_rfc3339(),
+        started_at: agent.started_at.map(Timestamp::to_rfc3339),
+        completed_at: end.map(|end| end.at.to_rfc3339()),
+        error: end.and_then(|end| end.error.as_deref()),
+        end_reason: end.map(|end| end.reason),
+        attention: agent.attention.iter().map(attention).collect(),
+        attempt: agent.attempt,
+        fix_round: agent.fix_round,
+        name: &agent.name,
+        branch: agent.branch.as_str(),
+        previous_agent_id: agent.previous,
+        record: agent,
+    })
+    .map(|text| text[1..].to_owned())
+}
+
+fn attention(one: &Attention) -> Value {
+    json!({"kind": one.kind, "summary": one.summary, "since": one.since.to_rfc3339()})
+}
+
+/// Writes what follows the head of a task's record.
+pub(super) fn task_tail(agent: &Agent) -> Result<String, StoreError> {
+    let text = json_text(&json!({"taskId": agent.spec.task_id, "context": agent.spec.context}))?;
+    Ok(text[1..].to_owned())
+}
+
+/// Returns how the record of an ended agent closes, so that another end is told apart.
+pub(super) fn closing(agent: &Agent) -> Result<String, StoreError> {
+    Ok(format!("\"state\":{}}}}}", json_text(&agent.state)?))
+}
+
+/// Writes anything as JSON.
+pub(super) fn json_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|e| StoreError::Unavailable(format!("a record cannot be written as JSON: {e}")))
+}
+
+/// Returns a time as scripts calculate with it: they are exact up to 2^53.
+pub(super) fn millis(at: Timestamp) -> u64 {
+    at.0.min((1 << 53) - 1)
+}
+
+/// Returns an id as it stands between quotes in JSON, without any quote in it.
+pub(super) fn quoted_inside(id: &str) -> Result<String, StoreError> {
+    let text = json_text(&id)?;
+    Ok(text[1..text.len() - 1].replace("\\\"", "\\u0022"))
+}
+
+/// The six arguments of a fact: see `journal.lua`.
+pub(super) fn fact_args(fact: &Fact, source: &str) -> Result<[String; 6], StoreError> {
+    let at = millis(fact.at);
+    let mut entry = json!({"kind": fact.kind, "data": fact.data});
+    if let Some(agent) = fact.agent {
+        entry["agent"] = json!(agent);
+    }
+    if let Some(task) = &fact.task {
+        entry["task"] = json!(task);
+    }
+    let envelope = fact.envelope_before_its_place(source);
+    let open = |value: &Value| json_text(value).map(|text| text[..text.len() - 1].to_owned());
+    let stamp = Timestamp(at).to_rfc3339();
+    let mut line = format!("{stamp} {} {}", fact.kind, fact.data);
+    line = cut(line, limits::JOB_LOG_LINE_BYTES);
+    Ok([
+        fact.agent.map(|agent| agent.to_string()).unwrap_or_default(),
+        at.to_string(),
+        stamp,
+        open(&entry)? + ",\"at\":",
+        open(&envelope)? + ",\"time\":\"",
+        line,
+    ])
+}
+
+/// Tells whether an agent failed although every attempt was used.
+pub(super) fn is_dead(agent: &Agent) -> bool {
+    use EndReason::{AgentError, NodeLost, RateLimited};
+    let retried = |reason| matches!(reason, AgentError | RateLimited | NodeLost);
+    agent.end().is_some_and(|end| end.status == Status::Failed && retried(end.reason))
+}
+
+/// Tells whether an agent waits in the queue, once nobody holds it.
+pub(super) fn is_queued(agent: &Agent) -> bool {
+    matches!(agent.state, State::Queued { .. })
+}

@@ -1,0 +1,164 @@
+//! The Lua that runs inside the server: one script per atomic verb, each joined from shared fragments once.
+
+use std::sync::OnceLock;
+
+macro_rules! fragments {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[expect(non_upper_case_globals, reason = "named after its file")]
+            const $name: &str = include_str!(concat!("scripts/", stringify!($name), ".lua"));
+        )*
+        /// Every file with its name.
+        #[cfg(test)]
+        pub(super) fn sources() -> Vec<(&'static str, &'static str)> {
+            vec![$((stringify!($name), $name)),*]
+        }
+    };
+}
+
+fragments!(
+    parents,
+    keep,
+    judge,
+    refuse,
+    interventions,
+    lean_queue,
+    lean_add,
+    lean_turn,
+    base,
+    head,
+    journal,
+    tasks,
+    jobs,
+    put,
+    grant,
+    admit,
+    advance,
+    amend,
+    lease,
+    take_over,
+    log,
+    pause,
+    orders,
+    kills,
+    prune,
+    remove,
+    quarantine,
+    peek,
+    classes,
+    position,
+    fleet,
+    join,
+    beat,
+    leave,
+    nodes,
+    cordon,
+    lapsed,
+);
+
+/// What the server allows a script.
+#[derive(Clone, Copy)]
+enum Allowed {
+    /// To write while there is memory for it.
+    Write,
+    /// To write also when memory is full: a transition is recorded in any case.
+    WriteAlways,
+    /// To write also when memory is full what is soon written again: a failover may forget it.
+    WriteLightly,
+    /// To read.
+    Read,
+}
+
+/// A script that is called by its digest.
+pub(super) struct Script {
+    /// Its name, for error texts.
+    pub(super) name: &'static str,
+    allowed: Allowed,
+    parts: &'static [&'static str],
+    joined: OnceLock<Joined>,
+    plain: OnceLock<Joined>,
+}
+
+/// A script's text and its digest.
+pub(super) struct Joined {
+    pub(super) code: String,
+    pub(super) digest: String,
+}
+
+impl Joined {
+    fn new(code: String) -> Self {
+        let digest = redis::Script::new(&code).get_hash().to_owned();
+        Self { code, digest }
+    }
+}
+
+impl Script {
+    const fn new(name: &'static str, allowed: Allowed, parts: &'static [&'static str]) -> Self {
+        Self { name, allowed, parts, joined: OnceLock::new(), plain: OnceLock::new() }
+    }
+
+    /// Returns the text with its digest.
+    pub(super) fn joined(&self) -> &Joined {
+        self.joined.get_or_init(|| {
+            let first = match self.allowed {
+                Allowed::Write => "#!lua\n",
+                Allowed::WriteAlways | Allowed::WriteLightly => "#!lua flags=allow-oom\n",
+                Allowed::Read => "#!lua flags=no-writes\n",
+            };
+            Joined::new(format!("{first}{}", self.parts.concat()))
+        })
+    }
+
+    /// Returns the text with its digest for a server that is too old to be told in the first line what is allowed.
+    pub(super) fn plain(&self) -> &Joined {
+        self.plain.get_or_init(|| Joined::new(self.parts.concat()))
+    }
+
+    /// Tells whether what it writes must survive a failover.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self.allowed, Allowed::Write | Allowed::WriteAlways)
+    }
+}
+
+use Allowed::{Read, Write, WriteAlways, WriteLightly};
+
+pub(super) static ADMIT: Script =
+    Script::new("admit", Write, &[base, head, journal, tasks, parents, keep, jobs, admit]);
+pub(super) static ADVANCE: Script =
+    Script::new("advance", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, advance]);
+pub(super) static AMEND: Script =
+    Script::new("amend", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, amend]);
+pub(super) static LEASE: Script =
+    Script::new("lease", WriteAlways, &[base, head, parents, keep, jobs, grant, lease]);
+pub(super) static TAKE_OVER: Script =
+    Script::new("take over", WriteAlways, &[base, head, parents, keep, jobs, grant, take_over]);
+pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);
+pub(super) static PAUSE: Script =
+    Script::new("pause", WriteAlways, &[base, head, journal, parents, keep, jobs, pause]);
+pub(super) static ORDERS: Script = Script::new("orders", WriteAlways, &[base, head, journal, orders]);
+pub(super) static KILLS: Script = Script::new("kills", WriteAlways, &[base, head, journal, kills]);
+pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prune]);
+pub(super) static REMOVE: Script =
+    Script::new("remove", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, remove]);
+pub(super) static QUARANTINE: Script =
+    Script::new("quarantine", WriteLightly, &[base, head, parents, keep, jobs, quarantine]);
+pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
+pub(super) static CLASSES: Script =
+    Script::new("classes", WriteLightly, &[base, parents, keep, jobs, classes]);
+pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
+pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
+pub(super) static BEAT: Script = Script::new("beat", WriteLightly, &[base, head, fleet, beat]);
+pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, leave]);
+pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
+pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
+pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
+pub(super) static INTERVENTIONS: Script = Script::new(
+    "look for interventions",
+    WriteLightly,
+    &[base, head, parents, keep, jobs, judge, interventions],
+);
+pub(super) static REFUSE: Script =
+    Script::new("refuse", WriteAlways, &[base, head, parents, keep, jobs, judge, refuse]);
+pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[lean_queue, lean_add]);
+pub(super) static LEAN_TURN: Script =
+    Script::new("turn", WriteAlways, &[lean_queue, parents, keep, lean_turn]);

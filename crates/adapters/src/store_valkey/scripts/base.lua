@@ -1,0 +1,13 @@
+-- Every script: KEYS[1] and KEYS[2] are what the names of our keys and of the queue's keys begin with; they carry the hash
+-- tag. Arguments are taken one after the other.
+local O, K = KEYS[1], KEYS[2]
+local call, match, format = redis.call, string.match, string.format
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+local function whole(n)
+  return format('%.0f', n)
+end
+local CLASS = 4294967296

@@ -1,0 +1,28 @@
+-- A node is alive, and extends its leases. Answers with its cordon, then with the agents whose lease is another's.
+local node, instance, term, info = take(), take(), take(), take()
+local held = cjson.decode(take())
+local old = call('HGET', O .. 'nodes', node)
+local was = old and cjson.decode(old)
+-- A server that came back after its name was given away does not take the name back.
+if not was or was.info.instance == instance or was.left or clock() - was.seenAt >= tonumber(term) then
+  heard(node, info, 'false')
+end
+local answer = { call('HGET', O .. 'cordons', node) or '' }
+for _, lease in ipairs(held) do
+  local id, epoch = lease[1], lease[2]
+  local h = read_head(id)
+  local kept = false
+  if h and h.node == '"' .. node .. '"' and h.epoch == epoch then
+    local job, token = job_of(h), node .. ':' .. epoch
+    local holder = call('GET', K .. job .. ':lock')
+    if not holder or holder == token then
+      call('SET', K .. job .. ':lock', token, 'PX', term)
+      call('SREM', K .. 'stalled', job)
+      kept = true
+    end
+  end
+  if not kept then
+    answer[#answer + 1] = id
+  end
+end
+return answer

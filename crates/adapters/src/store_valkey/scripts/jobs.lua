@@ -1,0 +1,98 @@
+-- The queue in BullMQ's layout.
+local meta = call('HMGET', K .. 'meta', 'paused', 'concurrency', 'opts.maxLenEvents')
+local paused, most_active, most_events = meta[1], tonumber(meta[2] or 0) or 0, meta[3] or '10000'
+
+local function event(...)
+  call('XADD', K .. 'events', 'MAXLEN', '~', most_events, '*', 'event', ...)
+end
+
+-- Wakes a worker that waits for something to do.
+local function wake()
+  if not paused then
+    call('ZADD', K .. 'marker', 0, '0')
+  end
+end
+
+local function wake_when_due()
+  local first = call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')
+  if first[2] then
+    call('ZADD', K .. 'marker', whole(math.floor(first[2] / 4096)), '1')
+  end
+end
+
+-- Puts a job at the end of its class.
+local function new_place(priority)
+  return whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS)
+end
+
+-- A job is ready. One that has a place gets it back; one without priority goes where it is taken next.
+local function enqueue(job, priority, place, prev)
+  if priority > 0 then
+    call('ZADD', K .. 'prioritized', place or new_place(priority), job)
+  else
+    call('RPUSH', K .. 'wait', job)
+  end
+  event('waiting', 'jobId', job, 'prev', prev)
+  wake()
+end
+
+local function delay_until(job, due)
+  local base = due * 4096
+  local same = call('ZREVRANGEBYSCORE', K .. 'delayed', whole(base + 4095), whole(base), 'WITHSCORES', 'LIMIT', 0, 1)
+  if same[2] then
+    base = math.min(tonumber(same[2]) + 1, base + 4095)
+  end
+  call('ZADD', K .. 'delayed', whole(base), job)
+  event('delayed', 'jobId', job, 'delay', whole(due))
+  wake_when_due()
+end
+
+-- A job waits no more.
+local function dequeue(job)
+  if call('ZREM', K .. 'prioritized', job) == 0 and call('ZREM', K .. 'delayed', job) == 0 then
+    call('LREM', K .. 'wait', -1, job)
+  end
+end
+
+local function drained()
+  if call('LLEN', K .. 'active') == 0 and call('ZCARD', K .. 'prioritized') == 0 and call('LLEN', K .. 'wait') == 0 then
+    event('drained')
+  end
+end
+
+-- Writes a job's end; `result` is its return value as JSON, or the reason.
+local function finish(job, outcome, ended, result, stack, prev)
+  local made = call('HINCRBY', K .. job, 'atm', 1)
+  call('ZADD', K .. outcome, ended, job)
+  if outcome == 'completed' then
+    call('HSET', K .. job, 'finishedOn', ended, 'returnvalue', result)
+    event('completed', 'jobId', job, 'returnvalue', result, 'prev', prev)
+  else
+    call('HSET', K .. job, 'finishedOn', ended, 'failedReason', result, 'stacktrace', stack)
+    event('failed', 'jobId', job, 'failedReason', result, 'prev', prev)
+    event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
+  end
+  after_end(job, outcome, ended, result)
+  keep(job, outcome, ended)
+end
+
+-- Makes ready what is due.
+local function promote(now)
+  local most = whole((now + 1) * 4096 - 1)
+  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, most, 'LIMIT', 0, 1000)
+  for _, job in ipairs(due) do
+    call('ZREM', K .. 'delayed', job)
+    local j = call('HMGET', K .. job, 'priority', 'place')
+    local priority = tonumber(j[1] or 0) or 0
+    if priority > 0 then
+      call('ZADD', K .. 'prioritized', j[2] or new_place(priority), job)
+    else
+      call('LPUSH', K .. 'wait', job)
+    end
+    call('HSET', K .. job, 'delay', 0)
+    event('waiting', 'jobId', job, 'prev', 'delayed')
+  end
+  if #due > 0 then
+    wake()
+  end
+end

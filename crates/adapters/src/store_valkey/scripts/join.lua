@@ -1,0 +1,26 @@
+-- Makes a node known, unless another directory's server of that name is alive or what it holds has not run out. Forgets
+-- names that were not heard of for very long.
+local node, instance, term, memory, info = take(), take(), tonumber(take()), tonumber(take()), take()
+local now = clock()
+local old = call('HGET', O .. 'nodes', node)
+if old then
+  local was = cjson.decode(old)
+  if was.info.instance ~= instance then
+    local alive = not was.left and now - was.seenAt < term
+    local holds = each_lease(function(h, _, holder)
+      return holder and h.node == '"' .. node .. '"'
+    end)
+    if alive or holds then
+      return whole(was.seenAt)
+    end
+  end
+end
+heard(node, info, 'false')
+local all = call('HGETALL', O .. 'nodes')
+for n = 1, #all, 2 do
+  if now - cjson.decode(all[n + 1]).seenAt > memory then
+    call('HDEL', O .. 'nodes', all[n])
+    call('HDEL', O .. 'cordons', all[n])
+  end
+end
+return false

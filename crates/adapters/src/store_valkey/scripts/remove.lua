@@ -1,0 +1,32 @@
+-- Removes an ended agent with its job, and leaves a note.
+local id, version, task, when, why, most_notes = take(), take(), take(), take(), take(), tonumber(take())
+local first, count = take_facts()
+local h, fault = read_head(id)
+if not h then
+  return { fault, 0 }
+end
+if h.node ~= 'null' or h.version ~= version or not ENDED[h.status] then
+  return { 'conflict', 0 }
+end
+log_facts(first, count, id, tonumber(h.logged))
+call('DEL', O .. 'agent:' .. id)
+call('ZREM', O .. 'agents:' .. h.status, id)
+call('ZREM', O .. 'ended', ended_member(h))
+call('ZREM', O .. 'dead', id)
+task_without(task, id)
+call('ZADD', O .. 'tombstones', when, id)
+call('HSET', O .. 'tombstones:why', id, why)
+while call('ZCARD', O .. 'tombstones') > most_notes do
+  call('HDEL', O .. 'tombstones:why', call('ZPOPMIN', O .. 'tombstones')[1])
+end
+local job = job_of(h)
+if call('HGET', O .. 'tied', job) == id then
+  call('HDEL', O .. 'tied', job)
+end
+if call('HGET', K .. job, 'agentId') == id then
+  local prev = call('ZREM', K .. 'completed', job) == 1 and 'completed' or 'failed'
+  call('ZREM', K .. 'failed', job)
+  call('DEL', K .. job, K .. job .. ':logs', K .. job .. ':lock')
+  event('removed', 'jobId', job, 'prev', prev)
+end
+return { 'done', newest }

@@ -1,0 +1,53 @@
+-- The record of a task, for people: a fixed head, then its id and the newest agent's context.
+local TASK = '^{"status":"(%a+)","agentId":"([^"]*)","agents":%[([^%]]*)%],"createdAt":"([^"]*)","updatedAt":"[^"]*",(.*)$'
+
+local function write_task(key, status, newest_agent, agents, created, updated, rest)
+  call('SET', key, '{"status":"' .. status .. '","agentId":"' .. newest_agent .. '","agents":[' .. agents
+    .. '],"createdAt":"' .. created .. '","updatedAt":"' .. updated .. '",' .. rest)
+end
+
+local function task_admitted(task, id, stamp, rest)
+  local key = O .. 'task:' .. task
+  local text, agents, created = call('GET', key), '"' .. id .. '"', stamp
+  if text then
+    local _, _, others, since = match(text, TASK)
+    if others then
+      created = since
+      agents = others == '' and agents or others .. ',' .. agents
+    end
+  end
+  write_task(key, 'spawning', id, agents, created, stamp, rest)
+end
+
+local function task_status(task, id, status)
+  local key = O .. 'task:' .. task
+  local _, newest_agent, agents, created, rest = match(call('GET', key) or '', TASK)
+  if newest_agent == id then
+    write_task(key, status, id, agents, created, iso(now_ms()), rest)
+  end
+end
+
+-- An agent of the task is gone; the task goes with its last one.
+local function task_without(task, id)
+  local key = O .. 'task:' .. task
+  local status, newest_agent, agents, created, rest = match(call('GET', key) or '', TASK)
+  if not status then
+    return
+  end
+  local left, last = {}, nil
+  for one in string.gmatch(agents, '"([^"]+)"') do
+    if one ~= id then
+      left[#left + 1] = '"' .. one .. '"'
+      last = one
+    end
+  end
+  if not last then
+    call('DEL', key)
+    return
+  end
+  if newest_agent == id then
+    local h = read_head(last)
+    newest_agent, status = last, h and h.status or status
+  end
+  write_task(key, status, newest_agent, table.concat(left, ','), created, iso(now_ms()), rest)
+end

@@ -1,0 +1,41 @@
+//! What `doctor` finds about the Valkey server that was named.
+
+use super::{Finding, Level, finding, fine};
+use crate::config::Config;
+use crate::plain;
+
+/// Looks at the server; nothing when none was named.
+pub(super) fn look(config: &Config) -> Vec<Finding> {
+    if !config.valkey.chosen() {
+        return Vec::new();
+    }
+    let looked = crate::serve::blocking(async { Ok(crate::wire::store::look(config).await) });
+    match looked.unwrap_or_else(|e| Err(e.to_string())) {
+        Ok(found) => found.into_iter().map(read).collect(),
+        Err(why) => vec![finding(
+            Level::Fail,
+            "Store",
+            "D-VALKEY-1",
+            plain::line(&why),
+            "the server does not start",
+            "start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store",
+        )],
+    }
+}
+
+fn read(seen: crate::wire::store::Seen) -> Finding {
+    use crate::wire::store::Seen;
+    match seen {
+        Seen::Fine(text) => fine("Store", text),
+        Seen::Remark(text) => {
+            finding(Level::Note, "Store", "D-VALKEY-3", text, "what was not seen is not promised", "")
+        }
+        Seen::Risk { what, consequence, fix, accepted } => {
+            let level = if accepted { Level::Warn } else { Level::Fail };
+            finding(level, "Store", "D-VALKEY-2", what, consequence, fix)
+        }
+        Seen::Impossible(text) => {
+            finding(Level::Fail, "Store", "D-VALKEY-4", text, "the server does not start", "mosaic config")
+        }
+    }
+}
