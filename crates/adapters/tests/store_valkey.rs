@@ -1,5 +1,6 @@
 //! The shared store passes the conformance suite of the store port, on a real server that the test starts.
 
+#![cfg(feature = "valkey")]
 #![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
 
 use std::sync::atomic::{AtomicU64, Ordering};

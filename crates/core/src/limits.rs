@@ -407,6 +407,8 @@ pub const QUEUE_SKIPPED: usize = 1000;
 pub const QUEUE_CLASSES: usize = 64;
 /// Longest id of a job that other producers chose, in bytes.
 pub const JOB_ID_BYTES: usize = 256;
+/// Most writes that go to a shared store in one call: it serves nobody else meanwhile, for some milliseconds.
+pub const STORE_SHARED_BATCH: usize = 128;
 /// Most bytes of records that go to a shared store in one call.
 pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
 /// How often a listener that is told nothing looks for itself.

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::pump::Pump;
 use super::records::{self, json_text, millis, quoted_inside};
 use super::scripts::ADMIT;
 
 /// What the script says about one admission.
-enum Answer {
+pub(super) enum Answer {
     New(u64),
     Replay(AgentId),
     Active(AgentId),
@@ -27,11 +28,13 @@ enum Answer {
 
 impl Inner {
     /// Writes a new agent; see the port.
-    pub(super) async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
+    pub(super) async fn admit(
+        &self,
+        pump: &Pump<Answer>,
+        admission: Admission,
+    ) -> Result<Admitted, StoreError> {
         loop {
-            let item = self.admission_args(&admission)?;
-            let mut answers = self.admit_all(vec![item]).await?;
-            match answers.pop().ok_or_else(|| strange("an admission"))? {
+            match pump.call(self.admission_args(&admission)?).await? {
                 Answer::Damaged(holder) => self.look_and_set_aside(holder).await?,
                 answer => return self.admitted(admission.agent, answer).await,
             }
@@ -81,7 +84,8 @@ impl Inner {
         self.with_facts(args, facts)
     }
 
-    async fn admit_all(&self, items: Vec<Args>) -> Result<Vec<Answer>, StoreError> {
+    /// Has the script admit several at once; one answer each.
+    pub(super) async fn admit_all(&self, items: Vec<Args>) -> Result<Vec<Answer>, StoreError> {
         let key_term = u64::try_from(IDEMPOTENCY.as_millis()).unwrap_or(u64::MAX);
         let mut args = self.logging().number(self.options.queue_entries).number(key_term);
         args = args.number(items.len() as u64);

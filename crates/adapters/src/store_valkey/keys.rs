@@ -185,6 +185,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use mosaic_core::domain::agent::Status;
+
     use super::*;
 
     const ID: AgentId = AgentId(uuid::Uuid::nil());
@@ -244,6 +246,7 @@ mod tests {
         assert_eq!(Names::new("").of(Key::Wait), "bull:orchestrator-tasks:wait");
         let tagged = Names::new("{m}");
         assert_eq!(tagged.of(Key::JobLock("7")), "{m}:bull:orchestrator-tasks:7:lock");
+        assert_eq!(tagged.of(Key::JobLogs("7")), "{m}:bull:orchestrator-tasks:7:logs");
         assert!(tagged.both().iter().all(|beginning| beginning.starts_with("{m}:")));
     }
 
@@ -257,6 +260,7 @@ mod tests {
             let cut = name.rfind(':').unwrap();
             listed.push(name[..=cut].to_owned());
         }
+        listed.extend(Status::ALL.iter().map(|status| names.of(Key::Agents(status.as_str()))));
         let mut found = 0;
         for (file, text) in super::super::scripts::sources() {
             for kind in ["O", "K"] {

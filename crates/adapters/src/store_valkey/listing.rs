@@ -6,14 +6,15 @@ use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::{AgentId, TaskId, Timestamp};
 use mosaic_core::limits::STORE_PAGE;
 use mosaic_core::ports::store::{Damaged, Query, StoreError, Versioned};
+use redis::FromRedisValue;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 
 use super::Inner;
-use super::args::Args;
+use super::args::{Args, strange};
 use super::keys::Key;
 use super::records;
-use super::scripts::QUARANTINE;
+use super::scripts::{PAGE, QUARANTINE};
 
 /// Records read in one call.
 const CHUNK: usize = 100;
@@ -137,14 +138,13 @@ impl Inner {
         // A filter that few records meet is better served by large pages.
         let size =
             if query.text.is_some() || query.id_prefix.is_some() { STORE_PAGE } else { wanted.max(CHUNK) };
-        let mut pipe = redis::pipe();
-        pipe.atomic();
+        let top = if before == u64::MAX { "+inf".to_owned() } else { format!("({before}") };
+        let mut args = Args::default().long(top).number(size as u64);
         for index in indexes(query) {
-            let top = if before == u64::MAX { "+inf".to_owned() } else { format!("({before}") };
-            pipe.cmd("ZREVRANGEBYSCORE").arg(self.key(index)).arg(top).arg("-inf").arg("WITHSCORES");
-            pipe.arg("LIMIT").arg(0).arg(size);
+            args = args.text(self.key(index).trim_start_matches(&self.names.ours));
         }
-        let pages: Vec<Vec<(String, u64)>> = self.link.pipeline(pipe).await?;
+        let answer = self.run(&PAGE, args).await?;
+        let pages = Vec::<Vec<(String, u64)>>::from_redis_value(answer).map_err(|_| strange("a page"))?;
         // What lies below the end of a full page was not read from that index yet.
         let ends = pages.iter().filter(|page| page.len() == size).filter_map(|page| page.last());
         let floor = ends.map(|(_, seq)| *seq).max();
@@ -178,9 +178,10 @@ impl Inner {
     }
 
     async fn ids_of_task(&self, task: &TaskId) -> Result<Vec<AgentId>, StoreError> {
-        let mut cmd = redis::cmd("GET");
+        // Other programs may have put anything there; this reads what is no text as nothing.
+        let mut cmd = redis::cmd("MGET");
         cmd.arg(self.key(Key::Task(task)));
-        let text: Option<Vec<u8>> = self.link.query(cmd).await?;
+        let (text,): (Option<Vec<u8>>,) = self.link.query(cmd).await?;
         let value: Value = serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
         let ids = value["agents"].as_array().into_iter().flatten();
         Ok(ids.filter_map(|id| id.as_str()?.parse().ok()).collect())

@@ -21,6 +21,7 @@ mod link;
 mod listing;
 mod options;
 mod orders;
+mod pump;
 mod queue;
 mod records;
 mod removal;
@@ -41,7 +42,7 @@ use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
-    Removal, Store, StoreError, Versioned,
+    Removal, Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -50,6 +51,7 @@ use tokio::task::JoinHandle;
 use args::Args;
 use keys::{Key, Names};
 use link::Link;
+use pump::Pump;
 use scripts::Script;
 use stir::{Ears, Stir};
 
@@ -86,6 +88,10 @@ impl Default for ValkeyOptions {
 /// The shared store.
 pub struct ValkeyStore {
     inner: Arc<Inner>,
+    admissions: Pump<admission::Answer>,
+    advances: Pump<Value>,
+    /// What a failover may forget, as [`Safety::Process`] says.
+    light_advances: Pump<Value>,
     follower: JoinHandle<()>,
     stir: Stir,
 }
@@ -109,6 +115,19 @@ impl ValkeyStore {
         inner.prepare().await?;
         inner.catch_up().await?;
         let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
+        let shared = Arc::clone(&inner);
+        let admissions = Pump::start(move |items| {
+            let inner = Arc::clone(&shared);
+            async move { inner.admit_all(items).await }
+        });
+        let advances = |safety| {
+            let shared = Arc::clone(&inner);
+            Pump::start(move |items| {
+                let inner = Arc::clone(&shared);
+                async move { inner.write_all(&scripts::ADVANCE, items, safety).await }
+            })
+        };
+        let (advances, light_advances) = (advances(Safety::Power), advances(Safety::Process));
         let stir = Stir::listen(Ears {
             link: Arc::clone(&inner.link),
             channel: inner.key(Key::Stir),
@@ -116,7 +135,7 @@ impl ValkeyStore {
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
         });
-        Ok(Self { inner, follower, stir })
+        Ok(Self { inner, admissions, advances, light_advances, follower, stir })
     }
 }
 
@@ -177,7 +196,7 @@ impl Inner {
 #[async_trait]
 impl Store for ValkeyStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
-        self.inner.admit(admission).await
+        self.inner.admit(&self.admissions, admission).await
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
@@ -189,7 +208,11 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        self.inner.advance(lease, change).await
+        let pump = match change.safety {
+            Safety::Power => &self.advances,
+            Safety::Process => &self.light_advances,
+        };
+        self.inner.advance(pump, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {

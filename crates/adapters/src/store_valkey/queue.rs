@@ -13,7 +13,7 @@ use super::args::{self, Args, strange};
 use super::keys::Key;
 use super::leases::ageing_ms;
 use super::records::{json_text, millis};
-use super::scripts::{CLASSES, PAUSE, PEEK, POSITION};
+use super::scripts::{CLASSES, COUNTS, PAUSE, PEEK, POSITION};
 
 /// Events that the queue's stream keeps, unless somebody set another number: what BullMQ itself takes.
 pub(super) const EVENTS_KEPT: u64 = 10_000;
@@ -132,21 +132,11 @@ impl Inner {
 
     /// Counts entries and agents; see the port.
     pub(super) async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        pipe.cmd("LLEN").arg(self.key(Key::Wait));
-        pipe.cmd("ZCARD").arg(self.key(Key::Prioritized));
-        pipe.cmd("ZCARD").arg(self.key(Key::Delayed));
-        let due = (millis(now) + 1).saturating_mul(4096) - 1;
-        pipe.cmd("ZCOUNT").arg(self.key(Key::Delayed)).arg(0).arg(due);
-        pipe.cmd("ZCARD").arg(self.key(Key::Leased));
-        for status in ["completed", "failed", "killed"] {
-            pipe.cmd("ZCARD").arg(self.key(Key::Agents(status)));
-        }
-        pipe.cmd("ZCARD").arg(self.key(Key::Dead));
-        let sums: [u64; 9] = self.link.pipeline(pipe).await?;
-        let [wait, prioritized, delayed, due, active, completed, failed, killed, dead] = sums;
-        let (waiting, delayed) = (wait + prioritized + due, delayed.saturating_sub(due));
+        let answer = args::list(self.run(&COUNTS, Args::default().number(millis(now))).await?, "the counts")?;
+        let sums: Vec<u64> = answer.iter().map(args::number).collect();
+        let [waiting, delayed, active, completed, failed, killed, dead] = sums[..] else {
+            return Err(strange("the counts"));
+        };
         Ok(Counts { waiting, delayed, active, completed, failed, killed, dead })
     }
 
@@ -170,7 +160,6 @@ impl Inner {
     /// Returns why dispatch is paused. Whether it is says the queue's own switch, which others may turn.
     pub(super) async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         let mut pipe = redis::pipe();
-        pipe.atomic();
         pipe.cmd("HEXISTS").arg(self.key(Key::Meta)).arg("paused");
         pipe.cmd("GET").arg(self.key(Key::Pause));
         let (paused, record): (bool, Option<String>) = self.link.pipeline(pipe).await?;

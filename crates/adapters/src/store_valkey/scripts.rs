@@ -16,45 +16,12 @@ macro_rules! fragments {
     };
 }
 
-fragments!(
-    parents,
-    keep,
-    judge,
-    refuse,
-    interventions,
-    lean_queue,
-    lean_add,
-    lean_turn,
-    base,
-    head,
-    journal,
-    tasks,
-    jobs,
-    put,
-    grant,
-    admit,
-    advance,
-    amend,
-    lease,
-    take_over,
-    log,
-    pause,
-    orders,
-    kills,
-    prune,
-    remove,
-    quarantine,
-    peek,
-    classes,
-    position,
-    fleet,
-    join,
-    beat,
-    leave,
-    nodes,
-    cordon,
-    lapsed,
-);
+fragments! {
+    parents, keep, judge, refuse, interventions, lean_queue, lean_add, lean_turn,
+    base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
+    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
+    leave, nodes, cordon, lapsed,
+}
 
 /// What the server allows a script.
 #[derive(Clone, Copy)]
@@ -103,7 +70,7 @@ impl Script {
             let first = match self.allowed {
                 Allowed::Write => "#!lua\n",
                 Allowed::WriteAlways | Allowed::WriteLightly => "#!lua flags=allow-oom\n",
-                Allowed::Read => "#!lua flags=no-writes\n",
+                Allowed::Read => "#!lua flags=no-writes,allow-oom\n",
             };
             Joined::new(format!("{first}{}", self.parts.concat()))
         })
@@ -146,6 +113,8 @@ pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
 pub(super) static CLASSES: Script =
     Script::new("classes", WriteLightly, &[base, parents, keep, jobs, classes]);
 pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
+pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
+pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
 pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
 pub(super) static BEAT: Script = Script::new("beat", WriteLightly, &[base, head, fleet, beat]);
 pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, leave]);

@@ -12,19 +12,25 @@ use serde_json::json;
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::pump::Pump;
 use super::records::{self, json_text, millis};
-use super::scripts::{ADVANCE, AMEND};
+use super::scripts::{AMEND, Script};
 
 impl Inner {
     /// Writes a new state under a lease; see the port.
-    pub(super) async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
+    pub(super) async fn advance(
+        &self,
+        pump: &Pump<Value>,
+        lease: &Lease,
+        change: Change,
+    ) -> Result<u64, StoreError> {
         if change.agent.id != lease.agent {
             return Err(StoreError::Fenced(lease.agent));
         }
         let item = Args::default().text(lease.node.as_str()).number(lease.epoch.0);
         let item = item.all(self.change_args(&change)?);
-        let mut answers = self.write_all(&ADVANCE, vec![item], change.safety).await?;
-        self.written(lease.agent, answers.pop()).await
+        let answer = pump.call(item).await?;
+        self.written(lease.agent, &answer).await
     }
 
     /// Writes new states of agents that nobody holds; see the port.
@@ -40,15 +46,16 @@ impl Inner {
             let items = items.collect::<Result<_, StoreError>>()?;
             let answers = self.write_all(&AMEND, items, Safety::Power).await?;
             for ((_, change), answer) in part.iter().zip(answers) {
-                out.push(self.written(change.agent.id, Some(answer)).await);
+                out.push(self.written(change.agent.id, &answer).await);
             }
         }
         Ok(out)
     }
 
-    async fn write_all(
+    /// Has a script write several changes at once; one answer each.
+    pub(super) async fn write_all(
         &self,
-        script: &'static super::scripts::Script,
+        script: &'static Script,
         items: Vec<Args>,
         safety: Safety,
     ) -> Result<Vec<Value>, StoreError> {
@@ -69,11 +76,10 @@ impl Inner {
     }
 
     /// Turns the answer to one write into the port's.
-    async fn written(&self, agent: AgentId, answer: Option<Value>) -> Result<u64, StoreError> {
+    async fn written(&self, agent: AgentId, answer: &Value) -> Result<u64, StoreError> {
         match answer {
-            Some(Value::Int(version)) => Ok(u64::try_from(version).unwrap_or(0)),
-            Some(other) => Err(self.refusal(agent, args::text(&other)).await?),
-            None => Err(strange("a write")),
+            Value::Int(version) => Ok(u64::try_from(*version).unwrap_or(0)),
+            other => Err(self.refusal(agent, args::text(other)).await?),
         }
     }
 

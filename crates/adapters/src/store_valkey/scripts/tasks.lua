@@ -1,6 +1,11 @@
 -- The record of a task, for people: a fixed head, then its id and the newest agent's context.
 local TASK = '^{"status":"(%a+)","agentId":"([^"]*)","agents":%[([^%]]*)%],"createdAt":"([^"]*)","updatedAt":"[^"]*",(.*)$'
 
+-- Other programs may have put anything there; MGET reads what is no text as nothing.
+local function task_text(key)
+  return call('MGET', key)[1] or nil
+end
+
 local function write_task(key, status, newest_agent, agents, created, updated, rest)
   call('SET', key, '{"status":"' .. status .. '","agentId":"' .. newest_agent .. '","agents":[' .. agents
     .. '],"createdAt":"' .. created .. '","updatedAt":"' .. updated .. '",' .. rest)
@@ -8,7 +13,7 @@ end
 
 local function task_admitted(task, id, stamp, rest)
   local key = O .. 'task:' .. task
-  local text, agents, created = call('GET', key), '"' .. id .. '"', stamp
+  local text, agents, created = task_text(key), '"' .. id .. '"', stamp
   if text then
     local _, _, others, since = match(text, TASK)
     if others then
@@ -21,7 +26,7 @@ end
 
 local function task_status(task, id, status)
   local key = O .. 'task:' .. task
-  local _, newest_agent, agents, created, rest = match(call('GET', key) or '', TASK)
+  local _, newest_agent, agents, created, rest = match(task_text(key) or '', TASK)
   if newest_agent == id then
     write_task(key, status, id, agents, created, iso(now_ms()), rest)
   end
@@ -30,7 +35,7 @@ end
 -- An agent of the task is gone; the task goes with its last one.
 local function task_without(task, id)
   local key = O .. 'task:' .. task
-  local status, newest_agent, agents, created, rest = match(call('GET', key) or '', TASK)
+  local status, newest_agent, agents, created, rest = match(task_text(key) or '', TASK)
   if not status then
     return
   end
