@@ -62,7 +62,7 @@ end
 
 -- Writes a job's end; `result` is its return value as JSON, or the reason.
 local function finish(job, outcome, ended, result, stack, prev)
-  call('HINCRBY', K .. job, 'atm', 1)
+  local made = call('HINCRBY', K .. job, 'atm', 1)
   call('ZADD', K .. outcome, ended, job)
   if outcome == 'completed' then
     call('HSET', K .. job, 'finishedOn', ended, 'returnvalue', result)
@@ -70,7 +70,10 @@ local function finish(job, outcome, ended, result, stack, prev)
   else
     call('HSET', K .. job, 'finishedOn', ended, 'failedReason', result, 'stacktrace', stack)
     event('failed', 'jobId', job, 'failedReason', result, 'prev', prev)
+    event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end
+  after_end(job, outcome, ended, result)
+  keep(job, outcome, ended)
 end
 
 -- Makes ready what is due.
