@@ -155,6 +155,11 @@ impl Inner {
         if script.is_kept() {
             return self.link.eval_durably(script, &self.begin, args.done()).await;
         }
+        self.run_lightly(script, args).await
+    }
+
+    /// Runs a script that may be forgotten by a failover, with all that follows.
+    async fn run_lightly(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
         self.link.eval(script, &self.begin, args.done()).await
     }
 

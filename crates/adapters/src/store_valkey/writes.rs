@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use mosaic_core::domain::agent::{Agent, QueueCause, State, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
-use mosaic_core::ports::store::{Change, Lease, StoreError};
+use mosaic_core::ports::store::{Change, Lease, Safety, StoreError};
 use redis::Value;
 use serde_json::json;
 
@@ -43,7 +43,8 @@ impl Inner {
             let items = part
                 .iter()
                 .map(|(version, change)| Ok(Args::default().number(*version).all(self.change_args(change)?)));
-            let answers = self.write_all(&AMEND, items.collect::<Result<_, StoreError>>()?).await?;
+            let items = items.collect::<Result<_, StoreError>>()?;
+            let answers = self.write_all(&AMEND, items, Safety::Power).await?;
             for ((_, change), answer) in part.iter().zip(answers) {
                 out.push(self.written(change.agent.id, &answer).await);
             }
@@ -56,6 +57,7 @@ impl Inner {
         &self,
         script: &'static Script,
         items: Vec<Args>,
+        safety: Safety,
     ) -> Result<Vec<Value>, StoreError> {
         let mut args = self.logging().number(self.term_ms()).number(limits::JOB_LOG_LINES as u64);
         let count = items.len();
@@ -63,7 +65,11 @@ impl Inner {
         for item in items {
             args = args.all(item);
         }
-        let mut answers = args::list(self.run(script, args).await?, script.name)?;
+        let answer = match safety {
+            Safety::Power => self.run(script, args).await?,
+            Safety::Process => self.run_lightly(script, args).await?,
+        };
+        let mut answers = args::list(answer, script.name)?;
         let newest = answers.pop().filter(|_| answers.len() == count).ok_or_else(|| strange(script.name))?;
         self.announce(args::number(&newest));
         Ok(answers)
