@@ -32,14 +32,14 @@ fn acknowledged_spawns_are_all_there_after_a_failover() {
         [("MOSAIC_VALKEY_SENTINELS", sentinels.as_str()), ("MOSAIC_SLOTS", "1"), ("MOSAIC_COMMAND", &line)];
     let server = home.serve(&env);
     server.http.post("/v1/queue/pause", Some(&serde_json::json!({}))).expect(200);
-    let spawn = |n: usize| {
+    let spawn = &|n: usize| {
         let reply = server.http.post("/agents/spawn", Some(&body(&fixture.url(), &format!("T-{n}"))));
         (reply.status == 201).then(|| reply.body["agentId"].as_str().unwrap().to_owned())
     };
     let count = AtomicUsize::new(0);
+    let counted = &|_: &String| drop(count.fetch_add(1, Ordering::SeqCst));
     let acknowledged: Vec<String> = std::thread::scope(|scope| {
-        let counted = |_: &String| drop(count.fetch_add(1, Ordering::SeqCst));
-        let spawned = scope.spawn(|| (0..5000).map_while(spawn).inspect(counted).collect());
+        let spawned = scope.spawn(move || (0..5000).map_while(spawn).inspect(counted).collect());
         until("many spawns", || (count.load(Ordering::SeqCst) >= 100).then_some(()));
         primary.kill();
         spawned.join().unwrap()
