@@ -8,11 +8,6 @@ macro_rules! fragments {
             #[expect(non_upper_case_globals, reason = "named after its file")]
             const $name: &str = include_str!(concat!("scripts/", stringify!($name), ".lua"));
         )*
-        /// Every file with its name.
-        #[cfg(test)]
-        pub(super) fn sources() -> Vec<(&'static str, &'static str)> {
-            vec![$((stringify!($name), $name)),*]
-        }
     };
 }
 
