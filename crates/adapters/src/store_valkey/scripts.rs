@@ -93,7 +93,7 @@ pub(super) static ADVANCE: Script =
     Script::new("advance", WriteAlways, &[base, head, journal, tasks, jobs, put, advance]);
 pub(super) static AMEND: Script =
     Script::new("amend", WriteAlways, &[base, head, journal, tasks, jobs, put, amend]);
-pub(super) static LEASE: Script = Script::new("lease", WriteAlways, &[base, head, jobs, grant, lease]);
+pub(super) static LEASE: Script = Script::new("lease", WriteAlways, &[base, head, jobs, lease]);
 pub(super) static TAKE_OVER: Script =
     Script::new("take over", WriteAlways, &[base, head, jobs, grant, take_over]);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);
