@@ -395,10 +395,6 @@ pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
 pub const SENTINEL_ANSWER: Duration = Duration::from_millis(500);
 /// How often Sentinels are asked where the store is.
 pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
-/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
-pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
-/// Latest time from now until which a producer may delay its work.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Facts that a shared store keeps in its log: some days of a busy fleet, at some hundred bytes each.
 pub const LOG_ENTRIES: u64 = 100_000;
 /// Lines of one job's log that the queue keeps: a life with every retry.
@@ -421,3 +417,23 @@ pub const STORE_LOOK: Duration = Duration::from_secs(2);
 pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
 /// How often an order is put again when others changed the orders meanwhile.
 pub const ORDER_TRIES: usize = 100;
+/// Longest pause before an automatic retry that a caller may ask for, in milliseconds: a day.
+pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
+/// Latest time from now until which a producer may delay its work.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
+pub const LEAN_BATCH: usize = 64;
+/// Round trips of one kind under way at once: while one is carried out the next is on its way.
+pub const LEAN_TRIPS: usize = 2;
+/// Most jobs that one script adds: 7 arguments each, and a script may unpack some thousands.
+pub const LEAN_BULK: usize = 500;
+/// Events of the queue that one look for interventions reads.
+pub const QUEUE_EVENTS_READ: usize = 1000;
+/// Entries of each list that one look for interventions goes through: what no event told is found all the same.
+pub const QUEUE_PART: usize = 300;
+/// Least time between two such looks, over all nodes.
+pub const QUEUE_TURN: Duration = Duration::from_millis(900);
+/// How often jobs are looked for that another worker holds without a lock: what BullMQ itself takes.
+pub const QUEUE_STALLED: Duration = Duration::from_secs(30);
+/// Most jobs that one look for interventions decides about.
+pub const QUEUE_LOOK: usize = 1000;

@@ -357,7 +357,8 @@ impl From<StoreError> for Problem {
             | StoreError::Damaged(_)
             | StoreError::InUse(_) => {
                 tracing::warn!(error = %e, "the store did not answer a request");
-                Self::new(Code::StoreUnavailable, detail).hint("nothing was written; try again")
+                Self::new(Code::StoreUnavailable, detail)
+                    .hint("try again; with an Idempotency-Key it is never done twice")
             }
         }
     }

@@ -101,6 +101,10 @@ const verbs = {
     const ids = (node) => ({ id: node.job.id, children: (node.children ?? []).map(ids) });
     return ids(tree);
   },
+  idsOf: async ({ queue: other }) => {
+    const states = ['waiting', 'prioritized', 'delayed', 'active', 'completed', 'failed', 'waiting-children'];
+    return (await queueNamed(other).getJobs(states)).map((job) => job.id);
+  },
   listen: async ({ from }) => {
     events = new QueueEvents(name, { ...options, lastEventId: from ?? '0' });
     events.on('error', () => {});

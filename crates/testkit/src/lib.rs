@@ -14,4 +14,5 @@ pub mod model_server;
 pub mod node_oracle;
 pub mod require;
 pub mod store_suite;
+pub mod valkey_sentinel;
 pub mod valkey_server;

@@ -107,6 +107,11 @@ impl ValkeyServer {
         ask(self.port, command)
     }
 
+    /// Sends one command and returns the whole answer as it came.
+    pub fn ask_all(&self, command: &str) -> std::io::Result<String> {
+        ask_all(self.port, command)
+    }
+
     fn signal(&self, signal: Signal) {
         let running = self.running.as_ref().expect("the server runs");
         kill_process(running.pid, signal).expect("the server is a process of ours");
@@ -201,7 +206,7 @@ fn connect(port: u16, command: &str) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn ask(port: u16, command: &str) -> std::io::Result<String> {
+pub(crate) fn ask(port: u16, command: &str) -> std::io::Result<String> {
     let mut line = String::new();
     BufReader::new(connect(port, command)?).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())

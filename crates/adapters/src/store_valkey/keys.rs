@@ -83,6 +83,22 @@ pub(super) enum Key<'a> {
     Marker,
     /// Stream of the queue's events.
     JobEvents,
+    /// Stands as long as the next look for such jobs is not due.
+    StalledCheck,
+    /// Sorted set of jobs that wait for their children.
+    WaitingChildren,
+    /// Counts starts against the queue's rate.
+    Limiter,
+    /// The job that stands for its duplicates.
+    Deduplication(&'a str),
+    /// Sorted set by time: jobs that others may have done something to.
+    Others,
+    /// Hash: how far the queue's events were read, and how far its lists were looked through.
+    OthersSeen,
+    /// Stands as long as the next look through the lists is not due.
+    OthersTurn,
+    /// Hash from the job of another producer to the agent that was made of it.
+    Tied,
     /// A job.
     Job(&'a str),
     /// Who holds a job.
@@ -152,6 +168,14 @@ impl Names {
             Key::PriorityCounter => queue("pc"),
             Key::Marker => queue("marker"),
             Key::JobEvents => queue("events"),
+            Key::StalledCheck => queue("stalled-check"),
+            Key::WaitingChildren => queue("waiting-children"),
+            Key::Limiter => queue("limiter"),
+            Key::Deduplication(id) => queue(&format!("de:{id}")),
+            Key::Others => ours("others"),
+            Key::OthersSeen => ours("others:seen"),
+            Key::OthersTurn => ours("others:turn"),
+            Key::Tied => ours("tied"),
             Key::Job(id) => queue(id),
             Key::JobLock(id) => queue(&format!("{id}:lock")),
             Key::JobLogs(id) => queue(&format!("{id}:logs")),
@@ -204,6 +228,14 @@ mod tests {
             Key::PriorityCounter,
             Key::Marker,
             Key::JobEvents,
+            Key::StalledCheck,
+            Key::WaitingChildren,
+            Key::Limiter,
+            Key::Deduplication(""),
+            Key::Others,
+            Key::OthersSeen,
+            Key::OthersTurn,
+            Key::Tied,
         ]
     }
 
@@ -230,7 +262,10 @@ mod tests {
         }
         listed.extend(Status::ALL.iter().map(|status| names.of(Key::Agents(status.as_str()))));
         let mut found = 0;
-        for (file, text) in super::super::scripts::sources() {
+        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store_valkey/scripts");
+        for entry in std::fs::read_dir(scripts).unwrap() {
+            let file = entry.unwrap().path();
+            let (text, file) = (std::fs::read_to_string(&file).unwrap(), file.display());
             for kind in ["O", "K"] {
                 for use_ in text.split(&format!("{kind} .. '")).skip(1) {
                     let name = format!("{kind}:{}", use_.split('\'').next().unwrap());

@@ -218,9 +218,8 @@ impl Link {
                     until
                 }
             };
-            match timeout_at(until, standing.changed()).await {
-                Ok(Err(_)) => return Err(Failed::Unavailable("the store was closed".to_owned())),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = timeout_at(until, standing.changed()).await {
+                return Err(Failed::Unavailable("the store was closed".to_owned()));
             }
         }
     }

@@ -7,10 +7,12 @@
 
 mod admission;
 mod args;
+pub mod bullmq;
 mod dial;
 mod failure;
 mod fleet;
 mod honest;
+mod interventions;
 mod journal;
 mod keeper;
 mod keys;
@@ -27,6 +29,7 @@ mod replicas;
 mod scripts;
 mod stir;
 mod tls;
+mod together;
 mod writes;
 
 use std::sync::Arc;
@@ -38,8 +41,8 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
-    Safety, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
+    Removal, Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -297,6 +300,14 @@ impl Store for ValkeyStore {
 
     async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
         self.inner.prune_events(before, most).await
+    }
+
+    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+        self.inner.interventions(limit).await
+    }
+
+    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
+        self.inner.refuse(job, why, at).await
     }
 
     fn stirred(&self) -> watch::Receiver<u64> {

@@ -8,19 +8,15 @@ macro_rules! fragments {
             #[expect(non_upper_case_globals, reason = "named after its file")]
             const $name: &str = include_str!(concat!("scripts/", stringify!($name), ".lua"));
         )*
-        /// Every file with its name.
-        #[cfg(test)]
-        pub(super) fn sources() -> Vec<(&'static str, &'static str)> {
-            vec![$((stringify!($name), $name)),*]
-        }
     };
 }
 
-fragments!(
+fragments! {
+    parents, keep, judge, refuse, interventions, lean_queue, lean_add, lean_turn,
     base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
     leave, nodes, cordon, lapsed,
-);
+}
 
 /// What the server allows a script.
 #[derive(Clone, Copy)]
@@ -88,25 +84,29 @@ impl Script {
 
 use Allowed::{Read, Write, WriteAlways, WriteLightly};
 
-pub(super) static ADMIT: Script = Script::new("admit", Write, &[base, head, journal, tasks, jobs, admit]);
+pub(super) static ADMIT: Script =
+    Script::new("admit", Write, &[base, head, journal, tasks, parents, keep, jobs, admit]);
 pub(super) static ADVANCE: Script =
-    Script::new("advance", WriteAlways, &[base, head, journal, tasks, jobs, put, advance]);
+    Script::new("advance", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, advance]);
 pub(super) static AMEND: Script =
-    Script::new("amend", WriteAlways, &[base, head, journal, tasks, jobs, put, amend]);
-pub(super) static LEASE: Script = Script::new("lease", WriteAlways, &[base, head, jobs, lease]);
+    Script::new("amend", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, amend]);
+pub(super) static LEASE: Script =
+    Script::new("lease", WriteAlways, &[base, head, parents, keep, jobs, lease]);
 pub(super) static TAKE_OVER: Script =
-    Script::new("take over", WriteAlways, &[base, head, jobs, grant, take_over]);
+    Script::new("take over", WriteAlways, &[base, head, parents, keep, jobs, grant, take_over]);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);
-pub(super) static PAUSE: Script = Script::new("pause", WriteAlways, &[base, head, journal, jobs, pause]);
+pub(super) static PAUSE: Script =
+    Script::new("pause", WriteAlways, &[base, head, journal, parents, keep, jobs, pause]);
 pub(super) static ORDERS: Script = Script::new("orders", WriteAlways, &[base, head, journal, orders]);
 pub(super) static KILLS: Script = Script::new("kills", WriteAlways, &[base, head, journal, kills]);
 pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prune]);
 pub(super) static REMOVE: Script =
-    Script::new("remove", WriteAlways, &[base, head, journal, tasks, jobs, remove]);
+    Script::new("remove", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, remove]);
 pub(super) static QUARANTINE: Script =
-    Script::new("quarantine", WriteLightly, &[base, head, jobs, quarantine]);
+    Script::new("quarantine", WriteLightly, &[base, head, parents, keep, jobs, quarantine]);
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
-pub(super) static CLASSES: Script = Script::new("classes", WriteLightly, &[base, jobs, classes]);
+pub(super) static CLASSES: Script =
+    Script::new("classes", WriteLightly, &[base, parents, keep, jobs, classes]);
 pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
 pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
 pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
@@ -116,3 +116,13 @@ pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, lea
 pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
 pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
 pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
+pub(super) static INTERVENTIONS: Script = Script::new(
+    "look for interventions",
+    WriteLightly,
+    &[base, head, parents, keep, jobs, judge, interventions],
+);
+pub(super) static REFUSE: Script =
+    Script::new("refuse", WriteAlways, &[base, head, parents, keep, jobs, judge, refuse]);
+pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[lean_queue, lean_add]);
+pub(super) static LEAN_TURN: Script =
+    Script::new("turn", WriteAlways, &[lean_queue, parents, keep, lean_turn]);

@@ -25,4 +25,8 @@ mod restore;
 mod shutdown;
 mod silence;
 mod state_files;
+#[cfg(feature = "valkey")]
+mod store_away;
+#[cfg(feature = "valkey")]
+mod store_failover;
 mod support;

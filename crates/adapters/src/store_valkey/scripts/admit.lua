@@ -48,6 +48,10 @@ local function job_refused(i)
   if call('EXISTS', K .. i.job) == 0 or call('HEXISTS', K .. i.job, 'finishedOn') == 1 then
     return true
   end
+  -- Another worker was faster.
+  if call('LPOS', K .. 'active', i.job) then
+    return true
+  end
   local tied = call('HGET', K .. i.job, 'agentId')
   return tied and is_busy(tied)
 end
@@ -96,6 +100,8 @@ end
 local function tie(i)
   local place = call('ZSCORE', K .. 'prioritized', i.job)
   call('HSET', K .. i.job, 'agentId', i.id)
+  call('HSET', O .. 'tied', i.job, i.id)
+  call('ZREM', O .. 'others', i.job)
   if place then
     call('HSET', K .. i.job, 'place', whole(place))
   end

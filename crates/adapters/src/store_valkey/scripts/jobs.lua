@@ -60,9 +60,10 @@ local function drained()
   end
 end
 
--- Writes a job's end; `result` is its return value as JSON, or the reason. `made` is how often it was tried before.
+-- Writes a job's end; `result` is its return value as JSON, or the reason. `made` is how often it was tried before, when
+-- that is known.
 local function finish(job, outcome, ended, result, stack, prev, made)
-  made = (made or 0) + 1
+  made = (made or call('HGET', K .. job, 'atm') or 0) + 1
   call('ZADD', K .. outcome, ended, job)
   if outcome == 'completed' then
     call('HSET', K .. job, 'finishedOn', ended, 'atm', made, 'returnvalue', result)
@@ -70,7 +71,10 @@ local function finish(job, outcome, ended, result, stack, prev, made)
   else
     call('HSET', K .. job, 'finishedOn', ended, 'atm', made, 'failedReason', result, 'stacktrace', stack)
     event('failed', 'jobId', job, 'failedReason', result, 'prev', prev)
+    event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end
+  after_end(job, outcome, ended, result)
+  keep(job, outcome, ended)
 end
 
 -- Makes ready what is due.

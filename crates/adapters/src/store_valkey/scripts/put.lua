@@ -52,7 +52,7 @@ local function move_job(h, c, lines, was)
   end
   local prev = was.held and 'active' or 'waiting'
   if ends then
-    finish(job, c.outcome, c.ended, c.result, c.stack, prev, j[5])
+    finish(job, c.outcome, c.ended, c.result, c.stack, prev, j[5] or 0)
     drained()
     return
   end

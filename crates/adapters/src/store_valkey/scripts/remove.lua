@@ -20,6 +20,9 @@ while call('ZCARD', O .. 'tombstones') > most_notes do
   call('HDEL', O .. 'tombstones:why', call('ZPOPMIN', O .. 'tombstones')[1])
 end
 local job = job_of(h)
+if call('HGET', O .. 'tied', job) == id then
+  call('HDEL', O .. 'tied', job)
+end
 if call('HGET', K .. job, 'agentId') == id then
   local prev = call('ZREM', K .. 'completed', job) == 1 and 'completed' or 'failed'
   call('ZREM', K .. 'failed', job)

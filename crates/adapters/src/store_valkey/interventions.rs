@@ -1,0 +1,85 @@
+//! What other hands did to the queue: jobs of BullMQ's own producers, what Bull Board was told to do, what another worker
+//! finished. Found by a script that compares jobs with agents; refused jobs fail where their producers look.
+
+use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::limits;
+use mosaic_core::ports::store::{Intervention, StoreError, Submission};
+use redis::Value;
+use serde_json::{Map, json};
+
+use super::Inner;
+use super::args::{self, Args, strange};
+use super::records::{json_text, millis};
+use super::scripts::{INTERVENTIONS, REFUSE};
+
+const WHAT: &str = "a look for interventions";
+
+impl Inner {
+    /// Lists what no record says yet; see the port.
+    pub(super) async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let args = Args::default()
+            .number(limit as u64)
+            .number(limits::QUEUE_EVENTS_READ as u64)
+            .number(limits::QUEUE_PART as u64)
+            .number(ms(limits::QUEUE_TURN))
+            .number(ms(limits::QUEUE_STALLED))
+            .number(limits::QUEUE_LOOK as u64);
+        let found = args::list(self.run(&INTERVENTIONS, args).await?, WHAT)?;
+        found.into_iter().map(intervention).collect()
+    }
+
+    /// Fails a job of another producer; see the port.
+    pub(super) async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
+        let stack = json_text(&[why])?;
+        let args = Args::default().text(job).text(why).long(stack).number(millis(at));
+        Ok(args::number(&self.run(&REFUSE, args).await?) == 1)
+    }
+}
+
+fn intervention(found: Value) -> Result<Intervention, StoreError> {
+    let parts = args::list(found, WHAT)?;
+    let part = |n: usize| parts.get(n).map(lossy).unwrap_or_default();
+    let agent = || part(1).parse::<AgentId>().map_err(|_| strange(WHAT));
+    Ok(match part(0).as_str() {
+        "submitted" => Intervention::Submitted(submission(&part)),
+        "retried" => Intervention::Retried { agent: agent()?, job: part(2) },
+        "removed" => Intervention::Removed(agent()?),
+        "completed" => Intervention::Finished { agent: agent()?, result: Ok(part(2)) },
+        "failed" => Intervention::Finished { agent: agent()?, result: Err(part(2)) },
+        _ => return Err(strange(WHAT)),
+    })
+}
+
+/// Other producers may have written anything.
+fn lossy(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => args::text(other).unwrap_or_default().to_owned(),
+    }
+}
+
+fn submission(part: &impl Fn(usize) -> String) -> Submission {
+    let number = |n: usize| part(n).split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or(0);
+    let until = Some(number(6)).filter(|until| *until > 0).map(Timestamp);
+    Submission {
+        job: part(1),
+        name: part(2),
+        data: part(3),
+        options: options(&part(4), &part(7), number(8)),
+        at: Timestamp(number(5)),
+        until,
+    }
+}
+
+/// The options as they stand now: the priority may have been changed, and that a scheduler made the job says another field.
+fn options(text: &str, scheduler: &str, priority: u64) -> String {
+    let Ok(mut options) = serde_json::from_str::<Map<String, serde_json::Value>>(text) else {
+        return text.to_owned();
+    };
+    if !scheduler.is_empty() {
+        options.insert("rjk".to_owned(), json!(scheduler));
+    }
+    options.insert("priority".to_owned(), json!(priority));
+    serde_json::Value::Object(options).to_string()
+}

@@ -1,0 +1,161 @@
+-- Lists what other hands did to the queue. The queue's own events say where to look; a look through the lists, a part at a
+-- time, finds what they do not say. What was found stands in a list of our own until it is taken up.
+local most, EVENTS, PART, TURN, STALLED, JOBS = tonumber(take()), take(), tonumber(take()), take(), take(), tonumber(take())
+local time = call('TIME')
+local now = whole(time[1] * 1000 + math.floor(time[2] / 1000))
+
+local AGENTS = O .. 'agents:'
+
+local function suspect(job)
+  call('ZADD', O .. 'others', 'NX', now, job)
+end
+
+local ENDS = { completed = true, failed = true, removed = true }
+local WAITS = { added = true, waiting = true, delayed = true }
+
+-- Tells whether an event may be somebody else's doing.
+local function is_strange(e)
+  if WAITS[e.event] then
+    if e.prev == 'failed' or e.prev == 'completed' or e.prev == 'active' then
+      return true
+    end
+    return call('HEXISTS', K .. e.jobId, 'agentId') == 0
+  end
+  return ENDS[e.event] and judge(e.jobId) ~= nil
+end
+
+local function follow_events()
+  local seen = call('HGET', O .. 'others:seen', 'event')
+  local list = call('XRANGE', K .. 'events', seen and '(' .. seen or '-', '+', 'COUNT', EVENTS)
+  for _, entry in ipairs(list) do
+    local e, fields = {}, entry[2]
+    for n = 1, #fields, 2 do
+      e[fields[n]] = fields[n + 1]
+    end
+    if e.jobId and is_strange(e) then
+      suspect(e.jobId)
+    end
+  end
+  if #list > 0 then
+    call('HSET', O .. 'others:seen', 'event', list[#list][1])
+  end
+end
+
+-- Takes the next part of a list, and begins again at its end. `read` gets the first and the last place.
+local function part(name, length, size, read)
+  local from = tonumber(call('HGET', O .. 'others:seen', name) or 0)
+  if from >= length then
+    from = 0
+  end
+  call('HSET', O .. 'others:seen', name, from + size)
+  return read(from, from + size - 1)
+end
+
+local function look_through_jobs(size)
+  for _, name in ipairs({ 'prioritized', 'delayed' }) do
+    local key = K .. name
+    for _, job in ipairs(part(name, call('ZCARD', key), size, function(from, to) return call('ZRANGE', key, from, to) end)) do
+      if call('HEXISTS', K .. job, 'agentId') == 0 or call('HEXISTS', K .. job, 'defa') == 1 then
+        suspect(job)
+      end
+    end
+  end
+  local key = K .. 'wait'
+  for _, job in ipairs(part('wait', call('LLEN', key), size, function(from, to) return call('LRANGE', key, from, to) end)) do
+    local j = call('HMGET', K .. job, 'agentId', 'defa')
+    if not j[1] or j[2] then
+      suspect(job)
+    else
+      -- Put back by somebody after its agent had ended.
+      local h = read_head(j[1])
+      if not h or ENDED[h.status] then
+        suspect(job)
+      end
+    end
+  end
+end
+
+local function look_through_agents(size)
+  for _, status in ipairs({ 'spawning', 'running' }) do
+    local key = AGENTS .. status
+    for _, id in ipairs(part(status, call('ZCARD', key), size, function(from, to) return call('ZRANGE', key, from, to) end)) do
+      local h = waiting_head(id)
+      if h then
+        local job = job_of(h)
+        local j = call('HMGET', K .. job, 'name', 'finishedOn')
+        if not j[1] and job ~= id then
+          call('HSET', O .. 'tied', job, id)
+        end
+        if not j[1] or j[2] then
+          suspect(job)
+        end
+      end
+    end
+  end
+end
+
+-- Puts back what other workers hold without a lock since the last look. What agents of ours hold is not theirs.
+local function put_back_stalled()
+  if not call('SET', K .. 'stalled-check', now, 'NX', 'PX', STALLED) then
+    return
+  end
+  for _, job in ipairs(call('SMEMBERS', K .. 'stalled')) do
+    local id = call('HGET', K .. job, 'agentId')
+    local h = id and read_head(id)
+    local ours = h and h.node ~= 'null'
+    if not ours and call('EXISTS', K .. job .. ':lock') == 0 and call('LREM', K .. 'active', 1, job) > 0 then
+      if call('HINCRBY', K .. job, 'stc', 1) > 1 then
+        call('HSET', K .. job, 'defa', 'job stalled more than allowable limit')
+      end
+      call('RPUSH', K .. 'wait', job)
+      event('waiting', 'jobId', job, 'prev', 'active')
+      event('stalled', 'jobId', job)
+      wake()
+      suspect(job)
+    end
+  end
+  call('DEL', K .. 'stalled')
+  local active = call('LRANGE', K .. 'active', 0, JOBS - 1)
+  if #active > 0 then
+    call('SADD', K .. 'stalled', unpack(active))
+  end
+end
+
+follow_events()
+if call('SET', O .. 'others:turn', '1', 'NX', 'PX', TURN) then
+  -- Somebody may have emptied the queue without a word: then there are fewer jobs than agents that wait for a slot.
+  local jobs = call('LLEN', K .. 'wait') + call('ZCARD', K .. 'prioritized') + call('ZCARD', K .. 'delayed')
+  local agents = call('ZCARD', AGENTS .. 'spawning') + call('ZCARD', AGENTS .. 'running') - call('ZCARD', O .. 'leased')
+  look_through_jobs(PART)
+  look_through_agents(agents > jobs and PART * 10 or PART)
+  put_back_stalled()
+end
+
+local out, new = {}, {}
+for _, job in ipairs(call('ZRANGE', O .. 'others', 0, JOBS - 1)) do
+  local found = judge(job)
+  if not found then
+    call('ZREM', O .. 'others', job)
+  elseif found[1] == 'doomed' then
+    refuse(job, found[3], '[]', now)
+    call('ZREM', O .. 'others', job)
+  elseif found[1] == 'submitted' or found[1] == 'retried' then
+    new[#new + 1] = found
+  elseif #out < most then
+    out[#out + 1] = found
+  end
+end
+for _, found in ipairs(new) do
+  if #out >= most then
+    break
+  end
+  if found[1] == 'submitted' then
+    local job = found[2]
+    local j = call('HMGET', K .. job, 'name', 'data', 'opts', 'timestamp', 'delay', 'rjk', 'priority')
+    local due = call('ZSCORE', K .. 'delayed', job)
+    found = { 'submitted', job, j[1], j[2] or '', j[3] or '{}', j[4] or '0', due and whole(math.floor(due / 4096)) or '0',
+      j[6] or '', j[7] or '0' }
+  end
+  out[#out + 1] = found
+end
+return out

@@ -1,0 +1,9 @@
+//! The queue beside the official BullMQ client and Bull Board: whatever one side writes, the other understands. On a real
+//! server that the test starts, with the official packages from npm.
+
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
+
+mod bare;
+mod flows;
+mod hands;
+mod place;

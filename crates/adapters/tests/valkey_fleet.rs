@@ -1,0 +1,188 @@
+//! The fleet on a real server: nodes, cordons, leases that are extended, lost and run out, and what wakes a node.
+
+#![cfg(feature = "valkey")]
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
+use mosaic_core::domain::ids::{NodeId, Timestamp};
+use mosaic_core::domain::journal::Fact;
+use mosaic_core::ports::fleet::{Cordon, Fleet, JoinError, NodeInfo};
+use mosaic_core::ports::store::{Lease, Store};
+use mosaic_testkit::store_suite::sample::{T0, admission, agent};
+use mosaic_testkit::valkey_server::ValkeyServer;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn options(server: &ValkeyServer, node: &str, term: Duration) -> ValkeyOptions {
+    let link = LinkOptions {
+        host: "127.0.0.1".to_owned(),
+        port: server.port(),
+        prefix: "{m}".to_owned(),
+        ..LinkOptions::default()
+    };
+    ValkeyOptions { link, source: node.to_owned(), term, ..ValkeyOptions::default() }
+}
+
+async fn open(server: &ValkeyServer, node: &str, term: Duration) -> ValkeyStore {
+    ValkeyStore::connect(options(server, node, term)).await.unwrap()
+}
+
+fn info(node: &str, instance: &str) -> NodeInfo {
+    NodeInfo {
+        node: node.parse().unwrap(),
+        instance: instance.to_owned(),
+        url: Some("http://127.0.0.1:1".to_owned()),
+        version: "0.1.0".to_owned(),
+        slots: 2,
+        running: 0,
+        labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
+        started_at: Timestamp(1),
+        draining: false,
+    }
+}
+
+fn fact() -> Fact {
+    Fact {
+        kind: "node.cordoned".to_owned(),
+        agent: None,
+        task: None,
+        at: Timestamp(1),
+        data: serde_json::Value::Null,
+    }
+}
+
+/// Looks again and again until there is an answer.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let looked = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// Admits one and takes it.
+async fn leased(store: &ValkeyStore, node: &str) -> Lease {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    store.admit(admission(&agent(&format!("T-{n}"), T0))).await.unwrap();
+    let node: NodeId = node.parse().unwrap();
+    store.lease(&node, Timestamp(u64::MAX / 2)).await.unwrap().unwrap().0
+}
+
+#[tokio::test]
+async fn a_name_is_one_server_s_while_it_is_alive_or_holds_something() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let term = Duration::from_millis(600);
+    let store = open(&server, "a", term).await;
+    store.join(&info("a", "first")).await.unwrap();
+    store.join(&info("a", "first")).await.unwrap();
+    let taken = store.join(&info("a", "second")).await;
+    assert!(matches!(taken, Err(JoinError::NameTaken { .. })), "{taken:?}");
+    let lease = leased(&store, "a").await;
+    store.leave(&lease.node).await.unwrap();
+    let nodes = store.nodes().await.unwrap();
+    assert!(!nodes[0].alive && nodes[0].info.draining, "{nodes:?}");
+    assert!(store.join(&info("a", "second")).await.is_err(), "what it holds is still its own");
+    until("the lease to end", async || store.join(&info("a", "second")).await.ok()).await;
+    // The first one, back from wherever it was, does not take the name back.
+    store.beat(&info("a", "first"), &[]).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap()[0].info.instance, "second");
+}
+
+#[tokio::test]
+async fn a_beat_extends_what_is_held_and_tells_what_is_lost() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    store.join(&info("a", "i")).await.unwrap();
+    let (kept, taken, lapsed) =
+        (leased(&store, "a").await, leased(&store, "a").await, leased(&store, "a").await);
+    let lock = |lease: &Lease| format!("{{m}}:bull:orchestrator-tasks:{}:lock", lease.agent);
+    for lease in [&taken, &lapsed] {
+        assert_eq!(server.ask(&format!("DEL {}", lock(lease))).unwrap(), ":1");
+    }
+    let other: NodeId = "b".parse().unwrap();
+    let (newer, _) = store.take_over(taken.agent, &other).await.unwrap();
+    assert_eq!(server.ask(&format!("PEXPIRE {} 5000", lock(&kept))).unwrap(), ":1");
+    let beaten = store.beat(&info("a", "i"), &[kept.clone(), taken.clone(), lapsed.clone()]).await.unwrap();
+    assert_eq!(beaten.lost, [taken.agent]);
+    for lease in [&kept, &lapsed] {
+        let left = server.ask(&format!("PTTL {}", lock(lease))).unwrap();
+        assert!(left.trim_start_matches(':').parse::<u64>().unwrap() > 50_000, "{left}");
+    }
+    assert!(newer.epoch > taken.epoch);
+    assert!(store.take_over(lapsed.agent, &other).await.is_err(), "the lease was extended");
+    let nodes = store.nodes().await.unwrap();
+    assert!(nodes[0].alive && nodes[0].leases_end_at.unwrap() > nodes[0].seen_at, "{nodes:?}");
+}
+
+#[tokio::test]
+async fn nothing_counts_as_lapsed_for_a_term_after_each_connection() {
+    let Some(mut server) = ValkeyServer::start() else { return };
+    let term = Duration::from_millis(900);
+    let store = open(&server, "a", term).await;
+    let lease = leased(&store, "a").await;
+    let lapsed = async |store: &ValkeyStore| store.lapsed(10).await.unwrap_or_default().first().copied();
+    assert_eq!(until("the lease to run out", async || lapsed(&store).await).await, lease.agent);
+    server.restart();
+    until("the connection", async || store.check().await.ok()).await;
+    let back = std::time::Instant::now();
+    assert_eq!(store.lapsed(10).await.unwrap(), [], "right after the connection");
+    until("the quiet term to end", async || lapsed(&store).await).await;
+    assert!(back.elapsed() > term / 2, "it was quiet for {:?} only", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_cordon_is_told_with_the_beat_and_survives_the_node() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    let node: NodeId = "a".parse().unwrap();
+    let cordon =
+        Cordon { by: "op".to_owned(), reason: Some("disk".to_owned()), at: Timestamp(5), drain: true };
+    assert!(!store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap(), "there is no such node");
+    store.join(&info("a", "i")).await.unwrap();
+    let mut stirred = store.stirred();
+    stirred.mark_unchanged();
+    assert!(store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap());
+    tokio::time::timeout(PATIENCE, stirred.changed()).await.expect("others hear of it").unwrap();
+    assert!(store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap());
+    assert_eq!(store.entries(0, 10).await.unwrap().len(), 1, "what changes nothing is not logged");
+    store.join(&info("a", "i")).await.unwrap();
+    assert_eq!(store.beat(&info("a", "i"), &[]).await.unwrap().cordon, Some(cordon));
+    assert!(store.cordon(&node, None, fact()).await.unwrap());
+    assert_eq!(store.beat(&info("a", "i"), &[]).await.unwrap().cordon, None);
+    assert_eq!(store.nodes().await.unwrap()[0].cordon, None);
+}
+
+#[tokio::test]
+async fn a_marker_of_another_producer_wakes_every_node_at_once() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let (one, two) = (
+        open(&server, "a", Duration::from_secs(60)).await,
+        open(&server, "b", Duration::from_secs(60)).await,
+    );
+    until("both to wait for the marker", async || {
+        let clients = server.ask_all("CLIENT LIST").unwrap();
+        let waiting = |node: &str| {
+            let name = format!(" name={{m}}:bull:b3JjaGVzdHJhdG9yLXRhc2tz:w:{node} ");
+            clients.lines().any(|line| line.contains(&name) && line.contains("cmd=bzpopmin"))
+        };
+        let listening = clients.matches("cmd=subscribe").count();
+        (waiting("a") && waiting("b") && listening >= 4).then_some(())
+    })
+    .await;
+    let mut all = [one.stirred(), two.stirred()];
+    all.iter_mut().for_each(|stirred| stirred.mark_unchanged());
+    server.ask("ZADD {m}:bull:orchestrator-tasks:marker 0 0").unwrap();
+    for stirred in &mut all {
+        tokio::time::timeout(PATIENCE, stirred.changed()).await.expect("it hears of it").unwrap();
+    }
+}
