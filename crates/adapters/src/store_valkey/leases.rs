@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::pump::Pump;
 use super::records::{self, millis};
 use super::scripts::{LEASE, TAKE_OVER};
 
@@ -14,18 +15,12 @@ impl Inner {
     /// Takes the best ready entry; see the port.
     pub(super) async fn lease(
         &self,
+        pump: &Pump<Value>,
         node: &NodeId,
         now: Timestamp,
     ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         loop {
-            let args = Args::default()
-                .number(self.term_ms())
-                .text(node.as_str())
-                .number(millis(now))
-                .number(ageing_ms())
-                .number(QUEUE_SKIPPED as u64)
-                .number(QUEUE_CLASSES as u64);
-            let answer = self.run(&LEASE, args).await?;
+            let answer = pump.call(Args::default().text(node.as_str()).number(millis(now))).await?;
             if matches!(answer, Value::Nil) {
                 return Ok(None);
             }
@@ -34,6 +29,20 @@ impl Inner {
                 return Ok(Some(granted));
             }
         }
+    }
+
+    /// Has a script give entries to several that ask; one answer each.
+    pub(super) async fn lease_all(&self, askers: Vec<Args>) -> Result<Vec<Value>, StoreError> {
+        let mut args = Args::default()
+            .number(self.term_ms())
+            .number(ageing_ms())
+            .number(QUEUE_SKIPPED as u64)
+            .number(QUEUE_CLASSES as u64)
+            .number(askers.len() as u64);
+        for asker in askers {
+            args = args.all(asker);
+        }
+        args::list(self.run(&LEASE, args).await?, "a lease")
     }
 
     /// Takes over what is leased; see the port.

@@ -92,6 +92,7 @@ pub struct ValkeyStore {
     advances: Pump<Value>,
     /// What a failover may forget, as [`Safety::Process`] says.
     light_advances: Pump<Value>,
+    leases: Pump<Value>,
     follower: JoinHandle<()>,
     stir: Stir,
 }
@@ -120,6 +121,11 @@ impl ValkeyStore {
             let inner = Arc::clone(&shared);
             async move { inner.admit_all(items).await }
         });
+        let shared = Arc::clone(&inner);
+        let leases = Pump::start(move |askers| {
+            let inner = Arc::clone(&shared);
+            async move { inner.lease_all(askers).await }
+        });
         let advances = |safety| {
             let shared = Arc::clone(&inner);
             Pump::start(move |items| {
@@ -135,7 +141,7 @@ impl ValkeyStore {
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
         });
-        Ok(Self { inner, admissions, advances, light_advances, follower, stir })
+        Ok(Self { inner, admissions, advances, light_advances, leases, follower, stir })
     }
 }
 
@@ -200,7 +206,7 @@ impl Store for ValkeyStore {
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
-        self.inner.lease(node, now).await
+        self.inner.lease(&self.leases, node, now).await
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {

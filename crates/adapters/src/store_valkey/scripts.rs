@@ -91,7 +91,7 @@ pub(super) static ADVANCE: Script =
 pub(super) static AMEND: Script =
     Script::new("amend", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, amend]);
 pub(super) static LEASE: Script =
-    Script::new("lease", WriteAlways, &[base, head, parents, keep, jobs, grant, lease]);
+    Script::new("lease", WriteAlways, &[base, head, parents, keep, jobs, lease]);
 pub(super) static TAKE_OVER: Script =
     Script::new("take over", WriteAlways, &[base, head, parents, keep, jobs, grant, take_over]);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);

@@ -65,11 +65,11 @@ impl Beating {
             let branch = agent["branch"].as_str().unwrap();
             assert_eq!(fixture.read_branch_file(branch, "begun.txt").as_deref(), Some("begun\n"), "{branch}");
         }
-        // A spawn that was refused because no answer came may have been written all the same, and have run by now.
-        let started = std::fs::read_to_string(self.dir.join("starts")).unwrap();
+        // A spawn that got no answer may have been taken all the same, as the answer says; it ran as an agent of its own.
+        let starts = std::fs::read_to_string(self.dir.join("starts")).unwrap();
         for id in ids {
-            let times = started.lines().filter(|line| line == id).count();
-            assert_eq!(times, 1, "{id} ran so many times\n{}", server.log());
+            let times = starts.lines().filter(|line| line == id).count();
+            assert_eq!(times, 1, "{id} ran {times} times\n{}", server.log());
         }
     }
 }

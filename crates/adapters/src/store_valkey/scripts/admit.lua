@@ -1,18 +1,21 @@
 -- Admits agents: each gets its record, task, place in the queue and facts, or an answer why not; nothing in between.
 local QUEUE_LIMIT, KEY_TERM = tonumber(take()), take()
-local items, answers, fields = {}, {}, {}
+local items, answers, fields, task_keys, agent_keys = {}, {}, {}, {}, {}
 for n = 1, tonumber(take()) do
   local i = {}
   i.id, i.task, i.type, i.key, i.print = take(), take(), take(), take(), take()
-  i.spawned, i.stamp, i.due, i.priority, i.job, i.job_text = tonumber(take()), take(), take(), take(), take(), take()
+  i.spawned, i.stamp, i.due, i.priority, i.job, i.job_text = take(), take(), take(), take(), take(), take()
   i.phase, i.data, i.opts, i.tail, i.task_tail = take(), take(), take(), take(), take()
   i.facts, i.count = take_facts()
   items[n], fields[n] = i, i.type .. ':' .. i.task
+  task_keys[n], agent_keys[n] = O .. 'task:' .. i.task, O .. 'agent:' .. i.id
 end
 
 local queued = call('LLEN', K .. 'wait') + call('ZCARD', K .. 'prioritized') + call('ZCARD', K .. 'delayed')
 local holders = call('HMGET', O .. 'active', unpack(fields))
 local taken, keyed, accepted = {}, {}, {}
+-- Ids are random, so that all of them are new is looked at in one go.
+local some_exist = call('EXISTS', unpack(agent_keys)) > 0
 
 -- Returns who this key stands for, or the refusal of a key that stands for something else.
 local function known(i)
@@ -65,7 +68,7 @@ for n, i in ipairs(items) do
     answers[n] = { 'active', holder }
   elseif i.job == '' and queued >= QUEUE_LIMIT then
     answers[n] = { 'full', queued }
-  elseif call('EXISTS', O .. 'agent:' .. i.id) == 1 or (i.job ~= '' and job_refused(i)) then
+  elseif (some_exist and call('EXISTS', agent_keys[n]) == 1) or (i.job ~= '' and job_refused(i)) then
     answers[n] = { 'conflict' }
   else
     queued = queued + (i.job == '' and 1 or 0)
@@ -79,10 +82,20 @@ if #accepted == 0 then
   return answers
 end
 
+local total = 0
+for _, n in ipairs(accepted) do
+  total = total + items[n].count
+end
 local seq = call('INCRBY', O .. 'admitted', #accepted) - #accepted
-call('INCRBY', K .. 'id', #accepted)
-local places, statuses, actives, ready = {}, {}, {}, false
 local counter = call('INCRBY', K .. 'pc', #accepted) - #accepted
+local fact = number_facts(total)
+call('INCRBY', K .. 'id', #accepted)
+local old_tasks = call('MGET', unpack(task_keys))
+local texts, tasks, places, statuses, actives = {}, {}, {}, {}, {}
+local function add(list, one, other)
+  list[#list + 1] = one
+  list[#list + 1] = other
+end
 
 local function tie(i)
   local place = call('ZSCORE', K .. 'prioritized', i.job)
@@ -97,34 +110,33 @@ end
 local function add_job(i)
   counter = counter + 1
   local place = whole(i.priority * CLASS + counter % CLASS)
-  local due = tonumber(i.due)
-  call('HSET', K .. i.id, 'name', 'spawn', 'data', i.data, 'opts', i.opts, 'timestamp', whole(i.spawned), 'delay',
-    due > 0 and whole(math.max(0, due - i.spawned)) or 0, 'priority', i.priority, 'agentId', i.id, 'place', place)
+  local delay = i.due == '0' and '0' or whole(math.max(0, i.due - i.spawned))
+  call('HSET', K .. i.id, 'name', 'spawn', 'data', i.data, 'opts', i.opts, 'timestamp', i.spawned, 'delay', delay,
+    'priority', i.priority, 'agentId', i.id, 'place', place)
   event('added', 'jobId', i.id, 'name', 'spawn')
-  if due > 0 then
-    delay_until(i.id, due)
-  else
-    places[#places + 1] = place
-    places[#places + 1] = i.id
+  if i.due == '0' then
+    add(places, place, i.id)
     event('waiting', 'jobId', i.id)
+  else
+    delay_until(i.id, tonumber(i.due))
   end
 end
 
 for _, n in ipairs(accepted) do
   local i = items[n]
   seq = seq + 1
-  local logged = log_facts(i.facts, i.count, i.id, 0)
-  local head = { version = '1', seq = whole(seq), epoch = '0', node = 'null', home = 'null', job = i.job_text, due = i.due,
+  local logged = log_facts(i.facts, i.count, i.id, 0, fact)
+  fact = fact + i.count
+  local text_seq = whole(seq)
+  local head = { version = '1', seq = text_seq, epoch = '0', node = 'null', home = 'null', job = i.job_text, due = i.due,
     last = '', status = 'spawning', phase = i.phase, logged = whole(logged) }
-  call('SET', O .. 'agent:' .. i.id, compose(head) .. i.tail)
-  task_admitted(i.task, i.id, i.stamp, i.task_tail)
+  add(texts, agent_keys[n], compose(head) .. i.tail)
+  tasks[task_keys[n]] = task_with(tasks[task_keys[n]] or old_tasks[n], i.id, i.stamp, i.task_tail)
   if i.key ~= '' then
-    call('SET', O .. 'idempotency:' .. i.key, i.print .. '\n' .. i.id .. '\n' .. whole(i.spawned), 'PX', KEY_TERM)
+    call('SET', O .. 'idempotency:' .. i.key, i.print .. '\n' .. i.id .. '\n' .. i.spawned, 'PX', KEY_TERM)
   end
-  statuses[#statuses + 1] = head.seq
-  statuses[#statuses + 1] = i.id
-  actives[#actives + 1] = fields[n]
-  actives[#actives + 1] = i.id
+  add(statuses, text_seq, i.id)
+  add(actives, fields[n], i.id)
   if i.job == '' then
     add_job(i)
   else
@@ -132,6 +144,10 @@ for _, n in ipairs(accepted) do
   end
   answers[n] = { 'new', seq }
 end
+for key, text in pairs(tasks) do
+  add(texts, key, text)
+end
+call('MSET', unpack(texts))
 call('ZADD', O .. 'agents:spawning', unpack(statuses))
 call('HSET', O .. 'active', unpack(actives))
 if #places > 0 then

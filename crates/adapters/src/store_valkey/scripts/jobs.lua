@@ -60,15 +60,16 @@ local function drained()
   end
 end
 
--- Writes a job's end; `result` is its return value as JSON, or the reason.
-local function finish(job, outcome, ended, result, stack, prev)
-  local made = call('HINCRBY', K .. job, 'atm', 1)
+-- Writes a job's end; `result` is its return value as JSON, or the reason. `made` is how often it was tried before, when
+-- that is known.
+local function finish(job, outcome, ended, result, stack, prev, made)
+  made = (made or call('HGET', K .. job, 'atm') or 0) + 1
   call('ZADD', K .. outcome, ended, job)
   if outcome == 'completed' then
-    call('HSET', K .. job, 'finishedOn', ended, 'returnvalue', result)
+    call('HSET', K .. job, 'finishedOn', ended, 'atm', made, 'returnvalue', result)
     event('completed', 'jobId', job, 'returnvalue', result, 'prev', prev)
   else
-    call('HSET', K .. job, 'finishedOn', ended, 'failedReason', result, 'stacktrace', stack)
+    call('HSET', K .. job, 'finishedOn', ended, 'atm', made, 'failedReason', result, 'stacktrace', stack)
     event('failed', 'jobId', job, 'failedReason', result, 'prev', prev)
     event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end

@@ -51,16 +51,22 @@ local function take_facts()
   return first, count
 end
 
+-- Gives this many numbers; returns the one before the first.
+local function number_facts(count)
+  return count > 0 and call('INCRBY', O .. 'facts', count) - count or newest
+end
+
 -- Logs facts; those about `id`, whose log was last written at `logged`, never go back in time. Returns that time and the
 -- lines for the job's log.
-local function log_facts(first, count, id, logged)
+local function log_facts(first, count, id, logged, seq)
   if count == 0 then
     return logged, {}
   end
-  local seq = call('INCRBY', O .. 'facts', count) - count
+  seq = seq or number_facts(count)
   local lines = {}
   for n = first, first + 6 * (count - 1), 6 do
-    local about, given, stamp = ARGV[n], tonumber(ARGV[n + 1]), ARGV[n + 2]
+    local about, at_text, stamp = ARGV[n], ARGV[n + 1], ARGV[n + 2]
+    local given = tonumber(at_text)
     local ms = given
     if about == id then
       ms = given < logged and logged or given
@@ -72,11 +78,11 @@ local function log_facts(first, count, id, logged)
       ms = touch(about, given)
     end
     if ms ~= given then
-      stamp = iso(ms)
+      at_text, stamp = whole(ms), iso(ms)
     end
     seq = seq + 1
     local number = whole(seq)
-    call('XADD', O .. 'log', 'MAXLEN', '~', LOG_ENTRIES, number .. '-0', 'f', ARGV[n + 3] .. whole(ms) .. '}')
+    call('XADD', O .. 'log', 'MAXLEN', '~', LOG_ENTRIES, number .. '-0', 'f', ARGV[n + 3] .. at_text .. '}')
     call('PUBLISH', O .. 'events', ARGV[n + 4] .. stamp .. '","id":"' .. number .. '","sequence":"' .. number .. '"}')
   end
   newest = seq

@@ -1,117 +1,151 @@
--- Gives the best ready entry to a node: of each class of priority the oldest, and of those the one with the lowest rank.
-local node, now, ageing = take(), tonumber(take()), tonumber(take())
-local MOST_SKIPPED, MOST_CLASSES = tonumber(take()), tonumber(take())
-promote(now)
-if paused or call('HEXISTS', O .. 'orders', 'latch') == 1 then
-  return false
+-- Gives the best ready entries to those who ask, one each: of each class of priority the oldest, and of those the one with
+-- the lowest rank.
+local TERM, ageing, MOST_SKIPPED, MOST_CLASSES = take(), tonumber(take()), tonumber(take()), tonumber(take())
+local askers, answers, newest_now = {}, {}, 0
+for n = 1, tonumber(take()) do
+  askers[n] = { node = take(), now = take() }
+  answers[n] = false
+  newest_now = math.max(newest_now, tonumber(askers[n].now))
 end
-if most_active > 0 and call('LLEN', K .. 'active') >= most_active then
-  return false
+promote(newest_now)
+if paused or call('HEXISTS', O .. 'orders', 'latch') == 1 then
+  return answers
+end
+local room = #askers
+if most_active > 0 then
+  room = math.min(room, most_active - call('LLEN', K .. 'active'))
 end
 local kills = call('HLEN', O .. 'kills') > 0
-local skipped = {}
+local classes = {}
 
--- Returns a job's time when it may be taken. Jobs that no agent is tied to are somebody else's to take in.
-local function time_of(job)
-  if skipped[job] then
-    return nil
-  end
-  local j = call('HMGET', K .. job, 'agentId', 'timestamp')
-  if not j[1] or (kills and call('HEXISTS', O .. 'kills', j[1]) == 1) then
-    skipped[job] = true
-    return nil
-  end
-  return tonumber(j[2] or 0) or 0, j[1]
-end
-
--- Returns the first of a class that may be taken, page by page: a page is one entry, then a hundred.
-local function first_of(page)
-  local from, size = 0, 1
-  while from < MOST_SKIPPED do
-    local jobs = page(from, size)
-    for _, job in ipairs(jobs) do
-      local time, id = time_of(job)
-      if time then
-        return job, time, id
-      end
-    end
-    if #jobs < size then
-      return nil
-    end
-    from, size = from + size, 100
-  end
-end
-
+-- A page of the jobs without priority, the next one first; they have no place.
 local function without_priority(from, size)
   local jobs = call('LRANGE', K .. 'wait', -(from + size), -(from + 1))
   local turned = {}
   for n = #jobs, 1, -1 do
     turned[#turned + 1] = jobs[n]
+    turned[#turned + 1] = false
   end
   return turned
 end
 
-local function choose()
-  local best, best_rank, best_id = nil, math.huge, nil
-  local job, time, id = first_of(without_priority)
-  if job then
-    best, best_rank, best_id = job, time, id
+local function add_class(class, page)
+  classes[#classes + 1] = { penalty = math.min(class, 10) * ageing, page = page, from = 0, size = room, read = {}, next = 1 }
+end
+
+if call('LLEN', K .. 'wait') > 0 then
+  add_class(0, without_priority)
+end
+local from = '-inf'
+for _ = 1, MOST_CLASSES do
+  local head = call('ZRANGEBYSCORE', K .. 'prioritized', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if not head[1] then
+    break
   end
-  local from = '-inf'
-  for _ = 1, MOST_CLASSES do
-    local head = call('ZRANGEBYSCORE', K .. 'prioritized', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if not head[1] then
-      break
-    end
-    local class = math.floor(head[2] / CLASS)
-    local low, high = whole(class * CLASS), '(' .. whole((class + 1) * CLASS)
-    job, time, id = first_of(function(skip, size)
-      return call('ZRANGEBYSCORE', K .. 'prioritized', low, high, 'LIMIT', skip, size)
-    end)
-    if job then
-      local rank = time + math.min(class, 10) * ageing
-      if rank < best_rank then
-        best, best_rank, best_id = job, rank, id
+  local class = math.floor(head[2] / CLASS)
+  local low, high = whole(class * CLASS), '(' .. whole((class + 1) * CLASS)
+  add_class(class, function(skip, size)
+    return call('ZRANGEBYSCORE', K .. 'prioritized', low, high, 'WITHSCORES', 'LIMIT', skip, size)
+  end)
+  from = whole((class + 1) * CLASS)
+end
+
+-- Returns the next entry of a class that may be taken. Jobs that no agent is tied to are somebody else's to take in, and
+-- what is to be killed does not start.
+local function head_of(c)
+  while not c.read[c.next] and not c.done do
+    local jobs = c.page(c.from, c.size)
+    for n = 1, #jobs, 2 do
+      local j = call('HMGET', K .. jobs[n], 'agentId', 'timestamp', 'ats')
+      if j[1] and not (kills and call('HEXISTS', O .. 'kills', j[1]) == 1) then
+        c.read[#c.read + 1] =
+          { job = jobs[n], place = jobs[n + 1], id = j[1], rank = (tonumber(j[2] or 0) or 0) + c.penalty, starts = j[3] or 0 }
       end
     end
-    from = whole((class + 1) * CLASS)
+    c.from = c.from + c.size
+    c.done = #jobs < 2 * c.size or c.from > MOST_SKIPPED
+    c.size = 100
   end
-  return best, best_id
+  return c.read[c.next]
 end
 
-local function take_job(job)
-  local place = call('ZSCORE', K .. 'prioritized', job)
-  if place then
-    call('ZREM', K .. 'prioritized', job)
-    call('HSET', K .. job, 'processedOn', whole(now), 'pb', node, 'place', whole(place))
+local function choose()
+  local best, best_class
+  for _, c in ipairs(classes) do
+    local entry = head_of(c)
+    if entry and (not best or entry.rank < best.rank) then
+      best, best_class = entry, c
+    end
+  end
+  if best then
+    best_class.next = best_class.next + 1
+  end
+  return best, best_class
+end
+
+local texts, ranked, started, leased = {}, {}, {}, {}
+local function grant(h, text, entry, asker)
+  local node, job = asker.node, entry.job
+  h.epoch, h.node, h.home, h.last = whole(h.epoch + 1), '"' .. node .. '"', '"' .. node .. '"', ''
+  text = compose(h) .. string.sub(text, h.rest)
+  texts[#texts + 1] = O .. 'agent:' .. h.id
+  texts[#texts + 1] = text
+  leased[#leased + 1] = h.seq
+  leased[#leased + 1] = h.id
+  started[#started + 1] = job
+  call('SET', K .. job .. ':lock', node .. ':' .. h.epoch, 'PX', TERM)
+  if entry.place then
+    ranked[#ranked + 1] = job
+    call('HSET', K .. job, 'processedOn', asker.now, 'pb', node, 'ats', entry.starts + 1, 'place', whole(entry.place))
   else
     call('LREM', K .. 'wait', -1, job)
-    call('HSET', K .. job, 'processedOn', whole(now), 'pb', node)
+    call('HSET', K .. job, 'processedOn', asker.now, 'pb', node, 'ats', entry.starts + 1)
   end
-  call('LPUSH', K .. 'active', job)
+  event('active', 'jobId', job, 'prev', 'waiting')
+  return text
 end
 
-while true do
-  local job, id = choose()
-  if not job then
+-- Answers one who asks; false when this entry was none to be had.
+local function give(entry, class, n)
+  local key = O .. 'agent:' .. entry.id
+  local text = call('GET', key)
+  if not text then
+    dequeue(entry.job)
+    class.from = class.from - 1
+    finish(entry.job, 'failed', askers[n].now, 'the record of its agent is gone', '[]', 'waiting')
     return false
   end
-  local h, why = read_head(id)
-  if h and h.node == 'null' and not ENDED[h.status] then
-    take_job(job)
-    local text = grant(h, job, node)
-    event('active', 'jobId', job, 'prev', 'waiting')
-    if call('ZCARD', K .. 'prioritized') > 0 or call('LLEN', K .. 'wait') > 0 then
-      wake()
-    end
-    return { id, text }
+  local h = parse_head(entry.id, text)
+  if not h then
+    answers[n] = { entry.id, false }
+    return true
   end
-  if why == 'damaged' then
-    return { id, false }
+  if h.node ~= 'null' or ENDED[h.status] then
+    return false
   end
-  if why == 'none' then
-    dequeue(job)
-    finish(job, 'failed', whole(now), 'the record of its agent is gone', '[]', 'waiting')
-  end
-  skipped[job] = true
+  answers[n] = { entry.id, grant(h, text, entry, askers[n]) }
+  return true
 end
+
+local asker = 1
+while asker <= room do
+  local entry, class = choose()
+  if not entry then
+    break
+  end
+  if give(entry, class, asker) then
+    asker = asker + 1
+  end
+end
+if #started > 0 then
+  call('MSET', unpack(texts))
+  call('ZADD', O .. 'leased', unpack(leased))
+  call('LPUSH', K .. 'active', unpack(started))
+  if #ranked > 0 then
+    call('ZREM', K .. 'prioritized', unpack(ranked))
+  end
+  if call('ZCARD', K .. 'prioritized') > 0 or call('LLEN', K .. 'wait') > 0 then
+    wake()
+  end
+end
+return answers

@@ -22,7 +22,7 @@ end
 -- Brings the job to where its agent is now.
 local function move_job(h, c, lines, was)
   local job = job_of(h)
-  local j = call('HMGET', K .. job, 'agentId', 'finishedOn', 'priority', 'place')
+  local j = call('HMGET', K .. job, 'agentId', 'finishedOn', 'priority', 'place', 'atm')
   if j[1] ~= h.id then
     return
   end
@@ -37,7 +37,7 @@ local function move_job(h, c, lines, was)
   end
   if was.held then
     call('DEL', K .. job .. ':lock')
-    call('LREM', K .. 'active', 0, job)
+    call('LREM', K .. 'active', 1, job)
   end
   -- Another worker has written this job's end.
   if j[2] then
@@ -52,7 +52,7 @@ local function move_job(h, c, lines, was)
   end
   local prev = was.held and 'active' or 'waiting'
   if ends then
-    finish(job, c.outcome, c.ended, c.result, c.stack, prev)
+    finish(job, c.outcome, c.ended, c.result, c.stack, prev, j[5] or 0)
     drained()
     return
   end
@@ -85,10 +85,7 @@ local function put(h, c)
     task_status(c.task, h.id, h.status)
   end
   if c.outcome ~= '' and not was.ended then
-    local field = c.type .. ':' .. c.task
-    if call('HGET', O .. 'active', field) == h.id then
-      call('HDEL', O .. 'active', field)
-    end
+    call('HDEL', O .. 'active', c.type .. ':' .. c.task)
     call('ZADD', O .. 'ended', c.ended, ended_member(h))
     if c.dead == '1' then
       call('ZADD', O .. 'dead', h.seq, h.id)

@@ -6,14 +6,25 @@ local function task_text(key)
   return call('MGET', key)[1] or nil
 end
 
-local function write_task(key, status, newest_agent, agents, created, updated, rest)
-  call('SET', key, '{"status":"' .. status .. '","agentId":"' .. newest_agent .. '","agents":[' .. agents
-    .. '],"createdAt":"' .. created .. '","updatedAt":"' .. updated .. '",' .. rest)
+local function compose_task(status, newest_agent, agents, created, updated, rest)
+  return '{"status":"' .. status .. '","agentId":"' .. newest_agent .. '","agents":[' .. agents
+    .. '],"createdAt":"' .. created .. '","updatedAt":"' .. updated .. '",' .. rest
 end
 
-local function task_admitted(task, id, stamp, rest)
-  local key = O .. 'task:' .. task
-  local text, agents, created = task_text(key), '"' .. id .. '"', stamp
+-- The time of this script as text.
+local stamp_now
+local function stamped()
+  stamp_now = stamp_now or iso(now_ms())
+  return stamp_now
+end
+
+local function write_task(key, ...)
+  call('SET', key, compose_task(...))
+end
+
+-- Returns the text of a task, which was `text`, with one agent more.
+local function task_with(text, id, stamp, rest)
+  local agents, created = '"' .. id .. '"', stamp
   if text then
     local _, _, others, since = match(text, TASK)
     if others then
@@ -21,14 +32,14 @@ local function task_admitted(task, id, stamp, rest)
       agents = others == '' and agents or others .. ',' .. agents
     end
   end
-  write_task(key, 'spawning', id, agents, created, stamp, rest)
+  return compose_task('spawning', id, agents, created, stamp, rest)
 end
 
 local function task_status(task, id, status)
   local key = O .. 'task:' .. task
   local _, newest_agent, agents, created, rest = match(task_text(key) or '', TASK)
   if newest_agent == id then
-    write_task(key, status, id, agents, created, iso(now_ms()), rest)
+    write_task(key, status, id, agents, created, stamped(), rest)
   end
 end
 
@@ -54,5 +65,5 @@ local function task_without(task, id)
     local h = read_head(last)
     newest_agent, status = last, h and h.status or status
   end
-  write_task(key, status, newest_agent, table.concat(left, ','), created, iso(now_ms()), rest)
+  write_task(key, status, newest_agent, table.concat(left, ','), created, stamped(), rest)
 end
