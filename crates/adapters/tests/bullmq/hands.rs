@@ -232,11 +232,15 @@ async fn promoted_and_reordered_jobs_are_taken_as_they_stand_now() {
     }
     place.tell(&second, "changePriority", json!([{"priority": 1}])).await;
     place.tell(&late, "promote", json!([])).await;
+    let later = place.add(body("T-later"), json!({"delay": 1, "priority": 9})).await;
+    agents.push(admit(&*store, "T-later", Some(later.clone())).await.agent.id);
+    place.tell(&later, "changePriority", json!([{"priority": 2}])).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
     let mut order = Vec::new();
     while let Some((lease, _)) = store.lease(&node("n1"), now()).await.unwrap() {
         order.push(lease.agent);
     }
-    assert_eq!(order, [agents[2], agents[0], agents[1]]);
+    assert_eq!(order, [agents[2], agents[3], agents[0], agents[1]]);
     nothing_is_listed(&*store).await;
 }
 
