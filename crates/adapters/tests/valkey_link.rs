@@ -79,6 +79,7 @@ async fn a_connection_that_is_cut_comes_back_and_one_that_nobody_serves_is_named
             Err(e) if e.to_string().contains("refused") => break e.to_string(),
             _ => assert!(began.elapsed() < PATIENCE, "it is not noticed"),
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(
         why,

@@ -358,7 +358,7 @@ impl From<StoreError> for Problem {
             | StoreError::InUse(_) => {
                 tracing::warn!(error = %e, "the store did not answer a request");
                 Self::new(Code::StoreUnavailable, detail)
-                    .hint("try again; with an Idempotency-Key it is never done twice")
+                    .hint("it may have been done all the same; try again with an Idempotency-Key, then it is never done twice")
             }
         }
     }

@@ -123,7 +123,7 @@ const verbs = {
     const had = new Set(seen.filter((one) => [event].flat().includes(one.event)).map((one) => one.jobId));
     return jobs.every((id) => had.has(id));
   }, patience ?? 20000),
-  work: async ({ as, answer, fail, unrecoverable, hold, concurrency, queue: other }) => {
+  work: async ({ as, answer, fail, unrecoverable, hold, lock, concurrency, queue: other }) => {
     const held = [];
     const run = async (job) => {
       if (hold) await new Promise((go) => held.push(go));
@@ -131,7 +131,9 @@ const verbs = {
       if (fail) throw new Error(fail);
       return answer ?? { by: 'node', id: job.id };
     };
-    const worker = new Worker(other ?? name, run, { ...options, concurrency: concurrency ?? 1 });
+    const worker = new Worker(other ?? name, run, {
+      ...options, concurrency: concurrency ?? 1, lockDuration: lock ?? 30000, skipStalledCheck: Boolean(lock),
+    });
     worker.on('error', () => {});
     workers.set(as, { worker, held });
     await worker.waitUntilReady();

@@ -15,10 +15,8 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 
 /// Far longer than any answer takes; only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The packages with their versions.
+/// The packages with their exact versions.
 const PACKAGE: &str = include_str!("../bullmq/package.json");
-/// The same with everything that they need.
-const LOCK: &str = include_str!("../bullmq/package-lock.json");
 
 /// Returns a directory whose `node_modules` has the packages: `MOSAIC_TEST_BULLMQ_DIR`, or one in the user's cache, where
 /// npm puts them at the first use. `None` when that is not possible here; the reason is printed.
@@ -63,22 +61,28 @@ fn install(dir: &Path) -> Result<(), String> {
     std::fs::create_dir_all(dir).map_err(|e| failed("no directory could be made", &e))?;
     let lock = File::create(dir.join("installing")).map_err(|e| failed("no file could be made", &e))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed("no lock", &e))?;
-    if is_complete(dir)
-        && std::fs::read_to_string(dir.join("package-lock.json")).is_ok_and(|text| text == LOCK)
-    {
+    let package = dir.join("package.json");
+    if is_complete(dir) && std::fs::read_to_string(&package).is_ok_and(|text| text == PACKAGE) {
         return Ok(());
     }
-    for (name, text) in [("package.json", PACKAGE), ("package-lock.json", LOCK)] {
-        std::fs::write(dir.join(name), text).map_err(|e| failed("nothing could be written", &e))?;
-    }
+    std::fs::write(&package, PACKAGE).map_err(|e| failed("nothing could be written", &e))?;
     let mut npm = std::process::Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(dir).stdin(Stdio::null());
+    // What is optional are native extras.
+    npm.args([
+        "install",
+        "--no-package-lock",
+        "--omit=optional",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]);
+    npm.current_dir(dir).stdin(Stdio::null());
     let done = npm.output().map_err(|e| failed("npm could not be run", &e))?;
     if done.status.success() && is_complete(dir) {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&done.stderr);
-    Err(failed("npm ci failed", &said.lines().last().unwrap_or("it said nothing")))
+    Err(failed("npm install failed", &said.lines().last().unwrap_or("it said nothing")))
 }
 
 /// Who waits for the answer to which request.

@@ -11,20 +11,22 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::admission;
+
 /// What is measured.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct What {
-    port: u16,
-    prefix: String,
-    queue: String,
-    what: String,
-    count: usize,
-    flight: usize,
-    priority: bool,
-    data: Value,
+    pub(super) port: u16,
+    pub(super) prefix: String,
+    pub(super) queue: String,
+    pub(super) what: String,
+    pub(super) count: usize,
+    pub(super) flight: usize,
+    pub(super) priority: bool,
+    pub(super) data: Value,
 }
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(super) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Measures, and returns the figures.
 pub(super) async fn measure(what: What) -> Outcome<Value> {
@@ -33,13 +35,16 @@ pub(super) async fn measure(what: What) -> Outcome<Value> {
         "bulk" => bulk(what).await?,
         "take" => take(what).await?,
         "latency" => latency(what).await?,
+        "evalsha" => evalsha(what).await?,
+        "admit" => admission::admit(what).await?,
+        "turns" => admission::turns(what).await?,
         other => return Err(format!("nothing is called {other}").into()),
     };
     figures["rss"] = json!(rss());
     Ok(figures)
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -50,15 +55,18 @@ fn rss() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-async fn queue(what: &What) -> Outcome<Arc<Queue>> {
-    let options = LinkOptions {
+pub(super) fn options(what: &What) -> LinkOptions {
+    LinkOptions {
         host: "127.0.0.1".to_owned(),
         port: what.port,
         prefix: what.prefix.clone(),
         accept_risk: true,
         ..LinkOptions::default()
-    };
-    Ok(Arc::new(Queue::connect(&options, &what.queue).await?))
+    }
+}
+
+async fn queue(what: &What) -> Outcome<Arc<Queue>> {
+    Ok(Arc::new(Queue::connect(&options(what), &what.queue).await?))
 }
 
 fn job(what: &What, n: usize) -> NewJob {
@@ -76,7 +84,7 @@ fn job(what: &What, n: usize) -> NewJob {
     }
 }
 
-fn rate(count: usize, since: Instant) -> Value {
+pub(super) fn rate(count: usize, since: Instant) -> Value {
     // Exact enough: counts of jobs are far below 2^52.
     json!({"rate": count as f64 / since.elapsed().as_secs_f64()})
 }
@@ -93,14 +101,14 @@ async fn add(what: What) -> Outcome<Value> {
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= what.count {
-                    return Ok(());
+                    return Ok::<(), mosaic_core::ports::store::StoreError>(());
                 }
                 queue.add(job(&what, n)).await?;
             }
         });
     }
     while let Some(lane) = lanes.join_next().await {
-        lane?.map_err(|e: mosaic_core::ports::store::StoreError| e)?;
+        lane??;
     }
     Ok(rate(what.count, since))
 }
@@ -116,10 +124,11 @@ async fn bulk(what: What) -> Outcome<Value> {
 
 async fn take(what: What) -> Outcome<Value> {
     let queue = queue(&what).await?;
+    let ended = Arc::new(AtomicUsize::new(0));
     let since = Instant::now();
     let mut workers = JoinSet::new();
     for n in 0..what.flight {
-        let queue = Arc::clone(&queue);
+        let (queue, all, count) = (Arc::clone(&queue), Arc::clone(&ended), what.count);
         workers.spawn(async move {
             let token = format!("bench:{n}");
             let mut done = 0;
@@ -129,6 +138,9 @@ async fn take(what: What) -> Outcome<Value> {
                 turned = queue.finish_and_take(ended, &token, 30_000, now()).await?;
                 assert_eq!(turned.refused, None, "the end of a job was refused");
                 done += 1;
+                if all.fetch_add(1, Ordering::Relaxed) + 1 >= count {
+                    break;
+                }
             }
             Ok::<usize, mosaic_core::ports::store::StoreError>(done)
         });
@@ -178,4 +190,32 @@ async fn work(queue: Arc<Queue>, tell: tokio::sync::mpsc::Sender<Instant>) -> Ou
             }
         }
     }
+}
+
+/// What the server can do at most: a script that does nothing with the arguments of a job.
+async fn evalsha(what: What) -> Outcome<Value> {
+    let client = redis::Client::open(("127.0.0.1", what.port))?;
+    let connection = client.get_multiplexed_async_connection().await?;
+    let sha: String =
+        redis::cmd("SCRIPT").arg("LOAD").arg("return #ARGV").query_async(&mut connection.clone()).await?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let (what, sha) = (Arc::new(what), Arc::new(sha));
+    let since = Instant::now();
+    let mut lanes = JoinSet::new();
+    for _ in 0..what.flight {
+        let (mut connection, next) = (connection.clone(), Arc::clone(&next));
+        let (what, sha) = (Arc::clone(&what), Arc::clone(&sha));
+        lanes.spawn(async move {
+            while next.fetch_add(1, Ordering::Relaxed) < what.count {
+                let mut cmd = redis::cmd("EVALSHA");
+                cmd.arg(&*sha).arg(0).arg("spawn").arg(what.data.to_string()).arg("{\"attempts\":0}");
+                cmd.query_async::<i64>(&mut connection).await?;
+            }
+            Ok::<(), redis::RedisError>(())
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane??;
+    }
+    Ok(rate(what.count, since))
 }

@@ -232,11 +232,15 @@ async fn promoted_and_reordered_jobs_are_taken_as_they_stand_now() {
     }
     place.tell(&second, "changePriority", json!([{"priority": 1}])).await;
     place.tell(&late, "promote", json!([])).await;
+    let later = place.add(body("T-later"), json!({"delay": 1, "priority": 9})).await;
+    agents.push(admit(&*store, "T-later", Some(later.clone())).await.agent.id);
+    place.tell(&later, "changePriority", json!([{"priority": 2}])).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
     let mut order = Vec::new();
     while let Some((lease, _)) = store.lease(&node("n1"), now()).await.unwrap() {
         order.push(lease.agent);
     }
-    assert_eq!(order, [agents[2], agents[0], agents[1]]);
+    assert_eq!(order, [agents[2], agents[3], agents[0], agents[1]]);
     nothing_is_listed(&*store).await;
 }
 
@@ -265,4 +269,75 @@ async fn a_pause_holds_on_both_sides_and_the_kill_switch_is_not_released_by_a_re
     store.set_pause(None, fact()).await.unwrap();
     assert_eq!(place.tell_queue("isPaused", json!([])).await, false);
     assert!(store.lease(&node("n1"), now()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_is_gone_waits_again_and_is_given_up_the_second_time() {
+    let Some(place) = Place::new().await else { return };
+    let store = place.store().await;
+    let own = admit(&*store, "T-1", None).await;
+    let job = own.agent.id.to_string();
+    for round in 1..=2 {
+        place.node.ask("work", json!({"as": "w", "hold": true, "lock": 1000})).await;
+        let active = async {
+            while place.job(&job).await["state"] != "active" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(crate::place::PATIENCE, active).await.expect("the worker never took it");
+        nothing_is_listed(&*store).await;
+        assert!(
+            store.lease(&node("n1"), now()).await.unwrap().is_none(),
+            "a held job was given to somebody else"
+        );
+        place.node.ask("endWorker", json!({"as": "w", "force": true})).await;
+        let back = async {
+            while place.job(&job).await["state"] == "active" {
+                // The look for such jobs and the look through the lists are due at once.
+                place.raw("DEL", "stalled-check");
+                store.interventions(100).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(crate::place::PATIENCE, back).await.expect("it never came back");
+        place.seen(json!("stalled"), &[&job]).await;
+        if round == 1 {
+            nothing_is_listed(&*store).await;
+        }
+    }
+    let given_up = |one: &Intervention| match one {
+        Intervention::Finished { agent, result: Err(why) } => Some((*agent, why.contains("stalled"))),
+        _ => None,
+    };
+    assert_eq!(listed(&*store, given_up).await, (own.agent.id, true));
+    end(&*store, own, Event::FinishedElsewhere { result: Err("stalled".to_owned()) }).await;
+    assert_eq!(place.job(&job).await["state"], "failed");
+    nothing_is_listed(&*store).await;
+}
+
+#[tokio::test]
+async fn what_no_event_tells_is_found_all_the_same() {
+    let Some(place) = Place::new().await else { return };
+    let store = place.store().await;
+    let gone = admit(&*store, "T-1", None).await;
+    let again = admit(&*store, "T-2", None).await;
+    let (gone_id, again_id) = (gone.agent.id, again.agent.id);
+    end(&*store, again, kill()).await;
+    let mut jobs = Vec::new();
+    for options in [json!({}), json!({"priority": 2}), json!({"delay": 3_600_000})] {
+        jobs.push(place.add(body("T-3"), options).await);
+    }
+    place.tell(&gone_id.to_string(), "remove", json!([])).await;
+    place.tell(&again_id.to_string(), "retry", json!(["failed"])).await;
+    place.raw("DEL", "events");
+    for job in jobs {
+        let wanted = |one: &Intervention| match one {
+            Intervention::Submitted(submission) if submission.job == job => Some(()),
+            _ => None,
+        };
+        listed(&*store, wanted).await;
+    }
+    listed(&*store, |one| (*one == Intervention::Removed(gone_id)).then_some(())).await;
+    let retried = Intervention::Retried { agent: again_id, job: again_id.to_string() };
+    listed(&*store, |one| (*one == retried).then_some(())).await;
 }

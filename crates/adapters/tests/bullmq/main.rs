@@ -6,4 +6,5 @@
 mod bare;
 mod flows;
 mod hands;
+mod nodes;
 mod place;

@@ -63,6 +63,13 @@ impl Place {
         id.as_str().expect("an id").to_owned()
     }
 
+    /// Sends the server one command about a key of the queue.
+    pub(crate) fn raw(&self, verb: &str, key: &str) -> String {
+        let server = SERVER.get().and_then(Option::as_ref).expect("it was started");
+        let command = format!("{verb} {}:bull:orchestrator-tasks:{key}", self.prefix);
+        server.lock().expect("no test broke it").ask(&command).expect("the server answers")
+    }
+
     pub(crate) async fn job(&self, id: &str) -> Value {
         self.node.ask("job", json!({"id": id})).await
     }

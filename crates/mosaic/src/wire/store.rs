@@ -10,7 +10,7 @@ use mosaic_adapters::fleet_sole::SoleNode;
 use mosaic_adapters::orders_files::OrdersDir;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::ports::fleet::Fleet;
-use mosaic_core::ports::store::{Store, StoreError};
+use mosaic_core::ports::store::Store;
 
 use crate::config::Config;
 
@@ -40,7 +40,8 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Opened> {
 
 /// Says what to do when the server that was named cannot be reached.
 #[cfg(feature = "valkey")]
-fn advised(error: StoreError) -> anyhow::Error {
+fn advised(error: mosaic_core::ports::store::StoreError) -> anyhow::Error {
+    use mosaic_core::ports::store::StoreError;
     match error {
         StoreError::Unavailable(why) => {
             anyhow::anyhow!("{why}; start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store")
@@ -96,6 +97,7 @@ async fn valkey(_: &Config) -> anyhow::Result<Opened> {
 
 /// What is seen of a server that was named.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "valkey"), expect(dead_code, reason = "a build without that store sees none"))]
 pub(crate) enum Seen {
     /// All that is as it should be, in one line.
     Fine(String),

@@ -37,7 +37,9 @@ fn acknowledged_spawns_are_all_there_after_a_failover() {
         (reply.status == 201).then(|| reply.body["agentId"].as_str().unwrap().to_owned())
     };
     let count = AtomicUsize::new(0);
-    let counted = &|_: &String| drop(count.fetch_add(1, Ordering::SeqCst));
+    let counted = &|_: &String| {
+        count.fetch_add(1, Ordering::SeqCst);
+    };
     let acknowledged: Vec<String> = std::thread::scope(|scope| {
         let spawned = scope.spawn(move || (0..5000).map_while(spawn).inspect(counted).collect());
         until("many spawns", || (count.load(Ordering::SeqCst) >= 100).then_some(()));

@@ -51,24 +51,25 @@ local function part(name, length, size, read)
   return read(from, from + size - 1)
 end
 
-local function look_through_jobs(size)
-  for _, name in ipairs({ 'prioritized', 'delayed' }) do
-    local key = K .. name
-    for _, job in ipairs(part(name, call('ZCARD', key), size, function(from, to) return call('ZRANGE', key, from, to) end)) do
-      if call('HEXISTS', K .. job, 'agentId') == 0 or call('HEXISTS', K .. job, 'defa') == 1 then
-        suspect(job)
-      end
-    end
+-- Tells whether a waiting job is nobody's, or that of an agent which has ended.
+local function is_odd(job)
+  local j = call('HMGET', K .. job, 'agentId', 'defa')
+  if not j[1] or j[2] then
+    return true
   end
-  local key = K .. 'wait'
-  for _, job in ipairs(part('wait', call('LLEN', key), size, function(from, to) return call('LRANGE', key, from, to) end)) do
-    local j = call('HMGET', K .. job, 'agentId', 'defa')
-    if not j[1] or j[2] then
-      suspect(job)
-    else
-      -- Put back by somebody after its agent had ended.
-      local h = read_head(j[1])
-      if not h or ENDED[h.status] then
+  local h = read_head(j[1])
+  return not h or ENDED[h.status]
+end
+
+local function look_through_jobs(size)
+  for _, name in ipairs({ 'prioritized', 'delayed', 'wait' }) do
+    local key, listed = K .. name, name == 'wait'
+    local length = call(listed and 'LLEN' or 'ZCARD', key)
+    local jobs = part(name, length, size, function(from, to)
+      return call(listed and 'LRANGE' or 'ZRANGE', key, from, to)
+    end)
+    for _, job in ipairs(jobs) do
+      if is_odd(job) then
         suspect(job)
       end
     end

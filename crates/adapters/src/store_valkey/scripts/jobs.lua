@@ -25,10 +25,18 @@ local function new_place(priority)
   return whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS)
 end
 
+-- The place a job had, unless somebody gave it another priority since.
+local function place_in(priority, place)
+  if place and math.floor(place / CLASS) == priority then
+    return place
+  end
+  return new_place(priority)
+end
+
 -- A job is ready. One that has a place gets it back; one without priority goes where it is taken next.
 local function enqueue(job, priority, place, prev)
   if priority > 0 then
-    call('ZADD', K .. 'prioritized', place or new_place(priority), job)
+    call('ZADD', K .. 'prioritized', place_in(priority, place), job)
   else
     call('RPUSH', K .. 'wait', job)
   end
@@ -86,7 +94,7 @@ local function promote(now)
     local j = call('HMGET', K .. job, 'priority', 'place')
     local priority = tonumber(j[1] or 0) or 0
     if priority > 0 then
-      call('ZADD', K .. 'prioritized', j[2] or new_place(priority), job)
+      call('ZADD', K .. 'prioritized', place_in(priority, j[2]), job)
     else
       call('LPUSH', K .. 'wait', job)
     end
