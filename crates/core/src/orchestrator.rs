@@ -21,6 +21,7 @@ use crate::domain::orders::Latch;
 use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
+use crate::fleet::Membership;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
@@ -192,6 +193,7 @@ pub struct Orchestrator {
     /// Somebody asked for a drain.
     drain: watch::Sender<bool>,
     pub(crate) care: Care,
+    pub(crate) fleet: Membership,
 }
 
 impl Orchestrator {
@@ -211,6 +213,7 @@ impl Orchestrator {
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
             care: Care::default(),
+            fleet: Membership::new(),
         })
     }
 
