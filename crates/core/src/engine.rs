@@ -264,7 +264,10 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> E
         && let Err(why) = caretaker::former::keep_now(o, agent.id).await
     {
         let until = o.now().plus(limits::FORMER_RETRY);
-        return Event::PutOff { until, why: format!("what an earlier attempt left here is kept first: {why}") };
+        return Event::PutOff {
+            until,
+            why: format!("what an earlier attempt left here is kept first: {why}"),
+        };
     }
     let event = Event::Placed { node: o.settings.node.clone() };
     if let Ok(step) = lifecycle::next(agent, event, o.decide_now()) {

@@ -160,6 +160,26 @@ impl Orchestrator {
         self.fleet.seen().nodes.clone()
     }
 
+    /// Returns how many nodes there are, and how many of them are alive.
+    pub(crate) fn node_counts(&self) -> (usize, usize) {
+        let nodes = self.known_nodes();
+        let alive = nodes.iter().filter(|node| node.alive).count();
+        if nodes.is_empty() { (1, 1) } else { (nodes.len(), alive) }
+    }
+
+    /// Says whether this node is one of the fleet, and how many there are.
+    pub(crate) fn fleet_room(&self) -> Result<String, String> {
+        if !*self.fleet.joined.borrow() {
+            return Err("this node has not joined the fleet yet: nothing is taken until it has".to_owned());
+        }
+        let (known, alive) = self.node_counts();
+        let cordoned = if self.cordoned().is_some() { "; this one is cordoned" } else { "" };
+        match known {
+            1 => Ok(format!("1 node{cordoned}")),
+            _ => Ok(format!("{known} nodes, {alive} alive{cordoned}")),
+        }
+    }
+
     /// Returns why this node takes nothing new, when somebody said so.
     pub fn cordoned(&self) -> Option<Cordon> {
         self.fleet.seen().cordon.clone()

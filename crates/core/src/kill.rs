@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use crate::domain::agent::{Agent, State, Status};
 use crate::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use crate::domain::lifecycle::{self, KillCause};
+use crate::domain::orders::KillOrder;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::StopReceipt;
-use crate::domain::orders::KillOrder;
 use crate::ports::store::{Change, Lease, OrderChange, Safety, StoreError, Versioned};
 use crate::receipt::KillReceipt;
 

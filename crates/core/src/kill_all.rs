@@ -334,7 +334,18 @@ impl KillAllReport {
     fn new(recorded: Recorded, barrier: u64) -> Self {
         let (total, killed, failed, queued) = (0, 0, 0, 0);
         let (errors, receipts, unconfirmed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { total, killed, failed, errors, queued, verified: true, recorded, barrier, receipts, unconfirmed }
+        Self {
+            total,
+            killed,
+            failed,
+            errors,
+            queued,
+            verified: true,
+            recorded,
+            barrier,
+            receipts,
+            unconfirmed,
+        }
     }
 
     /// Notes something that is no agent's.

@@ -50,7 +50,9 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
                 let from = record.agent.node.clone().unwrap_or_else(|| o.settings.node.clone());
                 give_back(o, &lease, record, from).await;
             }
-            Ok((lease, record)) => engine::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver),
+            Ok((lease, record)) => {
+                engine::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver)
+            }
             Err(StoreError::Unavailable(why)) => {
                 tracing::warn!(agent.id = %id, why, "agent could not be taken over yet; it runs on");
                 all = false;
@@ -89,18 +91,23 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
                 give_back(o, &lease, record, from).await;
             }
             Err(StoreError::Conflict(_)) => {}
-            Err(e) => tracing::warn!(agent.id = %id, error = %e, "agent of a lost node could not be taken over yet"),
+            Err(e) => {
+                tracing::warn!(agent.id = %id, error = %e, "agent of a lost node could not be taken over yet")
+            }
         }
     }
     if given > 0 {
-        o.audit_soon(o.own_deed(Action::Recovery).result(format!("{given} agents of lost nodes are given back")));
+        o.audit_soon(
+            o.own_deed(Action::Recovery).result(format!("{given} agents of lost nodes are given back")),
+        );
     }
 }
 
 /// Gives an agent back to the queue whose node is lost, or ends it when that is what stands. An agent whose write fails is
 /// found again among those that this node holds.
 async fn give_back(o: &Orchestrator, lease: &Lease, record: Versioned, from: NodeId) {
-    let kill = o.standing_event(&record.agent, record.seq).filter(|event| matches!(event, Event::Kill { .. }));
+    let kill =
+        o.standing_event(&record.agent, record.seq).filter(|event| matches!(event, Event::Kill { .. }));
     let Ok(mut step) = lifecycle::next(&record.agent, Event::NodeLost { node: from }, o.decide_now()) else {
         return;
     };

@@ -31,7 +31,6 @@ struct Node {
 }
 
 impl Node {
-
     /// Takes its connection to the store away, or gives it back.
     fn cut(&self, cut: bool) {
         self.connection.set_mood(if cut { Mood::Down } else { Mood::Well });
@@ -136,7 +135,8 @@ async fn two_nodes_share_the_work_and_hold_it_for_many_terms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_off_node_has_nothing_alive_before_another_starts_its_agent_and_writes_nothing_when_it_is_back() {
+async fn a_cut_off_node_has_nothing_alive_before_another_starts_its_agent_and_writes_nothing_when_it_is_back()
+{
     let fleet = Fleet::new(Behaviour::RunOn);
     let a = fleet.node("a", 1);
     let id = spawn(&a.o, "T-1", 3).await;
@@ -148,7 +148,10 @@ async fn a_cut_off_node_has_nothing_alive_before_another_starts_its_agent_and_wr
     assert!(fleet.world.alive_on("a").is_empty());
     assert!(taken.epoch > before.epoch && taken.agent.attempt == 1 && taken.agent.node_losses == 1);
     let said = taken.agent.warnings.join("; ");
-    assert!(said.contains("attempt 1 ran on node a") && said.contains(&format!("refs/agents/{id}")), "{said}");
+    assert!(
+        said.contains("attempt 1 ran on node a") && said.contains(&format!("refs/agents/{id}")),
+        "{said}"
+    );
     tokio::time::sleep(Duration::from_secs(10)).await;
     a.cut(false);
     // Back again, it finds that somebody else has the agent, and keeps what lies in its tree.

@@ -28,7 +28,8 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
         tried += 1;
         if !keep(o, id, is_driven).await {
             again.failed(id, o.now());
-            report.problem(format!("what agent {id} left here could not be kept yet; another node has it now"));
+            report
+                .problem(format!("what agent {id} left here could not be kept yet; another node has it now"));
         }
     }
 }

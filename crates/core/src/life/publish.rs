@@ -68,7 +68,9 @@ async fn may_push(scene: &Scene<'_>) -> Result<bool, Failure> {
             return Ok(false);
         }
         match o.ports.store.get(lease.agent).await {
-            Ok(now) if now.node.as_ref() != Some(&lease.node) || now.epoch != lease.epoch => return Ok(false),
+            Ok(now) if now.node.as_ref() != Some(&lease.node) || now.epoch != lease.epoch => {
+                return Ok(false);
+            }
             Ok(_) if driver.held_until().is_none_or(|until| until >= o.elapsed() + least) => return Ok(true),
             // The answer took long: what is left is looked at again.
             Ok(_) => {}

@@ -49,7 +49,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
     let kept = match (scene.agent.work.dirty, settles) {
-        (true, _) if !may_harvest(scene).await => Err("the lease was over before its work was kept".to_owned()),
+        (true, _) if !may_harvest(scene).await => {
+            Err("the lease was over before its work was kept".to_owned())
+        }
         (false, true) => beside(scene.o, scene.agent).await,
         (false, false) => Ok(Salvage::Nothing),
         (true, true) => save(scene, hands).await,
@@ -225,6 +227,8 @@ impl Orchestrator {
             other => other,
         };
         let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
+        // What is kept now is kept without a lease.
+        self.tell_supervisors(id, None).await;
         let record = match record {
             Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
                 let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));

@@ -299,8 +299,7 @@ impl Orchestrator {
         let mut ordered = Ordered::new();
         let standing = self.orders.standing();
         for (id, driver) in self.live().iter() {
-            let order = match (standing.kill(*id), standing.orders.verdict(driver.seq, driver.spawned_at))
-            {
+            let order = match (standing.kill(*id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
                 (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
                 (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
                 (None, Verdict::Hold) => {

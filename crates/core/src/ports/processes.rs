@@ -237,6 +237,6 @@ pub trait Processes: Send + Sync {
     /// Removes what is recorded about the agent's ended jobs. Idempotent.
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError>;
 
-    /// Lists the agents that have control groups here, those of other servers on this machine among them.
+    /// Lists the agents of this data directory that have control groups here.
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError>;
 }
