@@ -24,8 +24,8 @@ async fn the_same_write_again_changes_nothing_more() {
         change(settled(works.agent, Status::Completed, EndReason::Done, at(2)), "agent.completed", at(2));
     assert_eq!(store.advance(&held, end.clone()).await.unwrap(), 3);
     assert_eq!(store.advance(&held, end.clone()).await.unwrap(), 3, "its lease ended with the write itself");
-    let late = Some(change(working(a.clone(), at(3)), "late", at(3)));
-    assert!(matches!(store.advance(&held, late.unwrap()).await, Err(StoreError::Fenced(_))));
+    let late = change(working(a.clone(), at(3)), "late", at(3));
+    assert!(matches!(store.advance(&held, late).await, Err(StoreError::Fenced(_))));
     assert_eq!(store.entries(0, 10).await.unwrap().len(), 3);
     assert_eq!(world.ask::<String>(&format!("HGET ~{} atm", a.id)).await, "1");
 }
