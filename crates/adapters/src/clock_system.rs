@@ -1,7 +1,6 @@
 //! The system's clock and random source: the one place where the program waits for time and throws dice.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
@@ -18,13 +17,20 @@ impl Clock for SystemClock {
     }
 
     fn elapsed(&self) -> Duration {
-        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-        BEGINNING.elapsed()
+        since_boot()
     }
 
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+}
+
+/// Returns the time since the machine was started, the time that it slept included: the same for every process, so that
+/// a deadline can be told to another one and nobody's delay in between makes it later.
+pub(crate) fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Neither is ever negative for this clock.
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The machine's random source.

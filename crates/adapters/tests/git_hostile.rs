@@ -15,6 +15,7 @@ use git_world::{World, branch, branch_main};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::FailureKind;
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{Kept, Repositories, TreeRequest};
 
 /// A program that leaves a mark when it runs, and behaves like `cat` so that git goes on.
@@ -229,7 +230,7 @@ async fn everything(world: &World, request: &TreeRequest, canary: &Canary, vecto
     world.fixture.commit_on("main", &[("src/lib.txt", "upstream\ntwo\nthree\n")]);
     git.fit(&world.url, &branch_main(), &head).await.expect("fit");
     git.checkout_for_judging(&world.url, request.agent, &head, "x").await.expect("checkout");
-    git.push(&world.url, &head, &request.branch, None).await.expect("push");
+    git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.expect("push");
     let fresh = TreeRequest { start: head, reuse: false, ..request.clone() };
     git.make_tree(&fresh).await.expect("made anew from the kept commit");
     git.remove(request.agent).await.expect("removed");

@@ -9,6 +9,7 @@ use std::fs;
 use git_world::{World, branch, branch_main};
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{Fit, Kept, Pushed, Repositories};
 
 #[tokio::test]
@@ -55,9 +56,12 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
     let judged = git.checkout_for_judging(&world.url, request.agent, &head, "gates-1").await.unwrap();
     assert_eq!(fs::read_to_string(judged.join("src/new.txt")).unwrap(), "hello\n");
     assert!(!judged.join(".git").exists());
-    assert_eq!(git.push(&world.url, &head, &request.branch, None).await.unwrap(), Pushed::Done);
     assert_eq!(
-        git.push(&world.url, &head, &request.branch, None).await.unwrap(),
+        git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap(),
+        Pushed::Done
+    );
+    assert_eq!(
+        git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap(),
         Pushed::Done,
         "the same again is done"
     );
@@ -174,13 +178,17 @@ async fn a_remote_that_moved_is_not_overwritten() {
     let head = world.keep_commits(&request).await;
     let other: CommitId =
         world.fixture.commit_on(request.branch.as_str(), &[("b.txt", "b\n")]).parse().unwrap();
-    let pushed = world.git.push(&world.url, &head, &request.branch, None).await.unwrap();
+    let pushed = world.git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap();
     assert_eq!(pushed, Pushed::Moved(Some(other.clone())));
     assert_eq!(world.fixture.tip(request.branch.as_str()).as_deref(), Some(other.as_str()));
     let wrong = request.base.clone();
-    let pushed = world.git.push(&world.url, &head, &request.branch, Some(&wrong)).await.unwrap();
+    let pushed =
+        world.git.push(&world.url, &head, &request.branch, Some(&wrong), &Hold::forever()).await.unwrap();
     assert_eq!(pushed, Pushed::Moved(Some(other.clone())));
-    assert_eq!(world.git.push(&world.url, &head, &request.branch, Some(&other)).await.unwrap(), Pushed::Done);
+    assert_eq!(
+        world.git.push(&world.url, &head, &request.branch, Some(&other), &Hold::forever()).await.unwrap(),
+        Pushed::Done
+    );
 }
 
 #[tokio::test]
@@ -194,7 +202,7 @@ async fn a_hook_that_declines_is_a_refusal_in_its_words() {
     let request = world.agent().await;
     world.write(&request, "a.txt", "a\n");
     let head = world.keep_commits(&request).await;
-    match world.git.push(&world.url, &head, &request.branch, None).await.unwrap() {
+    match world.git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap() {
         Pushed::Refused(words) => {
             assert!(words.contains("bots here") && !words.contains('\u{1b}'), "{words}")
         }
@@ -330,7 +338,7 @@ async fn many_at_once_share_the_store() {
                 let request = world.agent().await;
                 world.write(&request, &format!("f{i}.txt"), "x\n");
                 let head = world.keep_commits(&request).await;
-                world.git.push(&world.url, &head, &request.branch, None).await
+                world.git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await
             })
         })
         .collect();
@@ -403,7 +411,10 @@ async fn a_repository_with_sha_256_works_too() {
     let head = world.keep_commits(&request).await;
     assert_eq!(head.as_str().len(), 64);
     assert!(world.additions(&request.base, &head).await.iter().any(|a| a.text == "b"));
-    assert_eq!(world.git.push(&world.url, &head, &request.branch, None).await.unwrap(), Pushed::Done);
+    assert_eq!(
+        world.git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap(),
+        Pushed::Done
+    );
 }
 
 #[tokio::test]

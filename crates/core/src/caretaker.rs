@@ -5,6 +5,7 @@
 //! Leases are taken over by [`crate::recovery`], on the dispatcher's own beat: nothing may run unwatched for long.
 
 pub mod cleanup;
+pub mod former;
 pub mod groups;
 pub mod orphans;
 pub mod reserve;
@@ -140,6 +141,7 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     in_time(o, reserve::pass(o, &mut report)).await;
     in_time(o, cleanup::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, orphans::pass(o, &mut rounds.again, &mut report)).await;
+    in_time(o, former::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, groups::pass(o, &mut report)).await;
     in_time(o, retention::records(o, &mut rounds.place, &mut report)).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {

@@ -11,9 +11,12 @@ use tokio::task::JoinSet;
 use crate::caretaker;
 use crate::domain::agent::Agent;
 use crate::domain::breaker;
+use crate::domain::gates::Verdict;
 use crate::domain::ids::AgentId;
+use crate::domain::journal::Fact;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::domain::outcome::Outcome;
+use crate::fleet;
 use crate::freeze;
 use crate::kill::{Driver, Order};
 use crate::life::{self, Hands, Scene, lease};
@@ -50,14 +53,19 @@ pub(crate) enum Entry {
 /// earlier server left behind; see [`crate::recovery`].
 pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
     orchestrator.catch_up_with_log().await;
+    let ordered = stop.clone();
     tokio::select! {
         () = dispatch(&orchestrator, stop) => {}
         () = monitor::run(&orchestrator) => {}
+        () = fleet::beats(&orchestrator) => {}
     }
+    let drained = matches!(*ordered.borrow(), Stop::Drain(_));
+    orchestrator.leave_fleet(drained).await;
 }
 
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
+    fleet::joined(o, &mut stop).await;
     o.learn_orders(&mut stop).await;
     while *stop.borrow() == Stop::No && !recovery::take_over(o, &mut drivers).await {
         tokio::select! {
@@ -71,10 +79,11 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
-    let mut stirred = o.ports.store.stirred();
+    let (mut stirred, mut others) = (o.ports.store.stirred(), true);
     while *stop.borrow() == Stop::No {
-        if o.elapsed().saturating_sub(looked) >= limits::UNWATCHED_PERIOD {
+        if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
+            recovery::take_lapsed(o).await;
             looked = o.elapsed();
         }
         if o.look_at_orders().await {
@@ -87,8 +96,10 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         tokio::select! {
             () = o.wake.notified() => {}
             () = o.ports.clock.sleep(pause) => {}
-            // An error means that there are no others.
-            Ok(()) = stirred.changed() => {}
+            changed = stirred.changed(), if others => {
+                others = changed.is_ok();
+                o.orders.stir();
+            }
             Some(ended) = drivers.join_next() => note_panic(ended),
             changed = stop.changed() => if changed.is_err() { break },
         }
@@ -126,6 +137,7 @@ async fn leave(
     stop: &mut watch::Receiver<Stop>,
     patience: Duration,
 ) {
+    o.beat_once_more().await;
     o.leaving.send_replace(true);
     let mut deadline = o.ports.clock.sleep(patience);
     while !drivers.is_empty() {
@@ -179,9 +191,10 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.orders.may_dispatch() {
-        let Some((lease, record)) = lease::take(o).await else { return };
-        start(o, drivers, lease, record, Entry::Leased);
+    let may = || o.orders.may_dispatch() && o.cordoned().is_none();
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && may() {
+        let Some(taken) = lease::take(o).await else { return };
+        start(o, drivers, taken, Entry::Leased);
     }
 }
 
@@ -196,14 +209,9 @@ async fn until_next(o: &Orchestrator) -> Duration {
 }
 
 /// Registers a driver, so that orders reach it from this moment on, and lets it run.
-pub(crate) fn start(
-    o: &Arc<Orchestrator>,
-    drivers: &mut JoinSet<()>,
-    lease: Lease,
-    record: Versioned,
-    entry: Entry,
-) {
-    let driver = Driver::new(&record);
+pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, taken: Taken, entry: Entry) {
+    let Taken { lease, record, asked } = taken;
+    let driver = Driver::of(&record, &lease, o.holds_until(asked));
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     let o = Arc::clone(o);
@@ -212,7 +220,7 @@ pub(crate) fn start(
         let mut hands = Hands::default();
         let ended = Box::pin(drive(&o, &lease, &driver, record.agent, entry, &mut hands)).await;
         if let Err(e) = ended {
-            lost(&o, id, &e).await;
+            lost(&o, id, &driver, &e).await;
         }
         drop(registered);
     });
@@ -220,7 +228,7 @@ pub(crate) fn start(
 
 /// Ends what runs here of an agent that cannot be driven on: either somebody else runs it now, or nobody can write what
 /// it does. Only when it was taken over on this very node its processes are the new holder's, and are left alone.
-async fn lost(o: &Orchestrator, id: AgentId, why: &StoreError) {
+async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<Driver>, why: &StoreError) {
     if matches!(why, StoreError::Fenced(_)) {
         let holder = o.ports.store.get(id).await.ok().and_then(|record| record.node);
         if holder.as_ref() == Some(&o.settings.node) {
@@ -231,6 +239,45 @@ async fn lost(o: &Orchestrator, id: AgentId, why: &StoreError) {
     if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
         tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
     }
+    if o.is_fleet() && matches!(why, StoreError::Fenced(_)) {
+        let is_driven = || o.live().get(&id).is_some_and(|other| !Arc::ptr_eq(other, driver));
+        caretaker::former::keep(o, id, is_driven).await;
+    }
+}
+
+/// What a slot is to be filled with.
+pub(crate) struct Taken {
+    /// The right to drive it.
+    pub(crate) lease: Lease,
+    /// The record as it was taken.
+    pub(crate) record: Versioned,
+    /// When the store was asked, by this node's clock: the lease began later.
+    pub(crate) asked: Duration,
+}
+
+/// Prepares an agent from the queue: what an earlier attempt of it left here while another node had it is kept first,
+/// and what only another node has is left behind. Returns the event that comes first.
+async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> Event {
+    if !o.is_fleet() {
+        return Event::Leased;
+    }
+    o.fleet.kept(agent.id).await;
+    if agent.runs > 0
+        && o.is_elsewhere(agent.node.as_ref())
+        && let Err(why) = caretaker::former::keep_now(o, agent.id).await
+    {
+        let until = o.now().plus(limits::FORMER_RETRY);
+        return Event::PutOff {
+            until,
+            why: format!("what an earlier attempt left here is kept first: {why}"),
+        };
+    }
+    let event = Event::Placed { node: o.settings.node.clone() };
+    if let Ok(step) = lifecycle::next(agent, event, o.decide_now()) {
+        *agent = step.agent;
+        facts.extend(step.facts);
+    }
+    Event::Leased
 }
 
 /// Takes the driver off the books however it ends, a panic included.
@@ -270,10 +317,15 @@ async fn drive(
     let mut leaving = o.leaving.subscribe();
     let mut agent = agent;
     let mut fresh = true;
+    let mut facts = Vec::new();
+    let mut lost = driver.lost.subscribe();
+    if o.is_fleet() || entry == Entry::TakenOver {
+        o.tell_supervisors(agent.id, driver.held_until()).await;
+    }
     // The driver is registered: an order that is given after this question finds it.
     let mut event = match (o.standing_event(&agent, driver.seq), entry) {
         (Some(standing), _) => standing,
-        (None, Entry::Leased) => Event::Leased,
+        (None, Entry::Leased) => placed(o, &mut agent, &mut facts).await,
         (None, Entry::TakenOver) => {
             let scene = Scene { o, agent: &agent, driver };
             tokio::select! {
@@ -286,7 +338,9 @@ async fn drive(
     loop {
         let sign = breaker::sign(&event);
         match lifecycle::next(&agent, event, o.decide_now()) {
-            Ok(step) => {
+            Ok(mut step) => {
+                facts.append(&mut step.facts);
+                step.facts = std::mem::take(&mut facts);
                 life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
                 o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
@@ -309,7 +363,14 @@ async fn drive(
         let at_hand = agent.clone();
         let scene = Scene { o, agent: &at_hand, driver };
         let work = freeze::held(driver, effect, life::perform(effect, scene, hands));
-        event = if effect == Effect::Unwind {
+        let instead = match effect {
+            Effect::Unwind => None,
+            _ => regain(o, driver, &mut orders).await?,
+        };
+        event = if let Some(instead) = instead {
+            drop(work);
+            instead
+        } else if effect == Effect::Unwind {
             // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
             let done = work.await;
             match take(&mut orders) {
@@ -320,27 +381,61 @@ async fn drive(
             tokio::select! {
                 biased;
                 order = next_order(&mut orders) => order,
+                // Errors never while the driver is borrowed.
+                _ = lost.wait_for(|lost| *lost) => return Err(StoreError::Fenced(agent.id)),
+                () = driver.lapsed(o) => Event::Interrupted,
                 // The program goes on without us.
                 _ = leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => return Ok(()),
                 event = monitor::attended(o, lease, &mut agent, work) => event?,
             }
         };
-        event = after_orders(o, &mut orders, event).await;
+        event = after_orders(o, driver, &mut orders, event).await;
     }
 }
 
 /// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
 /// this server hung, and its order waits in the state directory.
-async fn after_orders(o: &Orchestrator, orders: &mut watch::Receiver<Option<Order>>, event: Event) -> Event {
+///
+/// What fails after the lease was over fails because its supervisor ended it.
+async fn after_orders(
+    o: &Orchestrator,
+    driver: &Driver,
+    orders: &mut watch::Receiver<Option<Order>>,
+    event: Event,
+) -> Event {
     let failed = match &event {
         Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
+        Event::Judged { report } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
         event => matches!(event, Event::Failed(_)),
     };
     if !failed {
         return event;
     }
     o.catch_up_with_orders().await;
-    take(orders).filter(|order| matches!(order, Event::Kill { .. })).unwrap_or(event)
+    let kill = take(orders).filter(|order| matches!(order, Event::Kill { .. }));
+    kill.unwrap_or(if driver.has_lapsed(o) { Event::Interrupted } else { event })
+}
+
+/// Nothing is begun on a lease that is over by this node's clock: the next heartbeat is waited for, and what cannot wait
+/// longer goes back to the queue. Returns what happens instead of the step, when something does.
+async fn regain(
+    o: &Orchestrator,
+    driver: &Driver,
+    orders: &mut watch::Receiver<Option<Order>>,
+) -> Result<Option<Event>, StoreError> {
+    if !driver.has_lapsed(o) {
+        return Ok(None);
+    }
+    let held = tokio::select! {
+        biased;
+        order = next_order(orders) => return Ok(Some(order)),
+        held = driver.holds_for(o, limits::LOOK_AGAIN) => held,
+    };
+    match (held, &driver.lease) {
+        (true, _) => Ok(None),
+        (false, Some(lease)) if *driver.lost.borrow() => Err(StoreError::Fenced(lease.agent)),
+        (false, _) => Ok(Some(Event::Interrupted)),
+    }
 }
 
 /// A kill that arrives while an agent is being given back to the queue ends it instead; giving back is repeated,

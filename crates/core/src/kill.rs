@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::domain::agent::{Agent, State, Status};
-use crate::domain::ids::{AgentId, TaskId, Timestamp};
+use crate::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use crate::domain::lifecycle::{self, KillCause};
+use crate::domain::orders::KillOrder;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::StopReceipt;
-use crate::ports::store::{Change, Safety, StoreError, Versioned};
+use crate::ports::store::{Change, Lease, OrderChange, Safety, StoreError, Versioned};
 use crate::receipt::KillReceipt;
 
 /// What a kill came to.
@@ -26,6 +27,21 @@ pub struct Killed {
     pub confirmed: bool,
     /// What became of what it held; nothing when it had ended before.
     pub receipt: Option<KillReceipt>,
+    /// Who holds it, when that is another node that has not confirmed its end.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Another node that holds an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The node.
+    pub node: NodeId,
+    /// When it was heard of last, when that is known.
+    pub seen_at: Option<Timestamp>,
+    /// It misses its heartbeats.
+    pub silent: bool,
+    /// When its leases end unless it is heard of again: it freezes and kills what it holds before that.
+    pub lease_expires_at: Option<Timestamp>,
 }
 
 /// An order to a driver.
@@ -50,6 +66,12 @@ pub(crate) struct Driver {
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
     /// The agent is to stand still; see [`crate::freeze`].
     pub(crate) frozen: watch::Sender<bool>,
+    /// The right by which it acts; nothing for one that only stands in.
+    pub(crate) lease: Option<Lease>,
+    /// Until when that holds, by this node's clock; for ever when `None`.
+    pub(crate) held: watch::Sender<Option<Duration>>,
+    /// Somebody else was given the agent.
+    pub(crate) lost: watch::Sender<bool>,
     /// The record as it was decided last, which the store may not have yet.
     seen: Mutex<Versioned>,
 }
@@ -102,7 +124,8 @@ impl Orchestrator {
         let gone = last.as_ref().is_some_and(|driver| *driver.empty.borrow());
         let confirmed = record.agent.is_terminal() || gone;
         let receipt = Some(KillReceipt::of(&record, last.and_then(|driver| driver.receipt())));
-        Ok(Some(Killed { record, already_terminal: false, confirmed, receipt }))
+        let elsewhere = if confirmed { None } else { self.elsewhere(&record).await };
+        Ok(Some(Killed { record, already_terminal: false, confirmed, receipt, elsewhere }))
     }
 
     /// Goes after an agent until it has ended. `last` is the driver that was seen last.
@@ -113,7 +136,10 @@ impl Orchestrator {
         last: &mut Option<Arc<Driver>>,
     ) -> Result<Option<Killed>, StoreError> {
         let mut ended_here = false;
+        let mut told = false;
+        let mut newest = self.ports.store.newest();
         loop {
+            newest.mark_unchanged();
             let driver = self.live().get(&id).cloned();
             if let Some(driver) = driver {
                 driver.give(Order::Kill(demand.cause, demand.note.to_owned()));
@@ -121,7 +147,8 @@ impl Orchestrator {
                 if !self.wait_for(&driver, demand.settle).await {
                     let record = driver.seen().clone();
                     let receipt = Some(KillReceipt::of(&record, driver.receipt()));
-                    return Ok(Some(Killed { record, already_terminal: false, confirmed: true, receipt }));
+                    let (already_terminal, confirmed, elsewhere) = (false, true, None);
+                    return Ok(Some(Killed { record, already_terminal, confirmed, receipt, elsewhere }));
                 }
             }
             let record = self.ports.store.get(id).await?;
@@ -130,11 +157,25 @@ impl Orchestrator {
                 let by_us = ended_here || (end.at >= demand.at && (killed || last.is_some()));
                 let processes = last.as_ref().and_then(|driver| driver.receipt()).unwrap_or_else(nothing_ran);
                 let receipt = by_us.then(|| KillReceipt::of(&record, Some(processes)));
-                return Ok(Some(Killed { record, already_terminal: !by_us, confirmed: true, receipt }));
+                let (already_terminal, confirmed, elsewhere) = (!by_us, true, None);
+                return Ok(Some(Killed { record, already_terminal, confirmed, receipt, elsewhere }));
             }
             let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
             if waits && demand.keeps_queued {
                 return Ok(None);
+            }
+            if record.node.as_ref().is_some_and(|node| self.is_elsewhere(Some(node))) {
+                // The wide orders stand in the store already.
+                if !told && demand.cause == KillCause::Operator {
+                    self.order_elsewhere(id, demand).await?;
+                    told = true;
+                }
+                tokio::select! {
+                    // Its sender lives as long as the store; else the period does.
+                    Ok(()) = newest.changed() => {}
+                    () = self.ports.clock.sleep(limits::ELSEWHERE_LOOK) => {}
+                }
+                continue;
             }
             let ran = record.agent.attempt > 0;
             if waits && !self.kill_waiting(vec![record], demand.cause, demand.note).await?.is_empty() {
@@ -147,6 +188,29 @@ impl Orchestrator {
                 self.ports.clock.sleep(limits::LOOK_AGAIN).await;
             }
         }
+    }
+
+    /// Orders the node that holds an agent to end it, durably.
+    async fn order_elsewhere(&self, id: AgentId, demand: &Demand<'_>) -> Result<(), StoreError> {
+        let kill = KillOrder::noted(id, demand.note, demand.at);
+        let orders = self.ports.store.set_orders(OrderChange::Kill(kill), Vec::new()).await?;
+        self.orders.take_kills(orders.kills);
+        // It is here by now, or in the queue of everybody: this node carries the order out like every other.
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Says who holds an agent, when that is another node.
+    pub(crate) async fn elsewhere(&self, record: &Versioned) -> Option<Elsewhere> {
+        let node = record.node.clone().filter(|node| self.is_elsewhere(Some(node)))?;
+        let nodes = self.timely(self.ports.fleet.nodes()).await.ok()?.ok()?;
+        // This node's own heartbeat tells what time it is for the store.
+        let newest = nodes.iter().map(|known| known.seen_at).max();
+        let known = nodes.into_iter().find(|known| known.info.node == node);
+        let seen_at = known.as_ref().map(|known| known.seen_at);
+        let silent = seen_at.zip(newest).is_none_or(|(seen, now)| now.since(seen) > limits::BEAT * 2);
+        let lease_expires_at = known.and_then(|known| known.leases_end_at);
+        Some(Elsewhere { node, seen_at, silent, lease_expires_at })
     }
 
     /// Waits until the driver is done; returns false when nothing of its agent is alive, but its record takes longer
@@ -227,8 +291,21 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Driver {
+    /// Makes one that stands in where nobody drives: it has no lease and gets no orders.
     pub(crate) fn new(record: &Versioned) -> Arc<Self> {
+        Self::made(record, None, None)
+    }
+
+    /// Makes one that acts by a lease, which holds until then.
+    pub(crate) fn of(record: &Versioned, lease: &Lease, held: Option<Duration>) -> Arc<Self> {
+        Self::made(record, Some(lease.clone()), held)
+    }
+
+    fn made(record: &Versioned, lease: Option<Lease>, held: Option<Duration>) -> Arc<Self> {
         Arc::new(Self {
+            lease,
+            held: watch::Sender::new(held),
+            lost: watch::Sender::new(false),
             seq: record.seq,
             spawned_at: record.agent.spawned_at,
             order: watch::Sender::new(None),

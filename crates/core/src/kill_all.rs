@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::domain::agent::{State, Status};
-use crate::domain::ids::AgentId;
+use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::KillCause;
 use crate::domain::orders::{KillOrder, Latch};
@@ -18,7 +18,7 @@ use crate::kill::{Demand, Driver, Killed, Order};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::orders::{Ordered, Recorded, Rush};
-use crate::ports::store::{Query, StoreError};
+use crate::ports::store::{Intervention, OrderChange, Query, StoreError};
 use crate::receipt::AgentReceipt;
 
 /// What a kill-all or an engaged kill switch came to.
@@ -43,6 +43,45 @@ pub struct KillAllReport {
     pub barrier: u64,
     /// What became of what they held, for those that ran; at most [`limits::RECEIPTS`].
     pub receipts: Vec<AgentReceipt>,
+    /// Agents that other nodes hold and have not confirmed to be dead, with when their leases end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+/// An agent of which another node has not said that it is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unconfirmed {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// When that was heard of last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<String>,
+    /// When its leases end: it stops itself before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<String>,
+}
+
+/// Says of an agent why it is not known to be dead.
+fn unconfirmed(killed: &Killed) -> String {
+    let agent = &killed.record.agent;
+    let Some(elsewhere) = &killed.elsewhere else {
+        return format!("{}: not confirmed in time; it is still being stopped", agent.id);
+    };
+    let seen = match elsewhere.seen_at {
+        None => "is not known".to_owned(),
+        Some(at) if elsewhere.silent => format!("unreachable since {at}"),
+        Some(_) => "has not confirmed it in time".to_owned(),
+    };
+    let ends = elsewhere.lease_expires_at.map_or_else(
+        || "it stops itself when its lease ends".to_owned(),
+        |at| format!("its lease expires {at}, then it stops itself"),
+    );
+    format!("{} ({}): node {} {seen}; {ends}", agent.id, agent.name, elsewhere.node)
 }
 
 /// What became of one agent; nothing when it waits again.
@@ -78,12 +117,14 @@ impl Orchestrator {
             if let Err(why) = store {
                 return (recorded, Err(why));
             }
+            self.refuse_submitted(&note).await;
             tokio::select! {
                 swept = self.sweep_barrier(&note) => (recorded, swept.map_err(|e| e.to_string())),
                 () = self.ports.clock.sleep(patience) => (recorded, Err("the store does not answer".to_owned())),
             }
         };
-        let (mut ends, (recorded, swept)) = tokio::join!(running, rest);
+        let (held_elsewhere, mut ends, (recorded, swept)) =
+            tokio::join!(self.held_elsewhere(), running, rest);
         let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
         match swept {
             Ok(Swept { ended, held }) => {
@@ -91,7 +132,8 @@ impl Orchestrator {
                 (report.total, report.killed, report.queued) = (waited, waited, waited);
                 let early = self.orders.ended_early();
                 let known = |id: &AgentId| live.contains_key(id) || ended.contains(id);
-                let rest: BTreeSet<AgentId> = held.into_iter().chain(early).filter(|id| !known(id)).collect();
+                let rest = held.into_iter().chain(early).chain(held_elsewhere);
+                let rest: BTreeSet<AgentId> = rest.filter(|id| !known(id)).collect();
                 ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
             }
             Err(why) => {
@@ -122,6 +164,35 @@ impl Orchestrator {
     async fn reported(&self, id: AgentId, driver: Option<&Arc<Driver>>, demand: &Demand<'_>) -> Reported {
         let patience = limits::KILL_ANSWER + self.settings.kill_grace;
         (id, self.end(id, driver.cloned(), demand, patience).await)
+    }
+
+    /// Refuses what other producers put into the queue and nobody took in yet: it was there before the order.
+    async fn refuse_submitted(&self, note: &str) {
+        let why = format!("killed by kill-all before it was taken in: {note}");
+        let refuse = async {
+            loop {
+                let page = self.ports.store.interventions(limits::INTERVENTIONS).await?;
+                let jobs = page.into_iter().filter_map(|intervention| match intervention {
+                    Intervention::Submitted(submission) => Some(submission.job),
+                    _ => None,
+                });
+                let jobs: Vec<String> = jobs.collect();
+                for job in &jobs {
+                    self.ports.store.refuse(job, &why, self.now()).await?;
+                }
+                if jobs.is_empty() {
+                    return Ok::<(), StoreError>(());
+                }
+            }
+        };
+        tokio::select! {
+            refused = refuse => if let Err(e) = refused {
+                tracing::warn!(error = %e, "what other producers submitted could not be refused");
+            },
+            () = self.ports.clock.sleep(limits::KILL_ANSWER) => {
+                tracing::warn!("what other producers submit could not be refused as fast as it comes");
+            }
+        }
     }
 
     /// Logs that kill-all is done; the barrier stands whether that works or not.
@@ -176,12 +247,13 @@ impl Orchestrator {
             settle: Some(limits::KILL_SETTLE),
         };
         let running = self.end_live(&live, &demand, rush);
-        let (mut ends, recorded) = tokio::join!(running, self.record_latch(&latch));
+        let (held_elsewhere, mut ends, recorded) =
+            tokio::join!(self.held_elsewhere(), running, self.record_latch(&latch));
         let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
         match self.timely(self.held_and_waiting()).await {
             Ok(Ok((held, waiting))) => {
                 report.queued = waiting;
-                let held = held.into_iter().chain(self.orders.ended_early());
+                let held = held.into_iter().chain(self.orders.ended_early()).chain(held_elsewhere);
                 let rest: BTreeSet<AgentId> = held.filter(|id| !live.contains_key(id)).collect();
                 ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
             }
@@ -190,6 +262,16 @@ impl Orchestrator {
         }
         ends.into_iter().for_each(|(id, end)| report.count(id, end));
         (self.orders.latch().unwrap_or(latch), report)
+    }
+
+    /// Lists what other nodes hold at this moment: they may have ended it before anybody counts.
+    async fn held_elsewhere(&self) -> Vec<AgentId> {
+        if !self.is_fleet() {
+            return Vec::new();
+        }
+        let Ok(Ok(leased)) = self.timely(self.ports.store.leased()).await else { return Vec::new() };
+        let elsewhere = leased.into_iter().filter(|record| self.is_elsewhere(record.node.as_ref()));
+        elsewhere.map(|record| record.agent.id).collect()
     }
 
     async fn held_and_waiting(&self) -> Result<(Vec<AgentId>, u64), StoreError> {
@@ -201,14 +283,10 @@ impl Orchestrator {
     /// Carries out the orders about single agents that were left in the state directory: what a driver holds was
     /// ordered already, what waits ends here, and an order is forgotten once its agent's end is durable.
     pub(crate) async fn carry_out_kills(&self) {
-        for kill in self.orders.left_kills() {
-            match self.carry_out(&kill).await {
+        for (kill, stored) in self.orders.left_kills() {
+            match self.carry_out(&kill, stored).await {
                 Ok(false) => {}
-                Ok(true) => {
-                    if let Err(e) = self.ports.orders.forget_kill(kill.agent).await {
-                        tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order that was carried out could not be removed");
-                    }
-                }
+                Ok(true) => self.carried_out(&kill, stored).await,
                 Err(e) => {
                     tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order waits for the store")
                 }
@@ -216,8 +294,21 @@ impl Orchestrator {
         }
     }
 
+    /// Takes an order away whose agent has ended.
+    async fn carried_out(&self, kill: &KillOrder, stored: bool) {
+        let done = if stored {
+            let done = self.ports.store.set_orders(OrderChange::Killed(kill.agent), Vec::new()).await;
+            done.map(|orders| _ = self.orders.take_kills(orders.kills)).map_err(|e| e.to_string())
+        } else {
+            self.ports.orders.forget_kill(kill.agent).await.map_err(|e| e.to_string())
+        };
+        if let Err(why) = done {
+            tracing::warn!(agent.id = %kill.agent, why, "a kill order that was carried out could not be removed");
+        }
+    }
+
     /// Returns whether the agent has ended.
-    async fn carry_out(&self, kill: &KillOrder) -> Result<bool, StoreError> {
+    async fn carry_out(&self, kill: &KillOrder, stored: bool) -> Result<bool, StoreError> {
         let record = match self.ports.store.get(kill.agent).await {
             Err(StoreError::NotFound(_) | StoreError::Quarantined(_) | StoreError::Pruned { .. }) => {
                 return Ok(true);
@@ -231,6 +322,9 @@ impl Orchestrator {
         }
         if let Some(driver) = self.live().get(&kill.agent) {
             driver.give(Order::Kill(KillCause::Operator, kill.note()));
+        } else if !stored && record.node.as_ref().is_some_and(|node| self.is_elsewhere(Some(node))) {
+            // It was left here, but another node holds the agent.
+            self.ports.store.set_orders(OrderChange::Kill(kill.clone()), Vec::new()).await?;
         }
         Ok(record.agent.is_terminal())
     }
@@ -239,8 +333,19 @@ impl Orchestrator {
 impl KillAllReport {
     fn new(recorded: Recorded, barrier: u64) -> Self {
         let (total, killed, failed, queued) = (0, 0, 0, 0);
-        let (errors, receipts) = (Vec::new(), Vec::new());
-        Self { total, killed, failed, errors, queued, verified: true, recorded, barrier, receipts }
+        let (errors, receipts, unconfirmed) = (Vec::new(), Vec::new(), Vec::new());
+        Self {
+            total,
+            killed,
+            failed,
+            errors,
+            queued,
+            verified: true,
+            recorded,
+            barrier,
+            receipts,
+            unconfirmed,
+        }
     }
 
     /// Notes something that is no agent's.
@@ -266,7 +371,17 @@ impl KillAllReport {
             self.killed += 1;
         } else {
             self.failed += 1;
-            self.fault(format!("{id}: not confirmed in time; it is still being stopped"));
+            self.fault(unconfirmed(&killed));
+            if let Some(elsewhere) = &killed.elsewhere {
+                let agent = &killed.record.agent;
+                self.unconfirmed.push(Unconfirmed {
+                    agent_id: agent.id,
+                    name: agent.name.clone(),
+                    node: elsewhere.node.clone(),
+                    seen_at: elsewhere.seen_at.map(Timestamp::to_rfc3339),
+                    lease_expires_at: elsewhere.lease_expires_at.map(Timestamp::to_rfc3339),
+                });
+            }
         }
         if let (Some(receipt), true) = (killed.receipt, self.receipts.len() < limits::RECEIPTS) {
             let agent = &killed.record.agent;

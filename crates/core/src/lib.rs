@@ -7,6 +7,7 @@ pub mod audit;
 pub mod caretaker;
 pub mod domain;
 pub mod engine;
+pub mod fleet;
 pub mod freeze;
 mod interventions;
 pub mod kill;

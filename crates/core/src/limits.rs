@@ -438,3 +438,23 @@ pub const QUEUE_TURN: Duration = Duration::from_millis(900);
 pub const QUEUE_STALLED: Duration = Duration::from_secs(30);
 /// Most jobs that one look for interventions decides about.
 pub const QUEUE_LOOK: usize = 1000;
+/// How much earlier than the store a node takes a lease for over, at most: what runs is frozen and killed in that time,
+/// before anybody else may start the agent. A kill takes 13–23 ms past its grace, and a lease's end gives none; the rest
+/// is for machines that are slow and clocks that run at other speeds.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// The part of a short lease that is its margin instead.
+pub const LEASE_MARGIN_PART: u32 = 4;
+/// Heartbeats in the time of one lease, so that two may fail.
+pub const BEATS: u32 = 4;
+/// Longest time between two heartbeats: where leases never end, and where they are long.
+pub const BEAT: Duration = Duration::from_secs(5);
+/// What must be left of a lease for a push to start; of a lease shorter than twice this, half of it.
+pub const PUSH_LEASE: Duration = Duration::from_secs(10);
+/// How often standing orders are read from a store that others write to, when nothing was announced.
+pub const ORDER_LOOK: Duration = Duration::from_secs(1);
+/// How soon a caller looks again at a record that another node writes, when nothing was announced.
+pub const ELSEWHERE_LOOK: Duration = Duration::from_millis(250);
+/// Agents of lost nodes that are given back to the queue in one round.
+pub const LAPSED: usize = 200;
+/// Pause before an agent whose earlier attempt's tree could not be kept here is tried again.
+pub const FORMER_RETRY: Duration = Duration::from_secs(30);

@@ -21,6 +21,7 @@ use crate::domain::orders::Latch;
 use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
+use crate::fleet::Membership;
 use crate::kill::Driver;
 use crate::limits;
 use crate::monitor::Monitor;
@@ -147,7 +148,7 @@ pub struct Spawned {
 /// One check of readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was checked: `store`, `disk`, `git`, `dispatcher`.
+    /// What was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`.
     pub name: String,
     /// Whether it is in order.
     pub ok: bool,
@@ -192,6 +193,7 @@ pub struct Orchestrator {
     /// Somebody asked for a drain.
     drain: watch::Sender<bool>,
     pub(crate) care: Care,
+    pub(crate) fleet: Membership,
 }
 
 impl Orchestrator {
@@ -211,6 +213,7 @@ impl Orchestrator {
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
             care: Care::default(),
+            fleet: Membership::new(),
         })
     }
 
@@ -350,7 +353,16 @@ impl Orchestrator {
             // Work is taken all the same, it only waits.
             Ok(self.room().0.map_or_else(|| "ok".to_owned(), |why| format!("starts nothing now; {why}")))
         };
-        vec![check("store", store), check("disk", disk), check("git", git), check("dispatcher", dispatcher)]
+        let mut checks = vec![
+            check("store", store),
+            check("disk", disk),
+            check("git", git),
+            check("dispatcher", dispatcher),
+        ];
+        if self.is_fleet() {
+            checks.push(check("fleet", self.fleet_room()));
+        }
+        checks
     }
 
     /// Waits for an answer at most 5 s.

@@ -1,5 +1,6 @@
-//! Recovery: what an earlier server left behind is taken over under a new epoch and goes on; see [`crate::life`] for how
-//! each step finds its way back. What belongs to nobody is stopped and verified empty. Nothing is trusted but the store
+//! Recovery: what an earlier server of this node left behind is taken over under a new epoch and goes on; see
+//! [`crate::life`] for how each step finds its way back. What another node held goes back to the queue once its lease is
+//! over: nothing of it is here to go on from. What belongs to nobody is stopped and verified empty. Nothing is trusted but the store
 //! and what the ports find.
 
 use std::sync::Arc;
@@ -7,14 +8,22 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::domain::agent::State;
 use crate::domain::audit::Action;
-use crate::domain::ids::AgentId;
-use crate::engine::{self, Entry};
+use crate::domain::ids::{AgentId, NodeId};
+use crate::domain::lifecycle::{self, Event};
+use crate::engine::{self, Entry, Taken};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::store::StoreError;
+use crate::ports::store::{Change, Lease, Safety, StoreError, Versioned};
 
-/// Takes over every leased agent that no driver watches: those of an earlier server at the start, and later those
+/// Returns how often agents that nobody watches are looked for.
+pub(crate) fn period(o: &Orchestrator) -> Duration {
+    let term = o.ports.fleet.term();
+    term.map_or(limits::UNWATCHED_PERIOD, |term| (term / limits::BEATS).min(limits::UNWATCHED_PERIOD))
+}
+
+/// Takes over every agent leased to this node that no driver watches: those of an earlier server at the start, and later those
 /// whose driver broke. Returns whether they are known: while the store does not answer, nobody is a stray.
 pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) -> bool {
     let leased = match o.ports.store.leased().await {
@@ -24,7 +33,9 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
             return false;
         }
     };
-    let unwatched: Vec<_> = leased.into_iter().filter(|r| !o.live().contains_key(&r.agent.id)).collect();
+    let ours = |record: &Versioned| !o.is_elsewhere(record.node.as_ref());
+    let unwatched: Vec<_> =
+        leased.into_iter().filter(ours).filter(|r| !o.live().contains_key(&r.agent.id)).collect();
     if !unwatched.is_empty() {
         tracing::info!(agents = unwatched.len(), "taking over agents that nobody watches");
         let taken = format!("{} agents that nobody watches are taken over", unwatched.len());
@@ -32,9 +43,16 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     }
     let mut all = true;
     for record in unwatched {
-        let id = record.agent.id;
+        let (id, asked) = (record.agent.id, o.elapsed());
         match o.ports.store.take_over(id, &o.settings.node).await {
-            Ok((lease, record)) => engine::start(o, drivers, lease, record, Entry::TakenOver),
+            // This node took it over from a lost one, and was itself lost before it had given it back.
+            Ok((lease, record)) if is_foreign(o, &record) => {
+                let from = record.agent.node.clone().unwrap_or_else(|| o.settings.node.clone());
+                give_back(o, &lease, record, from).await;
+            }
+            Ok((lease, record)) => {
+                engine::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver)
+            }
             Err(StoreError::Unavailable(why)) => {
                 tracing::warn!(agent.id = %id, why, "agent could not be taken over yet; it runs on");
                 all = false;
@@ -46,6 +64,61 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
         }
     }
     all
+}
+
+fn is_foreign(o: &Orchestrator, record: &Versioned) -> bool {
+    o.is_elsewhere(record.agent.node.as_ref()) && !matches!(record.agent.state, State::Queued { .. })
+}
+
+/// Gives agents of other nodes whose leases are over back to the queue, a few at a time.
+pub(crate) async fn take_lapsed(o: &Orchestrator) {
+    if !o.is_fleet() {
+        return;
+    }
+    let lapsed = match o.ports.fleet.lapsed(limits::LAPSED).await {
+        Ok(lapsed) => lapsed,
+        Err(e) => return tracing::debug!(error = %e, "leases that are over could not be listed"),
+    };
+    let mut given = 0;
+    for id in lapsed.into_iter().filter(|id| !o.live().contains_key(id)) {
+        let Ok(record) = o.ports.store.get(id).await else { continue };
+        // What this node holds itself goes on here.
+        let Some(from) = record.node.filter(|node| *node != o.settings.node) else { continue };
+        match o.ports.store.take_over(id, &o.settings.node).await {
+            Ok((lease, record)) => {
+                tracing::warn!(agent.id = %id, node = %from, "the agent's node is lost");
+                given += 1;
+                give_back(o, &lease, record, from).await;
+            }
+            Err(StoreError::Conflict(_)) => {}
+            Err(e) => {
+                tracing::warn!(agent.id = %id, error = %e, "agent of a lost node could not be taken over yet")
+            }
+        }
+    }
+    if given > 0 {
+        o.audit_soon(
+            o.own_deed(Action::Recovery).result(format!("{given} agents of lost nodes are given back")),
+        );
+    }
+}
+
+/// Gives an agent back to the queue whose node is lost, or ends it when that is what stands. An agent whose write fails is
+/// found again among those that this node holds.
+async fn give_back(o: &Orchestrator, lease: &Lease, record: Versioned, from: NodeId) {
+    let kill =
+        o.standing_event(&record.agent, record.seq).filter(|event| matches!(event, Event::Kill { .. }));
+    let Ok(mut step) = lifecycle::next(&record.agent, Event::NodeLost { node: from }, o.decide_now()) else {
+        return;
+    };
+    if let Some(Ok(killed)) = kill.map(|kill| lifecycle::next(&step.agent, kill, o.decide_now())) {
+        step.facts.extend(killed.facts);
+        step.agent = killed.agent;
+    }
+    let change = Change { safety: Safety::Power, agent: step.agent, facts: step.facts };
+    if let Err(e) = o.ports.store.advance(lease, change).await {
+        tracing::warn!(agent.id = %lease.agent, error = %e, "agent of a lost node could not be given back yet");
+    }
 }
 
 /// Stops processes that belong to no leased agent: their record ended or vanished between two writes. Before

@@ -73,6 +73,8 @@ fn events() -> Vec<Event> {
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
         Event::TakenOver,
+        Event::Placed { node: "b".parse().unwrap() },
+        Event::NodeLost { node: "a".parse().unwrap() },
         Event::Unwound { salvage: Salvage::Nothing, pending: None, warnings: Vec::new() },
     ]
 }

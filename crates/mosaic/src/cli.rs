@@ -32,6 +32,7 @@ See:
   diff         Show what an agent changed
   gates        Show what the quality gates found
   queue        Show, pause and resume the queue; take work out of it
+  nodes        List the nodes of the fleet; take one out of service
   audit        Show who did what, and check that nobody changed the record of it
 
 Stop:
@@ -193,6 +194,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic queue\n  mosaic queue pause --reason \"release freeze\"\n\nPriority goes from 1 (runs first) to 10."
     )]
     Queue(QueueArgs),
+    /// List the nodes of the fleet; take one out of service, or back into it
+    #[command(
+        after_help = "Examples:\n  mosaic nodes\n  mosaic nodes drain build-2 --reason \"new kernel\"\n\nA cordoned node takes nothing new. A drained one also ends its server once nothing runs there."
+    )]
+    Nodes(NodesArgs),
     /// Show who did what, and check that nobody changed the record of it
     #[command(
         after_help = "Examples:\n  mosaic audit --action kill --since 7d\n  mosaic audit verify\n\nWorks without a server, from the data directory. Exit code 1 when verify finds a record that was changed."

@@ -153,7 +153,6 @@ fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesse
         data_dir: data.to_owned(),
         shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
         cgroup,
-        lease: None,
     })
 }
 
@@ -342,7 +341,7 @@ fn operator_git_command() -> Command {
 /// Returns what holds agents together on this machine, and why it is that.
 pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
     let (data_dir, shim_command) = (PathBuf::new(), Vec::new());
-    let options = ProcessOptions { data_dir, shim_command, cgroup: confinement(config), lease: None };
+    let options = ProcessOptions { data_dir, shim_command, cgroup: confinement(config) };
     ShimProcesses::new(options).confinement()
 }
 

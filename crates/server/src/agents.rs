@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
@@ -152,6 +152,15 @@ struct KillView {
     verified: bool,
     already_terminal: bool,
     receipt: Option<KillReceipt>,
+    /// The other node that holds it, while its end is not confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<NodeId>,
+    /// When that was heard of last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_at: Option<String>,
+    /// When its leases end: it stops itself before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_expires_at: Option<String>,
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
@@ -172,9 +181,19 @@ pub(crate) async fn kill(
         o.audit_soon(deed.result(kill_result(&killed)));
         killed
     });
-    let Killed { record, already_terminal, confirmed, receipt } = killed.await??;
-    let view =
-        KillView { agent: StatusView::of(&record.agent), verified: confirmed, already_terminal, receipt };
+    let Killed { record, already_terminal, confirmed, receipt, elsewhere } = killed.await??;
+    let view = KillView {
+        agent: StatusView::of(&record.agent),
+        verified: confirmed,
+        already_terminal,
+        receipt,
+        seen_at: elsewhere.as_ref().and_then(|other| other.seen_at).map(Timestamp::to_rfc3339),
+        lease_expires_at: elsewhere
+            .as_ref()
+            .and_then(|other| other.lease_expires_at)
+            .map(Timestamp::to_rfc3339),
+        node: elsewhere.map(|other| other.node),
+    };
     Ok(match confirmed {
         true => Answer(view).into_response(),
         false => (StatusCode::ACCEPTED, [(LOCATION, agent_path(id))], Answer(view)).into_response(),

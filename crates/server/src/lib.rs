@@ -20,6 +20,7 @@ mod lane;
 mod mask;
 mod negotiate;
 mod node;
+mod nodes;
 mod params;
 mod problem;
 mod queue;

@@ -31,6 +31,7 @@ pub enum Code {
     PolicyDenied,
     AgentNotFound,
     TaskNotFound,
+    NodeNotFound,
     LogNotFound,
     NothingToRestore,
     RouteNotFound,
@@ -65,7 +66,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -75,6 +76,7 @@ impl Code {
         Self::PolicyDenied,
         Self::AgentNotFound,
         Self::TaskNotFound,
+        Self::NodeNotFound,
         Self::LogNotFound,
         Self::NothingToRestore,
         Self::RouteNotFound,
@@ -121,6 +123,7 @@ impl Code {
             Self::PolicyDenied => ("policy_denied", 403, "Policy forbids this", None),
             Self::AgentNotFound => ("agent_not_found", 404, "No such agent", None),
             Self::TaskNotFound => ("task_not_found", 404, "No such task", None),
+            Self::NodeNotFound => ("node_not_found", 404, "No such node", None),
             Self::LogNotFound => ("log_not_found", 404, "No such log", None),
             Self::NothingToRestore => ("nothing_to_restore", 404, "Nothing of it is kept", None),
             Self::RouteNotFound => ("route_not_found", 404, "No such route", None),

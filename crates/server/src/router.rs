@@ -16,7 +16,7 @@ use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
     ServerOptions, agents, audit, diff, events, forward, freeze, gates, health, hosts, killswitch, lane,
-    node, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
+    node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -80,6 +80,10 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/audit", Admin, get(audit::list)),
         route(GET, "/v1/audit/verify", Admin, get(audit::verify)),
         route(POST, "/v1/drain", Admin, post(node::drain)),
+        route(GET, "/v1/nodes", Admin, get(nodes::list)),
+        route(POST, "/v1/nodes/{node}/cordon", Admin, post(nodes::cordon)),
+        route(POST, "/v1/nodes/{node}/uncordon", Admin, post(nodes::uncordon)),
+        route(POST, "/v1/nodes/{node}/drain", Admin, post(nodes::drain)),
         route(GET, "/v1/killswitch", Admin, get(killswitch::show)),
         route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)),
         route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)),

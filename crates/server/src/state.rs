@@ -68,5 +68,6 @@ fn view(context: &Context, state: NodeState) -> Value {
         "breakers": breakers,
         "attention": state.attention, "stalled": state.stalled, "withWarnings": state.warnings,
         "cleanupPending": state.cleanup_pending,
+        "nodes": {"total": state.nodes.0, "alive": state.nodes.1}, "cordoned": state.cordoned,
     })
 }

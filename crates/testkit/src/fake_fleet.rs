@@ -1,74 +1,141 @@
-//! A fleet for tests: one node, whose leases never run out.
+//! A fleet for tests: the nodes that share one [`FakeStore`], whose leases run out by the fake clock. A node is cut off by
+//! the mood of its connection to the store. Without a term there is one node, whose leases never end.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::domain::journal::Fact;
+use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
 use mosaic_core::ports::store::{Lease, StoreError};
 
-/// The fleet of one node.
-#[derive(Debug, Default)]
-pub struct FakeFleet {
-    state: Mutex<Option<NodeState>>,
+use crate::fake_knobs::{elapsed, wall};
+use crate::fake_store::{FakeNode, FakeStore};
+
+/// The fleet as one node sees it.
+pub struct FakeFleet(Arc<FakeStore>);
+
+impl Default for FakeFleet {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl FakeFleet {
-    /// Makes a fleet that nobody has joined yet.
+    /// Makes the fleet of one.
     pub fn new() -> Self {
-        Self::default()
+        Self(Arc::new(FakeStore::new()))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Option<NodeState>) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Makes the fleet of those who share a store, as the node with this connection sees it.
+    pub fn of(connection: Arc<FakeStore>) -> Self {
+        Self(connection)
+    }
+
+    fn is_alive(&self, node: &FakeNode) -> bool {
+        !node.left && self.0.term().is_none_or(|term| elapsed() < node.seen + term)
+    }
+
+    fn state(&self, node: &FakeNode) -> NodeState {
+        let ends = self.0.inner().ends_of(&node.info.node);
+        NodeState {
+            info: node.info.clone(),
+            seen_at: node.seen_at,
+            alive: self.is_alive(node),
+            leases_end_at: ends.map(|at| wall().plus(at.saturating_sub(elapsed()))),
+            cordon: node.cordon.clone(),
+        }
     }
 }
 
 #[async_trait]
 impl Fleet for FakeFleet {
-    fn term(&self) -> Option<std::time::Duration> {
-        None
+    fn term(&self) -> Option<Duration> {
+        self.0.term()
     }
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
+        self.0.up().await?;
+        let taken = {
+            let inner = self.0.inner();
+            let other = inner.nodes.get(&info.node).filter(|node| node.info.instance != info.instance);
+            other.filter(|node| self.is_alive(node)).map(|node| node.seen_at)
+        };
+        if let Some(seen_at) = taken {
+            return Err(JoinError::NameTaken { node: info.node.clone(), seen_at });
+        }
         self.beat(info, &[]).await?;
         Ok(())
     }
 
-    async fn beat(&self, info: &NodeInfo, _: &[Lease]) -> Result<Beaten, StoreError> {
-        Ok(self.with(|state| {
-            let cordon = state.as_ref().and_then(|state| state.cordon.clone());
-            *state = Some(NodeState {
+    async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError> {
+        self.0.up().await?;
+        let term = self.0.term();
+        Ok(self.0.write(|inner| {
+            let cordon = inner.nodes.get(&info.node).and_then(|node| node.cordon.clone());
+            let node = FakeNode {
                 info: info.clone(),
-                seen_at: Timestamp::from(std::time::SystemTime::now()),
-                alive: true,
-                leases_end_at: None,
+                seen: elapsed(),
+                seen_at: wall(),
+                left: false,
                 cordon: cordon.clone(),
+            };
+            inner.nodes.insert(info.node.clone(), node);
+            let lost = leases.iter().filter(|lease| {
+                assert_eq!(lease.node, info.node, "a node extends its own leases only");
+                !inner.extend(lease, term)
             });
-            Beaten { cordon, lost: Vec::new() }
+            let lost = lost.map(|lease| lease.agent).collect();
+            Beaten { cordon, lost }
         }))
     }
 
-    async fn leave(&self, _: &NodeId) -> Result<(), StoreError> {
+    async fn leave(&self, node: &NodeId) -> Result<(), StoreError> {
+        self.0.up().await?;
+        self.0.write(|inner| {
+            if let Some(node) = inner.nodes.get_mut(node) {
+                node.left = true;
+                node.info.draining = true;
+            }
+        });
         Ok(())
     }
 
     async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {
-        Ok(self.with(|state| state.iter().cloned().collect()))
+        self.0.up().await?;
+        let nodes: Vec<FakeNode> = self.0.inner().nodes.values().cloned().collect();
+        let states = nodes.iter().filter_map(|node| {
+            let state = self.state(node);
+            let gone = elapsed().saturating_sub(node.seen) > limits::NODE_MEMORY;
+            Some(state).filter(|state| !gone || state.leases_end_at.is_some())
+        });
+        Ok(states.collect())
     }
 
-    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, _: Fact) -> Result<bool, StoreError> {
-        Ok(self.with(|state| match state {
-            Some(state) if state.info.node == *node => {
-                state.cordon = cordon;
-                true
+    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError> {
+        self.0.up().await?;
+        let known = self.0.write(|inner| {
+            let Some(known) = inner.nodes.get_mut(node) else { return false };
+            let changed = known.cordon.is_some() != cordon.is_some()
+                || known.cordon.as_ref().map(|c| c.drain) != cordon.as_ref().map(|c| c.drain);
+            if changed {
+                known.cordon = cordon;
+                inner.log(vec![fact]);
             }
-            _ => false,
-        }))
+            true
+        });
+        self.0.stir();
+        Ok(known)
     }
 
-    async fn lapsed(&self, _: usize) -> Result<Vec<AgentId>, StoreError> {
-        Ok(Vec::new())
+    async fn lapsed(&self, limit: usize) -> Result<Vec<AgentId>, StoreError> {
+        self.0.up().await?;
+        let Some(term) = self.0.term() else { return Ok(Vec::new()) };
+        if elapsed() < self.0.connected() + term {
+            return Ok(Vec::new());
+        }
+        Ok(self.0.inner().lapsed().into_iter().take(limit).collect())
     }
 }

@@ -1,9 +1,9 @@
 //! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
 //! much room the machine has, what agents say and what they are told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::room::Reading;
@@ -75,14 +75,19 @@ impl Knobs {
     }
 
     pub(crate) fn wall(&self) -> Timestamp {
-        let now = Timestamp::from(SystemTime::now());
-        Timestamp(now.0.saturating_add_signed(self.jump.load(Ordering::SeqCst)))
+        Timestamp(wall().0.saturating_add_signed(self.jump.load(Ordering::SeqCst)))
     }
+}
+
+/// When this process began, by both clocks.
+static BEGINNING: LazyLock<(Instant, SystemTime)> = LazyLock::new(|| (Instant::now(), SystemTime::now()));
+
+/// The true time, which stands still where the runtime's clock is paused, and jumps where it does.
+pub(crate) fn wall() -> Timestamp {
+    Timestamp::from(BEGINNING.1).plus(elapsed())
 }
 
 /// Monotonic time of the test's process.
 pub fn elapsed() -> Duration {
-    static BEGINNING: std::sync::LazyLock<std::time::Instant> =
-        std::sync::LazyLock::new(std::time::Instant::now);
-    BEGINNING.elapsed()
+    tokio::time::Instant::now().into_std().saturating_duration_since(BEGINNING.0)
 }

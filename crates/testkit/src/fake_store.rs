@@ -3,7 +3,8 @@
 //! exactly as the port says.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::agent::{Agent, State, Status};
@@ -13,19 +14,26 @@ use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
+use mosaic_core::ports::fleet::{Cordon, NodeInfo};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
     Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
-/// The in-memory store.
+use crate::fake_knobs::elapsed;
+
+/// A connection to an in-memory store.
 pub struct FakeStore {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
     newest: watch::Sender<u64>,
     stirred: watch::Sender<u64>,
     queue_entries: u64,
+    /// How long leases hold; for ever when there is one node only.
+    term: Option<Duration>,
     mood: watch::Sender<Mood>,
+    /// When this connection was made, or made again.
+    connected: Mutex<Duration>,
 }
 
 /// How the store answers, for stories about bad days.
@@ -40,7 +48,7 @@ pub enum Mood {
 }
 
 #[derive(Default)]
-struct Inner {
+pub(crate) struct Inner {
     /// By sequence number of admission.
     records: BTreeMap<u64, Versioned>,
     by_id: HashMap<AgentId, u64>,
@@ -56,10 +64,23 @@ struct Inner {
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
     orders: StandingOrders,
+    /// When leases end, where they do.
+    ends: HashMap<AgentId, Duration>,
+    pub(crate) nodes: BTreeMap<NodeId, FakeNode>,
     /// What other hands did to the queue.
     interventions: Vec<Intervention>,
     /// Refused jobs with the reasons, in order.
     refused: Vec<(String, String)>,
+}
+
+/// What the store knows of a node.
+#[derive(Clone)]
+pub(crate) struct FakeNode {
+    pub(crate) info: NodeInfo,
+    pub(crate) seen: Duration,
+    pub(crate) seen_at: Timestamp,
+    pub(crate) left: bool,
+    pub(crate) cordon: Option<Cordon>,
 }
 
 impl Default for FakeStore {
@@ -77,31 +98,67 @@ impl FakeStore {
     /// Makes an empty store with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn limited(queue_entries: u64) -> Self {
         Self {
-            inner: Mutex::default(),
+            inner: Arc::default(),
             newest: watch::channel(0).0,
             stirred: watch::channel(0).0,
             queue_entries,
+            term: None,
             mood: watch::Sender::new(Mood::Well),
+            connected: Mutex::new(elapsed()),
         }
     }
 
-    /// Changes how the store answers.
+    /// Makes an empty store for several nodes, whose leases hold for this long.
+    pub fn shared(term: Duration) -> Self {
+        Self { term: Some(term), ..Self::new() }
+    }
+
+    /// Makes another connection to the same store, whose mood is its own.
+    pub fn connect(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            newest: self.newest.clone(),
+            stirred: self.stirred.clone(),
+            queue_entries: self.queue_entries,
+            term: self.term,
+            mood: watch::Sender::new(Mood::Well),
+            connected: Mutex::new(elapsed()),
+        }
+    }
+
+    /// Changes how the store answers on this connection.
     pub fn set_mood(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+        let before = self.mood.send_replace(mood);
+        if before != Mood::Well && mood == Mood::Well {
+            *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = elapsed();
+        }
     }
 
     /// Does something to the queue as another hand would; it is listed until it is taken up.
     pub fn intervene(&self, what: Intervention) {
         self.inner().interventions.push(what);
-        self.stirred.send_modify(|n| *n += 1);
+        self.stir();
     }
 
-    /// Returns the refused jobs with the reasons, in order.
+    /// Returns the jobs of other producers that were refused, with why.
     pub fn refused(&self) -> Vec<(String, String)> {
         self.inner().refused.clone()
     }
 
-    async fn up(&self) -> Result<(), StoreError> {
+    pub(crate) fn term(&self) -> Option<Duration> {
+        self.term
+    }
+
+    pub(crate) fn connected(&self) -> Duration {
+        *self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces that there may be something to do.
+    pub(crate) fn stir(&self) {
+        self.stirred.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) async fn up(&self) -> Result<(), StoreError> {
         let mut mood = self.mood.subscribe();
         let now = mood.wait_for(|mood| *mood != Mood::Stuck).await.map(|mood| *mood);
         match now {
@@ -111,13 +168,13 @@ impl FakeStore {
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic of this store's own checks must not hide behind a second one.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a write and announces what it logged.
-    fn write<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+    pub(crate) fn write<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner();
         let answer = work(&mut inner);
         let newest = inner.newest();
@@ -152,7 +209,7 @@ impl Inner {
         self.pruned + self.log.len() as u64
     }
 
-    fn log(&mut self, facts: Vec<Fact>) {
+    pub(crate) fn log(&mut self, facts: Vec<Fact>) {
         for mut fact in facts {
             if let Some(agent) = fact.agent.filter(|agent| self.by_id.contains_key(agent)) {
                 let last = self.logged_at.entry(agent).or_insert(fact.at);
@@ -217,6 +274,32 @@ impl Inner {
         Ok(Admitted::New(record))
     }
 
+    /// Extends a lease by a term; false when it is not the newest.
+    pub(crate) fn extend(&mut self, lease: &Lease, term: Option<Duration>) -> bool {
+        let Ok(record) = self.get(lease.agent) else { return false };
+        let holds = record.node.as_ref() == Some(&lease.node) && record.epoch == lease.epoch;
+        if let (true, Some(term)) = (holds, term) {
+            self.ends.insert(lease.agent, elapsed() + term);
+        }
+        holds
+    }
+
+    /// Lists agents whose leases are over.
+    pub(crate) fn lapsed(&self) -> Vec<AgentId> {
+        let held = self.records.values().filter(|record| record.node.is_some());
+        held.map(|record| record.agent.id).filter(|id| self.has_lapsed(*id)).collect()
+    }
+
+    fn has_lapsed(&self, agent: AgentId) -> bool {
+        self.ends.get(&agent).is_some_and(|end| *end <= elapsed())
+    }
+
+    /// Returns when the last of a node's leases ends, as far from now as that is.
+    pub(crate) fn ends_of(&self, node: &NodeId) -> Option<Duration> {
+        let held = self.records.values().filter(|record| record.node.as_ref() == Some(node));
+        held.filter_map(|record| self.ends.get(&record.agent.id)).max().copied()
+    }
+
     /// Takes a job off the list of what others put into the queue; false when it is not on it.
     fn take_job(&mut self, wanted: &str) -> bool {
         let before = self.interventions.len();
@@ -239,7 +322,11 @@ impl Inner {
         self.interventions.iter().take(limit).cloned().collect()
     }
 
-    fn grant(&mut self, seq: u64, node: &NodeId) -> (Lease, Versioned) {
+    fn grant(&mut self, seq: u64, node: &NodeId, term: Option<Duration>) -> (Lease, Versioned) {
+        if let Some(term) = term {
+            let id = self.records.get(&seq).expect("the caller found it").agent.id;
+            self.ends.insert(id, elapsed() + term);
+        }
         let record = self.records.get_mut(&seq).expect("the caller found it");
         record.epoch = Epoch(record.epoch.0 + 1);
         (record.node, record.home) = (Some(node.clone()), Some(node.clone()));
@@ -320,7 +407,9 @@ fn matches_query(record: &Versioned, query: &Query) -> bool {
 impl Store for FakeStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
         self.up().await?;
-        self.write(|inner| inner.admit(admission, self.queue_entries))
+        let admitted = self.write(|inner| inner.admit(admission, self.queue_entries));
+        self.stir();
+        admitted
     }
 
     async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
@@ -335,32 +424,40 @@ impl Store for FakeStore {
                 .filter(|record| is_ready(record, now))
                 .min_by_key(|record| place(record));
             let seq = best?.seq;
-            Some(inner.grant(seq, node))
+            Some(inner.grant(seq, node, self.term))
         }))
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
         self.up().await?;
         self.write(|inner| {
-            let record = inner.get(agent)?;
-            if record.node.is_none() {
+            let record = inner.get(agent)?.clone();
+            let is_foreign = self.term.is_some() && record.node.as_ref() != Some(node);
+            if record.node.is_none() || (is_foreign && !inner.has_lapsed(agent)) {
                 return Err(StoreError::Conflict(agent));
             }
-            let seq = record.seq;
-            Ok(inner.grant(seq, node))
+            Ok(inner.grant(record.seq, node, self.term))
         })
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
         self.up().await?;
         assert_eq!(lease.agent, change.agent.id, "a lease allows writing its own agent only");
-        self.write(|inner| {
+        let queued = matches!(change.agent.state, State::Queued { .. });
+        let written = self.write(|inner| {
             let record = inner.get(lease.agent)?;
             if record.node.as_ref() != Some(&lease.node) || record.epoch != lease.epoch {
                 return Err(StoreError::Fenced(lease.agent));
             }
+            if inner.has_lapsed(lease.agent) {
+                inner.extend(lease, self.term);
+            }
             Ok(inner.put(change))
-        })
+        });
+        if queued {
+            self.stir();
+        }
+        written
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
@@ -467,6 +564,7 @@ impl Store for FakeStore {
                 inner.log(vec![fact]);
             }
         });
+        self.stir();
         Ok(())
     }
 
@@ -477,7 +575,7 @@ impl Store for FakeStore {
 
     async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
         self.up().await?;
-        Ok(self.write(|inner| {
+        let orders = self.write(|inner| {
             let before = inner.orders.clone();
             let highest = inner.records.keys().next_back().copied().unwrap_or(0);
             match change {
@@ -496,7 +594,9 @@ impl Store for FakeStore {
                 inner.log(facts);
             }
             inner.orders.clone()
-        }))
+        });
+        self.stir();
+        Ok(orders)
     }
 
     async fn orders(&self) -> Result<StandingOrders, StoreError> {

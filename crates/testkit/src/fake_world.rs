@@ -12,13 +12,14 @@ use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
@@ -39,7 +40,9 @@ use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
 use crate::fake_audit::FakeAudit;
+use crate::fake_fleet::FakeFleet;
 use crate::fake_knobs::{self, Knobs};
+use crate::fake_store::FakeStore;
 
 /// How agents' programs behave in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +70,33 @@ pub enum Stuck {
     Salvage,
 }
 
+/// An agent on one node's machine.
+type Place = (NodeId, AgentId);
+
+/// A program that runs.
+struct Program {
+    stop: watch::Sender<bool>,
+    /// Ended by its supervisor, because its lease was over.
+    lapsed: Arc<AtomicBool>,
+}
+
 /// What the fakes share.
 pub struct FakeWorld {
     /// What else a test sets and reads.
     pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
-    alive: Mutex<HashMap<AgentId, watch::Sender<bool>>>,
+    /// What runs, where.
+    alive: Mutex<HashMap<Place, Program>>,
+    /// Until when supervisors let it run.
+    leases: Mutex<HashMap<Place, watch::Sender<Option<Duration>>>>,
     frozen: Mutex<HashSet<AgentId>>,
     double_runs: AtomicUsize,
-    pushed: Mutex<Vec<(String, CommitId)>>,
+    pushed: Mutex<Vec<(String, NodeId)>>,
+    /// The remote hangs.
+    hangs: watch::Sender<bool>,
+    /// Pushes that were given up because their lease was over.
+    given_up: AtomicUsize,
+    trees: Mutex<HashSet<Place>>,
     cleaned: Mutex<HashSet<AgentId>>,
     salvaged: Mutex<HashSet<AgentId>>,
     leaves_beside: AtomicBool,
@@ -115,9 +136,13 @@ impl FakeWorld {
             knobs: Knobs::default(),
             behaviour: watch::Sender::new(behaviour),
             alive: Mutex::default(),
+            leases: Mutex::default(),
             frozen: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
+            hangs: watch::Sender::new(false),
+            given_up: AtomicUsize::new(0),
+            trees: Mutex::default(),
             cleaned: Mutex::default(),
             salvaged: Mutex::default(),
             leaves_beside: AtomicBool::new(false),
@@ -144,7 +169,48 @@ impl FakeWorld {
         slots: usize,
         change: impl FnOnce(&mut Settings),
     ) -> Arc<Orchestrator> {
-        let parts = || Part(Arc::clone(self));
+        self.made(store, Arc::new(FakeFleet::new()), slots, change)
+    }
+
+    /// Makes a node of a fleet in this world, with its own connection to the store that all share.
+    pub fn node(
+        self: &Arc<Self>,
+        name: &str,
+        connection: &Arc<FakeStore>,
+        slots: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<Orchestrator> {
+        let fleet = Arc::new(FakeFleet::of(Arc::clone(connection)));
+        let node: NodeId = name.parse().expect("a word");
+        self.made(Arc::clone(connection) as Arc<dyn Store>, fleet, slots, |settings| {
+            settings.node = node;
+            change(settings);
+        })
+    }
+
+    fn made(
+        self: &Arc<Self>,
+        store: Arc<dyn Store>,
+        fleet: Arc<FakeFleet>,
+        slots: usize,
+        change: impl FnOnce(&mut Settings),
+    ) -> Arc<Orchestrator> {
+        let mut settings = Settings {
+            node: "here".parse().expect("a word"),
+            slots,
+            branch_prefix: "mosaic".to_owned(),
+            default_runtime: "fake".parse().expect("a word"),
+            allow_incomplete_strict: false,
+            require_skills: false,
+            skills_dir: None,
+            kill_grace: Duration::from_millis(10),
+            stall: mosaic_core::limits::STALL,
+            floors: Floors::default(),
+            keeping: Keeping::default(),
+        };
+        change(&mut settings);
+        let node = settings.node.clone();
+        let parts = || Part(Arc::clone(self), node.clone());
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
         let ports = Ports {
@@ -161,22 +227,8 @@ impl FakeWorld {
             host: Arc::new(parts()),
             audit: Arc::new(FakeAudit::default()),
             orders: Arc::new(parts()),
-            fleet: Arc::new(crate::fake_fleet::FakeFleet::new()),
+            fleet,
         };
-        let mut settings = Settings {
-            node: "here".parse().expect("a word"),
-            slots,
-            branch_prefix: "mosaic".to_owned(),
-            default_runtime: "fake".parse().expect("a word"),
-            allow_incomplete_strict: false,
-            require_skills: false,
-            skills_dir: None,
-            kill_grace: Duration::from_millis(10),
-            stall: mosaic_core::limits::STALL,
-            floors: Floors::default(),
-            keeping: Keeping::default(),
-        };
-        change(&mut settings);
         Orchestrator::new(ports, settings)
     }
 
@@ -207,7 +259,68 @@ impl FakeWorld {
 
     /// Returns the agents whose program runs.
     pub fn alive(&self) -> Vec<AgentId> {
-        lock(&self.alive).keys().copied().collect()
+        lock(&self.alive).keys().map(|(_, agent)| *agent).collect()
+    }
+
+    /// Returns the agents whose program runs on this node.
+    pub fn alive_on(&self, node: &str) -> Vec<AgentId> {
+        let alive = lock(&self.alive);
+        alive.keys().filter(|(there, _)| there.as_str() == node).map(|(_, agent)| *agent).collect()
+    }
+
+    /// Returns the agents that have a tree on this node.
+    pub fn trees_on(&self, node: &str) -> Vec<AgentId> {
+        let trees = lock(&self.trees);
+        trees.iter().filter(|(there, _)| there.as_str() == node).map(|(_, agent)| *agent).collect()
+    }
+
+    /// Returns who pushed which branch, in order.
+    pub fn pushed_by(&self) -> Vec<(String, String)> {
+        lock(&self.pushed).iter().map(|(branch, node)| (branch.clone(), node.to_string())).collect()
+    }
+
+    /// Makes the remote hang in the middle of every push, or go on.
+    pub fn hang_pushes(&self, hang: bool) {
+        self.hangs.send_replace(hang);
+    }
+
+    /// Returns how many pushes were given up because their lease was over.
+    pub fn given_up(&self) -> usize {
+        self.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Ends a program when its lease is over, whatever becomes of its server.
+    fn supervise(self: &Arc<Self>, place: Place) {
+        let world = Arc::clone(self);
+        let mut until = world.lease(&place);
+        let Some(mut stopped) = lock(&world.alive).get(&place).map(|program| program.stop.subscribe()) else {
+            return;
+        };
+        // Ends with the program, at the latest with the test's runtime.
+        tokio::spawn(async move {
+            loop {
+                let left = match *until.borrow_and_update() {
+                    Some(until) => until.saturating_sub(fake_knobs::elapsed()),
+                    None => Duration::from_secs(1 << 30),
+                };
+                if left.is_zero() {
+                    break;
+                }
+                tokio::select! {
+                    _ = stopped.wait_for(|stopped| *stopped) => return,
+                    () = tokio::time::sleep(left) => {}
+                    changed = until.changed() => if changed.is_err() { return },
+                }
+            }
+            if let Some(program) = lock(&world.alive).remove(&place) {
+                program.lapsed.store(true, Ordering::SeqCst);
+                program.stop.send_replace(true);
+            }
+        });
+    }
+
+    fn lease(&self, place: &Place) -> watch::Receiver<Option<Duration>> {
+        lock(&self.leases).entry(place.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 
     /// Returns the agents whose program is frozen.
@@ -222,7 +335,7 @@ impl FakeWorld {
 
     /// Returns the branches that were pushed, in order.
     pub fn pushed(&self) -> Vec<String> {
-        lock(&self.pushed).iter().map(|(branch, _)| branch.clone()).collect()
+        self.pushed_by().into_iter().map(|(branch, _)| branch).collect()
     }
 
     /// Says what does not work from now on.
@@ -246,8 +359,18 @@ impl FakeWorld {
     }
 }
 
-/// One fake of every port; all share the world.
-struct Part(Arc<FakeWorld>);
+/// One fake of every port on one node; all share the world.
+struct Part(Arc<FakeWorld>, NodeId);
+
+impl Part {
+    fn place(&self, agent: AgentId) -> Place {
+        (self.1.clone(), agent)
+    }
+
+    fn runs_here(&self, agent: AgentId) -> bool {
+        lock(&self.0.alive).contains_key(&self.place(agent))
+    }
+}
 
 fn commit(digit: char) -> CommitId {
     digit.to_string().repeat(40).parse().expect("forty digits")
@@ -315,9 +438,10 @@ impl Sandbox for Part {
 /// A program of an agent that runs until it is stopped or the world releases it.
 struct FakeJob {
     world: Arc<FakeWorld>,
-    agent: AgentId,
+    place: Place,
     task: String,
     stopped: watch::Receiver<bool>,
+    lapsed: Arc<AtomicBool>,
     speech: watch::Receiver<u64>,
 }
 
@@ -353,11 +477,14 @@ impl Job for FakeJob {
             }))),
             _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
-        lock(&self.world.alive).remove(&self.agent);
-        Ok(JobEvent::Exited(exit(code)))
+        if let Some(program) = lock(&self.world.alive).remove(&self.place) {
+            program.stop.send_replace(true);
+        }
+        let lapsed = self.lapsed.load(Ordering::SeqCst);
+        Ok(JobEvent::Exited(Exit { lapsed, ..exit(code) }))
     }
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
-        self.world.knobs.tell(self.agent, bytes);
+        self.world.knobs.tell(self.place.1, bytes);
         Ok(())
     }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
@@ -387,32 +514,49 @@ impl Processes for Part {
         if !spec.name.as_str().starts_with("run-") {
             return Ok(Box::new(EndedJob));
         }
-        let (stop, stopped) = watch::channel(false);
-        if lock(&self.0.alive).insert(spec.agent, stop).is_some() {
-            self.0.double_runs.fetch_add(1, Ordering::SeqCst);
+        let place = self.place(spec.agent);
+        let program = Program { stop: watch::Sender::new(false), lapsed: Arc::default() };
+        let (stopped, lapsed) = (program.stop.subscribe(), Arc::clone(&program.lapsed));
+        {
+            let mut alive = lock(&self.0.alive);
+            if alive.keys().any(|(_, agent)| *agent == spec.agent) {
+                self.0.double_runs.fetch_add(1, Ordering::SeqCst);
+            }
+            alive.insert(place.clone(), program);
         }
+        self.0.supervise(place.clone());
         let speech = self.0.knobs.speech.subscribe();
         let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
         let task = task.map(|(_, id)| id).unwrap_or_default();
         lock(&self.0.tasks).insert(spec.agent, task.clone());
-        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), agent: spec.agent, task, stopped, speech }))
+        Ok(Box::new(FakeJob { world: Arc::clone(&self.0), place, task, stopped, lapsed, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
-        let stopped = lock(&self.0.alive).get(&agent).map(watch::Sender::subscribe);
-        Ok(stopped.map(|stopped| {
+        let place = self.place(agent);
+        let alive = lock(&self.0.alive);
+        let found = alive.get(&place).map(|p| (p.stop.subscribe(), Arc::clone(&p.lapsed)));
+        Ok(found.map(|(stopped, lapsed)| {
             let speech = self.0.knobs.speech.subscribe();
             let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
-            let job = Box::new(FakeJob { world: Arc::clone(&self.0), agent, task, stopped, speech });
+            let job = Box::new(FakeJob { world: Arc::clone(&self.0), place, task, stopped, lapsed, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
+    }
+    async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
+        let place = self.place(agent);
+        drop(self.0.lease(&place));
+        if let Some(lease) = lock(&self.0.leases).get(&place) {
+            lease.send_replace(until);
+        }
+        Ok(())
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
         lock(&self.0.frozen).remove(&agent);
         lock(&self.0.stops).push(agent);
-        let stopped = lock(&self.0.alive).remove(&agent);
+        let stopped = lock(&self.0.alive).remove(&self.place(agent));
         let processes_before = u32::from(stopped.is_some());
-        if let Some(stop) = stopped {
-            stop.send_replace(true);
+        if let Some(program) = stopped {
+            program.stop.send_replace(true);
         }
         Ok(StopReceipt {
             processes_before,
@@ -422,7 +566,7 @@ impl Processes for Part {
         })
     }
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
-        let runs = lock(&self.0.alive).contains_key(&agent);
+        let runs = self.runs_here(agent);
         if runs {
             lock(&self.0.frozen).insert(agent);
         }
@@ -430,7 +574,7 @@ impl Processes for Part {
     }
     async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
         lock(&self.0.frozen).remove(&agent);
-        Ok(u32::from(lock(&self.0.alive).contains_key(&agent)))
+        Ok(u32::from(self.runs_here(agent)))
     }
     async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
         Ok(lock(&self.0.frozen).contains(&agent).then_some(Duration::ZERO))
@@ -439,7 +583,7 @@ impl Processes for Part {
         Ok(self.0.knobs.usage())
     }
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
-        Ok(self.0.alive())
+        Ok(self.0.alive_on(self.1.as_str()))
     }
     async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
         Ok(())
@@ -591,6 +735,7 @@ impl Repositories for Part {
         Ok(RemoteState { base: commit('b'), tip: None })
     }
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+        lock(&self.0.trees).insert(self.place(request.agent));
         Ok(Worktree { agent: request.agent, path: PathBuf::from("/nonexistent"), reused: request.reuse })
     }
     async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
@@ -649,11 +794,27 @@ impl Repositories for Part {
     async fn push(
         &self,
         _: &RepositoryUrl,
-        head: &CommitId,
+        _: &CommitId,
         branch: &BranchName,
         _: Option<&CommitId>,
+        hold: &Hold,
     ) -> Result<Pushed, Failure> {
-        lock(&self.0.pushed).push((branch.to_string(), head.clone()));
+        let mut hangs = self.0.hangs.subscribe();
+        let mut hold = hold.clone();
+        loop {
+            let left = hold.until().map(|until| until.saturating_sub(fake_knobs::elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.0.given_up.fetch_add(1, Ordering::SeqCst);
+                return Err(Failure::new(FailureKind::Network, "the push was ended with its lease"));
+            }
+            tokio::select! {
+                biased;
+                _ = hangs.wait_for(|hangs| !*hangs) => break,
+                () = tokio::time::sleep(left.unwrap_or(Duration::from_secs(1 << 30))) => {}
+                () = hold.moved() => {}
+            }
+        }
+        lock(&self.0.pushed).push((branch.to_string(), self.1.clone()));
         Ok(Pushed::Done)
     }
     async fn read_file(
@@ -688,13 +849,14 @@ impl Repositories for Part {
             return Err(Failure::new(FailureKind::Internal, "something is mounted there"));
         }
         lock(&self.0.cleaned).insert(agent);
+        lock(&self.0.trees).remove(&self.place(agent));
         Ok(())
     }
     fn store_of(&self, _: &RepositoryUrl) -> StoreName {
         StoreName("fake.git".to_owned())
     }
     async fn present(&self) -> Result<Vec<AgentId>, Failure> {
-        Ok(Vec::new())
+        Ok(self.0.trees_on(self.1.as_str()))
     }
     async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
         Ok(StrayTree::None)

@@ -3,6 +3,7 @@
 //! output, and is killed with its whole group when it is late or nobody waits for it any more.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
+use mosaic_core::ports::fleet::Hold;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -22,7 +24,7 @@ use tokio::time::Instant;
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
-use super::holders;
+use super::{fuse, holders};
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.
@@ -45,6 +47,9 @@ const SETTINGS: &[&str] = &[
     "credential.interactive=false",
     "advice.detachedHead=false",
 ];
+
+/// Longest time that a fuse may take to end what it runs.
+const FUSE_BURNS: Duration = Duration::from_secs(5);
 
 /// What goes to a child's standard input.
 pub(super) enum Input {
@@ -85,6 +90,8 @@ impl Finished {
 pub(super) struct GitProgram {
     /// Looked up once: a child whose program must be searched in a path of its own cannot be started the cheap way.
     program: PathBuf,
+    /// This program.
+    self_exe: PathBuf,
     home: PathBuf,
     scratch: PathBuf,
     path: OsString,
@@ -114,6 +121,7 @@ impl GitProgram {
         let program = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file());
         Self {
             program: program.unwrap_or_else(|| "git".into()),
+            self_exe: options.self_exe.clone(),
             home: options.data_dir.join("git/home"),
             scratch: options.data_dir.join("git/credentials"),
             path,
@@ -140,14 +148,35 @@ impl GitProgram {
 
     /// A call that stays on this machine and in this git directory.
     pub(super) fn local(&self, git_dir: &Path) -> Call {
-        let mut call = self.base(git_dir, self.local);
+        let mut call = self.base(Command::new(&self.program), git_dir, self.local);
         call.env("GIT_ALLOW_PROTOCOL", "");
         call
     }
 
     /// A call that talks to this remote and to no other.
     pub(super) fn network(&self, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
-        let mut call = self.base(git_dir, self.network);
+        self.outbound(Command::new(&self.program), git_dir, url)
+    }
+
+    /// The same for a call that must be dead before the right to make it is over, whatever becomes of this process; see
+    /// [`super::fuse`].
+    pub(super) fn network_held(
+        &self,
+        git_dir: &Path,
+        url: &RepositoryUrl,
+        hold: &Hold,
+    ) -> Result<Call, Failure> {
+        let Some(until) = hold.until() else { return self.network(git_dir, url) };
+        let mut command = Command::new(&self.self_exe);
+        command.arg(fuse::FUSE).arg(until.as_millis().to_string()).arg(&self.program);
+        let mut call = self.outbound(command, git_dir, url)?;
+        call.command.kill_on_drop(false);
+        call.hold = Some(hold.clone());
+        Ok(call)
+    }
+
+    fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
+        let mut call = self.base(command, git_dir, self.network);
         call.remote = true;
         call.command.envs(self.env.iter().map(|(k, v)| (k, v)));
         match url.transport() {
@@ -177,12 +206,12 @@ impl GitProgram {
         Ok(call)
     }
 
-    fn base(&self, git_dir: &Path, deadline: Duration) -> Call {
-        let mut command = Command::new(&self.program);
+    fn base(&self, mut command: Command, git_dir: &Path, deadline: Duration) -> Call {
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
         let mut call = Call {
             command,
             deadline,
+            hold: None,
             remote: false,
             credential: None,
             secrets: Secrets::default(),
@@ -225,6 +254,8 @@ impl GitProgram {
 pub(super) struct Call {
     command: Command,
     deadline: Duration,
+    /// Until when its fuse lets it go on, when it has one.
+    hold: Option<Hold>,
     remote: bool,
     credential: Option<CredentialFile>,
     secrets: Secrets,
@@ -287,25 +318,32 @@ impl Call {
             Input::Bytes(bytes) => (Stdio::piped(), Some(bytes)),
             Input::File(file) => (Stdio::from(file), None),
         };
+        let stdin = if self.hold.is_some() { Stdio::piped() } else { stdin };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Held until the child has ended; who must be alone has a deadline, so this wait has one too.
         let _turn = Arc::clone(&self.turn).read_owned().await;
         let mut child = self.command.spawn().map_err(|e| errors::not_started(&e))?;
-        let mut group = Group::of(&child);
+        let fuse = self.hold.clone().zip(child.stdin.take_if(|_| self.hold.is_some()));
+        // What is under a fuse is ended by it: by itself, or when the pipe to it closes.
+        let mut group = if fuse.is_some() { Group(None) } else { Group::of(&child) };
         let out = child.stdout.take().expect("stdout was piped above");
         let err = child.stderr.take().expect("stderr was piped above");
         let feed = feed(child.stdin.take(), bytes);
         let until = Instant::now() + self.deadline;
         let work =
             async { tokio::join!(consume(out), read_bounded_and_drain(err, limits::ERROR_BYTES), feed) };
-        let Ok((read, stderr, ())) = tokio::time::timeout_at(until, work).await else {
+        // Until the child was seen to end: a fuse whose pipe closes burns.
+        let mut put_off = Box::pin(put_off(fuse));
+        let ended = tokio::select! {
+            ended = tokio::time::timeout_at(until, async { (work.await, child.wait().await) }) => ended,
+            never = &mut put_off => match never {},
+        };
+        drop(put_off);
+        let Ok(((read, stderr, ()), status)) = ended else {
             return Err(self.late(child, group).await);
         };
-        let status = match tokio::time::timeout_at(until, child.wait()).await {
-            Ok(status) => status
-                .map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?,
-            Err(_) => return Err(self.late(child, group).await),
-        };
+        let status = status
+            .map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?;
         group.disarm();
         let stderr = self.secrets.clean(&String::from_utf8_lossy(&stderr));
         let read = read
@@ -314,6 +352,11 @@ impl Call {
     }
 
     async fn late(&self, mut child: Child, mut group: Group) -> Failure {
+        if self.hold.is_some() {
+            // Its pipe is closed by now, and it needs a moment to bury what it ran.
+            let _ = tokio::time::timeout(FUSE_BURNS, child.wait()).await;
+            group = Group::of(&child);
+        }
         group.kill();
         // A killed child is gone at once unless the kernel holds it; dropping it then leaves reaping to tokio.
         let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
@@ -332,6 +375,20 @@ impl Call {
             ),
         }
     }
+}
+
+/// Tells the fuse whenever the hold moves on. Dropping this closes the pipe to it.
+async fn put_off(fuse: Option<(Hold, ChildStdin)>) -> Infallible {
+    if let Some((mut hold, mut stdin)) = fuse {
+        loop {
+            hold.moved().await;
+            let until = hold.until().map_or(u128::from(u64::MAX), |until| until.as_millis());
+            if stdin.write_all(format!("{until}\n").as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 async fn feed(stdin: Option<ChildStdin>, bytes: Option<Vec<u8>>) {

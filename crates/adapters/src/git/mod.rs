@@ -12,6 +12,7 @@ mod command;
 mod credentials;
 mod errors;
 mod fetch;
+mod fuse;
 mod harvest;
 mod heal;
 mod holders;
@@ -48,6 +49,7 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
     Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
@@ -57,6 +59,7 @@ use tokio::sync::mpsc;
 use crate::trash::Trash;
 
 pub use self::credentials::Credentials;
+pub use self::fuse::{FUSE, fuse_main};
 pub use self::harvest::harvest_main;
 
 /// Who commits when the operator named nobody.
@@ -314,8 +317,9 @@ impl Repositories for GitRepositories {
         head: &CommitId,
         branch: &BranchName,
         expected: Option<&CommitId>,
+        hold: &Hold,
     ) -> Result<Pushed, Failure> {
-        self.push_now(repository, head, branch, expected).await
+        self.push_now(repository, head, branch, expected, hold).await
     }
 
     async fn read_file(

@@ -3,6 +3,7 @@
 use mosaic_core::domain::ids::{BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::Pushed;
 
 use super::command::Input;
@@ -26,10 +27,11 @@ impl GitRepositories {
         head: &CommitId,
         branch: &BranchName,
         expected: Option<&CommitId>,
+        hold: &Hold,
     ) -> Result<Pushed, Failure> {
         self.allow(url)?;
         let name = format!("refs/heads/{branch}");
-        let call = self.git.network(&self.layout.store(url), url)?.args([
+        let call = self.git.network_held(&self.layout.store(url), url, hold)?.args([
             "push",
             "--porcelain",
             "--no-verify",

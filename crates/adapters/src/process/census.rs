@@ -1,13 +1,15 @@
 //! One look at the whole process table, shared by everybody who waits for one: fifty agents that are stopped together
 //! must not read it a hundred times.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use mosaic_core::domain::ids::AgentId;
 
+use super::layout;
 use super::linux::{self, Seen};
-use super::shim::AGENT_VARIABLE;
+use super::shim::{AGENT_VARIABLE, JOB_VARIABLE};
 
 /// Every process that could be seen at one moment.
 #[derive(Debug)]
@@ -16,7 +18,33 @@ pub(super) struct Census {
     /// The processes.
     pub(super) all: Vec<Seen>,
     /// Those that were started with an agent's id in their environment.
-    marked: Vec<(i32, AgentId)>,
+    marked: Vec<Mark>,
+}
+
+/// What a process says of itself.
+#[derive(Debug)]
+struct Mark {
+    pid: i32,
+    agent: AgentId,
+    /// The job directory that its supervisor named.
+    job: Option<PathBuf>,
+}
+
+impl Mark {
+    fn read(pid: i32) -> Option<Self> {
+        let agent = linux::variable(pid, AGENT_VARIABLE)?.parse().ok()?;
+        Some(Self { pid, agent, job: linux::variable(pid, JOB_VARIABLE).map(PathBuf::from) })
+    }
+
+    /// Tells whether it was certainly started for another data directory that is there. A process that says nothing, or
+    /// names what is gone, belongs to whoever looks for its agent.
+    fn is_foreign(&self, data: &Path) -> bool {
+        let Some(theirs) = self.job.as_deref().and_then(layout::data_of).filter(|theirs| *theirs != data)
+        else {
+            return false;
+        };
+        matches!((theirs.canonicalize(), data.canonicalize()), (Ok(theirs), Ok(ours)) if theirs != ours)
+    }
 }
 
 static LAST: Mutex<Option<Arc<Census>>> = Mutex::new(None);
@@ -38,19 +66,19 @@ impl Census {
         let begun = Instant::now();
         let all = linux::everything();
         let alive = all.iter().filter(|seen| !seen.zombie).map(|seen| seen.process.pid);
-        let marked = alive.filter_map(|pid| Some((pid, linux::variable(pid, AGENT_VARIABLE)?.parse().ok()?)));
-        let marked = marked.collect();
+        let marked = alive.filter_map(Mark::read).collect();
         Self { begun, all, marked }
     }
 
-    /// Lists the agents that have marked processes.
-    pub(super) fn agents(&self) -> impl Iterator<Item = AgentId> {
-        self.marked.iter().map(|(_, agent)| *agent)
+    /// Lists the agents of a data directory that have marked processes.
+    pub(super) fn agents(&self, data: &Path) -> impl Iterator<Item = AgentId> {
+        self.marked.iter().filter(|mark| !mark.is_foreign(data)).map(|mark| mark.agent)
     }
 
-    /// Tells whether a process is marked as this agent's.
-    pub(super) fn is_marked(&self, pid: i32, agent: AgentId) -> bool {
-        self.marked.contains(&(pid, agent))
+    /// Tells whether a process is marked as this agent's, and not as another data directory's.
+    pub(super) fn is_marked(&self, pid: i32, agent: AgentId, data: Option<&Path>) -> bool {
+        let is = |mark: &&Mark| mark.pid == pid && mark.agent == agent;
+        self.marked.iter().filter(is).any(|mark| data.is_none_or(|data| !mark.is_foreign(data)))
     }
 }
 

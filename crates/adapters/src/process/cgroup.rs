@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use mosaic_core::domain::ids::AgentId;
@@ -14,6 +15,8 @@ use super::linux;
 
 /// Name of the cgroup that holds the cgroups of all jobs.
 const PARENT: &str = "mosaic";
+/// What separates a job's name from the mark of its data directory; no job has it in its name.
+const TAG: char = '@';
 
 /// Whether jobs get cgroups, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,12 +96,12 @@ pub(crate) fn of_job(
     parent: Option<&Path>,
 ) -> Option<Cgroup> {
     let job = dir.path().file_name()?.to_string_lossy().into_owned();
-    let name = format!("{agent}-{job}");
+    let (plain_name, name) = (format!("{agent}-{job}"), name_of(dir.data(), agent, &job));
     let own = parent.map(|parent| parent.join(&name));
     let plain =
         |path: &Path| path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     let ours = |path: &Path| {
-        path.file_name() == Some(OsStr::new(&name))
+        [&name, &plain_name].iter().any(|name| path.file_name() == Some(OsStr::new(name)))
             && path.parent().and_then(Path::file_name) == Some(OsStr::new(PARENT))
             && plain(path)
             && mount().is_some_and(|mount| path.starts_with(mount))
@@ -107,19 +110,41 @@ pub(crate) fn of_job(
     recorded.or(own.as_deref()).map(Cgroup::at)
 }
 
-/// Lists the cgroups below `parent` that jobs of the agent have.
-pub(crate) fn of_agent(parent: &Path, agent: AgentId) -> Vec<Cgroup> {
+/// Returns the name of a job's cgroup. Its end tells data directories apart: two nodes on one machine may have run the
+/// same agent.
+pub(crate) fn name_of(data: Option<&Path>, agent: AgentId, job: &str) -> String {
+    let tag = data.map(|data| format!("{TAG}{:08x}", tag(data)));
+    format!("{agent}-{job}{}", tag.unwrap_or_default())
+}
+
+/// Returns a number that data directories hardly share: FNV-1a of the path, folded to 32 bits.
+fn tag(data: &Path) -> u64 {
+    let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = data.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step);
+    (hash >> 32) ^ (hash & 0xffff_ffff)
+}
+
+/// Tells whether a cgroup's name is not another data directory's.
+fn is_of(name: &str, data: &Path) -> bool {
+    name.rsplit_once(TAG).is_none_or(|(_, end)| end == format!("{:08x}", tag(data)))
+}
+
+/// Lists the cgroups below `parent` that jobs of the agent have in this data directory.
+pub(crate) fn of_agent(parent: &Path, data: &Path, agent: AgentId) -> Vec<Cgroup> {
     let beginning = format!("{agent}-");
-    let is_ours =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&beginning));
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().map(OsStr::to_string_lossy);
+        name.is_some_and(|name| name.starts_with(&beginning) && is_of(&name, data))
+    };
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(is_ours).map(|path| Cgroup::at(&path)).collect()
 }
 
-/// Lists the agents that have cgroups below `parent`.
-pub(crate) fn agents(parent: &Path) -> Vec<AgentId> {
+/// Lists the agents that have cgroups below `parent`, those of other data directories left out.
+pub(crate) fn agents(parent: &Path, data: &Path) -> Vec<AgentId> {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let id = |name: &str| name.get(..limits::UUID_CHARS)?.parse().ok();
+    let id = |name: &str| name.get(..limits::UUID_CHARS).filter(|_| is_of(name, data))?.parse().ok();
     entries.filter_map(|entry| id(entry.file_name().to_str()?)).collect()
 }
 
@@ -242,7 +267,7 @@ mod tests {
         let dir = JobDir::at(format!("/data/agents/{agent}/runs/run-1"));
         let parent = Path::new("/sys/fs/cgroup/x/mosaic");
         let found = |recorded: &str| of_job(&dir, agent, Some(Path::new(recorded)), Some(parent)).unwrap().0;
-        let own = parent.join(format!("{agent}-run-1"));
+        let own = parent.join(name_of(Some(Path::new("/data")), agent, "run-1"));
         assert_eq!(found(own.to_str().unwrap()), own);
         for forged in ["/sys/fs/cgroup", "/sys/fs/cgroup/x/mosaic/other-run-1", "/etc", "relative"] {
             assert_eq!(found(forged), own, "{forged}");
@@ -250,6 +275,9 @@ mod tests {
         let outside = format!("/tmp/mosaic/{agent}-run-1");
         assert_eq!(found(&outside), own);
         assert!(of_job(&dir, agent, Some(Path::new(&outside)), None).is_none());
+        // Another data directory's, or one of before they were told apart.
+        let other = parent.join(name_of(Some(Path::new("/other")), agent, "run-1"));
+        assert_eq!((found(other.to_str().unwrap()), own == other), (own.clone(), false));
         if let Some(mount) = mount() {
             let earlier = mount.join(format!("elsewhere/mosaic/{agent}-run-1"));
             assert_eq!(found(earlier.to_str().unwrap()), earlier);

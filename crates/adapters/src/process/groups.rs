@@ -12,10 +12,11 @@ use super::cgroup::{self, Cgroup};
 /// Length of an agent's id in the name of a group, which is followed by a dash and the job.
 const ID: usize = 36;
 
-/// Lists the agents that have groups below this one. Empty groups that are old are removed on the way, whosoever they
+/// Lists the agents of this data directory that have groups below this one. Empty groups that are old are removed on the way, whosoever they
 /// are: no job is about to enter one.
-pub(super) fn agents(parent: &Path) -> Vec<AgentId> {
+pub(super) fn agents(parent: &Path, data: &Path) -> Vec<AgentId> {
     let mut found = BTreeSet::new();
+    let ours: BTreeSet<AgentId> = cgroup::agents(parent, data).into_iter().collect();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(agent) = name.to_str().and_then(|name| name.get(..ID)?.parse().ok()) else { continue };
@@ -23,7 +24,7 @@ pub(super) fn agents(parent: &Path) -> Vec<AgentId> {
         let age =
             entry.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed().unwrap_or_default());
         let old = age.is_ok_and(|age| age > EMPTY_GROUP);
-        if !(old && group.is_empty() && group.remove().is_ok()) {
+        if !(old && group.is_empty() && group.remove().is_ok()) && ours.contains(&agent) {
             found.insert(agent);
         }
     }
@@ -31,8 +32,8 @@ pub(super) fn agents(parent: &Path) -> Vec<AgentId> {
 }
 
 /// Removes the groups of an agent whose jobs have ended, those that no job directory names any more.
-pub(super) fn remove(parent: &Path, agent: AgentId) {
-    for group in cgroup::of_agent(parent, agent).into_iter().filter(Cgroup::is_empty) {
+pub(super) fn remove(parent: &Path, data: &Path, agent: AgentId) {
+    for group in cgroup::of_agent(parent, data, agent).into_iter().filter(Cgroup::is_empty) {
         if let Err(e) = group.remove() {
             tracing::debug!(agent.id = %agent, error = %e, "an empty control group could not be removed");
         }

@@ -36,9 +36,10 @@ pub(crate) struct SpecFile {
     /// The job's cgroup, when it is to have one.
     #[serde(default)]
     pub(crate) cgroup: Option<PathBuf>,
-    /// Time after which the job is frozen and killed unless the server extends it; none without a lease.
+    /// Time since the machine's start at which the job is frozen and killed unless the server extends it; none without a
+    /// lease.
     #[serde(default)]
-    pub(crate) lease: Option<Duration>,
+    pub(crate) lease_until: Option<Duration>,
     /// How to make a pid namespace for a job that gets no cgroup.
     #[serde(default)]
     pub(crate) namespace: Option<NamespaceMaker>,
@@ -99,6 +100,11 @@ impl JobDir {
     /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Returns the data directory that it lies in; nothing for one that lies elsewhere.
+    pub(crate) fn data(&self) -> Option<&Path> {
+        data_of(&self.0)
     }
 
     /// Returns `<agent>/<job>`, for errors and logs.
@@ -227,6 +233,14 @@ impl Versioned for ShimFile {
 }
 impl Versioned for ExitFile {
     const NAME: &'static str = "exit.json";
+}
+
+/// Returns the data directory of a job directory.
+pub(crate) fn data_of(job: &Path) -> Option<&Path> {
+    let mut above = job.ancestors().skip(1);
+    let is = |dir: Option<&Path>, name: &str| dir.and_then(Path::file_name).is_some_and(|is| is == name);
+    let shaped = is(above.next(), "runs") && above.next().is_some() && is(above.next(), "agents");
+    above.next().filter(|_| shaped)
 }
 
 /// Returns the directory of an agent's jobs.

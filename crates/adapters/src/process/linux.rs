@@ -129,6 +129,13 @@ pub(crate) fn signal(process: ProcessRef, signal: Signal) -> bool {
     pidfd_send_signal(&handle, signal).is_ok()
 }
 
+/// Kills what lives below a process, once.
+pub(crate) fn kill_below(pid: i32) {
+    for seen in below(&everything(), &[pid]).into_iter().filter(|seen| !seen.zombie) {
+        signal(seen.process, Signal::KILL);
+    }
+}
+
 /// Returns a variable of the environment that a process was started with.
 pub(crate) fn variable(pid: i32, name: &str) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;

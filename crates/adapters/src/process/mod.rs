@@ -24,4 +24,5 @@ mod stop;
 mod usage;
 
 pub use cgroup::CgroupChoice;
+pub(crate) use linux::kill_below;
 pub use server::{ProcessOptions, ShimProcesses};

@@ -2,7 +2,7 @@
 //! agent's id in the environment of its processes, together with all their descendants.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mosaic_core::domain::ids::AgentId;
@@ -51,9 +51,9 @@ pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Pa
 }
 
 /// Kills whatever is the agent's, whatever its records say: they lie where it could write. Blocks like [`end`].
-pub(super) fn sweep(agent: AgentId, parent: Option<&Path>) -> io::Result<Counts> {
-    let cgroups = parent.map(|parent| cgroup::of_agent(parent, agent)).unwrap_or_default();
-    let counts = Hunt::of_agent(agent, cgroups)?.end();
+pub(super) fn sweep(data: &Path, agent: AgentId, parent: Option<&Path>) -> io::Result<Counts> {
+    let cgroups = parent.map(|parent| cgroup::of_agent(parent, data, agent)).unwrap_or_default();
+    let counts = Hunt::of_agent(Some(data), agent, cgroups)?.end();
     Ok(counts)
 }
 
@@ -109,6 +109,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         start_error: (!started).then(|| "stopped before it started".to_owned()),
         ended_by: None,
         stopped: false,
+        lapsed: false,
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
@@ -127,6 +128,8 @@ struct Hunt {
     cgroups: Vec<Cgroup>,
     /// The agent, when whatever has its id in its environment belongs to the job.
     marked: Option<AgentId>,
+    /// The data directory; what another one's servers started is not the agent's here.
+    data: Option<PathBuf>,
     own: i32,
 }
 
@@ -138,14 +141,15 @@ impl Hunt {
         let named = shim.as_ref().and_then(|shim| shim.cgroup.clone());
         let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
         let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);
-        let hunt = Self::of_agent(agent, cgroups.into_iter().collect())?;
+        let hunt = Self::of_agent(dir.data(), agent, cgroups.into_iter().collect())?;
         let marked = Some(agent).filter(|_| reach == Reach::Agent);
         Ok(Self { spec, shim, marked, ..hunt })
     }
 
-    fn of_agent(agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
+    fn of_agent(data: Option<&Path>, agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
+        let data = data.map(Path::to_owned);
         let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Ok(Self { spec: None, shim: None, cgroups, marked: Some(agent), own })
+        Ok(Self { spec: None, shim: None, cgroups, marked: Some(agent), data, own })
     }
 
     /// Lists the job's live processes, a living shim last.
@@ -164,7 +168,8 @@ impl Hunt {
                 .is_some_and(|known| seen.session == known.shim.pid && seen.process.start >= known.shim.start)
                 && !recycled
         };
-        let marked = |pid: i32| self.marked.is_some_and(|agent| census.is_marked(pid, agent));
+        let marked =
+            |pid: i32| self.marked.is_some_and(|agent| census.is_marked(pid, agent, self.data.as_deref()));
         let is_root = |seen: &&Seen| {
             let pid = seen.process.pid;
             members.contains(&pid)

@@ -29,7 +29,7 @@ fn present(data: &Path, cgroups: Option<&Path>) -> io::Result<Vec<AgentId>> {
     // Other data directories have agents too: only those with a directory in this one are ours.
     let ours = |agent: &AgentId| data.join("agents").join(agent.to_string()).is_dir();
     let census = Census::take();
-    let known = cgroups.map(cgroup::agents).unwrap_or_default();
-    found.extend(census.agents().chain(known).filter(ours));
+    let known = cgroups.map(|parent| cgroup::agents(parent, data)).unwrap_or_default();
+    found.extend(census.agents(data).chain(known).filter(ours));
     Ok(found.into_iter().collect())
 }

@@ -16,8 +16,8 @@ pub(crate) enum Request {
     CloseStdin { id: u64 },
     /// Climb the kill ladder.
     Stop { id: u64, grace_ms: u64 },
-    /// Move the lease deadline to this many milliseconds from now.
-    Extend { id: u64, ms: u64 },
+    /// Move the end of the lease to this many milliseconds after the machine's start; without one it never ends.
+    Extend { id: u64, until_ms: Option<u64> },
     /// Say how many processes live, and whether they are frozen.
     Status { id: u64 },
     /// Stop the processes from running on, without ending them.

@@ -1,9 +1,10 @@
 //! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
+
+use crate::clock_system::since_boot;
 
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
@@ -41,8 +44,6 @@ pub struct ProcessOptions {
     pub shim_command: Vec<String>,
     /// Whether jobs get cgroups.
     pub cgroup: CgroupChoice,
-    /// Time after which a job freezes and dies unless [`ShimProcesses::extend`] is called; `None`: never.
-    pub lease: Option<Duration>,
 }
 
 /// Jobs under shims.
@@ -54,6 +55,8 @@ pub struct ShimProcesses {
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
     reapers: Mutex<JoinSet<()>>,
     meter: Arc<Meter>,
+    /// Until when jobs of an agent may run, by [`Clock::elapsed`](mosaic_core::ports::clock::Clock::elapsed).
+    leases: Mutex<HashMap<AgentId, Duration>>,
 }
 
 impl ShimProcesses {
@@ -66,6 +69,7 @@ impl ShimProcesses {
             most_processes: None,
             reapers: Mutex::new(JoinSet::new()),
             meter: Arc::default(),
+            leases: Mutex::default(),
         }
     }
 
@@ -86,22 +90,25 @@ impl ShimProcesses {
         self
     }
 
-    /// Moves the lease deadline of all the agent's running jobs to this much from now.
-    pub async fn extend(&self, agent: AgentId, by: Duration) -> Result<(), ProcessError> {
-        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        for dir in stop::unended(&self.options.data_dir, agent)? {
-            Connection::open(&dir).await?.ask(|id| Request::Extend { id, ms }).await?;
-        }
+    fn leases(&self) -> MutexGuard<'_, HashMap<AgentId, Duration>> {
+        self.leases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Tells all running supervisors of the agent when its lease ends.
+    async fn tell_lease(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
+        let until_ms = until.map(|until| u64::try_from(until.as_millis()).unwrap_or(u64::MAX));
+        let extend = |id| Request::Extend { id, until_ms };
+        frost::ask_all(&self.options.data_dir, agent, extend).await?;
         Ok(())
     }
 
     /// Says everything that a shim must know about its job.
     fn spec_file(&self, job: JobSpec) -> SpecFile {
-        let name = format!("{}-{}", job.agent, job.name);
+        let name = cgroup::name_of(Some(&self.options.data_dir), job.agent, job.name.as_str());
         let cgroup = self.chosen.cgroups.as_ref().map(|parent| parent.join(name));
         let namespace = self.chosen.namespace.clone();
-        let (lease, most_processes) = (self.options.lease, self.most_processes);
-        SpecFile { version: LAYOUT, job, cgroup, lease, namespace, most_processes }
+        let (lease_until, most_processes) = (self.leases().get(&job.agent).copied(), self.most_processes);
+        SpecFile { version: LAYOUT, job, cgroup, lease_until, namespace, most_processes }
     }
 
     /// Starts the shim with nothing inherited but the specification on its standard input.
@@ -177,6 +184,12 @@ impl Processes for ShimProcesses {
         let failure = match ready {
             Ok(Ok(())) => {
                 self.reap(child);
+                let now = self.leases().get(&spec.job.agent).copied();
+                if now != spec.lease_until
+                    && let Err(e) = self.tell_lease(spec.job.agent, now).await
+                {
+                    tracing::debug!(job = %dir.label(), error = %e, "a lease that moved while its job began was not told");
+                }
                 return Self::follow(dir, &spec.job).await;
             }
             Ok(Err(why)) => why,
@@ -216,7 +229,8 @@ impl Processes for ShimProcesses {
         }
         // The records lie where the agent can write, so the last look asks the system and not them.
         let cgroups = self.chosen.cgroups.clone();
-        let swept = spawn_blocking(move || outside::sweep(agent, cgroups.as_deref())).await;
+        let data = self.options.data_dir.clone();
+        let swept = spawn_blocking(move || outside::sweep(&data, agent, cgroups.as_deref())).await;
         let swept = swept.map_err(io::Error::other)??;
         if swept.before > 0 {
             receipt.processes_before += swept.before;
@@ -245,6 +259,21 @@ impl Processes for ShimProcesses {
         Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Status { id }).await?.longest)
     }
 
+    async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
+        {
+            let mut leases = self.leases();
+            match until {
+                Some(until) => leases.insert(agent, until),
+                None => leases.remove(&agent),
+            };
+            if leases.len() > limits::USAGE_LEDGERS {
+                // Whoever has one that is over is told anew before anything of it starts.
+                leases.retain(|_, until| *until > since_boot());
+            }
+        }
+        self.tell_lease(agent, until).await
+    }
+
     async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
         let (meter, data, cgroups) =
             (Arc::clone(&self.meter), self.options.data_dir.clone(), self.chosen.cgroups.clone());
@@ -268,8 +297,9 @@ impl Processes for ShimProcesses {
             removed?;
         }
         if let Some(parent) = &self.chosen.cgroups {
-            groups::remove(parent, agent);
+            groups::remove(parent, &self.options.data_dir, agent);
         }
+        self.leases().remove(&agent);
         remove_empty(&runs)?;
         // Whoever gives back last takes the agent's directory away.
         Ok(runs.parent().map_or(Ok(()), remove_empty)?)
@@ -277,7 +307,8 @@ impl Processes for ShimProcesses {
 
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
         let Some(parent) = self.chosen.cgroups.clone() else { return Ok(Vec::new()) };
-        Ok(spawn_blocking(move || groups::agents(&parent)).await.map_err(io::Error::other)?)
+        let data = self.options.data_dir.clone();
+        Ok(spawn_blocking(move || groups::agents(&parent, &data)).await.map_err(io::Error::other)?)
     }
 }
 

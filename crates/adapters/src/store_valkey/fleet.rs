@@ -17,6 +17,7 @@ use redis::{FromRedisValue, Value};
 use serde::Deserialize;
 
 use super::args::Args;
+use super::keys::Key;
 use super::scripts::{BEAT, CORDON, JOIN, LAPSED, LEAVE, NODES, Script};
 use super::{Inner, ValkeyStore};
 
@@ -85,6 +86,20 @@ impl Fleet for ValkeyStore {
     async fn leave(&self, node: &NodeId) -> Result<(), StoreError> {
         self.inner.ask::<Value>(&LEAVE, Args::default().text(node.as_str())).await?;
         Ok(())
+    }
+
+    async fn peer_secret(&self) -> Result<Option<String>, StoreError> {
+        let key = self.inner.key(Key::PeerSecret);
+        let mut bytes = [0u8; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
+        let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut make = redis::cmd("SET");
+        make.arg(&key).arg(&fresh).arg("NX");
+        self.inner.link.query::<Value>(make).await?;
+        let mut read = redis::cmd("GET");
+        read.arg(&key);
+        self.inner.link.query::<Option<String>>(read).await
     }
 
     async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {

@@ -49,6 +49,8 @@ pub(super) enum Key<'a> {
     Nodes,
     /// Hash from node to the order that it takes nothing new.
     Cordons,
+    /// What nodes show each other.
+    PeerSecret,
     /// Sorted set by time of removal: the agents that were removed.
     Tombstones,
     /// Hash from removed agent to why it was removed.
@@ -151,6 +153,7 @@ impl Names {
             Key::Kills => ours("kills"),
             Key::Nodes => ours("nodes"),
             Key::Cordons => ours("cordons"),
+            Key::PeerSecret => ours("peer-secret"),
             Key::Tombstones => ours("tombstones"),
             Key::TombstoneReasons => ours("tombstones:why"),
             Key::Quarantine => ours("quarantine"),
@@ -211,6 +214,7 @@ mod tests {
             Key::Kills,
             Key::Nodes,
             Key::Cordons,
+            Key::PeerSecret,
             Key::Stalled,
             Key::Tombstones,
             Key::TombstoneReasons,

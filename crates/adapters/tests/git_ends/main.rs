@@ -1,10 +1,11 @@
-//! How an agent's tree ends: what is kept of it, how it comes back, and the locks that killed gits leave in it and in
-//! the store.
+//! How things of git end: an agent's tree, what is kept of it and how it comes back, pushes whose lease is over, and the
+//! locks that killed gits leave in trees and in the store.
 
 #[path = "../git_world/mod.rs"]
 mod git_world;
 
 mod beside;
+mod fuse;
 mod locks;
 mod salvage;
 

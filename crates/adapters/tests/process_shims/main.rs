@@ -7,6 +7,8 @@ mod in_namespace;
 mod jobs;
 mod kills;
 mod last_resorts;
+mod leases;
+mod neighbours;
 mod recycled;
 mod stops;
 mod usage;

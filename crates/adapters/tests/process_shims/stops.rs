@@ -184,20 +184,6 @@ async fn a_shim_that_comes_late_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_not_extended_ends_the_job() {
-    for cgroup in [CgroupChoice::Auto, CgroupChoice::Off] {
-        let world = World::new(cgroup);
-        let mut job = world.start(&["tree", "setsid", "5", &world.mark]).await;
-        await_line(&mut *job, "up").await;
-        world.processes.extend(world.agent, Duration::from_secs(3600)).await.unwrap();
-        world.processes.extend(world.agent, Duration::from_millis(50)).await.unwrap();
-        let story = follow(&mut *job).await;
-        assert_eq!(story.exit.signal, Some(9));
-        assert_eq!(world.survivors(), [0; 0]);
-    }
-}
-
-#[tokio::test]
 async fn a_path_longer_than_a_socket_name_works() {
     let mut world = World::new(CgroupChoice::Auto);
     let deep = world.place.path().join("d".repeat(150));
@@ -206,7 +192,6 @@ async fn a_path_longer_than_a_socket_name_works() {
         data_dir: deep,
         shim_command: vec![super::world::example("shim"), "shim".to_owned()],
         cgroup: CgroupChoice::Off,
-        lease: None,
     };
     world.processes = mosaic_adapters::process::ShimProcesses::new(options);
     let mut job = world.start(&["sleep", &world.mark]).await;

@@ -71,7 +71,8 @@ async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareRepor
 }
 
 /// Gives back what an agent without a record has, once its work is kept. Transcripts stay for their time.
-async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+pub(crate) async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+    o.tell_supervisors(id, None).await;
     o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
     match o.ports.repositories.stray_tree(id).await.map_err(|e| e.message)? {
         StrayTree::None | StrayTree::Unused => {}

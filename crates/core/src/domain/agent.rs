@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
-use super::ids::{AgentId, BranchName, CommitId, Timestamp};
+use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
 use super::outcome::{EndReason, Failure};
 use super::spec::SpawnSpec;
 
@@ -352,6 +352,13 @@ pub struct Agent {
     pub fix_round: u32,
     /// How often the agent's program was started; names its output files.
     pub runs: u32,
+    /// The node of a fleet where its work lies; nothing before the first, after that one was lost, and where there is one
+    /// node only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// How many nodes were lost while they ran it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub node_losses: u32,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -363,6 +370,11 @@ pub struct Agent {
     pub work: Work,
     /// Where it is.
     pub state: State,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Agent {
@@ -389,6 +401,8 @@ impl Agent {
             attempt: 0,
             fix_round: 0,
             runs: 0,
+            node: None,
+            node_losses: 0,
             warnings: Vec::new(),
             attention: Vec::new(),
             work: Work::default(),

@@ -1,6 +1,8 @@
 //! The life of an agent as one pure function: [`next`] turns (record, event, now) into (record, effect, facts).
 //! The sequence of steps lives only here; a step performs one effect and returns one event.
 
+mod moved;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +10,7 @@ use thiserror::Error;
 
 use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, State, Status, Turn};
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
-use super::ids::{CommitId, Timestamp};
+use super::ids::{CommitId, NodeId, Timestamp};
 use super::journal::Fact;
 use super::outcome::{EndReason, Failure, FailureKind, Outcome, cut};
 use super::retry;
@@ -150,6 +152,17 @@ pub enum Event {
     Interrupted,
     /// Another server goes on with it. What its last step had begun is begun again, unless it goes on by itself.
     TakenOver,
+    /// A node of a fleet took it out of the queue: before [`Event::Leased`], so that what only another node has is left
+    /// behind.
+    Placed {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node that held it is lost: it waits again, unless that was decided otherwise before.
+    NodeLost {
+        /// The node.
+        node: NodeId,
+    },
     /// Everything it held was given back.
     Unwound {
         /// What became of work that was not received before.
@@ -188,6 +201,8 @@ impl Event {
             Self::Kill { .. } => "Kill",
             Self::Interrupted => "Interrupted",
             Self::TakenOver => "TakenOver",
+            Self::Placed { .. } => "Placed",
+            Self::NodeLost { .. } => "NodeLost",
             Self::Unwound { .. } => "Unwound",
         }
     }
@@ -303,6 +318,8 @@ impl Decision {
             Event::Kill { cause, note } => return self.kill(cause, note),
             Event::Interrupted => return self.interrupt(),
             Event::TakenOver => return self.taken_over(),
+            Event::Placed { node } => return self.placed(node),
+            Event::NodeLost { node } => return self.node_lost(&node),
             _ => {}
         }
         match (self.agent.state.clone(), event) {

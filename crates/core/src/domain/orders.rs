@@ -188,14 +188,25 @@ impl Latch {
 }
 
 impl KillOrder {
+    /// Makes an order out of the words for the agent's record, `reason (who)`.
+    pub fn noted(agent: AgentId, note: &str, at: Timestamp) -> Self {
+        let parts = note.strip_suffix(')').and_then(|note| note.rsplit_once(" ("));
+        let (reason, by) = parts.map_or((None, note), |(reason, by)| (Some(reason), by));
+        let reason = reason.filter(|reason| *reason != NO_REASON).map(str::to_owned);
+        Self { agent, by: by.to_owned(), reason, at }
+    }
+
     /// Returns the words for the agent's record.
     pub fn note(&self) -> String {
         words(self.reason.as_deref(), &self.by)
     }
 }
 
+/// The words for a reason that nobody gave.
+const NO_REASON: &str = "no reason given";
+
 fn words(reason: Option<&str>, by: &str) -> String {
-    format!("{} ({by})", reason.unwrap_or("no reason given"))
+    format!("{} ({by})", reason.unwrap_or(NO_REASON))
 }
 
 #[cfg(test)]
@@ -229,6 +240,15 @@ mod tests {
         let orders = StandingOrders { barrier: Some(barrier(None, 100)), ..StandingOrders::default() };
         assert!(matches!(orders.verdict(7, Timestamp(100)), Verdict::End { .. }));
         assert_eq!(orders.verdict(7, Timestamp(101)), Verdict::Run);
+    }
+
+    #[test]
+    fn an_order_keeps_the_words_that_it_was_made_from() {
+        for note in ["looping (HTTP request 7)", "no reason given (alice)", "a (b) c (dave)"] {
+            assert_eq!(KillOrder::noted(AgentId(uuid::Uuid::nil()), note, Timestamp(1)).note(), note);
+        }
+        let bare = KillOrder::noted(AgentId(uuid::Uuid::nil()), "by test", Timestamp(1));
+        assert_eq!((bare.by.as_str(), bare.reason), ("by test", None));
     }
 
     proptest! {

@@ -3,24 +3,26 @@
 use std::time::Duration;
 
 use crate::domain::lifecycle::{self, Event};
+use crate::engine::Taken;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, Versioned};
 
 /// Takes the best entry that may start, when there is one, the machine has room, and the store answers. Entries whose
 /// breaker is open are put off on the way, so that they hold up nobody behind them.
-pub(crate) async fn take(o: &Orchestrator) -> Option<(Lease, Versioned)> {
+pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
     if o.held_up().await.is_some() {
         return None;
     }
     loop {
+        let asked = o.elapsed();
         let taken = o.ports.store.lease(&o.settings.node, o.now()).await;
         let (lease, record) = taken.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "queue could not be read; looking again in a moment");
             None
         })?;
         let Err((why, wait)) = o.monitor.may_start(&record.agent, o.elapsed()) else {
-            return Some((lease, record));
+            return Some(Taken { lease, record, asked });
         };
         put_off(o, &lease, &record, why, wait).await?;
     }

@@ -112,7 +112,10 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Supervise => supervise::run(&scene, hands).await,
         Effect::Commit => commit::run(&scene, hands).await,
         Effect::Gate => gate::run(&scene, hands).await,
-        Effect::Publish => publish::run(&scene).await,
+        Effect::Publish => match publish::run(&scene).await {
+            Err(_) if scene.driver.has_lapsed(scene.o) => Ok(Event::Interrupted),
+            pushed => pushed,
+        },
         Effect::Unwind => return unwind::run(&scene, hands).await,
         Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
     };

@@ -5,7 +5,11 @@ use super::Scene;
 use crate::domain::agent::State;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
+use crate::fleet::push_lease;
+use crate::limits;
+use crate::ports::fleet::Hold;
 use crate::ports::repositories::{Fit, Pushed};
+use crate::ports::store::StoreError;
 
 pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
     let agent = scene.agent;
@@ -20,7 +24,11 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
         return Ok(Event::Conflicted { base, files });
     }
     let recorded = agent.work.remote_tip.as_ref();
-    let push = |expected| repositories.push(&context.repository, head, &agent.branch, expected);
+    if !may_push(scene).await? {
+        return Ok(Event::Interrupted);
+    }
+    let hold = Hold::of(scene.driver.held.subscribe());
+    let push = |expected| repositories.push(&context.repository, head, &agent.branch, expected, &hold);
     let pushed = match push(recorded).await? {
         // An earlier push of ours arrived although its answer did not.
         Pushed::Moved(Some(tip)) if agent.work.offered.contains(&tip) => push(Some(&tip)).await?,
@@ -46,4 +54,29 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
             ))
         }
     }
+}
+
+/// Waits until enough is left of the lease, and asks the store right before the push whether it is the newest still: a
+/// node that stood still meanwhile must not push what somebody else has gone on from.
+async fn may_push(scene: &Scene<'_>) -> Result<bool, Failure> {
+    let (o, driver) = (scene.o, scene.driver);
+    let (Some(term), Some(lease)) = (o.ports.fleet.term(), &driver.lease) else { return Ok(true) };
+    let least = push_lease(term);
+    let begun = o.elapsed();
+    while o.elapsed().saturating_sub(begun) < term {
+        if !driver.holds_for(o, least).await {
+            return Ok(false);
+        }
+        match o.ports.store.get(lease.agent).await {
+            Ok(now) if now.node.as_ref() != Some(&lease.node) || now.epoch != lease.epoch => {
+                return Ok(false);
+            }
+            Ok(_) if driver.held_until().is_none_or(|until| until >= o.elapsed() + least) => return Ok(true),
+            // The answer took long: what is left is looked at again.
+            Ok(_) => {}
+            Err(StoreError::Unavailable(_)) => o.ports.clock.sleep(limits::STORE_RETRY).await,
+            Err(e) => return Err(Failure::new(FailureKind::Internal, format!("before the push: {e}"))),
+        }
+    }
+    Ok(false)
 }

@@ -149,6 +149,9 @@ impl Supervisor<'_> {
             .work
             .deadline
             .map(|_| left.saturating_sub(clock.elapsed().saturating_sub(begun)));
+        if exit.lapsed && alarm.is_none() {
+            return Ok(Event::Interrupted);
+        }
         Ok(self.conclude(&exit, alarm, left))
     }
 

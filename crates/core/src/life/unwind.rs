@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{Hands, Scene, commit};
+use crate::caretaker;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{Event, Salvage, fact};
@@ -48,6 +49,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
     let kept = match (scene.agent.work.dirty, settles) {
+        (true, _) if !may_harvest(scene).await => {
+            Err("the lease was over before its work was kept".to_owned())
+        }
         (false, true) => beside(scene.o, scene.agent).await,
         (false, false) => Ok(Salvage::Nothing),
         (true, true) => save(scene, hands).await,
@@ -70,6 +74,13 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
         left.push(format!("job records could not be removed: {e}"));
     }
     Event::Unwound { salvage, pending: pending(&left), warnings }
+}
+
+/// A harvest is a job, and no job outlives the lease: while that is over by this node's clock, the next heartbeat is
+/// waited for.
+async fn may_harvest(scene: &Scene<'_>) -> bool {
+    let (o, driver) = (scene.o, scene.driver);
+    !driver.has_lapsed(o) || driver.holds_for(o, limits::LOOK_AGAIN).await
 }
 
 /// Whatever is left of an agent that ended by itself is not asked.
@@ -208,9 +219,16 @@ impl Orchestrator {
             Ok(record) if self.live().contains_key(&id) || !record.agent.is_terminal() => {
                 return Ok(CleanUp::Active);
             }
+            // What its record says of its work is about another node's.
+            Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
+                let kept = caretaker::former::keep_now(self, id).await;
+                return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
+            }
             other => other,
         };
         let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
+        // What is kept now is kept without a lease.
+        self.tell_supervisors(id, None).await;
         let record = match record {
             Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
                 let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));

@@ -54,6 +54,10 @@ pub struct NodeState {
     pub warnings: usize,
     /// Ended agents of which something could not be given back yet.
     pub cleanup_pending: usize,
+    /// Nodes of the fleet that are known, this one included, and how many of them are alive.
+    pub nodes: (usize, usize),
+    /// This node takes nothing new, because somebody said so.
+    pub cordoned: bool,
 }
 
 impl Orchestrator {
@@ -84,6 +88,8 @@ impl Orchestrator {
             stalled: stalled.count(),
             warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),
             cleanup_pending: self.monitor.cleanup_pending.load(Ordering::Relaxed),
+            nodes: self.node_counts(),
+            cordoned: self.cordoned().is_some(),
             pause,
         })
     }

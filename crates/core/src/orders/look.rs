@@ -1,12 +1,13 @@
 //! Learning of standing orders: what an earlier server or the command line left is read before anything is dispatched,
-//! and the files again before every round.
+//! and the files again before every round. A store that other nodes write to is read again and again as well.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::domain::ids::Timestamp;
-use crate::domain::orders::{Barrier, KillOrder, Latch};
+use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use crate::engine::Stop;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -54,6 +55,7 @@ impl Orchestrator {
             tracing::warn!(error = %e, "standing orders could not be read; nothing is dispatched until they are");
             return false;
         }
+        self.read_again().await;
         let filed = self.ports.orders.read().await;
         self.adopt_kills(filed.kills.clone());
         if let Some(barrier) = filed.orders.barrier.clone() {
@@ -85,9 +87,69 @@ impl Orchestrator {
         self.orders.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
         let mut standing = self.orders.standing();
         standing.orders.take_latch(stored.latch.clone());
+        standing.stored_latch.clone_from(&stored.latch);
+        let kills = stored.kills.clone();
         standing.orders.merge(stored);
         drop(standing);
+        self.orders.take_kills(kills);
         Ok(())
+    }
+
+    /// Learns what other nodes ordered since the last look.
+    async fn read_again(&self) {
+        let now = self.elapsed();
+        let is_due = |at: Option<Duration>| at.is_none_or(|at| now.saturating_sub(at) >= limits::ORDER_LOOK);
+        if !self.is_fleet() || !(self.orders.stirred() || is_due(self.orders.standing().read_at)) {
+            return;
+        }
+        match self.timely(self.ports.store.orders()).await {
+            Ok(Ok(stored)) => {
+                self.orders.standing().read_at = Some(now);
+                self.adopt_stored(stored).await;
+            }
+            Ok(Err(e)) => tracing::debug!(error = %e, "standing orders could not be read again yet"),
+            Err(why) => tracing::debug!(why, "standing orders could not be read again yet"),
+        }
+    }
+
+    async fn adopt_stored(&self, stored: StandingOrders) {
+        let mut new = self.orders.take_kills(stored.kills);
+        let released = {
+            let mut standing = self.orders.standing();
+            if let Some(barrier) = stored.barrier {
+                let before = standing.orders.barrier.clone();
+                standing.orders.raise(barrier);
+                // Who raised it ends what waits; this is for when that one is lost meanwhile.
+                if standing.orders.barrier != before {
+                    new = true;
+                    self.orders.not_swept();
+                }
+            }
+            // A latch that was in the store and is not any more was released by another node.
+            let known = std::mem::replace(&mut standing.stored_latch, stored.latch.clone());
+            let gone = stored.latch.is_none() && known.is_some() && standing.orders.latch == known;
+            let released = gone && !standing.latch_unwritten && !standing.stop_file;
+            match stored.latch {
+                Some(latch) if standing.orders.latch.is_none() => {
+                    tracing::warn!(by = latch.by, "dispatch is stopped: the kill switch was engaged");
+                    standing.engagements += 1;
+                    standing.orders.latch = Some(latch);
+                    new = true;
+                }
+                None if released => standing.orders.latch = None,
+                _ => {}
+            }
+            released
+        };
+        if released {
+            tracing::warn!("dispatch goes on: the kill switch was released");
+            if let Err(e) = self.ports.orders.write_latch(None).await {
+                tracing::warn!(error = %e, "the state directory still says that dispatch is stopped");
+            }
+        }
+        if new {
+            self.order_live();
+        }
     }
 
     fn adopt_kills(&self, kills: Vec<KillOrder>) {

@@ -9,6 +9,7 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -78,6 +79,8 @@ pub(crate) struct Orders {
     early: Mutex<Early>,
     /// Wide kills whose agents are not all verified empty yet.
     rushing: watch::Sender<usize>,
+    /// Others may have changed the store since it was read last.
+    stirred: AtomicBool,
 }
 
 /// Lets what agents left be kept only afterwards, until it is dropped: while many are killed, stopping goes first.
@@ -121,9 +124,21 @@ struct Standing {
     latch_unwritten: bool,
     barrier_unwritten: bool,
     kills: HashMap<AgentId, KillOrder>,
+    /// Orders about single agents that stand in the store, whoever gave them.
+    stored_kills: BTreeMap<AgentId, KillOrder>,
+    /// The latch as the store had it last.
+    stored_latch: Option<Latch>,
+    /// When the store was read last, by this node's clock.
+    read_at: Option<Duration>,
     /// A barrier in the files that was found at the start beyond every place that the store gave: it is of another store's
     /// life, and what that one had is all it covers.
     foreign: Option<Barrier>,
+}
+
+impl Standing {
+    fn kill(&self, agent: AgentId) -> Option<&KillOrder> {
+        self.kills.get(&agent).or_else(|| self.stored_kills.get(&agent))
+    }
 }
 
 impl Orders {
@@ -136,7 +151,18 @@ impl Orders {
             unswept: AtomicBool::new(false),
             early: Mutex::default(),
             rushing: watch::Sender::new(0),
+            stirred: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that others may have changed the store.
+    pub(crate) fn stir(&self) {
+        self.stirred.store(true, Ordering::SeqCst);
+    }
+
+    /// Tells whether others may have changed it since this was asked last.
+    fn stirred(&self) -> bool {
+        self.stirred.swap(false, Ordering::SeqCst)
     }
 
     /// A wide kill begins.
@@ -174,9 +200,19 @@ impl Orders {
         self.early().ended.clone()
     }
 
-    /// Returns the orders about single agents that were left and not carried out yet.
-    pub(crate) fn left_kills(&self) -> Vec<KillOrder> {
-        self.standing().kills.values().cloned().collect()
+    /// Returns the orders about single agents that were left and not carried out yet; true for those in the store.
+    pub(crate) fn left_kills(&self) -> Vec<(KillOrder, bool)> {
+        let standing = self.standing();
+        let filed = standing.kills.values().map(|kill| (kill.clone(), false));
+        filed.chain(standing.stored_kills.values().map(|kill| (kill.clone(), true))).collect()
+    }
+
+    /// Takes over which single agents the store says must end; tells whether one is new.
+    pub(crate) fn take_kills(&self, kills: Vec<KillOrder>) -> bool {
+        let mut standing = self.standing();
+        let new = kills.iter().any(|kill| !standing.stored_kills.contains_key(&kill.agent));
+        standing.stored_kills = kills.into_iter().map(|kill| (kill.agent, kill)).collect();
+        new
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -248,7 +284,7 @@ impl Orchestrator {
     /// Returns what the standing orders do with an agent that was just taken; nothing when it may run.
     pub(crate) fn standing_event(&self, agent: &Agent, seq: u64) -> Option<Event> {
         let standing = self.orders.standing();
-        let event = match standing.kills.get(&agent.id) {
+        let event = match standing.kill(agent.id) {
             Some(kill) => Some(Event::Kill { cause: KillCause::Operator, note: kill.note() }),
             None => standing.orders.event(agent, seq),
         };
@@ -263,8 +299,7 @@ impl Orchestrator {
         let mut ordered = Ordered::new();
         let standing = self.orders.standing();
         for (id, driver) in self.live().iter() {
-            let order = match (standing.kills.get(id), standing.orders.verdict(driver.seq, driver.spawned_at))
-            {
+            let order = match (standing.kill(*id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
                 (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
                 (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
                 (None, Verdict::Hold) => {
@@ -301,6 +336,7 @@ impl Orchestrator {
         {
             let mut standing = self.orders.standing();
             standing.stop_file = false;
+            standing.stored_latch = None;
             if standing.engagements == seen {
                 standing.orders.latch = None;
                 (standing.latch_unwritten, standing.memory_only) = (false, false);

@@ -56,7 +56,11 @@ impl Orchestrator {
             let stored = self.timely(self.ports.store.set_orders(OrderChange::Engage(latch.clone()), facts));
             let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
             // Who engaged it first stands, also when that was before this server knew.
-            stored.map(|orders| self.orders.standing().orders.take_latch(orders.latch))
+            stored.map(|orders| {
+                let mut standing = self.orders.standing();
+                standing.stored_latch.clone_from(&orders.latch);
+                standing.orders.take_latch(orders.latch);
+            })
         };
         let file = async {
             let written = self.timely(self.ports.orders.write_latch(Some(latch))).await;

@@ -12,8 +12,9 @@ pub trait Clock: Send + Sync {
     /// Returns the wall-clock time. May jump; used for timestamps and for deadlines that must survive a restart.
     fn now(&self) -> Timestamp;
 
-    /// Returns the time since some moment before the first call. Never jumps, whatever is done to the wall clock; means
-    /// nothing outside this process.
+    /// Returns the time since some moment before the first call. Never jumps, whatever is done to the wall clock, and runs
+    /// on while the machine sleeps. The same for every process of this machine until it is started again, so that a
+    /// moment can be told to a supervisor.
     fn elapsed(&self) -> Duration;
 
     /// Returns once this much monotonic time has passed.

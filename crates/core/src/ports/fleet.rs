@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::store::{Lease, StoreError};
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
@@ -81,11 +82,43 @@ pub struct Beaten {
     pub lost: Vec<AgentId>,
 }
 
+/// Until when the right to do something holds, by [`Clock::elapsed`](super::clock::Clock::elapsed): a lease's end as its
+/// node sees it, which is earlier than the store's. Heartbeats move it on, so it is asked again and again.
+#[derive(Debug, Clone)]
+pub struct Hold(watch::Receiver<Option<Duration>>);
+
+impl Hold {
+    /// Makes one that never ends.
+    pub fn forever() -> Self {
+        Self(watch::channel(None).1)
+    }
+
+    /// Makes one that whoever has the sender moves on. `None` is for ever.
+    pub fn of(moved: watch::Receiver<Option<Duration>>) -> Self {
+        Self(moved)
+    }
+
+    /// Returns when it ends, as far as is known now; never when `None`.
+    pub fn until(&self) -> Option<Duration> {
+        *self.0.borrow()
+    }
+
+    /// Waits until it was moved since this was called last; for ever when nobody can move it any more. Cancel-safe.
+    pub async fn moved(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// Why a node cannot be one of the fleet.
 #[derive(Debug, Error)]
 pub enum JoinError {
     /// Another data directory's server has the name and is alive.
-    #[error("another server is node {node} of this fleet, heard of at {seen_at}")]
+    #[error(
+        "another server is node {node} of this fleet, heard of at {seen_at}; give this one a name of its own with \
+         MOSAIC_NODE, or stop the other one first"
+    )]
     NameTaken {
         /// The name.
         node: NodeId,
@@ -112,7 +145,8 @@ pub trait Fleet: Send + Sync {
     /// time is over is extended, too, unless somebody else was given the agent meanwhile.
     async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError>;
 
-    /// Says that this node's server ends: it is not missed. What it still holds stays its own until the leases end.
+    /// Says that this node's server ends: it is not missed, and listed as draining and not alive from then on. What it still
+    /// holds stays its own until the leases end.
     async fn leave(&self, node: &NodeId) -> Result<(), StoreError>;
 
     /// Lists the nodes by name. Those that were not heard of for [`crate::limits::NODE_MEMORY`] and hold nothing are

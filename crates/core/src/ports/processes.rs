@@ -80,6 +80,9 @@ pub struct Exit {
     /// It was the stop file: an order to everything, which no retry may undo.
     #[serde(default)]
     pub stopped: bool,
+    /// It was the end of the lease: no fault of the job's.
+    #[serde(default)]
+    pub lapsed: bool,
 }
 
 /// What a job reports.
@@ -216,6 +219,14 @@ pub trait Processes: Send + Sync {
         Ok(None)
     }
 
+    /// Sets until when the agent's jobs may run, those that run now and those that are started later, by
+    /// [`Clock::elapsed`](super::clock::Clock::elapsed): at that moment each supervisor freezes and kills its job,
+    /// whatever becomes of the server. `None`: for ever. The newest call counts; [`Processes::forget`] forgets it.
+    async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
+        let _ = (agent, until);
+        Ok(())
+    }
+
     /// Says what the processes of the agent's running jobs use; nothing when none runs. A process is only counted when it
     /// is certain that it is the agent's.
     async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError>;
@@ -226,6 +237,6 @@ pub trait Processes: Send + Sync {
     /// Removes what is recorded about the agent's ended jobs. Idempotent.
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError>;
 
-    /// Lists the agents that have control groups here, those of other servers on this machine among them.
+    /// Lists the agents of this data directory that have control groups here.
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError>;
 }

@@ -12,6 +12,7 @@ use crate::domain::agent::Salvaged;
 use crate::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
+use crate::ports::fleet::Hold;
 
 /// What the remote looked like when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,13 +289,15 @@ pub trait Repositories: Send + Sync {
         label: &str,
     ) -> Result<PathBuf, Failure>;
 
-    /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent).
+    /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent). What talks to
+    /// the remote is dead before `hold` is over, whatever becomes of this server.
     async fn push(
         &self,
         repository: &RepositoryUrl,
         head: &CommitId,
         branch: &BranchName,
         expected: Option<&CommitId>,
+        hold: &Hold,
     ) -> Result<Pushed, Failure>;
 
     /// Reads one file of a commit; `None` when it does not exist. At most `most` bytes are returned.

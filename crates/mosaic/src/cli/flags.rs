@@ -414,6 +414,51 @@ pub(crate) enum QueueAction {
     },
 }
 
+/// Flags of `nodes`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodesArgs {
+    /// What to do; listed when left out.
+    #[command(subcommand)]
+    pub(crate) action: Option<NodesAction>,
+}
+
+/// What to do with a node.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum NodesAction {
+    /// List them (the default)
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:\n  mosaic nodes list\n  mosaic nodes list --json"
+    )]
+    List,
+    /// Start nothing new there; what runs goes on
+    #[command(
+        after_help = "Examples:\n  mosaic nodes cordon build-2\n  mosaic nodes cordon build-2 --reason \"bad disk\""
+    )]
+    Cordon(NodeArgs),
+    /// Start work there again
+    #[command(
+        after_help = "Examples:\n  mosaic nodes uncordon build-2\n  mosaic nodes uncordon build-2 --json"
+    )]
+    Uncordon(NodeArgs),
+    /// Start nothing new there, and end its server once what runs there has ended
+    #[command(
+        after_help = "Examples:\n  mosaic nodes drain build-2\n  mosaic nodes drain build-2 --reason \"new kernel\""
+    )]
+    Drain(NodeArgs),
+}
+
+/// One node.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodeArgs {
+    /// Name of the node
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
 /// Flags of `audit`.
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -44,6 +44,17 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
     if yes("alreadyTerminal") {
         return format!("{name}  had already ended: {}\n", said.shown("status"));
     }
+    let node = said.shown("node");
+    if pending && !node.is_empty() {
+        let ends = match said.shown("leaseExpiresAt") {
+            at if at.is_empty() => "it stops itself when its lease ends".to_owned(),
+            at => format!("its lease expires {at}, then it stops itself"),
+        };
+        return format!(
+            "{name}  {} node {node} has not confirmed it; {ends}\n  look again: mosaic wait {name}\n",
+            paint.warn("killing:")
+        );
+    }
     if pending {
         return format!(
             "{name}  {} asked to stop, not confirmed yet\n  look again: mosaic wait {name}\n",
@@ -117,6 +128,11 @@ mod tests {
         assert!(
             receipt(&view, &json!({}), true, Paint::choose(ColorChoice::Never, false, &|_| None))
                 .contains("not confirmed yet")
+        );
+        let elsewhere = json!({"node": "build-2", "leaseExpiresAt": "2026-11-22T10:33:00.000Z"});
+        assert_eq!(
+            receipt(&view, &elsewhere, true, Paint::choose(ColorChoice::Never, false, &|_| None)),
+            "loop-0e31  killing: node build-2 has not confirmed it; its lease expires 2026-11-22T10:33:00.000Z, then it stops itself\n  look again: mosaic wait loop-0e31\n"
         );
     }
 }

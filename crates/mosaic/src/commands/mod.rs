@@ -14,6 +14,7 @@ mod kill;
 mod kill_all;
 mod killswitch;
 mod logs;
+mod nodes;
 mod overview;
 mod prune;
 mod ps;
@@ -73,6 +74,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),
+        Some(Command::Nodes(args)) => nodes::run(session, &args),
         Some(Command::Doctor) => doctor::run(session),
         Some(Command::Config(args)) => config::run(session, &args),
         Some(Command::Token(args)) => token::run(session, &args),

@@ -85,6 +85,23 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Returns what tells this data directory from every other, made at the first start that needs it.
+pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
+    let path = data_dir.join("instance");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Err(e) if e.kind() != ErrorKind::NotFound && e.kind() != ErrorKind::InvalidData => {
+            return Err(anyhow::Error::new(e).context(format!("{} cannot be read", path.display())));
+        }
+        _ => {}
+    }
+    let text: String = random()?.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let next = path.with_extension("new");
+    let written = std::fs::write(&next, &text).and_then(|()| std::fs::rename(&next, &path));
+    written.with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(text)
+}
+
 /// Returns 256 random bits.
 pub(super) fn random() -> anyhow::Result<[u8; 32]> {
     let mut random = [0u8; 32];

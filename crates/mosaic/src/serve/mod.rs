@@ -16,6 +16,8 @@ use anyhow::Context as _;
 use mosaic_core::audit::AgentAccess;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::engine::{self, Stop};
+use mosaic_core::fleet::About;
+use mosaic_core::ports::fleet::JoinError as FleetError;
 use mosaic_core::ports::store::StoreError;
 use mosaic_server::{Auth as ServerAuth, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
@@ -31,8 +33,8 @@ use crate::problem::Problem;
 use crate::session::say;
 use crate::wire::{self, Wired, Wishes};
 pub(crate) use access::control_path;
-use files::announce;
 pub(crate) use files::{ServerFile, private_dir, token};
+use files::{announce, instance};
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
 
 /// Ports tried after a busy default one.
@@ -85,6 +87,7 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let recorded = history::started(&wired.orchestrator, config, token.as_deref(), &secret).await;
     recorded.context("the start cannot be recorded in the audit log")?;
     wired.orchestrator.grant_access(AgentAccess { url: url.clone(), secret });
+    join(&wired, config, &url).await?;
     let control = match access::control(&config.data_dir) {
         Ok(control) => Some(control),
         Err(e) => {
@@ -105,6 +108,27 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     };
     announce(&config.data_dir, &url, started_at)?;
     Ok(Listening { wired, listener, control, options, data_dir: config.data_dir.clone(), url, token })
+}
+
+/// Makes this server one of its fleet, before it takes or answers anything. While the store does not answer the engine
+/// goes on trying; a name that is taken is for the operator.
+async fn join(wired: &Wired, config: &Config, url: &str) -> anyhow::Result<()> {
+    let o = &wired.orchestrator;
+    let instance = if o.is_fleet() { instance(&config.data_dir)? } else { String::new() };
+    // Others cannot reach what only this machine can, unless the operator says how.
+    let reached = !config.bind.is_loopback() && !config.bind.is_unspecified();
+    let url = config.node_url.clone().or_else(|| reached.then(|| url.to_owned()));
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let labels = config.node_labels.clone();
+    o.introduce(About { instance, url, version, labels });
+    match o.join().await {
+        Ok(()) => Ok(()),
+        Err(e @ FleetError::NameTaken { .. }) => Err(e).context("this node cannot join the fleet"),
+        Err(e) => {
+            tracing::warn!(error = %e, "the fleet cannot be joined yet; nothing is taken until it can");
+            Ok(())
+        }
+    }
 }
 
 /// Tells apart that another server has the data directory; then says where that one is.

@@ -35,7 +35,7 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "serve",
     "demo",
     "run",
@@ -56,6 +56,7 @@ const COMMANDS: [&str; 25] = [
     "drill",
     "retry",
     "queue",
+    "nodes",
     "doctor",
     "config",
     "token",
@@ -184,6 +185,8 @@ fn an_agent_is_refused_what_is_wide() {
         &["prune", "--force=1"],
         &["killswitch", "engage", "--yes"],
         &["killswitch", "release"],
+        &["nodes", "cordon", "x"],
+        &["nodes", "drain", "x"],
     ] {
         let (output, _, err) = parts(mosaic_with(
             dir.path(),

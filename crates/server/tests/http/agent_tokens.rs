@@ -47,6 +47,10 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("POST", "/v1/queue/pause", Scope::Admin),
     ("POST", "/v1/queue/resume", Scope::Admin),
     ("POST", "/v1/drain", Scope::Admin),
+    ("GET", "/v1/nodes", Scope::Admin),
+    ("POST", "/v1/nodes/{node}/cordon", Scope::Admin),
+    ("POST", "/v1/nodes/{node}/uncordon", Scope::Admin),
+    ("POST", "/v1/nodes/{node}/drain", Scope::Admin),
     ("GET", "/v1/audit", Scope::Admin),
     ("GET", "/v1/audit/verify", Scope::Admin),
     ("GET", "/v1/tasks/{taskId}", Scope::Admin),
@@ -88,7 +92,10 @@ async fn three(world: &World) -> [AgentId; 3] {
 }
 
 fn concrete(path: &str, id: &str) -> String {
-    path.replace("{id}", id).replace("{gate}", "tests").replace("{taskId}", "T-own")
+    path.replace("{id}", id)
+        .replace("{gate}", "tests")
+        .replace("{taskId}", "T-own")
+        .replace("{node}", "laptop")
 }
 
 fn forbidden() -> (u16, String) {

@@ -42,3 +42,27 @@ async fn an_agent_that_is_not_driven_has_no_samples() {
     let nobody = "00000000-0000-4000-8000-000000000000";
     world.get(&format!("/v1/agents/{nobody}/resources")).await.is(404, "agent_not_found");
 }
+
+#[tokio::test]
+async fn nodes_are_listed_cordoned_and_let_go_on() {
+    let world = World::new();
+    assert_eq!(world.get("/v1/nodes").await.json()["nodes"], json!([]), "nobody has joined yet");
+    world.order("POST", "/v1/nodes/laptop/cordon").await.is(404, "node_not_found");
+    world.orchestrator.join().await.expect("joined");
+    let nodes = world.get("/v1/nodes").await.json();
+    let node = &nodes["nodes"][0];
+    assert_eq!((&nodes["leaseMs"], &node["node"]), (&Value::Null, &json!("laptop")), "{nodes:#}");
+    assert_eq!((&node["here"], &node["alive"], &node["cordon"]), (&json!(true), &json!(true), &Value::Null));
+    assert_eq!(node["slots"], json!({"total": 2, "used": 0}));
+    let answer = world.post("/v1/nodes/laptop/cordon", &json!({"reason": "new kernel"})).await;
+    let cordon = &answer.json()["cordon"];
+    assert_eq!((&cordon["reason"], &cordon["drain"]), (&json!("new kernel"), &json!(false)));
+    assert_eq!(world.get("/v1/state").await.json()["cordoned"], true);
+    let answer = world.order("POST", "/v1/nodes/laptop/uncordon").await;
+    assert_eq!((answer.status, &answer.json()["cordon"]), (200, &Value::Null));
+    let state = world.get("/v1/state").await.json();
+    assert_eq!((&state["cordoned"], &state["nodes"]), (&json!(false), &json!({"total": 1, "alive": 1})));
+    let told = world.audit.told();
+    assert!(told.iter().any(|deed| deed.contains("node-cordon")), "{told:?}");
+    world.get("/v1/nodes?x=1").await.is(400, "validation_failed");
+}

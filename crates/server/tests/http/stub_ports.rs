@@ -15,6 +15,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::clock::{Chance, Clock};
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
@@ -151,6 +152,7 @@ impl Repositories for StubRepositories {
         _: &CommitId,
         _: &BranchName,
         _: Option<&CommitId>,
+        _: &Hold,
     ) -> Result<Pushed, Failure> {
         Err(unused())
     }

@@ -32,6 +32,7 @@ wrap! { Processes as "processes" {
     last freeze(agent: AgentId) -> Result<u32, ProcessError>;
     last thaw(agent: AgentId) -> Result<u32, ProcessError>;
     last frozen_for(agent: AgentId) -> Result<Option<Duration>, ProcessError>;
+    last extend(agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError>;
     last usage(agent: AgentId) -> Result<Usage, ProcessError>;
     last unfinished() -> Result<Vec<AgentId>, ProcessError>;
     last grouped() -> Result<Vec<AgentId>, ProcessError>;

@@ -6,6 +6,7 @@ use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
     Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
@@ -29,7 +30,7 @@ wrap! { Repositories as "repositories" {
     last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
-    last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>) -> Result<Pushed, Failure>;
+    last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
     first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;

@@ -23,6 +23,9 @@ use super::supervisor::{Main, Supervisor};
 /// The variable by which an agent's processes can be recognised when their supervisor is gone.
 pub(in super::super) const AGENT_VARIABLE: &str = "MOSAIC_AGENT_ID";
 
+/// The variable that says whose data directory they belong to: another node on the same machine may run the same agent.
+pub(in super::super) const JOB_VARIABLE: &str = "MOSAIC_JOB";
+
 /// Opens everything the job needs, starts it and records who supervises it. A program that cannot be started is
 /// not an error here: the supervisor then ends at once and reports it.
 pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
@@ -69,7 +72,7 @@ fn start_inside(spec: &SpecFile, dir: &JobDir) -> (Option<Cgroup>, bool, io::Res
     let maker = spec.namespace.as_ref().filter(|_| cgroup.is_none());
     let confined = maker.and_then(|maker| namespace::command(maker, &spec.job, dir).ok());
     let in_namespace = confined.is_some();
-    let child = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job).spawn();
+    let child = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job, dir).spawn();
     let Some(inside) = &cgroup else { return (None, in_namespace, child) };
     match inside.leave(home.as_deref()) {
         Ok(()) => (cgroup, false, child),
@@ -88,12 +91,13 @@ fn plain(job: &JobSpec) -> Command {
 }
 
 /// Gives a command the job's directory, environment and pipes.
-fn prepare(mut command: Command, job: &JobSpec) -> Command {
+fn prepare(mut command: Command, job: &JobSpec, dir: &JobDir) -> Command {
     command.current_dir(&job.cwd).process_group(0);
     command.env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
     if !job.env.iter().any(|(name, _)| name == AGENT_VARIABLE) {
         command.env(AGENT_VARIABLE, job.agent.to_string());
     }
+    command.env(JOB_VARIABLE, dir.path());
     let stdin = if job.stdin == Stdin::Null { Stdio::null() } else { Stdio::piped() };
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

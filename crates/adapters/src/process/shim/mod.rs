@@ -18,8 +18,10 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
 
-pub(super) use launch::AGENT_VARIABLE;
+pub(super) use launch::{AGENT_VARIABLE, JOB_VARIABLE};
 pub(super) use stop_file::STOP_FILE;
+
+use crate::clock_system::since_boot;
 
 use self::stop_file::StopFile;
 use super::layout::{JobDir, SpecFile, Versioned};
@@ -71,6 +73,9 @@ fn supervise(directory: PathBuf) -> Result<(), String> {
         .map_err(failed("cannot read the specification"))?;
     let spec = SpecFile::parse(&text).map_err(failed("the specification is damaged"))?;
     drop(text);
+    if spec.lease_until.is_some_and(|until| until <= since_boot()) {
+        return Err("the lease of its agent is over".to_owned());
+    }
     set_child_subreaper(Some(getpid())).map_err(|e| format!("cannot become a subreaper: {e}"))?;
     // The environment of the job passed through this process; others have no business reading its memory.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -10,6 +10,8 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::clock_system::since_boot;
+
 use super::super::layout::{ExitFile, JobDir, LAYOUT, SpecFile};
 use super::super::output_writer::{ErrorTail, OutputWriter};
 use super::super::protocol::{Answer, Request};
@@ -45,7 +47,9 @@ pub(super) struct Supervisor {
     output: OutputWriter,
     errors: ErrorTail,
     time_limit: Option<Instant>,
-    lease: Option<Instant>,
+    /// Time since the machine's start at which the lease ends.
+    lease: Option<Duration>,
+    lapsed: bool,
     timed_out: bool,
     ended: Option<Ended>,
     drain_until: Option<Instant>,
@@ -85,7 +89,8 @@ impl Supervisor {
             output,
             errors,
             time_limit: from_now(spec.job.time_limit),
-            lease: from_now(spec.lease),
+            lease: spec.lease_until,
+            lapsed: false,
             timed_out: false,
             ended: None,
             drain_until: None,
@@ -212,7 +217,11 @@ impl Supervisor {
                     main.stdin.close();
                 }
             }
-            Request::Extend { ms, .. } => self.lease = now.checked_add(Duration::from_millis(ms)),
+            // One that is over stays so: what it ended must not be waited for.
+            Request::Extend { until_ms, .. } if !self.lapsed => {
+                self.lease = until_ms.map(Duration::from_millis)
+            }
+            Request::Extend { .. } => return Answer::Refused { id, why: "its lease is over".to_owned() },
             Request::Status { .. } => live = Some(self.ladder.count()),
             Request::Freeze { .. } => {
                 if let Err(why) = self.freeze(now) {
@@ -280,7 +289,8 @@ impl Supervisor {
             self.timed_out = true;
             self.order_stop(now, limits::TIME_LIMIT_GRACE);
         }
-        if self.lease.take_if(|at| *at <= now).is_some() {
+        if self.lease.take_if(|at| *at <= since_boot()).is_some() {
+            self.lapsed = true;
             self.end_by_itself(now, "no server has extended its lease".to_owned());
         }
         if !self.ladder.is_sweeping() && self.stop_file.is_due_and_there(now) {
@@ -302,12 +312,9 @@ impl Supervisor {
             (_, true) => Duration::from_millis(20),
             _ => limits::STOP_LOOK,
         };
-        let due = [
-            self.time_limit.filter(|_| self.frozen.is_none()),
-            self.lease,
-            self.drain_until,
-            self.ladder.next(),
-        ];
+        let lease = self.lease.map(|at| now + at.saturating_sub(since_boot()));
+        let due =
+            [self.time_limit.filter(|_| self.frozen.is_none()), lease, self.drain_until, self.ladder.next()];
         let wait =
             due.into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(most, Duration::min);
         Timespec {
@@ -360,6 +367,7 @@ impl Supervisor {
             start_error: self.start_error.take().or(start_error),
             ended_by: self.ended_by.take(),
             stopped: self.stopped,
+            lapsed: self.lapsed,
         };
         let rung = self.ladder.rung.word().to_owned();
         let (confinement, output_error) =

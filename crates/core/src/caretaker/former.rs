@@ -1,0 +1,56 @@
+//! Agents that this node had and another one has now: because this one was cut off for longer than a lease, or because
+//! the agent was queued again and taken elsewhere. What is left of them here is killed, what lies in their trees is kept
+//! in the repository store under `refs/mosaic/salvage`, and nothing is written to their records: those are not ours.
+
+use super::{Again, CareReport, orphans};
+use crate::domain::ids::AgentId;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+
+/// Keeps what at most [`limits::CARE_BATCH`] such agents left.
+pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
+    if !o.is_fleet() {
+        return;
+    }
+    // An error was told by the pass before.
+    let Ok(present) = o.ports.repositories.present().await else { return };
+    let mut tried = 0;
+    for id in present {
+        let is_driven = || o.live().contains_key(&id);
+        if tried >= limits::CARE_BATCH || is_driven() || !again.is_due(id, o.now()) {
+            continue;
+        }
+        // Those without a record, and those of this node, are for the other passes.
+        let Ok(record) = o.ports.store.get(id).await else { continue };
+        if !o.is_elsewhere(record.agent.node.as_ref()) || record.node.as_ref() == Some(&o.settings.node) {
+            continue;
+        }
+        tried += 1;
+        if !keep(o, id, is_driven).await {
+            again.failed(id, o.now());
+            report
+                .problem(format!("what agent {id} left here could not be kept yet; another node has it now"));
+        }
+    }
+}
+
+/// Keeps what an agent left here, unless somebody drives it here by now; returns false when that failed.
+pub(crate) async fn keep(o: &Orchestrator, id: AgentId, is_driven: impl Fn() -> bool) -> bool {
+    let Some(_keeping) = o.fleet.keep(id) else { return true };
+    // Who is started from here on waits for the end of this.
+    if is_driven() {
+        return true;
+    }
+    match keep_now(o, id).await {
+        Ok(()) => true,
+        Err(why) => {
+            tracing::warn!(agent.id = %id, why, "what an agent left here could not be kept yet; it stays");
+            false
+        }
+    }
+}
+
+/// The same for who knows that nobody else does.
+pub(crate) async fn keep_now(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+    orphans::give_back(o, id).await
+}

@@ -1,0 +1,416 @@
+//! This node among the nodes of its fleet. It says that it is alive and holds what it holds on to with heartbeats, and it
+//! knows by its own clock until when that counts: earlier than the store, by a margin in which what runs here can be
+//! frozen and killed before anybody else may start it. The supervisors are told the same moment, so that it comes true
+//! without this process, too. Where leases never end there is one node, and nothing of this holds anything up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::domain::ids::{AgentId, NodeId, Timestamp};
+use crate::domain::journal::Fact;
+use crate::engine::Stop;
+use crate::kill::Driver;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::fleet::{Beaten, Cordon, JoinError, NodeInfo, NodeState};
+use crate::ports::store::{Lease, StoreError};
+
+/// What this node says of itself besides its settings.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// The identity of its data directory.
+    pub instance: String,
+    /// Where other nodes reach its API, when they can.
+    pub url: Option<String>,
+    /// The program's version.
+    pub version: String,
+    /// What the operator says of it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What this node knows of its fleet.
+pub(crate) struct Membership {
+    about: OnceLock<About>,
+    started: OnceLock<Timestamp>,
+    joined: watch::Sender<bool>,
+    seen: Mutex<Seen>,
+    /// Agents whose earlier work is being kept here although somebody else has them.
+    keeping: watch::Sender<BTreeSet<AgentId>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    cordon: Option<Cordon>,
+    /// Heard a first answer: a drain that stood before was carried out by the server before.
+    heard: bool,
+    nodes: Vec<NodeState>,
+    failing: bool,
+}
+
+/// The right to keep what an agent left here, while nobody starts it here.
+pub(crate) struct Keeping<'a>(&'a Membership, AgentId);
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        self.0.keeping.send_modify(|agents| {
+            agents.remove(&self.1);
+        });
+    }
+}
+
+impl Membership {
+    pub(crate) fn new() -> Self {
+        Self {
+            about: OnceLock::new(),
+            started: OnceLock::new(),
+            joined: watch::Sender::new(false),
+            seen: Mutex::default(),
+            keeping: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to keep what an agent left; nothing when somebody does so already.
+    pub(crate) fn keep(&self, agent: AgentId) -> Option<Keeping<'_>> {
+        let begun = self.keeping.send_if_modified(|agents| agents.insert(agent));
+        begun.then(|| Keeping(self, agent))
+    }
+
+    /// Waits until nobody keeps what the agent left.
+    pub(crate) async fn kept(&self, agent: AgentId) {
+        // Errors never: the sender is ours.
+        let _ = self.keeping.subscribe().wait_for(|agents| !agents.contains(&agent)).await;
+    }
+}
+
+/// Returns how much earlier than the store this node takes a lease for over.
+pub fn lease_margin(term: Duration) -> Duration {
+    (term / limits::LEASE_MARGIN_PART).min(limits::LEASE_MARGIN)
+}
+
+/// Returns what must be left of a lease for a push to start.
+pub fn push_lease(term: Duration) -> Duration {
+    (term / 2).min(limits::PUSH_LEASE)
+}
+
+/// Joins, unless that was done already; waits while the store does not answer or the name is taken, until told to stop.
+pub(crate) async fn joined(o: &Orchestrator, stop: &mut watch::Receiver<Stop>) {
+    while *stop.borrow() == Stop::No && !*o.fleet.joined.borrow() {
+        let Err(e) = o.join().await else { return };
+        tracing::warn!(error = %e, "this node is not one of the fleet yet; nothing is taken until it is");
+        tokio::select! {
+            () = o.ports.clock.sleep(limits::ORDER_LOOK) => {}
+            changed = stop.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Says again and again that this node is alive.
+pub(crate) async fn beats(o: &Arc<Orchestrator>) {
+    // Errors never: the sender lives as long as the orchestrator.
+    let _ = o.fleet.joined.subscribe().wait_for(|joined| *joined).await;
+    let period = o.ports.fleet.term().map_or(limits::BEAT, |term| (term / limits::BEATS).min(limits::BEAT));
+    loop {
+        let begun = o.elapsed();
+        let heard = o.beat(period).await;
+        if o.is_fleet() {
+            o.look_at_nodes(period).await;
+        }
+        let pause = if heard { period } else { period.min(limits::ORDER_LOOK) };
+        o.ports.clock.sleep(pause.saturating_sub(o.elapsed().saturating_sub(begun))).await;
+    }
+}
+
+impl Orchestrator {
+    /// Tells whether leases end here, because other nodes could take what this one holds.
+    pub fn is_fleet(&self) -> bool {
+        self.ports.fleet.term().is_some()
+    }
+
+    /// Says what others are told of this node. Only the first call counts; without one it has no address.
+    pub fn introduce(&self, about: About) {
+        self.fleet.about.get_or_init(|| about);
+    }
+
+    /// Makes this node one of the fleet, before it takes anything.
+    pub async fn join(&self) -> Result<(), JoinError> {
+        self.ports.fleet.join(&self.info()).await?;
+        self.fleet.joined.send_replace(true);
+        if self.is_fleet() {
+            self.log_node("node.joined", &self.settings.node, json!({"slots": self.settings.slots})).await;
+        }
+        Ok(())
+    }
+
+    /// Returns the nodes as they are now.
+    pub async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {
+        self.ports.fleet.nodes().await
+    }
+
+    /// Returns the nodes as they were at the last heartbeat; nothing where there is only this one.
+    pub fn known_nodes(&self) -> Vec<NodeState> {
+        self.fleet.seen().nodes.clone()
+    }
+
+    /// Returns how many nodes there are, and how many of them are alive.
+    pub(crate) fn node_counts(&self) -> (usize, usize) {
+        let nodes = self.known_nodes();
+        let alive = nodes.iter().filter(|node| node.alive).count();
+        if nodes.is_empty() { (1, 1) } else { (nodes.len(), alive) }
+    }
+
+    /// Says whether this node is one of the fleet, and how many there are.
+    pub(crate) fn fleet_room(&self) -> Result<String, String> {
+        if !*self.fleet.joined.borrow() {
+            return Err("this node has not joined the fleet yet: nothing is taken until it has".to_owned());
+        }
+        let (known, alive) = self.node_counts();
+        let cordoned = if self.cordoned().is_some() { "; this one is cordoned" } else { "" };
+        match known {
+            1 => Ok(format!("1 node{cordoned}")),
+            _ => Ok(format!("{known} nodes, {alive} alive{cordoned}")),
+        }
+    }
+
+    /// Returns why this node takes nothing new, when somebody said so.
+    pub fn cordoned(&self) -> Option<Cordon> {
+        self.fleet.seen().cordon.clone()
+    }
+
+    /// Says that a node takes nothing new (`Some`) or takes work again; false when there is no such node. Idempotent.
+    pub async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>) -> Result<bool, StoreError> {
+        let (kind, data) = match &cordon {
+            Some(c) => {
+                ("node.cordoned", json!({"node": node, "by": &c.by, "reason": &c.reason, "drain": c.drain}))
+            }
+            None => ("node.uncordoned", json!({"node": node})),
+        };
+        let known = self.ports.fleet.cordon(node, cordon.clone(), self.node_fact(kind, data)).await?;
+        if known && *node == self.settings.node {
+            self.obey(cordon);
+        }
+        Ok(known)
+    }
+
+    /// Tells whether what is left of the agent lies on another node, so that nothing here says anything about it.
+    pub(crate) fn is_elsewhere(&self, node: Option<&NodeId>) -> bool {
+        self.is_fleet() && node != Some(&self.settings.node)
+    }
+
+    /// Returns until when a lease holds that was asked for at this moment; for ever where leases never end.
+    pub(crate) fn holds_until(&self, asked: Duration) -> Option<Duration> {
+        self.ports.fleet.term().map(|term| asked + term - lease_margin(term))
+    }
+
+    /// Tells an agent's supervisors until when it may run. One that cannot be reached keeps to what it was told before.
+    pub(crate) async fn tell_supervisors(&self, agent: AgentId, until: Option<Duration>) {
+        if let Err(e) = self.ports.processes.extend(agent, until).await {
+            tracing::debug!(agent.id = %agent, error = %e, "a supervisor was not told that its lease goes on");
+        }
+    }
+
+    /// Lets every supervisor go on as long as can be, before this server leaves them to the next one.
+    pub(crate) async fn beat_once_more(&self) {
+        if self.is_fleet() && *self.fleet.joined.borrow() {
+            self.beat(limits::BEAT).await;
+        }
+    }
+
+    /// Says that this server ends.
+    pub(crate) async fn leave_fleet(&self, drained: bool) {
+        if !*self.fleet.joined.borrow() {
+            return;
+        }
+        if drained && self.is_fleet() {
+            self.log_node("node.drained", &self.settings.node, json!({})).await;
+        }
+        let left = self.timely(self.ports.fleet.leave(&self.settings.node)).await;
+        if let Ok(Err(e)) = left {
+            tracing::warn!(error = %e, "the fleet could not be told that this node ends; it will be missed");
+        }
+    }
+
+    fn info(&self) -> NodeInfo {
+        let about = self.fleet.about.get().cloned().unwrap_or_default();
+        let instance = Some(about.instance).filter(|instance| !instance.is_empty());
+        NodeInfo {
+            node: self.settings.node.clone(),
+            instance: instance.unwrap_or_else(|| self.settings.node.to_string()),
+            url: about.url,
+            version: about.version,
+            slots: self.settings.slots,
+            running: self.running(),
+            labels: about.labels,
+            started_at: *self.fleet.started.get_or_init(|| self.now()),
+            draining: self.is_draining(),
+        }
+    }
+
+    /// Extends every lease that a driver has; returns whether the store answered in time.
+    async fn beat(&self, patience: Duration) -> bool {
+        let drivers: Vec<(Lease, Arc<Driver>)> = self
+            .live()
+            .values()
+            .filter_map(|driver| Some((driver.lease.clone()?, Arc::clone(driver))))
+            .collect();
+        let leases: Vec<Lease> = drivers.iter().map(|(lease, _)| lease.clone()).collect();
+        // Before it is sent: the store's time begins later.
+        let asked = self.elapsed();
+        let info = self.info();
+        let answer = tokio::select! {
+            answer = self.ports.fleet.beat(&info, &leases) => answer,
+            () = self.ports.clock.sleep(patience.max(limits::ORDER_LOOK)) => {
+                Err(StoreError::Unavailable("no answer to a heartbeat".to_owned()))
+            }
+        };
+        match answer {
+            Ok(beaten) => {
+                if std::mem::take(&mut self.fleet.seen().failing) {
+                    tracing::info!("heartbeats are answered again");
+                }
+                self.beaten(beaten, &drivers, asked, patience).await;
+                true
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.fleet.seen().failing, true) {
+                    tracing::warn!(error = %e, "a heartbeat was not answered; agents run on until their leases end");
+                }
+                false
+            }
+        }
+    }
+
+    async fn beaten(
+        &self,
+        beaten: Beaten,
+        drivers: &[(Lease, Arc<Driver>)],
+        asked: Duration,
+        patience: Duration,
+    ) {
+        self.obey(beaten.cordon);
+        let until = self.holds_until(asked);
+        if until.is_none() {
+            return;
+        }
+        let (lost, held): (Vec<_>, Vec<_>) =
+            drivers.iter().partition(|(lease, _)| beaten.lost.contains(&lease.agent));
+        for (lease, driver) in lost {
+            tracing::warn!(agent.id = %lease.agent, "the lease was given to somebody else; ending what runs here");
+            driver.lost.send_replace(true);
+        }
+        for (_, driver) in &held {
+            driver.held.send_replace(until);
+        }
+        let told = join_all(held.iter().map(|(lease, _)| self.tell_supervisors(lease.agent, until)));
+        tokio::select! {
+            _ = told => {}
+            // A supervisor that hangs must not hold up the next heartbeat.
+            () = self.ports.clock.sleep(patience) => {}
+        }
+    }
+
+    /// Does what a cordon says. A drain that stood when this server started was carried out by the one before.
+    fn obey(&self, cordon: Option<Cordon>) {
+        let mut seen = self.fleet.seen();
+        let new = seen.cordon != cordon;
+        let drains = new && seen.heard && cordon.as_ref().is_some_and(|cordon| cordon.drain);
+        seen.heard = true;
+        seen.cordon = cordon;
+        drop(seen);
+        if drains {
+            tracing::info!("this node is drained by order");
+            self.drain();
+        }
+        if new {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Looks who is there, and notes once who is not heard of any more: the first of those that are does it for all.
+    async fn look_at_nodes(&self, patience: Duration) {
+        let nodes = tokio::select! {
+            nodes = self.ports.fleet.nodes() => nodes,
+            () = self.ports.clock.sleep(patience) => return,
+        };
+        let Ok(nodes) = nodes else { return };
+        let before = std::mem::replace(&mut self.fleet.seen().nodes, nodes.clone());
+        let alive = |node: &&NodeState| node.alive;
+        let first = nodes.iter().find(alive).is_some_and(|first| first.info.node == self.settings.node);
+        let was = |name: &NodeId| before.iter().filter(alive).any(|node| node.info.node == *name);
+        let lost = nodes.iter().filter(|n| !n.alive && !n.info.draining && was(&n.info.node));
+        for node in lost {
+            let name = &node.info.node;
+            tracing::warn!(node = %name, "a node of the fleet is not heard of any more");
+            if first {
+                self.log_node("node.lost", name, json!({"seenAt": node.seen_at.to_rfc3339()})).await;
+            }
+        }
+    }
+
+    fn node_fact(&self, kind: &str, data: Value) -> Fact {
+        Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data }
+    }
+
+    async fn log_node(&self, kind: &str, node: &NodeId, mut data: Value) {
+        data["node"] = json!(node);
+        let fact = self.node_fact(kind, data);
+        match self.timely(self.ports.store.log(vec![fact])).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
+            Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),
+        }
+    }
+}
+
+impl Driver {
+    /// Returns when the lease is over, as far as is known now; never when `None`.
+    pub(crate) fn held_until(&self) -> Option<Duration> {
+        *self.held.borrow()
+    }
+
+    /// Waits until the lease is over by this node's clock.
+    pub(crate) async fn lapsed(&self, o: &Orchestrator) {
+        let mut held = self.held.subscribe();
+        loop {
+            let until = *held.borrow_and_update();
+            let left = match until {
+                Some(until) => until.saturating_sub(o.elapsed()),
+                None => Duration::MAX,
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = o.ports.clock.sleep(left.min(limits::LONGEST_GRACE)) => {}
+                // Errors never while the driver is borrowed.
+                _ = held.changed() => {}
+            }
+        }
+    }
+
+    /// Tells whether the lease is over by this node's clock.
+    pub(crate) fn has_lapsed(&self, o: &Orchestrator) -> bool {
+        self.held_until().is_some_and(|until| o.elapsed() >= until)
+    }
+
+    /// Waits until this much is left of the lease, at most one term; returns whether it is.
+    pub(crate) async fn holds_for(&self, o: &Orchestrator, least: Duration) -> bool {
+        let Some(term) = o.ports.fleet.term() else { return true };
+        let (mut held, mut lost) = (self.held.subscribe(), self.lost.subscribe());
+        let enough = |until: &Option<Duration>| until.is_none_or(|until| until >= o.elapsed() + least);
+        tokio::select! {
+            biased;
+            _ = lost.wait_for(|lost| *lost) => false,
+            held = held.wait_for(enough) => held.is_ok(),
+            () = o.ports.clock.sleep(term) => false,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `mosaic nodes`: the nodes of the fleet, and taking one out of service or back into it; never from an agent.
+
+use serde_json::{Value, json};
+
+use crate::cli::{NodeArgs, NodesAction, NodesArgs};
+use crate::client::escape;
+use crate::exit::Exit;
+use crate::paint::Paint;
+use crate::problem::Problem;
+use crate::session::{Session, say};
+use crate::table::{Column, column, render, tabs};
+use crate::view::{View, now, span};
+
+/// Runs the command.
+pub(super) fn run(session: &Session, args: &NodesArgs) -> Result<Exit, Problem> {
+    if session.in_agent() && !matches!(args.action, None | Some(NodesAction::List)) {
+        let what = "an agent may look at the nodes, but not take them out of service".to_owned();
+        return Err(Problem::NotAllowed { what, hint: None });
+    }
+    match &args.action {
+        None | Some(NodesAction::List) => list(session),
+        Some(NodesAction::Cordon(node)) => {
+            let said = "takes nothing new; what runs there goes on. Undo: mosaic nodes uncordon";
+            change(session, node, "cordon", said)
+        }
+        Some(NodesAction::Uncordon(node)) => change(session, node, "uncordon", "takes work again"),
+        Some(NodesAction::Drain(node)) => change(
+            session,
+            node,
+            "drain",
+            "takes nothing new and ends once nothing runs there; look: mosaic nodes",
+        ),
+    }
+}
+
+fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<Exit, Problem> {
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let path = format!("/v1/nodes/{}/{verb}", escape(&args.node));
+    let answer = session.client()?.post(&path, &body)?.body;
+    say(&format!("{} {said}", View::new(&answer).shown("node")));
+    if session.global.json {
+        session.print_json(&answer)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(session: &Session) -> Result<Exit, Problem> {
+    let answer = session.client()?.get("/v1/nodes")?;
+    let nodes = answer.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if session.global.json {
+        session.print_json(&answer)?;
+    } else if session.terminal.out {
+        session.print(show(nodes, session.terminal.width, session.paint()))?;
+    } else {
+        let titles = ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt"];
+        let row = |node: &Value| {
+            let view = View::new(node);
+            let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0).to_string();
+            vec![
+                view.shown("node"),
+                state(node).to_owned(),
+                slots("used"),
+                slots("total"),
+                view.shown("version"),
+                view.shown("seenAt"),
+                view.shown("leasesEndAt"),
+            ]
+        };
+        let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+        session.print(tabs(&titles, &rows))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Says in one word how a node is: what matters most first.
+fn state(node: &Value) -> &'static str {
+    let yes = |value: &Value| value.as_bool().unwrap_or(false);
+    match (yes(&node["alive"]), yes(&node["draining"]), &node["cordon"]) {
+        (false, true, _) => "ended",
+        (false, false, _) => "lost",
+        (true, true, _) => "draining",
+        (true, false, Value::Null) => "ready",
+        (true, false, cordon) if yes(&cordon["drain"]) => "drained",
+        _ => "cordoned",
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    column("NODE"),
+    column("STATE"),
+    column("SLOTS").right(),
+    column("SEEN").right(),
+    column("VERSION").from(60),
+    column("NOTE").from(80),
+];
+
+fn show(nodes: &[Value], width: Option<usize>, paint: Paint) -> String {
+    let at = now();
+    let row = |node: &Value| {
+        let view = View::new(node);
+        let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0);
+        let seen = view.time("seenAt").map_or(String::new(), |seen| span(at.since(seen)));
+        vec![
+            view.shown("node"),
+            state(node).to_owned(),
+            format!("{}/{}", slots("used"), slots("total")),
+            seen,
+            view.shown("version"),
+            note(node),
+        ]
+    };
+    let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+    if rows.is_empty() {
+        return "no node has joined yet\n".to_owned();
+    }
+    render(&COLUMNS, &rows, width, 0, paint, &|_, _, shown| shown)
+}
+
+fn note(node: &Value) -> String {
+    let mut parts = Vec::new();
+    if node["here"].as_bool() == Some(true) {
+        parts.push("this server".to_owned());
+    }
+    let cordon = View::new(&node["cordon"]);
+    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
+    match (by.is_empty(), reason.is_empty()) {
+        (true, _) => {}
+        (false, true) => parts.push(format!("by {by}")),
+        (false, false) => parts.push(format!("{reason} ({by})")),
+    }
+    let ends = View::new(node).shown("leasesEndAt");
+    if state(node) == "lost" && !ends.is_empty() {
+        parts.push(format!("its leases end {ends}"));
+    }
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paint::ColorChoice;
+
+    #[test]
+    fn nodes_are_a_table_with_what_matters_most_in_one_word() {
+        let node = |name: &str, alive: bool, cordon: Value| {
+            json!({"node": name, "here": name == "a", "alive": alive, "draining": false, "cordon": cordon, "version": "0.1.0",
+                "slots": {"used": 1, "total": 4}, "leasesEndAt": "2026-11-22T10:33:00.000Z"})
+        };
+        let nodes = [
+            node("a", true, Value::Null),
+            node("b", true, json!({"by": "alice", "reason": "bad disk", "drain": false})),
+            node("c", false, Value::Null),
+        ];
+        assert_eq!(
+            show(&nodes, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\na     ready       1/4        0.1.0    this server\nb     cordoned    1/4        0.1.0    bad disk (alice)\nc     lost        1/4        0.1.0    its leases end 2026-11-22T10:33:00.000Z\n"
+        );
+        let drained = json!({"alive": true, "draining": false, "cordon": {"drain": true}});
+        assert_eq!(
+            (state(&drained), show(&[], None, Paint::choose(ColorChoice::Never, false, &|_| None)).as_str()),
+            ("drained", "no node has joined yet\n")
+        );
+    }
+}

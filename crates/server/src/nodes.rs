@@ -1,0 +1,112 @@
+//! The nodes of the fleet: which there are and how they are, and taking one out of service or back into it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::Orchestrator;
+use mosaic_core::domain::audit::Action;
+use mosaic_core::domain::ids::{NodeId, Timestamp};
+use mosaic_core::ports::fleet::{Cordon, NodeState};
+use serde_json::{Value, json};
+
+use crate::agents::by;
+use crate::auth::Caller;
+use crate::body::OptionalJson;
+use crate::params::{Params, PathNames};
+use crate::problem::{Code, Problem};
+use crate::router::Context;
+use crate::shell::RequestId;
+
+/// Describes one node.
+fn view(state: &NodeState, own: &NodeId) -> Value {
+    let (info, cordon) = (&state.info, &state.cordon);
+    let cordon = cordon.as_ref().map(|cordon| {
+        json!({"by": &cordon.by, "reason": &cordon.reason, "at": cordon.at.to_rfc3339(), "drain": cordon.drain})
+    });
+    json!({
+        "node": &info.node, "here": info.node == *own, "alive": state.alive, "seenAt": state.seen_at.to_rfc3339(),
+        "leasesEndAt": state.leases_end_at.map(Timestamp::to_rfc3339), "cordon": cordon, "draining": info.draining,
+        "slots": {"total": info.slots, "used": info.running}, "version": &info.version, "url": &info.url,
+        "labels": &info.labels, "startedAt": info.started_at.to_rfc3339(),
+    })
+}
+
+async fn all(o: &Orchestrator) -> Result<Vec<Value>, Problem> {
+    Ok(o.nodes().await?.iter().map(|state| view(state, &o.settings().node)).collect())
+}
+
+/// `GET /v1/nodes`.
+pub(crate) async fn list(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
+    params.reader(&[]).finish()?;
+    let o = &context.orchestrator;
+    let term = o.ports().fleet.term().map(|term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
+    Ok(Answer(json!({"nodes": all(o).await?, "leaseMs": term})).into_response())
+}
+
+/// `POST /v1/nodes/{node}/cordon`: it takes nothing new; what it runs goes on.
+pub(crate) async fn cordon(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    path: PathNames,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    change(&context.orchestrator, &caller, &request, &path, body, Wish::Cordon).await
+}
+
+/// `POST /v1/nodes/{node}/uncordon`: it takes work again.
+pub(crate) async fn uncordon(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    path: PathNames,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    change(&context.orchestrator, &caller, &request, &path, body, Wish::Uncordon).await
+}
+
+/// `POST /v1/nodes/{node}/drain`: it takes nothing new, and its server ends once nothing runs there any more.
+pub(crate) async fn drain(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    path: PathNames,
+    body: OptionalJson,
+) -> Result<Response, Problem> {
+    change(&context.orchestrator, &caller, &request, &path, body, Wish::Drain).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Cordon,
+    Uncordon,
+    Drain,
+}
+
+async fn change(
+    o: &Arc<Orchestrator>,
+    caller: &Caller,
+    request: &RequestId,
+    path: &PathNames,
+    body: OptionalJson,
+    wish: Wish,
+) -> Result<Response, Problem> {
+    let (node, reason) = (path.get::<NodeId>("node")?, body.reason()?);
+    let action = match wish {
+        Wish::Cordon => Action::NodeCordon,
+        Wish::Uncordon => Action::NodeUncordon,
+        Wish::Drain => Action::NodeDrain,
+    };
+    o.audit(caller.deed(o, action, request).subject(&node).reason(reason.as_deref())).await?;
+    let stands = Cordon { by: by(request), reason, at: o.now(), drain: wish == Wish::Drain };
+    let stands = Some(stands).filter(|_| wish != Wish::Uncordon);
+    if !o.cordon(&node, stands).await? {
+        let what = format!("no node of the fleet has the name {node}");
+        return Err(Problem::new(Code::NodeNotFound, what).hint("GET /v1/nodes lists them"));
+    }
+    let now = all(o).await?.into_iter().find(|view| view["node"] == json!(&node));
+    Ok(Answer(now.unwrap_or_else(|| json!({"node": node}))).into_response())
+}
