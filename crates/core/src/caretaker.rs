@@ -139,11 +139,11 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     let mut report =
         CareReport { transcript_bytes: o.care.report().transcript_bytes, ..CareReport::default() };
     in_time(o, reserve::pass(o, &mut report)).await;
-    in_time(o, cleanup::pass(o, &mut rounds.again, &mut report)).await;
+    in_time(o, Box::pin(cleanup::pass(o, &mut rounds.again, &mut report))).await;
     in_time(o, orphans::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, former::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, groups::pass(o, &mut report)).await;
-    in_time(o, retention::records(o, &mut rounds.place, &mut report)).await;
+    in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
         in_time(o, retention::transcripts(o, &mut report)).await;
         in_time(o, retention::events(o, &mut report)).await;
