@@ -294,16 +294,13 @@ fn turned(answer: Value, due: Option<Timestamp>) -> Option<Turned> {
     let Some(Value::Int(code)) = parts.next() else { return None };
     let mut fields = list(parts.next().unwrap_or(Value::Nil)).into_iter().map(text);
     let mut next = || fields.next().flatten();
-    let taken = match next() {
-        None => None,
-        Some(id) => Some(Taken {
-            id,
-            name: next().unwrap_or_default(),
-            data: next().unwrap_or_default(),
-            options: next().unwrap_or_default(),
-            attempts: next().and_then(|n| n.parse().ok()).unwrap_or(0),
-            doomed: next().filter(|why| !why.is_empty()),
-        }),
-    };
+    let taken = next().map(|id| Taken {
+        id,
+        name: next().unwrap_or_default(),
+        data: next().unwrap_or_default(),
+        options: next().unwrap_or_default(),
+        attempts: next().and_then(|n| n.parse().ok()).unwrap_or(0),
+        doomed: next().filter(|why| !why.is_empty()),
+    });
     Some(Turned { refused: (code < 0).then_some(code), next: taken, due })
 }
