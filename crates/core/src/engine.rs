@@ -241,7 +241,7 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<Driver>, why: &StoreEr
     }
     if o.is_fleet() && matches!(why, StoreError::Fenced(_)) {
         let is_driven = || o.live().get(&id).is_some_and(|other| !Arc::ptr_eq(other, driver));
-        caretaker::former::keep(o, id, is_driven).await;
+        Box::pin(caretaker::former::keep(o, id, is_driven)).await;
     }
 }
 
@@ -264,7 +264,7 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> E
     o.fleet.kept(agent.id).await;
     if agent.runs > 0
         && o.is_elsewhere(agent.node.as_ref())
-        && let Err(why) = caretaker::former::keep_now(o, agent.id).await
+        && let Err(why) = Box::pin(caretaker::former::keep_now(o, agent.id)).await
     {
         let until = o.now().plus(limits::FORMER_RETRY);
         return Event::PutOff {

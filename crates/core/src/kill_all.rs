@@ -174,7 +174,8 @@ impl Orchestrator {
                 let page = self.ports.store.interventions(limits::INTERVENTIONS).await?;
                 let jobs = page.into_iter().filter_map(|intervention| match intervention {
                     Intervention::Submitted(submission) => Some(submission.job),
-                    _ => None,
+                    Intervention::Retried { job, .. } => Some(job),
+                    Intervention::Removed(_) | Intervention::Finished { .. } => None,
                 });
                 let jobs: Vec<String> = jobs.collect();
                 for job in &jobs {

@@ -24,7 +24,7 @@ pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareRepor
         why: "older than records are kept".to_owned(),
         by: o.own_deed(Action::Retention),
     };
-    match o.prune(&request).await {
+    match Box::pin(o.prune(&request)).await {
         Ok(pruned) => {
             place.0 = pruned.next.unwrap_or_default();
             report.unmerged_kept = pruned.unmerged.len() as u64;

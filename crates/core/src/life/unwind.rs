@@ -221,7 +221,7 @@ impl Orchestrator {
             }
             // What its record says of its work is about another node's.
             Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
-                let kept = caretaker::former::keep_now(self, id).await;
+                let kept = Box::pin(caretaker::former::keep_now(self, id)).await;
                 return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
             }
             other => other,
@@ -242,7 +242,7 @@ impl Orchestrator {
             left.push(format!("its processes could not be stopped: {e}"));
         } else {
             if record.agent.work.dirty {
-                salvage = self.save_again(&record).await.unwrap_or_else(|why| {
+                salvage = Box::pin(self.save_again(&record)).await.unwrap_or_else(|why| {
                     left.push(why);
                     Salvage::Failed
                 });
