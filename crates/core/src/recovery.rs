@@ -106,16 +106,21 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
 /// Gives an agent back to the queue whose node is lost, or ends it when that is what stands. An agent whose write fails is
 /// found again among those that this node holds.
 async fn give_back(o: &Orchestrator, lease: &Lease, record: Versioned, from: NodeId) {
+    // What an order ends is not lost, whatever became of its node.
     let kill =
         o.standing_event(&record.agent, record.seq).filter(|event| matches!(event, Event::Kill { .. }));
-    let Ok(mut step) = lifecycle::next(&record.agent, Event::NodeLost { node: from }, o.decide_now()) else {
-        return;
+    let killed = kill.and_then(|kill| lifecycle::next(&record.agent, kill, o.decide_now()).ok());
+    let (agent, mut facts) = killed.map_or((record.agent, Vec::new()), |step| (step.agent, step.facts));
+    let agent = match lifecycle::next(&agent, Event::NodeLost { node: from }, o.decide_now()) {
+        Ok(step) => {
+            facts.extend(step.facts);
+            step.agent
+        }
+        // It waited in the queue, and the order ended it there.
+        Err(_) if agent.is_terminal() => agent,
+        Err(_) => return,
     };
-    if let Some(Ok(killed)) = kill.map(|kill| lifecycle::next(&step.agent, kill, o.decide_now())) {
-        step.facts.extend(killed.facts);
-        step.agent = killed.agent;
-    }
-    let change = Change { safety: Safety::Power, agent: step.agent, facts: step.facts };
+    let change = Change { safety: Safety::Power, agent, facts };
     if let Err(e) = o.ports.store.advance(lease, change).await {
         tracing::warn!(agent.id = %lease.agent, error = %e, "agent of a lost node could not be given back yet");
     }

@@ -244,7 +244,7 @@ async fn lost_nodes_come_to_an_end() {
     let end = fleet.until(id, ended).await.agent.end().cloned().expect("it ended");
     assert_eq!((end.status, end.reason), (Status::Failed, EndReason::NodeLost));
     let why = end.error.expect("words");
-    assert!(why.contains("node b") && why.contains("2 nodes"), "{why}");
+    assert!(why.contains("node b") && why.contains("as 1 node before"), "{why}");
     assert_eq!(fleet.world.double_runs(), 0);
     watcher.end(Stop::Now).await;
 }

@@ -16,3 +16,4 @@ pub mod require;
 pub mod store_suite;
 pub mod valkey_sentinel;
 pub mod valkey_server;
+pub mod wire;

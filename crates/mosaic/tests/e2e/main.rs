@@ -11,6 +11,7 @@ mod cli_server;
 mod contract;
 mod disk;
 mod drill;
+mod fleet;
 mod floods;
 mod frozen;
 mod kill;

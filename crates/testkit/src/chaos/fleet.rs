@@ -12,7 +12,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::api::Api;
-use super::cut::Wire;
 use super::dice::Dice;
 use super::place::Place;
 use super::scene::has_ended;
@@ -20,6 +19,7 @@ use super::server::Server;
 use super::sweep::{self, Violation};
 use super::{Outcome, Programs, while_};
 use crate::valkey_server::ValkeyServer;
+use crate::wire::Wire;
 
 /// How long a lease holds here: short, so that many of them run out.
 const LEASE: Duration = Duration::from_secs(6);
@@ -227,7 +227,7 @@ impl Fleet {
             let listener = TcpListener::bind("127.0.0.1:0").map_err(while_("a port"))?;
             let port = listener.local_addr().map_err(while_("a port"))?.port();
             let data = place.dir().join(&name);
-            let wire = Wire::lay(store)?;
+            let wire = Wire::lay(store).map_err(while_("a wire"))?;
             drop(listener);
             let mut node = Node { name, data, port, wire, server: None, trouble: None };
             node.start(programs, &place)?;

@@ -4,7 +4,6 @@
 //! `bin/chaos.rs` is the command; the survival tests of the program use the same place, agents and storm.
 
 mod api;
-mod cut;
 mod dice;
 pub mod fleet;
 pub mod matrix;

@@ -47,13 +47,14 @@ impl Decision {
         let (losses, retries) = (self.agent.node_losses, self.agent.spec.max_retries);
         let data = json!({"node": node, "attempt": self.agent.attempt, "losses": losses});
         self.note("agent.node_lost", data);
-        if losses <= retries {
+        // One loss is nobody's fault, also when nothing is to be tried again.
+        if losses <= retries.max(1) {
             return State::Queued { cause: QueueCause::Interrupted };
         }
         let text = format!(
-            "node {node} was lost while the agent ran there; {} that ran it were lost, which is all that maxRetries allows. \
-             Look at those nodes, then retry it.",
-            count(losses as usize, "node")
+            "node {node} was lost while the agent ran there, as {} before it; no other one is tried. Look at those \
+             nodes, then retry it.",
+            count(losses as usize - 1, "node")
         );
         match self.settle(Status::Failed, EndReason::NodeLost, Some(text)) {
             State::Unwinding { ending: Ending::Settle { end } } => State::Settled { end },

@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Outcome, while_};
-
 /// How often a thread looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The wire. Dropping it closes everything on it.
-pub(crate) struct Wire {
+pub struct Wire {
     port: u16,
     state: Arc<State>,
 }
@@ -44,11 +42,11 @@ impl State {
 }
 
 impl Wire {
-    /// Lays a wire to this address; it is whole.
-    pub(crate) fn lay(to: SocketAddr) -> Outcome<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").map_err(while_("a wire"))?;
-        let port = listener.local_addr().map_err(while_("a wire"))?.port();
-        listener.set_nonblocking(true).map_err(while_("a wire"))?;
+    /// Lays a wire to this address; it is whole. Errors when loopback has no free port.
+    pub fn lay(to: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        listener.set_nonblocking(true)?;
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -63,17 +61,17 @@ impl Wire {
     }
 
     /// Returns the port of the client's end.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Cuts it.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.cut.store(true, Ordering::SeqCst);
     }
 
     /// Mends it.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         if self.state.cut.swap(false, Ordering::SeqCst) {
             self.state.close();
         }

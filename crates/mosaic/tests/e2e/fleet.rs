@@ -1,0 +1,187 @@
+//! Several nodes on one Valkey, as an operator sees them: wide orders reach all of them, and what lies on one is readable
+//! through the others.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use mosaic_testkit::git_fixture::Fixture;
+use mosaic_testkit::valkey_server::ValkeyServer;
+use mosaic_testkit::wire::Wire;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::support::{Home, Server, body, script, until};
+
+/// The grace of servers in these tests.
+const GRACE: Duration = Duration::from_millis(500);
+/// What an agent says once it runs, and that it then does not listen to anybody.
+const DEAF: &str = "cat > /dev/null\ntrap '' TERM INT\necho said on $NODE\necho $$ >> DIR/pids\n\
+                    setsid sleep 600 > /dev/null 2>&1 &\nwhile :; do sleep 0.1; done\n";
+
+/// Starts a node of this name; its wire to the store has this port.
+fn node<'h>(home: &'h Home, name: &str, store: u16, dir: &Path, lease: &str) -> Server<'h> {
+    let text = DEAF.replace("DIR", &dir.display().to_string()).replace("$NODE", name);
+    let line = script(home.path(), "agent.sh", &text);
+    let port = free_port();
+    let url = format!("http://127.0.0.1:{port}");
+    let (store, port) = (store.to_string(), port.to_string());
+    home.serve(&[
+        ("VALKEY_HOST", "127.0.0.1"),
+        ("VALKEY_PORT", &store),
+        ("MOSAIC_NODE", name),
+        ("MOSAIC_NODE_URL", &url),
+        ("ORCHESTRATOR_PORT", &port),
+        ("MOSAIC_SLOTS", "10"),
+        ("MOSAIC_LEASE_MS", lease),
+        ("MOSAIC_COMMAND", &line),
+        ("MOSAIC_CONFINEMENT", "subreaper"),
+    ])
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Returns the programs that run of those that said so.
+fn alive(dir: &Path) -> usize {
+    let pids = std::fs::read_to_string(dir.join("pids")).unwrap_or_default();
+    // A number that somebody else has by now has another command line.
+    let runs = |pid: &&str| {
+        let line = std::fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("agent.sh")
+    };
+    pids.lines().filter(runs).count()
+}
+
+/// Spawns agents through the nodes in turn and waits until all run.
+fn spawn_all(servers: &[Server<'_>], fixture: &Fixture, dir: &Path, count: usize) -> Vec<String> {
+    let ids: Vec<String> = (0..count)
+        .map(|n| servers[n % servers.len()].spawn(&body(&fixture.url(), &format!("T-{n}"))))
+        .collect();
+    until("every agent to run", || (alive(dir) == count).then_some(()));
+    ids
+}
+
+fn counts(answer: &Value) -> (u64, u64, u64) {
+    let number = |name: &str| answer[name].as_u64().unwrap();
+    (number("total"), number("killed"), number("failed"))
+}
+
+#[test]
+fn kill_all_reaches_four_nodes_and_leaves_nothing_alive() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([(); 4].map(|()| Home::new()), Fixture::new());
+    let dir = homes[0].path();
+    let servers: Vec<Server<'_>> = homes
+        .iter()
+        .enumerate()
+        .map(|(n, home)| node(home, &format!("node-{n}"), store.port(), dir, "60000"))
+        .collect();
+    let ids = spawn_all(&servers, &fixture, dir, 40);
+    let began = Instant::now();
+    let answer = servers[1].http.post("/agents/kill-all", Some(&json!({"reason": "enough"}))).expect(200);
+    let took = began.elapsed();
+    assert_eq!(counts(&answer), (40, 40, 0), "{answer:#}");
+    // One second after the answer plus the grace; nobody gets that long here.
+    assert_eq!(alive(dir), 0, "alive after the answer");
+    println!("40 agents on 4 nodes: answered after {took:?} with a grace of {GRACE:?}");
+    for id in &ids {
+        assert_eq!(servers[2].ended(id)["status"], "killed");
+    }
+    // What comes afterwards runs, and none of the others comes back.
+    let later = servers[3].spawn(&body(&fixture.url(), "T-later"));
+    servers[0].phase(&later, "working");
+    assert_eq!(alive(dir), 1);
+    servers[0].kill(&later);
+}
+
+#[test]
+fn a_node_that_is_cut_off_is_named_with_the_end_of_its_leases_and_ends_its_agents_by_itself() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
+    let servers = [
+        node(&homes[0], "near", store.port(), dir, "8000"),
+        node(&homes[1], "far", wire.port(), dir, "8000"),
+    ];
+    let ids = spawn_all(&servers, &fixture, dir, 20);
+    let held: Vec<&String> = ids.iter().filter(|id| servers[0].agent(id)["node"] == "far").collect();
+    assert_eq!(held.len(), 10, "each node has ten slots");
+    wire.cut();
+    let answer = servers[0].http.post("/agents/kill-all", Some(&json!({}))).expect(200);
+    let (total, killed, failed) = counts(&answer);
+    assert_eq!(total, 20, "{answer:#}");
+    // The leases may end before the answer, which waits for confirmations: then their agents are dead.
+    assert!(killed >= 10 && killed + failed == 20, "{answer:#}");
+    let errors = answer["errors"].to_string();
+    if failed > 0 {
+        assert!(errors.contains("node far") && errors.contains("lease"), "{errors}");
+    }
+    // Nobody tells the cut-off node: the supervisors' own deadline ends its agents.
+    until("everything to be dead", || (alive(dir) == 0).then_some(()));
+    wire.mend();
+    for id in ids {
+        assert_eq!(servers[0].ended(&id)["status"], "killed");
+    }
+    assert_eq!(alive(dir), 0);
+}
+
+#[test]
+fn what_one_node_has_is_seen_and_steered_through_the_other() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let one = node(&homes[0], "one", store.port(), dir, "60000");
+    let id = one.spawn(&body(&fixture.url(), "T-1"));
+    one.phase(&id, "working");
+    let two = node(&homes[1], "two", store.port(), dir, "60000");
+    let path = format!("/v1/agents/{id}/transcript");
+    until("the line", || two.http.get(&path).text.contains("said on one").then_some(()));
+    let nodes = two.http.get("/v1/nodes").expect(200);
+    let names: Vec<&str> =
+        nodes["nodes"].as_array().unwrap().iter().map(|node| node["node"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "two"], "{nodes:#}");
+    let printed = two.cli(&["nodes"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(printed.contains("one") && printed.contains("two"), "{printed}");
+    // An order for an agent that the other node holds arrives there within a second.
+    let began = Instant::now();
+    let killed = two.http.post(&format!("/agents/{id}/kill"), Some(&json!({}))).expect(200);
+    println!("killed on another node after {:?} with a grace of {GRACE:?}", began.elapsed());
+    assert_eq!((&killed["status"], &killed["verified"]), (&json!("killed"), &json!(true)), "{killed:#}");
+    assert_eq!(alive(dir), 0);
+    // A cordoned node takes nothing; the other does.
+    two.http.post("/v1/nodes/one/cordon", Some(&json!({"reason": "repair"}))).expect(200);
+    until("the node to know", || (one.http.get("/v1/state").expect(200)["cordoned"] == true).then_some(()));
+    let id = one.spawn(&body(&fixture.url(), "T-2"));
+    one.phase(&id, "working");
+    assert_eq!(one.agent(&id)["node"], "two");
+    one.kill(&id);
+}
+
+#[test]
+fn a_stopped_server_has_no_side_effect_once_its_leases_are_over() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let one = node(&homes[0], "one", store.port(), dir, "4000");
+    let id = one.spawn(&body(&fixture.url(), "T-1"));
+    one.phase(&id, "working");
+    one.signal(Signal::STOP);
+    // Its supervisors end the program, although nobody tells them.
+    until("the program to be dead", || (alive(dir) == 0).then_some(()));
+    let two = node(&homes[1], "two", store.port(), dir, "4000");
+    until("the other node to have it", || (two.agent(&id)["node"] == "two").then_some(()));
+    two.phase(&id, "working");
+    one.signal(Signal::CONT);
+    until("both to agree", || {
+        (one.http.get(&format!("/v1/agents/{id}")).expect(200)["node"] == "two").then_some(())
+    });
+    let agent = two.agent(&id);
+    assert_eq!((&agent["phase"], alive(dir)), (&json!("working"), 1), "{agent:#}\n{}", one.log());
+    two.kill(&id);
+    assert_eq!(alive(dir), 0);
+}
