@@ -54,7 +54,7 @@ pub(super) async fn admit(what: What) -> Outcome<Value> {
     Ok(rate(what.count, since))
 }
 
-/// Takes agents and ends them: one lease and two writes each.
+/// Takes agents and ends them: one lease and three writes each.
 pub(super) async fn turns(what: What) -> Outcome<Value> {
     let store = store(&what).await?;
     let next = Arc::new(AtomicUsize::new(0));
