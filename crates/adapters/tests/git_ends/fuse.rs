@@ -1,6 +1,8 @@
 //! Pushes under a lease: a remote that hangs, a server that says nothing any more. What talks to the remote is dead
 //! before the lease is over, with everything it started.
 
+#![expect(clippy::unwrap_used, reason = "what these tests share fails by panicking, too")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
