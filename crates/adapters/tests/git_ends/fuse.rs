@@ -1,7 +1,7 @@
 //! Pushes under a lease: a remote that hangs, a server that says nothing any more. What talks to the remote is dead
 //! before the lease is over, with everything it started.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "what these tests share fails by panicking, too")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
