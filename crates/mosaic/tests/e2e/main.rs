@@ -31,3 +31,5 @@ mod store_away;
 #[cfg(feature = "valkey")]
 mod store_failover;
 mod support;
+#[cfg(feature = "valkey")]
+mod two_nodes;
