@@ -29,6 +29,8 @@ const SLOTS: u32 = 4;
 const BACKLOG: usize = 60;
 /// Longest time for one task to end after the storm, on a machine with other work to do.
 const EACH: Duration = Duration::from_secs(3);
+/// How many nodes a task may lose here: with leases this short a node is in trouble every few seconds.
+const RETRIES: u32 = 9;
 /// Longest wait for a node to listen.
 const START: Duration = Duration::from_secs(60);
 
@@ -339,7 +341,7 @@ impl Fleet {
 
     /// Asks for a task; the answer is an acknowledgement or nothing.
     fn spawn(&mut self, api: &Api, task: &str) {
-        match api.send("POST", "/v1/agents", Some(task), Some(&self.place.task(task, 3))) {
+        match api.send("POST", "/v1/agents", Some(task), Some(&self.place.task(task, RETRIES))) {
             Ok((200 | 201, answer)) => {
                 let id = answer["agentId"].as_str().unwrap_or_default().to_owned();
                 self.unanswered.remove(task);
