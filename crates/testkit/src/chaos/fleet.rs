@@ -425,8 +425,10 @@ impl Fleet {
                 ["push", commit, branch] => {
                     let Some(agent) = by_branch.get(*branch) else { continue };
                     let show = ["log", "-1", "-p", "--format=", commit, "--"];
-                    let made =
-                        self.place.remote.try_run(&self.place.remote.remote(), &show).unwrap_or_default();
+                    // The hook writes before anything is taken: a push that was ended then left nothing there.
+                    let Some(made) = self.place.remote.try_run(&self.place.remote.remote(), &show) else {
+                        continue;
+                    };
                     let run = newest.get(*agent).map(|pid| format!("+{agent}-{pid}-last"));
                     if !run.as_ref().is_some_and(|run| made.lines().any(|line| line == run)) {
                         stale.push(format!("{commit} on {branch} is not of the newest run {run:?}"));
