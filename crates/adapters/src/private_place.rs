@@ -10,6 +10,9 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
+/// How the names of files begin that are made aside and then put in place.
+pub(crate) const ASIDE: &str = ".new-";
+
 /// A handle that only leads on; it needs no right to list the directory.
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -71,7 +74,7 @@ impl PrivatePlace {
 
     /// Writes a file that only its owner can read, in the place of whatever has the name.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let aside = format!(".new-{}", uuid::Uuid::new_v4().simple());
+        let aside = format!("{ASIDE}{}", uuid::Uuid::new_v4().simple());
         let written = self
             .create(OsStr::new(&aside), 0o600, &mut &bytes[..])
             .and_then(|()| Ok(renameat(&self.0, &aside, &self.0, name)?));

@@ -12,7 +12,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 
-use crate::private_place::{PrivatePlace, normal};
+use crate::private_place::{ASIDE, PrivatePlace, normal};
 use crate::trash::Trash;
 
 /// The directories that are an agent's own, below `<data>/agents/<agent>/`.
@@ -127,7 +127,9 @@ impl Sandbox for NoSandbox {
 
     async fn release(&self, agent: AgentId) -> Result<(), Failure> {
         let own = self.own(agent);
-        let wanted = |name: &str| PRIVATE.contains(&name) || name.starts_with(STAGING);
+        // Half-made files of a server that was killed, too: nobody makes anything here any more.
+        let wanted =
+            |name: &str| PRIVATE.contains(&name) || name.starts_with(STAGING) || name.starts_with(ASIDE);
         self.trash.discard_in(&own, wanted).map_err(|e| failure("remove", &own, &e))
     }
 }
@@ -163,9 +165,11 @@ mod tests {
         assert_eq!(first.home.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         let names: Vec<&str> = first.env.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["PATH", "HOME", "TMPDIR", "LANG", "TERM"]);
+        let half_made = first.config.with_file_name(format!("{ASIDE}0"));
+        std::fs::write(&half_made, "of a server that was killed").unwrap();
         sandbox.release(agent).await.unwrap();
         sandbox.release(agent).await.unwrap();
-        assert!(!first.home.exists() && !first.config.exists());
+        assert!(!first.home.exists() && !first.config.exists() && !half_made.exists());
         trash.idle().await;
         assert_eq!(std::fs::read_dir(place.path().join("trash")).unwrap().count(), 0);
     }
