@@ -405,8 +405,6 @@ pub const JOB_LOG_LINE_BYTES: usize = 1024;
 pub const QUEUE_SKIPPED: usize = 1000;
 /// Classes of priority that are looked at for one lease: ours are eleven, other producers may use more.
 pub const QUEUE_CLASSES: usize = 64;
-/// Longest id of a job that other producers chose, in bytes.
-pub const JOB_ID_BYTES: usize = 256;
 /// Most writes that go to a shared store in one call: it serves nobody else meanwhile, for some milliseconds.
 pub const STORE_SHARED_BATCH: usize = 128;
 /// Most bytes of records that go to a shared store in one call.
