@@ -421,9 +421,9 @@ pub const BACKOFF_ASKED_MS: u64 = 24 * 3600 * 1000;
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
 pub const LEAN_BATCH: usize = 64;
-/// Round trips of one kind under way at once: what a call costs the server by itself is more than what its jobs cost, so
-/// fewer and fuller ones are faster.
-pub const LEAN_TRIPS: usize = 1;
+/// Round trips of one kind under way at once: while the server works on one, the next is put together. More would be
+/// emptier, and what a call costs the server by itself is more than what a job costs it.
+pub const LEAN_TRIPS: usize = 2;
 /// Most jobs that one script adds: 7 arguments each, and a script may unpack some thousands.
 pub const LEAN_BULK: usize = 500;
 /// Events of the queue that one look for interventions reads.

@@ -22,9 +22,9 @@ local function trim_ended(outcome, ended, age, count, most)
   end
 end
 
--- Does what the job's options say about ended jobs.
-local function keep(job, outcome, ended)
-  local opts = call('HGET', K .. job, 'opts')
+-- Does what the job's options say about ended jobs; `opts` are its options where they are known.
+local function keep(job, outcome, ended, opts)
+  opts = opts or call('HGET', K .. job, 'opts')
   local field = outcome == 'completed' and 'removeOnComplete' or 'removeOnFail'
   if not opts or not string.find(opts, field, 1, true) then
     return

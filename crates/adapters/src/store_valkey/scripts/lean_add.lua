@@ -4,16 +4,18 @@ local first = call('INCRBY', K .. 'id', count) - count
 local ids, pushed, placed, delayed, prioritized = {}, {}, {}, false, nil
 for n = 1, count do
   local id, name, data, opts, stamp, delay, priority = take(), take(), take(), take(), take(), take(), take()
-  if id == '' then
+  local is_numbered = id == ''
+  if is_numbered then
     id = whole(first + n)
   end
   ids[n] = id
   local key = K .. id
-  if call('EXISTS', key) == 1 then
-    call('XADD', EVENTS, '*', 'event', 'duplicated', 'jobId', id)
+  -- Nobody else may give a number as an id.
+  if not is_numbered and call('EXISTS', key) == 1 then
+    tell('duplicated', 'jobId', id)
   else
     call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', delay, 'priority', priority)
-    call('XADD', EVENTS, '*', 'event', 'added', 'jobId', id, 'name', name)
+    tell('added', 'jobId', id, 'name', name)
     if delay ~= '0' then
       delay_until(id, stamp + delay)
       delayed = true
@@ -25,7 +27,7 @@ for n = 1, count do
         prioritized[#prioritized + 1] = id
         placed[#placed + 1] = priority * CLASS
       end
-      call('XADD', EVENTS, '*', 'event', 'waiting', 'jobId', id)
+      tell('waiting', 'jobId', id)
     end
   end
 end
@@ -41,7 +43,6 @@ if prioritized then
   end
   call('ZADD', K .. 'prioritized', unpack(args))
 end
-call('XTRIM', EVENTS, 'MAXLEN', '~', most_events)
 if #pushed > 0 or prioritized then
   wake()
 end

@@ -20,6 +20,16 @@ if not most_events then
 end
 local EVENTS = K .. 'events'
 
+-- Tells of something; one event trims the stream for all of the script.
+local is_trimmed = false
+local function tell(...)
+  if is_trimmed then
+    call('XADD', EVENTS, '*', 'event', ...)
+  else
+    is_trimmed = true
+    call('XADD', EVENTS, 'MAXLEN', '~', most_events, '*', 'event', ...)
+  end
+end
 local function is_full()
   return most_active > 0 and call('LLEN', K .. 'active') >= most_active
 end
@@ -35,7 +45,7 @@ local function delay_until(job, due)
     base = math.min(tonumber(same[2]) + 1, base + 4095)
   end
   call('ZADD', K .. 'delayed', whole(base), job)
-  call('XADD', EVENTS, '*', 'event', 'delayed', 'jobId', job, 'delay', whole(due))
+  tell('delayed', 'jobId', job, 'delay', whole(due))
 end
 local function wake_when_due()
   local first = call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')

@@ -1,54 +1,102 @@
 -- Turns of workers: each ends a job that it held, when it held one, and takes the next one, when it wants one. Answers one
 -- pair each: what became of the end (0, or BullMQ's negative code), and the job, or when to ask again.
 local count = tonumber(take())
-local unstalled, ended = {}, {}, false
+local answers, enders, askers = {}, {}, {}
+for n = 1, count do
+  answers[n] = { 0, false }
+  if take() == '1' then
+    enders[#enders + 1] = { answer = answers[n], job = take(), token = take(), outcome = take(), result = take(),
+      stack = take(), keeping = take() }
+  end
+  local token, term = take(), take()
+  if token ~= '' then
+    askers[#askers + 1] = { answer = answers[n], token = token, term = term }
+  end
+end
 
--- Ends a job; refuses when the lock is not the caller's.
-local function end_job()
-  local job, token, outcome, result, stack, keeping = take(), take(), take(), take(), take(), take()
-  local key = K .. job
-  local holder = call('GET', key .. ':lock')
-  if holder ~= token then
+local unlocked, unstalled, ended, kept_as_options_say = {}, {}, { completed = {}, failed = {} }, {}
+
+-- Ends a job; refuses when the lock is not the caller's. `unready` tells that some job here has children that are not done.
+local function end_job(e, holder, unready)
+  local job, outcome, result, key = e.job, e.outcome, e.result, K .. e.job
+  if holder ~= e.token then
     return call('EXISTS', key) == 0 and -1 or (holder and -6 or -2)
   end
   local failed = outcome == 'failed'
-  if not failed and (call('EXISTS', key .. ':dependencies') == 1 or call('EXISTS', key .. ':unsuccessful') == 1) then
-    return call('EXISTS', key .. ':dependencies') == 1 and -4 or -9
+  if unready and not failed then
+    if call('EXISTS', key .. ':dependencies') == 1 then
+      return -4
+    elseif call('EXISTS', key .. ':unsuccessful') == 1 then
+      return -9
+    end
   end
   if call('LREM', K .. 'active', -1, job) == 0 then
     return -3
   end
-  call('DEL', key .. ':lock')
+  unlocked[#unlocked + 1] = key .. ':lock'
   unstalled[#unstalled + 1] = job
-  ended = true
-  local made = call('HINCRBY', key, 'atm', 1)
-  local j = call('HMGET', key, 'parentKey', 'deid')
-  if j[1] or j[2] then
+  local j = call('HMGET', key, 'atm', 'parentKey', 'deid', 'opts')
+  local made = whole((tonumber(j[1] or 0) or 0) + 1)
+  if j[2] or j[3] then
     after_end(job, outcome, now, result)
   end
   local field = failed and 'failedReason' or 'returnvalue'
-  if keeping == 'none' then
+  if e.keeping == 'none' then
     forget(job)
   else
     if failed then
-      call('HSET', key, 'finishedOn', now, field, result, 'stacktrace', stack)
+      call('HSET', key, 'finishedOn', now, 'atm', made, field, result, 'stacktrace', e.stack)
     else
-      call('HSET', key, 'finishedOn', now, field, result)
+      call('HSET', key, 'finishedOn', now, 'atm', made, field, result)
     end
-    call('ZADD', K .. outcome, now, job)
-    if keeping ~= 'all' then
-      keep(job, outcome, now)
+    local list = ended[outcome]
+    list[#list + 1] = now
+    list[#list + 1] = job
+    if e.keeping == 'options' then
+      kept_as_options_say[#kept_as_options_say + 1] = { job, outcome, now, j[4] }
     end
   end
-  call('XADD', EVENTS, '*', 'event', outcome, 'jobId', job, field, result, 'prev', 'active')
+  tell(outcome, 'jobId', job, field, result, 'prev', 'active')
   if failed then
-    call('XADD', EVENTS, '*', 'event', 'retries-exhausted', 'jobId', job, 'attemptsMade', made)
+    tell('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end
   return 0
 end
 
-local function promote()
-  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, whole((now + 1) * 4096 - 1), 'LIMIT', 0, 1000)
+-- Ends the jobs that ended, those of one step together where that is the same.
+local function end_jobs()
+  local locks, children = {}, {}
+  for n, e in ipairs(enders) do
+    local key = K .. e.job
+    locks[n], children[2 * n - 1], children[2 * n] = key .. ':lock', key .. ':dependencies', key .. ':unsuccessful'
+  end
+  local holders, unready = call('MGET', unpack(locks)), call('EXISTS', unpack(children)) > 0
+  for n, e in ipairs(enders) do
+    e.answer[1] = end_job(e, holders[n], unready)
+  end
+  if #unlocked == 0 then
+    return
+  end
+  call('DEL', unpack(unlocked))
+  call('SREM', K .. 'stalled', unpack(unstalled))
+  for outcome, list in pairs(ended) do
+    if #list > 0 then
+      call('ZADD', K .. outcome, unpack(list))
+    end
+  end
+  for _, one in ipairs(kept_as_options_say) do
+    keep(unpack(one))
+  end
+end
+
+-- Returns the time for which the first delayed job waits, times 4096, and some.
+local function first_due()
+  return call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')[2]
+end
+
+-- Makes ready what is due.
+local function promote(most)
+  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, most, 'LIMIT', 0, 1000)
   for _, job in ipairs(due) do
     call('ZREM', K .. 'delayed', job)
     local priority = tonumber(call('HGET', K .. job, 'priority') or 0) or 0
@@ -58,73 +106,70 @@ local function promote()
       call('LPUSH', K .. 'wait', job)
     end
     call('HSET', K .. job, 'delay', 0)
-    call('XADD', EVENTS, '*', 'event', 'waiting', 'jobId', job, 'prev', 'delayed')
+    tell('waiting', 'jobId', job, 'prev', 'delayed')
   end
 end
 
--- Tells whether the queue's rate allows one more start.
-local function within_rate()
-  return not meta[4] or tonumber(call('GET', K .. 'limiter') or 0) < tonumber(meta[4])
+-- Returns how many of those who ask may get a job.
+local function room()
+  local most = paused and 0 or #askers
+  if most_active > 0 then
+    most = math.min(most, most_active - call('LLEN', K .. 'active'))
+  end
+  if meta[4] then
+    most = math.min(most, meta[4] - (call('GET', K .. 'limiter') or 0))
+  end
+  return most
 end
 
-local function next_job()
-  if paused or is_full() or not within_rate() then
-    return nil
+-- Moves the next jobs to the active ones: those without priority first.
+local function next_jobs(most)
+  if most <= 0 then
+    return {}
   end
-  local job = call('RPOPLPUSH', K .. 'wait', K .. 'active')
-  if not job then
-    job = call('ZPOPMIN', K .. 'prioritized')[1]
-    if not job then
-      return nil
+  local jobs = call('RPOP', K .. 'wait', most) or {}
+  if #jobs < most then
+    local ranked = call('ZPOPMIN', K .. 'prioritized', most - #jobs)
+    for n = 1, #ranked, 2 do
+      jobs[#jobs + 1] = ranked[n]
     end
-    call('LPUSH', K .. 'active', job)
   end
-  if meta[4] and call('INCR', K .. 'limiter') == 1 then
-    call('PEXPIRE', K .. 'limiter', meta[5] or 1000)
+  if #jobs > 0 then
+    call('LPUSH', K .. 'active', unpack(jobs))
+    if meta[4] and call('INCRBY', K .. 'limiter', #jobs) == #jobs then
+      call('PEXPIRE', K .. 'limiter', meta[5] or 1000)
+    end
   end
-  return job
+  return jobs
 end
 
-local function start_job(token, term)
-  local job = next_job()
-  if not job then
-    return false
-  end
+local function start_job(job, asker)
   local key = K .. job
-  call('SET', key .. ':lock', token, 'PX', term)
-  call('XADD', EVENTS, '*', 'event', 'active', 'jobId', job, 'prev', 'waiting')
-  call('HINCRBY', key, 'ats', 1)
-  call('HSET', key, 'processedOn', now)
-  local j = call('HMGET', key, 'name', 'data', 'opts', 'atm', 'defa')
+  call('SET', key .. ':lock', asker.token, 'PX', asker.term)
+  tell('active', 'jobId', job, 'prev', 'waiting')
+  local j = call('HMGET', key, 'name', 'data', 'opts', 'atm', 'defa', 'ats')
+  call('HSET', key, 'processedOn', now, 'ats', whole((tonumber(j[6] or 0) or 0) + 1))
   return { job, j[1], j[2], j[3], j[4] or '0', j[5] or '' }
 end
 
-promote()
-local answers, taken = {}, false
-for n = 1, count do
-  local code, job = 0, false
-  if take() == '1' then
-    code = end_job()
-  end
-  local token, term = take(), take()
-  if token ~= '' then
-    job = start_job(token, term)
-    taken = taken or job ~= false
-  end
-  answers[n] = { code, job }
+if #enders > 0 then
+  end_jobs()
 end
-if #unstalled > 0 then
-  call('SREM', K .. 'stalled', unpack(unstalled))
+local first, soon = first_due(), (now + 1) * 4096 - 1
+if first and tonumber(first) <= soon then
+  promote(whole(soon))
+  first = first_due()
 end
-local waits = call('LLEN', K .. 'wait') > 0 or call('ZCARD', K .. 'prioritized') > 0
-if taken then
-  call('XTRIM', EVENTS, 'MAXLEN', '~', most_events)
+local most = room()
+local jobs = next_jobs(most)
+for n, job in ipairs(jobs) do
+  askers[n].answer[2] = start_job(job, askers[n])
 end
-if taken and waits then
+local waits = #jobs >= most and (call('LLEN', K .. 'wait') > 0 or call('ZCARD', K .. 'prioritized') > 0)
+if #jobs > 0 and waits then
   wake()
-elseif ended and not waits and call('LLEN', K .. 'active') == 0 then
-  call('XADD', EVENTS, '*', 'event', 'drained')
+elseif #unlocked > 0 and not waits and call('LLEN', K .. 'active') == 0 then
+  tell('drained')
 end
-local first = call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')
-answers[count + 1] = first[2] and whole(math.floor(first[2] / 4096)) or '0'
+answers[count + 1] = first and whole(math.floor(first / 4096)) or '0'
 return answers
