@@ -169,9 +169,7 @@ impl Queue {
     }
 
     async fn send_adds(&self, jobs: Vec<NewJob>) -> Result<Vec<String>, StoreError> {
-        let at = jobs.first().map_or(0, |job| job.at.0);
-        let mut args = Args::with_capacity(2 + 7 * jobs.len());
-        args.number(at);
+        let mut args = Args::with_capacity(1 + 7 * jobs.len());
         args.number(jobs.len() as u64);
         for job in jobs {
             args.text(job.id.unwrap_or_default());

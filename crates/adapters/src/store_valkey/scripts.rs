@@ -12,8 +12,8 @@ macro_rules! fragments {
 }
 
 fragments! {
-    parents, keep, judge, refuse, interventions, lean_queue, lean_add, lean_turn,
-    base, head, journal, tasks, jobs, put, grant, admit, advance, amend, lease, take_over, log, pause,
+    base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
+    put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
     leave, nodes, cordon, lapsed,
 }
@@ -85,29 +85,32 @@ impl Script {
 use Allowed::{Read, Write, WriteAlways, WriteLightly};
 
 pub(super) static ADMIT: Script =
-    Script::new("admit", Write, &[base, head, journal, tasks, parents, keep, jobs, admit]);
-pub(super) static ADVANCE: Script =
-    Script::new("advance", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, advance]);
+    Script::new("admit", Write, &[base, head, journal, tasks, queue, parents, keep, jobs, admit]);
+pub(super) static ADVANCE: Script = Script::new(
+    "advance",
+    WriteAlways,
+    &[base, head, journal, tasks, queue, parents, keep, jobs, put, advance],
+);
 pub(super) static AMEND: Script =
-    Script::new("amend", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, put, amend]);
+    Script::new("amend", WriteAlways, &[base, head, journal, tasks, queue, parents, keep, jobs, put, amend]);
 pub(super) static LEASE: Script =
-    Script::new("lease", WriteAlways, &[base, head, parents, keep, jobs, lease]);
+    Script::new("lease", WriteAlways, &[base, head, queue, parents, keep, jobs, ranks, lease]);
 pub(super) static TAKE_OVER: Script =
-    Script::new("take over", WriteAlways, &[base, head, parents, keep, jobs, grant, take_over]);
+    Script::new("take over", WriteAlways, &[base, head, queue, parents, keep, jobs, grant, take_over]);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);
 pub(super) static PAUSE: Script =
-    Script::new("pause", WriteAlways, &[base, head, journal, parents, keep, jobs, pause]);
+    Script::new("pause", WriteAlways, &[base, head, journal, queue, parents, keep, jobs, pause]);
 pub(super) static ORDERS: Script = Script::new("orders", WriteAlways, &[base, head, journal, orders]);
 pub(super) static KILLS: Script = Script::new("kills", WriteAlways, &[base, head, journal, kills]);
 pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prune]);
 pub(super) static REMOVE: Script =
-    Script::new("remove", WriteAlways, &[base, head, journal, tasks, parents, keep, jobs, remove]);
+    Script::new("remove", WriteAlways, &[base, head, journal, tasks, queue, parents, keep, jobs, remove]);
 pub(super) static QUARANTINE: Script =
-    Script::new("quarantine", WriteLightly, &[base, head, parents, keep, jobs, quarantine]);
+    Script::new("quarantine", WriteLightly, &[base, head, queue, parents, keep, jobs, quarantine]);
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
 pub(super) static CLASSES: Script =
-    Script::new("classes", WriteLightly, &[base, parents, keep, jobs, classes]);
-pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, position]);
+    Script::new("classes", WriteLightly, &[base, queue, parents, keep, jobs, ranks, classes]);
+pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, ranks, position]);
 pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
 pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
 pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
@@ -119,10 +122,10 @@ pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fle
 pub(super) static INTERVENTIONS: Script = Script::new(
     "look for interventions",
     WriteLightly,
-    &[base, head, parents, keep, jobs, judge, interventions],
+    &[base, head, queue, parents, keep, jobs, judge, interventions],
 );
 pub(super) static REFUSE: Script =
-    Script::new("refuse", WriteAlways, &[base, head, parents, keep, jobs, judge, refuse]);
-pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[lean_queue, lean_add]);
+    Script::new("refuse", WriteAlways, &[base, head, queue, parents, keep, jobs, judge, refuse]);
+pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[base, queue, lean_add]);
 pub(super) static LEAN_TURN: Script =
-    Script::new("turn", WriteAlways, &[lean_queue, parents, keep, lean_turn]);
+    Script::new("turn", WriteAlways, &[base, queue, parents, keep, lean_turn]);

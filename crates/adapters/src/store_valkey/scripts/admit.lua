@@ -119,6 +119,7 @@ local function add_job(i)
     event('waiting', 'jobId', i.id)
   else
     delay_until(i.id, tonumber(i.due))
+    wake_when_due()
   end
 end
 

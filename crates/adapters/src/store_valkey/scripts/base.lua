@@ -1,6 +1,6 @@
--- Every script: KEYS[1] and KEYS[2] are what the names of our keys and of the queue's keys begin with; they carry the hash
--- tag. Arguments are taken one after the other.
-local O, K = KEYS[1], KEYS[2]
+-- Every script: KEYS are what the names of our keys and of the queue's keys begin with, or only the latter; they carry the
+-- hash tag. Arguments are taken one after the other.
+local O, K = KEYS[1], KEYS[2] or KEYS[1]
 local call, match, format = redis.call, string.match, string.format
 local at = 0
 local function take()

@@ -1,25 +1,4 @@
--- The queue in BullMQ's layout.
-local meta = call('HMGET', K .. 'meta', 'paused', 'concurrency', 'opts.maxLenEvents')
-local paused, most_active, most_events = meta[1], tonumber(meta[2] or 0) or 0, meta[3] or '10000'
-
-local function event(...)
-  call('XADD', K .. 'events', 'MAXLEN', '~', most_events, '*', 'event', ...)
-end
-
--- Wakes a worker that waits for something to do.
-local function wake()
-  if not paused then
-    call('ZADD', K .. 'marker', 0, '0')
-  end
-end
-
-local function wake_when_due()
-  local first = call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')
-  if first[2] then
-    call('ZADD', K .. 'marker', whole(math.floor(first[2] / 4096)), '1')
-  end
-end
-
+-- Jobs of agents: where they wait, how they end.
 -- Puts a job at the end of its class.
 local function new_place(priority)
   return whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS)
@@ -42,17 +21,6 @@ local function enqueue(job, priority, place, prev)
   end
   event('waiting', 'jobId', job, 'prev', prev)
   wake()
-end
-
-local function delay_until(job, due)
-  local base = due * 4096
-  local same = call('ZREVRANGEBYSCORE', K .. 'delayed', whole(base + 4095), whole(base), 'WITHSCORES', 'LIMIT', 0, 1)
-  if same[2] then
-    base = math.min(tonumber(same[2]) + 1, base + 4095)
-  end
-  call('ZADD', K .. 'delayed', whole(base), job)
-  event('delayed', 'jobId', job, 'delay', whole(due))
-  wake_when_due()
 end
 
 -- A job waits no more.

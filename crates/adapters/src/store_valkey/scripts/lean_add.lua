@@ -12,10 +12,10 @@ for n = 1, count do
   local key = K .. id
   -- Nobody else may give a number as an id.
   if not is_numbered and call('EXISTS', key) == 1 then
-    tell('duplicated', 'jobId', id)
+    event('duplicated', 'jobId', id)
   else
     call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', delay, 'priority', priority)
-    tell('added', 'jobId', id, 'name', name)
+    event('added', 'jobId', id, 'name', name)
     if delay ~= '0' then
       delay_until(id, stamp + delay)
       delayed = true
@@ -27,7 +27,7 @@ for n = 1, count do
         prioritized[#prioritized + 1] = id
         placed[#placed + 1] = priority * CLASS
       end
-      tell('waiting', 'jobId', id)
+      event('waiting', 'jobId', id)
     end
   end
 end

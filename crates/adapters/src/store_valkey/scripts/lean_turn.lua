@@ -1,6 +1,6 @@
 -- Turns of workers: each ends a job that it held, when it held one, and takes the next one, when it wants one. Answers one
 -- pair each: what became of the end (0, or BullMQ's negative code), and the job, or when to ask again.
-local count = tonumber(take())
+local now, count = take(), tonumber(take())
 local answers, enders, askers = {}, {}, {}
 for n = 1, count do
   answers[n] = { 0, false }
@@ -56,9 +56,9 @@ local function end_job(e, holder, unready)
       kept_as_options_say[#kept_as_options_say + 1] = { job, outcome, now, j[4] }
     end
   end
-  tell(outcome, 'jobId', job, field, result, 'prev', 'active')
+  event(outcome, 'jobId', job, field, result, 'prev', 'active')
   if failed then
-    tell('retries-exhausted', 'jobId', job, 'attemptsMade', made)
+    event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end
   return 0
 end
@@ -106,7 +106,7 @@ local function promote(most)
       call('LPUSH', K .. 'wait', job)
     end
     call('HSET', K .. job, 'delay', 0)
-    tell('waiting', 'jobId', job, 'prev', 'delayed')
+    event('waiting', 'jobId', job, 'prev', 'delayed')
   end
 end
 
@@ -146,7 +146,7 @@ end
 local function start_job(job, asker)
   local key = K .. job
   call('SET', key .. ':lock', asker.token, 'PX', asker.term)
-  tell('active', 'jobId', job, 'prev', 'waiting')
+  event('active', 'jobId', job, 'prev', 'waiting')
   local j = call('HMGET', key, 'name', 'data', 'opts', 'atm', 'defa', 'ats')
   call('HSET', key, 'processedOn', now, 'ats', whole((tonumber(j[6] or 0) or 0) + 1))
   return { job, j[1], j[2], j[3], j[4] or '0', j[5] or '' }
@@ -169,7 +169,7 @@ local waits = #jobs >= most and (call('LLEN', K .. 'wait') > 0 or call('ZCARD', 
 if #jobs > 0 and waits then
   wake()
 elseif #unlocked > 0 and not waits and call('LLEN', K .. 'active') == 0 then
-  tell('drained')
+  event('drained')
 end
 answers[count + 1] = first and whole(math.floor(first / 4096)) or '0'
 return answers

@@ -36,18 +36,11 @@ end
 if call('LLEN', K .. 'wait') > 0 then
   add_class(0, without_priority)
 end
-local from = '-inf'
-for _ = 1, MOST_CLASSES do
-  local head = call('ZRANGEBYSCORE', K .. 'prioritized', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  if not head[1] then
-    break
-  end
-  local class = math.floor(head[2] / CLASS)
+for _, class in ipairs(priority_classes(MOST_CLASSES)) do
   local low, high = whole(class * CLASS), '(' .. whole((class + 1) * CLASS)
   add_class(class, function(skip, size)
     return call('ZRANGEBYSCORE', K .. 'prioritized', low, high, 'WITHSCORES', 'LIMIT', skip, size)
   end)
-  from = whole((class + 1) * CLASS)
 end
 
 -- Returns the next entry of a class that may be taken. Jobs that no agent is tied to are somebody else's to take in, and

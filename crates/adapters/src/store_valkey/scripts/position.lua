@@ -44,19 +44,13 @@ if own then
 else
   count = length - 1 - waits
 end
-local from = '-inf'
-for _ = 1, most_classes do
-  local head = call('ZRANGEBYSCORE', K .. 'prioritized', from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  if not head[1] then
-    break
-  end
-  local class = math.floor(head[2] / CLASS)
-  local start = call('ZRANK', K .. 'prioritized', head[1])
-  from = whole((class + 1) * CLASS)
+for _, class in ipairs(priority_classes(most_classes)) do
+  local low, high = whole(class * CLASS), '(' .. whole((class + 1) * CLASS)
+  local start = call('ZCOUNT', K .. 'prioritized', '-inf', '(' .. low)
   if own and class == own_class then
     count = count + call('ZRANK', K .. 'prioritized', job) - start
   else
-    local size = call('ZCOUNT', K .. 'prioritized', whole(class * CLASS), '(' .. from)
+    local size = call('ZCOUNT', K .. 'prioritized', low, high)
     count = count + before(class, size, function(n)
       return call('ZRANGE', K .. 'prioritized', start + n, start + n)[1]
     end)

@@ -63,6 +63,7 @@ local function move_job(h, c, lines, was)
   if due > 0 then
     call('HSET', K .. job, 'delay', whole(math.max(0, due - now_ms())))
     delay_until(job, due)
+    wake_when_due()
   else
     local priority = tonumber(j[3] or 0) or 0
     enqueue(job, priority, j[4], prev)
