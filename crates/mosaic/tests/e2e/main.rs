@@ -11,6 +11,7 @@ mod cli_server;
 mod contract;
 mod disk;
 mod drill;
+#[cfg(feature = "valkey")]
 mod fleet;
 mod floods;
 mod frozen;
@@ -25,11 +26,11 @@ mod removal;
 mod restore;
 mod shutdown;
 mod silence;
+#[cfg(feature = "valkey")]
+mod standstill;
 mod state_files;
 #[cfg(feature = "valkey")]
 mod store_away;
 #[cfg(feature = "valkey")]
 mod store_failover;
 mod support;
-#[cfg(feature = "valkey")]
-mod two_nodes;
