@@ -1,10 +1,12 @@
 //! The bare queue and the official client as producers and workers of one queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_adapters::store_valkey::bullmq::{Ended, Keep, NewJob, Taken, Turned};
+use mosaic_adapters::store_valkey::bullmq::{Ended, Keep, NewJob, Queue, Taken, Turned};
 use mosaic_core::domain::ids::Timestamp;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::place::Place;
 
@@ -121,13 +123,71 @@ async fn a_pause_and_a_limit_by_the_official_client_are_kept() {
     assert_eq!(take().await, None, "more were started than the rate allows");
 }
 
+/// Returns the jobs that this many get who ask at the same time, so in one round trip.
+async fn take_at_once(queue: &Arc<Queue>, count: usize) -> Vec<Taken> {
+    let mut askers = JoinSet::new();
+    for n in 0..count {
+        let queue = Arc::clone(queue);
+        askers.spawn(async move { queue.take(&format!("t{n}"), 30_000, now()).await.unwrap().next });
+    }
+    askers.join_all().await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn those_who_ask_at_once_get_no_more_than_the_limits_leave() {
+    let Some(place) = Place::with_queue("plain").await else { return };
+    let queue = Arc::new(place.queue("plain").await);
+    queue.add_bulk((0..20).map(|n| job(n, n % 3, 0)).collect()).await.unwrap();
+    place.tell_queue("setGlobalConcurrency", json!([5])).await;
+    let mut held = take_at_once(&queue, 8).await;
+    assert_eq!(held.len(), 5);
+    assert_eq!(take_at_once(&queue, 3).await, []);
+    place.tell_queue("removeGlobalConcurrency", json!([])).await;
+    place.tell_queue("setGlobalRateLimit", json!([4, 60_000])).await;
+    held.extend(take_at_once(&queue, 3).await);
+    held.extend(take_at_once(&queue, 3).await);
+    assert_eq!(held.len(), 9, "four more within the rate");
+    place.tell_queue("removeGlobalRateLimit", json!([])).await;
+    // Both kinds in one round trip: what has no priority and then the rest.
+    held.extend(take_at_once(&queue, 20).await);
+    let mut ids: Vec<&str> = held.iter().map(|job| job.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 20, "each is given once");
+    let counts = place.node.ask("counts", json!({})).await;
+    assert_eq!(
+        (&counts["active"], &counts["waiting"], &counts["prioritized"]),
+        (&json!(20), &json!(0), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_is_told_twice_at_once_counts_once() {
+    let Some(place) = Place::with_queue("plain").await else { return };
+    let queue = Arc::new(place.queue("plain").await);
+    let ids = queue.add_bulk(vec![job(1, 0, 0), job(2, 0, 0)]).await.unwrap();
+    let job = queue.take("t", 30_000, now()).await.unwrap().next.unwrap();
+    let mut enders = JoinSet::new();
+    for _ in 0..3 {
+        let (queue, ended) = (Arc::clone(&queue), done(&job));
+        enders.spawn(async move { queue.finish_and_take(ended, "t", 30_000, now()).await.unwrap() });
+    }
+    let turns = enders.join_all().await;
+    assert_eq!(turns.iter().filter(|turn| turn.refused.is_none()).count(), 1, "{turns:?}");
+    let next: Vec<&str> = turns.iter().filter_map(|turn| Some(turn.next.as_ref()?.id.as_str())).collect();
+    assert_eq!(next, [&ids[1]]);
+    let ended = place.job(&ids[0]).await;
+    assert_eq!((&ended["state"], &ended["attemptsMade"]), (&json!("completed"), &json!(1)), "{ended:#}");
+    assert_eq!(place.history(&ids[0]).await, ["added", "waiting", "active", "completed"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_get_each_their_own_answer() {
     let Some(place) = Place::with_queue("plain").await else { return };
-    let queue = std::sync::Arc::new(place.queue("plain").await);
-    let mut adds = tokio::task::JoinSet::new();
+    let queue = Arc::new(place.queue("plain").await);
+    let mut adds = JoinSet::new();
     for n in 0..300 {
-        let queue = std::sync::Arc::clone(&queue);
+        let queue = Arc::clone(&queue);
         adds.spawn(async move { (queue.add(job(n, n % 3, 0)).await.unwrap(), n) });
     }
     let mut added = std::collections::BTreeMap::new();
@@ -135,9 +195,9 @@ async fn many_callers_at_once_get_each_their_own_answer() {
         let (id, n) = one.unwrap();
         assert_eq!(added.insert(id, n), None, "an id was given twice");
     }
-    let mut workers = tokio::task::JoinSet::new();
+    let mut workers = JoinSet::new();
     for w in 0..20 {
-        let queue = std::sync::Arc::clone(&queue);
+        let queue = Arc::clone(&queue);
         workers.spawn(async move {
             let token = format!("t{w}");
             let mut had = Vec::new();
