@@ -77,9 +77,7 @@ fn a_server_that_stands_still_for_two_leases_has_nothing_alive_beside_the_other_
     let between = Duration::from_nanos(u64::try_from(first.saturating_sub(last)).unwrap());
     println!("dead {between:?} before the other began, which was {:?} after the stop", stopped.elapsed());
     assert!(last < first, "two were alive: {last} {first}");
-    while stopped.elapsed() < Duration::from_millis(2 * LEASE) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("two leases to be over", || (stopped.elapsed() >= Duration::from_millis(2 * LEASE)).then_some(()));
     let taken = one.agent(&id);
     two.signal(Signal::CONT);
     b.go();

@@ -1,5 +1,7 @@
 -- Makes ready what is due and lists the classes that have entries.
-promote(tonumber(take()))
+if promote(tonumber(take())) then
+  wake()
+end
 local classes = priority_classes(tonumber(take()))
 if call('LLEN', K .. 'wait') > 0 then
   table.insert(classes, 1, 0)

@@ -1,16 +1,4 @@
 -- Jobs of agents: where they wait, how they end.
--- Puts a job at the end of its class.
-local function new_place(priority)
-  return whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS)
-end
-
--- The place a job had, unless somebody gave it another priority since.
-local function place_in(priority, place)
-  if place and math.floor(place / CLASS) == priority then
-    return place
-  end
-  return new_place(priority)
-end
 
 -- A job is ready. One that has a place gets it back; one without priority goes where it is taken next.
 local function enqueue(job, priority, place, prev)
@@ -51,25 +39,4 @@ local function finish(job, outcome, ended, result, stack, prev, made)
   end
   after_end(job, outcome, ended, result)
   keep(job, outcome, ended)
-end
-
--- Makes ready what is due.
-local function promote(now)
-  local most = whole((now + 1) * 4096 - 1)
-  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, most, 'LIMIT', 0, 1000)
-  for _, job in ipairs(due) do
-    call('ZREM', K .. 'delayed', job)
-    local j = call('HMGET', K .. job, 'priority', 'place')
-    local priority = tonumber(j[1] or 0) or 0
-    if priority > 0 then
-      call('ZADD', K .. 'prioritized', place_in(priority, j[2]), job)
-    else
-      call('LPUSH', K .. 'wait', job)
-    end
-    call('HSET', K .. job, 'delay', 0)
-    event('waiting', 'jobId', job, 'prev', 'delayed')
-  end
-  if #due > 0 then
-    wake()
-  end
 end

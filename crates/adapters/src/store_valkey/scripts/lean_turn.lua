@@ -63,7 +63,7 @@ local function end_job(e, holder, unready)
   return 0
 end
 
--- Ends the jobs that ended, those of one step together where that is the same.
+-- Ends the jobs that ended, and does together what is the same for all of them.
 local function end_jobs()
   local locks, children = {}, {}
   for n, e in ipairs(enders) do
@@ -92,22 +92,6 @@ end
 -- Returns the time for which the first delayed job waits, times 4096, and some.
 local function first_due()
   return call('ZRANGE', K .. 'delayed', 0, 0, 'WITHSCORES')[2]
-end
-
--- Makes ready what is due.
-local function promote(most)
-  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, most, 'LIMIT', 0, 1000)
-  for _, job in ipairs(due) do
-    call('ZREM', K .. 'delayed', job)
-    local priority = tonumber(call('HGET', K .. job, 'priority') or 0) or 0
-    if priority > 0 then
-      call('ZADD', K .. 'prioritized', whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS), job)
-    else
-      call('LPUSH', K .. 'wait', job)
-    end
-    call('HSET', K .. job, 'delay', 0)
-    event('waiting', 'jobId', job, 'prev', 'delayed')
-  end
 end
 
 -- Returns how many of those who ask may get a job.
@@ -155,9 +139,8 @@ end
 if #enders > 0 then
   end_jobs()
 end
-local first, soon = first_due(), (now + 1) * 4096 - 1
-if first and tonumber(first) <= soon then
-  promote(whole(soon))
+local first = first_due()
+if first and promote(now) then
   first = first_due()
 end
 local most = room()

@@ -7,7 +7,9 @@ for n = 1, tonumber(take()) do
   answers[n] = false
   newest_now = math.max(newest_now, tonumber(askers[n].now))
 end
-promote(newest_now)
+if promote(newest_now) then
+  wake()
+end
 if paused or call('HEXISTS', O .. 'orders', 'latch') == 1 then
   return answers
 end

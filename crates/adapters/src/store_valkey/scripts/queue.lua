@@ -42,3 +42,35 @@ local function delay_until(job, due)
   call('ZADD', K .. 'delayed', whole(base), job)
   event('delayed', 'jobId', job, 'delay', whole(due))
 end
+
+-- Puts a job at the end of its class.
+local function new_place(priority)
+  return whole(priority * CLASS + call('INCR', K .. 'pc') % CLASS)
+end
+
+-- The place a job had, unless somebody gave it another priority since.
+local function place_in(priority, place)
+  if place and math.floor(place / CLASS) == priority then
+    return place
+  end
+  return new_place(priority)
+end
+
+-- Makes ready what is due; tells whether anything was. The caller wakes.
+local function promote(now)
+  local most = whole((now + 1) * 4096 - 1)
+  local due = call('ZRANGEBYSCORE', K .. 'delayed', 0, most, 'LIMIT', 0, 1000)
+  for _, job in ipairs(due) do
+    call('ZREM', K .. 'delayed', job)
+    local j = call('HMGET', K .. job, 'priority', 'place')
+    local priority = tonumber(j[1] or 0) or 0
+    if priority > 0 then
+      call('ZADD', K .. 'prioritized', place_in(priority, j[2]), job)
+    else
+      call('LPUSH', K .. 'wait', job)
+    end
+    call('HSET', K .. job, 'delay', 0)
+    event('waiting', 'jobId', job, 'prev', 'delayed')
+  end
+  return #due > 0
+end
