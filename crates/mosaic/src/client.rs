@@ -1,5 +1,6 @@
 //! The API as the commands call it: JSON over http, with deadlines everywhere and bounded answers. Error answers
-//! become [`Problem::Api`]; a server that is not there becomes [`Problem::Unreachable`].
+//! become [`Problem::Api`]; a server that is not there becomes [`Problem::Unreachable`], and so does a program that
+//! cannot prove that it is the server: a token goes to nothing else, and no answer of it is believed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::config::Secret;
 use crate::control::{self, Control};
 use crate::locate::Place;
 use crate::problem::{ApiProblem, Problem};
+use crate::proof::Challenge;
 
 /// Longest time until the connection stands.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -25,6 +27,8 @@ const STREAM_SILENCE: Duration = Duration::from_secs(60);
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest line of a stream, in bytes.
 const STREAM_LINE_BYTES: u64 = 1024 * 1024;
+/// Largest answer to a challenge, in bytes: a handful of proofs.
+const HELLO_BYTES: u64 = 16 * 1024;
 
 /// Says who sits at the command line.
 const USER: &str = "x-mosaic-user";
@@ -35,6 +39,8 @@ pub(crate) struct Client {
     agent: Agent,
     url: String,
     token: Option<Secret>,
+    /// The port that the server's proof must name.
+    port: Option<u16>,
     /// Tried before the address; see [`Client::over`].
     control: Option<Control>,
 }
@@ -60,7 +66,13 @@ impl Client {
             .timeout_per_read(Some(STREAM_SILENCE))
             .user_agent(concat!("mosaic/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.new_agent(), url: place.url.clone(), token: place.token.clone(), control: None }
+        Self {
+            agent: config.new_agent(),
+            url: place.url.clone(),
+            token: place.token.clone(),
+            port: place.port,
+            control: None,
+        }
     }
 
     /// Goes over the control socket where that answers at all; the server's address is the other way.
@@ -105,6 +117,9 @@ impl Client {
         extra: &[(&str, &str)],
         limit: Option<Duration>,
     ) -> Result<Response<Body>, Problem> {
+        if let Some(token) = &self.token {
+            self.prove(token, limit.map_or(CONNECT * 5, |limit| limit.min(CONNECT * 5)))?;
+        }
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url))
@@ -133,6 +148,30 @@ impl Client {
             .timeout_per_read(limit.or(Some(STREAM_SILENCE)))
             .build();
         self.agent.run(request).map_err(|e| self.unreachable(&e))
+    }
+
+    /// Makes sure that the server at the address knows the token, before that is sent. Asked anew for every request: between
+    /// two of them the server may have ended and its port been taken.
+    fn prove(&self, token: &Secret, limit: Duration) -> Result<(), Problem> {
+        let challenge = Challenge::new(token.expose())?;
+        let request = ureq::http::Request::get(format!("{}{}", self.url, challenge.target()))
+            .header("accept", "application/json")
+            .body(String::new())
+            .map_err(|e| Problem::Other(anyhow::anyhow!("the request cannot be made: {e}")))?;
+        let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();
+        let response = self.agent.run(request).map_err(|e| self.unreachable(&e))?;
+        let mut answer = Vec::new();
+        let mut reader = response.into_body().into_reader().take(HELLO_BYTES);
+        reader.read_to_end(&mut answer).map_err(|e| self.broken(&e))?;
+        if challenge.is_met(&answer, self.port) {
+            return Ok(());
+        }
+        let what = format!(
+            "what answers at {} does not prove that it is the server of this token; the token was not sent",
+            self.url
+        );
+        let hint = "if it is a mosaic server: it may have another token (--token-file), want none (ORCHESTRATOR_AUTH=off; then unset the token), or be of an earlier version (start it again)";
+        Err(Problem::Unreachable { what, hint: Some(hint.to_owned()) })
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Problem {
@@ -231,8 +270,12 @@ impl Client {
         Ok((ready, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
-    /// Tells whether a server answers within this time: one that hangs takes connections and says nothing.
+    /// Tells whether the server answers within this time: one that hangs takes connections and says nothing. A program that
+    /// cannot prove that it is the server does not count.
     pub(crate) fn answers_within(&self, time: Duration) -> bool {
+        if let Some(answered) = self.over_control(&Method::GET, "/health", None, time) {
+            return answered.is_ok_and(|(status, _)| status < 300);
+        }
         self.send(Method::GET, "/health", "application/json", None, &[], Some(time))
             .is_ok_and(|answer| answer.status().is_success())
     }

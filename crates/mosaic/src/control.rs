@@ -4,9 +4,13 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 
 /// A control socket.
 #[derive(Debug, Clone)]
@@ -34,12 +38,27 @@ impl Control {
 
     /// Connects. A path may be longer than a socket's may be, so the directory is reached by its descriptor. A server
     /// whose connections wait in the kernel is connected to all the same.
+    ///
+    /// The program at its other end must run under this user, or as root; root may also call the server of the directory's
+    /// owner. A token is for no other program.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         let parent = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let dir = File::open(parent)?;
-        UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+        let stream = UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))?;
+        let peer = socket_peercred(&stream)?.uid.as_raw();
+        if is_trusted(peer, geteuid().as_raw(), dir.metadata()?.uid()) {
+            Ok(stream)
+        } else {
+            let why = format!("the control socket belongs to a program of another user (uid {peer})");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+        }
     }
+}
+
+/// Tells whether the user at the other end of a control socket may be given a token.
+fn is_trusted(peer: u32, own: u32, owner_of_directory: u32) -> bool {
+    peer == own || peer == 0 || (own == 0 && peer == owner_of_directory)
 }
 
 /// Sends a request and reads the whole answer, at most `most` bytes, within `limit`. Returns status and body.
@@ -108,6 +127,12 @@ mod tests {
         for bad in [&b""[..], b"HTTP/1.0 202", b"hello\r\n\r\n", b"HTTP/1.0 x\r\n\r\n"] {
             assert!(split(bad).is_err());
         }
+    }
+
+    #[test]
+    fn only_the_same_user_root_and_for_root_the_owner_are_trusted() {
+        assert!(is_trusted(1000, 1000, 1000) && is_trusted(0, 1000, 1000) && is_trusted(1000, 0, 1000));
+        assert!(!is_trusted(1001, 1000, 1000) && !is_trusted(1001, 1000, 1001) && !is_trusted(1001, 0, 1000));
     }
 
     #[test]

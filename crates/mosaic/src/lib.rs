@@ -21,6 +21,7 @@ mod logging;
 mod paint;
 mod plain;
 mod problem;
+mod proof;
 mod resolve;
 mod run_state;
 mod serve;

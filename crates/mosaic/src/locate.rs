@@ -1,12 +1,14 @@
 //! Where the server is and which token it wants: flags, then variables, then the files that `serve` leaves in its
-//! data directory (`server.json` and `token`).
+//! data directory (`server.json` and `token`). What a server that is gone left there does not count: its port may be
+//! another program's by now.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use rustix::fs::OFlags;
 
 use crate::config::{self, ConfigError, Lookup, Secret, table};
 use crate::problem::Problem;
+use crate::serve::ServerFile;
 
 /// Largest `server.json` or `token`, in bytes; both are a few lines.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -29,18 +31,22 @@ pub(crate) struct Place {
     pub(crate) token: Option<Secret>,
     /// The address was asked for by flag or variable: nothing else may be tried instead.
     pub(crate) explicit: bool,
+    /// The port that the server's proof must name; none for an address that may lead through a tunnel.
+    pub(crate) port: Option<u16>,
 }
 
-fn read_small(path: &Path) -> std::io::Result<String> {
+/// Reads a small plain file; anything else that stands there, such as a FIFO, is refused and not waited for.
+pub(crate) fn read_small(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no plain file"));
+    }
     let mut text = String::new();
-    std::fs::File::open(path)?.take(FILE_BYTES).read_to_string(&mut text)?;
+    file.take(FILE_BYTES).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// Reads what a running or crashed server left about itself.
-pub(crate) fn server_file(data_dir: &Path) -> Option<Value> {
-    serde_json::from_str(&read_small(&data_dir.join("server.json")).ok()?).ok()
 }
 
 fn variable(name: &str, env: Lookup<'_>) -> Result<Option<String>, ConfigError> {
@@ -98,13 +104,33 @@ pub(crate) fn find(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Place>, Pr
     };
     if let Some((from, url)) = asked {
         let url = checked_url(&url, from)?;
-        return Ok(Some(Place { url, token: token(wanted, env)?, explicit: true }));
+        let own = own_server(env).filter(|file| file.url.trim_end_matches('/') == url);
+        let token = token_for(own.as_ref(), wanted, env)?;
+        return Ok(Some(Place { url, token, explicit: true, port: None }));
     }
-    let data_dir = config::data_dir(env)?;
-    let Some(file) = server_file(&data_dir) else { return Ok(None) };
-    let Some(url) = file.get("url").and_then(Value::as_str) else { return Ok(None) };
-    let url = checked_url(url, "server.json")?;
-    Ok(Some(Place { url, token: token(wanted, env)?, explicit: false }))
+    let Some(file) = own_server(env) else { return Ok(None) };
+    let url = checked_url(&file.url, "server.json")?;
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+    let port = port.ok_or_else(|| Problem::usage(format!("server.json: {url} names no port")))?;
+    let token = token_for(Some(&file), wanted, env)?;
+    Ok(Some(Place { url, token, explicit: false, port: Some(port) }))
+}
+
+/// Returns what the server of the data directory says about itself, while it runs.
+fn own_server(env: Lookup<'_>) -> Option<ServerFile> {
+    ServerFile::of_running(&config::data_dir(env).ok()?)
+}
+
+/// Finds the token for a server. One that wants none gets none, whatever lies in its data directory from before.
+fn token_for(
+    server: Option<&ServerFile>,
+    wanted: &Wanted,
+    env: Lookup<'_>,
+) -> Result<Option<Secret>, Problem> {
+    match server {
+        Some(file) if !file.wants_token => Ok(None),
+        _ => token(wanted, env),
+    }
 }
 
 /// Checks an address of a server. Only plain http: a tunnel or a proxy gives transport security.
@@ -141,6 +167,9 @@ pub(crate) fn nobody(data_dir: &Path) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use mosaic_adapters::data_dir::DirLock;
+    use mosaic_core::domain::ids::Timestamp;
+
     use super::*;
 
     #[test]
@@ -169,12 +198,28 @@ mod tests {
         let path = dir.path().to_owned();
         let env = move |name: &str| (name == "MOSAIC_DATA_DIR").then(|| path.clone().into_os_string());
         assert!(find(&Wanted::default(), &env).unwrap().is_none());
-        std::fs::write(dir.path().join("server.json"), r#"{"url":"http://127.0.0.1:3001/","pid":7}"#)
-            .unwrap();
         std::fs::write(dir.path().join("token"), "t0ken\n").unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        let server = ServerFile::of_this_process("http://127.0.0.1:3001/", Timestamp(0), true);
+        server.write(dir.path()).unwrap();
         let place = find(&Wanted::default(), &env).unwrap().unwrap();
-        assert_eq!((place.url.as_str(), place.explicit), ("http://127.0.0.1:3001", false));
+        assert_eq!(
+            (place.url.as_str(), place.explicit, place.port),
+            ("http://127.0.0.1:3001", false, Some(3001))
+        );
         assert_eq!(place.token.unwrap().expose(), "t0ken");
+        // One without authentication gets no token, also where an earlier one lies about.
+        ServerFile { wants_token: false, ..server.clone() }.write(dir.path()).unwrap();
+        assert!(find(&Wanted::default(), &env).unwrap().unwrap().token.is_none());
+        // A recycled process number is not the server.
+        ServerFile { process_start: server.process_start + 1, ..server.clone() }.write(dir.path()).unwrap();
+        assert!(find(&Wanted::default(), &env).unwrap().is_none());
+        server.write(dir.path()).unwrap();
+        drop(lock);
+        assert!(
+            find(&Wanted::default(), &env).unwrap().is_none(),
+            "the file of a server that is gone counts"
+        );
         let wanted = Wanted { url: Some("http://localhost:9".to_owned()), token_file: None };
         assert!(find(&wanted, &env).unwrap().unwrap().explicit);
         for bad in ["https://x", "localhost:3001", "http://", "http://u:p@h", "http://h/path", "http://h\n"] {

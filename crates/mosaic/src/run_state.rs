@@ -48,11 +48,12 @@ impl RunState {
     /// and killed from elsewhere. A run that is known there already stays so.
     pub(crate) fn announce(&self) -> anyhow::Result<()> {
         let Some(own) = ServerFile::read(&self.path) else { return Ok(()) };
-        let known = ServerFile::read(&self.common).filter(|known| known.run && known.pid != own.pid);
-        if known.is_some_and(|known| Path::new("/proc").join(known.pid.to_string()).exists()) {
+        let known = ServerFile::of_running(&self.common);
+        if known.is_some_and(|known| known.run && known.pid != own.pid) {
             return Ok(());
         }
-        ServerFile { run: true, ..own }.write(&self.common)
+        let below = self.path.strip_prefix(&self.common).unwrap_or(&self.path).to_owned();
+        ServerFile { run: true, below, ..own }.write(&self.common)
     }
 
     /// Takes back what [`Self::announce`] said, unless another server has said something since.

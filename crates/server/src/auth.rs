@@ -8,11 +8,10 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::access::claimed;
+use mosaic_core::domain::access::{TokenDigest, claimed, token_digest};
 use mosaic_core::domain::audit::{Action, Deed};
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::ports::store::StoreError;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::forward::passed_on_by;
@@ -28,7 +27,7 @@ pub(crate) const USER: HeaderName = HeaderName::from_static("x-mosaic-user");
 #[derive(Clone)]
 pub enum Auth {
     /// Whoever has a token with one of these SHA-256 digests.
-    Tokens(Vec<[u8; 32]>),
+    Tokens(Vec<TokenDigest>),
     /// Everybody who reaches the port. For loopback only.
     Off,
 }
@@ -36,7 +35,7 @@ pub enum Auth {
 impl Auth {
     /// Accepts this one token; keeps its digest only.
     pub fn token(secret: &str) -> Self {
-        Self::Tokens(vec![digest(secret.as_bytes())])
+        Self::Tokens(vec![token_digest(secret.as_bytes())])
     }
 }
 
@@ -97,10 +96,6 @@ impl Caller {
     }
 }
 
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
 /// Returns the one bearer token that was sent.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
     let mut sent = headers.get_all(AUTHORIZATION).iter();
@@ -130,12 +125,12 @@ pub(crate) async fn identify(context: &Context, headers: &HeaderMap) -> Result<C
         return Ok(Caller::Agent(agent));
     }
     if let (Ok(token), Some(key), Some(node)) = (&token, &context.options.peer_key, passed_on_by(headers))
-        && bool::from(digest(key.secret()).ct_eq(&digest(token)))
+        && bool::from(token_digest(key.secret()).ct_eq(&token_digest(token)))
     {
         return Ok(Caller::Peer(node, user(headers)));
     }
     let Auth::Tokens(tokens) = &context.options.auth else { return Ok(Caller::Anyone(user(headers))) };
-    let sent = digest(token?);
+    let sent = token_digest(token?);
     // Every digest is compared, so that the time does not tell which one was near.
     let fits = tokens.iter().fold(subtle::Choice::from(0), |fits, known| fits | known.ct_eq(&sent));
     if bool::from(fits) { Ok(Caller::Operator(user(headers))) } else { Err(Problem::unauthenticated(true)) }
@@ -145,7 +140,7 @@ pub(crate) async fn identify(context: &Context, headers: &HeaderMap) -> Result<C
 async fn agent(orchestrator: &Orchestrator, token: &[u8]) -> Result<Option<AgentId>, Problem> {
     let Some(id) = claimed(token) else { return Ok(None) };
     let Some(own) = orchestrator.agent_token(id) else { return Ok(None) };
-    if !bool::from(digest(own.as_bytes()).ct_eq(&digest(token))) {
+    if !bool::from(token_digest(own.as_bytes()).ct_eq(&token_digest(token))) {
         return Ok(None);
     }
     match orchestrator.agent(id).await {

@@ -14,6 +14,7 @@ mod forward;
 mod freeze;
 mod gates;
 mod health;
+mod hello;
 mod hosts;
 mod killswitch;
 mod lane;
@@ -53,6 +54,8 @@ pub struct ServerOptions {
     pub auth: Auth,
     /// Host names under which the server may be called, besides IP literals, `localhost` and `*.localhost`.
     pub allowed_hosts: Vec<String>,
+    /// The port that the server listens on, for its proof towards clients.
+    pub port: u16,
     /// The program's version, for `/health`.
     pub version: &'static str,
     /// When the server was started.

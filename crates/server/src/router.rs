@@ -15,8 +15,8 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, forward, freeze, gates, health, hosts, killswitch, lane,
-    node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
+    ServerOptions, agents, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch,
+    lane, node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
 };
 
 /// What every handler gets.
@@ -51,6 +51,7 @@ fn table() -> Vec<Route> {
         // The contract, at these paths for ever.
         route(GET, "/health", Public, get(health::live)),
         route(GET, "/health/ready", Public, get(health::ready)),
+        route(GET, "/v1/hello", Public, get(hello::show)),
         route(POST, "/agents/spawn", Admin, post(agents::spawn)),
         route(GET, "/agents/{id}/status", Own, get(agents::status)),
         route(POST, "/agents/{id}/kill", Admin, post(agents::kill)),

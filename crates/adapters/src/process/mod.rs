@@ -12,7 +12,7 @@ mod frost;
 mod groups;
 mod job;
 mod layout;
-mod linux;
+pub(crate) mod linux;
 mod output_reader;
 mod output_writer;
 mod outside;

@@ -1,5 +1,6 @@
 //! The token an agent has for itself: derived from a secret of the server and the agent's id, so that nothing needs
-//! to be kept per agent and nobody can make one without the secret.
+//! to be kept per agent and nobody can make one without the secret. Also the proof by which a server shows that it
+//! knows a token, so that a client sends the token to no other program.
 
 use sha2::{Digest, Sha256};
 
@@ -52,6 +53,20 @@ pub fn claimed(token: &[u8]) -> Option<AgentId> {
     dashed.parse().ok()
 }
 
+/// SHA-256 of a token: all that a server keeps of it, and the key of [`server_proof`].
+pub type TokenDigest = [u8; 32];
+
+/// Computes the digest of a token.
+pub fn token_digest(token: &[u8]) -> TokenDigest {
+    Sha256::digest(token).into()
+}
+
+/// Computes the answer of a server that knows the token to a client's nonce, in hexadecimal digits. It names the port that
+/// the server listens on, so that a program on another port cannot pass on the answer of the real server.
+pub fn server_proof(token: &TokenDigest, nonce: &str, port: u16) -> String {
+    hex(&hmac(token, format!("mosaic server proof 1 {port} {nonce}").as_bytes()))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -81,6 +96,20 @@ mod tests {
         ];
         for (key, text, expected) in cases {
             assert_eq!(hex(&hmac(key, text)), expected);
+        }
+    }
+
+    #[test]
+    fn a_proof_depends_on_token_nonce_and_port() {
+        let token = token_digest(b"a token");
+        let proof = server_proof(&token, "nonce", 3001);
+        assert_eq!((proof.len(), &proof), (64, &server_proof(&token, "nonce", 3001)));
+        for other in [
+            server_proof(&token_digest(b"another"), "nonce", 3001),
+            server_proof(&token, "nonce2", 3001),
+            server_proof(&token, "nonce", 3002),
+        ] {
+            assert_ne!(proof, other);
         }
     }
 

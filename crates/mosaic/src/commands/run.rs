@@ -113,7 +113,8 @@ fn in_process(session: &Session, repository: &LocalRepository, body: &Value) -> 
     say(&format!("started server {} until this task has ended", server.url()));
     let token =
         Some(crate::config::Secret::new(server.token().to_owned())).filter(|t| !t.expose().is_empty());
-    let client = Client::new(&locate::Place { url: server.url().to_owned(), token, explicit: true });
+    let client =
+        Client::new(&locate::Place { url: server.url().to_owned(), token, explicit: true, port: None });
     Ok(Server { client, local: Some(LocalRun { server, state }), interrupts })
 }
 

@@ -30,7 +30,9 @@ impl Stage {
             std::thread::sleep(PLAY);
             stop();
         });
-        Self { client: Client::new(&Place { url: server.url().to_owned(), token, explicit: true }) }
+        Self {
+            client: Client::new(&Place { url: server.url().to_owned(), token, explicit: true, port: None }),
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {

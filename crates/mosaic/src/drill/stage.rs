@@ -59,7 +59,8 @@ impl Stage {
         });
         let token = Some(server.token()).filter(|token| !token.is_empty());
         let token = token.map(|token| Secret::new(token.to_owned()));
-        stage.client = Some(Client::new(&Place { url: server.url().to_owned(), token, explicit: true }));
+        stage.client =
+            Some(Client::new(&Place { url: server.url().to_owned(), token, explicit: true, port: None }));
         stage.server = Some(server);
         Ok(stage)
     }

@@ -3,11 +3,14 @@
 use std::fs::Permissions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use mosaic_adapters::data_dir::{is_held_by, process_start};
 use mosaic_core::domain::ids::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::locate::read_small;
 
 /// What a running server writes into its data directory, so that the command line finds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,6 +20,9 @@ pub(crate) struct ServerFile {
     pub(crate) url: String,
     /// Its process.
     pub(crate) pid: u32,
+    /// When that process began, in clock ticks since boot; a file of an earlier version has none and does not count.
+    #[serde(default)]
+    pub(crate) process_start: u64,
     /// Since when.
     pub(crate) started_at: String,
     /// The program's version.
@@ -24,6 +30,16 @@ pub(crate) struct ServerFile {
     /// It serves one `mosaic run` and ends with it: it can be asked and told to kill, but takes nothing new.
     #[serde(default)]
     pub(crate) run: bool,
+    /// Callers need a token.
+    #[serde(default = "yes")]
+    pub(crate) wants_token: bool,
+    /// Its own data directory, below the one where the file lies; empty when it is the same.
+    #[serde(default)]
+    pub(crate) below: PathBuf,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ServerFile {
@@ -32,9 +48,34 @@ impl ServerFile {
         data_dir.join("server.json")
     }
 
-    /// Reads the file, when there is one that can be read.
+    /// Describes a server in this process.
+    pub(crate) fn of_this_process(url: &str, at: Timestamp, wants_token: bool) -> Self {
+        let pid = std::process::id();
+        Self {
+            url: url.to_owned(),
+            pid,
+            process_start: process_start(pid).unwrap_or_default(),
+            started_at: at.to_rfc3339(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: false,
+            wants_token,
+            below: PathBuf::new(),
+        }
+    }
+
+    /// Reads the file, when there is one that can be read. Its server may be gone.
     pub(crate) fn read(data_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
+        serde_json::from_str(&read_small(&Self::path(data_dir)).ok()?).ok()
+    }
+
+    /// Reads the file of a server that runs: the very process that it names holds the lock of its data directory.
+    pub(crate) fn of_running(data_dir: &Path) -> Option<Self> {
+        Self::read(data_dir).filter(|file| file.runs(data_dir))
+    }
+
+    fn runs(&self, data_dir: &Path) -> bool {
+        let inside = self.below.components().all(|part| matches!(part, Component::Normal(_)));
+        inside && is_held_by(&data_dir.join(&self.below), self.pid, self.process_start)
     }
 
     /// Writes the file, whole or not at all.
@@ -126,15 +167,8 @@ pub(crate) fn private_dir(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Says in the data directory where the server is; the file is replaced in one step.
-pub(super) fn announce(data_dir: &Path, url: &str, at: Timestamp) -> anyhow::Result<()> {
-    let file = ServerFile {
-        url: url.to_owned(),
-        pid: std::process::id(),
-        started_at: at.to_rfc3339(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        run: false,
-    };
-    file.write(data_dir)
+pub(super) fn announce(data_dir: &Path, url: &str, at: Timestamp, wants_token: bool) -> anyhow::Result<()> {
+    ServerFile::of_this_process(url, at, wants_token).write(data_dir)
 }
 
 #[cfg(test)]

@@ -101,12 +101,13 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let options = ServerOptions {
         auth: token.as_deref().map_or(ServerAuth::Off, ServerAuth::token),
         allowed_hosts: config.allowed_hosts.clone(),
+        port: address.port(),
         version: env!("CARGO_PKG_VERSION"),
         started_at,
         public_url: None,
         peer_key: peer_key.map(PeerKey::new),
     };
-    announce(&config.data_dir, &url, started_at)?;
+    announce(&config.data_dir, &url, started_at, token.is_some())?;
     Ok(Listening { wired, listener, control, options, data_dir: config.data_dir.clone(), url, token })
 }
 

@@ -5,6 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
+use mosaic_adapters::data_dir::{DirLock, process_start};
+use mosaic_core::domain::access::{server_proof, token_digest};
+
+/// The token that the program finds in the data directory.
+pub(crate) const TOKEN: &str = "t0ken";
+
 /// One answer of the stand-in server: the start of the request line, the status, the form, the body.
 pub(crate) type Reply = (&'static str, u16, &'static str, &'static str);
 
@@ -12,20 +18,34 @@ pub(crate) type Reply = (&'static str, u16, &'static str, &'static str);
 /// told on the channel.
 pub(crate) fn answering(dir: &Path, replies: &'static [Reply]) -> Receiver<String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::fs::write(dir.join("server.json"), format!("{{\"url\":\"{url}\",\"pid\":1}}")).unwrap();
-    std::fs::write(dir.join("token"), "t0ken\n").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pid = std::process::id();
+    let start = process_start(pid).unwrap();
+    let file = serde_json::json!({
+        "url": format!("http://127.0.0.1:{port}"), "pid": pid, "processStart": start, "startedAt": "", "version": "",
+    });
+    std::fs::write(dir.join("server.json"), file.to_string()).unwrap();
+    std::fs::write(dir.join("token"), format!("{TOKEN}\n")).unwrap();
+    // The file counts while the process that it names holds the lock: to the end of the test.
+    std::mem::forget(DirLock::take(dir).unwrap());
     let (tell, told) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let tell = tell.clone();
-            std::thread::spawn(move || answer(stream.unwrap(), replies, &tell));
+            std::thread::spawn(move || answer(stream.unwrap(), port, replies, &tell));
         }
     });
     told
 }
 
-fn answer(mut stream: TcpStream, replies: &[Reply], tell: &std::sync::mpsc::Sender<String>) {
+/// The proof that a server of this token gives, as `server/src/hello.rs` makes it.
+fn proof(request: &str, port: u16) -> Option<String> {
+    let nonce = request.strip_prefix("GET /v1/hello?nonce=")?.split([' ', '&']).next()?;
+    let proof = server_proof(&token_digest(TOKEN.as_bytes()), nonce, port);
+    Some(serde_json::json!({"auth": "token", "port": port, "proofs": [proof]}).to_string())
+}
+
+fn answer(mut stream: TcpStream, port: u16, replies: &[Reply], tell: &std::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut request = String::new();
     let mut length = 0;
@@ -48,6 +68,12 @@ fn answer(mut stream: TcpStream, replies: &[Reply], tell: &std::sync::mpsc::Send
         "application/problem+json",
         r#"{"code":"route_not_found","detail":"no such route","status":404}"#,
     );
+    if let Some(text) = proof(&request, port) {
+        let length = text.len();
+        let head = format!("HTTP/1.1 200 x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
+        let _ = stream.write_all(head.as_bytes());
+        return;
+    }
     let (_, status, form, text) =
         replies.iter().find(|(start, ..)| request.starts_with(start)).copied().unwrap_or(not_found);
     let length = text.len();

@@ -15,6 +15,7 @@ mod drill;
 mod fleet;
 mod floods;
 mod frozen;
+mod impostors;
 mod kill;
 mod killswitch;
 mod life;

@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use mosaic_core::domain::access::{server_proof, token_digest};
 use mosaic_server::{Auth, Scope, routes};
+use serde_json::json;
 
 use crate::world::{TOKEN, World, ask};
 
@@ -11,6 +13,7 @@ fn concrete(path: &str) -> String {
     path.replace("{id}", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a")
         .replace("{gate}", "tests")
         .replace("{taskId}", "US-1")
+        .replace("/v1/hello", "/v1/hello?nonce=00112233445566778899aabbccddeeff")
 }
 
 #[tokio::test]
@@ -54,7 +57,7 @@ async fn every_route_but_health_needs_the_token() {
         }
     }
     public.dedup();
-    assert_eq!(public, ["/health", "/health/ready"]);
+    assert_eq!(public, ["/health", "/health/ready", "/v1/hello"]);
     // What is no route, or a route's wrong method, tells a stranger nothing either.
     for (method, path) in
         [("GET", "/nothing"), ("PUT", "/agents/spawn"), ("OPTIONS", "/v1/agents"), ("DELETE", "/health")]
@@ -236,4 +239,27 @@ async fn pages_of_other_origins_can_change_nothing() {
     }
     let own = ask("POST", "/agents/kill-all").header("sec-fetch-site", "same-origin").body(Body::empty());
     assert_eq!(world.send(own.unwrap()).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_server_proves_that_it_knows_a_token_without_saying_it() {
+    let world = World::new();
+    let nonce = "00112233445566778899aabbccddeeff";
+    let answer = world.send(stranger(&format!("/v1/hello?nonce={nonce}"))).await;
+    let proof = server_proof(&token_digest(TOKEN.as_bytes()), nonce, 3001);
+    assert_eq!(answer.json(), json!({"auth": "token", "port": 3001, "proofs": [proof]}));
+    let other = world.send(stranger(&format!("/v1/hello?nonce={}", nonce.replace('0', "1")))).await;
+    assert_ne!(other.json()["proofs"], answer.json()["proofs"]);
+    let off = World::with(100, |options| options.auth = Auth::Off);
+    let answer = off.send(stranger(&format!("/v1/hello?nonce={nonce}"))).await;
+    assert_eq!(answer.json(), json!({"auth": "off", "port": 3001, "proofs": []}));
+    for query in ["", "?nonce=", "?nonce=0011", "?nonce=zz112233445566778899aabbccddeeff", "?nonce=x&agent=y"]
+    {
+        assert_eq!(world.send(stranger(&format!("/v1/hello{query}"))).await.status, 400, "{query}");
+    }
+}
+
+/// A request without a token.
+fn stranger(path: &str) -> Request<Body> {
+    Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()
 }

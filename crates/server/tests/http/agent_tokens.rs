@@ -16,6 +16,7 @@ use crate::world::{TOKEN, World};
 const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/health", Scope::Public),
     ("GET", "/health/ready", Scope::Public),
+    ("GET", "/v1/hello", Scope::Public),
     // What an agent may see of itself. Nothing here may change anything.
     ("GET", "/agents/{id}/status", Scope::Own),
     ("GET", "/v1/agents/{id}", Scope::Own),
@@ -96,6 +97,7 @@ fn concrete(path: &str, id: &str) -> String {
         .replace("{gate}", "tests")
         .replace("{taskId}", "T-own")
         .replace("{node}", "laptop")
+        .replace("/v1/hello", "/v1/hello?nonce=00112233445566778899aabbccddeeff")
 }
 
 fn forbidden() -> (u16, String) {

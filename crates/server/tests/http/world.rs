@@ -122,6 +122,7 @@ impl World {
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
+            port: 3001,
             auth: Auth::token(TOKEN),
             allowed_hosts: vec!["mosaic.example".to_owned()],
             version: "1.2.3",

@@ -1,0 +1,50 @@
+//! Proof towards clients: the server shows that it knows a token before a client sends it. A program that holds the
+//! port of a server that is gone cannot.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use mosaic_core::domain::access::{server_proof, token_digest};
+use mosaic_core::domain::ids::AgentId;
+use serde::Serialize;
+
+use crate::auth::Auth;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::router::Context;
+
+/// Shortest and longest nonce, in characters: 128 bits in hexadecimal digits at least.
+const NONCE: std::ops::RangeInclusive<usize> = 32..=128;
+
+/// Body of the answer.
+#[derive(Serialize)]
+struct Hello {
+    /// `token`, or `off` where no token is wanted.
+    auth: &'static str,
+    /// The port that the server listens on.
+    port: u16,
+    /// One proof per token that the server accepts; with `agent`, the one of that agent's token.
+    proofs: Vec<String>,
+}
+
+/// `GET /v1/hello`.
+pub(crate) async fn show(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
+    let mut reader = params.reader(&["nonce", "agent"]);
+    let nonce = reader.text("nonce").unwrap_or_default();
+    if !NONCE.contains(&nonce.len()) || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        reader.fault("nonce", "invalid", "a nonce is 32 to 128 hexadecimal digits");
+    }
+    let agent: Option<AgentId> = reader.parsed("agent", str::parse);
+    reader.finish()?;
+    let port = context.options.port;
+    let (auth, tokens) = match (&context.options.auth, agent) {
+        (Auth::Tokens(tokens), None) => ("token", tokens.clone()),
+        (Auth::Off, None) => ("off", Vec::new()),
+        (_, Some(agent)) => {
+            let token = context.orchestrator.agent_token(agent);
+            ("token", token.iter().map(|token| token_digest(token.as_bytes())).collect())
+        }
+    };
+    let proofs = tokens.iter().map(|token| server_proof(token, nonce, port)).collect();
+    Ok(Answer(Hello { auth, port, proofs }).into_response())
+}
