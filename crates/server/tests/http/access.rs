@@ -261,5 +261,5 @@ async fn the_server_proves_that_it_knows_a_token_without_saying_it() {
 
 /// A request without a token.
 fn stranger(path: &str) -> Request<Body> {
-    Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()
+    Request::get(path).header("host", "localhost").body(Body::empty()).expect("the path is an address")
 }
