@@ -37,6 +37,21 @@ case "$MOSAIC_TASK_ID" in
     wrote two
     ;;
 esac
+hide() {
+  echo "$MOSAIC_AGENT_ID-$$-$2" >> "$1"
+  echo "wrote $MOSAIC_AGENT_ID $1 $MOSAIC_AGENT_ID-$$-$2" >> PLACE/log
+}
+case "$MOSAIC_TASK_ID" in
+  hidden*)
+    # Every line here is out of sight of `git status` and `git add --all`, or would be committed as a bare link.
+    mkdir -p scaffold empty
+    git init -q scaffold && hide scaffold/main.txt nested
+    (cd scaffold && git add -A && git -c user.name=a -c user.email=a@b commit -qm scaffold)
+    git init -q empty && hide empty/main.txt unborn
+    git update-index --skip-worktree README.md && hide README.md skipped
+    git update-index --assume-unchanged src/lib.txt && hide src/lib.txt assumed
+    ;;
+esac
 case "$MOSAIC_TASK_ID" in
   *hold*)
     echo "hold $MOSAIC_AGENT_ID $$" >> PLACE/log

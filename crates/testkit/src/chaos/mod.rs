@@ -3,6 +3,7 @@
 //!
 //! `bin/chaos.rs` is the command; the survival tests of the program use the same place, agents and storm.
 
+mod afterwards;
 mod api;
 mod dice;
 pub mod fleet;

@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     pub(crate) doomed: BTreeSet<String>,
     /// Agents whose kill was acknowledged while they had not ended.
     pub(crate) ordered: BTreeSet<String>,
+    /// Agents whose removal was acknowledged.
+    pub(crate) removed: BTreeSet<String>,
     pub(crate) deadline: Instant,
     /// What went wrong that is no invariant of its own.
     pub(crate) faults: Vec<String>,
@@ -53,6 +55,7 @@ impl Scene {
             acknowledged: BTreeMap::new(),
             doomed: BTreeSet::new(),
             ordered: BTreeSet::new(),
+            removed: BTreeSet::new(),
             deadline: Instant::now() + SOON,
             faults: Vec::new(),
         })

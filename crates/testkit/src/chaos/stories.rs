@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::scene::Scene;
-use super::{Outcome, Programs};
+use super::{Outcome, Programs, afterwards};
 
 /// A short life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +33,23 @@ pub enum Story {
     Meanwhile,
     /// The server with the failpoint finds an agent whose shim died with it.
     Shimless,
+    /// An agent hides work from git in every way it can and ends by itself.
+    Hidden,
+    /// A running agent is frozen and thawed.
+    Freeze,
+    /// A frozen agent with committed and uncommitted work is killed.
+    FreezeKill,
+    /// A killed agent's work is restored.
+    Restore,
+    /// A pushed agent is removed, and one whose work is kept nowhere else.
+    Remove,
+    /// Ended agents are pruned.
+    Prune,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Push,
         Self::Repair,
         Self::Secret,
@@ -50,6 +62,12 @@ impl Story {
         Self::Recover,
         Self::Meanwhile,
         Self::Shimless,
+        Self::Hidden,
+        Self::Freeze,
+        Self::FreezeKill,
+        Self::Restore,
+        Self::Remove,
+        Self::Prune,
     ];
 
     /// Returns its name on the command line.
@@ -67,6 +85,12 @@ impl Story {
             Self::Recover => "recover",
             Self::Meanwhile => "meanwhile",
             Self::Shimless => "shimless",
+            Self::Hidden => "hidden",
+            Self::Freeze => "freeze",
+            Self::FreezeKill => "freeze-kill",
+            Self::Restore => "restore",
+            Self::Remove => "rm",
+            Self::Prune => "prune",
         }
     }
 
@@ -141,6 +165,20 @@ impl Story {
                 scene.place.go("commit-hold-1")?;
                 scene.start_broken(failpoint)
             }
+            Self::Hidden => simple(scene, failpoint, "hidden-1"),
+            Self::Freeze => {
+                let id = frozen(scene, failpoint)?;
+                order(scene, &id, "thaw")?;
+                scene.place.go("commit-hold-1")
+            }
+            Self::FreezeKill => {
+                let id = frozen(scene, failpoint)?;
+                scene.kill(&id)?;
+                scene.place.go("commit-hold-1")
+            }
+            Self::Restore => afterwards::restore(scene, failpoint),
+            Self::Remove => afterwards::remove(scene, failpoint),
+            Self::Prune => afterwards::prune(scene, failpoint),
         }
     }
 
@@ -176,6 +214,25 @@ impl Story {
 fn simple(scene: &mut Scene, failpoint: &str, task: &str) -> Outcome<()> {
     scene.start_broken(failpoint)?;
     scene.spawn(task, 1).map(drop)
+}
+
+/// Plays until a running agent with committed and uncommitted work is frozen; returns its id.
+fn frozen(scene: &mut Scene, failpoint: &str) -> Outcome<String> {
+    scene.start_broken(failpoint)?;
+    let id = scene.spawn("commit-hold-1", 1)?;
+    scene.await_log("hold", 1)?;
+    order(scene, &id, "freeze")?;
+    Ok(id)
+}
+
+/// Freezes or thaws an agent.
+fn order(scene: &mut Scene, id: &str, verb: &str) -> Outcome<()> {
+    let reason = json!({"reason": "chaos"});
+    let (status, answer) = scene.call("POST", &format!("/v1/agents/{id}/{verb}"), None, Some(&reason))?;
+    if status >= 300 {
+        return Err(format!("{verb} of {id} was answered {status}: {answer}"));
+    }
+    Ok(())
 }
 
 /// Plays until an ordinary server was killed while its agent holds.

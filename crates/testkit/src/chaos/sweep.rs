@@ -54,6 +54,7 @@ pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> 
     audit(scene, &mut found);
     leftovers(scene, &agents, &mut found);
     work(scene, &agents, &mut found)?;
+    removed(scene, &agents, &mut found);
     Ok((found, agents))
 }
 
@@ -110,7 +111,9 @@ fn finality(agents: &[Value], events: &[Event], found: &mut Vec<Violation>) {
     for event in events {
         let of_agent = ["agent.", "task.", "git.", "gate.", "secret."];
         let counts = of_agent.iter().any(|family| event.kind.starts_with(family));
-        if let Some(end) = ends.get(event.agent()).filter(|_| counts) {
+        // What is done with an ended agent's record and work comes after its end by its nature.
+        let afterwards = ["agent.removed", "git.restored"].contains(&event.kind.as_str());
+        if let Some(end) = ends.get(event.agent()).filter(|_| counts && !afterwards) {
             let text = format!("{} {} after {} {}: {}", event.seq, event.kind, end.seq, end.kind, event.data);
             found.push(Violation::new("I5", text));
         } else if event.is_terminal() {
@@ -134,6 +137,20 @@ fn sequence(events: &[Event], found: &mut Vec<Violation>) {
             found.push(Violation::new("I6", format!("event {} follows {last}", event.seq)));
         }
         last = event.seq;
+    }
+}
+
+/// I4 and I5 for agents whose removal was acknowledged: no record and no transcript comes back.
+fn removed(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
+    for agent in agents.iter().filter(|a| a["agentId"].as_str().is_some_and(|id| scene.removed.contains(id)))
+    {
+        found.push(Violation::new("I5", format!("its removal was acknowledged: {}", brief(agent))));
+    }
+    for shelf in children(&scene.place.data().join("transcripts")) {
+        let id = shelf.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if scene.removed.contains(&id) {
+            found.push(Violation::new("I4", format!("transcripts of the removed {id}")));
+        }
     }
 }
 
@@ -193,6 +210,15 @@ fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
             left.push(format!("directory agents/{id} with {:?}", children(&agent)));
         }
     }
+    // A restored copy is made aside and renamed into place: what is whole is the caller's.
+    let half =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".new-"));
+    left.extend(
+        children(&data.join("restored"))
+            .iter()
+            .filter(|path| half(path))
+            .map(|path| format!("half-made {}", path.display())),
+    );
     left.extend(children(&data.join("trash")).iter().map(|path| format!("trash {}", path.display())));
     left.extend(children(&place.tmp()).iter().map(|path| format!("temporary {}", path.display())));
     for repository in children(&data.join("repos")) {
@@ -276,7 +302,10 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
         }
         if keeps_its_tree(agent) {
             let tree = scene.place.data().join("agents").join(id).join("tree");
-            kept += &std::fs::read_to_string(tree.join(&lines[0][2])).unwrap_or_default();
+            let files: BTreeSet<&str> = lines.iter().map(|fields| fields[2].as_str()).collect();
+            kept.extend(
+                files.iter().map(|file| std::fs::read_to_string(tree.join(file)).unwrap_or_default()),
+            );
         }
         for line in lines.iter().filter(|fields| !kept.contains(&fields[3])) {
             let text = format!("\"{}\" in {} is nowhere: {}", line[3], line[2], brief(agent));
