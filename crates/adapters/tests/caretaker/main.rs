@@ -82,6 +82,25 @@ async fn what_is_left_of_a_removed_agent_is_taken_away() {
 }
 
 #[tokio::test]
+async fn transcripts_of_a_removed_agent_go_although_nothing_else_of_it_is_left() {
+    let mut place = Place::new();
+    let gone = place.agent("gone");
+    place.log(gone.id, 10, 0);
+    place.record_ended(gone.clone()).await;
+    // As a crash between the last directory and the transcripts leaves it.
+    remove_record(&place, gone.id).await;
+    assert!(!place.own(gone.id).exists());
+    assert_eq!(place.transcripts.shelved().await.unwrap().len(), 1);
+    let report = place.round().await;
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!(
+        place.transcripts.shelved().await.unwrap().len(),
+        0,
+        "its removal promised that nothing stays"
+    );
+}
+
+#[tokio::test]
 async fn ended_agents_give_back_what_their_end_could_not() {
     let mut place = Place::new();
     let (clean, dirty) = (place.agent("clean"), {

@@ -54,13 +54,20 @@ pub async fn events(o: &Orchestrator, report: &mut CareReport) {
     }
 }
 
-/// Removes transcripts and logs of agents that write no more: the old ones, and then the oldest ones until what is left is
+/// Removes transcripts and logs of agents that were removed, and of agents that write no more: the old ones, and then the oldest ones until what is left is
 /// not too much.
 pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
     let mut shelved = match o.ports.transcripts.shelved().await {
         Ok(shelved) => shelved,
         Err(e) => return report.problem(format!("transcripts: {e}")),
     };
+    let mut removed = 0;
+    for one in &shelved {
+        removed += usize::from(of_removed(o, one.agent).await && discard(o, one, report).await);
+    }
+    if removed > 0 {
+        tracing::info!(agents = removed, "removed transcripts and logs of agents that were removed before");
+    }
     shelved.sort_by_key(|one| one.touched);
     let keeping = &o.settings.keeping;
     let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
@@ -98,6 +105,12 @@ async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bo
             false
         }
     }
+}
+
+/// Returns true when the agent was removed by order, which promised that nothing of it stays: a crash or a fault between
+/// the record and the transcripts left them.
+async fn of_removed(o: &Orchestrator, id: AgentId) -> bool {
+    matches!(o.ports.store.get(id).await, Err(StoreError::Pruned { .. }))
 }
 
 /// Tells whether nothing is written any more: the agent has ended, or its record is gone and so is its directory.
