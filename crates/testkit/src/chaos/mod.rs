@@ -1,5 +1,5 @@
 //! The chaos suite: the real program is broken at every step of an agent's life, or killed at any moment, started again,
-//! and everything it left is counted. What must hold is one function, [`sweep::sweep`]; every run ends with it.
+//! and everything it left is counted. What must hold is one function of `sweep.rs`; every run ends with it.
 //!
 //! `bin/chaos.rs` is the command; the survival tests of the program use the same place, agents and storm.
 

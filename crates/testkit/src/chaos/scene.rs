@@ -15,7 +15,7 @@ use super::{Outcome, Programs, SOON};
 /// Longest wait for a server to end after SIGTERM: its drain, then what it gives back.
 const ENDING: Duration = Duration::from_secs(30);
 /// How soon a caller asks again.
-const AGAIN: Duration = Duration::from_millis(30);
+pub(crate) const AGAIN: Duration = Duration::from_millis(30);
 /// How long a caller waits for the log before it also asks whether the agent has ended.
 const DOUBT: Duration = Duration::from_secs(4);
 

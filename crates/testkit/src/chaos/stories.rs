@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::scene::Scene;
+use super::scene::{AGAIN, Scene, has_ended};
 use super::{Outcome, Programs, afterwards};
 
 /// A short life.
@@ -225,14 +225,24 @@ fn frozen(scene: &mut Scene, failpoint: &str) -> Outcome<String> {
     Ok(id)
 }
 
-/// Freezes or thaws an agent.
+/// Freezes or thaws an agent. A refusal that passes, as while a new server adopts the agent, is asked again; once the
+/// agent has ended there is nothing to freeze.
 fn order(scene: &mut Scene, id: &str, verb: &str) -> Outcome<()> {
     let reason = json!({"reason": "chaos"});
-    let (status, answer) = scene.call("POST", &format!("/v1/agents/{id}/{verb}"), None, Some(&reason))?;
-    if status >= 300 {
-        return Err(format!("{verb} of {id} was answered {status}: {answer}"));
+    loop {
+        let (status, answer) = scene.call("POST", &format!("/v1/agents/{id}/{verb}"), None, Some(&reason))?;
+        if status < 300 {
+            return Ok(());
+        }
+        let (_, record) = scene.call("GET", &format!("/v1/agents/{id}"), None, None)?;
+        if has_ended(&record) {
+            return Ok(());
+        }
+        if answer["retryable"] != true || std::time::Instant::now() > scene.deadline {
+            return Err(format!("{verb} of {id} was answered {status}: {answer}"));
+        }
+        std::thread::sleep(AGAIN);
     }
-    Ok(())
 }
 
 /// Plays until an ordinary server was killed while its agent holds.
