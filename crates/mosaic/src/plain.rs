@@ -1,7 +1,7 @@
 //! Text from outside (agents, servers, repositories) on its way to a terminal: control and invisible formatting
 //! characters are shown, never passed on.
 
-use mosaic_core::domain::ids::is_unprintable;
+use mosaic_core::domain::characters::hidden_in;
 
 fn push_escaped(out: &mut String, c: char) {
     let code = u32::from(c);
@@ -15,12 +15,12 @@ fn push_escaped(out: &mut String, c: char) {
 /// Returns the text as one line: every control character escaped, line breaks and tabs as `\n` and `\t`.
 pub(crate) fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (c, hidden) in hidden_in(text) {
         match c {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if is_unprintable(c) => push_escaped(&mut out, c),
+            c if hidden => push_escaped(&mut out, c),
             c => out.push(c),
         }
     }
@@ -30,10 +30,10 @@ pub(crate) fn line(text: &str) -> String {
 /// Returns the text with its line breaks and tabs, every other control character escaped.
 pub(crate) fn block(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for (c, hidden) in hidden_in(text) {
         match c {
             '\n' | '\t' => out.push(c),
-            c if is_unprintable(c) => push_escaped(&mut out, c),
+            c if hidden => push_escaped(&mut out, c),
             c => out.push(c),
         }
     }
@@ -63,6 +63,11 @@ mod tests {
     #[test]
     fn control_characters_are_shown() {
         assert_eq!(line("a\u{1b}]0;x\u{7}\r\nb\u{202e}c"), "a\\x1b]0;x\\x07\\r\\nb\\u{202e}c");
+        assert_eq!(
+            line("x\u{61c}\u{ad}\u{3164}\u{fff9}\u{e0041}y"),
+            "x\\u{61c}\\xad\\u{3164}\\u{fff9}\\u{e0041}y"
+        );
+        assert_eq!(line("done ✔️ 👩‍💻"), "done ✔️ 👩‍💻");
         assert_eq!(block("a\tb\n\u{9b}31m\u{0}"), "a\tb\n\\x9b31m\\x00");
     }
 

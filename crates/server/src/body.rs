@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::problem::{Code, Problem};
 use crate::router::Context;
+use crate::strict_json::Strict;
 
 /// A body that must be there.
 pub(crate) struct Json(pub(crate) Value);
@@ -164,8 +165,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Code::UnsupportedMediaType, text).hint("send \"Content-Type: application/json\""))
 }
 
+/// Parses a body. A field that an object names twice is refused: which of the two counts differs from reader to reader, so
+/// that one before this server may have judged the other.
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|e| {
+    serde_json::from_slice(bytes).map(|Strict(value)| value).map_err(|e| {
         Problem::new(Code::InvalidJson, format!("the body is not valid JSON: {e}"))
             .with("line", e.line() as u64)
             .with("column", e.column() as u64)

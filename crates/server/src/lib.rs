@@ -33,6 +33,7 @@ mod serve;
 mod shell;
 mod sse;
 mod state;
+mod strict_json;
 mod tags;
 mod tasks;
 mod transcript;

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
-use super::{fuse, holders};
+use super::{fuse, holders, resolve};
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.
@@ -98,6 +98,8 @@ pub(super) struct GitProgram {
     ssh: String,
     env: Vec<(String, String)>,
     credentials: Credentials,
+    /// Addresses of this machine may be called.
+    allow_local: bool,
     network: Duration,
     local: Duration,
     /// This process, for the environment of its children.
@@ -128,6 +130,7 @@ impl GitProgram {
             ssh: options.ssh_program.clone(),
             env: options.network_env.clone(),
             credentials: options.credentials.clone(),
+            allow_local: options.allow_local,
             network: options.network_deadline,
             local: options.local_deadline,
             owner: holders::this_process(),
@@ -178,6 +181,7 @@ impl GitProgram {
     fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
         let mut call = self.base(command, git_dir, self.network);
         call.remote = true;
+        call.outside = (!self.allow_local).then(|| url.host().map(str::to_owned)).flatten();
         call.command.envs(self.env.iter().map(|(k, v)| (k, v)));
         match url.transport() {
             Transport::Local => call.env("GIT_ALLOW_PROTOCOL", "file"),
@@ -213,6 +217,7 @@ impl GitProgram {
             deadline,
             hold: None,
             remote: false,
+            outside: None,
             credential: None,
             secrets: Secrets::default(),
             configs: 0,
@@ -257,6 +262,8 @@ pub(super) struct Call {
     /// Until when its fuse lets it go on, when it has one.
     hold: Option<Hold>,
     remote: bool,
+    /// The host that must not turn out to be this machine.
+    outside: Option<String>,
     credential: Option<CredentialFile>,
     secrets: Secrets,
     configs: usize,
@@ -320,6 +327,9 @@ impl Call {
         };
         let stdin = if self.hold.is_some() { Stdio::piped() } else { stdin };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(host) = &self.outside {
+            resolve::check_outside(host).await?;
+        }
         // Held until the child has ended; who must be alone has a deadline, so this wait has one too.
         let _turn = Arc::clone(&self.turn).read_owned().await;
         let mut child = self.command.spawn().map_err(|e| errors::not_started(&e))?;

@@ -25,6 +25,7 @@ mod push;
 mod read;
 mod receive;
 mod repack;
+mod resolve;
 mod restore;
 mod restore_files;
 mod salvage;
@@ -224,7 +225,11 @@ impl Repositories for GitRepositories {
                 return Ok(());
             }
         }
-        let what = if repository.transport() == Transport::Local { "local paths" } else { "http addresses" };
+        let what = match repository.transport() {
+            Transport::Local => "local paths",
+            Transport::LoopbackHttp => "http addresses",
+            Transport::Https | Transport::Ssh => "addresses of this machine and of its link",
+        };
         Err(format!(
             "{what} are not allowed as repositories; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow them"
         ))

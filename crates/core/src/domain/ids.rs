@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use super::characters::is_unprintable;
+use super::characters::was_unprintable;
 use crate::limits;
 
 /// Says why a string is not a valid name. The text is a lower-case fragment fit for an error answer.
@@ -20,21 +22,31 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, InvalidName> {
     Err(InvalidName(why.into()))
 }
 
-/// Implements the conversions that every string newtype here has: parse, print, serde through the string.
+/// Tells whether a character is refused.
+type Refused = fn(char) -> bool;
+
+/// Implements the conversions that every string newtype here has: parse, print, serde through the string. What is parsed
+/// comes from outside and is checked by today's table of characters; what serde reads was stored, perhaps by an earlier
+/// version with a narrower one.
 macro_rules! string_newtype {
     ($name:ident, $check:expr) => {
+        impl $name {
+            fn checked(text: &str, refused: Refused) -> Result<Self, InvalidName> {
+                let check: fn(&str, Refused) -> Result<(), InvalidName> = $check;
+                check(text, refused)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
         impl FromStr for $name {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
-                let check: fn(&str) -> Result<(), InvalidName> = $check;
-                check(text)?;
-                Ok(Self(text.to_owned()))
+                Self::checked(text, is_unprintable)
             }
         }
         impl TryFrom<String> for $name {
             type Error = InvalidName;
             fn try_from(text: String) -> Result<Self, InvalidName> {
-                text.parse()
+                Self::checked(&text, was_unprintable)
             }
         }
         impl From<$name> for String {
@@ -89,7 +101,7 @@ impl FromStr for AgentId {
 #[serde(try_from = "String", into = "String")]
 pub struct TaskId(String);
 
-string_newtype!(TaskId, |text| {
+string_newtype!(TaskId, |text, refused| {
     if text.is_empty() {
         return refuse("must not be empty");
     }
@@ -99,7 +111,7 @@ string_newtype!(TaskId, |text| {
     if !text.starts_with(|c: char| c.is_alphanumeric()) {
         return refuse("must start with a letter or a digit");
     }
-    if text.chars().any(is_unprintable) {
+    if text.chars().any(refused) {
         return refuse("must not contain control or invisible formatting characters");
     }
     Ok(())
@@ -130,20 +142,13 @@ pub fn slug(text: &str) -> String {
     if out.is_empty() { "task".to_owned() } else { out.to_owned() }
 }
 
-/// Tells whether a character has no business in a name or a line shown on a terminal: C0 and C1 controls and
-/// the bidirectional and zero-width formatting characters.
-pub fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 /// Names a branch. The rules are those of `git check-ref-format --branch`, with two of ours: at most 200 bytes,
 /// and ASCII controls, spaces and a leading dash are always refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BranchName(String);
 
-string_newtype!(BranchName, |text| {
+string_newtype!(BranchName, |text, refused| {
     if text.is_empty() {
         return refuse("must not be empty");
     }
@@ -153,7 +158,7 @@ string_newtype!(BranchName, |text| {
     if text.starts_with('-') {
         return refuse("must not start with a dash");
     }
-    if text.chars().any(|c| is_unprintable(c) || c.is_whitespace()) {
+    if text.chars().any(|c| refused(c) || c.is_whitespace()) {
         return refuse("must not contain spaces or control characters");
     }
     if text.contains(['~', '^', ':', '?', '*', '[', '\\']) {
@@ -174,7 +179,7 @@ string_newtype!(BranchName, |text| {
 #[serde(try_from = "String", into = "String")]
 pub struct CommitId(String);
 
-string_newtype!(CommitId, |text| {
+string_newtype!(CommitId, |text, _| {
     let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if hex && matches!(text.len(), 40 | 64) { Ok(()) } else { refuse("is not a full commit id") }
 });
@@ -192,7 +197,7 @@ impl CommitId {
 #[serde(try_from = "String", into = "String")]
 pub struct Word(String);
 
-string_newtype!(Word, |text| {
+string_newtype!(Word, |text, _| {
     let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if !text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) {
         return refuse("must start with a letter or a digit");
@@ -262,13 +267,27 @@ mod tests {
 
     #[test]
     fn task_ids_are_checked_and_slugged() {
-        for bad in ["", "-x", " x", "a\nb", "a\0b", "a\u{202e}b", &"x".repeat(129)] {
+        for bad in [
+            "",
+            "-x",
+            " x",
+            "a\nb",
+            "a\0b",
+            "a\u{202e}b",
+            "a\u{61c}",
+            "a\u{e0041}",
+            "a\u{3164}b",
+            &"x".repeat(129),
+        ] {
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
         }
         let slugs = [("US-001", "us-001"), ("Ärger/../x", "rger-x"), ("a  b", "a-b"), ("日本", "task")];
         for (id, slug) in slugs {
             assert_eq!(id.parse::<TaskId>().unwrap().slug(), slug);
         }
+        // What an earlier version admitted can still be read.
+        assert_eq!(TaskId::try_from("a\u{ad}b".to_owned()).unwrap().as_str(), "a\u{ad}b");
+        assert!("a\u{ad}b".parse::<TaskId>().is_err() && TaskId::try_from("a\nb".to_owned()).is_err());
         assert!("x".repeat(128).parse::<TaskId>().unwrap().slug().len() <= 40);
     }
 

@@ -4,6 +4,7 @@ pub mod access;
 pub mod agent;
 pub mod audit;
 pub mod breaker;
+pub mod characters;
 pub mod gates;
 pub mod ids;
 pub mod job;

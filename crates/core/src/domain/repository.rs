@@ -2,11 +2,13 @@
 //! part of it can reach a command line: no options, no `ext::`, no credentials, no control characters.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{InvalidName, is_unprintable};
+use super::characters::{is_unprintable, was_unprintable};
+use super::ids::InvalidName;
 
 /// How a repository is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +83,74 @@ impl RepositoryUrl {
         }
     }
 
-    /// Tells whether reaching it needs `MOSAIC_ALLOW_LOCAL_REPOSITORIES`: local paths, and http on loopback.
+    /// Tells whether reaching it needs `MOSAIC_ALLOW_LOCAL_REPOSITORIES`: local paths, http on loopback, and every address
+    /// of this machine or its link, however it is written.
     pub fn needs_local_permission(&self) -> bool {
         matches!(self.transport(), Transport::Local | Transport::LoopbackHttp)
+            || self.host().is_some_and(is_local_host)
     }
+}
+
+/// Names that mean this machine on every system.
+const LOCAL_NAMES: &[&str] =
+    &["localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"];
+
+/// Tells whether a host name or address leads to this machine or its link, in any spelling that resolvers take.
+fn is_local_host(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    if LOCAL_NAMES.contains(&name.as_str()) || name.ends_with(".localhost") {
+        return true;
+    }
+    match name.parse::<Ipv6Addr>() {
+        Ok(address) => is_local_address(address.into()),
+        Err(_) => loose_ipv4(&name).is_some_and(|address| is_local_address(address.into())),
+    }
+}
+
+/// Tells whether an address is of this machine (loopback, unspecified) or of its link, where metadata services answer.
+pub fn is_local_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => {
+            let local = v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local();
+            local || embedded_ipv4(v6).is_some_and(|v4| is_local_address(v4.into()))
+        }
+    }
+}
+
+/// Returns the IPv4 address within an IPv6 one: mapped, compatible, translated (NAT64) or 6to4.
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => Some(of(high, low)),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => Some(of(high, low)),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(of(high, low)),
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
+    }
+}
+
+/// Reads an IPv4 address as `inet_aton` does: one to four parts, each decimal, octal or hexadecimal, the last of which
+/// fills what is left.
+fn loose_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<u64> = text.split('.').map(loose_number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 || first.iter().any(|part| *part > 255) || *last >= 1 << (8 * (4 - first.len())) {
+        return None;
+    }
+    let high = first.iter().enumerate().fold(0, |sum, (at, part)| sum | part << (8 * (3 - at)));
+    u32::try_from(high | last).ok().map(Ipv4Addr::from)
+}
+
+fn loose_number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix("0x") {
+        Some("") => return Some(0),
+        Some(hex) => (hex, 16),
+        None if text.len() > 1 && text.starts_with('0') => (text, 8),
+        None => (text, 10),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| u64::from_str_radix(digits, radix).ok()).flatten()
 }
 
 fn check_host(host: &str) -> Result<(), InvalidName> {
@@ -126,6 +192,12 @@ impl FromStr for RepositoryUrl {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Self::checked(text, is_unprintable)
+    }
+}
+
+impl RepositoryUrl {
+    fn checked(text: &str, refused: fn(char) -> bool) -> Result<Self, InvalidName> {
         let refuse = |why: &str| Err(InvalidName(why.to_owned()));
         if text.is_empty() {
             return refuse("must not be empty");
@@ -133,7 +205,7 @@ impl FromStr for RepositoryUrl {
         if text.len() > crate::limits::URL_BYTES {
             return refuse("is longer than 2048 bytes");
         }
-        if text.chars().any(|c| is_unprintable(c) || c.is_whitespace()) {
+        if text.chars().any(|c| refused(c) || c.is_whitespace()) {
             return refuse("must not contain spaces or control characters");
         }
         if text.starts_with('-') {
@@ -207,8 +279,9 @@ fn check_ssh(user: Option<&str>, host: &str, path: &str) -> Result<(), InvalidNa
 
 impl TryFrom<String> for RepositoryUrl {
     type Error = InvalidName;
+    // It was stored, perhaps by a version whose table of characters was narrower.
     fn try_from(text: String) -> Result<Self, InvalidName> {
-        text.parse()
+        Self::checked(&text, was_unprintable)
     }
 }
 
@@ -243,6 +316,76 @@ mod tests {
         for (text, transport, host) in cases {
             let url: RepositoryUrl = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((url.transport(), url.host()), (transport, host), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_this_machine_and_its_link_needs_permission() {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "ip6-localhost",
+            "127.0.0.1",
+            "127.0.0.1.",
+            "127.1",
+            "127.255.1.2",
+            "2130706433",
+            "0x7f000001",
+            "0x7F.1",
+            "0177.0.0.1",
+            "017700000001",
+            "0",
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "169.254.43518",
+            "0xa9fea9fe",
+            "[::1]",
+            "[::]",
+            "[0:0:0:0:0:0:0:1]",
+            "[fe80::1]",
+            "[febf::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:a9fe:a9fe]",
+            "[::127.0.0.1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+        ] {
+            for url in [
+                format!("https://{host}/x/y.git"),
+                format!("https://{host}:9/x"),
+                format!("ssh://git@{host}/x"),
+            ] {
+                // What is no host name at all may also be refused.
+                let refused = url.parse::<RepositoryUrl>().map_or(true, |url| url.needs_local_permission());
+                assert!(refused, "{url}");
+            }
+            if !host.starts_with('[') {
+                assert!(
+                    format!("git@{host}:x.git").parse::<RepositoryUrl>().unwrap().needs_local_permission(),
+                    "{host}"
+                );
+            }
+        }
+        for host in [
+            "git.example.com",
+            "localhost.example.com",
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "1.1.1.1",
+            "8.8",
+            "[2001:db8::1]",
+            "[fd00::1]",
+            "notlocalhost",
+            "0x7f.example.com",
+            "128.0.0.1",
+            "256.0.0.1.example",
+        ] {
+            let url: RepositoryUrl = format!("https://{host}/x/y.git").parse().unwrap();
+            assert!(!url.needs_local_permission(), "{host}");
         }
     }
 

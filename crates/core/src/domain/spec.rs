@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::characters::hidden_in;
 use super::ids::{BranchName, InvalidName, TaskId, Word, is_unprintable};
 use super::repository::RepositoryUrl;
 use super::retry::{Backoff, BackoffKind};
@@ -364,7 +365,7 @@ fn check_prose(text: &str, most: usize) -> Result<(), String> {
     if text.len() > most {
         return Err(format!("is longer than {most} bytes"));
     }
-    if text.chars().any(|c| is_unprintable(c) && !matches!(c, '\n' | '\r' | '\t')) {
+    if hidden_in(text).any(|(c, hidden)| hidden && !matches!(c, '\n' | '\r' | '\t')) {
         return Err("must not contain control or invisible formatting characters".to_owned());
     }
     Ok(())

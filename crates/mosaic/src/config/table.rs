@@ -42,6 +42,9 @@ pub(crate) struct Variable {
     pub(crate) meaning: &'static str,
     /// Its value is never shown.
     pub(crate) secret: bool,
+    /// Reaches the value that is never shown, for what must know it: the look for known values, and the digest by which the
+    /// audit log tells that it changed.
+    pub(crate) reveal: fn(&Config) -> Option<&Secret>,
     /// It belongs to the contract kept from the NestJS orchestrator.
     pub(crate) contract: bool,
     /// The first version that knows it.
@@ -69,6 +72,7 @@ const fn ours(
         default,
         meaning,
         secret: false,
+        reveal: |_| None,
         contract: false,
         since: "0.1.0",
         apply: |_, _| Ok(()),
@@ -86,8 +90,8 @@ const fn contract(
 }
 
 impl Variable {
-    const fn secret(self) -> Self {
-        Self { secret: true, ..self }
+    const fn secret(self, reveal: fn(&Config) -> Option<&Secret>) -> Self {
+        Self { secret: true, reveal, ..self }
     }
 
     const fn read(
@@ -141,7 +145,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.port.to_string()),
     ),
     contract("CLAUDE_API_KEY", "text", "—", "Anthropic API key that is handed to Claude Code")
-        .secret()
+        .secret(|c| c.claude_api_key.as_ref())
         .read(|c, v| p::secret(v).map(|s| c.claude_api_key = Some(s)), |c| secret(&c.claude_api_key)),
     contract(
         "VALKEY_HOST",
@@ -211,7 +215,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_ALLOW_LOCAL_REPOSITORIES",
         "true, false",
         "false",
-        "repositories may be local paths, or http on loopback",
+        "repositories may be local paths, and be on this machine or its link (loopback, 169.254.0.0/16, fe80::/10) over any protocol",
     )
     .read(
         |c, v| p::flag(v).map(|x| c.allow_local_repositories = x),
@@ -339,7 +343,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     )
     .read(|c, v| p::path(v).map(|x| c.git_credentials_file = Some(x)), |c| path(&c.git_credentials_file)),
     ours("MOSAIC_GIT_TOKEN", "text", "—", "token for git over https, sent to MOSAIC_GIT_TOKEN_HOST only")
-        .secret()
+        .secret(|c| c.git_token.as_ref())
         .read(|c, v| p::secret(v).map(|s| c.git_token = Some(s)), |c| secret(&c.git_token)),
     ours("MOSAIC_GIT_TOKEN_HOST", "host name", "—", "the host that MOSAIC_GIT_TOKEN is for")
         .read(|c, v| p::host(v).map(|x| c.git_token_host = Some(x)), |c| c.git_token_host.clone()),
@@ -412,7 +416,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c, v| valkey(|| p::line(v, 256)).map(|x| c.valkey.username = Some(x)),
         |c| c.valkey.username.clone(),
     ),
-    ours("MOSAIC_VALKEY_PASSWORD", "text", "—", "password of that user, or of the server").secret().read(
+    ours("MOSAIC_VALKEY_PASSWORD", "text", "—", "password of that user, or of the server").secret(|c| c.valkey.password.as_ref()).read(
         |c, v| valkey(|| p::secret(v)).map(|x| c.valkey.password = Some(x)),
         |c| secret(&c.valkey.password),
     ),
@@ -469,7 +473,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "the file `token` in the data directory",
         "token the commands call the server with",
     )
-    .secret()
+    .secret(|c| c.token.as_ref())
     .read(|c, v| p::secret(v).map(|s| c.token = Some(s)), |c| secret(&c.token)),
     ours(
         "MOSAIC_KEEP_DAYS",

@@ -15,6 +15,8 @@ use mosaic_core::ports::audit::AuditError;
 use crate::config::Config;
 use crate::config::table::VARIABLES;
 
+/// The setting that names the file of credentials; what stands in the file counts as well.
+const CREDENTIALS: &str = "MOSAIC_GIT_CREDENTIALS_FILE";
 /// Name under which the API token's digest is kept.
 const TOKEN: &str = "token";
 
@@ -22,13 +24,16 @@ fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("audit/config.json")
 }
 
-/// Returns the digest of every setting's effective value. That the file of a secret was read is part of it: the value is.
+/// Returns the digest of every setting's effective value, of the secret ones too, and of what stands in the file of
+/// credentials. That the file of a secret was read is part of it: the value is.
 fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeMap<String, String> {
     let value = |row: &crate::config::table::Variable| match row.name {
-        "CLAUDE_API_KEY" => config.claude_api_key.as_ref().map(|s| s.expose().to_owned()),
-        "MOSAIC_GIT_TOKEN" => config.git_token.as_ref().map(|s| s.expose().to_owned()),
         // What the commands call a server with is no setting of the server.
         "MOSAIC_TOKEN" | "MOSAIC_URL" => None,
+        _ if row.secret => (row.reveal)(config).map(|secret| secret.expose().to_owned()),
+        CREDENTIALS => config.git_credentials_file.as_ref().map(|file| {
+            format!("{}\n{}", file.display(), crate::locate::read_small(file).unwrap_or_default())
+        }),
         _ => (row.show)(config),
     };
     let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
@@ -115,6 +120,37 @@ mod tests {
         config.command = Some("canary-program".to_owned());
         let second = digests(&config, None, &secret);
         assert_eq!(changed(&first, &second), ["CLAUDE_API_KEY", "MOSAIC_COMMAND", "MOSAIC_SLOTS", "token"]);
+        let text = serde_json::to_string(&[first, second]).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    /// A configuration in which one secret setting has this value.
+    fn with(row: &crate::config::table::Variable, value: &str) -> Config {
+        let mut config = Config::defaults(PathBuf::from("/data"));
+        (row.apply)(&mut config, value).unwrap();
+        config
+    }
+
+    #[test]
+    fn every_secret_setting_is_named_when_it_changes_and_never_its_value() {
+        let secret = AgentSecret::new([7; 32]);
+        let rows = VARIABLES.iter().filter(|row| row.secret && row.name != "MOSAIC_TOKEN");
+        for row in rows {
+            let [one, two] = ["canary-one-0123456789", "canary-two-0123456789"]
+                .map(|v| digests(&with(row, v), None, &secret));
+            assert_eq!(changed(&one, &two), [row.name], "a changed {} goes unseen", row.name);
+            let none = digests(&Config::defaults(PathBuf::from("/data")), None, &secret);
+            assert_eq!(changed(&none, &one), [row.name]);
+            assert!(!serde_json::to_string(&[one, two]).unwrap().contains("canary"));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::defaults(PathBuf::from("/data"));
+        config.git_credentials_file = Some(dir.path().join("credentials"));
+        fs::write(dir.path().join("credentials"), "https://u:canary-a@git.example.com").unwrap();
+        let first = digests(&config, None, &secret);
+        fs::write(dir.path().join("credentials"), "https://u:canary-b@git.example.com").unwrap();
+        let second = digests(&config, None, &secret);
+        assert_eq!(changed(&first, &second), [CREDENTIALS]);
         let text = serde_json::to_string(&[first, second]).unwrap();
         assert!(!text.contains("canary"), "{text}");
     }

@@ -278,3 +278,39 @@ async fn hostile_strings_in_paths_queries_and_headers_are_refused_or_inert() {
     }
     assert_eq!(world.get("/v1/agents").await.text(), before, "nothing of it changed a record");
 }
+
+#[tokio::test]
+async fn a_body_that_names_a_field_twice_is_refused_on_every_route() {
+    let world = World::new();
+    let id = world.spawned("T-twice").await;
+    let whole = example().to_string();
+    let twice = [
+        whole.replacen("\"taskId\"", "\"taskId\":\"other\",\"taskId\"", 1),
+        whole.replacen(
+            "\"repository\"",
+            "\"repository\":\"https://git.example.com/other\",\"repository\"",
+            1,
+        ),
+        whole.replacen(
+            "\"repository\"",
+            "\"rep\\u006fsitory\":\"https://git.example.com/other\",\"repository\"",
+            1,
+        ),
+    ];
+    let order = r#"{"reason":"one","reason":"two"}"#.to_owned();
+    let paths = mosaic_server::routes().into_iter().filter(|route| route.method == "POST");
+    for route in paths {
+        let path = route.path.replace("{id}", &id.to_string()).replace("{node}", "laptop");
+        for body in twice.iter().chain([&order]) {
+            let request = ask("POST", &path).header("content-type", "application/json");
+            let answer = world.send(request.body(Body::from(body.clone())).unwrap()).await;
+            answer.is(400, "invalid_json");
+            assert!(answer.text().contains("is named twice"), "{path}: {}", answer.text());
+        }
+    }
+    assert_eq!(
+        world.get(&format!("/v1/agents/{id}")).await.json()["status"],
+        "spawning",
+        "no order was taken"
+    );
+}
