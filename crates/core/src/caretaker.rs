@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod former;
 pub mod groups;
 pub mod orphans;
+pub mod pushes;
 pub mod reserve;
 pub mod retention;
 pub mod stores;
@@ -143,6 +144,7 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     in_time(o, orphans::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, former::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, groups::pass(o, &mut report)).await;
+    in_time(o, pushes::pass(o, &mut report)).await;
     in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
         in_time(o, retention::transcripts(o, &mut report)).await;

@@ -49,6 +49,20 @@ pub const STALL: Duration = Duration::from_secs(600);
 pub const AFTER_RESULT: Duration = Duration::from_secs(30);
 /// Longest time for one network operation of git.
 pub const GIT_NETWORK: Duration = Duration::from_secs(300);
+/// Longest wait for a remote that is asked whether it has a commit: a kill's answer waits for it.
+pub const REMOTE_LOOK: Duration = Duration::from_secs(5);
+/// How often a remote that took a push is asked before it counts as one that does not show it, and the pause between two
+/// questions: some answer from copies that are a moment old.
+pub const PUSH_LOOKS: u32 = 4;
+/// See [`PUSH_LOOKS`].
+pub const PUSH_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Time after which a push that was broken off cannot arrive any more: a remote may take in what it received, hooks
+/// included, without anybody waiting for it.
+pub const PUSH_ARRIVES: Duration = Duration::from_secs(300);
+/// Newest records among which a round of the caretaker looks for pushes of which the end is not known.
+pub const PUSHES_LOOKED_AT: usize = 200;
+/// Most remotes that a round of the caretaker asks about such pushes: each may take [`REMOTE_LOOK`].
+pub const PUSHES_ASKED: usize = 10;
 /// Longest time for one local operation of git.
 pub const GIT_LOCAL: Duration = Duration::from_secs(120);
 /// Longest time for committing and bundling what an agent left, inside its confinement.

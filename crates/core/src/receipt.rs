@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::domain::agent::Status;
 use crate::domain::ids::{AgentId, CommitId};
+use crate::domain::publication::Publication;
 use crate::ports::processes::StopReceipt;
 use crate::ports::store::Versioned;
 
@@ -23,6 +24,8 @@ pub struct KillReceipt {
     pub worktree: TreeFate,
     /// What became of work that nobody had received.
     pub salvage: SalvageFate,
+    /// What is known of its commit on the remote.
+    pub publication: Publication,
 }
 
 /// Whether the right to run an agent was given back.
@@ -83,7 +86,14 @@ impl KillReceipt {
     /// Reads from the record what became of what the agent held.
     pub(crate) fn of(record: &Versioned, processes: Option<StopReceipt>) -> Self {
         let lease = if record.node.is_none() { LeaseFate::Released } else { LeaseFate::Held };
-        Self { processes, container: "none", lease, worktree: tree(record), salvage: salvage(record) }
+        Self {
+            processes,
+            container: "none",
+            lease,
+            worktree: tree(record),
+            salvage: salvage(record),
+            publication: record.agent.work.publication.clone(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! The order is what makes it safe: the record goes first, durably and with a note; everything else is found again by the
 //! agent's id, so that what a crash leaves is taken away by [`crate::caretaker`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,9 +13,11 @@ use thiserror::Error;
 
 use crate::domain::agent::Agent;
 use crate::domain::audit::Deed;
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::ids::{AgentId, CommitId, Timestamp};
 use crate::domain::lifecycle::fact;
 use crate::domain::outcome::Failure;
+use crate::domain::publication::Publication;
+use crate::domain::repository::RepositoryUrl;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::UnmergedCommit;
@@ -35,7 +38,13 @@ pub struct Unmerged {
     /// Its tree holds work that could not be received yet; why, when that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<String>,
+    /// The reason why a push of these commits does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
 }
+
+/// Remotes that did not answer during one removal of many, by repository: none is waited for twice.
+type Silent = HashMap<RepositoryUrl, String>;
 
 /// What a removal came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,6 +145,9 @@ impl Unmerged {
             let more = if self.more { ", and more" } else { "" };
             parts.push(format!("commits that no branch of the remote has: {}{more}", named.join("; ")));
         }
+        if let Some(why) = &self.remote {
+            parts.push(why.clone());
+        }
         if let Some(why) = &self.tree {
             parts.push(format!("a working tree that could not be received yet: {why}"));
         }
@@ -159,7 +171,7 @@ impl Orchestrator {
         {
             return Err(RemoveError::WrongName(record.agent.name));
         }
-        let lost = self.unmerged(&record.agent).await.map_err(RemoveError::Git)?;
+        let lost = self.unmerged(&record.agent, true, &mut Silent::new()).await.map_err(RemoveError::Git)?;
         if !lost.is_none() && discard.is_none() {
             return Err(RemoveError::Unmerged(Box::new(lost)));
         }
@@ -192,23 +204,71 @@ impl Orchestrator {
         }
     }
 
-    /// Looks for work of an ended agent that is nowhere else. What was pushed is safe, merged or not.
-    pub async fn unmerged(&self, agent: &Agent) -> Result<Unmerged, Failure> {
+    /// Looks for work of an ended agent that is nowhere else. A pushed commit is safe, merged or not, once the remote has
+    /// shown it; with `now` the remote is asked again in any case.
+    async fn unmerged(&self, agent: &Agent, now: bool, silent: &mut Silent) -> Result<Unmerged, Failure> {
         let work = &agent.work;
-        let safe: Vec<_> =
-            [&work.pushed, &work.base, &work.remote_tip].into_iter().flatten().cloned().collect();
-        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
-        let most = limits::NAMED_COMMITS;
-        let mut commits = self.ports.repositories.unmerged(&store, agent.id, &safe, most + 1).await?;
-        let more = commits.len() > most;
-        commits.truncate(most);
+        let mut safe: Vec<_> = [&work.base, &work.remote_tip].into_iter().flatten().cloned().collect();
+        let mut commits = self.nowhere_else(agent, &safe).await?;
+        let mut remote = None;
+        if !commits.is_empty() {
+            match self.on_remote(agent, now, silent).await {
+                Ok(shown) => {
+                    safe.push(shown);
+                    commits = self.nowhere_else(agent, &safe).await?;
+                }
+                Err(why) => remote = why,
+            }
+        }
+        let more = commits.len() > limits::NAMED_COMMITS;
+        commits.truncate(limits::NAMED_COMMITS);
         for one in &mut commits {
             one.subject = self.ports.scanner.mask(&one.subject);
         }
         // What could not be cleaned up may be a tree that was set aside.
         let unsaid = || work.dirty.then(|| "it was not received".to_owned());
         let tree = work.cleanup_pending.clone().or_else(unsaid);
-        Ok(Unmerged { agent_id: agent.id, name: agent.name.clone(), commits, more, tree })
+        Ok(Unmerged { agent_id: agent.id, name: agent.name.clone(), commits, more, tree, remote })
+    }
+
+    async fn nowhere_else(&self, agent: &Agent, safe: &[CommitId]) -> Result<Vec<UnmergedCommit>, Failure> {
+        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
+        self.ports.repositories.unmerged(&store, agent.id, safe, limits::NAMED_COMMITS + 1).await
+    }
+
+    /// Returns the agent's commit that the remote has. Errors with the reason when it was pushed and does not count as
+    /// being there, and with nothing when it was never pushed.
+    async fn on_remote(
+        &self,
+        agent: &Agent,
+        now: bool,
+        silent: &mut Silent,
+    ) -> Result<CommitId, Option<String>> {
+        let work = &agent.work;
+        let shown_before = match &work.publication {
+            Publication::There { commit } => Some(commit.clone()),
+            _ => None,
+        };
+        if let (Some(commit), false) = (&shown_before, now) {
+            return Ok(commit.clone());
+        }
+        let commit = work.publication.commit().or(work.pushed.as_ref()).ok_or(None)?;
+        let repository = &agent.spec.context.repository;
+        let answer = match silent.get(repository) {
+            Some(why) => Err(why.clone()),
+            None => self.shown(agent).await.map_err(|e| self.ports.scanner.mask(&e.message)),
+        };
+        match answer {
+            Ok(Some(shown)) => Ok(shown),
+            Ok(None) => {
+                Err(Some(format!("the remote does not show {} that was pushed to it", commit.short())))
+            }
+            Err(why) => {
+                silent.insert(repository.clone(), why.clone());
+                let unknown = || format!("the remote could not be asked for {}: {why}", commit.short());
+                shown_before.ok_or_else(|| Some(unknown()))
+            }
+        }
     }
 
     /// Removes the record and then everything else; returns the bytes that were freed.
@@ -263,10 +323,10 @@ impl Orchestrator {
         if page.len() == limits::PRUNE_PAGE {
             report.next = page.last().and_then(Versioned::ended_after);
         }
-        let mut looked = Vec::new();
+        let (mut looked, mut silent) = (Vec::new(), Silent::new());
         for record in page {
             let id = record.agent.id;
-            match self.look(id, request.dry_run).await {
+            match self.look(id, request.dry_run, &mut silent).await {
                 Ok(seen) => looked.push(seen),
                 // Somebody removed it meanwhile.
                 Err(RemoveError::Store(StoreError::Pruned { .. } | StoreError::NotFound(_))) => {}
@@ -288,12 +348,17 @@ impl Orchestrator {
         Ok(report)
     }
 
-    async fn look(&self, id: AgentId, only_look: bool) -> Result<(Versioned, Unmerged), RemoveError> {
+    async fn look(
+        &self,
+        id: AgentId,
+        only_look: bool,
+        silent: &mut Silent,
+    ) -> Result<(Versioned, Unmerged), RemoveError> {
         let record = match only_look {
             true => self.ports.store.get(id).await?,
             false => self.ended(id).await?,
         };
-        let lost = self.unmerged(&record.agent).await.map_err(RemoveError::Git)?;
+        let lost = self.unmerged(&record.agent, false, silent).await.map_err(RemoveError::Git)?;
         Ok((record, lost))
     }
 

@@ -7,6 +7,7 @@ use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
+use mosaic_core::domain::publication::{Publication, RemoteLook};
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::domain::stall::Stage;
 use proptest::prelude::*;
@@ -63,7 +64,7 @@ fn events() -> Vec<Event> {
         Event::Judged { report: report(Verdict::Passed) },
         Event::Judged { report: report(Verdict::Failed) },
         Event::Conflicted { base: commit('d'), files: vec!["a".to_owned()] },
-        Event::Pushed,
+        Event::Pushed { shown: true },
         Event::Failed(Failure::new(FailureKind::MissingBranch, "no branch")),
         Event::Kill { cause: KillCause::Operator, note: "by test".to_owned() },
         Event::Interrupted,
@@ -75,7 +76,12 @@ fn events() -> Vec<Event> {
         Event::TakenOver,
         Event::Placed { node: "b".parse().unwrap() },
         Event::NodeLost { node: "a".parse().unwrap() },
-        Event::Unwound { salvage: Salvage::Nothing, pending: None, warnings: Vec::new() },
+        Event::Unwound {
+            salvage: Salvage::Nothing,
+            pending: None,
+            look: RemoteLook::Unknown,
+            warnings: Vec::new(),
+        },
     ]
 }
 
@@ -252,6 +258,33 @@ fn what_another_worker_finished_has_run_and_ended() {
     let end = failed.end().unwrap();
     assert_eq!((end.status, end.reason, failed.started_at), (Status::Failed, EndReason::AgentError, None));
     assert!(end.error.as_deref().unwrap().contains("it failed elsewhere"));
+}
+
+#[test]
+fn a_push_that_was_begun_may_be_there_until_the_remote_has_answered() {
+    let judged = || to_working().into_iter().chain(["TurnEnded(ok)", "Kept", "Judged(passed)"].map(pick));
+    let open = Publication::MayBeThere { commit: commit('c') };
+    let begun = run(&agent("worker"), judged());
+    assert_eq!(begun.work.publication, open, "it is written before the push begins");
+    let killed = run(&begun, ["Kill", "Unwound"].map(pick));
+    assert_eq!((killed.status(), &killed.work.publication), (Status::Killed, &open));
+    let answer =
+        |look| Event::Unwound { salvage: Salvage::Nothing, pending: None, look, warnings: Vec::new() };
+    let there = run(&begun, [pick("Kill"), answer(RemoteLook::Shows(commit('c')))]);
+    assert_eq!(there.work.pushed, Some(commit('c')));
+    assert_eq!(there.work.publication, Publication::There { commit: commit('c') });
+    let absent = run(&begun, [pick("Kill"), answer(RemoteLook::Absent)]);
+    assert_eq!(
+        (absent.work.pushed, absent.work.publication),
+        (None, Publication::NotThere { commit: commit('c') })
+    );
+    let queued = run(&begun, ["Interrupted", "Unwound", "Kill"].map(pick));
+    assert_eq!((queued.status(), queued.work.publication), (Status::Killed, open.clone()));
+    let unasked = run(&begun, [Event::Pushed { shown: false }, pick("Unwound")]);
+    assert_eq!((unasked.status(), unasked.work.publication), (Status::Completed, open));
+    let refused = Event::Failed(Failure::new(FailureKind::PushRejected, "declined"));
+    let refused = run(&begun, [refused, pick("Unwound")]);
+    assert_eq!(refused.work.publication, Publication::NotThere { commit: commit('c') });
 }
 
 #[test]

@@ -7,6 +7,7 @@ use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
+use mosaic_core::domain::publication::Publication;
 use mosaic_core::domain::retry::Backoff;
 use mosaic_core::domain::spec::{AgentType, Budget, Context, GateProfile};
 use mosaic_core::ports::store::{Pause, Versioned};
@@ -108,7 +109,7 @@ impl StatusView {
             attempt: agent.attempt,
             fix_round: agent.fix_round,
             verdict: agent.verdict(),
-            warnings: agent.warnings.clone(),
+            warnings: warnings(agent),
             branch: agent.branch.to_string(),
             name: agent.name.clone(),
             previous_agent_id: agent.previous,
@@ -148,6 +149,7 @@ pub(crate) struct AgentView {
     base_commit: Option<String>,
     head_commit: Option<String>,
     pushed_commit: Option<String>,
+    publication: Publication,
     #[serde(skip_serializing_if = "Option::is_none")]
     salvage: Option<Salvaged>,
     deadline: Option<String>,
@@ -211,6 +213,7 @@ impl AgentView {
             base_commit: commit(&work.base),
             head_commit: commit(&work.kept),
             pushed_commit: commit(&work.pushed),
+            publication: work.publication.clone(),
             salvage: work.salvage.clone(),
             deadline: work.deadline.map(Timestamp::to_rfc3339),
             not_before: until.map(Timestamp::to_rfc3339),
@@ -246,6 +249,20 @@ impl AgentView {
         };
         Self { queue_position: position, detail: Some(detail), ..Self::brief(record) }
     }
+}
+
+/// The record's warnings, and one about a push of an ended agent of which the end is not known (yet).
+fn warnings(agent: &Agent) -> Vec<String> {
+    let mut warnings = agent.warnings.clone();
+    if let (true, Publication::MayBeThere { commit }) = (agent.is_terminal(), &agent.work.publication) {
+        warnings.push(format!(
+            "the branch {} may be on the remote at {}: a push of it was begun, and the remote has not shown yet how it ended; \
+             look with git ls-remote",
+            agent.branch,
+            commit.short()
+        ));
+    }
+    warnings
 }
 
 /// An ended agent whose work could not be received still has its tree, whether or not its record says more.

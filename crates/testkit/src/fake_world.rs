@@ -70,6 +70,20 @@ pub enum Stuck {
     Salvage,
 }
 
+/// How the remote answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RemoteMood {
+    /// It shows what was pushed.
+    #[default]
+    Honest,
+    /// The same, and a push that hangs has arrived already.
+    TakesAtOnce,
+    /// It takes pushes at once and cannot be asked afterwards.
+    Silent,
+    /// It says that it took a push, and stores nothing.
+    Lies,
+}
+
 /// An agent on one node's machine.
 type Place = (NodeId, AgentId);
 
@@ -109,6 +123,7 @@ pub struct FakeWorld {
     skipped: AtomicU64,
     filed: Mutex<Filed>,
     no_files: AtomicBool,
+    remote: Mutex<RemoteMood>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -153,6 +168,7 @@ impl FakeWorld {
             skipped: AtomicU64::new(0),
             filed: Mutex::default(),
             no_files: AtomicBool::new(false),
+            remote: Mutex::default(),
         });
         let orchestrator = world.again_with(store, slots, change);
         (world, orchestrator)
@@ -282,6 +298,11 @@ impl FakeWorld {
     /// Makes the remote hang in the middle of every push, or go on.
     pub fn hang_pushes(&self, hang: bool) {
         self.hangs.send_replace(hang);
+    }
+
+    /// Sets how the remote answers from now on.
+    pub fn remote_is(&self, mood: RemoteMood) {
+        *lock(&self.remote) = mood;
     }
 
     /// Returns how many pushes were given up because their lease was over.
@@ -799,6 +820,11 @@ impl Repositories for Part {
         _: Option<&CommitId>,
         hold: &Hold,
     ) -> Result<Pushed, Failure> {
+        let mood = *lock(&self.0.remote);
+        let lands = || lock(&self.0.pushed).push((branch.to_string(), self.1.clone()));
+        if matches!(mood, RemoteMood::TakesAtOnce | RemoteMood::Silent) {
+            lands();
+        }
         let mut hangs = self.0.hangs.subscribe();
         let mut hold = hold.clone();
         loop {
@@ -814,8 +840,26 @@ impl Repositories for Part {
                 () = hold.moved() => {}
             }
         }
-        lock(&self.0.pushed).push((branch.to_string(), self.1.clone()));
+        if mood == RemoteMood::Honest {
+            lands();
+        }
         Ok(Pushed::Done)
+    }
+    async fn shown(
+        &self,
+        _: &RepositoryUrl,
+        branch: &BranchName,
+        _: &BranchName,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        match *lock(&self.0.remote) {
+            RemoteMood::Silent => Err(Failure::new(FailureKind::Network, "the remote does not answer")),
+            RemoteMood::Lies => Ok(None),
+            RemoteMood::Honest | RemoteMood::TakesAtOnce => {
+                let has = lock(&self.0.pushed).iter().any(|(pushed, _)| pushed == branch.as_str());
+                Ok(commits.first().filter(|_| has).cloned())
+            }
+        }
     }
     async fn read_file(
         &self,

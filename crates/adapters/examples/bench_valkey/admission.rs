@@ -8,6 +8,7 @@ use mosaic_adapters::store_valkey::{ValkeyOptions, ValkeyStore};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now, Salvage};
+use mosaic_core::domain::publication::RemoteLook;
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::ports::store::{Admission, Change, Lease, Safety, Store, StoreError};
 use serde_json::{Value, json};
@@ -71,8 +72,12 @@ pub(super) async fn turns(what: What) -> Outcome<Value> {
                 let kill = Event::Kill { cause: KillCause::Operator, note: "bench".to_owned() };
                 let agent = write(&store, &lease, &record.agent, Event::Leased).await?;
                 let agent = write(&store, &lease, &agent, kill).await?;
-                let unwound =
-                    Event::Unwound { salvage: Salvage::Nothing, pending: None, warnings: Vec::new() };
+                let unwound = Event::Unwound {
+                    salvage: Salvage::Nothing,
+                    pending: None,
+                    look: RemoteLook::Unknown,
+                    warnings: Vec::new(),
+                };
                 write(&store, &lease, &agent, unwound).await?;
             }
             Outcome::Ok(())

@@ -87,6 +87,15 @@ impl GitRepositories {
     }
 
     async fn fetch_ref(&self, url: &RepositoryUrl, dir: &Path, name: &str) -> Result<Finished, Failure> {
+        self.fetch_refspec(url, dir, &format!("+{name}:{name}")).await
+    }
+
+    pub(super) async fn fetch_refspec(
+        &self,
+        url: &RepositoryUrl,
+        dir: &Path,
+        refspec: &str,
+    ) -> Result<Finished, Failure> {
         let call = self.git.network(dir, url)?.args([
             "fetch",
             "--quiet",
@@ -96,7 +105,7 @@ impl GitRepositories {
             "--no-auto-maintenance",
             "--end-of-options",
             url.as_str(),
-            &format!("+{name}:{name}"),
+            refspec,
         ]);
         call.run(Input::Nothing, ANSWER_BYTES).await
     }

@@ -327,6 +327,16 @@ impl Repositories for GitRepositories {
         self.push_now(repository, head, branch, expected, hold).await
     }
 
+    async fn shown(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        base: &BranchName,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        self.shown_now(repository, branch, base, commits).await
+    }
+
     async fn read_file(
         &self,
         repository: &RepositoryUrl,

@@ -1,5 +1,7 @@
 //! Pushing exactly the judged commit, by compare-and-swap against the tip that was recorded.
 
+use std::path::Path;
+
 use mosaic_core::domain::ids::{BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
@@ -74,6 +76,61 @@ impl GitRepositories {
     ) -> Result<Pushed, Failure> {
         let tip = self.tips(url, &[branch]).await?.pop().flatten();
         Ok(if tip.as_ref() == Some(head) { Pushed::Done } else { Pushed::Moved(tip) })
+    }
+}
+
+impl GitRepositories {
+    pub(super) async fn shown_now(
+        &self,
+        url: &RepositoryUrl,
+        branch: &BranchName,
+        base: &BranchName,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        let tips = self.tips(url, &[branch, base]).await?;
+        if let Some(shown) = commits.iter().find(|commit| tips.first() == Some(&Some((*commit).clone()))) {
+            return Ok(Some(shown.clone()));
+        }
+        // Merged meanwhile, or continued by somebody: then a branch is ahead of the commit.
+        for (name, tip) in [branch, base].into_iter().zip(tips) {
+            let Some(tip) = tip else { continue };
+            if let Some(shown) = self.reached(url, name, &tip, commits).await? {
+                return Ok(Some(shown));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the first of these commits that the remote's branch reaches.
+    async fn reached(
+        &self,
+        url: &RepositoryUrl,
+        name: &BranchName,
+        tip: &CommitId,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        let dir = self.layout.store(url);
+        if !self.has_commit(&dir, tip).await? {
+            // Into no ref: objects of a branch that only passes by stay as long as any that nothing reaches.
+            let refspec = format!("refs/heads/{name}");
+            let done = self.fetch_refspec(url, &dir, &refspec).await?;
+            if !done.status.success() || !self.has_commit(&dir, tip).await? {
+                return Ok(None);
+            }
+        }
+        for commit in commits {
+            let call =
+                self.git.local(&dir).args(["merge-base", "--is-ancestor", commit.as_str(), tip.as_str()]);
+            if call.run(Input::Nothing, 0).await?.code() == Some(0) {
+                return Ok(Some(commit.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn has_commit(&self, dir: &Path, commit: &CommitId) -> Result<bool, Failure> {
+        let call = self.git.local(dir).args(["cat-file", "-e", &format!("{commit}^{{commit}}")]);
+        Ok(call.run(Input::Nothing, 0).await?.status.success())
     }
 }
 

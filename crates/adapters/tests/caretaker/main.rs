@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::publication::Publication;
 use mosaic_core::ports::repositories::Repositories;
 use mosaic_core::ports::store::{Removal, Store, StoreError};
 use mosaic_core::ports::transcripts::Transcripts;
@@ -159,12 +160,17 @@ async fn old_records_go_unless_their_work_is_nowhere_else() {
     let context = &first.spec.context;
     place.git.fetch(&context.repository, &context.branch, &first.branch).await.unwrap();
     let mut old = Vec::new();
-    for n in 0..6 {
+    for n in 0..8 {
         let mut agent = place.agent(&format!("t{n}"));
         let commit = place.keep_commit(&agent);
-        // Of each three one was pushed, one made nothing, one has work that is nowhere else.
-        match n % 3 {
-            0 => agent.work.pushed = Some(commit),
+        // Of each four one was pushed, one made nothing, one has work that is nowhere else, one was pushed to a remote
+        // that took it and does not show it.
+        match n % 4 {
+            0 => {
+                agent.work.publication = Publication::There { commit: commit.clone() };
+                agent.work.pushed = Some(commit);
+            }
+            3 => agent.work.pushed = Some(commit),
             1 => place.git.forget(&place.git.store_of(&context.repository), agent.id).await.unwrap(),
             _ => {}
         }
@@ -177,10 +183,10 @@ async fn old_records_go_unless_their_work_is_nowhere_else() {
     place.record_ended(young.clone()).await;
     place.pass_days(31);
     let report = place.round().await;
-    assert_eq!((report.unmerged_kept, report.problems.len()), (2, 0), "{:?}", report.problems);
+    assert_eq!((report.unmerged_kept, report.problems.len()), (4, 0), "{:?}", report.problems);
     for (n, id) in old.iter().enumerate() {
         let there = place.store.get(*id).await;
-        assert_eq!(there.is_ok(), n % 3 == 2, "agent {n}: {there:?}");
+        assert_eq!(there.is_ok(), n % 4 >= 2, "agent {n}: {there:?}");
         assert!(there.is_ok() || matches!(there, Err(StoreError::Pruned { .. })));
     }
     assert!(place.store.get(young.id).await.is_ok());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::gates::{Finding, GatePlan, GateReport, Verdict};
 use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
 use super::outcome::{EndReason, Failure};
+use super::publication::Publication;
 use super::spec::SpawnSpec;
 
 /// The contract's five words. A terminal one never changes.
@@ -303,9 +304,12 @@ pub struct Work {
     /// Judged commits that were about to be pushed, oldest first: the remote may have taken any of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offered: Vec<CommitId>,
-    /// The commit that was pushed.
+    /// The commit that was pushed, by the word of the remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<CommitId>,
+    /// What is known of it on the remote.
+    #[serde(default)]
+    pub publication: Publication,
     /// The runtime's session, for resuming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,

@@ -36,7 +36,9 @@ pub enum Sign {
 /// Reads an event. Kills, interruptions, bad input and everything that an agent's work is refused for say nothing bad.
 pub fn sign(event: &Event) -> Option<Sign> {
     match event {
-        Event::Kept { .. } | Event::Unchanged | Event::Pushed | Event::Conflicted { .. } => Some(Sign::Works),
+        Event::Kept { .. } | Event::Unchanged | Event::Pushed { .. } | Event::Conflicted { .. } => {
+            Some(Sign::Works)
+        }
         Event::SecretsFound { .. } => Some(Sign::Works),
         Event::Judged { report } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
         Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
@@ -71,7 +73,8 @@ pub fn counts(kind: FailureKind) -> bool {
         | K::Denied
         | K::Timeout
         | K::Budget
-        | K::PushRejected => false,
+        | K::PushRejected
+        | K::PushNotShown => false,
     }
 }
 

@@ -13,6 +13,7 @@ use super::gates::{Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, NodeId, Timestamp};
 use super::journal::Fact;
 use super::outcome::{EndReason, Failure, FailureKind, Outcome, cut};
+use super::publication::{Publication, RemoteLook};
 use super::retry;
 use super::spec::AgentType;
 use super::stall::Stage;
@@ -137,8 +138,11 @@ pub enum Event {
         /// The files.
         files: Vec<String>,
     },
-    /// The judged commit is on the remote.
-    Pushed,
+    /// The remote took the judged commit.
+    Pushed {
+        /// It was asked afterwards and shows the commit.
+        shown: bool,
+    },
     /// A step failed.
     Failed(Failure),
     /// It must end.
@@ -169,6 +173,8 @@ pub enum Event {
         salvage: Salvage,
         /// What could not be cleaned up yet and why.
         pending: Option<String>,
+        /// The remote's answer about a push of which the end was not known.
+        look: RemoteLook,
         /// What a person should know.
         warnings: Vec<String>,
     },
@@ -196,7 +202,7 @@ impl Event {
             Self::Judged { report } if report.verdict == Verdict::Failed => "Judged(failed)",
             Self::Judged { .. } => "Judged(passed)",
             Self::Conflicted { .. } => "Conflicted",
-            Self::Pushed => "Pushed",
+            Self::Pushed { .. } => "Pushed",
             Self::Failed(_) => "Failed",
             Self::Kill { .. } => "Kill",
             Self::Interrupted => "Interrupted",
@@ -392,11 +398,15 @@ impl Decision {
             (State::Publishing { .. }, Event::Conflicted { base, files }) => {
                 Some(self.conflicted(&base, &files))
             }
-            (State::Publishing { head }, Event::Pushed) => {
-                self.note("git.pushed", json!({"branch": &self.agent.branch, "commit": &head}));
-                self.agent.work.pushed = Some(head);
-                self.agent.work.unjudged = false;
+            (State::Publishing { head }, Event::Pushed { shown }) => {
+                self.pushed(head, shown);
                 Some(self.settle(Status::Completed, EndReason::Done, None))
+            }
+            (State::Publishing { head }, Event::Failed(failure)) => {
+                if failure.kind == FailureKind::PushRejected {
+                    self.agent.work.publication = Publication::NotThere { commit: head };
+                }
+                Some(self.failed(failure, false))
             }
             (
                 state @ (State::Checkout { .. } | State::Confining { .. } | State::Launching { .. }),
@@ -405,12 +415,12 @@ impl Decision {
                 let in_setup = !matches!(state, State::Launching { .. });
                 Some(self.failed(failure, in_setup))
             }
-            (
-                State::Working | State::Committing { .. } | State::Gating { .. } | State::Publishing { .. },
-                Event::Failed(failure),
-            ) => Some(self.failed(failure, false)),
-            (State::Unwinding { ending }, Event::Unwound { salvage, pending, warnings }) => {
+            (State::Working | State::Committing { .. } | State::Gating { .. }, Event::Failed(failure)) => {
+                Some(self.failed(failure, false))
+            }
+            (State::Unwinding { ending }, Event::Unwound { salvage, pending, look, warnings }) => {
                 self.warn_all(warnings);
+                self.looked(&look);
                 Some(self.unwound(ending, salvage, pending))
             }
             _ => None,
@@ -509,7 +519,26 @@ impl Decision {
             if !self.agent.work.offered.contains(&head) {
                 self.agent.work.offered.push(head.clone());
             }
+            // Written before the push begins: whoever ends it in the middle knows what to ask the remote.
+            self.agent.work.publication = Publication::MayBeThere { commit: head.clone() };
             State::Publishing { head }
+        }
+    }
+
+    fn pushed(&mut self, head: CommitId, shown: bool) {
+        self.facts.push(pushed(&self.agent, &head, shown, self.now.at));
+        let work = &mut self.agent.work;
+        if shown {
+            work.publication = Publication::There { commit: head.clone() };
+        }
+        work.pushed = Some(head);
+        work.unjudged = false;
+    }
+
+    /// The remote was asked about a push of which the end was not known.
+    fn looked(&mut self, look: &RemoteLook) {
+        if let Some(fact) = learn(&mut self.agent, look, self.now.at) {
+            self.facts.push(fact);
         }
     }
 
@@ -707,6 +736,20 @@ impl Decision {
 /// Makes a fact about an agent.
 pub fn fact(kind: &str, agent: &Agent, at: Timestamp, data: serde_json::Value) -> Fact {
     Fact { kind: kind.to_owned(), agent: Some(agent.id), task: Some(agent.spec.task_id.clone()), at, data }
+}
+
+fn pushed(agent: &Agent, commit: &CommitId, shown: bool, at: Timestamp) -> Fact {
+    let data = json!({"branch": &agent.branch, "commit": commit, "shown": shown});
+    fact("git.pushed", agent, at, data)
+}
+
+/// Records the remote's answer about a push of which the end was not known; returns the fact when it arrived.
+pub(crate) fn learn(agent: &mut Agent, look: &RemoteLook, at: Timestamp) -> Option<Fact> {
+    let work = &mut agent.work;
+    work.publication = std::mem::take(&mut work.publication).after(look);
+    let RemoteLook::Shows(commit) = look else { return None };
+    let known = work.pushed.replace(commit.clone()).is_some();
+    (!known).then(|| pushed(agent, commit, true, at))
 }
 
 fn count(n: usize, thing: &str) -> String {

@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod orders;
 pub mod outcome;
 pub mod prompt;
+pub mod publication;
 pub mod queue;
 pub mod repository;
 pub mod retry;

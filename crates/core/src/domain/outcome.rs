@@ -93,6 +93,8 @@ pub enum FailureKind {
     Disk,
     /// The remote refused the push for good.
     PushRejected,
+    /// The remote said that it took the push, but does not show the commit.
+    PushNotShown,
 }
 
 impl FailureKind {
@@ -115,9 +117,14 @@ impl FailureKind {
             | K::MissingBranch
             | K::MissingRepository
             | K::GatesUndefined => false,
-            K::Stopped | K::Diverged | K::Denied | K::Timeout | K::Budget | K::Disk | K::PushRejected => {
-                false
-            }
+            K::Stopped
+            | K::Diverged
+            | K::Denied
+            | K::Timeout
+            | K::Budget
+            | K::Disk
+            | K::PushRejected
+            | K::PushNotShown => false,
         }
     }
 
@@ -133,7 +140,7 @@ impl FailureKind {
             K::Stalled => EndReason::Stalled,
             K::Budget => EndReason::Budget,
             K::Disk => EndReason::Disk,
-            K::PushRejected => EndReason::PushRejected,
+            K::PushRejected | K::PushNotShown => EndReason::PushRejected,
             K::RemoteAuth if !in_setup => EndReason::PushRejected,
             K::RemoteAuth | K::BadInput | K::MissingBranch | K::MissingRepository => EndReason::SetupFailed,
             _ if in_setup => EndReason::SetupFailed,

@@ -21,6 +21,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     else {
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
+    hands.push_over = agent.work.offered.is_empty();
     // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
     let judged = !plan.gates.is_empty() && plan.trusted;
     let checkout = async { if judged { checkout(scene, head).await.map(Some) } else { Ok(None) } };

@@ -9,6 +9,7 @@ mod gate;
 mod launch;
 pub(crate) mod lease;
 mod publish;
+mod remote_look;
 pub(crate) mod resume;
 pub(crate) mod settle;
 mod stray;
@@ -48,6 +49,8 @@ pub(crate) struct Hands {
     tree: Option<Worktree>,
     /// The kill that is being carried out has stopped every process already.
     stopped: bool,
+    /// No push of an earlier step can still arrive at the remote.
+    push_over: bool,
 }
 
 /// A running program and its conversation.
@@ -112,7 +115,7 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Supervise => supervise::run(&scene, hands).await,
         Effect::Commit => commit::run(&scene, hands).await,
         Effect::Gate => gate::run(&scene, hands).await,
-        Effect::Publish => match publish::run(&scene).await {
+        Effect::Publish => match publish::run(&scene, hands).await {
             Err(_) if scene.driver.has_lapsed(scene.o) => Ok(Event::Interrupted),
             pushed => pushed,
         },

@@ -1,8 +1,9 @@
 //! Step 9, publish: conflict with the newest base looked for, then exactly the judged commit pushed, if the remote
-//! branch still is where it was recorded.
+//! branch still is where it was recorded. It counts as pushed once the remote shows it.
 
-use super::Scene;
+use super::{Hands, Scene};
 use crate::domain::agent::State;
+use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::fleet::push_lease;
@@ -11,7 +12,7 @@ use crate::ports::fleet::Hold;
 use crate::ports::repositories::{Fit, Pushed};
 use crate::ports::store::StoreError;
 
-pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
+pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let agent = scene.agent;
     let State::Publishing { head } = &agent.state else {
         return Err(Failure::new(FailureKind::Internal, "the judged commit is not known"));
@@ -23,37 +24,78 @@ pub(super) async fn run(scene: &Scene<'_>) -> Result<Event, Failure> {
     {
         return Ok(Event::Conflicted { base, files });
     }
-    let recorded = agent.work.remote_tip.as_ref();
     if !may_push(scene).await? {
         return Ok(Event::Interrupted);
     }
-    let hold = Hold::of(scene.driver.held.subscribe());
-    let push = |expected| repositories.push(&context.repository, head, &agent.branch, expected, &hold);
-    let pushed = match push(recorded).await? {
-        // An earlier push of ours arrived although its answer did not.
-        Pushed::Moved(Some(tip)) if agent.work.offered.contains(&tip) => push(Some(&tip)).await?,
-        pushed => pushed,
-    };
+    hands.push_over = false;
+    let pushed = push(scene, head).await;
+    hands.push_over = matches!(pushed, Ok(Pushed::Moved(_) | Pushed::Refused(_)));
     match pushed {
-        Pushed::Done => Ok(Event::Pushed),
-        Pushed::Moved(tip) => {
-            let now = tip.map_or("absent".to_owned(), |tip| format!("at {}", tip.short()));
-            let text = format!(
-                "somebody else changed {} on the remote while the agent worked (it is now {now}); nothing was pushed. \
-                 The judged commit {} is kept; retry to start over.",
-                agent.branch,
-                head.short()
-            );
-            Err(Failure::new(FailureKind::PushRejected, text))
-        }
-        Pushed::Refused(why) => {
+        Ok(Pushed::Done) => confirm(scene, head).await,
+        Ok(Pushed::Moved(tip)) => Err(moved(scene, head, tip)),
+        Ok(Pushed::Refused(why)) => {
             let why = scene.o.ports.scanner.mask(&why);
             Err(Failure::new(
                 FailureKind::PushRejected,
                 format!("the remote refused {}: {why}", agent.branch),
             ))
         }
+        // It may have arrived although its answer did not.
+        Err(failure) => match scene.o.shown(agent).await {
+            Ok(Some(shown)) if shown == *head => Ok(Event::Pushed { shown: true }),
+            _ => Err(failure),
+        },
     }
+}
+
+async fn push(scene: &Scene<'_>, head: &CommitId) -> Result<Pushed, Failure> {
+    let (agent, repositories) = (scene.agent, &scene.o.ports.repositories);
+    let hold = Hold::of(scene.driver.held.subscribe());
+    let to = &agent.spec.context.repository;
+    let push = |expected| repositories.push(to, head, &agent.branch, expected, &hold);
+    match push(agent.work.remote_tip.as_ref()).await? {
+        // An earlier push of ours arrived although its answer did not.
+        Pushed::Moved(Some(tip)) if agent.work.offered.contains(&tip) => push(Some(&tip)).await,
+        pushed => Ok(pushed),
+    }
+}
+
+/// Asks the remote for what it said that it took. One that cannot be asked is taken at its word, and the record says so.
+async fn confirm(scene: &Scene<'_>, head: &CommitId) -> Result<Event, Failure> {
+    let o = scene.o;
+    let mut answered = false;
+    for look in 0..limits::PUSH_LOOKS {
+        if look > 0 {
+            o.ports.clock.sleep(limits::PUSH_LOOK_PAUSE).await;
+        }
+        match o.shown(scene.agent).await {
+            Ok(Some(shown)) if shown == *head => return Ok(Event::Pushed { shown: true }),
+            Ok(_) => answered = true,
+            Err(e) => {
+                tracing::warn!(agent.id = %scene.agent.id, error = %e.message, "the remote could not be asked for what was pushed");
+            }
+        }
+    }
+    if !answered {
+        return Ok(Event::Pushed { shown: false });
+    }
+    let (branch, commit, name) = (&scene.agent.branch, head.short(), &scene.agent.name);
+    let text = format!(
+        "the remote said that it took {branch}, but it does not show the commit {commit}; the commit is kept: look at \
+         it with mosaic restore {name}, ask the remote's administrator, then retry"
+    );
+    Err(Failure::new(FailureKind::PushNotShown, text))
+}
+
+fn moved(scene: &Scene<'_>, head: &CommitId, tip: Option<CommitId>) -> Failure {
+    let now = tip.map_or("absent".to_owned(), |tip| format!("at {}", tip.short()));
+    let text = format!(
+        "somebody else changed {} on the remote while the agent worked (it is now {now}); nothing was pushed. \
+         The judged commit {} is kept; retry to start over.",
+        scene.agent.branch,
+        head.short()
+    );
+    Failure::new(FailureKind::PushRejected, text)
 }
 
 /// Waits until enough is left of the lease, and asks the store right before the push whether it is the newest still: a

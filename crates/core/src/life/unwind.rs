@@ -11,6 +11,7 @@ use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{Event, Salvage, fact};
 use crate::domain::outcome::Failure;
+use crate::domain::publication::RemoteLook;
 use crate::kill::Driver;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -48,15 +49,25 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
         stop(scene, grace(scene)).await;
     }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
-    let kept = match (scene.agent.work.dirty, settles) {
-        (true, _) if !may_harvest(scene).await => {
-            Err("the lease was over before its work was kept".to_owned())
+    let settled = hands.push_over;
+    let look = async {
+        match settles {
+            true => scene.o.look_for_push(scene.agent, settled).await,
+            false => RemoteLook::Unknown,
         }
-        (false, true) => beside(scene.o, scene.agent).await,
-        (false, false) => Ok(Salvage::Nothing),
-        (true, true) => save(scene, hands).await,
-        (true, false) => keep(scene, hands, &mut warnings).await,
     };
+    let keep = async {
+        match (scene.agent.work.dirty, settles) {
+            (true, _) if !may_harvest(scene).await => {
+                Err("the lease was over before its work was kept".to_owned())
+            }
+            (false, true) => beside(scene.o, scene.agent).await,
+            (false, false) => Ok(Salvage::Nothing),
+            (true, true) => save(scene, hands).await,
+            (true, false) => keep(scene, hands, &mut warnings).await,
+        }
+    };
+    let (kept, look) = tokio::join!(keep, look);
     let mut left = Vec::new();
     let salvage = kept.unwrap_or_else(|why| {
         left.push(why);
@@ -73,7 +84,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     if let Err(e) = o.ports.processes.forget(agent).await {
         left.push(format!("job records could not be removed: {e}"));
     }
-    Event::Unwound { salvage, pending: pending(&left), warnings }
+    Event::Unwound { salvage, pending: pending(&left), look, warnings }
 }
 
 /// A harvest is a job, and no job outlives the lease: while that is over by this node's clock, the next heartbeat is

@@ -150,7 +150,7 @@ pub enum Fit {
 /// How a push ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
-    /// The remote's branch is now exactly the commit.
+    /// The remote says that its branch is now exactly the commit; see [`Repositories::shown`].
     Done,
     /// The remote's branch was not where it was recorded; nothing was changed. Its tip now.
     Moved(Option<CommitId>),
@@ -299,6 +299,16 @@ pub trait Repositories: Send + Sync {
         expected: Option<&CommitId>,
         hold: &Hold,
     ) -> Result<Pushed, Failure>;
+
+    /// Asks the remote, as it is now, which of these commits it has: the first that the agent's branch or the base branch
+    /// reaches, or `None`. Errors when it cannot be asked. Changes no ref.
+    async fn shown(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        base: &BranchName,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure>;
 
     /// Reads one file of a commit; `None` when it does not exist. At most `most` bytes are returned.
     async fn read_file(

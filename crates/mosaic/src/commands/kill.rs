@@ -80,6 +80,7 @@ fn receipt(agent: &View<'_>, answer: &Value, pending: bool, paint: Paint) -> Str
         out.push_str("  verified    nothing of it is alive\n");
     }
     out.push_str(&salvaged(&inner));
+    out.push_str(&published(&inner));
     let branch = agent.shown("branch");
     if !agent.text("headCommit").is_empty() || !said.text("headCommit").is_empty() {
         out.push_str(&format!("  kept        its commits, for {branch}: mosaic diff {name}\n"));
@@ -93,6 +94,18 @@ fn held_by(receipt: &View<'_>) -> String {
     let parts = [("confinement", ""), ("container", "container "), ("worktree", "worktree ")];
     let said = parts.iter().map(|(field, label)| (label, receipt.shown(field)));
     said.filter(|(_, word)| !word.is_empty()).map(|(label, word)| format!(" · {label}{word}")).collect()
+}
+
+/// What is known of its commit on the remote; nothing when no push was begun.
+fn published(receipt: &View<'_>) -> String {
+    let Some(known) = receipt.value().get("publication").map(View::new) else { return String::new() };
+    let commit = known.shown("commit").chars().take(7).collect::<String>();
+    match known.text("state") {
+        "mayBeThere" => format!("  remote      may have its branch at {commit}: a push was under way\n"),
+        "there" => format!("  remote      has its branch at {commit}: the push had arrived\n"),
+        "notThere" => format!("  remote      does not have {commit}\n"),
+        _ => String::new(),
+    }
 }
 
 /// What became of work that nobody had received.

@@ -168,10 +168,21 @@ fn spawn_and_follow(
         Ok(())
     })?;
     let agent = match followed {
-        Followed::Ended(agent) => agent,
+        Followed::Ended(agent) => {
+            if may_be_lost(&agent) {
+                // The state of this run has the only copy that is known to exist.
+                *ran = None;
+            }
+            agent
+        }
         Followed::Interrupted => return Ok(interrupted(server, &id, &view.name())),
     };
     finish(session, args, &agent, repository, server.local.is_none())
+}
+
+/// Tells whether the remote took a commit and has not shown it since.
+fn may_be_lost(agent: &Value) -> bool {
+    agent.pointer("/publication/state").and_then(Value::as_str) == Some("mayBeThere")
 }
 
 fn finish(

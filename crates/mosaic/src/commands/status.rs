@@ -129,11 +129,21 @@ fn nonzero(agent: &View<'_>, field: &str) -> String {
 }
 
 fn branch(agent: &View<'_>) -> String {
-    let pushed = agent.text("pushedCommit");
-    let pushed =
-        if pushed.is_empty() { "not pushed".to_owned() } else { format!("pushed {}", short(pushed)) };
+    let pushed = pushed(agent);
     let base = labelled("base ", short(agent.text("baseCommit")));
     join(&[agent.shown("branch"), base, labelled("head ", short(agent.text("headCommit"))), pushed])
+}
+
+/// Says what is known of the agent's commit on the remote. A server of an earlier version only knows what it pushed.
+fn pushed(agent: &View<'_>) -> String {
+    let publication = agent.value().get("publication").map(View::new);
+    let commit = publication.as_ref().map(|known| short(known.text("commit"))).unwrap_or_default();
+    match publication.as_ref().map_or("", |known| known.text("state")) {
+        "mayBeThere" => format!("may be on the remote at {commit}"),
+        "there" => format!("pushed {commit}"),
+        _ if agent.text("pushedCommit").is_empty() => "not pushed".to_owned(),
+        _ => format!("pushed {}", short(agent.text("pushedCommit"))),
+    }
 }
 
 fn times(agent: &View<'_>) -> String {

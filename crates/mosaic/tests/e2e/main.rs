@@ -22,6 +22,7 @@ mod life;
 mod local_run;
 mod no_server;
 mod planted;
+mod pushes;
 mod races;
 mod removal;
 mod restore;

@@ -156,6 +156,15 @@ impl Repositories for StubRepositories {
     ) -> Result<Pushed, Failure> {
         Err(unused())
     }
+    async fn shown(
+        &self,
+        _: &RepositoryUrl,
+        _: &BranchName,
+        _: &BranchName,
+        _: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        Err(unused())
+    }
     async fn read_file(
         &self,
         _: &RepositoryUrl,

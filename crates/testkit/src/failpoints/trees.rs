@@ -31,6 +31,7 @@ wrap! { Repositories as "repositories" {
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
     last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;
+    last shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) -> Result<Option<CommitId>, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
     first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;

@@ -77,6 +77,7 @@ impl Decision {
         agent.work.remote_tip = work.remote_tip;
         agent.work.offered = work.offered;
         agent.work.pushed = work.pushed;
+        agent.work.publication = work.publication;
         agent.work.plan = work.plan;
         agent.fix_round = 0;
     }
