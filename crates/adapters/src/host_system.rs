@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -10,6 +11,8 @@ use mosaic_core::domain::room::Reading;
 use mosaic_core::limits;
 use mosaic_core::ports::host::{DiskUse, Host};
 use tokio::task::spawn_blocking;
+
+use crate::short_dirs::ShortDirs;
 
 /// The oldest git that has everything used here (`merge-tree --write-tree`).
 const OLDEST_GIT: (u32, u32) = (2, 38);
@@ -40,18 +43,25 @@ fn hold(file: &Path, bytes: u64) -> Result<(), String> {
 pub struct SystemHost {
     dir: PathBuf,
     also: Vec<PathBuf>,
+    short: Option<Arc<ShortDirs>>,
 }
 
 impl SystemHost {
     /// Makes a host whose free space is that of the file system of this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), also: Vec::new() }
+        Self { dir: dir.into(), also: Vec::new(), short: None }
     }
 
     /// Looks at these directories too, which may be other file systems; one that does not exist yet is left out.
     pub fn also(mut self, dirs: impl IntoIterator<Item = PathBuf>) -> Self {
         self.also.extend(dirs);
         self
+    }
+
+    /// Counts an agent's short directories as its own.
+    #[must_use]
+    pub fn with_short_dirs(self, short: Arc<ShortDirs>) -> Self {
+        Self { short: Some(short), ..self }
     }
 }
 
@@ -79,7 +89,12 @@ impl Host for SystemHost {
 
     async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, String> {
         let place = self.dir.join("agents").join(agent.to_string());
-        spawn_blocking(move || walk(&place)).await.map_err(|e| e.to_string())
+        let short = self.short.as_ref().map(Arc::clone);
+        let places = move || {
+            let further = short.map_or_else(Vec::new, |short| short.present(agent));
+            std::iter::once(place).chain(further)
+        };
+        spawn_blocking(move || walk(places())).await.map_err(|e| e.to_string())
     }
 
     async fn git_version(&self) -> Result<String, String> {
@@ -140,21 +155,21 @@ fn files(memory_stat: &str) -> u64 {
 
 /// Counts what lies below, at most so many entries and so long. Links are counted, not followed, and other file systems
 /// are left out. What cannot be read counts as nothing: the agent may take its files away meanwhile.
-fn walk(place: &Path) -> DiskUse {
+fn walk(places: impl Iterator<Item = PathBuf>) -> DiskUse {
     let mut found = DiskUse::default();
-    let Ok(top) = std::fs::symlink_metadata(place) else { return found };
     let end = Instant::now() + limits::DISK_WALK;
-    let mut open = vec![place.to_owned()];
-    while let Some(dir) = open.pop() {
+    let tops = places.filter_map(|place| Some((std::fs::symlink_metadata(&place).ok()?.dev(), place)));
+    let mut open: Vec<(u64, PathBuf)> = tops.collect();
+    while let Some((device, dir)) = open.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let Ok(meta) = entry.metadata() else { continue };
-            if meta.dev() != top.dev() {
+            if meta.dev() != device {
                 continue;
             }
             found.entries += 1;
             found.bytes += meta.blocks() * 512;
             if meta.is_dir() {
-                open.push(entry.path());
+                open.push((device, entry.path()));
             }
             if found.entries >= limits::DISK_ENTRIES as u64 || Instant::now() > end {
                 found.more = true;

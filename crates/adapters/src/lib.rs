@@ -6,15 +6,18 @@ pub mod agent_demo;
 pub mod audit_file;
 pub mod clock_system;
 pub mod data_dir;
+mod fence;
 pub mod fleet_sole;
 pub mod gates_local;
 pub mod git;
+pub mod git_identity;
 pub mod host_system;
 pub mod orders_files;
 mod private_place;
 pub mod process;
 pub mod sandbox_none;
 pub mod secret_scan;
+pub mod short_dirs;
 pub mod store_sqlite;
 #[cfg(feature = "valkey")]
 pub mod store_valkey;

@@ -12,10 +12,14 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 
+use crate::fence;
+use crate::git_identity::Identity;
 use crate::private_place::{ASIDE, PrivatePlace, normal};
+use crate::short_dirs::ShortDirs;
 use crate::trash::Trash;
 
-/// The directories that are an agent's own, below `<data>/agents/<agent>/`.
+/// The directories that are an agent's own, below `<data>/agents/<agent>/`. Temporary files lie in [`ShortDirs`]; `tmp`
+/// is what an earlier version made.
 const PRIVATE: [&str; 3] = ["home", "tmp", "config"];
 
 /// Beginning of the names of staging directories, beside the private ones.
@@ -27,12 +31,65 @@ pub struct NoSandbox {
     data: PathBuf,
     path: String,
     trash: Arc<Trash>,
+    short: Arc<ShortDirs>,
+    /// Variables of the server's environment that agents get.
+    passed: Vec<(String, String)>,
+    identity: Option<Identity>,
 }
 
 impl NoSandbox {
     /// Takes the data directory, the `PATH` that agents get, and the trash of the same data directory.
     pub fn new(data_dir: impl Into<PathBuf>, path_env: impl Into<String>, trash: Arc<Trash>) -> Self {
-        Self { data: data_dir.into(), path: path_env.into(), trash }
+        let data = data_dir.into();
+        let short = Arc::new(ShortDirs::new(data.clone(), Arc::clone(&trash)));
+        Self { data, path: path_env.into(), trash, short, passed: Vec::new(), identity: None }
+    }
+
+    /// Uses these short directories, which others use too.
+    #[must_use]
+    pub fn with_short_dirs(self, short: Arc<ShortDirs>) -> Self {
+        Self { short, ..self }
+    }
+
+    /// Hands these variables to agents. Their names are not checked here.
+    #[must_use]
+    pub fn passing(self, variables: Vec<(String, String)>) -> Self {
+        Self { passed: variables, ..self }
+    }
+
+    /// Names the author of commits in repositories that say nothing about it.
+    #[must_use]
+    pub fn with_identity(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+
+    /// Makes the agent's private directories and returns home, temporary and configuration directory.
+    fn make(&self, agent: AgentId) -> Result<[PathBuf; 3], Failure> {
+        let place = self.own(agent);
+        let [home, _, config] = PRIVATE.map(|name| place.join(name));
+        for directory in [&home, &config] {
+            make_private(directory).map_err(|e| failure("make", directory, &e))?;
+        }
+        // The fence is for the tree, too: it keeps git out of a repository that the data directory lies in.
+        fence::raise(&self.data.join("agents")).map_err(|e| failure("fence", &place, &e))?;
+        let tmp = self.short.of(agent).map_err(|e| failure("make a temporary directory for", &place, &e))?;
+        if let Some(identity) = &self.identity {
+            identity.write(&home).map_err(|e| failure("write to", &home, &e))?;
+        }
+        Ok([home, tmp, config])
+    }
+
+    /// Returns where git must not look for a repository from: whatever lies above is not the agent's. Paths with a colon
+    /// cannot stand in such a list; the fence holds for them.
+    fn ceilings(&self, agent: AgentId, tmp: &Path) -> String {
+        let agents = self.data.join("agents");
+        let all = [Some(agents.as_path()), Some(&self.own(agent)), tmp.parent()]
+            .into_iter()
+            .flatten()
+            .map(|path| path.to_string_lossy().into_owned())
+            .filter(|path| !path.contains(':'))
+            .collect::<Vec<_>>();
+        all.join(":")
     }
 
     fn own(&self, agent: AgentId) -> PathBuf {
@@ -97,11 +154,7 @@ impl Sandbox for NoSandbox {
     }
 
     async fn confine(&self, agent: AgentId) -> Result<Confinement, Failure> {
-        let place = self.own(agent);
-        let [home, tmp, config] = PRIVATE.map(|name| place.join(name));
-        for directory in [&home, &tmp, &config] {
-            make_private(directory).map_err(|e| failure("make", directory, &e))?;
-        }
+        let [home, tmp, config] = self.make(agent)?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let variables = [
             ("PATH", self.path.clone()),
@@ -109,8 +162,12 @@ impl Sandbox for NoSandbox {
             ("TMPDIR", text(&tmp)),
             ("LANG", "C.UTF-8".to_owned()),
             ("TERM", "dumb".to_owned()),
+            ("GIT_CEILING_DIRECTORIES", self.ceilings(agent, &tmp)),
         ];
-        let env = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let own = |name: &str| variables.iter().any(|(own, _)| *own == name);
+        let passed = self.passed.iter().filter(|(name, _)| !own(name)).cloned().collect::<Vec<_>>();
+        let mut env: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        env.extend(passed);
         Ok(Confinement { home, config, env, wrap: Vec::new() })
     }
 
@@ -127,6 +184,8 @@ impl Sandbox for NoSandbox {
 
     async fn release(&self, agent: AgentId) -> Result<(), Failure> {
         let own = self.own(agent);
+        // First, because the agent's directory is what says that there may be short ones.
+        self.short.release(agent).map_err(|e| failure("remove temporary directories of", &own, &e))?;
         // Half-made files of a server that was killed, too: nobody makes anything here any more.
         let wanted =
             |name: &str| PRIVATE.contains(&name) || name.starts_with(STAGING) || name.starts_with(ASIDE);
@@ -164,7 +223,7 @@ mod tests {
         assert!(first.config.join("session").exists());
         assert_eq!(first.home.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         let names: Vec<&str> = first.env.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["PATH", "HOME", "TMPDIR", "LANG", "TERM"]);
+        assert_eq!(names, ["PATH", "HOME", "TMPDIR", "LANG", "TERM", "GIT_CEILING_DIRECTORIES"]);
         let half_made = first.config.with_file_name(format!("{ASIDE}0"));
         std::fs::write(&half_made, "of a server that was killed").unwrap();
         sandbox.release(agent).await.unwrap();

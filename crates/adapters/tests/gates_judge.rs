@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::short_dirs::ShortDirs;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
@@ -116,13 +117,16 @@ impl World {
         gates: &[&str],
         config: &str,
     ) -> Result<GateReport, Failure> {
+        let trash = Arc::new(Trash::new(self.home.path()));
         let keeper = LocalGatekeeper::new(GateOptions {
             processes,
             transcripts: Arc::new(Logs(self.home.path().join("logs"))),
             clock: Arc::new(Wall),
             scanner: Arc::new(RuleScanner::new()),
             trust: self.trust.clone(),
-            trash: Arc::new(Trash::new(self.home.path())),
+            trash: Arc::clone(&trash),
+            short: Arc::new(ShortDirs::new(self.home.path(), trash)),
+            identity: None,
         });
         let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
@@ -201,6 +205,26 @@ async fn what_the_agent_left_in_its_home_does_not_judge() {
         let result = world.judge_one(empty).await;
         assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
     }
+}
+
+#[tokio::test]
+async fn every_gate_finds_the_git_directory_as_it_was_made() {
+    let world = World::new();
+    let git = |args: &[&str]| {
+        let done = std::process::Command::new("git").args(args).current_dir(world.tree()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    std::fs::write(world.tree().join("a.txt"), "one").unwrap();
+    git(&["init", "-q"]);
+    git(&["add", "-A"]);
+    git(&["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "judged"]);
+    let commits = "echo two > a.txt; git -c user.name=a -c user.email=a@b.c commit -qam mine && git update-index --assume-unchanged a.txt && git config core.hooksPath x";
+    let looks =
+        "test \"$(git log -1 --format=%s)\" = judged && ! git diff --quiet && ! git config core.hooksPath";
+    let config = format!("[gates]\na = '{commits}'\nb = '{looks}'\nc = 'rm -rf .git'\nd = '{looks}'");
+    let report = world.judge(&["a", "b", "c", "d"], &config).await;
+    let outcomes: Vec<_> = report.results.iter().map(|r| (r.name.as_str(), r.outcome)).collect();
+    assert_eq!(outcomes, ["a", "b", "c", "d"].map(|name| (name, GateOutcome::Pass)), "{report:?}");
 }
 
 #[tokio::test]

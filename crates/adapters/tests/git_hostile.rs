@@ -229,7 +229,7 @@ async fn everything(world: &World, request: &TreeRequest, canary: &Canary, vecto
     git.export(&world.url, &head, "", &world.fixture.path().join("export")).await.expect("export");
     world.fixture.commit_on("main", &[("src/lib.txt", "upstream\ntwo\nthree\n")]);
     git.fit(&world.url, &branch_main(), &head).await.expect("fit");
-    git.checkout_for_judging(&world.url, request.agent, &head, "x").await.expect("checkout");
+    world.judging(request, &head, "x").await.expect("checkout");
     git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.expect("push");
     let fresh = TreeRequest { start: head, reuse: false, ..request.clone() };
     git.make_tree(&fresh).await.expect("made anew from the kept commit");
@@ -409,7 +409,7 @@ async fn strings_that_look_like_options_stay_strings() {
     }
     let request = world.agent().await;
     for label in ["", "../x", "a/b", "-", "a b", "a\0b"] {
-        let made = world.git.checkout_for_judging(&world.url, request.agent, &request.base, label).await;
+        let made = world.judging(&request, &request.base, label).await;
         assert_eq!(made.is_ok(), label == "-", "{label:?}");
     }
     assert!(!canary.fired());

@@ -53,9 +53,9 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
     assert!(added.iter().any(|a| a.path.is_none() && a.text.contains("first")), "{added:?}");
 
     assert_eq!(git.fit(&world.url, &branch_main(), &head).await.unwrap(), Fit::Clean(request.base.clone()));
-    let judged = git.checkout_for_judging(&world.url, request.agent, &head, "gates-1").await.unwrap();
+    let judged = world.judging(&request, &head, "gates-1").await.unwrap().path;
     assert_eq!(fs::read_to_string(judged.join("src/new.txt")).unwrap(), "hello\n");
-    assert!(!judged.join(".git").exists());
+    assert!(judged.join(".git").is_dir());
     assert_eq!(
         git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap(),
         Pushed::Done
@@ -289,7 +289,7 @@ async fn an_unusable_git_directory_is_no_loss() {
         for absent in ["README.md", "leak", "ignored/x", "nested/.git/config"] {
             assert!(!files.contains(&absent.to_owned()), "{ruin}: {absent} in {files:?}");
         }
-        let judged = world.git.checkout_for_judging(&world.url, request.agent, &head, "x").await.unwrap();
+        let judged = world.judging(&request, &head, "x").await.unwrap().path;
         assert_eq!(fs::metadata(judged.join("run.sh")).unwrap().permissions().mode() & 0o111, 0o111);
         let log = world.store_git(&["log", "-1", "--format=%B", head.as_str()]);
         assert!(log.contains("Mosaic-Agent: ") && log.contains("Mosaic-Task: "), "{log}");

@@ -33,6 +33,9 @@ pub const QUEUE_ENTRIES: u64 = 1_000_000;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Largest part of one repository file (work item, agent instructions) that goes into a prompt, in bytes.
 pub const PROMPT_FILE_BYTES: usize = 64 * 1024;
+/// Longest path of an agent's temporary directory, in bytes: of the 107 that the path of a Unix socket may have, half are
+/// left for what programs put below it.
+pub const SOCKET_DIRECTORY_BYTES: usize = 56;
 /// Longest line of agent output that is parsed, in bytes; a longer one is kept raw and skipped.
 pub const LINE_BYTES: usize = 16 * 1024 * 1024;
 /// Raw output kept per agent run, in bytes; then a marker and only the newest part.

@@ -94,6 +94,15 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Changes to the variables that agents and gates get of the server's environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AgentEnv {
+    /// Further names.
+    pub(crate) names: Vec<String>,
+    /// Names that are passed by default and are not to be.
+    pub(crate) without: Vec<String>,
+}
+
 /// Everything that can be configured, with its effective value.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -123,6 +132,8 @@ pub(crate) struct Config {
     pub(crate) model_upstream: Option<String>,
     /// `MOSAIC_SLOTS`, at least 1.
     pub(crate) slots: usize,
+    /// `MOSAIC_AGENT_ENV`.
+    pub(crate) agent_env: AgentEnv,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
     /// What holds an agent's processes together.
@@ -306,6 +317,7 @@ impl Config {
             command: None,
             model_upstream: None,
             slots: default_slots(),
+            agent_env: AgentEnv::default(),
             kill_grace: Duration::from_millis(5000),
             confinement: Confinement::Auto,
             stall: limits::STALL,

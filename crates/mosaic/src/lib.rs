@@ -2,6 +2,7 @@
 //! `config.rs` knows every setting, `exit.rs` every exit code. A library, so that the program and the one that breaks
 //! its ports on purpose are the same but for their [`Dress`].
 
+mod agent_env;
 mod cli;
 mod client;
 mod commands;

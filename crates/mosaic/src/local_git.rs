@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use mosaic_adapters::git::forget_repository;
 use mosaic_core::limits;
 
 use crate::plain;
@@ -85,9 +86,11 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Makes a git call about the repository around a directory, whatever repository the caller's environment names: a hook
+/// of another repository may have started this program.
 fn git(dir: &Path) -> Command {
     let mut command = Command::new("git");
-    command
+    forget_repository(&mut command)
         .arg("-C")
         .arg(dir)
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -189,7 +192,8 @@ impl LocalRepository {
     pub(crate) fn push(&self, branch: &str) -> Result<(), Problem> {
         let refspec = format!("refs/heads/{branch}:refs/heads/{branch}");
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.root).args(["push", "origin"]).arg(refspec).stdout(Stdio::null());
+        forget_repository(&mut command).arg("-C").arg(&self.root);
+        command.args(["push", "origin"]).arg(refspec).stdout(Stdio::null());
         let status = command.status().map_err(|e| anyhow::Error::new(e).context("git push did not start"))?;
         if status.success() {
             return Ok(());

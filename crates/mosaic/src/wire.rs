@@ -16,12 +16,13 @@ use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
-use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
+use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories, forget_repository};
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::short_dirs::ShortDirs;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
@@ -35,7 +36,7 @@ use mosaic_core::ports::processes::{Processes, StopReceipt};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::StoreError;
 
-use crate::config::{Config, Confinement, Secret, Trust};
+use crate::config::{Config, Confinement, Secret, Trust, real_env};
 use crate::local_git::capture;
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
@@ -76,6 +77,7 @@ pub(crate) struct Wishes {
 pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     trash: Arc<Trash>,
+    short: Arc<ShortDirs>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
     /// Keeps other servers away from the data directory where the store does not.
@@ -96,8 +98,14 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let trash = Arc::new(Trash::new(data.clone()));
     let mut options = git_options(config, &self_exe, wishes);
     options.trash = Some(trash.clone());
+    let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
-    let sandbox = Arc::new(NoSandbox::new(data.clone(), path_env.clone(), trash.clone()));
+    let short = Arc::new(ShortDirs::new(data.clone(), trash.clone()));
+    let sandbox = NoSandbox::new(data.clone(), path_env.clone(), trash.clone())
+        .with_short_dirs(short.clone())
+        .passing(crate::agent_env::passed(&config.agent_env, &real_env))
+        .with_identity(identity.clone());
+    let sandbox = Arc::new(sandbox);
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
     let processes = (dress.processes)(Arc::new(processes(data, &self_exe, confinement(config))));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
@@ -115,6 +123,8 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         scanner: scanner.clone(),
         trust,
         trash: trash.clone(),
+        short: short.clone(),
+        identity: Some(identity),
     });
     let ports = Ports {
         store,
@@ -130,13 +140,14 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         audit: Arc::new(audit),
         host: Arc::new(
             SystemHost::new(data.clone())
-                .also(["agents", "repos", "transcripts"].map(|part| data.join(part))),
+                .also(["agents", "repos", "transcripts"].map(|part| data.join(part)))
+                .with_short_dirs(short.clone()),
         ),
         orders: Arc::new(FileOrders::new(data)),
         fleet,
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, trash, set_aside, _lock: lock })
+    Ok(Wired { orchestrator, trash, short, set_aside, _lock: lock })
 }
 
 /// What the configuration wants of the process adapter.
@@ -330,11 +341,8 @@ fn operator_git_command() -> Command {
     let pattern = r"^(user\.(name|email)|credential\.(.*\.)?helper)$";
     let mut command = Command::new("git");
     // No repository is looked for: neither here nor where a variable points.
-    command.args(["config", "-z", "--get-regexp", pattern]).current_dir("/").env("GIT_DIR", "/dev/null");
-    for name in ["GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_COMMON_DIR", "GIT_WORK_TREE"]
-    {
-        command.env_remove(name);
-    }
+    forget_repository(&mut command).args(["config", "-z", "--get-regexp", pattern]);
+    command.current_dir("/").env("GIT_DIR", "/dev/null");
     command
 }
 
@@ -351,11 +359,15 @@ impl Wired {
         if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
         }
+        if let Err(e) = self.short.sweep() {
+            tracing::warn!(error = %e, "temporary directories of agents could not be swept");
+        }
     }
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
         self.trash.idle().await;
+        self.short.idle().await;
     }
 }
 

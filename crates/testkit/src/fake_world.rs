@@ -27,8 +27,8 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
-    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
+    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{
     AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
@@ -803,14 +803,8 @@ impl Repositories for Part {
     async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
         Ok(Fit::Clean(commit('b')))
     }
-    async fn checkout_for_judging(
-        &self,
-        _: &RepositoryUrl,
-        _: AgentId,
-        _: &CommitId,
-        _: &str,
-    ) -> Result<PathBuf, Failure> {
-        Ok(PathBuf::from("/nonexistent"))
+    async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        Ok(JudgingCheckout { path: PathBuf::from("/nonexistent"), warnings: Vec::new() })
     }
     async fn push(
         &self,

@@ -2,14 +2,16 @@
 //! agent gets all findings at once.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GateReport, GateResult};
-use mosaic_core::domain::outcome::{Failure, cut};
+use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::gatekeeper::JudgeRequest;
 use mosaic_core::ports::scanner::SecretScanner;
 
 use super::config::FLOOR;
+use super::git_dir::Pristine;
 use super::run::{self, Ended};
 use super::{GateOptions, findings, junit, lcov, report_file};
 
@@ -37,8 +39,13 @@ impl Judged {
 
 /// Judges the commit. Whatever cannot be judged is an error in the report; only where this machine could not run the
 /// gates there is none.
-pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result<GateReport, Failure> {
+pub(super) async fn all(
+    options: &GateOptions,
+    request: &JudgeRequest,
+    own: &Path,
+) -> Result<GateReport, Failure> {
     let mut results = Vec::new();
+    let pristine = pristine(request, own).await?;
     // Reports that came with the commit must not count: only what a gate writes now.
     let stale = match request.plan.trusted {
         true => {
@@ -58,7 +65,10 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result
                 Judged::new(GateOutcome::Skip, "not run: the repository's commands are not trusted")
             }
             (true, Err(why)) => Judged::error(why),
-            (true, Ok(())) => one(options, request, gate).await?,
+            (true, Ok(())) => match restored(options, request, &pristine, index).await {
+                Err(why) => Judged::error(why),
+                Ok(()) => one(options, request, gate).await?,
+            },
         };
         let took = options.clock.elapsed().saturating_sub(started);
         let result = GateResult {
@@ -75,6 +85,38 @@ pub(super) async fn all(options: &GateOptions, request: &JudgeRequest) -> Result
         results.push(masked(options.scanner.as_ref(), result));
     }
     Ok(GateReport::new(request.commit.clone(), results, &request.plan))
+}
+
+/// Keeps the git directory as it is, for the gates after the first.
+async fn pristine(request: &JudgeRequest, own: &Path) -> Result<Arc<Pristine>, Failure> {
+    let own = own.to_owned();
+    let kept = blocking(request, move |checkout, _| vec![Pristine::keep(checkout, &own)]).await.pop();
+    let why = match kept {
+        Some(Ok(pristine)) => return Ok(Arc::new(pristine)),
+        Some(Err(why)) => why.to_string(),
+        None => "it could not be read".to_owned(),
+    };
+    let text = format!("the git directory of what is judged cannot be kept: {why}");
+    Err(Failure::new(FailureKind::Internal, text))
+}
+
+/// Gives a gate the git directory that the first one found.
+async fn restored(
+    options: &GateOptions,
+    request: &JudgeRequest,
+    pristine: &Arc<Pristine>,
+    index: usize,
+) -> Result<(), String> {
+    if index == 0 {
+        return Ok(());
+    }
+    let (trash, pristine) = (Arc::clone(&options.trash), Arc::clone(pristine));
+    let done = blocking(request, move |checkout, _| vec![pristine.restore(checkout, &trash)]).await.pop();
+    match done {
+        Some(Ok(())) => Ok(()),
+        Some(Err(why)) => Err(format!("the checkout's .git cannot be restored after an earlier gate: {why}")),
+        None => Err("the checkout's .git cannot be restored after an earlier gate".to_owned()),
+    }
 }
 
 async fn one(

@@ -6,6 +6,7 @@
 
 mod config;
 mod findings;
+mod git_dir;
 mod judge;
 mod junit;
 mod lcov;
@@ -28,6 +29,8 @@ use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Transcripts;
 
+use crate::git_identity::Identity;
+use crate::short_dirs::ShortDirs;
 use crate::trash::Trash;
 
 pub use trust::{Trust, config_digest, trust};
@@ -47,6 +50,10 @@ pub struct GateOptions {
     pub trust: Trust,
     /// Takes a checkout away once it is judged; of the data directory below which checkouts lie.
     pub trash: Arc<Trash>,
+    /// Makes temporary directories whose paths are short.
+    pub short: Arc<ShortDirs>,
+    /// The author of commits that gates make in scratch repositories.
+    pub identity: Option<Identity>,
 }
 
 /// Judges commits on this machine, in the agent's kind of confinement.
@@ -68,13 +75,9 @@ impl Gatekeeper for LocalGatekeeper {
     }
 
     async fn judge(&self, mut request: JudgeRequest) -> Result<GateReport, Failure> {
-        let own = quarters::move_in(&mut request)?;
-        let judged = judge::all(&self.options, &request).await;
-        for used in [&request.checkout, &own] {
-            if let Err(e) = self.options.trash.discard(used) {
-                tracing::warn!(agent.id = %request.agent, path = %used.display(), error = %e, "what a judgement used stays until its agent is cleaned up");
-            }
-        }
+        let quarters = quarters::move_in(&self.options, &mut request)?;
+        let judged = judge::all(&self.options, &request, &quarters.own).await;
+        quarters.leave(&self.options, &request);
         judged
     }
 }

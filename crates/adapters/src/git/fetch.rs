@@ -15,6 +15,9 @@ use super::{GitRepositories, errors, store};
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Tags in files of their own from which on they are packed.
+const LOOSE_TAGS: usize = 32;
+
 /// When a fetch of a branch began and what it found.
 #[derive(Debug, Clone)]
 pub(super) struct LastFetch {
@@ -69,10 +72,15 @@ impl GitRepositories {
         }
         let began = Instant::now();
         clear_the_way(dir, &name);
-        let mut done = self.fetch_ref(url, dir, &name).await?;
+        let mut done = self.fetch_ref(url, dir, &name, Tags::Follow).await?;
         if !done.status.success() && self.healed(dir, &done.stderr).await {
-            done = self.fetch_ref(url, dir, &name).await?;
+            done = self.fetch_ref(url, dir, &name, Tags::Follow).await?;
         }
+        if !done.status.success() && done.stderr.contains("refs/tags/") {
+            // A tag that cannot be kept, such as `v1/a` where `v1` was, must not cost the branch.
+            done = self.fetch_ref(url, dir, &name, Tags::None).await?;
+        }
+        self.pack_tags(dir).await?;
         if !done.status.success() {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
@@ -86,8 +94,14 @@ impl GitRepositories {
         Ok(tip)
     }
 
-    async fn fetch_ref(&self, url: &RepositoryUrl, dir: &Path, name: &str) -> Result<Finished, Failure> {
-        self.fetch_refspec(url, dir, &format!("+{name}:{name}")).await
+    async fn fetch_ref(
+        &self,
+        url: &RepositoryUrl,
+        dir: &Path,
+        name: &str,
+        tags: Tags,
+    ) -> Result<Finished, Failure> {
+        self.fetch_refspec(url, dir, &format!("+{name}:{name}"), tags).await
     }
 
     pub(super) async fn fetch_refspec(
@@ -95,11 +109,11 @@ impl GitRepositories {
         url: &RepositoryUrl,
         dir: &Path,
         refspec: &str,
+        tags: Tags,
     ) -> Result<Finished, Failure> {
-        let call = self.git.network(dir, url)?.args([
-            "fetch",
-            "--quiet",
-            "--no-tags",
+        // The tags of commits that are fetched come along: `git describe` tells versions by them.
+        let tags: &[&str] = if tags == Tags::None { &["--no-tags"] } else { &[] };
+        let call = self.git.network(dir, url)?.args(["fetch", "--quiet"]).args(tags).args([
             "--no-recurse-submodules",
             "--no-write-fetch-head",
             "--no-auto-maintenance",
@@ -108,6 +122,20 @@ impl GitRepositories {
             refspec,
         ]);
         call.run(Input::Nothing, ANSWER_BYTES).await
+    }
+
+    /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.
+    async fn pack_tags(&self, dir: &Path) -> Result<(), Failure> {
+        let loose = std::fs::read_dir(dir.join("refs/tags")).map_or(0, |all| all.take(LOOSE_TAGS).count());
+        if loose < LOOSE_TAGS {
+            return Ok(());
+        }
+        let call = self.git.local(dir).args(["pack-refs"]);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        if !done.status.success() {
+            tracing::warn!(stderr = done.stderr, "the tags of a repository store cannot be packed");
+        }
+        Ok(())
     }
 
     /// Asks the remote for the tips of these branches, in one process.
@@ -130,6 +158,15 @@ impl GitRepositories {
         };
         Ok(names.iter().map(tip).collect())
     }
+}
+
+/// Which tags a fetch brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tags {
+    /// Those of the commits that it brings.
+    Follow,
+    /// None.
+    None,
 }
 
 /// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both

@@ -1,24 +1,21 @@
-//! Judging exactly one commit: a fresh checkout without a git directory, and whether it fits onto the newest base.
+//! Judging exactly one commit: a fresh checkout with a git directory of its own, and whether it fits onto the newest base.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::Path;
 
-use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::ids::{BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::Fit;
+use mosaic_core::ports::repositories::{Fit, JudgingCheckout, JudgingRequest};
 
 use super::command::Input;
 use super::{GitRepositories, errors, store};
 
 impl GitRepositories {
-    pub(super) async fn checkout_now(
-        &self,
-        url: &RepositoryUrl,
-        agent: AgentId,
-        commit: &CommitId,
-        label: &str,
-    ) -> Result<PathBuf, Failure> {
+    pub(super) async fn checkout_now(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        let label = &request.label;
         let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
             return Err(Failure::new(
@@ -28,18 +25,54 @@ impl GitRepositories {
         }
         self.ready().await;
         let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
-        let (name, index_name) = (format!("judge-{label}"), format!("judge-{label}.index"));
-        self.trash
-            .discard_in(&self.layout.agent(agent), |entry| entry == name || entry.starts_with(&index_name))
-            .map_err(io)?;
-        let path = self.layout.agent(agent).join(&name);
+        let name = format!("judge-{label}");
+        self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
+        let path = self.layout.agent(request.agent).join(&name);
         store::private_dir(&path).map_err(io)?;
-        let index = self.layout.agent(agent).join(&index_name);
-        let call = self.git.local(&self.layout.store(url)).work_tree(&path, Some(&index));
-        let done = call.args(["read-tree", "--reset", "-u", commit.as_str()]).run(Input::Nothing, 0).await?;
-        let _ = std::fs::remove_file(&index);
+        let git_dir = path.join(".git");
+        let tags = self.tags(&self.layout.store(&request.repository), &request.commit).await?;
+        self.write_judging_git_dir(&git_dir, request, &tags).map_err(io)?;
+        let call = self.git.local(&git_dir).work_tree(&path, None);
+        let done =
+            call.args(["read-tree", "--reset", "-u", request.commit.as_str()]).run(Input::Nothing, 0).await?;
         done.success("making a fresh checkout")?;
-        Ok(path)
+        Ok(JudgingCheckout { path, warnings: Vec::new() })
+    }
+
+    /// Writes a git directory whose HEAD is the judged commit. It reads the store's objects and has neither a remote nor
+    /// credentials, so that nothing a gate does with git leaves the checkout.
+    fn write_judging_git_dir(&self, dir: &Path, request: &JudgingRequest, tags: &str) -> io::Result<()> {
+        let config = format!("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{}", self.author_config());
+        store::skeleton(dir, false, store::is_sha256(&request.commit), &config)?;
+        let shared = self.layout.store(&request.repository).join("objects");
+        store::share_objects(dir, &[&shared])?;
+        let packed = format!(
+            "# pack-refs with: peeled fully-peeled sorted \n{} refs/remotes/origin/{}\n{tags}",
+            request.base, request.base_branch
+        );
+        fs::write(dir.join("packed-refs"), packed)?;
+        fs::write(dir.join("HEAD"), format!("{}\n", request.commit))
+    }
+
+    /// Returns the tags that the commit descends from, in the form of a list of packed refs: `git describe` and what is
+    /// built on it tell versions by them.
+    async fn tags(&self, dir: &Path, commit: &CommitId) -> Result<String, Failure> {
+        if !store::has_tags(dir) {
+            return Ok(String::new());
+        }
+        let call = self.git.local(dir).args([
+            "for-each-ref",
+            &format!("--merged={commit}"),
+            "--format=%(objectname) %(refname)%(if)%(*objectname)%(then)%0a^%(*objectname)%(end)",
+            "refs/tags",
+        ]);
+        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        // Without tags a version is not known, which is what a gate then says; a list that was cut has no whole last line.
+        if !done.status.success() || done.cut {
+            tracing::warn!(stderr = done.stderr, "the tags of a judged commit cannot be listed");
+            return Ok(String::new());
+        }
+        Ok(done.text())
     }
 
     pub(super) async fn fit_now(

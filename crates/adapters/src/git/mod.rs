@@ -10,6 +10,7 @@
 mod additions;
 mod command;
 mod credentials;
+mod environment;
 mod errors;
 mod fetch;
 mod fuse;
@@ -52,16 +53,19 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
-    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
+    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
+use crate::git_identity::Identity;
 use crate::trash::Trash;
 
 pub use self::credentials::Credentials;
+pub use self::environment::{chooses_repository, forget_repository};
 pub use self::fuse::{FUSE, fuse_main};
 pub use self::harvest::harvest_main;
+pub(crate) use self::tree::config_value;
 
 /// Who commits when the operator named nobody.
 const AUTHOR: (&str, &str) = ("Mosaic Agent", "agent@mosaic.invalid");
@@ -117,6 +121,16 @@ impl GitOptions {
     }
 }
 
+impl GitOptions {
+    /// Returns the author of agents' commits.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            name: self.author_name.clone().unwrap_or_else(|| AUTHOR.0.to_owned()),
+            email: self.author_email.clone().unwrap_or_else(|| AUTHOR.1.to_owned()),
+        }
+    }
+}
+
 type StoreLock = Arc<tokio::sync::Mutex<HashMap<String, fetch::LastFetch>>>;
 
 /// Repositories by the git program.
@@ -149,16 +163,13 @@ impl GitRepositories {
         let layout = store::Layout { data: options.data_dir.clone() };
         let git = command::GitProgram::new(&options);
         git.prepare()?;
-        let author = (
-            options.author_name.unwrap_or_else(|| AUTHOR.0.to_owned()),
-            options.author_email.unwrap_or_else(|| AUTHOR.1.to_owned()),
-        );
+        let Identity { name, email } = options.identity();
         Ok(Self {
             trash: options.trash.unwrap_or_else(|| Arc::new(Trash::new(layout.data.clone()))),
             layout,
             git,
             self_exe: options.self_exe,
-            author,
+            author: (name, email),
             allow_local: options.allow_local,
             allowed_local_paths: options.allowed_local_paths,
             locks: Mutex::default(),
@@ -306,14 +317,8 @@ impl Repositories for GitRepositories {
         self.fit_now(repository, base, head).await
     }
 
-    async fn checkout_for_judging(
-        &self,
-        repository: &RepositoryUrl,
-        agent: AgentId,
-        commit: &CommitId,
-        label: &str,
-    ) -> Result<PathBuf, Failure> {
-        self.checkout_now(repository, agent, commit, label).await
+    async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        self.checkout_now(request).await
     }
 
     async fn push(

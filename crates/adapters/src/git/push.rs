@@ -9,6 +9,7 @@ use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::Pushed;
 
 use super::command::Input;
+use super::fetch::Tags;
 use super::{GitRepositories, errors};
 
 /// Room for `--porcelain` output about one ref.
@@ -113,7 +114,7 @@ impl GitRepositories {
         if !self.has_commit(&dir, tip).await? {
             // Into no ref: objects of a branch that only passes by stay as long as any that nothing reaches.
             let refspec = format!("refs/heads/{name}");
-            let done = self.fetch_refspec(url, &dir, &refspec).await?;
+            let done = self.fetch_refspec(url, &dir, &refspec, Tags::None).await?;
             if !done.status.success() || !self.has_commit(&dir, tip).await? {
                 return Ok(None);
             }

@@ -70,8 +70,7 @@ impl<'a> Salvage<'a> {
         )
         .map_err(say)?;
         let own = spec.tree.join(".git/objects");
-        let alternates = format!("{}\n{}\n", own.display(), spec.shared.display());
-        fs::write(dir.join("objects/info/alternates"), alternates).map_err(say)?;
+        store::share_objects(&dir, &[&own, &spec.shared]).map_err(say)?;
         fs::create_dir(dir.join("links")).map_err(say)?;
         let state = State { version: 1, ..State::default() };
         Ok(Self { spec, git: Git::in_tree(spec), side: Git::at(spec, dir), state, only_beside: false })

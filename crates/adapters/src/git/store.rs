@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -80,9 +81,43 @@ pub(super) fn skeleton(dir: &Path, bare: bool, sha256: bool, config: &str) -> io
     fs::write(dir.join("HEAD"), "ref: refs/heads/none/yet\n")
 }
 
+/// Lets a git directory of ours read the objects of these directories, too.
+pub(super) fn share_objects(git_dir: &Path, objects: &[&Path]) -> io::Result<()> {
+    let lines: Vec<u8> = objects.iter().flat_map(|path| alternate(path)).collect();
+    fs::write(git_dir.join("objects/info/alternates"), lines)
+}
+
+/// Returns the line that names an object directory; git takes one that begins with a quote as a quoted string.
+fn alternate(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = !bytes.iter().any(|b| b.is_ascii_control() || *b == b'"');
+    let mut line = Vec::with_capacity(bytes.len() + 1);
+    if plain {
+        line.extend_from_slice(bytes);
+    } else {
+        line.push(b'"');
+        for byte in bytes {
+            match byte {
+                b'"' | b'\\' => line.extend([b'\\', *byte]),
+                byte if byte.is_ascii_control() => line.extend(format!("\\{byte:03o}").into_bytes()),
+                byte => line.push(*byte),
+            }
+        }
+        line.push(b'"');
+    }
+    line.push(b'\n');
+    line
+}
+
 /// Tells whether a commit id is a SHA-256 one.
 pub(super) fn is_sha256(commit: &CommitId) -> bool {
     commit.as_str().len() == 64
+}
+
+/// Tells whether a git directory of ours has a tag.
+pub(super) fn has_tags(git_dir: &Path) -> bool {
+    let loose = fs::read_dir(git_dir.join("refs/tags")).is_ok_and(|mut entries| entries.next().is_some());
+    loose || fs::read_to_string(git_dir.join("packed-refs")).is_ok_and(|text| text.contains(" refs/tags/"))
 }
 
 /// Reads a ref of a git directory of ours; `None` when it does not exist.
@@ -115,6 +150,12 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_directory_is_named_on_one_line() {
+        assert_eq!(alternate(Path::new("/a b/ü")), "/a b/ü\n".as_bytes());
+        assert_eq!(alternate(Path::new("/a\nb\"\\")), b"\"/a\\012b\\\"\\\\\"\n");
+    }
 
     #[test]
     fn a_store_is_made_once_and_refs_read_back() {

@@ -68,7 +68,7 @@ impl GitRepositories {
         self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.store(&request.repository);
-        write_git_dir(&git_dir, &shared, request, &self.author)
+        write_git_dir(&git_dir, &shared, request, &self.author_config())
             .map_err(|e| errors::io("making the agent's tree", &e))?;
         let call = self.git.local(&git_dir).work_tree(&path, None);
         let done =
@@ -77,6 +77,12 @@ impl GitRepositories {
         let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");
         store::write_atomic(&marker, &text).map_err(|e| errors::io("writing the tree's marker", &e))?;
         Ok(Worktree { agent: request.agent, path, reused: false })
+    }
+
+    /// Returns the settings of a git directory that say who commits.
+    pub(super) fn author_config(&self) -> String {
+        let (name, email) = (config_value(&self.author.0), config_value(&self.author.1));
+        format!("[user]\n\tname = {name}\n\temail = {email}\n[commit]\n\tgpgSign = false\n")
     }
 
     /// Keeps a tree whose work nobody received out of the way of the next one.
@@ -139,23 +145,15 @@ impl GitRepositories {
     }
 }
 
-fn write_git_dir(
-    git_dir: &Path,
-    shared: &Path,
-    request: &TreeRequest,
-    author: &(String, String),
-) -> io::Result<()> {
+fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &str) -> io::Result<()> {
     let base = &request.base_branch;
     let config = format!(
-        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[user]\n\tname = {}\n\temail = {}\n[commit]\n\tgpgSign = false\n\
-         [remote \"origin\"]\n\turl = {}\n\tfetch = {}\n\tpushurl = disabled://mosaic-pushes-the-judged-commit-itself\n\ttagOpt = --no-tags\n",
-        config_value(&author.0),
-        config_value(&author.1),
+        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{author}[remote \"origin\"]\n\turl = {}\n\tfetch = {}\n\tpushurl = disabled://mosaic-pushes-the-judged-commit-itself\n\ttagOpt = --no-tags\n",
         config_value(&shared.to_string_lossy()),
         config_value(&format!("+refs/heads/{base}:refs/remotes/origin/{base}")),
     );
     store::skeleton(git_dir, false, store::is_sha256(&request.base), &config)?;
-    fs::write(git_dir.join("objects/info/alternates"), format!("{}\n", shared.join("objects").display()))?;
+    store::share_objects(git_dir, &[&shared.join("objects")])?;
     // Packed, because one file is made much faster than two deep paths of directories. The names are in order.
     let packed = format!(
         "# pack-refs with: peeled fully-peeled sorted \n{} refs/heads/{}\n{} refs/remotes/origin/{base}\n",
@@ -183,10 +181,19 @@ pub(super) fn trailers(task: &str, agent: &str) -> [String; 2] {
     [format!("Mosaic-Task: {}", task.trim()), format!("Mosaic-Agent: {agent}")]
 }
 
-/// Quotes a value for a git configuration file.
-pub(super) fn config_value(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+/// Quotes a value for a git configuration file, on one line.
+pub(crate) fn config_value(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => {}
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 #[cfg(test)]
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_on_their_line() {
-        assert_eq!(config_value("a\"]\n[core]\\"), "\"a\\\"][core]\\\\\"");
+        assert_eq!(config_value("a\"]\n[core]\r\\"), "\"a\\\"]\\n[core]\\\\\"");
         let [task, agent] = trailers("x\nMosaic-Agent: other", "me");
         assert_eq!(task, "Mosaic-Task: x Mosaic-Agent: other");
         assert_eq!(agent, "Mosaic-Agent: me");

@@ -23,7 +23,7 @@ pub(super) fn walk(spec: &Spec) -> Result<Report, String> {
     let dir = spec.outbox.join("walk.git");
     let say = |e: io::Error| e.to_string();
     store::skeleton(&dir, false, spec.base.len() == 64, "").map_err(say)?;
-    fs::write(dir.join("objects/info/alternates"), format!("{}\n", spec.shared.display())).map_err(say)?;
+    store::share_objects(&dir, &[&spec.shared]).map_err(say)?;
     fs::write(dir.join("HEAD"), "ref: refs/heads/walk\n").map_err(say)?;
     let git = Git::at(spec, dir);
     let (files, links) = {

@@ -127,6 +127,8 @@ impl Place {
         let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
         let (clock, scanner) = (Arc::new(MovedClock::default()), Arc::new(RuleScanner::new()));
         let gates = LocalGatekeeper::new(GateOptions {
+            short: Arc::new(mosaic_adapters::short_dirs::ShortDirs::new(&data, trash.clone())),
+            identity: None,
             processes: processes.clone(),
             transcripts: transcripts.clone(),
             clock: clock.clone(),

@@ -6,6 +6,7 @@ mod git_world;
 
 mod beside;
 mod fuse;
+mod judging;
 mod locks;
 mod salvage;
 

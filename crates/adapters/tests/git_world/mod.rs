@@ -7,7 +7,9 @@ use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
-use mosaic_core::ports::repositories::{HarvestJob, Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{
+    HarvestJob, JudgingCheckout, JudgingRequest, Kept, Repositories, TreeRequest,
+};
 use mosaic_testkit::git_fixture::Fixture;
 
 pub(crate) struct World {
@@ -115,6 +117,24 @@ impl World {
         if std::env::var_os("MOSAIC_TEST_SHOW").is_some() {
             eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         }
+    }
+
+    /// Checks a commit of the agent out for its gates.
+    pub(crate) async fn judging(
+        &self,
+        request: &TreeRequest,
+        commit: &CommitId,
+        label: &str,
+    ) -> Result<JudgingCheckout, Failure> {
+        let judging = JudgingRequest {
+            agent: request.agent,
+            repository: request.repository.clone(),
+            base_branch: request.base_branch.clone(),
+            base: request.base.clone(),
+            commit: commit.clone(),
+            label: label.to_owned(),
+        };
+        self.git.checkout_for_judging(&judging).await
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {

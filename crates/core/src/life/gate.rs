@@ -13,7 +13,7 @@ use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
 use crate::ports::gatekeeper::JudgeRequest;
-use crate::ports::repositories::Added;
+use crate::ports::repositories::{Added, JudgingCheckout, JudgingRequest};
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let agent = scene.agent;
@@ -24,7 +24,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     hands.push_over = agent.work.offered.is_empty();
     // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
     let judged = !plan.gates.is_empty() && plan.trusted;
-    let checkout = async { if judged { checkout(scene, head).await.map(Some) } else { Ok(None) } };
+    let checkout = async { if judged { checkout(scene, base, head).await.map(Some) } else { Ok(None) } };
     // Both only read the store; what was checked out for nothing goes with the tree.
     let (findings, checkout) = tokio::join!(secrets(scene, base, head), checkout);
     let findings = findings?;
@@ -32,17 +32,24 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         return Ok(Event::SecretsFound { findings });
     }
     let report = match checkout? {
-        Some(checkout) => judge(scene, hands, head, checkout).await?,
+        Some(checkout) => judge(scene, hands, head, checkout.path).await?,
         None => GateReport::new(head.clone(), Vec::new(), plan),
     };
     Ok(Event::Judged { report })
 }
 
-async fn checkout(scene: &Scene<'_>, head: &CommitId) -> Result<PathBuf, Failure> {
+async fn checkout(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<JudgingCheckout, Failure> {
     let (o, agent) = (scene.o, scene.agent);
-    let label = format!("{}-{}", round(scene), o.ports.chance.agent_id().short());
-    let repository = &agent.spec.context.repository;
-    o.ports.repositories.checkout_for_judging(repository, agent.id, head, &label).await
+    let context = &agent.spec.context;
+    let request = JudgingRequest {
+        agent: agent.id,
+        repository: context.repository.clone(),
+        base_branch: context.branch.clone(),
+        base: base.clone(),
+        commit: head.clone(),
+        label: format!("{}-{}", round(scene), o.ports.chance.agent_id().short()),
+    };
+    o.ports.repositories.checkout_for_judging(&request).await
 }
 
 fn round(scene: &Scene<'_>) -> u32 {

@@ -133,6 +133,32 @@ pub struct Added {
     pub text: String,
 }
 
+/// What is checked out to be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgingRequest {
+    /// The agent.
+    pub agent: AgentId,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// The base branch: readable in the checkout as `origin/<branch>`.
+    pub base_branch: BranchName,
+    /// The base commit.
+    pub base: CommitId,
+    /// The commit that is judged.
+    pub commit: CommitId,
+    /// Keeps checkouts of one agent apart.
+    pub label: String,
+}
+
+/// A fresh checkout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgingCheckout {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Parts of the commit that could not be checked out, for people.
+    pub warnings: Vec<String>,
+}
+
 /// Whether work fits onto the newest base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
@@ -279,15 +305,10 @@ pub trait Repositories: Send + Sync {
         head: &CommitId,
     ) -> Result<Fit, Failure>;
 
-    /// Writes a fresh checkout of exactly this commit into an empty directory that the agent never saw, and
-    /// returns its path. `label` keeps checkouts of one agent apart.
-    async fn checkout_for_judging(
-        &self,
-        repository: &RepositoryUrl,
-        agent: AgentId,
-        commit: &CommitId,
-        label: &str,
-    ) -> Result<PathBuf, Failure>;
+    /// Writes a fresh checkout of exactly this commit into an empty directory that the agent never saw. It has a git
+    /// directory of its own: HEAD is the commit, the index matches, history and tags can be read, and there is no remote.
+    /// Nothing that is written there reaches the repository's store.
+    async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
 
     /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent). What talks to
     /// the remote is dead before `hold` is over, whatever becomes of this server.

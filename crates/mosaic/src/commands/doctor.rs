@@ -2,6 +2,7 @@
 //! is 1 when something is broken.
 
 mod node;
+mod shims;
 mod valkey;
 
 use std::path::Path;
@@ -73,6 +74,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
+            scope.spawn(|| shims::look(&config.agent_env, &path, &|name| session.env(name))),
             scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
             scope.spawn(|| data_dir(&config.data_dir, config.keeping.disk_floor)),
             scope.spawn(|| valkey::look(&config)),

@@ -142,6 +142,37 @@ pub(super) fn labels(value: &str) -> Read<BTreeMap<String, String>> {
     Ok(labels)
 }
 
+/// Most names of variables for agents, and the longest of them: a list that somebody wrote by hand.
+const NAMES: usize = 64;
+const NAME_BYTES: usize = 128;
+
+/// Reads names of variables; one with a dash before it is taken away from the defaults.
+pub(super) fn agent_env(value: &str) -> Read<super::AgentEnv> {
+    let mut read = super::AgentEnv::default();
+    for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        let (list, name) = match word.strip_prefix('-') {
+            Some(name) => (&mut read.without, name),
+            None => (&mut read.names, word),
+        };
+        let is_name = name.len() <= NAME_BYTES
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if name.is_empty() || !is_name {
+            return wrong(
+                "names of variables by commas, such as NPM_TOKEN,CARGO_HOME; names only, no values",
+            );
+        }
+        if let Some(why) = crate::agent_env::refused(name).filter(|_| !word.starts_with('-')) {
+            return wrong(format!("names of other variables: {name} is never passed on, because {why}"));
+        }
+        list.push(name.to_owned());
+    }
+    if read.names.len() + read.without.len() > NAMES {
+        return wrong(format!("at most {NAMES} names"));
+    }
+    Ok(read)
+}
+
 /// Reads the first part of branch names.
 pub(super) fn branch_prefix(value: &str) -> Read<String> {
     let text = value.trim();

@@ -264,6 +264,21 @@ pub(crate) const VARIABLES: &[Variable] = &[
     )
     .read(sandbox, |_| Some("none".to_owned())),
     ours(
+        "MOSAIC_AGENT_ENV",
+        "names, by commas",
+        "proxies, certificate authorities, toolchains",
+        "further variables of the server's environment that agents and gates get, each as NAME; -NAME takes a default away. \
+         Never the server's own settings and secrets",
+    )
+    .read(
+        |c, v| p::agent_env(v).map(|x| c.agent_env = x),
+        |c| {
+            let without = c.agent_env.without.iter().map(|name| format!("-{name}"));
+            let all: Vec<String> = c.agent_env.names.iter().cloned().chain(without).collect();
+            (!all.is_empty()).then(|| all.join(","))
+        },
+    ),
+    ours(
         "MOSAIC_KILL_GRACE_MS",
         "0–600000",
         "5000",

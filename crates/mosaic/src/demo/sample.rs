@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use mosaic_adapters::agent_demo::{DemoScript, DemoStep, MARKER, MARKER_TEXT, script_path};
+use mosaic_adapters::git::forget_repository;
 
 /// The file that marks a directory made by a demo.
 pub(super) const PLACE_MARKER: &str = "made-by-mosaic-demo";
@@ -61,7 +62,7 @@ pub(super) fn branches(remote: &Path) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn git(at: &Path, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
+    let output = forget_repository(&mut Command::new("git"))
         .current_dir(at)
         .args([
             "-c",
@@ -75,9 +76,6 @@ fn git(at: &Path, args: &[&str]) -> anyhow::Result<String> {
         ])
         .args(args)
         .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE")
         .stdin(Stdio::null())
         .output()
         .context("git cannot be started; install git 2.38 or newer")?;

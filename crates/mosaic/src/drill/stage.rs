@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use mosaic_adapters::git::forget_repository;
 use serde_json::{Value, json};
 
 use super::shapes::{SUBCOMMAND, Shape, task};
@@ -152,10 +153,8 @@ fn repository(remote: &Path) -> anyhow::Result<()> {
 fn git(at: &Path, args: &[&str]) -> anyhow::Result<String> {
     let identity = ["-c", "user.name=Mosaic Drill", "-c", "user.email=drill@mosaic.invalid"];
     let mut command = Command::new("git");
-    command.current_dir(at).args(identity).args(args).env("GIT_CONFIG_NOSYSTEM", "1").stdin(Stdio::null());
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
-        command.env_remove(name);
-    }
+    forget_repository(&mut command).current_dir(at).args(identity).args(args);
+    command.env("GIT_CONFIG_NOSYSTEM", "1").stdin(Stdio::null());
     let output = command.output().context("git cannot be started; install git 2.38 or newer")?;
     if !output.status.success() {
         bail!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());

@@ -36,3 +36,4 @@ mod store_away;
 #[cfg(feature = "valkey")]
 mod store_failover;
 mod support;
+mod surroundings;

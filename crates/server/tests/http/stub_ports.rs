@@ -21,8 +21,8 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
-    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
+    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
@@ -137,13 +137,7 @@ impl Repositories for StubRepositories {
     async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
         Err(unused())
     }
-    async fn checkout_for_judging(
-        &self,
-        _: &RepositoryUrl,
-        _: AgentId,
-        _: &CommitId,
-        _: &str,
-    ) -> Result<PathBuf, Failure> {
+    async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         Err(unused())
     }
     async fn push(

@@ -220,6 +220,7 @@ fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
             .map(|path| format!("half-made {}", path.display())),
     );
     left.extend(children(&data.join("trash")).iter().map(|path| format!("trash {}", path.display())));
+    left.extend(children(&data.join("t")).iter().map(|path| format!("temporary {}", path.display())));
     left.extend(children(&place.tmp()).iter().map(|path| format!("temporary {}", path.display())));
     for repository in children(&data.join("repos")) {
         left.extend(repository_leftovers(scene, &repository, &ids));

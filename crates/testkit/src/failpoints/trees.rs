@@ -1,6 +1,6 @@
 //! Failpoints around the repositories.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
@@ -8,8 +8,8 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, Kept, KeptRefs, Pushed, RemoteState, Repositories, RestoreRequest,
-    Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
+    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -29,7 +29,7 @@ wrap! { Repositories as "repositories" {
     last restore(request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
     last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
-    first checkout_for_judging(repository: &RepositoryUrl, agent: AgentId, commit: &CommitId, label: &str) -> Result<PathBuf, Failure>;
+    first checkout_for_judging(request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
     last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;
     last shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) -> Result<Option<CommitId>, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
