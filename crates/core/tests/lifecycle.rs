@@ -60,6 +60,7 @@ fn events() -> Vec<Event> {
         Event::Kept { head: commit('c') },
         Event::Unchanged,
         Event::Diverged { branches: vec!["x".to_owned()] },
+        Event::Filtered { paths: Vec::new() },
         Event::SecretsFound { findings: Vec::new() },
         Event::Judged { report: report(Verdict::Passed) },
         Event::Judged { report: report(Verdict::Failed) },

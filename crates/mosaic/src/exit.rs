@@ -85,7 +85,7 @@ impl Exit {
         match agent.text("status") {
             "killed" => Self::AgentKilled,
             "failed" => match agent.text("endReason") {
-                "gates_failed" | "gates_undefined" | "secret" => Self::GatesNotPassed,
+                "gates_failed" | "gates_undefined" | "secret" | "filtered_paths" => Self::GatesNotPassed,
                 "budget" => Self::BudgetReached,
                 _ => Self::AgentFailed,
             },

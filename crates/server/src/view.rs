@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause, Salvaged, State, Status};
-use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
+use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
 use mosaic_core::domain::publication::Publication;
@@ -173,6 +173,8 @@ struct Detail {
     gates: Vec<Word>,
     gate_plan: Option<GatePlan>,
     gate_report: Option<GateReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filtered_paths: Vec<FilteredPath>,
     result: Option<String>,
     session: Option<String>,
 }
@@ -244,6 +246,7 @@ impl AgentView {
             gates: spec.gates.clone(),
             gate_plan: work.plan.clone(),
             gate_report: work.report.clone(),
+            filtered_paths: work.filtered.clone(),
             result: work.result.clone(),
             session: work.session.clone(),
         };

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::Salvaged;
-use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
@@ -27,8 +27,9 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
-    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
+    Worktree,
 };
 use mosaic_core::ports::runtime::{
     AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
@@ -838,6 +839,17 @@ impl Repositories for Part {
             lands();
         }
         Ok(Pushed::Done)
+    }
+    async fn filtered(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+    ) -> Result<Vec<FilteredPath>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn filters(&self, _: &RepositoryUrl, _: &CommitId) -> Result<Vec<FilterUse>, Failure> {
+        Ok(Vec::new())
     }
     async fn shown(
         &self,

@@ -13,6 +13,7 @@ mod credentials;
 mod environment;
 mod errors;
 mod fetch;
+mod filters;
 mod fuse;
 mod harvest;
 mod heal;
@@ -47,14 +48,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
+use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
-    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
+    Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -145,6 +148,8 @@ pub struct GitRepositories {
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
     listings: memory::Memory<Vec<String>>,
     contents: memory::Memory<Option<Vec<u8>>>,
+    /// Object and path of every `.gitattributes` of a commit.
+    attribute_files: memory::Memory<Vec<(String, Vec<u8>)>>,
     /// What earlier servers left running or locked was looked after.
     looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
@@ -175,6 +180,7 @@ impl GitRepositories {
             locks: Mutex::default(),
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),
+            attribute_files: memory::Memory::new(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })
@@ -330,6 +336,23 @@ impl Repositories for GitRepositories {
         hold: &Hold,
     ) -> Result<Pushed, Failure> {
         self.push_now(repository, head, branch, expected, hold).await
+    }
+
+    async fn filtered(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FilteredPath>, Failure> {
+        self.filtered_now(repository, base, head).await
+    }
+
+    async fn filters(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+    ) -> Result<Vec<FilterUse>, Failure> {
+        self.filters_now(repository, commit).await
     }
 
     async fn shown(

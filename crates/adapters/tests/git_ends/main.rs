@@ -5,6 +5,7 @@
 mod git_world;
 
 mod beside;
+mod filters;
 mod fuse;
 mod judging;
 mod locks;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::gates::{Finding, GatePlan, GateReport, Verdict};
+use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
 use super::outcome::{EndReason, Failure};
 use super::publication::Publication;
@@ -319,6 +319,9 @@ pub struct Work {
     /// The newest judgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<GateReport>,
+    /// Changed paths for whose git filters the work was not published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filtered: Vec<FilteredPath>,
     /// The agent's last text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,

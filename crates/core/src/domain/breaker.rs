@@ -39,7 +39,7 @@ pub fn sign(event: &Event) -> Option<Sign> {
         Event::Kept { .. } | Event::Unchanged | Event::Pushed { .. } | Event::Conflicted { .. } => {
             Some(Sign::Works)
         }
-        Event::SecretsFound { .. } => Some(Sign::Works),
+        Event::SecretsFound { .. } | Event::Filtered { .. } => Some(Sign::Works),
         Event::Judged { report } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
         Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
             counts(failure.kind).then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))

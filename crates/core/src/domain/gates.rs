@@ -144,3 +144,13 @@ impl GateReport {
         self.results.iter().flat_map(|r| r.findings.iter().cloned()).take(crate::limits::FINDINGS).collect()
     }
 }
+
+/// A changed path that goes through a git filter, so that its content would be published as it lies in the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredPath {
+    /// The path.
+    pub path: String,
+    /// The filter's name, as `.gitattributes` gives it.
+    pub filter: String,
+}

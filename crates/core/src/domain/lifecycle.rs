@@ -9,7 +9,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, State, Status, Turn};
-use super::gates::{Finding, GatePlan, GateReport, Verdict};
+use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, NodeId, Timestamp};
 use super::journal::Fact;
 use super::outcome::{EndReason, Failure, FailureKind, Outcome, cut};
@@ -121,6 +121,11 @@ pub enum Event {
         /// The branches that were kept.
         branches: Vec<String>,
     },
+    /// A new commit changes paths that go through a git filter; nothing else was judged.
+    Filtered {
+        /// Which paths, and which filters.
+        paths: Vec<FilteredPath>,
+    },
     /// A new commit holds secrets; nothing else was judged.
     SecretsFound {
         /// What, masked.
@@ -198,6 +203,7 @@ impl Event {
             Self::Kept { .. } => "Kept",
             Self::Unchanged => "Unchanged",
             Self::Diverged { .. } => "Diverged",
+            Self::Filtered { .. } => "Filtered",
             Self::SecretsFound { .. } => "SecretsFound",
             Self::Judged { report } if report.verdict == Verdict::Failed => "Judged(failed)",
             Self::Judged { .. } => "Judged(passed)",
@@ -388,6 +394,7 @@ impl Decision {
                 );
                 Some(self.failed(Failure::new(FailureKind::Diverged, text), false))
             }
+            (State::Gating { .. }, Event::Filtered { paths }) => Some(self.filtered(paths)),
             (State::Gating { .. }, Event::SecretsFound { findings }) => {
                 self.note("secret.found", json!({"findings": &findings}));
                 let text =
@@ -495,6 +502,29 @@ impl Decision {
         } else {
             self.settle(Status::Completed, EndReason::NoChanges, None)
         }
+    }
+
+    /// What the repository keeps encrypted or elsewhere would be published as it is. No fix round mends that.
+    fn filtered(&mut self, mut paths: Vec<FilteredPath>) -> State {
+        let named: Vec<String> = paths
+            .iter()
+            .take(limits::NAMED_COMMITS)
+            .map(|one| format!("{} ({})", one.path, one.filter))
+            .collect();
+        let more = paths.len() - named.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!(
+            "changed paths go through a git filter, which does not run here, so they would be published as plain files: \
+             {}{more}; nothing was pushed, the work is kept: get it with mosaic restore {} and commit it where the filter \
+             is installed",
+            named.join(", "),
+            self.agent.name
+        );
+        paths.truncate(limits::FINDINGS);
+        self.note("filter.refused", json!({"paths": &paths}));
+        self.agent.work.unjudged = false;
+        self.agent.work.filtered = paths;
+        self.settle(Status::Failed, EndReason::FilteredPaths, Some(text))
     }
 
     fn judged(&mut self, head: CommitId, report: GateReport) -> State {

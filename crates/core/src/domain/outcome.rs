@@ -15,6 +15,8 @@ pub enum EndReason {
     GatesFailed,
     /// A strict profile names gates that nobody defines.
     GatesUndefined,
+    /// A new commit changes paths that go through a git filter, which does not run here.
+    FilteredPaths,
     /// A new commit holds a secret and no fix round was left.
     Secret,
     /// The work conflicts with the newest base and no fix round was left.

@@ -22,6 +22,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         _ => plan(scene, hands, &base).await?,
     };
     warnings.extend(missing_skills(scene, hands, &base).await?);
+    warnings.extend(filters(scene, &base).await?);
     let mut request = scene.tree().unwrap_or_else(|_| first_tree(scene, &base));
     request.base = base.clone();
     if agent.work.kept.is_none() {
@@ -99,6 +100,25 @@ async fn plan(
         warnings.push(format!("gates not defined in {CONFIG} of the base commit, so not judged: {names}"));
     }
     Ok((plan, warnings))
+}
+
+/// Names the git filters of the base commit: a change behind one is not published.
+async fn filters(scene: &Scene<'_>, base: &CommitId) -> Result<Option<String>, Failure> {
+    let repository = &scene.agent.spec.context.repository;
+    let uses = scene.o.ports.repositories.filters(repository, base).await?;
+    if uses.is_empty() {
+        return Ok(None);
+    }
+    let files = |n: u64| if n == 1 { "1 file".to_owned() } else { format!("{n} files") };
+    let named: Vec<String> = uses
+        .iter()
+        .map(|one| format!("{} ({}, such as {})", one.filter, files(one.paths), one.example))
+        .collect();
+    Ok(Some(format!(
+        "files of the repository go through git filters, which do not run here: {}. The agent sees them as git stores \
+         them, and a change to one of them is not published",
+        named.join("; ")
+    )))
 }
 
 /// Names the skills that are nowhere; with `MOSAIC_SKILLS=require` they are a failure.

@@ -1,4 +1,4 @@
-//! Step 8, gate: every new commit is scanned for secrets, then the plan's gates judge a fresh checkout of exactly the
+//! Step 8, gate: paths that only a git filter may publish end it, every new commit is scanned for secrets, then the plan's gates judge a fresh checkout of exactly the
 //! commit that would be pushed.
 
 use std::path::PathBuf;
@@ -22,6 +22,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
     hands.push_over = agent.work.offered.is_empty();
+    let filtered = scene.o.ports.repositories.filtered(&agent.spec.context.repository, base, head).await?;
+    if !filtered.is_empty() {
+        return Ok(Event::Filtered { paths: filtered });
+    }
     // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
     let judged = !plan.gates.is_empty() && plan.trusted;
     let checkout = async { if judged { checkout(scene, base, head).await.map(Some) } else { Ok(None) } };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::domain::agent::Salvaged;
+use crate::domain::gates::FilteredPath;
 use crate::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
@@ -195,6 +196,17 @@ pub struct FileStat {
     pub deleted: Option<u64>,
 }
 
+/// A git filter that files of a commit go through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterUse {
+    /// The filter's name, as `.gitattributes` gives it.
+    pub filter: String,
+    /// How many files go through it.
+    pub paths: u64,
+    /// One of them.
+    pub example: String,
+}
+
 /// Names a repository store on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -320,6 +332,19 @@ pub trait Repositories: Send + Sync {
         expected: Option<&CommitId>,
         hold: &Hold,
     ) -> Result<Pushed, Failure>;
+
+    /// Lists the changed paths of the commits in `base..head` that go through a git filter, by the attributes of the base
+    /// or of the head. Content that stands behind the same filter in the base may be moved; deletions are no change.
+    async fn filtered(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FilteredPath>, Failure>;
+
+    /// Lists the git filters that files of a commit go through.
+    async fn filters(&self, repository: &RepositoryUrl, commit: &CommitId)
+    -> Result<Vec<FilterUse>, Failure>;
 
     /// Asks the remote, as it is now, which of these commits it has: the first that the agent's branch or the base branch
     /// reaches, or `None`. Errors when it cannot be asked. Changes no ref.

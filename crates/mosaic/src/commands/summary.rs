@@ -44,6 +44,7 @@ pub(super) fn next(agent: &View<'_>, name: &str) -> String {
     let commands: &[&str] = match (agent.text("status"), agent.text("endReason")) {
         ("completed", "no_changes") => &["logs"],
         ("completed", _) => &["diff", "gates", "logs"],
+        ("failed", "filtered_paths") => &["restore", "diff"],
         ("failed", "gates_failed" | "gates_undefined") => &["gates", "diff", "retry"],
         ("failed", _) => &["logs", "retry"],
         ("killed", _) => &["diff", "retry"],

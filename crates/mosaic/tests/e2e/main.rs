@@ -11,6 +11,7 @@ mod cli_server;
 mod contract;
 mod disk;
 mod drill;
+mod filters;
 #[cfg(feature = "valkey")]
 mod fleet;
 mod floods;

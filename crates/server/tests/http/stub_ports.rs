@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
-use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -21,8 +21,9 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
-    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
+    Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
@@ -148,6 +149,17 @@ impl Repositories for StubRepositories {
         _: Option<&CommitId>,
         _: &Hold,
     ) -> Result<Pushed, Failure> {
+        Err(unused())
+    }
+    async fn filtered(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &CommitId,
+    ) -> Result<Vec<FilteredPath>, Failure> {
+        Err(unused())
+    }
+    async fn filters(&self, _: &RepositoryUrl, _: &CommitId) -> Result<Vec<FilterUse>, Failure> {
         Err(unused())
     }
     async fn shown(

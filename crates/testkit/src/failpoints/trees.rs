@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use mosaic_core::domain::agent::Salvaged;
+use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed, RemoteState,
-    Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit, Worktree,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
+    Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -31,6 +33,8 @@ wrap! { Repositories as "repositories" {
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
     last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;
+    last filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FilteredPath>, Failure>;
+    last filters(repository: &RepositoryUrl, commit: &CommitId) -> Result<Vec<FilterUse>, Failure>;
     last shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) -> Result<Option<CommitId>, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;

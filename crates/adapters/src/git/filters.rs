@@ -1,0 +1,308 @@
+//! Paths that go through a git filter (`filter=` in `.gitattributes`: git-crypt, git-lfs, any clean filter). No filter runs
+//! here, so a changed path of that kind would be published as it lies in the tree. Attributes are read from commits, by git
+//! itself and out of an index that holds nothing but `.gitattributes` files: nothing of any tree acts.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+
+use mosaic_core::domain::gates::FilteredPath;
+use mosaic_core::domain::ids::CommitId;
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::FilterUse;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+
+use super::command::Input;
+use super::{GitRepositories, errors, store};
+
+/// Name of the files that attributes are read from.
+const ATTRIBUTES: &[u8] = b".gitattributes";
+/// Longest entry of a listing: a mode, object ids and one path.
+const ENTRY_BYTES: u64 = 64 * 1024;
+
+/// A file of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    object: String,
+    path: Vec<u8>,
+}
+
+/// The filter of each path that has one.
+type Filters = BTreeMap<Vec<u8>, String>;
+
+impl GitRepositories {
+    /// Lists what the new commits put at paths that have a filter in the base or in the head. An object that stands
+    /// behind the same filter in the base already may be moved.
+    pub(super) async fn filtered_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<FilteredPath>, Failure> {
+        let (of_base, of_head) = (self.attributes(url, base).await?, self.attributes(url, head).await?);
+        if of_base.is_empty() && of_head.is_empty() {
+            return Ok(Vec::new());
+        }
+        let changed = self.new_files(url, base, head).await?;
+        let paths: Vec<Vec<u8>> = changed.iter().map(|file| file.path.clone()).collect();
+        let mut filters = self.filters_of(url, &of_base, &paths).await?;
+        filters.extend(self.filters_of(url, &of_head, &paths).await?);
+        let suspects: Vec<(&File, &String)> =
+            changed.iter().filter_map(|file| Some((file, filters.get(&file.path)?))).collect();
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let objects: HashSet<String> = suspects.iter().map(|(file, _)| file.object.clone()).collect();
+        let known = self.behind_filters(url, base, &of_base, &objects).await?;
+        let is_new = |(file, filter): &(&File, &String)| {
+            !known.get(&file.object).is_some_and(|filters| filters.contains(*filter))
+        };
+        let name = |file: &File| errors::plain(&String::from_utf8_lossy(&file.path));
+        let named: BTreeMap<String, String> =
+            suspects.into_iter().filter(is_new).map(|(file, filter)| (name(file), filter.clone())).collect();
+        Ok(named.into_iter().map(|(path, filter)| FilteredPath { path, filter }).collect())
+    }
+
+    /// Says which filters the files of a commit go through.
+    pub(super) async fn filters_now(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+    ) -> Result<Vec<FilterUse>, Failure> {
+        let attributes = self.attributes(url, commit).await?;
+        if attributes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let paths =
+            self.files(url, commit, |_| true).await?.into_iter().map(|file| file.path).collect::<Vec<_>>();
+        let mut uses: BTreeMap<String, FilterUse> = BTreeMap::new();
+        for (path, filter) in self.filters_of(url, &attributes, &paths).await? {
+            let example = || errors::plain(&String::from_utf8_lossy(&path));
+            let known = uses.entry(filter.clone());
+            known.or_insert_with(|| FilterUse { filter, paths: 0, example: example() }).paths += 1;
+        }
+        Ok(uses.into_values().collect())
+    }
+
+    /// Lists the `.gitattributes` files of a commit; none when none of them can name a filter.
+    async fn attributes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<Vec<File>, Failure> {
+        let question = (self.layout.store(url), commit.to_string(), String::new(), 0);
+        if let Some(known) = self.attribute_files.recall(&question) {
+            return Ok(known
+                .iter()
+                .map(|(object, path)| File { object: object.clone(), path: path.clone() })
+                .collect());
+        }
+        let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
+        let mut files = self.files(url, commit, is_attributes).await?;
+        if !self.name_a_filter(url, &files).await? {
+            files.clear();
+        }
+        let size = files.iter().map(|file| file.path.len() + file.object.len()).sum();
+        let memory = files.iter().map(|file| (file.object.clone(), file.path.clone())).collect();
+        self.attribute_files.keep(question, memory, size);
+        Ok(files)
+    }
+
+    /// Lists the regular files of a commit whose paths are wanted.
+    async fn files(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<File>, Failure> {
+        let call = self.git.local(&self.layout.store(url)).args([
+            "ls-tree",
+            "-r",
+            "-z",
+            "--full-tree",
+            "--end-of-options",
+        ]);
+        let read = |out| async move {
+            let (mut out, mut found) = (BufReader::new(out), Vec::new());
+            while let Some(entry) = field(&mut out).await? {
+                found.extend(listed(&entry).filter(|file| wanted(&file.path)));
+            }
+            Ok(found)
+        };
+        let (done, found) = call.args([commit.as_str()]).stream(Input::Nothing, read).await?;
+        done.success("listing the files of a commit")?;
+        Ok(found)
+    }
+
+    /// Tells whether one of these files has the word `filter` in it. Most repositories end the matter here.
+    async fn name_a_filter(&self, url: &RepositoryUrl, files: &[File]) -> Result<bool, Failure> {
+        if files.is_empty() {
+            return Ok(false);
+        }
+        let ask: String = files.iter().map(|file| format!("{}\n", file.object)).collect();
+        let call = self.git.local(&self.layout.store(url)).args(["cat-file", "--batch"]);
+        // One that is cut off counts as one that names a filter.
+        let done = call.run(Input::Bytes(ask.into_bytes()), limits::LISTING_BYTES).await?;
+        let done = done.success("reading the attributes of a commit")?;
+        Ok(done.cut || done.stdout.windows(6).any(|word| word == b"filter"))
+    }
+
+    /// Asks git for the filters of these paths, by these `.gitattributes` files.
+    async fn filters_of(
+        &self,
+        url: &RepositoryUrl,
+        attributes: &[File],
+        paths: &[Vec<u8>],
+    ) -> Result<Filters, Failure> {
+        if attributes.is_empty() || paths.is_empty() {
+            return Ok(Filters::new());
+        }
+        let index = Index::new(self.layout.data.join("git/attributes"))
+            .map_err(|e| errors::io("reading the attributes of a commit", &e))?;
+        let dir = self.layout.store(url);
+        let mut entries = Vec::new();
+        for file in attributes {
+            entries.extend(format!("100644 {}\t", file.object).into_bytes());
+            entries.extend(file.path.iter().chain(&[0]));
+        }
+        let mut call = self.git.local(&dir).args(["update-index", "-z", "--index-info"]);
+        call.env("GIT_INDEX_FILE", &index.0);
+        let done = call.run(Input::Bytes(entries), limits::ERROR_BYTES).await?;
+        done.success("reading the attributes of a commit")?;
+        let mut call = self.git.local(&dir).args(["check-attr", "--cached", "-z", "--stdin", "filter"]);
+        call.env("GIT_INDEX_FILE", &index.0);
+        let ask: Vec<u8> = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
+        let read = |out| async move {
+            let (mut out, mut found) = (BufReader::new(out), Filters::new());
+            while let Some(path) = field(&mut out).await? {
+                let (_, value) = (field(&mut out).await?, field(&mut out).await?.unwrap_or_default());
+                if !matches!(value.as_slice(), b"unspecified" | b"unset" | b"") {
+                    found.insert(path, errors::plain(&String::from_utf8_lossy(&value)));
+                }
+            }
+            Ok(found)
+        };
+        let (done, found) = call.stream(Input::Bytes(ask), read).await?;
+        done.success("reading the attributes of a commit")?;
+        Ok(found)
+    }
+
+    /// Returns, of these objects, those that stand at a path with a filter in the base, and which filters.
+    async fn behind_filters(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        attributes: &[File],
+        objects: &HashSet<String>,
+    ) -> Result<HashMap<String, HashSet<String>>, Failure> {
+        let mut files = self.files(url, base, |_| true).await?;
+        files.retain(|file| objects.contains(&file.object));
+        let paths: Vec<Vec<u8>> = files.iter().map(|file| file.path.clone()).collect();
+        let filters = self.filters_of(url, attributes, &paths).await?;
+        let mut known: HashMap<String, HashSet<String>> = HashMap::new();
+        for file in files {
+            if let Some(filter) = filters.get(&file.path) {
+                known.entry(file.object).or_default().insert(filter.clone());
+            }
+        }
+        Ok(known)
+    }
+
+    /// Lists every regular file that a new commit changes, with its new object: all that would be published, not only
+    /// what is left of it in the head. What was merged from upstream is not new.
+    async fn new_files(
+        &self,
+        url: &RepositoryUrl,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Vec<File>, Failure> {
+        let call =
+            self.git.local(&self.layout.store(url)).args(["log", "--format=", "--raw", "-z", "--no-abbrev"]);
+        let call = call.args(["--no-renames", "--diff-merges=combined", "--root", "--no-notes"]);
+        let call = call.args(["--not", "--glob=refs/heads/*", "--not", "--end-of-options"]);
+        let read = |out| async move {
+            let (mut out, mut found, mut size) = (BufReader::new(out), Vec::new(), 0usize);
+            while let Some(entry) = field(&mut out).await? {
+                // Commits are told apart by empty fields and newlines.
+                let start = entry.iter().position(|byte| *byte == b':').unwrap_or(entry.len());
+                if start == entry.len() {
+                    continue;
+                }
+                let Some(path) = field(&mut out).await? else { break };
+                size += path.len() + entry.len();
+                if size > limits::LISTING_BYTES {
+                    return Err(std::io::Error::other("too many changed files"));
+                }
+                found.extend(changed(&entry[start..], path));
+            }
+            Ok(found)
+        };
+        let (done, found) = call.args([format!("{base}..{head}")]).stream(Input::Nothing, read).await?;
+        done.success("listing what the new commits change")?;
+        Ok(found)
+    }
+}
+
+/// An index file that is removed with the value.
+struct Index(PathBuf);
+
+impl Index {
+    fn new(dir: PathBuf) -> std::io::Result<Self> {
+        store::private_dir(&dir)?;
+        Ok(Self(dir.join(uuid::Uuid::new_v4().simple().to_string())))
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // One that stays is a few hundred bytes.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Reads up to the next NUL; `None` at the end.
+async fn field(out: &mut (impl AsyncRead + AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    if out.take(ENTRY_BYTES).read_until(0, &mut bytes).await? == 0 {
+        return Ok(None);
+    }
+    if bytes.pop_if(|last| *last == 0).is_none() && bytes.len() as u64 == ENTRY_BYTES {
+        return Err(std::io::Error::other("an entry of git's listing is too long"));
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads an entry of `ls-tree`; nothing for links and submodules.
+fn listed(entry: &[u8]) -> Option<File> {
+    let tab = entry.iter().position(|byte| *byte == b'\t')?;
+    let head = std::str::from_utf8(&entry[..tab]).ok()?;
+    let mut words = head.split(' ');
+    let (mode, _, object) = (words.next()?, words.next()?, words.next()?);
+    mode.starts_with("100").then(|| File { object: object.to_owned(), path: entry[tab + 1..].to_vec() })
+}
+
+/// Reads an entry of a raw diff, with as many colons as there are parents; nothing for what is no regular file now.
+fn changed(head: &[u8], path: Vec<u8>) -> Option<File> {
+    let head = std::str::from_utf8(head).ok()?;
+    let words = head.trim_start_matches(':');
+    let parents = head.len() - words.len();
+    let words: Vec<&str> = words.split(' ').collect();
+    let (mode, object) = (words.get(parents)?, words.get(2 * parents + 1)?);
+    mode.starts_with("100").then(|| File { object: (*object).to_owned(), path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_one_and_of_several_parents_are_read() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let one = changed(format!(":100644 100755 {a} {b} M").as_bytes(), b"x".to_vec()).unwrap();
+        assert_eq!(one, File { object: b.clone(), path: b"x".to_vec() });
+        let two =
+            changed(format!("::100644 100644 100644 {a} {b} {c} MM").as_bytes(), b"x".to_vec()).unwrap();
+        assert_eq!(two.object, c);
+        assert!(changed(format!(":100644 120000 {a} {b} T").as_bytes(), b"x".to_vec()).is_none());
+        assert!(changed(format!(":100644 000000 {a} {b} D").as_bytes(), b"x".to_vec()).is_none());
+        assert_eq!(listed(format!("100644 blob {a}\ta\tb").as_bytes()).unwrap().path, b"a\tb");
+        assert!(listed(format!("160000 commit {a}\tsub").as_bytes()).is_none());
+    }
+}
