@@ -89,7 +89,7 @@ impl Orchestrator {
         let old = match self.ports.store.get(agent).await {
             Ok(old) if old.agent.is_terminal() => old.agent,
             Ok(_) => return Ok(ControlFlow::Continue(false)),
-            Err(e @ StoreError::Unavailable(_)) => return Err(e),
+            Err(e @ (StoreError::Unavailable(_) | StoreError::NotSafe(_))) => return Err(e),
             Err(e) => {
                 let why = format!("the job was put back, but its agent cannot be repeated: {e}");
                 return self.turn_away(&job, &why).await;

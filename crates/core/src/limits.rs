@@ -406,6 +406,10 @@ pub const LINK_BACKOFF_CAP: Duration = Duration::from_secs(2);
 pub const LINK_REDIRECTS: u32 = 3;
 /// Longest wait for a replica to say that it has a write.
 pub const REPLICA_ANSWER: Duration = Duration::from_secs(1);
+/// How long a store that has fewer replicas than it had acknowledges nothing: a failover that replaces it has come to its
+/// end by then, with the usual settings of Sentinels (down after 30 s is theirs, and a primary that they reach is
+/// demoted at once).
+pub const REPLICA_GRACE: Duration = Duration::from_secs(30);
 /// How often a server that is written to is asked how many replicas it has.
 pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest wait for one Sentinel's answer.

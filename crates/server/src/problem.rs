@@ -54,6 +54,7 @@ pub enum Code {
     BranchNotFound,
     QueueFull,
     StoreUnavailable,
+    StoreNotSafe,
     ShuttingDown,
     DiskLow,
     Busy,
@@ -66,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -99,6 +100,7 @@ impl Code {
         Self::BranchNotFound,
         Self::QueueFull,
         Self::StoreUnavailable,
+        Self::StoreNotSafe,
         Self::ShuttingDown,
         Self::DiskLow,
         Self::Busy,
@@ -152,6 +154,7 @@ impl Code {
             Self::BranchNotFound => ("branch_not_found", 422, "Branch does not exist", None),
             Self::QueueFull => ("queue_full", 429, "Queue is full", Some(30)),
             Self::StoreUnavailable => ("store_unavailable", 503, "Store is unavailable", Some(5)),
+            Self::StoreNotSafe => ("store_not_safe", 503, "Store could lose it", Some(5)),
             Self::ShuttingDown => ("shutting_down", 503, "Server is shutting down", Some(5)),
             Self::DiskLow => ("disk_low", 503, "Disk is nearly full", Some(60)),
             Self::Busy => ("busy", 503, "All connections are in use", Some(1)),
@@ -354,6 +357,11 @@ impl From<StoreError> for Problem {
             }
             StoreError::Quarantined(_) => {
                 Self::new(Code::RecordDamaged, detail).hint("\"mosaic doctor\" lists damaged records")
+            }
+            StoreError::NotSafe(_) => {
+                tracing::warn!(error = %e, "the store could lose what a request asks for");
+                Self::new(Code::StoreNotSafe, detail)
+                    .hint("it may have been done all the same; try again with an Idempotency-Key, then it is never done twice")
             }
             StoreError::Unavailable(_)
             | StoreError::Unusable(_)

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::require;
-use crate::valkey_server::ask;
+use crate::valkey_server::{ask, ask_all};
 
 /// What Sentinels call the server here.
 pub const MASTER: &str = "mymaster";
@@ -68,12 +68,30 @@ impl ValkeySentinel {
         self.port
     }
 
-    /// Waits until it knows a replica that it could make the primary.
-    pub fn wait_for_replica(&self) {
-        // The fields of each replica come as an array behind the count; no replica is an empty one.
-        let knows =
-            || ask(self.port, &format!("SENTINEL replicas {MASTER}")).is_ok_and(|answer| answer == "*1");
-        self.until("the Sentinel knows the replica", knows);
+    /// Waits until it knows so many replicas that it could make the primary.
+    pub fn wait_for_replicas(&self, count: usize) {
+        let knows = || {
+            // One "flags" field per replica; one that is down or unknown has more words in it than "slave".
+            ask_all(self.port, &format!("SENTINEL replicas {MASTER}")).is_ok_and(|answer| {
+                let lines: Vec<&str> = answer.lines().collect();
+                let usable = lines.windows(3).filter(|w| w[0] == "flags" && w[2] == "slave").count();
+                let linked =
+                    lines.windows(3).filter(|w| w[0] == "master-link-status" && w[2] == "ok").count();
+                usable == count && linked == count
+            })
+        };
+        self.until("the Sentinel knows the replicas", knows);
+    }
+
+    /// Returns the port of the server that it names as the primary.
+    pub fn primary(&self) -> Option<u16> {
+        let answer = ask_all(self.port, &format!("SENTINEL get-master-addr-by-name {MASTER}")).ok()?;
+        answer.lines().nth(4)?.trim().parse().ok()
+    }
+
+    /// Has it make a replica the primary; false when it does not begin now.
+    pub fn fail_over(&self) -> bool {
+        ask(self.port, &format!("SENTINEL FAILOVER {MASTER}")).is_ok_and(|answer| answer == "+OK")
     }
 
     fn until(&self, what: &str, mut look: impl FnMut() -> bool) {

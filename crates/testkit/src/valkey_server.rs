@@ -212,9 +212,10 @@ pub(crate) fn ask(port: u16, command: &str) -> std::io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn ask_all(port: u16, command: &str) -> std::io::Result<String> {
+pub(crate) fn ask_all(port: u16, command: &str) -> std::io::Result<String> {
     let mut stream = connect(port, command)?;
-    stream.write_all(b"QUIT\r\n")?;
+    // Having answered, it closes the connection; a Sentinel knows no QUIT.
+    stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

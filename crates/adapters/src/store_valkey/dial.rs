@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::failure::{io_words, words};
 use super::options::{LinkOptions, Sentinels};
+use super::quorum::Quorum;
 use super::tls::Connector;
 
 /// A server's host and port.
@@ -39,6 +40,8 @@ impl Drop for Dialled {
 /// Dials servers.
 pub(super) struct Dialler {
     pub(super) options: LinkOptions,
+    /// The replicas that must confirm, over every connection.
+    pub(super) quorum: Arc<Quorum>,
     tls: Option<Connector>,
 }
 
@@ -46,7 +49,8 @@ impl Dialler {
     /// Reads what TLS needs. The error is for people.
     pub(super) fn new(options: LinkOptions) -> Result<Self, String> {
         let tls = options.tls.as_ref().map(Connector::new).transpose()?;
-        Ok(Self { options, tls })
+        let quorum = Arc::new(Quorum::new(options.accept_risk));
+        Ok(Self { options, quorum, tls })
     }
 
     /// Returns where the server is now. The error is for people.

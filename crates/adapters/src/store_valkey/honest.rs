@@ -42,6 +42,10 @@ pub struct Looks {
     pub role: Option<String>,
     /// How many replicas are connected.
     pub replicas: u64,
+    /// Whether it refuses writes while too few replicas follow it (`min-replicas-to-write`).
+    pub guarded: bool,
+    /// Whether Sentinels may replace it.
+    pub watched: bool,
     /// Whether it writes an append-only file.
     pub append_only: Option<bool>,
     /// When that is made durable: `always`, `everysec` or `no`.
@@ -108,6 +112,9 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
         cluster: field(&info, "cluster_enabled") == Some("1"),
         role: field(&info, "role").map(str::to_owned),
         replicas: number("connected_slaves").unwrap_or(0),
+        // The line is there only while the setting is above 0.
+        guarded: field(&info, "min_slaves_good_slaves").is_some(),
+        watched: false,
         append_only: field(&info, "aof_enabled").map(|on| on == "1"),
         fsync: None,
         policy: field(&info, "maxmemory_policy").map(str::to_owned),
@@ -202,6 +209,13 @@ impl Looks {
                 fix: "CONFIG SET appendfsync everysec, and the line \"appendfsync everysec\" in its configuration file",
             });
         }
+        if self.role.as_deref() == Some("master") && (self.replicas > 0 || self.watched) && !self.guarded {
+            risks.push(Risk {
+                what: "min-replicas-to-write is 0".to_owned(),
+                consequence: "a failover takes back what it acknowledged while it had lost its replicas",
+                fix: "CONFIG SET min-replicas-to-write 1 on it and its replicas, and the line \"min-replicas-to-write 1\" in their configuration files",
+            });
+        }
         risks
     }
 
@@ -241,9 +255,10 @@ pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
     let dialler = Dialler::new(options.clone())?;
     let address = dialler.locate().await?;
     let dialled = dialler.dial(&address, &options.name).await?;
-    timeout(limits::LINK_ANSWER, looks(&dialled.connection))
+    let seen = timeout(limits::LINK_ANSWER, looks(&dialled.connection))
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))?;
+    Ok(Looks { watched: options.sentinels.is_some(), ..seen })
 }
 
 /// Refuses a server that must not be used; warns of what could not be seen.
@@ -255,9 +270,10 @@ pub(super) async fn look(
     let at = format!("{}:{}", address.0, address.1);
     let seen = timeout(limits::LINK_ANSWER, looks(connection)).await;
     let seen = seen.unwrap_or_else(|_| Err("no answer".to_owned()));
-    let looks = seen.map_err(|why| {
+    let seen = seen.map_err(|why| {
         StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}"))
     })?;
+    let looks = Looks { watched: options.sentinels.is_some(), ..seen };
     if let Some(why) = looks.impossible(options) {
         return Err(StoreError::Unusable(format!("the store at {at} cannot be used: {why}")));
     }
@@ -307,6 +323,7 @@ mod tests {
     #[test]
     fn every_risk_names_the_setting_its_value_and_the_fix() {
         assert!(safe().risks().is_empty() && safe().remarks().is_empty());
+        assert!(Looks { replicas: 2, watched: true, guarded: true, ..safe() }.risks().is_empty());
         for (looks, what, fix) in [
             (Looks { append_only: Some(false), ..safe() }, "appendonly is no", "CONFIG SET appendonly yes"),
             (
@@ -316,6 +333,8 @@ mod tests {
             ),
             (Looks { role: Some("slave".to_owned()), ..safe() }, "role is slave", "VALKEY_HOST"),
             (Looks { fsync: Some("no".to_owned()), ..safe() }, "appendfsync is no", "everysec"),
+            (Looks { replicas: 1, ..safe() }, "min-replicas-to-write is 0", "min-replicas-to-write 1"),
+            (Looks { watched: true, ..safe() }, "min-replicas-to-write is 0", "its replicas"),
         ] {
             let risks = looks.risks();
             assert!(

@@ -73,7 +73,7 @@ async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(
         match settled(dialler, &dialled).await {
             Ok(glance) => {
                 let connection = dialled.connection.clone();
-                let replicas = Arc::new(Replicas::new(glance.replicas));
+                let replicas = Arc::new(Replicas::new(glance.replicas, Arc::clone(&dialler.quorum)));
                 let flags = glance.flags;
                 let live = Live { connection, generation, since: Instant::now(), address, flags, replicas };
                 return Ok((live, dialled));

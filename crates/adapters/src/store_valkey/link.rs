@@ -87,7 +87,10 @@ impl Link {
         Ok(self.run_script(script, keys, &args, deadline).await?.0)
     }
 
-    /// Runs a script as [`Self::eval`] does, and waits until a replica has what it wrote, where the server has replicas.
+    /// Runs a script as [`Self::eval`] does, and waits until every replica that the store had has what it wrote.
+    ///
+    /// Errors: besides those of [`Self::eval`], `NotSafe` when too few replicas are there or confirm. In the first case
+    /// nothing was written, in the second the write stands on the primary.
     pub(super) async fn eval_durably(
         &self,
         script: &'static Script,
@@ -95,8 +98,11 @@ impl Link {
         args: Vec<Vec<u8>>,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + limits::LINK_ANSWER;
+        let not_safe = |live: &Live, why: String| StoreError::NotSafe(said(&live.address, &why));
+        let live = self.live(deadline).await.map_err(Failed::into_error)?;
+        live.replicas.before(&live).await.map_err(|why| not_safe(&live, why))?;
         let (value, live) = self.run_script(script, keys, &args, deadline).await?;
-        live.replicas.confirm(&live).await.map_err(|why| self.unavailable(&live.address, &why))?;
+        live.replicas.confirm(&live).await.map_err(|why| not_safe(&live, why))?;
         Ok(value)
     }
 
@@ -127,6 +133,16 @@ impl Link {
     pub(super) async fn query<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, StoreError> {
         let deadline = Instant::now() + limits::LINK_ANSWER;
         let (value, live) = self.send(Sent::One(&cmd), deadline).await.map_err(Failed::into_error)?;
+        self.read(value, &live)
+    }
+
+    /// Runs one command as [`Self::query`] does, and waits until every replica that the store had has what it wrote. Fails as
+    /// [`Self::eval_durably`] does.
+    pub(super) async fn query_durably<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, StoreError> {
+        let deadline = Instant::now() + limits::LINK_ANSWER;
+        let (value, live) = self.send(Sent::One(&cmd), deadline).await.map_err(Failed::into_error)?;
+        let confirmed = live.replicas.confirm(&live).await;
+        confirmed.map_err(|why| StoreError::NotSafe(said(&live.address, &why)))?;
         self.read(value, &live)
     }
 

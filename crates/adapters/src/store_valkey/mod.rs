@@ -23,6 +23,7 @@ mod options;
 mod orders;
 mod pump;
 mod queue;
+mod quorum;
 mod records;
 mod removal;
 mod replicas;
@@ -317,7 +318,7 @@ impl Store for ValkeyStore {
     async fn check(&self) -> Result<(), StoreError> {
         let mut cmd = redis::cmd("SET");
         cmd.arg(self.inner.key(Key::Check)).arg(1);
-        self.inner.link.query(cmd).await
+        self.inner.link.query_durably(cmd).await
     }
 
     async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {

@@ -93,6 +93,11 @@ fn answer<A>(answers: Result<Vec<A>, StoreError>, callers: Callers<A>) {
         }
         Ok(_) => refuse(&strange("a write").to_string(), callers),
         Err(StoreError::Unavailable(why)) => refuse(&why, callers),
+        Err(StoreError::NotSafe(why)) => {
+            for caller in callers {
+                drop(caller.send(Err(StoreError::NotSafe(why.clone()))));
+            }
+        }
         Err(other) => refuse(&other.to_string(), callers),
     }
 }

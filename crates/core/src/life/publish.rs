@@ -116,7 +116,9 @@ async fn may_push(scene: &Scene<'_>) -> Result<bool, Failure> {
             Ok(_) if driver.held_until().is_none_or(|until| until >= o.elapsed() + least) => return Ok(true),
             // The answer took long: what is left is looked at again.
             Ok(_) => {}
-            Err(StoreError::Unavailable(_)) => o.ports.clock.sleep(limits::STORE_RETRY).await,
+            Err(StoreError::Unavailable(_) | StoreError::NotSafe(_)) => {
+                o.ports.clock.sleep(limits::STORE_RETRY).await
+            }
             Err(e) => return Err(Failure::new(FailureKind::Internal, format!("before the push: {e}"))),
         }
     }

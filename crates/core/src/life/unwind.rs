@@ -304,7 +304,9 @@ impl Orchestrator {
         }
         let change = Change { safety: Safety::Process, agent, facts };
         match self.ports.store.amend(vec![(version, change)]).await?.pop() {
-            Some(Err(e @ (StoreError::Unavailable(_) | StoreError::Unusable(_)))) => Err(e),
+            Some(Err(
+                e @ (StoreError::Unavailable(_) | StoreError::NotSafe(_) | StoreError::Unusable(_)),
+            )) => Err(e),
             _ => Ok(()),
         }
     }

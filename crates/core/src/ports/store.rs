@@ -55,6 +55,10 @@ pub enum StoreError {
     /// The store does not answer, or its disk is full. May pass.
     #[error("store unavailable: {0}")]
     Unavailable(String),
+    /// The store takes the write, but too few replicas have it to survive a failover. Whether it stands is not known. May
+    /// pass.
+    #[error("store is not safe: {0}")]
+    NotSafe(String),
     /// Another server holds the store's files.
     #[error("{0}")]
     InUse(String),

@@ -474,7 +474,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_VALKEY_ACCEPT_RISK",
         "true, false",
         "false",
-        "starts on a Valkey server that may lose what it was given: no append-only file, an evicting policy, a replica",
+        "starts on a Valkey server that may lose what it was given: no append-only file, an evicting policy, a replica, replicas or Sentinels without `min-replicas-to-write`; and goes on when every replica is lost",
     )
     .read(
         |c, v| valkey(|| p::flag(v)).map(|x| c.valkey.accept_risk = x),
