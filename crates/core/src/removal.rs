@@ -4,7 +4,7 @@
 //! The order is what makes it safe: the record goes first, durably and with a note; everything else is found again by the
 //! agent's id, so that what a crash leaves is taken away by [`crate::caretaker`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::domain::agent::Agent;
 use crate::domain::audit::Deed;
-use crate::domain::ids::{AgentId, CommitId, Timestamp};
+use crate::domain::ids::{AgentId, CommitId, NodeId, Timestamp};
 use crate::domain::lifecycle::fact;
 use crate::domain::outcome::Failure;
 use crate::domain::publication::Publication;
@@ -67,6 +67,14 @@ pub enum RemoveError {
     /// It has not ended.
     #[error("agent {0} has not ended yet")]
     StillActive(AgentId),
+    /// Its work lies on another node, which alone can tell whether it may go.
+    #[error("agent {id} ran on node {node}, and only that node can tell whether its work may go")]
+    Elsewhere {
+        /// The agent.
+        id: AgentId,
+        /// The node.
+        node: NodeId,
+    },
     /// Work of it is nowhere else.
     #[error("{}", .0.words())]
     Unmerged(Box<Unmerged>),
@@ -106,6 +114,8 @@ pub struct Pruned {
     pub removed: u64,
     /// Agents that stay because of their work.
     pub unmerged: Vec<Unmerged>,
+    /// Agents that stay because their work lies on another node, by that node.
+    pub elsewhere: BTreeMap<NodeId, u64>,
     /// Agents that stay because something failed, one line each.
     pub errors: Vec<String>,
     /// Bytes of transcripts and logs that were freed, or would be.
@@ -180,12 +190,20 @@ impl Orchestrator {
         Ok(Removed { agent_id, name, freed_bytes, discarded: (!lost.is_none()).then_some(lost) })
     }
 
+    /// Refuses a record whose agent ran on another node last: what lies there cannot be seen from here.
+    fn here(&self, record: Versioned) -> Result<Versioned, RemoveError> {
+        match record.home.clone().filter(|home| self.is_elsewhere(Some(home))) {
+            Some(node) => Err(RemoveError::Elsewhere { id: record.agent.id, node }),
+            None => Ok(record),
+        }
+    }
+
     /// Reads an agent that has ended and whose driver is done. What its end left behind is cleaned up first, so that
     /// work in its tree is kept.
     async fn ended(&self, id: AgentId) -> Result<Versioned, RemoveError> {
         let mut patience = self.ports.clock.sleep(limits::KILL_ANSWER);
         loop {
-            let record = self.ports.store.get(id).await?;
+            let record = self.here(self.ports.store.get(id).await?)?;
             if !record.agent.is_terminal() {
                 return Err(RemoveError::StillActive(id));
             }
@@ -290,7 +308,14 @@ impl Orchestrator {
         let data =
             json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some()});
         let facts = vec![fact("agent.removed", agent, at, data)];
-        let removal = Removal { agent: agent.id, version: record.version, at, why: why.to_owned(), facts };
+        let removal = Removal {
+            agent: agent.id,
+            version: record.version,
+            at,
+            why: why.to_owned(),
+            node: self.settings.node.clone(),
+            facts,
+        };
         self.ports.store.remove(removal).await?;
         let store = self.ports.repositories.store_of(&agent.spec.context.repository);
         if let Err(e) = self.ports.repositories.forget(&store, agent.id).await {
@@ -328,6 +353,7 @@ impl Orchestrator {
             let id = record.agent.id;
             match self.look(id, request.dry_run, &mut silent).await {
                 Ok(seen) => looked.push(seen),
+                Err(RemoveError::Elsewhere { node, .. }) => *report.elsewhere.entry(node).or_default() += 1,
                 // Somebody removed it meanwhile.
                 Err(RemoveError::Store(StoreError::Pruned { .. } | StoreError::NotFound(_))) => {}
                 Err(e) => report.errors.push(format!("{id}: {e}")),
@@ -355,7 +381,7 @@ impl Orchestrator {
         silent: &mut Silent,
     ) -> Result<(Versioned, Unmerged), RemoveError> {
         let record = match only_look {
-            true => self.ports.store.get(id).await?,
+            true => self.here(self.ports.store.get(id).await?)?,
             false => self.ended(id).await?,
         };
         let lost = self.unmerged(&record.agent, false, silent).await.map_err(RemoveError::Git)?;

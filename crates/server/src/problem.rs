@@ -340,7 +340,7 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => {
                 Self::new(Code::AgentNotFound, detail).hint("GET /v1/agents lists what there is")
             }
-            StoreError::Pruned { agent, at } => Self::new(Code::AgentPruned, detail)
+            StoreError::Pruned { agent, at, .. } => Self::new(Code::AgentPruned, detail)
                 .hint("its record is gone for good; GET /v1/events shows its removal as agent.removed")
                 .with("agentId", agent.to_string())
                 .with("removedAt", at.to_rfc3339()),
@@ -452,6 +452,8 @@ impl From<RemoveError> for Problem {
     fn from(e: RemoveError) -> Self {
         let detail = e.to_string();
         match e {
+            RemoveError::Elsewhere { .. } => Self::new(Code::NodeUnreachable, detail)
+                .hint("try again once that node is back, or ask it itself"),
             RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),

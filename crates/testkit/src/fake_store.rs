@@ -223,7 +223,7 @@ impl Inner {
 
     fn get(&mut self, id: AgentId) -> Result<&mut Versioned, StoreError> {
         let seq = self.by_id.get(&id).ok_or_else(|| match self.removed.get(&id) {
-            Some(at) => StoreError::Pruned { agent: id, at: *at },
+            Some(at) => StoreError::Pruned { agent: id, at: *at, node: None },
             None => StoreError::NotFound(id),
         })?;
         Ok(self.records.get_mut(seq).expect("every id has its record"))

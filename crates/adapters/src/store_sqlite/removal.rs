@@ -14,7 +14,8 @@ use super::writer::Writing;
 
 /// Removes an ended agent's record and leaves a note; see the port.
 pub(super) fn remove(w: &mut Writing<'_>, removal: Removal) -> Result<(), Fault> {
-    let Removal { agent, version, at, why, facts } = removal;
+    // There is one node only.
+    let Removal { agent, version, at, why, node: _, facts } = removal;
     let kept = rows::load(w, agent)?;
     let now = &kept.versioned;
     if !now.agent.is_terminal() || now.node.is_some() || now.version != version {

@@ -235,7 +235,7 @@ fn find_kept(conn: &Connection, id: AgentId) -> Result<Result<Kept, Unreadable>,
         return Err(StoreError::Quarantined(id).into());
     }
     Err(match removal::removed_at(conn, id)? {
-        Some(at) => StoreError::Pruned { agent: id, at },
+        Some(at) => StoreError::Pruned { agent: id, at, node: None },
         None => StoreError::NotFound(id),
     }
     .into())

@@ -55,6 +55,8 @@ pub(super) enum Key<'a> {
     Tombstones,
     /// Hash from removed agent to why it was removed.
     TombstoneReasons,
+    /// By agent: the node that removed it.
+    TombstoneNodes,
     /// Stream: what was set aside and why.
     Quarantine,
     /// A record that was set aside, as it was.
@@ -156,6 +158,7 @@ impl Names {
             Key::PeerSecret => ours("peer-secret"),
             Key::Tombstones => ours("tombstones"),
             Key::TombstoneReasons => ours("tombstones:why"),
+            Key::TombstoneNodes => ours("tombstones:node"),
             Key::Quarantine => ours("quarantine"),
             Key::Quarantined(id) => ours(&format!("quarantine:{id}")),
             Key::Check => ours("check"),
@@ -218,6 +221,7 @@ mod tests {
             Key::Stalled,
             Key::Tombstones,
             Key::TombstoneReasons,
+            Key::TombstoneNodes,
             Key::Quarantine,
             Key::Quarantined(ID),
             Key::Check,

@@ -40,11 +40,13 @@ impl Inner {
         let mut pipe = redis::pipe();
         pipe.cmd("EXISTS").arg(self.key(Key::Quarantined(agent)));
         pipe.cmd("ZSCORE").arg(self.key(Key::Tombstones)).arg(agent.to_string());
-        let (aside, removed): (bool, Option<f64>) = self.link.pipeline(pipe).await?;
+        pipe.cmd("HGET").arg(self.key(Key::TombstoneNodes)).arg(agent.to_string());
+        let (aside, removed, node): (bool, Option<f64>, Option<String>) = self.link.pipeline(pipe).await?;
+        let node = node.and_then(|name| name.parse().ok());
         Ok(match removed {
             _ if aside => StoreError::Quarantined(agent),
             // Scores are whole numbers below 2^53.
-            Some(at) => StoreError::Pruned { agent, at: Timestamp(at as u64) },
+            Some(at) => StoreError::Pruned { agent, at: Timestamp(at as u64), node },
             None => StoreError::NotFound(agent),
         })
     }

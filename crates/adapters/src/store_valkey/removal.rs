@@ -14,7 +14,7 @@ use super::scripts::{PRUNE, REMOVE};
 impl Inner {
     /// Removes an ended agent; see the port.
     pub(super) async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
-        let Removal { agent, version, at, why, facts } = removal;
+        let Removal { agent, version, at, why, node, facts } = removal;
         // Its task is named in the record; the version tells whether it is still the same.
         let record = self.get(agent).await?;
         let args = self
@@ -24,6 +24,7 @@ impl Inner {
             .text(record.agent.spec.task_id.as_str())
             .number(millis(at))
             .long(cut(why, REMOVAL_WHY_BYTES))
+            .text(node.as_str())
             .number(TOMBSTONES);
         let answer = args::list(self.run(&REMOVE, self.with_facts(args, &facts)?).await?, "a removal")?;
         let [word, newest] = answer.as_slice() else { return Err(strange("a removal")) };

@@ -20,7 +20,14 @@ async fn remove_record(place: &Place, id: AgentId) {
     let (at, why) = (place.now(), "test".to_owned());
     place
         .store
-        .remove(Removal { agent: id, version: read.version, at, why, facts: Vec::new() })
+        .remove(Removal {
+            agent: id,
+            version: read.version,
+            at,
+            why,
+            node: "node".parse().unwrap(),
+            facts: Vec::new(),
+        })
         .await
         .unwrap();
 }

@@ -5,7 +5,7 @@ use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::spec::SpawnSpec;
-use mosaic_core::ports::store::{Pause, Removal, Store};
+use mosaic_core::ports::store::{Pause, Removal, Store, StoreError};
 use mosaic_testkit::store_suite::sample::*;
 use serde_json::{Value, json};
 
@@ -148,9 +148,17 @@ async fn a_killed_agents_job_has_failed_with_the_reason() {
     assert_eq!(world.ask::<u64>("ZCARD ~failed").await, 2);
     // A record that goes takes its job with it.
     let kept = store.get(a.id).await.unwrap();
-    let removal =
-        Removal { agent: a.id, version: kept.version, at: at(9), why: "old".to_owned(), facts: Vec::new() };
+    let removal = Removal {
+        agent: a.id,
+        version: kept.version,
+        at: at(9),
+        why: "old".to_owned(),
+        node: node("n1"),
+        facts: Vec::new(),
+    };
     store.remove(removal).await.unwrap();
+    let told = store.get(a.id).await;
+    assert!(matches!(&told, Err(StoreError::Pruned { node: Some(by), .. }) if *by == node("n1")), "{told:?}");
     let left: Vec<String> = world.ask("KEYS *").await;
     assert!(!left.iter().any(|key| key.contains(&a.id.to_string()) || key.ends_with("task:a")), "{left:?}");
     assert_eq!(world.ask::<u64>("ZCARD ~failed").await, 1);
@@ -175,7 +183,14 @@ async fn a_task_names_its_agents_and_the_newest_ones_status() {
     assert_eq!(task["context"], json!(second.spec.context));
     let end = settled(second.clone(), Status::Completed, EndReason::Done, at(12));
     let version = store.advance(&held, change(working_end(end, at(11)), "x", at(12))).await.unwrap();
-    let removal = Removal { agent: second.id, version, at: at(20), why: "old".to_owned(), facts: Vec::new() };
+    let removal = Removal {
+        agent: second.id,
+        version,
+        at: at(20),
+        why: "old".to_owned(),
+        node: node("n1"),
+        facts: Vec::new(),
+    };
     store.remove(removal).await.unwrap();
     let task = json_at(&world, "orchestrator:task:US-1").await;
     assert_eq!((&task["agents"], &task["status"]), (&json!([first.id]), &json!("killed")));

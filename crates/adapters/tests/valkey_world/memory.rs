@@ -31,7 +31,14 @@ async fn full_memory_refuses_new_work_and_records_transitions() {
     let end = settled(working(a.clone(), at(1)), Status::Completed, EndReason::Done, at(3));
     let version = store.advance(&held, change(end, "agent.completed", at(3))).await.unwrap();
     assert_eq!(lease(&*store, at(4)).await.0.agent, c.id, "what waits may start: that makes room");
-    let removal = Removal { agent: a.id, version, at: at(5), why: "room".to_owned(), facts: Vec::new() };
+    let removal = Removal {
+        agent: a.id,
+        version,
+        at: at(5),
+        why: "room".to_owned(),
+        node: node("n1"),
+        facts: Vec::new(),
+    };
     store.remove(removal).await.unwrap();
     let kinds: Vec<_> =
         store.entries(3, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind).collect();

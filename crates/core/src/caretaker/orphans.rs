@@ -18,8 +18,10 @@ use crate::ports::store::StoreError;
 /// What the store says about an agent.
 enum Record {
     There,
-    /// Removed by order.
+    /// Removed by order, on this node: what lies here was looked at.
     Removed,
+    /// Removed by order on another node, which did not see what lies here: an attempt that ended with its lease.
+    RemovedElsewhere,
     Lost,
     /// Damaged, or the store does not answer: nothing may be done.
     Unknown,
@@ -28,6 +30,9 @@ enum Record {
 async fn record(o: &Orchestrator, id: AgentId) -> Record {
     match o.ports.store.get(id).await {
         Ok(_) => Record::There,
+        Err(StoreError::Pruned { node: Some(node), .. }) if o.is_elsewhere(Some(&node)) => {
+            Record::RemovedElsewhere
+        }
         Err(StoreError::Pruned { .. }) => Record::Removed,
         Err(StoreError::NotFound(_)) => Record::Lost,
         Err(_) => Record::Unknown,
@@ -51,7 +56,7 @@ async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareRepor
         let lost = match record(o, id).await {
             Record::There | Record::Unknown => continue,
             Record::Removed => false,
-            Record::Lost => true,
+            Record::Lost | Record::RemovedElsewhere => true,
         };
         if tried >= limits::CARE_BATCH || !again.is_due(id, o.now()) {
             report.orphans += 1;
@@ -100,6 +105,8 @@ async fn refs(o: &Orchestrator, report: &mut CareReport) {
             Record::There => continue,
             Record::Unknown => return,
             Record::Removed => true,
+            // Nobody asked for what lies here to go.
+            Record::RemovedElsewhere => is_safe(o, &one).await,
             Record::Lost => o.now().since(one.since) >= o.settings.keeping.records && is_safe(o, &one).await,
         };
         if !gone || tried >= limits::CARE_BATCH {

@@ -51,6 +51,8 @@ pub enum StoreError {
         agent: AgentId,
         /// When it was removed.
         at: Timestamp,
+        /// The node that removed it, where there are several: only what lies there was looked at before.
+        node: Option<NodeId>,
     },
     /// The store does not answer, or its disk is full. May pass.
     #[error("store unavailable: {0}")]
@@ -170,6 +172,8 @@ pub struct Removal {
     pub at: Timestamp,
     /// Who wanted it and why, in one line.
     pub why: String,
+    /// The node that removes it, having looked at what lies there.
+    pub node: NodeId,
     /// What to log.
     pub facts: Vec<Fact>,
 }

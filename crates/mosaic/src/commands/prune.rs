@@ -1,6 +1,8 @@
 //! `mosaic prune`: removes agents that ended long ago, page by page. It looks first, says what would go, and asks; work
 //! that is kept nowhere else stays, unless `--force` and the number of such agents are given. Never by an agent.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::rm::bytes;
@@ -23,6 +25,8 @@ struct Sum {
     freed: u64,
     unmerged: Vec<Value>,
     errors: Vec<Value>,
+    /// Agents whose work lies on another node, by that node.
+    elsewhere: BTreeMap<String, u64>,
     /// Where each page began, and how many of it have unmerged work.
     pages: Vec<(Value, u64)>,
 }
@@ -75,6 +79,9 @@ impl Sum {
         let view = View::new(page);
         self.removed += view.number("removed");
         self.freed += view.number("freedBytes");
+        for (node, count) in page.get("elsewhere").and_then(Value::as_object).into_iter().flatten() {
+            *self.elsewhere.entry(node.clone()).or_default() += count.as_u64().unwrap_or(0);
+        }
         self.unmerged.extend_from_slice(view.list("unmerged"));
         self.errors.extend_from_slice(view.list("errors"));
     }
@@ -156,7 +163,8 @@ fn list_unmerged(unmerged: &[Value]) {
 fn show(session: &Session, sum: &Sum, dry: bool) -> Result<(), Problem> {
     if session.global.json {
         return session.print_json(&json!({
-            "removed": sum.removed, "freedBytes": sum.freed, "unmerged": sum.unmerged, "errors": sum.errors, "dryRun": dry,
+            "removed": sum.removed, "freedBytes": sum.freed, "unmerged": sum.unmerged, "errors": sum.errors,
+            "elsewhere": sum.elsewhere, "dryRun": dry,
         }));
     }
     session.print(render(sum, dry))?;
@@ -173,6 +181,12 @@ fn render(sum: &Sum, dry: bool) -> String {
         out.push_str(&format!(" · {} kept for their unmerged work", sum.unmerged.len()));
     }
     out.push('\n');
+    for (node, count) in &sum.elsewhere {
+        let node = plain::line(node);
+        out.push_str(&format!(
+            "  {count} ran on node {node}, which alone can remove them: mosaic prune --url URL-OF-{node}\n"
+        ));
+    }
     for error in sum.errors.iter().filter_map(Value::as_str) {
         out.push_str(&format!("  {}\n", plain::line(error)));
     }
@@ -189,10 +203,13 @@ mod tests {
         sum.add(
             &json!({"removed": 2, "freedBytes": 4096, "unmerged": [{"name": "a"}], "errors": ["x: \u{7}"]}),
         );
-        sum.add(&json!({"removed": 1, "freedBytes": 0, "unmerged": [], "errors": []}));
+        let page =
+            json!({"removed": 1, "freedBytes": 0, "unmerged": [], "errors": [], "elsewhere": {"b": 2}});
+        sum.add(&page);
         assert_eq!(
             render(&sum, true),
-            "3 would be removed · 4 KiB freed · 1 kept for their unmerged work\n  x: \\x07\n"
+            "3 would be removed · 4 KiB freed · 1 kept for their unmerged work\n  2 ran on node b, which alone can \
+             remove them: mosaic prune --url URL-OF-b\n  x: \\x07\n"
         );
     }
 }

@@ -160,3 +160,32 @@ fn what_one_node_has_is_seen_and_steered_through_the_other() {
     assert_eq!(one.agent(&id)["node"], "two");
     one.kill(&id);
 }
+
+#[test]
+fn unmerged_work_on_another_node_is_pruned_by_nobody_but_that_node() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let servers = [
+        node(&homes[0], "home", store.port(), dir, "60000"),
+        node(&homes[1], "other", store.port(), dir, "60000"),
+    ];
+    servers[1].http.post("/v1/nodes/other/cordon", Some(&json!({}))).expect(200);
+    let line = "cat > /dev/null\necho precious > precious.txt\ngit add -A && git commit -qm precious\necho more > more.txt\n\
+                echo $$ >> DIR/pids\nexec sleep 600\n";
+    script(homes[0].path(), "agent.sh", &line.replace("DIR", &dir.display().to_string()));
+    let id = servers[0].spawn(&body(&fixture.url(), "T-1"));
+    until("the work to be there", || std::fs::read_to_string(dir.join("pids")).ok());
+    servers[0].kill(&id);
+    assert_eq!(servers[0].ended(&id)["status"], "killed");
+    let all = json!({"olderThan": "0s"});
+    let there = servers[1].http.post("/v1/prune", Some(&all)).expect(200);
+    assert_eq!((&there["removed"], &there["elsewhere"]), (&json!(0), &json!({"home": 1})), "{there:#}");
+    let forced = servers[1].http.post("/v1/prune", Some(&json!({"olderThan": "0s", "force": 0}))).expect(200);
+    assert_eq!(forced["removed"], 0, "{forced:#}");
+    let here = servers[0].http.post("/v1/prune", Some(&all)).expect(200);
+    assert_eq!(here["unmerged"][0]["agentId"], id.as_str(), "{here:#}");
+    let restored = servers[1].http.post(&format!("/v1/agents/{id}/restore"), Some(&json!({}))).expect(201);
+    let copy = Path::new(restored["path"].as_str().unwrap());
+    assert_eq!(std::fs::read_to_string(copy.join("more.txt")).unwrap(), "more\n");
+}

@@ -27,7 +27,7 @@ async fn ended(store: &dyn Store, task: &str, second: u64) -> Versioned {
 fn removal(record: &Versioned) -> Removal {
     let facts = vec![fact("agent.removed", &record.agent, at(900))];
     let why = "test".to_owned();
-    Removal { agent: record.agent.id, version: record.version, at: at(900), why, facts }
+    Removal { agent: record.agent.id, version: record.version, at: at(900), why, node: node("n1"), facts }
 }
 
 async fn everything(store: &dyn Store) -> Vec<AgentId> {
@@ -40,7 +40,7 @@ pub async fn a_removed_record_leaves_a_note(bench: &dyn Bench) {
     let (gone, stays) = (ended(&*store, "gone", 1).await, ended(&*store, "stays", 2).await);
     store.remove(removal(&gone)).await.unwrap();
     let answer = store.get(gone.agent.id).await;
-    let told = |answer: &Result<Versioned, StoreError>| matches!(answer, Err(StoreError::Pruned { agent, at: when }) if *agent == gone.agent.id && *when == at(900));
+    let told = |answer: &Result<Versioned, StoreError>| matches!(answer, Err(StoreError::Pruned { agent, at: when, .. }) if *agent == gone.agent.id && *when == at(900));
     assert!(told(&answer), "{answer:?}");
     let again = store.remove(removal(&gone)).await;
     assert!(matches!(again, Err(StoreError::Pruned { .. })), "{again:?}");

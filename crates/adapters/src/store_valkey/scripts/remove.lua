@@ -1,5 +1,6 @@
 -- Removes an ended agent with its job, and leaves a note.
-local id, version, task, when, why, most_notes = take(), take(), take(), take(), take(), tonumber(take())
+local id, version, task, when, why = take(), take(), take(), take(), take()
+local node, most_notes = take(), tonumber(take())
 local first, count = take_facts()
 local h, fault = read_head(id)
 if not h then
@@ -16,8 +17,11 @@ call('ZREM', O .. 'dead', id)
 task_without(task, id)
 call('ZADD', O .. 'tombstones', when, id)
 call('HSET', O .. 'tombstones:why', id, why)
+call('HSET', O .. 'tombstones:node', id, node)
 while call('ZCARD', O .. 'tombstones') > most_notes do
-  call('HDEL', O .. 'tombstones:why', call('ZPOPMIN', O .. 'tombstones')[1])
+  local oldest = call('ZPOPMIN', O .. 'tombstones')[1]
+  call('HDEL', O .. 'tombstones:why', oldest)
+  call('HDEL', O .. 'tombstones:node', oldest)
 end
 local job = job_of(h)
 if call('HGET', O .. 'tied', job) == id then
