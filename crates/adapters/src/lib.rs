@@ -4,6 +4,7 @@ pub mod agent_claude;
 pub mod agent_command;
 pub mod agent_demo;
 pub mod audit_file;
+pub mod bounded_file;
 pub mod clock_system;
 pub mod data_dir;
 mod fence;

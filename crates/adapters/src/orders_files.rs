@@ -2,11 +2,13 @@
 //! small file per order, and beside the directory the operator's last resort, an empty file `STOP`. A server writes them
 //! and reads them; the command line leaves them while no server answers, so [`OrdersDir`] works without one.
 //!
-//! A file is written aside, synced and renamed, so it is there whole or not at all. A latch that cannot be read counts
-//! as engaged; a barrier or kill order that cannot be read is logged.
+//! A file is written aside, synced and renamed, so it is there whole or not at all. A latch that was read and makes no
+//! sense counts as engaged; a barrier or kill order of that kind is logged. What cannot be read, for want of descriptors,
+//! because of the disk, or because no file has the name, is unknown and no order: see [`Filed::unread`]. A write puts
+//! aside whatever has the name.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +18,19 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::limits;
-use mosaic_core::ports::orders::{Filed, OrderFiles};
+use mosaic_core::ports::orders::{Filed, OrderFiles, StopFile};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::bounded_file::{self, Lane};
 
 /// The version of the files' format.
 const VERSION: u32 = 1;
 /// Name of the operator's last resort.
 const STOP: &str = "STOP";
+/// Name of the directory.
+const ORDERS: &str = "orders";
 const BARRIER: &str = "barrier.json";
 const LATCH: &str = "latch.json";
 /// How long a writer waits for another process that writes, and how often it tries: renaming takes microseconds, and
@@ -40,6 +46,20 @@ struct Versioned<T> {
     order: T,
 }
 
+/// Why an order is not known.
+enum Unread {
+    /// Its file was read and makes no sense.
+    Damaged(String),
+    /// It could not be read.
+    Unknown(String),
+}
+
+impl Unread {
+    fn unknown(name: &str, error: &io::Error) -> Self {
+        Self::Unknown(format!("{ORDERS}/{name} cannot be read: {error}"))
+    }
+}
+
 /// The orders of one data directory. Every call is one small read or write and blocks until that is done.
 #[derive(Debug)]
 pub struct OrdersDir {
@@ -51,7 +71,7 @@ pub struct OrdersDir {
 impl OrdersDir {
     /// Names the orders of this data directory; makes nothing.
     pub fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), dir: data.join("orders"), writing: Mutex::new(()) }
+        Self { data: data.to_owned(), dir: data.join(ORDERS), writing: Mutex::new(()) }
     }
 
     /// Returns where the file `STOP` is looked for.
@@ -59,43 +79,76 @@ impl OrdersDir {
         self.data.join(STOP)
     }
 
-    /// Tells whether anything of that name is there, a broken link included: who cannot say no means yes.
-    pub fn stop_file(&self) -> bool {
-        fs::symlink_metadata(self.stop_path()).is_ok()
+    /// Tells whether anything of that name is there, a broken link included.
+    pub fn stop_file(&self) -> StopFile {
+        match fs::symlink_metadata(self.stop_path()) {
+            Ok(_) => StopFile::There,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => StopFile::Absent,
+            Err(e) => StopFile::Unknown(format!("the file {STOP} cannot be looked for: {e}")),
+        }
     }
 
     /// Reads everything.
     pub fn read(&self) -> Filed {
-        let stop = self.stop_file();
-        let barrier = self.order::<Barrier>(BARRIER).unwrap_or_else(|why| {
-            tracing::error!(why, "the file of the newest kill-all cannot be read; the store's copy stands");
-            None
-        });
-        let latch = self.order::<Latch>(LATCH).unwrap_or_else(|why| {
-            let reason = Some(format!("{} cannot be read: {why}", self.dir.join(LATCH).display()));
-            Some(Latch { by: "the state directory".to_owned(), reason, at: Timestamp(0) })
-        });
-        Filed {
-            orders: StandingOrders { barrier, latch, ..StandingOrders::default() },
-            stop,
-            kills: self.kills(),
+        let mut filed = Filed { stop: self.stop_file(), ..Filed::default() };
+        let mut unread = Vec::new();
+        if let StopFile::Unknown(why) = &filed.stop {
+            unread.push(why.clone());
         }
+        let barrier = self.order::<Barrier>(BARRIER).unwrap_or_else(|e| match e {
+            Unread::Damaged(why) => {
+                tracing::error!(why, "the file of the newest kill-all is damaged; the store's copy stands");
+                None
+            }
+            Unread::Unknown(why) => {
+                unread.push(why);
+                None
+            }
+        });
+        let latch = self.order::<Latch>(LATCH).unwrap_or_else(|e| match e {
+            Unread::Damaged(why) => {
+                let reason = Some(format!("{} makes no sense: {why}", self.dir.join(LATCH).display()));
+                Some(Latch { by: "the state directory".to_owned(), reason, at: Timestamp(0) })
+            }
+            Unread::Unknown(why) => {
+                unread.push(why);
+                None
+            }
+        });
+        filed.orders = StandingOrders { barrier, latch, ..StandingOrders::default() };
+        filed.kills = self.kills(&mut unread);
+        // One is enough to act on.
+        filed.unread = unread.into_iter().next();
+        filed
     }
 
-    fn kills(&self) -> Vec<KillOrder> {
-        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+    fn kills(&self, unread: &mut Vec<String>) -> Vec<KillOrder> {
+        let listed = match bounded_file::names(&self.dir, limits::ORDER_ENTRIES) {
+            Ok(listed) => listed,
+            Err(e) => {
+                unread.push(format!("{ORDERS} cannot be listed: {e}"));
+                return Vec::new();
+            }
+        };
+        if listed.more {
+            unread.push(format!("{ORDERS} has more than {} entries", limits::ORDER_ENTRIES));
+        }
         let agent = |name: &str| name.strip_prefix("kill-")?.strip_suffix(".json")?.parse::<AgentId>().ok();
-        let named = entries.flatten().filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
+        let named = listed.names.into_iter().filter_map(|name| {
+            let name = name.into_string().ok()?;
             Some((agent(&name)?, name))
         });
         let read = |(agent, name): (AgentId, String)| match self.order::<KillOrder>(&name) {
             Ok(order) => order.filter(|order| order.agent == agent),
-            Err(why) => {
+            Err(Unread::Damaged(why)) => {
                 // The name says whom, and that is all that is needed.
-                tracing::error!(why, agent.id = %agent, "a kill order cannot be read; it is carried out all the same");
-                let reason = Some(format!("the order could not be read: {why}"));
+                tracing::error!(why, agent.id = %agent, "a kill order is damaged; it is carried out all the same");
+                let reason = Some(format!("the order makes no sense: {why}"));
                 Some(KillOrder { agent, by: "the state directory".to_owned(), reason, at: Timestamp(0) })
+            }
+            Err(Unread::Unknown(why)) => {
+                unread.push(why);
+                None
             }
         };
         named.take(limits::ORDER_FILES).filter_map(read).collect()
@@ -115,7 +168,7 @@ impl OrdersDir {
     /// stands there takes the place of that time.
     pub fn write_barrier(&self, barrier: &Barrier) -> io::Result<()> {
         let _turn = self.turn()?;
-        let there = self.order::<Barrier>(BARRIER).unwrap_or_default();
+        let there = self.order::<Barrier>(BARRIER).unwrap_or(None);
         let mut orders = StandingOrders { barrier: there, ..StandingOrders::default() };
         match barrier.seq {
             Some(_) => orders.raise_placed(barrier.clone()),
@@ -147,21 +200,18 @@ impl OrdersDir {
     }
 
     /// Reads one file; `None` when there is none.
-    fn order<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
-        let file = match File::open(self.dir.join(name)) {
-            Ok(file) => file,
+    fn order<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Unread> {
+        let bytes = match bounded_file::read(&self.dir.join(name), limits::ORDER_FILE_BYTES) {
+            Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e.to_string()),
+            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => return Err(Unread::Damaged(e.to_string())),
+            Err(e) => return Err(Unread::unknown(name, &e)),
         };
-        let mut bytes = Vec::new();
-        let length =
-            file.take(limits::ORDER_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        if length as u64 > limits::ORDER_FILE_BYTES {
-            return Err(format!("it has more than {} bytes", limits::ORDER_FILE_BYTES));
-        }
-        let read: Versioned<T> = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
+        let damaged = |e: serde_json::Error| Unread::Damaged(e.to_string());
+        let read: Versioned<T> = serde_json::from_slice(&bytes).map_err(damaged)?;
         if read.version != VERSION {
-            return Err(format!("it has version {}, and this program knows {VERSION}", read.version));
+            let why = format!("it has version {}, and this program knows {VERSION}", read.version);
+            return Err(Unread::Damaged(why));
         }
         Ok(Some(read.order))
     }
@@ -173,8 +223,9 @@ impl OrdersDir {
             let mut file = File::options().write(true).create_new(true).mode(0o600).open(&aside)?;
             file.write_all(&text)?;
             file.sync_all()?;
+            put_aside_directory(&self.dir.join(name))?;
             fs::rename(&aside, self.dir.join(name))?;
-            File::open(&self.dir)?.sync_all()
+            bounded_file::open_dir(&self.dir)?.sync_all()
         };
         write().inspect_err(|_| {
             // The first error is the one to report.
@@ -183,8 +234,9 @@ impl OrdersDir {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        put_aside_directory(&self.dir.join(name))?;
         match fs::remove_file(self.dir.join(name)) {
-            Ok(()) => File::open(&self.dir)?.sync_all(),
+            Ok(()) => bounded_file::open_dir(&self.dir)?.sync_all(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }
@@ -194,12 +246,16 @@ impl OrdersDir {
     /// processes of this machine.
     fn turn(&self) -> io::Result<(std::sync::MutexGuard<'_, ()>, File)> {
         let turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::symlink_metadata(&self.dir) {
+            Ok(found) if !found.is_dir() => put_aside(&self.dir)?,
+            _ => {}
+        }
         match fs::DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => File::open(&self.data)?.sync_all()?,
+            Ok(()) => bounded_file::open_dir(&self.data)?.sync_all()?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
-        let dir = File::open(&self.dir)?;
+        let dir = bounded_file::open_dir(&self.dir)?;
         let patience = Instant::now() + TURN;
         while flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() && Instant::now() < patience {
             std::thread::sleep(TURN_STEP);
@@ -208,57 +264,76 @@ impl OrdersDir {
     }
 }
 
+/// Gives a name free when a directory has it, over which no file can be put.
+fn put_aside_directory(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => put_aside(path),
+        // Whatever else there is, the call that follows says so.
+        _ => Ok(()),
+    }
+}
+
+/// Moves what has a name of ours beside it, for whoever wants to know.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".planted-{}", uuid::Uuid::new_v4().simple()));
+    fs::rename(path, path.with_file_name(name))
+}
+
 fn kill_name(agent: AgentId) -> String {
     format!("kill-{agent}.json")
 }
 
-/// The orders of one data directory as the port of a server; nothing blocks the caller's thread.
+/// The orders of one data directory as the port of a server; neither blocks the caller's thread nor waits for a disk
+/// longer than [`limits::ORDER_RECORD`].
 #[derive(Debug, Clone)]
-pub struct FileOrders(Arc<OrdersDir>);
+pub struct FileOrders {
+    dir: Arc<OrdersDir>,
+    /// Reads have a lane of their own, so that those which hang leave room for a write.
+    reads: Lane,
+    writes: Lane,
+}
 
 impl FileOrders {
     /// Names the orders of this data directory.
     pub fn new(data: &Path) -> Self {
-        Self(Arc::new(OrdersDir::new(data)))
+        Self { dir: Arc::new(OrdersDir::new(data)), reads: Lane::default(), writes: Lane::default() }
     }
 
-    async fn blocking<T, F>(&self, work: F) -> io::Result<T>
+    async fn write<F>(&self, work: F) -> io::Result<()>
     where
-        T: Send + 'static,
-        F: FnOnce(&OrdersDir) -> T + Send + 'static,
+        F: FnOnce(&OrdersDir) -> io::Result<()> + Send + 'static,
     {
-        let dir = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&dir)).await.map_err(io::Error::other)
+        let dir = Arc::clone(&self.dir);
+        self.writes.run(limits::ORDER_RECORD, move || work(&dir)).await?
     }
 }
 
 #[async_trait]
 impl OrderFiles for FileOrders {
     async fn read(&self) -> Filed {
-        match self.blocking(OrdersDir::read).await {
-            Ok(filed) => filed,
-            Err(e) => {
-                tracing::error!(error = %e, "standing orders could not be read from the state directory");
-                Filed::default()
-            }
-        }
+        let dir = Arc::clone(&self.dir);
+        self.reads.run(limits::ORDER_RECORD, move || dir.read()).await.unwrap_or_else(|e| {
+            let why = format!("{ORDERS} cannot be read: {e}");
+            Filed { stop: StopFile::Unknown(why.clone()), unread: Some(why), ..Filed::default() }
+        })
     }
 
     async fn write_barrier(&self, barrier: &Barrier) -> io::Result<()> {
         let barrier = barrier.clone();
-        self.blocking(move |dir| dir.write_barrier(&barrier)).await?
+        self.write(move |dir| dir.write_barrier(&barrier)).await
     }
 
     async fn write_latch(&self, latch: Option<&Latch>) -> io::Result<()> {
         let latch = latch.cloned();
-        self.blocking(move |dir| dir.write_latch(latch.as_ref())).await?
+        self.write(move |dir| dir.write_latch(latch.as_ref())).await
     }
 
     async fn forget_kill(&self, agent: AgentId) -> io::Result<()> {
-        self.blocking(move |dir| dir.forget_kill(agent)).await?
+        self.write(move |dir| dir.forget_kill(agent)).await
     }
 
     fn stop_path(&self) -> String {
-        self.0.stop_path().display().to_string()
+        self.dir.stop_path().display().to_string()
     }
 }

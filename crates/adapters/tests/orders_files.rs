@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use mosaic_adapters::orders_files::OrdersDir;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
-use mosaic_core::ports::orders::Filed;
+use mosaic_core::ports::orders::{Filed, StopFile};
 use uuid::Uuid;
 
 fn barrier(seq: Option<u64>, before: u64, at: u64) -> Barrier {
@@ -35,7 +35,7 @@ fn what_is_written_is_read_and_only_by_its_owner() {
         (read.orders.barrier, read.orders.latch),
         (Some(barrier(Some(3), 0, 1)), Some(latch("alice")))
     );
-    assert_eq!((read.kills, read.stop), (vec![kill.clone()], false));
+    assert_eq!((read.kills, read.stop), (vec![kill.clone()], StopFile::Absent));
     let mode = |name: &str| fs::metadata(data.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("orders"), mode("orders/latch.json")), (0o700, 0o600));
     for _ in 0..2 {
@@ -44,7 +44,7 @@ fn what_is_written_is_read_and_only_by_its_owner() {
     }
     fs::write(other.stop_path(), "").unwrap();
     let read = dir.read();
-    assert_eq!((read.orders.latch, read.kills, read.stop), (None, vec![], true));
+    assert_eq!((read.orders.latch, read.kills, read.stop), (None, vec![], StopFile::There));
     assert_eq!(
         fs::read_dir(data.path().join("orders")).unwrap().count(),
         1,
@@ -108,4 +108,62 @@ fn what_cannot_be_read_lets_nothing_start() {
     assert_eq!(dir.read().orders.barrier, Some(barrier(Some(1), 0, 1)));
     dir.write_latch(Some(&latch("bob"))).unwrap();
     assert_eq!(dir.read().orders.latch, Some(latch("bob")));
+}
+
+/// Plants something at a path where nothing is.
+type Plant = (&'static str, fn(&std::path::Path));
+
+#[test]
+fn what_is_no_file_is_unknown_and_a_write_takes_its_place() {
+    let agent = AgentId(Uuid::new_v4());
+    let kill = format!("kill-{agent}.json");
+    let plant: [Plant; 5] = [
+        ("a pipe", |path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
+        ("a directory", |path| fs::create_dir_all(path.join("full/of/things")).unwrap()),
+        ("a link to endless bytes", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("a link to nothing", |path| std::os::unix::fs::symlink("/nonexistent", path).unwrap()),
+        ("a socket", |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    for (what, plant) in plant {
+        for name in ["latch.json", "barrier.json", kill.as_str()] {
+            let data = tempfile::tempdir().unwrap();
+            let dir = OrdersDir::new(data.path());
+            fs::create_dir(data.path().join("orders")).unwrap();
+            plant(&data.path().join("orders").join(name));
+            let read = dir.read();
+            let why = read.unread.clone().unwrap_or_default();
+            assert!(why.contains(name) && !why.contains(data.path().to_str().unwrap()), "{what}: {why}");
+            assert_eq!((read.orders.latch, read.kills.len(), read.stop), (None, 0, StopFile::Absent));
+            dir.write_latch(Some(&latch("alice"))).unwrap();
+            dir.write_barrier(&barrier(Some(1), 0, 1)).unwrap();
+            dir.forget_kill(agent).unwrap();
+            let read = dir.read();
+            let expected = (Some(latch("alice")), Some(barrier(Some(1), 0, 1)), None);
+            assert_eq!((read.orders.latch, read.orders.barrier, read.unread), expected, "{what} at {name}");
+            dir.write_latch(None).unwrap();
+            assert_eq!(dir.read().orders.latch, None);
+        }
+        let data = tempfile::tempdir().unwrap();
+        let dir = OrdersDir::new(data.path());
+        plant(&data.path().join("orders"));
+        let as_dir = what == "a directory";
+        assert_eq!(dir.read().unread.is_none(), as_dir, "{what} in place of the directory");
+        dir.write_latch(Some(&latch("alice"))).unwrap();
+        assert_eq!(OrdersDir::new(data.path()).read().orders.latch, Some(latch("alice")), "{what}");
+    }
+}
+
+#[test]
+fn thousands_of_planted_entries_are_not_read_through() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = OrdersDir::new(data.path());
+    dir.write_latch(Some(&latch("alice"))).unwrap();
+    for n in 0..12_000 {
+        fs::File::create(data.path().join(format!("orders/planted-{n}"))).unwrap();
+    }
+    let read = dir.read();
+    assert_eq!(read.orders.latch, Some(latch("alice")));
+    assert!(read.unread.unwrap().contains("more than"));
 }

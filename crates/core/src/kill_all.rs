@@ -301,7 +301,8 @@ impl Orchestrator {
             let done = self.ports.store.set_orders(OrderChange::Killed(kill.agent), Vec::new()).await;
             done.map(|orders| _ = self.orders.take_kills(orders.kills)).map_err(|e| e.to_string())
         } else {
-            self.ports.orders.forget_kill(kill.agent).await.map_err(|e| e.to_string())
+            let forgotten = self.timely(self.ports.orders.forget_kill(kill.agent)).await;
+            forgotten.and_then(|forgotten| forgotten.map_err(|e| e.to_string()))
         };
         if let Err(why) = done {
             tracing::warn!(agent.id = %kill.agent, why, "a kill order that was carried out could not be removed");

@@ -171,8 +171,16 @@ pub const REPORT_DEPTH: usize = 64;
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
 /// Longest grace of a stop, whatever was asked.
 pub const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Connections open at once; more wait in the kernel's backlog. A descriptor each, and 1024 is a common allowance.
+/// Most connections open at once, where there are descriptors for them; then an idle one makes way for the next.
 pub const CONNECTIONS: usize = 900;
+/// Descriptors that the server itself needs, whoever calls: store, logs, git and its pipes, listeners, orders.
+pub const OWN_DESCRIPTORS: usize = 96;
+/// Descriptors for each agent that may run: its output, its supervisor, its transcript, a stop, and git at its end.
+pub const SLOT_DESCRIPTORS: usize = 8;
+/// The part of few descriptors that connections for orders to stop get: one in so many.
+pub const SMALL_SHARE: usize = 24;
+/// Requests of one agent, by its own token, that are answered at once: it has itself to look at.
+pub const AGENT_REQUESTS: usize = 8;
 /// Longest time until the head of an HTTP request is there, idle keep-alive included.
 pub const HEADER_READ: Duration = Duration::from_secs(30);
 /// Longest time until the body of an HTTP request is there.
@@ -307,8 +315,9 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
 /// How long a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
 pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
-/// Descriptors that a server asks for: every connection, and some for each agent; many systems allow 1024 at first.
-pub const DESCRIPTORS: u64 = 4096;
+/// Descriptors that a server asks for: every connection, and some for each of the most agents that it may run; many
+/// systems allow 1024 at first.
+pub const DESCRIPTORS: u64 = 16_384;
 /// Notes of removed agents that are kept, so that whoever asks for one is told that it was removed: a year of thousands
 /// a week, at about a hundred bytes each.
 pub const TOMBSTONES: u64 = 200_000;
@@ -353,9 +362,29 @@ pub const LONGEST_INTERRUPT: Duration = Duration::from_secs(1);
 pub const STOP_LOOK: Duration = Duration::from_millis(200);
 /// Processes of one job after which its shim ends it: a fork bomb, as no build has this many at once.
 pub const JOB_PROCESSES: u32 = 1024;
-/// Processes and threads of one job that its cgroup allows, where the host can count: builds on large machines have some
-/// thousands of threads.
-pub const JOB_TASKS: u32 = 8192;
+/// Tasks that the kernel allows a job for each process that its supervisor allows it: threads count there.
+pub const TASKS_PER_PROCESS: u32 = 4;
+/// How much nicer than its supervisor a job's program is, so that one that takes every core cannot keep its supervisor
+/// from ending it: of two equals the supervisor gets ten times as much.
+pub const AGENT_NICE: i32 = 10;
+/// How much more willingly than its supervisor the kernel ends a job's program when memory runs out, in thousandths of
+/// the memory there is.
+pub const AGENT_OOM: i32 = 300;
+/// Largest list of a control group's processes that is read, in bytes: more numbers than a machine usually has.
+pub const GROUP_LIST_BYTES: u64 = 1024 * 1024;
+/// The part of that list from which a group is counted before it is killed: several hundred processes, in one read.
+pub const GROUP_GLANCE_BYTES: u64 = 4096;
+/// Longest time for telling a job's processes one by one to end: a fork bomb has more of them than that is worth.
+pub const TERM_SLICE: Duration = Duration::from_millis(100);
+/// Processes of one job that are measured one by one; the books of its control group have the rest.
+pub const MEASURED_PROCESSES: usize = 1024;
+/// Longest wait for a supervisor whose lock is held to take a connection: it opens its socket first of all.
+pub const SHIM_CONNECT: Duration = Duration::from_secs(1);
+/// Longest wait for a supervisor, past the grace, to say that its job is over before it is ended from outside as well:
+/// a kill takes some milliseconds, and what answers in its place may be the agent's.
+pub const SHIM_PROOF: Duration = Duration::from_secs(2);
+/// Most entries of an agent's directory of jobs that are looked at: an agent has some dozens of jobs.
+pub const JOB_ENTRIES: usize = 4096;
 /// How often a job's processes are counted although the machine as a whole has hardly more of them.
 pub const CROWD_LOOK: Duration = Duration::from_secs(30);
 /// Longest time until everything of a job that is being frozen has stopped, before it is let run again.
@@ -374,6 +403,9 @@ pub const RECEIPTS: usize = 100;
 pub const ORDER_FILE_BYTES: u64 = 64 * 1024;
 /// Most orders about single agents that are read at once; the rest is read once these are carried out.
 pub const ORDER_FILES: usize = 1000;
+/// Most entries of the directory of standing orders that are looked at: ten times what is read, and an end to what others
+/// can make every look cost.
+pub const ORDER_ENTRIES: usize = 10_000;
 /// Largest note beside a tree about what it was made from, in bytes: names and two commits.
 pub const MARKER_BYTES: u64 = 256 * 1024;
 /// The part of the disk floor that is set aside: 32 MiB of the default, room for thousands of decisions.

@@ -14,6 +14,7 @@ use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::orders::{Recorded, ReleaseError};
+use mosaic_core::ports::orders::StopFile;
 use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_core::receipt::{AgentReceipt, LeaseFate, TreeFate};
 use mosaic_testkit::fake_store::{FakeStore, Mood};
@@ -88,6 +89,17 @@ async fn until(o: &Orchestrator, id: AgentId, wanted: impl Fn(&Versioned) -> boo
         Ok(record) => record,
         Err(_) => panic!("it never came to that: {:?}", o.agent(id).await.map(|r| (r.node, r.agent.state))),
     }
+}
+
+/// Waits until something that no record says has come true.
+async fn eventually(o: &Orchestrator, is_true: impl Fn() -> bool) {
+    let mut newest = o.ports().store.newest();
+    let look = async {
+        while !is_true() {
+            let _ = tokio::time::timeout(Duration::from_millis(50), newest.changed()).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.expect("it comes true");
 }
 
 fn working(record: &Versioned) -> bool {
@@ -233,7 +245,7 @@ async fn the_stop_file_is_a_latch_that_must_be_removed_first() {
     let (_store, world, server) = begin(1, Behaviour::RunOn);
     let id = spawn(&server.o, "a").await;
     until(&server.o, id, working).await;
-    world.filed().stop = true;
+    world.filed().stop = StopFile::There;
     let record = until(&server.o, id, ended).await;
     let note = record.agent.end().and_then(|end| end.error.clone()).unwrap_or_default();
     assert!(record.agent.status() == Status::Killed && note.contains("STOP"), "{note}");
@@ -241,7 +253,7 @@ async fn the_stop_file_is_a_latch_that_must_be_removed_first() {
         matches!(server.o.release("x").await, Err(ReleaseError::StopFile(path)) if path.contains("STOP"))
     );
     assert!(server.o.switch_state().stop_file.is_some());
-    world.filed().stop = false;
+    world.filed().stop = StopFile::Absent;
     assert!(server.o.release("x").await.expect("released"));
     until(&server.o, spawn(&server.o, "b").await, working).await;
     server.end().await;
@@ -562,4 +574,60 @@ async fn a_barrier_of_another_stores_life_covers_nothing_new() {
         assert_eq!(record.agent.status(), Status::Completed, "{:?}", record.agent.state);
     }
     second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_no_order_it_holds_dispatch_and_ends_nobody() {
+    let (store, world, server) = begin(2, Behaviour::RunOn);
+    let runs = spawn(&server.o, "a").await;
+    until(&server.o, runs, working).await;
+    let why = "orders/latch.json cannot be read: Too many open files (os error 24)".to_owned();
+    {
+        let mut filed = world.filed();
+        filed.unread = Some(why.clone());
+        filed.stop = StopFile::Unknown(why.clone());
+    }
+    eventually(&server.o, || server.o.room().0.is_some()).await;
+    let waits = spawn(&server.o, "b").await;
+    let state = server.o.state().await.expect("told");
+    assert!(state.held.as_ref().is_some_and(|held| held.contains(&why)), "{state:?}");
+    assert_eq!(state.dispatch, mosaic_core::monitor::Dispatch::Held);
+    let ready = server.o.ready().await;
+    let dispatcher = ready.iter().find(|check| check.name == "dispatcher").expect("listed");
+    assert!(dispatcher.ok && dispatcher.detail.contains(&why), "{dispatcher:?}");
+    assert!(server.o.switch_state().latch.is_none() && server.o.switch_state().stop_file.is_none());
+    assert_eq!(store.orders().await.expect("read"), StandingOrders::default(), "nothing is written");
+    assert!(matches!(server.o.release("x").await, Err(ReleaseError::Unread(_))));
+    assert!(working(&server.o.agent(runs).await.expect("there")), "what runs goes on");
+    assert_eq!(server.o.agent(waits).await.expect("there").agent.phase(), Phase::Queued);
+    *world.filed() = mosaic_core::ports::orders::Filed::default();
+    until(&server.o, waits, working).await;
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_directory_that_hangs_holds_up_no_order_and_learns_of_it_later() {
+    let (store, world, server) = begin(1, Behaviour::RunOn);
+    let id = spawn(&server.o, "a").await;
+    until(&server.o, id, working).await;
+    world.hang_files(true);
+    store.set_mood(Mood::Down);
+    let engaged = tokio::time::timeout(Duration::from_secs(8), server.o.engage("alice", None)).await;
+    let (_, report) = engaged.expect("it is answered");
+    assert_eq!((report.recorded, world.alive().len()), (Recorded::Memory, 0), "{report:?}");
+    let released = tokio::time::timeout(Duration::from_secs(8), server.o.release("alice")).await;
+    assert!(released.expect("it is answered").is_err(), "half a release is none");
+    assert_eq!(server.o.switch_state().recorded, Recorded::Memory);
+    world.hang_files(false);
+    store.set_mood(Mood::Well);
+    // It is written down once that works.
+    eventually(&server.o, || {
+        server.o.switch_state().recorded == Recorded::Durable && world.filed().orders.latch.is_some()
+    })
+    .await;
+    assert!(store.orders().await.expect("read").latch.is_some());
+    server.die().await;
+    let second = world.again(store, 1);
+    second.know_orders().await;
+    assert!(second.switch_state().latch.is_some(), "a switch that was engaged is so after a restart");
 }

@@ -134,6 +134,8 @@ pub(crate) struct Config {
     pub(crate) slots: usize,
     /// `MOSAIC_AGENT_ENV`.
     pub(crate) agent_env: AgentEnv,
+    /// `MOSAIC_AGENT_PROCESSES`.
+    pub(crate) agent_processes: u32,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
     /// What holds an agent's processes together.
@@ -318,6 +320,7 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             agent_env: AgentEnv::default(),
+            agent_processes: mosaic_core::limits::JOB_PROCESSES,
             kill_grace: Duration::from_millis(5000),
             confinement: Confinement::Auto,
             stall: limits::STALL,

@@ -39,7 +39,7 @@ pub(crate) fn catch() -> Interrupts {
                 tokio::select! {
                     _ = int.recv() => {}
                     _ = term.recv() => {}
-                    () = next(&mut hangup) => {}
+                    () = next_signal(&mut hangup) => {}
                 }
                 let again = caught.swap(true, Ordering::SeqCst);
                 let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,8 @@ pub(crate) fn catch() -> Interrupts {
     interrupts
 }
 
-async fn next(hangup: &mut Option<Signal>) {
+/// Waits for a signal that is caught; for ever for one that is not.
+pub(crate) async fn next_signal(hangup: &mut Option<Signal>) {
     match hangup {
         Some(hangup) => {
             hangup.recv().await;
@@ -69,7 +70,7 @@ async fn next(hangup: &mut Option<Signal>) {
 }
 
 /// Tells whether whoever started this program wants hang-ups ignored.
-fn ignores_hangup() -> bool {
+pub(crate) fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     // Bit 0 stands for signal 1, which is SIGHUP.

@@ -71,6 +71,8 @@ pub(crate) struct Wishes {
     pub(crate) allowed_repository: Option<PathBuf>,
     /// The file of approved digests, when it is not the data directory's own.
     pub(crate) trusted: Option<PathBuf>,
+    /// The soft limit of open files that this program was started with, where it has raised its own.
+    pub(crate) open_files: Option<u64>,
 }
 
 /// An orchestrator with what must be looked after besides it.
@@ -107,7 +109,13 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         .with_identity(identity.clone());
     let sandbox = Arc::new(sandbox);
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
-    let processes = (dress.processes)(Arc::new(processes(data, &self_exe, confinement(config))));
+    let jobs = ProcessOptions {
+        trash: Some(trash.clone()),
+        open_files: wishes.open_files,
+        ..process_options(data, &self_exe, confinement(config))
+    };
+    let jobs = ShimProcesses::new(jobs).with_most_processes(config.agent_processes);
+    let processes = (dress.processes)(Arc::new(jobs));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
     let trust = match config.trust {
@@ -159,12 +167,18 @@ fn confinement(config: &Config) -> CgroupChoice {
     }
 }
 
-fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesses {
-    ShimProcesses::new(ProcessOptions {
+fn process_options(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ProcessOptions {
+    ProcessOptions {
         data_dir: data.to_owned(),
         shim_command: vec![self_exe.display().to_string(), "shim".to_owned()],
         cgroup,
-    })
+        trash: None,
+        open_files: None,
+    }
+}
+
+fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesses {
+    ShimProcesses::new(process_options(data, self_exe, cgroup))
 }
 
 /// What reaches the agents of a data directory without a server: their supervisors, and the orders that are left for
@@ -348,9 +362,9 @@ fn operator_git_command() -> Command {
 
 /// Returns what holds agents together on this machine, and why it is that.
 pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
-    let (data_dir, shim_command) = (PathBuf::new(), Vec::new());
-    let options = ProcessOptions { data_dir, shim_command, cgroup: confinement(config) };
-    ShimProcesses::new(options).confinement()
+    let processes = processes(Path::new(""), Path::new(""), confinement(config));
+    let (word, why) = processes.confinement();
+    (word, format!("{why}; how many there are is bounded by {}", processes.bounded_by()))
 }
 
 impl Wired {

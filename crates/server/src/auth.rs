@@ -3,8 +3,8 @@
 //! itself and can stop, start and change nothing.
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::header::{AUTHORIZATION, CONNECTION};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
@@ -14,8 +14,9 @@ use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::ports::store::StoreError;
 use subtle::ConstantTimeEq;
 
+use crate::connection_pool::{Holder, Visit};
 use crate::forward::passed_on_by;
-use crate::lane::Seat;
+use crate::lane::{Seat, stops};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
 use crate::shell::RequestId;
@@ -163,6 +164,26 @@ fn forbidden() -> Problem {
         .hint("end your own work instead, or ask the operator")
 }
 
+/// Says whose share of the server's connections a request takes.
+fn holder(caller: &Caller, visit: &Visit) -> Holder {
+    match caller {
+        Caller::Agent(id) => Holder::Agent(*id),
+        Caller::Operator(_) => Holder::Operator,
+        Caller::Peer(node, _) => Holder::Node(node.clone()),
+        Caller::Anyone(_) => Holder::Address(visit.peer()),
+    }
+}
+
+/// Refuses a request of a caller who has as many under way as one caller may have; the connection is closed.
+fn too_many() -> Response {
+    let text = "this caller has as many requests under way as one caller may have";
+    let refused =
+        Problem::new(Code::Busy, text).hint("end streams that are not read, or try again in a moment");
+    let mut response = refused.into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// The door in front of every route of the table.
 pub(crate) async fn guard(
     State((context, scope)): State<(Context, Scope)>,
@@ -188,6 +209,12 @@ pub(crate) async fn guard(
     }
     if let Some(seat) = parts.extensions.get::<Seat>() {
         seat.settle();
+    }
+    if let Some(visit) = parts.extensions.get::<Visit>()
+        && !stops(parts.uri.path())
+        && !visit.charge(holder(&caller, visit))
+    {
+        return too_many();
     }
     parts.extensions.insert(caller);
     next.run(Request::from_parts(parts, body)).await

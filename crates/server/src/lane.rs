@@ -47,7 +47,7 @@ impl Seat {
 }
 
 /// Tells whether a path (or a path of the table) is one that stops agents, or says whether the server lives.
-fn stops(path: &str) -> bool {
+pub(crate) fn stops(path: &str) -> bool {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     parts.last().is_some_and(|last| STOPS.contains(last))
         || parts.contains(&"killswitch")

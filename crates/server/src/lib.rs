@@ -8,6 +8,7 @@ mod agents;
 mod audit;
 mod auth;
 mod body;
+mod connection_pool;
 mod diff;
 mod events;
 mod forward;
@@ -43,6 +44,7 @@ mod view;
 use mosaic_core::domain::ids::Timestamp;
 
 pub use auth::{Auth, Scope};
+pub use connection_pool::ConnectionLimits;
 pub use forward::PeerKey;
 pub use problem::Code;
 pub use router::{RouteInfo, router, routes};

@@ -495,7 +495,7 @@ impl From<ReleaseError> for Problem {
             ReleaseError::StopFile(path) => Self::new(Code::DispatchStopped, detail)
                 .hint(format!("remove {path} on the server's machine, then release again")),
             ReleaseError::Store(e) => e.into(),
-            ReleaseError::Files(_) => {
+            ReleaseError::Files(_) | ReleaseError::Late { .. } | ReleaseError::Unread(_) => {
                 tracing::warn!(error = %detail, "the kill switch could not be released");
                 Self::new(Code::StoreUnavailable, detail).hint("dispatch stays stopped; try again")
             }

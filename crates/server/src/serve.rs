@@ -1,25 +1,30 @@
 //! The listening side: one task per connection, each with deadlines, all joined before the end.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use mosaic_core::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tower::ServiceExt;
 
+use crate::connection_pool::{ConnectionLimits, HeldBody, Pool, PooledConnection};
 use crate::lane::{Lane, Seat};
 
 /// Pause after a connection could not be taken, above all when descriptors have run out.
@@ -30,15 +35,26 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// Slow clients cost a descriptor and no more: the head of a request must arrive within [`limits::HEADER_READ`],
 /// its body within [`limits::BODY_READ`], and an answer must be taken, be it slowly, within [`limits::WRITE_STALL`].
-/// When [`limits::CONNECTIONS`] are open, [`limits::STOP_CONNECTIONS`] more are taken for orders to stop.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future) -> io::Result<()> {
-    let floor = Floor { room: limits::CONNECTIONS, seats: limits::STOP_CONNECTIONS, lane: Lane::Reserve };
+/// When all connections are open, one without a request makes way for the next; when each is busy, some more are taken
+/// for orders to stop.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    most: ConnectionLimits,
+    shutdown: impl Future,
+) -> io::Result<()> {
+    let floor = Floor { room: most.open, seats: most.reserved, lane: Lane::Reserve };
     take(listener, router, floor, shutdown).await
 }
 
-/// Serves the control socket in the same way: orders to stop, on [`limits::CONTROL_CONNECTIONS`] of its own.
-pub async fn serve_control(listener: UnixListener, router: Router, shutdown: impl Future) -> io::Result<()> {
-    let floor = Floor { room: 0, seats: limits::CONTROL_CONNECTIONS, lane: Lane::Control };
+/// Serves the control socket in the same way: orders to stop, on connections of its own.
+pub async fn serve_control(
+    listener: UnixListener,
+    router: Router,
+    most: ConnectionLimits,
+    shutdown: impl Future,
+) -> io::Result<()> {
+    let floor = Floor { room: 0, seats: most.control, lane: Lane::Control };
     take(listener, router, floor, shutdown).await
 }
 
@@ -56,32 +72,33 @@ struct Floor {
 trait Door {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    async fn next(&self) -> io::Result<Self::Stream>;
+    /// Waits for the next one; also says where it comes from, when that is a machine.
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
 impl Door for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<TcpStream> {
-        let (stream, _) = self.accept().await?;
+    async fn next(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let (stream, from) = self.accept().await?;
         // Only fails when the other side has gone already, which is its own affair and found out soon.
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        Ok((stream, Some(from.ip())))
     }
 }
 
 impl Door for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
+        self.accept().await.map(|(stream, _)| (stream, None))
     }
 }
 
 async fn take<D: Door>(door: D, router: Router, floor: Floor, shutdown: impl Future) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let stop = watch::Sender::new(false);
-    let room = Arc::new(Semaphore::new(floor.room));
+    let pool = Pool::new(floor.room);
     let mut seats = Seats { most: floor.seats, taken: VecDeque::new() };
     let mut connections = JoinSet::new();
     loop {
@@ -89,32 +106,34 @@ async fn take<D: Door>(door: D, router: Router, floor: Floor, shutdown: impl Fut
             _ = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = async {
-                seats.vacant(&room).await;
+                seats.vacant(&pool).await;
                 door.next().await
             } => accepted,
         };
-        let stream = match accepted {
-            Ok(stream) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(e) => {
                 tracing::warn!(error = %e, "a connection could not be taken");
+                // Descriptors that idle callers hold are what others need now, orders to stop above all.
+                pool.make_way();
                 if timeout(ACCEPT_AGAIN, &mut shutdown).await.is_ok() {
                     break;
                 }
                 continue;
             }
         };
-        match Arc::clone(&room).try_acquire_owned() {
-            Ok(permit) => {
-                let connection = connection(stream, router.clone(), None, stop.subscribe());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
+        match pool.take(from, Instant::now()) {
+            Some(place) => {
+                let id = place.id();
+                let place = Arc::new(Place::Pooled(place));
+                let task = connections.spawn(connection(stream, router.clone(), place, stop.subscribe()));
+                pool.runs(id, task);
             }
-            Err(_) => {
+            None => {
                 let seat = Seat::new(floor.lane);
-                let connection = connection(stream, router.clone(), Some(seat.clone()), stop.subscribe());
-                seats.fill(seat, connections.spawn(connection));
+                let place = Arc::new(Place::Reserved(seat.clone()));
+                let task = connections.spawn(connection(stream, router.clone(), place, stop.subscribe()));
+                seats.fill(seat, task);
             }
         }
     }
@@ -136,8 +155,8 @@ struct Seats {
 impl Seats {
     /// Waits until one more could be taken: there is room, a seat is free, or somebody who has said nothing yet can
     /// make way.
-    async fn vacant(&mut self, room: &Semaphore) {
-        while room.available_permits() == 0 {
+    async fn vacant(&mut self, pool: &Pool) {
+        while !pool.has_room(Instant::now()) {
             self.taken.retain(|(_, _, connection)| !connection.is_finished());
             let idle = self.taken.iter().filter(|(_, seat, _)| !seat.is_settled());
             let oldest = idle.map(|(since, _, _)| *since + limits::STOP_HEAD_START).min();
@@ -145,7 +164,8 @@ impl Seats {
                 return;
             }
             // Whoever ends meanwhile wakes the loop that waits here.
-            sleep_until(oldest.unwrap_or_else(|| Instant::now() + ACCEPT_AGAIN)).await;
+            let again = Instant::now() + ACCEPT_AGAIN;
+            sleep_until(oldest.map_or(again, |oldest| oldest.min(again))).await;
         }
     }
 
@@ -161,26 +181,47 @@ impl Seats {
     }
 }
 
+/// What a connection is taken on.
+enum Place {
+    Pooled(PooledConnection),
+    Reserved(Seat),
+}
+
+/// Answers one request; on a pooled connection it counts as under way until its answer is sent.
+async fn answer(place: &Place, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+    let mut request = request.map(Body::new);
+    match place {
+        Place::Reserved(seat) => {
+            request.extensions_mut().insert(seat.clone());
+            router.oneshot(request).await
+        }
+        Place::Pooled(connection) => {
+            let visit = connection.begin();
+            request.extensions_mut().insert(visit.clone());
+            let response = router.oneshot(request).await?;
+            Ok(response.map(|body| Body::new(HeldBody::new(body, visit))))
+        }
+    }
+}
+
 async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
-    seat: Option<Seat>,
+    place: Arc<Place>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    let patience = if seat.is_some() { limits::STOP_HEADER_READ } else { limits::HEADER_READ };
+    let reserved = matches!(*place, Place::Reserved(_));
+    let patience = if reserved { limits::STOP_HEADER_READ } else { limits::HEADER_READ };
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(limits::HEADER_BYTES)
-        .keep_alive(seat.is_none());
-    let service = TowerToHyperService::new(router.map_request(move |request: Request<Incoming>| {
-        let mut request = request.map(axum::body::Body::new);
-        if let Some(seat) = &seat {
-            request.extensions_mut().insert(seat.clone());
-        }
-        request
-    }));
+        .keep_alive(!reserved);
+    let service = service_fn(move |request| {
+        let (place, router) = (Arc::clone(&place), router.clone());
+        async move { answer(&place, router, request).await }
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

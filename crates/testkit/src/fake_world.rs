@@ -125,6 +125,8 @@ pub struct FakeWorld {
     filed: Mutex<Filed>,
     no_files: AtomicBool,
     remote: Mutex<RemoteMood>,
+    /// Calls about the state directory never return.
+    files_hang: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -170,6 +172,7 @@ impl FakeWorld {
             filed: Mutex::default(),
             no_files: AtomicBool::new(false),
             remote: Mutex::default(),
+            files_hang: AtomicBool::new(false),
         });
         let orchestrator = world.again_with(store, slots, change);
         (world, orchestrator)
@@ -262,6 +265,17 @@ impl FakeWorld {
     /// Makes every write into the state directory fail, or work again.
     pub fn break_files(&self, broken: bool) {
         self.no_files.store(broken, Ordering::SeqCst);
+    }
+
+    /// Makes every call about standing orders in the state directory hang, as on a disk that is gone, or return again.
+    pub fn hang_files(&self, hang: bool) {
+        self.files_hang.store(hang, Ordering::SeqCst);
+    }
+
+    async fn disk(&self) {
+        if self.files_hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Lets every program end well, those that run and those that will.
@@ -618,18 +632,22 @@ impl Processes for Part {
 #[async_trait]
 impl OrderFiles for Part {
     async fn read(&self) -> Filed {
+        self.0.disk().await;
         self.0.filed().clone()
     }
     async fn write_barrier(&self, barrier: &Barrier) -> std::io::Result<()> {
+        self.0.disk().await;
         self.written(|filed| filed.orders.raise_placed(barrier.clone()))
     }
     async fn write_latch(&self, latch: Option<&Latch>) -> std::io::Result<()> {
+        self.0.disk().await;
         self.written(|filed| {
             let stands = filed.orders.latch.take().filter(|_| latch.is_some());
             filed.orders.latch = stands.or(latch.cloned());
         })
     }
     async fn forget_kill(&self, agent: AgentId) -> std::io::Result<()> {
+        self.0.disk().await;
         self.written(|filed| filed.kills.retain(|kill| kill.agent != agent))
     }
     fn stop_path(&self) -> String {

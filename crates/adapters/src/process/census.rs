@@ -1,6 +1,7 @@
 //! One look at the whole process table, shared by everybody who waits for one: fifty agents that are stopped together
 //! must not read it a hundred times.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -18,13 +19,12 @@ pub(super) struct Census {
     /// The processes.
     pub(super) all: Vec<Seen>,
     /// Those that were started with an agent's id in their environment.
-    marked: Vec<Mark>,
+    marked: HashMap<i32, Mark>,
 }
 
 /// What a process says of itself.
 #[derive(Debug)]
 struct Mark {
-    pid: i32,
     agent: AgentId,
     /// The job directory that its supervisor named.
     job: Option<PathBuf>,
@@ -32,8 +32,8 @@ struct Mark {
 
 impl Mark {
     fn read(pid: i32) -> Option<Self> {
-        let agent = linux::variable(pid, AGENT_VARIABLE)?.parse().ok()?;
-        Some(Self { pid, agent, job: linux::variable(pid, JOB_VARIABLE).map(PathBuf::from) })
+        let [agent, job] = linux::variables(pid, [AGENT_VARIABLE, JOB_VARIABLE]);
+        Some(Self { agent: agent?.parse().ok()?, job: job.map(PathBuf::from) })
     }
 
     /// Tells whether it was certainly started for another data directory that is there. A process that says nothing, or
@@ -66,19 +66,19 @@ impl Census {
         let begun = Instant::now();
         let all = linux::everything();
         let alive = all.iter().filter(|seen| !seen.zombie).map(|seen| seen.process.pid);
-        let marked = alive.filter_map(Mark::read).collect();
+        let marked = alive.filter_map(|pid| Some((pid, Mark::read(pid)?))).collect();
         Self { begun, all, marked }
     }
 
     /// Lists the agents of a data directory that have marked processes.
     pub(super) fn agents(&self, data: &Path) -> impl Iterator<Item = AgentId> {
-        self.marked.iter().filter(|mark| !mark.is_foreign(data)).map(|mark| mark.agent)
+        self.marked.values().filter(|mark| !mark.is_foreign(data)).map(|mark| mark.agent)
     }
 
     /// Tells whether a process is marked as this agent's, and not as another data directory's.
     pub(super) fn is_marked(&self, pid: i32, agent: AgentId, data: Option<&Path>) -> bool {
-        let is = |mark: &&Mark| mark.pid == pid && mark.agent == agent;
-        self.marked.iter().filter(is).any(|mark| data.is_none_or(|data| !mark.is_foreign(data)))
+        let mark = self.marked.get(&pid).filter(|mark| mark.agent == agent);
+        mark.is_some_and(|mark| data.is_none_or(|data| !mark.is_foreign(data)))
     }
 }
 

@@ -10,11 +10,13 @@ use std::path::{Component, Path, PathBuf};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 
+use crate::bounded_file;
+
 use super::layout::JobDir;
 use super::linux;
 
 /// Name of the cgroup that holds the cgroups of all jobs.
-const PARENT: &str = "mosaic";
+pub(super) const PARENT: &str = "mosaic";
 /// What separates a job's name from the mark of its data directory; no job has it in its name.
 const TAG: char = '@';
 
@@ -132,13 +134,18 @@ fn is_of(name: &str, data: &Path) -> bool {
 
 /// Lists the cgroups below `parent` that jobs of the agent have in this data directory.
 pub(crate) fn of_agent(parent: &Path, data: &Path, agent: AgentId) -> Vec<Cgroup> {
+    names_of(parent, data, agent).iter().map(|path| Cgroup::at(path)).collect()
+}
+
+/// Lists the groups below `parent`, of whatever controller, that are named after jobs of the agent in this data directory.
+pub(super) fn names_of(parent: &Path, data: &Path, agent: AgentId) -> Vec<PathBuf> {
     let beginning = format!("{agent}-");
     let is_ours = |path: &PathBuf| {
         let name = path.file_name().map(OsStr::to_string_lossy);
         name.is_some_and(|name| name.starts_with(&beginning) && is_of(&name, data))
     };
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(is_ours).map(|path| Cgroup::at(&path)).collect()
+    entries.map(|entry| entry.path()).filter(is_ours).collect()
 }
 
 /// Lists the agents that have cgroups below `parent`, those of other data directories left out.
@@ -158,17 +165,18 @@ impl Cgroup {
         Self(path.to_owned())
     }
 
-    /// Makes it, with a bound of its processes where the kernel counts them.
-    pub(crate) fn make(&self) -> io::Result<()> {
+    /// Makes it, for at most so many tasks where the kernel counts them; tells whether it does.
+    pub(crate) fn make(&self, tasks: u32) -> io::Result<bool> {
         match fs::create_dir(&self.0) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
         let most = self.0.join("pids.max");
-        if most.exists() {
-            fs::write(most, limits::JOB_TASKS.to_string())?;
+        let counts = most.exists();
+        if counts {
+            fs::write(most, tasks.to_string())?;
         }
-        Ok(())
+        Ok(counts)
     }
 
     /// Moves the calling process into it: what it starts from now on is born inside.
@@ -186,9 +194,27 @@ impl Cgroup {
         fs::write(above.join("cgroup.procs"), "0")
     }
 
-    /// Kills everything inside, forks under way included.
+    /// Kills everything inside, forks under way included. It is frozen first: a fork bomb that stands still leaves the
+    /// processor to those who end it, and what is frozen can be killed.
     pub(crate) fn kill(&self) -> io::Result<()> {
+        // Best effort, the kill needs nothing of it.
+        let _ = self.freeze(true);
         fs::write(self.0.join("cgroup.kill"), "1")
+    }
+
+    /// Kills everything inside and returns how many that were. What fits the first piece of the kernel's list is counted
+    /// while it stands still; of more than that, the kill comes first, and who is still dying then is counted.
+    pub(crate) fn kill_counted(&self) -> usize {
+        // Best effort, the kill needs nothing of it.
+        let _ = self.freeze(true);
+        let first = bounded_file::read_prefix(&self.0.join("cgroup.procs"), limits::GROUP_GLANCE_BYTES);
+        let first = first.unwrap_or_default();
+        // Whoever looks for survivors finds them when this fails.
+        let _ = self.kill();
+        if first.len() as u64 == limits::GROUP_GLANCE_BYTES {
+            return self.members().len().max(first.iter().filter(|byte| **byte == b'\n').count());
+        }
+        first.iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// Stops everything inside from running, or lets it run on. Frozen processes can be killed.
@@ -232,7 +258,8 @@ impl Cgroup {
 
 /// Adds the processes of a cgroup and of those below it, at most 16 levels deep.
 fn list_below(path: &Path, depth: u32, members: &mut Vec<i32>) {
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let text = bounded_file::read_prefix(&path.join("cgroup.procs"), limits::GROUP_LIST_BYTES);
+    let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
     members.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
     if depth < 16 {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();

@@ -9,6 +9,7 @@ use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::CgroupChoice;
+use super::fence;
 
 /// What holds a job together, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -103,15 +104,38 @@ fn succeeds(mut child: Child, patience: Duration) -> bool {
 pub(crate) struct Chosen {
     pub(crate) cgroups: Option<PathBuf>,
     pub(crate) namespace: Option<NamespaceMaker>,
+    /// Where jobs get fences, for want of a cgroup that counts.
+    pub(crate) fences: Option<PathBuf>,
     why: String,
 }
 
 impl Chosen {
     /// Looks at the host.
     pub(crate) fn look(choice: &CgroupChoice) -> Self {
+        let mut chosen = Self::best(choice);
+        // `pids.max` is there where the parent hands the controller down.
+        let counts = chosen.cgroups.as_ref().is_some_and(|parent| {
+            let handed = std::fs::read_to_string(parent.join("cgroup.subtree_control"));
+            handed.is_ok_and(|handed| handed.split_ascii_whitespace().any(|one| one == "pids"))
+        });
+        chosen.fences = if counts { None } else { fence::parent() };
+        chosen
+    }
+
+    /// Says how processes of a job are counted and bounded.
+    pub(crate) fn bounded_by(&self) -> &'static str {
+        match (&self.cgroups, &self.fences) {
+            (_, Some(_)) => "the kernel (v1 pids controller)",
+            (Some(_), None) => "the kernel (pids controller)",
+            (None, None) => "its supervisor",
+        }
+    }
+
+    fn best(choice: &CgroupChoice) -> Self {
+        let fences = None;
         if let Some(parent) = choice.parent() {
             let why = format!("each job has its own below {}", parent.display());
-            return Self { cgroups: Some(parent), namespace: None, why };
+            return Self { cgroups: Some(parent), namespace: None, fences, why };
         }
         let none = match choice {
             CgroupChoice::Auto | CgroupChoice::Under(_) => "no cgroup v2 that this user may write to",
@@ -119,11 +143,11 @@ impl Chosen {
         };
         if *choice == CgroupChoice::Off {
             let why = format!("{none}, and so are pid namespaces");
-            return Self { cgroups: None, namespace: None, why };
+            return Self { cgroups: None, namespace: None, fences, why };
         }
         match NamespaceMaker::find() {
-            Ok(maker) => Self { cgroups: None, namespace: Some(maker), why: none.to_owned() },
-            Err(e) => Self { cgroups: None, namespace: None, why: format!("{none}, and {e}") },
+            Ok(maker) => Self { cgroups: None, namespace: Some(maker), fences, why: none.to_owned() },
+            Err(e) => Self { cgroups: None, namespace: None, fences, why: format!("{none}, and {e}") },
         }
     }
 

@@ -1,6 +1,5 @@
 //! A server's connection to a shim.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -9,6 +8,8 @@ use mosaic_core::limits;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+
+use crate::bounded_file;
 
 use super::layout::JobDir;
 use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
@@ -37,7 +38,7 @@ impl Connection {
     /// Connects to the shim of a job. The socket is named through a handle of its directory, because a socket's
     /// path has room for 107 bytes only.
     pub(super) async fn open(dir: &JobDir) -> io::Result<Self> {
-        let handle = File::open(dir.path())?;
+        let handle = bounded_file::open_dir(dir.path())?;
         let stream = UnixStream::connect(format!("/proc/self/fd/{}/sock", handle.as_raw_fd())).await?;
         Ok(Self { stream, inbox: Vec::new(), last_id: 0 })
     }

@@ -8,13 +8,15 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits::EMPTY_GROUP;
 
 use super::cgroup::{self, Cgroup};
+use super::fence::Fence;
 
 /// Length of an agent's id in the name of a group, which is followed by a dash and the job.
 const ID: usize = 36;
 
 /// Lists the agents of this data directory that have groups below this one. Empty groups that are old are removed on the way, whosoever they
 /// are: no job is about to enter one.
-pub(super) fn agents(parent: &Path, data: &Path) -> Vec<AgentId> {
+pub(super) fn agents(parent: &Path, fences: Option<&Path>, data: &Path) -> Vec<AgentId> {
+    remove_old_fences(fences);
     let mut found = BTreeSet::new();
     let ours: BTreeSet<AgentId> = cgroup::agents(parent, data).into_iter().collect();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -29,6 +31,18 @@ pub(super) fn agents(parent: &Path, data: &Path) -> Vec<AgentId> {
         }
     }
     found.into_iter().collect()
+}
+
+/// Removes fences that nobody is about to enter; one with something inside stays by itself.
+fn remove_old_fences(parent: Option<&Path>) {
+    for entry in parent.and_then(|parent| fs::read_dir(parent).ok()).into_iter().flatten().flatten() {
+        let age =
+            entry.metadata().and_then(|meta| meta.modified()).map(|at| at.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age > EMPTY_GROUP) {
+            // Control files are no directories, and what holds somebody is busy.
+            let _ = Fence::at(&entry.path()).remove();
+        }
+    }
 }
 
 /// Removes the groups of an agent whose jobs have ended, those that no job directory names any more.

@@ -1,21 +1,25 @@
 //! The job directory, `<data>/agents/<agent>/runs/<job>/`: what is intended, who supervises, how it ended. Every
 //! file carries a layout version, because the server that reads it may be newer than the shim that wrote it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Word};
+use mosaic_core::limits;
 use mosaic_core::ports::processes::{Exit, JobSpec};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::confinement::{Confinement, NamespaceMaker};
 use uuid::Uuid;
 
+use crate::bounded_file;
+
+use super::confinement::{Confinement, NamespaceMaker};
 use super::linux::ProcessRef;
 
 /// Version of the files in a job directory.
@@ -46,6 +50,12 @@ pub(crate) struct SpecFile {
     /// Processes at once after which the job is ended; none for the usual bound.
     #[serde(default)]
     pub(crate) most_processes: Option<u32>,
+    /// Where the kernel counts and bounds the job's processes, when its cgroup does not.
+    #[serde(default)]
+    pub(crate) fence: Option<PathBuf>,
+    /// Open files that the program may have without asking for more; none for what the supervisor has.
+    #[serde(default)]
+    pub(crate) open_files: Option<u64>,
 }
 
 /// `shim.json`: who supervises.
@@ -62,6 +72,9 @@ pub(crate) struct ShimFile {
     pub(crate) boot_id: String,
     /// The cgroup in which the job really runs; none when it could not be made.
     pub(crate) cgroup: Option<PathBuf>,
+    /// The fence around it, likewise.
+    #[serde(default)]
+    pub(crate) fence: Option<PathBuf>,
     /// Length of the output file when the job began.
     pub(crate) output_base: u64,
     /// What holds the job together.
@@ -144,17 +157,8 @@ impl JobDir {
 
     /// Reads a file of the layout; `None` when there is none yet.
     pub(crate) fn load<T: Versioned>(&self) -> io::Result<Option<T>> {
-        // The agent can write here: what is no plain file, such as a pipe without a writer, must not hold the reader.
-        let open = File::options().read(true).custom_flags(harmless()).open(self.0.join(T::NAME));
-        match open {
-            Ok(file) if !file.metadata()?.is_file() => {
-                Err(io::Error::other(format!("{} is no file", T::NAME)))
-            }
-            Ok(file) => {
-                let mut text = Vec::new();
-                file.take(RECORD_BYTES).read_to_end(&mut text)?;
-                T::parse(&text).map(Some)
-            }
+        match bounded_file::read(&self.0.join(T::NAME), RECORD_BYTES) {
+            Ok(text) => T::parse(&text).map(Some),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -174,6 +178,11 @@ impl JobDir {
             let _ = fs::remove_file(part);
         }
         written
+    }
+
+    /// Tells whether a supervisor said who it is.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.join(ShimFile::NAME).symlink_metadata().is_ok_and(|meta| meta.is_file())
     }
 
     /// Tells whether the job has ended cleanly.
@@ -248,13 +257,17 @@ pub(crate) fn runs(data: &Path, agent: AgentId) -> PathBuf {
     data.join("agents").join(agent.to_string()).join("runs")
 }
 
-/// Lists the job directories below `runs`, none when it does not exist.
+/// Lists the job directories below `runs`, none when it does not exist. The agent can write there: what is no directory
+/// with a job's name is no job, and neither is anything when `runs` itself is something else. At most
+/// [`limits::JOB_ENTRIES`] entries are looked at; whatever runs beyond them is found without its records.
 pub(crate) fn jobs(runs: &Path) -> io::Result<Vec<JobDir>> {
-    match fs::read_dir(runs) {
-        Ok(entries) => entries.map(|entry| Ok(JobDir::at(entry?.path()))).collect(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(e),
-    }
+    let listed = match bounded_file::names(runs, limits::JOB_ENTRIES) {
+        Err(e) if bounded_file::is_wrong_kind(&e) => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let is_job = |name: &OsString| name.to_str().is_some_and(|name| name.parse::<Word>().is_ok());
+    let paths = listed.names.into_iter().filter(is_job).map(|name| runs.join(name));
+    Ok(paths.filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir())).map(JobDir::at).collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,12 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded_file;
+
+/// Largest environment of a process that is read, in bytes: what the kernel lets arguments and environment take at most
+/// with the usual stack. A process can point it at anything it has in memory.
+const ENVIRONMENT_BYTES: u64 = 2 * 1024 * 1024;
+
 /// Identifies a process beyond the reuse of its number: a number and its start time occur once per boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,11 +142,14 @@ pub(crate) fn kill_below(pid: i32) {
     }
 }
 
-/// Returns a variable of the environment that a process was started with.
-pub(crate) fn variable(pid: i32, name: &str) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut all = environment.split(|b| *b == 0).filter_map(|one| std::str::from_utf8(one).ok());
-    all.find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+/// Returns variables of the environment that a process was started with.
+pub(crate) fn variables<const N: usize>(pid: i32, names: [&str; N]) -> [Option<String>; N] {
+    let path = format!("/proc/{pid}/environ");
+    let environment = bounded_file::read_prefix(Path::new(&path), ENVIRONMENT_BYTES).unwrap_or_default();
+    names.map(|name| {
+        let mut all = environment.split(|b| *b == 0).filter_map(|one| std::str::from_utf8(one).ok());
+        all.find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    })
 }
 
 /// Returns the id of this boot, which tells whether recorded process ids still mean anything.

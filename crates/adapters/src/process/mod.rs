@@ -8,6 +8,7 @@ mod census;
 mod cgroup;
 mod confinement;
 mod connection;
+mod fence;
 mod frost;
 mod groups;
 mod job;

@@ -1,6 +1,7 @@
 //! Ends a job whose supervisor is dead, never came, or does not answer: by its cgroup, its session, and the
 //! agent's id in the environment of its processes, together with all their descendants.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 
 use super::census::Census;
 use super::cgroup::{self, Cgroup};
+use super::fence::Fence;
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
 
@@ -39,33 +41,38 @@ pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Pa
     if counts.after == 0
         && let Err(e) = record(dir, &hunt, counts.before)
     {
-        // A full disk must not make a kill fail that is done. No supervisor can start late either: it could not write
-        // who it is. Whoever looks at the job again records its end.
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-        if !full.contains(&e.kind()) {
-            return Err(e);
-        }
+        // A full disk, or a directory that the agent has spoiled, must not make a kill fail that is done. No supervisor
+        // can start late either: it could not write who it is. Whoever looks at the job again records its end.
         tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "the end of a job could not be recorded");
     }
     Ok(counts)
 }
 
 /// Kills whatever is the agent's, whatever its records say: they lie where it could write. Blocks like [`end`].
-pub(super) fn sweep(data: &Path, agent: AgentId, parent: Option<&Path>) -> io::Result<Counts> {
+pub(super) fn sweep(
+    data: &Path,
+    agent: AgentId,
+    parent: Option<&Path>,
+    fences: Option<&Path>,
+) -> io::Result<Counts> {
     let cgroups = parent.map(|parent| cgroup::of_agent(parent, data, agent)).unwrap_or_default();
-    let counts = Hunt::of_agent(Some(data), agent, cgroups)?.end();
-    Ok(counts)
+    let fences = fences.map(|parent| Fence::of_agent(parent, data, agent)).unwrap_or_default();
+    let hunt = Hunt { fences, ..Hunt::of_agent(Some(data), agent, cgroups)? };
+    Ok(hunt.end())
 }
 
 impl Hunt {
     /// Kills until nothing is left, or the deadline.
     fn end(&self) -> Counts {
         let deadline = Instant::now() + limits::STOP_PROOF;
-        let before = count(&self.find());
+        // Nothing is looked up or counted before what can be killed as a whole is.
+        let dying = self.kill_groups();
+        let mut before = None;
         let mut clean = 0;
         // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
         while clean < 2 && Instant::now() < deadline {
             let found = self.find();
+            before.get_or_insert(count(&found).max(u32::try_from(dying).unwrap_or(u32::MAX)));
             clean = if found.is_empty() && self.is_empty() { clean + 1 } else { 0 };
             self.kill(&found);
             if clean == 0 {
@@ -73,7 +80,7 @@ impl Hunt {
             }
         }
         let after = if clean < 2 { count(&self.find()).max(1) } else { 0 };
-        Counts { before, after }
+        Counts { before: before.unwrap_or(0), after }
     }
 }
 
@@ -84,7 +91,7 @@ fn count(found: &[Seen]) -> u32 {
 /// Writes the exit file with the job's lock held, unless the shim did so at the last moment. A shim that comes
 /// later finds it and goes.
 fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
-    let deadline = Instant::now() + limits::STOP_PROOF;
+    let deadline = Instant::now() + limits::SHIM_PROOF;
     let _lock = loop {
         match dir.try_lock()? {
             Some(lock) => break lock,
@@ -117,6 +124,10 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         // What stays is removed when the job is forgotten.
         let _ = cgroup.remove();
     }
+    for fence in &hunt.fences {
+        // The same.
+        let _ = fence.remove();
+    }
     let confinement = hunt.shim.as_ref().map(|shim| shim.confinement);
     dir.save(&ExitFile { version: LAYOUT, exit, rung, confinement, output_error: why })
 }
@@ -126,6 +137,7 @@ struct Hunt {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,
     cgroups: Vec<Cgroup>,
+    fences: Vec<Fence>,
     /// The agent, when whatever has its id in its environment belongs to the job.
     marked: Option<AgentId>,
     /// The data directory; what another one's servers started is not the agent's here.
@@ -141,22 +153,40 @@ impl Hunt {
         let named = shim.as_ref().and_then(|shim| shim.cgroup.clone());
         let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
         let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);
+        let fenced = shim.as_ref().and_then(|shim| shim.fence.clone());
+        let fenced = fenced.or_else(|| spec.as_ref()?.fence.clone());
+        let fences = Fence::of_job(dir, agent, fenced.as_deref()).into_iter().collect();
         let hunt = Self::of_agent(dir.data(), agent, cgroups.into_iter().collect())?;
         let marked = Some(agent).filter(|_| reach == Reach::Agent);
-        Ok(Self { spec, shim, marked, ..hunt })
+        Ok(Self { spec, shim, fences, marked, ..hunt })
     }
 
     fn of_agent(data: Option<&Path>, agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
         let data = data.map(Path::to_owned);
         let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-        Ok(Self { spec: None, shim: None, cgroups, marked: Some(agent), data, own })
+        let fences = Vec::new();
+        Ok(Self { spec: None, shim: None, cgroups, fences, marked: Some(agent), data, own })
+    }
+
+    /// Lists what is in the job's groups.
+    fn grouped(&self) -> HashSet<i32> {
+        let grouped = self.cgroups.iter().flat_map(Cgroup::members);
+        grouped.chain(self.fences.iter().flat_map(Fence::members)).collect()
+    }
+
+    /// Kills every cgroup as a whole, and lets nothing in a fence start anything new. Returns how many were in the cgroups.
+    fn kill_groups(&self) -> usize {
+        for fence in &self.fences {
+            fence.close();
+        }
+        self.cgroups.iter().filter(|cgroup| !cgroup.is_empty()).map(Cgroup::kill_counted).sum()
     }
 
     /// Lists the job's live processes, a living shim last.
     fn find(&self) -> Vec<Seen> {
         let census = Census::take();
         let all = &census.all;
-        let members: Vec<i32> = self.cgroups.iter().flat_map(Cgroup::members).collect();
+        let members = self.grouped();
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
         let recycled = known.is_some_and(|known| {
@@ -179,11 +209,9 @@ impl Hunt {
         };
         let mut found: Vec<Seen> = all.iter().filter(is_root).copied().collect();
         let roots: Vec<i32> = found.iter().chain(shim).map(|seen| seen.process.pid).collect();
-        for seen in linux::below(all, &roots) {
-            if !found.contains(&seen) {
-                found.push(seen);
-            }
-        }
+        let known: HashSet<i32> = found.iter().map(|seen| seen.process.pid).collect();
+        let below = linux::below(all, &roots);
+        found.extend(below.into_iter().filter(|seen| !known.contains(&seen.process.pid)));
         found.retain(|seen| !seen.zombie && seen.process.pid != self.own && Some(seen) != shim);
         found.extend(shim.filter(|seen| !seen.zombie));
         found
@@ -191,10 +219,7 @@ impl Hunt {
 
     /// Kills them. The shim goes last and alone: while it lives, nothing can slip away from under it.
     fn kill(&self, found: &[Seen]) {
-        for cgroup in self.cgroups.iter().filter(|cgroup| !cgroup.is_empty()) {
-            // The walk below finds the same processes.
-            let _ = cgroup.kill();
-        }
+        self.kill_groups();
         let shim = self.shim.as_ref().map(|shim| shim.shim);
         for seen in found.iter().filter(|seen| found.len() == 1 || Some(seen.process) != shim) {
             linux::signal(seen.process, Signal::KILL);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::{
@@ -19,12 +19,15 @@ use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
+use crate::bounded_file;
 use crate::clock_system::since_boot;
+use crate::trash::Trash;
 
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::confinement::{Chosen, Confinement};
 use super::connection::Connection;
+use super::fence::Fence;
 use super::frost;
 use super::groups;
 use super::job::ShimJob;
@@ -44,6 +47,10 @@ pub struct ProcessOptions {
     pub shim_command: Vec<String>,
     /// Whether jobs get cgroups.
     pub cgroup: CgroupChoice,
+    /// Takes what is left of ended jobs; without it that is deleted in place.
+    pub trash: Option<Arc<Trash>>,
+    /// The soft limit of open files that programs get, where this process has raised its own.
+    pub open_files: Option<u64>,
 }
 
 /// Jobs under shims.
@@ -83,6 +90,11 @@ impl ShimProcesses {
         self.chosen.said()
     }
 
+    /// Says who counts and bounds the processes of a job here.
+    pub fn bounded_by(&self) -> &'static str {
+        self.chosen.bounded_by()
+    }
+
     /// Ends jobs with more processes at once than this; without it with more than [`limits::JOB_PROCESSES`].
     #[must_use]
     pub fn with_most_processes(mut self, most: u32) -> Self {
@@ -105,17 +117,20 @@ impl ShimProcesses {
     /// Says everything that a shim must know about its job.
     fn spec_file(&self, job: JobSpec) -> SpecFile {
         let name = cgroup::name_of(Some(&self.options.data_dir), job.agent, job.name.as_str());
-        let cgroup = self.chosen.cgroups.as_ref().map(|parent| parent.join(name));
+        let cgroup = self.chosen.cgroups.as_ref().map(|parent| parent.join(&name));
         let namespace = self.chosen.namespace.clone();
         let (lease_until, most_processes) = (self.leases().get(&job.agent).copied(), self.most_processes);
-        SpecFile { version: LAYOUT, job, cgroup, lease_until, namespace, most_processes }
+        let fence = self.chosen.fences.as_ref().map(|parent| parent.join(&name));
+        let open_files = self.options.open_files;
+        SpecFile { version: LAYOUT, job, cgroup, lease_until, namespace, most_processes, fence, open_files }
     }
 
     /// Starts the shim with nothing inherited but the specification on its standard input.
     fn spawn(&self, dir: &JobDir) -> io::Result<Child> {
         let (program, arguments) =
             self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-        let errors = std::fs::File::create(dir.path().join("shim.err"))?;
+        let errors =
+            std::fs::File::options().write(true).create_new(true).open(dir.path().join("shim.err"))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(dir.path()).env_clear().current_dir(dir.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn()
@@ -211,6 +226,8 @@ impl Processes for ShimProcesses {
 
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
         let begun = Instant::now();
+        // The records lie where the agent can write: whatever is wrong with them keeps nothing alive, and nothing that
+        // they say is believed. The last look asks the system.
         let jobs = stop::suspects(&self.options.data_dir, agent).await?;
         let parent = self.cgroups();
         let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
@@ -218,23 +235,21 @@ impl Processes for ShimProcesses {
         let (lost, living): (Vec<_>, Vec<_>) =
             jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
         let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await;
-        all.extend(join_all(lost.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await);
+        all.push(stop::stop_lost(lost, agent, parent).await);
         let mut weakest = None;
         for stopped in all {
-            let stopped = stopped?;
             receipt.processes_before += stopped.before;
-            receipt.processes_after += stopped.after;
             receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
             weakest = weakest.into_iter().chain(stopped.confinement).min();
         }
-        // The records lie where the agent can write, so the last look asks the system and not them.
-        let cgroups = self.chosen.cgroups.clone();
+        let (cgroups, fences) = (self.chosen.cgroups.clone(), self.chosen.fences.clone());
         let data = self.options.data_dir.clone();
-        let swept = spawn_blocking(move || outside::sweep(&data, agent, cgroups.as_deref())).await;
+        let swept =
+            spawn_blocking(move || outside::sweep(&data, agent, cgroups.as_deref(), fences.as_deref())).await;
         let swept = swept.map_err(io::Error::other)??;
+        receipt.processes_after = swept.after;
         if swept.before > 0 {
             receipt.processes_before += swept.before;
-            receipt.processes_after = receipt.processes_after.max(swept.after);
             receipt.rung = stop::RUNGS[4].to_owned();
         }
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -288,47 +303,94 @@ impl Processes for ShimProcesses {
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         let runs = layout::runs(&self.options.data_dir, agent);
-        let jobs = layout::jobs(&runs)?
-            .into_iter()
-            .filter(JobDir::has_ended)
-            .map(|dir| (dir, self.chosen.cgroups.clone()))
-            .map(|(dir, cgroups)| spawn_blocking(move || remove(&dir, agent, cgroups.as_deref())));
-        for removed in try_join_all(jobs).await.map_err(io::Error::other)? {
-            removed?;
-        }
+        let (own, place) = (self.clone_for_removal(), runs.clone());
+        let removed = spawn_blocking(move || own.remove_jobs(&place, agent)).await;
+        removed.map_err(io::Error::other)??;
         if let Some(parent) = &self.chosen.cgroups {
             groups::remove(parent, &self.options.data_dir, agent);
         }
         self.leases().remove(&agent);
-        remove_empty(&runs)?;
         // Whoever gives back last takes the agent's directory away.
         Ok(runs.parent().map_or(Ok(()), remove_empty)?)
     }
 
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
         let Some(parent) = self.chosen.cgroups.clone() else { return Ok(Vec::new()) };
-        let data = self.options.data_dir.clone();
-        Ok(spawn_blocking(move || groups::agents(&parent, &data)).await.map_err(io::Error::other)?)
+        let (data, fences) = (self.options.data_dir.clone(), self.chosen.fences.clone());
+        let listed = spawn_blocking(move || groups::agents(&parent, fences.as_deref(), &data)).await;
+        Ok(listed.map_err(io::Error::other)?)
     }
 }
 
-/// Removes a directory in which nothing is left; one that has something is kept.
+/// What the removal of ended jobs needs.
+struct Removal {
+    cgroups: Option<PathBuf>,
+    trash: Option<Arc<Trash>>,
+}
+
+impl ShimProcesses {
+    fn clone_for_removal(&self) -> Removal {
+        Removal { cgroups: self.chosen.cgroups.clone(), trash: self.options.trash.clone() }
+    }
+}
+
+impl Removal {
+    /// Removes the records of jobs that have ended and whatever else lies beside them: the agent could write there. What
+    /// a supervisor still works on stays. Blocks.
+    fn remove_jobs(&self, runs: &Path, agent: AgentId) -> io::Result<()> {
+        let (mut lives, mut ended) = (false, Vec::new());
+        for dir in layout::jobs(runs)? {
+            // A supervisor goes right after it wrote the end.
+            if !dir.has_ended() && matches!(dir.try_lock(), Ok(None)) {
+                lives = true;
+            } else {
+                ended.push(dir);
+            }
+        }
+        for dir in &ended {
+            self.remove_groups(dir, agent)?;
+        }
+        if !lives {
+            return self.discard(runs);
+        }
+        ended.iter().try_for_each(|dir| self.discard(dir.path()))
+    }
+
+    /// Removes an ended job's cgroup and fence.
+    fn remove_groups(&self, dir: &JobDir, agent: AgentId) -> io::Result<()> {
+        let spec = dir.load::<SpecFile>().unwrap_or_default();
+        let recorded = spec.as_ref().and_then(|spec| spec.cgroup.clone());
+        if let Some(cgroup) = cgroup::of_job(dir, agent, recorded.as_deref(), self.cgroups.as_deref()) {
+            cgroup.remove()?;
+        }
+        if let Some(fence) = Fence::of_job(dir, agent, spec.and_then(|spec| spec.fence).as_deref()) {
+            fence.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a file or directory away, whatever it is.
+    fn discard(&self, path: &Path) -> io::Result<()> {
+        if let Some(trash) = &self.trash {
+            return trash.discard(path);
+        }
+        let removed = match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+            Ok(_) => std::fs::remove_file(path),
+            Err(e) => Err(e),
+        };
+        match removed {
+            Err(e) if e.kind() == io::ErrorKind::NotFound || bounded_file::is_wrong_kind(&e) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Removes a directory in which nothing is left; one that has something is kept, and so is what is no directory.
 fn remove_empty(dir: &Path) -> io::Result<()> {
     match std::fs::remove_dir(dir) {
-        Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Err(e),
-        _ => Ok(()),
-    }
-}
-
-/// Removes an ended job's cgroup and records. The specification goes last but for the directory, as it names the
-/// cgroup.
-fn remove(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> io::Result<()> {
-    let recorded = dir.load::<SpecFile>().unwrap_or_default().and_then(|spec| spec.cgroup);
-    if let Some(cgroup) = cgroup::of_job(dir, agent, recorded.as_deref(), parent) {
-        cgroup.remove()?;
-    }
-    match std::fs::remove_dir_all(dir.path()) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
+        Err(e) if bounded_file::is_wrong_kind(&e) => Ok(()),
+        removed => removed,
     }
 }

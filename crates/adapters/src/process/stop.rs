@@ -4,15 +4,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::confinement::Confinement;
 use super::connection::Connection;
 use super::layout::{self, ExitFile, JobDir, ShimFile};
-use super::outside::{self, Reach};
+use super::outside::{self, Counts, Reach};
 use super::protocol::{Answer, Request};
 
 /// The rungs of the kill ladder in climbing order, as receipts name them.
@@ -28,7 +29,6 @@ pub(super) fn further<'a>(one: &'a str, other: &'a str) -> &'a str {
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub(super) before: u32,
-    pub(super) after: u32,
     pub(super) rung: String,
     pub(super) confinement: Option<Confinement>,
 }
@@ -43,13 +43,14 @@ pub(super) fn unended(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
 /// Lists the agent's jobs that a stop must look at: those, and those whose supervisor lives on although an exit is
 /// recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one.
 pub(super) async fn suspects(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
-    let mut found = Vec::new();
-    for dir in layout::jobs(&layout::runs(data, agent))? {
-        if !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err() {
-            found.push(dir);
-        }
-    }
-    Ok(found)
+    let jobs = layout::jobs(&layout::runs(data, agent))?;
+    Ok(join_all(jobs.into_iter().map(suspect)).await.into_iter().flatten().collect())
+}
+
+/// Returns a job that has not ended for certain.
+async fn suspect(dir: JobDir) -> Option<JobDir> {
+    let stays = !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err();
+    stays.then_some(dir)
 }
 
 /// Lists the agents that have such jobs.
@@ -62,54 +63,88 @@ pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
     let mut found = Vec::new();
     for entry in agents {
         let Some(agent) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if !unended(data, agent)?.is_empty() {
+        // An agent whose jobs cannot be listed may have some; it keeps nobody from the others.
+        if unended(data, agent).map_or(true, |jobs| !jobs.is_empty()) {
             found.push(agent);
         }
     }
     Ok(found)
 }
 
-/// Stops a job and proves it.
-pub(super) async fn stop(
-    dir: &JobDir,
-    agent: AgentId,
-    grace: Duration,
-    parent: Option<&Path>,
-) -> io::Result<Stopped> {
+/// Stops a job: through its supervisor, and from outside where that does not end it in time. What is wrong with its
+/// records is logged only: whether anything is left is for the caller to ask the system.
+pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: Option<&Path>) -> Stopped {
     let grace = grace.min(limits::LONGEST_GRACE);
-    let ordered = timeout(grace + limits::STOP_PROOF, order(dir, grace)).await.unwrap_or(Ok(None));
+    let ordered = timeout(grace + limits::SHIM_PROOF, order(dir, grace)).await.unwrap_or(Ok(None));
     // Whatever went wrong with the shim, the job is ended from outside: that needs nobody's help.
     let mut before = ordered.ok().flatten().unwrap_or(0);
     // The shim goes right after it wrote the exit; one that stays did not write it.
     if !dir.has_ended() || timeout(limits::JOB_POLL, gone(dir)).await.is_err() {
-        let (place, parent) = (dir.clone(), parent.map(Path::to_owned));
-        let counts =
-            spawn_blocking(move || outside::end(&place, agent, Reach::Agent, parent.as_deref())).await;
-        let counts = counts.map_err(io::Error::other)??;
+        let counts = end_outside(dir, agent, parent).await;
         before = before.max(counts.before);
         if counts.after > 0 {
             let confinement = dir.load::<ShimFile>().ok().flatten().map(|shim| shim.confinement);
-            return Ok(Stopped { before, after: counts.after, rung: RUNGS[4].to_owned(), confinement });
+            return Stopped { before, rung: RUNGS[4].to_owned(), confinement };
         }
     }
     // The shim goes right after it wrote the exit; it counts as part of the agent too.
     let _ = timeout(limits::JOB_POLL, gone(dir)).await;
-    let exit = dir.load::<ExitFile>()?;
+    told(dir, before)
+}
+
+/// Ends jobs without a supervisor, one after the other: each looks for everything that is the agent's, and all but the
+/// first find nothing more.
+pub(super) async fn stop_lost(mut jobs: Vec<&JobDir>, agent: AgentId, parent: Option<&Path>) -> Stopped {
+    let mut all = Stopped { before: 0, rung: RUNGS[0].to_owned(), confinement: None };
+    let until = Instant::now() + limits::SHIM_PROOF;
+    // Those that had a supervisor first.
+    jobs.sort_by_key(|dir| !dir.has_begun());
+    for dir in jobs {
+        // Thousands of planted directories are not worth a kill's time; the caller's last look finds what is alive.
+        if Instant::now() > until {
+            tracing::warn!(agent.id = %agent, "not every job directory of the agent could be looked at in time");
+            break;
+        }
+        let before = end_outside(dir, agent, parent).await.before;
+        let one = told(dir, before);
+        all.before += one.before;
+        all.rung = further(&all.rung, &one.rung).to_owned();
+        all.confinement = all.confinement.into_iter().chain(one.confinement).min();
+    }
+    all
+}
+
+async fn end_outside(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> Counts {
+    let (place, parent) = (dir.clone(), parent.map(Path::to_owned));
+    let ended = spawn_blocking(move || outside::end(&place, agent, Reach::Agent, parent.as_deref())).await;
+    ended.map_err(io::Error::other).and_then(|ended| ended).unwrap_or_else(|e| {
+        tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "a job could not be ended from outside");
+        Counts { before: 0, after: 1 }
+    })
+}
+
+/// Reads how far a job's end went.
+fn told(dir: &JobDir, before: u32) -> Stopped {
+    let exit = dir.load::<ExitFile>().unwrap_or_default();
     let confinement = exit.as_ref().and_then(|file| file.confinement);
-    let rung = exit.map_or_else(|| RUNGS[0].to_owned(), |file| file.rung);
-    Ok(Stopped { before, after: 0, rung, confinement })
+    // The file may be the agent's: only a word of ours is passed on.
+    let rung = exit.and_then(|file| RUNGS.into_iter().find(|rung| *rung == file.rung)).unwrap_or(RUNGS[0]);
+    Stopped { before, rung: rung.to_owned(), confinement }
 }
 
 /// Orders the shim to stop its job and waits until it has; returns how many processes there were, `None` when
 /// there is no shim.
 async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    // The lock may be held by something of the agent's that has no socket.
+    let patience = Instant::now() + limits::SHIM_CONNECT;
     let mut connection = loop {
         if dir.try_lock()?.is_some() {
             return Ok(None);
         }
         match Connection::open(dir).await {
             Ok(connection) => break connection,
+            Err(e) if Instant::now() > patience => return Err(e),
             // It has the lock and no socket: it starts or ends at this moment.
             Err(_) => sleep(Duration::from_millis(2)).await,
         }

@@ -100,7 +100,9 @@ impl Meter {
             if is_there { linux::below(&all, &[shim.shim.pid]) } else { Vec::new() }
         };
         let inside: Vec<Seen> = match &group {
-            Some(group) => group.members().into_iter().filter_map(linux::look).collect(),
+            Some(group) => {
+                group.members().into_iter().take(limits::MEASURED_PROCESSES).filter_map(linux::look).collect()
+            }
             None => tree(),
         };
         let mut usage = walked(&inside, shim.shim, group.is_none());

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod frozen;
+mod hostile_records;
 mod in_namespace;
 mod jobs;
 mod kills;

@@ -192,6 +192,8 @@ async fn a_path_longer_than_a_socket_name_works() {
         data_dir: deep,
         shim_command: vec![super::world::example("shim"), "shim".to_owned()],
         cgroup: CgroupChoice::Off,
+        trash: None,
+        open_files: None,
     };
     world.processes = mosaic_adapters::process::ShimProcesses::new(options);
     let mut job = world.start(&["sleep", &world.mark]).await;

@@ -120,6 +120,8 @@ pub(super) fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
         data_dir: data.to_owned(),
         shim_command: vec![example("shim"), "shim".to_owned()],
         cgroup,
+        trash: None,
+        open_files: None,
     })
 }
 

@@ -54,7 +54,8 @@ impl Orchestrator {
 
     /// Returns the newest answer without asking again: why nothing starts, and what the machine said.
     pub fn room(&self) -> (Option<String>, Reading) {
+        let unread = self.orders.unread().map(|why| format!("orders: {why}"));
         let asked = lock(&self.monitor.room.0);
-        (asked.refusal.clone(), asked.reading)
+        (unread.or_else(|| asked.refusal.clone()), asked.reading)
     }
 }

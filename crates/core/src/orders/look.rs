@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::domain::ids::Timestamp;
-use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
+use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::engine::Stop;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::orders::Filed;
+use crate::ports::orders::{Filed, StopFile};
 use crate::ports::store::{OrderChange, Query, StoreError};
 
 impl Orchestrator {
@@ -36,7 +36,7 @@ impl Orchestrator {
     /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
     /// until then nothing may be dispatched.
     pub(crate) async fn look_at_orders(&self) -> bool {
-        let Ok(_writing) = self.orders.writing.try_lock() else {
+        let Ok(_looking) = self.orders.looking.try_lock() else {
             return self.orders.known.load(Ordering::SeqCst);
         };
         self.look_in_turn().await
@@ -44,7 +44,7 @@ impl Orchestrator {
 
     /// The same for who must not go on before it is done: somebody else's look may have begun too early.
     pub(crate) async fn catch_up_with_orders(&self) {
-        let _writing = self.orders.writing.lock().await;
+        let _looking = self.orders.looking.lock().await;
         self.look_in_turn().await;
     }
 
@@ -56,12 +56,14 @@ impl Orchestrator {
             return false;
         }
         self.read_again().await;
-        let filed = self.ports.orders.read().await;
-        self.adopt_kills(filed.kills.clone());
+        let releases = self.orders.standing().releases;
+        let filed = self.read_files().await;
+        self.note_unread(filed.unread.clone());
+        self.adopt_kills(&filed);
         if let Some(barrier) = filed.orders.barrier.clone() {
             self.adopt_barrier(barrier).await;
         }
-        self.adopt_latch(&filed).await;
+        self.adopt_latch(&filed, releases).await;
         let unwritten = {
             let standing = self.orders.standing();
             standing.orders.barrier.clone().filter(|_| standing.barrier_unwritten)
@@ -77,6 +79,28 @@ impl Orchestrator {
             tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts");
         }
         true
+    }
+
+    /// Reads the files; a state directory that does not answer in time leaves everything in it unknown.
+    async fn read_files(&self) -> Filed {
+        let late = |why: String| {
+            let why = format!("the state directory does not answer: {why}");
+            Filed { stop: StopFile::Unknown(why.clone()), unread: Some(why), ..Filed::default() }
+        };
+        self.timely(self.ports.orders.read()).await.unwrap_or_else(late)
+    }
+
+    /// Notes whether it is known what the files order. Who cannot read holds dispatch and ends nothing: an order that
+    /// might be there is none.
+    fn note_unread(&self, unread: Option<String>) {
+        let before = std::mem::replace(&mut self.orders.standing().unread, unread.clone());
+        match (before, unread) {
+            (None, Some(why)) => {
+                tracing::error!(why, "standing orders cannot be read; nothing is dispatched until they are");
+            }
+            (Some(_), None) => tracing::info!("standing orders can be read again"),
+            _ => {}
+        }
     }
 
     /// Reads the store's copy and the highest place that was given.
@@ -143,8 +167,10 @@ impl Orchestrator {
         };
         if released {
             tracing::warn!("dispatch goes on: the kill switch was released");
-            if let Err(e) = self.ports.orders.write_latch(None).await {
-                tracing::warn!(error = %e, "the state directory still says that dispatch is stopped");
+            self.orders.standing().releases += 1;
+            let removed = self.timely(self.ports.orders.write_latch(None)).await;
+            if let Err(why) = removed.and_then(|removed| removed.map_err(|e| e.to_string())) {
+                tracing::warn!(why, "the state directory still says that dispatch is stopped");
             }
         }
         if new {
@@ -152,10 +178,13 @@ impl Orchestrator {
         }
     }
 
-    fn adopt_kills(&self, kills: Vec<KillOrder>) {
+    fn adopt_kills(&self, filed: &Filed) {
         let mut standing = self.orders.standing();
-        let new = kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
-        standing.kills = kills.into_iter().map(|kill| (kill.agent, kill)).collect();
+        let new = filed.kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
+        if filed.unread.is_none() {
+            standing.kills.clear();
+        }
+        standing.kills.extend(filed.kills.iter().map(|kill| (kill.agent, kill.clone())));
         drop(standing);
         if new {
             self.order_live();
@@ -212,8 +241,9 @@ impl Orchestrator {
         match stored.await {
             Ok(Ok(_)) => {
                 self.orders.standing().orders.raise_placed(pinned.clone());
-                if let Err(e) = self.ports.orders.write_barrier(&pinned).await {
-                    tracing::warn!(error = %e, "kill-all could not be written into the state directory yet");
+                let filed = self.timely(self.ports.orders.write_barrier(&pinned)).await;
+                if let Err(why) = filed.and_then(|filed| filed.map_err(|e| e.to_string())) {
+                    tracing::warn!(why, "kill-all could not be written into the state directory yet");
                 }
             }
             Ok(Err(e)) => tracing::warn!(error = %e, "kill-all could not be written into the store yet"),
@@ -221,16 +251,25 @@ impl Orchestrator {
         }
     }
 
-    /// Puts a latch from the files into force, and writes down one that is not written everywhere yet.
-    async fn adopt_latch(&self, filed: &Filed) {
-        let stop = filed.stop.then(|| Latch {
+    /// Puts a latch from the files into force, and writes down one that is not written everywhere yet. `releases` counts
+    /// those before the files were read: what was released since then does not come back.
+    async fn adopt_latch(&self, filed: &Filed, releases: u64) {
+        let Ok(_writing) = self.timely(self.orders.writing.lock()).await else { return };
+        let stop = (filed.stop == StopFile::There).then(|| Latch {
             by: format!("the file {}", self.ports.orders.stop_path()),
             reason: None,
             at: self.now(),
         });
         let (new, unwritten) = {
             let mut standing = self.orders.standing();
-            standing.stop_file = filed.stop;
+            if standing.releases != releases {
+                return;
+            }
+            standing.stop_file = match filed.stop {
+                StopFile::Absent => false,
+                StopFile::There => true,
+                StopFile::Unknown(_) => standing.stop_file,
+            };
             let found = filed.orders.latch.clone().or(stop);
             let new = found.filter(|_| standing.orders.latch.is_none());
             let unwritten = standing.orders.latch.clone().filter(|_| standing.latch_unwritten);

@@ -22,6 +22,7 @@ use crate::domain::lifecycle::{Event, KillCause};
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders, Verdict};
 use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
+use crate::ports::orders::StopFile;
 use crate::ports::store::{OrderChange, StoreError};
 
 /// Where an order is written down.
@@ -60,6 +61,17 @@ pub enum ReleaseError {
     /// The release could not be written into the state directory.
     #[error("the state directory still says that dispatch is stopped: {0}")]
     Files(#[from] std::io::Error),
+    /// A part of it did not come to its end in time.
+    #[error("the kill switch stays engaged, because {part} did not answer: {why}; release again")]
+    Late {
+        /// The state directory or the store.
+        part: &'static str,
+        /// For how long it was waited for.
+        why: String,
+    },
+    /// It is not known whether the last resort is in place.
+    #[error("the kill switch stays engaged: {0}; mend that, then release again")]
+    Unread(String),
 }
 
 /// Drivers that were given an order, by their agents.
@@ -70,7 +82,10 @@ pub(crate) struct Orders {
     standing: Mutex<Standing>,
     /// The highest place in the order of admissions that anybody was told.
     admitted: AtomicU64,
-    /// Held while the latch is written or files are taken over, so that a release and a look do not cross.
+    /// Held while files and store are looked at: one look at a time.
+    looking: tokio::sync::Mutex<()>,
+    /// Held while the latch is written or taken over from the files, so that a release and a look do not cross. Nothing
+    /// that may hang is waited for without a deadline meanwhile: an engagement waits for it.
     writing: tokio::sync::Mutex<()>,
     /// What an earlier server left has been read.
     known: AtomicBool,
@@ -117,6 +132,10 @@ struct Standing {
     orders: StandingOrders,
     /// Counts engagements, so that a release undoes only those that it saw.
     engagements: u64,
+    /// Counts releases, so that a look takes over no latch that was released after it had read the files.
+    releases: u64,
+    /// Why it is not known what the files order. Nothing is dispatched then, and nothing ends.
+    unread: Option<String>,
     stop_file: bool,
     /// The latch is written down nowhere.
     memory_only: bool,
@@ -146,6 +165,7 @@ impl Orders {
         Self {
             standing: Mutex::default(),
             admitted: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             known: AtomicBool::new(false),
             unswept: AtomicBool::new(false),
@@ -226,7 +246,12 @@ impl Orders {
 
     /// Tells whether anything may be dispatched now.
     pub(crate) fn may_dispatch(&self) -> bool {
-        self.known.load(Ordering::SeqCst) && self.latch().is_none()
+        self.known.load(Ordering::SeqCst) && self.latch().is_none() && self.unread().is_none()
+    }
+
+    /// Returns why it is not known what the state directory orders, when that is so.
+    pub(crate) fn unread(&self) -> Option<String> {
+        self.standing().unread.clone()
     }
 
     pub(crate) fn latch(&self) -> Option<Latch> {
@@ -322,20 +347,27 @@ impl Orchestrator {
     /// Releases the kill switch: first where it is written down, then in memory, so that it is never half released.
     /// Returns whether it was engaged. Errors leave it engaged.
     pub async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
-        let _writing = self.orders.writing.lock().await;
+        let late = |part| move |why| ReleaseError::Late { part, why };
+        let (files, store) = ("the state directory", "the store");
+        let _writing = self.timely(self.orders.writing.lock()).await.map_err(late(files))?;
         let (seen, engaged) = {
             let standing = self.orders.standing();
             (standing.engagements, standing.orders.latch.is_some())
         };
-        if self.ports.orders.read().await.stop {
-            return Err(ReleaseError::StopFile(self.ports.orders.stop_path()));
+        let filed = self.timely(self.ports.orders.read()).await.map_err(late(files))?;
+        match filed.stop {
+            StopFile::Absent => {}
+            StopFile::There => return Err(ReleaseError::StopFile(self.ports.orders.stop_path())),
+            StopFile::Unknown(why) => return Err(ReleaseError::Unread(why)),
         }
         let facts = vec![self.switch_fact("killswitch.released", json!({"by": by}))];
-        self.ports.store.set_orders(OrderChange::Release, facts).await?;
-        self.ports.orders.write_latch(None).await?;
+        let released = self.timely(self.ports.store.set_orders(OrderChange::Release, facts)).await;
+        released.map_err(late(store))??;
+        self.timely(self.ports.orders.write_latch(None)).await.map_err(late(files))??;
         {
             let mut standing = self.orders.standing();
             standing.stop_file = false;
+            standing.releases += 1;
             standing.stored_latch = None;
             if standing.engagements == seen {
                 standing.orders.latch = None;

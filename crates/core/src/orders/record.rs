@@ -45,8 +45,13 @@ impl Orchestrator {
 
     /// Writes the latch into the state directory and the store at the same time.
     pub(crate) async fn record_latch(&self, latch: &Latch) -> Recorded {
-        let _writing = self.orders.writing.lock().await;
-        self.write_latch(latch).await
+        if let Ok(_writing) = self.timely(self.orders.writing.lock()).await {
+            return self.write_latch(latch).await;
+        }
+        // Another write hangs. The next look writes this one.
+        let mut standing = self.orders.standing();
+        (standing.latch_unwritten, standing.memory_only) = (true, true);
+        Recorded::Memory
     }
 
     pub(super) async fn write_latch(&self, latch: &Latch) -> Recorded {

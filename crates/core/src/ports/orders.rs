@@ -11,20 +11,36 @@ use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 /// What the files say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filed {
-    /// Barrier and latch. A latch that cannot be read counts as engaged.
+    /// Barrier and latch. A latch whose file was read and makes no sense counts as engaged.
     pub orders: StandingOrders,
-    /// The file `STOP` is there: the last resort of an operator.
-    pub stop: bool,
+    /// Whether the last resort of an operator is there.
+    pub stop: StopFile,
     /// Orders about single agents.
     pub kills: Vec<KillOrder>,
+    /// Why not everything could be read, when that is so: out of descriptors, a disk that does not answer, no file where
+    /// one should be. What is missing is unknown, and no order. Names no absolute path, as callers without a token see it.
+    pub unread: Option<String>,
+}
+
+/// Whether the file `STOP` is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StopFile {
+    /// It is not.
+    #[default]
+    Absent,
+    /// It is, whatever it is.
+    There,
+    /// The directory cannot be asked, for this reason.
+    Unknown(String),
 }
 
 /// Reads and writes standing orders in the state directory. Every write is atomic and survives the loss of power once
 /// it has returned.
 #[async_trait]
 pub trait OrderFiles: Send + Sync {
-    /// Reads everything. Never fails: what cannot be read is logged, and taken for an order where that is the safe side.
-    /// Called before every round of dispatching, so it is cheap.
+    /// Reads everything. Never fails: what cannot be read is named in [`Filed::unread`]. Called before every round of
+    /// dispatching, so it is cheap; it answers within [`limits::ORDER_RECORD`](crate::limits::ORDER_RECORD) whatever
+    /// the disk does.
     async fn read(&self) -> Filed;
 
     /// Raises the barrier: what stands there already is merged, so it never sinks.

@@ -257,6 +257,20 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.slots.to_string()),
     ),
     ours(
+        "MOSAIC_AGENT_PROCESSES",
+        "16–1000000",
+        "1024",
+        "processes that one agent may have at once before it is ended as a fork bomb; where the kernel counts, it allows four times as many processes and threads",
+    )
+    .read(
+        |c, v| {
+            let most = p::number(v, 16..=1_000_000)?;
+            c.agent_processes = u32::try_from(most).expect("the range was checked");
+            Ok(())
+        },
+        |c| Some(c.agent_processes.to_string()),
+    ),
+    ours(
         "MOSAIC_SANDBOX",
         "none, bubblewrap, docker",
         "none",

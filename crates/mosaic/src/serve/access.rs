@@ -39,19 +39,27 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     Ok(AgentSecret::new(secret))
 }
 
-/// Asks for as many descriptors as connections and agents can take: with the usual 1024, connections could use up
-/// those that a stop needs. What the system does not allow is left as it is.
-pub(super) fn more_descriptors() {
+/// Raises the soft limit of open files up to the hard one, as far as connections and agents can make use of it. What the
+/// system does not allow is left as it is. Returns the limit before, when it was raised: programs that count on it get
+/// it again.
+pub(super) fn more_descriptors() -> Option<u64> {
     let limits = getrlimit(Resource::Nofile);
     let wanted = limits
         .maximum
         .map_or(mosaic_core::limits::DESCRIPTORS, |most| most.min(mosaic_core::limits::DESCRIPTORS));
-    if limits.current.is_some_and(|now| now < wanted) {
-        let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limits });
-        if let Err(e) = raised {
+    let before = limits.current.filter(|now| *now < wanted)?;
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limits }) {
+        Ok(()) => Some(before),
+        Err(e) => {
             tracing::warn!(error = %e, "the limit of open files could not be raised");
+            None
         }
     }
+}
+
+/// Returns how many files this process may have open.
+pub(super) fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(mosaic_core::limits::DESCRIPTORS)
 }
 
 /// Returns where the control socket is.

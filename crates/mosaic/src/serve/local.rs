@@ -39,7 +39,8 @@ pub(crate) struct LocalServer {
 /// Starts a server inside this process, on a free port.
 pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
     logging::start_quiet(config);
-    let wishes = Wishes { allowed_repository: options.allowed_repository, trusted: options.trusted };
+    let (allowed_repository, trusted) = (options.allowed_repository, options.trusted);
+    let wishes = Wishes { allowed_repository, trusted, open_files: None };
     let mut config = config.clone();
     (config.port, config.trust) = (0, Some(options.trust));
     // Its own store, whatever is named: what it runs is on this machine, and nobody else may take it.

@@ -19,7 +19,7 @@ use mosaic_core::engine::{self, Stop};
 use mosaic_core::fleet::About;
 use mosaic_core::ports::fleet::JoinError as FleetError;
 use mosaic_core::ports::store::StoreError;
-use mosaic_server::{Auth as ServerAuth, PeerKey, ServerOptions};
+use mosaic_server::{Auth as ServerAuth, ConnectionLimits, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ use tokio::task::JoinError;
 use crate::cli::ServeArgs;
 use crate::config::{Auth, Config};
 use crate::exit::Exit;
+use crate::interrupt::{ignores_hangup, next_signal};
 use crate::logging;
 use crate::problem::Problem;
 use crate::session::say;
@@ -45,6 +46,11 @@ const DELETIONS: Duration = Duration::from_secs(5);
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
 const LEAVING: Duration = Duration::from_secs(10);
+
+/// How long the server takes to end after a second order, whatever hangs.
+const INSISTED: Duration = Duration::from_secs(5);
+/// Longest wait for file work that is under way when the program ends: a disk may never answer.
+const LAST_FILES: Duration = Duration::from_secs(2);
 
 /// SIGXFSZ, the same on every Linux.
 const SIZE_LIMIT: i32 = 25;
@@ -74,7 +80,8 @@ struct Listening {
 
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
-    access::more_descriptors();
+    let open_files = access::more_descriptors();
+    let wishes = &Wishes { open_files, ..wishes.clone() };
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
     let address = listener.local_addr().context("the listening address cannot be read")?;
@@ -187,13 +194,14 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
     // Before anybody is answered: an engaged kill switch must refuse the first spawn, too.
     wired.orchestrator.know_orders().await;
     let router = mosaic_server::router(wired.orchestrator.clone(), options);
+    let most = ConnectionLimits::of(access::descriptors(), wired.orchestrator.settings().slots);
     let (end_http, http_ends) = watch::channel(());
     // A dropped sender ends it as well.
     let ended = |mut ends: watch::Receiver<()>| async move { drop(ends.changed().await) };
     let stops = control.map(|control| {
-        tokio::spawn(mosaic_server::serve_control(control, router.clone(), ended(http_ends.clone())))
+        tokio::spawn(mosaic_server::serve_control(control, router.clone(), most, ended(http_ends.clone())))
     });
-    let mut http = tokio::spawn(mosaic_server::serve(listener, router, ended(http_ends)));
+    let mut http = tokio::spawn(mosaic_server::serve(listener, router, most, ended(http_ends)));
     let (engine, served) = until_ended(&wired, &mut http, stop).await;
     engine.context("the engine broke")?;
     let left = wired.orchestrator.left().await;
@@ -270,17 +278,23 @@ async fn until_ended(
     }
 }
 
-/// Turns the first SIGTERM or SIGINT into a stop and the second into an end at once. Agents outlive this server where
+/// Turns the first SIGTERM, SIGINT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
+/// a disk, is left behind after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where
 /// they can, and are left to the next one; where they cannot, they get their time and are given back with their work.
 async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
     let alone = agents_end_with_us();
     let mut count = 0;
     loop {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            () = next_signal(&mut hangup) => {}
+            () = tokio::time::sleep(INSISTED), if count > 1 && !alone => {
+                anyhow::bail!("a part of the server did not end after it was told twice, and was left; agents run on under their supervisors");
+            }
         }
         count += 1;
         let order = match (alone, count) {
@@ -319,7 +333,7 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     let began = Instant::now();
     let explicit_port = args.port.is_some() || config.origins.contains_key("ORCHESTRATOR_PORT");
     let served = runtime().map_err(StartError::Other).and_then(|runtime| {
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let listening = listen(config, &Wishes::default(), explicit_port).await?;
             banner(config, &listening.url, began.elapsed());
             if let Some(place) = &listening.wired.set_aside {
@@ -335,7 +349,9 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),
                 Err(e) = signals(order, config.drain) => Err(StartError::Other(e)),
             }
-        })
+        });
+        runtime.shutdown_timeout(LAST_FILES);
+        served
     });
     let problem = match served {
         Ok(()) => return Exit::Ok.into(),

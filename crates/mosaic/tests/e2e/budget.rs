@@ -98,8 +98,9 @@ fn stops_get_through_when_all_connections_are_taken() {
         // Whatever fails in here, the crowd must go, or the test would hang instead of failing.
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until("a full house", || (ready.load(Ordering::SeqCst) > 2).then_some(()));
-            let refused = ask(&server, "GET", "/v1/agents");
-            assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("\"busy\""), "{refused}");
+            // Who says nothing makes way for whoever asks something.
+            let listed = ask(&server, "GET", "/v1/agents");
+            assert!(listed.starts_with("HTTP/1.1 200"), "{listed}");
             assert!(ask(&server, "GET", "/health").starts_with("HTTP/1.1 200"));
 
             let timed = |what: &str, order: &mut dyn FnMut()| {

@@ -86,7 +86,13 @@ async fn pair(key: Option<&str>) -> Pair {
     let asked = World::node("asked", store, fleet, |options| options.peer_key = secret);
     let (mut serving, router) = (JoinSet::new(), home.router.clone());
     serving.spawn(async move {
-        let served = mosaic_server::serve(listener, router, std::future::pending::<()>()).await;
+        let served = mosaic_server::serve(
+            listener,
+            router,
+            mosaic_server::ConnectionLimits::of(1024, 4),
+            std::future::pending::<()>(),
+        )
+        .await;
         served.expect("it serves until the test ends");
     });
     Pair { asked, home, _serving: serving }

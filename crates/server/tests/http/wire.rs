@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::ports::store::Store;
-use mosaic_server::serve;
+use mosaic_server::{ConnectionLimits, serve};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,10 +16,17 @@ use crate::world::{DEADLINE, TOKEN, World};
 async fn start(
     world: &World,
 ) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<std::io::Result<()>>) {
+    start_with(world, ConnectionLimits { open: 900, reserved: 32, control: 16 }).await
+}
+
+async fn start_with(
+    world: &World,
+    most: ConnectionLimits,
+) -> (std::net::SocketAddr, oneshot::Sender<()>, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("the test's own step works");
     let address = listener.local_addr().expect("the test's own step works");
     let (stop, stopped) = oneshot::channel();
-    (address, stop, tokio::spawn(serve(listener, world.router.clone(), stopped)))
+    (address, stop, tokio::spawn(serve(listener, world.router.clone(), most, stopped)))
 }
 
 /// Sends a request line with Host and token; reads until this text came.
@@ -118,4 +125,47 @@ async fn what_is_no_http_is_refused_without_harm() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     request(address, "GET /health", "startedAt").await;
+}
+
+#[tokio::test]
+async fn whoever_asks_is_answered_however_many_say_nothing_or_half_a_request() {
+    let world = World::new();
+    let most = ConnectionLimits { open: 8, reserved: 2, control: 2 };
+    let (address, _stop, _served) = start_with(&world, most).await;
+    let mut crowd = Vec::new();
+    for n in 0..40 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if n % 2 == 0 {
+            stream.write_all(b"GET /v1/agents HTTP/1.1\r\nhost: loc").await.unwrap();
+        }
+        crowd.push(stream);
+        // Whoever came has a moment to ask; once that is over, the one that asks goes before it.
+        if n % 8 == 7 {
+            let answered = async {
+                while !request(address, "GET /v1/agents", "}").await.1.starts_with("HTTP/1.1 200") {}
+            };
+            tokio::time::timeout(DEADLINE, answered).await.expect("it is answered");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_caller_cannot_hold_every_connection() {
+    let world = World::new();
+    let most = ConnectionLimits { open: 8, reserved: 4, control: 2 };
+    let (address, _stop, _served) = start_with(&world, most).await;
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        streams.push(request(address, "GET /v1/events", "snapshot").await);
+    }
+    let (_closed, refused) = request(address, "GET /v1/events", "hint").await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("one caller"), "{refused}");
+    // Orders to stop count for nobody's share.
+    let (_kept, stopped) = request(address, "GET /v1/killswitch", "engaged").await;
+    assert!(stopped.starts_with("HTTP/1.1 200"), "{stopped}");
+    // Who gives some back has them again.
+    drop(streams);
+    let again =
+        async { while !request(address, "GET /v1/agents", "}").await.1.starts_with("HTTP/1.1 200") {} };
+    tokio::time::timeout(DEADLINE, again).await.expect("the share is given back");
 }

@@ -1,6 +1,7 @@
 //! Freezing a job: by its cgroup, which takes everything at once, else by SIGSTOP to the whole tree, again and again
 //! until nothing runs.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
@@ -44,7 +45,7 @@ impl Ladder {
 
     /// Lists what runs and is not held by a frozen cgroup.
     fn running(&self, frozen: Option<&Cgroup>) -> Vec<Seen> {
-        let held = frozen.map(Cgroup::members).unwrap_or_default();
+        let held: HashSet<i32> = frozen.map(Cgroup::members).unwrap_or_default().into_iter().collect();
         let mut live = self.live();
         live.retain(|seen| !seen.stopped && !held.contains(&seen.process.pid));
         live

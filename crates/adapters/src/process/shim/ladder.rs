@@ -2,6 +2,7 @@
 //! kernel says that there is no child left. As the shim is a subreaper, having no child means having no
 //! descendant: whoever loses its parent becomes the shim's own child.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
@@ -10,8 +11,9 @@ use rustix::process::{Signal, WaitOptions, wait};
 
 use super::super::cgroup::Cgroup;
 use super::super::confinement::Confinement;
+use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
-use super::namespace;
+use super::{namespace, priority};
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
@@ -52,6 +54,8 @@ pub(super) type Ended = (Option<i32>, Option<i32>);
 pub(super) struct Ladder {
     own: i32,
     pub(super) cgroup: Option<Cgroup>,
+    /// What bounds the job's processes and lists them, where its cgroup does not count.
+    pub(super) fence: Option<Fence>,
     /// Main process of a job in a pid namespace, whose helpers are left alone until everything is killed.
     pub(super) namespace: Option<i32>,
     term_at: Option<Instant>,
@@ -64,7 +68,16 @@ pub(super) struct Ladder {
 impl Ladder {
     /// Stands at the foot.
     pub(super) fn new(own: i32, cgroup: Option<Cgroup>) -> Self {
-        Self { own, cgroup, namespace: None, term_at: None, kill_at: None, sweeping: None, rung: Rung::None }
+        Self {
+            own,
+            cgroup,
+            fence: None,
+            namespace: None,
+            term_at: None,
+            kill_at: None,
+            sweeping: None,
+            rung: Rung::None,
+        }
     }
 
     /// Orders a stop. A second order can only make it faster. With `interrupted` a short share of the grace passes
@@ -104,8 +117,15 @@ impl Ladder {
                 // Its init has not started the program yet.
                 self.term_at = Some(now + NOT_YET);
             }
-            for seen in members {
-                linux::signal(seen.process, Signal::TERM);
+            let until = Instant::now() + limits::TERM_SLICE;
+            for pid in members {
+                // The first ones are the job's oldest. Who has more than can be told in this time is killed with the rest.
+                if Instant::now() > until {
+                    break;
+                }
+                if let Some(seen) = linux::look(pid).filter(|seen| !seen.zombie) {
+                    linux::signal(seen.process, Signal::TERM);
+                }
             }
         }
     }
@@ -117,6 +137,8 @@ impl Ladder {
                 // Best effort, the kill follows.
                 let _ = cgroup.freeze(true);
             }
+            // The kernel ends a namespace as a whole.
+            None if self.namespace.is_some() => {}
             None => {
                 for seen in self.live() {
                     linux::signal(seen.process, Signal::STOP);
@@ -129,6 +151,7 @@ impl Ladder {
     /// Begins to kill everything.
     pub(super) fn start_sweep(&mut self, now: Instant) {
         if self.sweeping.is_none() {
+            priority::first();
             (self.term_at, self.kill_at) = (None, Some(now));
             self.sweeping = Some(now);
         }
@@ -139,23 +162,26 @@ impl Ladder {
         self.sweeping.is_some()
     }
 
-    /// Lists the job's live processes without the helpers that its namespace needs. Asks the cgroup where there is
-    /// one, which is far less work than the whole process table; who left it is found when everything is killed.
-    fn members(&self) -> Vec<Seen> {
+    /// Lists the job's processes without the helpers that its namespace needs. Asks the cgroup or the fence where there is
+    /// one, which costs one read of a bounded list; who left it is found when everything is killed.
+    fn members(&self) -> Vec<i32> {
         if let Some(cgroup) = &self.cgroup {
-            return cgroup
-                .members()
-                .into_iter()
-                .filter_map(linux::look)
-                .filter(|seen| !seen.zombie)
-                .collect();
+            return cgroup.members();
         }
-        let mut live = self.live();
+        let fenced = self.fence.as_ref().map(Fence::members);
+        if let (Some(fenced), None) = (&fenced, self.namespace) {
+            return fenced.clone();
+        }
+        let mut live: Vec<Seen> = match fenced {
+            Some(fenced) => fenced.into_iter().filter_map(linux::look).collect(),
+            None => self.live(),
+        };
         if let Some(main) = self.namespace {
             let helpers = namespace::helpers(main, &live);
             live.retain(|seen| !helpers.contains(&seen.process.pid));
         }
-        live
+        live.retain(|seen| !seen.zombie);
+        live.into_iter().map(|seen| seen.process.pid).collect()
     }
 
     /// Counts the job's live processes.
@@ -176,9 +202,12 @@ impl Ladder {
     pub(super) fn live(&self) -> Vec<Seen> {
         let all = linux::everything();
         let mut live = linux::below(&all, &[self.own]);
-        let members = self.cgroup.as_ref().map(Cgroup::members).unwrap_or_default();
+        let fenced = self.fence.as_ref().map(Fence::members).unwrap_or_default();
+        let grouped = self.cgroup.as_ref().map(Cgroup::members).unwrap_or_default();
+        let members: HashSet<i32> = grouped.into_iter().chain(fenced).collect();
+        let known: HashSet<i32> = live.iter().map(|seen| seen.process.pid).collect();
         for seen in all.iter().filter(|seen| members.contains(&seen.process.pid)) {
-            if !live.contains(seen) {
+            if !known.contains(&seen.process.pid) {
                 live.push(*seen);
             }
         }
@@ -217,6 +246,9 @@ impl Ladder {
             return true;
         }
         self.rung = self.rung.max(Rung::Kill);
+        if first {
+            self.close_fence();
+        }
         if self.kill_cgroup(first) {
             // The kernel needs a moment to end them all; what is not in there is walked below.
             while begun.elapsed() < SWEEP_SLICE / 2 && !self.is_empty() {
@@ -224,8 +256,8 @@ impl Ladder {
                 pause(Duration::from_micros(200));
             }
         }
-        if first && self.namespace.is_some_and(|helpers_of| self.kill_namespace(helpers_of)) {
-            // The kernel ends everything in there, and the init is buried last.
+        if first && self.namespace.is_some_and(|main| end.is_none() && kill_namespace(main)) {
+            // Its init dies with it, for that is how it was started. The kernel ends everything in there, and the init is buried last.
             while begun.elapsed() < SWEEP_SLICE / 2 {
                 if self.reap(main, end).1 {
                     return true;
@@ -255,12 +287,22 @@ impl Ladder {
         false
     }
 
-    /// Kills the first process of the namespace; false when it is not there.
-    fn kill_namespace(&self, main: i32) -> bool {
-        let live = self.live();
-        let helpers = namespace::helpers(main, &live);
-        live.iter().filter(|seen| helpers.contains(&seen.process.pid)).filter(|seen| self.kill(seen)).count()
-            > 0
+    /// Kills the cgroup at once when everything is to be killed, before anything is looked up. Returns how many that were;
+    /// nothing when nothing is to be killed yet or there is no cgroup. The sweep that follows does it again, and the rest.
+    pub(super) fn kill_group(&self) -> Option<u32> {
+        if !self.is_sweeping() {
+            return None;
+        }
+        self.close_fence();
+        let killed = self.cgroup.as_ref().map(Cgroup::kill_counted)?;
+        Some(u32::try_from(killed).unwrap_or(u32::MAX))
+    }
+
+    /// Lets the job start nothing new any more.
+    fn close_fence(&self) {
+        if let Some(fence) = &self.fence {
+            fence.close();
+        }
     }
 
     fn kill_cgroup(&self, first: bool) -> bool {
@@ -281,7 +323,18 @@ impl Ladder {
             // An empty cgroup that stays is removed with the job's records.
             let _ = cgroup.remove();
         }
+        if let Some(fence) = &self.fence {
+            // The same.
+            let _ = fence.remove();
+        }
     }
+}
+
+/// Kills the parent of a namespace's init, a child of ours that was not reaped; false when it is not there. Nothing is
+/// looked up before: a fork bomb inside would make that take long.
+fn kill_namespace(main: i32) -> bool {
+    rustix::process::Pid::from_raw(main)
+        .is_some_and(|main| rustix::process::kill_process(main, Signal::KILL).is_ok())
 }
 
 /// Rests for a moment.

@@ -6,19 +6,21 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use mosaic_core::limits;
 use mosaic_core::ports::processes::{JobSpec, Stdin};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::super::cgroup::{self, Cgroup};
 use super::super::confinement::Confinement;
+use super::super::fence::Fence;
 use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
 use super::super::linux;
 use super::super::output_writer::{ErrorTail, OutputWriter};
 use super::clients::Clients;
 use super::ladder::Ladder;
-use super::namespace;
 use super::stdin::StdinQueue;
 use super::supervisor::{Main, Supervisor};
+use super::{namespace, priority};
 
 /// The variable by which an agent's processes can be recognised when their supervisor is gone.
 pub(in super::super) const AGENT_VARIABLE: &str = "MOSAIC_AGENT_ID";
@@ -32,8 +34,8 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
     let clients = Clients::listen()?;
     let output = OutputWriter::open(&spec.job.output, spec.job.output_limit)?;
     let errors = ErrorTail::open(&spec.job.output);
-    let (cgroup, namespace, started) = start_inside(&spec, &dir);
-    let (child, start_error) = match started {
+    let Started { cgroup, fence, namespace, child } = start_inside(&spec, &dir);
+    let (child, start_error) = match child {
         Ok(child) => (Some(child), None),
         Err(e) => (None, Some(explain(&spec.job, &e))),
     };
@@ -45,11 +47,13 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
         child: child.as_ref().and_then(|child| process(i32::try_from(child.id()).ok()?)),
         boot_id: linux::boot_id(),
         cgroup: cgroup.as_ref().and(spec.cgroup.clone()),
+        fence: fence.as_ref().and(spec.fence.clone()),
         output_base: output.base(),
         confinement: Confinement::Subreaper,
     };
     let main = child.map(|child| watch(child, &spec.job.stdin)).transpose()?;
     let mut ladder = Ladder::new(own, cgroup);
+    ladder.fence = fence;
     ladder.namespace = main.as_ref().map(|main| main.pid).filter(|_| namespace);
     let record = ShimFile { confinement: ladder.confinement(), ..record };
     let mut supervisor = Supervisor::new(dir, &spec, main, start_error, clients, output, errors, ladder);
@@ -62,23 +66,34 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
     Ok(supervisor)
 }
 
-/// Starts the program with this process inside the cgroup for that moment, so that it is born there: moving it
-/// afterwards would lose what it forks meanwhile. Returns the cgroup unless it could not be used, and whether a pid
-/// namespace was made instead.
-fn start_inside(spec: &SpecFile, dir: &JobDir) -> (Option<Cgroup>, bool, io::Result<Child>) {
+/// A program that was started, or why not, and what holds it.
+struct Started {
+    /// None when it could not be used.
+    cgroup: Option<Cgroup>,
+    fence: Option<Fence>,
+    /// A pid namespace was made, for want of a cgroup.
+    namespace: bool,
+    child: io::Result<Child>,
+}
+
+/// Starts the program with this process inside cgroup and fence for that moment, so that it is born there: moving it
+/// afterwards would lose what it forks meanwhile.
+fn start_inside(spec: &SpecFile, dir: &JobDir) -> Started {
+    let tasks =
+        spec.most_processes.unwrap_or(limits::JOB_PROCESSES).saturating_mul(limits::TASKS_PER_PROCESS);
     let cgroup = spec.cgroup.as_deref().map(Cgroup::at);
     let home = cgroup.as_ref().and_then(|_| cgroup::home());
-    let cgroup = cgroup.filter(|cgroup| cgroup.make().and_then(|()| cgroup.enter()).is_ok());
+    let cgroup = cgroup.filter(|cgroup| cgroup.make(tasks).and_then(|_| cgroup.enter()).is_ok());
+    let fence = spec.fence.as_deref().map(Fence::at).filter(|fence| fence.enter(tasks).is_ok());
     let maker = spec.namespace.as_ref().filter(|_| cgroup.is_none());
-    let confined = maker.and_then(|maker| namespace::command(maker, &spec.job, dir).ok());
-    let in_namespace = confined.is_some();
-    let child = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job, dir).spawn();
-    let Some(inside) = &cgroup else { return (None, in_namespace, child) };
-    match inside.leave(home.as_deref()) {
-        Ok(()) => (cgroup, false, child),
-        // Killing the cgroup would kill this process too: do without it.
-        Err(_) => (None, false, child),
-    }
+    let confined = maker.and_then(|maker| namespace::command(maker, &spec.job, dir, tasks).ok());
+    let namespace = confined.is_some();
+    let command = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job, dir);
+    let child = priority::spawn(command, spec.open_files);
+    // Killing what this process is in would kill this process too, and closing it would bind it: do without.
+    let fence = fence.filter(|fence| fence.leave().is_ok());
+    let cgroup = cgroup.filter(|inside| inside.leave(home.as_deref()).is_ok());
+    Started { cgroup, fence, namespace, child }
 }
 
 /// Returns the program's own command.

@@ -11,7 +11,9 @@ use std::process::{Command, ExitCode};
 
 use mosaic_core::ports::processes::JobSpec;
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, set_parent_process_death_signal, wait};
+use rustix::process::{
+    Resource, Rlimit, Signal, WaitOptions, set_parent_process_death_signal, setrlimit, wait,
+};
 use serde::{Deserialize, Serialize};
 
 use super::super::confinement::NamespaceMaker;
@@ -21,6 +23,8 @@ use super::super::linux;
 /// The word after `shim` that makes this program the init of a namespace.
 pub(super) const INIT: &str = "--init";
 
+/// The word in place of a number of tasks where none is set.
+const UNBOUNDED: &str = "-";
 /// Exit status of an init whose program could not be started, as shells have it.
 const NOT_STARTED: u8 = 127;
 /// What shells add to a signal's number to make an exit status of it.
@@ -61,10 +65,18 @@ impl MainFile {
 }
 
 /// Returns the command that runs a job's program in a new namespace.
-pub(super) fn command(maker: &NamespaceMaker, job: &JobSpec, dir: &JobDir) -> io::Result<Command> {
+pub(super) fn command(
+    maker: &NamespaceMaker,
+    job: &JobSpec,
+    dir: &JobDir,
+    tasks: u32,
+) -> io::Result<Command> {
     let own = std::env::current_exe()?;
     let mut command = maker.command();
-    command.arg(own).args(["shim", INIT]).arg(dir.path()).args(&job.command);
+    // In a user namespace of its own the kernel counts this user's processes apart from all others. Elsewhere such a
+    // bound would count whatever the user runs.
+    let tasks = if maker.user { tasks.to_string() } else { UNBOUNDED.to_owned() };
+    command.arg(own).args(["shim", INIT]).arg(tasks).arg(dir.path()).args(&job.command);
     Ok(command)
 }
 
@@ -74,12 +86,18 @@ pub(super) fn helpers(main: i32, all: &[linux::Seen]) -> Vec<i32> {
     std::iter::once(main).chain(init).collect()
 }
 
-/// The init: `args` are the job directory and the program with its arguments.
+/// The init: `args` are the bound of tasks, the job directory and the program with its arguments.
 pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let (Some(directory), Some(program)) = (args.next(), args.next()) else {
-        eprintln!("usage: mosaic shim {INIT} <job directory> <program> [arguments] (started by a shim only)");
+    let (Some(tasks), Some(directory), Some(program)) = (args.next(), args.next(), args.next()) else {
+        eprintln!(
+            "usage: mosaic shim {INIT} <tasks> <job directory> <program> [arguments] (started by a shim only)"
+        );
         return ExitCode::from(2);
     };
+    if let Some(most) = tasks.to_str().and_then(|tasks| tasks.parse::<u64>().ok()) {
+        // Where it cannot be lowered the supervisor counts.
+        let _ = setrlimit(Resource::Nproc, Rlimit { current: Some(most), maximum: Some(most) });
+    }
     // `unshare` asked for it too; this one does not depend on its version.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let dir = JobDir::at(PathBuf::from(directory));

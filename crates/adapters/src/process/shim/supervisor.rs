@@ -230,8 +230,10 @@ impl Supervisor {
             }
             Request::Thaw { .. } => self.thaw(now),
             Request::Stop { grace_ms, .. } => {
-                live = Some(self.ladder.count());
-                self.order_stop(now, Duration::from_millis(grace_ms));
+                // With a grace there is time to count first; without one the kill comes first.
+                let before = (grace_ms > 0 && self.frozen.is_none()).then(|| self.ladder.count());
+                let killed = self.order_stop(now, Duration::from_millis(grace_ms));
+                live = Some(before.or(killed).unwrap_or_else(|| self.ladder.count()));
             }
         }
         let frozen = self.frozen.map(|since| now.saturating_duration_since(since).as_millis());
@@ -271,16 +273,19 @@ impl Supervisor {
         }
     }
 
-    fn order_stop(&mut self, now: Instant, grace: Duration) {
+    /// Orders a stop; returns how many processes were killed at once, where that is known.
+    fn order_stop(&mut self, now: Instant, grace: Duration) -> Option<u32> {
         if self.frozen.is_some() {
             // Who froze it does not want it to run once more.
-            return self.ladder.start_sweep(now);
+            self.ladder.start_sweep(now);
+            return self.ladder.kill_group();
         }
         let interrupt = self.interrupt.take().filter(|_| !self.ladder.is_ordered() && !grace.is_zero());
         let main = self.main.as_mut();
         let interrupted = interrupt.zip(main).is_some_and(|(text, main)| main.stdin.push(&text).is_ok());
         self.ladder.order(now, grace, interrupted);
         self.ladder.climb(now);
+        self.ladder.kill_group()
     }
 
     fn keep_deadlines(&mut self, now: Instant) {

@@ -1,0 +1,224 @@
+//! Reading what others can replace: an agent, or whoever may write the data directory. Everything that is read there goes
+//! through here. A name is opened without waiting and without following a link, only a regular file is read and only
+//! so many bytes of it, a directory is listed up to so many entries. [`Lane`] is for disks that do not answer.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use tokio::sync::oneshot;
+
+/// Flags of every opening here: nothing is waited for, and nothing is inherited.
+const CALM: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// Opens a regular file for reading. Anything else of that name, a link included, is refused without being waited for.
+pub fn open(path: &Path) -> io::Result<File> {
+    regular(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CALM, Mode::empty())?.into())
+}
+
+/// Opens a regular file that may be named by a link, as those are that an operator configures. Anything else is refused
+/// without being waited for.
+pub fn open_linked(path: &Path) -> io::Result<File> {
+    regular(openat(CWD, path, OFlags::RDONLY | CALM, Mode::empty())?.into())
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+/// Reads a regular file as a whole. Errors with `FileTooLarge` when it has more than `most` bytes.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    whole(open(path)?, most)
+}
+
+/// Reads a regular file as [`read`] does, as text. Errors with `InvalidData` when it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read(path, most)?)
+}
+
+/// Reads a regular file that may be named by a link, as text.
+pub fn read_linked_text(path: &Path, most: u64) -> io::Result<String> {
+    text(whole(open_linked(path)?, most)?)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+fn whole(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if length as u64 > most {
+        let why = format!("it has more than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
+/// Reads the first `most` bytes of a regular file, which may have more.
+pub fn read_prefix(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a directory. Anything else of that name, a link included, is refused without being waited for.
+pub fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | CALM;
+    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
+}
+
+/// Names in a directory, and whether it has more of them than were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The names that were read, in no order.
+    pub names: Vec<OsString>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// Lists at most so many names of a directory; none when it does not exist.
+pub fn names(path: &Path, most: usize) -> io::Result<Names> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let dir = match open_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Names::default()),
+        opened => opened?,
+    };
+    let mut listed = Names::default();
+    for entry in rustix::fs::Dir::new(dir)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        if listed.names.len() == most {
+            listed.more = true;
+            break;
+        }
+        listed.names.push(OsString::from_vec(name));
+    }
+    Ok(listed)
+}
+
+/// Tells whether an error says that something else than a regular file or directory has the name, which no program of
+/// ours puts there.
+pub fn is_wrong_kind(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let raw = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(raw, Some(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR))
+        || error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other
+}
+
+/// Calls under way at once in one lane, before a next one is refused: each is a thread that a disk may keep.
+const UNDER_WAY: usize = 4;
+
+/// Work on files that may hang, such as on a network disk that is gone: done on threads of its own, which keep neither
+/// the caller past a deadline nor the program from ending.
+#[derive(Debug, Clone, Default)]
+pub struct Lane(Arc<AtomicUsize>);
+
+impl Lane {
+    /// Does the work and waits for it at most this long. Errors with `TimedOut` then, and at once while as many calls as
+    /// may be under way do not return.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let late = |why: &str| io::Error::new(io::ErrorKind::TimedOut, why.to_owned());
+        let place = Place::take(&self.0).ok_or_else(|| late("earlier calls have not returned"))?;
+        let (told, answer) = oneshot::channel();
+        // A thread of our own: one of the runtime's would be waited for when the program ends.
+        std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+            let done = work();
+            drop(place);
+            // Who asked may have given up.
+            let _ = told.send(done);
+        })?;
+        match tokio::time::timeout(patience, answer).await {
+            Ok(answer) => answer.map_err(|_| io::Error::other("the call broke")),
+            Err(_) => Err(late(&format!("no answer within {} s", patience.as_secs_f64()))),
+        }
+    }
+}
+
+/// One call's place among those under way.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |n: usize| (n < UNDER_WAY).then_some(n + 1);
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+
+    #[test]
+    fn only_a_regular_file_of_bounded_length_is_read_and_nothing_is_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        std::fs::write(at("file"), "12345").unwrap();
+        assert_eq!(read(&at("file"), 5).unwrap(), b"12345");
+        assert_eq!(read(&at("file"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read(&at("none"), 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        symlink(at("file"), at("link")).unwrap();
+        symlink("/dev/zero", at("endless")).unwrap();
+        std::fs::create_dir(at("dir")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["fifo", "link", "endless", "dir", "socket", "file/below"] {
+            let error = read(&at(name), 5).unwrap_err();
+            assert!(is_wrong_kind(&error), "{name}: {error:?}");
+            assert!(open_dir(&at(name)).is_ok() == (name == "dir"), "{name}");
+        }
+        assert_eq!(read_linked_text(&at("link"), 5).unwrap(), "12345");
+        assert!(read_linked_text(&at("endless"), 5).is_err() && read_linked_text(&at("fifo"), 5).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_listed_up_to_a_bound() {
+        let place = tempfile::tempdir().unwrap();
+        for n in 0..5 {
+            std::fs::write(place.path().join(n.to_string()), "").unwrap();
+        }
+        let count = |most| names(place.path(), most).map(|listed| (listed.names.len(), listed.more)).unwrap();
+        assert_eq!((count(5), count(4)), ((5, false), (4, true)));
+        assert_eq!(names(&place.path().join("none"), 1).unwrap(), Names::default());
+        assert!(names(&place.path().join("0"), 1).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_keeps_nobody_past_the_deadline_and_few_hang_at_once() {
+        let (lane, (release, held)) = (Lane::default(), mpsc::channel::<()>());
+        let held = Arc::new(std::sync::Mutex::new(held));
+        for _ in 0..UNDER_WAY {
+            let held = Arc::clone(&held);
+            let hang = move || held.lock().unwrap().recv().is_ok();
+            let error = lane.run(Duration::from_millis(1), hang).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+        let error = lane.run(Duration::from_secs(60), || ()).await.unwrap_err();
+        assert!(error.to_string().contains("have not returned"), "{error}");
+        drop(release);
+        // Each gives its place back once it returns.
+        while lane.run(Duration::from_secs(60), || ()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A fence around a job where its cgroup does not count processes: a control group of the v1 pids controller. It bounds
+//! how many there are, keeps a list of them that no double fork leaves, and can be closed, so that what is being killed
+//! starts nothing new.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
+
+use crate::bounded_file;
+
+use super::cgroup::{self, PARENT};
+use super::layout::JobDir;
+
+/// One job's fence.
+#[derive(Debug, Clone)]
+pub(crate) struct Fence(PathBuf);
+
+/// Returns the directory below which jobs get their fences, made and seen to work; `None` when there is none.
+pub(crate) fn parent() -> Option<PathBuf> {
+    let own = home()?;
+    let parent = own.join(PARENT);
+    match fs::create_dir(&parent) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return None,
+        _ => {}
+    }
+    let may_move = |place: &Path| fs::OpenOptions::new().write(true).open(place.join("cgroup.procs")).is_ok();
+    (parent.join("pids.max").exists() && may_move(&parent) && may_move(&own)).then_some(parent)
+}
+
+/// Returns the directory of the v1 pids group in which the calling process is.
+fn home() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| own_path(line))?;
+    Some(mount(&mounts)?.join(own))
+}
+
+/// Finds where the v1 pids controller is mounted.
+fn mount(mountinfo: &str) -> Option<&Path> {
+    mountinfo.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut words = right.split(' ');
+        let is_v1 = words.next() == Some("cgroup");
+        let counts = words.nth(1).is_some_and(|options| options.split(',').any(|one| one == "pids"));
+        (is_v1 && counts).then(|| left.split(' ').nth(4).map(Path::new))?
+    })
+}
+
+/// Takes the path out of a line of `/proc/self/cgroup` that is about the pids controller.
+fn own_path(line: &str) -> Option<&str> {
+    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+    controllers.split(',').any(|one| one == "pids").then(|| path.trim_start_matches('/'))
+}
+
+impl Fence {
+    /// Names one that may or may not exist.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Names a recorded one, when it can be nobody else's: the record lies where the agent can write.
+    pub(crate) fn recorded(path: &Path, name: &str) -> Option<Self> {
+        let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let ours = path.file_name() == Some(OsStr::new(name))
+            && path.parent().and_then(Path::file_name) == Some(OsStr::new(PARENT))
+            && mount(&mounts).is_some_and(|mount| path.starts_with(mount));
+        (plain && ours).then(|| Self::at(path))
+    }
+
+    /// Names the fence of a job: the recorded one, when it can be nobody else's.
+    pub(crate) fn of_job(dir: &JobDir, agent: AgentId, recorded: Option<&Path>) -> Option<Self> {
+        let job = dir.path().file_name()?.to_string_lossy().into_owned();
+        Self::recorded(recorded?, &cgroup::name_of(dir.data(), agent, &job))
+    }
+
+    /// Lists the fences below `parent` that jobs of the agent have in this data directory.
+    pub(crate) fn of_agent(parent: &Path, data: &Path, agent: AgentId) -> Vec<Self> {
+        cgroup::names_of(parent, data, agent).iter().map(|path| Self::at(path)).collect()
+    }
+
+    /// Makes it for at most so many tasks and moves the calling process into it: what it starts is born inside.
+    pub(crate) fn enter(&self, tasks: u32) -> io::Result<()> {
+        match fs::create_dir(&self.0) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+        fs::write(self.0.join("pids.max"), tasks.to_string())?;
+        fs::write(self.0.join("cgroup.procs"), "0")
+    }
+
+    /// Moves the calling process out again, above all fences.
+    pub(crate) fn leave(&self) -> io::Result<()> {
+        let above = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
+        fs::write(above.join("cgroup.procs"), "0")
+    }
+
+    /// Lets nothing inside start another process from now on.
+    pub(crate) fn close(&self) {
+        // Fails only where the fence is gone, and everybody with it.
+        let _ = fs::write(self.0.join("pids.max"), "0");
+    }
+
+    /// Lists the processes inside; none when it does not exist.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        let text = bounded_file::read_prefix(&self.0.join("cgroup.procs"), limits::GROUP_LIST_BYTES);
+        let text = text.unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+        lines.filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0).collect()
+    }
+
+    /// Removes it. Fails while something is alive inside.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir(&self.0) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pids_controller_is_found_beside_others() {
+        let text = "40 31 0:37 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
+                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
+        assert_eq!(mount(text), Some(Path::new("/sys/fs/cgroup/pids")));
+        assert_eq!(mount("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw"), None);
+        assert_eq!(own_path("8:cpu,pids:/a/b"), Some("a/b"));
+        assert_eq!((own_path("0::/a"), own_path("7:cpu:/a")), (None, None));
+    }
+
+    #[test]
+    fn a_forged_record_names_no_foreign_fence() {
+        for forged in ["/sys/fs/cgroup/pids", "/tmp/mosaic/x-run-1", "/sys/fs/cgroup/pids/../mosaic/x-run-1"]
+        {
+            assert!(Fence::recorded(Path::new(forged), "x-run-1").is_none(), "{forged}");
+        }
+    }
+}

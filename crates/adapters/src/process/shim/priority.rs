@@ -1,0 +1,78 @@
+//! Who comes first when processor, memory or descriptors are short: the supervisor, and only then its job.
+
+use std::io;
+use std::process::{Child, Command};
+use std::thread;
+
+use mosaic_core::limits;
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
+
+/// The nicest that a process can be.
+const NICEST: i32 = 19;
+/// The least nice.
+const LEAST_NICE: i32 = -20;
+const OOM: &str = "/proc/self/oom_score_adj";
+
+/// Starts a program that is nicer than this process, is ended before it when memory runs out, and has the soft limit of
+/// open files that the server itself was started with. What cannot be set is left as it is.
+pub(super) fn spawn(mut command: Command, open_files: Option<u64>) -> io::Result<Child> {
+    let oom = Raised::by(limits::AGENT_OOM);
+    let files = open_files.and_then(SoftFiles::lower);
+    // A thread has a nice value of its own on Linux, and what it starts inherits that one. So this process need not
+    // become nicer first, from where it could not come back.
+    let child = thread::scope(|scope| {
+        let start = scope.spawn(|| {
+            let own = getpriority_process(None).unwrap_or(0);
+            let _ = setpriority_process(None, (own + limits::AGENT_NICE).min(NICEST));
+            command.spawn()
+        });
+        start.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it broke")))
+    });
+    drop((oom, files));
+    child
+}
+
+/// Puts this process before others as far as it may: what has to be killed may keep every core busy.
+pub(super) fn first() {
+    let own = getpriority_process(None).unwrap_or(0);
+    // Only few may do that; the job is nicer all the same.
+    let _ = setpriority_process(None, (own - limits::AGENT_NICE).max(LEAST_NICE));
+}
+
+/// A higher score for being ended when memory runs out, until it is dropped.
+struct Raised(String);
+
+impl Raised {
+    fn by(more: i32) -> Option<Self> {
+        let before = std::fs::read_to_string(OOM).ok()?;
+        let score = before.trim().parse::<i32>().ok()?.saturating_add(more).min(1000);
+        std::fs::write(OOM, score.to_string()).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        // It was this process's own score before, so it may have it again.
+        let _ = std::fs::write(OOM, self.0.trim());
+    }
+}
+
+/// A lower soft limit of open files, until it is dropped.
+struct SoftFiles(Rlimit);
+
+impl SoftFiles {
+    fn lower(to: u64) -> Option<Self> {
+        let before = getrlimit(Resource::Nofile);
+        let lower = before.current.is_none_or(|now| now > to);
+        (lower && setrlimit(Resource::Nofile, Rlimit { current: Some(to), maximum: before.maximum }).is_ok())
+            .then_some(Self(before))
+    }
+}
+
+impl Drop for SoftFiles {
+    fn drop(&mut self) {
+        // Raising the soft limit up to the hard one is always allowed.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: self.0.current, maximum: self.0.maximum });
+    }
+}
