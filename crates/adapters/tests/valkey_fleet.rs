@@ -36,6 +36,8 @@ fn info(node: &str, instance: &str) -> NodeInfo {
     NodeInfo {
         node: node.parse().unwrap(),
         instance: instance.to_owned(),
+        directory: None,
+        boot: None,
         url: Some("http://127.0.0.1:1".to_owned()),
         version: "0.1.0".to_owned(),
         slots: 2,
@@ -185,4 +187,31 @@ async fn a_marker_of_another_producer_wakes_every_node_at_once() {
     for stirred in &mut all {
         tokio::time::timeout(PATIENCE, stirred.changed()).await.expect("it hears of it").unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_copied_directory_and_a_copied_machine_do_not_join_beside_the_original() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_millis(600)).await;
+    let of = |directory: &str, boot: &str| NodeInfo {
+        directory: Some(directory.to_owned()),
+        boot: Some(boot.to_owned()),
+        ..info("a", "same")
+    };
+    store.join(&of("8-1", "first")).await.unwrap();
+    store.join(&of("8-1", "first")).await.unwrap();
+    let copied = store.join(&of("8-2", "first")).await;
+    assert!(matches!(copied, Err(JoinError::NameTaken { .. })), "{copied:?}");
+    let imaged = store.join(&of("8-1", "second")).await;
+    assert!(matches!(imaged, Err(JoinError::Restarted { .. })), "{imaged:?}");
+    // A heartbeat of one that did not join changes nothing either.
+    store.beat(&of("8-1", "second"), &[]).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap()[0].info.boot.as_deref(), Some("first"));
+    // A machine that really was started anew is let in once the server before has been silent for a whole lease.
+    until("the name to be free", async || store.join(&of("8-1", "second")).await.ok()).await;
+    // An earlier version says less, and is replaced by a later one at once.
+    store.join(&info("b", "old")).await.unwrap();
+    store.join(&NodeInfo { node: "b".parse().unwrap(), ..of("8-3", "first") }).await.unwrap_err();
+    let newer = NodeInfo { instance: "old".to_owned(), ..of("8-3", "first") };
+    store.join(&NodeInfo { node: "b".parse().unwrap(), ..newer }).await.unwrap();
 }

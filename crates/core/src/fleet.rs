@@ -25,6 +25,10 @@ use crate::ports::store::{Lease, StoreError};
 pub struct About {
     /// The identity of its data directory.
     pub instance: String,
+    /// The device and inode of that identity.
+    pub directory: Option<String>,
+    /// The boot of the machine.
+    pub boot: Option<String>,
     /// Where other nodes reach its API, when they can.
     pub url: Option<String>,
     /// The program's version.
@@ -250,6 +254,8 @@ impl Orchestrator {
         NodeInfo {
             node: self.settings.node.clone(),
             instance: instance.unwrap_or_else(|| self.settings.node.to_string()),
+            directory: about.directory,
+            boot: about.boot,
             url: about.url,
             version: about.version,
             slots: self.settings.slots,

@@ -153,7 +153,7 @@ pub(crate) fn variables<const N: usize>(pid: i32, names: [&str; N]) -> [Option<S
 }
 
 /// Returns the id of this boot, which tells whether recorded process ids still mean anything.
-pub(crate) fn boot_id() -> String {
+pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 

@@ -25,5 +25,6 @@ mod stop;
 mod usage;
 
 pub use cgroup::CgroupChoice;
+pub use linux::boot_id;
 pub(crate) use linux::kill_below;
 pub use server::{ProcessOptions, ShimProcesses};

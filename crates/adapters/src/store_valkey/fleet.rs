@@ -53,7 +53,7 @@ impl Inner {
 
     /// Puts together what scripts take of a node first.
     fn about(&self, info: &NodeInfo) -> Args {
-        Args::default().text(info.node.as_str()).text(&info.instance).number(self.term_ms())
+        Args::default().text(info.node.as_str()).number(self.term_ms())
     }
 }
 
@@ -65,11 +65,13 @@ impl Fleet for ValkeyStore {
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
         let args = self.inner.about(info).number(millis(limits::NODE_MEMORY) * 2).long(json(info)?);
-        let taken: Option<u64> = self.inner.ask(&JOIN, args).await?;
-        match taken {
-            None => Ok(()),
-            Some(at) => Err(JoinError::NameTaken { node: info.node.clone(), seen_at: Timestamp(at) }),
-        }
+        let taken: Option<(u64, String)> = self.inner.ask(&JOIN, args).await?;
+        let Some((at, how)) = taken else { return Ok(()) };
+        let (node, seen_at) = (info.node.clone(), Timestamp(at));
+        Err(match how.as_str() {
+            "restarted" => JoinError::Restarted { node, seen_at },
+            _ => JoinError::NameTaken { node, seen_at },
+        })
     }
 
     async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError> {

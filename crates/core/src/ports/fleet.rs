@@ -21,6 +21,12 @@ pub struct NodeInfo {
     pub node: NodeId,
     /// The identity of its data directory, which tells a restart from another machine of the same name.
     pub instance: String,
+    /// The device and inode of that identity, which tells a directory from its copy; none from an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// The boot of the machine, which tells a machine from one made of its image; none from an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// Where other nodes reach its API; none when it cannot be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -117,9 +123,22 @@ pub enum JoinError {
     /// Another data directory's server has the name and is alive.
     #[error(
         "another server is node {node} of this fleet, heard of at {seen_at}; give this one a name of its own with \
-         MOSAIC_NODE, or stop the other one first"
+         MOSAIC_NODE, or stop the other one first (if its data directory is a copy, remove the file \"instance\" in it)"
     )]
     NameTaken {
+        /// The name.
+        node: NodeId,
+        /// When that one was heard of last.
+        seen_at: Timestamp,
+    },
+    /// A server on this data directory has the name and was alive a moment ago, under another boot: this machine was started
+    /// anew, or is made from the image of one that still runs. Time tells which.
+    #[error(
+        "a server of this data directory under another boot of the machine is node {node} of this fleet, heard of at {seen_at}; \
+         this one joins once that has been silent for a whole lease. If this machine was made from an image of that one, \
+         remove the file \"instance\" from the data directory and give it a name of its own with MOSAIC_NODE"
+    )]
+    Restarted {
         /// The name.
         node: NodeId,
         /// When that one was heard of last.
@@ -138,7 +157,8 @@ pub trait Fleet: Send + Sync {
     fn term(&self) -> Option<Duration>;
 
     /// Makes this node known, before anything is taken. Errors with `NameTaken` while another data directory's server of
-    /// that name is alive; a node that was started again is let in at once.
+    /// that name is alive, with `Restarted` while one of this data directory under another boot is; a server that was started
+    /// again under the same boot is let in at once, as its lock on the directory proves that the one before is gone.
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError>;
 
     /// Says that this node is alive and extends these leases of its own by a whole term, all in one step. A lease whose

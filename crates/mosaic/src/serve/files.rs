@@ -143,6 +143,13 @@ pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Returns the device and inode of the identity of this data directory: a copy of the directory has another one.
+pub(super) fn place_of_instance(data_dir: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::symlink_metadata(data_dir.join("instance")).ok()?;
+    Some(format!("{:x}-{:x}", file.dev(), file.ino()))
+}
+
 /// Returns 256 random bits.
 pub(super) fn random() -> anyhow::Result<[u8; 32]> {
     let mut random = [0u8; 32];

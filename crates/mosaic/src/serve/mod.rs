@@ -123,12 +123,14 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
 async fn join(wired: &Wired, config: &Config, url: &str) -> anyhow::Result<()> {
     let o = &wired.orchestrator;
     let instance = if o.is_fleet() { instance(&config.data_dir)? } else { String::new() };
+    let directory = files::place_of_instance(&config.data_dir);
+    let boot = Some(mosaic_adapters::process::boot_id()).filter(|boot| !boot.is_empty());
     // Others cannot reach what only this machine can, unless the operator says how.
     let reached = !config.bind.is_loopback() && !config.bind.is_unspecified();
     let url = config.node_url.clone().or_else(|| reached.then(|| url.to_owned()));
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let labels = config.node_labels.clone();
-    o.introduce(About { instance, url, version, labels });
+    o.introduce(About { instance, directory, boot, url, version, labels });
     match o.join().await {
         Ok(()) => Ok(()),
         Err(e @ FleetError::NameTaken { .. }) => Err(e).context("this node cannot join the fleet"),

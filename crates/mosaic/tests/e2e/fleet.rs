@@ -189,3 +189,26 @@ fn unmerged_work_on_another_node_is_pruned_by_nobody_but_that_node() {
     let copy = Path::new(restored["path"].as_str().unwrap());
     assert_eq!(std::fs::read_to_string(copy.join("more.txt")).unwrap(), "more\n");
 }
+
+#[test]
+fn a_copy_of_a_data_directory_does_not_start_beside_the_original() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let original = node(&home, "build-1", store.port(), home.path(), "60000");
+    let ids = spawn_all(std::slice::from_ref(&original), &fixture, home.path(), 2);
+    let copy = home.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for name in ["instance", "token", "agent-secret"] {
+        std::fs::copy(home.data().join(name), copy.join(name)).unwrap();
+    }
+    let port = store.port().to_string();
+    let mut second = home.mosaic(&["serve"]);
+    second.env("MOSAIC_DATA_DIR", &copy).env("ORCHESTRATOR_PORT", "0").env("MOSAIC_NODE", "build-1");
+    let refused = second.env("VALKEY_HOST", "127.0.0.1").env("VALKEY_PORT", &port).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("\"instance\""), "{told}");
+    for id in &ids {
+        assert_eq!(original.agent(id)["phase"], "working");
+    }
+    original.http.post("/agents/kill-all", Some(&json!({}))).expect(200);
+}

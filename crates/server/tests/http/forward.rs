@@ -42,6 +42,8 @@ impl Fleet for Nodes {
             info: NodeInfo {
                 node: name.parse().expect("a word"),
                 instance: (*name).to_owned(),
+                directory: None,
+                boot: None,
                 url: url.clone(),
                 version: "1.2.3".to_owned(),
                 slots: 2,

@@ -4,6 +4,16 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- Tells whether two records are of one data directory, and not of a copy. Earlier versions say less.
+local function same_directory(was, is)
+  return was.instance == is.instance and (not was.directory or was.directory == is.directory)
+end
+
+-- Tells whether two records are of one data directory under one boot of a machine.
+local function same_boot(was, is)
+  return same_directory(was, is) and (not was.boot or was.boot == is.boot)
+end
+
 local function heard(node, info, left)
   call('HSET', O .. 'nodes', node, '{"seenAt":' .. whole(clock()) .. ',"left":' .. left .. ',"info":' .. info .. '}')
 end

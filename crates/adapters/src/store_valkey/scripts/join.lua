@@ -1,17 +1,18 @@
--- Makes a node known, unless another directory's server of that name is alive or what it holds has not run out. Forgets
--- names that were not heard of for very long.
-local node, instance, term, memory, info = take(), take(), tonumber(take()), tonumber(take()), take()
+-- Makes a node known, unless a server of that name in another directory, or under another boot, is alive or what it holds
+-- has not run out. Forgets names that were not heard of for very long.
+local node, term, memory, info = take(), tonumber(take()), tonumber(take()), take()
+local is = cjson.decode(info)
 local now = clock()
 local old = call('HGET', O .. 'nodes', node)
 if old then
   local was = cjson.decode(old)
-  if was.info.instance ~= instance then
+  if not same_boot(was.info, is) then
     local alive = not was.left and now - was.seenAt < term
     local holds = each_lease(function(h, _, holder)
       return holder and h.node == '"' .. node .. '"'
     end)
     if alive or holds then
-      return whole(was.seenAt)
+      return { whole(was.seenAt), same_directory(was.info, is) and 'restarted' or 'taken' }
     end
   end
 end
