@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use uuid::Uuid;
 
 use crate::fence;
@@ -69,7 +69,7 @@ impl ShortDirs {
     pub fn of(&self, agent: AgentId) -> io::Result<PathBuf> {
         let path = self.ready()?.path.join(name(agent));
         match private(&path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => ours(&path).map(|()| path),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => mended(&path).map(|()| path),
             made => made.map(|()| path),
         }
     }
@@ -146,7 +146,7 @@ impl ShortDirs {
 
     /// Lists where they lie now.
     fn existing(&self) -> Vec<Root> {
-        let inside = Some(self.inside()).filter(|root| ours(&root.path).is_ok());
+        let inside = Some(self.inside()).filter(|root| mended(&root.path).is_ok());
         inside.into_iter().chain(self.known_outside()).collect()
     }
 
@@ -165,7 +165,7 @@ impl ShortDirs {
             if self.is_short() { None } else { self.known_outside().or_else(|| self.make_outside()) };
         let root = outside.unwrap_or_else(|| self.inside());
         match private(&root.path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => ours(&root.path)?,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => mended(&root.path)?,
             made => made?,
         }
         fence::raise(&root.path)?;
@@ -228,6 +228,21 @@ fn ours(path: &Path) -> io::Result<()> {
     let meta = path.symlink_metadata()?;
     let own = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o077 == 0;
     if own { Ok(()) } else { Err(io::Error::new(ErrorKind::NotADirectory, "something else has its name")) }
+}
+
+/// Checks that a directory of ours is there, and closes it to others again: a data directory that was copied, such as from a
+/// backup, has lost what its directories allowed.
+fn mended(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&directory)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    if stat.st_mode & 0o077 != 0 {
+        rustix::fs::fchmod(&directory, Mode::RWXU)?;
+    }
+    Ok(())
 }
 
 /// Makes the first of these directories whose name is free; each is announced before it is made.

@@ -95,3 +95,18 @@ fn a_directory_that_others_may_replace_is_no_place() {
     assert!(!usable(Path::new("relative")) && !usable(&place.path().join("missing")));
     assert!(!usable(&PathBuf::from("/tmp").join("x".repeat(60))));
 }
+
+#[tokio::test]
+async fn a_copied_data_directory_is_closed_to_others_again() {
+    let place = tempfile::Builder::new().prefix("m").tempdir_in("/tmp").unwrap();
+    let (dirs, agent) = (dirs(place.path()), agent());
+    let own = dirs.of(agent).unwrap();
+    let all = [own.clone(), own.parent().unwrap().to_owned()];
+    for path in &all {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(dirs.of(agent).unwrap(), own);
+    for path in &all {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
+    }
+}

@@ -405,7 +405,7 @@ async fn after_orders(
 ) -> Event {
     let failed = match &event {
         Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
-        Event::Judged { report } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
+        Event::Judged { report, .. } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
         event => matches!(event, Event::Failed(_)),
     };
     if !failed {

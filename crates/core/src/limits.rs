@@ -33,6 +33,12 @@ pub const QUEUE_ENTRIES: u64 = 1_000_000;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Largest part of one repository file (work item, agent instructions) that goes into a prompt, in bytes.
 pub const PROMPT_FILE_BYTES: usize = 64 * 1024;
+/// Most submodules of one checkout, nested ones too; each may cost a fetch.
+pub const SUBMODULES: usize = 100;
+/// Deepest nesting of submodules.
+pub const SUBMODULE_DEPTH: usize = 8;
+/// Largest `.gitmodules` that is read, in bytes.
+pub const GITMODULES_BYTES: usize = 256 * 1024;
 /// Longest path of an agent's temporary directory, in bytes: of the 107 that the path of a Unix socket may have, half are
 /// left for what programs put below it.
 pub const SOCKET_DIRECTORY_BYTES: usize = 56;

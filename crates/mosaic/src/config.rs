@@ -132,6 +132,8 @@ pub(crate) struct Config {
     pub(crate) model_upstream: Option<String>,
     /// `MOSAIC_SLOTS`, at least 1.
     pub(crate) slots: usize,
+    /// `MOSAIC_SUBMODULES=auto`.
+    pub(crate) submodules: bool,
     /// `MOSAIC_AGENT_ENV`.
     pub(crate) agent_env: AgentEnv,
     /// `MOSAIC_AGENT_PROCESSES`.
@@ -319,6 +321,7 @@ impl Config {
             command: None,
             model_upstream: None,
             slots: default_slots(),
+            submodules: true,
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,
             kill_grace: Duration::from_millis(5000),

@@ -303,6 +303,7 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let mut options = GitOptions::new(config.data_dir.clone(), self_exe);
     options.allow_local = config.allow_local_repositories;
+    options.submodules = config.submodules;
     options.allowed_local_paths = wishes.allowed_repository.iter().cloned().collect();
     (options.author_name, options.author_email) = (name, email);
     options.network_env = network_env();

@@ -776,7 +776,12 @@ impl Repositories for Part {
     }
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
         lock(&self.0.trees).insert(self.place(request.agent));
-        Ok(Worktree { agent: request.agent, path: PathBuf::from("/nonexistent"), reused: request.reuse })
+        Ok(Worktree {
+            agent: request.agent,
+            path: PathBuf::from("/nonexistent"),
+            reused: request.reuse,
+            warnings: Vec::new(),
+        })
     }
     async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
         let outbox = PathBuf::from("/nonexistent");

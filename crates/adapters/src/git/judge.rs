@@ -11,6 +11,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{Fit, JudgingCheckout, JudgingRequest};
 
 use super::command::Input;
+use super::submodules::For;
 use super::{GitRepositories, errors, store};
 
 impl GitRepositories {
@@ -36,7 +37,9 @@ impl GitRepositories {
         let done =
             call.args(["read-tree", "--reset", "-u", request.commit.as_str()]).run(Input::Nothing, 0).await?;
         done.success("making a fresh checkout")?;
-        Ok(JudgingCheckout { path, warnings: Vec::new() })
+        let commits = (&request.base, &request.commit);
+        let warnings = self.fill_submodules(&request.repository, commits, &path, For::Gates).await?;
+        Ok(JudgingCheckout { path, warnings })
     }
 
     /// Writes a git directory whose HEAD is the judged commit. It reads the store's objects and has neither a remote nor

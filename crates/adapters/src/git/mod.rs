@@ -15,6 +15,7 @@ mod errors;
 mod fetch;
 mod filters;
 mod fuse;
+mod gitmodules;
 mod harvest;
 mod heal;
 mod holders;
@@ -38,6 +39,7 @@ mod salvage_state;
 mod salvage_tips;
 mod store;
 mod stray;
+mod submodules;
 mod tree;
 mod walker;
 
@@ -84,6 +86,8 @@ pub struct GitOptions {
     pub self_exe: PathBuf,
     /// Allow local paths and http on loopback.
     pub allow_local: bool,
+    /// Check submodules out.
+    pub submodules: bool,
     /// Local repositories allowed even so: the one in which `mosaic run` was typed.
     pub allowed_local_paths: Vec<PathBuf>,
     /// Name of the author of agents' commits.
@@ -111,6 +115,7 @@ impl GitOptions {
             data_dir: data_dir.into(),
             self_exe: self_exe.into(),
             allow_local: false,
+            submodules: true,
             allowed_local_paths: Vec::new(),
             author_name: None,
             author_email: None,
@@ -144,6 +149,7 @@ pub struct GitRepositories {
     self_exe: PathBuf,
     author: (String, String),
     allow_local: bool,
+    submodules: bool,
     allowed_local_paths: Vec<PathBuf>,
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
     listings: memory::Memory<Vec<String>>,
@@ -176,6 +182,7 @@ impl GitRepositories {
             self_exe: options.self_exe,
             author: (name, email),
             allow_local: options.allow_local,
+            submodules: options.submodules,
             allowed_local_paths: options.allowed_local_paths,
             locks: Mutex::default(),
             listings: memory::Memory::new(),

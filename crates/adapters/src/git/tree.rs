@@ -16,6 +16,7 @@ use crate::private_place::read_plain;
 
 use super::command::Input;
 use super::credentials::shell_quote;
+use super::submodules::For;
 use super::{GitRepositories, errors, locks, store};
 
 /// Beginning of the names of trees whose work could not be received.
@@ -50,7 +51,7 @@ impl GitRepositories {
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
             locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
-            return Ok(Worktree { agent: request.agent, path, reused: true });
+            return Ok(Worktree { agent: request.agent, path, reused: true, warnings: Vec::new() });
         }
         // While its marker is still there: without one it would be taken for a tree that was never whole.
         let spared = match request.unreceived {
@@ -74,9 +75,11 @@ impl GitRepositories {
         let done =
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
+        let commits = (&request.base, &request.start);
+        let warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
         let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");
         store::write_atomic(&marker, &text).map_err(|e| errors::io("writing the tree's marker", &e))?;
-        Ok(Worktree { agent: request.agent, path, reused: false })
+        Ok(Worktree { agent: request.agent, path, reused: false, warnings })
     }
 
     /// Returns the settings of a git directory that say who commits.

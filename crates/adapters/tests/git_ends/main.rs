@@ -10,6 +10,7 @@ mod fuse;
 mod judging;
 mod locks;
 mod salvage;
+mod submodules;
 
 use git_world::World;
 use mosaic_core::domain::agent::Salvaged;

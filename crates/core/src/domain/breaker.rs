@@ -40,7 +40,7 @@ pub fn sign(event: &Event) -> Option<Sign> {
             Some(Sign::Works)
         }
         Event::SecretsFound { .. } | Event::Filtered { .. } => Some(Sign::Works),
-        Event::Judged { report } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
+        Event::Judged { report, .. } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
         Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
             counts(failure.kind).then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))
         }

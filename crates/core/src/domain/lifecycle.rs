@@ -135,6 +135,8 @@ pub enum Event {
     Judged {
         /// What they found.
         report: GateReport,
+        /// Parts of the commit that its gates did not see.
+        warnings: Vec<String>,
     },
     /// The work does not fit onto the newest base.
     Conflicted {
@@ -205,7 +207,7 @@ impl Event {
             Self::Diverged { .. } => "Diverged",
             Self::Filtered { .. } => "Filtered",
             Self::SecretsFound { .. } => "SecretsFound",
-            Self::Judged { report } if report.verdict == Verdict::Failed => "Judged(failed)",
+            Self::Judged { report, .. } if report.verdict == Verdict::Failed => "Judged(failed)",
             Self::Judged { .. } => "Judged(passed)",
             Self::Conflicted { .. } => "Conflicted",
             Self::Pushed { .. } => "Pushed",
@@ -401,7 +403,10 @@ impl Decision {
                     format!("a new commit holds {}; nothing was pushed", count(findings.len(), "secret"));
                 Some(self.refused(findings, EndReason::Secret, text))
             }
-            (State::Gating { head }, Event::Judged { report }) => Some(self.judged(head, report)),
+            (State::Gating { head }, Event::Judged { report, warnings }) => {
+                self.warn_all(warnings);
+                Some(self.judged(head, report))
+            }
             (State::Publishing { .. }, Event::Conflicted { base, files }) => {
                 Some(self.conflicted(&base, &files))
             }

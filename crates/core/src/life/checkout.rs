@@ -28,7 +28,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     if agent.work.kept.is_none() {
         request.start = base.clone();
     }
-    hands.tree = Some(o.ports.repositories.make_tree(&request).await?);
+    let tree = o.ports.repositories.make_tree(&request).await?;
+    warnings.extend(tree.warnings.iter().cloned());
+    hands.tree = Some(tree);
     Ok(Event::TreeReady { base, remote_tip, plan, warnings })
 }
 

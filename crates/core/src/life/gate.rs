@@ -35,11 +35,11 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     if !findings.is_empty() {
         return Ok(Event::SecretsFound { findings });
     }
-    let report = match checkout? {
-        Some(checkout) => judge(scene, hands, head, checkout.path).await?,
-        None => GateReport::new(head.clone(), Vec::new(), plan),
+    let (report, warnings) = match checkout? {
+        Some(checkout) => (judge(scene, hands, head, checkout.path).await?, checkout.warnings),
+        None => (GateReport::new(head.clone(), Vec::new(), plan), Vec::new()),
     };
-    Ok(Event::Judged { report })
+    Ok(Event::Judged { report, warnings })
 }
 
 async fn checkout(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<JudgingCheckout, Failure> {

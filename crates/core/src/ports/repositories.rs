@@ -33,6 +33,8 @@ pub struct Worktree {
     pub path: PathBuf,
     /// True when the agent's earlier tree was found whole and was kept.
     pub reused: bool,
+    /// Parts of the commit that could not be checked out, for people.
+    pub warnings: Vec<String>,
 }
 
 /// What a tree is made from.

@@ -278,6 +278,17 @@ pub(crate) const VARIABLES: &[Variable] = &[
     )
     .read(sandbox, |_| Some("none".to_owned())),
     ours(
+        "MOSAIC_SUBMODULES",
+        "auto, off",
+        "auto",
+        "auto: submodules that the base commit declares are checked out for agents and gates; what cannot be had, or off, is a \
+         warning at the start",
+    )
+    .read(
+        |c, v| p::choice(v, &[("auto", true), ("off", false)]).map(|x| c.submodules = x),
+        |c| Some(if c.submodules { "auto" } else { "off" }.to_owned()),
+    ),
+    ours(
         "MOSAIC_AGENT_ENV",
         "names, by commas",
         "proxies, certificate authorities, toolchains",

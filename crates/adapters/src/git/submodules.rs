@@ -1,0 +1,416 @@
+//! Submodules of a checkout. Each has a bare repository of its own in the cache, whose objects its checkout shares, as the
+//! repository itself does. What always holds: which submodules there are and where they come from is read from the base
+//! commit alone, so that no agent can have the server fetch another repository with the operator's credentials; a commit
+//! that the base does not pin counts only when a branch or tag of that remote has it; and git's own `submodule`, which
+//! obeys the tree it runs in, is never used. What cannot be had is a warning that names it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::ids::CommitId;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::TreeRequest;
+
+use super::command::Input;
+use super::fetch::Tags;
+use super::gitmodules::{self, Declared};
+use super::tree::config_value;
+use super::{GitRepositories, errors, local_form, store};
+
+/// The file that declares submodules.
+const FILE: &str = ".gitmodules";
+const MOST: usize = limits::GITMODULES_BYTES;
+/// Where a bare repository keeps copies of all branches and tags of its remote.
+const PUBLISHED: &str = "refs/mosaic/published";
+
+/// A checkout that may have submodules.
+pub(super) struct Superproject {
+    /// Its bare repository's address.
+    pub(super) repository: RepositoryUrl,
+    /// What relative addresses are relative to, the likeliest first.
+    addresses: Vec<RepositoryUrl>,
+    /// Where the operator's own clone has its submodules, when the repository is one.
+    clones: Option<PathBuf>,
+    /// The commit whose declarations count.
+    base: CommitId,
+    /// The commit that is checked out.
+    commit: CommitId,
+    /// Its working tree and git directory.
+    tree: PathBuf,
+    git_dir: PathBuf,
+    /// What its path begins with, for messages.
+    prefix: String,
+    depth: usize,
+}
+
+/// One submodule of a checkout.
+struct Wanted {
+    declared: Declared,
+    pin: CommitId,
+    /// The base pins the same commit.
+    of_base: bool,
+}
+
+/// Says what a checkout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// An agent, who may fetch from the bare repository.
+    Agent,
+    /// Gates, which have no remote at all.
+    Gates,
+}
+
+impl GitRepositories {
+    /// Fills the submodules of a fresh checkout and returns warnings about those that stay empty.
+    pub(super) async fn fill_submodules(
+        &self,
+        repository: &RepositoryUrl,
+        (base, commit): (&CommitId, &CommitId),
+        tree: &Path,
+        purpose: For,
+    ) -> Result<Vec<String>, Failure> {
+        let mut warnings = Vec::new();
+        let mut open = vec![self.superproject(repository, base, commit, tree).await?];
+        let mut filled = 0;
+        while let Some(project) = open.pop() {
+            let (wanted, faults) = self.wanted(&project).await?;
+            warnings.extend(faults.into_iter().map(|fault| warning(&project.prefix, &fault)));
+            if !self.submodules {
+                warnings.extend(switched_off(&wanted));
+                continue;
+            }
+            for one in wanted {
+                filled += 1;
+                let path = one.declared.path.clone();
+                if filled > limits::SUBMODULES {
+                    warnings
+                        .push(format!("more than {} submodules; the others stay empty", limits::SUBMODULES));
+                    return Ok(warnings);
+                }
+                match self.fill(&project, one, purpose).await {
+                    Ok(inner) if inner.depth <= limits::SUBMODULE_DEPTH => open.push(inner),
+                    Ok(_) => warnings.push(warning(
+                        &project.prefix,
+                        &format!("{path}: what lies in it is nested too deep"),
+                    )),
+                    Err(e) if e.kind == FailureKind::Disk => return Err(e),
+                    Err(e) => warnings.push(warning(&project.prefix, &format!("{path}: {}", e.message))),
+                }
+            }
+        }
+        warnings.truncate(limits::FINDINGS);
+        Ok(warnings)
+    }
+
+    /// Tells whether the remote of a submodule, as the base declares it, has a commit on a branch or tag. Asks the remote.
+    #[expect(dead_code, reason = "the rule about changed links to submodules asks it")]
+    pub(super) async fn submodule_publishes(
+        &self,
+        request: &TreeRequest,
+        path: &str,
+        commit: &CommitId,
+    ) -> Result<bool, Failure> {
+        let nowhere = self.layout.nowhere();
+        let project = self.superproject(&request.repository, &request.base, &request.base, &nowhere).await?;
+        let (all, _) = self.wanted(&project).await?;
+        let Some(known) = all.iter().find(|one| one.declared.path == path) else { return Ok(false) };
+        for source in self.sources(&project, &known.declared)? {
+            if self.publishes(&source, commit).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn superproject(
+        &self,
+        repository: &RepositoryUrl,
+        base: &CommitId,
+        commit: &CommitId,
+        tree: &Path,
+    ) -> Result<Superproject, Failure> {
+        let mut addresses = vec![repository.clone()];
+        let mut clones = None;
+        // Most repositories have no submodules, and nothing more is asked for their sake; the file is remembered.
+        let declares = self.read_file_now(repository, base, FILE, MOST + 1).await?.is_some();
+        if let Some(path) = repository.local_path().filter(|_| declares) {
+            let path = local_form(Path::new(path));
+            let inner = path.join(".git");
+            let git_dir = if inner.is_dir() { inner } else { path };
+            clones = Some(git_dir.join("modules"));
+            // A clone's submodules are relative to where it came from.
+            let call = self.git.local(&git_dir).args(["config", "--get", "remote.origin.url"]);
+            let origin = call.run(Input::Nothing, limits::URL_BYTES).await?;
+            addresses.splice(0..0, origin.text().trim().parse().ok());
+        }
+        Ok(Superproject {
+            repository: repository.clone(),
+            addresses,
+            clones,
+            base: base.clone(),
+            commit: commit.clone(),
+            tree: tree.to_owned(),
+            git_dir: tree.join(".git"),
+            prefix: String::new(),
+            depth: 0,
+        })
+    }
+
+    /// Lists the submodules of a checkout, and in words what is wrong with the others.
+    async fn wanted(&self, project: &Superproject) -> Result<(Vec<Wanted>, Vec<String>), Failure> {
+        let file = self.read_file_now(&project.repository, &project.base, FILE, MOST + 1).await?;
+        let Some(file) = file else { return Ok((Vec::new(), Vec::new())) };
+        if file.len() > MOST {
+            return Ok((Vec::new(), vec![format!("{FILE} is larger than {MOST} bytes")]));
+        }
+        let dir = self.layout.store(&project.repository);
+        let args = ["config", "--no-includes", "-z", "--file", "-", "--get-regexp", r"^submodule\."];
+        let read = self.git.local(&dir).args(args).run(Input::Bytes(file), limits::LISTING_BYTES).await?;
+        if !matches!(read.code(), Some(0 | 1)) {
+            return Ok((Vec::new(), vec![format!("{FILE} cannot be read: {}", read.stderr.trim())]));
+        }
+        let (declared, mut faults) = gitmodules::declared(&read.stdout);
+        let pins = self.pins(&dir, &project.commit, &declared).await?;
+        let of_base = match project.base == project.commit {
+            true => pins.clone(),
+            false => self.pins(&dir, &project.base, &declared).await?,
+        };
+        let mut wanted = Vec::new();
+        for declared in declared {
+            let Some(pin) = pins.get(&declared.path).cloned() else { continue };
+            if declared.never {
+                faults.push(format!("{}: {FILE} says update = none", declared.path));
+                continue;
+            }
+            let of_base = of_base.get(&declared.path) == Some(&pin);
+            wanted.push(Wanted { declared, pin, of_base });
+        }
+        Ok((wanted, faults))
+    }
+
+    /// Returns the commits that a commit pins at these paths.
+    async fn pins(
+        &self,
+        dir: &Path,
+        commit: &CommitId,
+        declared: &[Declared],
+    ) -> Result<BTreeMap<String, CommitId>, Failure> {
+        if declared.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let call = self.git.local(dir).args(["ls-tree", "-z", "--full-tree", commit.as_str(), "--"]);
+        let call = call.args(declared.iter().map(|one| &one.path));
+        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let done = done.success("listing the submodules of a commit")?;
+        let pin = |entry: &[u8]| {
+            let (head, path) = std::str::from_utf8(entry).ok()?.split_once('\t')?;
+            let object = head.strip_prefix("160000 commit ")?;
+            Some((path.to_owned(), object.parse().ok()?))
+        };
+        Ok(done.stdout.split(|b| *b == 0).filter_map(pin).collect())
+    }
+
+    /// Lists where a submodule can be had: the operator's own clone of it first, which needs no network. Errors when policy
+    /// allows none.
+    fn sources(&self, project: &Superproject, declared: &Declared) -> Result<Vec<RepositoryUrl>, Failure> {
+        let mut sources: Vec<RepositoryUrl> = Vec::new();
+        let clone = project.clones.as_ref().map(|clones| clones.join(&declared.name));
+        if let Some(clone) = clone.filter(|clone| clone.join("HEAD").is_file()) {
+            sources.extend(clone.to_string_lossy().parse::<RepositoryUrl>());
+        }
+        let mut refused = None;
+        for base in &project.addresses {
+            let found = gitmodules::address(base, &declared.url).and_then(|url| {
+                mosaic_core::ports::repositories::Repositories::allowed(self, &url).map(|()| url)
+            });
+            match found {
+                Ok(url) if !sources.contains(&url) => sources.push(url),
+                Ok(_) => {}
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if sources.is_empty() => Err(Failure::new(FailureKind::BadInput, why)),
+            _ => Ok(sources),
+        }
+    }
+
+    async fn fill(&self, project: &Superproject, one: Wanted, purpose: For) -> Result<Superproject, Failure> {
+        let sources = self.sources(project, &one.declared)?;
+        let mut last = Failure::new(FailureKind::MissingRepository, "it has no address");
+        let mut source = None;
+        for url in sources {
+            match self.bring_pin(&url, &one).await {
+                Ok(()) => {
+                    source = Some(url);
+                    break;
+                }
+                Err(e) => last = e,
+            }
+        }
+        let Some(source) = source else { return Err(last) };
+        self.check_out(project, &one, &source, purpose).await
+    }
+
+    /// Makes sure that the bare repository of a submodule has its commit.
+    async fn bring_pin(&self, url: &RepositoryUrl, one: &Wanted) -> Result<(), Failure> {
+        let (dir, pin) = (self.layout.store(url), &one.pin);
+        let name = format!("refs/mosaic/pinned/{pin}");
+        if store::read_ref(&dir, &name).is_some() {
+            return Ok(());
+        }
+        store::ensure(&dir, store::is_sha256(pin))
+            .map_err(|e| errors::io("making a repository store", &e))?;
+        if one.of_base {
+            let lock = self.store_lock(&dir);
+            let _alone = lock.lock().await;
+            let done = self.fetch_refspec(url, &dir, &format!("+{pin}:{name}"), Tags::None).await?;
+            if done.status.success() {
+                return Ok(());
+            }
+        }
+        // Some servers hand out tips only; and what the base does not pin must stand on one.
+        if !self.publishes(url, pin).await? {
+            let why = format!("no branch or tag of {} has its commit {pin}", errors::plain(url.as_str()));
+            return Err(Failure::new(FailureKind::MissingRepository, why));
+        }
+        store::write_ref(&dir, &name, pin).map_err(|e| errors::io("keeping a submodule's commit", &e))
+    }
+
+    /// Tells whether a branch or tag of a remote has a commit. Asks the remote.
+    async fn publishes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<bool, Failure> {
+        let dir = self.layout.store(url);
+        store::ensure(&dir, store::is_sha256(commit))
+            .map_err(|e| errors::io("making a repository store", &e))?;
+        let lock = self.store_lock(&dir);
+        let _alone = lock.lock().await;
+        let copies = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{PUBLISHED}/{kind}/*"));
+        let call = self.git.network(&dir, url)?.args([
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--prune",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--end-of-options",
+            url.as_str(),
+        ]);
+        let done = call.args(&copies).run(Input::Nothing, limits::ERROR_BYTES).await?;
+        if !done.status.success() {
+            return Err(errors::remote("fetching a submodule", url, done.status, &done.stderr));
+        }
+        let call = self.git.local(&dir).args([
+            "for-each-ref",
+            "--count=1",
+            &format!("--contains={commit}"),
+            PUBLISHED,
+        ]);
+        // A commit that is not there at all is an error of git's.
+        let done = call.run(Input::Nothing, limits::ERROR_BYTES).await?;
+        Ok(done.status.success() && !done.stdout.is_empty())
+    }
+
+    /// Writes the submodule's git directory and files.
+    async fn check_out(
+        &self,
+        project: &Superproject,
+        one: &Wanted,
+        source: &RepositoryUrl,
+        purpose: For,
+    ) -> Result<Superproject, Failure> {
+        let io = |e: io::Error| errors::io("checking out a submodule", &e);
+        let shared = self.layout.store(source);
+        let tree = project.tree.join(&one.declared.path);
+        let git_dir = project.git_dir.join("modules").join(&one.declared.name);
+        self.write_module(project, one, &shared, (&tree, &git_dir), purpose).map_err(io)?;
+        let call = self.git.local(&git_dir).work_tree(&tree, None);
+        let done = call.args(["read-tree", "--reset", "-u", one.pin.as_str()]).run(Input::Nothing, 0).await?;
+        done.success("checking out a submodule")?;
+        let nested =
+            project.addresses.iter().filter_map(|base| gitmodules::address(base, &one.declared.url).ok());
+        Ok(Superproject {
+            repository: source.clone(),
+            addresses: nested.collect(),
+            clones: project.clones.as_ref().map(|clones| clones.join(&one.declared.name).join("modules")),
+            base: one.pin.clone(),
+            commit: one.pin.clone(),
+            tree,
+            git_dir,
+            prefix: format!("{}{}/", project.prefix, one.declared.path),
+            depth: project.depth + 1,
+        })
+    }
+
+    fn write_module(
+        &self,
+        project: &Superproject,
+        one: &Wanted,
+        shared: &Path,
+        (tree, git_dir): (&Path, &Path),
+        purpose: For,
+    ) -> io::Result<()> {
+        let origin = match purpose {
+            For::Gates => String::new(),
+            For::Agent => format!(
+                "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n\tpushurl = disabled://mosaic-pushes-no-submodule\n",
+                config_value(&shared.to_string_lossy())
+            ),
+        };
+        let config = format!(
+            "\tworktree = {}\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{}{origin}",
+            config_value(&relative(git_dir, tree).to_string_lossy()),
+            self.author_config(),
+        );
+        let config = if store::is_sha256(&one.pin) { format!("[core]\n{config}") } else { config };
+        store::skeleton(git_dir, false, store::is_sha256(&one.pin), &config)?;
+        store::share_objects(git_dir, &[&shared.join("objects")])?;
+        fs::write(git_dir.join("HEAD"), format!("{}\n", one.pin))?;
+        match fs::create_dir(tree) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && fs::symlink_metadata(tree)?.is_dir() => {}
+            made => made?,
+        }
+        fs::write(tree.join(".git"), format!("gitdir: {}\n", relative(tree, git_dir).display()))?;
+        let url = match purpose {
+            For::Gates => String::new(),
+            For::Agent => format!("\turl = {}\n", config_value(&shared.to_string_lossy())),
+        };
+        let section = format!("[submodule {}]\n\tactive = true\n{url}", config_value(&one.declared.name));
+        let mut known = fs::OpenOptions::new().append(true).open(project.git_dir.join("config"))?;
+        io::Write::write_all(&mut known, section.as_bytes())
+    }
+}
+
+fn warning(prefix: &str, fault: &str) -> String {
+    format!("submodule {prefix}{fault}; it stays empty for the agent and its gates")
+}
+
+fn switched_off(wanted: &[Wanted]) -> Option<String> {
+    let names: Vec<&str> = wanted.iter().map(|one| one.declared.path.as_str()).collect();
+    (!names.is_empty())
+        .then(|| format!("submodules stay empty, because MOSAIC_SUBMODULES=off: {}", names.join(", ")))
+}
+
+/// Returns the way from one directory to another below the same tree.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| PathBuf::from(".."));
+    up.chain(to.components().skip(common).map(|part| PathBuf::from(part.as_os_str()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_from_one_directory_to_another() {
+        let way =
+            |from: &str, to: &str| relative(Path::new(from), Path::new(to)).to_string_lossy().into_owned();
+        assert_eq!(way("/t/a/lib", "/t/.git/modules/a/lib"), "../../.git/modules/a/lib");
+        assert_eq!(way("/t/.git/modules/x", "/t/lib"), "../../../lib");
+    }
+}
