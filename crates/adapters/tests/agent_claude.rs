@@ -8,7 +8,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Opening, Reaction, Runtime};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Opening, Pending, Reaction, Runtime};
 use mosaic_core::ports::sandbox::Confinement;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -143,6 +143,117 @@ fn a_recorded_denial_is_no_success() {
     let failure = failed(dialogue.outcome(&exit(0)));
     assert_eq!(failure.kind, FailureKind::Denied);
     assert!(failure.message.contains("Write, Bash"), "{}", failure.message);
+}
+
+/// Feeds a recorded stream line by line; returns at how many results the input was closed, and what was pending at each.
+fn results(name: &str) -> (Vec<Pending>, usize) {
+    let path = format!("{}/tests/data/streams/claude_2.1.330_{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(path).expect("the recording is there");
+    let (mut dialogue, mut pending, mut closed_after) = (dialogue(), Vec::new(), 0);
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        assert_eq!(closed_after, 0, "a line came after the input was closed");
+        let reaction = dialogue.line(line);
+        let value: Value = serde_json::from_slice(line).expect("recorded JSON");
+        if value["type"] == "result" {
+            pending.push(dialogue.pending());
+        }
+        if reaction.turn_over {
+            closed_after = pending.len();
+            if name.ends_with("without_states") {
+                break;
+            }
+        }
+    }
+    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "done".into() });
+    assert_eq!(dialogue.warnings(), Vec::<String>::new());
+    (pending, closed_after)
+}
+
+#[test]
+fn a_result_is_the_last_one_only_when_nothing_is_under_way() {
+    let build = Pending::Tasks(vec!["build".to_owned()]);
+    // The second result is not the last before the program says that it is idle.
+    assert_eq!(results("background"), (vec![build.clone(), Pending::Turn], 2));
+    // The task ended during the turn, after the model was asked for the last time: its end begins another turn.
+    assert_eq!(results("background_ends_in_turn"), (vec![Pending::Turn, Pending::Turn], 2));
+    assert_eq!(results("background_without_states"), (vec![build, Pending::Nothing], 2));
+}
+
+#[test]
+fn the_agent_can_be_asked_about_its_background_tasks() {
+    let mut dialogue = dialogue();
+    tell(
+        &mut *dialogue,
+        &json!({"type": "control_response",
+        "response": {"subtype": "success", "request_id": "mosaic-initialize", "response": {}}}),
+    );
+    tell(
+        &mut *dialogue,
+        &json!({"type": "system", "subtype": "background_tasks_changed",
+        "tasks": [{"task_id": "a", "description": format!("a server with {KEY}")}]}),
+    );
+    tell(&mut *dialogue, &json!({"type": "result", "subtype": "success", "is_error": false, "result": "x"}));
+    assert_eq!(dialogue.pending(), Pending::Tasks(vec!["a server with [masked]".to_owned()]));
+    assert!(dialogue.nudge("still needed?").is_some());
+}
+
+#[test]
+fn a_turn_that_did_not_end_by_itself_is_told_in_fitting_words() {
+    let result = |stop: Value| {
+        let mut dialogue = dialogue();
+        tell(
+            &mut *dialogue,
+            &json!({"type": "result", "subtype": "success", "is_error": false,
+            "result": "half", "stop_reason": stop}),
+        );
+        assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "half".into() });
+        dialogue.warnings()
+    };
+    for stop in [json!("end_turn"), Value::Null, json!(""), json!(7)] {
+        assert_eq!(result(stop), Vec::<String>::new());
+    }
+    let cases = [
+        ("tool_use", "wanted to use a tool"),
+        ("max_tokens", "cut at its longest length"),
+        ("refusal", "refused"),
+        ("pause_turn", "paused"),
+        ("model_context_window_exceeded", "context was full"),
+        ("of_next_year", "did not end its turn by itself (of_next_year)"),
+    ];
+    for (stop, words) in cases {
+        let warnings = result(json!(stop));
+        assert!(warnings.len() == 1 && warnings[0].contains(words), "{stop}: {warnings:?}");
+        assert!(warnings[0].contains(stop), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_denial_that_nobody_asked_for_is_told_once_and_the_work_goes_on() {
+    let mut dialogue = dialogue();
+    let worked = json!({"type": "user", "message": {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "t0", "content": "ok"}]}});
+    tell(&mut *dialogue, &worked);
+    tell(
+        &mut *dialogue,
+        &json!({"type": "assistant", "message": {"content": [
+        {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "make"}}]}}),
+    );
+    // As the program answers a call by itself when its input is closed; nothing else tells of it.
+    let answer = json!({"type": "user", "message": {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": "t1", "is_error": true, "content": "The user doesn't want to take this action"}]},
+        "tool_result_meta": [{"id": "t1", "non_execution_kind": "cancelled"}, {"id": 7}, "odd"]});
+    let denied = |reaction: &Reaction| -> Vec<String> {
+        let told = reaction.events.iter().filter_map(|event| match event {
+            AgentEvent::Denied { tool, .. } => Some(tool.clone()),
+            _ => None,
+        });
+        told.collect()
+    };
+    assert_eq!(denied(&tell(&mut *dialogue, &answer)), ["Bash"]);
+    let result = json!({"type": "result", "subtype": "success", "is_error": false, "result": "done", "permission_denials": [
+        {"tool_name": "Bash", "tool_use_id": "t1"}, {"tool_name": "Write", "tool_use_id": "t2"}]});
+    assert_eq!(denied(&tell(&mut *dialogue, &result)), ["Write"]);
+    assert_eq!(dialogue.outcome(&exit(0)), Outcome::Completed { text: "done".into() });
 }
 
 #[test]

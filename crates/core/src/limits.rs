@@ -56,6 +56,9 @@ pub const FINDINGS: usize = 50;
 pub const STALL: Duration = Duration::from_secs(600);
 /// Time an agent's process may live on after its result.
 pub const AFTER_RESULT: Duration = Duration::from_secs(30);
+/// Longest time until a turn begins that the end of a background task announced: the program needs some hundredths of a
+/// second.
+pub const FOLLOW_UP: Duration = Duration::from_secs(10);
 /// Longest time for one network operation of git.
 pub const GIT_NETWORK: Duration = Duration::from_secs(300);
 /// Longest wait for a remote that is asked whether it has a commit: a kill's answer waits for it.

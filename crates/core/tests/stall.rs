@@ -75,6 +75,22 @@ fn a_slower_pace_is_slower_in_every_stage_and_none_passes_the_ceiling() {
 }
 
 #[test]
+fn a_silent_background_task_with_a_process_is_never_ended_for_its_silence() {
+    let background =
+        |cpu, processes| Signals { background: true, ..with(Some(cpu), 0, processes, false, false) };
+    let waits = entered(background(0, Some(2)));
+    assert_eq!(waits.iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), [Stage::Notice, Stage::Nudge]);
+    assert_eq!(
+        entered(background(limits::STALL_CPU_PERMILLE, Some(2))).len(),
+        1,
+        "one that works is not asked about"
+    );
+    assert_eq!(entered(background(0, None)).len(), 2);
+    let gone = entered(background(0, Some(1)));
+    assert_eq!(gone.last().map(|(stage, _)| *stage), Some(Stage::Kill), "nothing is there to wait for");
+}
+
+#[test]
 fn output_is_progress_until_the_nudge_and_an_event_always_is() {
     let nothing = with(Some(0), 0, Some(1), false, false);
     let mut stall = Stall::new(CEILING);

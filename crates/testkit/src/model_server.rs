@@ -33,6 +33,7 @@ pub struct Step {
 enum Block {
     Text(String),
     Sh(String),
+    Background(String),
     Write { path: String, content: String },
 }
 
@@ -45,6 +46,11 @@ impl Step {
     /// Runs a shell line through the agent's Bash tool.
     pub fn sh(command: impl Into<String>) -> Self {
         Self::default().and(Block::Sh(command.into()))
+    }
+
+    /// Starts a shell line in the background; the agent is told when it has ended.
+    pub fn background(command: impl Into<String>) -> Self {
+        Self::default().and(Block::Background(command.into()))
     }
 
     /// Writes a file through the agent's Write tool; the path is relative to the agent's working directory.
@@ -320,6 +326,8 @@ fn reply(body: &Value, step: &Step) -> Response {
             Block::Text(text) => json!({"type": "text", "text": text}),
             Block::Sh(command) => json!({"type": "tool_use", "id": format!("toolu_{}", id()), "name": "Bash",
                 "input": {"command": command, "description": "scripted"}}),
+            Block::Background(command) => json!({"type": "tool_use", "id": format!("toolu_{}", id()), "name": "Bash",
+                "input": {"command": command, "description": "the scripted build", "run_in_background": true}}),
             Block::Write { path, content } => {
                 json!({"type": "tool_use", "id": format!("toolu_{}", id()), "name": "Write",
                 "input": {"file_path": format!("{}/{path}", working_directory(body)), "content": content}})

@@ -1,18 +1,19 @@
 //! One conversation with Claude Code over stream-json: lines in, events and replies out, no I/O. The user message is
 //! sent only after the program has acknowledged the hook that denies `git push`, so that no tool can run before it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use mosaic_core::domain::outcome::{Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
-use mosaic_core::ports::runtime::{AgentEvent, Dialogue, Reaction};
+use mosaic_core::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
 use serde_json::{Value, json};
 
 use super::lines::{self, TurnResult, status, text};
 use super::masking::Secrets;
 use super::outcome::{GIVE_UP_REFUSALS, Seen, judge};
 use super::push_guard;
+use super::turns::Turns;
 
 const INITIALIZE: &str = "mosaic-initialize";
 const HOOK: &str = "mosaic-before-bash";
@@ -24,13 +25,23 @@ pub(crate) fn interrupt_line() -> String {
     )
 }
 
-/// A conversation that carries one prompt to its result.
+/// A conversation that carries one prompt to its last result.
 pub(crate) struct ClaudeDialogue {
     prompt: Option<String>,
     secrets: Secrets,
     session: Option<String>,
     announced: bool,
+    /// Calls that we denied.
     denied_calls: HashSet<String>,
+    /// Calls that something else denied, as far as that was told.
+    told_denials: HashSet<String>,
+    /// Names of the tools of calls that have not been answered.
+    calls: HashMap<String, String>,
+    /// Its turn was interrupted by us, which ends its calls too.
+    interrupted: bool,
+    turns: Turns,
+    /// The last result was passed on as such.
+    over: bool,
     seen: Seen,
     cost_seen: f64,
 }
@@ -44,6 +55,11 @@ impl ClaudeDialogue {
             session,
             announced: false,
             denied_calls: HashSet::new(),
+            told_denials: HashSet::new(),
+            calls: HashMap::new(),
+            interrupted: false,
+            turns: Turns::default(),
+            over: false,
             seen: Seen::default(),
             cost_seen: 0.0,
         }
@@ -53,7 +69,7 @@ impl ClaudeDialogue {
         match text(line, "/type") {
             "system" => self.system(line),
             "assistant" => self.assistant(line),
-            "user" => events(lines::blocks(line).iter().filter_map(lines::answered).collect()),
+            "user" => self.user(line),
             "control_request" => self.asked(line),
             "control_response" => self.acknowledged(line),
             "result" => self.result(line),
@@ -62,16 +78,14 @@ impl ClaudeDialogue {
     }
 
     fn system(&mut self, line: &Value) -> Reaction {
+        self.turns.system(line);
         match text(line, "/subtype") {
             "init" => self.init(line),
             "api_retry" => self.api_retry(line),
-            "permission_denied" if self.denied_calls.contains(text(line, "/tool_use_id")) => {
-                Reaction::default()
+            "permission_denied" => {
+                let denied = ["/tool_use_id", "/tool_name", "/message"].map(|pointer| text(line, pointer));
+                events(self.denied_unasked(denied[0], denied[1], denied[2]).into_iter().collect())
             }
-            "permission_denied" => events(vec![AgentEvent::Denied {
-                tool: text(line, "/tool_name").to_owned(),
-                reason: text(line, "/message").to_owned(),
-            }]),
             "informational" | "notification" | "model_fallback" => {
                 let words = [text(line, "/content"), text(line, "/message"), text(line, "/text")];
                 let words =
@@ -84,6 +98,7 @@ impl ClaudeDialogue {
 
     /// `init` is repeated at every turn; only a new session is news.
     fn init(&mut self, line: &Value) -> Reaction {
+        self.turns.begins();
         let said = |pointer| Some(text(line, pointer).to_owned()).filter(|text| !text.is_empty());
         let session = said("/session_id");
         if self.announced && (session.is_none() || session == self.session) {
@@ -110,13 +125,55 @@ impl ClaudeDialogue {
         if !text(line, "/error").is_empty() {
             self.seen.assistant_error = text(line, "/error").to_owned();
         }
-        let of_subagent = line.get("parent_tool_use_id").is_some_and(Value::is_string);
+        let of_subagent = lines::is_of_subagent(line);
+        if !of_subagent {
+            self.turns.begins();
+        }
         for event in &said {
-            if let (AgentEvent::Text { text }, false) = (event, of_subagent) {
-                self.seen.last_text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
+            match event {
+                AgentEvent::Text { text } if !of_subagent => {
+                    self.seen.last_text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
+                }
+                AgentEvent::Tool { id, name, .. } if self.calls.len() < limits::OPEN_TOOLS => {
+                    self.calls.insert(id.clone(), name.clone());
+                }
+                _ => {}
             }
         }
         events(said)
+    }
+
+    /// Tools answer. A call that the program itself did not run, because nobody allowed it, is a denial that it tells
+    /// nowhere else.
+    fn user(&mut self, line: &Value) -> Reaction {
+        let answers: Vec<_> = lines::blocks(line).iter().filter_map(lines::answered).collect();
+        if !answers.is_empty() && !lines::is_of_subagent(line) {
+            self.turns.answered();
+        }
+        let refused = if self.interrupted { Vec::new() } else { lines::refused_calls(line) };
+        let mut all: Vec<_> =
+            refused.into_iter().filter_map(|call| self.denied_unasked(&call, "", "it was not run")).collect();
+        for answer in &answers {
+            if let AgentEvent::ToolResult { id, ok, .. } = answer {
+                self.calls.remove(id);
+                self.seen.worked |= *ok;
+            }
+        }
+        all.extend(answers);
+        events(all)
+    }
+
+    /// Returns a denial that we did not ask for, unless it was told already. What it means for the work shows in the end.
+    fn denied_unasked(&mut self, call: &str, tool: &str, reason: &str) -> Option<AgentEvent> {
+        if self.denied_calls.contains(call) || self.told_denials.contains(call) {
+            return None;
+        }
+        if self.told_denials.len() < limits::OPEN_TOOLS {
+            self.told_denials.insert(call.to_owned());
+        }
+        let known = self.calls.get(call).map(String::as_str).unwrap_or("a tool");
+        let tool = if tool.is_empty() { known } else { tool };
+        Some(AgentEvent::Denied { tool: tool.to_owned(), reason: reason.to_owned() })
     }
 
     /// The program asks us something. Everything is allowed except `git push`; what is unknown is refused by name, as
@@ -174,17 +231,23 @@ impl ClaudeDialogue {
             "message": {"role": "user", "content": [{"type": "text", "text": text}]}})
     }
 
+    /// A result ends a turn. It is the last one when nothing is under way that begins another.
     fn result(&mut self, line: &Value) -> Reaction {
         let mut result = TurnResult::read(line);
         result.denials.retain(|denial| {
             !self.denied_calls.contains(&denial.call) && !push_guard::asks_to_push(&denial.command)
         });
+        let denials = result.denials.iter();
+        let mut all: Vec<_> = denials
+            .filter_map(|denial| self.denied_unasked(&denial.call, &denial.tool, "the program denied it"))
+            .collect();
         for text in [&mut result.text, &mut result.errors] {
             *text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
         }
-        self.seen.result = Some(result);
-        let usage = lines::usage(line, &mut self.cost_seen);
-        Reaction { events: usage.into_iter().collect(), turn_over: true, ..Reaction::default() }
+        self.turns.result(result.is_failure());
+        self.seen.take(result);
+        all.extend(lines::usage(line, &mut self.cost_seen));
+        events(all)
     }
 
     /// Masks every text of an event, then cuts it: the other way round, part of a secret could stay.
@@ -230,17 +293,35 @@ impl Dialogue for ClaudeDialogue {
             _ => events(vec![AgentEvent::Output { text: String::from_utf8_lossy(line).into_owned() }]),
         };
         reaction.events.iter_mut().for_each(|event| self.clean(event));
+        if self.turns.is_over() && !self.over {
+            (self.over, reaction.turn_over) = (true, true);
+        }
         reaction
     }
 
+    fn pending(&self) -> Pending {
+        match self.turns.pending() {
+            Pending::Tasks(names) => {
+                Pending::Tasks(names.iter().map(|name| self.secrets.mask(name)).collect())
+            }
+            other => other,
+        }
+    }
+
+    fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen.warnings)
+    }
+
     fn interrupt(&mut self) -> Option<String> {
+        self.interrupted = true;
         Some(interrupt_line())
     }
 
     fn nudge(&mut self, text: &str) -> Option<String> {
-        // Before the prompt was taken the message would be the prompt, and after the result a turn of its own.
-        let in_turn = self.prompt.is_none() && self.seen.result.is_none();
-        in_turn.then(|| line_of(&self.message(text)))
+        // Before the prompt was taken the message would be the prompt, and after the last result a turn of its own. While
+        // only background tasks are under way it may be one: nobody else can tell whether they are worth waiting for.
+        let may = self.turns.is_in_turn() || matches!(self.turns.pending(), Pending::Tasks(_));
+        (self.prompt.is_none() && may).then(|| line_of(&self.message(text)))
     }
 
     fn session(&self) -> Option<String> {

@@ -46,6 +46,22 @@ pub(super) fn answered(block: &Value) -> Option<AgentEvent> {
     })
 }
 
+/// Tells whether a line belongs to a subagent's conversation and not to the main one.
+pub(super) fn is_of_subagent(line: &Value) -> bool {
+    line.get("parent_tool_use_id").is_some_and(Value::is_string)
+}
+
+/// Returns the calls that were answered without being run because they were refused, as the line's notes about its
+/// answers say.
+pub(super) fn refused_calls(line: &Value) -> Vec<String> {
+    let notes = line.get("tool_result_meta").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let refused = notes.iter().filter(|note| {
+        matches!(text(note, "/non_execution_kind"), "user-rejected" | "cancelled")
+            || text(note, "/permission_decision/decision") == "reject"
+    });
+    refused.map(|note| text(note, "/id").to_owned()).collect()
+}
+
 /// Returns the text of a tool result: a string, or a list of blocks.
 fn content(value: &Value) -> String {
     match value {
@@ -76,6 +92,8 @@ pub(super) struct TurnResult {
     pub(super) text: String,
     pub(super) errors: String,
     pub(super) terminal_reason: String,
+    /// Why the model stopped; empty when the program does not say.
+    pub(super) stop_reason: String,
     pub(super) api_error_status: Option<u16>,
     /// What was denied: tool, call id, command (for Bash).
     pub(super) denials: Vec<Denial>,
@@ -95,6 +113,11 @@ impl TurnResult {
         self.terminal_reason.starts_with("aborted")
     }
 
+    /// Tells whether the turn failed.
+    pub(super) fn is_failure(&self) -> bool {
+        self.is_error || self.subtype != "success"
+    }
+
     pub(super) fn read(line: &Value) -> Self {
         let errors = line.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let denials =
@@ -105,6 +128,7 @@ impl TurnResult {
             text: text(line, "/result").to_owned(),
             errors: errors.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
             terminal_reason: text(line, "/terminal_reason").to_owned(),
+            stop_reason: text(line, "/stop_reason").to_owned(),
             api_error_status: status(line, "api_error_status"),
             denials: denials
                 .iter()

@@ -8,6 +8,7 @@ mod masking;
 mod outcome;
 mod private_files;
 mod push_guard;
+mod turns;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,9 @@ pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
 const TOOLS: &str = "Bash,Edit,Read,Write,Glob,Grep,Skill";
 /// File in the private directory that `--append-system-prompt-file` names; as an argument it could be too long.
 const SYSTEM_FILE: &str = "mosaic-system.md";
+/// What an agent must know about its background commands: the server waits for them.
+const BACKGROUND: &str = "\n\nYour work is taken over once your turn is over and no background command of yours runs any more. Before \
+    you end your last turn, stop every server or watcher that you started in the background.\n";
 const CREDENTIALS_FILE: &str = ".credentials.json";
 
 /// What the operator configured.
@@ -120,6 +124,8 @@ impl ClaudeRuntime {
         set("DISABLE_ERROR_REPORTING", "1");
         set("DISABLE_AUTOUPDATER", "1");
         set("CLAUDE_CODE_MAX_RETRIES", "3");
+        // It says when it is idle: a result that another turn follows at once is told from the last one.
+        set("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS", "1");
         if rustix::process::getuid().is_root() {
             // Without it the program refuses bypassPermissions as root.
             set("IS_SANDBOX", "1");
@@ -203,7 +209,7 @@ impl Runtime for ClaudeRuntime {
         let mut files = vec![
             ("settings.json", b"{}\n".to_vec()),
             (".claude.json", br#"{"hasCompletedOnboarding":true}"#.to_vec()),
-            (SYSTEM_FILE, request.system.clone().into_bytes()),
+            (SYSTEM_FILE, format!("{}{BACKGROUND}", request.system).into_bytes()),
         ];
         let has_login = login.is_some();
         files.extend(login.map(|login| (CREDENTIALS_FILE, login)));

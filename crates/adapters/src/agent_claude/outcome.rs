@@ -1,7 +1,8 @@
 //! What a finished run of Claude Code amounts to. "Success" in its words is not success in ours: an API error and a
 //! denied tool both come with `subtype: success`, the latter even with exit 0. The cases were seen in real runs.
 
-use mosaic_core::domain::outcome::{Failure, FailureKind as K};
+use mosaic_core::domain::outcome::{Failure, FailureKind as K, cut};
+use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 
 use super::lines::TurnResult;
@@ -21,6 +22,10 @@ pub(super) struct Seen {
     pub(super) last_retry: Option<(Option<u16>, String)>,
     /// Why the run was given up by us.
     pub(super) refused: String,
+    /// A tool call worked.
+    pub(super) worked: bool,
+    /// What a person should know although the turns were no failures.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Seen {
@@ -30,6 +35,34 @@ impl Seen {
         }
         self.last_retry = Some((status, words.to_owned()));
     }
+
+    /// Takes a turn's result; the newest one decides.
+    pub(super) fn take(&mut self, result: TurnResult) {
+        if let Some(warning) = unfinished(&result).filter(|warning| !self.warnings.contains(warning)) {
+            self.warnings.push(warning);
+        }
+        self.result = Some(result);
+    }
+}
+
+/// Says that a turn which is called a success did not come to its own end, as its `stop_reason` tells.
+fn unfinished(result: &TurnResult) -> Option<String> {
+    let how = match result.stop_reason.as_str() {
+        _ if result.is_failure() => return None,
+        "" | "end_turn" => return None,
+        "max_tokens" => "the model's answer was cut at its longest length (max_tokens)".to_owned(),
+        "model_context_window_exceeded" => {
+            "the model's context was full (model_context_window_exceeded)".to_owned()
+        }
+        "refusal" => "the model refused to go on (refusal)".to_owned(),
+        "pause_turn" => "the model paused in the middle of its turn (pause_turn)".to_owned(),
+        "tool_use" => "the program ended while the model wanted to use a tool (tool_use)".to_owned(),
+        other => format!(
+            "the model did not end its turn by itself ({})",
+            cut(other.to_owned(), limits::TITLE_CHARS)
+        ),
+    };
+    Some(format!("{how}, so the work may be incomplete; look at the last lines of the transcript"))
 }
 
 /// Returns the agent's last text, or why the turn failed.
@@ -76,16 +109,17 @@ fn without_result(seen: &Seen, exit: &Exit) -> Failure {
 }
 
 fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
-    if result.is_error || result.subtype != "success" {
+    if result.is_failure() {
         return Err(error_result(seen, result));
     }
-    if result.denials.is_empty() {
+    // A single denial is a warning: the agent may have found another way, and the gates judge what it made.
+    if result.denials.is_empty() || seen.worked {
         let text = if result.text.is_empty() { &seen.last_text } else { &result.text };
         return Ok(text.clone());
     }
     let tools: Vec<_> = result.denials.iter().map(|denial| denial.tool.as_str()).collect();
     let message = format!(
-        "the agent was denied what it asked for ({}), so its work may be incomplete; look at the transcript",
+        "the agent was denied everything it asked for ({}); look at the transcript",
         tools.join(", ")
     );
     Err(Failure::new(K::Denied, message))

@@ -64,6 +64,26 @@ pub struct Signals {
     pub tool: bool,
     /// The runtime says that the model service is being asked again.
     pub retrying: bool,
+    /// The agent's turn is over, and only tasks that it left in the background are under way.
+    pub background: bool,
+}
+
+impl Signals {
+    /// Tells whether the agent's program has children, or nobody could count them.
+    fn has_children(&self) -> bool {
+        self.processes.is_none_or(|n| n > 1)
+    }
+
+    /// Returns the furthest stage that these signals allow. A build that an agent waits for may be silent for as long as the
+    /// attempt lasts: while such a task has a process, people are told, the agent is asked at most, and its deadline is the
+    /// bound. The agent is not asked while the task works.
+    fn furthest(&self) -> Stage {
+        match Pace::of(self) {
+            _ if !self.background || !self.has_children() => Stage::Kill,
+            Pace::Busy | Pace::Tool => Stage::Notice,
+            Pace::Signs | Pace::Nothing => Stage::Nudge,
+        }
+    }
 }
 
 /// How fast silence is answered: from the fastest to the slowest.
@@ -85,7 +105,7 @@ impl Pace {
 
     /// Returns the pace that the signals call for.
     pub fn of(signals: &Signals) -> Self {
-        let children = signals.processes.is_none_or(|n| n > 1);
+        let children = signals.has_children();
         let computes = signals.cpu.is_none_or(|cpu| cpu >= crate::limits::STALL_CPU_PERMILLE);
         let writes = signals.written.is_some_and(|bytes| bytes > 0);
         if signals.tool && children {
@@ -123,6 +143,9 @@ impl Pace {
 /// Says in one line how it stands with a silent agent, for people.
 pub fn summary(stage: Stage, signals: &Signals) -> String {
     let seen = match Pace::of(signals) {
+        _ if signals.background && signals.has_children() => {
+            "it waits for its background tasks, which are alive"
+        }
         Pace::Nothing => "its processes do nothing",
         Pace::Signs if signals.retrying => "it is asking the model service again",
         Pace::Signs => "its processes wait",
@@ -133,6 +156,7 @@ pub fn summary(stage: Stage, signals: &Signals) -> String {
     let done = match stage {
         Stage::None => "it goes on",
         Stage::Notice => "it is watched",
+        Stage::Nudge if signals.background => "it is asked whether they are still needed",
         Stage::Nudge => "it is asked to go on, if its runtime takes messages",
         Stage::Interrupt => "its turn is interrupted, if its runtime can",
         Stage::Kill => "it was ended",
@@ -187,7 +211,7 @@ impl Stall {
         if goes_on {
             return Some(self.enter(Stage::None, now));
         }
-        let next = self.stage.next()?;
+        let next = self.stage.next().filter(|next| *next <= signals.furthest())?;
         let after_nudge = self.stage >= Stage::Nudge;
         let idle = if after_nudge { signals.quiet } else { signals.silent };
         let rested = self.stage == Stage::None || here >= self.part(DWELL_PERMILLE);

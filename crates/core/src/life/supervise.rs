@@ -12,7 +12,7 @@ use crate::freeze::Frost;
 use crate::limits;
 use crate::monitor::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent};
-use crate::ports::runtime::{AgentEvent, Dialogue, Reaction};
+use crate::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
 use crate::ports::transcripts::{Mark, Told};
 
 /// Why the supervisor ends a run that did not end by itself.
@@ -91,18 +91,18 @@ impl Supervisor<'_> {
             (_, ends) => ends.map_or(most, |at| at.since(now).min(most)),
         };
         let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
-        let (mut deadline, after_result) = (clock.sleep(left), async {});
+        let mut deadline = clock.sleep(left);
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
         let mut look = clock.sleep(pause);
-        // Counts from the result on, whatever the program still prints.
-        let mut after_result: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(after_result);
-        let mut timing = false;
+        let (mut closing, mut wait) = (Closing::No, clock.sleep(limits::FOLLOW_UP));
         let mut alarm = None;
         let exit = loop {
-            if self.turn_over && !timing {
-                after_result = clock.sleep(limits::AFTER_RESULT);
-                timing = true;
+            let next = self.closing();
+            if next != closing {
+                closing = next;
+                wait = clock.sleep(closing.patience());
             }
+            let timing = closing == Closing::AfterResult;
             tokio::select! {
                 event = self.job.next() => match event.map_err(|e| supervisor_failed(&e))? {
                     JobEvent::Output(bytes) => self.read(&bytes).await,
@@ -113,16 +113,20 @@ impl Supervisor<'_> {
                     // Standing still was neither work nor silence.
                     left += time;
                     deadline = clock.sleep(left.saturating_sub(clock.elapsed().saturating_sub(begun)));
-                    timing = false;
+                    closing = Closing::No;
                     self.vitals.hear(self.scene.o, Hearing::Begins);
                 },
                 () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
                     break self.end().await;
                 }
-                () = &mut after_result, if timing && !frost.holds() => {
-                    alarm = Some(Alarm::AfterResult);
-                    break self.end().await;
+                () = &mut wait, if closing != Closing::No && !frost.holds() => {
+                    if timing {
+                        alarm = Some(Alarm::AfterResult);
+                        break self.end().await;
+                    }
+                    // The turn that was announced does not begin: the result that is there was the last.
+                    self.close().await;
                 }
                 () = &mut look, if !timing && !frost.holds() => {
                     look = clock.sleep(pause);
@@ -155,6 +159,24 @@ impl Supervisor<'_> {
         Ok(self.conclude(&exit, alarm, left))
     }
 
+    /// Returns what supervision waits for after a result.
+    fn closing(&self) -> Closing {
+        match self.dialogue.pending() {
+            _ if self.turn_over => Closing::AfterResult,
+            Pending::Turn => Closing::FollowUp,
+            Pending::Nothing | Pending::Tasks(_) => Closing::No,
+        }
+    }
+
+    /// Lets the program end: nothing more is said to it.
+    async fn close(&mut self) {
+        if !self.turn_over {
+            self.turn_over = true;
+            // Fails only when the program is gone already.
+            let _ = self.job.close_stdin().await;
+        }
+    }
+
     /// Looks whether the agent goes on, and answers its silence one stage further when it is time.
     async fn look(&mut self) -> Option<Alarm> {
         let (o, now) = (self.scene.o, self.scene.o.elapsed());
@@ -163,7 +185,7 @@ impl Supervisor<'_> {
         let said = summary(stage, &signals);
         tracing::info!(agent.id = %self.scene.agent.id, stage = stage.as_str(), "{said}");
         let line = match stage {
-            Stage::Nudge => self.dialogue.nudge(&nudge(&signals)),
+            Stage::Nudge => self.dialogue.nudge(&nudge(&signals, &self.dialogue.pending())),
             Stage::Interrupt => self.dialogue.interrupt(),
             Stage::None | Stage::Notice | Stage::Kill => None,
         };
@@ -186,8 +208,9 @@ impl Supervisor<'_> {
             _ if exit.stopped => Outcome::Failed(stopped()),
             Some(Alarm::Deadline) => {
                 let text = format!(
-                    "the attempt ran past timeoutSeconds ({} s)",
-                    self.scene.agent.spec.timeout_seconds
+                    "the attempt ran past timeoutSeconds ({} s){}",
+                    self.scene.agent.spec.timeout_seconds,
+                    under_way(&self.dialogue.pending())
                 );
                 Outcome::Failed(Failure::new(FailureKind::Timeout, text))
             }
@@ -227,6 +250,11 @@ impl Supervisor<'_> {
                 .push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
         }
         let mask = |text: String| self.scene.o.ports.scanner.mask(&text);
+        self.warnings.extend(self.dialogue.warnings().into_iter().map(&mask));
+        let abandoned = under_way(&self.dialogue.pending());
+        if alarm.is_none() && !abandoned.is_empty() {
+            self.warnings.push(mask(format!("the agent's program ended by itself{abandoned}")));
+        }
         let outcome = match outcome {
             Outcome::Completed { text } => Outcome::Completed { text: mask(cut(text, limits::ENTRY_BYTES)) },
             Outcome::Failed(f) => Outcome::Failed(Failure::new(f.kind, mask(f.message))),
@@ -344,17 +372,56 @@ impl Supervisor<'_> {
             self.vitals.hear(self.scene.o, Hearing::Event(&event));
             self.keep(event);
         }
-        if reaction.turn_over && !self.turn_over {
-            self.turn_over = true;
-            // Fails only when the program is gone already.
-            let _ = self.job.close_stdin().await;
+        if reaction.turn_over {
+            self.close().await;
         }
+        self.vitals
+            .hear(self.scene.o, Hearing::Background(matches!(self.dialogue.pending(), Pending::Tasks(_))));
         self.gave_up |= reaction.give_up;
     }
 }
 
+/// How far the end of a program has come that has said its last word, or seems to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// It works, or its background tasks do.
+    No,
+    /// Another turn is about to begin.
+    FollowUp,
+    /// The last result is there; counts from then on, whatever the program still prints.
+    AfterResult,
+}
+
+impl Closing {
+    fn patience(self) -> Duration {
+        match self {
+            Self::No | Self::FollowUp => limits::FOLLOW_UP,
+            Self::AfterResult => limits::AFTER_RESULT,
+        }
+    }
+}
+
+/// Names the background tasks that an end comes upon.
+fn under_way(pending: &Pending) -> String {
+    match pending {
+        Pending::Tasks(names) => {
+            let text = format!("; in the background were still under way: {}", names.join(", "));
+            cut(text, limits::ERROR_BYTES / 4)
+        }
+        Pending::Nothing | Pending::Turn => String::new(),
+    }
+}
+
 /// What a silent agent is told.
-fn nudge(signals: &Signals) -> String {
+fn nudge(signals: &Signals, pending: &Pending) -> String {
+    if let Pending::Tasks(names) = pending {
+        return format!(
+            "Your background tasks have said nothing for {} seconds: {}. If one hangs, or is a server that you do not need \
+             any more, stop it; if you wait for one to end, say so in one line and end your turn.",
+            signals.silent.as_secs(),
+            cut(names.join(", "), limits::ERROR_BYTES / 4)
+        );
+    }
     format!(
         "You have said nothing for {} seconds. If a command hangs, stop it and go on another way; if you are done, end \
          your turn with a short summary; else say in one line what you are doing.",

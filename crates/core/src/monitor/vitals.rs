@@ -77,6 +77,8 @@ pub(crate) enum Hearing<'a> {
     Output,
     /// The output meant something.
     Event(&'a AgentEvent),
+    /// Whether only background tasks are under way, and no turn.
+    Background(bool),
 }
 
 /// What is known about one live agent.
@@ -94,6 +96,7 @@ struct Known {
     supervised: bool,
     tools: HashSet<String>,
     retrying: bool,
+    background: bool,
     samples: VecDeque<Sample>,
     disk: Option<(Duration, DiskUse)>,
 }
@@ -117,10 +120,11 @@ impl Vitals {
             Hearing::Begins => {
                 (known.output, known.event, known.supervised) = (Some(now()), Some(now()), true);
                 known.tools.clear();
-                known.retrying = false;
+                (known.retrying, known.background) = (false, false);
                 self.stage.send_replace(Stage::None);
             }
             Hearing::Output => known.output = Some(now()),
+            Hearing::Background(only) => known.background = only,
             Hearing::Event(event) => {
                 known.event = Some(now());
                 known.retrying = matches!(event, AgentEvent::ApiRetry { .. });
@@ -169,6 +173,7 @@ impl Vitals {
             processes: known.samples.back().map(|sample| sample.processes),
             tool: !known.tools.is_empty(),
             retrying: known.retrying,
+            background: known.background,
         }
     }
 

@@ -148,11 +148,23 @@ pub struct Reaction {
     pub events: Vec<AgentEvent>,
     /// What to write to the agent, each with its own line break.
     pub replies: Vec<String>,
-    /// The turn is over: close standard input, and end the process if it lives on for
+    /// The last turn is over: close standard input, and end the process if it lives on for
     /// [`crate::limits::AFTER_RESULT`].
     pub turn_over: bool,
     /// Stop the process now: it cannot succeed any more.
     pub give_up: bool,
+}
+
+/// What a conversation waits for although a turn has its result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Pending {
+    /// Nothing: either a turn is under way, or the last one is over.
+    #[default]
+    Nothing,
+    /// Another turn is about to begin by itself, within [`crate::limits::FOLLOW_UP`].
+    Turn,
+    /// Background tasks are under way, whose ends begin other turns; their descriptions.
+    Tasks(Vec<String>),
 }
 
 /// One conversation with a running agent. Fed with lines, asked for the outcome at the end.
@@ -170,6 +182,16 @@ pub trait Dialogue: Send {
     fn nudge(&mut self, text: &str) -> Option<String> {
         let _ = text;
         None
+    }
+
+    /// Returns what the conversation waits for after a result. Standard input stays open as long as it is something.
+    fn pending(&self) -> Pending {
+        Pending::Nothing
+    }
+
+    /// Returns what a person should know of the turns that were no failures. Asked once, at the end.
+    fn warnings(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Returns the session's id as far as it is known.

@@ -62,6 +62,10 @@ fn render(agent: &View<'_>, gates: &Value, paint: Paint) -> String {
     for warning in plan.warnings() {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     }
+    // What the agent's run was warned about bears on what the gates could judge.
+    for warning in agent.warnings() {
+        out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
+    }
     out.push_str(&findings(&results, paint));
     out.push_str(&conclusion(agent, verdict(gates), &results, paint));
     out

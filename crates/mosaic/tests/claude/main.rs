@@ -121,6 +121,49 @@ fn a_conversation_goes_on_under_the_next_server() {
     assert_eq!(processes_with(&[&id]), Vec::<String>::new());
 }
 
+/// A command in the background that ends when the test says so, and what the agent does once it is told.
+fn with_a_build() -> Vec<Step> {
+    let build =
+        "until [ -e \"$MOSAIC_WORKTREE/../../../../go\" ]; do sleep 0.05; done; echo built > built.txt";
+    let mut steps = vec![
+        Step::background(build),
+        Step::sh("echo begun > \"$MOSAIC_WORKTREE/../../../../begun\""),
+        Step::text("I wait for the build."),
+    ];
+    steps.extend(good());
+    steps
+}
+
+#[test]
+fn the_end_of_a_background_command_begins_a_turn_whose_commands_run() {
+    let Some(claude) = claude() else { return };
+    let place = Place::new(&claude, vec![Script::new("build", with_a_build())]);
+    let id = place.spawn("build");
+    place.await_file("place/begun");
+    place.await_text(&id, "I wait for the build.");
+    std::fs::write(place.remote.path().join("place/go"), "").unwrap();
+    let agent = place.api.ended(&id, SOON);
+    place.assert_pushed(&agent);
+    assert_eq!((&agent["attempt"], &agent["warnings"]), (&json!(1), &json!([])), "{agent:#}");
+    let built = place.remote.read_branch_file(agent["branch"].as_str().unwrap(), "built.txt");
+    assert_eq!(built.as_deref(), Some("built\n"));
+    assert_eq!(processes_with(&[&id]), Vec::<String>::new());
+}
+
+#[test]
+fn the_next_server_waits_for_a_background_command_too() {
+    let Some(claude) = claude() else { return };
+    let mut place = Place::new(&claude, vec![Script::new("build", with_a_build())]);
+    let id = place.spawn("build");
+    place.await_file("place/begun");
+    place.await_text(&id, "I wait for the build.");
+    place.replace_server();
+    std::fs::write(place.remote.path().join("place/go"), "").unwrap();
+    let agent = place.api.ended(&id, SOON);
+    place.assert_pushed(&agent);
+    assert_eq!((&agent["attempt"], &agent["warnings"]), (&json!(1), &json!([])), "{agent:#}");
+}
+
 #[test]
 fn a_refused_key_fails_soon_and_says_what_to_do() {
     let Some(claude) = claude() else { return };

@@ -119,6 +119,16 @@ impl Place {
         }
     }
 
+    /// Waits until the agent has said something.
+    pub(crate) fn await_text(&self, id: &str, text: &str) {
+        let deadline = Instant::now() + SOON;
+        let agent = json!({"agentId": id});
+        while !self.transcript(&agent).to_string().contains(text) {
+            assert!(Instant::now() < deadline, "{text} was not said: {:#}", self.transcript(&agent));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until the agent has made a file in the place.
     pub(crate) fn await_file(&self, name: &str) -> String {
         let deadline = Instant::now() + SOON;

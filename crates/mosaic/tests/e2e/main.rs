@@ -5,6 +5,7 @@
 
 mod adoption;
 mod audit;
+mod background;
 mod bombs;
 mod budget;
 mod cli_server;

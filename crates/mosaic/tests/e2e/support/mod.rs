@@ -10,7 +10,7 @@ pub(crate) use answers::{Answers, asking};
 pub(crate) use http::Http;
 pub(crate) use procs::{Marker, in_environment};
 pub(crate) use server::{Home, Server};
-pub(crate) use stories::{body, fixture_with_gates, script};
+pub(crate) use stories::{body, claude_stand_in, fixture_with_gates, script, spawn_claude};
 
 use std::time::{Duration, Instant};
 
