@@ -180,6 +180,29 @@ fn a_result_is_the_last_one_only_when_nothing_is_under_way() {
 }
 
 #[test]
+fn a_program_that_dies_after_a_result_that_was_not_the_last_has_failed() {
+    let waiting = || {
+        let mut dialogue = dialogue();
+        tell(
+            &mut *dialogue,
+            &json!({"type": "system", "subtype": "background_tasks_changed",
+            "tasks": [{"task_id": "a", "description": "build"}]}),
+        );
+        tell(
+            &mut *dialogue,
+            &json!({"type": "result", "subtype": "success", "is_error": false, "result": "x"}),
+        );
+        dialogue
+    };
+    assert_eq!(failed(waiting().outcome(&exit(1))).kind, FailureKind::Crash);
+    // It went by itself: what it left behind is told, and its result counts.
+    assert_eq!(waiting().outcome(&exit(0)), Outcome::Completed { text: "x".into() });
+    let mut again = waiting();
+    tell(&mut *again, &json!({"type": "system", "subtype": "init", "session_id": "s"}));
+    assert_eq!(failed(again.outcome(&exit(0))).kind, FailureKind::NoResult, "its second turn has no result");
+}
+
+#[test]
 fn the_agent_can_be_asked_about_its_background_tasks() {
     let mut dialogue = dialogue();
     tell(

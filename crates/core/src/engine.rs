@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::caretaker;
-use crate::domain::agent::Agent;
+use crate::domain::agent::{Agent, Spent, State};
 use crate::domain::breaker;
 use crate::domain::gates::Verdict;
 use crate::domain::ids::AgentId;
@@ -280,6 +280,21 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> E
     Event::Leased
 }
 
+/// Takes what the program has used up into the record before what happened to it is decided, whatever that is.
+fn count_spent(o: &Orchestrator, agent: &mut Agent) {
+    if !matches!(agent.state, State::Working) {
+        return;
+    }
+    // Taken out: the next run begins at nothing.
+    let spent = o.monitor.vitals(agent.id).spent().send_replace(Spent::default());
+    if spent.is_nothing() {
+        return;
+    }
+    if let Ok(step) = lifecycle::next(agent, Event::Spent(spent), o.decide_now()) {
+        *agent = step.agent;
+    }
+}
+
 /// Takes the driver off the books however it ends, a panic included.
 struct Registered<'a> {
     o: &'a Orchestrator,
@@ -337,6 +352,7 @@ async fn drive(
     };
     loop {
         let sign = breaker::sign(&event);
+        count_spent(o, &mut agent);
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(mut step) => {
                 facts.append(&mut step.facts);

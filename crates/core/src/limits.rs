@@ -23,6 +23,18 @@ pub const LABELS: usize = 32;
 pub const LABEL_BYTES: usize = 256;
 /// Most gates of a `custom` list.
 pub const GATES: usize = 32;
+/// The part of a cap on dollars that must be left for another run to start: resuming a session costs its whole context
+/// before the first word.
+pub const BUDGET_PART: f64 = 10.0;
+/// US dollars for a million tokens of input that no result told the cost of, because the run died before: what the dearer
+/// models ask for.
+pub const UNTOLD_INPUT_USD: f64 = 5.0;
+/// The same for output.
+pub const UNTOLD_OUTPUT_USD: f64 = 25.0;
+/// The same for input that was read from a cache.
+pub const UNTOLD_CACHED_USD: f64 = 0.5;
+/// Bytes of text that count as one token where nothing tells the number.
+pub const TOKEN_BYTES: usize = 4;
 /// Most automatic retries a caller may ask for.
 pub const MAX_RETRIES: u32 = 20;
 /// Shortest and longest `timeoutSeconds`.

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its data must fail")]
 
-use mosaic_core::domain::agent::{Agent, End, Ending, QueueCause, State, Status, Turn};
+use mosaic_core::domain::agent::{Agent, End, Ending, QueueCause, Spent, State, Status, Turn};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::publication::{Publication, RemoteLook};
-use mosaic_core::domain::spec::SpawnSpec;
+use mosaic_core::domain::spec::{Budget, SpawnSpec};
 use mosaic_core::domain::stall::Stage;
 use proptest::prelude::*;
 use serde_json::json;
@@ -74,6 +74,7 @@ fn events() -> Vec<Event> {
         Event::FinishedElsewhere { result: Err("it failed elsewhere".to_owned()) },
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
+        Event::Spent(Spent { usd: 0.5, turns: 3 }),
         Event::TakenOver,
         Event::Placed { node: "b".parse().unwrap() },
         Event::NodeLost { node: "a".parse().unwrap() },
@@ -186,6 +187,35 @@ fn a_crash_is_retried_with_backoff_and_stays_running() {
     let end = third.end().unwrap();
     assert_eq!((end.status, end.reason, third.attempt), (Status::Failed, EndReason::AgentError, 3));
     assert!(end.error.as_deref().unwrap().contains("attempt 3 of 3"), "{end:?}");
+}
+
+#[test]
+fn whatever_ends_a_run_what_it_used_up_counts_once() {
+    let spent = |usd, turns| Event::Spent(Spent { usd, turns });
+    let working = || run(&agent("worker"), to_working());
+    for end in ["TurnEnded(ok)", "TurnEnded(failed)", "Interrupted", "Kill", "Failed", "NodeLost"] {
+        let record = run(&working(), [spent(0.25, 2), spent(0.5, 3), pick("TakenOver"), pick(end)]);
+        assert_eq!(record.spent, Spent { usd: 0.5, turns: 3 }, "{end}");
+        assert!(record.spent_in_run.is_nothing(), "{end}");
+    }
+    let path = ["TurnEnded(failed)", "Unwound"].map(pick).into_iter().chain(to_working());
+    let second = run(&run(&working(), [spent(0.5, 3)]), path);
+    assert_eq!((second.spent().usd, second.spent().turns), (0.5, 3), "a new run begins at nothing");
+    assert_eq!(run(&second, [spent(0.25, 1)]).spent(), Spent { usd: 0.75, turns: 4 });
+}
+
+#[test]
+fn the_next_run_gets_what_is_left_and_none_starts_for_a_tenth() {
+    let cap = Budget { usd: Some(2.0), turns: Some(10) };
+    assert_eq!(cap.less(Spent::default()), Ok(cap));
+    assert_eq!(cap.less(Spent { usd: 0.5, turns: 3 }), Ok(Budget { usd: Some(1.5), turns: Some(7) }));
+    for (usd, turns) in [(1.8, 0), (1.9, 0), (2.0, 0), (5.7, 0), (0.1, 10), (0.1, 11)] {
+        let why = cap.less(Spent { usd, turns }).unwrap_err();
+        assert!(why.contains("used up"), "{why}");
+    }
+    let small = Budget { usd: Some(0.01), turns: None };
+    assert_eq!(small.less(Spent { usd: 0.0, turns: 4 }), Ok(small), "the first run always starts");
+    assert_eq!(Budget::default().less(Spent { usd: 9.0, turns: 90 }), Ok(Budget::default()));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use mosaic_core::domain::agent::{Agent, AttentionKind, Ending, Phase, QueueCause, Salvaged, State, Status};
+use mosaic_core::domain::agent::{
+    Agent, AttentionKind, Ending, Phase, QueueCause, Salvaged, Spent, State, Status,
+};
 use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
@@ -146,6 +148,8 @@ pub(crate) struct AgentView {
     max_fix_rounds: u32,
     timeout_seconds: u64,
     budget: Budget,
+    /// What its runs have used up altogether.
+    spent: Spent,
     base_commit: Option<String>,
     head_commit: Option<String>,
     pushed_commit: Option<String>,
@@ -212,6 +216,7 @@ impl AgentView {
             max_fix_rounds: spec.max_fix_rounds,
             timeout_seconds: spec.timeout_seconds,
             budget: spec.budget,
+            spent: agent.spent(),
             base_commit: commit(&work.base),
             head_commit: commit(&work.kept),
             pushed_commit: commit(&work.pushed),

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use mosaic_core::domain::agent::Spent;
 use mosaic_core::domain::outcome::{Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
@@ -13,6 +14,7 @@ use super::lines::{self, TurnResult, status, text};
 use super::masking::Secrets;
 use super::outcome::{GIVE_UP_REFUSALS, Seen, judge};
 use super::push_guard;
+use super::spending::Spending;
 use super::turns::Turns;
 
 const INITIALIZE: &str = "mosaic-initialize";
@@ -43,6 +45,7 @@ pub(crate) struct ClaudeDialogue {
     /// The last result was passed on as such.
     over: bool,
     seen: Seen,
+    spending: Spending,
     cost_seen: f64,
 }
 
@@ -61,6 +64,7 @@ impl ClaudeDialogue {
             turns: Turns::default(),
             over: false,
             seen: Seen::default(),
+            spending: Spending::default(),
             cost_seen: 0.0,
         }
     }
@@ -121,6 +125,7 @@ impl ClaudeDialogue {
     }
 
     fn assistant(&mut self, line: &Value) -> Reaction {
+        self.spending.message(line);
         let said: Vec<_> = lines::blocks(line).iter().filter_map(lines::said).collect();
         if !text(line, "/error").is_empty() {
             self.seen.assistant_error = text(line, "/error").to_owned();
@@ -246,7 +251,9 @@ impl ClaudeDialogue {
         }
         self.turns.result(result.is_failure());
         self.seen.take(result);
-        all.extend(lines::usage(line, &mut self.cost_seen));
+        let usage = lines::usage(line, &mut self.cost_seen);
+        self.spending.result(line, lines::cost(line, usage.as_ref()));
+        all.extend(usage);
         events(all)
     }
 
@@ -308,6 +315,10 @@ impl Dialogue for ClaudeDialogue {
         }
     }
 
+    fn spent(&self) -> Spent {
+        self.spending.spent()
+    }
+
     fn warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen.warnings)
     }
@@ -329,6 +340,10 @@ impl Dialogue for ClaudeDialogue {
     }
 
     fn outcome(&mut self, exit: &Exit) -> Outcome {
+        // A result that another turn has followed, or was to follow, says nothing about a program that died meanwhile.
+        if !self.over && (self.turns.is_in_turn() || exit.code != Some(0)) {
+            self.seen.result = None;
+        }
         match judge(&self.seen, exit) {
             Ok(text) => Outcome::Completed { text: self.secrets.mask(&text) },
             Err(mut failure) => {

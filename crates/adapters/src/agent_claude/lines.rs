@@ -167,3 +167,13 @@ pub(super) fn usage(line: &Value, seen: &mut f64) -> Option<AgentEvent> {
     }
     Some(AgentEvent::Usage { input_tokens, output_tokens, cost_usd })
 }
+
+/// Returns what a `result` line adds to the cost: what its usage says, nothing when it names a total that did not grow, and
+/// `None` when it says nothing about cost.
+pub(super) fn cost(line: &Value, usage: Option<&AgentEvent>) -> Option<f64> {
+    let told = match usage {
+        Some(AgentEvent::Usage { cost_usd, .. }) => *cost_usd,
+        _ => None,
+    };
+    told.or_else(|| line.get("total_cost_usd").and_then(Value::as_f64).map(|_| 0.0))
+}

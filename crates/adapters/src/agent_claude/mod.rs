@@ -8,6 +8,7 @@ mod masking;
 mod outcome;
 mod private_files;
 mod push_guard;
+mod spending;
 mod turns;
 
 use std::path::{Path, PathBuf};

@@ -333,6 +333,31 @@ pub struct Work {
     pub salvage_beside: bool,
 }
 
+/// What an agent's runs have used up of its budget, as far as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spent {
+    /// US dollars.
+    #[serde(default)]
+    pub usd: f64,
+    /// Model turns.
+    #[serde(default)]
+    pub turns: u32,
+}
+
+impl Spent {
+    /// Tells whether nothing was used up.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { usd: self.usd + other.usd, turns: self.turns.saturating_add(other.turns) }
+    }
+}
+
 /// The record of one agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -363,6 +388,12 @@ pub struct Agent {
     /// node only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
+    /// What all runs that are over have used up, whatever became of them.
+    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+    pub spent: Spent,
+    /// What the program that runs now has used up so far.
+    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+    pub spent_in_run: Spent,
     /// How many nodes were lost while they ran it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_losses: u32,
@@ -409,6 +440,8 @@ impl Agent {
             fix_round: 0,
             runs: 0,
             node: None,
+            spent: Spent::default(),
+            spent_in_run: Spent::default(),
             node_losses: 0,
             warnings: Vec::new(),
             attention: Vec::new(),
@@ -470,6 +503,11 @@ impl Agent {
             } => Some(*until),
             _ => None,
         }
+    }
+
+    /// Returns what its runs have used up altogether.
+    pub fn spent(&self) -> Spent {
+        self.spent.and(self.spent_in_run)
     }
 
     /// Returns what the gates say so far.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::json;
 use thiserror::Error;
 
-use super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, State, Status, Turn};
+use super::agent::{
+    Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, Spent, State, Status, Turn,
+};
 use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, NodeId, Timestamp};
 use super::journal::Fact;
@@ -98,6 +100,8 @@ pub enum Event {
     },
     /// Its program goes on after a silence.
     WentOn,
+    /// Its program has used up this much since it was started.
+    Spent(Spent),
     /// Its program ended.
     TurnEnded {
         /// How the turn went.
@@ -197,6 +201,7 @@ impl Event {
             Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
             Self::Stalled { .. } => "Stalled",
             Self::WentOn => "WentOn",
+            Self::Spent(_) => "Spent",
             Self::TreeReady { .. } => "TreeReady",
             Self::Confined => "Confined",
             Self::Launched { .. } => "Launched",
@@ -348,6 +353,10 @@ impl Decision {
             (State::Working, Event::Stalled { stage, summary }) => Some(self.stalled(stage, summary)),
             (State::Working, Event::WentOn) => {
                 self.agent.attention.retain(|one| one.kind != AttentionKind::Stalled);
+                Some(State::Working)
+            }
+            (State::Working, Event::Spent(spent)) => {
+                self.agent.spent_in_run = spent;
                 Some(State::Working)
             }
             (State::Checkout { turn }, Event::TreeReady { base, remote_tip, plan, warnings }) => {
@@ -740,6 +749,9 @@ impl Decision {
         let phase = before.phase();
         if !matches!(state, State::Working) {
             self.agent.attention.clear();
+            // However the run ended: it counts.
+            self.agent.spent = self.agent.spent();
+            self.agent.spent_in_run = Spent::default();
         }
         let is_left = |one: &&Attention| self.agent.attention.iter().all(|left| left.kind != one.kind);
         let cleared: Vec<AttentionKind> =

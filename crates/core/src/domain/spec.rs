@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::agent::Spent;
 use super::characters::hidden_in;
 use super::ids::{BranchName, InvalidName, TaskId, Word, is_unprintable};
 use super::repository::RepositoryUrl;
@@ -130,6 +131,30 @@ pub struct Budget {
     /// Model turns, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
+}
+
+impl Budget {
+    /// Returns what is left for the next run after this was used up, or why nothing worth a run is: less than a tenth of
+    /// a cap on dollars would end the run within its first calls, and its work with it.
+    pub fn less(self, spent: Spent) -> Result<Self, String> {
+        let micros = |usd: f64| (usd * 1e6).round();
+        let usd = self.usd.map(|cap| (cap - spent.usd).max(0.0));
+        if let (Some(cap), Some(left)) = (self.usd, usd)
+            && spent.usd > 0.0
+            && micros(left) * limits::BUDGET_PART <= micros(cap)
+        {
+            let used = spent.usd;
+            return Err(format!(
+                "${used:.2} of its ${cap:.2} are used up, and ${left:.2} are not enough for another run"
+            ));
+        }
+        let turns = self.turns.map(|cap| cap.saturating_sub(spent.turns));
+        if let (Some(cap), Some(0)) = (self.turns, turns) {
+            return Err(format!("all of its {cap} turns are used up"));
+        }
+        // The last digits of sums of dollars are noise.
+        Ok(Self { usd: usd.map(|left| micros(left) / 1e6), turns })
+    }
 }
 
 /// Where the work is and what it is.

@@ -16,6 +16,10 @@ use crate::ports::transcripts::Told;
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let (o, agent) = (scene.o, scene.agent);
     let spec = &agent.spec;
+    let budget = spec.budget.less(agent.spent()).map_err(|why| {
+        let text = format!("the budget is used up: {why}; spawn again with a larger budget");
+        Failure::new(FailureKind::Budget, text)
+    })?;
     let runtime = scene.runtime(scene.runtime_name())?;
     let (Some(tree), Some(base)) = (hands.tree.clone(), agent.work.base.clone()) else {
         return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));
@@ -35,7 +39,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         tree: tree.path.clone(),
         confinement: confinement.clone(),
         model: spec.model.clone(),
-        budget: spec.budget,
+        budget,
         resume: agent.work.session.clone().filter(|_| resumes),
         new_session: o.ports.chance.agent_id().to_string(),
     };
@@ -45,6 +49,11 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let mut job = scene.job(scene.run_name().as_str(), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
     job.env.extend(o.access_env(agent.id));
+    let left = [
+        ("MOSAIC_BUDGET_USD", budget.usd.map(|usd| usd.to_string())),
+        ("MOSAIC_BUDGET_TURNS", budget.turns.map(|n| n.to_string())),
+    ];
+    job.env.extend(left.into_iter().filter_map(|(name, left)| Some((name.to_owned(), left?))));
     job.interrupt = plan.interrupt;
     // The supervisor keeps the deadline; the shim's own limit only ends what no server watches any more.
     let left =

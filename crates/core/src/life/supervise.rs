@@ -146,6 +146,7 @@ impl Supervisor<'_> {
             self.react(reaction).await;
             self.write_entries().await;
         }
+        self.vitals.spends(self.dialogue.spent());
         // By the timer that ran here: the wall clock may have jumped meanwhile.
         let left = self
             .scene
@@ -377,6 +378,10 @@ impl Supervisor<'_> {
         }
         self.vitals
             .hear(self.scene.o, Hearing::Background(matches!(self.dialogue.pending(), Pending::Tasks(_))));
+        // What an earlier server heard already stands in the record, as a whole.
+        if !self.is_told() {
+            self.vitals.spends(self.dialogue.spent());
+        }
         self.gave_up |= reaction.give_up;
     }
 }

@@ -1,8 +1,9 @@
 //! While an agent is answered for its silence, its record says so: people see it in every list, and are told again when
-//! it goes on. A store that does not answer costs the note, never the supervision.
+//! it goes on. So it does of what its program uses up, where that is capped. A store that does not answer costs the note, never the supervision.
 
 use crate::domain::agent::{Agent, AttentionKind};
 use crate::domain::lifecycle::{self, Event};
+use crate::domain::spec::Budget;
 use crate::domain::stall::{Stage, summary};
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, StoreError};
@@ -15,13 +16,19 @@ pub(crate) async fn attended(
     work: impl Future<Output = Event>,
 ) -> Result<Event, StoreError> {
     let vitals = o.monitor.vitals(agent.id);
-    let mut stage = vitals.stage().subscribe();
+    let (mut stage, mut spent) = (vitals.stage().subscribe(), vitals.spent().subscribe());
+    let is_capped = agent.spec.budget != Budget::default();
     tokio::pin!(work);
     loop {
         tokio::select! {
             event = &mut work => return Ok(event),
-            // Its sender lives as long as `vitals`.
+            // Their senders live as long as `vitals`.
             _ = stage.changed() => {}
+            _ = spent.changed(), if is_capped => {
+                let now = *spent.borrow_and_update();
+                write(o, lease, agent, Event::Spent(now)).await?;
+                continue;
+            }
         }
         let now = *stage.borrow_and_update();
         let signals = vitals.signals(o.elapsed(), o.settings.stall / 10);
@@ -43,12 +50,16 @@ async fn note(
         Stage::None | Stage::Kill => return Ok(()),
         _ => Event::Stalled { stage, summary },
     };
+    write(o, lease, agent, event).await
+}
+
+async fn write(o: &Orchestrator, lease: &Lease, agent: &mut Agent, event: Event) -> Result<(), StoreError> {
     let Ok(step) = lifecycle::next(agent, event, o.decide_now()) else { return Ok(()) };
     let change = Change { safety: Safety::Process, agent: step.agent.clone(), facts: step.facts };
     match o.ports.store.advance(lease, change).await {
         Ok(_) => *agent = step.agent,
         Err(StoreError::Unavailable(why)) => {
-            tracing::warn!(agent.id = %agent.id, why, "the agent's silence could not be noted");
+            tracing::warn!(agent.id = %agent.id, why, "what is seen of the agent could not be noted");
         }
         Err(e) => return Err(e),
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::lock;
-use crate::domain::agent::Phase;
+use crate::domain::agent::{Phase, Spent};
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::stall::{Signals, Stage};
 use crate::limits;
@@ -85,6 +85,7 @@ pub(crate) enum Hearing<'a> {
 pub(crate) struct Vitals {
     known: Mutex<Known>,
     stage: watch::Sender<Stage>,
+    spent: watch::Sender<Spent>,
 }
 
 #[derive(Default)]
@@ -103,7 +104,11 @@ struct Known {
 
 impl Default for Vitals {
     fn default() -> Self {
-        Self { known: Mutex::default(), stage: watch::Sender::new(Stage::None) }
+        Self {
+            known: Mutex::default(),
+            stage: watch::Sender::new(Stage::None),
+            spent: watch::Sender::new(Spent::default()),
+        }
     }
 }
 
@@ -156,6 +161,16 @@ impl Vitals {
     /// Returns the stage of the answer to silence, to be watched.
     pub(crate) fn stage(&self) -> &watch::Sender<Stage> {
         &self.stage
+    }
+
+    /// Returns what the running program has used up, to be watched. Starts afresh with each run.
+    pub(crate) fn spent(&self) -> &watch::Sender<Spent> {
+        &self.spent
+    }
+
+    /// Takes what the running program has used up.
+    pub(crate) fn spends(&self, now: Spent) {
+        self.spent.send_if_modified(|spent| std::mem::replace(spent, now) != now);
     }
 
     /// Returns what the stall response looks at. `window` is how far back work of the processes counts as lately.

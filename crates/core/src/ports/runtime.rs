@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::processes::Exit;
 use super::sandbox::Confinement;
+use crate::domain::agent::Spent;
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::spec::{AgentType, Budget};
@@ -31,7 +32,7 @@ pub struct LaunchRequest {
     pub confinement: Confinement,
     /// The model asked for.
     pub model: Option<String>,
-    /// Caps on spending.
+    /// Caps on spending: what is left for this run.
     pub budget: Budget,
     /// The session to resume, when it survives.
     pub resume: Option<String>,
@@ -192,6 +193,12 @@ pub trait Dialogue: Send {
     /// Returns what a person should know of the turns that were no failures. Asked once, at the end.
     fn warnings(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns what the run has used up so far, as far as its lines tell: what results say, and an estimate of what came
+    /// after the last one.
+    fn spent(&self) -> Spent {
+        Spent::default()
     }
 
     /// Returns the session's id as far as it is known.

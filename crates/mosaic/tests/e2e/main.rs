@@ -30,6 +30,7 @@ mod removal;
 mod restore;
 mod shutdown;
 mod silence;
+mod spending;
 #[cfg(feature = "valkey")]
 mod standstill;
 mod state_files;
