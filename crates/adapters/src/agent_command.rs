@@ -70,7 +70,14 @@ impl Runtime for CommandRuntime {
         } else {
             format!("{}\n\n{}", request.system.trim_end(), request.prompt)
         };
-        Ok(LaunchPlan { command, env: self.env.clone(), stdin: Some(stdin), interrupt: None, session: None })
+        Ok(LaunchPlan {
+            command,
+            env: self.env.clone(),
+            stdin: Some(stdin),
+            interrupt: None,
+            session: None,
+            lent: None,
+        })
     }
 
     fn dialogue(&self, _opening: &Opening) -> Box<dyn Dialogue> {

@@ -56,6 +56,18 @@ impl PrivatePlace {
         Ok(Self(openat(&self.0, name, STEP, Mode::empty())?))
     }
 
+    /// Reads a plain file in this one: neither a link nor a pipe nor a device, and at most `most` bytes.
+    pub(crate) fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.0, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other(format!("{name} is no plain file")));
+        }
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, most), &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Makes a directory in this one, for its owner only, unless it is there.
     pub(crate) fn make(&self, name: &OsStr) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::RWXU) {

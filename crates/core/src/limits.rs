@@ -35,6 +35,21 @@ pub const UNTOLD_OUTPUT_USD: f64 = 25.0;
 pub const UNTOLD_CACHED_USD: f64 = 0.5;
 /// Bytes of text that count as one token where nothing tells the number.
 pub const TOKEN_BYTES: usize = 4;
+/// Largest file of a login that is read, in bytes: a real one has about a thousand.
+pub const LOGIN_BYTES: u64 = 64 * 1024;
+/// Longest token of a login, in bytes: real ones have about a hundred.
+pub const TOKEN_TEXT_BYTES: usize = 8 * 1024;
+/// Longest time until a login expires: tokens made by hand last a year.
+pub const LOGIN_LASTS: Duration = Duration::from_secs(400 * 24 * 3600);
+/// How often the lock of a login is tried, every 20 ms: whoever holds it reads and writes one small file.
+pub const LOGIN_LOCK_TRIES: u32 = 100;
+/// How often a running agent's login is looked at: whoever has the same one must get the renewed one before its own is
+/// refused, and nothing may be lost with the server.
+pub const TEND_PERIOD: Duration = Duration::from_secs(2);
+/// Longest time for one such look.
+pub const TEND: Duration = Duration::from_secs(10);
+/// Tokens that are masked because an agent of this server had them.
+pub const KNOWN_TOKENS: usize = 256;
 /// Most automatic retries a caller may ask for.
 pub const MAX_RETRIES: u32 = 20;
 /// Shortest and longest `timeoutSeconds`.

@@ -702,7 +702,7 @@ impl Runtime for Part {
     }
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         let command = vec!["fake".to_owned()];
-        Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None })
+        Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None, lent: None })
     }
     fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
         Box::new(FakeDialogue)

@@ -51,10 +51,10 @@ pub(crate) struct ClaudeDialogue {
 
 impl ClaudeDialogue {
     /// Makes the conversation. `secrets` are masked in every event and message.
-    pub(crate) fn new(prompt: String, session: Option<String>, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(prompt: String, session: Option<String>, secrets: Secrets) -> Self {
         Self {
             prompt: Some(prompt),
-            secrets: Secrets::new(secrets),
+            secrets,
             session,
             announced: false,
             denied_calls: HashSet::new(),

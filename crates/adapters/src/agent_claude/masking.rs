@@ -1,25 +1,43 @@
 //! Keeps the credentials that an agent's program was given out of everything it says back to us.
 
-/// What must never be shown.
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mosaic_core::limits;
+
+/// What must never be shown. Clones share it: a login that is renewed while a conversation runs is masked in it too.
 #[derive(Clone, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(crate) struct Secrets(Arc<Mutex<VecDeque<String>>>);
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
+        write!(f, "Secrets({})", self.all().len())
     }
 }
 
 impl Secrets {
-    /// Takes the values; short ones are left out, as masking them would eat ordinary words.
-    pub(super) fn new(values: impl IntoIterator<Item = String>) -> Self {
-        Self(values.into_iter().filter(|value| value.len() >= 8).collect())
+    fn all(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes more values; short ones are left out, as masking them would eat ordinary words. Of very many the oldest go.
+    pub(super) fn learn(&self, values: impl IntoIterator<Item = String>) {
+        let mut all = self.all();
+        for value in values.into_iter().filter(|value| value.len() >= 8) {
+            if all.contains(&value) {
+                continue;
+            }
+            if all.len() >= limits::KNOWN_TOKENS {
+                all.pop_front();
+            }
+            all.push_back(value);
+        }
     }
 
     /// Returns the text without them.
     pub(super) fn mask(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in &self.0 {
+        for secret in self.all().iter() {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), "[masked]");
             }

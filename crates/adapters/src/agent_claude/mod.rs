@@ -4,6 +4,7 @@
 
 mod dialogue;
 mod lines;
+mod login;
 mod masking;
 mod outcome;
 mod private_files;
@@ -11,16 +12,21 @@ mod push_guard;
 mod spending;
 mod turns;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 use crate::private_place::PrivatePlace;
+use login::{Exchanged, Login};
 
 pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
+pub(crate) use masking::Secrets;
 
 /// Tools an agent has: what is needed for work in a tree, and nothing that reaches other agents.
 const TOOLS: &str = "Bash,Edit,Read,Write,Glob,Grep,Skill";
@@ -29,7 +35,9 @@ const SYSTEM_FILE: &str = "mosaic-system.md";
 /// What an agent must know about its background commands: the server waits for them.
 const BACKGROUND: &str = "\n\nYour work is taken over once your turn is over and no background command of yours runs any more. Before \
     you end your last turn, stop every server or watcher that you started in the background.\n";
-const CREDENTIALS_FILE: &str = ".credentials.json";
+
+/// What to do about a missing login.
+const LOG_IN: &str = "set CLAUDE_API_KEY, or log in with the claude program and set MOSAIC_CLAUDE_LOGIN so that the login is passed on";
 
 /// What the operator configured.
 #[derive(Clone, Default)]
@@ -64,12 +72,16 @@ impl std::fmt::Debug for ClaudeOptions {
 #[derive(Debug, Clone)]
 pub struct ClaudeRuntime {
     options: ClaudeOptions,
+    /// What must never be shown: the key, and every token that an agent was lent or brought back.
+    secrets: Secrets,
+    /// Marks of the logins that agents have now, where that is another than the one they began with.
+    lent: Arc<Mutex<HashMap<AgentId, String>>>,
 }
 
 impl ClaudeRuntime {
     /// Makes the runtime; nothing is looked up yet.
     pub fn new(options: ClaudeOptions) -> Self {
-        Self { options }
+        Self { options, secrets: Secrets::default(), lent: Arc::default() }
     }
 
     /// Returns the program's path, or what to do about its absence.
@@ -86,32 +98,53 @@ impl ClaudeRuntime {
             .ok_or_else(|| format!("claude is not in PATH; {hint}"))
     }
 
-    /// Returns the login to pass on. `Ok(None)` when the key is used instead.
-    fn login(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let fix = "set CLAUDE_API_KEY, or log in with the claude program and set MOSAIC_CLAUDE_LOGIN so that the login is passed on";
+    /// Returns where the login to pass on is. `Ok(None)` when the key is used instead.
+    fn login(&self) -> Result<Option<Login>, Failure> {
         if self.options.api_key.as_deref().is_some_and(|key| !key.trim().is_empty()) {
             return Ok(None);
         }
-        let Some(dir) = &self.options.login_dir else {
-            return Err(Failure::new(
+        match &self.options.login_dir {
+            Some(dir) => Ok(Some(Login::new(dir.clone()))),
+            None => Err(Failure::new(
                 FailureKind::Auth,
-                format!("there is no key for the model service; {fix}"),
-            ));
-        };
-        let file = dir.join(CREDENTIALS_FILE);
-        std::fs::read(&file).map(Some).map_err(|error| {
-            let message = format!("the Claude login {} cannot be read: {error}; {fix}", file.display());
-            Failure::new(FailureKind::Auth, message)
-        })
+                format!("there is no key for the model service; {LOG_IN}"),
+            )),
+        }
     }
 
-    /// Everything that must not be shown again: the key, or the tokens of the login that is passed on.
-    fn secrets(&self) -> Vec<String> {
+    /// Learns what must not be shown again: the key, or the tokens of the login that is passed on.
+    fn learn_secrets(&self) {
         match self.login() {
-            Ok(None) => self.options.api_key.iter().map(|key| key.trim().to_owned()).collect(),
-            Ok(Some(login)) => private_files::tokens(&login),
-            Err(_) => Vec::new(),
+            Ok(None) => self.secrets.learn(self.options.api_key.iter().map(|key| key.trim().to_owned())),
+            Ok(Some(login)) => self.secrets.learn(private_files::tokens(&login.read().unwrap_or_default())),
+            Err(_) => {}
         }
+    }
+
+    /// Lends the login to a run; returns its mark.
+    async fn lend(&self, login: Login, agent: AgentId, config: &Path) -> Result<String, Failure> {
+        let (config, lent) = (config.to_owned(), self.mark_of(agent));
+        let read = tokio::task::spawn_blocking(move || login.lend(&config, lent.as_deref())).await;
+        let read = read
+            .map_err(|e| Failure::new(FailureKind::Internal, format!("the login could not be lent: {e}")))?;
+        let bytes = read.map_err(|e| Failure::new(FailureKind::Auth, format!("{e}; {LOG_IN}")))?;
+        self.secrets.learn(private_files::tokens(&bytes));
+        let mark = login::mark(&bytes);
+        self.remember(agent, mark.clone());
+        Ok(mark)
+    }
+
+    fn mark_of(&self, agent: AgentId) -> Option<String> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned()
+    }
+
+    fn remember(&self, agent: AgentId, mark: String) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ended agents are not told of here; of very many any may be forgotten: its mark is in its record too.
+        if lent.len() >= limits::KNOWN_TOKENS && !lent.contains_key(&agent) {
+            lent.clear();
+        }
+        lent.insert(agent, mark);
     }
 
     /// The environment on top of the confinement's.
@@ -204,16 +237,15 @@ impl Runtime for ClaudeRuntime {
 
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         let login = self.login()?;
+        let has_login = login.is_some();
         let program = self.program().map_err(|why| Failure::new(FailureKind::BadInput, why))?;
         let command = self.command(&program, request)?;
         let config = &request.confinement.config;
-        let mut files = vec![
+        let files = [
             ("settings.json", b"{}\n".to_vec()),
             (".claude.json", br#"{"hasCompletedOnboarding":true}"#.to_vec()),
             (SYSTEM_FILE, format!("{}{BACKGROUND}", request.system).into_bytes()),
         ];
-        let has_login = login.is_some();
-        files.extend(login.map(|login| (CREDENTIALS_FILE, login)));
         let failed = |error: std::io::Error| {
             let message = format!("cannot write into the agent's directory {}: {error}", config.display());
             Failure::new(FailureKind::Internal, message)
@@ -223,6 +255,10 @@ impl Runtime for ClaudeRuntime {
         for (name, bytes) in files {
             place.replace(name, &bytes).map_err(failed)?;
         }
+        let lent = match login {
+            Some(login) => Some(self.lend(login, request.agent, config).await?),
+            None => None,
+        };
         let session = resumable(request).unwrap_or(&request.new_session).to_owned();
         Ok(LaunchPlan {
             command,
@@ -230,11 +266,41 @@ impl Runtime for ClaudeRuntime {
             stdin: None,
             interrupt: Some(interrupt_line()),
             session: Some(session),
+            lent,
         })
     }
 
+    async fn tend(
+        &self,
+        agent: AgentId,
+        config: &Path,
+        lent: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let Ok(Some(login)) = self.login() else { return Ok(None) };
+        let (place, lent) = (config.to_owned(), self.mark_of(agent).or(lent.map(str::to_owned)));
+        let exchanged = tokio::task::spawn_blocking(move || login.exchange(&place, lent.as_deref())).await;
+        let failed = |why: String| Failure::new(FailureKind::Internal, why);
+        match exchanged.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))? {
+            Exchanged::Nothing => Ok(None),
+            Exchanged::BroughtBack { login, theirs } => {
+                self.secrets.learn(private_files::tokens(&login));
+                self.remember(agent, login::mark(&theirs));
+                Ok(Some(
+                    "the program renewed the login that it was lent; the renewed one was brought back"
+                        .to_owned(),
+                ))
+            }
+            Exchanged::Lent(login) => {
+                self.secrets.learn(private_files::tokens(&login));
+                self.remember(agent, login::mark(&login));
+                Ok(Some("the login was renewed elsewhere; the program was lent the renewed one".to_owned()))
+            }
+        }
+    }
+
     fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
-        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), self.secrets()))
+        self.learn_secrets();
+        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), self.secrets.clone()))
     }
 }
 

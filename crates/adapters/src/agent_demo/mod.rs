@@ -15,7 +15,7 @@ use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
-use crate::agent_claude::{ClaudeDialogue, interrupt_line};
+use crate::agent_claude::{ClaudeDialogue, Secrets, interrupt_line};
 pub use act::{DemoRun, converse};
 pub use script::{DemoScript, DemoStep, MARKER, MARKER_TEXT, script_path};
 
@@ -58,11 +58,18 @@ impl Runtime for DemoRuntime {
         let word = if request.resume.is_some() { "--resume" } else { "--session-id" };
         command.extend([word.to_owned(), session.clone()]);
         let interrupt = Some(interrupt_line());
-        Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt, session: Some(session) })
+        Ok(LaunchPlan {
+            command,
+            env: Vec::new(),
+            stdin: None,
+            interrupt,
+            session: Some(session),
+            lent: None,
+        })
     }
 
     fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
-        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), Vec::new()))
+        Box::new(ClaudeDialogue::new(opening.prompt.clone(), opening.session.clone(), Secrets::default()))
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         new_session: o.ports.chance.agent_id().to_string(),
     };
     let plan = runtime.plan(&request).await?;
-    let opening = Opening { prompt: request.prompt, session: plan.session };
+    let opening = Opening { prompt: request.prompt, session: plan.session, lent: plan.lent };
     let mut dialogue = runtime.dialogue(&opening);
     let mut job = scene.job(scene.run_name().as_str(), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
@@ -64,8 +64,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let memo = Memo { runtime: runtime.name().to_owned(), opening };
     job.memo = serde_json::to_string(&memo).ok();
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
-    hands.running = Some(Running { job, dialogue, told: Told::default(), ours: true });
-    Ok(Event::Launched { session: memo.opening.session, warnings: Vec::new() })
+    let Memo { runtime, opening } = memo;
+    let session = opening.session.clone();
+    hands.running = Some(Running { job, dialogue, opening, runtime, told: Told::default(), ours: true });
+    Ok(Event::Launched { session, warnings: Vec::new() })
 }
 
 /// What a later server must know to take part in the conversation; see [`super::resume`].

@@ -14,6 +14,7 @@ pub(crate) mod resume;
 pub(crate) mod settle;
 mod stray;
 mod supervise;
+mod tend;
 pub(crate) mod unwind;
 
 mod briefing;
@@ -30,7 +31,7 @@ use crate::kill::{Driver, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
-use crate::ports::runtime::{Dialogue, Runtime};
+use crate::ports::runtime::{Dialogue, Opening, Runtime};
 use crate::ports::sandbox::Confinement;
 use crate::ports::store::{Lease, StoreError};
 use crate::ports::transcripts::Told;
@@ -57,6 +58,9 @@ pub(crate) struct Hands {
 struct Running {
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
+    /// How the conversation began, and in which runtime.
+    opening: Opening,
+    runtime: String,
     /// What the transcript tells of it already; nothing unless an earlier server followed it.
     told: Told,
     /// This server started it, and knows by its own timer how long it has run.

@@ -64,7 +64,7 @@ async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option
     // Without a memo the conversation is only poorer: what was said before it began is not repeated.
     let memo = memo.unwrap_or_else(|| Memo {
         runtime: scene.runtime_name().to_owned(),
-        opening: Opening { prompt: String::new(), session: agent.work.session.clone() },
+        opening: Opening { session: agent.work.session.clone(), ..Opening::default() },
     });
     let runtime = scene.runtime(&memo.runtime)?;
     let mut dialogue = runtime.dialogue(&memo.opening);
@@ -74,5 +74,7 @@ async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option
         tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be read; this run is told from its start again");
         Told::default()
     });
-    Ok((Running { job: adopted.job, dialogue, told, ours: false }, memo.opening.session))
+    let Memo { runtime, opening } = memo;
+    let session = opening.session.clone();
+    Ok((Running { job: adopted.job, dialogue, opening, runtime, told, ours: false }, session))
 }

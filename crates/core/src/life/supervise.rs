@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tend::Lent;
 use super::{Hands, Running, Scene, stopped, supervisor_failed};
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
@@ -24,11 +25,13 @@ enum Alarm {
 }
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Some(Running { job, dialogue, told, ours }) = hands.running.take() else {
+    let Some(Running { job, dialogue, opening, runtime, told, ours }) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
+    let lent = Lent::find(scene, hands, runtime, opening.lent).await;
     let supervisor = Supervisor {
         scene,
+        lent,
         job,
         dialogue,
         vitals: scene.o.monitor.vitals(scene.agent.id),
@@ -50,6 +53,8 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 
 struct Supervisor<'a> {
     scene: &'a Scene<'a>,
+    /// What the run was lent, looked after while it runs.
+    lent: Option<Lent>,
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
     /// Where what is heard is noted.
@@ -93,7 +98,7 @@ impl Supervisor<'_> {
         let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
         let mut deadline = clock.sleep(left);
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
-        let mut look = clock.sleep(pause);
+        let (mut look, mut tend) = (clock.sleep(pause), clock.sleep(limits::TEND_PERIOD));
         let (mut closing, mut wait) = (Closing::No, clock.sleep(limits::FOLLOW_UP));
         let mut alarm = None;
         let exit = loop {
@@ -128,6 +133,10 @@ impl Supervisor<'_> {
                     // The turn that was announced does not begin: the result that is there was the last.
                     self.close().await;
                 }
+                () = &mut tend => {
+                    self.tend().await;
+                    tend = clock.sleep(limits::TEND_PERIOD);
+                }
                 () = &mut look, if !timing && !frost.holds() => {
                     look = clock.sleep(pause);
                     alarm = self.look().await;
@@ -146,6 +155,7 @@ impl Supervisor<'_> {
             self.react(reaction).await;
             self.write_entries().await;
         }
+        self.tend().await;
         self.vitals.spends(self.dialogue.spent());
         // By the timer that ran here: the wall clock may have jumped meanwhile.
         let left = self
@@ -158,6 +168,16 @@ impl Supervisor<'_> {
             return Ok(Event::Interrupted);
         }
         Ok(self.conclude(&exit, alarm, left))
+    }
+
+    /// Looks after what the run was lent.
+    async fn tend(&mut self) {
+        let Some(lent) = &mut self.lent else { return };
+        if let Some(text) = lent.look(self.scene).await {
+            // Ours, not the agent's: no output stands for it.
+            self.entries.push(AgentEvent::Notice { text });
+            self.write_entries().await;
+        }
     }
 
     /// Returns what supervision waits for after a result.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::tend::Lent;
 use super::{Hands, Scene, commit};
 use crate::caretaker;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
@@ -47,6 +48,12 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     hands.running = None;
     if !std::mem::take(&mut hands.stopped) {
         stop(scene, grace(scene)).await;
+    }
+    // What ran last may have ended while nobody supervised it.
+    if scene.agent.work.dirty
+        && let Some(mut lent) = Lent::find(scene, hands, scene.runtime_name().to_owned(), None).await
+    {
+        lent.look(scene).await;
     }
     let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
     let settled = hands.push_over;

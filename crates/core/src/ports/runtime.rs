@@ -1,7 +1,7 @@
 //! Runtimes: how a kind of agent is started and understood. A driver does no I/O: it says what to run, and a
 //! [`Dialogue`] turns the lines that come out into events and replies. So recorded streams test it whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,8 @@ pub struct LaunchPlan {
     pub interrupt: Option<String>,
     /// The session this run will have, when known beforehand.
     pub session: Option<String>,
+    /// What stands for the credential that the run was lent; see [`Runtime::tend`]. No secret.
+    pub lent: Option<String>,
 }
 
 /// What a conversation began with: enough to take part in it again after the server was replaced.
@@ -63,6 +65,9 @@ pub struct Opening {
     pub prompt: String,
     /// The session, when known beforehand; see [`LaunchPlan::session`].
     pub session: Option<String>,
+    /// See [`LaunchPlan::lent`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<String>,
 }
 
 /// What an agent did, for the transcript and for supervision.
@@ -229,6 +234,20 @@ pub trait Runtime: Send + Sync {
     /// Says what to run and places the files the run needs into the confinement's private directories. Fails
     /// before anything starts when it cannot work, for instance without credentials.
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
+
+    /// Looks after what a run was lent, such as a login that its program renews by itself: what is newer is brought back,
+    /// or lent to the run. Called again and again while it runs, at its end, and for what an earlier server left. `config`
+    /// is the agent's private configuration directory, `lent` what the plan said when that is known. Returns what a person
+    /// should know, when something changed. Idempotent.
+    async fn tend(
+        &self,
+        agent: AgentId,
+        config: &Path,
+        lent: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let _ = (agent, config, lent);
+        Ok(None)
+    }
 
     /// Returns the conversation that begins so. Fed with the same lines, it comes to the same events and replies: that
     /// is how a later server catches up with a program that outlived an earlier one.

@@ -22,6 +22,7 @@ mod kill;
 mod killswitch;
 mod life;
 mod local_run;
+mod login;
 mod no_server;
 mod planted;
 mod pushes;
