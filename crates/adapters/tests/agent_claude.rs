@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
+use mosaic_core::domain::quota::Reset;
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
@@ -200,6 +201,74 @@ fn a_program_that_dies_after_a_result_that_was_not_the_last_has_failed() {
     let mut again = waiting();
     tell(&mut *again, &json!({"type": "system", "subtype": "init", "session_id": "s"}));
     assert_eq!(failed(again.outcome(&exit(0))).kind, FailureKind::NoResult, "its second turn has no result");
+}
+
+/// Returns how a turn ends in which these lines come.
+fn ended_with(lines: &[Value], code: i32) -> Failure {
+    let mut dialogue = dialogue();
+    for line in lines {
+        tell(&mut *dialogue, line);
+    }
+    failed(dialogue.outcome(&exit(code)))
+}
+
+#[test]
+fn a_stated_reset_is_understood_wherever_it_stands() {
+    let at = |seconds: u64| Some(Reset::At(Timestamp(seconds * 1000)));
+    let event = |status: &str| json!({"type": "rate_limit_event", "rate_limit_info": {"status": status, "resetsAt": 1_796_050_800, "rateLimitType": "five_hour"}});
+    let result = |status: Value, words: &str| json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": status, "result": words});
+    let words = "You've hit your session limit";
+    for lines in [
+        vec![event("rejected"), result(json!(429), words)],
+        vec![event("rejected"), result(Value::Null, words)],
+        // Some versions call it a success.
+        vec![
+            event("rejected"),
+            json!({"type": "result", "subtype": "success", "is_error": false, "result": words}),
+        ],
+        // It died before it could say more.
+        vec![event("rejected")],
+        vec![result(json!(429), "limit reached|1796050800")],
+        vec![result(Value::Null, "Claude AI usage limit reached|1796050800")],
+        vec![
+            json!({"type": "result", "subtype": "success", "is_error": false, "result": "Claude AI usage limit reached|1796050800"}),
+        ],
+    ] {
+        let failure = ended_with(&lines, 1);
+        assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, at(1_796_050_800)), "{lines:?}");
+    }
+    // Without a time, or once calls are let through again, it is an ordinary failure.
+    let failure = ended_with(&[result(json!(429), "slow down")], 1);
+    assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, None));
+    let failure = ended_with(&[event("rejected"), event("allowed"), result(json!(500), "x")], 1);
+    assert_eq!((failure.kind, failure.reset), (FailureKind::ModelServer, None));
+    let failure = ended_with(&[event("rejected"), result(json!(401), "x")], 1);
+    assert_eq!((failure.kind, failure.reset), (FailureKind::Auth, None));
+}
+
+#[test]
+fn a_limit_that_is_near_is_information_once() {
+    let mut dialogue = dialogue();
+    let near = json!({"type": "rate_limit_event", "rate_limit_info": {"status": "allowed_warning", "rateLimitType": "seven_day"}});
+    assert!(
+        matches!(&tell(&mut *dialogue, &near).events[..], [AgentEvent::Notice { text }] if text.contains("seven day"))
+    );
+    assert_eq!(tell(&mut *dialogue, &near), Reaction::default());
+    let result = json!({"type": "result", "subtype": "success", "is_error": false, "result": "The rate limit is exceeded no more"});
+    tell(&mut *dialogue, &result);
+    assert!(matches!(dialogue.outcome(&exit(0)), Outcome::Completed { .. }));
+}
+
+#[test]
+fn a_long_pause_of_the_program_is_waited_for_without_it() {
+    let mut dialogue = dialogue();
+    let retry = |delay: u64| json!({"type": "system", "subtype": "api_retry", "attempt": 1, "error_status": 429, "retry_delay_ms": delay});
+    assert!(!tell(&mut *dialogue, &retry(5000)).give_up);
+    assert!(tell(&mut *dialogue, &retry(3_600_000)).give_up);
+    let aborted = json!({"type": "result", "subtype": "error_during_execution", "is_error": true, "terminal_reason": "aborted_streaming"});
+    tell(&mut *dialogue, &aborted);
+    let failure = failed(dialogue.outcome(&exit(0)));
+    assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, Some(Reset::After(3600))));
 }
 
 #[test]

@@ -74,6 +74,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         }
     }
     if *stop.borrow() == Stop::No {
+        o.recall_quotas().await;
         recovery::stop_strays(o).await;
     }
     let mut care = JoinSet::new();
@@ -359,6 +360,7 @@ async fn drive(
                 step.facts = std::mem::take(&mut facts);
                 life::enact(o, lease, driver, &step, hands).await?;
                 agent = step.agent;
+                o.note_quota(&agent);
                 o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
                 if let Some(sign) = sign {
                     o.took_sign(&agent, sign).await;

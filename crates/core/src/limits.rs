@@ -50,6 +50,21 @@ pub const TEND_PERIOD: Duration = Duration::from_secs(2);
 pub const TEND: Duration = Duration::from_secs(10);
 /// Tokens that are masked because an agent of this server had them.
 pub const KNOWN_TOKENS: usize = 256;
+/// Shortest wait for a limit of the model service that says when it ends: its clock and ours may differ.
+pub const QUOTA_LEAST: Duration = Duration::from_secs(60);
+/// Longest such wait: the longest windows are a week.
+pub const QUOTA_LONGEST: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How often an agent waits for such a limit before it counts as a failure: a service that says each time that a minute is
+/// enough must not keep an agent for ever.
+pub const QUOTA_WAITS: u32 = 100;
+/// Pause that the program may take by itself before it asks the model service again; a longer one is waited for without it.
+pub const QUOTA_PATIENCE: Duration = Duration::from_secs(120);
+/// Credentials whose limits are remembered.
+pub const QUOTAS: usize = 100;
+/// Waiting agents that are looked at after a start for limits that have not ended.
+pub const QUOTA_RECALL: usize = 1000;
+/// Largest table of a time zone that is read, in bytes: the largest has some thousand.
+pub const ZONE_BYTES: u64 = 64 * 1024;
 /// Most automatic retries a caller may ask for.
 pub const MAX_RETRIES: u32 = 20;
 /// Shortest and longest `timeoutSeconds`.

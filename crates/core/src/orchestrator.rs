@@ -351,7 +351,8 @@ impl Orchestrator {
             Err("draining: no new work is taken".to_owned())
         } else {
             // Work is taken all the same, it only waits.
-            Ok(self.room().0.map_or_else(|| "ok".to_owned(), |why| format!("starts nothing now; {why}")))
+            let held = self.room().0.map(|why| format!("starts nothing now; {why}"));
+            Ok(held.or_else(|| self.quota_words()).unwrap_or_else(|| "ok".to_owned()))
         };
         let mut checks = vec![
             check("store", store),
@@ -363,6 +364,21 @@ impl Orchestrator {
             checks.push(check("fleet", self.fleet_room()));
         }
         checks
+    }
+
+    /// Says which limits of model services hold agents up, without what the services said.
+    fn quota_words(&self) -> Option<String> {
+        let quotas = self.quotas();
+        let last = quotas.iter().map(|held| held.until).max()?;
+        Some(format!(
+            "agents of {} wait for a limit of the model service, at most until {}",
+            if quotas.len() == 1 {
+                "one credential".to_owned()
+            } else {
+                format!("{} credentials", quotas.len())
+            },
+            last.to_rfc3339()
+        ))
     }
 
     /// Waits for an answer at most 5 s.

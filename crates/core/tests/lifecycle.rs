@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its data must fail")]
 
-use mosaic_core::domain::agent::{Agent, End, Ending, QueueCause, Spent, State, Status, Turn};
+use mosaic_core::domain::agent::{Agent, AttentionKind, End, Ending, QueueCause, Spent, State, Status, Turn};
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::publication::{Publication, RemoteLook};
+use mosaic_core::domain::quota::Reset;
 use mosaic_core::domain::spec::{Budget, SpawnSpec};
 use mosaic_core::domain::stall::Stage;
 use proptest::prelude::*;
@@ -216,6 +217,45 @@ fn the_next_run_gets_what_is_left_and_none_starts_for_a_tenth() {
     let small = Budget { usd: Some(0.01), turns: None };
     assert_eq!(small.less(Spent { usd: 0.0, turns: 4 }), Ok(small), "the first run always starts");
     assert_eq!(Budget::default().less(Spent { usd: 9.0, turns: 90 }), Ok(Budget::default()));
+}
+
+/// A turn that met a limit which ends in three hours.
+fn limited() -> Event {
+    let failure = Failure::new(FailureKind::RateLimited, "you hit your limit");
+    let reset = Some(Reset::At(now().at.plus(HOURS)));
+    let outcome = Outcome::Failed(Failure { reset, credential: Some("claude:a".to_owned()), ..failure });
+    Event::TurnEnded { outcome, left: None, session: None, warnings: Vec::new() }
+}
+
+const HOURS: std::time::Duration = std::time::Duration::from_secs(3 * 3600);
+
+#[test]
+fn a_limit_with_a_stated_end_is_waited_for_and_is_no_attempt() {
+    let mut worker = agent("worker");
+    worker.spec.max_retries = 0;
+    let wait = || to_working().into_iter().chain([limited(), pick("Unwound")]);
+    let waiting = run(&worker, wait());
+    assert_eq!((waiting.phase().as_str(), waiting.attempt), ("backoff", 1));
+    assert_eq!(waiting.not_before(), Some(now().at.plus(HOURS)));
+    let kinds: Vec<_> = waiting.attention.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [AttentionKind::Quota]);
+    // Put off meanwhile, it still waits for that.
+    let put_off = run(&waiting, [pick("PutOff")]);
+    assert!(put_off.quota().is_some() && put_off.attention == waiting.attention);
+    let again = run(&put_off, [pick("Leased")]);
+    assert_eq!((again.attempt, again.attention.len()), (1, 0));
+    assert_eq!(run(&waiting, [pick("Kill")]).status(), Status::Killed);
+
+    let many = (0..mosaic_core::limits::QUOTA_WAITS).fold(worker, |record, _| run(&record, wait()));
+    assert_eq!((many.attempt, many.status()), (1, Status::Running));
+    let end = run(&many, wait()).end().cloned().unwrap();
+    assert_eq!(end.reason, EndReason::RateLimited, "a service that never lets it work must not keep it");
+}
+
+#[test]
+fn a_limit_holds_up_its_credential_and_no_repository() {
+    use mosaic_core::domain::breaker::sign;
+    assert_eq!(sign(&limited()), None);
 }
 
 #[test]

@@ -9,13 +9,16 @@ use serde_json::Value;
 use crate::client::{Client, escape};
 use crate::interrupt::Interrupts;
 use crate::problem::Problem;
+use crate::session::say;
 use crate::transcript;
-use crate::view::View;
+use crate::view::{View, now, span};
 
 /// Entries that may wait to be shown; then the reader waits.
 const BUFFER: usize = 256;
 /// Entries of one page of a transcript; the server gives no more.
 const PAGE: usize = 200;
+/// How long one question for the end waits; then it is said what the agent waits for.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often a broken stream or poll is tried again in a row.
 const TRIES: u32 = 5;
 /// Pause before trying again.
@@ -27,6 +30,8 @@ pub(crate) enum Told {
     Entry(Value),
     /// The agent has ended; its object.
     Ended(Value),
+    /// The agent has not ended; its object as it was read last.
+    Goes(Value),
     /// The server is lost.
     Lost(Problem),
     /// There was Ctrl-C, SIGTERM or SIGHUP.
@@ -73,19 +78,34 @@ pub(crate) fn long_poll(client: &Client, id: &str, most: Duration) -> Result<Val
     client.get(&format!("/v1/agents/{}?wait={seconds}s&until=terminal", escape(id)))
 }
 
+/// Says until when and why an agent waits for a limit of the model service, its own or another agent's.
+fn waits(agent: &View<'_>) -> Option<String> {
+    let until = agent.time("notBefore")?;
+    let why = agent.shown("delayedBecause");
+    if why.is_empty() {
+        return None;
+    }
+    let at = until.to_rfc3339();
+    let at = at.get(..16).unwrap_or(&at).replace('T', " ");
+    Some(format!("waits until {at} UTC (in {}): {why}", span(until.since(now()))))
+}
+
 /// Polls until the agent has ended. A passing fault is tried again.
 fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
     let mut faults = 0;
     loop {
         let asked = Instant::now();
-        match long_poll(client, id, Duration::from_secs(50)) {
+        match long_poll(client, id, LOOK) {
             Ok(agent) if View::new(&agent).is_terminal() => {
                 let _ = tell.send(Told::Ended(agent));
                 return;
             }
             // A server that does not wait must not be asked without pause.
-            Ok(_) => {
+            Ok(agent) => {
                 faults = 0;
+                if tell.send(Told::Goes(agent)).is_err() {
+                    return;
+                }
                 std::thread::sleep(PAUSE.saturating_sub(asked.elapsed()));
             }
             Err(Problem::Unreachable { .. }) if faults < TRIES => {
@@ -154,6 +174,7 @@ fn show(
     told: &Receiver<Told>,
     each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
 ) -> Result<Followed, Problem> {
+    let mut waited = None;
     loop {
         match told.recv_timeout(Duration::from_secs(2)) {
             Ok(Told::Entry(entry)) => {
@@ -166,6 +187,13 @@ fn show(
             Ok(Told::Ended(agent)) => {
                 pages(client, id, after, each)?;
                 return Ok(Followed::Ended(agent));
+            }
+            Ok(Told::Goes(agent)) => {
+                let now = waits(&View::new(&agent));
+                if let Some(text) = now.as_ref().filter(|_| now != waited) {
+                    say(text);
+                }
+                waited = now;
             }
             Ok(Told::Interrupted) => return Ok(Followed::Interrupted),
             Ok(Told::Lost(problem)) => return Err(problem),

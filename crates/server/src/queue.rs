@@ -47,6 +47,9 @@ fn reason(record: &Versioned, all: Option<&str>) -> String {
     let AgentState::Queued { cause } = &record.agent.state else { return String::new() };
     match cause {
         QueueCause::Delayed { why, .. } => why.clone(),
+        QueueCause::Backoff { failure, until } if failure.reset.is_some() => {
+            format!("the model service's limit is reached until {}: {}", until.to_rfc3339(), failure.message)
+        }
         QueueCause::Backoff { failure, .. } => format!("retry after: {}", failure.message),
         QueueCause::Interrupted => "goes on where the server was stopped; waits for a slot".to_owned(),
         QueueCause::Admitted => "waits for a slot".to_owned(),

@@ -55,6 +55,15 @@ fn view(context: &Context, state: NodeState) -> Value {
                 "retryInMs": breaker.retry_in_ms, "trialAgentId": breaker.trial, "why": scanner.mask(&breaker.why)})
         })
         .collect();
+    let quotas: Vec<Value> = state
+        .quotas
+        .into_iter()
+        .map(|held| {
+            // Whose credential it is says the runtime's name; the mark after it is of no use to people.
+            let runtime = held.credential.split(':').next().unwrap_or_default().to_owned();
+            json!({"runtime": runtime, "until": held.until.to_rfc3339(), "why": scanner.mask(&held.why)})
+        })
+        .collect();
     let floors = orchestrator.settings().floors;
     json!({
         "node": state.node, "version": options.version, "startedAt": options.started_at.to_rfc3339(),
@@ -65,7 +74,7 @@ fn view(context: &Context, state: NodeState) -> Value {
             "memoryBytes": state.reading.memory_bytes, "memoryFloorBytes": floors.memory_bytes,
             "loadPerCore": state.reading.load_per_core, "loadCeiling": floors.load_per_core,
             "diskFloorBytes": limits::DISK_FLOOR_BYTES},
-        "breakers": breakers,
+        "breakers": breakers, "quotas": quotas,
         "attention": state.attention, "stalled": state.stalled, "withWarnings": state.warnings,
         "cleanupPending": state.cleanup_pending,
         "nodes": {"total": state.nodes.0, "alive": state.nodes.1}, "cordoned": state.cordoned,

@@ -5,14 +5,16 @@ use std::collections::{HashMap, HashSet};
 
 use mosaic_core::domain::agent::Spent;
 use mosaic_core::domain::outcome::{Outcome, cut};
+use mosaic_core::domain::quota::Reset;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
 use serde_json::{Value, json};
 
+use super::limit_words;
 use super::lines::{self, TurnResult, status, text};
 use super::masking::Secrets;
-use super::outcome::{GIVE_UP_REFUSALS, Seen, judge};
+use super::outcome::{GIVE_UP_REFUSALS, Seen, judge, limited};
 use super::push_guard;
 use super::spending::Spending;
 use super::turns::Turns;
@@ -42,6 +44,8 @@ pub(crate) struct ClaudeDialogue {
     /// Its turn was interrupted by us, which ends its calls too.
     interrupted: bool,
     turns: Turns,
+    /// Limits that were said to be near.
+    near: HashSet<String>,
     /// The last result was passed on as such.
     over: bool,
     seen: Seen,
@@ -62,6 +66,7 @@ impl ClaudeDialogue {
             calls: HashMap::new(),
             interrupted: false,
             turns: Turns::default(),
+            near: HashSet::new(),
             over: false,
             seen: Seen::default(),
             spending: Spending::default(),
@@ -77,6 +82,7 @@ impl ClaudeDialogue {
             "control_request" => self.asked(line),
             "control_response" => self.acknowledged(line),
             "result" => self.result(line),
+            "rate_limit_event" => self.limit(line),
             _ => Reaction::default(),
         }
     }
@@ -114,13 +120,49 @@ impl ClaudeDialogue {
         events(vec![AgentEvent::Started { session: self.session.clone(), model, version }])
     }
 
-    /// Refused credentials end the turn soon.
+    /// A limit that refuses calls counts until the program says that it does not; one that is near is information.
+    fn limit(&mut self, line: &Value) -> Reaction {
+        let info = line.get("rate_limit_info").unwrap_or(line);
+        let kind = text(info, "/rateLimitType").replace('_', " ");
+        match text(info, "/status") {
+            "rejected" => {
+                let resets = info.get("resetsAt").and_then(Value::as_u64).and_then(limit_words::epoch_time);
+                self.seen.limit = Some(resets.map(Reset::At));
+                Reaction::default()
+            }
+            "allowed_warning" => {
+                self.seen.limit = None;
+                let text = format!(
+                    "a limit of the model service is near{}{kind}",
+                    if kind.is_empty() { "" } else { ": " }
+                );
+                if !self.near.insert(kind) || self.near.len() > limits::OPEN_TOOLS {
+                    return Reaction::default();
+                }
+                events(vec![AgentEvent::Notice { text }])
+            }
+            "allowed" => {
+                self.seen.limit = None;
+                Reaction::default()
+            }
+            _ => Reaction::default(),
+        }
+    }
+
+    /// Refused credentials end the turn soon. So does a limit that the program would wait for by itself for long: that can
+    /// be done without it.
     fn api_retry(&mut self, line: &Value) -> Reaction {
         let status = status(line, "error_status");
         let attempt =
             line.get("attempt").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
         self.seen.retry(status, text(line, "/error"));
-        let give_up = self.seen.auth_refusals >= GIVE_UP_REFUSALS;
+        let delay = line.get("retry_delay_ms").and_then(Value::as_f64).unwrap_or(0.0).max(0.0) / 1000.0;
+        let is_long = status == Some(429) && delay > limits::QUOTA_PATIENCE.as_secs_f64();
+        if is_long {
+            self.seen.limit = Some(Some(Reset::After(delay.min(1e12) as u64)));
+            self.seen.waits_too_long = true;
+        }
+        let give_up = self.seen.auth_refusals >= GIVE_UP_REFUSALS || is_long;
         Reaction { events: vec![AgentEvent::ApiRetry { status, attempt }], give_up, ..Reaction::default() }
     }
 
@@ -347,6 +389,7 @@ impl Dialogue for ClaudeDialogue {
         match judge(&self.seen, exit) {
             Ok(text) => Outcome::Completed { text: self.secrets.mask(&text) },
             Err(mut failure) => {
+                failure = limited(&self.seen, failure);
                 failure.message = cut(self.secrets.mask(&failure.message), limits::ERROR_BYTES);
                 Outcome::Failed(failure)
             }

@@ -3,6 +3,7 @@
 //! the model key elsewhere or run hooks before anyone looked at it.
 
 mod dialogue;
+mod limit_words;
 mod lines;
 mod login;
 mod masking;
@@ -11,6 +12,7 @@ mod private_files;
 mod push_guard;
 mod spending;
 mod turns;
+mod zones;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -204,6 +206,17 @@ impl ClaudeRuntime {
 impl Runtime for ClaudeRuntime {
     fn name(&self) -> &'static str {
         "claude"
+    }
+
+    fn credential(&self) -> Option<String> {
+        let options = &self.options;
+        let what = match (self.login().ok()?, &options.login_dir, &options.api_key) {
+            (Some(_), Some(dir), _) => format!("login {}", dir.display()),
+            (None, _, Some(key)) => format!("key {}", key.trim()),
+            _ => return None,
+        };
+        let upstream = options.upstream.as_deref().unwrap_or_default();
+        Some(format!("claude:{}", &login::mark(format!("{what} {upstream}").as_bytes())[..16]))
     }
 
     async fn probe(&self) -> Result<Probe, String> {

@@ -2,9 +2,11 @@
 //! denied tool both come with `subtype: success`, the latter even with exit 0. The cases were seen in real runs.
 
 use mosaic_core::domain::outcome::{Failure, FailureKind as K, cut};
+use mosaic_core::domain::quota::Reset;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 
+use super::limit_words;
 use super::lines::TurnResult;
 
 /// So often refused credentials are tried; the program itself would go on for minutes.
@@ -20,6 +22,10 @@ pub(super) struct Seen {
     pub(super) auth_refusals: u32,
     /// The last `api_retry`: status and words.
     pub(super) last_retry: Option<(Option<u16>, String)>,
+    /// A limit of the model service refuses calls now; when it ends, if that was said.
+    pub(super) limit: Option<Option<Reset>>,
+    /// The program would have waited for that limit by itself.
+    pub(super) waits_too_long: bool,
     /// Why the run was given up by us.
     pub(super) refused: String,
     /// A tool call worked.
@@ -65,19 +71,45 @@ fn unfinished(result: &TurnResult) -> Option<String> {
     Some(format!("{how}, so the work may be incomplete; look at the last lines of the transcript"))
 }
 
+/// How versions of 2025 said that a limit is reached, with its end after a bar.
+const OLD_LIMIT: &str = "Claude AI usage limit reached";
+
+/// Returns when the limit ends that a run met, as an event or the words of its end say.
+fn stated(seen: &Seen, words: &str) -> Option<Reset> {
+    seen.limit.flatten().or_else(|| limit_words::reset(words))
+}
+
+/// Adds to a failure when the limit ends that caused it. A program that dies after its calls were refused was limited too.
+pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
+    let by_limit = failure.kind == K::RateLimited
+        || (seen.limit.is_some()
+            && matches!(failure.kind, K::Crash | K::NoResult | K::Network | K::ModelServer));
+    if !by_limit {
+        return failure;
+    }
+    let words = seen
+        .result
+        .as_ref()
+        .map_or_else(|| failure.message.clone(), |result| format!("{} {}", result.errors, result.text));
+    Failure { kind: K::RateLimited, reset: stated(seen, &words), ..failure }
+}
+
 /// Returns the agent's last text, or why the turn failed.
 pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
     if let Some(why) = &exit.start_error {
         return Err(Failure::new(K::Internal, format!("the agent's program could not be started: {why}")));
     }
     // A turn that we gave up is interrupted, and then says so in its result: our reason is the one that counts.
-    let given_up = seen.auth_refusals >= GIVE_UP_REFUSALS || !seen.refused.is_empty();
+    let given_up = seen.auth_refusals >= GIVE_UP_REFUSALS || !seen.refused.is_empty() || seen.waits_too_long;
     if let Some(result) = seen.result.as_ref().filter(|result| !(given_up && result.is_aborted())) {
         return by_result(seen, result);
     }
     if seen.auth_refusals >= GIVE_UP_REFUSALS {
         let status = seen.last_retry.as_ref().and_then(|(status, _)| *status).unwrap_or(401);
         return Err(auth(&format!("answered {status}")));
+    }
+    if seen.waits_too_long {
+        return Err(Failure::new(K::RateLimited, "the model service limits the rate and wants a long pause"));
     }
     if exit.timed_out {
         return Err(Failure::new(K::Timeout, "the agent ran past its time limit and was stopped"));
@@ -111,6 +143,11 @@ fn without_result(seen: &Seen, exit: &Exit) -> Failure {
 fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
     if result.is_failure() {
         return Err(error_result(seen, result));
+    }
+    // Some versions call it a success that nothing was done for a limit.
+    let said = if result.text.is_empty() { &seen.last_text } else { &result.text };
+    if limit_words::is_limit(said) && (seen.limit.is_some() || said.starts_with(OLD_LIMIT)) {
+        return Err(Failure::new(K::RateLimited, format!("the model service limits the rate: {said}")));
     }
     // A single denial is a warning: the agent may have found another way, and the gates judge what it made.
     if result.denials.is_empty() || seen.worked {
@@ -164,6 +201,10 @@ fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
     let lower = words.to_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
     let status = result.api_error_status;
+    let is_limited = limit_words::is_limit(words) && stated(seen, words).is_some();
+    if is_limited {
+        return Some(Failure::new(K::RateLimited, format!("the model service limits the rate: {words}")));
+    }
     if seen.assistant_error == "billing_error" || status == Some(402) || says(&["credit balance", "billing"])
     {
         let message = format!(
@@ -191,7 +232,10 @@ fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
             Failure::new(K::BadInput, format!("the model service refused the request with {code}: {words}"))
         }
         None if seen.assistant_error == "authentication_failed" || says(&auth_words) => auth(words),
-        None if seen.assistant_error == "rate_limit" => {
+        None if seen.assistant_error == "rate_limit"
+            || seen.limit.is_some()
+            || limit_words::is_limit(words) =>
+        {
             Failure::new(K::RateLimited, format!("the model service limits the rate: {words}"))
         }
         None if result.terminal_reason == "api_error" || result.subtype == "success" => Failure::new(

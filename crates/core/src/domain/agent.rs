@@ -109,6 +109,7 @@ pub enum AttentionKind {
     Secret,
     Auth,
     Lost,
+    Quota,
 }
 
 /// Why the agent's program is started (again).
@@ -165,6 +166,14 @@ impl QueueCause {
     pub fn delayed_because(&self) -> Option<&str> {
         match self {
             Self::Delayed { why, .. } => Some(why),
+            other => other.quota().map(|(_, failure)| failure.message.as_str()),
+        }
+    }
+
+    /// Returns until when and for which limit of the model service it waits, when it does.
+    pub fn quota(&self) -> Option<(Timestamp, &Failure)> {
+        match self.origin() {
+            Self::Backoff { until, failure } if failure.reset.is_some() => Some((*until, failure)),
             _ => None,
         }
     }
@@ -394,6 +403,9 @@ pub struct Agent {
     /// What the program that runs now has used up so far.
     #[serde(default, skip_serializing_if = "Spent::is_nothing")]
     pub spent_in_run: Spent,
+    /// How often it waited for a limit of the model service since its work last came to something.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quota_waits: u32,
     /// How many nodes were lost while they ran it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_losses: u32,
@@ -442,6 +454,7 @@ impl Agent {
             node: None,
             spent: Spent::default(),
             spent_in_run: Spent::default(),
+            quota_waits: 0,
             node_losses: 0,
             warnings: Vec::new(),
             attention: Vec::new(),
@@ -501,6 +514,14 @@ impl Agent {
             State::Queued {
                 cause: QueueCause::Backoff { until, .. } | QueueCause::Delayed { until, .. },
             } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Returns until when and for which limit of the model service it waits, or is about to wait, when it does.
+    pub fn quota(&self) -> Option<(Timestamp, &Failure)> {
+        match &self.state {
+            State::Queued { cause } | State::Unwinding { ending: Ending::Requeue { cause } } => cause.quota(),
             _ => None,
         }
     }

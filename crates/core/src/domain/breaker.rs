@@ -42,7 +42,9 @@ pub fn sign(event: &Event) -> Option<Sign> {
         Event::SecretsFound { .. } | Event::Filtered { .. } => Some(Sign::Works),
         Event::Judged { report, .. } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
         Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
-            counts(failure.kind).then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))
+            // A limit that says when it ends holds up its credential, not the repository.
+            (failure.reset.is_none() && counts(failure.kind))
+                .then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))
         }
         _ => None,
     }

@@ -2,6 +2,7 @@
 //! The sequence of steps lives only here; a step performs one effect and returns one event.
 
 mod moved;
+mod quota;
 
 use std::time::Duration;
 
@@ -449,7 +450,8 @@ impl Decision {
     }
 
     fn leased(&mut self, cause: &QueueCause) -> State {
-        let interrupted = matches!(cause, QueueCause::Interrupted);
+        // Neither an interruption nor a limit of the model service is the attempt's own end.
+        let interrupted = matches!(cause, QueueCause::Interrupted) || cause.quota().is_some();
         if !interrupted || self.agent.attempt == 0 {
             self.agent.attempt += 1;
         }
@@ -503,6 +505,8 @@ impl Decision {
         let work = &mut self.agent.work;
         work.kept = Some(head.clone());
         (work.dirty, work.unjudged) = (false, true);
+        self.agent.quota_waits = 0;
+        let work = &mut self.agent.work;
         work.findings.clear();
         State::Gating { head }
     }
@@ -627,6 +631,9 @@ impl Decision {
         if failure.kind == FailureKind::Stopped {
             return self.settle(Status::Killed, failure.kind.end_reason(in_setup), Some(failure.message));
         }
+        if let Some(reset) = failure.reset.filter(|_| self.agent.quota_waits < limits::QUOTA_WAITS) {
+            return self.wait_for_quota(reset, failure);
+        }
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
             let until = self.now.at.plus(self.pause());
             self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));
@@ -748,7 +755,8 @@ impl Decision {
         let status = if ran_elsewhere { Status::Running } else { before.status() };
         let phase = before.phase();
         if !matches!(state, State::Working) {
-            self.agent.attention.clear();
+            let waits = quota::is_waited_for(&state);
+            self.agent.attention.retain(|one| waits && one.kind == AttentionKind::Quota);
             // However the run ended: it counts.
             self.agent.spent = self.agent.spent();
             self.agent.spent_in_run = Spent::default();

@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod prompt;
 pub mod publication;
 pub mod queue;
+pub mod quota;
 pub mod repository;
 pub mod retry;
 pub mod room;

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::quota::Reset;
+
 /// Why an agent ended. A closed list on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -161,12 +163,26 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The words, already free of secrets, at most [`crate::limits::ERROR_BYTES`].
     pub message: String,
+    /// When the limit ends that the model service set, when it said so. Such a failure is waited for and counts as no attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
+    /// The credential that the limit is about: its runtime and a mark that tells nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 impl Failure {
     /// Makes a failure; the text is cut at the limit.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: cut(message.into(), crate::limits::ERROR_BYTES) }
+        let message = cut(message.into(), crate::limits::ERROR_BYTES);
+        Self { kind, message, reset: None, credential: None }
+    }
+
+    /// Returns the same failure in other words.
+    #[must_use]
+    pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
+        let Self { kind, message, reset, credential } = self;
+        Self { reset, credential, ..Self::new(kind, words(message)) }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, Versioned};
 
 /// Takes the best entry that may start, when there is one, the machine has room, and the store answers. Entries whose
-/// breaker is open are put off on the way, so that they hold up nobody behind them.
+/// breaker is open, or whose credential has reached a limit, are put off on the way, so that they hold up nobody behind them.
 pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
     if o.held_up().await.is_some() {
         return None;
@@ -21,7 +21,17 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
             tracing::warn!(error = %e, "queue could not be read; looking again in a moment");
             None
         })?;
-        let Err((why, wait)) = o.monitor.may_start(&record.agent, o.elapsed()) else {
+        // Asked first: a breaker lets one agent through to see how it fares.
+        let held = o.quota_of(&record.agent).map(|held| {
+            let why = format!(
+                "the model service's limit is reached until {}: {}",
+                held.until.to_rfc3339(),
+                held.why
+            );
+            (why, held.until.since(o.now()))
+        });
+        let refused = held.or_else(|| o.monitor.may_start(&record.agent, o.elapsed()).err());
+        let Some((why, wait)) = refused else {
             return Some(Taken { lease, record, asked });
         };
         put_off(o, &lease, &record, why, wait).await?;

@@ -127,8 +127,8 @@ pub(crate) async fn perform(effect: Effect, scene: Scene<'_>, hands: &mut Hands)
         Effect::Wait | Effect::Rest => unreachable!("a driver ends with its agent's last effect"),
     };
     // Words of a failure may quote what an agent or a repository said.
-    let event = result
-        .unwrap_or_else(|f| Event::Failed(Failure::new(f.kind, scene.o.ports.scanner.mask(&f.message))));
+    let event =
+        result.unwrap_or_else(|f| Event::Failed(f.reworded(|text| scene.o.ports.scanner.mask(&text))));
     match event {
         Event::Failed(f) => Event::Failed(or_full_disk(&scene, f).await),
         Event::TurnEnded { outcome: Outcome::Failed(f), session, warnings, left } => {

@@ -28,9 +28,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let Some(Running { job, dialogue, opening, runtime, told, ours }) = hands.running.take() else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
-    let lent = Lent::find(scene, hands, runtime, opening.lent).await;
+    let lent = Lent::find(scene, hands, runtime.clone(), opening.lent).await;
     let supervisor = Supervisor {
         scene,
+        runtime,
         lent,
         job,
         dialogue,
@@ -53,6 +54,8 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 
 struct Supervisor<'a> {
     scene: &'a Scene<'a>,
+    /// The runtime's name.
+    runtime: String,
     /// What the run was lent, looked after while it runs.
     lent: Option<Lent>,
     job: Box<dyn Job>,
@@ -258,6 +261,14 @@ impl Supervisor<'_> {
                 None => self.dialogue.outcome(exit),
             },
         };
+        let outcome = match outcome {
+            Outcome::Failed(f) if f.reset.is_some() => {
+                let credential =
+                    self.scene.runtime(&self.runtime).ok().and_then(|runtime| runtime.credential());
+                Outcome::Failed(Failure { credential, ..f })
+            }
+            other => other,
+        };
         // What an interrupted turn says of itself is what we did to it.
         let outcome = match outcome {
             Outcome::Failed(f) if self.interrupted && alarm.is_none() => {
@@ -278,7 +289,7 @@ impl Supervisor<'_> {
         }
         let outcome = match outcome {
             Outcome::Completed { text } => Outcome::Completed { text: mask(cut(text, limits::ENTRY_BYTES)) },
-            Outcome::Failed(f) => Outcome::Failed(Failure::new(f.kind, mask(f.message))),
+            Outcome::Failed(f) => Outcome::Failed(f.reworded(mask)),
         };
         Event::TurnEnded { outcome, left, session: self.dialogue.session(), warnings: self.warnings }
     }

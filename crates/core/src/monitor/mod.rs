@@ -5,6 +5,7 @@
 
 mod attention;
 mod breakers;
+mod quotas;
 mod room;
 mod sampler;
 mod state;
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ids::AgentId;
+use crate::domain::quota::Quotas;
 
 pub(crate) use attention::attended;
 pub use breakers::BreakerState;
@@ -28,6 +30,7 @@ pub use vitals::{Resources, Sample};
 pub(crate) struct Monitor {
     vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
     breakers: breakers::Breakers,
+    quotas: Mutex<Quotas>,
     room: room::Room,
     cleanup_pending: AtomicUsize,
 }

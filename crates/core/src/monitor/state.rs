@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::BreakerState;
 use crate::domain::agent::AttentionKind;
 use crate::domain::ids::NodeId;
+use crate::domain::quota::Held;
 use crate::domain::room::Reading;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Counts, Pause, StoreError};
@@ -46,6 +47,8 @@ pub struct NodeState {
     pub reading: Reading,
     /// Breakers that are not closed.
     pub breakers: Vec<BreakerState>,
+    /// Limits of model services that hold up their credentials.
+    pub quotas: Vec<Held>,
     /// Live agents that need a person.
     pub attention: usize,
     /// Of these, stalled ones.
@@ -84,6 +87,7 @@ impl Orchestrator {
             held,
             reading,
             breakers: self.monitor.breakers(self.elapsed()),
+            quotas: self.quotas(),
             attention: agents().filter(|agent| !agent.attention.is_empty()).count(),
             stalled: stalled.count(),
             warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),

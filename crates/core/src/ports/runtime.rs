@@ -235,6 +235,12 @@ pub trait Runtime: Send + Sync {
     /// before anything starts when it cannot work, for instance without credentials.
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
 
+    /// Returns what stands for the credential that its runs use now, with its own name: agents with the same one share the
+    /// model service's limits. No secret. `None` when there is nothing of that kind.
+    fn credential(&self) -> Option<String> {
+        None
+    }
+
     /// Looks after what a run was lent, such as a login that its program renews by itself: what is newer is brought back,
     /// or lent to the run. Called again and again while it runs, at its end, and for what an earlier server left. `config`
     /// is the agent's private configuration directory, `lent` what the plan said when that is known. Returns what a person

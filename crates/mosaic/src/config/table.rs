@@ -234,7 +234,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_CLAUDE_LOGIN",
         "directory",
         "—",
-        "Claude Code's configuration directory (such as ~/.claude) whose login is passed on to agents",
+        "Claude Code's configuration directory (such as ~/.claude) whose login is passed on to agents; one that they renew is brought back",
     )
     .read(|c, v| p::path(v).map(|x| c.claude_login = Some(x)), |c| path(&c.claude_login)),
     ours(

@@ -21,6 +21,7 @@ mod impostors;
 mod kill;
 mod killswitch;
 mod life;
+mod limits;
 mod local_run;
 mod login;
 mod no_server;

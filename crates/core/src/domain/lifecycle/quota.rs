@@ -1,0 +1,34 @@
+//! Limits of the model service that say when they end: the agent goes back into the queue until then. That is no attempt of
+//! its own, however often it happens within reason, and a person is told.
+
+use serde_json::json;
+
+use super::super::agent::{Attention, AttentionKind, Ending, QueueCause, State};
+use super::super::outcome::Failure;
+use super::super::quota::Reset;
+use super::Decision;
+
+impl Decision {
+    /// The model service wants nothing more of this credential until the reset.
+    pub(super) fn wait_for_quota(&mut self, reset: Reset, failure: Failure) -> State {
+        let until = reset.at(self.now.at);
+        self.agent.quota_waits += 1;
+        let summary = format!("waits until {}: {}", until.to_rfc3339(), failure.message);
+        let data = json!({"kind": AttentionKind::Quota, "until": until.to_rfc3339(), "summary": &summary});
+        self.note("agent.attention", data);
+        self.agent.attention.retain(|one| one.kind != AttentionKind::Quota);
+        self.agent.attention.push(Attention { kind: AttentionKind::Quota, summary, since: self.now.at });
+        let failure = Failure { reset: Some(Reset::At(until)), ..failure };
+        State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } } }
+    }
+}
+
+/// Tells whether an agent in this state waits for a limit of the model service, or is about to.
+pub(super) fn is_waited_for(state: &State) -> bool {
+    match state {
+        State::Queued { cause } | State::Unwinding { ending: Ending::Requeue { cause } } => {
+            cause.quota().is_some()
+        }
+        _ => false,
+    }
+}
