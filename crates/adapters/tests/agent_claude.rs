@@ -38,7 +38,11 @@ fn request(config: PathBuf) -> LaunchRequest {
 
 fn dialogue() -> Box<dyn Dialogue> {
     let session = Some("5e55e55e-0000-4000-8000-000000000001".to_owned());
-    ClaudeRuntime::new(options()).dialogue(&Opening { prompt: "Do it.\nNow.".to_owned(), session })
+    ClaudeRuntime::new(options()).dialogue(&Opening {
+        prompt: "Do it.\nNow.".to_owned(),
+        session,
+        lent: None,
+    })
 }
 
 fn exit(code: i32) -> Exit {

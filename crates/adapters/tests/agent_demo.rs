@@ -75,8 +75,11 @@ impl Place {
         let (from_agent, agent_out) = std::io::pipe().expect("a pipe");
         let agent = std::thread::spawn(move || converse(&demo, BufReader::new(agent_in), agent_out));
 
-        let mut dialogue =
-            runtime.dialogue(&Opening { prompt: request.prompt.clone(), session: plan.session.clone() });
+        let mut dialogue = runtime.dialogue(&Opening {
+            prompt: request.prompt.clone(),
+            session: plan.session.clone(),
+            lent: None,
+        });
         let mut to_agent = Some(to_agent);
         let say = |pipe: &mut Option<PipeWriter>, text: &str| {
             pipe.as_mut().expect("open").write_all(text.as_bytes()).expect("written");

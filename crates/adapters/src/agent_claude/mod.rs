@@ -251,6 +251,10 @@ impl Runtime for ClaudeRuntime {
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         let login = self.login()?;
         let has_login = login.is_some();
+        if let Some(login) = &login {
+            // Before anything is written: without one there is nothing to start.
+            login.read().map_err(|e| Failure::new(FailureKind::Auth, format!("{e}; {LOG_IN}")))?;
+        }
         let program = self.program().map_err(|why| Failure::new(FailureKind::BadInput, why))?;
         let command = self.command(&program, request)?;
         let config = &request.confinement.config;

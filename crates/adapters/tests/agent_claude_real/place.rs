@@ -116,8 +116,11 @@ impl Place {
     async fn turn(&self, request: &LaunchRequest, interrupt_at: impl Fn(&AgentEvent) -> bool) -> Ran {
         let begin = Instant::now();
         let plan = self.runtime.plan(request).await.expect("a plan");
-        let mut dialogue =
-            self.runtime.dialogue(&Opening { prompt: request.prompt.clone(), session: plan.session.clone() });
+        let mut dialogue = self.runtime.dialogue(&Opening {
+            prompt: request.prompt.clone(),
+            session: plan.session.clone(),
+            lent: None,
+        });
         let mut child = tokio::process::Command::new(&plan.command[0])
             .args(&plan.command[1..])
             .env_clear()

@@ -94,10 +94,9 @@ fn what_is_renewed_while_an_agent_runs_reaches_the_operator_and_the_other_agent_
 #[test]
 fn a_login_renewed_before_the_server_died_or_while_none_was_there_is_not_lost() {
     let (story, fixture) = (Story::new(), fixture_with_gates("tests = 'true'"));
-    let begun = story.home.path().join("begun").display().to_string();
     let go = story.home.path().join("go");
     let turn = format!(
-        "echo x >> x.txt; touch '{begun}'\nuntil [ -e '{}' ]; do sleep 0.05; done\n{RENEW}{RESULT}",
+        "echo x >> x.txt; echo '{{\"type\":\"system\",\"subtype\":\"init\",\"session_id\":\"s\"}}'\nuntil [ -e '{}' ]; do sleep 0.05; done\n{RENEW}{RESULT}",
         go.display()
     );
     let program = story.stand_in(&turn);
@@ -105,7 +104,9 @@ fn a_login_renewed_before_the_server_died_or_while_none_was_there_is_not_lost() 
     let env = [("MOSAIC_CLAUDE_BIN", program.as_str()), ("MOSAIC_CLAUDE_LOGIN", login.as_str())];
     let mut server = story.home.serve(&env);
     let id = spawn_claude(&server, &fixture, "T-1", &json!({}));
-    until("the program", || Path::new(&begun).exists().then_some(()));
+    // Told in the transcript, so that the next server does not give the task again.
+    let told = format!("/v1/agents/{id}/transcript");
+    until("the program", || server.http.get(&told).expect(200)["items"][0].is_object().then_some(()));
     server.signal(Signal::KILL);
     server.wait_end();
     drop(server);
