@@ -241,6 +241,10 @@ fn a_stated_reset_is_understood_wherever_it_stands() {
         let failure = ended_with(&lines, 1);
         assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, at(1_796_050_800)), "{lines:?}");
     }
+    // Its last words were on standard error.
+    let last = Exit { stderr_tail: "usage limit reached|1796050800".into(), ..exit(1) };
+    let failure = failed(dialogue().outcome(&last));
+    assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, at(1_796_050_800)));
     // Without a time, or once calls are let through again, it is an ordinary failure.
     let failure = ended_with(&[result(json!(429), "slow down")], 1);
     assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, None));

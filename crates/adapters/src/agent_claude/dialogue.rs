@@ -81,6 +81,8 @@ impl ClaudeDialogue {
             "user" => self.user(line),
             "control_request" => self.asked(line),
             "control_response" => self.acknowledged(line),
+            // A subagent's end is not the conversation's.
+            "result" if lines::is_of_subagent(line) => Reaction::default(),
             "result" => self.result(line),
             "rate_limit_event" => self.limit(line),
             _ => Reaction::default(),
@@ -181,8 +183,11 @@ impl ClaudeDialogue {
                 AgentEvent::Text { text } if !of_subagent => {
                     self.seen.last_text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
                 }
-                AgentEvent::Tool { id, name, .. } if self.calls.len() < limits::OPEN_TOOLS => {
-                    self.calls.insert(id.clone(), name.clone());
+                AgentEvent::Tool { id, name, .. } => {
+                    self.seen.called = true;
+                    if self.calls.len() < limits::OPEN_TOOLS {
+                        self.calls.insert(id.clone(), name.clone());
+                    }
                 }
                 _ => {}
             }

@@ -54,14 +54,18 @@ pub(super) enum Exchanged {
     /// Both have the same, or what both have is to stay.
     Nothing,
     /// The agent's was newer; the operator has it now.
-    BroughtBack {
-        /// The operator's file as it is now.
-        login: Vec<u8>,
-        /// The agent's file.
-        theirs: Vec<u8>,
-    },
+    BroughtBack(BroughtBack),
     /// The operator's was newer; the agent has it now.
     Lent(Vec<u8>),
+}
+
+/// A login that was brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BroughtBack {
+    /// The operator's file as it is now.
+    pub(super) login: Vec<u8>,
+    /// The agent's file.
+    pub(super) theirs: Vec<u8>,
 }
 
 /// The operator's directory.
@@ -106,8 +110,8 @@ impl Login {
     pub(super) fn exchange(&self, place: &Path, lent: Option<&str>) -> Result<Exchanged, LoginError> {
         let _lock = self.lock()?;
         let config = PrivatePlace::open(place).map_err(|e| file("cannot open", place, e))?;
-        if let Some((login, theirs)) = self.bring_back(&config, lent)? {
-            return Ok(Exchanged::BroughtBack { login, theirs });
+        if let Some(newer) = self.bring_back(&config, lent)? {
+            return Ok(Exchanged::BroughtBack(newer));
         }
         let (ours, theirs) = (self.read()?, config.read(FILE, limits::LOGIN_BYTES).unwrap_or_default());
         let is_as_lent = lent.is_some_and(|lent| mark(&theirs) == lent);
@@ -124,7 +128,7 @@ impl Login {
         &self,
         config: &PrivatePlace,
         lent: Option<&str>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, LoginError> {
+    ) -> Result<Option<BroughtBack>, LoginError> {
         // An agent without a login has nothing newer.
         let Ok(theirs) = config.read(FILE, limits::LOGIN_BYTES) else { return Ok(None) };
         let ours = self.read()?;
@@ -139,7 +143,7 @@ impl Login {
         };
         self.write(BEFORE, &ours)?;
         self.write(FILE, &renewed)?;
-        Ok(Some((renewed, theirs)))
+        Ok(Some(BroughtBack { login: renewed, theirs }))
     }
 
     /// Holds the directory against other servers of this machine.
@@ -227,6 +231,9 @@ fn renewal(ours: &[u8], theirs: &[u8], untouched: bool) -> Result<Option<Vec<u8>
     if after < before || (after == before && !untouched) {
         return Ok(None);
     }
+    if is_anothers(ours, theirs) {
+        return Err("it names another account");
+    }
     let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + limits::LOGIN_LASTS;
     if u128::from(after) > latest.as_millis() {
         return Err("it expires later than any login does");
@@ -247,6 +254,21 @@ fn renewal(ours: &[u8], theirs: &[u8], untouched: bool) -> Result<Option<Vec<u8>
     let mut file: Value = serde_json::from_slice(ours).map_err(|_| "it is no login")?;
     file[LOGIN] = Value::Object(login);
     Ok(Some(file.to_string().into_bytes()))
+}
+
+/// Tells whether both files name another account or organisation where they name one.
+fn is_anothers(ours: &[u8], theirs: &[u8]) -> bool {
+    const WHOSE: [&str; 5] = ["account", "organization", "email", "uuid", "user"];
+    let differs = |ours: &Map<String, Value>, theirs: &Map<String, Value>| {
+        ours.iter().any(|(key, mine)| {
+            let lower = key.to_lowercase();
+            let is_whose = WHOSE.iter().any(|word| lower.contains(word)) && !TOKENS.contains(&key.as_str());
+            is_whose && theirs.get(key).is_some_and(|other| other != mine)
+        })
+    };
+    let whole = |file: &[u8]| serde_json::from_slice::<Map<String, Value>>(file).unwrap_or_default();
+    let logins = login_of(ours).zip(login_of(theirs)).is_some_and(|(ours, theirs)| differs(&ours, &theirs));
+    logins || differs(&whole(ours), &whole(theirs))
 }
 
 /// Tells whether a token may follow another one: the same kind of text, and the same family (`sk-ant-…`).
@@ -311,10 +333,7 @@ mod tests {
         let story = Story::new();
         let (a, b) = (story.lend(0), story.lend(1));
         story.renew(0, &oauth(2, 2000));
-        assert!(matches!(
-            story.login.exchange(&story.agents[0], Some(&a)),
-            Ok(Exchanged::BroughtBack { .. })
-        ));
+        assert!(matches!(story.login.exchange(&story.agents[0], Some(&a)), Ok(Exchanged::BroughtBack(_))));
         assert_eq!(refresh(&story.operators), "sk-ant-ort01-2");
         assert_eq!(story.operators.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let kept: Value = serde_json::from_slice(&std::fs::read(&story.operators).unwrap()).unwrap();
@@ -336,10 +355,7 @@ mod tests {
         let (a, b) = (story.lend(0), story.lend(1));
         story.renew(0, &oauth(2, 1000));
         story.renew(1, &oauth(3, 1000));
-        assert!(matches!(
-            story.login.exchange(&story.agents[0], Some(&a)),
-            Ok(Exchanged::BroughtBack { .. })
-        ));
+        assert!(matches!(story.login.exchange(&story.agents[0], Some(&a)), Ok(Exchanged::BroughtBack(_))));
         assert_eq!(story.login.exchange(&story.agents[1], Some(&b)).unwrap(), Exchanged::Nothing);
         assert_eq!(refresh(&story.operators), "sk-ant-ort01-2");
     }
@@ -351,7 +367,7 @@ mod tests {
         story.renew(0, &oauth(2, 1000));
         assert_eq!(story.login.exchange(&story.agents[0], None).unwrap(), Exchanged::Nothing);
         story.renew(0, &oauth(2, 1001));
-        assert!(matches!(story.login.exchange(&story.agents[0], None), Ok(Exchanged::BroughtBack { .. })));
+        assert!(matches!(story.login.exchange(&story.agents[0], None), Ok(Exchanged::BroughtBack(_))));
         story.renew(0, &oauth(1, 900));
         assert!(matches!(story.login.exchange(&story.agents[0], None), Ok(Exchanged::Lent(_))));
     }
@@ -386,6 +402,23 @@ mod tests {
     }
 
     #[test]
+    fn a_login_of_another_account_is_not_brought_back() {
+        let file = |whose: &str, n: u32, expires: u64| {
+            let login = json!({"accessToken": format!("sk-ant-oat01-{n}"), "refreshToken": format!("sk-ant-ort01-{n}"),
+                "expiresAt": expires, "organizationUuid": whose});
+            json!({"claudeAiOauth": login}).to_string().into_bytes()
+        };
+        for (whose, expected) in [("a", "sk-ant-ort01-2"), ("b", "sk-ant-ort01-1")] {
+            let story = Story::new();
+            std::fs::write(&story.operators, file("a", 1, 1000)).unwrap();
+            let a = story.lend(0);
+            story.renew(0, &file(whose, 2, 2000));
+            let _ = story.login.exchange(&story.agents[0], Some(&a));
+            assert_eq!(refresh(&story.operators), expected);
+        }
+    }
+
+    #[test]
     fn links_pipes_and_links_in_the_way_are_not_followed() {
         let story = Story::new();
         let (a, agent) = (story.lend(0), story.agents[0].clone());
@@ -413,10 +446,7 @@ mod tests {
         symlink(&real, &story.operators).unwrap();
         let a = story.lend(0);
         story.renew(0, &oauth(2, 2000));
-        assert!(matches!(
-            story.login.exchange(&story.agents[0], Some(&a)),
-            Ok(Exchanged::BroughtBack { .. })
-        ));
+        assert!(matches!(story.login.exchange(&story.agents[0], Some(&a)), Ok(Exchanged::BroughtBack(_))));
         assert!(story.operators.symlink_metadata().unwrap().is_symlink());
     }
 }

@@ -25,7 +25,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 use crate::private_place::PrivatePlace;
-use login::{Exchanged, Login};
+use login::{BroughtBack, Exchanged, Login};
 
 pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
 pub(crate) use masking::Secrets;
@@ -299,7 +299,7 @@ impl Runtime for ClaudeRuntime {
         let failed = |why: String| Failure::new(FailureKind::Internal, why);
         match exchanged.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))? {
             Exchanged::Nothing => Ok(None),
-            Exchanged::BroughtBack { login, theirs } => {
+            Exchanged::BroughtBack(BroughtBack { login, theirs }) => {
                 self.secrets.learn(private_files::tokens(&login));
                 self.remember(agent, login::mark(&theirs));
                 Ok(Some(

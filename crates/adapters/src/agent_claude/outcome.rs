@@ -28,6 +28,8 @@ pub(super) struct Seen {
     pub(super) waits_too_long: bool,
     /// Why the run was given up by us.
     pub(super) refused: String,
+    /// A tool was called.
+    pub(super) called: bool,
     /// A tool call worked.
     pub(super) worked: bool,
     /// What a person should know although the turns were no failures.
@@ -81,7 +83,11 @@ fn stated(seen: &Seen, words: &str) -> Option<Reset> {
 
 /// Adds to a failure when the limit ends that caused it. A program that dies after its calls were refused was limited too.
 pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
+    let died = matches!(failure.kind, K::Crash | K::NoResult) && seen.result.is_none();
+    let says_so =
+        died && limit_words::is_limit(&failure.message) && limit_words::reset(&failure.message).is_some();
     let by_limit = failure.kind == K::RateLimited
+        || says_so
         || (seen.limit.is_some()
             && matches!(failure.kind, K::Crash | K::NoResult | K::Network | K::ModelServer));
     if !by_limit {
@@ -149,8 +155,9 @@ fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
     if limit_words::is_limit(said) && (seen.limit.is_some() || said.starts_with(OLD_LIMIT)) {
         return Err(Failure::new(K::RateLimited, format!("the model service limits the rate: {said}")));
     }
-    // A single denial is a warning: the agent may have found another way, and the gates judge what it made.
-    if result.denials.is_empty() || seen.worked {
+    // A denial is a warning: the agent may have found another way, and the gates judge what it made. Unless nothing at
+    // all was done.
+    if result.denials.is_empty() || seen.worked || !seen.called {
         let text = if result.text.is_empty() { &seen.last_text } else { &result.text };
         return Ok(text.clone());
     }
