@@ -632,7 +632,8 @@ impl Decision {
             return self.settle(Status::Killed, failure.kind.end_reason(in_setup), Some(failure.message));
         }
         if let Some(reset) = failure.reset.filter(|_| self.agent.quota_waits < limits::QUOTA_WAITS) {
-            return self.wait_for_quota(reset, failure);
+            let cause = self.wait_for_quota(reset, failure);
+            return State::Unwinding { ending: Ending::Requeue { cause } };
         }
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
             let until = self.now.at.plus(self.pause());

@@ -10,7 +10,7 @@ use super::Decision;
 
 impl Decision {
     /// The model service wants nothing more of this credential until the reset.
-    pub(super) fn wait_for_quota(&mut self, reset: Reset, failure: Failure) -> State {
+    pub(super) fn wait_for_quota(&mut self, reset: Reset, failure: Failure) -> QueueCause {
         let until = reset.at(self.now.at);
         self.agent.quota_waits += 1;
         let summary = format!("waits until {}: {}", until.to_rfc3339(), failure.message);
@@ -19,7 +19,7 @@ impl Decision {
         self.agent.attention.retain(|one| one.kind != AttentionKind::Quota);
         self.agent.attention.push(Attention { kind: AttentionKind::Quota, summary, since: self.now.at });
         let failure = Failure { reset: Some(Reset::At(until)), ..failure };
-        State::Unwinding { ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } } }
+        QueueCause::Backoff { until, failure }
     }
 }
 
