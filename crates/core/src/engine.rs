@@ -215,6 +215,8 @@ pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, taken: Tak
     let driver = Driver::of(&record, &lease, o.holds_until(asked));
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
+    // Another node may have admitted it: an order to stop reaches up to here, too, although the store does not say so.
+    o.orders.admitted(driver.seq);
     let o = Arc::clone(o);
     drivers.spawn(async move {
         let registered = Registered { o: &o, id, driver: &driver };

@@ -113,7 +113,11 @@ impl Orchestrator {
         }
         let mut last = driver;
         tokio::select! {
-            done = self.pursue(id, demand, &mut last) => return done,
+            done = self.pursue(id, demand, &mut last) => match done {
+                // The store is away, but what ran here was ordered to end: that is answered for.
+                Err(StoreError::Unavailable(_) | StoreError::NotSafe(_)) if last.is_some() => {}
+                done => return done,
+            },
             () = self.ports.clock.sleep(patience) => {}
         }
         let record = match (&last, self.ports.store.get(id)) {
@@ -214,20 +218,23 @@ impl Orchestrator {
     }
 
     /// Waits until the driver is done; returns false when nothing of its agent is alive, but its record takes longer
-    /// than `settle`.
+    /// than `settle`, or cannot be written because the store is away.
     async fn wait_for(&self, driver: &Driver, settle: Option<Duration>) -> bool {
         if driver.emptied().await {
             return true;
         }
         let mut done = driver.done.subscribe();
-        let Some(settle) = settle else {
-            let _ = done.wait_for(|done| *done).await;
-            return true;
-        };
-        tokio::select! {
-            biased;
-            _ = done.wait_for(|done| *done) => true,
-            () = self.ports.clock.sleep(settle) => false,
+        let pause = settle.unwrap_or(limits::KILL_SETTLE);
+        loop {
+            tokio::select! {
+                biased;
+                _ = done.wait_for(|done| *done) => return true,
+                () = self.ports.clock.sleep(pause) => {}
+            }
+            let is_away = async || !matches!(self.timely(self.ports.store.check()).await, Ok(Ok(())));
+            if settle.is_some() || is_away().await {
+                return false;
+            }
         }
     }
 

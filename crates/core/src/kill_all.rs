@@ -101,7 +101,7 @@ impl Orchestrator {
     pub async fn kill_all(&self, by: &str, reason: Option<String>) -> KillAllReport {
         let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
         let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
-        let barrier = self.orders.raise(by, reason, at);
+        let barrier = self.orders.raise(by, reason, at, self.is_fleet());
         let live = self.order_live();
         let note = barrier.note();
         let demand = Demand {

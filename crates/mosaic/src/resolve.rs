@@ -114,6 +114,23 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
     }
 }
 
+/// Finds the agent as [`agent`] does, for an order that must get through: a full id is enough while the server cannot look
+/// it up, because its store is away.
+pub(crate) fn agent_to_stop(client: &Client, typed: &str) -> Result<Value, Problem> {
+    match agent(client, typed) {
+        Err(Problem::Api(api)) if api.status >= 500 && is_uuid(typed) => {
+            Ok(serde_json::json!({"agentId": typed.to_lowercase(), "name": typed.to_lowercase()}))
+        }
+        Err(Problem::Api(mut api)) if api.status >= 500 => {
+            api.hint = Some(
+                "give the whole id, which needs no look-up, or end everything: mosaic kill-all".to_owned(),
+            );
+            Err(Problem::Api(api))
+        }
+        found => found,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

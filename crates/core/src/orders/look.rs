@@ -68,8 +68,10 @@ impl Orchestrator {
             let standing = self.orders.standing();
             standing.orders.barrier.clone().filter(|_| standing.barrier_unwritten)
         };
-        if let Some(barrier) = unwritten {
-            let _logged = self.write_barrier(barrier.clone(), &barrier).await;
+        match unwritten {
+            Some(barrier) if barrier.before.0 > 0 => self.place(barrier).await,
+            Some(barrier) => drop(self.write_barrier(barrier.clone(), &barrier).await),
+            None => {}
         }
         self.orders.known.store(true, Ordering::SeqCst);
         self.carry_out_kills().await;
@@ -214,9 +216,13 @@ impl Orchestrator {
             self.orders.not_swept();
         }
         self.order_live();
-        if barrier.before.0 == 0 {
-            return;
+        if barrier.before.0 > 0 {
+            self.place(barrier).await;
         }
+    }
+
+    /// Gives a barrier that covers by time the sequence number that it stands for, everywhere.
+    async fn place(&self, mut barrier: Barrier) {
         let until = Some(Timestamp(barrier.before.0 + 1));
         match self.ports.store.list(Query { until, limit: 1, ..Query::default() }).await {
             Ok(newest) => {
@@ -240,7 +246,12 @@ impl Orchestrator {
         let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
         match stored.await {
             Ok(Ok(_)) => {
-                self.orders.standing().orders.raise_placed(pinned.clone());
+                {
+                    let mut standing = self.orders.standing();
+                    standing.orders.raise_placed(pinned.clone());
+                    standing.barrier_unwritten = false;
+                }
+                self.order_live();
                 let filed = self.timely(self.ports.orders.write_barrier(&pinned)).await;
                 if let Err(why) = filed.and_then(|filed| filed.map_err(|e| e.to_string())) {
                     tracing::warn!(why, "kill-all could not be written into the state directory yet");

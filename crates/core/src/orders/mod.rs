@@ -258,12 +258,14 @@ impl Orders {
         self.standing().orders.latch.clone()
     }
 
-    /// Raises the barrier in memory to everything that was acknowledged. From here on nothing before it starts.
-    pub(crate) fn raise(&self, by: &str, reason: Option<String>, at: Timestamp) -> Barrier {
+    /// Raises the barrier in memory to everything that was acknowledged. From here on nothing before it starts. Where other
+    /// nodes admit agents, too, it covers by time as well until the store has given it a sequence number.
+    pub(crate) fn raise(&self, by: &str, reason: Option<String>, at: Timestamp, shared: bool) -> Barrier {
         // Under the lock, so that no driver asks between the two.
         let mut standing = self.standing();
         let seq = Some(self.admitted.load(Ordering::SeqCst));
-        let barrier = Barrier { seq, before: Timestamp(0), by: by.to_owned(), reason, at };
+        let before = if shared { at } else { Timestamp(0) };
+        let barrier = Barrier { seq, before, by: by.to_owned(), reason, at };
         standing.orders.raise(barrier.clone());
         barrier
     }

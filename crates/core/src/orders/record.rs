@@ -28,17 +28,26 @@ impl Orchestrator {
                 self.timely(self.ports.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
             let raised = stored.and_then(|stored| stored.map_err(|e| e.to_string()));
             raised.map(|orders| {
-                if let Some(raised) = orders.barrier {
-                    self.orders.standing().orders.raise(raised);
+                if let Some(raised) = &orders.barrier {
+                    self.orders.standing().orders.raise_placed(raised.clone());
                     self.order_live();
                 }
+                orders.barrier
             })
         };
         let file = async {
             let written = self.timely(self.ports.orders.write_barrier(barrier)).await;
             written.and_then(|written| written.map_err(|e| e.to_string()))
         };
-        let (store, file) = tokio::join!(store, file);
+        let (store, mut file) = tokio::join!(store, file);
+        if let Ok(Some(placed)) = &store
+            && barrier.before.0 > 0
+        {
+            // The file said it by time; what it says from here on ends nothing that comes later.
+            let written = self.timely(self.ports.orders.write_barrier(placed)).await;
+            file = written.and_then(|written| written.map_err(|e| e.to_string()));
+        }
+        let store = store.map(drop);
         self.orders.standing().barrier_unwritten = store.is_err() || file.is_err();
         (weigh("kill-all", &store, &file), store)
     }

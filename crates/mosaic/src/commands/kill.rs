@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
         Who::Server(client) => client,
         Who::Here(local) => return local.kill(session, &args.one.agent, args.reason.as_deref()),
     };
-    let agent = resolve::agent(&client, &args.one.agent)?;
+    let agent = resolve::agent_to_stop(&client, &args.one.agent)?;
     let view = View::new(&agent);
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post(&format!("/agents/{}/kill", escape(view.id())), &body)?;

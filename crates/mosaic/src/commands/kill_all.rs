@@ -1,8 +1,9 @@
 //! `mosaic kill-all`: ends every agent. Wide, so the count must be typed, or `--yes` given; never from an agent.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::KillAllArgs;
+use crate::client::Client;
 use crate::exit::Exit;
 use crate::local_kill::{self, Local, Who};
 use crate::plain;
@@ -24,7 +25,14 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         Who::Server(client) => client,
         Who::Here(local) => return without_server(session, args, &local),
     };
-    let active = super::ps::list(&client, "&status=spawning,running", COUNTED)?;
+    let active = match active(&client) {
+        Ok(active) => active,
+        Err(why) if args.dry_run => return Err(why),
+        Err(why) => {
+            permit_uncounted(session, "kill-all", args.yes, &why)?;
+            return order(session, &client, args.reason.as_deref());
+        }
+    };
     let count = active.len() as u64;
     if args.dry_run {
         let lines: String = active
@@ -40,7 +48,18 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
     let words =
         format!("This kills {count} agents ({} started, {queued} queued). Work is kept.", count - queued);
     permit(session, "kill-all", args.yes, count, &words)?;
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    order(session, &client, args.reason.as_deref())
+}
+
+/// Lists what is not terminal. An error is one of the server's own, such as a store that is away; then an order is given
+/// without a count.
+pub(super) fn active(client: &Client) -> Result<Vec<Value>, Problem> {
+    super::ps::list(client, "&status=spawning,running", COUNTED)
+}
+
+/// Gives the order and says what it came to.
+fn order(session: &Session, client: &Client, reason: Option<&str>) -> Result<Exit, Problem> {
+    let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post_kill_all(&body)?;
     let report = View::new(&answer.body);
     if session.global.json {
@@ -97,6 +116,36 @@ pub(super) fn permit(
     say(words);
     let typed = ask_line(&format!("Type {count} to go on: "))?;
     if typed.parse() == Ok(count) { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was killed")) }
+}
+
+/// Makes sure that a person means it although nobody can say how many agents there are: `--yes`, or the command typed on a
+/// terminal. A script's order is given without either.
+/// Refuses what is no trouble of the server's own, such as a wrong token.
+pub(super) fn permit_uncounted(
+    session: &Session,
+    command: &str,
+    yes: Option<Option<u64>>,
+    why: &Problem,
+) -> Result<(), Problem> {
+    let Problem::Api(api) = why else { return Err(Problem::usage_hint(why.to_string(), "mosaic doctor")) };
+    if api.status < 500 {
+        return Err(Problem::usage_hint(why.to_string(), "mosaic doctor"));
+    }
+    say(&format!("how many agents there are cannot be told: {}", plain::line(&api.detail)));
+    match yes {
+        Some(None) => return Ok(()),
+        Some(Some(n)) => {
+            let text = format!("--yes={n}, but the agents cannot be counted; nothing was killed");
+            return Err(Problem::usage_hint(text, format!("without a number: mosaic {command} --yes")));
+        }
+        None => {}
+    }
+    // Nobody can be asked, and an order to stop that is not given is the greater harm.
+    if !session.terminal.asks {
+        return Ok(());
+    }
+    let typed = ask_line(&format!("Type {command} to go on: "))?;
+    if typed == command { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was killed")) }
 }
 
 /// Says in lines what a wide order came to.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::kill_all::{permit, render};
+use super::kill_all::{active, permit, permit_uncounted, render};
 use crate::cli::{KillswitchArgs, SwitchAction};
 use crate::client::Client;
 use crate::exit::Exit;
@@ -11,9 +11,6 @@ use crate::local_kill::{self, Local, Who};
 use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::view::View;
-
-/// Most agents that are counted beforehand; the order itself has no bound.
-const COUNTED: usize = 10_000;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Problem> {
@@ -69,7 +66,13 @@ fn engage(
     yes: Option<Option<u64>>,
     reason: Option<String>,
 ) -> Result<Exit, Problem> {
-    let active = super::ps::list(client, "&status=spawning,running", COUNTED)?;
+    let active = match active(client) {
+        Ok(active) => active,
+        Err(why) => {
+            permit_uncounted(session, "killswitch engage", yes, &why)?;
+            return order(session, client, reason);
+        }
+    };
     let waits = |agent: &&Value| matches!(View::new(agent).text("phase"), "queued" | "backoff");
     let queued = active.iter().filter(waits).count() as u64;
     let count = active.len() as u64 - queued;
@@ -77,6 +80,11 @@ fn engage(
         "This stops dispatch and kills {count} agents. {queued} queued ones stay queued. Work is kept."
     );
     permit(session, "killswitch engage", yes, count, &words)?;
+    order(session, client, reason)
+}
+
+/// Gives the order and says what it came to.
+fn order(session: &Session, client: &Client, reason: Option<String>) -> Result<Exit, Problem> {
     let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = client.post_switch(&body)?.body;
     let report = View::new(&answer);

@@ -212,3 +212,79 @@ fn a_copy_of_a_data_directory_does_not_start_beside_the_original() {
     }
     original.http.post("/agents/kill-all", Some(&json!({}))).expect(200);
 }
+
+/// Plays an order to stop on a node that admitted none of its two agents, while the store is away; then it comes back.
+fn stopped_without_the_store(order: impl FnOnce(&Server<'_>, &[String]), killed: usize) {
+    let Some(mut store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let servers = [
+        node(&homes[0], "admits", store.port(), dir, "60000"),
+        node(&homes[1], "runs", store.port(), dir, "60000"),
+    ];
+    servers[0].http.post("/v1/nodes/admits/cordon", Some(&json!({}))).expect(200);
+    let ids = spawn_all(&servers[..1], &fixture, dir, 2);
+    for id in &ids {
+        assert_eq!(servers[0].phase(id, "working")["node"], "runs");
+    }
+    store.kill();
+    order(&servers[1], &ids);
+    assert_eq!(alive(dir), 2 - killed, "an order to stop waited for the store");
+    store.restart();
+    for server in &servers {
+        until("the store to be back", || {
+            (server.http.get(&format!("/v1/agents/{}", ids[0])).status == 200).then_some(())
+        });
+    }
+    // The order stands on every node, and what comes afterwards runs.
+    for id in &ids[..killed] {
+        assert_eq!(servers[0].ended(id)["status"], "killed");
+    }
+    servers[1].http.post("/v1/killswitch/release", Some(&json!({}))).expect(200);
+    let later = until("a spawn once the store is back", || {
+        let reply = servers[0].http.post("/agents/spawn", Some(&body(&fixture.url(), "T-later")));
+        (reply.status == 201).then(|| reply.body["agentId"].as_str().unwrap().to_owned())
+    });
+    servers[1].phase(&later, "working");
+    servers[1].http.post("/agents/kill-all", Some(&json!({}))).expect(200);
+}
+
+#[test]
+fn kill_all_ends_what_another_node_admitted_while_the_store_is_away() {
+    let order = |server: &Server<'_>, _: &[String]| {
+        let answer = server.http.post("/agents/kill-all", Some(&json!({"reason": "enough"}))).expect(200);
+        assert_eq!(counts(&answer), (2, 2, 0), "{answer:#}");
+        assert_eq!(
+            (&answer["verified"], &answer["recorded"]),
+            (&json!(false), &json!("durable")),
+            "{answer:#}"
+        );
+        assert!(
+            answer["errors"].to_string().contains("queued agents"),
+            "what is unknown is said: {answer:#}"
+        );
+    };
+    stopped_without_the_store(order, 2);
+}
+
+#[test]
+fn the_command_line_gives_orders_to_stop_although_nothing_can_be_counted() {
+    let kill_all = |server: &Server<'_>, _: &[String]| {
+        let output = server.cli(&["kill-all", "--yes"]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with("2 killed"), "{output:?}");
+    };
+    stopped_without_the_store(kill_all, 2);
+    let kill = |server: &Server<'_>, ids: &[String]| {
+        let output = server.cli(&["kill", &ids[0]]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("0 of"), "{output:?}");
+    };
+    stopped_without_the_store(kill, 1);
+    let engage = |server: &Server<'_>, _: &[String]| {
+        let output = server.cli(&["killswitch", "engage"]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("2 killed"), "{output:?}");
+    };
+    stopped_without_the_store(engage, 2);
+}
