@@ -164,9 +164,13 @@ impl Sandbox for NoSandbox {
             ("TERM", "dumb".to_owned()),
             ("GIT_CEILING_DIRECTORIES", self.ceilings(agent, &tmp)),
         ];
-        let own = |name: &str| variables.iter().any(|(own, _)| *own == name);
-        let passed = self.passed.iter().filter(|(name, _)| !own(name)).cloned().collect::<Vec<_>>();
-        let mut env: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        // Language and terminal are only defaults; the rest is the sandbox's to say.
+        let fixed =
+            |name: &str| !matches!(name, "LANG" | "TERM") && variables.iter().any(|(own, _)| *own == name);
+        let passed: Vec<_> = self.passed.iter().filter(|(name, _)| !fixed(name)).cloned().collect();
+        let given = |name: &str| passed.iter().any(|(known, _)| known == name);
+        let ours = variables.into_iter().filter(|(name, _)| !given(name));
+        let mut env: Vec<_> = ours.map(|(name, value)| (name.to_owned(), value)).collect();
         env.extend(passed);
         Ok(Confinement { home, config, env, wrap: Vec::new() })
     }
@@ -231,6 +235,21 @@ mod tests {
         assert!(!first.home.exists() && !first.config.exists() && !half_made.exists());
         trash.idle().await;
         assert_eq!(std::fs::read_dir(place.path().join("trash")).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_passed_on_replaces_defaults_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let trash = Arc::new(Trash::new(place.path()));
+        let passed = [("LANG", "de_DE.UTF-8"), ("HOME", "/root"), ("PROXY", "p")];
+        let passed = passed.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let sandbox = NoSandbox::new(place.path(), "/bin", trash).passing(passed);
+        let made = sandbox.confine(AgentId(uuid::Uuid::new_v4())).await.unwrap();
+        let all = |name: &str| {
+            made.env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!((all("LANG"), all("PROXY")), (vec!["de_DE.UTF-8"], vec!["p"]));
+        assert_eq!(all("HOME"), [made.home.to_str().unwrap()]);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use crate::trash::Trash;
 const NAME: &str = ".git";
 
 /// A copy of the git directory from before the first gate.
+#[derive(Default)]
 pub(super) struct Pristine(Option<PathBuf>);
 
 impl Pristine {

@@ -89,6 +89,9 @@ pub(super) async fn all(
 
 /// Keeps the git directory as it is, for the gates after the first.
 async fn pristine(request: &JudgeRequest, own: &Path) -> Result<Arc<Pristine>, Failure> {
+    if request.plan.gates.len() < 2 {
+        return Ok(Arc::default());
+    }
     let own = own.to_owned();
     let kept = blocking(request, move |checkout, _| vec![Pristine::keep(checkout, &own)]).await.pop();
     let why = match kept {
