@@ -6,6 +6,7 @@ mod additions;
 mod git_world;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -66,6 +67,16 @@ const VECTORS: &[&str] = &[
     "credential-helper",
     "ext-submodule",
     "alternate-refs-command",
+    "filter-process",
+    "filter-home",
+    "pack-objects-hook",
+    "pager",
+    "editor",
+    "askpass",
+    "alias",
+    "trace",
+    "attributes-file",
+    "worktree-setting",
 ];
 
 /// A git directory elsewhere whose configuration runs the canary.
@@ -181,6 +192,51 @@ fn plant(world: &World, request: &TreeRequest, canary: &Canary, vector: &str) {
             world.agent_git(request, &["update-index", "--add", "--cacheinfo", &link]);
         }
         "alternate-refs-command" => set("core.alternateRefsCommand", &c),
+        "filter-process" => {
+            set("filter.x.process", &c);
+            set("filter.x.required", "true");
+            attributes("* filter=x\n");
+        }
+        "filter-home" => {
+            let text = format!("[filter \"x\"]\n\tclean = {c}\n\tsmudge = {c}\n[core]\n\tfsmonitor = {c}\n");
+            fs::write(world.fixture.path().join(".gitconfig"), text).expect("written");
+            attributes("* filter=x\n");
+        }
+        "pack-objects-hook" => {
+            // Only obeyed where the user's own settings say so.
+            let text = format!("[uploadpack]\n\tpackObjectsHook = {c}\n");
+            fs::write(world.fixture.path().join(".gitconfig"), &text).expect("written");
+            set("uploadpack.packObjectsHook", &c);
+        }
+        "pager" => set("core.pager", &c),
+        "editor" => {
+            set("core.editor", &c);
+            set("sequence.editor", &c);
+        }
+        "askpass" => {
+            set("core.askPass", &c);
+            set("remote.origin.url", "https://127.0.0.1:1/x");
+        }
+        "alias" => {
+            for verb in ["st", "add", "commit", "bundle", "hash-object", "ls-files", "fast-import"] {
+                set(&format!("alias.{verb}"), &format!("!{c}"));
+            }
+        }
+        "trace" => {
+            let mark = canary.mark.display().to_string();
+            let text = format!("[trace2]\n\tnormalTarget = {mark}\n\teventTarget = {mark}\n");
+            fs::write(world.fixture.path().join(".gitconfig"), text).expect("written");
+        }
+        "attributes-file" => {
+            set("filter.x.clean", &c);
+            let file = world.fixture.path().join("my-attributes");
+            fs::write(&file, "* filter=x\n").expect("written");
+            set("core.attributesFile", &file.display().to_string());
+        }
+        "worktree-setting" => {
+            set("core.worktree", &world.tree(request).join("..").display().to_string());
+            set("core.fsmonitor", &c);
+        }
         other => panic!("no such vector: {other}"),
     }
 }
@@ -199,15 +255,25 @@ fn careless(world: &World, request: &TreeRequest) {
         &["show"],
         &["status"],
         &["merge", "--no-edit", "other"],
+        &["commit", "--amend"],
+        &["st"],
+        &["credential", "fill"],
+        &["clone", "--no-local", ".", "../careless-clone"],
     ] {
-        let _ = Command::new("git")
+        let mut child = Command::new("git")
             .args(args)
             .current_dir(world.tree(request))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", world.fixture.path())
-            .stdin(Stdio::null())
-            .output();
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("git starts");
+        // Only one of them asks for something, and it is a credential.
+        let _ = child.stdin.take().expect("piped").write_all(b"protocol=https\nhost=host.invalid\n\n");
+        let _ = child.wait();
     }
 }
 
@@ -217,9 +283,14 @@ async fn everything(world: &World, request: &TreeRequest, canary: &Canary, vecto
     let again = TreeRequest { reuse: true, ..request.clone() };
     git.make_tree(&again).await.expect("the tree is kept or made anew");
     plant(world, request, canary, vector);
+    canary.fired(); // by the agent's own git, while it was planted
+    for job in [git.salvage(request).await, git.snapshot(request).await] {
+        world.run_job(request, &job.expect("prepared"));
+        assert!(!canary.fired(), "{vector} ran while the tree was kept");
+    }
     let outbox = world.run_harvest(request).await;
-    canary.fired(); // inside the confinement the agent's own settings may act
-    let Kept::Commits { head } = git.receive(request, &outbox).await.expect("received") else {
+    assert!(!canary.fired(), "{vector} ran in the harvest");
+    let Kept::Commits { head } = git.receive(request, &outbox).await.expect("received").kept else {
         panic!("{vector}: no commits")
     };
     assert!(!world.additions(&request.base, &head).await.is_empty());
@@ -257,13 +328,14 @@ async fn nothing_planted_runs_outside_the_confinement() {
             fired_plainly.push(*vector);
         }
         let _ = fs::remove_dir_all(world.fixture.path().join("evil.git"));
+        let _ = fs::remove_file(world.fixture.path().join(".gitconfig"));
 
         let request = world.agent().await;
         world.write(&request, "src/lib.txt", "one\ntwo\nCHANGED\n");
         everything(&world, &request, &canary, vector).await;
         assert!(!canary.fired(), "{vector} ran in the server");
     }
-    assert!(fired_plainly.len() >= 16, "the control fired only for {fired_plainly:?}");
+    assert!(fired_plainly.len() >= 29, "the control fired only for {fired_plainly:?}");
 }
 
 #[tokio::test]
@@ -333,7 +405,8 @@ async fn an_outbox_is_taken_as_hostile() {
         "nothing refused has a ref"
     );
     fs::write(&bundle, &whole).unwrap();
-    assert!(matches!(world.git.receive(&request, &outbox).await, Ok(Kept::Commits { .. })));
+    let received = world.git.receive(&request, &outbox).await.unwrap();
+    assert!(matches!(received.kept, Kept::Commits { .. }));
 }
 
 #[tokio::test]

@@ -145,6 +145,8 @@ async fn a_merge_without_conflict_is_clean_and_its_resolution_is_seen() {
     let world = World::new();
     let request = world.agent().await;
     world.write(&request, "other.txt", "mine\n");
+    world.agent_git(&request, &["add", "-A"]);
+    world.agent_git(&request, &["commit", "-qm", "mine"]);
     let head = world.keep_commits(&request).await;
     let newest: CommitId =
         world.fixture.commit_on("main", &[("upstream.txt", "upstream-line\n")]).parse().unwrap();

@@ -123,6 +123,7 @@ pub struct Rounds {
 /// Runs rounds until told to stop.
 pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut rounds = Rounds::default();
+    let mut latch = o.orders.watch_latch();
     while *stop.borrow() == Stop::No {
         tokio::select! {
             () = round(&o, &mut rounds) => {}
@@ -130,9 +131,17 @@ pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         }
         tokio::select! {
             () = o.ports.clock.sleep(limits::CARE_PERIOD) => {}
+            // What could not be kept under the kill switch need not wait any longer.
+            () = release(&mut latch) => rounds.again = Again::default(),
             changed = stop.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Waits for a release of the kill switch; one since the last wait counts.
+async fn release(latch: &mut watch::Receiver<bool>) {
+    // Errors never: the sender lives as long as the orchestrator.
+    while latch.changed().await.is_ok() && *latch.borrow() {}
 }
 
 /// Does one round: every pass once, each with a deadline. A pass that is broken off goes on in the next round.

@@ -168,6 +168,14 @@ pub const OPEN_TRANSCRIPTS: usize = 256;
 pub const BUNDLE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Most files taken from a tree whose `.git` is unusable.
 pub const WALKER_FILES: usize = 1_000_000;
+/// Largest index of a tree that is read, in bytes: some million files.
+pub const INDEX_BYTES: u64 = 512 * 1024 * 1024;
+/// Largest file of ignore rules or attributes that is obeyed, in bytes.
+pub const RULES_BYTES: u64 = 1024 * 1024;
+/// Most loose refs of a tree that are looked at.
+pub const MIRRORED_REFS: usize = 20_000;
+/// Things named one by one that lie in a tree and are not in its commit; the rest is counted.
+pub const NAMED_LEFT: usize = 20;
 /// Most branches kept of a tree whose HEAD does not descend from the base.
 pub const KEPT_BRANCHES: usize = 100;
 /// Largest piece of added text handed to the secret scan at once, in bytes.

@@ -28,8 +28,8 @@ use mosaic_core::ports::processes::{
 };
 use mosaic_core::ports::repositories::{
     Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
-    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
-    Worktree,
+    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
+    UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{
     AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
@@ -787,11 +787,17 @@ impl Repositories for Part {
         let outbox = PathBuf::from("/nonexistent");
         Ok(HarvestJob { command: vec!["harvest".to_owned()], env: Vec::new(), outbox })
     }
-    async fn receive(&self, request: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+    async fn receive(&self, request: &TreeRequest, _: &Path) -> Result<Received, Failure> {
         if self.0.leaves_beside.load(Ordering::Relaxed) {
             lock(&self.0.salvaged).insert(request.agent);
         }
-        Ok(Kept::Commits { head: commit('c') })
+        Ok(Kept::Commits { head: commit('c') }.into())
+    }
+    async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.harvest(request).await
+    }
+    async fn receive_snapshot(&self, _: &TreeRequest, _: &Path) -> Result<Option<CommitId>, Failure> {
+        Ok(Some(commit('c')))
     }
     fn has_tree(&self, agent: AgentId) -> bool {
         !lock(&self.0.cleaned).contains(&agent)

@@ -28,7 +28,7 @@ use super::{fuse, holders, resolve};
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.
-const SETTINGS: &[&str] = &[
+pub(super) const SETTINGS: &[&str] = &[
     "core.hooksPath=/dev/null",      // no hook of any repository
     "core.fsmonitor=false",          // a repository may name a program here
     "core.attributesFile=/dev/null", // attributes select filters
@@ -136,6 +136,11 @@ impl GitProgram {
             owner: holders::this_process(),
             turns: Turns::default(),
         }
+    }
+
+    /// Returns the program and the `PATH` that it runs with, for the harvest inside an agent's confinement.
+    pub(super) fn program(&self) -> (PathBuf, String) {
+        (self.program.clone(), self.path.to_string_lossy().into_owned())
     }
 
     /// Waits until no git of ours works on this git directory and keeps new ones from starting there.

@@ -109,7 +109,8 @@ impl GitRepositories {
             let done = call.run(Input::Bytes(orders.into_bytes()), limits::ERROR_BYTES).await?;
             done.success("removing the refs of the agent")?;
         }
-        for place in PLACES.map(|place| dir.join(place).join(agent.to_string())) {
+        let live = dir.join(super::receive::live(agent));
+        for place in PLACES.map(|place| dir.join(place).join(agent.to_string())).into_iter().chain([live]) {
             let removed = match fs::symlink_metadata(&place) {
                 Ok(meta) if meta.is_dir() => fs::remove_dir_all(&place),
                 Ok(_) => fs::remove_file(&place),

@@ -9,6 +9,7 @@
 
 mod additions;
 mod command;
+mod confined;
 mod credentials;
 mod environment;
 mod errors;
@@ -41,7 +42,6 @@ mod store;
 mod stray;
 mod submodules;
 mod tree;
-mod walker;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -276,8 +276,20 @@ impl Repositories for GitRepositories {
         self.prepare_harvest(request, harvest::Purpose::Commit)
     }
 
-    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
+    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Received, Failure> {
         self.receive_now(request, outbox).await
+    }
+
+    async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
+        self.prepare_harvest(request, harvest::Purpose::Snapshot)
+    }
+
+    async fn receive_snapshot(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<CommitId>, Failure> {
+        self.receive_snapshot_now(request, outbox).await
     }
 
     fn has_tree(&self, agent: AgentId) -> bool {
@@ -424,7 +436,9 @@ impl Repositories for GitRepositories {
         let ours = |name: &str| {
             name == "tree"
                 || name == "tree.json"
+                || name == "tree.index"
                 || name.starts_with("harvest-")
+                || name.starts_with("snapshot-")
                 || name.starts_with("judge-")
         };
         self.spare(agent).map_err(|e| errors::io("setting the agent's tree aside", &e))?;

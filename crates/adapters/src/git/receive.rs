@@ -11,11 +11,12 @@ use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::{Kept, TreeRequest};
+use mosaic_core::ports::repositories::{Kept, Received, TreeRequest};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::command::Input;
-use super::harvest::{ASIDE, BUNDLE, Report, read_report};
+use super::confined::LeftReport;
+use super::harvest::{ASIDE, BUNDLE, Harvested, Report, read_report};
 use super::{GitRepositories, errors, store};
 
 /// Largest bundle header: many long branch names.
@@ -37,15 +38,47 @@ fn hostile(why: impl std::fmt::Display) -> Failure {
 }
 
 impl GitRepositories {
-    pub(super) async fn receive_now(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure> {
+    pub(super) async fn receive_now(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Received, Failure> {
         let beside = self.receive_bundle(request, outbox, ASIDE).await;
         if let Err(e) = &beside {
             tracing::warn!(agent.id = %request.agent, error = %e.message, "what lies in a tree beside its commit could not be kept, so the tree stays");
         }
-        self.mark_tree(request.agent, beside.is_ok())
-            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        let harvested = read_report(outbox);
+        let left = harvested.as_ref().map(|harvested| harvested.left.clone()).unwrap_or_default();
+        let kept = beside.is_ok() && !left.only_there;
+        self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        let saved = beside.unwrap_or_default();
+        let branches = match &saved {
+            Some(saved) => self.branches_of(request, saved).await?,
+            None => Vec::new(),
+        };
+        let received = self.receive_head(request, outbox, harvested.map(|h| h.report)).await?;
+        if let Kept::Commits { head } = &received {
+            self.refuse_new_links(request, head).await?;
+        }
+        let warnings = warnings(&left, saved.is_some());
+        Ok(Received { kept: received, beside: branches, warnings })
+    }
+
+    /// Returns the names of branches that are kept beside the received work.
+    async fn branches_of(&self, request: &TreeRequest, saved: &Salvaged) -> Result<Vec<String>, Failure> {
+        let store = self.layout.store(&request.repository);
+        Ok(self.read_salvage(&store, saved.commit.clone()).await?.branch_names())
+    }
+
+    /// Receives HEAD, or says why there is none.
+    async fn receive_head(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+        report: Option<Report>,
+    ) -> Result<Kept, Failure> {
         let Some(bundle) = open(outbox, BUNDLE)? else {
-            return match read_report(outbox) {
+            return match report {
                 Some(Report::Nothing) => Ok(Kept::Nothing),
                 Some(Report::Behind) => Ok(Kept::Diverged { branches: Vec::new() }),
                 other => Err(without_bundle(other)),
@@ -100,15 +133,79 @@ impl GitRepositories {
     ) -> Result<Option<Salvaged>, Failure> {
         match self.receive_bundle(request, outbox, BUNDLE).await? {
             Some(saved) => {
+                let kept = !read_report(outbox).is_some_and(|harvested| harvested.left.only_there);
                 let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
-                self.mark_tree(request.agent, true).map_err(io)?;
+                self.mark_tree(request.agent, kept).map_err(io)?;
                 Ok(Some(saved))
             }
             None => match read_report(outbox) {
-                Some(Report::Nothing) => Ok(None),
-                other => Err(without_bundle(other)),
+                Some(Harvested { report: Report::Nothing, left }) => {
+                    let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
+                    self.mark_tree(request.agent, !left.only_there).map_err(io)?;
+                    Ok(None)
+                }
+                other => Err(without_bundle(other.map(|harvested| harvested.report))),
             },
         }
+    }
+
+    pub(super) async fn receive_snapshot_now(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<CommitId>, Failure> {
+        let Some(bundle) = open(outbox, BUNDLE)? else {
+            return match read_report(outbox).map(|harvested| harvested.report) {
+                Some(Report::Nothing) => Ok(None),
+                other => Err(without_bundle(other)),
+            };
+        };
+        let dir = self.layout.store(&request.repository);
+        self.take_pack(&dir, &bundle).await?;
+        let Some(head) = bundle.head else { return Err(hostile("it names no HEAD")) };
+        let seen = self.history(&dir, &request.base, &[&head]).await?;
+        if !seen.head || !seen.descends {
+            let why = "the tree's HEAD does not descend from the base, so there is no diff against it";
+            return Err(Failure::new(FailureKind::Diverged, why));
+        }
+        store::write_ref(&dir, &live(request.agent), &head)
+            .map_err(|e| errors::io("keeping a snapshot of the agent's tree", &e))?;
+        Ok((!seen.same_tree).then_some(head))
+    }
+
+    /// Refuses a head that names commits of other repositories which the base does not name.
+    async fn refuse_new_links(&self, request: &TreeRequest, head: &CommitId) -> Result<(), Failure> {
+        let dir = self.layout.store(&request.repository);
+        let args = ["diff-tree", "-r", "-z", "--no-renames", request.base.as_str(), head.as_str()];
+        let done = self.git.local(&dir).args(args).run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let done = done.success("looking for links to other repositories")?;
+        let mut fields = done.stdout.split(|b| *b == 0);
+        let mut links = Vec::new();
+        while let (Some(change), Some(path)) = (fields.next(), fields.next()) {
+            let words: Vec<&[u8]> = change.split(|b| *b == b' ').collect();
+            let [_, b"160000", _, commit, _] = words.as_slice() else { continue };
+            let path = String::from_utf8_lossy(path).into_owned();
+            let commit: CommitId = String::from_utf8_lossy(commit).parse().map_err(hostile)?;
+            // The first ones are asked about; with more of them something else is wrong.
+            let is_known =
+                links.len() < limits::NAMED_LEFT && self.submodule_publishes(request, &path, &commit).await?;
+            if !is_known {
+                links.push(format!("{} (commit {})", errors::plain(&path), commit.short()));
+            }
+        }
+        if done.cut {
+            links.push("more than can be listed".to_owned());
+        }
+        if links.is_empty() {
+            return Ok(());
+        }
+        links.truncate(limits::NAMED_LEFT);
+        let why = format!(
+            "the work names commits of other repositories that no known remote has: {}; nothing was published, because whoever fetches the branch would find nothing there. \
+             Push those commits to the submodule's own remote first, or leave the submodule as it was",
+            links.join(", ")
+        );
+        Err(Failure::new(FailureKind::Unpublishable, why))
     }
 
     /// Takes in a bundle of a salvaged tree; `None` when there is none.
@@ -192,6 +289,29 @@ impl GitRepositories {
             same_tree: head.is_some() && head == base,
         })
     }
+}
+
+/// Says what lies in the tree and is in no commit.
+fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
+    let mut all: Vec<String> = left.notes.iter().map(|note| errors::plain(note)).collect();
+    if left.named.is_empty() {
+        return all;
+    }
+    let plain = |(path, why): &(String, String)| format!("{} ({})", errors::plain(path), errors::plain(why));
+    let named: Vec<String> = left.named.iter().take(limits::NAMED_LEFT).map(plain).collect();
+    let more = if left.more > 0 { format!(" and {} more", left.more) } else { String::new() };
+    let kept = match (left.only_there, saved) {
+        (true, _) => "; what may not be read stays in the tree, which is set aside and not removed",
+        (_, true) => "; what of it can be kept comes back with `mosaic restore`",
+        _ => "",
+    };
+    all.push(format!("not in the commit, though it lies in the tree: {}{more}{kept}", named.join(", ")));
+    all
+}
+
+/// The ref that holds the newest snapshot of a tree whose agent works.
+pub(super) fn live(agent: AgentId) -> String {
+    format!("refs/mosaic/live/{agent}")
 }
 
 /// The ref that holds an agent's salvaged tree.

@@ -17,7 +17,7 @@ use tokio::io::BufReader;
 
 use super::command::Input;
 use super::restore_files::{Item, Place};
-use super::salvage_state::{STATE_FILE, STATE_LINE, State, extra_place};
+use super::salvage_state::{RelPath, STATE_FILE, STATE_LINE, State, extra_place};
 use super::{GitRepositories, errors, store};
 
 /// What is known about a salvage commit.
@@ -46,6 +46,12 @@ impl Salvage {
     pub(super) fn without_index(&self) -> Option<State> {
         let (_, state) = self.described.as_ref()?;
         Some(State { index: None, ..state.clone() })
+    }
+
+    /// Names of branches and heads whose commits are kept with it.
+    pub(super) fn branch_names(&self) -> Vec<String> {
+        let branches = self.described.iter().flat_map(|(_, state)| &state.branches);
+        branches.map(|tip| errors::plain(&tip.name)).collect()
     }
 
     pub(super) fn index(&self) -> Option<CommitId> {
@@ -187,7 +193,7 @@ impl Making<'_> {
         match salvage {
             Some(salvage) if from_salvage => {
                 self.index(salvage, head.as_ref()).await?;
-                self.files(salvage).await?;
+                self.files(salvage, true).await?;
                 self.stashes(salvage).await?;
                 self.finish(salvage).await?;
             }
@@ -196,6 +202,7 @@ impl Making<'_> {
                     self.call(["read-tree", "--reset", "-u", head.as_str()], Vec::new()).await?;
                 }
                 if let Some(salvage) = salvage {
+                    self.files(salvage, false).await?;
                     self.stashes(salvage).await?;
                 }
             }
@@ -304,11 +311,13 @@ impl Making<'_> {
         self.call(["update-index", "-z", "--index-info"], info).await
     }
 
-    async fn files(&self, salvage: &Salvage) -> Result<(), Failure> {
+    /// Writes the files of a salvage; unless the `whole` tree comes from it, only those that no commit can hold.
+    async fn files(&self, salvage: &Salvage, whole: bool) -> Result<(), Failure> {
         let io = |e: io::Error| errors::io("writing the restored files", &e);
         let mut place = Place::open(&self.tree).map_err(io)?;
         let mut items = Vec::new();
-        for (mode, object, path) in self.entries(salvage.commit.as_str()).await? {
+        let entries = if whole { self.entries(salvage.commit.as_str()).await? } else { Vec::new() };
+        for (mode, object, path) in entries {
             match mode.as_str() {
                 "160000" => drop(place.directory(&path).map_err(io)?),
                 "120000" => items.push(Item { object, path, mode: 0, link: true }),
@@ -317,7 +326,15 @@ impl Making<'_> {
             }
         }
         let nothing = State::default();
-        let state = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);
+        let described = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);
+        let state = &match whole {
+            true => described.clone(),
+            false => {
+                let inside = |path: &&RelPath| super::salvage_files::is_of_git_dir(&path.0);
+                let empty = described.empty.iter().filter(inside).cloned().collect();
+                State { extra: described.extra.clone(), empty, ..State::default() }
+            }
+        };
         if let Some((described, _)) = salvage.described.as_ref().filter(|(_, state)| !state.extra.is_empty())
         {
             self.extra(described, state, &mut items).await?;

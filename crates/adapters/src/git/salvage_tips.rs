@@ -8,9 +8,9 @@ use std::path::Path;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 
-use super::harvest::Git;
+use super::confined::Mirror;
 use super::loose_refs::refs_below;
-use super::salvage::{Salvage, ask};
+use super::salvage::Salvage;
 use super::salvage_state::Tip;
 use super::store;
 
@@ -33,7 +33,10 @@ const HEADS: &[&str] = &[
     "REBASE_HEAD",
     "rebase-merge/orig-head",
     "rebase-merge/onto",
+    "rebase-merge/autostash",
     "rebase-apply/orig-head",
+    "rebase-apply/autostash",
+    "MERGE_AUTOSTASH",
 ];
 
 /// Where the newest stash is.
@@ -44,24 +47,11 @@ pub(super) fn under_way(git_dir: &Path) -> bool {
     OPERATIONS.iter().any(|(file, what)| *what != "merge" && *what != "bisect" && git_dir.join(file).exists())
 }
 
-/// Tells, from the files alone, whether the repository names a commit besides HEAD and the base.
-pub(super) fn beside(git: &Git, base: &str) -> bool {
-    let head = head_of(git);
-    let is_new = |tip: &CommitId| tip.as_str() != base && Some(tip.as_str()) != head.as_deref();
-    store::read_ref(&git.dir, STASH).is_some() || named(&git.dir).iter().any(|(_, tip)| is_new(tip))
-}
-
-/// Reads HEAD's commit, from the files where that is simple.
-pub(super) fn head_of(git: &Git) -> Option<String> {
-    let head = fs::read_to_string(git.dir.join("HEAD")).ok()?;
-    let direct: Option<CommitId> = match head.trim_end().strip_prefix("ref: ") {
-        Some(name) => store::read_ref(&git.dir, name),
-        None => head.trim_end().parse().ok(),
-    };
-    direct.map(String::from).or_else(|| {
-        let asked = git.run(["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
-        asked.ok.then(|| asked.stdout.trim().to_owned())
-    })
+/// Tells, from the copied files alone, whether the repository names a commit besides HEAD and the base.
+pub(super) fn beside(mirror: &Mirror, base: &str) -> bool {
+    let dir = &mirror.git.dir;
+    let is_new = |tip: &CommitId| tip.as_str() != base && Some(tip.as_str()) != mirror.head.as_deref();
+    store::read_ref(dir, STASH).is_some() || named(dir).iter().any(|(_, tip)| is_new(tip))
 }
 
 /// What the repository gives a name to: branches and all other refs but stashes and copies of the remote's branches,
@@ -115,7 +105,7 @@ impl Salvage<'_> {
             .chain(stashes.iter().map(|s| &s.commit))
             .flat_map(|id| format!("{id}^{{commit}}\n").into_bytes())
             .collect();
-        let answers = ask(&self.side, None, ["cat-file", "--batch-check"], &asked)?;
+        let answers = self.git.ask(None, ["cat-file", "--batch-check"], &asked)?;
         let answers = String::from_utf8_lossy(&answers).into_owned();
         // A tag of its own is answered with the commit that it names.
         let peel = |line: &str| match line.split(' ').collect::<Vec<_>>().as_slice() {
@@ -150,7 +140,7 @@ impl Salvage<'_> {
         for known in self.state.head.as_deref().into_iter().chain([self.spec.base.as_str()]) {
             asked.push_str(&format!("^{known}\n"));
         }
-        let listed = ask(&self.side, None, ["rev-list", "--stdin"], asked.as_bytes())?;
+        let listed = self.git.ask(None, ["rev-list", "--stdin"], asked.as_bytes())?;
         let listed = String::from_utf8_lossy(&listed);
         Ok(listed.lines().filter(|id| commits.contains(id)).map(str::to_owned).collect())
     }
@@ -160,7 +150,7 @@ impl Salvage<'_> {
         // All but the newest are known to its log only, which may be gone.
         let newest = || vec![Tip { name: "stash".to_owned(), commit: newest.to_string() }];
         let args = ["log", "-g", "-z", "--format=%H %gs", STASH, "--"];
-        let Ok(out) = ask(&self.git, None, args, &[]) else { return newest() };
+        let Ok(out) = self.git.ask(None, args, &[]) else { return newest() };
         let lines = out.split(|b| *b == 0).filter_map(|line| {
             let line = String::from_utf8_lossy(line).into_owned();
             let (commit, name) = line.trim().split_once(' ')?;

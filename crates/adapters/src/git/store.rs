@@ -38,6 +38,11 @@ impl Layout {
         self.agent(agent).join("tree.json")
     }
 
+    /// The copy of the index as it was when the tree was made.
+    pub(super) fn checked_out(&self, agent: AgentId) -> PathBuf {
+        self.agent(agent).join("tree.index")
+    }
+
     /// A git directory that does not exist: for calls that need none.
     pub(super) fn nowhere(&self) -> PathBuf {
         self.data.join("git/home/none")

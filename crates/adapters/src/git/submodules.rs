@@ -107,7 +107,6 @@ impl GitRepositories {
     }
 
     /// Tells whether the remote of a submodule, as the base declares it, has a commit on a branch or tag. Asks the remote.
-    #[expect(dead_code, reason = "the rule about changed links to submodules asks it")]
     pub(super) async fn submodule_publishes(
         &self,
         request: &TreeRequest,

@@ -75,6 +75,10 @@ impl GitRepositories {
         let done =
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
+        let index = fs::read(git_dir.join("index"));
+        index
+            .and_then(|index| store::write_atomic(&self.layout.checked_out(request.agent), &index))
+            .map_err(|e| errors::io("noting what the agent's tree was made from", &e))?;
         let commits = (&request.base, &request.start);
         let warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
         let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");

@@ -155,7 +155,8 @@ async fn a_tree_of_which_the_rest_cannot_be_kept_stays() {
     world.write(&request, "work.txt", "work\n");
     let outbox = world.run_harvest(&request).await;
     fs::write(outbox.join("aside-bundle"), "it could not be made\n").unwrap();
-    assert!(matches!(world.git.receive(&request, &outbox).await, Ok(Kept::Commits { .. })));
+    let received = world.git.receive(&request, &outbox).await.unwrap();
+    assert!(matches!(received.kept, Kept::Commits { .. }));
     let left = world.git.remove(request.agent).await.unwrap_err();
     assert!(left.message.contains("unreceived-"), "{}", left.message);
     let home = world.data().join("agents").join(request.agent.to_string());

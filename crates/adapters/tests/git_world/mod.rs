@@ -8,7 +8,7 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::{
-    HarvestJob, JudgingCheckout, JudgingRequest, Kept, Repositories, TreeRequest,
+    HarvestJob, JudgingCheckout, JudgingRequest, Kept, Received, Repositories, TreeRequest,
 };
 use mosaic_testkit::git_fixture::Fixture;
 
@@ -109,6 +109,7 @@ impl World {
             .args(&job.command[1..])
             .env_clear()
             .envs(job.env.clone())
+            .env("HOME", self.fixture.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.tree(request))
             .output()
@@ -138,6 +139,10 @@ impl World {
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {
+        self.received(request).await.map(|received| received.kept)
+    }
+
+    pub(crate) async fn received(&self, request: &TreeRequest) -> Result<Received, Failure> {
         let outbox = self.run_harvest(request).await;
         self.git.receive(request, &outbox).await
     }

@@ -36,7 +36,7 @@ pub enum Sign {
 /// Reads an event. Kills, interruptions, bad input and everything that an agent's work is refused for say nothing bad.
 pub fn sign(event: &Event) -> Option<Sign> {
     match event {
-        Event::Kept { .. } | Event::Unchanged | Event::Pushed { .. } | Event::Conflicted { .. } => {
+        Event::Kept { .. } | Event::Unchanged { .. } | Event::Pushed { .. } | Event::Conflicted { .. } => {
             Some(Sign::Works)
         }
         Event::SecretsFound { .. } | Event::Filtered { .. } => Some(Sign::Works),
@@ -76,7 +76,8 @@ pub fn counts(kind: FailureKind) -> bool {
         | K::Timeout
         | K::Budget
         | K::PushRejected
-        | K::PushNotShown => false,
+        | K::PushNotShown
+        | K::Unpublishable => false,
     }
 }
 
@@ -287,7 +288,7 @@ mod tests {
         for event in [kill, Event::Interrupted, Event::Leased, Event::Confined] {
             assert_eq!(sign(&event), None, "{event:?}");
         }
-        assert_eq!(sign(&Event::Unchanged), Some(Sign::Works));
+        assert_eq!(sign(&Event::Unchanged { beside: Vec::new(), warnings: Vec::new() }), Some(Sign::Works));
         assert_eq!(sign(&Event::SecretsFound { findings: Vec::new() }), Some(Sign::Works));
     }
 }

@@ -118,13 +118,22 @@ pub enum Event {
     Kept {
         /// The newest commit.
         head: CommitId,
+        /// What a person should know.
+        warnings: Vec<String>,
     },
-    /// It made nothing.
-    Unchanged,
+    /// Its HEAD is where it was.
+    Unchanged {
+        /// Branches on which it did make something; they are kept.
+        beside: Vec<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
     /// HEAD does not descend from the base.
     Diverged {
         /// The branches that were kept.
         branches: Vec<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
     },
     /// A new commit changes paths that go through a git filter; nothing else was judged.
     Filtered {
@@ -209,7 +218,7 @@ impl Event {
             Self::TurnEnded { outcome: Outcome::Completed { .. }, .. } => "TurnEnded(ok)",
             Self::TurnEnded { .. } => "TurnEnded(failed)",
             Self::Kept { .. } => "Kept",
-            Self::Unchanged => "Unchanged",
+            Self::Unchanged { .. } => "Unchanged",
             Self::Diverged { .. } => "Diverged",
             Self::Filtered { .. } => "Filtered",
             Self::SecretsFound { .. } => "SecretsFound",
@@ -394,9 +403,16 @@ impl Decision {
                     Outcome::Failed(failure) => self.failed(failure, false),
                 })
             }
-            (State::Committing { .. }, Event::Kept { head }) => Some(self.kept(head)),
-            (State::Committing { .. }, Event::Unchanged) => Some(self.unchanged()),
-            (State::Committing { .. }, Event::Diverged { branches }) => {
+            (State::Committing { .. }, Event::Kept { head, warnings }) => {
+                self.warn_all(warnings);
+                Some(self.kept(head))
+            }
+            (State::Committing { .. }, Event::Unchanged { beside, warnings }) => {
+                self.warn_all(warnings);
+                Some(self.unchanged(&beside))
+            }
+            (State::Committing { .. }, Event::Diverged { branches, warnings }) => {
+                self.warn_all(warnings);
                 self.agent.work.dirty = false;
                 let kept = branches.join(", ");
                 let text = format!(
@@ -511,13 +527,24 @@ impl Decision {
         State::Gating { head }
     }
 
-    fn unchanged(&mut self) -> State {
+    fn unchanged(&mut self, beside: &[String]) -> State {
         self.agent.work.dirty = false;
+        let elsewhere = (!beside.is_empty()).then(|| {
+            format!(
+                "nothing is on the agent's own branch {}: what it committed is on {}, which nothing was published of. \
+                 It is kept; `mosaic restore {}` brings it back",
+                self.agent.branch,
+                beside.join(", "),
+                self.agent.name
+            )
+        });
         if self.agent.spec.agent_type == AgentType::Worker {
             let text = "the agent ended without changing anything; its last words are in `result`. \
                         Say more clearly what is wanted, or use agentType reviewer if no change is expected.";
-            self.settle(Status::Failed, EndReason::NoChanges, Some(text.to_owned()))
+            let text = elsewhere.unwrap_or_else(|| text.to_owned());
+            self.settle(Status::Failed, EndReason::NoChanges, Some(text))
         } else {
+            self.warn_all(elsewhere.into_iter().collect());
             self.settle(Status::Completed, EndReason::NoChanges, None)
         }
     }

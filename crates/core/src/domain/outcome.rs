@@ -85,6 +85,8 @@ pub enum FailureKind {
     GatesUndefined,
     /// HEAD does not descend from the base.
     Diverged,
+    /// What the agent made cannot be published as it is.
+    Unpublishable,
     /// The agent was denied what it needed.
     Denied,
     /// The attempt ran past its deadline.
@@ -123,6 +125,7 @@ impl FailureKind {
             | K::GatesUndefined => false,
             K::Stopped
             | K::Diverged
+            | K::Unpublishable
             | K::Denied
             | K::Timeout
             | K::Budget
@@ -151,7 +154,7 @@ impl FailureKind {
             K::Crash | K::NoResult | K::Network | K::ModelServer | K::RemoteBusy | K::Internal => {
                 EndReason::AgentError
             }
-            K::Diverged | K::Denied => EndReason::AgentError,
+            K::Diverged | K::Unpublishable | K::Denied => EndReason::AgentError,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! step, goes the same way.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Hands, Scene, stopped, supervisor_failed};
 use crate::domain::agent::Salvaged;
@@ -11,22 +12,46 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
-use crate::ports::repositories::{HarvestJob, Kept};
+use crate::ports::repositories::{HarvestJob, Kept, Received};
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    Ok(match harvest(scene, hands).await? {
-        Kept::Commits { head } => Event::Kept { head },
-        Kept::Nothing => Event::Unchanged,
-        Kept::Diverged { branches } => Event::Diverged { branches },
+    let Received { kept, beside, mut warnings } = harvest(scene, hands).await?;
+    Ok(match kept {
+        Kept::Commits { head } => {
+            if !beside.is_empty() {
+                warnings.push(format!(
+                    "commits on {} are not part of what is published; `mosaic restore {}` brings them back",
+                    beside.join(", "),
+                    scene.agent.name
+                ));
+            }
+            Event::Kept { head, warnings }
+        }
+        Kept::Nothing => Event::Unchanged { beside, warnings },
+        Kept::Diverged { branches } => Event::Diverged { branches, warnings },
     })
 }
 
 /// Commits, bundles and receives what the agent left.
-pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Kept, Failure> {
+pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Received, Failure> {
     let tree = scene.tree()?;
     let harvest = scene.o.ports.repositories.harvest(&tree).await?;
     let outbox = perform(scene, hands, "harvest", harvest).await?;
-    scene.o.ports.repositories.receive(&tree, &outbox).await
+    let mut received = scene.o.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
+        // Its tree is kept by the unwind.
+        let name = &scene.agent.name;
+        match failure.kind {
+            FailureKind::Unpublishable => Failure::new(
+                failure.kind,
+                format!("{}. The work is kept: `mosaic restore {name}` brings it back", failure.message),
+            ),
+            _ => failure,
+        }
+    })?;
+    for warning in &mut received.warnings {
+        *warning = scene.o.ports.scanner.mask(warning);
+    }
+    Ok(received)
 }
 
 /// Bundles and receives the tree as it is; `None` when it holds nothing of its own.
@@ -45,6 +70,9 @@ async fn perform(
     harvest: HarvestJob,
 ) -> Result<PathBuf, Failure> {
     let (o, agent) = (scene.o, scene.agent);
+    if o.orders.latch().is_some() {
+        return Err(held());
+    }
     room(o).await?;
     let confinement = scene.confinement(hands).await?;
     let mut job = scene.job(
@@ -59,6 +87,12 @@ async fn perform(
     job.time_limit = Some(limits::HARVEST);
     let mut job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
     let exit = tokio::select! {
+        biased;
+        // No job of an agent runs while the switch is engaged, not even one of ours.
+        () = o.orders.engaged() => {
+            let stopped = o.ports.processes.stop(agent.id, Duration::ZERO).await;
+            return Err(stopped.err().map_or_else(held, |e| supervisor_failed(&e)));
+        }
         exit = until_exit(job.as_mut()) => exit?,
         // The shim's own limit comes first, unless the agent's code got at the shim.
         () = o.ports.clock.sleep(limits::HARVEST + limits::BACKSTOP) => {
@@ -72,6 +106,12 @@ async fn perform(
         return Err(Failure::new(FailureKind::Internal, words(&exit)));
     }
     Ok(harvest.outbox)
+}
+
+/// The kill switch is engaged: nothing of an agent starts, and what its tree holds is kept once it is released.
+fn held() -> Failure {
+    let why = "the kill switch is engaged, under which no job of an agent starts; it is tried again once it is released";
+    Failure::new(FailureKind::Internal, why)
 }
 
 /// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which

@@ -144,19 +144,20 @@ async fn stop(scene: &Scene<'_>, mut grace: Duration) {
 /// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes
 /// on. Errors with what is left; the tree stays then.
 async fn keep(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Result<Salvage, String> {
-    match commit::harvest(scene, hands).await {
-        Ok(Kept::Commits { head }) => Ok(Salvage::Kept(head)),
-        Ok(Kept::Nothing) => Ok(Salvage::Nothing),
-        Ok(Kept::Diverged { branches }) => {
+    let received = commit::harvest(scene, hands).await.map_err(|e| not_kept(scene, &e))?;
+    warnings.extend(received.warnings);
+    Ok(match received.kept {
+        Kept::Commits { head } => Salvage::Kept(head),
+        Kept::Nothing => Salvage::Nothing,
+        Kept::Diverged { branches } => {
             let id = scene.agent.id;
             warnings.push(format!(
                 "kept in the repository store under refs/agents/{id}/branches/: {}",
                 branches.join(", ")
             ));
-            Ok(Salvage::Nothing)
+            Salvage::Nothing
         }
-        Err(e) => Err(not_kept(scene, &e)),
-    }
+    })
 }
 
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.

@@ -167,6 +167,7 @@ impl Orchestrator {
             }
             released
         };
+        self.orders.announce_latch();
         if released {
             tracing::warn!("dispatch goes on: the kill switch was released");
             self.orders.standing().releases += 1;

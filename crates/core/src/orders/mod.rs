@@ -96,6 +96,8 @@ pub(crate) struct Orders {
     rushing: watch::Sender<usize>,
     /// Others may have changed the store since it was read last.
     stirred: AtomicBool,
+    /// The kill switch is engaged, for those who wait for a change.
+    engaged: watch::Sender<bool>,
 }
 
 /// Lets what agents left be kept only afterwards, until it is dropped: while many are killed, stopping goes first.
@@ -172,7 +174,25 @@ impl Orders {
             early: Mutex::default(),
             rushing: watch::Sender::new(0),
             stirred: AtomicBool::new(false),
+            engaged: watch::Sender::new(false),
         }
+    }
+
+    /// Tells those who wait whether the kill switch is engaged now.
+    fn announce_latch(&self) {
+        let now = self.latch().is_some();
+        self.engaged.send_if_modified(|known| std::mem::replace(known, now) != now);
+    }
+
+    /// Waits until the kill switch is engaged.
+    pub(crate) async fn engaged(&self) {
+        // Errors never: the sender is ours.
+        let _ = self.engaged.subscribe().wait_for(|engaged| *engaged).await;
+    }
+
+    /// Returns what changes whenever the kill switch does.
+    pub(crate) fn watch_latch(&self) -> watch::Receiver<bool> {
+        self.engaged.subscribe()
     }
 
     /// Notes that others may have changed the store.
@@ -292,7 +312,10 @@ impl Orders {
     fn engage(&self, latch: Latch) -> Latch {
         let mut standing = self.standing();
         standing.engagements += 1;
-        standing.orders.latch.get_or_insert(latch).clone()
+        let latch = standing.orders.latch.get_or_insert(latch).clone();
+        drop(standing);
+        self.announce_latch();
+        latch
     }
 }
 
@@ -376,6 +399,7 @@ impl Orchestrator {
                 (standing.latch_unwritten, standing.memory_only) = (false, false);
             }
         }
+        self.orders.announce_latch();
         self.wake.notify_one();
         Ok(engaged)
     }

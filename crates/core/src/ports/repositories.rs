@@ -123,6 +123,24 @@ pub enum Kept {
     },
 }
 
+/// What was received, and what is to be told about the rest of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What was received.
+    pub kept: Kept,
+    /// Branches and heads of other worktrees that have commits which the received work does not; they are kept as
+    /// [`Repositories::salvaged`].
+    pub beside: Vec<String>,
+    /// Sentences for people: what lies in the tree and is in no commit, and whether it is kept.
+    pub warnings: Vec<String>,
+}
+
+impl From<Kept> for Received {
+    fn from(kept: Kept) -> Self {
+        Self { kept, beside: Vec::new(), warnings: Vec::new() }
+    }
+}
+
 /// Lines added by one commit to one file, for the secret scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
@@ -268,14 +286,33 @@ pub trait Repositories: Send + Sync {
     /// Makes (or keeps, see [`TreeRequest::reuse`]) the agent's tree. Idempotent.
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure>;
 
-    /// Returns the command that commits what is left over in the tree and bundles HEAD against the base.
+    /// Returns the command that commits what is left over in the tree and bundles HEAD against the base. It changes
+    /// nothing in the tree but stale locks, and runs nothing that the agent set up.
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
 
     /// Reads the bundle that the harvest wrote, checking every object, and keeps what it holds under
-    /// `refs/agents/<id>/`. What lies beside HEAD (other branches, stashes, heads of other worktrees) is kept as
-    /// [`Repositories::salvaged`]; when it cannot be, the tree is set aside instead of removed. Nothing else in the
-    /// outbox or the tree is read.
-    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+    /// `refs/agents/<id>/`. What lies beside HEAD (other branches, stashes, heads of other worktrees, what no commit can
+    /// hold) is kept as [`Repositories::salvaged`]; when it cannot be, the tree is set aside instead of removed. A head
+    /// that names a commit of another repository which the base does not name is refused
+    /// ([`FailureKind::Unpublishable`](crate::domain::outcome::FailureKind::Unpublishable)), so that nothing points nowhere. Nothing
+    /// else in the outbox or the tree is read.
+    async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Received, Failure>;
+
+    /// Returns the command that makes the same commit and bundle as [`Repositories::harvest`] of a tree whose agent goes
+    /// on working, to be run as a job in its confinement beside its program: nothing in the tree is changed, nothing that
+    /// the agent set up runs. A file that is written meanwhile is taken as it was found; a job that fails for such a
+    /// reason may simply be run again.
+    async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
+
+    /// Reads the bundle that the snapshot wrote, checking every object, and returns the commit that holds what is in the
+    /// tree, committed or not: [`Repositories::diff`] against the base shows it. `None` when nothing was changed. It is
+    /// kept as `refs/mosaic/live/<id>` until the next snapshot and counts as nobody's work. Errors for a HEAD that does
+    /// not descend from the base.
+    async fn receive_snapshot(
+        &self,
+        request: &TreeRequest,
+        outbox: &Path,
+    ) -> Result<Option<CommitId>, Failure>;
 
     /// Tells whether the agent's tree, once made whole, is on this machine.
     fn has_tree(&self, agent: AgentId) -> bool;
@@ -285,8 +322,8 @@ pub trait Repositories: Send + Sync {
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure>;
 
     /// Reads the bundle that the salvage wrote, checking every object, and keeps it as
-    /// `refs/mosaic/salvage/<id>`; `None` when the tree holds nothing that the base does not. Repeating it is safe:
-    /// the ref moves to what was found last, and what it held before is kept under another name if it differs.
+    /// `refs/mosaic/salvage/<id>`; `None` when the tree holds nothing that the base does not. What may not be read makes
+    /// the tree stay, see [`Repositories::remove`]. Repeating it is safe: the ref moves to what was found last, and what it held before is kept under another name if it differs.
     async fn receive_salvage(
         &self,
         request: &TreeRequest,

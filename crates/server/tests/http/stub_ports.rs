@@ -21,7 +21,7 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -106,7 +106,13 @@ impl Repositories for StubRepositories {
     async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
         Err(unused())
     }
-    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Kept, Failure> {
+    async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Received, Failure> {
+        Err(unused())
+    }
+    async fn snapshot(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
+        Err(unused())
+    }
+    async fn receive_snapshot(&self, _: &TreeRequest, _: &Path) -> Result<Option<CommitId>, Failure> {
         Err(unused())
     }
     fn has_tree(&self, _: AgentId) -> bool {

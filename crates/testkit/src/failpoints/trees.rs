@@ -9,7 +9,7 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -23,7 +23,9 @@ wrap! { Repositories as "repositories" {
     last fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure>;
     last make_tree(request: &TreeRequest) -> Result<Worktree, Failure>;
     last harvest(request: &TreeRequest) -> Result<HarvestJob, Failure>;
-    last receive(request: &TreeRequest, outbox: &Path) -> Result<Kept, Failure>;
+    last receive(request: &TreeRequest, outbox: &Path) -> Result<Received, Failure>;
+    last snapshot(request: &TreeRequest) -> Result<HarvestJob, Failure>;
+    last receive_snapshot(request: &TreeRequest, outbox: &Path) -> Result<Option<CommitId>, Failure>;
     plain has_tree(agent: AgentId) -> bool;
     last salvage(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive_salvage(request: &TreeRequest, outbox: &Path) -> Result<Option<Salvaged>, Failure>;

@@ -1,0 +1,424 @@
+//! The commit that holds what an agent left uncommitted. It is made from what was found in the tree, so that nothing
+//! which lies there can be missing from it without being named; the agent's own branch and index stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use mosaic_core::domain::ids::CommitId;
+use mosaic_core::limits;
+
+use super::super::harvest::{SUBJECT, Spec};
+use super::super::store;
+use super::index::GITLINK;
+use super::left::{LeftReport, Why};
+use super::listing::{self, Checkout, Listing};
+use super::mirror::Mirror;
+use super::program::{Git, not_run};
+use super::walk::{Content, File, Found, Walk, place};
+use super::{data, quoted};
+
+/// The ref under which the commit is made.
+const MADE: &str = "refs/mosaic/leftovers";
+/// Largest file that is read into memory at once; a larger one is copied as it is read.
+const WHOLE_FILE: u64 = 1024 * 1024;
+
+/// A tree that was looked at.
+pub(in crate::git) struct Look<'a> {
+    pub(in crate::git) spec: &'a Spec,
+    pub(in crate::git) mirror: Mirror,
+    pub(in crate::git) found: Found,
+    pub(in crate::git) checkout: Checkout,
+    /// Some file of attributes stands in the tree.
+    pub(in crate::git) has_attributes: bool,
+    /// The tree made here with the files of rules.
+    rules: PathBuf,
+    /// What HEAD holds.
+    listing: Listing,
+    submodules: BTreeMap<Vec<u8>, String>,
+}
+
+/// What a path of the new commit is.
+enum Put {
+    Object(u32, String),
+    Content(u32, Content),
+}
+
+impl<'a> Look<'a> {
+    /// Looks at the tree: its git directory as data, then everything that lies in it.
+    pub(in crate::git) fn at(spec: &'a Spec) -> Result<Self, String> {
+        let replaced = |e: io::Error| {
+            format!("the working tree is no directory any more ({e}); something was put in its place")
+        };
+        let tree = data::open_directory(&spec.tree).map_err(replaced)?;
+        let mut mirror = Mirror::of(spec, &tree)?;
+        let checkout = Checkout::read(spec);
+        let listing = head_listing(spec, &mut mirror, &checkout)?;
+        let submodules = match checkout.is_known() && spec.start == spec.base {
+            true => listing::submodules(&checkout.listing()),
+            false => listing::submodules(&listing::of_commit(&mirror.git, &spec.base)?),
+        };
+        let tracked: BTreeSet<Vec<u8>> = match &mirror.index {
+            Some(index) => index.iter().map(|entry| entry.path.clone()).collect(),
+            None => listing.keys().cloned().collect(),
+        };
+        let mut walk = Walk::new(spec, &mirror, tracked, &submodules)?;
+        walk.visit(&tree, &[], 0)?;
+        let (mut found, rules) = (walk.found, walk.rules);
+        let (has_attributes, rules) = (rules.has_attributes, rules.tree.clone());
+        if mirror.unusable.is_some() {
+            leave_links(spec, &mut found, &listing);
+        }
+        found.prune_directories();
+        Ok(Self { spec, mirror, found, checkout, has_attributes, rules, listing, submodules })
+    }
+
+    /// Says what lies in the tree and is not in the commit.
+    pub(in crate::git) fn left(&self) -> LeftReport {
+        let mut report = LeftReport::of(&self.found.left);
+        if let Some(why) = &self.mirror.unusable {
+            let note = format!(
+                "the git directory of its tree could not be used ({why}): its files were taken as they are, commits in it may be missing"
+            );
+            report.notes.push(note);
+        }
+        report
+    }
+
+    /// Gives up what its git directory says: from here on the files alone count, on top of the base.
+    pub(in crate::git) fn forsake(&mut self, why: String) {
+        let git = self.mirror.git.clone();
+        self.mirror.unusable = Some(why);
+        self.mirror.head = Some(self.spec.base.clone());
+        self.mirror.index = None;
+        self.listing = listing::of_commit(&git, &self.spec.base).unwrap_or_default();
+        for note in ["MERGE_HEAD", "rebase-merge", "rebase-apply"] {
+            // Of a directory of our own: what is not there need not go.
+            let _ = fs::remove_file(git.dir.join(note)).or_else(|_| fs::remove_dir_all(git.dir.join(note)));
+        }
+    }
+
+    /// Makes the commit, unless everything is committed; returns what HEAD is then, none without any commit.
+    pub(in crate::git) fn commit(&mut self) -> Result<Option<String>, String> {
+        let git = self.mirror.git.clone();
+        let aborted = rebase_origin(&git);
+        if let Some(origin) = &aborted {
+            self.listing = listing::of_commit(&git, origin)?;
+        }
+        let (puts, removed) = self.changes(aborted.is_some());
+        let head = aborted.or_else(|| self.mirror.head.clone());
+        let merging = merge_heads(&git);
+        let made = match puts.is_empty() && removed.is_empty() && merging.is_empty() {
+            true => head.clone(),
+            false => Some(self.import(head.as_deref(), &merging, &removed, &puts)?),
+        };
+        let same = merging.is_empty() && self.is_same(head.as_deref(), made.as_deref())?;
+        let head = if same { head } else { made };
+        if let Some(head) = &head {
+            self.name(head).map_err(|e| format!("naming the commit: {e}"))?;
+        }
+        Ok(head)
+    }
+
+    /// Lets HEAD of the mirror be at a commit; the first one of a branch is that branch's.
+    fn name(&mut self, head: &str) -> io::Result<()> {
+        let dir = &self.mirror.git.dir;
+        match (&self.mirror.head, &self.mirror.head_ref) {
+            (None, Some(branch)) => {
+                fs::create_dir_all(dir.join(branch).parent().unwrap_or(dir))?;
+                fs::write(dir.join(branch), format!("{head}\n"))?;
+                self.mirror.head = Some(head.to_owned());
+                Ok(())
+            }
+            _ => fs::write(dir.join("HEAD"), head),
+        }
+    }
+
+    fn is_same(&self, head: Option<&str>, made: Option<&str>) -> Result<bool, String> {
+        let (Some(head), Some(made)) = (head, made) else { return Ok(false) };
+        let args = ["diff-tree", "--quiet", head, made];
+        Ok(head == made || self.mirror.git.run(args)?.code == Some(0))
+    }
+
+    /// Compares what was found with what HEAD holds.
+    fn changes(&self, only_new: bool) -> (BTreeMap<Vec<u8>, Put>, Vec<Vec<u8>>) {
+        let mut puts = BTreeMap::new();
+        let mut kept: BTreeSet<&[u8]> = BTreeSet::new();
+        let index = || self.mirror.index.iter().flatten();
+        let tracked: BTreeSet<&[u8]> = match only_new {
+            // What was being rebased goes back to where it was; only what git does not know is taken.
+            true => index().map(|e| e.path.as_slice()).collect(),
+            false => BTreeSet::new(),
+        };
+        for (path, file) in &self.found.files {
+            kept.insert(path);
+            if tracked.contains(path.as_slice()) || only_new && self.listing.contains_key(path) {
+                continue;
+            }
+            let known = self.listing.get(path);
+            match self.checkout.unchanged(path, file) {
+                Some(object) if known == Some(&(file.git_mode(), object.to_owned())) => {}
+                Some(object) => drop(puts.insert(path.clone(), put_object(file, object))),
+                None => drop(puts.insert(path.clone(), Put::Content(file.git_mode(), file.content.clone()))),
+            }
+        }
+        if only_new {
+            return (puts, Vec::new());
+        }
+        for (path, object) in &self.found.gitlinks {
+            kept.insert(path);
+            if self.listing.get(path) != Some(&(GITLINK, object.clone())) {
+                puts.insert(path.clone(), Put::Object(GITLINK, object.clone()));
+            }
+        }
+        // What a sparse checkout left out on purpose is as the index has it.
+        for entry in index().filter(|e| e.skipped && e.stage == 0 && !self.found.files.contains_key(&e.path))
+        {
+            let is_new_link = entry.mode == GITLINK && !self.submodules.contains_key(&entry.path);
+            if is_new_link || self.is_covered(&entry.path) {
+                continue;
+            }
+            kept.insert(&entry.path);
+            if self.listing.get(&entry.path) != Some(&(entry.mode, entry.object.clone())) {
+                puts.insert(entry.path.clone(), Put::Object(entry.mode, entry.object.clone()));
+            }
+        }
+        let removed = self.listing.keys().filter(|path| !kept.contains(path.as_slice())).cloned().collect();
+        (puts, removed)
+    }
+
+    /// Tells whether a directory lies where this file would be, or a file where one of its directories would be.
+    fn is_covered(&self, path: &[u8]) -> bool {
+        let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+        let below = [path, b"/"].concat();
+        let next = self.found.files.range(below.clone()..).next();
+        above.into_iter().any(|part| self.found.files.contains_key(part))
+            || next.is_some_and(|(path, _)| path.starts_with(&below))
+    }
+
+    /// Makes a commit on top of HEAD; concludes a merge.
+    fn import(
+        &self,
+        head: Option<&str>,
+        merging: &[String],
+        removed: &[Vec<u8>],
+        puts: &BTreeMap<Vec<u8>, Put>,
+    ) -> Result<String, String> {
+        let converted = self.convert(puts);
+        let git = &self.mirror.git;
+        let mut command = git.command(["fast-import", "--quiet", "--date-format=now", "--done", "--force"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(not_run)?;
+        let mut out = BufWriter::new(child.stdin.take().expect("stdin was piped"));
+        let written = self
+            .begin(&mut out, head, merging)
+            .and_then(|()| self.write_changes(&mut out, removed, puts, &converted))
+            .and_then(|()| out.write_all(b"done\n"))
+            .and_then(|()| out.flush());
+        drop(out);
+        let done = child.wait_with_output().map_err(not_run)?;
+        match (done.status.success(), written) {
+            (true, Ok(())) => {}
+            (_, Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(format!("committing what is left over: {e}"));
+            }
+            _ => {
+                let said = String::from_utf8_lossy(&done.stderr);
+                return Err(format!("git fast-import failed: {}", super::super::errors::plain(&said)));
+            }
+        }
+        let made = store::read_ref(&git.dir, MADE);
+        // It is no branch of the agent's.
+        let _ = fs::remove_file(git.dir.join(MADE));
+        made.map(String::from).ok_or_else(|| "git fast-import made no commit".to_owned())
+    }
+
+    fn begin(&self, out: &mut impl Write, head: Option<&str>, merging: &[String]) -> io::Result<()> {
+        let [task, agent] = &self.spec.trailers;
+        let message = format!("{SUBJECT}\n\n{task}\n{agent}\n");
+        let [name, email] =
+            [&self.spec.author.0, &self.spec.author.1].map(|text| text.replace(['<', '>', '\n', '\0'], ""));
+        writeln!(out, "commit {MADE}\ncommitter {name} <{email}> now\ndata {}\n{message}", message.len())?;
+        if let Some(head) = head {
+            writeln!(out, "from {head}")?;
+        }
+        merging.iter().try_for_each(|other| writeln!(out, "merge {other}"))
+    }
+
+    fn write_changes(
+        &self,
+        out: &mut impl Write,
+        removed: &[Vec<u8>],
+        puts: &BTreeMap<Vec<u8>, Put>,
+        converted: &BTreeMap<Vec<u8>, String>,
+    ) -> io::Result<()> {
+        for path in removed {
+            writeln!(out, "D {}", quoted(path))?;
+        }
+        let mut room = limits::BUNDLE_BYTES;
+        for (path, put) in puts {
+            let path_text = quoted(path);
+            match (put, converted.get(path)) {
+                (Put::Object(mode, object), _) => writeln!(out, "M {mode:o} {object} {path_text}")?,
+                (Put::Content(mode, _), Some(object)) => writeln!(out, "M {mode:o} {object} {path_text}")?,
+                (Put::Content(mode, content), None) => {
+                    let before = format!("M {mode:o} inline {path_text}\n");
+                    self.write_content(out, path, content, &before, &mut room)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_content(
+        &self,
+        out: &mut impl Write,
+        path: &[u8],
+        content: &Content,
+        before: &str,
+        room: &mut u64,
+    ) -> io::Result<()> {
+        let source = match content {
+            Content::Link(target) => {
+                writeln!(out, "{before}data {}", target.len())?;
+                out.write_all(target)?;
+                return out.write_all(b"\n");
+            }
+            Content::Copied(copy) => copy.clone(),
+            Content::InTree => place(self.spec, path),
+        };
+        let (Some(dir), Some(name)) = (source.parent(), source.file_name()) else { return Ok(()) };
+        // Of a tree that lives on, a file may be gone by now.
+        let Ok(file) = data::open_directory(dir).and_then(|dir| data::open_plain(dir, name.as_bytes()))
+        else {
+            eprintln!("gone or unreadable: {}", source.display());
+            return Ok(());
+        };
+        let mut length = file.metadata()?.len();
+        *room = room.checked_sub(length).ok_or_else(too_large)?;
+        if length <= WHOLE_FILE {
+            let mut bytes = Vec::new();
+            file.take(WHOLE_FILE * 2).read_to_end(&mut bytes)?;
+            writeln!(out, "{before}data {}", bytes.len())?;
+            out.write_all(&bytes)?;
+            return out.write_all(b"\n");
+        }
+        writeln!(out, "{before}data {length}")?;
+        length -= io::copy(&mut file.take(length), out)?;
+        if length > 0 {
+            return Err(io::Error::other("a file shrank while it was read"));
+        }
+        out.write_all(b"\n")
+    }
+
+    /// Makes the objects of files whose line endings or encoding the tree's attributes convert. No filter is known to the
+    /// git that does it. On an error files are taken as they are.
+    fn convert(&self, puts: &BTreeMap<Vec<u8>, Put>) -> BTreeMap<Vec<u8>, String> {
+        let in_tree = |put: &Put| matches!(put, Put::Content(_, Content::InTree));
+        let paths: Vec<&Vec<u8>> = puts
+            .iter()
+            .filter(|(path, put)| in_tree(put) && path.len() < 2000)
+            .map(|(path, _)| path)
+            .collect();
+        if !self.has_attributes || paths.is_empty() {
+            return BTreeMap::new();
+        }
+        let hashed = self.hash_converted(&paths).unwrap_or_else(|why| {
+            eprintln!("nothing is converted as the attributes say: {why}");
+            Vec::new()
+        });
+        match hashed.len() == paths.len() {
+            true => paths.into_iter().cloned().zip(hashed).collect(),
+            false => BTreeMap::new(),
+        }
+    }
+
+    fn hash_converted(&self, paths: &[&Vec<u8>]) -> Result<Vec<String>, String> {
+        let mut list = Vec::new();
+        for path in paths {
+            let at = self.rules.join(std::ffi::OsStr::from_bytes(path));
+            let linked = at.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+                // The files of rules were copied already.
+                if at.exists() { Ok(()) } else { std::os::unix::fs::symlink(place(self.spec, path), &at) }
+            });
+            linked.map_err(|e| e.to_string())?;
+            list.extend((quoted(path) + "\n").into_bytes());
+        }
+        let mut command = self.mirror.git.command(["hash-object", "-w", "--stdin-paths"]);
+        command.env("GIT_WORK_TREE", &self.rules).current_dir(&self.rules);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_run)?;
+        let done = super::program::fed(child, &list).map_err(not_run)?;
+        match done.status.success() {
+            true => Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()),
+            false => Err(format!("git hash-object ended with {}", done.status)),
+        }
+    }
+}
+
+fn put_object(file: &File, object: &str) -> Put {
+    Put::Object(file.git_mode(), object.to_owned())
+}
+
+fn too_large() -> io::Error {
+    io::Error::other(format!("the tree's files are larger than {} bytes", limits::BUNDLE_BYTES))
+}
+
+/// Lists what HEAD holds. A HEAD that cannot be listed makes the git directory unusable: the base takes its place.
+fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result<Listing, String> {
+    if mirror.unusable.is_some() && mirror.head.is_none() {
+        mirror.head = Some(spec.base.clone());
+    }
+    let Some(head) = mirror.head.clone() else { return Ok(Listing::new()) };
+    if checkout.is_known() && head == spec.start {
+        return Ok(checkout.listing());
+    }
+    listing::of_commit(&mirror.git, &head).or_else(|why| {
+        if head == spec.base {
+            return Err(why);
+        }
+        mirror.unusable = Some(format!("its HEAD cannot be read: {why}"));
+        mirror.head = Some(spec.base.clone());
+        listing::of_commit(&mirror.git, &spec.base)
+    })
+}
+
+/// Without a git directory that can be relied on no link is taken anew.
+fn leave_links(spec: &Spec, found: &mut Found, listing: &Listing) {
+    let is_new = |path: &Vec<u8>, file: &File| {
+        file.is_link() && listing.get(path).is_none_or(|(mode, _)| *mode != 0o120_000)
+    };
+    let new: Vec<Vec<u8>> =
+        found.files.iter().filter(|(path, file)| is_new(path, file)).map(|(path, _)| path.clone()).collect();
+    for path in new {
+        if let Some(file) = found.files.remove(&path) {
+            found.left.push(super::Left { path: path.clone(), why: Why::Link });
+            found.keep_beside(place(spec, &path), path, file);
+        }
+    }
+}
+
+/// Returns the commits that were being merged.
+fn merge_heads(git: &Git) -> Vec<String> {
+    let text = fs::read_to_string(git.dir.join("MERGE_HEAD")).unwrap_or_default();
+    text.lines().map(str::trim).filter(|id| id.parse::<CommitId>().is_ok()).map(str::to_owned).collect()
+}
+
+/// Returns the commit to which a rebase that is under way would go back.
+fn rebase_origin(git: &Git) -> Option<String> {
+    let dir = &git.dir;
+    let note = match (dir.join("rebase-merge").is_dir(), dir.join("rebase-apply/rebasing").exists()) {
+        (true, _) => "rebase-merge/orig-head",
+        (_, true) => "rebase-apply/orig-head",
+        _ => return None,
+    };
+    let id = fs::read_to_string(dir.join(note)).ok()?.trim().to_owned();
+    id.parse::<CommitId>().ok()?;
+    git.run(["cat-file", "-e", &format!("{id}^{{commit}}")]).is_ok_and(|ran| ran.ok).then_some(id)
+}

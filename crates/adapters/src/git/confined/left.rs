@@ -1,0 +1,102 @@
+//! What lies in a tree and is in no commit of it: each with the reason, so that a person is told, and whether it is kept.
+
+use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
+
+use mosaic_core::limits;
+
+use super::super::errors;
+
+/// Why something is not in the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::git) enum Why {
+    /// A pipe, a socket or a device has no content that could be kept.
+    Special(&'static str),
+    /// It may not be read.
+    Unreadable,
+    /// Directories are nested too deeply.
+    TooDeep,
+    /// No working tree could hold so long a path.
+    TooLong,
+    /// git refuses the name.
+    Refused,
+    /// The git directory of a repository in the tree.
+    Repository,
+    /// Another working tree of the same repository.
+    Worktree,
+    /// A submodule holds more than the commit that the branch names.
+    Submodule,
+    /// A link, in a tree whose git cannot be relied on.
+    Link,
+}
+
+impl Why {
+    pub(super) fn special(kind: FileType) -> Self {
+        Self::Special(match kind {
+            FileType::Fifo => "a pipe",
+            FileType::Socket => "a socket",
+            _ => "a device",
+        })
+    }
+
+    /// Tells whether a salvage keeps it.
+    pub(in crate::git) fn is_salvaged(self) -> bool {
+        use Why::{Link, Refused, Repository, Submodule, TooLong, Worktree};
+        matches!(self, TooLong | Refused | Repository | Worktree | Submodule | Link)
+    }
+
+    /// Tells whether it is only where it is, so that the tree must not go.
+    pub(in crate::git) fn is_only_there(self) -> bool {
+        matches!(self, Self::Unreadable | Self::TooDeep)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Special(what) => what,
+            Self::Unreadable => "it may not be read",
+            Self::TooDeep => "its directories are nested too deeply",
+            Self::TooLong => "its path is too long for a working tree",
+            Self::Refused => "git refuses the name",
+            Self::Repository => "the data of a repository of its own, whose files are in the commit",
+            Self::Worktree => "another working tree of the same repository",
+            Self::Submodule => "a submodule with changes that the branch does not name",
+            Self::Link => "a link, in a tree whose .git is damaged",
+        }
+    }
+}
+
+/// One thing that is not in the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::git) struct Left {
+    pub(in crate::git) path: Vec<u8>,
+    pub(in crate::git) why: Why,
+}
+
+/// The same for the report, which is small.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(in crate::git) struct LeftReport {
+    /// The first ones: path and reason.
+    pub(in crate::git) named: Vec<(String, String)>,
+    /// How many there are besides.
+    pub(in crate::git) more: u64,
+    /// Some are kept nowhere but in the tree.
+    pub(in crate::git) only_there: bool,
+    /// What else is to be told.
+    pub(in crate::git) notes: Vec<String>,
+}
+
+impl LeftReport {
+    pub(in crate::git) fn of(left: &[Left]) -> Self {
+        let name = |one: &Left| {
+            let path: String = String::from_utf8_lossy(&one.path).chars().take(200).collect();
+            (errors::plain(&path), one.why.text().to_owned())
+        };
+        Self {
+            named: left.iter().take(limits::NAMED_LEFT).map(name).collect(),
+            more: left.len().saturating_sub(limits::NAMED_LEFT) as u64,
+            only_there: left.iter().any(|one| one.why.is_only_there()),
+            notes: Vec::new(),
+        }
+    }
+}

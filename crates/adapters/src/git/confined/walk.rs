@@ -1,0 +1,313 @@
+//! What lies in a tree, found by handles: no link is followed, no pipe waited for, no path too long. What git tracks or
+//! would take is told apart from what the tree's rules leave out; everything else that is there is either found or named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::limits;
+use rustix::fs::{self as rfs, AtFlags, FileType, Mode, Stat};
+use rustix::io::Errno;
+
+use super::super::harvest::Spec;
+use super::super::salvage_state::{RelPath, is_odd};
+use super::data;
+use super::index::Seen;
+use super::left::{Left, Why};
+use super::mirror::Mirror;
+use super::rules::Rules;
+
+/// Deepest nesting of directories that is walked; each level keeps a directory open.
+const DEPTH: usize = 800;
+/// Longest path that git can write into a working tree, in bytes.
+pub(super) const LONGEST: usize = 4000;
+
+/// Where the content of a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::git) enum Content {
+    /// In the tree, under its path.
+    InTree,
+    /// In a copy made here, because its path is too long to be opened.
+    Copied(PathBuf),
+    /// It is a link with this target.
+    Link(Vec<u8>),
+}
+
+/// One file or link.
+#[derive(Debug, Clone)]
+pub(in crate::git) struct File {
+    /// Permission bits.
+    pub(in crate::git) mode: u32,
+    pub(in crate::git) content: Content,
+    pub(super) seen: Seen,
+}
+
+impl File {
+    pub(in crate::git) fn is_link(&self) -> bool {
+        matches!(self.content, Content::Link(_))
+    }
+
+    /// Returns the mode that a tree of git has for it.
+    pub(in crate::git) fn git_mode(&self) -> u32 {
+        match (self.is_link(), self.mode & 0o100 != 0) {
+            (true, _) => 0o120_000,
+            (_, true) => 0o100_755,
+            _ => 0o100_644,
+        }
+    }
+}
+
+/// A file that no tree that git accepts can hold where it is; it is kept beside, see `salvage_state`.
+#[derive(Debug, Clone)]
+pub(in crate::git) struct Beside {
+    /// Where it is.
+    pub(in crate::git) source: PathBuf,
+    /// Where it is restored.
+    pub(in crate::git) path: RelPath,
+    pub(in crate::git) mode: u32,
+    pub(in crate::git) content: Content,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(in crate::git) struct Found {
+    pub(in crate::git) files: BTreeMap<Vec<u8>, File>,
+    /// Submodules of the base that are there, with the commit that each is at.
+    pub(in crate::git) gitlinks: BTreeMap<Vec<u8>, String>,
+    pub(in crate::git) beside: Vec<Beside>,
+    /// Directories with their permission bits.
+    pub(in crate::git) directories: BTreeMap<Vec<u8>, u32>,
+    /// Those of them without any entry.
+    pub(in crate::git) empty: Vec<Vec<u8>>,
+    /// What a commit cannot hold, with the reason.
+    pub(in crate::git) left: Vec<Left>,
+}
+
+/// A walk through one tree.
+pub(super) struct Walk<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) mirror: &'a Mirror,
+    pub(super) rules: Rules,
+    /// Paths that are tracked, by the tree or by a repository in it.
+    pub(super) tracked: BTreeSet<Vec<u8>>,
+    /// The submodules of the base, with their commits.
+    pub(super) submodules: &'a BTreeMap<Vec<u8>, String>,
+    pub(super) found: Found,
+}
+
+/// One name in a directory.
+struct Name {
+    path: Vec<u8>,
+    name: Vec<u8>,
+    stat: Stat,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        spec: &'a Spec,
+        mirror: &'a Mirror,
+        tracked: BTreeSet<Vec<u8>>,
+        submodules: &'a BTreeMap<Vec<u8>, String>,
+    ) -> Result<Self, String> {
+        let rules = Rules::new(&mirror.git).map_err(walking)?;
+        Ok(Self { spec, mirror, rules, tracked, submodules, found: Found::default() })
+    }
+
+    /// Walks everything below a directory but its own `.git`.
+    pub(super) fn visit(&mut self, dir: &OwnedFd, below: &[u8], depth: usize) -> Result<(), String> {
+        let names = data::names(dir).map_err(walking)?;
+        if names.is_empty() && !below.is_empty() {
+            self.found.empty.push(below[..below.len() - 1].to_vec());
+        }
+        self.rules.enter(dir, below).map_err(walking)?;
+        let mut here = Vec::new();
+        for (name, _) in names.into_iter().filter(|(name, _)| name != b".git") {
+            let path = [below, name.as_slice()].concat();
+            match data::look(dir, &name) {
+                Ok(stat) => here.push(Name { path, name, stat }),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(walking(e)),
+            }
+        }
+        let left_out = self.left_out(&here);
+        for one in here.into_iter().filter(|one| !left_out.contains(&one.path)) {
+            self.entry(dir, one, depth)?;
+        }
+        match self.found.files.len() > limits::WALKER_FILES {
+            true => Err(format!("there are more than {} files", limits::WALKER_FILES)),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks which of these names the rules leave out; what is tracked never is.
+    fn left_out(&mut self, here: &[Name]) -> BTreeSet<Vec<u8>> {
+        let mut asked = Vec::new();
+        for one in here {
+            if self.tracked.contains(&one.path) {
+                continue;
+            }
+            if data::kind(&one.stat) != FileType::Directory {
+                asked.push(one.path.clone());
+                continue;
+            }
+            let below = [one.path.as_slice(), b"/"].concat();
+            let first = self.tracked.range(below.clone()..).next();
+            if first.is_none_or(|path| !path.starts_with(&below)) {
+                asked.push(below);
+            }
+        }
+        let verdicts = self.rules.leave_out(&asked);
+        let out = asked.into_iter().zip(verdicts).filter(|(_, out)| *out);
+        out.map(|(path, _)| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path)).collect()
+    }
+
+    fn entry(&mut self, dir: &OwnedFd, one: Name, depth: usize) -> Result<(), String> {
+        let mode = one.stat.st_mode & 0o7777;
+        match data::kind(&one.stat) {
+            FileType::Directory => self.directory(dir, one, mode, depth),
+            FileType::RegularFile => self.file(dir, one, mode),
+            FileType::Symlink => {
+                let target = rfs::readlinkat(dir, one.name.as_slice(), Vec::new()).map_err(io::Error::from);
+                let target = target.map_err(walking)?.into_bytes();
+                self.take(one.path, File { mode, content: Content::Link(target), seen: seen(&one.stat) });
+                Ok(())
+            }
+            other => {
+                self.leave(one.path, Why::special(other));
+                Ok(())
+            }
+        }
+    }
+
+    fn directory(&mut self, dir: &OwnedFd, one: Name, mode: u32, depth: usize) -> Result<(), String> {
+        if depth > DEPTH {
+            self.leave(one.path, Why::TooDeep);
+            return Ok(());
+        }
+        let needed = 0o700;
+        if mode & needed != needed {
+            // When it fails, that shows when it is opened.
+            let _ = rfs::chmodat(dir, one.name.as_slice(), bits(mode | needed), AtFlags::empty());
+        }
+        let here = match data::enter(dir, &one.name) {
+            Ok(here) => here,
+            Err(e) => {
+                let many = [Errno::MFILE, Errno::NFILE].map(|e| Some(e.raw_os_error()));
+                let why = if many.contains(&e.raw_os_error()) { Why::TooDeep } else { Why::Unreadable };
+                self.leave(one.path, why);
+                return Ok(());
+            }
+        };
+        self.found.directories.insert(one.path.clone(), mode);
+        if self.submodules.contains_key(&one.path) {
+            return self.submodule(&here, &one.path, depth);
+        }
+        if data::look(&here, b".git").is_ok() {
+            return self.nested(&here, &one.path, depth);
+        }
+        self.visit(&here, &[one.path.as_slice(), b"/"].concat(), depth + 1)
+    }
+
+    fn file(&mut self, dir: &OwnedFd, one: Name, mode: u32) -> Result<(), String> {
+        if mode & 0o400 == 0 {
+            // When it fails, that shows when it is looked at.
+            let _ = rfs::chmodat(dir, one.name.as_slice(), bits(mode | 0o400), AtFlags::empty());
+        }
+        let readable = rfs::Access::READ_OK;
+        let may = || rfs::accessat(dir, one.name.as_slice(), readable, AtFlags::EACCESS).is_ok();
+        if one.stat.st_uid != rustix::process::geteuid().as_raw() && !may() || mode & 0o400 == 0 && !may() {
+            self.leave(one.path, Why::Unreadable);
+            return Ok(());
+        }
+        let mut content = Content::InTree;
+        if self.spec.tree.as_os_str().len() + one.path.len() >= LONGEST {
+            content = Content::Copied(self.copy(dir, &one.name).map_err(walking)?);
+        }
+        // Its times may just have changed.
+        let seen = if mode & 0o400 == 0 { Seen::default() } else { seen(&one.stat) };
+        self.take(one.path, File { mode, content, seen });
+        Ok(())
+    }
+
+    /// Takes a file or a link, in the commit or beside it.
+    fn take(&mut self, path: Vec<u8>, file: File) {
+        match refused(&path, file.is_link()) {
+            None => drop(self.found.files.insert(path, file)),
+            Some(why) => {
+                self.leave(path.clone(), why);
+                self.found.keep_beside(self.spec.tree.join(OsStr::from_bytes(&path)), path, file);
+            }
+        }
+    }
+
+    fn copy(&self, dir: &OwnedFd, name: &[u8]) -> io::Result<PathBuf> {
+        let place = self.mirror.git.dir.join("copies");
+        fs::create_dir_all(&place)?;
+        let copy = place.join(uuid::Uuid::new_v4().simple().to_string());
+        io::copy(&mut data::open_plain(dir, name)?, &mut fs::File::create(&copy)?)?;
+        Ok(copy)
+    }
+
+    pub(super) fn leave(&mut self, path: Vec<u8>, why: Why) {
+        self.found.left.push(Left { path, why });
+    }
+}
+
+impl Found {
+    pub(super) fn keep_beside(&mut self, source: PathBuf, path: Vec<u8>, file: File) {
+        let File { mode, content, .. } = file;
+        self.beside.push(Beside { source, path: RelPath(path), mode, content });
+    }
+
+    /// Forgets directories that hold nothing that is kept.
+    pub(super) fn prune_directories(&mut self) {
+        let parents = |path: &[u8]| -> Vec<Vec<u8>> {
+            path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| path[..at].to_vec()).collect()
+        };
+        let empty: BTreeSet<&Vec<u8>> = self.empty.iter().collect();
+        let kept: BTreeSet<Vec<u8>> =
+            self.files.keys().chain(&self.empty).flat_map(|path| parents(path)).collect();
+        self.directories.retain(|path, _| kept.contains(path) || empty.contains(path));
+    }
+}
+
+/// Tells why a commit that others can check out cannot hold a path.
+fn refused(path: &[u8], is_link: bool) -> Option<Why> {
+    if path.len() >= LONGEST {
+        return Some(Why::TooLong);
+    }
+    let modules = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let is_modules = !is_link && modules.eq_ignore_ascii_case(b".gitmodules");
+    // Only of `.gitmodules` git asks what it is: a link that pretends to be other settings is harmless.
+    let is_strict = is_link && modules.to_ascii_lowercase().starts_with(b".gitmodules");
+    (is_odd(path, false) && !is_modules || is_strict).then_some(Why::Refused)
+}
+
+pub(super) fn seen(stat: &Stat) -> Seen {
+    // As git writes them: the low 32 bits.
+    let low = |number: i64| (number & 0xffff_ffff) as u32;
+    let nanos = |number: u64| (number & 0xffff_ffff) as u32;
+    Seen {
+        ctime: (low(stat.st_ctime), nanos(stat.st_ctime_nsec)),
+        mtime: (low(stat.st_mtime), nanos(stat.st_mtime_nsec)),
+        inode: (stat.st_ino & 0xffff_ffff) as u32,
+        size: low(stat.st_size),
+    }
+}
+
+fn bits(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode & 0o7777)
+}
+
+pub(super) fn walking(e: io::Error) -> String {
+    format!("walking the tree: {e}")
+}
+
+/// Returns the path of something in the tree.
+pub(super) fn place(spec: &Spec, path: &[u8]) -> PathBuf {
+    Path::new(&spec.tree).join(OsStr::from_bytes(path))
+}
