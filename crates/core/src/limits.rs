@@ -178,6 +178,17 @@ pub const MIRRORED_REFS: usize = 20_000;
 pub const NAMED_LEFT: usize = 20;
 /// Most branches kept of a tree whose HEAD does not descend from the base.
 pub const KEPT_BRANCHES: usize = 100;
+/// Most values of the server that are looked for in what leaves it: settings, lines of credentials, logins that were renewed.
+/// Every one is some twenty patterns of an automaton.
+pub const KNOWN_SECRETS: usize = 256;
+/// Shortest value that is looked for, in bytes: ordinary words would be taken for a shorter one.
+pub const KNOWN_SHORTEST: usize = 8;
+/// Longest text over which the pieces of one known value may lie, in bytes: this, and [`KNOWN_SPREAD`] for every letter.
+pub const KNOWN_APART: usize = 256;
+/// Bytes of text for every letter of a known value in pieces: a line of its own for each letter, indented.
+pub const KNOWN_SPREAD: usize = 24;
+/// Longest run of encoded text that is hidden beside a known value, in bytes at each end.
+pub const KNOWN_REST: usize = 1024;
 /// Largest piece of added text handed to the secret scan at once, in bytes.
 pub const ADDED_BYTES: usize = 1024 * 1024;
 /// Largest list of paths read from git, in bytes.

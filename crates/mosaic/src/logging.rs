@@ -1,8 +1,11 @@
 //! The log: a readable sentence with dotted fields on standard error, as text on a terminal and as JSON lines
-//! otherwise. Agents' output never goes here.
+//! otherwise. Agents' output never goes here, and the server's own secrets are replaced by their names, whatever error text
+//! brought them.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 
+use mosaic_adapters::secret_scan::KnownSecrets;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, LogFormat};
@@ -28,7 +31,52 @@ fn start_at(config: &Config, level: LevelFilter) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Hiding);
     // Fails only when a log was started before, which then goes on.
     let _ = if json { log.json().try_init() } else { log.with_ansi(terminal).try_init() };
+}
+
+/// The values that are replaced. The first server of this process says which.
+static KNOWN: OnceLock<Arc<KnownSecrets>> = OnceLock::new();
+
+/// Replaces these values in every line from now on.
+pub(crate) fn hide(known: &Arc<KnownSecrets>) {
+    let _ = KNOWN.set(Arc::clone(known));
+}
+
+/// Standard error without known values. Every event comes in one call.
+struct Hiding;
+
+impl Write for Hiding {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(&hidden(KNOWN.get().map(AsRef::as_ref), bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn hidden(known: Option<&KnownSecrets>, bytes: &[u8]) -> Vec<u8> {
+    match (known, std::str::from_utf8(bytes)) {
+        (Some(known), Ok(text)) => known.mask(text).into_bytes(),
+        _ => bytes.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_names_a_secret_and_does_not_show_it() {
+        let known = KnownSecrets::default();
+        let value = ["canary-", "4f9Tz", "81Qw-x"].concat();
+        known.register("MOSAIC_GIT_TOKEN", value.as_bytes()).unwrap();
+        let line = format!("{{\"message\":\"remote said: {value}\"}}\n");
+        let shown = String::from_utf8(hidden(Some(&known), line.as_bytes())).unwrap();
+        assert_eq!(shown, "{\"message\":\"remote said: [MOSAIC_GIT_TOKEN]\"}\n");
+        assert_eq!(hidden(None, b"x"), b"x");
+    }
 }

@@ -1,5 +1,6 @@
 //! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
 
+pub(crate) mod known;
 pub(crate) mod store;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
-use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::secret_scan::{KnownSecrets, RuleScanner};
 use mosaic_adapters::short_dirs::ShortDirs;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
@@ -82,6 +83,8 @@ pub(crate) struct Wired {
     short: Arc<ShortDirs>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
+    /// The values that must not leave this server.
+    pub(crate) known: Arc<KnownSecrets>,
     /// Keeps other servers away from the data directory where the store does not.
     _lock: Option<DirLock>,
 }
@@ -98,7 +101,10 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let audit =
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
+    let known = known::of_settings(config);
     let mut options = git_options(config, &self_exe, wishes);
+    options.credentials.known = Some(Arc::clone(&known));
+    options.credentials.learn_file();
     options.trash = Some(trash.clone());
     let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
@@ -117,7 +123,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let jobs = ShimProcesses::new(jobs).with_most_processes(config.agent_processes);
     let processes = (dress.processes)(Arc::new(jobs));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
-    let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::new()));
+    let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::knowing(Arc::clone(&known))));
     let trust = match config.trust {
         Some(Trust::All) | None => GateTrust::All,
         Some(Trust::Ask) => {
@@ -141,7 +147,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         repositories: git,
         sandbox,
         processes,
-        runtimes: runtimes(config, &self_exe, &path_env)?,
+        runtimes: runtimes(config, &self_exe, &path_env, &known)?,
         gatekeeper: Arc::new(gatekeeper),
         scanner,
         transcripts,
@@ -155,7 +161,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         fleet,
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, trash, short, set_aside, _lock: lock })
+    Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
 }
 
 /// What the configuration wants of the process adapter.
@@ -278,6 +284,7 @@ fn runtimes(
     config: &Config,
     self_exe: &Path,
     path_env: &str,
+    known: &Arc<KnownSecrets>,
 ) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
     let claude = ClaudeRuntime::new(ClaudeOptions {
         program: config.claude_bin.clone(),
@@ -286,7 +293,9 @@ fn runtimes(
         login_dir: config.claude_login.clone(),
         upstream: config.model_upstream.clone(),
         default_model: None,
+        known: Some(Arc::clone(known)),
     });
+    claude.learn();
     let mut all: Vec<Arc<dyn Runtime>> =
         vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
     if let Some(line) = &config.command {
@@ -315,6 +324,7 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
         helper_home: home.clone(),
         ssh_auth_sock: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         known_hosts: home.map(|home| home.join(".ssh/known_hosts")).filter(|file| file.is_file()),
+        known: None,
     };
     options
 }

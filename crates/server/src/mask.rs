@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use futures_util::stream;
-use mosaic_core::ports::scanner::{Secret, SecretScanner};
+use mosaic_core::ports::scanner::SecretScanner;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
@@ -31,10 +31,12 @@ fn as_text(bytes: &[u8]) -> String {
 /// Finds secrets in order of place. Quotes and blanks at an end are left out, so that masking keeps JSON whole.
 fn secrets(scanner: &dyn SecretScanner, text: &str) -> Vec<(Range<usize>, String)> {
     let mut found = Vec::new();
-    for Secret { span: (start, end), masked, .. } in scanner.scan(None, text) {
-        let Some(inside) = text.get(start..end) else { continue };
-        let length = inside.trim_end_matches(['"', '\\', ' ', '\t', '\r', '\n']).len();
-        found.push((start..start + length, masked));
+    for secret in scanner.scan(None, text) {
+        for (Range { start, end }, masked) in secret.marks() {
+            let Some(inside) = text.get(start..end) else { continue };
+            let length = inside.trim_end_matches(['"', '\\', ' ', '\t', '\r', '\n']).len();
+            found.push((start..start + length, masked.to_owned()));
+        }
     }
     found.sort_by_key(|(span, _)| span.start);
     found
@@ -192,6 +194,8 @@ pub(crate) fn stream_files(scanner: Arc<dyn SecretScanner>, files: Vec<PathBuf>)
 
 #[cfg(test)]
 mod tests {
+    use mosaic_core::ports::scanner::Secret;
+
     use super::*;
 
     /// Takes everything from `<<` to `>>` for a secret.
@@ -208,6 +212,8 @@ mod tests {
                     line: 1,
                     masked: "X…".to_owned(),
                     span: (start, end),
+                    pieces: Vec::new(),
+                    known: false,
                 });
                 from = end;
             }

@@ -5,9 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mosaic_core::limits;
 
+use crate::secret_scan::KnownSecrets;
+
 /// What must never be shown. Clones share it: a login that is renewed while a conversation runs is masked in it too.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Arc<Mutex<VecDeque<String>>>);
+pub(crate) struct Secrets {
+    all: Arc<Mutex<VecDeque<String>>>,
+    /// Learns them too, for all that is pushed and shown.
+    known: Option<Arc<KnownSecrets>>,
+}
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -16,8 +22,13 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
+    /// Makes a list that tells what it learns.
+    pub(super) fn telling(known: Option<Arc<KnownSecrets>>) -> Self {
+        Self { all: Arc::default(), known }
+    }
+
     fn all(&self) -> MutexGuard<'_, VecDeque<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes more values; short ones are left out, as masking them would eat ordinary words. Of very many the oldest go.
@@ -26,6 +37,10 @@ impl Secrets {
         for value in values.into_iter().filter(|value| value.len() >= 8) {
             if all.contains(&value) {
                 continue;
+            }
+            if let Some(known) = &self.known {
+                // One that is too weak to be looked for elsewhere is still masked here.
+                let _ = known.register("Claude login", value.as_bytes());
             }
             if all.len() >= limits::KNOWN_TOKENS {
                 all.pop_front();

@@ -25,6 +25,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 
 use crate::private_place::PrivatePlace;
+use crate::secret_scan::KnownSecrets;
 use login::{BroughtBack, Exchanged, Login};
 
 pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
@@ -56,6 +57,8 @@ pub struct ClaudeOptions {
     pub upstream: Option<String>,
     /// The model of agents that ask for none; the program's own default when `None`.
     pub default_model: Option<String>,
+    /// Learns the key, and the tokens of every login that is passed on.
+    pub known: Option<Arc<KnownSecrets>>,
 }
 
 impl std::fmt::Debug for ClaudeOptions {
@@ -83,7 +86,8 @@ pub struct ClaudeRuntime {
 impl ClaudeRuntime {
     /// Makes the runtime; nothing is looked up yet.
     pub fn new(options: ClaudeOptions) -> Self {
-        Self { options, secrets: Secrets::default(), lent: Arc::default() }
+        let secrets = Secrets::telling(options.known.clone());
+        Self { options, secrets, lent: Arc::default() }
     }
 
     /// Returns the program's path, or what to do about its absence.
@@ -121,6 +125,11 @@ impl ClaudeRuntime {
             Ok(Some(login)) => self.secrets.learn(private_files::tokens(&login.read().unwrap_or_default())),
             Err(_) => {}
         }
+    }
+
+    /// Makes the values that agents will be given known, before the first one is started.
+    pub fn learn(&self) {
+        self.learn_secrets();
     }
 
     /// Lends the login to a run; returns its mark.

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 
 use super::errors::Secrets;
+use crate::secret_scan::KnownSecrets;
 
 /// What the operator gave for reaching remotes. Its debug form shows no secret.
 #[derive(Clone, Default)]
@@ -30,6 +32,8 @@ pub struct Credentials {
     pub ssh_auth_sock: Option<PathBuf>,
     /// The file of known ssh hosts; ssh's own default when `None`.
     pub known_hosts: Option<PathBuf>,
+    /// Learns every password of the file.
+    pub known: Option<Arc<KnownSecrets>>,
 }
 
 impl fmt::Debug for Credentials {
@@ -67,6 +71,23 @@ impl Credentials {
         Ok(Some(guard))
     }
 
+    /// Makes the passwords of the file known, before the first call needs one. A file that cannot be read is told by that call.
+    pub fn learn_file(&self) {
+        if let Some(text) = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()) {
+            self.learn(&text);
+        }
+    }
+
+    fn learn(&self, text: &str) {
+        let Some(known) = &self.known else { return };
+        for password in text.lines().filter_map(password_of) {
+            for form in [password.clone(), unpercent(&password)] {
+                // One that is too weak to be looked for stays as safe as a password of that kind is.
+                let _ = known.register("git credentials", form.as_bytes());
+            }
+        }
+    }
+
     fn line_for(&self, url: &RepositoryUrl) -> Result<Option<String>, Failure> {
         let Some((scheme, authority)) = scheme_and_authority(url) else { return Ok(None) };
         if let Some(file) = &self.file {
@@ -77,6 +98,7 @@ impl Credentials {
                 );
                 Failure::new(FailureKind::RemoteAuth, why)
             })?;
+            self.learn(&text);
             if let Some(line) = text.lines().find_map(|line| matching_line(line, scheme, &authority)) {
                 return Ok(Some(line));
             }
@@ -135,8 +157,7 @@ impl CredentialFile {
     }
 
     pub(super) fn secrets(&self) -> Secrets {
-        let password = self.line.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-        let password = password.and_then(|(user, _)| user.split_once(':')).map(|(_, p)| p.to_owned());
+        let password = password_of(&self.line);
         let plain = password.as_deref().map(unpercent);
         Secrets::of(password.into_iter().chain(plain))
     }
@@ -146,6 +167,13 @@ impl Drop for CredentialFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Returns the password of a git-credentials line, as it stands there.
+fn password_of(line: &str) -> Option<String> {
+    let (_, rest) = line.trim().split_once("://")?;
+    let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password.to_owned())
 }
 
 /// Quotes a text for the shell.

@@ -1,4 +1,4 @@
-//! The secret scan: rules over added text.
+//! The secret scan: rules over added text, and the values that the server itself keeps secret (`known.rs`).
 //!
 //! One pass over the text finds the keywords of all rules (Aho-Corasick); a rule looks only at a bounded piece of
 //! text around its own keyword, so time is linear in the text whatever stands in it. A rule's expression is
@@ -7,17 +7,23 @@
 //! Comments that ask for an exception (`gitleaks:allow`, `mosaic:allow-secret` and the like) are not honoured: an
 //! agent could write one next to the secret that it should not commit.
 
+mod agent_tokens;
 mod assignment;
+mod forms;
+mod known;
 mod plausible;
 mod private_key;
 mod rules;
+mod squeeze;
 mod url_password;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
-use mosaic_core::ports::scanner::{Secret, SecretScanner};
+use mosaic_core::ports::scanner::{Secret, SecretScanner, replace};
 
+pub use known::{KnownSecrets, TooWeak};
 use rules::{Found, RULES, Rule};
 
 /// Files of package managers that are full of digests under telling names. Only the generic rule passes them over:
@@ -43,8 +49,9 @@ const LOCK_FILES: &[&str] = &[
     "podfile.lock",
 ];
 
-/// Finds secrets by rules.
+/// Finds secrets by rules, and known values.
 pub struct RuleScanner {
+    known: Arc<KnownSecrets>,
     keywords: AhoCorasick,
     /// Which rule each keyword belongs to.
     owners: Vec<&'static Rule>,
@@ -57,8 +64,13 @@ struct Hit {
 }
 
 impl RuleScanner {
-    /// Makes a scanner. Only the keywords are compiled here.
+    /// Makes a scanner that knows no value yet.
     pub fn new() -> Self {
+        Self::knowing(Arc::default())
+    }
+
+    /// Makes a scanner that also looks for these values, and for those registered later. Only the keywords are compiled here.
+    pub fn knowing(known: Arc<KnownSecrets>) -> Self {
         let pairs =
             || RULES.iter().flat_map(|rule| rule.keywords.iter().map(move |keyword| (rule, *keyword)));
         let keywords = AhoCorasickBuilder::new()
@@ -66,7 +78,7 @@ impl RuleScanner {
             .kind(Some(AhoCorasickKind::DFA))
             .build(pairs().map(|(_, keyword)| keyword))
             .expect("the keywords are few and constant");
-        Self { keywords, owners: pairs().map(|(rule, _)| rule).collect() }
+        Self { known, keywords, owners: pairs().map(|(rule, _)| rule).collect() }
     }
 
     fn hits(&self, path: Option<&str>, text: &str) -> Vec<Hit> {
@@ -102,34 +114,46 @@ impl Default for RuleScanner {
 
 impl SecretScanner for RuleScanner {
     fn scan(&self, path: Option<&str>, text: &str) -> Vec<Secret> {
-        let (mut line, mut counted) = (1, 0);
-        let told = |hit: Hit| {
-            let newlines =
-                text.as_bytes()[counted..hit.span.start].iter().filter(|byte| **byte == b'\n').count();
-            line += newlines as u64;
-            counted = hit.span.start;
-            let masked = mask(&text[hit.span.clone()]);
-            Secret {
-                rule: RULES[hit.order].id.to_owned(),
-                line,
-                masked,
-                span: (hit.span.start, hit.span.end),
+        let mut found: Vec<Secret> =
+            self.known.find(text).into_iter().map(|hit| known::secret(text, hit)).collect();
+        found.sort_by_key(|secret| (secret.span.0, std::cmp::Reverse(secret.span.1)));
+        // Several forms of one value may fit the same text.
+        found.dedup_by(|next, last| next.span.0 < last.span.1);
+        let known = found.len();
+        for hit in self.hits(path, text) {
+            let (start, end) = (hit.span.start, hit.span.end);
+            // What is known by value is named by that.
+            if !found[..known].iter().any(|known| start < known.span.1 && known.span.0 < end) {
+                let (rule, masked) = (RULES[hit.order].id.to_owned(), mask(&text[hit.span]));
+                let (line, span) = (1, (start, end));
+                found.push(Secret { rule, line, masked, span, pieces: Vec::new(), known: false });
             }
-        };
-        self.hits(path, text).into_iter().map(told).collect()
+        }
+        found.sort_by_key(|secret| secret.span.0);
+        count_lines(text, &mut found);
+        found
     }
 
-    // One copy of the text, however many secrets it has.
     fn mask(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut copied = 0;
-        for hit in self.hits(None, text) {
-            out.push_str(&text[copied..hit.span.start]);
-            out.push_str(&mask(&text[hit.span.clone()]));
-            copied = hit.span.end;
-        }
-        out.push_str(&text[copied..]);
-        out
+        // All that is known, and what the rules find beside it: a known value must not keep the rest of a key in sight.
+        let rules = self.hits(None, text).into_iter().map(|hit| {
+            let (masked, span) = (mask(&text[hit.span.clone()]), (hit.span.start, hit.span.end));
+            let rule = RULES[hit.order].id.to_owned();
+            Secret { rule, line: 1, masked, span, pieces: Vec::new(), known: false }
+        });
+        let known = self.known.find(text).into_iter().map(|hit| known::secret(text, hit));
+        replace(text, known.chain(rules).collect())
+    }
+}
+
+/// Counts the line of each secret, in order of place, in one pass.
+fn count_lines(text: &str, found: &mut [Secret]) {
+    let (mut line, mut counted) = (1, 0);
+    for secret in found {
+        let newlines = text.as_bytes()[counted..secret.span.0].iter().filter(|byte| **byte == b'\n').count();
+        line += newlines as u64;
+        counted = secret.span.0;
+        secret.line = line;
     }
 }
 

@@ -21,6 +21,11 @@ impl AgentSecret {
         Self(secret)
     }
 
+    /// Returns the secret itself, for what looks that it does not leave the server.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns the token of an agent: `mosaic_agent_`, its id, and the id's HMAC.
     pub fn token(&self, agent: AgentId) -> String {
         let id = agent.to_string().replace('-', "");

@@ -1,5 +1,7 @@
 //! The secret scan, as a pure question about text.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// A secret that was found. It carries no part of the secret that could be used.
@@ -13,6 +15,40 @@ pub struct Secret {
     pub masked: String,
     /// Where it stands in the text, in bytes.
     pub span: (usize, usize),
+    /// Where its parts stand, when something is between them that must stay; empty when it is in one piece.
+    #[serde(default)]
+    pub pieces: Vec<(usize, usize)>,
+    /// It is a value that the server itself keeps secret, and not one that only looks like a secret.
+    #[serde(default)]
+    pub known: bool,
+}
+
+impl Secret {
+    /// Returns what is hidden, in order of place, each with what is shown instead.
+    pub fn marks(&self) -> Vec<(Range<usize>, &str)> {
+        match self.pieces.split_first() {
+            None => vec![(self.span.0..self.span.1, self.masked.as_str())],
+            Some((first, rest)) => std::iter::once((first.0..first.1, self.masked.as_str()))
+                .chain(rest.iter().map(|part| (part.0..part.1, "…")))
+                .collect(),
+        }
+    }
+}
+
+/// Returns a text with what was found in it replaced by its masked form. One copy of the text, however much was found.
+pub fn replace(text: &str, found: Vec<Secret>) -> String {
+    let mut marks: Vec<(Range<usize>, &str)> = found.iter().flat_map(Secret::marks).collect();
+    marks.sort_by_key(|(span, _)| span.start);
+    let (mut out, mut copied) = (String::with_capacity(text.len()), 0);
+    for (span, masked) in marks {
+        if span.start >= copied && span.end <= text.len() {
+            out.push_str(&text[copied..span.start]);
+            out.push_str(masked);
+        }
+        copied = copied.max(span.end.min(text.len()));
+    }
+    out.push_str(&text[copied..]);
+    out
 }
 
 /// Finds secrets in text.
@@ -22,16 +58,6 @@ pub trait SecretScanner: Send + Sync {
 
     /// Returns the text with every secret that the scan finds replaced by its masked form.
     fn mask(&self, text: &str) -> String {
-        let mut found = self.scan(None, text);
-        found.sort_by_key(|s| std::cmp::Reverse(s.span.0));
-        let mut out = text.to_owned();
-        let mut limit = out.len();
-        for secret in found {
-            if secret.span.1 <= limit && secret.span.0 < secret.span.1 {
-                out.replace_range(secret.span.0..secret.span.1, &secret.masked);
-                limit = secret.span.0;
-            }
-        }
-        out
+        replace(text, self.scan(None, text))
     }
 }

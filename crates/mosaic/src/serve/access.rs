@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mosaic_core::domain::access::AgentSecret;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::net::UnixListener;
 
 use super::files::random;
@@ -37,6 +37,14 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     };
     write().with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(AgentSecret::new(secret))
+}
+
+/// Closes this process's memory, environment and descriptors to every program of the same user: agents without a sandbox are
+/// such programs, and the tokens are in here. Nobody dumps it either. Programs that this one starts are as open as ever.
+pub(super) fn close_memory() {
+    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(error = %e, "this process could not be closed to others of the same user");
+    }
 }
 
 /// Raises the soft limit of open files up to the hard one, as far as connections and agents can make use of it. What the

@@ -80,6 +80,7 @@ struct Listening {
 
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
+    access::close_memory();
     let open_files = access::more_descriptors();
     let wishes = &Wishes { open_files, ..wishes.clone() };
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
@@ -91,6 +92,11 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
         Auth::Off => None,
     };
     let secret = access::agent_secret(&config.data_dir)?;
+    wire::known::learn(&wired.known, "agent-secret", secret.expose());
+    if let Some(token) = &token {
+        wire::known::learn(&wired.known, "API token", token.as_bytes());
+    }
+    logging::hide(&wired.known);
     let recorded = history::started(&wired.orchestrator, config, token.as_deref(), &secret).await;
     recorded.context("the start cannot be recorded in the audit log")?;
     wired.orchestrator.grant_access(AgentAccess { url: url.clone(), secret });
@@ -105,6 +111,9 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let started_at = wired.orchestrator.now();
     let peer_key = wired.orchestrator.ports().fleet.peer_secret().await;
     let peer_key = peer_key.context("the key that nodes show each other cannot be read from the store")?;
+    if let Some(key) = &peer_key {
+        wire::known::learn(&wired.known, "key of the nodes", key.as_bytes());
+    }
     let options = ServerOptions {
         auth: token.as_deref().map_or(ServerAuth::Off, ServerAuth::token),
         allowed_hosts: config.allowed_hosts.clone(),

@@ -1,0 +1,368 @@
+//! Values that the server itself keeps secret: its tokens, keys and passwords. They are looked for by value in everything that
+//! is pushed or shown, in the forms in which a value travels: as it is, in base64, hexadecimal digits, percent-encoded, in
+//! UTF-16, backwards, and cut into pieces by quotes, operators, blanks and line breaks.
+//!
+//! One pass finds all of it: text and patterns are *squeezed*, which leaves letters and digits only, and one automaton over
+//! the squeezed text knows every form of every value. What stands between the pieces, the zero bytes of UTF-16 and the two
+//! alphabets of base64 fall away by that, and a value in a thousand pieces costs no more than a whole one.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
+use mosaic_core::limits;
+use mosaic_core::ports::scanner::{Secret, replace};
+
+use super::agent_tokens;
+use super::forms;
+use super::squeeze::{pieces, squeeze, unsqueeze};
+use super::whole_characters;
+
+/// A known value that was found.
+pub(super) struct KnownHit {
+    /// Where it stands in the text, in bytes.
+    pub(super) span: Range<usize>,
+    /// Its parts, when it is in pieces.
+    pub(super) pieces: Vec<Range<usize>>,
+    /// Its name, such as `MOSAIC_GIT_TOKEN`.
+    pub(super) name: Arc<str>,
+}
+
+impl KnownHit {
+    fn new(text: &[u8], span: Range<usize>, name: Arc<str>) -> Self {
+        Self { pieces: pieces(text, &span), span, name }
+    }
+}
+
+/// Values that must not leave the server, and the automata that look for them.
+#[derive(Default)]
+pub struct KnownSecrets {
+    values: Mutex<VecDeque<Known>>,
+    /// Made when it is next needed after a value was registered.
+    matcher: RwLock<Option<Arc<Matcher>>>,
+}
+
+/// A registered value.
+struct Known {
+    name: Arc<str>,
+    value: Vec<u8>,
+}
+
+/// Says why a value is not looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooWeak {
+    /// Ordinary text would be taken for it.
+    #[error("it has fewer than {} bytes", limits::KNOWN_SHORTEST)]
+    Short,
+    /// It is a word.
+    #[error("it is a word that may stand anywhere")]
+    Word,
+}
+
+impl std::fmt::Debug for KnownSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.values.lock().unwrap_or_else(PoisonError::into_inner).len();
+        write!(f, "KnownSecrets({count})")
+    }
+}
+
+impl KnownSecrets {
+    /// Looks for this value from now on; one that is known already costs nothing. At most [`limits::KNOWN_SECRETS`] are
+    /// kept; then the oldest makes way.
+    ///
+    /// # Errors
+    /// When the value is so weak that ordinary text would be taken for it. It is not looked for then.
+    pub fn register(&self, name: &str, value: &[u8]) -> Result<(), TooWeak> {
+        let value = value.trim_ascii();
+        strong_enough(value)?;
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        if values.iter().any(|known| known.value == value) {
+            return Ok(());
+        }
+        if values.len() >= limits::KNOWN_SECRETS {
+            values.pop_front();
+        }
+        values.push_back(Known { name: name.into(), value: value.to_owned() });
+        *self.matcher.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    fn matcher(&self) -> Arc<Matcher> {
+        if let Some(made) = &*self.matcher.read().unwrap_or_else(PoisonError::into_inner) {
+            return Arc::clone(made);
+        }
+        // In the order in which `register` takes them.
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = Arc::new(Matcher::new(&values));
+        *self.matcher.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
+        made
+    }
+
+    /// Finds the known values in a text; spans may overlap.
+    pub(super) fn find(&self, text: &str) -> Vec<KnownHit> {
+        self.matcher().find(text.as_bytes())
+    }
+
+    /// Returns the text with every known value replaced by its name.
+    pub fn mask(&self, text: &str) -> String {
+        let found = self.find(text).into_iter().map(|hit| secret(text, hit)).collect();
+        replace(text, found)
+    }
+}
+
+/// Describes a known value that was found; the line is for the caller to count.
+pub(super) fn secret(text: &str, hit: KnownHit) -> Secret {
+    let whole = |span: Range<usize>| {
+        let span = whole_characters(text, span);
+        (span.start, span.end)
+    };
+    Secret {
+        rule: format!("known value {}", hit.name),
+        line: 1,
+        masked: format!("[{}]", hit.name),
+        span: whole(hit.span),
+        pieces: hit.pieces.into_iter().map(whole).collect(),
+        known: true,
+    }
+}
+
+/// Errors when ordinary text would be taken for this value.
+fn strong_enough(value: &[u8]) -> Result<(), TooWeak> {
+    if value.len() < limits::KNOWN_SHORTEST {
+        return Err(TooWeak::Short);
+    }
+    let word = value.iter().all(u8::is_ascii_lowercase) || value.iter().all(u8::is_ascii_uppercase);
+    if word && value.len() < 16 { Err(TooWeak::Word) } else { Ok(()) }
+}
+
+/// The automata over all forms of all values.
+struct Matcher {
+    /// Over the text as it is: values that are too weak to be looked for in pieces.
+    exact: Option<AhoCorasick>,
+    exact_names: Vec<Arc<str>>,
+    /// Over the squeezed text, in any case of letters.
+    squeezed: AhoCorasick,
+    forms: Vec<Form>,
+}
+
+/// A pattern of the squeezed text.
+struct Form {
+    name: Arc<str>,
+    length: usize,
+    /// Only a part of the value: what goes on beside it in the same alphabet belongs to it.
+    part: bool,
+    /// The start of every agent's token; what follows decides.
+    agent: Option<agent_tokens::Form>,
+}
+
+impl Matcher {
+    fn new(values: &VecDeque<Known>) -> Self {
+        let (mut exact, mut exact_names) = (Vec::new(), Vec::new());
+        let (mut patterns, mut all) = (Vec::new(), Vec::new());
+        for known in values {
+            for pattern in forms::exact(&known.value) {
+                exact.push(pattern);
+                exact_names.push(known.name.clone());
+            }
+            for forms::Pattern { text, part } in forms::squeezed(&known.value) {
+                all.push(Form { name: known.name.clone(), length: text.len(), part, agent: None });
+                patterns.push(text);
+            }
+        }
+        for (text, form) in agent_tokens::patterns() {
+            let length = text.len();
+            all.push(Form { name: agent_tokens::NAME.into(), length, part: false, agent: Some(form) });
+            patterns.push(text);
+        }
+        let exact = (!exact.is_empty())
+            .then(|| AhoCorasick::new(&exact).expect("a bounded number of short patterns fits an automaton"));
+        let squeezed = AhoCorasickBuilder::new()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            // The faster kind takes some hundred kilobytes for every value.
+            .kind(Some(if values.len() <= 32 {
+                AhoCorasickKind::DFA
+            } else {
+                AhoCorasickKind::ContiguousNFA
+            }))
+            .build(&patterns)
+            .expect("a bounded number of short patterns fits an automaton");
+        Self { exact, exact_names, squeezed, forms: all }
+    }
+
+    fn find(&self, text: &[u8]) -> Vec<KnownHit> {
+        let mut hits = Vec::new();
+        if let Some(exact) = &self.exact {
+            for found in exact.find_iter(text) {
+                if stands_alone(text, &found.range()) {
+                    let name = self.exact_names[found.pattern().as_usize()].clone();
+                    hits.push(KnownHit::new(text, found.range(), name));
+                }
+            }
+        }
+        let squeezed = squeeze(text);
+        let mut found: Vec<(Range<usize>, &Form)> = self
+            .squeezed
+            .find_overlapping_iter(&squeezed)
+            .filter_map(|found| {
+                let form = &self.forms[found.pattern().as_usize()];
+                let range = found.end() - form.length..found.end();
+                match form.agent {
+                    Some(agent) => Some((agent_tokens::whole(&squeezed, range, agent)?, form)),
+                    None => Some((range, form)),
+                }
+            })
+            .collect();
+        if found.is_empty() {
+            return hits;
+        }
+        found.sort_by_key(|(range, _)| range.start);
+        let ranges: Vec<Range<usize>> = found.iter().map(|(range, _)| range.clone()).collect();
+        for ((range, form), span) in found.iter().zip(unsqueeze(text, &ranges)) {
+            // Pieces that are too far apart are no value any more, and a mask over all between them would hide the rest.
+            if span.len() <= limits::KNOWN_APART + limits::KNOWN_SPREAD * range.len() {
+                let span = if form.part { with_rest(text, span) } else { span };
+                hits.push(KnownHit::new(text, span, form.name.clone()));
+            }
+        }
+        hits
+    }
+}
+
+/// Tells whether no word goes on at either end.
+fn stands_alone(text: &[u8], span: &Range<usize>) -> bool {
+    let word = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    !word(span.start.checked_sub(1)) && !word(Some(span.end))
+}
+
+/// Widens a span to the run of encoded text that it is a part of: a part of a key in base64 is not left standing.
+fn with_rest(text: &[u8], span: Range<usize>) -> Range<usize> {
+    let of_run =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-' | b'%');
+    let before =
+        text[..span.start].iter().rev().take(limits::KNOWN_REST).take_while(|byte| of_run(byte)).count();
+    let after = text[span.end..].iter().take(limits::KNOWN_REST).take_while(|byte| of_run(byte)).count();
+    span.start - before..span.end + after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key as services make them; put together here so that no scanner takes this file for a leak.
+    fn key() -> String {
+        ["Zx9", "qL2vT7", "mBn4Rw8Ky", "3Hd6Ps1"].concat()
+    }
+
+    fn known() -> KnownSecrets {
+        let known = KnownSecrets::default();
+        known.register("THE_KEY", key().as_bytes()).unwrap();
+        known
+    }
+
+    #[track_caller]
+    fn assert_found(text: &str) {
+        let known = known();
+        let masked = known.mask(text);
+        assert!(masked.contains("[THE_KEY]"), "not found in {text:?}");
+        // Masking is complete: nothing is found in what is left.
+        assert!(known.find(&masked).is_empty(), "{masked:?}");
+    }
+
+    fn encode(value: &[u8], shift: usize) -> String {
+        forms::base64(&[&b"abc"[..shift], value, &b"xy"[..]].concat(), false)
+    }
+
+    #[test]
+    fn a_value_is_found_in_every_form() {
+        let key = key();
+        let raw = key.as_bytes();
+        assert_found(&format!("token = \"{key}\""));
+        assert_found(&key);
+        for shift in 0..3 {
+            assert_found(&format!("blob: {}", encode(raw, shift)));
+            let url_safe = forms::base64(&[&b"abc"[..shift], raw].concat(), true);
+            assert_found(&url_safe);
+        }
+        let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_found(&hex);
+        assert_found(&hex.to_uppercase());
+        assert_found(&raw.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>());
+        assert_found(&raw.iter().map(|byte| format!("0x{byte:02X}, ")).collect::<String>());
+        assert_found(&raw.iter().map(|byte| format!("%{byte:02X}")).collect::<String>());
+        assert_found(&key.chars().rev().collect::<String>());
+        assert_found(&key.chars().flat_map(|c| [c, '\0']).collect::<String>());
+        assert_found(&key.chars().flat_map(|c| ['\0', c]).collect::<String>());
+        let utf16: Vec<u8> = key.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for shift in 0..3 {
+            assert_found(&encode(&utf16, shift));
+        }
+        let (one, two) = key.split_at(9);
+        assert_found(&format!("let t = \"{one}\" +\n    \"{two}\";"));
+        assert_found(&format!("'{one}' . '{two}'"));
+        assert_found(&format!("{one}\\\n{two}"));
+        assert_found(&format!("{one}\\n{two}"));
+        assert_found(&format!("[\"{one}\", \"{two}\"].join(\"\")"));
+        assert_found(&key.chars().map(|c| format!("'{c}',\n        ")).collect::<String>());
+        let encoded = encode(raw, 1);
+        let (one, two) = encoded.split_at(encoded.len() / 2);
+        assert_found(&format!("{one}\n{two}"));
+    }
+
+    #[test]
+    fn values_with_signs_are_found_percent_encoded_and_as_they_are() {
+        let password = ["p&ss/w0rd+", "with=signs"].concat();
+        let known = KnownSecrets::default();
+        known.register("P", password.as_bytes()).unwrap();
+        let percent = forms::percent(password.as_bytes());
+        assert!(percent.contains("%26") && known.mask(&percent).contains("[P]"));
+        assert!(known.mask(&percent.to_lowercase()).contains("[P]"));
+        assert_eq!(known.mask(&format!("redis://:{password}@host")), "redis://:[P]@host");
+        assert!(known.mask(&encode(password.as_bytes(), 2)).contains("[P]"));
+    }
+
+    #[test]
+    fn weak_values_are_found_as_they_are_and_never_in_ordinary_text() {
+        let known = KnownSecrets::default();
+        known.register("WEAK", b"redis-dev").unwrap();
+        assert_eq!(known.mask("requirepass redis-dev\n"), "requirepass [WEAK]\n");
+        for text in
+            ["redis: dev", "redis_dev", "redisdev", "\"redis\" + \"dev\"", "predis-devel", "ved-sider"]
+        {
+            assert_eq!(known.mask(text), text);
+        }
+        assert!(known.mask(&encode(b"redis-dev", 0)).contains("[WEAK]"));
+        assert_eq!(known.register("SHORT", b"hunter2"), Err(TooWeak::Short));
+        assert_eq!(known.register("WORD", b"password"), Err(TooWeak::Word));
+        assert_eq!(known.register("EMPTY", b""), Err(TooWeak::Short));
+    }
+
+    #[test]
+    fn other_text_holds_no_known_value() {
+        let known = known();
+        let text = include_str!("rules.rs");
+        assert_eq!(known.mask(text), text);
+        let half = &key()[..14];
+        for text in [half, &format!("{half}{half}"), "", "日本語", &"a\0".repeat(500)] {
+            assert_eq!(known.mask(text), text);
+        }
+        // Pieces far from each other are not one value.
+        let (one, two) = (&key()[..9], &key()[9..]);
+        let far = format!("{one}{}{two}", " ".repeat(limits::KNOWN_APART + limits::KNOWN_SPREAD * 40));
+        assert_eq!(known.mask(&far), far);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_and_a_known_one_costs_nothing() {
+        let known = KnownSecrets::default();
+        for n in 0..limits::KNOWN_SECRETS + 5 {
+            known.register("N", format!("value-number-{n:04}-Qz7").as_bytes()).unwrap();
+            known.register("N", format!("value-number-{n:04}-Qz7").as_bytes()).unwrap();
+        }
+        assert_eq!(format!("{known:?}"), format!("KnownSecrets({})", limits::KNOWN_SECRETS));
+        assert_eq!(known.mask("value-number-0000-Qz7"), "value-number-0000-Qz7");
+        let last = format!("value-number-{:04}-Qz7", limits::KNOWN_SECRETS + 4);
+        assert_eq!(known.mask(&last), "[N]");
+    }
+}

@@ -1,0 +1,97 @@
+//! Text without anything but letters and digits, and the way back from a place in it.
+
+use std::ops::Range;
+
+/// Returns how many bytes at this place are left out: none of a letter or digit, all of an escape such as `\n`, `\x` or `0x`
+/// that would put a letter between two pieces.
+fn left_out(text: &[u8], at: usize) -> usize {
+    match text[at] {
+        b'\\' => match text.get(at + 1) {
+            Some(b'x' | b'X' | b'u' | b'U' | b'n' | b'r' | b't') => 2,
+            _ => 1,
+        },
+        b'0' => {
+            let prefix = matches!(text.get(at + 1), Some(b'x' | b'X'));
+            let starts = at == 0 || !text[at - 1].is_ascii_alphanumeric();
+            if prefix && starts { 2 } else { 0 }
+        }
+        byte => usize::from(!byte.is_ascii_alphanumeric()),
+    }
+}
+
+/// Squeezes a text.
+pub(super) fn squeeze(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        match left_out(text, at) {
+            0 => {
+                out.push(text[at]);
+                at += 1;
+            }
+            more => at += more,
+        }
+    }
+    out
+}
+
+/// Returns where ranges of the squeezed text stand in the text. The ranges are in order of their starts.
+pub(super) fn unsqueeze(text: &[u8], ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut wanted: Vec<usize> = ranges.iter().flat_map(|range| [range.start, range.end - 1]).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut places = Vec::with_capacity(wanted.len());
+    let (mut at, mut squeezed) = (0, 0);
+    while at < text.len() && places.len() < wanted.len() {
+        let skipped = left_out(text, at);
+        if skipped == 0 {
+            if squeezed == wanted[places.len()] {
+                places.push(at);
+            }
+            squeezed += 1;
+        }
+        at += skipped.max(1);
+    }
+    let place = |n: usize| places[wanted.binary_search(&n).expect("it was asked for")];
+    ranges.iter().map(|range| place(range.start)..place(range.end - 1) + 1).collect()
+}
+
+/// Returns the parts of a span when quotes, blanks, escapes or line breaks stand between them; none when it is in one piece.
+/// Only the parts are hidden then, so that a string, a line or JSON stays what it is.
+pub(super) fn pieces(text: &[u8], span: &Range<usize>) -> Vec<Range<usize>> {
+    let structural = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'`' | b'\\');
+    if !text[span.clone()].iter().any(structural) {
+        return Vec::new();
+    }
+    let mut out: Vec<Range<usize>> = Vec::new();
+    let mut at = span.start;
+    while at < span.end {
+        match left_out(text, at) {
+            0 => {
+                match out.last_mut() {
+                    Some(last) if last.end == at => last.end += 1,
+                    _ => out.push(at..at + 1),
+                }
+                at += 1;
+            }
+            more => at += more,
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_the_squeezed_text_are_found_again() {
+        let text = b"a-b\\n\"c\"\0d 0x65, \\x66 x0x1";
+        assert_eq!(squeeze(text), b"abcd6566x0x1");
+        assert_eq!(unsqueeze(text, &[0..1, 0..4, 2..4, 4..8]), [0..1, 0..10, 6..10, 13..21]);
+        assert_eq!(squeeze(b""), b"");
+        assert_eq!(pieces(text, &(0..10)), [0..1, 2..3, 6..7, 9..10]);
+        assert!(pieces(b"x a-b/c y", &(2..7)).is_empty());
+        assert_eq!(squeeze(b"\\"), b"");
+    }
+}
