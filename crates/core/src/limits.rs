@@ -178,6 +178,18 @@ pub const MIRRORED_REFS: usize = 20_000;
 pub const NAMED_LEFT: usize = 20;
 /// Most branches kept of a tree whose HEAD does not descend from the base.
 pub const KEPT_BRANCHES: usize = 100;
+/// Most different values that are compared with the base. A fixture directory that moves has some hundred.
+pub const SECRET_VALUES: usize = 4096;
+/// Text that is looked at again together with what follows it, in bytes: longer than a token, and than a key in pieces.
+pub const SECRET_BORDER: usize = 4 * 1024;
+/// Most files of the base that are scanned for values that were found.
+pub const SECRET_FILES: usize = 256;
+/// Largest part of such a file that is scanned, in bytes.
+pub const SECRET_FILE_BYTES: usize = 4 * 1024 * 1024;
+/// Largest file of allowed findings, in bytes: some ten thousand lines.
+pub const ALLOWED_SECRETS_BYTES: usize = 1024 * 1024;
+/// Most findings that one request allows.
+pub const ALLOWED_SECRETS: usize = 100;
 /// Most values of the server that are looked for in what leaves it: settings, lines of credentials, logins that were renewed.
 /// Every one is some twenty patterns of an automaton.
 pub const KNOWN_SECRETS: usize = 256;

@@ -198,7 +198,7 @@ async fn the_switch_ends_what_runs_and_keeps_what_waits_until_it_is_released() {
     assert_eq!(end.error.as_deref(), Some("kill switch: freeze (alice)"));
     let refused = server.o.spawn(&body("later"), None).await;
     assert!(matches!(refused, Err(SpawnError::Stopped(by)) if by == latch));
-    let refused = server.o.retry(running, None).await;
+    let refused = server.o.retry(running, Vec::new(), None).await;
     assert!(matches!(refused, Err(RetryError::Spawn(SpawnError::Stopped(_)))));
     world.skip(Duration::from_secs(600));
     server.die().await;

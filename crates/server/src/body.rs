@@ -53,6 +53,11 @@ impl OptionalJson {
         }
     }
 
+    /// Takes one field out of an object, for a route that knows more than a reason.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.as_mut()?.as_object_mut()?.remove(name)
+    }
+
     /// Reads `{"reason": "…"}`, the only thing that an order may say.
     pub(crate) fn reason(self) -> Result<Option<String>, Problem> {
         let mut errors = Vec::new();

@@ -62,7 +62,11 @@ pub(crate) async fn show(
 /// Masks secrets in the text. A few MiB take a while, so other requests go on meanwhile.
 async fn masked(context: &Context, diff: Diff) -> Result<Diff, Problem> {
     let scanner = Arc::clone(&context.orchestrator.ports().scanner);
-    let work = move || Diff { text: mask::diff(&*scanner, &diff.text), ..diff };
+    let work = move || {
+        let named = |file: FileStat| FileStat { path: scanner.mask(&file.path), ..file };
+        let files = diff.files.into_iter().map(named).collect();
+        Diff { text: mask::diff(&*scanner, &diff.text), files, ..diff }
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }
 

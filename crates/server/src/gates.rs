@@ -19,7 +19,7 @@ pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<R
     Ok(Answer(json!({
         "agentId": id, "taskId": &agent.spec.task_id, "profile": agent.spec.gate_profile, "verdict": agent.verdict(),
         "phase": agent.phase(), "fixRound": agent.fix_round, "maxFixRounds": agent.spec.max_fix_rounds,
-        "plan": &agent.work.plan, "report": &agent.work.report,
+        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
     }))
     .into_response())
 }

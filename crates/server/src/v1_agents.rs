@@ -12,6 +12,7 @@ use mosaic_core::domain::agent::{Agent, Phase, Status};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, TaskId, Word};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::secrets::AllowedSecret;
 use mosaic_core::domain::spec::AgentType;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::RetryError;
@@ -271,14 +272,38 @@ pub(crate) async fn retry(
     Id(id): Id,
     uri: Uri,
     headers: HeaderMap,
-    body: OptionalJson,
+    mut body: OptionalJson,
 ) -> Result<Response, Problem> {
+    let allowed = body.take("allowedSecrets");
+    let allowed = AllowedSecret::list("/allowedSecrets", allowed.as_ref()).map_err(Problem::invalid)?;
     let (o, reason) = (&context.orchestrator, body.reason()?);
-    let idempotency = idempotency(&headers, uri.path(), &json!(&reason))?;
+    let idempotency = idempotency(&headers, uri.path(), &json!([&reason, &allowed]))?;
     o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
-    match context.orchestrator.retry(id, idempotency).await {
+    if !allowed.is_empty() {
+        check_seen(&o.agent(id).await?.agent, &allowed)?;
+    }
+    for one in &allowed {
+        let deed = caller.deed(o, Action::SecretAllow, &request).subject(id).reason(Some(&one.reason));
+        o.audit(deed.result(format!("fingerprint {}", one.fingerprint.as_str()))).await?;
+    }
+    match context.orchestrator.retry(id, allowed, idempotency).await {
         Ok(spawned) => created(&context.orchestrator, &spawned).await,
         Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Errors when something is allowed that was never found: a mistyped fingerprint would allow nothing, and nobody would know.
+fn check_seen(agent: &Agent, allowed: &[AllowedSecret]) -> Result<(), Problem> {
+    let seen = |fingerprint| {
+        let found = agent.work.findings.iter().filter_map(|finding| finding.secret.as_ref());
+        found.map(|secret| &secret.fingerprint).any(|known| known == fingerprint)
+    };
+    match allowed.iter().position(|one| !seen(&one.fingerprint)) {
+        Some(n) => Err(Problem::field(
+            &format!("/allowedSecrets/{n}/fingerprint"),
+            "is none of this agent's findings; GET its gates to see them",
+        )),
+        None => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use mosaic_core::domain::agent::{
     Agent, AttentionKind, Ending, Phase, QueueCause, Salvaged, Spent, State, Status,
 };
-use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport, Verdict};
+use mosaic_core::domain::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, Failure};
 use mosaic_core::domain::publication::Publication;
@@ -179,6 +179,7 @@ struct Detail {
     gate_report: Option<GateReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filtered_paths: Vec<FilteredPath>,
+    findings: Vec<Finding>,
     result: Option<String>,
     session: Option<String>,
 }
@@ -252,6 +253,7 @@ impl AgentView {
             gate_plan: work.plan.clone(),
             gate_report: work.report.clone(),
             filtered_paths: work.filtered.clone(),
+            findings: work.findings.clone(),
             result: work.result.clone(),
             session: work.session.clone(),
         };

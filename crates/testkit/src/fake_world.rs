@@ -830,6 +830,14 @@ impl Repositories for Part {
     ) -> Result<(), Failure> {
         Ok(())
     }
+    async fn files_with(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        Ok(Vec::new())
+    }
     async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
         Ok(Fit::Clean(commit('b')))
     }

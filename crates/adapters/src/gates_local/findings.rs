@@ -84,7 +84,13 @@ pub(super) fn tail(source: &str, log: &str) -> Option<Finding> {
         log.lines().rev().filter(|line| !line.trim().is_empty()).take(TAIL_LINES).collect();
     let lines: Vec<String> = lines.into_iter().rev().map(|line| cut(line.to_owned(), MESSAGE / 8)).collect();
     let message = cut(lines.join("\n"), 2 * MESSAGE);
-    (!message.is_empty()).then(|| Finding { source: source.to_owned(), path: None, line: None, message })
+    (!message.is_empty()).then(|| Finding {
+        source: source.to_owned(),
+        path: None,
+        line: None,
+        message,
+        secret: None,
+    })
 }
 
 impl Reader<'_> {
@@ -174,6 +180,7 @@ impl Reader<'_> {
             path: inside(path, self.checkout),
             line: line.parse().ok().filter(|line| *line > 0),
             message: cut(message.trim().to_owned(), MESSAGE),
+            secret: None,
         };
         if finding.message.is_empty() || into.findings.contains(&finding) {
             return;

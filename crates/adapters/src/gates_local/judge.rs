@@ -204,7 +204,8 @@ fn tests(checkout: &Path, gate: &GateDefinition, path: &str) -> Judged {
         Ok(tests) if tests.failed > 0 => Judged::new(GateOutcome::Fail, tests.summary()).with(tests.findings),
         Ok(tests) if tests.passed == 0 => {
             let message = format!("no test ran ({path} has no test case that was run)");
-            let finding = Finding { source: gate.name.to_string(), path: None, line: None, message };
+            let finding =
+                Finding { source: gate.name.to_string(), path: None, line: None, message, secret: None };
             Judged::new(GateOutcome::Fail, format!("no test ran, {} skipped", tests.skipped))
                 .with(vec![finding])
         }

@@ -157,7 +157,13 @@ fn finish(tests: &mut Tests, source: &str, case: Case) {
             (message, body) => format!("{message}\n{body}"),
         };
         let message = cut(format!("{}: {told}", case.name), MESSAGE_BYTES);
-        tests.findings.push(Finding { source: source.to_owned(), path: case.path, line: case.line, message });
+        tests.findings.push(Finding {
+            source: source.to_owned(),
+            path: case.path,
+            line: case.line,
+            message,
+            secret: None,
+        });
     }
 }
 

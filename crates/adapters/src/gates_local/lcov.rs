@@ -170,6 +170,7 @@ impl Coverage {
                 line: file.missed.first().map(|line| u64::from(*line)),
                 message: format!("{shown} {}/{} lines{lines}", file.hit, file.total),
                 path,
+                secret: None,
             }
         };
         poor.iter().take(limits::FINDINGS).map(finding).collect()

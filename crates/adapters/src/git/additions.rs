@@ -2,10 +2,10 @@
 //! memory. Hunks are counted, so that no content can pass for a header.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::Added;
+use mosaic_core::ports::repositories::{Added, AddedPart};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
@@ -56,6 +56,9 @@ impl GitRepositories {
         }
         done.success("reading the new commits")?;
         // A merge of more than two is not re-merged by git; all that it brings over its first parent is shown.
+        if !self.headers(&dir, base, head, &into).await? {
+            return Ok(());
+        }
         for (commit, first) in octopuses {
             let call = self.git.local(&dir).args(["diff-tree"]).args(DIFF);
             let call = call.args(["--end-of-options", first.as_str(), commit.as_str()]);
@@ -68,6 +71,58 @@ impl GitRepositories {
         }
         Ok(())
     }
+}
+
+/// Longest list of headers that is read, in bytes.
+const HEADERS: usize = 64 * 1024 * 1024;
+
+impl GitRepositories {
+    /// Hands over the headers of the new commits as they are stored: a commit may have any, and they are pushed with it.
+    /// Tells whether somebody still listens.
+    async fn headers(
+        &self,
+        dir: &std::path::Path,
+        base: &CommitId,
+        head: &CommitId,
+        into: &mpsc::Sender<Added>,
+    ) -> Result<bool, Failure> {
+        let call =
+            self.git.local(dir).args(["rev-list", "--header", "--not", "--glob=refs/heads/*", "--not"]);
+        let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
+        let listed = call.run(Input::Nothing, HEADERS).await?;
+        if listed.cut {
+            return Err(Failure::new(
+                FailureKind::BadInput,
+                "the headers of the new commits are too long to be scanned",
+            ));
+        }
+        let listed = listed.success("reading the headers of the new commits")?;
+        for record in listed.stdout.split(|byte| *byte == 0) {
+            if let Some(added) = unusual_headers(record)
+                && into.send(added).await.is_err()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Returns the headers of one commit that hold more than object ids. Author and committer stand in the message's text too.
+fn unusual_headers(record: &[u8]) -> Option<Added> {
+    let id = record.split(|byte| *byte == b'\n').next()?;
+    let commit = std::str::from_utf8(id).ok()?.parse::<CommitId>().ok()?;
+    let headers = record[id.len()..]
+        .windows(2)
+        .position(|two| two == b"\n\n")
+        .map(|end| &record[id.len()..id.len() + end])?;
+    let usual = |line: &&[u8]| {
+        let usual: [&[u8]; 4] = [b"tree ", b"parent ", b"author ", b"committer "];
+        !line.is_empty() && !usual.iter().any(|start| line.starts_with(start))
+    };
+    let lines: Vec<&[u8]> = headers.split(|byte| *byte == b'\n').filter(usual).collect();
+    let text = String::from_utf8_lossy(&lines.join(&b'\n')).into_owned();
+    (!text.is_empty()).then_some(Added { commit, path: None, line: 1, text, part: AddedPart::Message })
 }
 
 /// Reads the stream to its end, or until nobody listens; returns the merges of more than two (with their first
@@ -121,13 +176,15 @@ struct Parser {
     next: u64,
     ready: Vec<Added>,
     octopuses: Vec<(CommitId, CommitId)>,
+    /// The path in the last `diff --git` line, until it is known whether the file is new.
+    named: Option<String>,
 }
 
 impl Parser {
     fn new(commit: Option<CommitId>) -> Self {
         let (line, text, ready, octopuses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (state, path, continued) = (State::Headers, None, false);
-        Self { state, commit, path, line, continued, text, first: 1, next: 1, ready, octopuses }
+        Self { state, commit, path, line, continued, text, first: 1, next: 1, ready, octopuses, named: None }
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -179,8 +236,8 @@ impl Parser {
                 self.continued = true;
             }
             State::Message => {
-                self.text = std::mem::take(&mut self.line);
-                self.flush();
+                let line = std::mem::take(&mut self.line);
+                self.message(line);
             }
             // A removed line or a header: only its first byte tells what it is.
             _ => self.line.truncate(1),
@@ -195,9 +252,7 @@ impl Parser {
         match self.state {
             State::Ids => self.ids(&line),
             State::Message => {
-                self.path = None;
-                self.text = line;
-                self.flush();
+                self.message(line);
                 self.state = State::Headers;
             }
             State::Headers => self.header(&line),
@@ -224,9 +279,16 @@ impl Parser {
         if let Some(name) = line.strip_prefix(b"+++ ") {
             self.flush();
             self.path = Some(path_of(name));
-        } else if line.starts_with(b"diff --git ") {
+        } else if let Some(names) = line.strip_prefix(b"diff --git ") {
             self.flush();
             self.path = None;
+            self.named = new_name(names);
+        } else if line.starts_with(b"new file mode ") {
+            let (name, commit) = (self.named.take(), self.commit.clone());
+            if let Some((name, commit)) = name.zip(commit) {
+                let (path, text) = (Some(name.clone()), name);
+                self.ready.push(Added { commit, path, line: 1, text, part: AddedPart::Name });
+            }
         } else if let Some((removed, start, added)) = hunk(line) {
             self.flush();
             (self.first, self.next) = (start, start);
@@ -258,15 +320,24 @@ impl Parser {
     }
 
     fn flush(&mut self) {
-        let mut text = std::mem::take(&mut self.text);
+        let text = std::mem::take(&mut self.text);
+        self.hand_over(text, AddedPart::Content);
+        self.first = self.next;
+    }
+
+    fn message(&mut self, text: Vec<u8>) {
+        self.path = None;
+        self.hand_over(text, AddedPart::Message);
+    }
+
+    fn hand_over(&mut self, mut text: Vec<u8>, part: AddedPart) {
         if text.last() == Some(&b'\n') {
             text.pop();
         }
         if let Some(commit) = self.commit.clone().filter(|_| !text.is_empty()) {
             let text = String::from_utf8_lossy(&text).into_owned();
-            self.ready.push(Added { commit, path: self.path.clone(), line: self.first, text });
+            self.ready.push(Added { commit, path: self.path.clone(), line: self.first, text, part });
         }
-        self.first = self.next;
     }
 }
 
@@ -291,6 +362,16 @@ fn path_of(name: &[u8]) -> String {
     };
     let bytes = bytes.strip_prefix(b"b/").unwrap_or(&bytes);
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The new name in a `diff --git` line. Without renames both names are the same, but for their prefixes.
+fn new_name(names: &[u8]) -> Option<String> {
+    if names.first() == Some(&b'"') {
+        let at = names.windows(3).rposition(|part| part == b" \"b")?;
+        return Some(path_of(&names[at + 1..]));
+    }
+    let half = names.len().checked_sub(1)? / 2;
+    (names.get(half) == Some(&b' ')).then(|| path_of(&names[half + 1..]))
 }
 
 fn unquote(text: &[u8]) -> Vec<u8> {
@@ -359,6 +440,31 @@ mod tests {
         let joined: String = got[1..].iter().map(|(_, _, t)| t.replace('\n', "")).collect();
         assert_eq!(joined, format!("{long}z"));
         assert!(got.iter().all(|(_, _, t)| t.len() <= limits::ADDED_BYTES + 1));
+    }
+
+    #[test]
+    fn names_of_new_files_are_handed_over_and_those_of_changed_ones_are_not() {
+        let text = sample(
+            "diff --git a/x y b/x y\nnew file mode 100644\ndiff --git \"a/q\\303\\251\" \"b/q\\303\\251\"\nnew file mode 120000\n\
+             diff --git a/old b/old\n--- a/old\n+++ b/old\n@@ -1,1 +1,1 @@\n-a\n+new file mode 1\n",
+        );
+        let mut parser = Parser::new(None);
+        parser.feed(&text);
+        parser.end();
+        let names = parser.ready.iter().filter(|added| added.part == AddedPart::Name);
+        assert_eq!(names.map(|added| added.text.as_str()).collect::<Vec<_>>(), ["x y", "qé"]);
+    }
+
+    #[test]
+    fn headers_that_hold_more_than_ids_are_handed_over() {
+        let id = "a".repeat(40);
+        let plain = format!(
+            "{id}\ntree {id}\nparent {id}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n    subject\n"
+        );
+        assert_eq!(unusual_headers(plain.as_bytes()), None);
+        let odd = plain.replacen("\n\n", "\nx-note one\n two\n\n", 1);
+        assert_eq!(unusual_headers(odd.as_bytes()).unwrap().text, "x-note one\n two");
+        assert_eq!(unusual_headers(b""), None);
     }
 
     #[test]

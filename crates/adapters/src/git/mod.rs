@@ -17,6 +17,7 @@ mod fetch;
 mod filters;
 mod fuse;
 mod gitmodules;
+mod grep;
 mod harvest;
 mod heal;
 mod holders;
@@ -321,6 +322,15 @@ impl Repositories for GitRepositories {
 
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
         self.restore_now(request).await
+    }
+
+    async fn files_with(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        lines: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        self.files_with_now(repository, commit, lines).await
     }
 
     async fn additions(

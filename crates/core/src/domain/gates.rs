@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitId, Word};
+use super::secrets::SecretFinding;
 
 /// One gate that the base commit or the server defines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +73,9 @@ pub struct Finding {
     pub line: Option<u64>,
     /// What is wrong; secrets are masked.
     pub message: String,
+    /// More about a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretFinding>,
 }
 
 /// One gate's result.

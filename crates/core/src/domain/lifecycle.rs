@@ -425,8 +425,11 @@ impl Decision {
             (State::Gating { .. }, Event::Filtered { paths }) => Some(self.filtered(paths)),
             (State::Gating { .. }, Event::SecretsFound { findings }) => {
                 self.note("secret.found", json!({"findings": &findings}));
-                let text =
-                    format!("a new commit holds {}; nothing was pushed", count(findings.len(), "secret"));
+                let text = format!(
+                    "a new commit holds {}: {}; nothing was pushed",
+                    count(findings.len(), "secret"),
+                    secret_places(&findings)
+                );
                 Some(self.refused(findings, EndReason::Secret, text))
             }
             (State::Gating { head }, Event::Judged { report, warnings }) => {
@@ -623,6 +626,7 @@ impl Decision {
             source: "conflict".to_owned(),
             path: Some(path.clone()),
             line: None,
+            secret: None,
             message: format!(
                 "conflicts with the newest {} ({})",
                 self.agent.spec.context.branch,
@@ -641,9 +645,9 @@ impl Decision {
     /// The work was refused: back to the agent while a fix round is left.
     fn refused(&mut self, findings: Vec<Finding>, reason: EndReason, text: String) -> State {
         self.agent.work.unjudged = false;
+        self.agent.work.findings.clone_from(&findings);
         if self.agent.fix_round < self.agent.spec.max_fix_rounds {
             self.agent.fix_round += 1;
-            self.agent.work.findings.clone_from(&findings);
             self.note(
                 "agent.fix_requested",
                 json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}),
@@ -833,6 +837,25 @@ pub(crate) fn learn(agent: &mut Agent, look: &RemoteLook, at: Timestamp) -> Opti
     let RemoteLook::Shows(commit) = look else { return None };
     let known = work.pushed.replace(commit.clone()).is_some();
     (!known).then(|| pushed(agent, commit, true, at))
+}
+
+/// Names the first secrets by rule and place, for people.
+fn secret_places(findings: &[Finding]) -> String {
+    const SHOWN: usize = 3;
+    let one = |finding: &Finding| {
+        let rule = finding.secret.as_ref().map_or(finding.source.as_str(), |secret| secret.rule.as_str());
+        let place = match (&finding.path, finding.line) {
+            (Some(path), Some(line)) => format!("in {path}:{line}"),
+            (Some(path), None) => format!("in {path}"),
+            (None, _) => "in a commit message".to_owned(),
+        };
+        let commit = finding.secret.as_ref().map(|secret| format!(" (commit {})", secret.commit.short()));
+        format!("{rule} {place}{}", commit.unwrap_or_default())
+    };
+    let shown: Vec<String> = findings.iter().take(SHOWN).map(one).collect();
+    let more = findings.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn count(n: usize, thing: &str) -> String {

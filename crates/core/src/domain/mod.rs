@@ -19,6 +19,7 @@ pub mod quota;
 pub mod repository;
 pub mod retry;
 pub mod room;
+pub mod secrets;
 pub mod spec;
 pub mod stall;
 pub mod steady;

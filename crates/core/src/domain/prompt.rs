@@ -248,7 +248,13 @@ mod tests {
     }
 
     fn finding(source: &str, path: Option<&str>, line: Option<u64>, message: &str) -> Finding {
-        Finding { source: source.into(), path: path.map(Into::into), line, message: message.into() }
+        Finding {
+            source: source.into(),
+            path: path.map(Into::into),
+            line,
+            message: message.into(),
+            secret: None,
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::characters::hidden_in;
 use super::ids::{BranchName, InvalidName, TaskId, Word, is_unprintable};
 use super::repository::RepositoryUrl;
 use super::retry::{Backoff, BackoffKind};
+use super::secrets::{AllowedSecret, Fingerprint};
 use crate::limits;
 
 /// What an agent is for. Decides the default gate profile and what "nothing changed" means.
@@ -214,6 +215,9 @@ pub struct SpawnSpec {
     /// Free labels for filtering.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Word, String>,
+    /// Findings of the secret scan that the operator allows, each with a reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_secrets: Vec<AllowedSecret>,
 }
 
 /// One fault of a request: where, a stable code, and what to say to a person.
@@ -414,6 +418,46 @@ const FIELDS: &[&str] = &[
 ];
 const CONTEXT_FIELDS: &[&str] = &["repository", "branch", "workItems", "skills", "instructions"];
 
+impl AllowedSecret {
+    /// Reads a list of allowed findings, each a fingerprint with a reason. Errors with every fault found; `at` is where the
+    /// list stands.
+    pub fn list(at: &str, value: Option<&Value>) -> Result<Vec<Self>, Vec<FieldError>> {
+        let fault = |at: String, code: &str, message: &str| {
+            vec![FieldError { pointer: at, code: code.to_owned(), message: message.to_owned() }]
+        };
+        let items = match value {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(items)) if items.len() <= limits::ALLOWED_SECRETS => items,
+            Some(Value::Array(_)) => return Err(fault(at.to_owned(), "range", "has too many entries")),
+            Some(_) => return Err(fault(at.to_owned(), "type", "must be a list of objects")),
+        };
+        let (mut out, mut faults) = (Vec::new(), Vec::new());
+        for (n, item) in items.iter().enumerate() {
+            let at = format!("{at}/{n}");
+            let Value::Object(fields) = item else {
+                faults.extend(fault(at, "type", "must be an object"));
+                continue;
+            };
+            let mut inner = Reader::new(&at, fields, &["fingerprint", "reason"]);
+            let fingerprint = inner.text("fingerprint", true).map(Fingerprint::parse);
+            if fingerprint == Some(None) {
+                inner.fault("fingerprint", "invalid", "must be the 32 digits that the finding shows");
+            }
+            let reason = inner.text("reason", true);
+            if let Some(Err(why)) = reason.map(|text| check_prose(text, limits::REASON_BYTES)) {
+                inner.fault("reason", "invalid", why);
+            }
+            if let (true, Some(Some(fingerprint)), Some(reason)) =
+                (inner.errors.is_empty(), fingerprint, reason)
+            {
+                out.push(Self { fingerprint, reason: reason.to_owned() });
+            }
+            faults.append(&mut inner.errors);
+        }
+        if faults.is_empty() { Ok(out) } else { Err(faults) }
+    }
+}
+
 impl SpawnSpec {
     /// Reads the body of `POST /agents/spawn`. Errors with every fault found, never only the first.
     pub fn parse(body: &Value) -> Result<Self, Vec<FieldError>> {
@@ -468,6 +512,8 @@ impl SpawnSpec {
             model,
             budget,
             labels,
+            // Allowed by name after they were found, never beforehand.
+            allowed_secrets: Vec::new(),
             max_retries: small(max_retries),
             backoff,
             max_fix_rounds: small(max_fix_rounds),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::lifecycle::{self, Event, fact};
+use crate::domain::secrets::AllowedSecret;
 use crate::domain::spec::{FieldError, GateProfile, SpawnSpec};
 use crate::orchestrator::{Orchestrator, RetryError, SpawnError, Spawned};
 use crate::ports::store::{Admission, Admitted, Idempotency};
@@ -36,14 +37,23 @@ impl Orchestrator {
         Ok(spec)
     }
 
-    /// Makes a new agent with the specification of one that has ended; it names its predecessor.
-    pub async fn retry(&self, id: AgentId, idempotency: Option<Idempotency>) -> Result<Spawned, RetryError> {
+    /// Makes a new agent with the specification of one that has ended; it names its predecessor. `allowed` are findings of
+    /// the secret scan that the operator allows from now on, besides those that were allowed before.
+    pub async fn retry(
+        &self,
+        id: AgentId,
+        allowed: Vec<AllowedSecret>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Spawned, RetryError> {
         let old = self.ports.store.get(id).await.map_err(SpawnError::from)?;
         if !old.agent.is_terminal() {
             return Err(RetryError::StillActive(id));
         }
         let origin = Origin { previous: Some(id), idempotency, ..Origin::default() };
-        Ok(self.admit(old.agent.spec, origin).await?)
+        let mut spec = old.agent.spec;
+        spec.allowed_secrets.retain(|known| allowed.iter().all(|one| one.fingerprint != known.fingerprint));
+        spec.allowed_secrets.extend(allowed);
+        Ok(self.admit(spec, origin).await?)
     }
 
     fn check_satisfiable(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {

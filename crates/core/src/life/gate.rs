@@ -3,17 +3,16 @@
 
 use std::path::PathBuf;
 
-use tokio::sync::mpsc;
-
-use super::{Hands, Scene};
+use super::{Hands, Scene, secrets};
 use crate::domain::agent::State;
 use crate::domain::gates::{Finding, GateReport};
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
-use crate::limits;
 use crate::ports::gatekeeper::JudgeRequest;
-use crate::ports::repositories::{Added, JudgingCheckout, JudgingRequest};
+use crate::ports::repositories::{JudgingCheckout, JudgingRequest};
+use crate::ports::runtime::AgentEvent;
+use crate::ports::transcripts::Mark;
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
     let agent = scene.agent;
@@ -30,9 +29,10 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let judged = !plan.gates.is_empty() && plan.trusted;
     let checkout = async { if judged { checkout(scene, base, head).await.map(Some) } else { Ok(None) } };
     // Both only read the store; what was checked out for nothing goes with the tree.
-    let (findings, checkout) = tokio::join!(secrets(scene, base, head), checkout);
+    let (findings, checkout) = tokio::join!(secrets::look(scene, base, head), checkout);
     let findings = findings?;
     if !findings.is_empty() {
+        tell(scene, &findings).await;
         return Ok(Event::SecretsFound { findings });
     }
     let (report, warnings) = match checkout? {
@@ -40,6 +40,28 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         None => (GateReport::new(head.clone(), Vec::new(), plan), Vec::new()),
     };
     Ok(Event::Judged { report, warnings })
+}
+
+/// Writes findings into the transcript, so that they stand where a person looks for what happened.
+async fn tell(scene: &Scene<'_>, findings: &[Finding]) {
+    let (o, agent) = (scene.o, scene.agent);
+    let entries = findings.iter().map(|finding| AgentEvent::Notice { text: notice(finding) }).collect();
+    let told = o.ports.transcripts.told(agent.id, agent.runs).await.unwrap_or_default();
+    let mark = Mark { run: agent.runs, bytes: told.bytes };
+    if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
+        tracing::warn!(agent.id = %agent.id, error = %e, "the findings could not be written into the transcript");
+    }
+}
+
+fn notice(finding: &Finding) -> String {
+    let place = finding.path.as_deref().map_or(String::new(), |path| {
+        finding.line.map_or_else(|| format!(" {path}"), |line| format!(" {path}:{line}"))
+    });
+    let fingerprint = finding
+        .secret
+        .as_ref()
+        .map_or(String::new(), |secret| format!("; fingerprint {}", secret.fingerprint.as_str()));
+    format!("{}:{place} {}{fingerprint}", finding.source, finding.message)
 }
 
 async fn checkout(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<JudgingCheckout, Failure> {
@@ -74,38 +96,4 @@ async fn judge(
         .gatekeeper
         .judge(JudgeRequest { agent: agent.id, round, commit, checkout, confinement, plan })
         .await
-}
-
-/// Scans what every new commit adds, not only the tip: a secret that was added and removed again is still pushed.
-async fn secrets(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<Vec<Finding>, Failure> {
-    let o = scene.o;
-    // A few hunks in flight are enough to keep reader and scanner both busy.
-    let (send, mut receive) = mpsc::channel::<Added>(8);
-    let read = o.ports.repositories.additions(&scene.agent.spec.context.repository, base, head, send);
-    let scan = async {
-        let mut findings = Vec::new();
-        while let Some(added) = receive.recv().await {
-            for secret in o.ports.scanner.scan(added.path.as_deref(), &added.text) {
-                if findings.len() < limits::FINDINGS {
-                    findings.push(finding(&added, &secret.rule, secret.line, &secret.masked));
-                }
-            }
-        }
-        findings
-    };
-    let (read, findings) = tokio::join!(read, scan);
-    read.map(|()| findings)
-}
-
-fn finding(added: &Added, rule: &str, line: u64, masked: &str) -> Finding {
-    let place = if added.path.is_some() { "" } else { " in the commit message" };
-    Finding {
-        source: "secret-scan".to_owned(),
-        path: added.path.clone(),
-        line: added.path.as_ref().map(|_| added.line + line - 1),
-        message: format!(
-            "{rule}: {masked}{place} (commit {}); remove it from every commit",
-            added.commit.short()
-        ),
-    }
 }

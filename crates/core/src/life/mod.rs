@@ -11,6 +11,7 @@ pub(crate) mod lease;
 mod publish;
 mod remote_look;
 pub(crate) mod resume;
+mod secrets;
 pub(crate) mod settle;
 mod stray;
 mod supervise;

@@ -141,6 +141,17 @@ impl From<Kept> for Received {
     }
 }
 
+/// What of a commit a piece of added text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddedPart {
+    /// Lines of a file.
+    Content,
+    /// The path of a new file.
+    Name,
+    /// The message of the commit, or its headers.
+    Message,
+}
+
 /// Lines added by one commit to one file, for the secret scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
@@ -152,6 +163,8 @@ pub struct Added {
     pub line: u64,
     /// The added lines, joined by newlines; lossy where they are not UTF-8.
     pub text: String,
+    /// What it is.
+    pub part: AddedPart,
 }
 
 /// What is checked out to be judged.
@@ -403,6 +416,15 @@ pub trait Repositories: Send + Sync {
         path: &str,
         most: usize,
     ) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// Returns the files of a commit, with their paths, that hold at least one of these lines: at most
+    /// [`crate::limits::SECRET_FILES`], of each at most [`crate::limits::SECRET_FILE_BYTES`].
+    async fn files_with(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        lines: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure>;
 
     /// Lists the tracked paths of a commit below a directory (`""` for all).
     async fn list_files(

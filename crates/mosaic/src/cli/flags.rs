@@ -363,6 +363,12 @@ pub(crate) struct RetryArgs {
     /// Print the new id only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// A finding of the secret scan that is no secret, by its fingerprint (see `mosaic gates`); again for more
+    #[arg(long, value_name = "FINGERPRINT", requires = "reason")]
+    pub(crate) allow_secret: Vec<String>,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Flags of `restore`.

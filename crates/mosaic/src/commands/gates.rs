@@ -67,6 +67,7 @@ fn render(agent: &View<'_>, gates: &Value, paint: Paint) -> String {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     }
     out.push_str(&findings(&results, paint));
+    out.push_str(&secrets(gates, agent));
     out.push_str(&conclusion(agent, verdict(gates), &results, paint));
     out
 }
@@ -106,6 +107,23 @@ fn findings(results: &[View<'_>], paint: Paint) -> String {
     }
     let rule = paint.dim("────────────");
     format!("{rule}\n{}{rule}\n", lines.concat())
+}
+
+/// Lists the secrets that kept it from being judged, and what to do about one that is none.
+fn secrets(gates: &Value, agent: &View<'_>) -> String {
+    let found = View::new(gates);
+    let found: Vec<View<'_>> = found.list("findings").iter().map(View::new).collect();
+    let mut out = String::new();
+    for finding in found.iter().filter(|finding| finding.value().get("secret").is_some()) {
+        out.push_str(&format!("secret-scan   {}\n", super::status::secret(finding)));
+    }
+    if !out.is_empty() {
+        let name = agent.name();
+        out.push_str(&format!(
+            "  if it is no secret: mosaic retry {name} --allow-secret FINGERPRINT --reason TEXT, or list it in .mosaic/allowed-secrets of the base\n"
+        ));
+    }
+    out
 }
 
 fn conclusion(agent: &View<'_>, verdict: &str, results: &[View<'_>], paint: Paint) -> String {

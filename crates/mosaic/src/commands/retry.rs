@@ -15,7 +15,12 @@ pub(super) fn run(session: &Session, args: &RetryArgs) -> Result<Exit, Problem> 
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
     let old = View::new(&agent);
-    let answer = client.post(&format!("/v1/agents/{}/retry", escape(old.id())), &json!({}))?.body;
+    let mut body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    if !args.allow_secret.is_empty() {
+        let one = |fingerprint: &String| json!({"fingerprint": fingerprint, "reason": &args.reason});
+        body["allowedSecrets"] = args.allow_secret.iter().map(one).collect();
+    }
+    let answer = client.post(&format!("/v1/agents/{}/retry", escape(old.id())), &body)?.body;
     let view = View::new(&answer);
     if args.quiet {
         session.print(format!("{}\n", view.shown("agentId")))?;

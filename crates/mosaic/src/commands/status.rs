@@ -104,9 +104,25 @@ fn render(agent: &View<'_>, resources: Option<&Value>, paint: Paint) -> String {
     for (n, text) in plain::block(agent.text("error")).lines().enumerate() {
         line(if n == 0 { "Error" } else { "" }, paint.bad(text));
     }
+    for found in agent.list("findings").iter().filter(|found| found.get("secret").is_some()) {
+        line("Secret", secret(&View::new(found)));
+    }
     line("Result", plain::first_line(agent.text("result"), 200));
     line("Next", super::summary::next(agent, &name).trim_start_matches("next: ").to_owned());
     out
+}
+
+/// Returns rule, place, commit and fingerprint of a secret that was found.
+pub(super) fn secret(found: &View<'_>) -> String {
+    let Some(secret) = found.value().get("secret").map(View::new) else { return String::new() };
+    let line = match found.number("line") {
+        0 => String::new(),
+        n => format!(":{n}"),
+    };
+    let place = found.shown("path");
+    let place = if place.is_empty() { "commit message".to_owned() } else { format!("{place}{line}") };
+    let commit = labelled("commit ", short(secret.text("commit")));
+    join(&[secret.shown("rule"), place, commit, labelled("fingerprint ", secret.shown("fingerprint"))])
 }
 
 fn task(agent: &View<'_>) -> String {

@@ -30,6 +30,7 @@ mod pushes;
 mod races;
 mod removal;
 mod restore;
+mod secrets;
 mod shutdown;
 mod silence;
 mod spending;

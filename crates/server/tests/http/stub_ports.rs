@@ -132,6 +132,14 @@ impl Repositories for StubRepositories {
         let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
         Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
+    async fn files_with(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        Ok(Vec::new())
+    }
     async fn additions(
         &self,
         _: &RepositoryUrl,

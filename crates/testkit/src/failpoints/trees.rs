@@ -31,6 +31,7 @@ wrap! { Repositories as "repositories" {
     last receive_salvage(request: &TreeRequest, outbox: &Path) -> Result<Option<Salvaged>, Failure>;
     last salvaged(repository: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure>;
     last restore(request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
+    last files_with(repository: &RepositoryUrl, commit: &CommitId, lines: &[String]) -> Result<Vec<(String, Vec<u8>)>, Failure>;
     last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;

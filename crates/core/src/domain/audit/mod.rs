@@ -25,6 +25,7 @@ pub enum Action {
     QueueResume,
     QueueRemove,
     Retry,
+    SecretAllow,
     Restore,
     Discard,
     Force,
@@ -52,6 +53,7 @@ impl Action {
     /// Returns the word on disk and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::SecretAllow => "secret-allow",
             Self::Kill => "kill",
             Self::KillAll => "kill-all",
             Self::KillswitchEngage => "killswitch-engage",

@@ -1,0 +1,251 @@
+//! Secrets on their way out: what stands in the base is none, what is found is named and can be allowed, and the server's own
+//! values leave it in no form.
+
+use std::process::Output;
+
+use mosaic_testkit::git_fixture::Fixture;
+use serde_json::{Value, json};
+
+use super::support::{Home, Server, body, script};
+
+/// A key in PEM that belongs to nobody, put together here so that no scanner takes this file for a leak.
+fn pem(letter: char) -> String {
+    let line: String = (0..64u8).map(|n| char::from(b'A' + (n.wrapping_mul(7) % 26))).collect();
+    let body = format!("{line}\n{}{}\n", &line[1..40], letter);
+    format!("-----BEGIN {0}-----\n{body}-----END {0}-----\n", ["RSA PRIVATE", "KEY"].join(" "))
+}
+
+/// A token as GitHub makes them.
+fn token(seed: u8) -> String {
+    let tail: String =
+        (0..36u8).map(|n| char::from(b'a' + (n.wrapping_mul(11).wrapping_add(seed) % 26))).collect();
+    format!("{}{}", ["gh", "p_"].concat(), tail)
+}
+
+/// A value of the server's own.
+fn own() -> String {
+    ["Qr7", "vN2xK9", "wLp4Zt8Bd", "6Ym3Hs5"].concat()
+}
+
+fn agent(home: &Home, text: &str) -> String {
+    script(home.path(), "agent.sh", &format!("cat > /dev/null\nset -e\n{text}\n"))
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn change(server: &Server<'_>, fixture: &Fixture, task: &str) -> Value {
+    let id = server.spawn(&body(&fixture.url(), task));
+    server.ended(&id)
+}
+
+#[test]
+fn what_stands_in_the_base_is_no_new_finding_wherever_it_is_moved() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    fixture.commit_on(
+        "main",
+        &[("test/server.key", &pem('A')), ("config.txt", &format!("a\ntoken = \"{}\"\nb\n", token(1)))],
+    );
+    let moves = format!(
+        "git mv test fixtures\nsed -i 's/^a$/around/; s/^token = /    token = /' config.txt\n\
+         printf 'again: {}\\n' > other.txt\ngit add -A",
+        token(1)
+    );
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &moves))]);
+    let done = change(&server, &fixture, "T-move");
+    assert_eq!((&done["status"], &done["findings"]), (&json!("completed"), &json!([])), "{done:#}");
+    let branch = done["branch"].as_str().unwrap();
+    assert_eq!(fixture.read_branch_file(branch, "fixtures/server.key"), Some(pem('A')));
+    // Another key in the place of the known one is a finding, and the known one beside it is not.
+    let other = format!("git mv test fixtures\ncat > fixtures/new.key <<'END'\n{}END", pem('B'));
+    agent(&home, &other);
+    let failed = change(&server, &fixture, "T-other");
+    assert_eq!(failed["endReason"], "secret", "{failed:#}");
+    let findings = failed["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{failed:#}");
+    assert_eq!((&findings[0]["path"], &findings[0]["line"]), (&json!("fixtures/new.key"), &json!(1)));
+}
+
+#[test]
+fn a_finding_is_named_everywhere_and_shown_nowhere() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let value = token(2);
+    let text = format!("mkdir -p src\nprintf 'one\\ntwo\\nt = \"{value}\"\\n' > src/deep.txt");
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &text))]);
+    let failed = change(&server, &fixture, "T-named");
+    let (id, found) = (failed["agentId"].as_str().unwrap(), &failed["findings"][0]);
+    assert_eq!((&found["path"], &found["line"]), (&json!("src/deep.txt"), &json!(3)), "{failed:#}");
+    assert_eq!(
+        (&found["secret"]["rule"], &found["secret"]["commit"]),
+        (&json!("github-token"), &failed["headCommit"])
+    );
+    let fingerprint = found["secret"]["fingerprint"].as_str().unwrap();
+    let commit = &failed["headCommit"].as_str().unwrap()[..7];
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains("github-token in src/deep.txt:3") && error.contains(commit), "{error}");
+    for command in [
+        &["status", id][..],
+        &["gates", id],
+        &["logs", id],
+        &["--json", "status", id],
+        &["--json", "gates", id],
+        &["--json", "logs", id],
+    ] {
+        let text = said(&server.cli(command));
+        for part in ["github-token", "src/deep.txt", commit, fingerprint] {
+            assert!(text.contains(part), "{command:?} does not say {part}: {text}");
+        }
+        assert!(!text.contains(&value), "{command:?} shows it: {text}");
+    }
+    let gates = server.http.get(&format!("/v1/agents/{id}/gates")).expect(200);
+    assert_eq!(gates["findings"], failed["findings"]);
+    assert!(!server.log().contains(&value));
+}
+
+/// Retries until the end and returns the agent.
+fn retried(server: &Server<'_>, id: &str, more: &[&str]) -> Value {
+    let output = server.cli(&[&["retry", id, "-q"], more].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    server.ended(String::from_utf8_lossy(&output.stdout).trim())
+}
+
+#[test]
+fn a_finding_is_allowed_by_the_operator_with_a_reason_or_by_the_base_and_not_by_the_agent() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let write = format!("printf 't = \"{}\"\\n' > test.txt", token(3));
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &write))]);
+    let failed = change(&server, &fixture, "T-allow");
+    let id = failed["agentId"].as_str().unwrap();
+    let fingerprint = failed["findings"][0]["secret"]["fingerprint"].as_str().unwrap().to_owned();
+    // Not by the agent, not without a reason, not by a fingerprint that was never found.
+    agent(&home, &format!("{write}\nmkdir -p .mosaic\necho {fingerprint} > .mosaic/allowed-secrets"));
+    assert_eq!(retried(&server, id, &[])["endReason"], "secret");
+    assert_eq!(server.cli(&["retry", id, "--allow-secret", &fingerprint]).status.code(), Some(2));
+    let never = "0".repeat(32);
+    let output = server.cli(&["retry", id, "--allow-secret", &never, "--reason", "typed"]);
+    assert!(
+        !output.status.success() && said(&output).contains("none of this agent's findings"),
+        "{}",
+        said(&output)
+    );
+    agent(&home, &write);
+    let allow = ["--allow-secret", &fingerprint, "--reason", "a token of the test kit"];
+    let done = retried(&server, id, &allow);
+    assert_eq!(done["status"], "completed", "{done:#}");
+    let audit = said(&server.cli(&["audit", "--json"]));
+    for part in ["secret-allow", &fingerprint, "a token of the test kit"] {
+        assert!(audit.contains(part), "the audit log does not say {part}: {audit}");
+    }
+    // By the base, for everybody; in another file the same value is another finding.
+    fixture.commit_on(
+        "main",
+        &[(".mosaic/allowed-secrets", &format!("# tests\n{fingerprint}  of the test kit\n"))],
+    );
+    assert_eq!(change(&server, &fixture, "T-base")["status"], "completed");
+    agent(&home, &write.replace("test.txt", "other.txt"));
+    assert_eq!(change(&server, &fixture, "T-base-2")["endReason"], "secret");
+}
+
+fn base64(text: &str) -> String {
+    let mut child = std::process::Command::new("base64")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_servers_own_secrets_are_not_pushed_in_any_form_whatever_the_repository_allows() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let value = own();
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let back: String = value.chars().rev().collect();
+    let (one, two) = value.split_at(11);
+    let server = home.serve(&[
+        ("MOSAIC_COMMAND", &agent(&home, "true")),
+        ("MOSAIC_GIT_TOKEN", &value),
+        ("MOSAIC_GIT_TOKEN_HOST", "git.example.com"),
+    ]);
+    let token = server.token.clone();
+    let ways = [
+        ("raw", format!("echo 'x {value} y' > f")),
+        ("base64", format!("printf '%s\\n' '{}' > f", base64(&format!("token:{value}")))),
+        ("hex", format!("echo {hex} > f")),
+        ("reversed", format!("echo {back} > f")),
+        ("pieces", format!("printf '%s\\n' 'a = \"{one}\" +' '    \"{two}\"' > f")),
+        ("utf16", format!("printf '{value}' | iconv -f utf-8 -t utf-16le > f")),
+        ("name", format!("mkdir -p d\necho x > 'd/{value}.txt'")),
+        ("binary", format!("printf '\\000\\001\\377{value}\\000' > f")),
+        ("link", format!("ln -s 'to/{value}' f")),
+        ("message", format!("echo x > f\ngit add f\ngit commit -qm 'about {value}'")),
+        (
+            "gone",
+            format!(
+                "echo {value} > f\ngit add f\ngit commit -qm one\ngit rm -q f\necho x > g\ngit add g\ngit commit -qm two"
+            ),
+        ),
+        (
+            "header",
+            format!(
+                "echo x > f\ngit add f\ngit commit -qm one\n\
+                 new=$(git cat-file commit HEAD | sed '0,/^$/s/^$/x-note {value}\\n/' | git hash-object -t commit -w --stdin)\n\
+                 git reset -q --hard $new"
+            ),
+        ),
+        ("api token", format!("echo '{token}' > f")),
+        ("its own token", "printf '%s' \"$MOSAIC_API_TOKEN\" | base64 -w0 > f".to_owned()),
+    ];
+    for (n, (way, text)) in ways.iter().enumerate() {
+        agent(&home, text);
+        let failed = change(&server, &fixture, &format!("T-{n}"));
+        assert_eq!(failed["endReason"], "secret", "{way}: {failed:#}");
+        assert_eq!(failed["findings"][0]["secret"]["own"], true, "{way}: {failed:#}");
+        assert!(!failed.to_string().contains(&value), "{way}: {failed:#}");
+    }
+    assert_eq!(fixture.branches(), ["main"]);
+    // Neither the base's list nor that it stands in the base makes it public.
+    agent(&home, &ways[0].1);
+    let failed = change(&server, &fixture, "T-allowed");
+    let fingerprint = failed["findings"][0]["secret"]["fingerprint"].as_str().unwrap();
+    fixture.commit_on("main", &[(".mosaic/allowed-secrets", fingerprint), ("known", &value)]);
+    assert_eq!(change(&server, &fixture, "T-allowed-2")["endReason"], "secret");
+}
+
+#[test]
+fn the_servers_own_secrets_are_shown_nowhere() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let value = own();
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!(
+        "echo 'says {value} and {hex}'\necho 'errs {value}' >&2\necho '{value}' > f\necho x > '{value}'"
+    );
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &text)), ("CLAUDE_API_KEY", &value)]);
+    let failed = change(&server, &fixture, "T-shown");
+    let id = failed["agentId"].as_str().unwrap();
+    for command in [
+        &["status", id][..],
+        &["gates", id],
+        &["logs", id],
+        &["logs", "--raw", id],
+        &["diff", id],
+        &["--json", "logs", id],
+        &["--json", "diff", id],
+    ] {
+        let text = said(&server.cli(command));
+        assert!(!text.contains(&value) && !text.contains(&hex), "{command:?} shows it: {text}");
+    }
+    let text = said(&server.cli(&["logs", id]));
+    assert!(text.contains("says [CLAUDE_API_KEY] and [CLAUDE_API_KEY]"), "{text}");
+    assert!(!server.log().contains(&value));
+    for event in ["/v1/events?after=0", "/v1/state", "/v1/audit"] {
+        if event.starts_with("/v1/events") {
+            let (_, events) = server.http.log(0);
+            assert!(events.iter().all(|(_, data)| !data.contains(&value)), "{events:?}");
+        } else {
+            assert!(!server.http.get(event).expect(200).to_string().contains(&value), "{event}");
+        }
+    }
+}
