@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[path = "secret_rules/services.rs"]
+mod services;
+
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_core::ports::scanner::SecretScanner;
 use proptest::prelude::*;

@@ -14,6 +14,7 @@ mod known;
 mod plausible;
 mod private_key;
 mod rules;
+mod services;
 mod squeeze;
 mod url_password;
 

@@ -2,10 +2,11 @@
 //! the issuing services document or are seen to use.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::services::SERVICES;
 use super::{assignment, plausible, private_key, url_password};
 
 /// Bytes that a format's expression may look at, from its keyword on. Real tokens are far shorter.
@@ -119,80 +120,104 @@ const fn code(
     Rule { id, order, keywords, generic: false, finder: Finder::Code(find) }
 }
 
-/// All rules; where two find the same text, the earlier one names it.
-pub(super) static RULES: [Rule; 15] = [
-    code(0, "private-key", &["PRIVATE KEY"], private_key::find),
-    format(
-        1,
-        "aws-access-key-id",
-        &["AKIA", "ASIA", "ABIA", "ACCA", "A3T"],
-        r"^((?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9_+/=]|$)",
-        true,
-        3.0,
-    ),
-    format(
-        2,
-        "github-token",
-        &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
-        r"^gh[pousr]_[A-Za-z0-9]{36,}",
-        false,
-        3.0,
-    ),
-    format(3, "github-fine-grained-token", &["github_pat_"], r"^github_pat_[A-Za-z0-9_]{36,}", false, 3.0),
-    format(4, "anthropic-api-key", &["sk-ant-"], r"^sk-ant-[A-Za-z0-9_-]{24,}", false, 3.3),
-    format(
-        5,
-        "openai-api-key",
-        &["sk-proj-", "sk-svcacct-", "sk-admin-"],
-        r"^sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}",
-        false,
-        3.3,
-    ),
-    format(6, "openai-api-key", &["sk-"], r"^(sk-[A-Za-z0-9]{20,})(?:[^A-Za-z0-9_-]|$)", true, 3.5),
-    format(
-        7,
-        "slack-token",
-        &["xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xoxe."],
-        r"^xox[abeoprs][.-](?:[A-Za-z]+-)?[0-9][A-Za-z0-9-]{9,}",
-        false,
-        2.8,
-    ),
-    format(8, "slack-app-token", &["xapp-"], r"^xapp-[0-9]-[A-Z0-9]+-[0-9]+-[A-Za-z0-9]{16,}", false, 3.0),
-    format(
-        9,
-        "slack-webhook",
-        &["hooks.slack.com/"],
-        r"^hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_-]{6,}/[A-Za-z0-9_/-]{16,})",
-        false,
-        3.0,
-    ),
-    format(10, "stripe-key", &["sk_live_", "rk_live_"], r"^[sr]k_live_[A-Za-z0-9]{16,}", false, 3.3),
-    format(
-        11,
-        "jwt",
-        &["eyJ"],
-        r"^eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}",
-        true,
-        4.0,
-    ),
-    code(12, "url-password", &["://"], url_password::find),
-    // What agents of this program are given for themselves.
-    format(
-        13,
-        "mosaic-agent-token",
-        &["mosaic_agent_"],
-        r"^mosaic_agent_[0-9a-f]{32}_[0-9a-f]{64}",
-        false,
-        3.0,
-    ),
-    Rule {
-        id: "generic-secret",
-        order: 14,
-        keywords: assignment::KEYWORDS,
-        generic: true,
-        finder: Finder::Code(assignment::find),
-    },
-];
+/// All rules; where two find the same text, the earlier one names it. Names with entropy are the last resort.
+pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let services = SERVICES.iter().map(|(id, keywords, pattern, starts_word, entropy)| {
+        format(0, id, keywords, pattern, *starts_word, *entropy)
+    });
+    let all = first().into_iter().chain(services).chain([last()]);
+    all.enumerate().map(|(order, rule)| Rule { order, ..rule }).collect()
+});
+
+/// Names and entropy instead of a format.
+const fn last() -> Rule {
+    let finder = Finder::Code(assignment::find);
+    Rule { id: "generic-secret", order: 0, keywords: assignment::KEYWORDS, generic: true, finder }
+}
+
+/// The rules that come first.
+fn first() -> [Rule; 14] {
+    [
+        code(0, "private-key", &["PRIVATE KEY"], private_key::find),
+        format(
+            1,
+            "aws-access-key-id",
+            &["AKIA", "ASIA", "ABIA", "ACCA", "A3T"],
+            r"^((?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9_+/=]|$)",
+            true,
+            3.0,
+        ),
+        format(
+            2,
+            "github-token",
+            &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
+            r"^gh[pousr]_[A-Za-z0-9]{36,}",
+            false,
+            3.0,
+        ),
+        format(
+            3,
+            "github-fine-grained-token",
+            &["github_pat_"],
+            r"^github_pat_[A-Za-z0-9_]{36,}",
+            false,
+            3.0,
+        ),
+        format(4, "anthropic-api-key", &["sk-ant-"], r"^sk-ant-[A-Za-z0-9_-]{24,}", false, 3.3),
+        format(
+            5,
+            "openai-api-key",
+            &["sk-proj-", "sk-svcacct-", "sk-admin-"],
+            r"^sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,}",
+            false,
+            3.3,
+        ),
+        format(6, "openai-api-key", &["sk-"], r"^(sk-[A-Za-z0-9]{20,})(?:[^A-Za-z0-9_-]|$)", true, 3.5),
+        format(
+            7,
+            "slack-token",
+            &["xoxa-", "xoxb-", "xoxe-", "xoxo-", "xoxp-", "xoxr-", "xoxs-", "xoxe."],
+            r"^xox[abeoprs][.-](?:[A-Za-z]+-)?[0-9][A-Za-z0-9-]{9,}",
+            false,
+            2.8,
+        ),
+        format(
+            8,
+            "slack-app-token",
+            &["xapp-"],
+            r"^xapp-[0-9]-[A-Z0-9]+-[0-9]+-[A-Za-z0-9]{16,}",
+            false,
+            3.0,
+        ),
+        format(
+            9,
+            "slack-webhook",
+            &["hooks.slack.com/"],
+            r"^hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_-]{6,}/[A-Za-z0-9_/-]{16,})",
+            false,
+            3.0,
+        ),
+        format(10, "stripe-key", &["sk_live_", "rk_live_"], r"^[sr]k_live_[A-Za-z0-9]{16,}", false, 3.3),
+        format(
+            11,
+            "jwt",
+            &["eyJ"],
+            r"^eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}",
+            true,
+            4.0,
+        ),
+        code(12, "url-password", &["://"], url_password::find),
+        // What agents of this program are given for themselves.
+        format(
+            13,
+            "mosaic-agent-token",
+            &["mosaic_agent_"],
+            r"^mosaic_agent_[0-9a-f]{32}_[0-9a-f]{64}",
+            false,
+            3.0,
+        ),
+    ]
+}
 
 #[cfg(test)]
 mod tests {
