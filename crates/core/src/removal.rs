@@ -335,9 +335,13 @@ impl Orchestrator {
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;
         let freed = self.ports.transcripts.discard(id).await;
-        trees.and(private).map_err(|e| e.message)?;
+        private.map_err(|e| e.message)?;
         jobs.map_err(|e| e.to_string())?;
-        freed.map_err(|e| format!("transcripts could not be removed: {e}"))
+        // What lies there now was nowhere in the way of the others, and goes with what was beside the tree before.
+        self.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;
+        let beside = trees.map_err(|e| e.message)?
+            + self.ports.repositories.abandon(id).await.map_err(|e| e.message)?;
+        Ok(beside + freed.map_err(|e| format!("transcripts could not be removed: {e}"))?)
     }
 
     /// Removes agents that ended long ago, one page of them. Unmerged work stays unless it is counted out.

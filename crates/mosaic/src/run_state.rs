@@ -65,10 +65,12 @@ impl RunState {
         }
     }
 
-    /// Ends it. With the id of an agent that ended well its transcript is kept and the rest removed; else all of it
-    /// stays. Says where things are either way.
+    /// Ends it. With the id of an agent that ended well and left nothing besides its branch, its transcript is kept and the
+    /// rest removed; else all of it stays. Says where things are either way.
     pub(crate) fn leave(self, done: Option<&str>) {
         self.conceal();
+        // What is not on the branch is nowhere else.
+        let done = done.filter(|agent| !wire::holds_work(&self.path, agent));
         let place = match done {
             Some(agent) => self.keep_transcript(agent).map(|kept| format!("transcript  {}", kept.display())),
             None => Ok(self.kept()),

@@ -396,6 +396,12 @@ impl Wired {
     }
 }
 
+/// Tells whether a data directory holds work of an agent that is not on its branch.
+pub(crate) fn holds_work(data: &Path, agent: &str) -> bool {
+    // What is no id names nothing that could be looked for.
+    agent.parse().is_ok_and(|agent| mosaic_adapters::git::holds_work(data, agent))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

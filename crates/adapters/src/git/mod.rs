@@ -23,6 +23,7 @@ mod heal;
 mod holders;
 mod judge;
 mod keeping;
+mod left_beside;
 mod locks;
 mod loose_refs;
 mod memory;
@@ -71,6 +72,7 @@ pub use self::credentials::Credentials;
 pub use self::environment::{chooses_repository, forget_repository};
 pub use self::fuse::{FUSE, fuse_main};
 pub use self::harvest::harvest_main;
+pub use self::left_beside::holds_work;
 pub(crate) use self::tree::config_value;
 
 /// Who commits when the operator named nobody.
@@ -452,6 +454,8 @@ impl Repositories for GitRepositories {
                 || name.starts_with("judge-")
         };
         self.spare(agent).map_err(|e| errors::io("setting the agent's tree aside", &e))?;
+        self.keep_repositories(agent)
+            .map_err(|e| errors::io("keeping the repositories in the agent's tree", &e))?;
         self.trash
             .discard_in(&self.layout.agent(agent), ours)
             .map_err(|e| errors::io("taking the agent's trees away", &e))?;
@@ -466,13 +470,25 @@ impl Repositories for GitRepositories {
         Err(Failure::new(FailureKind::Internal, why))
     }
 
-    async fn abandon(&self, agent: AgentId) -> Result<(), Failure> {
+    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
         let aside = self.set_aside_trees(agent);
-        let given_up = |name: &str| aside.iter().any(|one| one == name);
-        self.trash
-            .discard_in(&self.layout.agent(agent), given_up)
-            .map_err(|e| errors::io("taking the agent's set-aside trees away", &e))?;
-        self.remove(agent).await
+        let given_up = |name: &str| {
+            aside.iter().any(|one| one == name)
+                || tree::is_of_set_aside(name.as_ref())
+                || name == left_beside::REPOSITORIES
+        };
+        let failed = |e: std::io::Error| errors::io("taking the agent's set-aside trees away", &e);
+        self.trash.discard_in(&self.layout.agent(agent), given_up).map_err(failed)?;
+        self.remove(agent).await?;
+        self.discard_beside(agent).map_err(failed)
+    }
+
+    async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure> {
+        self.keep_beside_now(agent).map_err(|e| errors::io("keeping what lies beside the agent's tree", &e))
+    }
+
+    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(self.kept_beside())
     }
 
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName {

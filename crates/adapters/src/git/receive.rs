@@ -51,6 +51,8 @@ impl GitRepositories {
         let left = harvested.as_ref().map(|harvested| harvested.left.clone()).unwrap_or_default();
         let kept = beside.is_ok() && !left.only_there;
         self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        self.note_repositories(request.agent, &left.repositories)
+            .map_err(|e| errors::io("noting the repositories in the agent's tree", &e))?;
         let saved = beside.unwrap_or_default();
         let branches = match &saved {
             Some(saved) => self.branches_of(request, saved).await?,
@@ -133,8 +135,10 @@ impl GitRepositories {
     ) -> Result<Option<Salvaged>, Failure> {
         match self.receive_bundle(request, outbox, BUNDLE).await? {
             Some(saved) => {
-                let kept = !read_report(outbox).is_some_and(|harvested| harvested.left.only_there);
-                let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
+                let left = read_report(outbox).map(|harvested| harvested.left).unwrap_or_default();
+                let (kept, io) =
+                    (!left.only_there, |e: io::Error| errors::io("keeping the agent's tree", &e));
+                self.note_repositories(request.agent, &left.repositories).map_err(io)?;
                 self.mark_tree(request.agent, kept).map_err(io)?;
                 Ok(Some(saved))
             }

@@ -24,6 +24,11 @@ const SET_ASIDE: &str = "unreceived-";
 /// Says that a tree holds something that could not be received, though its HEAD was.
 const NOT_KEPT: &str = "tree-not-kept";
 
+/// Tells whether an entry of an agent's directory is about a tree that was set aside.
+pub(super) fn is_of_set_aside(name: &std::ffi::OsStr) -> bool {
+    name == NOT_KEPT || name.to_string_lossy().starts_with(SET_ASIDE)
+}
+
 /// What the tree was made from; written last, so that its presence says that the tree is whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -48,14 +48,18 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
 async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
     // An error was told by the pass before.
     let Ok(present) = o.ports.repositories.present().await else { return };
+    // Of a removed agent that is all that a crash may have left.
+    let beside = o.ports.repositories.kept_beside().await.unwrap_or_default();
+    let only_beside: Vec<AgentId> = beside.into_iter().filter(|id| !present.contains(id)).collect();
     let mut tried = 0;
-    for id in present {
+    for id in present.iter().chain(&only_beside).copied() {
         if o.live().contains_key(&id) {
             continue;
         }
         let lost = match record(o, id).await {
             Record::There | Record::Unknown => continue,
             Record::Removed => false,
+            Record::Lost | Record::RemovedElsewhere if only_beside.contains(&id) => continue,
             Record::Lost | Record::RemovedElsewhere => true,
         };
         if tried >= limits::CARE_BATCH || !again.is_due(id, o.now()) {
@@ -91,7 +95,12 @@ pub(crate) async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), Strin
     }
     let trees = o.ports.repositories.remove(id).await;
     trees.and(o.ports.sandbox.release(id).await).map_err(|e| e.message)?;
-    o.ports.processes.forget(id).await.map_err(|e| e.to_string())
+    o.ports.processes.forget(id).await.map_err(|e| e.to_string())?;
+    let beside = o.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;
+    if !beside.is_empty() {
+        tracing::warn!(agent.id = %id, names = ?beside, "what lay beside a tree without a record is kept");
+    }
+    Ok(())
 }
 
 async fn refs(o: &Orchestrator, report: &mut CareReport) {

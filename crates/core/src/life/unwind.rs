@@ -91,6 +91,12 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     if let Err(e) = o.ports.processes.forget(agent).await {
         left.push(format!("job records could not be removed: {e}"));
     }
+    if settles && left.is_empty() {
+        match keep_beside(o, agent).await {
+            Ok(named) => warnings.extend(named),
+            Err(why) => left.push(why),
+        }
+    }
     Event::Unwound { salvage, pending: pending(&left), look, warnings }
 }
 
@@ -199,6 +205,16 @@ fn not_kept(scene: &Scene<'_>, e: &Failure) -> String {
     )
 }
 
+/// Keeps what the agent left beside its tree, once all that is ours is gone; returns a warning that names it.
+async fn keep_beside(o: &Orchestrator, agent: AgentId) -> Result<Option<String>, String> {
+    let names = o.ports.repositories.keep_beside(agent).await;
+    let names = names.map_err(|e| format!("what lies beside its tree could not be kept: {}", e.message))?;
+    Ok((!names.is_empty()).then(|| {
+        let names = o.ports.scanner.mask(&names.join(", "));
+        format!("left beside its tree, and kept in beside/{agent} of the data directory until the agent is removed: {names}")
+    }))
+}
+
 /// Takes tree and private directories away; returns what could not be.
 async fn take_away(o: &Orchestrator, agent: AgentId) -> Vec<String> {
     let mut left = Vec::new();
@@ -248,13 +264,14 @@ impl Orchestrator {
         let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
         // What is kept now is kept without a lease.
         self.tell_supervisors(id, None).await;
-        let record = match record {
+        let mut record = match record {
             Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
                 let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));
                 return Ok(left.map_or(CleanUp::Done, CleanUp::Pending));
             }
             other => other?,
         };
+        let before = record.agent.clone();
         let mut left = Vec::new();
         let mut salvage = Salvage::Nothing;
         if let Err(e) = stopped {
@@ -275,9 +292,15 @@ impl Orchestrator {
             if let Err(e) = self.ports.processes.forget(id).await {
                 left.push(format!("job records could not be removed: {e}"));
             }
+            if left.is_empty() {
+                match keep_beside(self, id).await {
+                    Ok(named) => named.into_iter().for_each(|text| record.agent.warn(text)),
+                    Err(why) => left.push(why),
+                }
+            }
         }
         let pending = pending(&left);
-        self.write_clean_up(record.version, record.agent, salvage, pending.clone()).await?;
+        self.write_clean_up(record.version, before, record.agent, salvage, pending.clone()).await?;
         Ok(pending.map_or(CleanUp::Done, CleanUp::Pending))
     }
 
@@ -291,13 +314,13 @@ impl Orchestrator {
     async fn write_clean_up(
         &self,
         version: u64,
+        before: Agent,
         mut agent: Agent,
         salvage: Salvage,
         pending: Option<String>,
     ) -> Result<(), StoreError> {
-        let before = agent.work.clone();
         // Processes that could not be stopped leave the tree as it was.
-        let untouched = before.dirty && pending.is_some() && salvage == Salvage::Nothing;
+        let untouched = before.work.dirty && pending.is_some() && salvage == Salvage::Nothing;
         agent.work.dirty = salvage == Salvage::Failed || untouched;
         agent.work.cleanup_pending = pending;
         let mut facts = Vec::new();
@@ -307,7 +330,7 @@ impl Orchestrator {
             agent.work.salvage_beside = is_beside;
             agent.work.salvage = Some(saved);
         }
-        if agent.work == before {
+        if agent == before {
             return Ok(());
         }
         let change = Change { safety: Safety::Process, agent, facts };

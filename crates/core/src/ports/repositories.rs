@@ -464,9 +464,18 @@ pub trait Repositories: Send + Sync {
     /// Idempotent; links are never followed.
     async fn remove(&self, agent: AgentId) -> Result<(), Failure>;
 
-    /// Does the same with trees, too, that were set aside because their work could not be received: for an agent whose
-    /// work was given up or is kept. Idempotent.
-    async fn abandon(&self, agent: AgentId) -> Result<(), Failure>;
+    /// Does the same with trees, too, that were set aside because their work could not be received, and with what
+    /// [`Repositories::keep_beside`] kept: for an agent whose work was given up or is kept. Returns the bytes of what was
+    /// beside the tree. Idempotent.
+    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure>;
+
+    /// Moves what an agent left in its own directory beside its tree to `<data>/beside/<agent>`, once everything that is
+    /// ours there was removed; returns the names of what was moved now, at most
+    /// [`limits::NAMED_LEFT`](crate::limits::NAMED_LEFT). Set-aside trees stay. Idempotent.
+    async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure>;
+
+    /// Lists the agents of which something is kept beside.
+    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure>;
 
     /// Returns the store of a repository, whether it exists or not.
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName;

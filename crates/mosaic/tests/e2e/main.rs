@@ -24,6 +24,7 @@ mod life;
 mod limits;
 mod local_run;
 mod login;
+mod no_code_after;
 mod no_server;
 mod planted;
 mod pushes;

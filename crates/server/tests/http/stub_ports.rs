@@ -242,8 +242,14 @@ impl Repositories for StubRepositories {
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
-    async fn abandon(&self, agent: AgentId) -> Result<(), Failure> {
-        self.remove(agent).await
+    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
+        self.remove(agent).await.map(|()| 0)
+    }
+    async fn keep_beside(&self, _: AgentId) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
     }
     async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
         Ok(None)

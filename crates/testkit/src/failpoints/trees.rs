@@ -45,7 +45,9 @@ wrap! { Repositories as "repositories" {
     last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
     last stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
     last remove(agent: AgentId) -> Result<(), Failure>;
-    last abandon(agent: AgentId) -> Result<(), Failure>;
+    last abandon(agent: AgentId) -> Result<u64, Failure>;
+    last keep_beside(agent: AgentId) -> Result<Vec<String>, Failure>;
+    last kept_beside() -> Result<Vec<AgentId>, Failure>;
     plain store_of(repository: &RepositoryUrl) -> StoreName;
     last present() -> Result<Vec<AgentId>, Failure>;
     last stray_tree(agent: AgentId) -> Result<StrayTree, Failure>;

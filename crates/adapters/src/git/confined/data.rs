@@ -18,7 +18,7 @@ pub(in crate::git) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Opens a directory in another one; a link is refused.
-pub(super) fn enter(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+pub(in crate::git) fn enter(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(rfs::openat(dir, name, DIRECTORY, Mode::empty())?)
 }
 

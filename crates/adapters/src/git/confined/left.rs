@@ -72,6 +72,12 @@ pub(in crate::git) struct Left {
     pub(in crate::git) why: Why,
 }
 
+/// Returns where a repository is whose `.git` was left.
+fn repository(one: &Left) -> Option<String> {
+    let path = one.path.strip_suffix(b"/.git").filter(|_| one.why == Why::Repository)?;
+    String::from_utf8(path.to_vec()).ok().filter(|path| path.len() <= 1000)
+}
+
 /// The same for the report, which is small.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -82,6 +88,8 @@ pub(in crate::git) struct LeftReport {
     pub(in crate::git) more: u64,
     /// Some are kept nowhere but in the tree.
     pub(in crate::git) only_there: bool,
+    /// Repositories in the tree that the base does not know, the first ones.
+    pub(in crate::git) repositories: Vec<String>,
     /// What else is to be told.
     pub(in crate::git) notes: Vec<String>,
 }
@@ -96,6 +104,7 @@ impl LeftReport {
             named: left.iter().take(limits::NAMED_LEFT).map(name).collect(),
             more: left.len().saturating_sub(limits::NAMED_LEFT) as u64,
             only_there: left.iter().any(|one| one.why.is_only_there()),
+            repositories: left.iter().filter_map(repository).take(limits::NAMED_LEFT).collect(),
             notes: Vec::new(),
         }
     }

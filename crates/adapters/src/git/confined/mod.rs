@@ -15,6 +15,7 @@ mod rules;
 mod walk;
 
 pub(super) use commit::Look;
+pub(super) use data::{enter, open_directory};
 pub(super) use index::{Entry, GITLINK};
 pub(super) use left::{Left, LeftReport};
 pub(super) use mirror::Mirror;

@@ -1,0 +1,150 @@
+//! What an ended agent leaves on disk that no commit and no salvage holds as it is: files beside its tree, in its own
+//! directory, and repositories that it made in its tree. They are moved to `<data>/beside/<agent>/` at its end and stay
+//! there until its record goes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::confined::open_directory;
+use super::{GitRepositories, errors, store, tree};
+use crate::private_place::read_plain;
+
+/// The directory of all of them in the data directory.
+const BESIDE: &str = "beside";
+/// The note beside a tree that names the repositories in it.
+pub(super) const REPOSITORIES: &str = "tree-repositories";
+/// Most names of one kind that are tried before a move is given up.
+const TRIES: usize = 100;
+
+/// Tells whether a data directory holds work of an ended agent that is not on its branch: for whoever wants to remove it.
+pub fn holds_work(data: &Path, agent: AgentId) -> bool {
+    let there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    let id = agent.to_string();
+    let stores = fs::read_dir(data.join("repos")).into_iter().flatten().flatten();
+    there(&data.join(BESIDE).join(&id))
+        || there(&data.join("agents").join(&id))
+        || stores.into_iter().any(|s| store::read_ref(&s.path(), &super::receive::reference(agent)).is_some())
+}
+
+impl GitRepositories {
+    fn beside(&self, agent: AgentId) -> std::path::PathBuf {
+        self.layout.data.join(BESIDE).join(agent.to_string())
+    }
+
+    /// Moves everything that is left in the agent's directory out of it, once what is ours is gone; returns the names.
+    pub(super) fn keep_beside_now(&self, agent: AgentId) -> io::Result<Vec<String>> {
+        let own = match open_directory(&self.layout.agent(agent)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            own => own?,
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.layout.agent(agent))? {
+            let name = entry?.file_name();
+            if !tree::is_of_set_aside(&name) && !name.as_bytes().starts_with(b"harvest-") {
+                self.move_beside(agent, &own, &name)?;
+                names.push(errors::plain(&name.to_string_lossy()));
+            }
+        }
+        // One that still holds a tree stays.
+        let _ = fs::remove_dir(self.layout.agent(agent));
+        names.sort();
+        names.truncate(limits::NAMED_LEFT);
+        Ok(names)
+    }
+
+    /// Notes which repositories lie in the tree.
+    pub(super) fn note_repositories(&self, agent: AgentId, paths: &[String]) -> io::Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(paths).map_err(io::Error::other)?;
+        store::write_atomic(&self.layout.agent(agent).join(REPOSITORIES), &text)
+    }
+
+    /// Moves the repositories that were noted out of the tree, which is about to go.
+    pub(super) fn keep_repositories(&self, agent: AgentId) -> io::Result<()> {
+        let note = self.layout.agent(agent).join(REPOSITORIES);
+        let Ok(text) = read_plain(&note, limits::MARKER_BYTES) else { return Ok(()) };
+        let paths: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+        for path in paths.iter().take(limits::NAMED_LEFT) {
+            let parts: Vec<&str> = path.split('/').collect();
+            let (Some((last, above)), true) = (parts.split_last(), parts.iter().all(|p| is_plain(p))) else {
+                continue;
+            };
+            let mut dir = open_directory(&self.layout.tree(agent))?;
+            for part in above {
+                dir = super::confined::enter(&dir, part.as_bytes())?;
+            }
+            self.move_beside(agent, &dir, OsStr::new(last))?;
+        }
+        match fs::remove_file(note) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames one entry to the first free name; one that is gone was moved before.
+    fn move_beside(&self, agent: AgentId, from: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let place = self.beside(agent);
+        store::private_dir(&place)?;
+        for n in 0..TRIES {
+            let mut to = place.join(name).into_os_string();
+            if n > 0 {
+                to.push(format!("-{n}"));
+            }
+            match renameat_with(from, name, CWD, &to, RenameFlags::NOREPLACE) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::EXIST) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(io::Error::other(format!("{} holds too many things of the same name", place.display())))
+    }
+
+    /// Deletes what was kept beside; returns how many bytes that were.
+    pub(super) fn discard_beside(&self, agent: AgentId) -> io::Result<u64> {
+        let place = self.beside(agent);
+        let bytes = bytes_below(&place);
+        self.trash.discard(&place)?;
+        // The last one takes the common directory along.
+        let _ = fs::remove_dir(self.layout.data.join(BESIDE));
+        Ok(bytes)
+    }
+
+    /// Lists the agents of which something is kept beside.
+    pub(super) fn kept_beside(&self) -> Vec<AgentId> {
+        let entries = fs::read_dir(self.layout.data.join(BESIDE)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.is_empty() && part != "." && part != ".." && part != ".git"
+}
+
+/// Adds up what lies below a directory, links as themselves, as far as [`limits::WALKER_FILES`] entries.
+fn bytes_below(place: &Path) -> u64 {
+    let (mut total, mut seen) = (0u64, 0usize);
+    let mut left = vec![place.to_owned()];
+    while let Some(path) = left.pop() {
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            seen += 1;
+            match meta.is_dir() {
+                true if seen < limits::WALKER_FILES => left.push(entry.path()),
+                true => {}
+                false => total = total.saturating_add(meta.len()),
+            }
+        }
+    }
+    total
+}
