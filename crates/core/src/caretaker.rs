@@ -146,16 +146,21 @@ async fn release(latch: &mut watch::Receiver<bool>) {
 
 /// Does one round: every pass once, each with a deadline. A pass that is broken off goes on in the next round.
 pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
-    let mut report =
-        CareReport { transcript_bytes: o.care.report().transcript_bytes, ..CareReport::default() };
+    let last = o.care.report();
+    let mut report = CareReport {
+        transcript_bytes: last.transcript_bytes,
+        orphan_refs: last.orphan_refs,
+        ..CareReport::default()
+    };
     in_time(o, reserve::pass(o, &mut report)).await;
     in_time(o, Box::pin(cleanup::pass(o, &mut rounds.again, &mut report))).await;
-    in_time(o, orphans::pass(o, &mut rounds.again, &mut report)).await;
+    in_time(o, orphans::directories(o, &mut rounds.again, &mut report)).await;
     in_time(o, former::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, groups::pass(o, &mut report)).await;
     in_time(o, pushes::pass(o, &mut report)).await;
     in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
+        in_time(o, orphans::refs(o, &mut report)).await;
         in_time(o, retention::transcripts(o, &mut report)).await;
         in_time(o, retention::events(o, &mut report)).await;
         in_time(o, stores::pass(o, &mut report)).await;

@@ -423,6 +423,11 @@ pub const CARE_BATCH: usize = 100;
 pub const CARE_RETRY: Duration = Duration::from_secs(30);
 /// See [`CARE_RETRY`].
 pub const CARE_RETRY_CAP: Duration = Duration::from_secs(3600);
+/// Agents with refs in files of their own from which a repository's refs are packed: a directory of a thousand is still
+/// listed in a millisecond.
+pub const LOOSE_REFS: usize = 1000;
+/// Age below which a ref stays in a file of its own: that of an agent at work is written again and again.
+pub const LOOSE_REF_AGE: Duration = Duration::from_secs(3600);
 /// Loose objects from which a repository store is packed again: what git itself packs at.
 pub const LOOSE_OBJECTS: usize = 6700;
 /// Packs from which a repository store is packed again: what git itself packs at.

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
+use super::view::View;
 use super::{fuse, holders, resolve};
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
@@ -294,6 +295,13 @@ impl Call {
         if let Some(index) = index {
             self.env("GIT_INDEX_FILE", index);
         }
+        self
+    }
+
+    /// Lets the call see the objects of its bare repository, and of its refs only what the view has.
+    pub(super) fn through(mut self, view: &View) -> Self {
+        self.env("GIT_DIR", &view.dir);
+        self.env("GIT_OBJECT_DIRECTORY", &view.objects);
         self
     }
 

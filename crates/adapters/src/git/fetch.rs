@@ -10,6 +10,7 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::RemoteState;
 
 use super::command::{Finished, Input};
+use super::view::View;
 use super::{GitRepositories, errors, store};
 
 /// Room for the answer of `ls-remote` about a few exact names.
@@ -71,43 +72,37 @@ impl GitRepositories {
             return Ok(fetched.tip.clone());
         }
         let began = Instant::now();
-        clear_the_way(dir, &name);
-        let mut done = self.fetch_ref(url, dir, &name, Tags::Follow).await?;
+        let view = self.view(dir).map_err(|e| errors::io("fetching the base branch", &e))?;
+        let refspec = format!("+{name}:{name}");
+        let mut done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
         if !done.status.success() && self.healed(dir, &done.stderr).await {
-            done = self.fetch_ref(url, dir, &name, Tags::Follow).await?;
+            done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
         }
         if !done.status.success() && done.stderr.contains("refs/tags/") {
             // A tag that cannot be kept, such as `v1/a` where `v1` was, must not cost the branch.
-            done = self.fetch_ref(url, dir, &name, Tags::None).await?;
+            done = self.fetch_refspec(url, dir, &view, &refspec, Tags::None).await?;
         }
         self.pack_tags(dir).await?;
         if !done.status.success() {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
-        let tip = store::read_ref(dir, &name).ok_or_else(|| {
+        let tip = view.tip(&name).ok_or_else(|| {
             Failure::new(
                 FailureKind::Internal,
                 format!("git fetched the branch {branch} but left no ref of it"),
             )
         })?;
+        clear_the_way(dir, &name);
+        self.write_ref(dir, &name, &tip).map_err(|e| errors::io("keeping the base branch", &e))?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
         Ok(tip)
-    }
-
-    async fn fetch_ref(
-        &self,
-        url: &RepositoryUrl,
-        dir: &Path,
-        name: &str,
-        tags: Tags,
-    ) -> Result<Finished, Failure> {
-        self.fetch_refspec(url, dir, &format!("+{name}:{name}"), tags).await
     }
 
     pub(super) async fn fetch_refspec(
         &self,
         url: &RepositoryUrl,
         dir: &Path,
+        view: &View,
         refspec: &str,
         tags: Tags,
     ) -> Result<Finished, Failure> {
@@ -121,7 +116,7 @@ impl GitRepositories {
             url.as_str(),
             refspec,
         ]);
-        call.run(Input::Nothing, ANSWER_BYTES).await
+        call.through(view).run(Input::Nothing, ANSWER_BYTES).await
     }
 
     /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.

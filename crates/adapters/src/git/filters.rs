@@ -216,7 +216,7 @@ impl GitRepositories {
         let call =
             self.git.local(&self.layout.store(url)).args(["log", "--format=", "--raw", "-z", "--no-abbrev"]);
         let call = call.args(["--no-renames", "--diff-merges=combined", "--root", "--no-notes"]);
-        let call = call.args(["--not", "--glob=refs/heads/*", "--not", "--end-of-options"]);
+        let call = call.args(["--not", "--branches", "--not", "--end-of-options"]);
         let read = |out| async move {
             let (mut out, mut found, mut size) = (BufReader::new(out), Vec::new(), 0usize);
             while let Some(entry) = field(&mut out).await? {

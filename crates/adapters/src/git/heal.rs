@@ -68,6 +68,7 @@ impl GitRepositories {
             Ok(Err(why)) => tracing::warn!(why, "git processes of an earlier server are still running"),
             Err(e) => tracing::error!(error = %e, "looking for git processes of an earlier server broke"),
         }
+        self.clear_views();
         let stores = fs::read_dir(self.layout.data.join("repos")).into_iter().flatten().flatten();
         for store in stores {
             if let Err(why) = self.heal_store(&store.path()).await {

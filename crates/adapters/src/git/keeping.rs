@@ -16,7 +16,7 @@ use super::command::Input;
 use super::{GitRepositories, errors};
 
 /// Where the refs of agents lie, each followed by the agent's id.
-const PLACES: [&str; 2] = ["refs/agents", "refs/mosaic/salvage"];
+pub(super) const PLACES: [&str; 2] = ["refs/agents", "refs/mosaic/salvage"];
 /// Longest part of a commit's first line that is shown, in bytes.
 const SUBJECT_BYTES: usize = 200;
 

@@ -27,6 +27,7 @@ mod left_beside;
 mod locks;
 mod loose_refs;
 mod memory;
+mod pack_refs;
 mod push;
 mod read;
 mod receive;
@@ -44,6 +45,7 @@ mod store;
 mod stray;
 mod submodules;
 mod tree;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -159,6 +161,8 @@ pub struct GitRepositories {
     contents: memory::Memory<Option<Vec<u8>>>,
     /// Object and path of every `.gitattributes` of a commit.
     attribute_files: memory::Memory<Vec<(String, Vec<u8>)>>,
+    /// Held while a ref is written into a file of a bare repository, or such files are packed.
+    ref_files: Mutex<()>,
     /// What earlier servers left running or locked was looked after.
     looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
@@ -191,6 +195,7 @@ impl GitRepositories {
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),
             attribute_files: memory::Memory::new(),
+            ref_files: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })

@@ -34,7 +34,9 @@ impl GitRepositories {
     ) -> Result<Pushed, Failure> {
         self.allow(url)?;
         let name = format!("refs/heads/{branch}");
-        let call = self.git.network_held(&self.layout.store(url), url, hold)?.args([
+        let dir = self.layout.store(url);
+        let view = self.view(&dir).map_err(|e| errors::io("pushing the branch", &e))?;
+        let call = self.git.network_held(&dir, url, hold)?.through(&view).args([
             "push",
             "--porcelain",
             "--no-verify",
@@ -114,7 +116,8 @@ impl GitRepositories {
         if !self.has_commit(&dir, tip).await? {
             // Into no ref: objects of a branch that only passes by stay as long as any that nothing reaches.
             let refspec = format!("refs/heads/{name}");
-            let done = self.fetch_refspec(url, &dir, &refspec, Tags::None).await?;
+            let view = self.view(&dir).map_err(|e| errors::io("asking the remote", &e))?;
+            let done = self.fetch_refspec(url, &dir, &view, &refspec, Tags::None).await?;
             if !done.status.success() || !self.has_commit(&dir, tip).await? {
                 return Ok(None);
             }

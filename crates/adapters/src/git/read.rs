@@ -141,8 +141,7 @@ impl GitRepositories {
         head: &CommitId,
     ) -> Result<CommitId, Failure> {
         let dir = self.layout.store(url);
-        let call =
-            self.git.local(&dir).args(["rev-list", "--boundary", "--not", "--glob=refs/heads/*", "--not"]);
+        let call = self.git.local(&dir).args(["rev-list", "--boundary", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", head.as_str(), &format!("^{base}")]);
         let listed = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("looking for merges")?;
         let text = listed.text();

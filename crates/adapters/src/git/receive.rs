@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use super::command::Input;
 use super::confined::LeftReport;
 use super::harvest::{ASIDE, BUNDLE, Harvested, Report, read_report};
-use super::{GitRepositories, errors, store};
+use super::{GitRepositories, errors};
 
 /// Largest bundle header: many long branch names.
 const HEADER_BYTES: u64 = 1024 * 1024;
@@ -90,7 +90,7 @@ impl GitRepositories {
         self.take_pack(&dir, &bundle).await?;
         let refs = format!("refs/agents/{}", request.agent);
         let keep = |name: &str, commit: &CommitId| {
-            store::write_ref(&dir, &format!("{refs}/{name}"), commit)
+            self.write_ref(&dir, &format!("{refs}/{name}"), commit)
                 .map_err(|e| errors::io("keeping the agent's work", &e))
         };
         if let Some(head) = &bundle.head {
@@ -172,7 +172,7 @@ impl GitRepositories {
             let why = "the tree's HEAD does not descend from the base, so there is no diff against it";
             return Err(Failure::new(FailureKind::Diverged, why));
         }
-        store::write_ref(&dir, &live(request.agent), &head)
+        self.write_ref(&dir, &live(request.agent), &head)
             .map_err(|e| errors::io("keeping a snapshot of the agent's tree", &e))?;
         Ok((!seen.same_tree).then_some(head))
     }
@@ -228,8 +228,7 @@ impl GitRepositories {
         }
         self.keep_former(request, &commit).await?;
         let reference = reference(request.agent);
-        store::write_ref(&dir, &reference, &commit)
-            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        self.write_ref(&dir, &reference, &commit).map_err(|e| errors::io("keeping the agent's tree", &e))?;
         Ok(Some(Salvaged { reference, commit }))
     }
 

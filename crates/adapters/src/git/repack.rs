@@ -16,11 +16,22 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{StoreName, StrayTree};
 
 use super::command::Input;
-use super::{GitRepositories, errors};
+use super::{GitRepositories, errors, pack_refs};
 
 impl GitRepositories {
     pub(super) async fn tidy_now(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
         let failed = |e: io::Error| errors::io("looking at the repository stores", &e);
+        // Refs may be packed at any time; only objects are shared with trees.
+        for store in self.stores().map_err(failed)? {
+            let (least, age) = pack_refs::USUAL;
+            match self.pack_refs(&self.store_dir(&store), least, age) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(store = %store.0, count, "refs of agents were packed"),
+                Err(e) => {
+                    tracing::warn!(store = %store.0, error = %e, "refs of agents could not be packed; it is tried again")
+                }
+            }
+        }
         let Some(in_use) = self.in_use(running).map_err(failed)? else { return Ok(None) };
         for store in self.stores().map_err(failed)? {
             if !in_use.contains(&store) && is_untidy(&self.store_dir(&store)) {

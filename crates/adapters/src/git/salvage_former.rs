@@ -23,7 +23,7 @@ impl GitRepositories {
             return Ok(());
         }
         let name = format!("{}/{}", place(request.agent), former.short());
-        store::write_ref(&dir, &name, &former).map_err(|e| errors::io("keeping the agent's former tree", &e))
+        self.write_ref(&dir, &name, &former).map_err(|e| errors::io("keeping the agent's former tree", &e))
     }
 
     /// Tells whether two salvages hold the same tree, index, commits and description; only their time differs.

@@ -130,8 +130,53 @@ pub(super) fn read_ref(git_dir: &Path, name: &str) -> Option<CommitId> {
     if let Ok(text) = fs::read_to_string(git_dir.join(name)) {
         return text.trim_end().parse().ok();
     }
-    let packed = fs::read_to_string(git_dir.join("packed-refs")).ok()?;
-    packed.lines().find_map(|line| line.split_once(' ').filter(|(_, n)| *n == name)?.0.parse().ok())
+    packed_ref(&fs::read(git_dir.join("packed-refs")).ok()?, name)
+}
+
+/// Finds a ref in the content of `packed-refs`: by halves where the file says that it is in order, as every writer of
+/// today does; it may have a line for each of many thousand agents.
+fn packed_ref(packed: &[u8], name: &str) -> Option<CommitId> {
+    let value =
+        |line: &[u8]| -> Option<CommitId> { std::str::from_utf8(line).ok()?.split_once(' ')?.0.parse().ok() };
+    let name_of = |line: &[u8]| {
+        line.iter()
+            .position(|byte| *byte == b' ')
+            .map_or(Vec::new(), |at| line[at + 1..].trim_ascii_end().to_vec())
+    };
+    let head =
+        packed.split(|byte| *byte == b'\n').next().filter(|line| line.starts_with(b"#")).unwrap_or_default();
+    if !head.windows(7).any(|word| word == b"sorted ") && !head.ends_with(b"sorted") {
+        return packed
+            .split(|byte| *byte == b'\n')
+            .find(|line| name_of(line) == name.as_bytes())
+            .and_then(value);
+    }
+    let (mut low, mut high) = ((head.len() + 1).min(packed.len()), packed.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut start =
+            packed[low..middle].iter().rposition(|byte| *byte == b'\n').map_or(low, |at| low + at + 1);
+        // The line of what a tag points to belongs to the one before.
+        while packed[start] == b'^' && start > low {
+            start =
+                packed[low..start - 1].iter().rposition(|byte| *byte == b'\n').map_or(low, |at| low + at + 1);
+        }
+        let end = packed[start..high].iter().position(|byte| *byte == b'\n').map_or(high, |at| start + at);
+        match name_of(&packed[start..end]).as_slice().cmp(name.as_bytes()) {
+            std::cmp::Ordering::Equal => return value(&packed[start..end]),
+            std::cmp::Ordering::Greater => high = start,
+            std::cmp::Ordering::Less => {
+                low = (end + 1).min(high);
+                while low < high && packed[low] == b'^' {
+                    low = packed[low..high]
+                        .iter()
+                        .position(|byte| *byte == b'\n')
+                        .map_or(high, |at| low + at + 1);
+                }
+            }
+        }
+    }
+    None
 }
 
 /// Writes a ref of a git directory of ours, atomically. The object must be known to be whole.
@@ -155,6 +200,28 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_ref_of_a_packed_file_is_found_and_no_other() {
+        for header in ["# pack-refs with: peeled fully-peeled sorted \n", ""] {
+            for count in [0, 1, 2, 3, 10, 257] {
+                let mut text = header.to_owned();
+                for n in 0..count {
+                    text.push_str(&format!("{:040x} refs/agents/{n:04}/head\n", n + 1));
+                    if n % 3 == 0 {
+                        text.push_str(&format!("^{:040x}\n", n + 100_000));
+                    }
+                }
+                for n in 0..count {
+                    let found = packed_ref(text.as_bytes(), &format!("refs/agents/{n:04}/head"));
+                    assert_eq!(found.unwrap().as_str(), format!("{:040x}", n + 1), "{n} of {count}");
+                }
+                for missing in ["refs/agents", "refs/agents/0000/heae", "refs/zzz", "a"] {
+                    assert_eq!(packed_ref(text.as_bytes(), missing), None, "{missing} of {count}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn an_object_directory_is_named_on_one_line() {

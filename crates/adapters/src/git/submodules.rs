@@ -267,9 +267,10 @@ impl GitRepositories {
         if one.of_base {
             let lock = self.store_lock(&dir);
             let _alone = lock.lock().await;
-            let done = self.fetch_refspec(url, &dir, &format!("+{pin}:{name}"), Tags::None).await?;
+            let view = self.view(&dir).map_err(|e| errors::io("fetching a submodule", &e))?;
+            let done = self.fetch_refspec(url, &dir, &view, pin.as_str(), Tags::None).await?;
             if done.status.success() {
-                return Ok(());
+                return self.keep_pin(&dir, &name, pin);
             }
         }
         // Some servers hand out tips only; and what the base does not pin must stand on one.
@@ -277,7 +278,11 @@ impl GitRepositories {
             let why = format!("no branch or tag of {} has its commit {pin}", errors::plain(url.as_str()));
             return Err(Failure::new(FailureKind::MissingRepository, why));
         }
-        store::write_ref(&dir, &name, pin).map_err(|e| errors::io("keeping a submodule's commit", &e))
+        self.keep_pin(&dir, &name, pin)
+    }
+
+    fn keep_pin(&self, dir: &Path, name: &str, pin: &CommitId) -> Result<(), Failure> {
+        self.write_ref(dir, name, pin).map_err(|e| errors::io("keeping a submodule's commit", &e))
     }
 
     /// Tells whether a branch or tag of a remote has a commit. Asks the remote.

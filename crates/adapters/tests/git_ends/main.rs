@@ -10,6 +10,7 @@ mod fuse;
 mod in_tree;
 mod judging;
 mod locks;
+mod many_refs;
 mod salvage;
 mod submodules;
 

@@ -39,13 +39,8 @@ async fn record(o: &Orchestrator, id: AgentId) -> Record {
     }
 }
 
-/// Deals with at most [`limits::CARE_BATCH`] directories and as many agents' refs, and counts what is left.
-pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
-    directories(o, again, report).await;
-    refs(o, report).await;
-}
-
-async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
+/// Deals with at most [`limits::CARE_BATCH`] directories, and counts what is left.
+pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
     // An error was told by the pass before.
     let Ok(present) = o.ports.repositories.present().await else { return };
     // Of a removed agent that is all that a crash may have left.
@@ -103,7 +98,10 @@ pub(crate) async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), Strin
     Ok(())
 }
 
-async fn refs(o: &Orchestrator, report: &mut CareReport) {
+/// Deals with the refs of at most [`limits::CARE_BATCH`] agents, and counts what is left. Every agent that ever ran has some,
+/// so this looks at as many records.
+pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
+    report.orphan_refs = 0;
     let kept = match o.ports.repositories.kept_refs().await {
         Ok(kept) => kept,
         Err(e) => return report.problem(format!("refs of agents: {}", e.message)),
