@@ -10,7 +10,11 @@ use git_world::{World, branch, branch_main};
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{Fit, Kept, Pushed, Repositories};
+use mosaic_core::ports::repositories::{DiffForm, FileStat, Fit, Kept, Pushed, Repositories};
+
+fn paths(files: &[FileStat]) -> Vec<&str> {
+    files.iter().map(|file| std::str::from_utf8(&file.path).unwrap()).collect()
+}
 
 #[tokio::test]
 async fn a_change_goes_from_tree_to_pushed_branch() {
@@ -38,11 +42,11 @@ async fn a_change_goes_from_tree_to_pushed_branch() {
 
     let git = &world.git;
     let stat = git.stat(&world.url, &request.base, &head).await.unwrap();
-    assert_eq!(stat.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["src/lib.txt", "src/new.txt"]);
+    assert_eq!(paths(&stat), ["src/lib.txt", "src/new.txt"]);
     assert_eq!((stat[0].added, stat[0].deleted), (Some(1), Some(0)));
-    let (diff, cut) = git.diff(&world.url, &request.base, &head, 100_000).await.unwrap();
+    let (diff, cut) = git.diff(&world.url, &request.base, &head, DiffForm::Readable, 100_000).await.unwrap();
     assert!(String::from_utf8_lossy(&diff).contains("+four") && !cut);
-    let (short, cut) = git.diff(&world.url, &request.base, &head, 10).await.unwrap();
+    let (short, cut) = git.diff(&world.url, &request.base, &head, DiffForm::Readable, 10).await.unwrap();
     assert_eq!((short.len(), cut), (10, true));
 
     let added = world.additions(&request.base, &head).await;
@@ -165,11 +169,12 @@ async fn a_merge_without_conflict_is_clean_and_its_resolution_is_seen() {
         "what it merged is not its own: {added:?}"
     );
     let stat = world.git.stat(&world.url, &request.base, &merged).await.unwrap();
-    assert_eq!(stat.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["other.txt"]);
-    let (diff, _) = world.git.diff(&world.url, &request.base, &merged, 100_000).await.unwrap();
+    assert_eq!(paths(&stat), ["other.txt"]);
+    let (diff, _) =
+        world.git.diff(&world.url, &request.base, &merged, DiffForm::Readable, 100_000).await.unwrap();
     assert!(!String::from_utf8(diff).unwrap().contains("upstream-line"));
     let before = world.git.stat(&world.url, &request.base, &head).await.unwrap();
-    assert_eq!(before.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["other.txt"]);
+    assert_eq!(paths(&before), ["other.txt"]);
 }
 
 #[tokio::test]

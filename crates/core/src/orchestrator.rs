@@ -33,7 +33,7 @@ use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
 use crate::ports::orders::OrderFiles;
 use crate::ports::processes::Processes;
-use crate::ports::repositories::{FileStat, Repositories};
+use crate::ports::repositories::{DiffForm, FileStat, Repositories};
 use crate::ports::runtime::Runtime;
 use crate::ports::sandbox::Sandbox;
 use crate::ports::scanner::SecretScanner;
@@ -409,6 +409,7 @@ impl Orchestrator {
     pub async fn diff(
         &self,
         agent: &Agent,
+        form: DiffForm,
         most: usize,
     ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
         let work = &agent.work;
@@ -418,7 +419,7 @@ impl Orchestrator {
         let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
         let files = self.ports.repositories.stat(repository, base, head).await?;
-        let (text, truncated) = self.ports.repositories.diff(repository, base, head, most).await?;
+        let (text, truncated) = self.ports.repositories.diff(repository, base, head, form, most).await?;
         Ok(Some(Diff { base: base.to_string(), head: head.to_string(), files, text, truncated }))
     }
 }

@@ -1,5 +1,7 @@
-//! What an agent changed, as text or taken apart; secrets in it are masked.
+//! What an agent changed, as a patch or taken apart; secrets in it are masked. Names and lines are bytes: in JSON, what is
+//! no UTF-8 comes in base64 and is marked as such.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -7,20 +9,77 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mosaic_core::domain::agent::Agent;
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::Diff;
-use mosaic_core::ports::repositories::FileStat;
-use serde_json::{Value, json};
+use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
+use serde::Serialize;
 
 use crate::mask;
 use crate::negotiate::choose;
 use crate::params::{Id, Params};
+use crate::patch::{self, Section};
 use crate::problem::Problem;
 use crate::router::Context;
 
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 const JSON: &str = "application/json";
 const TEXT: &str = "text/x-diff";
+
+/// A diff taken apart.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DiffView {
+    agent_id: AgentId,
+    base: Option<String>,
+    head: Option<String>,
+    files: Vec<FileView>,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text_encoding: Option<Encoding>,
+    truncated: bool,
+}
+
+/// One file of a diff.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FileView {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_encoding: Option<Encoding>,
+    status: ChangeKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old_path_encoding: Option<Encoding>,
+    old_mode: Option<String>,
+    new_mode: Option<String>,
+    added: Option<u64>,
+    deleted: Option<u64>,
+    binary: bool,
+    hunks: Vec<HunkView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HunkView {
+    header: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_encoding: Option<Encoding>,
+    lines: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines_encoding: Option<Encoding>,
+}
+
+/// The form of a text that is no UTF-8.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    Base64,
+}
 
 /// `GET /v1/agents/{id}/diff`: base against the newest kept commit. `stat=1` leaves the text out.
 pub(crate) async fn show(
@@ -34,33 +93,35 @@ pub(crate) async fn show(
     let stat = r.switch("stat").unwrap_or(false);
     r.finish()?;
     let record = context.orchestrator.agent(id).await?;
-    let diff = match context.orchestrator.diff(&record.agent, limits::DIFF_BYTES).await? {
-        Some(diff) => Some(masked(&context, diff).await?),
+    let form = if format == TEXT { DiffForm::Applicable } else { DiffForm::Readable };
+    let diff = match context.orchestrator.diff(&record.agent, form, limits::DIFF_BYTES).await? {
+        Some(diff) => Some(shown(&context, &record.agent, diff).await?),
         None => None,
     };
     if format == TEXT {
         let (text, truncated) = diff.map_or((Vec::new(), false), |diff| (diff.text, diff.truncated));
-        let head = [
-            (CONTENT_TYPE, "text/x-diff; charset=utf-8"),
-            (TRUNCATED, if truncated { "true" } else { "false" }),
-        ];
+        let kind = match std::str::from_utf8(&text) {
+            Ok(_) => "text/x-diff; charset=utf-8",
+            Err(_) => TEXT,
+        };
+        let head = [(CONTENT_TYPE, kind), (TRUNCATED, if truncated { "true" } else { "false" })];
         return Ok((head, text).into_response());
     }
-    let Some(diff) = diff else {
-        let base = &record.agent.work.base;
-        let empty =
-            json!({"agentId": id, "base": base, "head": null, "files": [], "text": "", "truncated": false});
-        return Ok(Answer(empty).into_response());
-    };
-    let Diff { base, head, files, text, truncated } = diff;
-    let text = if stat { String::new() } else { String::from_utf8_lossy(&text).into_owned() };
-    let files = with_hunks(files, &text);
-    Ok(Answer(json!({"agentId": id, "base": base, "head": head, "files": files, "text": text, "truncated": truncated}))
-        .into_response())
+    let base = record.agent.work.base.as_ref().map(ToString::to_string);
+    let (files, text) = (Vec::new(), String::new());
+    let nothing =
+        DiffView { agent_id: id, base, head: None, files, text, text_encoding: None, truncated: false };
+    let view = diff.map_or(nothing, |diff| view(id, diff, !stat));
+    Ok(Answer(view).into_response())
 }
 
-/// Masks secrets in the text. A few MiB take a while, so other requests go on meanwhile.
-async fn masked(context: &Context, diff: Diff) -> Result<Diff, Problem> {
+/// Masks secrets, and ends what was cut with a whole line. A few MiB take a while, so other requests go on meanwhile.
+async fn shown(context: &Context, agent: &Agent, mut diff: Diff) -> Result<Diff, Problem> {
+    if diff.truncated {
+        let end = diff.text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        diff.text.truncate(end);
+    }
+    withhold(context, agent, &mut diff).await?;
     let scanner = Arc::clone(&context.orchestrator.ports().scanner);
     let work = move || {
         let named = |file: FileStat| FileStat { path: scanner.mask(&file.path), ..file };
@@ -70,51 +131,102 @@ async fn masked(context: &Context, diff: Diff) -> Result<Diff, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Problem::internal())
 }
 
-/// Puts each file's hunks beside its numbers. Git lists files in one order in both, so place decides, not the
-/// name, which a diff may quote; a cut diff has fewer files than the numbers.
-fn with_hunks(files: Vec<FileStat>, text: &str) -> Vec<Value> {
-    let mut sections = sections(text).into_iter();
-    files
-        .into_iter()
-        .map(|file| {
-            let hunks = sections.next().unwrap_or_default();
-            let binary = file.added.is_none() && file.deleted.is_none();
-            json!({"path": file.path, "added": file.added, "deleted": file.deleted, "binary": binary, "hunks": hunks})
-        })
-        .collect()
-}
-
-/// Splits a unified diff into files and each file into hunks. A line of content always starts with a blank, `+`,
-/// `-` or `\`, so nothing inside a file can look like the start of the next.
-fn sections(text: &str) -> Vec<Vec<Value>> {
-    let mut out: Vec<Vec<(String, String)>> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        if line.starts_with("diff --git ") {
-            out.push(Vec::new());
-        } else if let Some(file) = out.last_mut() {
-            if line.starts_with("@@ ") {
-                file.push((line.trim_end().to_owned(), String::new()));
-            } else if let Some((_, lines)) = file.last_mut() {
-                lines.push_str(line);
-            }
+/// Leaves out the new content of binary files in which there is a secret: in a patch it is packed and cannot be masked.
+async fn withhold(context: &Context, agent: &Agent, diff: &mut Diff) -> Result<(), Problem> {
+    let lines = patch::lines(&diff.text);
+    let binary: Vec<Section> = patch::sections(&lines).into_iter().filter(|s| s.has_binary).collect();
+    if binary.is_empty() {
+        return Ok(());
+    }
+    let kinds: HashMap<&[u8], ChangeKind> =
+        diff.files.iter().map(|file| (file.path.as_slice(), file.kind)).collect();
+    let mut hidden = Vec::new();
+    for section in binary {
+        let deleted = kinds.get(section.path.as_slice()) == Some(&ChangeKind::Deleted);
+        if !deleted && !is_clean(context, agent, &diff.head, &section.path).await? {
+            hidden.push(section.lines);
         }
     }
-    let hunk = |(header, lines): (String, String)| json!({"header": header, "lines": lines});
-    out.into_iter().map(|file| file.into_iter().map(hunk).collect()).collect()
+    let mut text = Vec::with_capacity(diff.text.len());
+    for (number, line) in lines.iter().enumerate() {
+        let Some(section) = hidden.iter().find(|section| section.contains(&number)) else {
+            text.extend_from_slice(line);
+            continue;
+        };
+        let start = section.clone().find(|number| lines[*number].starts_with(b"GIT binary patch"));
+        match start {
+            Some(start) if number == start => {
+                text.extend(b"Binary files differ (withheld: there is a secret in it)\n")
+            }
+            Some(start) if number > start => {}
+            _ => text.extend_from_slice(line),
+        }
+    }
+    diff.text = text;
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Tells whether no secret is in a file of the newest commit, as far as it can be read.
+async fn is_clean(context: &Context, agent: &Agent, head: &str, path: &[u8]) -> Result<bool, Problem> {
+    let (Ok(path), Ok(head)) = (std::str::from_utf8(path), head.parse()) else { return Ok(false) };
+    let ports = context.orchestrator.ports();
+    let repository = &agent.spec.context.repository;
+    let bytes = ports.repositories.read_file(repository, &head, path, limits::DIFF_BYTES + 1).await?;
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() <= limits::DIFF_BYTES) else { return Ok(false) };
+    let (scanner, path) = (Arc::clone(&ports.scanner), path.to_owned());
+    let scan = move || scanner.scan(Some(&path), &String::from_utf8_lossy(&bytes)).is_empty();
+    tokio::task::spawn_blocking(scan).await.map_err(|_| Problem::internal())
+}
 
-    #[test]
-    fn content_that_looks_like_a_header_stays_content() {
-        let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1,2 @@\n a\n+diff --git a/y b/y\n+@@ -1 +1 @@\n\
-                    diff --git a/z b/z\nBinary files differ\n";
-        let found = sections(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0].len(), 1);
-        assert_eq!(found[0][0]["lines"], " a\n+diff --git a/y b/y\n+@@ -1 +1 @@\n");
-        assert!(found[1].is_empty());
+fn view(id: AgentId, diff: Diff, with_text: bool) -> DiffView {
+    let Diff { base, head, files, text, truncated } = diff;
+    let text = if with_text { text } else { Vec::new() };
+    let files = with_hunks(files, &text);
+    let (text, text_encoding) = told(&text);
+    DiffView { agent_id: id, base: Some(base), head: Some(head), files, text, text_encoding, truncated }
+}
+
+/// Puts each file's hunks beside its names and numbers: what a patch says of a path belongs to the file of that path. A
+/// file that becomes a link, say, has two parts there.
+fn with_hunks(files: Vec<FileStat>, text: &[u8]) -> Vec<FileView> {
+    let lines = patch::lines(text);
+    let mut hunks: HashMap<Vec<u8>, Vec<HunkView>> = HashMap::new();
+    for section in patch::sections(&lines) {
+        let of_file = hunks.entry(section.path).or_default();
+        for (head, range) in section.hunks {
+            let (header, header_encoding) = told(lines[head].trim_ascii_end());
+            let (lines, lines_encoding) = told(&lines[range].concat());
+            of_file.push(HunkView { header, header_encoding, lines, lines_encoding });
+        }
+    }
+    files.into_iter().map(|file| file_view(hunks.remove(&file.path).unwrap_or_default(), file)).collect()
+}
+
+fn file_view(hunks: Vec<HunkView>, file: FileStat) -> FileView {
+    let binary = file.is_binary();
+    let (path, path_encoding) = told(&file.path);
+    let old = file.old_path.as_deref().map(told);
+    let (old_path, old_path_encoding) = old.map_or((None, None), |(path, encoding)| (Some(path), encoding));
+    let FileStat { kind: status, old_mode, new_mode, added, deleted, .. } = file;
+    FileView {
+        path,
+        path_encoding,
+        status,
+        old_path,
+        old_path_encoding,
+        old_mode,
+        new_mode,
+        added,
+        deleted,
+        binary,
+        hunks,
+    }
+}
+
+/// Returns bytes as text, in base64 when they are no UTF-8.
+fn told(bytes: &[u8]) -> (String, Option<Encoding>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (STANDARD.encode(bytes), Some(Encoding::Base64)),
     }
 }

@@ -24,6 +24,7 @@ mod negotiate;
 mod node;
 mod nodes;
 mod params;
+mod patch;
 mod problem;
 mod queue;
 mod removal;

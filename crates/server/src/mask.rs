@@ -48,7 +48,7 @@ pub(crate) fn diff(scanner: &dyn SecretScanner, diff: &[u8]) -> Vec<u8> {
     let lines: Vec<&[u8]> = diff.split_inclusive(|byte| *byte == b'\n').collect();
     let texts: Vec<String> = lines.iter().map(|line| as_text(line)).collect();
     let mut marks: Vec<Vec<(Range<usize>, String)>> = vec![Vec::new(); lines.len()];
-    let mut hunk: Option<usize> = None;
+    let (mut hunk, mut packed): (Option<usize>, bool) = (None, false);
     for (n, line) in lines.iter().enumerate() {
         let inside = hunk.is_some() && matches!(line.first(), Some(b' ' | b'+' | b'-' | b'\\'));
         if inside {
@@ -57,16 +57,21 @@ pub(crate) fn diff(scanner: &dyn SecretScanner, diff: &[u8]) -> Vec<u8> {
         if let Some(start) = hunk.take() {
             mask_hunk(scanner, &texts, start..n, &mut marks);
         }
-        // A header: it names files and functions.
-        marks[n].extend(secrets(scanner, &texts[n]));
+        // The content of a binary file is packed: what looks like a secret there is chance, and masking would break it.
+        packed = line.starts_with(b"GIT binary patch") || (packed && !line.starts_with(b"diff --git "));
+        if !packed {
+            // A header: it names files and functions.
+            marks[n].extend(secrets(scanner, &texts[n]));
+        }
         hunk = line.starts_with(b"@@ ").then_some(n + 1);
     }
     if let Some(start) = hunk {
         mask_hunk(scanner, &texts, start..lines.len(), &mut marks);
     }
     let mut out = Vec::with_capacity(diff.len());
-    for ((line, text), marks) in lines.into_iter().zip(&texts).zip(marks) {
-        if marks.is_empty() { out.extend_from_slice(line) } else { replace(text.as_bytes(), marks, &mut out) }
+    // The texts have the lines' lengths, so places in one are places in the other.
+    for (line, marks) in lines.into_iter().zip(marks) {
+        replace(line, marks, &mut out);
     }
     out
 }

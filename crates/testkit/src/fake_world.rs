@@ -27,7 +27,7 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
     Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
     UnmergedCommit, Worktree,
 };
@@ -924,6 +924,7 @@ impl Repositories for Part {
         _: &RepositoryUrl,
         _: &CommitId,
         _: &CommitId,
+        _: DiffForm,
         _: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
         Ok((Vec::new(), false))

@@ -11,6 +11,7 @@ mod additions;
 mod command;
 mod confined;
 mod credentials;
+mod diff;
 mod environment;
 mod errors;
 mod fetch;
@@ -61,7 +62,7 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -435,9 +436,10 @@ impl Repositories for GitRepositories {
         repository: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
+        form: DiffForm,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
-        self.diff_now(repository, base, head, most).await
+        self.diff_now(repository, base, head, form, most).await
     }
 
     async fn stat(

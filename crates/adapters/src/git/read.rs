@@ -1,4 +1,4 @@
-//! Reading commits from the store: files, listings, diffs. Objects only; no filter, no program of any repository.
+//! Reading commits from the store: files and listings. Objects only; no filter, no program of any repository.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,6 @@ use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::FileStat;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::command::Input;
@@ -134,7 +133,7 @@ impl GitRepositories {
 
     /// Returns what a diff starts from: the newest upstream commit that the agent merged, or the base. Where several of
     /// them stand side by side it is the base, too.
-    async fn upstream(
+    pub(super) async fn upstream(
         &self,
         url: &RepositoryUrl,
         base: &CommitId,
@@ -158,54 +157,6 @@ impl GitRepositories {
             (Some(Ok(only)), None) => only,
             _ => base.clone(),
         })
-    }
-
-    pub(super) async fn diff_now(
-        &self,
-        url: &RepositoryUrl,
-        base: &CommitId,
-        head: &CommitId,
-        most: usize,
-    ) -> Result<(Vec<u8>, bool), Failure> {
-        let base = self.upstream(url, base, head).await?;
-        let call = self.git.local(&self.layout.store(url)).args([
-            "diff-tree",
-            "-p",
-            "-r",
-            "-M",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-color",
-            "--end-of-options",
-            base.as_str(),
-            head.as_str(),
-        ]);
-        let done = call.run(Input::Nothing, most).await?.success("making the diff")?;
-        Ok((done.stdout, done.cut))
-    }
-
-    pub(super) async fn stat_now(
-        &self,
-        url: &RepositoryUrl,
-        base: &CommitId,
-        head: &CommitId,
-    ) -> Result<Vec<FileStat>, Failure> {
-        let base = self.upstream(url, base, head).await?;
-        let call = self.git.local(&self.layout.store(url)).args([
-            "diff-tree",
-            "-r",
-            "-z",
-            "--numstat",
-            "--no-renames",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--end-of-options",
-            base.as_str(),
-            head.as_str(),
-        ]);
-        let done =
-            call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the changed files")?;
-        Ok(done.stdout.split(|b| *b == 0).filter_map(stat_line).collect())
     }
 }
 
@@ -282,23 +233,12 @@ async fn copy_blob(
     out.read_u8().await.map(drop)
 }
 
-fn stat_line(line: &[u8]) -> Option<FileStat> {
-    let text = String::from_utf8_lossy(line);
-    let mut words = text.splitn(3, '\t');
-    let (added, deleted, path) = (words.next()?, words.next()?, words.next()?);
-    Some(FileStat { path: path.to_owned(), added: added.parse().ok(), deleted: deleted.parse().ok() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numstat_and_listing_lines_are_read() {
-        let stat = stat_line(b"3\t0\ta\tb.txt").unwrap();
-        assert_eq!((stat.path.as_str(), stat.added, stat.deleted), ("a\tb.txt", Some(3), Some(0)));
-        assert_eq!(stat_line(b"-\t-\tbin").unwrap().added, None);
-        assert!(stat_line(b"").is_none());
+    fn listing_lines_are_read() {
         let entry = Entry::parse(b"100755 blob abc\tx y").unwrap();
         assert!(entry.is_file() && entry.is_executable() && entry.path == "x y");
         assert!(!Entry::parse(b"120000 blob abc\tlink").unwrap().is_file());

@@ -218,15 +218,52 @@ pub enum Pushed {
     Refused(String),
 }
 
-/// One changed file of a diff.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How a file is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum ChangeKind {
+    Added,
+    Deleted,
+    Modified,
+    Renamed,
+    Copied,
+    Typechanged,
+}
+
+/// One changed file of a diff. Names are bytes, as git has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStat {
-    /// Path in the repository.
-    pub path: String,
+    /// How it is changed.
+    pub kind: ChangeKind,
+    /// Path in the repository; the old one of a file that is deleted.
+    pub path: Vec<u8>,
+    /// The path before, of a file that was renamed or copied.
+    pub old_path: Option<Vec<u8>>,
+    /// Mode before, in octal digits; `None` for a new file.
+    pub old_mode: Option<String>,
+    /// Mode afterwards; `None` for a file that is deleted.
+    pub new_mode: Option<String>,
     /// Added lines; `None` for binary files.
     pub added: Option<u64>,
     /// Deleted lines; `None` for binary files.
     pub deleted: Option<u64>,
+}
+
+impl FileStat {
+    /// Tells whether the content is no text.
+    pub fn is_binary(&self) -> bool {
+        self.added.is_none() && self.deleted.is_none()
+    }
+}
+
+/// What a diff's text is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiffForm {
+    /// Reading: of binary files it only says that they differ.
+    Readable,
+    /// `git apply`: with the content of binary files.
+    Applicable,
 }
 
 /// A git filter that files of a commit go through.
@@ -443,16 +480,17 @@ pub trait Repositories: Send + Sync {
         into: &Path,
     ) -> Result<(), Failure>;
 
-    /// Returns the unified diff between the two commits, at most `most` bytes, and whether it was cut.
+    /// Returns the unified diff between the two commits, at most `most` bytes as they are, and whether it was cut.
     async fn diff(
         &self,
         repository: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
+        form: DiffForm,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure>;
 
-    /// Returns the changed files between the two commits.
+    /// Returns the changed files between the two commits, paired as in the text of [`Repositories::diff`].
     async fn stat(
         &self,
         repository: &RepositoryUrl,

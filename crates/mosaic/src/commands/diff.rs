@@ -1,5 +1,9 @@
 //! `mosaic diff`: what an agent changed since its base, as a patch or as a list of files.
 
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cli::DiffArgs;
@@ -17,21 +21,25 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
     let view = View::new(&agent);
-    let diff = client.get(&format!("/v1/agents/{}/diff", escape(view.id())))?;
+    let path = format!("/v1/agents/{}/diff", escape(view.id()));
+    let diff = client.get(&if session.global.json { path.clone() } else { format!("{path}?stat=1") })?;
     let shown = View::new(&diff);
     if session.global.json {
         session.print_json(&diff)?;
     } else if args.name_only {
         let names: String =
-            shown.list("files").iter().map(|f| format!("{}\n", View::new(f).shown("path"))).collect();
+            shown.list("files").iter().map(|f| format!("{}\n", new_name(&View::new(f)))).collect();
         session.print(names)?;
     } else if args.stat {
         session.print(stat(&view, &shown, session.paint()))?;
-    } else if session.terminal.out {
-        session.print_raw(patch(patch_text(&shown), session.paint()).as_bytes())?;
     } else {
-        // A pipe gets the patch byte for byte, so that `git apply` works.
-        session.print_raw(patch_text(&shown).as_bytes())?;
+        let text = text_of(client.stream(&path, "text/x-diff")?)?;
+        if session.terminal.out {
+            session.print_raw(patch(&String::from_utf8_lossy(&text), session.paint()).as_bytes())?;
+        } else {
+            // A pipe gets the patch byte for byte, so that `git apply` works.
+            session.print_raw(&text)?;
+        }
     }
     if shown.list("files").is_empty() {
         say(&format!("{} has changed nothing so far", view.name()));
@@ -42,11 +50,31 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     Ok(Exit::Ok)
 }
 
-/// Returns the patch, under either of the names that servers gave it.
-fn patch_text<'a>(diff: &View<'a>) -> &'a str {
-    match diff.text("text") {
-        "" => diff.text("diff"),
-        text => text,
+fn text_of(reader: impl Read) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::new();
+    let most = u64::try_from(mosaic_core::limits::DIFF_BYTES * 2).unwrap_or(u64::MAX);
+    reader.take(most).read_to_end(&mut text).map_err(|e| Problem::Other(anyhow::Error::new(e)))?;
+    Ok(text)
+}
+
+/// Returns a name for people: what is no UTF-8 is replaced.
+fn name_of(file: &View<'_>, field: &str) -> String {
+    let bytes = match file.text(&format!("{field}Encoding")) {
+        "base64" => STANDARD.decode(file.text(field)).unwrap_or_default(),
+        _ => file.text(field).as_bytes().to_vec(),
+    };
+    plain::line(&String::from_utf8_lossy(&bytes))
+}
+
+fn new_name(file: &View<'_>) -> String {
+    name_of(file, "path")
+}
+
+/// Returns the names of a file: both when it was renamed or copied.
+fn names(file: &View<'_>) -> String {
+    match file.text("oldPath") {
+        "" => new_name(file),
+        _ => format!("{} → {}", name_of(file, "oldPath"), new_name(file)),
     }
 }
 
@@ -66,11 +94,11 @@ fn stat(agent: &View<'_>, diff: &View<'_>, paint: Paint) -> String {
         sum("added"),
         sum("deleted")
     );
-    let width = files.iter().map(|f| f.shown("path").chars().count()).max().unwrap_or(0);
+    let width = files.iter().map(|f| names(f).chars().count()).max().unwrap_or(0);
     for file in &files {
         let added = paint.good(&format!("+{}", file.number("added")));
         let deleted = paint.bad(&format!("-{}", file.number("deleted")));
-        out.push_str(&format!(" {:<width$}  {added} {deleted}\n", file.shown("path")));
+        out.push_str(&format!(" {:<width$}  {added} {deleted}\n", names(file)));
     }
     out
 }

@@ -10,6 +10,7 @@ mod bombs;
 mod budget;
 mod cli_server;
 mod contract;
+mod diffs;
 mod disk;
 mod drill;
 mod filters;

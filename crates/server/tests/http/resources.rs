@@ -4,7 +4,7 @@ use axum::body::Body;
 use mosaic_core::domain::agent::{End, State, Status};
 use mosaic_core::domain::gates::{GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::ports::repositories::FileStat;
+use mosaic_core::ports::repositories::{ChangeKind, FileStat};
 use mosaic_core::ports::transcripts::Transcripts;
 use serde_json::json;
 
@@ -145,6 +145,20 @@ async fn a_manual_retry_is_a_new_agent() {
         .is(404, "agent_not_found");
 }
 
+/// A modified text file of a diff.
+fn changed(path: &str, added: u64, deleted: u64) -> FileStat {
+    let mode = || Some("100644".to_owned());
+    FileStat {
+        kind: ChangeKind::Modified,
+        path: path.as_bytes().to_vec(),
+        old_path: None,
+        old_mode: mode(),
+        new_mode: mode(),
+        added: Some(added),
+        deleted: Some(deleted),
+    }
+}
+
 #[tokio::test]
 async fn diffs_come_whole_or_taken_apart() {
     let world = World::new();
@@ -156,7 +170,7 @@ async fn diffs_come_whole_or_taken_apart() {
     (agent.work.base, agent.work.kept) = (Some(commit('a')), Some(commit('b')));
     world.write(&lease, agent, State::Working).await;
     let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
-    let file = FileStat { path: "x".to_owned(), added: Some(1), deleted: Some(1) };
+    let file = changed("x", 1, 1);
     *world.repositories.diff.lock().unwrap() = (vec![file], text.as_bytes().to_vec());
     let json_diff = world.get(&path).await.json();
     assert_eq!(json_diff["files"][0]["hunks"][0], json!({"header": "@@ -1 +1 @@", "lines": "-a\n+b\n"}));
@@ -165,7 +179,7 @@ async fn diffs_come_whole_or_taken_apart() {
     assert_eq!((plain.text().as_str(), plain.header("content-type")), (text, "text/x-diff; charset=utf-8"));
     assert_eq!(world.get(&format!("{path}?stat=1")).await.json()["text"], "");
     world.get_as(&path, "image/png").await.is(406, "not_acceptable");
-    world.repositories.diff.lock().unwrap().1 = vec![b'+'; 5 << 20];
+    world.repositories.diff.lock().unwrap().1 = b"+\n".repeat(5 << 19);
     let cut = world.get_as(&path, "text/x-diff").await;
     assert_eq!((cut.status, cut.header("x-truncated"), cut.body.len()), (200, "true", 4 << 20));
 }
@@ -189,7 +203,7 @@ async fn a_blocked_secret_leaves_through_no_other_door() {
     agent.work.report = Some(GateReport::new(commit('b'), vec![result], &GatePlan::default()));
     world.write(&lease, agent, State::Working).await;
     let text = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+key {SECRET}\n");
-    let file = FileStat { path: "x".to_owned(), added: Some(1), deleted: Some(0) };
+    let file = changed("x", 1, 0);
     *world.repositories.diff.lock().unwrap() = (vec![file], text.clone().into_bytes());
     std::fs::write(world.transcripts.log(id, "gate-tests-1"), format!("key {SECRET}\n")).unwrap();
     std::fs::write(world.transcripts.raw(id, 1), format!("{{\"key\":\"{SECRET}\"}}\n")).unwrap();

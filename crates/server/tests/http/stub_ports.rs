@@ -21,7 +21,7 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -205,6 +205,7 @@ impl Repositories for StubRepositories {
         _: &RepositoryUrl,
         _: &CommitId,
         _: &CommitId,
+        _: DiffForm,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
         let mut text = self.diff.lock().expect("no test panics with it").1.clone();

@@ -9,7 +9,7 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
     RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
     Worktree,
 };
@@ -42,7 +42,7 @@ wrap! { Repositories as "repositories" {
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
     first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;
-    last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, most: usize) -> Result<(Vec<u8>, bool), Failure>;
+    last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) -> Result<(Vec<u8>, bool), Failure>;
     last stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FileStat>, Failure>;
     last remove(agent: AgentId) -> Result<(), Failure>;
     last abandon(agent: AgentId) -> Result<u64, Failure>;

@@ -1,0 +1,108 @@
+//! `mosaic diff` and the diff route: hunks stand under their file whatever else happens to it, and the patch is what git
+//! makes, byte for byte.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use mosaic_testkit::git_fixture::Fixture;
+use serde_json::{Value, json};
+
+use super::support::{Home, body, script};
+
+/// Renames, a file that becomes a link, a mode, bytes that are no text, names that are no UTF-8, a copy, a deletion.
+const CHANGES: &str = "
+git mv README.md A-RENAMED.md; echo more >> A-RENAMED.md
+rm link.txt; ln -s src/lib.txt link.txt
+chmod +x run.sh
+printf 'caf\\351 au lait\\nzwei\\n' > latin.txt
+printf '\\000\\001\\002\\377' > data.bin
+printf 'x\\n' > \"$(printf 'na\\303\\257ve-\\344.txt')\"
+printf 'q\\n' > 'a \"quoted\"\ttab.txt'
+git rm -q gone.txt
+echo last >> src/lib.txt
+";
+
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    let long = "a line of the readme\n".repeat(30);
+    fixture.commit_on(
+        "main",
+        &[
+            ("README.md", &long),
+            ("link.txt", "was a file\n"),
+            ("run.sh", "#!/bin/sh\n"),
+            ("latin.txt", "cafe au lait\nzwei\n"),
+            ("gone.txt", "gone\n"),
+            ("data.bin", "\u{0}\u{1}old"),
+        ],
+    );
+    fixture
+}
+
+fn hunks(file: &Value) -> String {
+    file["hunks"].as_array().unwrap().iter().map(|hunk| hunk["lines"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn hunks_stand_under_their_file_and_names_and_bytes_are_kept() {
+    let (home, fixture) = (Home::new(), fixture());
+    let line = script(home.path(), "change.sh", CHANGES);
+    let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+    let done = server.life(&body(&fixture.url(), "T-1"), "completed", "done");
+    let id = done["agentId"].as_str().unwrap();
+    let diff = server.http.get(&format!("/v1/agents/{id}/diff")).expect(200);
+    let files = diff["files"].as_array().unwrap();
+    let file =
+        |path: &str| files.iter().find(|file| file["path"] == path).unwrap_or_else(|| panic!("{diff:#}"));
+    let renamed = file("A-RENAMED.md");
+    assert_eq!((&renamed["status"], &renamed["oldPath"]), (&json!("renamed"), &json!("README.md")));
+    assert!(hunks(renamed).ends_with("+more\n"), "{renamed:#}");
+    let link = file("link.txt");
+    assert_eq!(
+        (&link["status"], &link["oldMode"], &link["newMode"]),
+        (&json!("typechanged"), &json!("100644"), &json!("120000"))
+    );
+    assert!(hunks(link).contains("-was a file") && hunks(link).contains("+src/lib.txt"), "{link:#}");
+    let mode = file("run.sh");
+    assert_eq!(
+        (&mode["oldMode"], &mode["newMode"], &mode["hunks"]),
+        (&json!("100644"), &json!("100755"), &json!([]))
+    );
+    let latin = file("latin.txt");
+    assert_eq!(latin["hunks"][0]["linesEncoding"], "base64", "{latin:#}");
+    assert_eq!(latin["hunks"][0]["lines"], "LWNhZmUgYXUgbGFpdAorY2Fm6SBhdSBsYWl0CiB6d2VpCg==");
+    assert_eq!((&file("data.bin")["binary"], &file("data.bin")["hunks"]), (&json!(true), &json!([])));
+    let odd = files.iter().find(|file| file["pathEncoding"] == "base64").unwrap();
+    assert_eq!((&odd["path"], &odd["status"]), (&json!("bmHDr3ZlLeQudHh0"), &json!("added")), "{odd:#}");
+    assert_eq!(hunks(odd), "+x\n");
+    assert_eq!(hunks(file("a \"quoted\"\ttab.txt")), "+q\n");
+    let gone = file("gone.txt");
+    assert_eq!(
+        (&gone["status"], &gone["newMode"], hunks(gone).as_str()),
+        (&json!("deleted"), &json!(null), "-gone\n")
+    );
+    assert!(hunks(file("src/lib.txt")).ends_with("+last\n"));
+}
+
+#[test]
+fn the_patch_of_the_command_line_applies_and_makes_the_same_tree() {
+    let (home, fixture) = (Home::new(), fixture());
+    let line = script(home.path(), "change.sh", CHANGES);
+    let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+    let done = server.life(&body(&fixture.url(), "T-1"), "completed", "done");
+    let patch = server.cli(&["diff", done["agentId"].as_str().unwrap()]);
+    assert_eq!(patch.status.code(), Some(0), "{}", String::from_utf8_lossy(&patch.stderr));
+    let clone = fixture.path().join("apply");
+    fixture.run(fixture.path(), &["clone", "-q", "remote.git", "apply"]);
+    let mut apply = Command::new("git");
+    apply.args(["apply", "--index", "-"]).current_dir(&clone).stdin(Stdio::piped());
+    let mut apply = apply.spawn().unwrap();
+    apply.stdin.take().unwrap().write_all(&patch.stdout).unwrap();
+    assert!(apply.wait().unwrap().success());
+    let made = fixture.run(&clone, &["write-tree"]);
+    let wanted = fixture
+        .run(&fixture.remote(), &["rev-parse", &format!("{}^{{tree}}", done["branch"].as_str().unwrap())]);
+    assert_eq!(made, wanted);
+    let names = server.cli(&["diff", "--stat", done["agentId"].as_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&names.stdout).contains("README.md → A-RENAMED.md"));
+}
