@@ -17,7 +17,7 @@ use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{DiffForm, Kept, Repositories, TreeRequest};
 
 /// A program that leaves a mark when it runs, and behaves like `cat` so that git goes on.
 struct Canary {
@@ -295,7 +295,7 @@ async fn everything(world: &World, request: &TreeRequest, canary: &Canary, vecto
     };
     assert!(!world.additions(&request.base, &head).await.is_empty());
     git.stat(&world.url, &request.base, &head).await.expect("stat");
-    git.diff(&world.url, &request.base, &head, 1 << 20).await.expect("diff");
+    git.diff(&world.url, &request.base, &head, DiffForm::Readable, 1 << 20).await.expect("diff");
     git.list_files(&world.url, &head, "").await.expect("listing");
     git.export(&world.url, &head, "", &world.fixture.path().join("export")).await.expect("export");
     world.fixture.commit_on("main", &[("src/lib.txt", "upstream\ntwo\nthree\n")]);

@@ -13,7 +13,7 @@ use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{DiffForm, FileStat, Fit, Kept, Pushed, Repositories};
 
 fn paths(files: &[FileStat]) -> Vec<&str> {
-    files.iter().map(|file| std::str::from_utf8(&file.path).unwrap()).collect()
+    files.iter().map(|file| std::str::from_utf8(&file.path).expect("a name of ours")).collect()
 }
 
 #[tokio::test]

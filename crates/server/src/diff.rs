@@ -124,7 +124,15 @@ async fn shown(context: &Context, agent: &Agent, mut diff: Diff) -> Result<Diff,
     withhold(context, agent, &mut diff).await?;
     let scanner = Arc::clone(&context.orchestrator.ports().scanner);
     let work = move || {
-        let named = |file: FileStat| FileStat { path: scanner.mask(&file.path), ..file };
+        let name = |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes);
+            let masked = scanner.mask(&text);
+            if masked == text { bytes } else { masked.into_bytes() }
+        };
+        let named = |file: FileStat| {
+            let old_path = file.old_path.map(name);
+            FileStat { path: name(file.path), old_path, ..file }
+        };
         let files = diff.files.into_iter().map(named).collect();
         Diff { text: mask::diff(&*scanner, &diff.text), files, ..diff }
     };

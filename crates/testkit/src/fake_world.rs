@@ -27,8 +27,8 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, StopReceipt, Usage,
 };
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs, Pushed,
-    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, Kept, KeptRefs,
+    Pushed, Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
     UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{

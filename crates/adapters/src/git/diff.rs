@@ -121,7 +121,9 @@ mod tests {
             ":100644 100644 {id} {id} R087\0old name\0new\tname\0:100644 120000 {id} {id} T\0link\0:000000 100755 {id} {id} A\0bin\0"
         );
         let mut output = raw.into_bytes();
-        output.extend(b"1\t2\t\0old name\0new\tname\01\t3\tlink\0-\t-\tbin\0");
+        for field in ["1\t2\t", "old name", "new\tname", "1\t3\tlink", "-\t-\tbin"] {
+            output.extend(field.bytes().chain([0]));
+        }
         let files = files(&output);
         let seen: Vec<_> = files.iter().map(|f| (f.kind, f.path.as_slice(), f.added, f.deleted)).collect();
         assert_eq!(

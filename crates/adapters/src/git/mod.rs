@@ -62,9 +62,9 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
-    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
-    Worktree,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
+    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
+    UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 

@@ -14,12 +14,12 @@ use mosaic_core::ports::repositories::{Pushed, Repositories};
 use crate::git_world::{World, branch_main};
 
 /// Leaves the head of one more agent, written this long ago.
-fn leave(store: &Path, agent: AgentId, text: &str, ago: Duration) {
+fn leave(store: &Path, agent: AgentId, text: &str, ago: Duration) -> std::io::Result<()> {
     let dir = store.join("refs/agents").join(agent.to_string());
-    fs::create_dir_all(&dir).unwrap();
-    let file = fs::File::create(dir.join("head")).unwrap();
-    std::io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
-    file.set_modified(SystemTime::now() - ago).unwrap();
+    fs::create_dir_all(&dir)?;
+    let file = fs::File::create(dir.join("head"))?;
+    std::io::Write::write_all(&mut &file, text.as_bytes())?;
+    file.set_modified(SystemTime::now() - ago)
 }
 
 fn agents() -> Vec<AgentId> {
@@ -34,7 +34,7 @@ async fn refs_of_many_agents_are_packed_and_found_as_before() {
     let head = world.keep_commits(&request).await;
     let (store, all) = (world.store(), agents());
     for agent in &all {
-        leave(&store, *agent, &format!("{head}\n"), limits::LOOSE_REF_AGE * 2);
+        leave(&store, *agent, &format!("{head}\n"), limits::LOOSE_REF_AGE * 2).unwrap();
     }
     let listed = || {
         let text = world.store_git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
@@ -67,7 +67,7 @@ async fn neither_fetch_nor_push_reads_the_refs_of_agents() {
     let head = world.keep_commits(&request).await;
     // A ref to an object that is not there: a git that looks at it fails.
     let agent = AgentId(uuid::Uuid::from_u128(1));
-    leave(&world.store(), agent, &format!("{}\n", "7".repeat(40)), Duration::ZERO);
+    leave(&world.store(), agent, &format!("{}\n", "7".repeat(40)), Duration::ZERO).unwrap();
     let store = world.store();
     assert!(world.fixture.try_run(&store, &["rev-list", "-1", "--all"]).is_none());
     let newest = world.fixture.commit_on("main", &[("b.txt", "b\n")]);

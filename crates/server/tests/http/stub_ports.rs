@@ -21,9 +21,9 @@ use mosaic_core::ports::host::{DiskUse, Host};
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed, Received,
-    RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, UnmergedCommit,
-    Worktree,
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
+    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
+    UnmergedCommit, Worktree,
 };
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
 use mosaic_core::ports::sandbox::{Confinement, Sandbox};
