@@ -41,6 +41,11 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     text(read(path, most)?)
 }
 
+/// Reads a regular file that may be named by a link, as a whole.
+pub fn read_linked(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    whole(open_linked(path)?, most)
+}
+
 /// Reads a regular file that may be named by a link, as text.
 pub fn read_linked_text(path: &Path, most: u64) -> io::Result<String> {
     text(whole(open_linked(path)?, most)?)

@@ -1,8 +1,8 @@
 //! The lock of a data directory: two servers never share one, whatever store they use.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use mosaic_core::ports::store::StoreError;
@@ -38,6 +38,90 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     let pid = format!("{}\n", std::process::id());
     file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(unusable)?;
     Ok(file)
+}
+
+/// Directories and files of a data directory that nobody else may write, and those among them that nobody else may read.
+const OURS: [&str; 13] = [
+    "mosaic.db",
+    "mosaic.db-wal",
+    "lock",
+    "instance",
+    "trusted",
+    "orders",
+    "audit",
+    "agents",
+    "repos",
+    "transcripts",
+    "trash",
+    "restored",
+    "run",
+];
+const SECRETS: [&str; 2] = ["token", "agent-secret"];
+
+/// Takes away what others may write of a data directory that is there, and of what a server keeps in it. Returns a
+/// warning for each. Errors when it cannot be taken away, or belongs to somebody who could give it back to himself.
+pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let mut warnings = Vec::new();
+    let Ok(found) = std::fs::metadata(dir) else { return Ok(warnings) };
+    if found.mode() & 0o1000 != 0 && found.mode() & 0o022 != 0 {
+        let why = "is a directory that others put their files into too; use one of its own below it";
+        return Err(StoreError::Unusable(format!("data directory {} {why}", dir.display())));
+    }
+    close(dir, &found, 0o022, &mut warnings)?;
+    let names = OURS.iter().map(|name| (name, 0o022)).chain(SECRETS.iter().map(|name| (name, 0o077)));
+    for (name, most) in names {
+        let path = dir.join(name);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() || found.is_dir() => close(&path, &found, most, &mut warnings)?,
+            // What else has the name is told by whoever needs the file.
+            _ => {}
+        }
+    }
+    Ok(warnings)
+}
+
+/// Closes one file or directory for others.
+fn close(path: &Path, found: &Metadata, most: u32, warnings: &mut Vec<String>) -> Result<(), StoreError> {
+    let (own, root) = (rustix::process::geteuid().as_raw(), 0);
+    if found.uid() != own && found.uid() != root {
+        let text = format!("{} belongs to another user ({})", path.display(), found.uid());
+        if own != root {
+            return Err(StoreError::Unusable(format!("{text}; use a data directory of your own")));
+        }
+        warnings.push(format!("{text}, who can read and change it"));
+    }
+    if found.mode() & most == 0 {
+        return Ok(());
+    }
+    let mode = found.mode() & 0o7777 & !most;
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| {
+        let text = format!("others may write or read {}, and that cannot be taken away: {e}", path.display());
+        StoreError::Unusable(format!("{text}; use a data directory of your own"))
+    })?;
+    let what = if found.mode() & 0o022 != 0 { "write" } else { "read" };
+    warnings.push(format!(
+        "others could {what} {}, and cannot any more; if anybody may have, stop, remove it and start again",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Writes a file that only its owner may read, whole or not at all, also when power is lost.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", uuid::Uuid::new_v4().simple()));
+    let aside = path.with_file_name(name);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)?;
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    };
+    write().inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&aside);
+    })
 }
 
 /// Returns the start time of a process in clock ticks since boot: with the process id it names a process once per boot.
@@ -83,6 +167,47 @@ fn held(dir: &Path, file: &mut File) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_may_write_is_closed_and_told_and_a_shared_directory_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("data");
+        assert_eq!(keep_private(&dir).unwrap(), [""; 0], "it is made later");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(keep_private(&dir).unwrap(), [""; 0]);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        let open = |path: &Path, mode: u32| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        for (name, given, left) in
+            [("", 0o777, 0o755), ("", 0o770, 0o750), ("agent-secret", 0o620, 0o600), ("token", 0o644, 0o600)]
+        {
+            let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
+            if !name.is_empty() {
+                write_private(&path, b"secret").unwrap();
+            }
+            open(&path, given);
+            let warnings = keep_private(&dir).unwrap();
+            assert!(warnings.len() == 1 && warnings[0].contains(path.to_str().unwrap()), "{warnings:?}");
+            assert_eq!((mode(&path), keep_private(&dir).unwrap().len()), (left, 0), "{name}");
+        }
+        open(&dir, 0o1777);
+        assert!(keep_private(&dir).unwrap_err().to_string().contains("one of its own"));
+        assert_eq!(mode(&dir), 0o1777, "nothing is changed there");
+    }
+
+    #[test]
+    fn a_private_file_is_there_whole_and_nothing_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("token");
+        for text in ["first", "second"] {
+            write_private(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn the_lock_counts_for_the_process_that_holds_it_and_while_it_does() {

@@ -469,7 +469,7 @@ pub const MEASURED_PROCESSES: usize = 1024;
 pub const SHIM_CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait for a supervisor, past the grace, to say that its job is over before it is ended from outside as well:
 /// a kill takes some milliseconds, and what answers in its place may be the agent's.
-pub const SHIM_PROOF: Duration = Duration::from_secs(2);
+pub const SHIM_PROOF: Duration = Duration::from_secs(3);
 /// Most entries of an agent's directory of jobs that are looked at: an agent has some dozens of jobs.
 pub const JOB_ENTRIES: usize = 4096;
 /// How often a job's processes are counted although the machine as a whole has hardly more of them.
@@ -493,6 +493,13 @@ pub const ORDER_FILES: usize = 1000;
 /// Most entries of the directory of standing orders that are looked at: ten times what is read, and an end to what others
 /// can make every look cost.
 pub const ORDER_ENTRIES: usize = 10_000;
+/// Largest file with a secret that an operator names, or with one of ours, in bytes: logins and lists of credentials are
+/// some KiB.
+pub const SETTING_FILE_BYTES: u64 = 1024 * 1024;
+/// Largest file of one loose ref that is read, in bytes.
+pub const REF_BYTES: u64 = 4096;
+/// Largest file of packed refs that is read, in bytes: a million refs.
+pub const PACKED_REFS_BYTES: u64 = 128 * 1024 * 1024;
 /// Largest note beside a tree about what it was made from, in bytes: names and two commits.
 pub const MARKER_BYTES: u64 = 256 * 1024;
 /// The part of the disk floor that is set aside: 32 MiB of the default, room for thousands of decisions.

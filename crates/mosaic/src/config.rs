@@ -6,6 +6,7 @@ mod error;
 mod parsers;
 pub(crate) mod table;
 pub(crate) mod valkey;
+mod value_file;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -274,13 +275,7 @@ pub(crate) fn read_value(row: &Variable, env: Lookup<'_>) -> Result<Option<(Stri
 }
 
 fn read_file(path: &OsString) -> Result<String, String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    file.take(VALUE_FILE_BYTES + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 > VALUE_FILE_BYTES {
-        return Err(format!("it is larger than {VALUE_FILE_BYTES} bytes"));
-    }
+    let mut text = value_file::read(path.as_ref(), VALUE_FILE_BYTES).map_err(|e| e.to_string())?;
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     Ok(text)
 }

@@ -22,7 +22,8 @@ const TRUSTED_BYTES: u64 = 1024 * 1024;
 fn is_remembered(file: &Path, digest: &str) -> bool {
     use std::io::Read;
     let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|f| f.take(TRUSTED_BYTES).read_to_string(&mut text));
+    let read = mosaic_adapters::bounded_file::open_linked(file)
+        .and_then(|f| f.take(TRUSTED_BYTES).read_to_string(&mut text));
     read.is_ok() && text.lines().any(|line| line.trim() == digest)
 }
 

@@ -2,9 +2,12 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::orchestrator::Check;
 use serde_json::{Map, Value, json};
 
+use crate::auth::authorize;
 use crate::problem;
 use crate::router::Context;
 
@@ -19,14 +22,25 @@ pub(crate) async fn live(State(context): State<Context>) -> Response {
 }
 
 /// `GET /health/ready`.
-pub(crate) async fn ready(State(context): State<Context>) -> Response {
+pub(crate) async fn ready(State(context): State<Context>, headers: HeaderMap) -> Response {
     let checks = context.orchestrator.ready().await;
+    // Details name directories and what is in them: for those only who may see everything.
+    let known = authorize(&context, &headers).await.is_ok();
+    let detail = |check: &Check| match (known, check.ok) {
+        (true, _) => check.detail.clone(),
+        (false, true) => "ok".to_owned(),
+        (false, false) => "fails; ask with the token for what it is".to_owned(),
+    };
     let ready = checks.iter().all(|check| check.ok);
     let failing: Vec<String> =
         checks.iter().filter(|check| !check.ok).map(|check| check.name.clone()).collect();
     let shown: Map<String, Value> = checks
         .into_iter()
-        .map(|c| (c.name, json!({"status": if c.ok { "ok" } else { "fail" }, "detail": c.detail})))
+        .map(|c| {
+            let status = if c.ok { "ok" } else { "fail" };
+            let detail = detail(&c);
+            (c.name, json!({"status": status, "detail": detail}))
+        })
         .collect();
     let status = if ready { "ready" } else { "not_ready" };
     // The kill switch makes nothing unready: the server is there and answers for it.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use mosaic_core::domain::audit::HeadFile;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::bounded_file;
+
 /// Largest head file that is read, in bytes.
 const HEAD_BYTES: u64 = 16 * 1024;
 
@@ -132,7 +134,7 @@ impl Chain {
     /// Reads the second copy of the end: `None` when there is none, and in words when it cannot be used.
     pub(super) fn read_head(&self) -> io::Result<Option<Result<HeadFile, String>>> {
         let mut bytes = Vec::new();
-        match File::open(self.head_path()) {
+        match bounded_file::open(&self.head_path()) {
             Ok(file) => file.take(HEAD_BYTES).read_to_end(&mut bytes)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),

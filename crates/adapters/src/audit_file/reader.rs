@@ -1,12 +1,13 @@
 //! Reads the files of a chain: pages of records, and the check of the whole. Needs no server and changes nothing.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::audit::{Action, Broken, Head, HeadFile, Record, Walk};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Page, Verified, Wanted};
+
+use crate::bounded_file;
 
 use super::files::Chain;
 
@@ -23,7 +24,7 @@ pub(super) enum Piece {
 
 /// Reads a file line by line. A line longer than any record counts as torn.
 pub(super) fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Piece>>> {
-    let mut reader = BufReader::new(File::open(path)?);
+    let mut reader = BufReader::new(bounded_file::open(path)?);
     let mut over = false;
     Ok(std::iter::from_fn(move || {
         if over {

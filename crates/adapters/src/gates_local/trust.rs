@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use mosaic_core::limits;
 use sha2::{Digest, Sha256};
 
+use crate::bounded_file;
+
 /// Which repositories' commands are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
@@ -58,7 +60,7 @@ pub fn trust(file: &Path, digest: &str) -> io::Result<()> {
 }
 
 fn lists(file: &Path, digest: &str) -> io::Result<bool> {
-    let list = match fs::File::open(file) {
+    let list = match bounded_file::open_linked(file) {
         Ok(list) => list,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),

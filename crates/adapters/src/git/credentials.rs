@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
+use mosaic_core::limits;
+
+use crate::bounded_file;
 
 use super::errors::Secrets;
 use crate::secret_scan::KnownSecrets;
@@ -91,7 +94,7 @@ impl Credentials {
     fn line_for(&self, url: &RepositoryUrl) -> Result<Option<String>, Failure> {
         let Some((scheme, authority)) = scheme_and_authority(url) else { return Ok(None) };
         if let Some(file) = &self.file {
-            let text = std::fs::read_to_string(file).map_err(|e| {
+            let text = bounded_file::read_linked_text(file, limits::SETTING_FILE_BYTES).map_err(|e| {
                 let why = format!(
                     "the credentials file {} could not be read: {e}; check MOSAIC_GIT_CREDENTIALS_FILE",
                     file.display()

@@ -12,6 +12,8 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{KeptRefs, StoreName, UnmergedCommit};
 
+use crate::bounded_file;
+
 use super::command::Input;
 use super::{GitRepositories, errors};
 
@@ -133,7 +135,7 @@ fn named(line: &str) -> Option<UnmergedCommit> {
 }
 
 fn packed(dir: &Path) -> io::Result<String> {
-    match fs::read(dir.join("packed-refs")) {
+    match bounded_file::read(&dir.join("packed-refs"), limits::PACKED_REFS_BYTES) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(e) => Err(e),

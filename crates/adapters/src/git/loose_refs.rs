@@ -5,6 +5,8 @@ use std::path::Path;
 
 use mosaic_core::limits;
 
+use crate::bounded_file;
+
 /// Lists the local branches.
 pub(super) fn branches(git_dir: &Path) -> Vec<String> {
     refs_below(git_dir, "refs/heads")
@@ -27,7 +29,8 @@ pub(super) fn refs_below(git_dir: &Path, below: &str) -> Vec<String> {
     }
     let mut all = Vec::new();
     collect(&git_dir.join(below), below, 0, &mut all);
-    let packed = fs::read_to_string(git_dir.join("packed-refs")).unwrap_or_default();
+    let packed =
+        bounded_file::read_text(&git_dir.join("packed-refs"), limits::PACKED_REFS_BYTES).unwrap_or_default();
     let packed = packed
         .lines()
         .filter_map(|line| Some(line.split_once(' ')?.1))

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::{AgentId, CommitId};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::limits;
 use sha2::{Digest, Sha256};
+
+use crate::bounded_file;
 
 /// Paths below the data directory.
 #[derive(Debug, Clone)]
@@ -122,15 +125,19 @@ pub(super) fn is_sha256(commit: &CommitId) -> bool {
 /// Tells whether a git directory of ours has a tag.
 pub(super) fn has_tags(git_dir: &Path) -> bool {
     let loose = fs::read_dir(git_dir.join("refs/tags")).is_ok_and(|mut entries| entries.next().is_some());
-    loose || fs::read_to_string(git_dir.join("packed-refs")).is_ok_and(|text| text.contains(" refs/tags/"))
+    loose || packed_refs(git_dir).is_ok_and(|text| text.contains(" refs/tags/"))
+}
+
+fn packed_refs(git_dir: &Path) -> io::Result<String> {
+    bounded_file::read_text(&git_dir.join("packed-refs"), limits::PACKED_REFS_BYTES)
 }
 
 /// Reads a ref of a git directory of ours; `None` when it does not exist.
 pub(super) fn read_ref(git_dir: &Path, name: &str) -> Option<CommitId> {
-    if let Ok(text) = fs::read_to_string(git_dir.join(name)) {
+    if let Ok(text) = bounded_file::read_text(&git_dir.join(name), limits::REF_BYTES) {
         return text.trim_end().parse().ok();
     }
-    packed_ref(&fs::read(git_dir.join("packed-refs")).ok()?, name)
+    packed_ref(packed_refs(git_dir).ok()?.as_bytes(), name)
 }
 
 /// Finds a ref in the content of `packed-refs`: by halves where the file says that it is in order, as every writer of

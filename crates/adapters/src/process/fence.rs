@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::bounded_file;
 
@@ -111,6 +112,22 @@ impl Fence {
         let text = text.unwrap_or_default();
         let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         lines.filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0).collect()
+    }
+
+    /// Kills everything inside, without looking at any other process. A number counts for the process that has it while
+    /// its handle is open and the kernel says that it is in here.
+    pub(crate) fn kill(&self) {
+        self.close();
+        let Some(name) = self.0.file_name().and_then(OsStr::to_str) else { return };
+        for pid in self.members() {
+            let Some(number) = Pid::from_raw(pid) else { continue };
+            let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) else { continue };
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            if groups.lines().filter_map(own_path).any(|path| path.ends_with(name)) {
+                // One that has ended meanwhile is as gone.
+                let _ = pidfd_send_signal(&handle, Signal::KILL);
+            }
+        }
     }
 
     /// Removes it. Fails while something is alive inside.

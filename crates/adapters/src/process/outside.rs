@@ -16,6 +16,10 @@ use super::cgroup::{self, Cgroup};
 use super::fence::Fence;
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
+use super::shim::priority::First;
+
+/// Longest rest between two looks at what is dying.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// How far the search for a job's processes goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub(super) fn sweep(
 impl Hunt {
     /// Kills until nothing is left, or the deadline.
     fn end(&self) -> Counts {
+        let _first = First::now();
         let deadline = Instant::now() + limits::STOP_PROOF;
         // Nothing is looked up or counted before what can be killed as a whole is.
         let dying = self.kill_groups();
@@ -71,12 +76,14 @@ impl Hunt {
         let mut clean = 0;
         // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
         while clean < 2 && Instant::now() < deadline {
+            let began = Instant::now();
             let found = self.find();
             before.get_or_insert(count(&found).max(u32::try_from(dying).unwrap_or(u32::MAX)));
             clean = if found.is_empty() && self.is_empty() { clean + 1 } else { 0 };
             self.kill(&found);
             if clean == 0 {
-                std::thread::sleep(Duration::from_millis(1));
+                // Who dies needs the processor too: half of the time is theirs.
+                std::thread::sleep(began.elapsed().clamp(Duration::from_millis(1), LONGEST_REST));
             }
         }
         let after = if clean < 2 { count(&self.find()).max(1) } else { 0 };

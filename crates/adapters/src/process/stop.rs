@@ -75,9 +75,9 @@ pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
 /// records is logged only: whether anything is left is for the caller to ask the system.
 pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: Option<&Path>) -> Stopped {
     let grace = grace.min(limits::LONGEST_GRACE);
-    let ordered = timeout(grace + limits::SHIM_PROOF, order(dir, grace)).await.unwrap_or(Ok(None));
-    // Whatever went wrong with the shim, the job is ended from outside: that needs nobody's help.
-    let mut before = ordered.ok().flatten().unwrap_or(0);
+    let mut before = 0;
+    // Whatever goes wrong with the shim, the job is ended from outside: that needs nobody's help.
+    let _ = timeout(grace + limits::SHIM_PROOF, order(dir, grace, &mut before)).await;
     // The shim goes right after it wrote the exit; one that stays did not write it.
     if !dir.has_ended() || timeout(limits::JOB_POLL, gone(dir)).await.is_err() {
         let counts = end_outside(dir, agent, parent).await;
@@ -132,15 +132,15 @@ fn told(dir: &JobDir, before: u32) -> Stopped {
     Stopped { before, rung: rung.to_owned(), confinement }
 }
 
-/// Orders the shim to stop its job and waits until it has; returns how many processes there were, `None` when
-/// there is no shim.
-async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
+/// Orders the shim to stop its job, notes how many processes there are, and waits until it has. Returns at once when there
+/// is no shim.
+async fn order(dir: &JobDir, grace: Duration, before: &mut u32) -> io::Result<()> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     // The lock may be held by something of the agent's that has no socket.
     let patience = Instant::now() + limits::SHIM_CONNECT;
     let mut connection = loop {
         if dir.try_lock()?.is_some() {
-            return Ok(None);
+            return Ok(());
         }
         match Connection::open(dir).await {
             Ok(connection) => break connection,
@@ -149,9 +149,9 @@ async fn order(dir: &JobDir, grace: Duration) -> io::Result<Option<u32>> {
             Err(_) => sleep(Duration::from_millis(2)).await,
         }
     };
-    let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live;
+    *before = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live.unwrap_or(0);
     while !matches!(connection.receive().await?, None | Some(Answer::Exited)) {}
-    Ok(live)
+    Ok(())
 }
 
 /// Waits until no shim holds the job's lock.

@@ -12,6 +12,8 @@ use mosaic_core::limits::{STORE_BUSY, STORE_CHECKED_BYTES};
 use mosaic_core::ports::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::bounded_file;
+
 use super::failure::{Fault, damaged};
 use super::schema;
 
@@ -23,7 +25,7 @@ pub(super) fn database(dir: &Path) -> Result<PathBuf, StoreError> {
     let path = dir.join("mosaic.db");
     let unusable =
         |e: io::Error| StoreError::Unusable(format!("the database {} cannot be used: {e}", path.display()));
-    let mut file = match File::open(&path) {
+    let mut file = match bounded_file::open_linked(&path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             create(dir, &path)?;

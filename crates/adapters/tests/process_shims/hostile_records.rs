@@ -70,7 +70,7 @@ async fn whatever_is_planted_among_its_records_an_agent_is_stopped_and_forgotten
                 let took = begun.elapsed();
                 assert!(stopped.is_ok(), "{case}: {stopped:?}");
                 assert_eq!(world.survivors(), [0; 0], "{case}");
-                assert!(took < Duration::from_secs(6), "{case}: {took:?}");
+                assert!(took < Duration::from_secs(8), "{case}: {took:?}");
                 world.processes.frozen_for(world.agent).await.unwrap();
                 world.processes.unfinished().await.unwrap();
                 world.processes.usage(world.agent).await.unwrap();

@@ -1,9 +1,12 @@
 //! Time that never goes back: what is written into logs and records, whatever is done to the wall clock. Forward it
-//! follows at once; when the wall clock is set back it goes on a little slower until the wall clock has caught up. Pure.
+//! follows at once; when the wall clock is set back it goes on a little slower until the wall clock has caught up. Only a
+//! clock that was wrong by more than a day is not worth that: then the wall clock counts again at once, as it does at a
+//! start. Pure.
 
 use std::time::Duration;
 
 use super::ids::Timestamp;
+use crate::limits;
 
 /// How fast time goes while the wall clock is behind, in thousandths: ten hours after it was set back by one the two
 /// agree again, and nothing that waits until a certain time waits noticeably longer.
@@ -22,8 +25,14 @@ impl Steady {
         Self { told, at: elapsed }
     }
 
-    /// Returns the time now, never less than what was told before.
+    /// Returns the time now, never less than what was told before, but for a clock that was wrong by more than
+    /// [`limits::LOG_AHEAD`].
     pub fn tell(&mut self, wall: Timestamp, elapsed: Duration) -> Timestamp {
+        if self.told.since(wall) > limits::LOG_AHEAD {
+            // It followed a jump that was taken back.
+            *self = Self { told: wall, at: elapsed };
+            return wall;
+        }
         let passed = elapsed.saturating_sub(self.at).saturating_mul(CATCHING_UP_PERMILLE) / 1000;
         let slow = self.told.plus(passed);
         if wall >= self.told && wall >= slow {
@@ -60,6 +69,16 @@ mod tests {
         }
         let hours = agreed.map(|second| second / 3600);
         assert!(matches!(hours, Some(10..=12)), "they agree after {hours:?} hours");
+    }
+
+    #[test]
+    fn a_jump_by_years_that_is_taken_back_is_forgotten() {
+        let year = 365 * 24 * HOUR;
+        let mut steady = Steady::new(Timestamp(HOUR), Duration::ZERO);
+        assert_eq!(steady.tell(Timestamp(10 * year), Duration::from_secs(1)), Timestamp(10 * year));
+        let back = Timestamp(HOUR + 2000);
+        assert_eq!(steady.tell(back, Duration::from_secs(2)), back);
+        assert_eq!(steady.tell(Timestamp(back.0 + 5), Duration::from_millis(2005)), Timestamp(back.0 + 5));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! What a server is opened up with besides its port: the secret that agents' tokens are derived from, and the control
 //! socket, on which orders to stop get through whatever happens on the network.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, Permissions};
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use mosaic_adapters::bounded_file::read_linked;
+use mosaic_adapters::data_dir::write_private;
 use mosaic_core::domain::access::AgentSecret;
+use mosaic_core::limits;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::net::UnixListener;
 
@@ -17,7 +20,7 @@ use super::files::random;
 /// Reads the secret of the data directory, made at the first start: 256 random bits, readable by the owner only.
 pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     let path = data_dir.join("agent-secret");
-    let found = match fs::read(&path) {
+    let found = match read_linked(&path, limits::SETTING_FILE_BYTES) {
         Ok(bytes) => <[u8; 32]>::try_from(bytes).ok(),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         Err(e) => return Err(anyhow::Error::new(e).context(format!("{} cannot be read", path.display()))),
@@ -28,14 +31,7 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
         return Ok(AgentSecret::new(secret));
     }
     let secret = random()?;
-    let next = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-        file.write_all(&secret)?;
-        file.sync_all()?;
-        fs::rename(&next, &path)
-    };
-    write().with_context(|| format!("{} cannot be written", path.display()))?;
+    write_private(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(AgentSecret::new(secret))
 }
 

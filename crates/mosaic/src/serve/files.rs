@@ -1,13 +1,15 @@
 //! What a server keeps in its data directory for the command line: where it answers, and the token.
 
 use std::fs::Permissions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
-use mosaic_adapters::data_dir::{is_held_by, process_start};
+use mosaic_adapters::bounded_file::read_linked_text;
+use mosaic_adapters::data_dir::{is_held_by, process_start, write_private};
 use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
 
 use crate::locate::read_small;
@@ -96,7 +98,7 @@ const SHORTEST_TOKEN: usize = 16;
 /// is damaged is replaced.
 pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token");
-    match std::fs::read_to_string(&path) {
+    match read_linked_text(&path, limits::SETTING_FILE_BYTES) {
         Ok(text) if text.trim().len() >= SHORTEST_TOKEN => {
             tighten(&path)
                 .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
@@ -117,19 +119,15 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
         }
     }
     let text: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        writeln!(file, "{text}")
-    };
-    write().with_context(|| format!("the token file {} cannot be written", path.display()))?;
+    write_private(&path, format!("{text}\n").as_bytes())
+        .with_context(|| format!("the token file {} cannot be written", path.display()))?;
     Ok(text)
 }
 
 /// Returns what tells this data directory from every other, made at the first start that needs it.
 pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("instance");
-    match std::fs::read_to_string(&path) {
+    match read_linked_text(&path, limits::SETTING_FILE_BYTES) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
         Err(e) if e.kind() != ErrorKind::NotFound && e.kind() != ErrorKind::InvalidData => {
             return Err(anyhow::Error::new(e).context(format!("{} cannot be read", path.display())));

@@ -7,9 +7,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mosaic_adapters::bounded_file::read;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::audit::Action;
+use mosaic_core::limits;
 use mosaic_core::ports::audit::AuditError;
 
 use crate::config::Config;
@@ -73,8 +75,9 @@ pub(super) async fn started(
     let start = o.own_deed(Action::ServerStart).subject(&config.node);
     o.audit(start.result(format!("version {version}, pid {}", std::process::id()))).await?;
     let now = digests(config, token, secret);
-    let before: Option<BTreeMap<String, String>> =
-        fs::read(path(&config.data_dir)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let before: Option<BTreeMap<String, String>> = read(&path(&config.data_dir), limits::SETTING_FILE_BYTES)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let mut names = changed(before.as_ref().unwrap_or(&BTreeMap::new()), &now);
     let token_changed = names.iter().position(|name| name == TOKEN).map(|at| names.remove(at)).is_some();
     if token_changed {

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use mosaic_adapters::data_dir::keep_private;
 use mosaic_core::audit::AgentAccess;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::engine::{self, Stop};
@@ -82,6 +83,9 @@ struct Listening {
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
     access::close_memory();
     let open_files = access::more_descriptors();
+    for warning in keep_private(&config.data_dir).map_err(|e| StartError::Other(e.into()))? {
+        tracing::warn!("{warning}");
+    }
     let wishes = &Wishes { open_files, ..wishes.clone() };
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;

@@ -18,6 +18,7 @@ mod filters;
 mod fleet;
 mod floods;
 mod frozen;
+mod hostile_files;
 mod impostors;
 mod kill;
 mod killswitch;

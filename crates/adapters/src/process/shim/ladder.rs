@@ -13,10 +13,14 @@ use super::super::cgroup::Cgroup;
 use super::super::confinement::Confinement;
 use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
-use super::{namespace, priority};
+use super::namespace;
+use super::priority::First;
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
+/// How long what was killed as a whole is left to die before the process table is read: with thousands of processes that
+/// costs more than it finds.
+const GROUP_DYING: Duration = Duration::from_secs(2);
 /// After this time a process that was killed and is still there is looked at less often.
 const SWEEP_BUSY: Duration = Duration::from_secs(5);
 
@@ -61,6 +65,8 @@ pub(super) struct Ladder {
     term_at: Option<Instant>,
     kill_at: Option<Instant>,
     sweeping: Option<Instant>,
+    /// Held once it has to be quick.
+    first: Option<First>,
     /// The furthest rung so far.
     pub(super) rung: Rung,
 }
@@ -76,6 +82,7 @@ impl Ladder {
             term_at: None,
             kill_at: None,
             sweeping: None,
+            first: None,
             rung: Rung::None,
         }
     }
@@ -83,6 +90,7 @@ impl Ladder {
     /// Orders a stop. A second order can only make it faster. With `interrupted` a short share of the grace passes
     /// before SIGTERM; what is left of it belongs to both.
     pub(super) fn order(&mut self, now: Instant, grace: Duration, interrupted: bool) {
+        self.hurry();
         let grace = grace.min(limits::LONGEST_GRACE);
         let kill_at = now + grace;
         let share = (grace / limits::INTERRUPT_SHARE).min(limits::LONGEST_INTERRUPT);
@@ -148,10 +156,17 @@ impl Ladder {
         self.start_sweep(now);
     }
 
+    /// Goes before all others from now on.
+    fn hurry(&mut self) {
+        if self.first.is_none() {
+            self.first = First::now();
+        }
+    }
+
     /// Begins to kill everything.
     pub(super) fn start_sweep(&mut self, now: Instant) {
         if self.sweeping.is_none() {
-            priority::first();
+            self.hurry();
             (self.term_at, self.kill_at) = (None, Some(now));
             self.sweeping = Some(now);
         }
@@ -169,13 +184,12 @@ impl Ladder {
             return cgroup.members();
         }
         let fenced = self.fence.as_ref().map(Fence::members);
-        if let (Some(fenced), None) = (&fenced, self.namespace) {
-            return fenced.clone();
+        if let Some(mut fenced) = fenced {
+            let helpers = self.namespace.map(namespace::helpers_of).unwrap_or_default();
+            fenced.retain(|pid| !helpers.contains(pid));
+            return fenced;
         }
-        let mut live: Vec<Seen> = match fenced {
-            Some(fenced) => fenced.into_iter().filter_map(linux::look).collect(),
-            None => self.live(),
-        };
+        let mut live: Vec<Seen> = self.live();
         if let Some(main) = self.namespace {
             let helpers = namespace::helpers(main, &live);
             live.retain(|seen| !helpers.contains(&seen.process.pid));
@@ -251,18 +265,27 @@ impl Ladder {
         }
         if self.kill_cgroup(first) {
             // The kernel needs a moment to end them all; what is not in there is walked below.
-            while begun.elapsed() < SWEEP_SLICE / 2 && !self.is_empty() {
+            let patience = if first { GROUP_DYING } else { SWEEP_SLICE / 2 };
+            while begun.elapsed() < patience && !self.is_empty() {
                 self.reap(main, end);
-                pause(Duration::from_micros(200));
+                // A few are gone at once; thousands need the processor that looking would take.
+                let long = begun.elapsed() > SWEEP_SLICE / 2;
+                pause(if long { Duration::from_millis(10) } else { Duration::from_micros(200) });
             }
         }
         if first && self.namespace.is_some_and(|main| end.is_none() && kill_namespace(main)) {
             // Its init dies with it, for that is how it was started. The kernel ends everything in there, and the init is buried last.
-            while begun.elapsed() < SWEEP_SLICE / 2 {
+            while begun.elapsed() < GROUP_DYING {
                 if self.reap(main, end).1 {
                     return true;
                 }
                 pause(Duration::from_micros(200));
+            }
+        }
+        if let (true, None, None, Some(fence)) = (first, &self.cgroup, self.namespace, &self.fence) {
+            fence.kill();
+            while begun.elapsed() < GROUP_DYING && !self.reap(main, end).1 {
+                pause(Duration::from_millis(1));
             }
         }
         let mut before = None;
@@ -270,6 +293,7 @@ impl Ladder {
             if self.reap(main, end).1 && self.is_empty() {
                 return true;
             }
+            let began = Instant::now();
             let live = self.live();
             let killed = live.iter().filter(|seen| self.kill(seen)).count();
             if killed > 0 && (self.cgroup.is_some() || before.is_some() || !first) {
@@ -281,6 +305,9 @@ impl Ladder {
                 // They are dying, or the kernel holds them: looking again at once would change nothing.
                 let stuck = self.sweeping.is_some_and(|since| since.elapsed() > SWEEP_BUSY);
                 pause(Duration::from_millis(if stuck { 50 } else { 1 }));
+            } else {
+                // Who dies needs the processor too: half of the time is theirs.
+                pause(began.elapsed().min(SWEEP_SLICE));
             }
             before = Some(live);
         }

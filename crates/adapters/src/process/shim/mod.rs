@@ -7,7 +7,7 @@ mod freezer;
 mod ladder;
 mod launch;
 mod namespace;
-mod priority;
+pub(super) mod priority;
 mod stdin;
 mod stop_file;
 mod supervisor;

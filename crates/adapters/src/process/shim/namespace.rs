@@ -86,6 +86,14 @@ pub(super) fn helpers(main: i32, all: &[linux::Seen]) -> Vec<i32> {
     std::iter::once(main).chain(init).collect()
 }
 
+/// The same, asked of the kernel by one file instead of looked up in a list of all. Where it does not say, the init counts
+/// as the job's.
+pub(super) fn helpers_of(main: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+    let init = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+    std::iter::once(main).chain(init).collect()
+}
+
 /// The init: `args` are the bound of tasks, the job directory and the program with its arguments.
 pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (Some(tasks), Some(directory), Some(program)) = (args.next(), args.next(), args.next()) else {

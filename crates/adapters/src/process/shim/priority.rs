@@ -32,11 +32,24 @@ pub(super) fn spawn(mut command: Command, open_files: Option<u64>) -> io::Result
     child
 }
 
-/// Puts this process before others as far as it may: what has to be killed may keep every core busy.
-pub(super) fn first() {
-    let own = getpriority_process(None).unwrap_or(0);
-    // Only few may do that; the job is nicer all the same.
-    let _ = setpriority_process(None, (own - limits::AGENT_NICE).max(LEAST_NICE));
+/// Puts this thread before all others, as far as it may, until the value is dropped: what has to be killed may keep every
+/// core busy.
+#[derive(Debug)]
+pub(in super::super) struct First(i32);
+
+impl First {
+    pub(in super::super) fn now() -> Option<Self> {
+        let before = getpriority_process(None).ok()?;
+        // Only few may do that; a job is nicer all the same.
+        setpriority_process(None, LEAST_NICE).is_ok().then_some(Self(before))
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        // Becoming nicer is always allowed.
+        let _ = setpriority_process(None, self.0);
+    }
 }
 
 /// A higher score for being ended when memory runs out, until it is dropped.

@@ -4,6 +4,7 @@
 
 mod footprint;
 mod http;
+mod kills;
 mod life;
 mod remote;
 mod server;
@@ -20,13 +21,13 @@ use self::table::Table;
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
-usage: bench spawns|life|footprint|all [options]
+usage: bench spawns|life|footprint|kills|all [options]
 
   --mosaic PATH    the release build to measure (default: mosaic beside this program's profile directory, in release/)
   --dir PATH       where data is written; on a real disk (default: the working directory)
   --seconds N      length of each run of spawns (default 5)
   --tasks N        tasks of each run of life (default 60)
-  --rounds N       rounds of life (default 3)
+  --rounds N       rounds of life and kills (default 3)
   --agents N       sleeping agents of footprint (default 20)
   --concurrency N  only this concurrency of life (default: 1 and 4)
   --keep           leave the directory with all data behind
@@ -120,6 +121,9 @@ fn measure(what: &str, options: &Options) -> Outcome<Table> {
     }
     if matches!(what, "footprint" | "all") {
         footprint::run(options, &place.join("footprint"), &mut table)?;
+    }
+    if matches!(what, "kills" | "all") {
+        kills::run(options, &place.join("kills"), &mut table)?;
     }
     match table.is_empty() {
         true => Err(format!("unknown benchmark {what}\n\n{USAGE}").into()),
