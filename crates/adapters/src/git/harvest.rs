@@ -39,11 +39,9 @@ pub(super) struct Spec {
     /// The store's object directory.
     pub(super) shared: PathBuf,
     pub(super) base: String,
-    /// The commit that was checked out when the tree was made.
-    pub(super) start: String,
     /// The branch that was made for the agent.
     pub(super) branch: String,
-    /// The server's copy of the index as it was when the tree was made.
+    /// The server's copy of the index as it was when the tree was made, after a line with the commit.
     pub(super) checked_out: PathBuf,
     pub(super) trailers: [String; 2],
     pub(super) author: (String, String),
@@ -114,7 +112,6 @@ impl GitRepositories {
             outbox: outbox.clone(),
             shared: self.layout.store(&request.repository).join("objects"),
             base: request.base.to_string(),
-            start: request.start.to_string(),
             branch: request.branch.to_string(),
             checked_out: self.layout.checked_out(request.agent),
             trailers: tree::trailers(&request.task, &request.agent.to_string()),

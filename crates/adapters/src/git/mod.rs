@@ -8,6 +8,7 @@
 //! every git process of the server, `credentials` and `errors` serve it.
 
 mod additions;
+mod advance;
 mod command;
 mod confined;
 mod credentials;
@@ -455,7 +456,7 @@ impl Repositories for GitRepositories {
         let ours = |name: &str| {
             name == "tree"
                 || name == "tree.json"
-                || name == "tree.index"
+                || name.starts_with("tree.index")
                 || name.starts_with("harvest-")
                 || name.starts_with("snapshot-")
                 || name.starts_with("judge-")

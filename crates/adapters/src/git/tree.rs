@@ -56,6 +56,7 @@ impl GitRepositories {
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
             locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
+            self.advance(request).await?;
             return Ok(Worktree { agent: request.agent, path, reused: true, warnings: Vec::new() });
         }
         // While its marker is still there: without one it would be taken for a tree that was never whole.
@@ -81,6 +82,7 @@ impl GitRepositories {
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
         let index = fs::read(git_dir.join("index"));
+        let index = index.map(|index| [format!("{}\n", request.start).as_bytes(), &index].concat());
         index
             .and_then(|index| store::write_atomic(&self.layout.checked_out(request.agent), &index))
             .map_err(|e| errors::io("noting what the agent's tree was made from", &e))?;

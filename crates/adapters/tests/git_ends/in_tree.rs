@@ -373,3 +373,28 @@ async fn a_snapshot_shows_what_is_in_the_tree_and_changes_nothing_there() {
             .is_none()
     );
 }
+
+#[tokio::test]
+async fn a_tree_that_is_used_again_stands_at_the_commit_that_was_received() {
+    let world = World::new();
+    let mut request = world.agent().await;
+    world.write(&request, "README.md", "mine\n");
+    world.write(&request, "new.txt", "new\n");
+    let first = head(&world.received(&request).await.unwrap()).clone();
+    (request.start, request.reuse) = (first.clone(), true);
+    assert!(world.git.make_tree(&request).await.unwrap().reused);
+    assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), first.as_str());
+    assert_eq!(world.agent_git(&request, &["symbolic-ref", "--short", "HEAD"]), request.branch.as_str());
+    assert_eq!(world.agent_git(&request, &["status", "--porcelain"]), "");
+    // So that what came from elsewhere can be merged into it.
+    world.fixture.commit_on("main", &[("README.md", "theirs\n")]);
+    world.git.fetch(&world.url, &crate::git_world::branch_main(), &request.branch).await.unwrap();
+    world.agent_git(&request, &["fetch", "-q", "origin"]);
+    world.agent_git(&request, &["merge", "-q", "-X", "ours", "--no-edit", "origin/main"]);
+    let received = world.received(&request).await.unwrap();
+    assert_eq!(content(&world, &received, "README.md").await.as_deref(), Some("mine\n"));
+    // A HEAD of the agent's own is never moved.
+    let own = world.agent_git(&request, &["rev-parse", "HEAD"]);
+    assert!(world.git.make_tree(&request).await.unwrap().reused);
+    assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), own);
+}

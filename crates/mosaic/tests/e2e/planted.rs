@@ -47,7 +47,7 @@ git config commit.gpgSign true
 git config credential.helper '!{canary}/touch'
 git config remote.origin.url 'ext::{canary}/touch'
 git config alias.commit '!{canary}/touch'
-printf '* diff=evil merge=evil\\n*.never filter=evil\\n' > .gitattributes
+printf '* diff=evil merge=evil\n*.never filter=evil\n' > .gitattributes
 mkdir nested && git -C nested init -q && git -C nested config core.fsmonitor '{canary}/touch' && echo n > nested/n.txt
 echo '{foreign}/objects' >> .git/objects/info/alternates
 ln -s '{foreign}/refs/heads/main' .git/refs/heads/stolen

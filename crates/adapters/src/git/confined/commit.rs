@@ -57,7 +57,7 @@ impl<'a> Look<'a> {
         let mut mirror = Mirror::of(spec, &tree)?;
         let checkout = Checkout::read(spec);
         let listing = head_listing(spec, &mut mirror, &checkout)?;
-        let submodules = match checkout.is_known() && spec.start == spec.base {
+        let submodules = match checkout.is_of(&spec.base) {
             true => listing::submodules(&checkout.listing()),
             false => listing::submodules(&listing::of_commit(&mirror.git, &spec.base)?),
         };
@@ -376,7 +376,7 @@ fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result
         mirror.head = Some(spec.base.clone());
     }
     let Some(head) = mirror.head.clone() else { return Ok(Listing::new()) };
-    if checkout.is_known() && head == spec.start {
+    if checkout.is_of(&head) {
         return Ok(checkout.listing());
     }
     listing::of_commit(&mirror.git, &head).or_else(|why| {

@@ -43,6 +43,8 @@ pub(super) fn submodules(listing: &Listing) -> BTreeMap<Vec<u8>, String> {
 #[derive(Default)]
 pub(in crate::git) struct Checkout {
     entries: BTreeMap<Vec<u8>, Entry>,
+    /// The commit that was checked out.
+    commit: String,
     /// When the copy was written, since the beginning of 1970.
     written: Duration,
 }
@@ -55,16 +57,19 @@ impl Checkout {
             let dir = data::open_directory(dir).ok()?;
             let name = std::os::unix::ffi::OsStrExt::as_bytes(name);
             let bytes = data::read_plain(&dir, name, limits::INDEX_BYTES).ok()?;
-            let entries = index::parse(&bytes, spec.base.len() == 64)?;
+            let line = bytes.iter().position(|b| *b == b'\n')?;
+            let commit = String::from_utf8_lossy(&bytes[..line]).into_owned();
+            let entries = index::parse(&bytes[line + 1..], spec.base.len() == 64)?;
             let written = fs::symlink_metadata(&spec.checked_out).ok()?.modified().ok()?;
             let entries = entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
-            Some(Self { entries, written: written.duration_since(UNIX_EPOCH).ok()? })
+            Some(Self { entries, commit, written: written.duration_since(UNIX_EPOCH).ok()? })
         };
         read().unwrap_or_default()
     }
 
-    pub(super) fn is_known(&self) -> bool {
-        !self.written.is_zero()
+    /// Tells whether the tree was made from this commit.
+    pub(super) fn is_of(&self, commit: &str) -> bool {
+        !self.written.is_zero() && self.commit == commit
     }
 
     /// Returns what the tree was made from.

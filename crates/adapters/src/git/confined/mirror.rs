@@ -282,6 +282,26 @@ impl Mirror {
     }
 }
 
+/// Reads where HEAD is, from the files: the branch, unless it is detached, and the commit.
+pub(in crate::git) fn head_at(git_dir: &OwnedFd) -> Option<(Option<String>, CommitId)> {
+    let text = data::read_plain(git_dir, b"HEAD", NAMES_BYTES).ok()?;
+    let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+    let Some(name) = text.strip_prefix("ref: ").map(str::trim) else {
+        return Some((None, text.parse().ok()?));
+    };
+    if !is_ref_name(name) {
+        return None;
+    }
+    let loose =
+        read_below(git_dir, name, NAMES_BYTES).map(|text| String::from_utf8_lossy(&text).into_owned());
+    let packed = || {
+        let text = data::read_plain(git_dir, b"packed-refs", limits::LISTING_BYTES as u64).ok()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Some(text.lines().find_map(|line| line.split_once(' ').filter(|(_, n)| *n == name))?.0.to_owned())
+    };
+    Some((Some(name.to_owned()), loose.or_else(packed)?.trim_end().parse().ok()?))
+}
+
 /// Lists the files of an object directory that are loose objects or packs; tells whether there is nothing but plain
 /// files and directories.
 fn list_objects(objects: &OwnedFd, plain: &mut Vec<PathBuf>) -> io::Result<bool> {
