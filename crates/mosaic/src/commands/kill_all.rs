@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
         Ok(active) => active,
         Err(why) if args.dry_run => return Err(why),
         Err(why) => {
-            permit_uncounted(session, "kill-all", args.yes, &why)?;
+            permit_uncounted(session, "kill-all", args.yes, why)?;
             return order(session, &client, args.reason.as_deref());
         }
     };
@@ -125,12 +125,12 @@ pub(super) fn permit_uncounted(
     session: &Session,
     command: &str,
     yes: Option<Option<u64>>,
-    why: &Problem,
+    why: Problem,
 ) -> Result<(), Problem> {
-    let Problem::Api(api) = why else { return Err(Problem::usage_hint(why.to_string(), "mosaic doctor")) };
-    if api.status < 500 {
-        return Err(Problem::usage_hint(why.to_string(), "mosaic doctor"));
-    }
+    let api = match why {
+        Problem::Api(api) if api.status >= 500 => api,
+        other => return Err(other),
+    };
     say(&format!("how many agents there are cannot be told: {}", plain::line(&api.detail)));
     match yes {
         Some(None) => return Ok(()),

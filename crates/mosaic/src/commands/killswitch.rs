@@ -69,7 +69,7 @@ fn engage(
     let active = match active(client) {
         Ok(active) => active,
         Err(why) => {
-            permit_uncounted(session, "killswitch engage", yes, &why)?;
+            permit_uncounted(session, "killswitch engage", yes, why)?;
             return order(session, client, reason);
         }
     };
