@@ -201,6 +201,19 @@ fn spare_this_machine(all: &mut Vec<(String, String)>) {
     all.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), list.clone())));
 }
 
+/// Returns the passwords in the addresses of proxies, as they stand there: agents see them and could repeat them.
+pub(crate) fn proxy_passwords(passed: &[(String, String)]) -> Vec<String> {
+    let proxies = passed.iter().filter(|(name, _)| PROXIES.contains(&name.as_str()));
+    proxies.filter_map(|(_, value)| password(value)).collect()
+}
+
+fn password(address: &str) -> Option<String> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+    let (_, password) = user.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
+}
+
 #[cfg(test)]
 #[path = "agent_env_tests.rs"]
 mod tests;

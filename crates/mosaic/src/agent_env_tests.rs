@@ -94,3 +94,13 @@ fn secrets_of_the_server_and_what_loads_code_are_refused() {
     let defaults = PROXIES.iter().chain(AUTHORITIES).chain(TOOLCHAINS.iter().map(|(name, _)| name));
     assert_eq!(defaults.filter(|name| refused(name).is_some()).count(), 0);
 }
+
+#[test]
+fn the_password_of_a_proxy_is_found() {
+    let proxy = |value: &str| proxy_passwords(&[("https_proxy".to_owned(), value.to_owned())]);
+    assert_eq!(proxy("http://user:pa:ss@proxy:3128/"), ["pa:ss"]);
+    assert_eq!(proxy("user:word@proxy"), ["word"]);
+    for none in ["http://proxy:3128", "http://user@proxy", "http://user:@proxy"] {
+        assert!(proxy(none).is_empty(), "{none}");
+    }
+}

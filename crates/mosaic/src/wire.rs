@@ -109,9 +109,13 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let short = Arc::new(ShortDirs::new(data.clone(), trash.clone()));
+    let passed = crate::agent_env::passed(&config.agent_env, &real_env);
+    for password in crate::agent_env::proxy_passwords(&passed) {
+        known::learn(&known, "the password of a proxy", password.as_bytes());
+    }
     let sandbox = NoSandbox::new(data.clone(), path_env.clone(), trash.clone())
         .with_short_dirs(short.clone())
-        .passing(crate::agent_env::passed(&config.agent_env, &real_env))
+        .passing(passed)
         .with_identity(identity.clone());
     let sandbox = Arc::new(sandbox);
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
