@@ -6,6 +6,7 @@ mod footprint;
 mod http;
 mod kills;
 mod life;
+mod refs;
 mod remote;
 mod server;
 mod spawns;
@@ -21,12 +22,12 @@ use self::table::Table;
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
-usage: bench spawns|life|footprint|kills|all [options]
+usage: bench spawns|life|footprint|kills|refs|all [options]
 
   --mosaic PATH    the release build to measure (default: mosaic beside this program's profile directory, in release/)
   --dir PATH       where data is written; on a real disk (default: the working directory)
   --seconds N      length of each run of spawns (default 5)
-  --tasks N        tasks of each run of life (default 60)
+  --tasks N        tasks of each run of life and refs (default 60)
   --rounds N       rounds of life and kills (default 3)
   --agents N       sleeping agents of footprint (default 20)
   --concurrency N  only this concurrency of life (default: 1 and 4)
@@ -124,6 +125,9 @@ fn measure(what: &str, options: &Options) -> Outcome<Table> {
     }
     if matches!(what, "kills" | "all") {
         kills::run(options, &place.join("kills"), &mut table)?;
+    }
+    if matches!(what, "refs" | "all") {
+        refs::run(options, &place.join("refs"), &mut table)?;
     }
     match table.is_empty() {
         true => Err(format!("unknown benchmark {what}\n\n{USAGE}").into()),

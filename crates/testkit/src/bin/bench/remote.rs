@@ -35,6 +35,15 @@ pub(crate) fn branches(bare: &Path, below: &str) -> Outcome<usize> {
     Ok(listed.lines().count())
 }
 
+/// Deletes the branches of a repository below a prefix.
+pub(crate) fn delete_branches(bare: &Path, below: &str) -> Outcome<()> {
+    let listed = git(bare, &["for-each-ref", "--format=%(refname)", &format!("refs/heads/{below}")])?;
+    for name in listed.lines() {
+        git(bare, &["update-ref", "-d", name])?;
+    }
+    Ok(())
+}
+
 /// The environment of every git process that is not the server's: an identity, nobody's settings, and no work in the
 /// background, which the server's own git does not do either.
 pub(crate) fn environment(command: &mut Command, home: &Path) {
