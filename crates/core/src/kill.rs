@@ -72,6 +72,8 @@ pub(crate) struct Driver {
     pub(crate) held: watch::Sender<Option<Duration>>,
     /// Somebody else was given the agent.
     pub(crate) lost: watch::Sender<bool>,
+    /// Held by who looks into the agent's tree; see [`crate::life::live`].
+    pub(crate) looks: tokio::sync::Mutex<()>,
     /// The record as it was decided last, which the store may not have yet.
     seen: Mutex<Versioned>,
 }
@@ -320,6 +322,7 @@ impl Driver {
             empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
             frozen: watch::Sender::new(false),
+            looks: tokio::sync::Mutex::new(()),
             seen: Mutex::new(record.clone()),
         })
     }

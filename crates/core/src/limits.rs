@@ -119,6 +119,8 @@ pub const PUSHES_LOOKED_AT: usize = 200;
 pub const PUSHES_ASKED: usize = 10;
 /// Longest time for one local operation of git.
 pub const GIT_LOCAL: Duration = Duration::from_secs(120);
+/// Longest time for a look into the tree of an agent at work: whoever asks for its diff waits for it.
+pub const LIVE_DIFF: Duration = Duration::from_secs(30);
 /// Longest time for committing and bundling what an agent left, inside its confinement.
 pub const HARVEST: Duration = Duration::from_secs(120);
 /// Longest time of one gate that names none.

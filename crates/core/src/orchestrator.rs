@@ -23,6 +23,7 @@ use crate::domain::spec::FieldError;
 use crate::domain::steady::Steady;
 use crate::fleet::Membership;
 use crate::kill::Driver;
+use crate::life::live::LiveTree;
 use crate::limits;
 use crate::monitor::Monitor;
 use crate::orders::Orders;
@@ -169,6 +170,8 @@ pub struct Diff {
     pub text: Vec<u8>,
     /// The text was cut.
     pub truncated: bool,
+    /// The head is the tree of an agent at work, as it was a moment ago.
+    pub live: bool,
 }
 
 /// The orchestrator of one node.
@@ -405,7 +408,8 @@ impl Orchestrator {
         Ok(format!("{} MiB free", mib(free)))
     }
 
-    /// Returns what the agent changed against its base, at most `most` bytes of it. `None` when nothing was kept.
+    /// Returns what the agent changed against its base, at most `most` bytes of it; what is in its tree now while it works
+    /// on this node. `None` when nothing was kept, or nothing was changed.
     pub async fn diff(
         &self,
         agent: &Agent,
@@ -413,13 +417,27 @@ impl Orchestrator {
         most: usize,
     ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
         let work = &agent.work;
+        let live = match self.live_tree(agent.id).await? {
+            LiveTree::Changed(head) => Some(head),
+            LiveTree::Unchanged => return Ok(None),
+            LiveTree::NotAtWork => None,
+        };
+        let is_live = live.is_some();
         let saved = work.salvage.as_ref().map(|saved| &saved.commit);
-        let newest =
+        let kept =
             if work.salvage_beside { work.kept.as_ref().or(saved) } else { saved.or(work.kept.as_ref()) };
+        let newest = live.as_ref().or(kept);
         let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
         let files = self.ports.repositories.stat(repository, base, head).await?;
         let (text, truncated) = self.ports.repositories.diff(repository, base, head, form, most).await?;
-        Ok(Some(Diff { base: base.to_string(), head: head.to_string(), files, text, truncated }))
+        Ok(Some(Diff {
+            base: base.to_string(),
+            head: head.to_string(),
+            files,
+            text,
+            truncated,
+            live: is_live,
+        }))
     }
 }

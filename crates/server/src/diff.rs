@@ -41,6 +41,8 @@ struct DiffView {
     #[serde(skip_serializing_if = "Option::is_none")]
     text_encoding: Option<Encoding>,
     truncated: bool,
+    /// It is the tree of an agent at work.
+    live: bool,
 }
 
 /// One file of a diff.
@@ -81,7 +83,7 @@ enum Encoding {
     Base64,
 }
 
-/// `GET /v1/agents/{id}/diff`: base against the newest kept commit. `stat=1` leaves the text out.
+/// `GET /v1/agents/{id}/diff`: base against the newest kept commit, or against the tree of an agent at work. `stat=1` leaves the text out.
 pub(crate) async fn show(
     State(context): State<Context>,
     Id(id): Id,
@@ -109,8 +111,16 @@ pub(crate) async fn show(
     }
     let base = record.agent.work.base.as_ref().map(ToString::to_string);
     let (files, text) = (Vec::new(), String::new());
-    let nothing =
-        DiffView { agent_id: id, base, head: None, files, text, text_encoding: None, truncated: false };
+    let nothing = DiffView {
+        agent_id: id,
+        base,
+        head: None,
+        files,
+        text,
+        text_encoding: None,
+        truncated: false,
+        live: false,
+    };
     let view = diff.map_or(nothing, |diff| view(id, diff, !stat));
     Ok(Answer(view).into_response())
 }
@@ -187,11 +197,11 @@ async fn is_clean(context: &Context, agent: &Agent, head: &str, path: &[u8]) -> 
 }
 
 fn view(id: AgentId, diff: Diff, with_text: bool) -> DiffView {
-    let Diff { base, head, files, text, truncated } = diff;
+    let Diff { base, head, files, text, truncated, live } = diff;
     let text = if with_text { text } else { Vec::new() };
     let files = with_hunks(files, &text);
     let (text, text_encoding) = told(&text);
-    DiffView { agent_id: id, base: Some(base), head: Some(head), files, text, text_encoding, truncated }
+    DiffView { agent_id: id, base: Some(base), head: Some(head), files, text, text_encoding, truncated, live }
 }
 
 /// Puts each file's hunks beside its names and numbers: what a patch says of a path belongs to the file of that path. A

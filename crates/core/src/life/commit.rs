@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Hands, Scene, stopped, supervisor_failed};
 use crate::domain::agent::Salvaged;
+use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
@@ -36,7 +37,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Received, Failure> {
     let tree = scene.tree()?;
     let harvest = scene.o.ports.repositories.harvest(&tree).await?;
-    let outbox = perform(scene, hands, "harvest", harvest).await?;
+    let outbox = perform(scene, hands, "harvest", harvest, limits::HARVEST).await?;
     let mut received = scene.o.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
         // Its tree is kept by the unwind.
         let name = &scene.agent.name;
@@ -58,8 +59,16 @@ pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Rece
 pub(super) async fn salvage(scene: &Scene<'_>, hands: &mut Hands) -> Result<Option<Salvaged>, Failure> {
     let tree = scene.tree()?;
     let salvage = scene.o.ports.repositories.salvage(&tree).await?;
-    let outbox = perform(scene, hands, "salvage", salvage).await?;
+    let outbox = perform(scene, hands, "salvage", salvage, limits::HARVEST).await?;
     scene.o.ports.repositories.receive_salvage(&tree, &outbox).await
+}
+
+/// Commits, bundles and receives the tree of an agent that goes on working; `None` when nothing in it was changed.
+pub(super) async fn snapshot(scene: &Scene<'_>, hands: &mut Hands) -> Result<Option<CommitId>, Failure> {
+    let tree = scene.tree()?;
+    let snapshot = scene.o.ports.repositories.snapshot(&tree).await?;
+    let outbox = perform(scene, hands, "snapshot", snapshot, limits::LIVE_DIFF).await?;
+    scene.o.ports.repositories.receive_snapshot(&tree, &outbox).await
 }
 
 /// Runs a harvest inside the agent's confinement and returns its outbox.
@@ -68,6 +77,7 @@ async fn perform(
     hands: &mut Hands,
     what: &str,
     harvest: HarvestJob,
+    limit: Duration,
 ) -> Result<PathBuf, Failure> {
     let (o, agent) = (scene.o, scene.agent);
     if o.orders.latch().is_some() {
@@ -84,7 +94,7 @@ async fn perform(
     job.env.extend(harvest.env);
     job.output = o.ports.transcripts.log(agent.id, &format!("{what}-{}", agent.runs));
     job.output_limit = limits::GATE_LOG_BYTES;
-    job.time_limit = Some(limits::HARVEST);
+    job.time_limit = Some(limit);
     let mut job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
     let exit = tokio::select! {
         biased;
@@ -95,7 +105,7 @@ async fn perform(
         }
         exit = until_exit(job.as_mut()) => exit?,
         // The shim's own limit comes first, unless the agent's code got at the shim.
-        () = o.ports.clock.sleep(limits::HARVEST + limits::BACKSTOP) => {
+        () = o.ports.clock.sleep(limit + limits::BACKSTOP) => {
             return Err(Failure::new(FailureKind::Internal, "the harvest of the agent's work does not answer"));
         }
     };

@@ -8,6 +8,7 @@ mod confine;
 mod gate;
 mod launch;
 pub(crate) mod lease;
+pub(crate) mod live;
 mod publish;
 mod remote_look;
 pub(crate) mod resume;

@@ -44,6 +44,9 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     if shown.list("files").is_empty() {
         say(&format!("{} has changed nothing so far", view.name()));
     }
+    if diff.get("live").and_then(Value::as_bool) == Some(true) {
+        say(&format!("{} is at work: this is its tree as it was a moment ago", view.name()));
+    }
     if diff.get("truncated").and_then(Value::as_bool) == Some(true) {
         say(&format!("the diff was cut; the branch has all of it: {}", view.shown("branch")));
     }

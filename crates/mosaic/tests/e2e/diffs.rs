@@ -1,13 +1,15 @@
 //! `mosaic diff` and the diff route: hunks stand under their file whatever else happens to it, and the patch is what git
 //! makes, byte for byte.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use mosaic_testkit::git_fixture::Fixture;
 use serde_json::{Value, json};
 
-use super::support::{Home, body, script};
+use super::support::{Home, Marker, body, script, until};
 
 /// Renames, a file that becomes a link, a mode, bytes that are no text, names that are no UTF-8, a copy, a deletion.
 const CHANGES: &str = "
@@ -105,4 +107,63 @@ fn the_patch_of_the_command_line_applies_and_makes_the_same_tree() {
     assert_eq!(made, wanted);
     let names = server.cli(&["diff", "--stat", done["agentId"].as_str().unwrap()]);
     assert!(String::from_utf8_lossy(&names.stdout).contains("README.md → A-RENAMED.md"));
+}
+
+/// Every file of a directory with its content and the time of its last change; git freshens the time of an object that it
+/// finds instead of writing it, so that of objects only the content is told.
+fn state(dir: &std::path::Path) -> BTreeMap<PathBuf, (Vec<u8>, Option<std::time::SystemTime>)> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                folders.push(entry.path());
+            } else {
+                let is_object = entry.path().starts_with(dir.join(".git/objects"));
+                let changed = (!is_object).then(|| meta.modified().unwrap());
+                all.insert(entry.path(), (std::fs::read(entry.path()).unwrap(), changed));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn an_agent_at_work_shows_what_it_has_committed_and_what_it_has_not_and_is_not_disturbed() {
+    let (home, fixture, marker) = (Home::new(), fixture(), Marker::new());
+    let line = script(
+        home.path(),
+        "work.sh",
+        &format!(
+            "git config filter.evil.clean 'touch {canary}; cat'\necho '*.txt filter=evil' > .git/info/attributes\n\
+             echo one > committed.txt; git add -A; git commit -qm one; rm -f {canary}\n\
+             echo more >> src/lib.txt; echo two > untracked.txt; sleep {marker}\n",
+            canary = home.path().join("canary").display()
+        ),
+    );
+    let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+    let id = server.spawn(&body(&fixture.url(), "T-1"));
+    until("the agent's work", || (!marker.alive().is_empty()).then_some(()));
+    let tree = home.data().join("agents").join(&id).join("tree");
+    let before = state(&tree);
+    let path = format!("/v1/agents/{id}/diff");
+    let diff = server.http.get(&path).expect(200);
+    assert_eq!(diff["live"], true, "{diff:#}");
+    let names: Vec<&str> =
+        diff["files"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap()).collect();
+    assert_eq!(names, ["committed.txt", "src/lib.txt", "untracked.txt"], "{diff:#}");
+    let patch = server.cli(&["diff", &id]);
+    let text = String::from_utf8_lossy(&patch.stdout).into_owned();
+    assert!(text.contains("+one") && text.contains("+more") && text.contains("+two"), "{text}");
+    assert!(String::from_utf8_lossy(&patch.stderr).contains("is at work"));
+    assert!(state(&tree) == before, "the tree was changed");
+    assert!(!home.path().join("canary").exists(), "a filter of the agent's ran");
+    assert_eq!((server.agent(&id)["status"].as_str(), marker.alive().len()), (Some("running"), 1));
+    // It is nobody's work, and in nobody's way.
+    server.kill(&id);
+    let ended = server.ended(&id);
+    assert_eq!(ended["headCommit"], json!(null), "{ended:#}");
+    let kept = server.http.get(&path).expect(200);
+    assert_eq!((&kept["live"], kept["files"].as_array().unwrap().len()), (&json!(false), 3), "{kept:#}");
 }
