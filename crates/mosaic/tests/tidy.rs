@@ -153,6 +153,13 @@ fn only_unwind_gives_back() {
 }
 
 #[test]
+fn no_git_of_the_server_reads_every_ref() {
+    // A bare repository has refs of every agent that ever ran: `--glob` reads all of them, `--branches` the branches only.
+    let words = ["\"--glob=", "\"--all\""];
+    absent("crates/adapters/src/git", &words, &[], "the cost of a task grows with the agents before it");
+}
+
+#[test]
 fn only_one_file_maps_errors_to_http_status() {
     let words = [
         "StatusCode::BAD_REQUEST",

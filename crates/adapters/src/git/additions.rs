@@ -86,8 +86,7 @@ impl GitRepositories {
         head: &CommitId,
         into: &mpsc::Sender<Added>,
     ) -> Result<bool, Failure> {
-        let call =
-            self.git.local(dir).args(["rev-list", "--header", "--not", "--glob=refs/heads/*", "--not"]);
+        let call = self.git.local(dir).args(["rev-list", "--header", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
         let listed = call.run(Input::Nothing, HEADERS).await?;
         if listed.cut {
