@@ -254,10 +254,7 @@ async fn killed_while_pushing(story: &Story, mood: RemoteMood) -> (AgentId, Publ
     story.world.remote_is(mood);
     story.world.hang_pushes(true);
     let id = story.spawn("T-1").await;
-    story.until(id, |record| record.agent.phase() == Phase::Publishing).await;
-    while mood == RemoteMood::Silent && story.world.pushed().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    tokio::time::timeout(PATIENCE, story.world.push_begun()).await.expect("a push is begun");
     let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
     let told = killed.receipt.expect("it was killed now").publication;
     let record = story.until(id, ended).await;

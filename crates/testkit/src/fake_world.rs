@@ -107,6 +107,8 @@ pub struct FakeWorld {
     frozen: Mutex<HashSet<AgentId>>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, NodeId)>>,
+    /// Pushes that were begun.
+    begun: watch::Sender<usize>,
     /// The remote hangs.
     hangs: watch::Sender<bool>,
     /// Pushes that were given up because their lease was over.
@@ -158,6 +160,7 @@ impl FakeWorld {
             frozen: Mutex::default(),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
+            begun: watch::Sender::new(0),
             hangs: watch::Sender::new(false),
             given_up: AtomicUsize::new(0),
             trees: Mutex::default(),
@@ -313,6 +316,12 @@ impl FakeWorld {
     /// Makes the remote hang in the middle of every push, or go on.
     pub fn hang_pushes(&self, hang: bool) {
         self.hangs.send_replace(hang);
+    }
+
+    /// Waits until a push was begun; what the remote takes at once has arrived by then.
+    pub async fn push_begun(&self) {
+        // Errors never: the sender lives as long as the world.
+        let _ = self.begun.subscribe().wait_for(|begun| *begun > 0).await;
     }
 
     /// Sets how the remote answers from now on.
@@ -857,6 +866,7 @@ impl Repositories for Part {
         if matches!(mood, RemoteMood::TakesAtOnce | RemoteMood::Silent) {
             lands();
         }
+        self.0.begun.send_modify(|begun| *begun += 1);
         let mut hangs = self.0.hangs.subscribe();
         let mut hold = hold.clone();
         loop {
