@@ -93,7 +93,9 @@ fn story(spot: &str, (what, plant): Plant) {
     assert_eq!(killed["verified"], json!(true), "{case}: {killed:#}\n{}", server.log());
     assert_eq!(marker.alive(), Vec::<String>::new(), "{case}");
     let ended = timed(&case, "the settlement", || server.ended(&id));
-    assert_eq!(ended["status"], "killed", "{case}: {ended:#}");
+    // Who spoils the records of its own job may end as failed by that before the order comes.
+    let by_itself = spot.starts_with("agents/ID/runs") && ended["status"] == "failed";
+    assert!(by_itself || ended["status"] == "killed", "{case}: {ended:#}");
     let all = timed(&case, "kill-all", || server.http.post("/agents/kill-all", None).expect(200));
     assert_eq!((&all["failed"], &all["recorded"]), (&json!(0), &json!("durable")), "{case}: {all:#}");
     let engage = || server.http.post("/v1/killswitch/engage", Some(&json!({}))).expect(200);
