@@ -157,8 +157,8 @@ fn tree(shape: &str, count: usize, mark: &str) -> std::io::Result<()> {
             other => return Err(std::io::Error::other(format!("no shape {other}"))),
         }
     }
-    say("up")?;
-    deaf(&["sleep", mark])
+    // It says so once it is deaf: a stop may come at the next moment.
+    deaf(&["up-and-sleep", mark])
 }
 
 /// Starts itself anew every 5 ms and ends: nobody who reads a process list is fast enough.

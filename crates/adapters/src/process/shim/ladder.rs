@@ -69,6 +69,8 @@ pub(super) struct Ladder {
     first: Option<First>,
     /// The furthest rung so far.
     pub(super) rung: Rung,
+    /// The cgroup was killed before the first sweep, which may then find nothing.
+    group_killed: bool,
 }
 
 impl Ladder {
@@ -84,6 +86,7 @@ impl Ladder {
             sweeping: None,
             first: None,
             rung: Rung::None,
+            group_killed: false,
         }
     }
 
@@ -257,6 +260,9 @@ impl Ladder {
         let begun = Instant::now();
         let first = self.sweeping.is_none_or(|_| self.rung < Rung::Kill);
         if self.reap(main, end).1 && self.is_empty() {
+            if self.group_killed {
+                self.rung = self.rung.max(Rung::Kill);
+            }
             return true;
         }
         self.rung = self.rung.max(Rung::Kill);
@@ -316,12 +322,13 @@ impl Ladder {
 
     /// Kills the cgroup at once when everything is to be killed, before anything is looked up. Returns how many that were;
     /// nothing when nothing is to be killed yet or there is no cgroup. The sweep that follows does it again, and the rest.
-    pub(super) fn kill_group(&self) -> Option<u32> {
+    pub(super) fn kill_group(&mut self) -> Option<u32> {
         if !self.is_sweeping() {
             return None;
         }
         self.close_fence();
         let killed = self.cgroup.as_ref().map(Cgroup::kill_counted)?;
+        self.group_killed = true;
         Some(u32::try_from(killed).unwrap_or(u32::MAX))
     }
 
