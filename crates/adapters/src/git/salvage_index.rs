@@ -17,8 +17,11 @@ impl Salvage<'_> {
         let mut chosen: BTreeMap<&[u8], (u8, &Entry)> = BTreeMap::new();
         for entry in index {
             // One whose file was removed again can only come back with the empty content that the index has.
-            let is_there = self.look.found.files.contains_key(&entry.path);
-            if entry.stage == 0 && entry.intent && is_there {
+            let found = &self.look.found;
+            let is_there = || {
+                found.files.contains_key(&entry.path) || found.left.iter().any(|one| one.path == entry.path)
+            };
+            if entry.stage == 0 && entry.intent && is_there() {
                 self.state.intent.push(RelPath(entry.path.clone()));
                 continue;
             }
