@@ -59,6 +59,14 @@ fn kept(home: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_demo_ends_as_it_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let mut demo = mosaic(home.path(), &["demo"]).spawn().unwrap();
+    let ended = until("the demo to end", || demo.try_wait().unwrap());
+    assert!(ended.success(), "{}", said(home.path()));
+}
+
+#[test]
 fn an_interrupted_demo_leaves_nothing_running() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

@@ -154,15 +154,17 @@ fn cover() -> DemoScript {
 }
 
 fn secret() -> DemoScript {
-    // Put together here, so that the key stands in no file of this project.
-    let key = ["AKIA", "Q3EGRXJ5T7HW", "LZPK"].concat();
     let upload = |line: &str| {
         format!("#!/usr/bin/env bash\n# Uploads results.\n{line}\necho \"uploading as $AWS_ACCESS_KEY_ID\"\n")
     };
+    // The agent puts the key together: it must stand neither in a file of this project nor in the sample's base, where this
+    // script lies. What the base holds is no new finding.
+    let key = "sed -i \"s/=KEY/=$(printf '%s' AKIA Q3EGRXJ5T7HW LZPK)/\" upload.sh";
     DemoScript {
         turns: vec![
             vec![
-                write("upload.sh", upload(&format!("export AWS_ACCESS_KEY_ID={key}"))),
+                write("upload.sh", upload("export AWS_ACCESS_KEY_ID=KEY")),
+                run(key),
                 commit("feat: upload results"),
                 say("The upload script is there."),
             ],
