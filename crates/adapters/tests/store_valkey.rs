@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
-use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
+use mosaic_adapters::store_valkey::{LinkOptions, TimeSource, ValkeyOptions, ValkeyStore};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::store::Store;
@@ -38,7 +38,8 @@ impl Prefixed {
             prefix: self.0.clone(),
             ..LinkOptions::default()
         };
-        let options = ValkeyOptions { link, queue_entries, ..ValkeyOptions::default() };
+        let options =
+            ValkeyOptions { link, queue_entries, time: TimeSource::Caller, ..ValkeyOptions::default() };
         Arc::new(ValkeyStore::connect(options).await.unwrap())
     }
 }

@@ -12,8 +12,9 @@ use mosaic_core::domain::ids::{NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::ports::fleet::{Cordon, Fleet, JoinError, NodeInfo};
 use mosaic_core::ports::store::{Lease, Store};
-use mosaic_testkit::store_suite::sample::{T0, admission, agent};
+use mosaic_testkit::store_suite::sample::{T0, admission, agent, in_backoff};
 use mosaic_testkit::valkey_server::ValkeyServer;
+use mosaic_testkit::wrong_clock::WrongClock;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +43,8 @@ fn info(node: &str, instance: &str) -> NodeInfo {
         version: "0.1.0".to_owned(),
         slots: 2,
         running: 0,
+        clock_offset_ms: None,
+        clock_error_ms: None,
         labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
         started_at: Timestamp(1),
         draining: false,
@@ -214,4 +217,60 @@ async fn a_copied_directory_and_a_copied_machine_do_not_join_beside_the_original
     store.join(&NodeInfo { node: "b".parse().unwrap(), ..of("8-3", "first") }).await.unwrap_err();
     let newer = NodeInfo { instance: "old".to_owned(), ..of("8-3", "first") };
     store.join(&NodeInfo { node: "b".parse().unwrap(), ..newer }).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_due_is_decided_by_the_server_s_clock_and_not_by_the_taker_s() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    store.join(&info("a", "i")).await.unwrap();
+    let now = store.store_time().await.unwrap().expect("the server has a clock");
+    let in_a_minute = now.plus(Duration::from_secs(60));
+    let (ready, delayed) = (agent("T-ready", now), in_backoff(agent("T-delayed", now), in_a_minute));
+    for one in [&ready, &delayed] {
+        store.admit(admission(one)).await.unwrap();
+    }
+    let (node, ahead) = ("a".parse::<NodeId>().unwrap(), now.plus(Duration::from_secs(7200)));
+    for caller in [ahead, Timestamp(0)] {
+        let counts = store.counts(caller).await.unwrap();
+        assert_eq!((counts.waiting, counts.delayed), (1, 1), "asked at {caller:?}");
+        let listed: Vec<_> =
+            store.waiting(0, 10, caller).await.unwrap().iter().map(|record| record.agent.id).collect();
+        assert_eq!(listed, [ready.id, delayed.id]);
+    }
+    assert_eq!(store.lease(&node, ahead).await.unwrap().unwrap().0.agent, ready.id);
+    assert!(store.lease(&node, ahead).await.unwrap().is_none(), "it is due in a minute");
+    assert_eq!(store.next_due().await.unwrap(), Some(in_a_minute));
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_set_forward_gives_no_lease_to_anybody_for_a_whole_term() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = WrongClock::new(dir.path(), "store", 0);
+    let Some(server) = ValkeyServer::start_in(&[], &clock.environment()) else { return };
+    let term = Duration::from_millis(1500);
+    let (store, other) = (open(&server, "a", term).await, open(&server, "b", term).await);
+    store.join(&info("a", "i")).await.unwrap();
+    let held = leased(&store, "a").await;
+    let mut last = std::time::Instant::now();
+    // Both have stood for a term, and the lease is extended meanwhile.
+    until("the quiet term to end", async || {
+        assert!(store.beat(&info("a", "i"), std::slice::from_ref(&held)).await.unwrap().lost.is_empty());
+        other.store_time().await.unwrap();
+        (last.elapsed() > term + term / 4).then_some(())
+    })
+    .await;
+    assert_eq!(other.lapsed(10).await.unwrap(), []);
+    clock.set(3_600_000);
+    last = std::time::Instant::now();
+    let node: NodeId = "b".parse().unwrap();
+    let taken = other.take_over(held.agent, &node).await;
+    assert!(taken.is_err(), "its lease was counted by a clock that was set: {taken:?}");
+    assert_eq!(other.lapsed(10).await.unwrap(), [], "right after the clock was set");
+    // Nobody extends it any more.
+    let lapsed =
+        until("the lease to count as over", async || other.lapsed(10).await.unwrap().first().copied());
+    assert_eq!(lapsed.await, held.agent);
+    assert!(last.elapsed() >= term, "it counted as over after {:?}", last.elapsed());
+    other.take_over(held.agent, &node).await.unwrap();
 }

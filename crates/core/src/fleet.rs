@@ -152,6 +152,7 @@ impl Orchestrator {
 
     /// Makes this node one of the fleet, before it takes anything.
     pub async fn join(&self) -> Result<(), JoinError> {
+        self.measure_clock().await?;
         self.ports.fleet.join(&self.info()).await?;
         self.fleet.joined.send_replace(true);
         if self.is_fleet() {
@@ -187,6 +188,15 @@ impl Orchestrator {
         match known {
             1 => Ok(format!("1 node{cordoned}")),
             _ => Ok(format!("{known} nodes, {alive} alive{cordoned}")),
+        }
+    }
+
+    /// Says how this machine's clock stands to the store's.
+    pub(crate) fn clock_words(&self) -> Result<String, String> {
+        match (self.clock_fault(), self.clock_offset()) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(offset)) => Ok(offset.words()),
+            (None, None) => Err("clock: the store's time is not known yet".to_owned()),
         }
     }
 
@@ -261,6 +271,8 @@ impl Orchestrator {
             slots: self.settings.slots,
             running: self.running(),
             labels: about.labels,
+            clock_offset_ms: self.clock_offset().map(|offset| offset.offset_ms),
+            clock_error_ms: self.clock_offset().map(|offset| offset.error_ms),
             started_at: *self.fleet.started.get_or_init(|| self.now()),
             draining: self.is_draining(),
         }
@@ -277,8 +289,17 @@ impl Orchestrator {
         // Before it is sent: the store's time begins later.
         let asked = self.elapsed();
         let info = self.info();
+        let both = async {
+            // Asked first, and shown with the next heartbeat.
+            let (measured, answer) =
+                tokio::join!(self.measure_clock(), self.ports.fleet.beat(&info, &leases));
+            if let Err(e) = measured {
+                tracing::debug!(error = %e, "the store's time could not be had");
+            }
+            answer
+        };
         let answer = tokio::select! {
-            answer = self.ports.fleet.beat(&info, &leases) => answer,
+            answer = both => answer,
             () = self.ports.clock.sleep(patience.max(limits::ORDER_LOOK)) => {
                 Err(StoreError::Unavailable("no answer to a heartbeat".to_owned()))
             }

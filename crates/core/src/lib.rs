@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod caretaker;
+pub mod clocks;
 pub mod domain;
 pub mod engine;
 pub mod fleet;

@@ -369,6 +369,17 @@ pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
 /// Longest time for the machine to say how much room it has before nothing is held up by it.
 pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
+/// How far a node's wall clock may be from the store's for the node to take work. No decision about records goes by a node's
+/// own clock; this is for what its agents do with it: services refuse tokens and signatures whose time is more than a minute
+/// off, and commits get dates that are wrong. Clocks that are kept by NTP are within a second.
+pub const CLOCK_OFFSET: Duration = Duration::from_secs(60);
+/// Longest wait for the store to say its time; a longer round trip would say little.
+pub const CLOCK_ANSWER: Duration = Duration::from_secs(2);
+/// By how many millionths two clocks may drift apart: what NTP corrects at most by going faster or slower.
+pub const CLOCK_DRIFT_PPM: u32 = 1000;
+/// How far the store's clock may be ahead of what was expected before it counts as set: what it counts of leases is of
+/// no use then. Less than the margin of the shortest lease.
+pub const STORE_CLOCK_SET: Duration = Duration::from_millis(250);
 /// Time by which the log may lie ahead of the wall clock at the start and still be believed.
 pub const LOG_AHEAD: Duration = Duration::from_secs(26 * 3600);
 /// Least and longest time between two looks at a silent agent.

@@ -13,18 +13,17 @@ use tokio::sync::{Notify, watch};
 
 use crate::audit::AgentAccess;
 use crate::caretaker::{Care, CareReport, Keeping};
+use crate::clocks::Clocks;
 use crate::domain::agent::Agent;
-use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
+use crate::domain::ids::{AgentId, NodeId, Word};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
-use crate::domain::steady::Steady;
 use crate::fleet::Membership;
 use crate::kill::Driver;
 use crate::life::live::LiveTree;
-use crate::limits;
 use crate::monitor::Monitor;
 use crate::orders::Orders;
 use crate::ports::audit::Audit;
@@ -149,7 +148,8 @@ pub struct Spawned {
 /// One check of readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`.
+    /// What was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`
+    /// and `clock`.
     pub name: String,
     /// Whether it is in order.
     pub ok: bool,
@@ -187,8 +187,8 @@ pub struct Orchestrator {
     pub(crate) hurry: watch::Sender<bool>,
     /// What is known besides the records.
     pub(crate) monitor: Monitor,
-    /// The newest time that was told.
-    time: Mutex<Option<Steady>>,
+    /// What time it is.
+    pub(crate) clocks: Clocks,
     /// What agents are given to see themselves; see [`Orchestrator::grant_access`].
     pub(crate) access: OnceLock<AgentAccess>,
     /// Drivers let go of their agents, which go on for the next server.
@@ -211,7 +211,7 @@ impl Orchestrator {
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
             monitor: Monitor::default(),
-            time: Mutex::new(None),
+            clocks: Clocks::default(),
             access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
@@ -235,30 +235,9 @@ impl Orchestrator {
         self.care.report()
     }
 
-    /// Returns the current time for logs and records. Never goes back, whatever is done to the wall clock; see
-    /// [`Steady`].
-    pub fn now(&self) -> Timestamp {
-        let (wall, elapsed) = (self.ports.clock.now(), self.ports.clock.elapsed());
-        let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        time.get_or_insert_with(|| Steady::new(wall, elapsed)).tell(wall, elapsed)
-    }
-
     /// Returns the time since some moment of this process, for timers.
     pub(crate) fn elapsed(&self) -> Duration {
         self.ports.clock.elapsed()
-    }
-
-    /// Goes on with time where the log ends, when the wall clock was set back since. A log that lies further ahead than
-    /// [`limits::LOG_AHEAD`] was written under a wrong clock, which is not worth keeping.
-    pub(crate) async fn catch_up_with_log(&self) {
-        let newest = *self.ports.store.newest().borrow();
-        let Ok(entries) = self.ports.store.entries(newest.saturating_sub(1), 1).await else { return };
-        let Some(told) = entries.first().map(|entry| entry.fact.at) else { return };
-        let ahead = told.since(self.now());
-        if !ahead.is_zero() && ahead <= limits::LOG_AHEAD {
-            let mut time = self.time.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *time = Some(Steady::new(told, self.elapsed()));
-        }
     }
 
     /// Tells whether the node takes nothing new any more.
@@ -365,6 +344,7 @@ impl Orchestrator {
         ];
         if self.is_fleet() {
             checks.push(check("fleet", self.fleet_room()));
+            checks.push(check("clock", self.clock_words()));
         }
         checks
     }

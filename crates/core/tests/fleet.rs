@@ -520,3 +520,51 @@ async fn the_shared_store_lets_nobody_else_take_a_lease_that_holds() {
     assert!(store.take_over(id, &b).await.is_ok());
     assert_eq!(connection.get(id).await.expect("there").home, Some(b));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_wrong_takes_nothing_until_it_is_right_and_writes_the_store_s_time() {
+    let fleet = Fleet::new(Behaviour::RunOn);
+    let node = fleet.node("a", 2);
+    soon(|| node.o.clock_offset().is_some()).await;
+    fleet.world.knobs.jump(3_600_000);
+    let offset = node.o.clock_offset().unwrap();
+    assert!(offset.offset_ms.abs_diff(3_600_000) < 100, "{offset:?}");
+    let before = fleet_time();
+    let id = spawn(&node.o, "T-1", 0).await;
+    let record = fleet.store.get(id).await.unwrap();
+    assert!(
+        record.agent.spawned_at.0.abs_diff(before.0) < 5000,
+        "it was written down by the node's own clock"
+    );
+    let ready = node.o.ready().await;
+    let clock = ready.iter().find(|check| check.name == "clock").unwrap();
+    assert!(!clock.ok && clock.detail.contains("ahead of the store's"), "{clock:?}");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(node.o.running(), 0);
+    assert!(node.o.room().0.is_some_and(|why| why.starts_with("clock: ")));
+    let told = node.o.nodes().await.unwrap()[0].info.clock_offset_ms.unwrap();
+    assert!(told.abs_diff(3_600_000) < 1000, "{told}");
+    // A minute is the bound, either way.
+    fleet.world.knobs.jump(-50_000);
+    fleet.works_on(id, "a").await;
+    node.end(Stop::Now).await;
+}
+
+fn fleet_time() -> Timestamp {
+    mosaic_testkit::fake_knobs::wall()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while_the_own_one_is_wrong() {
+    let fleet = Fleet::new(Behaviour::EndAtOnce);
+    let node = fleet.node("a", 2);
+    soon(|| node.o.clock_offset().is_some()).await;
+    let id = spawn(&node.o, "T-1", 0).await;
+    fleet.until(id, ended).await;
+    fleet.world.knobs.jump(400 * 24 * 3_600_000);
+    let mut rounds = Rounds::default();
+    caretaker::round(&node.o, &mut rounds).await;
+    assert!(fleet.store.get(id).await.is_ok(), "a record of this hour was removed as old");
+    fleet.world.knobs.jump(0);
+    node.end(Stop::Now).await;
+}

@@ -7,9 +7,10 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
+use mosaic_core::clocks::ClockOffset;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{NodeId, Timestamp};
-use mosaic_core::ports::fleet::{Cordon, NodeState};
+use mosaic_core::ports::fleet::{Cordon, NodeInfo, NodeState};
 use serde_json::{Value, json};
 
 use crate::agents::by;
@@ -19,19 +20,26 @@ use crate::params::{Params, PathNames};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
 use crate::shell::RequestId;
+use crate::state;
 
 /// Describes one node.
-fn view(state: &NodeState, own: &NodeId) -> Value {
-    let (info, cordon) = (&state.info, &state.cordon);
+fn view(node: &NodeState, own: &NodeId) -> Value {
+    let (info, cordon) = (&node.info, &node.cordon);
     let cordon = cordon.as_ref().map(|cordon| {
         json!({"by": &cordon.by, "reason": &cordon.reason, "at": cordon.at.to_rfc3339(), "drain": cordon.drain})
     });
     json!({
-        "node": &info.node, "here": info.node == *own, "alive": state.alive, "seenAt": state.seen_at.to_rfc3339(),
-        "leasesEndAt": state.leases_end_at.map(Timestamp::to_rfc3339), "cordon": cordon, "draining": info.draining,
+        "node": &info.node, "here": info.node == *own, "alive": node.alive, "seenAt": node.seen_at.to_rfc3339(),
+        "leasesEndAt": node.leases_end_at.map(Timestamp::to_rfc3339), "cordon": cordon, "draining": info.draining,
         "slots": {"total": info.slots, "used": info.running}, "version": &info.version, "url": &info.url,
-        "labels": &info.labels, "startedAt": info.started_at.to_rfc3339(),
+        "clock": clock(info), "labels": &info.labels, "startedAt": info.started_at.to_rfc3339(),
     })
+}
+
+/// Describes how far a node's wall clock is from the store's; null where that is not known.
+fn clock(info: &NodeInfo) -> Option<Value> {
+    let (offset_ms, error_ms) = (info.clock_offset_ms?, info.clock_error_ms.unwrap_or(0));
+    Some(state::clock(ClockOffset { offset_ms, error_ms }))
 }
 
 async fn all(o: &Orchestrator) -> Result<Vec<Value>, Problem> {

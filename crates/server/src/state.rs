@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use mosaic_core::clocks::ClockOffset;
 use mosaic_core::limits;
 use mosaic_core::monitor::NodeState;
 use serde_json::{Value, json};
@@ -41,7 +42,13 @@ pub(crate) async fn show(
     }
     let uptime = context.orchestrator.now().since(context.options.started_at);
     body["uptimeSeconds"] = json!(uptime.as_secs());
+    body["clock"] = json!(context.orchestrator.clock_offset().map(clock));
     Ok(([(ETAG, tag)], Answer(body)).into_response())
+}
+
+/// Describes how far this machine's wall clock is from the store's.
+pub(crate) fn clock(offset: ClockOffset) -> Value {
+    json!({"offsetMs": offset.offset_ms, "errorMs": offset.error_ms, "ok": !offset.is_too_far()})
 }
 
 fn view(context: &Context, state: NodeState) -> Value {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mosaic_core::domain::ids::{AgentId, NodeId};
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
@@ -54,6 +54,11 @@ impl FakeFleet {
 impl Fleet for FakeFleet {
     fn term(&self) -> Option<Duration> {
         self.0.term()
+    }
+
+    async fn store_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.up().await?;
+        Ok(self.0.term().map(|_| wall()))
     }
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {

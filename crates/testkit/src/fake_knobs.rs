@@ -83,7 +83,7 @@ impl Knobs {
 static BEGINNING: LazyLock<(Instant, SystemTime)> = LazyLock::new(|| (Instant::now(), SystemTime::now()));
 
 /// The true time, which stands still where the runtime's clock is paused, and jumps where it does.
-pub(crate) fn wall() -> Timestamp {
+pub fn wall() -> Timestamp {
     Timestamp::from(BEGINNING.1).plus(elapsed())
 }
 

@@ -18,3 +18,4 @@ pub mod store_suite;
 pub mod valkey_sentinel;
 pub mod valkey_server;
 pub mod wire;
+pub mod wrong_clock;

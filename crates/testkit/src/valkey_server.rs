@@ -23,6 +23,7 @@ const GUARD: &str = r#"dir=$1; shift; "$@" >>"$dir/log" 2>&1 & echo $!; read wor
 pub struct ValkeyServer {
     program: PathBuf,
     options: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     dir: PathBuf,
     port: u16,
     running: Option<Running>,
@@ -42,6 +43,11 @@ impl ValkeyServer {
 
     /// Starts a server with more options, as on its command line.
     pub fn start_with(options: &[&str]) -> Option<Self> {
+        Self::start_in(options, &[])
+    }
+
+    /// Starts a server with more options and more environment.
+    pub fn start_in(options: &[&str], environment: &[(&'static str, String)]) -> Option<Self> {
         let program = program();
         let hint = "install redis-server or valkey-server, or set MOSAIC_TEST_VALKEY_BIN";
         if !require::have("valkey", program.is_some(), hint) {
@@ -52,6 +58,7 @@ impl ValkeyServer {
         let mut server = Self {
             program: program.expect("looked at above"),
             options: usual.iter().chain(options).map(|&one| one.to_owned()).collect(),
+            environment: environment.to_vec(),
             dir: dir.keep(),
             port: free_port(),
             running: None,
@@ -126,6 +133,7 @@ impl ValkeyServer {
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no", "--dir"])
             .arg(&self.dir)
             .args(&self.options)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,7 +5,7 @@
 //! connection nothing counts as lapsed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
@@ -61,6 +61,14 @@ impl Inner {
 impl Fleet for ValkeyStore {
     fn term(&self) -> Option<Duration> {
         Some(self.inner.options.term)
+    }
+
+    async fn store_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let asked = Instant::now();
+        let (seconds, micros): (u64, u64) = self.inner.link.query(redis::cmd("TIME")).await?;
+        let time = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        self.inner.set_clock.tells(asked, time);
+        Ok(Some(Timestamp(time)))
     }
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
@@ -143,7 +151,13 @@ impl Fleet for ValkeyStore {
         if self.inner.link.since().is_none_or(|since| since.elapsed() < self.inner.options.term) {
             return Ok(Vec::new());
         }
-        let ids: Vec<String> = self.inner.ask(&LAPSED, Args::default().number(limit as u64)).await?;
+        let asked = Instant::now();
+        let (time, ids): (u64, Vec<String>) =
+            self.inner.ask(&LAPSED, Args::default().number(limit as u64)).await?;
+        self.inner.set_clock.tells(asked, time);
+        if self.inner.set_clock.was_set_within(self.inner.options.term) {
+            return Ok(Vec::new());
+        }
         ids.iter().map(|id| id.parse().map_err(|e| unreadable("an agent's id", &e))).collect()
     }
 }

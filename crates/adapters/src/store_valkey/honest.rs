@@ -1,6 +1,8 @@
 //! The honest start: a server that forgets what it acknowledged is refused, by the name of the setting, unless the
 //! operator accepted the risk. What a managed server does not let us see is said.
 
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -56,6 +58,8 @@ pub struct Looks {
     pub max_memory: Option<u64>,
     /// The memory that it has taken, in bytes.
     pub used_memory: Option<u64>,
+    /// Milliseconds by which this machine's wall clock is ahead of its, within half a round trip.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// What is wrong with a server, and what to do about it.
@@ -120,12 +124,21 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
         policy: field(&info, "maxmemory_policy").map(str::to_owned),
         max_memory: number("maxmemory"),
         used_memory: number("used_memory"),
+        clock_offset_ms: clock_offset(connection).await,
     };
     // Managed servers forbid CONFIG; what INFO says is enough but for this.
     let fsync: Result<Vec<String>, _> =
         ask(connection, redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
     looks.fsync = fsync.ok().and_then(|pair| pair.into_iter().nth(1));
     Ok(looks)
+}
+
+async fn clock_offset(connection: &MultiplexedConnection) -> Option<i64> {
+    let (before, begun) = (SystemTime::now(), Instant::now());
+    let (seconds, micros): (i64, i64) = ask(connection, &redis::cmd("TIME")).await.ok()?;
+    let middle = before + begun.elapsed() / 2;
+    let own = i64::try_from(middle.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+    Some(own - seconds * 1000 - micros / 1000)
 }
 
 impl std::fmt::Display for Looks {

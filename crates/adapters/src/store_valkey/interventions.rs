@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use super::Inner;
 use super::args::{self, Args, strange};
-use super::records::{json_text, millis};
+use super::records::json_text;
 use super::scripts::{INTERVENTIONS, REFUSE};
 
 const WHAT: &str = "a look for interventions";
@@ -32,7 +32,7 @@ impl Inner {
     /// Fails a job of another producer; see the port.
     pub(super) async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
         let stack = json_text(&[why])?;
-        let args = Args::default().text(job).text(why).long(stack).number(millis(at));
+        let args = Args::default().text(job).text(why).long(stack).all(self.deciding(at));
         Ok(args::number(&self.run(&REFUSE, args).await?) == 1)
     }
 }

@@ -8,7 +8,7 @@ use redis::Value;
 use super::Inner;
 use super::args::{self, Args, strange};
 use super::pump::Pump;
-use super::records::{self, millis};
+use super::records;
 use super::scripts::{LEASE, TAKE_OVER};
 
 impl Inner {
@@ -20,7 +20,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         loop {
-            let answer = pump.call(Args::default().text(node.as_str()).number(millis(now))).await?;
+            let answer = pump.call(Args::default().text(node.as_str()).all(self.deciding(now))).await?;
             if matches!(answer, Value::Nil) {
                 return Ok(None);
             }
@@ -51,9 +51,9 @@ impl Inner {
         agent: AgentId,
         node: &NodeId,
     ) -> Result<(Lease, Versioned), StoreError> {
-        let now = Timestamp::from(std::time::SystemTime::now());
         let args = Args::default().number(self.term_ms()).long(agent.to_string()).text(node.as_str());
-        let answer = self.run(&TAKE_OVER, args.number(millis(now))).await?;
+        let args = args.number(self.set_clock.latest());
+        let answer = self.run(&TAKE_OVER, args).await?;
         if let Some(word) = args::text(&answer) {
             return Err(self.refusal(agent, Some(word)).await?);
         }

@@ -54,9 +54,8 @@ impl Inner {
     /// Sets a record aside that could not be read, if it is still the same.
     pub(super) async fn set_aside(&self, agent: AgentId, text: &[u8], why: &str) -> Result<(), StoreError> {
         let seen = String::from_utf8_lossy(text);
-        let now = Timestamp::from(std::time::SystemTime::now());
         let mut args = Args::default().long(agent.to_string()).bytes_of(text.to_vec());
-        args = args.text(why).number(records::millis(now));
+        args = args.text(why);
         if self.run(&QUARANTINE, args).await? == redis::Value::Int(1) {
             tracing::warn!(agent.id = %agent, why, bytes = seen.len(), "a damaged record was set aside");
         }

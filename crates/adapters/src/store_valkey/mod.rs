@@ -28,6 +28,7 @@ mod records;
 mod removal;
 mod replicas;
 mod scripts;
+mod set_clock;
 mod stir;
 mod tls;
 mod together;
@@ -72,6 +73,18 @@ pub struct ValkeyOptions {
     pub queue_entries: u64,
     /// About how many facts the log keeps.
     pub log_entries: u64,
+    /// By which clock what is due is decided.
+    pub time: TimeSource,
+}
+
+/// A clock to decide by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeSource {
+    /// The server's, so that no node's clock matters.
+    #[default]
+    Server,
+    /// The caller's: for the conformance suite, whose times are made up.
+    Caller,
 }
 
 impl Default for ValkeyOptions {
@@ -82,6 +95,7 @@ impl Default for ValkeyOptions {
             term: Duration::from_secs(120),
             queue_entries: limits::QUEUE_ENTRIES,
             log_entries: limits::LOG_ENTRIES,
+            time: TimeSource::default(),
         }
     }
 }
@@ -105,6 +119,7 @@ struct Inner {
     begin: [String; 2],
     options: ValkeyOptions,
     newest: watch::Sender<u64>,
+    set_clock: set_clock::SetClock,
 }
 
 impl ValkeyStore {
@@ -113,7 +128,14 @@ impl ValkeyStore {
         let link = Arc::new(Link::connect(&options.link).await?);
         let names = Names::new(&options.link.prefix);
         let begin = names.both();
-        let inner = Arc::new(Inner { link, names, begin, options, newest: watch::channel(0).0 });
+        let inner = Arc::new(Inner {
+            link,
+            names,
+            begin,
+            options,
+            newest: watch::channel(0).0,
+            set_clock: set_clock::SetClock::default(),
+        });
         inner.prepare().await?;
         inner.catch_up().await?;
         let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
@@ -184,6 +206,14 @@ impl Inner {
             }
         }
         Ok(args)
+    }
+
+    /// Returns the argument for the time by which a script decides what is due.
+    fn deciding(&self, caller: Timestamp) -> Args {
+        match self.options.time {
+            TimeSource::Server => Args::default().text(""),
+            TimeSource::Caller => Args::default().number(records::millis(caller)),
+        }
     }
 
     fn term_ms(&self) -> u64 {

@@ -12,7 +12,7 @@ use super::Inner;
 use super::args::{self, Args, strange};
 use super::keys::Key;
 use super::leases::ageing_ms;
-use super::records::{json_text, millis};
+use super::records::json_text;
 use super::scripts::{CLASSES, COUNTS, PAUSE, PEEK, POSITION};
 
 /// Events that the queue's stream keeps, unless somebody set another number: what BullMQ itself takes.
@@ -37,7 +37,7 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Vec<Versioned>, StoreError> {
         let limit = limit.min(STORE_PAGE);
-        let args = Args::default().number(millis(now)).number(QUEUE_CLASSES as u64);
+        let args = self.deciding(now).number(QUEUE_CLASSES as u64);
         let classes = args::list(self.run(&CLASSES, args).await?, "the classes")?;
         let new = |value: &Value| Class {
             class: args::number(value),
@@ -132,7 +132,7 @@ impl Inner {
 
     /// Counts entries and agents; see the port.
     pub(super) async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
-        let answer = args::list(self.run(&COUNTS, Args::default().number(millis(now))).await?, "the counts")?;
+        let answer = args::list(self.run(&COUNTS, self.deciding(now)).await?, "the counts")?;
         let sums: Vec<u64> = answer.iter().map(args::number).collect();
         let [waiting, delayed, active, completed, failed, killed, dead] = sums[..] else {
             return Err(strange("the counts"));

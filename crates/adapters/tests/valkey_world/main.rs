@@ -12,7 +12,7 @@ mod memory;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
+use mosaic_adapters::store_valkey::{LinkOptions, TimeSource, ValkeyOptions, ValkeyStore};
 use mosaic_testkit::valkey_server::ValkeyServer;
 use redis::{FromRedisValue, RedisResult};
 
@@ -33,7 +33,7 @@ impl World {
     fn options(&self) -> ValkeyOptions {
         let link =
             LinkOptions { host: "127.0.0.1".to_owned(), port: self.server.port(), ..LinkOptions::default() };
-        ValkeyOptions { link, ..ValkeyOptions::default() }
+        ValkeyOptions { link, time: TimeSource::Caller, ..ValkeyOptions::default() }
     }
 
     async fn store(&self) -> Arc<ValkeyStore> {

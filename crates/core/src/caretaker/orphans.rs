@@ -114,7 +114,11 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             Record::Removed => true,
             // Nobody asked for what lies here to go.
             Record::RemovedElsewhere => is_safe(o, &one).await,
-            Record::Lost => o.now().since(one.since) >= o.settings.keeping.records && is_safe(o, &one).await,
+            // The files' times are of this machine: while its clock is wrong they say nothing of an age.
+            Record::Lost if o.clock_fault().is_some() => false,
+            Record::Lost => {
+                o.own_now().since(one.since) >= o.settings.keeping.records && is_safe(o, &one).await
+            }
         };
         if !gone || tried >= limits::CARE_BATCH {
             report.orphan_refs += 1;

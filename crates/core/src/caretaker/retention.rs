@@ -43,7 +43,11 @@ pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareRepor
 
 /// Removes facts that are older than records are kept.
 pub async fn events(o: &Orchestrator, report: &mut CareReport) {
-    let before = Timestamp(o.now().0.saturating_sub(millis(o.settings.keeping.records)));
+    let now = match o.certain_now().await {
+        Ok(now) => now,
+        Err(e) => return report.problem(format!("old events: {e}")),
+    };
+    let before = Timestamp(now.0.saturating_sub(millis(o.settings.keeping.records)));
     // A backlog of a million facts is gone after five hundred writes, each of which lets others in between.
     for _ in 0..limits::CARE_BATCH {
         match o.ports.store.prune_events(before, limits::PRUNED_EVENTS).await {
@@ -72,8 +76,10 @@ pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
     let keeping = &o.settings.keeping;
     let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
     let (mut gone, mut looked) = (0, 0);
+    let clock_is_off = o.clock_fault().is_some();
     for one in &shelved {
-        let old = o.now().since(one.touched) >= keeping.transcripts;
+        // The files' times are of this machine: while its clock is wrong they say nothing of an age.
+        let old = !clock_is_off && o.own_now().since(one.touched) >= keeping.transcripts;
         // They are in order of age, so nothing further on is old, and what is too much ends with the sum.
         if (!old && total <= keeping.bytes) || looked >= limits::CARE_BATCH * 10 {
             break;

@@ -23,3 +23,4 @@ pub mod secrets;
 pub mod spec;
 pub mod stall;
 pub mod steady;
+pub mod store_clock;

@@ -39,8 +39,10 @@ impl Orchestrator {
             asked.disk = disk.err().map(|why| format!("disk: {why}"));
         }
         // Decided anew every time: what was started since then counts.
-        let refusal =
-            asked.disk.clone().or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
+        let refusal = self
+            .clock_fault()
+            .or_else(|| asked.disk.clone())
+            .or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
         if refusal.is_some() != asked.refusal.is_some() {
             match &refusal {
                 Some(why) => tracing::warn!(why, "nothing new is started"),
@@ -56,6 +58,6 @@ impl Orchestrator {
     pub fn room(&self) -> (Option<String>, Reading) {
         let unread = self.orders.unread().map(|why| format!("orders: {why}"));
         let asked = lock(&self.monitor.room.0);
-        (unread.or_else(|| asked.refusal.clone()), asked.reading)
+        (unread.or_else(|| self.clock_fault()).or_else(|| asked.refusal.clone()), asked.reading)
     }
 }

@@ -39,6 +39,13 @@ pub struct NodeInfo {
     /// What the operator says of it.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Milliseconds by which its machine's wall clock is ahead of the store's, negative when it is behind; none while that is not
+    /// known, and from an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
+    /// Milliseconds by which that may be wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error_ms: Option<u64>,
     /// When this server started.
     pub started_at: Timestamp,
     /// It takes nothing new, because it is about to stop.
@@ -155,6 +162,11 @@ pub trait Fleet: Send + Sync {
     /// Returns for how long a lease holds after it was granted or extended, by the store's clock; `None` when leases
     /// never run out, because there is one node only.
     fn term(&self) -> Option<Duration>;
+
+    /// Returns the store's time, where nodes share a store that has a clock; `None` where this machine's clock is the only one.
+    async fn store_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Makes this node known, before anything is taken. Errors with `NameTaken` while another data directory's server of
     /// that name is alive, with `Restarted` while one of this data directory under another boot is; a server that was started

@@ -1,5 +1,7 @@
 //! `mosaic nodes`: the nodes of the fleet, and taking one out of service or back into it; never from an agent.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cli::{NodeArgs, NodesAction, NodesArgs};
@@ -10,6 +12,9 @@ use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
 use crate::view::{View, now, span};
+
+/// Offset of a clock from which on it is noted, in milliseconds.
+const CLOCK_NOTE_MS: u64 = 1000;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &NodesArgs) -> Result<Exit, Problem> {
@@ -52,7 +57,7 @@ fn list(session: &Session) -> Result<Exit, Problem> {
     } else if session.terminal.out {
         session.print(show(nodes, session.terminal.width, session.paint()))?;
     } else {
-        let titles = ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt"];
+        let titles = ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs"];
         let row = |node: &Value| {
             let view = View::new(node);
             let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0).to_string();
@@ -64,6 +69,7 @@ fn list(session: &Session) -> Result<Exit, Problem> {
                 view.shown("version"),
                 view.shown("seenAt"),
                 view.shown("leasesEndAt"),
+                node["clock"]["offsetMs"].as_i64().map_or_else(String::new, |ms| ms.to_string()),
             ]
         };
         let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
@@ -79,6 +85,7 @@ fn state(node: &Value) -> &'static str {
         (false, true, _) => "ended",
         (false, false, _) => "lost",
         (true, true, _) => "draining",
+        (true, false, Value::Null) if node["clock"]["ok"].as_bool() == Some(false) => "wrong clock",
         (true, false, Value::Null) => "ready",
         (true, false, cordon) if yes(&cordon["drain"]) => "drained",
         _ => "cordoned",
@@ -128,11 +135,20 @@ fn note(node: &Value) -> String {
         (false, true) => parts.push(format!("by {by}")),
         (false, false) => parts.push(format!("{reason} ({by})")),
     }
+    parts.extend(clock(&node["clock"]));
     let ends = View::new(node).shown("leasesEndAt");
     if state(node) == "lost" && !ends.is_empty() {
         parts.push(format!("its leases end {ends}"));
     }
     parts.join(" · ")
+}
+
+/// Says how far a machine's clock is from the store's, where that is more than NTP leaves.
+fn clock(clock: &Value) -> Option<String> {
+    let ms = clock["offsetMs"].as_i64().filter(|ms| ms.unsigned_abs() >= CLOCK_NOTE_MS)?;
+    let side = if ms < 0 { "behind" } else { "ahead" };
+    let refused = if clock["ok"].as_bool() == Some(false) { ", takes nothing" } else { "" };
+    Some(format!("clock {} {side}{refused}", span(Duration::from_millis(ms.unsigned_abs()))))
 }
 
 #[cfg(test)]
@@ -154,6 +170,12 @@ mod tests {
         assert_eq!(
             show(&nodes, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\na     ready       1/4        0.1.0    this server\nb     cordoned    1/4        0.1.0    bad disk (alice)\nc     lost        1/4        0.1.0    its leases end 2026-11-22T10:33:00.000Z\n"
+        );
+        let mut ahead = node("d", true, Value::Null);
+        ahead["clock"] = json!({"offsetMs": 3_600_000, "errorMs": 1, "ok": false});
+        assert_eq!(
+            (state(&ahead), note(&ahead).as_str()),
+            ("wrong clock", "clock 1h00m ahead, takes nothing")
         );
         let drained = json!({"alive": true, "draining": false, "cordon": {"drain": true}});
         assert_eq!(

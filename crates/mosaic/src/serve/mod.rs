@@ -89,6 +89,10 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let wishes = &Wishes { open_files, ..wishes.clone() };
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
+    // Before anything is recorded: records carry the store's time where it is shared.
+    if let Err(e) = wired.orchestrator.measure_clock().await {
+        tracing::warn!(error = %e, "the store's time is not known yet; asking again");
+    }
     let address = listener.local_addr().context("the listening address cannot be read")?;
     let url = url(address);
     let token = match config.auth {

@@ -62,6 +62,7 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
         term: config.lease,
         queue_entries: limits::QUEUE_ENTRIES,
         log_entries: limits::LOG_ENTRIES,
+        ..ValkeyOptions::default()
     };
     let store = Arc::new(ValkeyStore::connect(options).await.map_err(advised)?);
     Ok(Opened { store: store.clone(), fleet: store, set_aside: None, lock: Some(lock) })
@@ -114,6 +115,8 @@ pub(crate) enum Seen {
         /// The operator accepted it.
         accepted: bool,
     },
+    /// This machine's clock is too far from its own.
+    WrongClock(String),
     /// It cannot be used at all.
     Impossible(String),
 }
@@ -121,6 +124,7 @@ pub(crate) enum Seen {
 /// Looks at the server that was named. The error is for people.
 #[cfg(feature = "valkey")]
 pub(crate) async fn look(config: &Config) -> Result<Vec<Seen>, String> {
+    use mosaic_core::clocks::ClockOffset;
     let options = link(config);
     let looks = mosaic_adapters::store_valkey::look_at(&options).await?;
     let mut seen = vec![Seen::Fine(format!("{}: {looks}", config.valkey.words()))];
@@ -128,6 +132,8 @@ pub(crate) async fn look(config: &Config) -> Result<Vec<Seen>, String> {
     let accepted = options.accept_risk;
     let risks = looks.risks().into_iter();
     seen.extend(risks.map(|r| Seen::Risk { what: r.what, consequence: r.consequence, fix: r.fix, accepted }));
+    let offset = looks.clock_offset_ms.map(|offset_ms| ClockOffset { offset_ms, error_ms: 0 });
+    seen.extend(offset.filter(|offset| offset.is_too_far()).map(|offset| Seen::WrongClock(offset.words())));
     seen.extend(looks.remarks().into_iter().map(Seen::Remark));
     Ok(seen)
 }

@@ -9,6 +9,8 @@ mod background;
 mod bombs;
 mod budget;
 mod cli_server;
+#[cfg(feature = "valkey")]
+mod clocks;
 mod contract;
 mod diffs;
 mod disk;

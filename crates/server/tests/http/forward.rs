@@ -49,6 +49,8 @@ impl Fleet for Nodes {
                 slots: 2,
                 running: 0,
                 labels: Default::default(),
+                clock_offset_ms: None,
+                clock_error_ms: None,
                 started_at: Timestamp(1),
                 draining: false,
             },

@@ -4,7 +4,7 @@ local held = cjson.decode(take())
 local old = call('HGET', O .. 'nodes', node)
 local was = old and cjson.decode(old)
 -- A server that came back after its name was given away does not take the name back.
-if not was or same_boot(was.info, cjson.decode(info)) or was.left or clock() - was.seenAt >= tonumber(term) then
+if not was or same_boot(was.info, cjson.decode(info)) or was.left or now_ms() - was.seenAt >= tonumber(term) then
   heard(node, info, 'false')
 end
 local answer = { call('HGET', O .. 'cordons', node) or '' }

@@ -1,5 +1,5 @@
 -- Makes ready what is due and lists the classes that have entries.
-if promote(tonumber(take())) then
+if promote(time_of(take())) then
   wake()
 end
 local classes = priority_classes(tonumber(take()))

@@ -1,9 +1,4 @@
 -- The nodes of the fleet: each stands in a hash with when it was heard of, by this server's clock.
-local function clock()
-  local t = call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
 -- Tells whether two records are of one data directory, and not of a copy. Earlier versions say less.
 local function same_directory(was, is)
   return was.instance == is.instance and (not was.directory or was.directory == is.directory)
@@ -15,7 +10,7 @@ local function same_boot(was, is)
 end
 
 local function heard(node, info, left)
-  call('HSET', O .. 'nodes', node, '{"seenAt":' .. whole(clock()) .. ',"left":' .. left .. ',"info":' .. info .. '}')
+  call('HSET', O .. 'nodes', node, '{"seenAt":' .. whole(now_ms()) .. ',"left":' .. left .. ',"info":' .. info .. '}')
 end
 
 -- Calls `each` with the head, the lock's key and its holder, of all that is leased, until it returns true.

@@ -1,8 +1,7 @@
 -- Lists what other hands did to the queue. The queue's own events say where to look; a look through the lists, a part at a
 -- time, finds what they do not say. What was found stands in a list of our own until it is taken up.
 local most, EVENTS, PART, TURN, STALLED, JOBS = tonumber(take()), take(), tonumber(take()), take(), take(), tonumber(take())
-local time = call('TIME')
-local now = whole(time[1] * 1000 + math.floor(time[2] / 1000))
+local now = whole(now_ms())
 
 local AGENTS = O .. 'agents:'
 

@@ -2,7 +2,7 @@
 -- has not run out. Forgets names that were not heard of for very long.
 local node, term, memory, info = take(), tonumber(take()), tonumber(take()), take()
 local is = cjson.decode(info)
-local now = clock()
+local now = now_ms()
 local old = call('HGET', O .. 'nodes', node)
 if old then
   local was = cjson.decode(old)

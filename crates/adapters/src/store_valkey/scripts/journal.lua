@@ -19,11 +19,6 @@ local function iso(ms)
     floor(rest / 3600000), floor(rest / 60000) % 60, floor(rest / 1000) % 60, rest % 1000)
 end
 
-local function now_ms()
-  local t = call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
 -- Logs a time in the record of an agent that is not being written; returns the time that the fact gets.
 local function touch(id, ms)
   local h = read_head(id)

@@ -6,4 +6,4 @@ each_lease(function(h, _, holder)
   end
   return #lapsed >= most
 end)
-return lapsed
+return { whole(now_ms()), lapsed }

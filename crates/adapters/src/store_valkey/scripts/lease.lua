@@ -1,13 +1,14 @@
 -- Gives the best ready entries to those who ask, one each: of each class of priority the oldest, and of those the one with
 -- the lowest rank.
 local TERM, ageing, MOST_SKIPPED, MOST_CLASSES = take(), tonumber(take()), tonumber(take()), tonumber(take())
-local askers, answers, newest_now = {}, {}, 0
+local askers, answers, now = {}, {}, 0
 for n = 1, tonumber(take()) do
-  askers[n] = { node = take(), now = take() }
+  askers[n] = take()
   answers[n] = false
-  newest_now = math.max(newest_now, tonumber(askers[n].now))
+  now = math.max(now, time_of(take()))
 end
-if promote(newest_now) then
+local stamp = whole(now)
+if promote(now) then
   wake()
 end
 if paused or call('HEXISTS', O .. 'orders', 'latch') == 1 then
@@ -79,8 +80,8 @@ local function choose()
 end
 
 local texts, ranked, started, leased = {}, {}, {}, {}
-local function grant(h, text, entry, asker)
-  local node, job = asker.node, entry.job
+local function grant(h, text, entry, node)
+  local job = entry.job
   h.epoch, h.node, h.home, h.last = whole(h.epoch + 1), '"' .. node .. '"', '"' .. node .. '"', ''
   text = compose(h) .. string.sub(text, h.rest)
   texts[#texts + 1] = O .. 'agent:' .. h.id
@@ -91,10 +92,10 @@ local function grant(h, text, entry, asker)
   call('SET', K .. job .. ':lock', node .. ':' .. h.epoch, 'PX', TERM)
   if entry.place then
     ranked[#ranked + 1] = job
-    call('HSET', K .. job, 'processedOn', asker.now, 'pb', node, 'ats', entry.starts + 1, 'place', whole(entry.place))
+    call('HSET', K .. job, 'processedOn', stamp, 'pb', node, 'ats', entry.starts + 1, 'place', whole(entry.place))
   else
     call('LREM', K .. 'wait', -1, job)
-    call('HSET', K .. job, 'processedOn', asker.now, 'pb', node, 'ats', entry.starts + 1)
+    call('HSET', K .. job, 'processedOn', stamp, 'pb', node, 'ats', entry.starts + 1)
   end
   event('active', 'jobId', job, 'prev', 'waiting')
   return text
@@ -107,7 +108,7 @@ local function give(entry, class, n)
   if not text then
     dequeue(entry.job)
     class.from = class.from - 1
-    finish(entry.job, 'failed', askers[n].now, 'the record of its agent is gone', '[]', 'waiting')
+    finish(entry.job, 'failed', stamp, 'the record of its agent is gone', '[]', 'waiting')
     return false
   end
   local h = parse_head(entry.id, text)

@@ -1,5 +1,5 @@
 -- Tells the time, every node, every cordon, and when the last lease of each holder ends.
-local now, ends = clock(), {}
+local now, ends = now_ms(), {}
 each_lease(function(h, lock)
   local left = call('PTTL', lock)
   if left > 0 and now + left > (ends[h.node] or 0) then

@@ -1,5 +1,5 @@
 -- Sets a record aside that cannot be read, if it is still the one that was looked at; also what is listed and is gone.
-local id, seen, why, now = take(), take(), take(), take()
+local id, seen, why, now = take(), take(), take(), whole(now_ms())
 local key = O .. 'agent:' .. id
 local text = call('GET', key) or ''
 if text ~= seen then

@@ -1,10 +1,14 @@
 -- Gives a leased agent to a node under a new epoch. Its own leases a node takes back at once, others' when they ran out.
-local id, node, now = take(), take(), take()
+local id, node, latest, now = take(), take(), tonumber(take()), whole(now_ms())
 local h, why = read_head(id)
 if not h then
   return why
 end
 local job = job_of(h)
+-- A clock that was set forward has ended leases whose agents live.
+if h.node ~= '"' .. node .. '"' and latest > 0 and tonumber(now) > latest then
+  return 'conflict'
+end
 if h.node == 'null' or (h.node ~= '"' .. node .. '"' and call('EXISTS', K .. job .. ':lock') == 1) then
   return 'conflict'
 end

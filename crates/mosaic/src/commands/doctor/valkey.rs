@@ -34,6 +34,14 @@ fn read(seen: crate::wire::store::Seen) -> Finding {
             let level = if accepted { Level::Warn } else { Level::Fail };
             finding(level, "Store", "D-VALKEY-2", what, consequence, fix)
         }
+        Seen::WrongClock(text) => finding(
+            Level::Fail,
+            "Store",
+            "D-CLOCK-1",
+            format!("this machine's clock is {text}"),
+            "this node takes no work",
+            "timedatectl set-ntp true",
+        ),
         Seen::Impossible(text) => {
             finding(Level::Fail, "Store", "D-VALKEY-4", text, "the server does not start", "mosaic config")
         }
