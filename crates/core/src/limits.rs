@@ -193,7 +193,7 @@ pub const ALLOWED_SECRETS_BYTES: usize = 1024 * 1024;
 /// Most findings that one request allows.
 pub const ALLOWED_SECRETS: usize = 100;
 /// Most values of the server that are looked for in what leaves it: settings, lines of credentials, logins that were renewed.
-/// Every one is some twenty patterns of an automaton.
+/// Every one is up to a hundred patterns of an automaton.
 pub const KNOWN_SECRETS: usize = 256;
 /// Shortest value that is looked for, in bytes: ordinary words would be taken for a shorter one.
 pub const KNOWN_SHORTEST: usize = 8;
@@ -201,6 +201,10 @@ pub const KNOWN_SHORTEST: usize = 8;
 pub const KNOWN_APART: usize = 256;
 /// Bytes of text for every letter of a known value in pieces: a line of its own for each letter, indented.
 pub const KNOWN_SPREAD: usize = 24;
+/// Escapes of escapes that are decoded in the look for known values; each costs another pass over texts that have any.
+pub const KNOWN_LAYERS: usize = 3;
+/// Letters and digits of a random value that are evidence by themselves: 62^12 is 3 * 10^21.
+pub const KNOWN_FRAGMENT: usize = 12;
 /// Longest run of encoded text that is hidden beside a known value, in bytes at each end.
 pub const KNOWN_REST: usize = 1024;
 /// Largest piece of added text handed to the secret scan at once, in bytes.

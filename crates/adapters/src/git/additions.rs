@@ -56,7 +56,7 @@ impl GitRepositories {
         }
         done.success("reading the new commits")?;
         // A merge of more than two is not re-merged by git; all that it brings over its first parent is shown.
-        if !self.headers(&dir, base, head, &into).await? {
+        if !self.stored_commits(&dir, base, head, &into).await? {
             return Ok(());
         }
         for (commit, first) in octopuses {
@@ -73,55 +73,68 @@ impl GitRepositories {
     }
 }
 
-/// Longest list of headers that is read, in bytes.
-const HEADERS: usize = 64 * 1024 * 1024;
+/// Longest list of new commits that is read, ids or objects, in bytes.
+const COMMITS: usize = 64 * 1024 * 1024;
 
 impl GitRepositories {
-    /// Hands over the headers of the new commits as they are stored: a commit may have any, and they are pushed with it.
+    /// Hands over the new commits as they are stored. `git log` decodes a commit by the encoding that the commit itself names,
+    /// and a commit may have any header, or no message at all; what is pushed are the stored bytes.
     /// Tells whether somebody still listens.
-    async fn headers(
+    async fn stored_commits(
         &self,
         dir: &std::path::Path,
         base: &CommitId,
         head: &CommitId,
         into: &mpsc::Sender<Added>,
     ) -> Result<bool, Failure> {
-        let call = self.git.local(dir).args(["rev-list", "--header", "--not", "--branches", "--not"]);
+        let too_long =
+            || Failure::new(FailureKind::BadInput, "the new commits are too many or too long to be scanned");
+        let call = self.git.local(dir).args(["rev-list", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
-        let listed = call.run(Input::Nothing, HEADERS).await?;
+        let listed = call.run(Input::Nothing, COMMITS).await?;
         if listed.cut {
-            return Err(Failure::new(
-                FailureKind::BadInput,
-                "the headers of the new commits are too long to be scanned",
-            ));
+            return Err(too_long());
         }
-        let listed = listed.success("reading the headers of the new commits")?;
-        for record in listed.stdout.split(|byte| *byte == 0) {
-            if let Some(added) = unusual_headers(record)
-                && into.send(added).await.is_err()
-            {
+        let ids = listed.success("listing the new commits")?.stdout;
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        let call = self.git.local(dir).args(["cat-file", "--batch", "--buffer"]);
+        let stored = call.run(Input::Bytes(ids), COMMITS).await?;
+        if stored.cut {
+            return Err(too_long());
+        }
+        let stored = stored.success("reading the new commits as they are stored")?.stdout;
+        let mut rest = stored.as_slice();
+        while let Some((added, after)) = stored_commit(rest) {
+            if into.send(added).await.is_err() {
                 return Ok(false);
             }
+            rest = after;
         }
-        Ok(true)
+        if rest.is_empty() {
+            return Ok(true);
+        }
+        // Never pushed unseen.
+        Err(Failure::new(FailureKind::Internal, "git's list of stored commits could not be understood"))
     }
 }
 
-/// Returns the headers of one commit that hold more than object ids. Author and committer stand in the message's text too.
-fn unusual_headers(record: &[u8]) -> Option<Added> {
-    let id = record.split(|byte| *byte == b'\n').next()?;
-    let commit = std::str::from_utf8(id).ok()?.parse::<CommitId>().ok()?;
-    let headers = record[id.len()..]
-        .windows(2)
-        .position(|two| two == b"\n\n")
-        .map(|end| &record[id.len()..id.len() + end])?;
-    let usual = |line: &&[u8]| {
-        let usual: [&[u8]; 4] = [b"tree ", b"parent ", b"author ", b"committer "];
-        !line.is_empty() && !usual.iter().any(|start| line.starts_with(start))
+/// Reads one object of `cat-file --batch`; returns its text without the ids of its tree and parents, and what follows it.
+fn stored_commit(listed: &[u8]) -> Option<(Added, &[u8])> {
+    let end = listed.iter().position(|byte| *byte == b'\n')?;
+    let mut words = std::str::from_utf8(&listed[..end]).ok()?.split(' ');
+    let commit = words.next()?.parse::<CommitId>().ok()?;
+    let size: usize = words.nth(1)?.parse().ok()?;
+    let object = listed[end + 1..].get(..size)?;
+    let after = listed[end + 1 + size..].strip_prefix(b"\n")?;
+    let is_id = |line: &[u8]| {
+        let id = line.strip_prefix(b"tree ").or_else(|| line.strip_prefix(b"parent "));
+        id.is_some_and(|id| id.iter().all(u8::is_ascii_hexdigit))
     };
-    let lines: Vec<&[u8]> = headers.split(|byte| *byte == b'\n').filter(usual).collect();
+    let lines: Vec<&[u8]> = object.split(|byte| *byte == b'\n').skip_while(|line| is_id(line)).collect();
     let text = String::from_utf8_lossy(&lines.join(&b'\n')).into_owned();
-    (!text.is_empty()).then_some(Added { commit, path: None, line: 1, text, part: AddedPart::Message })
+    Some((Added { commit, path: None, line: 1, text, part: AddedPart::Message }, after))
 }
 
 /// Reads the stream to its end, or until nobody listens; returns the merges of more than two (with their first
@@ -455,15 +468,18 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_hold_more_than_ids_are_handed_over() {
+    fn a_stored_commit_is_handed_over_whole_whatever_its_shape() {
         let id = "a".repeat(40);
-        let plain = format!(
-            "{id}\ntree {id}\nparent {id}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\n    subject\n"
-        );
-        assert_eq!(unusual_headers(plain.as_bytes()), None);
-        let odd = plain.replacen("\n\n", "\nx-note one\n two\n\n", 1);
-        assert_eq!(unusual_headers(odd.as_bytes()).unwrap().text, "x-note one\n two");
-        assert_eq!(unusual_headers(b""), None);
+        let listed = |object: &str| format!("{id} commit {}\n{object}\n", object.len());
+        let plain = format!("tree {id}\nparent {id}\nauthor A <a@b> 1 +0000\n\nsubject\n");
+        let odd = format!("tree {id}\nauthor A <a@b> 1 +0000\nencoding IBM037\nx-note one\n two\n");
+        let all = listed(&plain) + &listed(&odd);
+        let (first, rest) = stored_commit(all.as_bytes()).unwrap();
+        assert_eq!(first.text, "author A <a@b> 1 +0000\n\nsubject\n");
+        let (second, rest) = stored_commit(rest).unwrap();
+        assert_eq!(second.text, "author A <a@b> 1 +0000\nencoding IBM037\nx-note one\n two\n");
+        assert!(rest.is_empty() && stored_commit(rest).is_none());
+        assert!(stored_commit(format!("{id} missing\n").as_bytes()).is_none());
     }
 
     #[test]

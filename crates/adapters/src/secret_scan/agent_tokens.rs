@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::forms::stem;
+use super::squeeze::squeeze;
 
 /// Name under which they are reported.
 pub(super) const NAME: &str = "agent token";
@@ -39,7 +40,7 @@ pub(super) fn patterns() -> Vec<(Vec<u8>, Form)> {
     ];
     for (start, bytes) in [(START, TOKEN), (utf16.as_slice(), 2 * TOKEN)] {
         out.extend((0..3).map(|shift| {
-            let stem = stem(start, shift);
+            let stem = squeeze(&stem(start, shift));
             let more = (shift + bytes) * 8 / 6 - (shift * 8).div_ceil(6) - stem.len();
             (stem, Form::Base64(more))
         }));

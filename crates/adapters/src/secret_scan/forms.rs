@@ -1,6 +1,8 @@
 //! The forms in which a value may stand in a text, as patterns of the squeezed text (`squeeze.rs`).
 
-use super::plausible::entropy;
+use mosaic_core::limits;
+
+use super::plausible::{changes, classes, entropy};
 use super::squeeze::squeeze;
 
 /// Fewest letters and digits of a pattern: with fewer, ordinary text would fit.
@@ -37,35 +39,88 @@ pub(super) fn exact(value: &[u8]) -> Vec<Vec<u8>> {
 /// Returns the patterns over the squeezed text.
 pub(super) fn squeezed(value: &[u8]) -> Vec<Pattern> {
     let whole = |text: Vec<u8>| Pattern { text, part: false };
+    let part = |text: Vec<u8>| Pattern { text, part: true };
     let mut out = Vec::new();
     if is_random(value) {
         let plain = squeeze(value);
-        out.push(whole(plain.iter().rev().copied().collect()));
+        out.push(whole(backwards(&plain)));
+        out.extend(fragments(value).into_iter().map(part));
         out.push(whole(plain));
     }
     let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-    out.push(whole(hex.into_bytes()));
+    let utf16: Vec<u8> = value.iter().flat_map(|byte| [*byte, 0]).collect();
+    let wide_hex: String = value.iter().map(|byte| format!("{byte:02x}00")).collect();
+    // Without the last zero byte, it stands in both orders of bytes.
+    out.push(whole(wide_hex.as_bytes()[..wide_hex.len().saturating_sub(2)].to_vec()));
     let once = percent(value);
     if once.as_bytes() != value {
         out.push(whole(squeeze(once.as_bytes())));
         out.push(whole(squeeze(percent(once.as_bytes()).as_bytes())));
     }
-    let utf16: Vec<u8> = value.iter().flat_map(|byte| [*byte, 0]).collect();
-    for bytes in [value, &utf16] {
-        out.extend((0..3).map(|shift| Pattern { text: stem(bytes, shift), part: true }));
+    for shift in 0..3 {
+        let stem = stem(value, shift);
+        out.push(part(squeeze(&backwards(&stem))));
+        out.push(part(squeeze(&stem)));
+        out.extend((0..3).map(|outer| part(squeeze(&self::stem(&stem, outer)))));
+        for bytes in [&utf16, hex.as_bytes(), hex.to_uppercase().as_bytes()] {
+            out.push(part(squeeze(&self::stem(bytes, shift))));
+        }
     }
+    out.extend((0..5).map(|shift| part(stem32(value, shift))));
+    out.push(whole(hex.into_bytes()));
     out.retain(|pattern| pattern.text.len() >= SHORTEST);
     out
 }
 
-/// Returns the letters and digits of a value in base64 that are the same whatever stands before and after it, when `shift`
+fn backwards(text: &[u8]) -> Vec<u8> {
+    text.iter().rev().copied().collect()
+}
+
+/// Letters and digits of a value that is looked for by its fragments, at least.
+const FRAGMENTED: usize = 20;
+/// A longer value is looked for by every fourth fragment only: what is split off of it is longer, too.
+const LONG: usize = 64;
+
+/// Returns the fragments of a random value that are evidence by themselves: a value that is split over two variables, two files
+/// or the lines of a dump has long ones.
+fn fragments(value: &[u8]) -> Vec<Vec<u8>> {
+    // The header of a JSON web token is that of every other one, and so is the beginning of a key's file.
+    let secret =
+        if value.starts_with(b"eyJ") { value.rsplit(|byte| *byte == b'.').next() } else { Some(value) };
+    let plain = squeeze(secret.unwrap_or_default());
+    if plain.len() < FRAGMENTED || value.starts_with(b"-----") {
+        return Vec::new();
+    }
+    let step = if plain.len() <= LONG { 1 } else { 4 };
+    let (short, long) = (limits::KNOWN_FRAGMENT, limits::KNOWN_FRAGMENT + 4);
+    let window = |start: usize| {
+        let text = &plain[start..start + short];
+        if classes(text) >= 3 && entropy(text) >= 3.0 {
+            return Some(text);
+        }
+        let text = plain.get(start..start + long)?;
+        (changes(text) >= 3 && entropy(text) >= 3.0).then_some(text)
+    };
+    (0..=plain.len() - short).step_by(step).filter_map(window).map(<[u8]>::to_vec).collect()
+}
+
+/// Returns the characters of a value in base64 that are the same whatever stands before and after it, when `shift`
 /// bytes stand before it in its group of three.
 pub(super) fn stem(value: &[u8], shift: usize) -> Vec<u8> {
     let padded = [&[0u8; 2][..shift], value].concat();
     let encoded = base64(&padded, false);
     let first = (shift * 8).div_ceil(6);
     let last = padded.len() * 8 / 6;
-    squeeze(&encoded.as_bytes()[first..last])
+    encoded.as_bytes()[first..last].to_vec()
+}
+
+/// Returns the same for base32, in whose groups five bytes stand.
+fn stem32(value: &[u8], shift: usize) -> Vec<u8> {
+    let padded = [&[0u8; 4][..shift], value].concat();
+    let (first, last) = ((shift * 8).div_ceil(5), padded.len() * 8 / 5);
+    let bit = |at: usize| padded[at / 8] >> (7 - at % 8) & 1;
+    let letter = |n: usize| (0..5).fold(0_u8, |bits, at| bits << 1 | bit(n * 5 + at));
+    (first..last).map(|n| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(letter(n))]).collect()
 }
 
 /// Encodes in base64 without padding.
@@ -116,7 +171,7 @@ mod tests {
     fn a_stem_stands_in_the_encoded_value_whatever_is_around_it() {
         let value = b"some value of a kind";
         for shift in 0..3 {
-            let stem = String::from_utf8(stem(value, shift)).unwrap();
+            let stem = String::from_utf8(squeeze(&stem(value, shift))).unwrap();
             for (before, after) in [("", ""), ("xyz", "q"), ("123456", "zzzz")] {
                 let text = [before.as_bytes(), &b"ab"[..shift], value, after.as_bytes()].concat();
                 assert!(base64(&text, false).contains(&stem), "{shift} {before:?} {after:?}");

@@ -1,6 +1,7 @@
 //! Values that the server itself keeps secret: its tokens, keys and passwords. They are looked for by value in everything that
 //! is pushed or shown, in the forms in which a value travels: as it is, in base64, hexadecimal digits, percent-encoded, in
-//! UTF-16, backwards, and cut into pieces by quotes, operators, blanks and line breaks.
+//! UTF-16, backwards, with escapes of programming languages, and cut into pieces by quotes, operators, blanks, line breaks or, when a
+//! piece is long enough to be evidence by itself, by anything.
 //!
 //! One pass finds all of it: text and patterns are *squeezed*, which leaves letters and digits only, and one automaton over
 //! the squeezed text knows every form of every value. What stands between the pieces, the zero bytes of UTF-16 and the two
@@ -15,6 +16,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::scanner::{Secret, replace};
 
 use super::agent_tokens;
+use super::escapes::{self, Decoded};
 use super::forms;
 use super::squeeze::{pieces, squeeze, unsqueeze};
 use super::whole_characters;
@@ -193,15 +195,28 @@ impl Matcher {
 
     fn find(&self, text: &[u8]) -> Vec<KnownHit> {
         let mut hits = Vec::new();
-        if let Some(exact) = &self.exact {
-            for found in exact.find_iter(text) {
-                if stands_alone(text, &found.range()) {
-                    let name = self.exact_names[found.pattern().as_usize()].clone();
-                    hits.push(KnownHit::new(text, found.range(), name));
-                }
+        self.find_in(text, &|place| place, text, &mut hits);
+        let mut layer = escapes::decode(text);
+        for _ in 0..limits::KNOWN_LAYERS {
+            let Some(decoded) = layer.take() else { break };
+            self.find_in(&decoded.bytes, &|place| decoded.places[place], text, &mut hits);
+            layer = escapes::decode(&decoded.bytes).map(|next| Decoded {
+                places: next.places.iter().map(|place| decoded.places[*place]).collect(),
+                bytes: next.bytes,
+            });
+        }
+        hits
+    }
+
+    /// Finds values in a layer of the text: the text itself, or one with escapes decoded, whose places `place` finds in the text.
+    fn find_in(&self, layer: &[u8], place: &dyn Fn(usize) -> usize, text: &[u8], hits: &mut Vec<KnownHit>) {
+        for found in self.exact.iter().flat_map(|exact| exact.find_iter(layer)) {
+            if stands_alone(layer, &found.range()) {
+                let name = self.exact_names[found.pattern().as_usize()].clone();
+                hits.push(KnownHit::new(text, place(found.start())..place(found.end()), name));
             }
         }
-        let squeezed = squeeze(text);
+        let squeezed = squeeze(layer);
         let mut found: Vec<(Range<usize>, &Form)> = self
             .squeezed
             .find_overlapping_iter(&squeezed)
@@ -215,18 +230,18 @@ impl Matcher {
             })
             .collect();
         if found.is_empty() {
-            return hits;
+            return;
         }
         found.sort_by_key(|(range, _)| range.start);
         let ranges: Vec<Range<usize>> = found.iter().map(|(range, _)| range.clone()).collect();
-        for ((range, form), span) in found.iter().zip(unsqueeze(text, &ranges)) {
+        for ((range, form), span) in found.iter().zip(unsqueeze(layer, &ranges)) {
+            let span = place(span.start)..place(span.end);
             // Pieces that are too far apart are no value any more, and a mask over all between them would hide the rest.
             if span.len() <= limits::KNOWN_APART + limits::KNOWN_SPREAD * range.len() {
                 let span = if form.part { with_rest(text, span) } else { span };
                 hits.push(KnownHit::new(text, span, form.name.clone()));
             }
         }
-        hits
     }
 }
 
@@ -306,8 +321,54 @@ mod tests {
         assert_found(&format!("[\"{one}\", \"{two}\"].join(\"\")"));
         assert_found(&key.chars().map(|c| format!("'{c}',\n        ")).collect::<String>());
         let encoded = encode(raw, 1);
+        assert_found(&encoded.chars().rev().collect::<String>());
+        assert_found(&encode(encoded.as_bytes(), 2));
+        assert_found(&encode(hex.as_bytes(), 1));
+        let wide: String = utf16.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_found(&wide);
         let (one, two) = encoded.split_at(encoded.len() / 2);
         assert_found(&format!("{one}\n{two}"));
+    }
+
+    #[test]
+    fn a_value_is_found_behind_every_escape_and_through_two_of_them() {
+        let key = key();
+        let each =
+            |form: &dyn Fn(u32) -> String| key.bytes().map(|byte| form(u32::from(byte))).collect::<String>();
+        assert_found(&each(&|c| format!("\\u{c:04x}")));
+        assert_found(&each(&|c| format!("\\{c:03o}")));
+        assert_found(&each(&|c| format!("&#{c};")));
+        assert_found(&each(&|c| format!("&#x{c:x};")));
+        assert_found(&each(&|c| format!("{c}, ")));
+        assert_found(&each(&|c| format!("%25{c:02x}")));
+        assert_found(&each(&|c| char::from_u32(c + 0xfee0).unwrap().to_string()));
+        // An encoder may encode more than it must.
+        let some = |(at, byte): (usize, u8)| {
+            if at % 5 == 0 { format!("%{byte:02x}") } else { char::from(byte).to_string() }
+        };
+        assert_found(&key.bytes().enumerate().map(some).collect::<String>());
+    }
+
+    #[test]
+    fn a_half_of_a_random_value_is_evidence_alone() {
+        let key = key();
+        let (one, two) = key.split_at(13);
+        assert_found(&format!("a = \"{one}\"\nb = \"{two}\"\n"));
+        assert_found(&format!("T=\"{one}\"\nT+=\"{two}\"\n"));
+        assert_found(one);
+        assert_found(two);
+        assert_found(&format!(
+            "0000000   t   o   k   = {}\n0000020",
+            one.chars().map(|c| format!("  {c} ")).collect::<String>()
+        ));
+        // Of a value that is made of words no part is.
+        let known = KnownSecrets::default();
+        known.register("WORDS", ["correct-horse", "-battery-staple-1"].concat().as_bytes()).unwrap();
+        assert_eq!(known.mask("a horse, a battery and a staple-1"), "a horse, a battery and a staple-1");
+        // Every token of this kind begins in the same way.
+        let header = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+        known.register("JWT", format!("{header}.eyJzdWIiOiIxIn0.{key}").as_bytes()).unwrap();
+        assert_eq!(known.mask(header), header);
     }
 
     #[test]
@@ -343,12 +404,12 @@ mod tests {
         let known = known();
         let text = include_str!("rules.rs");
         assert_eq!(known.mask(text), text);
-        let half = &key()[..14];
-        for text in [half, &format!("{half}{half}"), "", "日本語", &"a\0".repeat(500)] {
+        let part = &key()[..11];
+        for text in [part, &format!("{part}{part}"), "", "日本語", &"a\0".repeat(500)] {
             assert_eq!(known.mask(text), text);
         }
         // Pieces far from each other are not one value.
-        let (one, two) = (&key()[..9], &key()[9..]);
+        let (one, two) = (&key()[..9], &key()[9..20]);
         let far = format!("{one}{}{two}", " ".repeat(limits::KNOWN_APART + limits::KNOWN_SPREAD * 40));
         assert_eq!(known.mask(&far), far);
     }

@@ -9,6 +9,7 @@
 
 mod agent_tokens;
 mod assignment;
+mod escapes;
 mod forms;
 mod known;
 mod plausible;
