@@ -255,6 +255,39 @@ fn a_stated_reset_is_understood_wherever_it_stands() {
 }
 
 #[test]
+fn of_several_limits_the_one_that_ends_last_counts() {
+    let event = |status: &str, kind: &str, at: u64| json!({"type": "rate_limit_event", "rate_limit_info": {"status": status, "resetsAt": at, "rateLimitType": kind}});
+    let result = json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": 429, "result": "You've hit your limit"});
+    let (late, early) = (1_996_050_800, 1_996_000_000);
+    for lines in [
+        vec![event("rejected", "seven_day", late), event("rejected", "five_hour", early)],
+        vec![event("rejected", "five_hour", early), event("rejected", "seven_day", late)],
+        vec![event("rejected", "seven_day", late), event("allowed", "five_hour", early)],
+        vec![event("rejected", "seven_day", late), event("allowed_warning", "five_hour", early)],
+    ] {
+        let failure = ended_with(&[lines.as_slice(), std::slice::from_ref(&result)].concat(), 1);
+        assert_eq!(failure.reset, Some(Reset::At(Timestamp(late * 1000))), "{lines:?}");
+    }
+    let all = [event("rejected", "seven_day", late), event("allowed", "seven_day", late), result];
+    assert_eq!(ended_with(&all, 1).reset, None);
+}
+
+#[test]
+fn the_agents_last_words_count_where_the_result_has_none() {
+    let said = json!({"type": "assistant", "error": "rate_limit", "message": {"content": [{"type": "text", "text": "You've hit your session limit · resets 3:05pm (UTC)"}]}});
+    let result = json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": 429, "result": ""});
+    let failure = ended_with(&[said, result], 1);
+    assert_eq!((failure.kind, failure.reset), (FailureKind::RateLimited, Some(Reset::Minute(15 * 60 + 5))));
+    let refused = json!({"type": "result", "subtype": "success", "is_error": true, "api_error_status": 400,
+        "result": "You have reached your specified API usage limits. You will regain access on 2031-12-03 at 10:57 UTC."});
+    let failure = ended_with(&[refused], 1);
+    assert_eq!(
+        (failure.kind, failure.reset),
+        (FailureKind::RateLimited, Some(Reset::At(Timestamp(1_954_061_820_000))))
+    );
+}
+
+#[test]
 fn a_limit_that_is_near_is_information_once() {
     let mut dialogue = dialogue();
     let near = json!({"type": "rate_limit_event", "rate_limit_info": {"status": "allowed_warning", "rateLimitType": "seven_day"}});

@@ -94,6 +94,7 @@ impl ClaudeDialogue {
         match text(line, "/subtype") {
             "init" => self.init(line),
             "api_retry" => self.api_retry(line),
+            "rate_limit_event" => self.limit(line),
             "permission_denied" => {
                 let denied = ["/tool_use_id", "/tool_name", "/message"].map(|pointer| text(line, pointer));
                 events(self.denied_unasked(denied[0], denied[1], denied[2]).into_iter().collect())
@@ -128,12 +129,12 @@ impl ClaudeDialogue {
         let kind = text(info, "/rateLimitType").replace('_', " ");
         match text(info, "/status") {
             "rejected" => {
-                let resets = info.get("resetsAt").and_then(Value::as_u64).and_then(limit_words::epoch_time);
-                self.seen.limit = Some(resets.map(Reset::At));
+                let stated = ["resetsAt", "resets_at"].iter().find_map(|name| info.get(name));
+                self.seen.limits.refuse(&kind, stated.and_then(limit_words::time_of).map(Reset::At));
                 Reaction::default()
             }
             "allowed_warning" => {
-                self.seen.limit = None;
+                self.seen.limits.allow(&kind);
                 let text = format!(
                     "a limit of the model service is near{}{kind}",
                     if kind.is_empty() { "" } else { ": " }
@@ -144,7 +145,7 @@ impl ClaudeDialogue {
                 events(vec![AgentEvent::Notice { text }])
             }
             "allowed" => {
-                self.seen.limit = None;
+                self.seen.limits.allow(&kind);
                 Reaction::default()
             }
             _ => Reaction::default(),
@@ -161,7 +162,7 @@ impl ClaudeDialogue {
         let delay = line.get("retry_delay_ms").and_then(Value::as_f64).unwrap_or(0.0).max(0.0) / 1000.0;
         let is_long = status == Some(429) && delay > limits::QUOTA_PATIENCE.as_secs_f64();
         if is_long {
-            self.seen.limit = Some(Some(Reset::After(delay.min(1e12) as u64)));
+            self.seen.limits.refuse("", Some(Reset::After(delay.min(1e12) as u64)));
             self.seen.waits_too_long = true;
         }
         let give_up = self.seen.auth_refusals >= GIVE_UP_REFUSALS || is_long;

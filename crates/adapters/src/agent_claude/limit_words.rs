@@ -3,13 +3,16 @@
 
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::quota::Reset;
+use serde_json::Value;
 
-use super::zones;
+use super::limit_dates;
 
 /// Tells whether a text says that a limit on use was reached.
 pub(super) fn is_limit(text: &str) -> bool {
-    const LIMITS: [&str; 8] = [
+    const LIMITS: [&str; 10] = [
         "usage limit",
+        "spend limit",
+        "spending limit",
         "session limit",
         "weekly limit",
         "5-hour limit",
@@ -23,12 +26,42 @@ pub(super) fn is_limit(text: &str) -> bool {
     (LIMITS.iter().any(|limit| lower.contains(limit)) && reached.iter().any(|word| lower.contains(word)))
         || (lower.contains("hit your") && lower.contains("limit"))
         || lower.contains("too many requests")
+        || lower.contains("regain access")
 }
 
 /// Returns when the limit ends that a text tells of.
 pub(super) fn reset(text: &str) -> Option<Reset> {
     let lower = text.to_lowercase();
-    epoch(&lower).or_else(|| rfc3339(text)).or_else(|| after(&lower)).or_else(|| clock(text, &lower))
+    epoch(&lower).or_else(|| rfc3339(text)).or_else(|| after(&lower)).or_else(|| limit_dates::read(text))
+}
+
+/// Reads a time as a field of a line gives it: a number since 1970, whole or not, its digits as text, or RFC 3339.
+pub(super) fn time_of(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::Number(number) => {
+            let seconds = number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds))?;
+            // Whole numbers stay exact; a part of a second belongs to a number of seconds.
+            number.as_u64().and_then(epoch_time).or_else(|| epoch_time((seconds * 1000.0) as u64))
+        }
+        Value::String(text) => match text.trim().parse::<f64>() {
+            Ok(number) => time_of(&Value::from(number)),
+            Err(_) => moment(text.trim()),
+        },
+        _ => None,
+    }
+}
+
+/// Reads RFC 3339 with `Z` or with an offset.
+fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = Timestamp::from_rfc3339(text) {
+        return Some(at);
+    }
+    let (time, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let ahead = if offset.starts_with('+') { 1 } else { -1 };
+    let (hours, minutes) = offset.strip_prefix(['+', '-'])?.split_once(':')?;
+    let seconds = ahead * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60);
+    let at = Timestamp::from_rfc3339(&format!("{time}Z")).ok()?;
+    at.0.checked_add_signed(-seconds * 1000).map(Timestamp)
 }
 
 /// Reads seconds or milliseconds since 1970, as in `usage limit reached|1764500000`.
@@ -48,29 +81,31 @@ fn epoch(text: &str) -> Option<Reset> {
 
 fn rfc3339(text: &str) -> Option<Reset> {
     let words = text.split(|c: char| c.is_whitespace() || "()[]\"',;".contains(c));
-    words.filter(|word| word.contains('T')).find_map(|word| {
-        let word = word.trim_end_matches('.');
-        Timestamp::from_rfc3339(word).ok().map(Reset::At)
-    })
+    words.filter(|word| word.contains('T')).find_map(|word| moment(word.trim_end_matches('.')).map(Reset::At))
 }
 
 /// Reads `retry-after: 3600`, `try again in 2 hours 5 minutes`, `resets in 3h 20m`.
 fn after(text: &str) -> Option<Reset> {
-    const STARTS: [&str; 8] = [
+    const STARTS: [&str; 12] = [
         "retry-after",
         "retry after",
         "retry_after",
-        "try again in",
+        "again in",
+        "again after",
         "resets in",
         "reset in",
         "retry in",
         "available in",
+        "wait for",
+        "please wait",
+        "must wait",
     ];
+    const FILLERS: [&str; 5] = ["about ", "approximately ", "around ", "another ", "at least "];
     let (start, at) = STARTS.iter().find_map(|start| Some((*start, text.find(start)?)))?;
     let rest =
         text[at + start.len()..].trim_start_matches(|c: char| c.is_whitespace() || ":=\"'".contains(c));
+    let mut rest = FILLERS.iter().find_map(|filler| rest.strip_prefix(filler)).unwrap_or(rest);
     let mut seconds: Option<f64> = None;
-    let mut rest = rest;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
         rest = rest.strip_prefix("and ").unwrap_or(rest);
@@ -91,60 +126,6 @@ fn after(text: &str) -> Option<Reset> {
         rest = &word[length..];
     }
     seconds.filter(|s| s.is_finite() && *s >= 0.0).map(|s| Reset::After(s.ceil().min(1e12) as u64))
-}
-
-/// Reads `resets 3pm (Europe/Berlin)`, `resets at 3:30 AM`, `resets Dec 3, 9am (UTC)`. A zone that is not known makes the
-/// time unknown; none at all is UTC, which agents have.
-fn clock(text: &str, lower: &str) -> Option<Reset> {
-    let at = ["resets", "reset at"].iter().find_map(|start| Some(lower.find(start)? + start.len()))?;
-    // Lower-case text has the same length where this is ASCII, and nothing else is understood.
-    let (rest, original) = (lower.get(at..)?, text.get(at..)?);
-    let offset = match original.split_once('(').and_then(|(_, zone)| zone.split_once(')')) {
-        Some((zone, _)) => zones::offset(zone.trim())?,
-        None => 0,
-    };
-    let words: Vec<&str> = rest
-        .split(|c: char| c.is_whitespace() || c == ',' || c == '(')
-        .filter(|word| !word.is_empty() && !matches!(*word, "at" | "on"))
-        .take(5)
-        .collect();
-    let day =
-        words.first().and_then(|word| month(word)).zip(words.get(1).and_then(|word| word.parse::<u8>().ok()));
-    let times = if day.is_some() { words.get(2..)? } else { &words[..] };
-    let minute = minute_of_day(times)?;
-    match day {
-        Some((month, day)) => zones::next_date(month, day, minute, offset).map(Reset::At),
-        None => {
-            let utc = (i64::from(minute) - offset / 60).rem_euclid(24 * 60);
-            u16::try_from(utc).ok().map(Reset::Minute)
-        }
-    }
-}
-
-fn month(word: &str) -> Option<u8> {
-    const MONTHS: [&str; 12] =
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    let at = MONTHS.iter().position(|name| word.starts_with(name))?;
-    u8::try_from(at + 1).ok()
-}
-
-/// Reads `3pm`, `3:30 pm`, `15:00`.
-fn minute_of_day(words: &[&str]) -> Option<u16> {
-    let first = words.first()?;
-    let end = first.find(|c: char| !(c.is_ascii_digit() || c == ':')).unwrap_or(first.len());
-    let (hours, minutes) = first[..end].split_once(':').unwrap_or((&first[..end], "0"));
-    let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
-    let half = if end < first.len() { &first[end..] } else { words.get(1).copied().unwrap_or_default() };
-    let half = half.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
-    let hours = match half {
-        "am" if (1..=12).contains(&hours) => hours % 12,
-        "pm" if (1..=12).contains(&hours) => hours % 12 + 12,
-        "am" | "pm" => return None,
-        // A bare number of hours is no time of day.
-        _ if first[..end].contains(':') => hours,
-        _ => return None,
-    };
-    (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
 }
 
 #[cfg(test)]
@@ -186,6 +167,9 @@ mod tests {
             ("please try again in 2 hours and 5 minutes", Some(Reset::After(7500))),
             ("resets in 3h 20m", Some(Reset::After(12_000))),
             ("Retry after 90 seconds.", Some(Reset::After(90))),
+            ("please try again in about 3 hours", Some(Reset::After(10_800))),
+            ("try again after 3 hours", Some(Reset::After(10_800))),
+            ("Please wait 180 minutes before trying again", Some(Reset::After(10_800))),
             ("resets 3pm", Some(Reset::Minute(15 * 60))),
             ("resets at 3:30 AM", Some(Reset::Minute(3 * 60 + 30))),
             ("resets 12am (UTC)", Some(Reset::Minute(0))),
@@ -201,6 +185,23 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(reset(text), expected, "{text}");
+        }
+        for (given, expected) in [
+            ("1764500000", Some(1_764_500_000_000)),
+            ("1764500000123", Some(1_764_500_000_123)),
+            ("1764500000.5", Some(1_764_500_000_500)),
+            ("\"1764500000\"", Some(1_764_500_000_000)),
+            ("\"2026-11-30T15:00:00Z\"", Some(1_796_050_800_000)),
+            ("\"2026-11-30T15:00:00.250Z\"", Some(1_796_050_800_250)),
+            ("\"2026-11-30T17:30:00+02:30\"", Some(1_796_050_800_000)),
+            ("\"soon\"", None),
+            ("7", None),
+            ("-1e300", None),
+            ("null", None),
+            ("\"+é:00é\"", None),
+        ] {
+            let value = serde_json::from_str(given).unwrap();
+            assert_eq!(time_of(&value).map(|at| at.0), expected, "{given}");
         }
         assert!(
             matches!(reset("resets Dec 3, 9am (UTC)"), Some(Reset::At(at)) if at.to_rfc3339().contains("-12-03T09:00:00"))

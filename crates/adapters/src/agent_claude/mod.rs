@@ -3,6 +3,7 @@
 //! the model key elsewhere or run hooks before anyone looked at it.
 
 mod dialogue;
+mod limit_dates;
 mod limit_words;
 mod lines;
 mod login;

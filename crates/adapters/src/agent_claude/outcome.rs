@@ -1,6 +1,10 @@
 //! What a finished run of Claude Code amounts to. "Success" in its words is not success in ours: an API error and a
 //! denied tool both come with `subtype: success`, the latter even with exit 0. The cases were seen in real runs.
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::outcome::{Failure, FailureKind as K, cut};
 use mosaic_core::domain::quota::Reset;
 use mosaic_core::limits;
@@ -22,8 +26,8 @@ pub(super) struct Seen {
     pub(super) auth_refusals: u32,
     /// The last `api_retry`: status and words.
     pub(super) last_retry: Option<(Option<u16>, String)>,
-    /// A limit of the model service refuses calls now; when it ends, if that was said.
-    pub(super) limit: Option<Option<Reset>>,
+    /// Limits of the model service that refuse calls now.
+    pub(super) limits: Refusing,
     /// The program would have waited for that limit by itself.
     pub(super) waits_too_long: bool,
     /// Why the run was given up by us.
@@ -36,7 +40,46 @@ pub(super) struct Seen {
     pub(super) warnings: Vec<String>,
 }
 
+/// Limits that refuse calls, each by its kind, with its end if that was said: a service has several at once.
+#[derive(Debug, Default)]
+pub(super) struct Refusing(BTreeMap<String, Option<Reset>>);
+
+impl Refusing {
+    /// A limit refuses calls until the program says that it does not.
+    pub(super) fn refuse(&mut self, kind: &str, until: Option<Reset>) {
+        if self.0.len() < limits::OPEN_TOOLS || self.0.contains_key(kind) {
+            self.0.insert(kind.to_owned(), until);
+        }
+    }
+
+    /// A limit lets calls through again. One that has no name is all of them.
+    pub(super) fn allow(&mut self, kind: &str) {
+        if kind.is_empty() {
+            self.0.clear();
+        } else {
+            self.0.remove(kind);
+            self.0.remove("");
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Returns when the last of them ends, of those that said it.
+    fn end(&self) -> Option<Reset> {
+        let now = Timestamp::from(SystemTime::now());
+        self.0.values().copied().flatten().max_by_key(|reset| reset.at(now))
+    }
+}
+
 impl Seen {
+    /// Returns the words of a result, or, where it has none, those of the agent's last text.
+    fn words<'a>(&'a self, result: &'a TurnResult) -> &'a str {
+        let words = result.words();
+        if words.is_empty() { &self.last_text } else { words }
+    }
+
     pub(super) fn retry(&mut self, status: Option<u16>, words: &str) {
         if matches!(status, Some(401 | 403)) {
             self.auth_refusals += 1;
@@ -78,7 +121,7 @@ const OLD_LIMIT: &str = "Claude AI usage limit reached";
 
 /// Returns when the limit ends that a run met, as an event or the words of its end say.
 fn stated(seen: &Seen, words: &str) -> Option<Reset> {
-    seen.limit.flatten().or_else(|| limit_words::reset(words))
+    seen.limits.end().or_else(|| limit_words::reset(words))
 }
 
 /// Adds to a failure when the limit ends that caused it. A program that dies after its calls were refused was limited too.
@@ -88,15 +131,15 @@ pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
         died && limit_words::is_limit(&failure.message) && limit_words::reset(&failure.message).is_some();
     let by_limit = failure.kind == K::RateLimited
         || says_so
-        || (seen.limit.is_some()
+        || (seen.limits.is_any()
             && matches!(failure.kind, K::Crash | K::NoResult | K::Network | K::ModelServer));
     if !by_limit {
         return failure;
     }
-    let words = seen
-        .result
-        .as_ref()
-        .map_or_else(|| failure.message.clone(), |result| format!("{} {}", result.errors, result.text));
+    let words = seen.result.as_ref().map_or_else(
+        || failure.message.clone(),
+        |result| format!("{} {} {}", result.errors, result.text, failure.message),
+    );
     Failure { kind: K::RateLimited, reset: stated(seen, &words), ..failure }
 }
 
@@ -152,7 +195,8 @@ fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
     }
     // Some versions call it a success that nothing was done for a limit.
     let said = if result.text.is_empty() { &seen.last_text } else { &result.text };
-    if limit_words::is_limit(said) && (seen.limit.is_some() || said.starts_with(OLD_LIMIT)) {
+    let nothing_else = !seen.called && said.len() < limits::TITLE_CHARS && limit_words::reset(said).is_some();
+    if limit_words::is_limit(said) && (seen.limits.is_any() || said.starts_with(OLD_LIMIT) || nothing_else) {
         return Err(Failure::new(K::RateLimited, format!("the model service limits the rate: {said}")));
     }
     // A denial is a warning: the agent may have found another way, and the gates judge what it made. Unless nothing at
@@ -204,7 +248,7 @@ fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
 
 /// Reads a failed call to the model service from its status and, where there is none, from its words.
 fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
-    let words = or_none(result.words());
+    let words = or_none(seen.words(result));
     let lower = words.to_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
     let status = result.api_error_status;
@@ -240,7 +284,7 @@ fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
         }
         None if seen.assistant_error == "authentication_failed" || says(&auth_words) => auth(words),
         None if seen.assistant_error == "rate_limit"
-            || seen.limit.is_some()
+            || seen.limits.is_any()
             || limit_words::is_limit(words) =>
         {
             Failure::new(K::RateLimited, format!("the model service limits the rate: {words}"))

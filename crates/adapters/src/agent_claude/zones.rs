@@ -32,18 +32,22 @@ pub(super) fn offset(zone: &str) -> Option<i64> {
     offset_in(&bytes, now().as_secs().try_into().ok()?)
 }
 
-/// Returns the next time that it is this date and minute of the day, which is `offset` ahead of UTC.
-pub(super) fn next_date(month: u8, day: u8, minute: u16, offset: i64) -> Option<Timestamp> {
-    let today = Timestamp::from(SystemTime::now());
-    let year: u32 = today.to_rfc3339().get(..4)?.parse().ok()?;
-    // A date of yesterday is one that has just passed, not one of next year.
-    let earliest = today.0.saturating_sub(24 * 3600 * 1000);
-    (year..=year + 1).find_map(|year| {
-        let text = format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:00.000Z", minute / 60, minute % 60);
-        let at = Timestamp::from_rfc3339(&text).ok()?;
-        let at = at.0.checked_add_signed(-offset * 1000)?;
-        (at >= earliest).then_some(Timestamp(at))
-    })
+/// Returns the next day that has this date, as days since 1970. One of yesterday is one that has just passed, not one of next year.
+pub(super) fn next_date(month: i64, day: i64, offset: i64) -> i64 {
+    let today = today(offset);
+    let this_year = days(year_of(today * 86_400), month, day);
+    if this_year >= today - 1 { this_year } else { days(year_of(today * 86_400) + 1, month, day) }
+}
+
+/// Returns which day it is now where clocks are `offset` seconds ahead of UTC, as days since 1970.
+pub(super) fn today(offset: i64) -> i64 {
+    (i64::try_from(now().as_secs()).unwrap_or(i64::MAX / 2) + offset).div_euclid(86_400)
+}
+
+/// Returns the time of a day and a minute of it where clocks are `offset` seconds ahead of UTC.
+pub(super) fn moment_of(days: i64, minute: u16, offset: i64) -> Option<Timestamp> {
+    let seconds = days.checked_mul(86_400)? + i64::from(minute) * 60 - offset;
+    u64::try_from(seconds).ok()?.checked_mul(1000).map(Timestamp)
 }
 
 fn now() -> Duration {
@@ -165,7 +169,7 @@ fn moment(text: &str, year: i64) -> Option<i64> {
 }
 
 /// Returns the days from 1970 to a date.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
