@@ -19,6 +19,8 @@ pub mod process;
 pub mod sandbox_none;
 pub mod secret_scan;
 pub mod short_dirs;
+#[cfg(feature = "valkey")]
+pub mod store_archived;
 pub mod store_sqlite;
 #[cfg(feature = "valkey")]
 pub mod store_valkey;

@@ -4,6 +4,7 @@
 //!
 //! Leases are taken over by [`crate::recovery`], on the dispatcher's own beat: nothing may run unwatched for long.
 
+pub mod archive;
 pub mod cleanup;
 pub mod former;
 pub mod groups;
@@ -32,6 +33,8 @@ pub struct Keeping {
     pub transcripts: Duration,
     /// Records of ended agents, and events.
     pub records: Duration,
+    /// How long the record of an ended agent of a fleet stays whole in the shared store before it moves to an archive.
+    pub whole: Duration,
     /// Bytes of all transcripts and logs; the oldest go first.
     pub bytes: u64,
     /// Free bytes below which nothing new is started.
@@ -42,7 +45,7 @@ impl Default for Keeping {
     fn default() -> Self {
         let days = |n: u64| Duration::from_secs(n * 24 * 3600);
         let (bytes, disk_floor) = (10 << 30, limits::DISK_FLOOR_BYTES);
-        Self { transcripts: days(30), records: days(90), bytes, disk_floor }
+        Self { transcripts: days(30), records: days(90), whole: limits::ARCHIVE_AFTER, bytes, disk_floor }
     }
 }
 
@@ -136,6 +139,10 @@ pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             changed = stop.changed() => if changed.is_err() { return },
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Waits for a release of the kill switch; one since the last wait counts.

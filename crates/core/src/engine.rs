@@ -79,6 +79,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
+    care.spawn(caretaker::archive::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
     let (mut stirred, mut others) = (o.ports.store.stirred(), true);
     while *stop.borrow() == Stop::No {

@@ -82,6 +82,11 @@ impl Membership {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the names of the nodes that were alive when they were looked at last.
+    pub(crate) fn alive(&self) -> Vec<NodeId> {
+        self.seen().nodes.iter().filter(|node| node.alive).map(|node| node.info.node.clone()).collect()
+    }
+
     /// Begins to keep what an agent left; nothing when somebody does so already.
     pub(crate) fn keep(&self, agent: AgentId) -> Option<Keeping<'_>> {
         let begun = self.keeping.send_if_modified(|agents| agents.insert(agent));

@@ -122,7 +122,7 @@ impl Orchestrator {
             },
             () = self.ports.clock.sleep(patience) => {}
         }
-        let record = match (&last, self.ports.store.get(id)) {
+        let record = match (&last, self.glance(id)) {
             (Some(driver), _) if !*driver.done.borrow() => driver.seen().clone(),
             (_, read) => read.await?,
         };
@@ -157,7 +157,7 @@ impl Orchestrator {
                     return Ok(Some(Killed { record, already_terminal, confirmed, receipt, elsewhere }));
                 }
             }
-            let record = self.ports.store.get(id).await?;
+            let record = self.glance(id).await?;
             if let Some(end) = record.agent.end() {
                 let killed = end.status == Status::Killed;
                 let by_us = ended_here || (end.at >= demand.at && (killed || last.is_some()));

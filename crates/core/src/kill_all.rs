@@ -311,7 +311,7 @@ impl Orchestrator {
 
     /// Returns whether the agent has ended.
     async fn carry_out(&self, kill: &KillOrder, stored: bool) -> Result<bool, StoreError> {
-        let record = match self.ports.store.get(kill.agent).await {
+        let record = match self.ports.store.glance(kill.agent).await {
             Err(StoreError::NotFound(_) | StoreError::Quarantined(_) | StoreError::Pruned { .. }) => {
                 return Ok(true);
             }

@@ -622,3 +622,25 @@ pub const LAPSED: usize = 200;
 pub const FORMER_RETRY: Duration = Duration::from_secs(30);
 /// Least time between a stir and the heartbeat that it causes: many stirs cause one.
 pub const STIRRED_BEAT: Duration = Duration::from_millis(400);
+/// How long the record of an ended agent stays whole in the shared store unless said otherwise: those that watch it read its
+/// end there.
+pub const ARCHIVE_AFTER: Duration = Duration::from_secs(30);
+/// Ended agents looked at by one look for records to archive: heads of records, so some milliseconds of the store.
+pub const ARCHIVE_LOOKS: u64 = 2000;
+/// Records moved to the archive in one piece: one transaction on disk, one script in the store.
+pub const ARCHIVE_BATCH: usize = 100;
+/// How often a node looks for records to archive.
+pub const ARCHIVE_PERIOD: Duration = Duration::from_secs(5);
+/// Pieces of one such look: more than a thousand records a second, and an end for a backlog.
+pub const ARCHIVE_PIECES: usize = 60;
+/// Bytes of a task's context that stay in the store once its agent's record was archived; the published keys of an ended
+/// task together take less than a kilobyte.
+pub const SHORT_CONTEXT_BYTES: usize = 120;
+/// Bytes of an ended agent's error that stay in the store.
+pub const SHORT_ERROR_BYTES: usize = 160;
+/// Bytes of an ended agent's labels that stay in the store; more than that lies in the archive only.
+pub const SHORT_LABELS_BYTES: usize = 128;
+/// Longest wait for the archive of another node: a list is shown with short forms then.
+pub const ARCHIVE_ANSWER: Duration = Duration::from_secs(3);
+/// Most bytes of records that another node's archive answers with: a page of large ones.
+pub const ARCHIVE_BYTES: usize = 64 * 1024 * 1024;

@@ -283,6 +283,13 @@ impl Orchestrator {
         Now { at: self.now(), dice: self.ports.chance.dice() }
     }
 
+    /// Reads one agent as far as it can be read now: its short form where the record lies in an archive that is away.
+    pub async fn glance(&self, id: AgentId) -> Result<Versioned, StoreError> {
+        let store = &self.ports.store;
+        let mut found = store.whole(vec![store.glance(id).await?]).await?;
+        found.pop().ok_or(StoreError::NotFound(id))
+    }
+
     /// Reads one agent.
     pub async fn agent(&self, id: AgentId) -> Result<Versioned, StoreError> {
         self.ports.store.get(id).await

@@ -142,7 +142,7 @@ pub(crate) async fn stop_strays(o: &Arc<Orchestrator>) {
 }
 
 async fn stop_stray(o: &Orchestrator, id: AgentId) {
-    match o.ports.store.get(id).await {
+    match o.ports.store.glance(id).await {
         Ok(record) if !record.agent.is_terminal() => stop(o, id).await,
         Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
         Err(e) => {

@@ -83,7 +83,7 @@ pub(crate) async fn spawn(
 /// Says who works on the task, when that is the reason.
 pub(crate) async fn refused(orchestrator: &Orchestrator, e: SpawnError) -> Problem {
     let SpawnError::Store(StoreError::TaskActive { agent }) = e else { return e.into() };
-    let active = orchestrator.agent(agent).await.ok();
+    let active = orchestrator.glance(agent).await.ok();
     Problem::task_active(agent, active.as_ref().map(|record| &record.agent))
 }
 
@@ -138,9 +138,9 @@ pub(crate) fn idempotency(
 
 /// `GET /agents/{id}/status`.
 pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
-    let record = context.orchestrator.agent(id).await?;
+    let record = context.orchestrator.glance(id).await?;
     let frozen = context.orchestrator.is_frozen(id);
-    Ok(Answer(StatusView::of(&record.agent).frozen(frozen)).into_response())
+    Ok(Answer(StatusView::of(&record.agent).short(record.short.is_some()).frozen(frozen)).into_response())
 }
 
 /// The answer to a kill.

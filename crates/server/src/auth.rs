@@ -144,7 +144,7 @@ async fn agent(orchestrator: &Orchestrator, token: &[u8]) -> Result<Option<Agent
     if !bool::from(token_digest(own.as_bytes()).ct_eq(&token_digest(token))) {
         return Ok(None);
     }
-    match orchestrator.agent(id).await {
+    match orchestrator.glance(id).await {
         Ok(record) => Ok((!record.agent.is_terminal()).then_some(id)),
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(e) => Err(e.into()),

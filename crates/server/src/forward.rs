@@ -26,7 +26,7 @@ use crate::router::Context;
 use crate::shell::RequestId;
 
 /// Names the node that passed a request on; such a request is answered where it arrives.
-const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");
+pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");
 
 /// What the caller's headers say that the other node must know, too.
 const PASSED_ON: [&str; 6] =
@@ -53,7 +53,7 @@ pub(crate) async fn to_home(State(context): State<Context>, request: Request, ne
 /// Returns the other node where the agent's files lie; nothing when they lie here, or it is not known where.
 async fn home(context: &Context, agent: AgentId) -> Result<Option<NodeState>, Problem> {
     let o = &context.orchestrator;
-    let Ok(record) = o.agent(agent).await else { return Ok(None) };
+    let Ok(record) = o.ports().store.glance(agent).await else { return Ok(None) };
     let Some(home) = record.home.filter(|home| *home != o.settings().node) else { return Ok(None) };
     // The only node there ever was may have another name by now.
     let nodes = o.ports().fleet.nodes().await?;
@@ -93,14 +93,17 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
 }
 
 /// Takes `host:port` out of a node's address.
-fn address(url: &str) -> Option<&str> {
+pub(crate) fn address(url: &str) -> Option<&str> {
     url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).filter(|rest| !rest.contains('/'))
 }
 
 /// The task that moves a connection's bytes; it ends with whoever holds this.
-type Connection = JoinSet<Result<(), hyper::Error>>;
+pub(crate) type Connection = JoinSet<Result<(), hyper::Error>>;
 
-async fn send(address: &str, request: Request) -> Result<(hyper::Response<Incoming>, Connection), String> {
+pub(crate) async fn send(
+    address: &str,
+    request: Request,
+) -> Result<(hyper::Response<Incoming>, Connection), String> {
     let target = if address.contains(':') { address.to_owned() } else { format!("{address}:80") };
     let stream = timeout(limits::PEER_CONNECT, TcpStream::connect(target)).await;
     let stream = stream.map_err(|_| "it does not answer".to_owned())?.map_err(|e| e.to_string())?;
@@ -160,7 +163,7 @@ impl PeerKey {
         self.0.as_bytes()
     }
 
-    fn bearer(&self) -> HeaderValue {
+    pub(crate) fn bearer(&self) -> HeaderValue {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
             .unwrap_or_else(|_| HeaderValue::from_static("Bearer -"));
         value.set_sensitive(true);

@@ -5,6 +5,7 @@
 //! answered on connections kept for orders to stop), `hosts` (Host and Origin), `auth` (token), the route.
 
 mod agents;
+mod archive;
 mod audit;
 mod auth;
 mod body;
@@ -44,6 +45,7 @@ mod view;
 
 use mosaic_core::domain::ids::Timestamp;
 
+pub use archive::HttpArchives;
 pub use auth::{Auth, Scope};
 pub use connection_pool::ConnectionLimits;
 pub use forward::PeerKey;

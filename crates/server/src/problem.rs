@@ -358,6 +358,11 @@ impl From<StoreError> for Problem {
             StoreError::Quarantined(_) => {
                 Self::new(Code::RecordDamaged, detail).hint("\"mosaic doctor\" lists damaged records")
             }
+            StoreError::ArchiveAway { node, .. } => Self::new(Code::NodeUnreachable, detail)
+                .hint(format!(
+                    "mosaic nodes shows which nodes are alive; until {node} is, only the short form of what ended there is known"
+                ))
+                .with("node", node.as_str()),
             StoreError::NotSafe(_) => {
                 tracing::warn!(error = %e, "the store could lose what a request asks for");
                 Self::new(Code::StoreNotSafe, detail)

@@ -82,6 +82,7 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
         })
         .collect();
     let dead = store.list(Query { dead: true, limit, ..Query::default() }).await?;
+    let dead = store.whole(dead).await?;
     let dead: Vec<Value> = dead.iter().map(entry).collect();
     Ok(Answer(json!({
         "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "held": held, "counts": counts,

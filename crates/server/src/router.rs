@@ -15,8 +15,9 @@ use mosaic_core::Orchestrator;
 use crate::auth::{Scope, authorize, guard};
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch,
-    lane, node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, v1_agents,
+    ServerOptions, agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts,
+    killswitch, lane, node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript,
+    v1_agents,
 };
 
 /// What every handler gets.
@@ -74,6 +75,7 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/agents/{id}/gates", Own, get(gates::show)),
         route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)).at_home(),
         route(GET, "/v1/events", Admin, get(events::stream)),
+        route(POST, "/v1/archive/read", Admin, post(archive::read)),
         route(GET, "/v1/state", Admin, get(state::show)),
         route(GET, "/v1/queue", Admin, get(queue::show)),
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),

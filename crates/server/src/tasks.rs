@@ -27,6 +27,7 @@ pub(crate) async fn show(State(context): State<Context>, path: PathNames) -> Res
     if records.is_empty() {
         return Err(unknown(&task));
     }
+    let records = context.orchestrator.ports().store.whole(records).await?;
     let active = records.iter().any(|record| !record.agent.is_terminal());
     let agents: Vec<AgentView> = records.iter().take(limits::HTTP_PAGE).map(AgentView::brief).collect();
     Ok(Answer(json!({"taskId": task, "active": active, "total": records.len(), "agents": agents}))

@@ -79,7 +79,7 @@ pub(crate) async fn read(
     let filter = Filter::read(&mut r);
     r.finish()?;
     // Who does not exist has no transcript.
-    context.orchestrator.agent(id).await?;
+    context.orchestrator.glance(id).await?;
     match format {
         LIVE => Ok(live(context, id, after, filter)),
         RAW => {
@@ -168,7 +168,7 @@ impl Tail {
             self.appended.borrow_and_update();
             self.newest.borrow_and_update();
             // Asked before the read: what was written before the end is then in what is read after it.
-            let ended = match ports.store.get(self.id).await {
+            let ended = match ports.store.glance(self.id).await {
                 Ok(record) => Some(record.agent).filter(mosaic_core::domain::agent::Agent::is_terminal),
                 Err(e) => return self.give_up(&e),
             };

@@ -137,6 +137,7 @@ pub(crate) async fn list(
     let mut records = context.orchestrator.list(query).await?;
     let more = records.len() > limit;
     records.truncate(limit);
+    let records = context.orchestrator.ports().store.whole(records).await?;
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
     let o = &context.orchestrator;
     let view = |record: &Versioned| {
@@ -215,7 +216,7 @@ async fn wait_for(
     let mut late = ports.clock.sleep(time);
     loop {
         newest.borrow_and_update();
-        let record = ports.store.get(id).await?;
+        let record = context.orchestrator.glance(id).await?;
         if until.is_met(&record.agent) || time.is_zero() {
             return Ok((record, false));
         }
@@ -226,7 +227,7 @@ async fn wait_for(
                 }
                 ports.clock.sleep(SETTLE).await;
             }
-            () = &mut late => return Ok((ports.store.get(id).await?, true)),
+            () = &mut late => return Ok((context.orchestrator.glance(id).await?, true)),
         }
     }
 }

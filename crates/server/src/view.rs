@@ -87,6 +87,9 @@ pub(crate) struct StatusView {
     /// Only shown when it is so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     frozen: bool,
+    /// Only shown when the record lies in an archive that cannot be reached: what is not known is then as of a new agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<&'static str>,
 }
 
 impl StatusView {
@@ -117,7 +120,13 @@ impl StatusView {
             previous_agent_id: agent.previous,
             links: Links::of(agent.id),
             frozen: false,
+            archive: None,
         }
+    }
+
+    /// Says whether this is a short form.
+    pub(crate) fn short(self, short: bool) -> Self {
+        Self { archive: short.then_some("unreachable"), ..self }
     }
 
     /// Says whether the agent is frozen, which is not part of its record.
@@ -201,7 +210,7 @@ impl AgentView {
         };
         let until = agent.not_before().or(until);
         Self {
-            status: StatusView::of(agent),
+            status: StatusView::of(agent).short(record.short.is_some()),
             version: record.version,
             agent_type: spec.agent_type,
             gate_profile: spec.gate_profile,

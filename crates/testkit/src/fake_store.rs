@@ -268,7 +268,8 @@ impl Inner {
             self.keys.insert(given.key, (given.fingerprint, agent.id, agent.spawned_at));
         }
         self.by_id.insert(agent.id, seq);
-        let record = Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None };
+        let record =
+            Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None, short: None };
         self.records.insert(seq, record.clone());
         self.log(facts);
         Ok(Admitted::New(record))

@@ -5,6 +5,7 @@
 //! own and see whole transactions only. The directory is locked for one server ([`files`]). A record that cannot
 //! be read is moved to the table `quarantine`, and everything else goes on.
 
+mod archive;
 mod failure;
 mod files;
 mod journal;

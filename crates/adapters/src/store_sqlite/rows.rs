@@ -142,7 +142,7 @@ impl Tally {
     }
 
     /// Counts anew: what stands in the columns of a damaged row need not be what it was counted as.
-    fn recount(conn: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn recount(conn: &Connection) -> rusqlite::Result<Self> {
         let count = |condition: &str| -> rusqlite::Result<i64> {
             let sql = format!("SELECT count(*) FROM agents WHERE {condition}");
             conn.prepare_cached(&sql)?.query_row([], |row| row.get(0))
@@ -213,7 +213,7 @@ fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, String> {
     }
     let number = |column| row.get::<_, i64>(column).map(uint).map_err(words);
     let (version, epoch) = (number(2)?, Epoch(number(3)?));
-    let versioned = Versioned { agent, version, seq: uint(seq), epoch, node, home };
+    let versioned = Versioned { agent, version, seq: uint(seq), epoch, node, home, short: None };
     Ok(Kept { versioned, place, logged_at: Timestamp(number(8)?) })
 }
 

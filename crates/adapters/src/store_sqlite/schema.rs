@@ -124,8 +124,13 @@ CREATE TABLE kills (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Lines about the life of an agent whose record was moved here out of a shared store.
+const ARCHIVE: &str = "
+ALTER TABLE agents ADD COLUMN history TEXT;
+";
+
 /// The scripts in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS, FLEET];
+const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS, FLEET, ARCHIVE];
 
 /// Brings the file to this build's version in one transaction. Errors with `Unusable` when it is newer.
 pub(super) fn migrate(conn: &Connection) -> Result<(), Fault> {

@@ -41,7 +41,15 @@ pub(super) fn admit(
     if let Some(given) = &idempotency {
         remember(w, given, &agent)?;
     }
-    Ok(Admitted::New(Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None }))
+    Ok(Admitted::New(Versioned {
+        agent,
+        version: 1,
+        seq,
+        epoch: Epoch(0),
+        node: None,
+        home: None,
+        short: None,
+    }))
 }
 
 /// Returns the agent that this key stands for, when it is known and still young enough.
@@ -90,7 +98,7 @@ fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) 
         spec.context.repository.to_string(),
         spec.context.branch.as_str(),
         labels(agent),
-        format!("{}\n{}\n{}", agent.name, spec.task_id, agent.id).to_lowercase(),
+        searched(agent),
         int(agent.spawned_at.0),
         int(rank(spec.priority, agent.spawned_at)),
         agent.status().as_str(),
@@ -108,13 +116,18 @@ fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) 
     Ok(uint(seq))
 }
 
+/// Returns the column `search`.
+pub(super) fn searched(agent: &Agent) -> String {
+    format!("{}\n{}\n{}", agent.name, agent.spec.task_id, agent.id).to_lowercase()
+}
+
 /// Returns the column `ended_at`.
-fn ended_at(agent: &Agent) -> Option<i64> {
+pub(super) fn ended_at(agent: &Agent) -> Option<i64> {
     agent.end().map(|end| int(end.at.0))
 }
 
 /// Returns the labels as lines `key=value` between line breaks, which neither may contain.
-fn labels(agent: &Agent) -> Option<String> {
+pub(super) fn labels(agent: &Agent) -> Option<String> {
     let labels = &agent.spec.labels;
     let lines: String = labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
     (!labels.is_empty()).then(|| format!("\n{lines}"))

@@ -44,10 +44,18 @@ impl Inner {
     async fn admitted(&self, agent: Agent, answer: Answer) -> Result<Admitted, StoreError> {
         match answer {
             Answer::New(seq) => {
-                let record = Versioned { agent, version: 1, seq, epoch: Epoch(0), node: None, home: None };
+                let record = Versioned {
+                    agent,
+                    version: 1,
+                    seq,
+                    epoch: Epoch(0),
+                    node: None,
+                    home: None,
+                    short: None,
+                };
                 Ok(Admitted::New(record))
             }
-            Answer::Replay(first) => Ok(Admitted::Replay(self.get(first).await?)),
+            Answer::Replay(first) => Ok(Admitted::Replay(self.glance(first).await?)),
             Answer::Active(agent) => Err(StoreError::TaskActive { agent }),
             Answer::Mismatch => Err(StoreError::IdempotencyMismatch),
             Answer::Full(queued) => Err(StoreError::QueueFull(queued)),

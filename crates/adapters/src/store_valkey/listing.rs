@@ -15,18 +15,35 @@ use super::args::{Args, strange};
 use super::keys::Key;
 use super::records;
 use super::scripts::{PAGE, QUARANTINE};
+use super::short;
 
 /// Records read in one call.
 const CHUNK: usize = 100;
 
 impl Inner {
-    /// Reads one record; see the port.
+    /// Reads one record that is whole; see the port.
     pub(super) async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        let record = self.glance(agent).await?;
+        match &record.short {
+            None => Ok(record),
+            Some(node) => {
+                let why = "this connection reads no archive".to_owned();
+                Err(StoreError::ArchiveAway { agent, node: node.clone(), why })
+            }
+        }
+    }
+
+    /// Reads one record, or its short form.
+    pub(super) async fn glance(&self, agent: AgentId) -> Result<Versioned, StoreError> {
         let mut cmd = redis::cmd("GET");
         cmd.arg(self.key(Key::Agent(agent)));
         let text: Option<Vec<u8>> = self.link.query(cmd).await?;
         let Some(text) = text else { return Err(self.absent(agent).await?) };
-        match records::parse(agent, &text) {
+        let parsed = match short::is_short(&text) {
+            true => self.read_short(&[(agent, text.clone())]).await?.remove(0),
+            false => records::parse(agent, &text),
+        };
+        match parsed {
             Ok(record) => Ok(record),
             Err(why) => {
                 self.set_aside(agent, &text, &why).await?;
@@ -81,16 +98,45 @@ impl Inner {
                 cmd.arg(self.key(Key::Agent(*id)));
             }
             let texts: Vec<Option<Vec<u8>>> = self.link.query(cmd).await?;
-            for (id, text) in part.iter().zip(texts) {
-                let text = text.unwrap_or_default();
-                match records::parse(*id, &text) {
+            let texts: Vec<(AgentId, Vec<u8>)> =
+                part.iter().copied().zip(texts.into_iter().map(Option::unwrap_or_default)).collect();
+            let short: Vec<_> = texts.iter().filter(|(_, text)| short::is_short(text)).cloned().collect();
+            let mut short = self.read_short(&short).await?.into_iter();
+            for (id, text) in texts {
+                let parsed = match short::is_short(&text) {
+                    true => short.next().unwrap_or_else(|| Err("it was not read".to_owned())),
+                    false => records::parse(id, &text),
+                };
+                match parsed {
                     Ok(record) => found.push(record),
-                    Err(_) if text.is_empty() => self.set_aside(*id, &text, "it is gone").await?,
-                    Err(why) => self.set_aside(*id, &text, &why).await?,
+                    Err(_) if text.is_empty() => self.set_aside(id, &text, "it is gone").await?,
+                    Err(why) => self.set_aside(id, &text, &why).await?,
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Reads short forms, each with the record of its task; one answer each, in order.
+    async fn read_short(
+        &self,
+        texts: &[(AgentId, Vec<u8>)],
+    ) -> Result<Vec<Result<Versioned, String>>, StoreError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut cmd = redis::cmd("MGET");
+        for (_, text) in texts {
+            // What names no task is read as nothing.
+            cmd.arg(
+                short::task_of(text).map_or_else(|| self.key(Key::Check), |task| self.key(Key::Task(&task))),
+            );
+        }
+        let tasks: Vec<Option<Vec<u8>>> = self.link.query(cmd).await?;
+        let read = |((id, text), task): (&(AgentId, Vec<u8>), Option<Vec<u8>>)| {
+            short::parse_short(*id, text, &task.unwrap_or_default())
+        };
+        Ok(texts.iter().zip(tasks).map(read).collect())
     }
 
     /// Lists records by a query; see the port.

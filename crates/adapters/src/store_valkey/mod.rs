@@ -29,12 +29,14 @@ mod removal;
 mod replicas;
 mod scripts;
 mod set_clock;
+mod short;
 mod stir;
 mod tls;
 mod together;
 mod writes;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,8 +45,8 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
-    Removal, Safety, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
+    Pause, Query, Removal, Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -120,6 +122,8 @@ struct Inner {
     options: ValkeyOptions,
     newest: watch::Sender<u64>,
     set_clock: set_clock::SetClock,
+    /// Where the next look for records to archive goes on.
+    moved_up_to: AtomicU64,
 }
 
 impl ValkeyStore {
@@ -135,6 +139,7 @@ impl ValkeyStore {
             options,
             newest: watch::channel(0).0,
             set_clock: set_clock::SetClock::default(),
+            moved_up_to: AtomicU64::new(0),
         });
         inner.prepare().await?;
         inner.catch_up().await?;
@@ -165,6 +170,26 @@ impl ValkeyStore {
             node: inner.options.source.clone(),
         });
         Ok(Self { inner, admissions, advances, light_advances, leases, follower, stir })
+    }
+
+    /// Lists what a node may archive, see [`Store::movable`]: for the store with the archive around it.
+    pub async fn movable(
+        &self,
+        node: &NodeId,
+        before: Timestamp,
+        unplaced: bool,
+        limit: usize,
+    ) -> Result<Vec<Moving>, StoreError> {
+        self.inner.movable(node, before, unplaced, limit).await
+    }
+
+    /// Leaves short forms, see [`Store::shorten`].
+    pub async fn shorten(
+        &self,
+        records: &[Moving],
+        node: &NodeId,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        self.inner.shorten(records, node).await
     }
 }
 
@@ -258,6 +283,10 @@ impl Store for ValkeyStore {
 
     async fn get(&self, agent: AgentId) -> Result<Versioned, StoreError> {
         self.inner.get(agent).await
+    }
+
+    async fn glance(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.inner.glance(agent).await
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Versioned>, StoreError> {

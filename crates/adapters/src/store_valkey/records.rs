@@ -41,7 +41,14 @@ pub(super) fn parse(id: AgentId, text: &[u8]) -> Result<Versioned, String> {
         epoch: Epoch(kept.epoch),
         node: kept.node,
         home: kept.home,
+        short: None,
     })
+}
+
+/// Reads a whole record, whose ever it is; nothing when it is none.
+pub(super) fn parse_whole(text: &[u8]) -> Option<Versioned> {
+    let kept: Kept = serde_json::from_slice(text).ok()?;
+    parse(kept.agent_id, text).ok()
 }
 
 /// What follows the head.

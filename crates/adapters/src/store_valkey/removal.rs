@@ -16,7 +16,7 @@ impl Inner {
     pub(super) async fn remove(&self, removal: Removal) -> Result<(), StoreError> {
         let Removal { agent, version, at, why, node, facts } = removal;
         // Its task is named in the record; the version tells whether it is still the same.
-        let record = self.get(agent).await?;
+        let record = self.glance(agent).await?;
         let args = self
             .logging()
             .long(agent.to_string())

@@ -15,7 +15,7 @@ fragments! {
     base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
-    leave, nodes, cordon, lapsed,
+    leave, nodes, cordon, lapsed, movable, shorten,
 }
 
 /// What the server allows a script.
@@ -126,6 +126,9 @@ pub(super) static INTERVENTIONS: Script = Script::new(
 );
 pub(super) static REFUSE: Script =
     Script::new("refuse", WriteAlways, &[base, head, queue, parents, keep, jobs, judge, refuse]);
+pub(super) static MOVABLE: Script = Script::new("movable", Read, &[base, head, movable]);
+pub(super) static SHORTEN: Script =
+    Script::new("shorten", WriteAlways, &[base, head, journal, tasks, shorten]);
 pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[base, queue, lean_add]);
 pub(super) static LEAN_TURN: Script =
     Script::new("turn", WriteAlways, &[base, queue, parents, keep, lean_turn]);

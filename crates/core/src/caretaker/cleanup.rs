@@ -21,7 +21,10 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
         let record = match o.ports.store.get(id).await {
             Ok(record) if record.agent.is_terminal() => record,
             // Active, or for the other passes.
-            Ok(_) | Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => continue,
+            Ok(_)
+            | Err(StoreError::NotFound(_) | StoreError::Pruned { .. } | StoreError::ArchiveAway { .. }) => {
+                continue;
+            }
             Err(StoreError::Quarantined(_)) => {
                 report.orphans += 1;
                 continue;

@@ -19,7 +19,7 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
         if o.live().contains_key(&id) {
             continue;
         }
-        let over = match o.ports.store.get(id).await {
+        let over = match o.ports.store.glance(id).await {
             Ok(record) => record.agent.is_terminal(),
             Err(e) => matches!(e, StoreError::Pruned { .. }),
         };

@@ -28,7 +28,7 @@ enum Record {
 }
 
 async fn record(o: &Orchestrator, id: AgentId) -> Record {
-    match o.ports.store.get(id).await {
+    match o.ports.store.glance(id).await {
         Ok(_) => Record::There,
         Err(StoreError::Pruned { node: Some(node), .. }) if o.is_elsewhere(Some(&node)) => {
             Record::RemovedElsewhere

@@ -1,7 +1,7 @@
 //! What is too old or too much: records of ended agents, facts, transcripts and logs. Each round does a bounded piece.
 //! Work that is nowhere else is never taken, however old.
 
-use super::CareReport;
+use super::{CareReport, millis};
 use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::limits;
@@ -116,7 +116,7 @@ async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bo
 /// Returns true when the agent was removed by order, which promised that nothing of it stays: a crash or a fault between
 /// the record and the transcripts left them.
 async fn of_removed(o: &Orchestrator, id: AgentId) -> bool {
-    matches!(o.ports.store.get(id).await, Err(StoreError::Pruned { .. }))
+    matches!(o.ports.store.glance(id).await, Err(StoreError::Pruned { .. }))
 }
 
 /// Tells whether nothing is written any more: the agent has ended, or its record is gone and so is its directory.
@@ -124,12 +124,8 @@ async fn is_over(o: &Orchestrator, id: AgentId) -> bool {
     if o.live().contains_key(&id) {
         return false;
     }
-    match o.ports.store.get(id).await {
+    match o.ports.store.glance(id).await {
         Ok(record) => record.agent.is_terminal(),
         Err(e) => matches!(e, StoreError::NotFound(_) | StoreError::Pruned { .. }),
     }
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -25,7 +25,8 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
     agent.branch = tree.branch;
     agent.work.base = Some(tree.base);
     agent.work.dirty = true;
-    let record = Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None, home: None };
+    let record =
+        Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None, home: None, short: None };
     let driver = Driver::new(&record);
     let scene = Scene { o, agent: &record.agent, driver: &driver };
     let saved = commit::salvage(&scene, &mut Hands::default()).await?;

@@ -254,6 +254,11 @@ impl Orchestrator {
             Ok(record) if self.live().contains_key(&id) || !record.agent.is_terminal() => {
                 return Ok(CleanUp::Active);
             }
+            // Another node had it last, and archived its record.
+            Err(StoreError::ArchiveAway { .. }) => {
+                let kept = Box::pin(caretaker::former::keep_now(self, id)).await;
+                return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
+            }
             // What its record says of its work is about another node's.
             Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
                 let kept = Box::pin(caretaker::former::keep_now(self, id)).await;

@@ -61,6 +61,16 @@ pub enum StoreError {
     /// pass.
     #[error("store is not safe: {0}")]
     NotSafe(String),
+    /// The record lies in the archive of another node, which cannot be reached. May pass.
+    #[error("the record of agent {agent} lies in the archive of node {node}, which cannot be reached: {why}")]
+    ArchiveAway {
+        /// The agent.
+        agent: AgentId,
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        why: String,
+    },
     /// Another server holds the store's files.
     #[error("{0}")]
     InUse(String),
@@ -84,7 +94,8 @@ pub struct Lease {
 }
 
 /// A record as it was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Versioned {
     /// The record.
     pub agent: Agent,
@@ -98,6 +109,10 @@ pub struct Versioned {
     pub node: Option<NodeId>,
     /// The node that was given the newest lease, also after the lease ended: what the agent left lies there.
     pub home: Option<NodeId>,
+    /// The node whose archive has the whole record, where this is only its short form: ids, status, times, error, type,
+    /// labels and context are true, everything else is as of a new agent, and no write takes it for the record.
+    #[serde(default)]
+    pub short: Option<NodeId>,
 }
 
 impl Versioned {
@@ -176,6 +191,15 @@ pub struct Removal {
     pub node: NodeId,
     /// What to log.
     pub facts: Vec<Fact>,
+}
+
+/// A record on its way to an archive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moving {
+    /// The whole record, of an agent that has ended.
+    pub record: Versioned,
+    /// Lines about its life that the store has besides the record, oldest first.
+    pub history: Vec<String>,
 }
 
 /// Where a list of ended agents goes on: after the agent that ended at this time and has this sequence number.
@@ -427,6 +451,55 @@ pub trait Store: Send + Sync {
     /// who may start something. Its number means nothing. Its sender may be gone: then there are no others.
     fn stirred(&self) -> watch::Receiver<u64> {
         watch::channel(0).1
+    }
+
+    /// Reads one record as [`Self::get`] does, but takes the short form where the record lies in an archive.
+    async fn glance(&self, agent: AgentId) -> Result<Versioned, StoreError> {
+        self.get(agent).await
+    }
+
+    /// Replaces short forms by the whole records, as far as their archives can be reached; the others stay short. Lists
+    /// have short forms of what was archived. Order and number stay.
+    async fn whole(&self, records: Vec<Versioned>) -> Result<Vec<Versioned>, StoreError> {
+        Ok(records)
+    }
+
+    /// Reads the whole records of these agents that this node's archive has, for another node.
+    async fn archived(&self, agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError> {
+        let _ = agents;
+        Ok(Vec::new())
+    }
+
+    /// Lists records of agents that ended before this time and that this node may move into its archive, oldest end first,
+    /// at most `limit`; with `unplaced` also of agents that never ran on a node. Nothing where there is no archive: on one
+    /// machine alone records stay where they are.
+    async fn movable(
+        &self,
+        node: &NodeId,
+        before: Timestamp,
+        unplaced: bool,
+        limit: usize,
+    ) -> Result<Vec<Moving>, StoreError> {
+        let _ = (node, before, unplaced, limit);
+        Ok(Vec::new())
+    }
+
+    /// Writes records into this node's archive, first half of a move: they survive the loss of power once this has
+    /// returned, and the store still has them whole. Idempotent.
+    async fn archive(&self, records: &[Moving]) -> Result<(), StoreError> {
+        let _ = records;
+        Ok(())
+    }
+
+    /// Leaves of records that were written into the archive of `node` only their short forms, second half of a move; one
+    /// result each: `Conflict` when the record is another version by now, then it stays whole.
+    async fn shorten(
+        &self,
+        records: &[Moving],
+        node: &NodeId,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let _ = node;
+        Ok(records.iter().map(|_| Ok(())).collect())
     }
 
     /// Checks that a write would be possible now.

@@ -536,6 +536,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some((c.keeping.records.as_secs() / 86_400).to_string()),
     ),
     ours(
+        "MOSAIC_ARCHIVE_AFTER_MS",
+        "0–86400000",
+        "30000",
+        "in a fleet, milliseconds after its end for which the whole record of an agent stays in Valkey; then it moves to the archive on the disk of its node",
+    )
+    .read(
+        |c, v| p::millis(v, 0..=86_400_000).map(|x| c.keeping.whole = x),
+        |c| Some(c.keeping.whole.as_millis().to_string()),
+    ),
+    ours(
         "MOSAIC_KEEP_BYTES",
         "0–9223372036854775807",
         "10737418240",

@@ -51,10 +51,17 @@ fn advised(error: mosaic_core::ports::store::StoreError) -> anyhow::Error {
     }
 }
 
+/// The directory of this node's archive below the data directory.
+#[cfg(feature = "valkey")]
+const ARCHIVE: &str = "archive";
+
 #[cfg(feature = "valkey")]
 async fn valkey(config: &Config) -> anyhow::Result<Opened> {
+    use mosaic_adapters::store_archived::ArchivedStore;
     use mosaic_adapters::store_valkey::{ValkeyOptions, ValkeyStore};
+    use mosaic_core::domain::ids::NodeId;
     use mosaic_core::limits;
+    use mosaic_server::HttpArchives;
     let lock = DirLock::take(&config.data_dir)?;
     let options = ValkeyOptions {
         link: link(config),
@@ -64,8 +71,13 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
         log_entries: limits::LOG_ENTRIES,
         ..ValkeyOptions::default()
     };
-    let store = Arc::new(ValkeyStore::connect(options).await.map_err(advised)?);
-    Ok(Opened { store: store.clone(), fleet: store, set_aside: None, lock: Some(lock) })
+    let shared = Arc::new(ValkeyStore::connect(options).await.map_err(advised)?);
+    // A damaged archive is told in the log; what lies in it is known by its short forms until a copy is put back.
+    let (archive, _) = SqliteStore::open_or_set_aside(&config.data_dir.join(ARCHIVE))?;
+    let node: NodeId = config.node.parse().context("MOSAIC_NODE is not a usable name")?;
+    let peers = Arc::new(HttpArchives::new(shared.clone(), node.clone()));
+    let store = Arc::new(ArchivedStore::new(shared.clone(), Arc::new(archive), peers, node));
+    Ok(Opened { store, fleet: shared, set_aside: None, lock: Some(lock) })
 }
 
 /// How the server that was named is reached.

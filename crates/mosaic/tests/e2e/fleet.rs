@@ -20,12 +20,24 @@ const DEAF: &str = "cat > /dev/null\ntrap '' TERM INT\necho said on $NODE\necho 
 
 /// Starts a node of this name; its wire to the store has this port.
 fn node<'h>(home: &'h Home, name: &str, store: u16, dir: &Path, lease: &str) -> Server<'h> {
+    node_with(home, name, store, dir, lease, &[])
+}
+
+/// Starts a node with more settings.
+fn node_with<'h>(
+    home: &'h Home,
+    name: &str,
+    store: u16,
+    dir: &Path,
+    lease: &str,
+    more: &[(&str, &str)],
+) -> Server<'h> {
     let text = DEAF.replace("DIR", &dir.display().to_string()).replace("$NODE", name);
     let line = script(home.path(), "agent.sh", &text);
     let port = free_port();
     let url = format!("http://127.0.0.1:{port}");
     let (store, port) = (store.to_string(), port.to_string());
-    home.serve(&[
+    let settings = [
         ("VALKEY_HOST", "127.0.0.1"),
         ("VALKEY_PORT", &store),
         ("MOSAIC_NODE", name),
@@ -35,7 +47,8 @@ fn node<'h>(home: &'h Home, name: &str, store: u16, dir: &Path, lease: &str) -> 
         ("MOSAIC_LEASE_MS", lease),
         ("MOSAIC_COMMAND", &line),
         ("MOSAIC_CONFINEMENT", "subreaper"),
-    ])
+    ];
+    home.serve(&[&settings, more].concat())
 }
 
 fn free_port() -> u16 {
@@ -287,4 +300,63 @@ fn the_command_line_gives_orders_to_stop_although_nothing_can_be_counted() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("2 killed"), "{output:?}");
     };
     stopped_without_the_store(engage, 2);
+}
+
+#[test]
+fn what_ended_on_a_node_is_archived_there_and_read_through_the_others() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let soon = [("MOSAIC_ARCHIVE_AFTER_MS", "0")];
+    let start = |home, name| node_with(home, name, store.port(), dir, "60000", &soon);
+    let mut one = start(&homes[0], "one");
+    let id = one.spawn(&body(&fixture.url(), "T-1"));
+    one.phase(&id, "working");
+    one.kill(&id);
+    let before = one.ended(&id);
+    let kept = || store.ask_all(&format!("GET orchestrator:agent:{id}")).unwrap();
+    until("the record to be archived", || kept().contains("\n{\"agentId\":").then_some(()));
+    assert!(!kept().contains("record"), "{}", kept());
+    let task = store.ask_all("GET orchestrator:task:T-1").unwrap();
+    assert!(kept().len() + task.len() < 1024 && task.contains("\"status\":\"killed\""), "{}\n{task}", kept());
+
+    let two = start(&homes[1], "two");
+    let path = format!("/v1/agents/{id}");
+    let whole = two.http.get(&path).expect(200);
+    assert_eq!(whole, before, "whoever is asked has the whole record");
+    let label = "/v1/agents?taskId=T-1";
+    assert_eq!(two.http.get(label).expect(200)["items"][0]["gateProfile"], before["gateProfile"]);
+    assert_eq!(two.http.get("/v1/tasks/T-1").expect(200)["agents"][0]["attempt"], 1);
+    two.http.get(&format!("{path}/gates")).expect(200);
+
+    one.signal(rustix::process::Signal::TERM);
+    one.wait_end();
+    let short = two.http.get(&path).expect(200);
+    assert_eq!((&short["archive"], &short["status"]), (&json!("unreachable"), &json!("killed")), "{short:#}");
+    for part in [
+        "agentId",
+        "taskId",
+        "spawnedAt",
+        "startedAt",
+        "completedAt",
+        "error",
+        "endReason",
+        "agentType",
+        "repository",
+    ] {
+        assert_eq!(short[part], before[part], "{part}");
+    }
+    assert_eq!(two.http.get(label).expect(200)["items"][0]["archive"], "unreachable");
+    assert_eq!(two.http.get(&format!("/agents/{id}/status")).expect(200)["archive"], "unreachable");
+    for refused in
+        [two.http.get(&format!("{path}/gates")), two.http.post(&format!("{path}/retry"), Some(&json!({})))]
+    {
+        assert_eq!(refused.expect(503)["code"], "node_unreachable");
+    }
+
+    let _one = start(&homes[0], "one");
+    until("the archive to be back", || (two.http.get(&path).expect(200) == before).then_some(()));
+    let again = two.http.post(&format!("{path}/retry"), Some(&json!({}))).expect(201);
+    assert_eq!(again["previousAgentId"], id.as_str(), "{again:#}");
+    two.kill(again["agentId"].as_str().unwrap());
 }

@@ -6,8 +6,8 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
-    Removal, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
+    Pause, Query, Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -46,6 +46,12 @@ wrap! { Store as "store" {
     last entries(after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
     plain newest() -> watch::Receiver<u64>;
     last check() -> Result<(), StoreError>;
+    last glance(agent: AgentId) -> Result<Versioned, StoreError>;
+    last whole(records: Vec<Versioned>) -> Result<Vec<Versioned>, StoreError>;
+    last archived(agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError>;
+    last movable(node: &NodeId, before: Timestamp, unplaced: bool, limit: usize) -> Result<Vec<Moving>, StoreError>;
+    last archive(records: &[Moving]) -> Result<(), StoreError>;
+    first shorten(records: &[Moving], node: &NodeId) -> Result<Vec<Result<(), StoreError>>, StoreError>;
     last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
     last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
     plain stirred() -> watch::Receiver<u64>;

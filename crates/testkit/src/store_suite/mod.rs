@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "the suite is test code: a panic is how a case fails")]
 
 pub mod admission;
+pub mod archive;
 pub mod durability;
 pub mod journal;
 pub mod leases;
@@ -76,6 +77,11 @@ macro_rules! store_suite {
                 a_removed_task_may_be_spawned_again, a_key_of_a_removed_agent_admits_nothing_new,
                 settled_lists_by_end_in_pages, pruned_facts_leave_numbers_as_they_were,
                 removal_survives_a_new_start, of_racing_removals_one_wins;
+        }
+        $crate::store_suite! { @group $bench, $there;
+            archive: a_moved_record_reads_the_same, a_moved_record_is_written_over_as_before,
+                a_record_that_changes_meanwhile_stays_whole, a_move_that_is_broken_off_loses_nothing,
+                a_moved_record_is_removed_with_a_note, a_task_goes_on_after_its_agent_was_moved;
         }
         $crate::store_suite! { @group $bench, $there;
             orders: a_kill_all_covers_what_is_admitted, the_barrier_never_sinks, the_first_latch_stands_until_released,

@@ -100,6 +100,8 @@ end
 local function tie(i)
   local place = call('ZSCORE', K .. 'prioritized', i.job)
   call('HSET', K .. i.job, 'agentId', i.id)
+  -- A job of ours that is put back after its agent was archived has none.
+  call('HSETNX', K .. i.job, 'data', i.data)
   call('HSET', O .. 'tied', i.job, i.id)
   call('ZREM', O .. 'others', i.job)
   if place then

@@ -4,6 +4,9 @@ local function refused(h, c, version)
     return true
   end
   -- Nothing follows an end: what is written over it says the same end.
+  if h.is_short then
+    return c.status ~= h.status or c.state == ''
+  end
   if ENDED[h.status] then
     return c.state == '' or string.sub(call('GET', O .. 'agent:' .. h.id), -#c.state) ~= c.state
   end

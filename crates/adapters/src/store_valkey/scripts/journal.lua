@@ -22,7 +22,8 @@ end
 -- Logs a time in the record of an agent that is not being written; returns the time that the fact gets.
 local function touch(id, ms)
   local h = read_head(id)
-  if not h then
+  -- A short form says no more when its agent's log was last written.
+  if not h or h.is_short then
     return ms
   end
   if tonumber(h.logged) >= ms then

@@ -24,10 +24,8 @@ local function judge(job)
     local h = waiting_head(id)
     return h and job_of(h) == job and { 'removed', id } or nil
   end
-  local h, why
-  if j[2] then
-    h, why = read_head(j[2])
-  end
+  -- A job of ours whose record was archived does not name its agent any more: it has the agent's id.
+  local h, why = read_head(j[2] or job)
   if why == 'damaged' then
     return nil
   end

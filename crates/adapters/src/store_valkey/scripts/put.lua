@@ -92,6 +92,10 @@ local function put(h, c)
       call('ZADD', O .. 'dead', h.seq, h.id)
     end
   end
+  -- The record is whole again, and moves to its archive once more.
+  if h.is_short then
+    call('ZADD', O .. 'ended', c.ended, ended_member(h))
+  end
   if was.held and h.node == 'null' then
     call('ZREM', O .. 'leased', h.id)
   end

@@ -27,7 +27,8 @@ local job = job_of(h)
 if call('HGET', O .. 'tied', job) == id then
   call('HDEL', O .. 'tied', job)
 end
-if call('HGET', K .. job, 'agentId') == id then
+local tied = call('HGET', K .. job, 'agentId')
+if tied == id or (not tied and job == id) then
   local prev = call('ZREM', K .. 'completed', job) == 1 and 'completed' or 'failed'
   call('ZREM', K .. 'failed', job)
   call('DEL', K .. job, K .. job .. ':logs', K .. job .. ':lock')

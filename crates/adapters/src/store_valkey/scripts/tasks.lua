@@ -43,6 +43,17 @@ local function task_status(task, id, status)
   end
 end
 
+-- The newest agent of the task was archived: only so much is left of its context.
+local function task_shortened(task, id, rest)
+  local key = O .. 'task:' .. task
+  local text = task_text(key) or ''
+  local status, newest_agent, agents, created = match(text, TASK)
+  if newest_agent == id then
+    local updated = match(text, '"updatedAt":"([^"]*)"')
+    call('SET', key, compose_task(status, id, agents, created, updated, rest))
+  end
+end
+
 -- An agent of the task is gone; the task goes with its last one.
 local function task_without(task, id)
   local key = O .. 'task:' .. task

@@ -1,0 +1,15 @@
+//! The archives of the other nodes. Each node of a fleet keeps the whole records of agents that ended on it on its own disk;
+//! what the shared store says of them is a short form.
+
+use async_trait::async_trait;
+
+use super::store::Versioned;
+use crate::domain::ids::{AgentId, NodeId};
+
+/// Reads what other nodes keep.
+#[async_trait]
+pub trait ArchivePeers: Send + Sync {
+    /// Reads these records from the archive of a node, as far as it has them. Errors in words for people when the node does
+    /// not answer within [`crate::limits::ARCHIVE_ANSWER`].
+    async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, String>;
+}
