@@ -156,6 +156,10 @@ impl Store for ArchivedStore {
         Ok(records.into_iter().map(|record| Self::completed(record, &mut found)).collect())
     }
 
+    async fn archive_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.archive.size().await?.bytes)
+    }
+
     async fn archived(&self, agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError> {
         self.archive.kept(agents).await
     }

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use mosaic_adapters::store_valkey::{LinkOptions, TimeSource, ValkeyOptions, ValkeyStore};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
-use mosaic_core::ports::store::Store;
+use mosaic_core::ports::store::{Intervention, Query, Store};
 use mosaic_testkit::store_suite::Bench;
+use mosaic_testkit::store_suite::sample::{T0, admit, agent_from, ids};
 use mosaic_testkit::valkey_server::ValkeyServer;
 
 /// One server for all tests of this program; each has a prefix of its own.
@@ -63,6 +64,78 @@ impl Bench for Prefixed {
 
 mosaic_testkit::store_suite!(Prefixed::new(), if server().is_some());
 
+/// Sends a command to the server; `P` stands for the prefix of the test.
+fn tell(place: &Prefixed, command: &str) -> String {
+    let command = command.replace("P:", &format!("{}:", place.0));
+    server().unwrap().lock().unwrap().ask_all(&command).unwrap()
+}
+
+#[tokio::test]
+async fn a_burst_of_other_producers_is_found_although_no_event_tells_of_it() {
+    if server().is_none() {
+        return;
+    }
+    const JOBS: usize = 1500;
+    let place = Prefixed::new();
+    let store = place.open(limits::QUEUE_ENTRIES).await;
+    for n in 0..JOBS {
+        tell(
+            &place,
+            &format!("HSET P:bull:orchestrator-tasks:j{n} name other data {{}} opts {{}} timestamp 1"),
+        );
+        tell(&place, &format!("LPUSH P:bull:orchestrator-tasks:wait j{n}"));
+    }
+    let (mut taken, mut turns) = (0, 0);
+    while taken < JOBS && turns < 3 {
+        // The next look through the lists is due.
+        tell(&place, "DEL P:orchestrator:others:turn");
+        turns += 1;
+        loop {
+            let found = store.interventions(200).await.unwrap();
+            for one in &found {
+                let Intervention::Submitted(submission) = one else { panic!("{one:?}") };
+                assert!(store.refuse(&submission.job, "not here", Timestamp(2)).await.unwrap());
+            }
+            taken += found.len();
+            if found.is_empty() {
+                break;
+            }
+        }
+    }
+    assert_eq!((taken, turns), (JOBS, 1), "one look finds a burst");
+}
+
+#[tokio::test]
+async fn records_that_are_not_in_the_index_are_found_all_the_same() {
+    if server().is_none() {
+        return;
+    }
+    let place = Prefixed::new();
+    let store = place.open(limits::QUEUE_ENTRIES).await;
+    let label = Some(("team".to_owned(), "core".to_owned()));
+    let query = Query { label, limit: 10, ..Query::default() };
+    let mut expected = Vec::new();
+    for n in 0..6 {
+        if n == 3 {
+            // What was admitted before the index was made.
+            tell(&place, "DEL P:orchestrator:index:0");
+            tell(&place, "DEL P:orchestrator:ids:0");
+        }
+        let team = if n % 2 == 0 { "core" } else { "web" };
+        let one = agent_from(serde_json::json!({"taskId": format!("t{n}"), "labels": {"team": team}}), T0);
+        admit(&*store, &one).await;
+        if team == "core" {
+            expected.insert(0, one.id);
+        }
+    }
+    assert_eq!(ids(&store.list(query.clone()).await.unwrap()), expected);
+    let status = vec![mosaic_core::domain::agent::Status::Spawning];
+    assert_eq!(ids(&store.list(Query { status, ..query.clone() }).await.unwrap()), expected);
+    let page = store.list(Query { limit: 1, ..query.clone() }).await.unwrap();
+    let rest = store.list(Query { before_seq: Some(page[0].seq), ..query }).await.unwrap();
+    assert_eq!(ids(&rest), expected[1..]);
+}
+
 /// The same with an archive around it, as a node of a fleet uses it.
 mod archived {
     use std::collections::BTreeMap;
@@ -73,7 +146,7 @@ mod archived {
     use mosaic_core::domain::ids::NodeId;
     use mosaic_core::domain::outcome::EndReason;
     use mosaic_core::ports::archive::ArchivePeers;
-    use mosaic_core::ports::store::{EndedAfter, Query, StoreError, Versioned};
+    use mosaic_core::ports::store::{EndedAfter, StoreError, Versioned};
     use mosaic_testkit::store_suite::sample::*;
     use tempfile::TempDir;
 

@@ -35,6 +35,8 @@ pub struct Keeping {
     pub records: Duration,
     /// How long the record of an ended agent of a fleet stays whole in the shared store before it moves to an archive.
     pub whole: Duration,
+    /// Bytes of this node's archive; the oldest records go first.
+    pub archive: u64,
     /// Bytes of all transcripts and logs; the oldest go first.
     pub bytes: u64,
     /// Free bytes below which nothing new is started.
@@ -45,7 +47,14 @@ impl Default for Keeping {
     fn default() -> Self {
         let days = |n: u64| Duration::from_secs(n * 24 * 3600);
         let (bytes, disk_floor) = (10 << 30, limits::DISK_FLOOR_BYTES);
-        Self { transcripts: days(30), records: days(90), whole: limits::ARCHIVE_AFTER, bytes, disk_floor }
+        Self {
+            transcripts: days(30),
+            records: days(90),
+            whole: limits::ARCHIVE_AFTER,
+            archive: 20 << 30,
+            bytes,
+            disk_floor,
+        }
     }
 }
 
@@ -168,6 +177,7 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
         in_time(o, orphans::refs(o, &mut report)).await;
+        in_time(o, Box::pin(retention::archive(o, &mut report))).await;
         in_time(o, retention::transcripts(o, &mut report)).await;
         in_time(o, retention::events(o, &mut report)).await;
         in_time(o, stores::pass(o, &mut report)).await;

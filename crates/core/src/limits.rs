@@ -629,6 +629,8 @@ pub const ARCHIVE_AFTER: Duration = Duration::from_secs(30);
 pub const ARCHIVE_LOOKS: u64 = 2000;
 /// Records moved to the archive in one piece: one transaction on disk, one script in the store.
 pub const ARCHIVE_BATCH: usize = 100;
+/// Pages of old records that one round of retention removes: with [`PRUNE_PAGE`] more than sixty a second.
+pub const RETENTION_PAGES: usize = 20;
 /// How often a node looks for records to archive.
 pub const ARCHIVE_PERIOD: Duration = Duration::from_secs(5);
 /// Pieces of one such look: more than a thousand records a second, and an end for a backlog.

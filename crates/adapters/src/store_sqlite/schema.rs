@@ -129,8 +129,48 @@ const ARCHIVE: &str = "
 ALTER TABLE agents ADD COLUMN history TEXT;
 ";
 
+/// What lists find records by: repository, label (a row for each line of the column), three letters in a row of name, task
+/// and id. Triggers keep the last two whatever writes or deletes a record; its words never change.
+const SEARCH: &str = "
+CREATE INDEX agents_repository ON agents (repository);
+
+CREATE TABLE agent_labels (
+    line TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (line, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX agent_labels_seq ON agent_labels (seq);
+CREATE VIRTUAL TABLE agents_text USING fts5(
+    search, content = '', contentless_delete = 1, tokenize = 'trigram case_sensitive 1'
+);
+CREATE TRIGGER agents_searched AFTER INSERT ON agents BEGIN
+    INSERT INTO agents_text (rowid, search) VALUES (new.seq, new.search);
+    INSERT INTO agent_labels (line, seq)
+        WITH RECURSIVE lines (line, rest) AS (
+            SELECT NULL, substr(new.labels, 2) WHERE new.labels IS NOT NULL
+            UNION ALL
+            SELECT substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1)
+            FROM lines WHERE rest <> ''
+        )
+        SELECT line, new.seq FROM lines WHERE line IS NOT NULL;
+END;
+CREATE TRIGGER agents_forgotten AFTER DELETE ON agents BEGIN
+    DELETE FROM agents_text WHERE rowid = old.seq;
+    DELETE FROM agent_labels WHERE seq = old.seq;
+END;
+INSERT INTO agents_text (rowid, search) SELECT seq, search FROM agents;
+INSERT INTO agent_labels (line, seq)
+    WITH RECURSIVE lines (seq, line, rest) AS (
+        SELECT seq, NULL, substr(labels, 2) FROM agents WHERE labels IS NOT NULL
+        UNION ALL
+        SELECT seq, substr(rest, 1, instr(rest, char(10)) - 1), substr(rest, instr(rest, char(10)) + 1)
+        FROM lines WHERE rest <> ''
+    )
+    SELECT line, seq FROM lines WHERE line IS NOT NULL;
+";
+
 /// The scripts in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS, FLEET, ARCHIVE];
+const MIGRATIONS: &[&str] = &[V1, REMOVAL, ORDERS, FLEET, ARCHIVE, SEARCH];
 
 /// Brings the file to this build's version in one transaction. Errors with `Unusable` when it is newer.
 pub(super) fn migrate(conn: &Connection) -> Result<(), Fault> {

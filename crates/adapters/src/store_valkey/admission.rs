@@ -13,6 +13,7 @@ use super::args::{self, Args, strange};
 use super::pump::Pump;
 use super::records::{self, json_text, millis, quoted_inside};
 use super::scripts::ADMIT;
+use super::search;
 
 /// What the script says about one admission.
 pub(super) enum Answer {
@@ -88,7 +89,9 @@ impl Inner {
             .long(json_text(spec)?)
             .long(json_text(&options(agent))?)
             .long(records::tail(agent)?)
-            .long(records::task_tail(agent)?);
+            .long(records::task_tail(agent)?)
+            .long(search::columns_text(agent))
+            .bytes_of(search::id_bytes(agent.id));
         self.with_facts(args, facts)
     }
 

@@ -33,6 +33,10 @@ pub(super) enum Key<'a> {
     Admitted,
     /// Counts logged facts.
     Facts,
+    /// The index of lists: the words of a block of records, column by column.
+    Index(u64),
+    /// The ids of a block of records.
+    Ids(u64),
     /// Stream of logged facts; the id is `<number>-0`.
     Log,
     /// Channel: every logged fact in its envelope.
@@ -147,6 +151,8 @@ impl Names {
             Key::Idempotency(digest) => ours(&format!("idempotency:{digest}")),
             Key::Admitted => ours("admitted"),
             Key::Facts => ours("facts"),
+            Key::Index(block) => ours(&format!("index:{block}")),
+            Key::Ids(block) => ours(&format!("ids:{block}")),
             Key::Log => ours("log"),
             Key::Events => ours("events"),
             Key::Stir => ours("stir"),
@@ -263,7 +269,7 @@ mod tests {
         let task = "x".parse().unwrap();
         let names = Names { ours: "O:".to_owned(), queue: "K:".to_owned() };
         let mut listed: Vec<String> = every(&task).into_iter().map(|key| names.of(key)).collect();
-        for variable in [Key::Agent(ID), Key::Quarantined(ID), Key::Task(&task)] {
+        for variable in [Key::Agent(ID), Key::Quarantined(ID), Key::Task(&task), Key::Index(0), Key::Ids(0)] {
             let name = names.of(variable);
             let cut = name.rfind(':').unwrap();
             listed.push(name[..=cut].to_owned());

@@ -161,8 +161,14 @@ impl Inner {
         }
         let mut cursor = query.before_seq.unwrap_or(u64::MAX);
         let mut found = Vec::new();
+        let few = self.are_few(query).await?;
         while found.len() < limit {
-            let (ids, next) = self.page(query, cursor, limit - found.len()).await?;
+            let wanted = limit - found.len();
+            let searched = if few { None } else { self.search(query, cursor, wanted.max(CHUNK)).await? };
+            let (ids, next) = match searched {
+                Some(found) => found,
+                None => self.page(query, cursor, wanted).await?,
+            };
             let records = self.fetch(&ids).await?;
             found.extend(records.into_iter().filter(|record| meets(record, query)));
             match next {
@@ -248,7 +254,7 @@ impl Inner {
 }
 
 /// Returns the indexes in which what a query wants is found.
-fn indexes(query: &Query) -> Vec<Key<'static>> {
+pub(super) fn indexes(query: &Query) -> Vec<Key<'static>> {
     if query.dead {
         return vec![Key::Dead];
     }

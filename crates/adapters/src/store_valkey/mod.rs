@@ -28,6 +28,7 @@ mod records;
 mod removal;
 mod replicas;
 mod scripts;
+mod search;
 mod set_clock;
 mod short;
 mod stir;
@@ -75,6 +76,8 @@ pub struct ValkeyOptions {
     pub queue_entries: u64,
     /// About how many facts the log keeps.
     pub log_entries: u64,
+    /// About how many events the queue's stream keeps; what was set before, or what BullMQ takes, when not said.
+    pub queue_events: Option<u64>,
     /// By which clock what is due is decided.
     pub time: TimeSource,
 }
@@ -97,6 +100,7 @@ impl Default for ValkeyOptions {
             term: Duration::from_secs(120),
             queue_entries: limits::QUEUE_ENTRIES,
             log_entries: limits::LOG_ENTRIES,
+            queue_events: None,
             time: TimeSource::default(),
         }
     }
@@ -250,7 +254,10 @@ impl Inner {
         let meta = self.key(Key::Meta);
         let mut pipe = redis::pipe();
         pipe.hset_nx(&meta, "version", concat!("mosaic:", env!("CARGO_PKG_VERSION"))).ignore();
-        pipe.hset_nx(&meta, "opts.maxLenEvents", queue::EVENTS_KEPT).ignore();
+        match self.options.queue_events {
+            Some(events) => pipe.hset(&meta, "opts.maxLenEvents", events).ignore(),
+            None => pipe.hset_nx(&meta, "opts.maxLenEvents", queue::EVENTS_KEPT).ignore(),
+        };
         self.link.pipeline(pipe).await
     }
 }

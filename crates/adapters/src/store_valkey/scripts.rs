@@ -15,7 +15,7 @@ fragments! {
     base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
-    leave, nodes, cordon, lapsed, movable, shorten,
+    leave, nodes, cordon, lapsed, movable, shorten, index,
 }
 
 /// What the server allows a script.
@@ -85,7 +85,7 @@ impl Script {
 use Allowed::{Read, Write, WriteAlways, WriteLightly};
 
 pub(super) static ADMIT: Script =
-    Script::new("admit", Write, &[base, head, journal, tasks, queue, parents, keep, jobs, admit]);
+    Script::new("admit", Write, &[base, head, journal, tasks, queue, parents, keep, jobs, index, admit]);
 pub(super) static ADVANCE: Script = Script::new(
     "advance",
     WriteAlways,
@@ -103,8 +103,11 @@ pub(super) static PAUSE: Script =
 pub(super) static ORDERS: Script = Script::new("orders", WriteAlways, &[base, head, journal, orders]);
 pub(super) static KILLS: Script = Script::new("kills", WriteAlways, &[base, head, journal, kills]);
 pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prune]);
-pub(super) static REMOVE: Script =
-    Script::new("remove", WriteAlways, &[base, head, journal, tasks, queue, parents, keep, jobs, remove]);
+pub(super) static REMOVE: Script = Script::new(
+    "remove",
+    WriteAlways,
+    &[base, head, journal, tasks, queue, parents, keep, jobs, index, remove],
+);
 pub(super) static QUARANTINE: Script =
     Script::new("quarantine", WriteLightly, &[base, head, queue, parents, keep, jobs, quarantine]);
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);

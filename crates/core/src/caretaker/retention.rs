@@ -1,6 +1,8 @@
 //! What is too old or too much: records of ended agents, facts, transcripts and logs. Each round does a bounded piece.
 //! Work that is nowhere else is never taken, however old.
 
+use std::time::Duration;
+
 use super::{CareReport, millis};
 use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, Timestamp};
@@ -8,36 +10,73 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{EndedAfter, StoreError};
 use crate::ports::transcripts::Shelved;
-use crate::removal::PruneRequest;
+use crate::removal::{PruneRequest, Pruned};
 
 /// Where the next round of [`records`] goes on, so that agents that stay do not stand in the way of others.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place(EndedAfter);
 
-/// Removes records that ended longer ago than they are kept, one page.
+/// Removes records that ended longer ago than they are kept, page by page: a busy node ends some each second, and a round
+/// comes once a minute.
 pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareReport) {
-    let request = PruneRequest {
-        older_than: o.settings.keeping.records,
+    let mut unmerged = 0;
+    for _ in 0..limits::RETENTION_PAGES {
+        let request = request(o, o.settings.keeping.records, place.0, "older than records are kept");
+        let Some(pruned) = prune_page(o, &request, report).await else { return };
+        unmerged += pruned.unmerged.len() as u64;
+        report.unmerged_kept = unmerged;
+        place.0 = pruned.next.unwrap_or_default();
+        if pruned.next.is_none() {
+            return;
+        }
+    }
+}
+
+/// Removes the oldest records of this node's archive until what is left of it is not too much.
+pub async fn archive(o: &Orchestrator, report: &mut CareReport) {
+    let mut after = EndedAfter::default();
+    for _ in 0..limits::RETENTION_PAGES {
+        match o.ports.store.archive_bytes().await {
+            Ok(bytes) if bytes <= o.settings.keeping.archive => return,
+            Ok(_) => {}
+            Err(e) => return report.problem(format!("the archive's size: {e}")),
+        }
+        let request = request(o, o.settings.keeping.whole, after, "the archive is full");
+        let Some(pruned) = prune_page(o, &request, report).await else { return };
+        let Some(next) = pruned.next else { return };
+        after = next;
+    }
+}
+
+fn request(o: &Orchestrator, older_than: Duration, after: EndedAfter, why: &str) -> PruneRequest {
+    PruneRequest {
+        older_than,
         dry_run: false,
         force: None,
-        after: place.0,
-        why: "older than records are kept".to_owned(),
+        after,
+        why: why.to_owned(),
         by: o.own_deed(Action::Retention),
-    };
-    match Box::pin(o.prune(&request)).await {
-        Ok(pruned) => {
-            place.0 = pruned.next.unwrap_or_default();
-            report.unmerged_kept = pruned.unmerged.len() as u64;
+    }
+}
+
+async fn prune_page(o: &Orchestrator, request: &PruneRequest, report: &mut CareReport) -> Option<Pruned> {
+    match Box::pin(o.prune(request)).await {
+        Ok(mut pruned) => {
             if pruned.removed > 0 {
                 tracing::info!(
                     agents = pruned.removed,
                     bytes = pruned.freed_bytes,
+                    why = request.why,
                     "old records were removed"
                 );
             }
-            pruned.errors.into_iter().for_each(|line| report.problem(line));
+            std::mem::take(&mut pruned.errors).into_iter().for_each(|line| report.problem(line));
+            Some(pruned)
         }
-        Err(e) => report.problem(format!("old records: {e}")),
+        Err(e) => {
+            report.problem(format!("old records: {e}"));
+            None
+        }
     }
 }
 

@@ -464,6 +464,11 @@ pub trait Store: Send + Sync {
         Ok(records)
     }
 
+    /// Returns how many bytes this node's archive takes; none where there is no archive.
+    async fn archive_bytes(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// Reads the whole records of these agents that this node's archive has, for another node.
     async fn archived(&self, agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError> {
         let _ = agents;

@@ -496,6 +496,26 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.valkey.sentinel_master.clone()),
     ),
     ours(
+        "MOSAIC_VALKEY_LOG_ENTRIES",
+        "1000–100000000",
+        "100000",
+        "about how many events the Valkey store keeps for replay, at some hundred bytes each; a node keeps to its own value",
+    )
+    .read(
+        |c, v| valkey(|| p::number(v, 1000..=100_000_000)).map(|x| c.valkey.log_entries = x),
+        |c| Some(c.valkey.log_entries.to_string()),
+    ),
+    ours(
+        "MOSAIC_VALKEY_QUEUE_EVENTS",
+        "100–100000000",
+        "what the queue says, or 10000",
+        "about how many events BullMQ's stream of the queue keeps; the last node that starts with it decides for all",
+    )
+    .read(
+        |c, v| valkey(|| p::number(v, 100..=100_000_000)).map(|x| c.valkey.queue_events = Some(x)),
+        |c| c.valkey.queue_events.map(|events| events.to_string()),
+    ),
+    ours(
         "MOSAIC_VALKEY_ACCEPT_RISK",
         "true, false",
         "false",
@@ -544,6 +564,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
     .read(
         |c, v| p::millis(v, 0..=86_400_000).map(|x| c.keeping.whole = x),
         |c| Some(c.keeping.whole.as_millis().to_string()),
+    ),
+    ours(
+        "MOSAIC_KEEP_ARCHIVE_BYTES",
+        "0–9223372036854775807",
+        "21474836480",
+        "in a fleet, bytes that the archive on this node's disk may take; the oldest records go, unmerged work never",
+    )
+    .read(
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.archive = x),
+        |c| Some(c.keeping.archive.to_string()),
     ),
     ours(
         "MOSAIC_KEEP_BYTES",

@@ -40,6 +40,10 @@ pub(crate) struct ValkeyConfig {
     pub(crate) sentinel_master: String,
     /// `MOSAIC_VALKEY_ACCEPT_RISK`.
     pub(crate) accept_risk: bool,
+    /// `MOSAIC_VALKEY_LOG_ENTRIES`.
+    pub(crate) log_entries: u64,
+    /// `MOSAIC_VALKEY_QUEUE_EVENTS`.
+    pub(crate) queue_events: Option<u64>,
 }
 
 impl Default for ValkeyConfig {
@@ -56,6 +60,8 @@ impl Default for ValkeyConfig {
             sentinels: Vec::new(),
             sentinel_master: "mymaster".to_owned(),
             accept_risk: false,
+            log_entries: mosaic_core::limits::LOG_ENTRIES,
+            queue_events: None,
         }
     }
 }

@@ -68,7 +68,8 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
         source: config.node.clone(),
         term: config.lease,
         queue_entries: limits::QUEUE_ENTRIES,
-        log_entries: limits::LOG_ENTRIES,
+        log_entries: config.valkey.log_entries,
+        queue_events: config.valkey.queue_events,
         ..ValkeyOptions::default()
     };
     let shared = Arc::new(ValkeyStore::connect(options).await.map_err(advised)?);

@@ -48,6 +48,7 @@ wrap! { Store as "store" {
     last check() -> Result<(), StoreError>;
     last glance(agent: AgentId) -> Result<Versioned, StoreError>;
     last whole(records: Vec<Versioned>) -> Result<Vec<Versioned>, StoreError>;
+    last archive_bytes() -> Result<u64, StoreError>;
     last archived(agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError>;
     last movable(node: &NodeId, before: Timestamp, unplaced: bool, limit: usize) -> Result<Vec<Moving>, StoreError>;
     last archive(records: &[Moving]) -> Result<(), StoreError>;

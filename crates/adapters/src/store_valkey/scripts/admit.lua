@@ -6,6 +6,7 @@ for n = 1, tonumber(take()) do
   i.id, i.task, i.type, i.key, i.print = take(), take(), take(), take(), take()
   i.spawned, i.stamp, i.due, i.priority, i.job, i.job_text = take(), take(), take(), take(), take(), take()
   i.phase, i.data, i.opts, i.tail, i.task_tail = take(), take(), take(), take(), take()
+  i.columns, i.id_bytes = take(), take()
   i.facts, i.count = take_facts()
   items[n], fields[n] = i, i.type .. ':' .. i.task
   task_keys[n], agent_keys[n] = O .. 'task:' .. i.task, O .. 'agent:' .. i.id
@@ -139,6 +140,7 @@ for _, n in ipairs(accepted) do
     call('SET', O .. 'idempotency:' .. i.key, i.print .. '\n' .. i.id .. '\n' .. i.spawned, 'PX', KEY_TERM)
   end
   add(statuses, text_seq, i.id)
+  index_row(seq, i.columns, i.id_bytes)
   add(actives, fields[n], i.id)
   if i.job == '' then
     add_job(i)

@@ -126,7 +126,8 @@ if call('SET', O .. 'others:turn', '1', 'NX', 'PX', TURN) then
   -- Somebody may have emptied the queue without a word: then there are fewer jobs than agents that wait for a slot.
   local jobs = call('LLEN', K .. 'wait') + call('ZCARD', K .. 'prioritized') + call('ZCARD', K .. 'delayed')
   local agents = call('ZCARD', AGENTS .. 'spawning') + call('ZCARD', AGENTS .. 'running') - call('ZCARD', O .. 'leased')
-  look_through_jobs(PART)
+  -- More jobs than agents: another producer adds faster than the queue's events are kept, which then tell of some only.
+  look_through_jobs(jobs > agents and PART * 10 or PART)
   look_through_agents(agents > jobs and PART * 10 or PART)
   put_back_stalled()
 end

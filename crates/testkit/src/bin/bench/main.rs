@@ -2,6 +2,7 @@
 //! what the program costs at rest. They drive the release build of `mosaic` from outside, over its HTTP interface,
 //! as any caller does; `docs/benchmarks.md` says what is measured and what came out.
 
+mod capacity;
 mod footprint;
 mod http;
 mod kills;
@@ -22,7 +23,7 @@ use self::table::Table;
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
-usage: bench spawns|life|footprint|kills|refs|all [options]
+usage: bench spawns|life|footprint|kills|refs|capacity|all [options]   (capacity by itself: it starts a Valkey)
 
   --mosaic PATH    the release build to measure (default: mosaic beside this program's profile directory, in release/)
   --dir PATH       where data is written; on a real disk (default: the working directory)
@@ -31,6 +32,7 @@ usage: bench spawns|life|footprint|kills|refs|all [options]
   --rounds N       rounds of life and kills (default 3)
   --agents N       sleeping agents of footprint (default 20)
   --concurrency N  only this concurrency of life (default: 1 and 4)
+  --records N      most records of capacity (default 100000)
   --keep           leave the directory with all data behind
 ";
 
@@ -42,6 +44,7 @@ struct Options {
     tasks: usize,
     rounds: usize,
     agents: usize,
+    records: usize,
     concurrency: Vec<usize>,
     keep: bool,
 }
@@ -55,6 +58,7 @@ impl Options {
             tasks: 60,
             rounds: 3,
             agents: 20,
+            records: 100_000,
             concurrency: vec![1, 4],
             keep: false,
         };
@@ -71,6 +75,7 @@ impl Options {
                 "--seconds" => options.length = Duration::from_secs(value.parse::<u64>()?.clamp(1, 600)),
                 "--tasks" => options.tasks = value.parse::<usize>()?.clamp(1, 10_000),
                 "--rounds" => options.rounds = value.parse::<usize>()?.clamp(1, 100),
+                "--records" => options.records = value.parse::<usize>()?.clamp(1_000, 10_000_000),
                 "--agents" => options.agents = value.parse::<usize>()?.clamp(1, 200),
                 "--concurrency" => options.concurrency = vec![value.parse::<usize>()?.clamp(1, 64)],
                 _ => return Err(format!("unknown option {flag}\n\n{USAGE}").into()),
@@ -97,9 +102,13 @@ fn main() -> ExitCode {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
-    match Options::parse(rest).and_then(|options| measure(what, &options)) {
-        Ok(table) => {
-            print!("{}", table.markdown());
+    let measured = Options::parse(rest).and_then(|options| match what.as_str() {
+        "capacity" => in_directory(&options, |place| capacity::run(&options, place)),
+        what => measure(what, &options).map(|table| table.markdown()),
+    });
+    match measured {
+        Ok(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Err(e) => {
@@ -109,10 +118,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(what: &str, options: &Options) -> Outcome<Table> {
+/// Runs a benchmark in a directory of its own.
+fn in_directory<T>(options: &Options, run: impl FnOnce(&Path) -> Outcome<T>) -> Outcome<T> {
     let mut dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&options.dir)?;
     dir.disable_cleanup(options.keep);
-    let place = dir.path().canonicalize()?;
+    run(&dir.path().canonicalize()?)
+}
+
+fn measure(what: &str, options: &Options) -> Outcome<Table> {
+    in_directory(options, |place| measure_in(what, options, place))
+}
+
+fn measure_in(what: &str, options: &Options, place: &Path) -> Outcome<Table> {
     let mut table = Table::default();
     if matches!(what, "spawns" | "all") {
         spawns::run(options, &place.join("spawns"), &mut table)?;

@@ -29,6 +29,17 @@ impl Server {
     /// Starts the program with an empty store below `dir`, `slots` agents at once, and `agent` as the agents' program
     /// line; waits for its first answer.
     pub(crate) fn start(mosaic: &Path, dir: &Path, slots: usize, agent: &str) -> Outcome<Self> {
+        Self::start_with(mosaic, dir, slots, agent, &[])
+    }
+
+    /// Starts the program as [`Self::start`] does, with more settings.
+    pub(crate) fn start_with(
+        mosaic: &Path,
+        dir: &Path,
+        slots: usize,
+        agent: &str,
+        more: &[(&str, &str)],
+    ) -> Outcome<Self> {
         let data = dir.join("data");
         let home = dir.join("home");
         std::fs::create_dir_all(&home)?;
@@ -44,7 +55,7 @@ impl Server {
             .env("MOSAIC_RUNTIME", "command")
             .env("MOSAIC_COMMAND", agent);
         command.env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true").env("MOSAIC_LOG", "warn");
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.envs(more.iter().copied()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let began = Instant::now();
         let mut child = command.spawn()?;
         match first_answer(&mut child, &data, began) {

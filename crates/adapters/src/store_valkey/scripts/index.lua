@@ -1,0 +1,33 @@
+-- The index of lists, see `search.rs`: rows of 1024 records a block, column by column, and their ids beside it.
+local ROWS = 1024
+
+local function index_row(seq, columns, id)
+  local block = whole(math.floor(seq / ROWS))
+  local row = seq % ROWS
+  local key = O .. 'index:' .. block
+  for column in string.gmatch(columns, '%d+') do
+    call('SETBIT', key, column * ROWS + row, 1)
+  end
+  call('SETRANGE', O .. 'ids:' .. block, row * 16, id)
+end
+
+-- A record is gone. Its bits stay until its whole block is.
+local function unindex_row(seq)
+  local number = math.floor(seq / ROWS)
+  local block, row = whole(number), seq % ROWS
+  local ids = O .. 'ids:' .. block
+  if call('EXISTS', ids) == 0 then
+    return
+  end
+  call('SETRANGE', ids, row * 16, string.rep('\0', 16))
+  local first, last = number * ROWS, '(' .. whole((number + 1) * ROWS)
+  for _, status in ipairs(STATUSES) do
+    if call('ZRANGEBYSCORE', O .. 'agents:' .. status, whole(first), last, 'LIMIT', 0, 1)[1] then
+      return
+    end
+  end
+  -- The block that is being filled has rows to come.
+  if tonumber(call('GET', O .. 'admitted') or 0) >= (number + 1) * ROWS then
+    call('DEL', ids, O .. 'index:' .. block)
+  end
+end
