@@ -196,7 +196,8 @@ fn commit(look: &mut Look<'_>) -> Result<Report, String> {
         salvage::aside(look, true);
     }
     let made = commit_and_bundle(look);
-    let whole = made.is_err() || look.mirror.unusable.is_some() || !look.found.beside.is_empty();
+    let staged = !ends_something && look.note_staged();
+    let whole = made.is_err() || staged || look.mirror.unusable.is_some() || !look.found.beside.is_empty();
     if !ends_something && (whole || salvage_tips::beside(&look.mirror, &look.spec.base)) {
         salvage::aside(look, whole);
     }

@@ -59,6 +59,9 @@ impl GitRepositories {
             None => Vec::new(),
         };
         let received = self.receive_head(request, outbox, harvested.map(|h| h.report)).await?;
+        if received == Kept::Nothing && left.staged {
+            return Err(only_staged(&left));
+        }
         if let Kept::Commits { head } = &received {
             self.refuse_new_links(request, head).await?;
         }
@@ -294,6 +297,17 @@ impl GitRepositories {
     }
 }
 
+/// Says that all the work is in the index, of which nothing can be published: what is there is not what the tree holds.
+fn only_staged(left: &LeftReport) -> Failure {
+    let paths: Vec<String> = left.named.iter().map(|(path, _)| errors::plain(path)).collect();
+    let why = format!(
+        "the agent's changes are staged only, while the files in its tree are as they were, so nothing was committed or published: {}. \
+         Whatever is to be published has to be in a commit or in the tree",
+        paths.join(", ")
+    );
+    Failure::new(FailureKind::Unpublishable, why)
+}
+
 /// Says what lies in the tree and is in no commit.
 fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
     let mut all: Vec<String> = left.notes.iter().map(|note| errors::plain(note)).collect();
@@ -308,7 +322,7 @@ fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
         (_, true) => "; what of it can be kept comes back with `mosaic restore`",
         _ => "",
     };
-    all.push(format!("not in the commit, though it lies in the tree: {}{more}{kept}", named.join(", ")));
+    all.push(format!("not in the commit, though the agent left it: {}{more}{kept}", named.join(", ")));
     all
 }
 

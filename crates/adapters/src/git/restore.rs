@@ -20,6 +20,9 @@ use super::restore_files::{Item, Place};
 use super::salvage_state::{RelPath, STATE_FILE, STATE_LINE, State, extra_place};
 use super::{GitRepositories, errors, store};
 
+/// The branch for what was staged, where the index that is restored is the received commit's.
+const STAGED: &str = "salvaged/staged";
+
 /// What is known about a salvage commit.
 pub(super) struct Salvage {
     pub(super) commit: CommitId,
@@ -52,6 +55,11 @@ impl Salvage {
     pub(super) fn branch_names(&self) -> Vec<String> {
         let branches = self.described.iter().flat_map(|(_, state)| &state.branches);
         branches.map(|tip| errors::plain(&tip.name)).collect()
+    }
+
+    /// Returns the commit of an index with content that is nowhere else.
+    fn staged(&self) -> Option<CommitId> {
+        self.index().filter(|_| self.described.as_ref().is_some_and(|(_, state)| state.staged))
     }
 
     pub(super) fn index(&self) -> Option<CommitId> {
@@ -187,6 +195,9 @@ impl Making<'_> {
             && !self.is_part(&received, head).await?
         {
             others.push((format!("received/{}", received.short()), received));
+        }
+        if let (false, Some(index)) = (from_salvage, salvage.and_then(Salvage::staged)) {
+            others.push((STAGED.to_owned(), index));
         }
         self.copy_objects(salvage, head.as_ref(), &others).await?;
         self.refs(salvage, head.as_ref(), &others).map_err(io)?;

@@ -26,6 +26,7 @@ pub(super) fn salvage(look: &Look<'_>, all: bool) -> Result<Report, String> {
 pub(super) fn aside(look: &Look<'_>, whole: bool) {
     let made = Salvage::new(look).and_then(|mut salvage| {
         salvage.state.aside = true;
+        salvage.state.staged = look.has_staged();
         salvage.only_beside = !whole;
         salvage.run(ASIDE, true)
     });

@@ -97,6 +97,8 @@ pub(super) struct State {
     pub(super) head_ref: Option<String>,
     /// The commit whose tree is the index; none when the index could not be read.
     pub(super) index: Option<String>,
+    /// The index holds content that neither the commits nor the tree have.
+    pub(super) staged: bool,
     /// Unmerged index entries: in `index` they are ours, else theirs, else the common ancestor.
     pub(super) unmerged: Vec<Unmerged>,
     /// Entries that were only announced (`git add -N`).

@@ -398,3 +398,55 @@ async fn a_tree_that_is_used_again_stands_at_the_commit_that_was_received() {
     assert!(world.git.make_tree(&request).await.unwrap().reused);
     assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), own);
 }
+
+/// Stages other content for README.md than the one in the tree, which stays as it was.
+fn stage_only(world: &World, request: &TreeRequest, text: &str) {
+    let before = fs::read_to_string(world.tree(request).join("README.md")).expect("it is there");
+    world.write(request, "README.md", text);
+    world.agent_git(request, &["add", "README.md"]);
+    world.write(request, "README.md", &before);
+}
+
+#[tokio::test]
+async fn what_only_the_index_holds_is_kept_and_named() {
+    let world = World::new();
+    let request = world.agent().await;
+    stage_only(&world, &request, "staged\n");
+    world.write(&request, "gone.txt", "gone\n");
+    world.agent_git(&request, &["add", "gone.txt"]);
+    fs::remove_file(world.tree(&request).join("gone.txt")).unwrap();
+    world.write(&request, "work.txt", "x\n");
+    let received = world.received(&request).await.unwrap();
+    let told = received.warnings.join("\n");
+    assert!(told.contains("README.md (staged") && told.contains("gone.txt (staged"), "{told}");
+    world.git.remove(request.agent).await.unwrap();
+    let restored = world.restore(&request, None, Some(head(&received).clone())).await.unwrap();
+    assert_eq!(world.fixture.run(&restored.path, &["show", "salvaged/staged:README.md"]), "staged");
+    assert_eq!(world.fixture.run(&restored.path, &["show", "salvaged/staged:gone.txt"]), "gone");
+}
+
+#[tokio::test]
+async fn work_that_is_staged_only_is_not_taken_for_no_work() {
+    let world = World::new();
+    let request = world.agent().await;
+    stage_only(&world, &request, "staged\n");
+    let refused = world.received(&request).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unpublishable, "{}", refused.message);
+    assert!(refused.message.contains("README.md"), "{}", refused.message);
+    let saved = world.salvage(&request).await.unwrap().expect("it is kept");
+    let restored = world.restore(&request, Some(saved), None).await.unwrap();
+    assert_eq!(world.fixture.run(&restored.path, &["diff", "--cached", "--name-only"]), "README.md");
+    assert_eq!(world.fixture.run(&restored.path, &["show", ":README.md"]), "staged");
+}
+
+#[tokio::test]
+async fn what_was_staged_as_it_lies_in_the_tree_is_nothing_to_tell_of() {
+    let world = World::new();
+    world.fixture.commit_on("main", &[(".gitattributes", "*.txt text\n")]);
+    let request = world.agent().await;
+    world.write(&request, "README.md", "changed\n");
+    world.write(&request, "new.txt", "a\r\n");
+    world.agent_git(&request, &["add", "-A"]);
+    assert_eq!(world.received(&request).await.unwrap().warnings, Vec::<String>::new());
+    assert!(world.git.salvaged(&world.url, request.agent).await.unwrap().is_none());
+}

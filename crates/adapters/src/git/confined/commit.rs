@@ -13,8 +13,8 @@ use mosaic_core::limits;
 
 use super::super::harvest::{SUBJECT, Spec};
 use super::super::store;
-use super::index::GITLINK;
-use super::left::{LeftReport, Why};
+use super::index::{Entry, GITLINK};
+use super::left::{Left, LeftReport, Why};
 use super::listing::{self, Checkout, Listing};
 use super::mirror::Mirror;
 use super::program::{Git, not_run};
@@ -39,6 +39,8 @@ pub(in crate::git) struct Look<'a> {
     /// What HEAD holds.
     listing: Listing,
     submodules: BTreeMap<Vec<u8>, String>,
+    /// The commit that [`Look::commit`] returned.
+    made: Option<String>,
 }
 
 /// What a path of the new commit is.
@@ -73,7 +75,8 @@ impl<'a> Look<'a> {
             leave_links(spec, &mut found, &listing);
         }
         found.prune_directories();
-        Ok(Self { spec, mirror, found, checkout, has_attributes, rules, listing, submodules })
+        let made = mirror.head.clone();
+        Ok(Self { spec, mirror, found, checkout, has_attributes, rules, listing, submodules, made })
     }
 
     /// Says what lies in the tree and is not in the commit.
@@ -88,6 +91,11 @@ impl<'a> Look<'a> {
         report
     }
 
+    /// Tells whether [`Look::note_staged`] found anything.
+    pub(in crate::git) fn has_staged(&self) -> bool {
+        self.found.left.iter().any(|one| one.why == Why::Staged)
+    }
+
     /// Gives up what its git directory says: from here on the files alone count, on top of the base.
     pub(in crate::git) fn forsake(&mut self, why: String) {
         let git = self.mirror.git.clone();
@@ -99,6 +107,27 @@ impl<'a> Look<'a> {
             // Of a directory of our own: what is not there need not go.
             let _ = fs::remove_file(git.dir.join(note)).or_else(|_| fs::remove_dir_all(git.dir.join(note)));
         }
+    }
+
+    /// Names what only the index holds, compared with HEAD and with the commit that was made; tells whether there is
+    /// anything. An ordinary commit would have taken it. The sides of a merge that is concluded are in its history.
+    pub(in crate::git) fn note_staged(&mut self) -> bool {
+        let is_merging = !merge_heads(&self.mirror.git).is_empty();
+        let is_content = |e: &&Entry| e.mode != GITLINK && !e.intent && (e.stage == 0 || !is_merging);
+        let is_new = |e: &&Entry, listing: &Listing| {
+            listing.get(&e.path).is_none_or(|(mode, object)| *mode != e.mode || *object != e.object)
+        };
+        let index = self.mirror.index.iter().flatten().filter(is_content);
+        let mut staged: Vec<&Entry> = index.filter(|e| is_new(e, &self.listing)).collect();
+        if !staged.is_empty() && self.made != self.mirror.head {
+            let made = self.made.as_deref().map(|made| listing::of_commit(&self.mirror.git, made));
+            let made = made.and_then(Result::ok).unwrap_or_default();
+            staged.retain(|e| is_new(e, &made));
+        }
+        let mut paths: Vec<Vec<u8>> = staged.into_iter().map(|e| e.path.clone()).collect();
+        paths.dedup();
+        self.found.left.extend(paths.into_iter().map(|path| Left { path, why: Why::Staged }));
+        self.has_staged()
     }
 
     /// Makes the commit, unless everything is committed; returns what HEAD is then, none without any commit.
@@ -120,6 +149,7 @@ impl<'a> Look<'a> {
         if let Some(head) = &head {
             self.name(head).map_err(|e| format!("naming the commit: {e}"))?;
         }
+        self.made.clone_from(&head);
         Ok(head)
     }
 
@@ -398,7 +428,7 @@ fn leave_links(spec: &Spec, found: &mut Found, listing: &Listing) {
         found.files.iter().filter(|(path, file)| is_new(path, file)).map(|(path, _)| path.clone()).collect();
     for path in new {
         if let Some(file) = found.files.remove(&path) {
-            found.left.push(super::Left { path: path.clone(), why: Why::Link });
+            found.left.push(Left { path: path.clone(), why: Why::Link });
             found.keep_beside(place(spec, &path), path, file);
         }
     }

@@ -28,6 +28,8 @@ pub(in crate::git) enum Why {
     Submodule,
     /// A link, in a tree whose git cannot be relied on.
     Link,
+    /// The index holds content for it that neither the commits nor the tree have.
+    Staged,
 }
 
 impl Why {
@@ -41,8 +43,8 @@ impl Why {
 
     /// Tells whether a salvage keeps it.
     pub(in crate::git) fn is_salvaged(self) -> bool {
-        use Why::{Link, Refused, Repository, Submodule, TooLong, Worktree};
-        matches!(self, TooLong | Refused | Repository | Worktree | Submodule | Link)
+        use Why::{Link, Refused, Repository, Staged, Submodule, TooLong, Worktree};
+        matches!(self, TooLong | Refused | Repository | Worktree | Submodule | Link | Staged)
     }
 
     /// Tells whether it is only where it is, so that the tree must not go.
@@ -61,6 +63,7 @@ impl Why {
             Self::Worktree => "another working tree of the same repository",
             Self::Submodule => "a submodule with changes that the branch does not name",
             Self::Link => "a link, in a tree whose .git is damaged",
+            Self::Staged => "staged, while other content or none lies in the tree",
         }
     }
 }
@@ -88,6 +91,8 @@ pub(in crate::git) struct LeftReport {
     pub(in crate::git) more: u64,
     /// Some are kept nowhere but in the tree.
     pub(in crate::git) only_there: bool,
+    /// Some are in the index only.
+    pub(in crate::git) staged: bool,
     /// Repositories in the tree that the base does not know, the first ones.
     pub(in crate::git) repositories: Vec<String>,
     /// What else is to be told.
@@ -104,6 +109,7 @@ impl LeftReport {
             named: left.iter().take(limits::NAMED_LEFT).map(name).collect(),
             more: left.len().saturating_sub(limits::NAMED_LEFT) as u64,
             only_there: left.iter().any(|one| one.why.is_only_there()),
+            staged: left.iter().any(|one| one.why == Why::Staged),
             repositories: left.iter().filter_map(repository).take(limits::NAMED_LEFT).collect(),
             notes: Vec::new(),
         }

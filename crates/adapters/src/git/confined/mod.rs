@@ -17,7 +17,7 @@ mod walk;
 pub(super) use commit::Look;
 pub(super) use data::{enter, open_directory};
 pub(super) use index::{Entry, GITLINK};
-pub(super) use left::{Left, LeftReport};
+pub(super) use left::LeftReport;
 pub(super) use mirror::{Mirror, head_at};
 pub(super) use program::Git;
 pub(super) use walk::{Beside, Content, File, Found};
