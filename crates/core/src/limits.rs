@@ -176,6 +176,10 @@ pub const INDEX_BYTES: u64 = 512 * 1024 * 1024;
 pub const RULES_BYTES: u64 = 1024 * 1024;
 /// Most loose refs of a tree that are looked at.
 pub const MIRRORED_REFS: usize = 20_000;
+/// Threads of a process without its first one that are looked at: each tells the same.
+pub const LEADERLESS_THREADS: usize = 64;
+/// Processes of a group beyond which those whose first thread has ended are not looked for yet: the rest dies first.
+pub const LEADERLESS_AMONG: usize = 1000;
 /// Things named one by one that lie in a tree and are not in its commit; the rest is counted.
 pub const NAMED_LEFT: usize = 20;
 /// Most branches kept of a tree whose HEAD does not descend from the base.

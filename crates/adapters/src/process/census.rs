@@ -31,8 +31,8 @@ struct Mark {
 }
 
 impl Mark {
-    fn read(pid: i32) -> Option<Self> {
-        let [agent, job] = linux::variables(pid, [AGENT_VARIABLE, JOB_VARIABLE]);
+    fn read(seen: &Seen) -> Option<Self> {
+        let [agent, job] = linux::variables(seen, [AGENT_VARIABLE, JOB_VARIABLE]);
         Some(Self { agent: agent?.parse().ok()?, job: job.map(PathBuf::from) })
     }
 
@@ -65,8 +65,8 @@ impl Census {
     fn look() -> Self {
         let begun = Instant::now();
         let all = linux::everything();
-        let alive = all.iter().filter(|seen| !seen.zombie).map(|seen| seen.process.pid);
-        let marked = alive.filter_map(|pid| Some((pid, Mark::read(pid)?))).collect();
+        let alive = all.iter().filter(|seen| !seen.zombie);
+        let marked = alive.filter_map(|seen| Some((seen.process.pid, Mark::read(seen)?))).collect();
         Self { begun, all, marked }
     }
 

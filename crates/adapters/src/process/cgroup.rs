@@ -1,6 +1,7 @@
 //! One cgroup v2 per job: the only name under which a job's processes can be found and killed at once, whatever
 //! they do. Where no cgroup can be made, jobs run without and the shim's own tree is walked instead.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
+use rustix::process::Signal;
 
 use crate::bounded_file;
 
@@ -202,6 +204,17 @@ impl Cgroup {
         fs::write(self.0.join("cgroup.kill"), "1")
     }
 
+    /// Kills by number what [`Cgroup::kill`] does not reach, because the kernel signals first threads only.
+    pub(crate) fn kill_leaderless(&self) {
+        let members = self.members();
+        if members.len() > limits::LEADERLESS_AMONG {
+            return;
+        }
+        for seen in members.into_iter().filter_map(linux::look).filter(|seen| seen.leaderless) {
+            linux::signal(seen.process, Signal::KILL);
+        }
+    }
+
     /// Kills everything inside and returns how many that were. What fits the first piece of the kernel's list is counted
     /// while it stands still; of more than that, the kill comes first, and who is still dying then is counted.
     pub(crate) fn kill_counted(&self) -> usize {
@@ -256,11 +269,25 @@ impl Cgroup {
     }
 }
 
+/// Lists the processes of a group, also those that the kernel leaves out of its list because their first thread has ended.
+/// These are looked for once the others are few: reading all threads of a fork bomb would take longer than its end.
+pub(super) fn processes(list: &Path, threads: &Path) -> Vec<i32> {
+    let numbers = |path: &Path| -> Vec<i32> {
+        let text = bounded_file::read_prefix(path, limits::GROUP_LIST_BYTES).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+        lines.filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+    };
+    let mut found = numbers(list);
+    if found.len() <= limits::LEADERLESS_AMONG {
+        let known: HashSet<i32> = found.iter().copied().collect();
+        found.extend(linux::processes_of(&numbers(threads), &known));
+    }
+    found
+}
+
 /// Adds the processes of a cgroup and of those below it, at most 16 levels deep.
 fn list_below(path: &Path, depth: u32, members: &mut Vec<i32>) {
-    let text = bounded_file::read_prefix(&path.join("cgroup.procs"), limits::GROUP_LIST_BYTES);
-    let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
-    members.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    members.extend(processes(&path.join("cgroup.procs"), &path.join("cgroup.threads")));
     if depth < 16 {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {

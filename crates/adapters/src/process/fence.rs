@@ -11,10 +11,9 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::bounded_file;
-
 use super::cgroup::{self, PARENT};
 use super::layout::JobDir;
+use super::linux;
 
 /// One job's fence.
 #[derive(Debug, Clone)]
@@ -108,10 +107,7 @@ impl Fence {
 
     /// Lists the processes inside; none when it does not exist.
     pub(crate) fn members(&self) -> Vec<i32> {
-        let text = bounded_file::read_prefix(&self.0.join("cgroup.procs"), limits::GROUP_LIST_BYTES);
-        let text = text.unwrap_or_default();
-        let lines = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-        lines.filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0).collect()
+        cgroup::processes(&self.0.join("cgroup.procs"), &self.0.join("tasks"))
     }
 
     /// Kills everything inside, without looking at any other process. A number counts for the process that has it while
@@ -122,8 +118,7 @@ impl Fence {
         for pid in self.members() {
             let Some(number) = Pid::from_raw(pid) else { continue };
             let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) else { continue };
-            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            if groups.lines().filter_map(own_path).any(|path| path.ends_with(name)) {
+            if is_in(name, &format!("/proc/{pid}/cgroup")) || is_in_leaderless(name, pid) {
                 // One that has ended meanwhile is as gone.
                 let _ = pidfd_send_signal(&handle, Signal::KILL);
             }
@@ -137,6 +132,18 @@ impl Fence {
             other => other,
         }
     }
+}
+
+/// Tells whether a `cgroup` file of `/proc` names this group.
+fn is_in(name: &str, file: &str) -> bool {
+    let groups = fs::read_to_string(file).unwrap_or_default();
+    groups.lines().filter_map(own_path).any(|path| path.ends_with(name))
+}
+
+/// The same for a process whose first thread has ended and so left its groups.
+fn is_in_leaderless(name: &str, pid: i32) -> bool {
+    linux::look(pid).is_some_and(|seen| seen.leaderless)
+        && linux::threads(pid).any(|thread| is_in(name, &format!("/proc/{pid}/task/{thread}/cgroup")))
 }
 
 #[cfg(test)]

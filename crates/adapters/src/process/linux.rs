@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use mosaic_core::limits;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,11 @@ pub(crate) struct Seen {
     pub(crate) process: ProcessRef,
     pub(crate) parent: i32,
     pub(crate) session: i32,
+    /// It is dead as a whole and only has to be buried.
     pub(crate) zombie: bool,
+    /// Its first thread has ended, others run on. The kernel calls it a zombie too, shows neither its command line nor its
+    /// environment, and a signal to its first thread alone reaches nobody.
+    pub(crate) leaderless: bool,
     /// Stopped by a signal.
     pub(crate) stopped: bool,
 }
@@ -37,7 +42,20 @@ pub(crate) struct Seen {
 /// Reads `/proc/<pid>/stat`; `None` when there is no such process any more.
 pub(crate) fn look(pid: i32) -> Option<Seen> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(pid, &text)
+    let mut seen = parse_stat(pid, &text)?;
+    seen.stopped |= seen.leaderless && all_stopped(pid);
+    Some(seen)
+}
+
+/// Tells whether every living thread of a process is stopped.
+fn all_stopped(pid: i32) -> bool {
+    let look = |thread| {
+        let text = std::fs::read(format!("/proc/{pid}/task/{thread}/stat")).ok()?;
+        let end = text.iter().rposition(|b| *b == b')')?;
+        text.get(end + 2).copied()
+    };
+    let mut living = threads(pid).filter_map(look).filter(|state| !matches!(state, b'Z' | b'X'));
+    living.all(|state| matches!(state, b'T' | b't'))
 }
 
 /// Parses a `stat` line. The command name may hold anything, so the fields are counted from its last parenthesis.
@@ -47,9 +65,11 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let session = fields.nth(1)?.parse().ok()?;
-    let start = fields.nth(15)?.parse().ok()?;
-    let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
-    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie, stopped })
+    let threads: u64 = fields.nth(13)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    let (ended, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
+    let (zombie, leaderless) = (ended && threads <= 1, ended && threads > 1);
+    Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie, leaderless, stopped })
 }
 
 /// What one process uses.
@@ -135,6 +155,22 @@ pub(crate) fn signal(process: ProcessRef, signal: Signal) -> bool {
     pidfd_send_signal(&handle, signal).is_ok()
 }
 
+/// Lists the threads of a process, the first ones of many.
+pub(crate) fn threads(pid: i32) -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(limits::LEADERLESS_THREADS)
+}
+
+/// Returns the processes of threads that no list of processes names: their first threads have ended.
+pub(crate) fn processes_of(threads: &[i32], known: &HashSet<i32>) -> HashSet<i32> {
+    let process = |thread: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        let pid: i32 = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?;
+        Some(pid).filter(|pid| !known.contains(pid))
+    };
+    threads.iter().filter(|thread| !known.contains(thread)).filter_map(process).collect()
+}
+
 /// Kills what lives below a process, once.
 pub(crate) fn kill_below(pid: i32) {
     for seen in below(&everything(), &[pid]).into_iter().filter(|seen| !seen.zombie) {
@@ -142,10 +178,17 @@ pub(crate) fn kill_below(pid: i32) {
     }
 }
 
-/// Returns variables of the environment that a process was started with.
-pub(crate) fn variables<const N: usize>(pid: i32, names: [&str; N]) -> [Option<String>; N] {
-    let path = format!("/proc/{pid}/environ");
-    let environment = bounded_file::read_prefix(Path::new(&path), ENVIRONMENT_BYTES).unwrap_or_default();
+/// Returns variables of the environment that a process was started with; of a leaderless one a living thread tells it.
+pub(crate) fn variables<const N: usize>(seen: &Seen, names: [&str; N]) -> [Option<String>; N] {
+    let pid = seen.process.pid;
+    let read = |path: String| bounded_file::read_prefix(Path::new(&path), ENVIRONMENT_BYTES).ok();
+    let environment = match seen.leaderless {
+        false => read(format!("/proc/{pid}/environ")),
+        true => threads(pid)
+            .filter_map(|thread| read(format!("/proc/{pid}/task/{thread}/environ")))
+            .find(|environment| !environment.is_empty()),
+    };
+    let environment = environment.unwrap_or_default();
     names.map(|name| {
         let mut all = environment.split(|b| *b == 0).filter_map(|one| std::str::from_utf8(one).ok());
         all.find_map(|one| one.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
@@ -182,6 +225,16 @@ mod tests {
         let seen = parse_stat(42, line).unwrap();
         assert_eq!((seen.parent, seen.session, seen.process.start, seen.zombie), (7, 9, 987_654, false));
         assert_eq!(parse_stat(1, b"1 (x"), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_dead_only_without_others() {
+        let with = |threads: &str| {
+            let line = format!("42 (a) Z 7 8 9 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 {threads} 0 987654 10 11\n");
+            let seen = parse_stat(42, line.as_bytes()).unwrap();
+            (seen.zombie, seen.leaderless)
+        };
+        assert_eq!((with("0"), with("1"), with("2")), ((true, false), (true, false), (false, true)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod in_namespace;
 mod jobs;
 mod kills;
 mod last_resorts;
+mod leaderless;
 mod leases;
 mod neighbours;
 mod recycled;

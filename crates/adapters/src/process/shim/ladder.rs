@@ -276,6 +276,9 @@ impl Ladder {
                 self.reap(main, end);
                 // A few are gone at once; thousands need the processor that looking would take.
                 let long = begun.elapsed() > SWEEP_SLICE / 2;
+                if let Some(cgroup) = self.cgroup.as_ref().filter(|_| long) {
+                    cgroup.kill_leaderless();
+                }
                 pause(if long { Duration::from_millis(10) } else { Duration::from_micros(200) });
             }
         }
