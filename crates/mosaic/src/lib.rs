@@ -18,6 +18,7 @@ mod interrupt;
 mod local_git;
 mod local_kill;
 mod locate;
+mod log_output;
 mod logging;
 mod paint;
 mod plain;

@@ -9,6 +9,7 @@ use mosaic_adapters::secret_scan::KnownSecrets;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, LogFormat};
+use crate::log_output;
 
 /// Starts the log at the configured level. A second call changes nothing.
 pub(crate) fn start(config: &Config) {
@@ -31,6 +32,7 @@ fn start_at(config: &Config, level: LevelFilter) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    log_output::set_json(json);
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Hiding);
     // Fails only when a log was started before, which then goes on.
     let _ = if json { log.json().try_init() } else { log.with_ansi(terminal).try_init() };
@@ -49,12 +51,13 @@ struct Hiding;
 
 impl Write for Hiding {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(&hidden(KNOWN.get().map(AsRef::as_ref), bytes))?;
+        // Never an error: who is told of one prints it to standard error, and panics where that is what failed.
+        log_output::put(&hidden(KNOWN.get().map(AsRef::as_ref), bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::limits;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroup::{self, PARENT};

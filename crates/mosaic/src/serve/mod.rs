@@ -6,7 +6,7 @@ mod files;
 mod history;
 mod local;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -178,7 +178,12 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
         match TcpListener::bind((config.bind, port)).await {
             Ok(listener) => {
                 if port != config.port {
-                    eprintln!("note  port {} is used by another program; using {port}", config.port);
+                    // Nobody has to be there to read it.
+                    let _ = writeln!(
+                        std::io::stderr(),
+                        "note  port {} is used by another program; using {port}",
+                        config.port
+                    );
                 }
                 return Ok(listener);
             }

@@ -48,3 +48,4 @@ mod store_away;
 mod store_failover;
 mod support;
 mod surroundings;
+mod unwritable_log;

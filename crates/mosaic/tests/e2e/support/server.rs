@@ -59,6 +59,11 @@ impl Home {
         Server::start(self, self.program(Path::new(program), args), env)
     }
 
+    /// Starts a server in this directory whose standard error is this.
+    pub(crate) fn serve_telling(&self, stderr: Stdio, env: &[(&str, &str)]) -> Server<'_> {
+        Server::start_telling(self, self.mosaic(&["serve"]), env, stderr)
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, env: &[(&str, &str)], args: &[&str]) -> Output {
         self.mosaic(args).envs(env.iter().copied()).output().unwrap()
@@ -76,7 +81,12 @@ pub(crate) struct Server<'h> {
 }
 
 impl<'h> Server<'h> {
-    fn start(home: &'h Home, mut command: Command, env: &[(&str, &str)]) -> Self {
+    fn start(home: &'h Home, command: Command, env: &[(&str, &str)]) -> Self {
+        let log = File::create(home.path().join("server.log")).unwrap();
+        Self::start_telling(home, command, env, log.into())
+    }
+
+    fn start_telling(home: &'h Home, mut command: Command, env: &[(&str, &str)], stderr: Stdio) -> Self {
         let log = home.path().join("server.log");
         // A file of an earlier server that was killed must not be taken for this one's.
         let _ = std::fs::remove_file(home.data().join("server.json"));
@@ -84,10 +94,11 @@ impl<'h> Server<'h> {
         command.env("MOSAIC_KILL_GRACE_MS", "500");
         command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
         command.envs(env.iter().copied()).stdout(Stdio::null());
-        let mut child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        let mut child = command.stderr(stderr).spawn().unwrap();
         let file = until("the server to listen", || {
             let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "the server ended: {}", std::fs::read_to_string(&log).unwrap());
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(ended.is_none(), "the server ended: {}", said());
             let file = std::fs::read(home.data().join("server.json")).ok()?;
             serde_json::from_slice::<Value>(&file).ok()
         });
@@ -107,7 +118,7 @@ impl<'h> Server<'h> {
 
     /// Returns what it logged.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// Runs the program against this server.
