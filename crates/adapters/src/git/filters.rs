@@ -11,15 +11,14 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::FilterUse;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::BufReader;
 
 use super::command::Input;
+use super::new_entries::field;
 use super::{GitRepositories, errors, store};
 
 /// Name of the files that attributes are read from.
 const ATTRIBUTES: &[u8] = b".gitattributes";
-/// Longest entry of a listing: a mode, object ids and one path.
-const ENTRY_BYTES: u64 = 64 * 1024;
 
 /// A file of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +43,13 @@ impl GitRepositories {
         if of_base.is_empty() && of_head.is_empty() {
             return Ok(Vec::new());
         }
-        let changed = self.new_files(url, base, head).await?;
+        let changed: Vec<File> = self
+            .new_entries(url, base, head)
+            .await?
+            .into_iter()
+            .filter(|entry| entry.mode.starts_with("100"))
+            .map(|entry| File { object: entry.object, path: entry.path })
+            .collect();
         let paths: Vec<Vec<u8>> = changed.iter().map(|file| file.path.clone()).collect();
         let mut filters = self.filters_of(url, &of_base, &paths).await?;
         filters.extend(self.filters_of(url, &of_head, &paths).await?);
@@ -204,40 +209,6 @@ impl GitRepositories {
         }
         Ok(known)
     }
-
-    /// Lists every regular file that a new commit changes, with its new object: all that would be published, not only
-    /// what is left of it in the head. What was merged from upstream is not new.
-    async fn new_files(
-        &self,
-        url: &RepositoryUrl,
-        base: &CommitId,
-        head: &CommitId,
-    ) -> Result<Vec<File>, Failure> {
-        let call =
-            self.git.local(&self.layout.store(url)).args(["log", "--format=", "--raw", "-z", "--no-abbrev"]);
-        let call = call.args(["--no-renames", "--diff-merges=combined", "--root", "--no-notes"]);
-        let call = call.args(["--not", "--branches", "--not", "--end-of-options"]);
-        let read = |out| async move {
-            let (mut out, mut found, mut size) = (BufReader::new(out), Vec::new(), 0usize);
-            while let Some(entry) = field(&mut out).await? {
-                // Commits are told apart by empty fields and newlines.
-                let start = entry.iter().position(|byte| *byte == b':').unwrap_or(entry.len());
-                if start == entry.len() {
-                    continue;
-                }
-                let Some(path) = field(&mut out).await? else { break };
-                size += path.len() + entry.len();
-                if size > limits::LISTING_BYTES {
-                    return Err(std::io::Error::other("too many changed files"));
-                }
-                found.extend(changed(&entry[start..], path));
-            }
-            Ok(found)
-        };
-        let (done, found) = call.args([format!("{base}..{head}")]).stream(Input::Nothing, read).await?;
-        done.success("listing what the new commits change")?;
-        Ok(found)
-    }
 }
 
 /// An index file that is removed with the value.
@@ -257,18 +228,6 @@ impl Drop for Index {
     }
 }
 
-/// Reads up to the next NUL; `None` at the end.
-async fn field(out: &mut (impl AsyncRead + AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    if out.take(ENTRY_BYTES).read_until(0, &mut bytes).await? == 0 {
-        return Ok(None);
-    }
-    if bytes.pop_if(|last| *last == 0).is_none() && bytes.len() as u64 == ENTRY_BYTES {
-        return Err(std::io::Error::other("an entry of git's listing is too long"));
-    }
-    Ok(Some(bytes))
-}
-
 /// Reads an entry of `ls-tree`; nothing for links and submodules.
 fn listed(entry: &[u8]) -> Option<File> {
     let tab = entry.iter().position(|byte| *byte == b'\t')?;
@@ -278,30 +237,13 @@ fn listed(entry: &[u8]) -> Option<File> {
     mode.starts_with("100").then(|| File { object: object.to_owned(), path: entry[tab + 1..].to_vec() })
 }
 
-/// Reads an entry of a raw diff, with as many colons as there are parents; nothing for what is no regular file now.
-fn changed(head: &[u8], path: Vec<u8>) -> Option<File> {
-    let head = std::str::from_utf8(head).ok()?;
-    let words = head.trim_start_matches(':');
-    let parents = head.len() - words.len();
-    let words: Vec<&str> = words.split(' ').collect();
-    let (mode, object) = (words.get(parents)?, words.get(2 * parents + 1)?);
-    mode.starts_with("100").then(|| File { object: (*object).to_owned(), path })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn entries_of_one_and_of_several_parents_are_read() {
-        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
-        let one = changed(format!(":100644 100755 {a} {b} M").as_bytes(), b"x".to_vec()).unwrap();
-        assert_eq!(one, File { object: b.clone(), path: b"x".to_vec() });
-        let two =
-            changed(format!("::100644 100644 100644 {a} {b} {c} MM").as_bytes(), b"x".to_vec()).unwrap();
-        assert_eq!(two.object, c);
-        assert!(changed(format!(":100644 120000 {a} {b} T").as_bytes(), b"x".to_vec()).is_none());
-        assert!(changed(format!(":100644 000000 {a} {b} D").as_bytes(), b"x".to_vec()).is_none());
+    fn entries_of_a_listing_are_read() {
+        let a = "a".repeat(40);
         assert_eq!(listed(format!("100644 blob {a}\ta\tb").as_bytes()).unwrap().path, b"a\tb");
         assert!(listed(format!("160000 commit {a}\tsub").as_bytes()).is_none());
     }

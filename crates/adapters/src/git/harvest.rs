@@ -36,6 +36,9 @@ pub(super) const ASIDE: &str = "aside-bundle";
 pub(super) struct Spec {
     pub(super) tree: PathBuf,
     pub(super) outbox: PathBuf,
+    /// The number of the tree's directory, when it was noted: another one in its place is not looked at.
+    #[serde(default)]
+    pub(super) inode: Option<u64>,
     /// The store's object directory.
     pub(super) shared: PathBuf,
     pub(super) base: String,
@@ -109,6 +112,7 @@ impl GitRepositories {
         let (git, path) = self.git.program();
         let spec = Spec {
             tree: self.layout.tree(request.agent),
+            inode: self.tree_inode(request.agent),
             outbox: outbox.clone(),
             shared: self.layout.store(&request.repository).join("objects"),
             base: request.base.to_string(),

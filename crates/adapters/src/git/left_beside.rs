@@ -14,7 +14,7 @@ use mosaic_core::limits;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::confined::open_directory;
+use super::confined::{LeftReport, open_directory};
 use super::{GitRepositories, errors, store, tree};
 use crate::private_place::read_plain;
 
@@ -22,6 +22,10 @@ use crate::private_place::read_plain;
 const BESIDE: &str = "beside";
 /// The note beside a tree that names the repositories in it.
 pub(super) const REPOSITORIES: &str = "tree-repositories";
+/// What the note calls the tree's own git directory.
+const OWN: &str = ".git";
+/// What that is called where it is kept: under its own name git would obey it.
+pub(super) const TREE_GIT: &str = "tree.git";
 /// Most names of one kind that are tried before a move is given up.
 const TRIES: usize = 100;
 
@@ -36,7 +40,7 @@ pub fn holds_work(data: &Path, agent: AgentId) -> bool {
 }
 
 impl GitRepositories {
-    fn beside(&self, agent: AgentId) -> std::path::PathBuf {
+    pub(super) fn beside(&self, agent: AgentId) -> std::path::PathBuf {
         self.layout.data.join(BESIDE).join(agent.to_string())
     }
 
@@ -61,12 +65,14 @@ impl GitRepositories {
         Ok(names)
     }
 
-    /// Notes which repositories lie in the tree.
-    pub(super) fn note_repositories(&self, agent: AgentId, paths: &[String]) -> io::Result<()> {
+    /// Notes which repositories lie in the tree, and whether its own is to be kept as one of them.
+    pub(super) fn note_repositories(&self, agent: AgentId, left: &LeftReport) -> io::Result<()> {
+        let own = left.git_dir.then_some(OWN);
+        let paths: Vec<&str> = left.repositories.iter().map(String::as_str).chain(own).collect();
         if paths.is_empty() {
             return Ok(());
         }
-        let text = serde_json::to_vec(paths).map_err(io::Error::other)?;
+        let text = serde_json::to_vec(&paths).map_err(io::Error::other)?;
         store::write_atomic(&self.layout.agent(agent).join(REPOSITORIES), &text)
     }
 
@@ -75,7 +81,12 @@ impl GitRepositories {
         let note = self.layout.agent(agent).join(REPOSITORIES);
         let Ok(text) = read_plain(&note, limits::MARKER_BYTES) else { return Ok(()) };
         let paths: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
-        for path in paths.iter().take(limits::NAMED_LEFT) {
+        for path in paths.iter().take(limits::NAMED_LEFT + 1) {
+            if path == OWN {
+                let tree = open_directory(&self.layout.tree(agent))?;
+                self.move_beside_as(agent, &tree, OsStr::new(OWN), OsStr::new(TREE_GIT))?;
+                continue;
+            }
             let parts: Vec<&str> = path.split('/').collect();
             let (Some((last, above)), true) = (parts.split_last(), parts.iter().all(|p| is_plain(p))) else {
                 continue;
@@ -92,12 +103,16 @@ impl GitRepositories {
         }
     }
 
-    /// Renames one entry to the first free name; one that is gone was moved before.
     fn move_beside(&self, agent: AgentId, from: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        self.move_beside_as(agent, from, name, name)
+    }
+
+    /// Renames one entry to the first free name; one that is gone was moved before.
+    fn move_beside_as(&self, agent: AgentId, from: &OwnedFd, name: &OsStr, new: &OsStr) -> io::Result<()> {
         let place = self.beside(agent);
         store::private_dir(&place)?;
         for n in 0..TRIES {
-            let mut to = place.join(name).into_os_string();
+            let mut to = place.join(new).into_os_string();
             if n > 0 {
                 to.push(format!("-{n}"));
             }

@@ -29,6 +29,7 @@ mod left_beside;
 mod locks;
 mod loose_refs;
 mod memory;
+mod new_entries;
 mod pack_refs;
 mod push;
 mod read;

@@ -1,7 +1,7 @@
 //! Taking in a bundle: the one file of an outbox whose content enters the store. Its header is read here; its pack
 //! goes to git with every object checked; nothing gets a ref before its whole history is known to be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use super::command::Input;
 use super::confined::LeftReport;
 use super::harvest::{ASIDE, BUNDLE, Harvested, Report, read_report};
-use super::{GitRepositories, errors};
+use super::{GitRepositories, errors, left_beside};
 
 /// Largest bundle header: many long branch names.
 const HEADER_BYTES: u64 = 1024 * 1024;
@@ -51,7 +51,7 @@ impl GitRepositories {
         let left = harvested.as_ref().map(|harvested| harvested.left.clone()).unwrap_or_default();
         let kept = beside.is_ok() && !left.only_there;
         self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", &e))?;
-        self.note_repositories(request.agent, &left.repositories)
+        self.note_repositories(request.agent, &left)
             .map_err(|e| errors::io("noting the repositories in the agent's tree", &e))?;
         let saved = beside.unwrap_or_default();
         let branches = match &saved {
@@ -65,7 +65,14 @@ impl GitRepositories {
         if let Kept::Commits { head } = &received {
             self.refuse_new_links(request, head).await?;
         }
-        let warnings = warnings(&left, saved.is_some());
+        let mut warnings = warnings(&left, saved.is_some());
+        if left.git_dir {
+            let place = self.beside(request.agent).join(left_beside::TREE_GIT);
+            warnings.push(format!(
+                "the git directory of its tree is kept at its end in {} until the agent is removed",
+                errors::plain(&place.to_string_lossy())
+            ));
+        }
         Ok(Received { kept: received, beside: branches, warnings })
     }
 
@@ -141,13 +148,14 @@ impl GitRepositories {
                 let left = read_report(outbox).map(|harvested| harvested.left).unwrap_or_default();
                 let (kept, io) =
                     (!left.only_there, |e: io::Error| errors::io("keeping the agent's tree", &e));
-                self.note_repositories(request.agent, &left.repositories).map_err(io)?;
+                self.note_repositories(request.agent, &left).map_err(io)?;
                 self.mark_tree(request.agent, kept).map_err(io)?;
                 Ok(Some(saved))
             }
             None => match read_report(outbox) {
                 Some(Harvested { report: Report::Nothing, left }) => {
                     let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
+                    self.note_repositories(request.agent, &left).map_err(io)?;
                     self.mark_tree(request.agent, !left.only_there).map_err(io)?;
                     Ok(None)
                 }
@@ -180,28 +188,27 @@ impl GitRepositories {
         Ok((!seen.same_tree).then_some(head))
     }
 
-    /// Refuses a head that names commits of other repositories which the base does not name.
+    /// Refuses new commits that name commits of other repositories which neither the base nor a known remote has. One in
+    /// between counts like the last: it is published, too.
     async fn refuse_new_links(&self, request: &TreeRequest, head: &CommitId) -> Result<(), Failure> {
-        let dir = self.layout.store(&request.repository);
-        let args = ["diff-tree", "-r", "-z", "--no-renames", request.base.as_str(), head.as_str()];
-        let done = self.git.local(&dir).args(args).run(Input::Nothing, limits::LISTING_BYTES).await?;
-        let done = done.success("looking for links to other repositories")?;
-        let mut fields = done.stdout.split(|b| *b == 0);
+        let new = self.new_entries(&request.repository, &request.base, head).await?;
+        let named = new.into_iter().filter(|entry| entry.mode == "160000");
+        let named: BTreeSet<(Vec<u8>, String)> = named.map(|entry| (entry.path, entry.object)).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let pinned = self.pinned_by(&self.layout.store(&request.repository), &request.base).await?;
         let mut links = Vec::new();
-        while let (Some(change), Some(path)) = (fields.next(), fields.next()) {
-            let words: Vec<&[u8]> = change.split(|b| *b == b' ').collect();
-            let [_, b"160000", _, commit, _] = words.as_slice() else { continue };
-            let path = String::from_utf8_lossy(path).into_owned();
-            let commit: CommitId = String::from_utf8_lossy(commit).parse().map_err(hostile)?;
+        for (path, commit) in named {
+            let path = String::from_utf8_lossy(&path).into_owned();
+            let commit: CommitId = commit.parse().map_err(hostile)?;
             // The first ones are asked about; with more of them something else is wrong.
-            let is_known =
-                links.len() < limits::NAMED_LEFT && self.submodule_publishes(request, &path, &commit).await?;
+            let is_known = pinned.contains(&commit)
+                || links.len() < limits::NAMED_LEFT
+                    && self.submodule_publishes(request, &path, &commit).await?;
             if !is_known {
                 links.push(format!("{} (commit {})", errors::plain(&path), commit.short()));
             }
-        }
-        if done.cut {
-            links.push("more than can be listed".to_owned());
         }
         if links.is_empty() {
             return Ok(());
@@ -318,7 +325,9 @@ fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
     let named: Vec<String> = left.named.iter().take(limits::NAMED_LEFT).map(plain).collect();
     let more = if left.more > 0 { format!(" and {} more", left.more) } else { String::new() };
     let kept = match (left.only_there, saved) {
-        (true, _) => "; what may not be read stays in the tree, which is set aside and not removed",
+        (true, _) => {
+            "; what cannot be read or handed over stays in the tree, which is set aside and not removed"
+        }
         (_, true) => "; what of it can be kept comes back with `mosaic restore`",
         _ => "",
     };

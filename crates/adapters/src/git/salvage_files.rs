@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
 
-use super::confined::{Beside, Content, Found};
+use super::confined::{Beside, Content, Found, Left, Why};
 use super::salvage_state::{NESTED_GIT, RelPath};
 use crate::private_place::read_plain;
 
@@ -23,14 +23,21 @@ pub(super) fn copy_all(from: &Path, to: &[u8], found: &mut Found) -> io::Result<
 }
 
 fn copy(from: &Path, to: &[u8], found: &mut Found, depth: usize) -> io::Result<()> {
-    let meta = fs::symlink_metadata(from)?;
+    let Ok(meta) = fs::symlink_metadata(from) else {
+        found.left.push(Left { path: to.to_vec(), why: Why::Unreadable });
+        return Ok(());
+    };
     let mode = meta.mode() & 0o7777;
     if meta.is_dir() {
         if depth > DEPTH || found.beside.len() > limits::WALKER_FILES {
             return Err(io::Error::other("the data of a repository in the tree are too much"));
         }
         readable(from, mode, 0o700);
-        let entries: Vec<_> = fs::read_dir(from)?.collect::<io::Result<_>>()?;
+        let Ok(entries) = fs::read_dir(from) else {
+            found.left.push(Left { path: to.to_vec(), why: Why::Unreadable });
+            return Ok(());
+        };
+        let entries: Vec<_> = entries.collect::<io::Result<_>>()?;
         if entries.is_empty() {
             // Without its directories of refs git would not take it for a repository.
             found.empty.push(to.to_vec());
@@ -52,6 +59,7 @@ fn copy(from: &Path, to: &[u8], found: &mut Found, depth: usize) -> io::Result<(
     if content == Content::InTree {
         readable(from, mode, 0o400);
         if fs::File::open(from).is_err() {
+            found.left.push(Left { path: to.to_vec(), why: Why::Unreadable });
             return Ok(());
         }
     }

@@ -4,7 +4,7 @@
 //! that the base does not pin counts only when a branch or tag of that remote has it; and git's own `submodule`, which
 //! obeys the tree it runs in, is never used. What cannot be had is a warning that names it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use mosaic_core::ports::repositories::TreeRequest;
 use super::command::Input;
 use super::fetch::Tags;
 use super::gitmodules::{self, Declared};
+use super::new_entries::field;
 use super::tree::config_value;
 use super::{GitRepositories, errors, local_form, store};
 
@@ -106,7 +107,27 @@ impl GitRepositories {
         Ok(warnings)
     }
 
-    /// Tells whether the remote of a submodule, as the base declares it, has a commit on a branch or tag. Asks the remote.
+    /// Returns the commits of other repositories that a commit names.
+    pub(super) async fn pinned_by(
+        &self,
+        dir: &Path,
+        commit: &CommitId,
+    ) -> Result<BTreeSet<CommitId>, Failure> {
+        let call = self.git.local(dir).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
+        let read = |out| async move {
+            let (mut out, mut found) = (tokio::io::BufReader::new(out), BTreeSet::new());
+            while let Some(entry) = field(&mut out).await? {
+                found.extend(pin(&entry).map(|(_, commit)| commit));
+            }
+            Ok(found)
+        };
+        let (done, found) = call.stream(Input::Nothing, read).await?;
+        done.success("listing the submodules of a commit")?;
+        Ok(found)
+    }
+
+    /// Tells whether the remote of a submodule, as the base declares it, has a commit on a branch or tag; of a path that the
+    /// base does not declare, any of them: the submodule may have been moved. Asks the remotes.
     pub(super) async fn submodule_publishes(
         &self,
         request: &TreeRequest,
@@ -116,10 +137,15 @@ impl GitRepositories {
         let nowhere = self.layout.nowhere();
         let project = self.superproject(&request.repository, &request.base, &request.base, &nowhere).await?;
         let (all, _) = self.wanted(&project).await?;
-        let Some(known) = all.iter().find(|one| one.declared.path == path) else { return Ok(false) };
-        for source in self.sources(&project, &known.declared)? {
-            if self.publishes(&source, commit).await? {
-                return Ok(true);
+        let mut asked: Vec<&Wanted> = all.iter().filter(|one| one.declared.path == path).collect();
+        if asked.is_empty() {
+            asked = all.iter().take(limits::NAMED_LEFT).collect();
+        }
+        for known in asked {
+            for source in self.sources(&project, &known.declared)? {
+                if self.publishes(&source, commit).await? {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -161,23 +187,19 @@ impl GitRepositories {
 
     /// Lists the submodules of a checkout, and in words what is wrong with the others.
     async fn wanted(&self, project: &Superproject) -> Result<(Vec<Wanted>, Vec<String>), Failure> {
-        let file = self.read_file_now(&project.repository, &project.base, FILE, MOST + 1).await?;
-        let Some(file) = file else { return Ok((Vec::new(), Vec::new())) };
-        if file.len() > MOST {
-            return Ok((Vec::new(), vec![format!("{FILE} is larger than {MOST} bytes")]));
-        }
         let dir = self.layout.store(&project.repository);
-        let args = ["config", "--no-includes", "-z", "--file", "-", "--get-regexp", r"^submodule\."];
-        let read = self.git.local(&dir).args(args).run(Input::Bytes(file), limits::LISTING_BYTES).await?;
-        if !matches!(read.code(), Some(0 | 1)) {
-            return Ok((Vec::new(), vec![format!("{FILE} cannot be read: {}", read.stderr.trim())]));
+        let (mut declared, mut faults) = self.declared_by(&project.repository, &project.base).await?;
+        let of_base = self.pins(&dir, &project.base, &declared).await?;
+        if project.base != project.commit && !declared.is_empty() {
+            // Where one was moved the commit says, where it comes from the base alone.
+            let (moved, _) = self.declared_by(&project.repository, &project.commit).await?;
+            let paths: BTreeMap<String, String> = moved.into_iter().map(|one| (one.name, one.path)).collect();
+            let pins = self.pins(&dir, &project.commit, &declared).await?;
+            for one in declared.iter_mut().filter(|one| !pins.contains_key(&one.path)) {
+                one.path = paths.get(&one.name).cloned().unwrap_or(std::mem::take(&mut one.path));
+            }
         }
-        let (declared, mut faults) = gitmodules::declared(&read.stdout);
         let pins = self.pins(&dir, &project.commit, &declared).await?;
-        let of_base = match project.base == project.commit {
-            true => pins.clone(),
-            false => self.pins(&dir, &project.base, &declared).await?,
-        };
         let mut wanted = Vec::new();
         for declared in declared {
             let Some(pin) = pins.get(&declared.path).cloned() else { continue };
@@ -185,10 +207,30 @@ impl GitRepositories {
                 faults.push(format!("{}: {FILE} says update = none", declared.path));
                 continue;
             }
-            let of_base = of_base.get(&declared.path) == Some(&pin);
+            let of_base = of_base.values().any(|of_base| *of_base == pin);
             wanted.push(Wanted { declared, pin, of_base });
         }
         Ok((wanted, faults))
+    }
+
+    /// Reads what a commit declares, and in words what is wrong with it.
+    async fn declared_by(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+    ) -> Result<(Vec<Declared>, Vec<String>), Failure> {
+        let file = self.read_file_now(repository, commit, FILE, MOST + 1).await?;
+        let Some(file) = file else { return Ok((Vec::new(), Vec::new())) };
+        if file.len() > MOST {
+            return Ok((Vec::new(), vec![format!("{FILE} is larger than {MOST} bytes")]));
+        }
+        let args = ["config", "--no-includes", "-z", "--file", "-", "--get-regexp", r"^submodule\."];
+        let call = self.git.local(&self.layout.store(repository)).args(args);
+        let read = call.run(Input::Bytes(file), limits::LISTING_BYTES).await?;
+        if !matches!(read.code(), Some(0 | 1)) {
+            return Ok((Vec::new(), vec![format!("{FILE} cannot be read: {}", read.stderr.trim())]));
+        }
+        Ok(gitmodules::declared(&read.stdout))
     }
 
     /// Returns the commits that a commit pins at these paths.
@@ -205,11 +247,6 @@ impl GitRepositories {
         let call = call.args(declared.iter().map(|one| &one.path));
         let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
         let done = done.success("listing the submodules of a commit")?;
-        let pin = |entry: &[u8]| {
-            let (head, path) = std::str::from_utf8(entry).ok()?.split_once('\t')?;
-            let object = head.strip_prefix("160000 commit ")?;
-            Some((path.to_owned(), object.parse().ok()?))
-        };
         Ok(done.stdout.split(|b| *b == 0).filter_map(pin).collect())
     }
 
@@ -387,6 +424,13 @@ impl GitRepositories {
         let mut known = fs::OpenOptions::new().append(true).open(project.git_dir.join("config"))?;
         io::Write::write_all(&mut known, section.as_bytes())
     }
+}
+
+/// Reads the path and the commit of a submodule in a listing of `ls-tree`.
+fn pin(entry: &[u8]) -> Option<(String, CommitId)> {
+    let tab = entry.iter().position(|byte| *byte == b'\t')?;
+    let object = std::str::from_utf8(&entry[..tab]).ok()?.strip_prefix("160000 commit ")?;
+    Some((String::from_utf8_lossy(&entry[tab + 1..]).into_owned(), object.parse().ok()?))
 }
 
 fn warning(prefix: &str, fault: &str) -> String {

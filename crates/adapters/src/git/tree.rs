@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use mosaic_core::domain::ids::AgentId;
@@ -37,6 +37,9 @@ struct Marker {
     base_branch: String,
     branch: String,
     base: String,
+    /// The number of the tree's directory.
+    #[serde(default)]
+    inode: Option<u64>,
 }
 
 impl Marker {
@@ -46,6 +49,7 @@ impl Marker {
             base_branch: request.base_branch.to_string(),
             branch: request.branch.to_string(),
             base: request.base.to_string(),
+            inode: None,
         }
     }
 }
@@ -88,7 +92,9 @@ impl GitRepositories {
             .map_err(|e| errors::io("noting what the agent's tree was made from", &e))?;
         let commits = (&request.base, &request.start);
         let warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
-        let text = serde_json::to_vec(&Marker::of(request)).expect("four strings are always JSON");
+        let inode = inode(&path);
+        let text = serde_json::to_vec(&Marker { inode, ..Marker::of(request) });
+        let text = text.expect("strings and a number are always JSON");
         store::write_atomic(&marker, &text).map_err(|e| errors::io("writing the tree's marker", &e))?;
         Ok(Worktree { agent: request.agent, path, reused: false, warnings })
     }
@@ -142,12 +148,23 @@ impl GitRepositories {
         let is_dir = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_dir());
         let is_file = |p: &Path| fs::symlink_metadata(p).is_ok_and(|m| m.is_file());
         let tree = self.layout.tree(request.agent);
-        let marker = read_plain(&self.layout.marker(request.agent), limits::MARKER_BYTES).ok();
-        let marker = marker.and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-        marker == Some(Marker::of(request))
+        let Some(marker) = self.read_marker(request.agent) else { return false };
+        let inode = marker.inode;
+        (Marker { inode: None, ..marker }) == Marker::of(request)
             && is_dir(&tree)
+            && (inode.is_none() || inode == self::inode(&tree))
             && is_dir(&tree.join(".git"))
             && is_file(&tree.join(".git/HEAD"))
+    }
+
+    fn read_marker(&self, agent: AgentId) -> Option<Marker> {
+        let marker = read_plain(&self.layout.marker(agent), limits::MARKER_BYTES).ok()?;
+        serde_json::from_slice(&marker).ok()
+    }
+
+    /// Returns the number of the directory that was made as the agent's tree, when it was noted.
+    pub(super) fn tree_inode(&self, agent: AgentId) -> Option<u64> {
+        self.read_marker(agent)?.inode
     }
 
     /// Checks that the agent's tree is one that was made here.
@@ -157,6 +174,11 @@ impl GitRepositories {
         }
         Err(Failure::new(FailureKind::Internal, "the agent has no working tree to harvest"))
     }
+}
+
+/// Returns the number of a directory, of a link its own.
+fn inode(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().map(|meta| meta.ino())
 }
 
 fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &str) -> io::Result<()> {

@@ -165,6 +165,162 @@ async fn what_a_submodule_holds_uncommitted_is_kept_beside() {
     assert_eq!(fs::read_to_string(restored.path.join("sub/new.txt")).unwrap(), "half done\n");
 }
 
+/// The listing of the commit that was received, of a world with several repositories.
+fn listed(world: &World, request: &TreeRequest, received: &Received) -> String {
+    world.agent_git(request, &["ls-tree", "-r", head(received).as_str()])
+}
+
+#[tokio::test]
+async fn a_submodule_that_was_turned_into_files_is_files() {
+    for committed in [true, false] {
+        let world = World::new();
+        let request = with_submodule(&world).await;
+        world.agent_git(&request, &["rm", "-q", "sub"]);
+        world.write(&request, "sub/vendored.c", "vendored\n");
+        if committed {
+            world.agent_git(&request, &["add", "-A"]);
+            world.agent_git(&request, &["commit", "-qm", "vendored"]);
+        }
+        let received = world.received(&request).await.unwrap();
+        let listing = listed(&world, &request, &received);
+        assert!(!listing.contains("160000"), "{listing}");
+        assert_eq!(content(&world, &received, "sub/vendored.c").await.as_deref(), Some("vendored\n"));
+        assert_eq!(received.warnings, Vec::<String>::new(), "{committed}");
+        if committed {
+            assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), head(&received).as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_submodule_that_was_taken_out_of_the_commits_stays_out() {
+    let world = World::new();
+    let request = with_submodule(&world).await;
+    world.agent_git(&request, &["rm", "-q", "--cached", "sub"]);
+    world.agent_git(&request, &["commit", "-qm", "dropped"]);
+    let received = world.received(&request).await.unwrap();
+    assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), head(&received).as_str());
+    assert_eq!(received.warnings, Vec::<String>::new());
+    // What it held beyond its commit is kept all the same.
+    world.write(&request, "sub/new.txt", "half done\n");
+    let received = world.received(&request).await.unwrap();
+    assert!(
+        !listed(&world, &request, &received).contains("\tsub"),
+        "{}",
+        listed(&world, &request, &received)
+    );
+    assert!(received.warnings.iter().any(|w| w.contains("sub (a submodule")), "{:?}", received.warnings);
+    let restored = world.restore(&request, None, Some(head(&received).clone())).await.unwrap();
+    assert_eq!(fs::read_to_string(restored.path.join("sub/new.txt")).unwrap(), "half done\n");
+}
+
+#[tokio::test]
+async fn a_submodule_that_was_moved_is_one_at_its_new_place_for_gates_too() {
+    let world = World::new();
+    let request = with_submodule(&world).await;
+    world.agent_git(&request, &["mv", "sub", "third"]);
+    world.agent_git(&request, &["commit", "-qm", "moved"]);
+    let received = world.received(&request).await.unwrap();
+    assert_eq!(world.agent_git(&request, &["rev-parse", "HEAD"]), head(&received).as_str());
+    assert!(
+        listed(&world, &request, &received).contains("160000"),
+        "{}",
+        listed(&world, &request, &received)
+    );
+    assert_eq!(received.warnings, Vec::<String>::new());
+    let judged = world.judging(&request, head(&received), "a").await.unwrap();
+    assert_eq!(fs::read_to_string(judged.path.join("third/lib.txt")).unwrap(), "lib\n");
+}
+
+#[tokio::test]
+async fn a_submodule_that_the_base_does_not_know_is_refused_and_kept() {
+    let world = World::new();
+    let request = world.agent().await;
+    nested(&world, &request, true);
+    let modules = "[submodule \"app\"]\n\tpath = app\n\turl = https://host.invalid/app\n";
+    world.write(&request, ".gitmodules", modules);
+    world.agent_git(&request, &["add", "app", ".gitmodules"]);
+    world.agent_git(&request, &["commit", "-qm", "a new submodule"]);
+    let refused = world.received(&request).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unpublishable, "{}", refused.message);
+    assert!(refused.message.contains("app (commit "), "{}", refused.message);
+    let saved = world.salvage(&request).await.unwrap().expect("something");
+    let restored = world.restore(&request, Some(saved), None).await.unwrap();
+    assert_eq!(fs::read_to_string(restored.path.join("app/extra.py")).unwrap(), "more\n");
+}
+
+#[tokio::test]
+async fn a_branch_in_a_submodule_is_kept_although_its_files_are_as_they_were() {
+    let world = World::new();
+    let request = with_submodule(&world).await;
+    let sub = world.tree(&request).join("sub");
+    world.fixture.run(&sub, &["checkout", "-q", "-b", "feature"]);
+    world.fixture.run(&sub, &["commit", "-q", "--allow-empty", "-m", "only here"]);
+    world.fixture.run(&sub, &["checkout", "-q", "--detach", "HEAD~1"]);
+    world.write(&request, "work.txt", "x\n");
+    let received = world.received(&request).await.unwrap();
+    assert!(received.warnings.iter().any(|w| w.contains("sub (a submodule")), "{:?}", received.warnings);
+    let restored = world.restore(&request, None, Some(head(&received).clone())).await.unwrap();
+    assert!(restored.path.join("sub/.git-salvaged").is_dir());
+}
+
+#[tokio::test]
+async fn a_link_in_a_commit_in_between_is_not_published_either() {
+    let world = World::new();
+    let request = world.agent().await;
+    nested(&world, &request, true);
+    world.agent_git(&request, &["add", "app"]);
+    world.agent_git(&request, &["commit", "-qm", "with a link"]);
+    world.agent_git(&request, &["rm", "-q", "--cached", "app"]);
+    world.write(&request, "work.txt", "x\n");
+    world.agent_git(&request, &["add", "work.txt"]);
+    world.agent_git(&request, &["commit", "-qm", "without"]);
+    let own = world.agent_git(&request, &["rev-parse", "HEAD"]);
+    let received = world.received(&request).await.unwrap();
+    let range = format!("{}..{}", request.base, head(&received));
+    let history = world.store_git(&["log", "--raw", &range]);
+    assert!(!history.contains("160000"), "{history}");
+    assert_eq!(content(&world, &received, "work.txt").await.as_deref(), Some("x\n"));
+    assert!(received.warnings.iter().any(|w| w.contains("app, which nobody")), "{:?}", received.warnings);
+    let restored = world.restore(&request, None, Some(head(&received).clone())).await.unwrap();
+    let all = world.fixture.run(&restored.path, &["log", "--all", "--format=%H"]);
+    assert!(all.contains(&own), "its own commits are kept");
+}
+
+#[tokio::test]
+async fn a_submodule_commit_in_between_that_no_remote_has_is_refused() {
+    let world = World::new();
+    let request = with_submodule(&world).await;
+    let sub = world.tree(&request).join("sub");
+    let base = world.fixture.run(&sub, &["rev-parse", "HEAD"]).trim().to_owned();
+    world.fixture.run(&sub, &["commit", "-q", "--allow-empty", "-m", "only here"]);
+    world.agent_git(&request, &["commit", "-qam", "names it"]);
+    world.fixture.run(&sub, &["checkout", "-q", "--detach", &base]);
+    world.write(&request, "work.txt", "x\n");
+    world.agent_git(&request, &["add", "-A"]);
+    world.agent_git(&request, &["commit", "-qm", "names the old one again"]);
+    let refused = world.received(&request).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Unpublishable, "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_git_directory_that_cannot_be_read_is_kept_as_it_is() {
+    let world = World::new();
+    let request = world.agent().await;
+    let tree = world.tree(&request);
+    fs::remove_dir_all(tree.join(".git")).unwrap();
+    // One that this version of git may not know either.
+    world.fixture.run(&tree, &["init", "-q"]);
+    world.fixture.run(&tree, &["commit", "-q", "--allow-empty", "-m", "only here"]);
+    fs::write(tree.join(".git/HEAD"), "ref: refs/heads/.invalid\n").unwrap();
+    world.write(&request, "work.txt", "x\n");
+    let received = world.received(&request).await.unwrap();
+    assert!(received.warnings.iter().any(|w| w.contains("tree.git")), "{:?}", received.warnings);
+    world.git.remove(request.agent).await.unwrap();
+    let kept = world.data().join("beside").join(request.agent.to_string()).join("tree.git");
+    assert!(kept.join("objects").is_dir() && kept.join("refs").is_dir());
+}
+
 #[tokio::test]
 async fn what_git_was_told_not_to_look_at_is_looked_at() {
     let world = World::new();

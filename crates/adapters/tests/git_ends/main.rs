@@ -11,6 +11,7 @@ mod in_tree;
 mod judging;
 mod locks;
 mod many_refs;
+mod replaced;
 mod salvage;
 mod submodules;
 

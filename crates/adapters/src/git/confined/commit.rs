@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -11,10 +12,11 @@ use std::process::Stdio;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 
-use super::super::harvest::{SUBJECT, Spec};
+use super::super::harvest::{Purpose, SUBJECT, Spec};
 use super::super::store;
 use super::index::{Entry, GITLINK};
 use super::left::{Left, LeftReport, Why};
+use super::links::Links;
 use super::listing::{self, Checkout, Listing};
 use super::mirror::Mirror;
 use super::program::{Git, not_run};
@@ -38,9 +40,13 @@ pub(in crate::git) struct Look<'a> {
     rules: PathBuf,
     /// What HEAD holds.
     listing: Listing,
-    submodules: BTreeMap<Vec<u8>, String>,
+    links: Links,
     /// The commit that [`Look::commit`] returned.
     made: Option<String>,
+    /// The tree's own git directory is there, and could not be read.
+    is_unreadable: bool,
+    /// Why the commits were given up.
+    forsaken: Option<String>,
 }
 
 /// What a path of the new commit is.
@@ -52,42 +58,60 @@ enum Put {
 impl<'a> Look<'a> {
     /// Looks at the tree: its git directory as data, then everything that lies in it.
     pub(in crate::git) fn at(spec: &'a Spec) -> Result<Self, String> {
-        let replaced = |e: io::Error| {
-            format!("the working tree is no directory any more ({e}); something was put in its place")
-        };
-        let tree = data::open_directory(&spec.tree).map_err(replaced)?;
+        let tree = own_tree(spec)?;
         let mut mirror = Mirror::of(spec, &tree)?;
         let checkout = Checkout::read(spec);
         let listing = head_listing(spec, &mut mirror, &checkout)?;
-        let submodules = match checkout.is_of(&spec.base) {
-            true => listing::submodules(&checkout.listing()),
-            false => listing::submodules(&listing::of_commit(&mirror.git, &spec.base)?),
+        let of_base = match checkout.is_of(&spec.base) {
+            true => checkout.listing(),
+            false => listing::of_commit(&mirror.git, &spec.base)?,
         };
+        let links = Links::new(of_base, &listing, &mirror, &tree);
         let tracked: BTreeSet<Vec<u8>> = match &mirror.index {
             Some(index) => index.iter().map(|entry| entry.path.clone()).collect(),
             None => listing.keys().cloned().collect(),
         };
-        let mut walk = Walk::new(spec, &mirror, tracked, &submodules)?;
+        let mut walk = Walk::new(spec, &mirror, tracked, &links)?;
         walk.visit(&tree, &[], 0)?;
         let (mut found, rules) = (walk.found, walk.rules);
         let (has_attributes, rules) = (rules.has_attributes, rules.tree.clone());
+        leave_too_large(&mut found, &checkout);
         if mirror.unusable.is_some() {
             leave_links(spec, &mut found, &listing);
         }
         found.prune_directories();
         let made = mirror.head.clone();
-        Ok(Self { spec, mirror, found, checkout, has_attributes, rules, listing, submodules, made })
+        let is_unreadable = mirror.unusable.is_some() && data::look(&tree, b".git").is_ok();
+        let forsaken = None;
+        Ok(Self {
+            spec,
+            mirror,
+            found,
+            checkout,
+            has_attributes,
+            rules,
+            listing,
+            links,
+            made,
+            is_unreadable,
+            forsaken,
+        })
     }
 
     /// Says what lies in the tree and is not in the commit.
     pub(in crate::git) fn left(&self) -> LeftReport {
         let mut report = LeftReport::of(&self.found.left);
-        if let Some(why) = &self.mirror.unusable {
-            let note = format!(
+        report.git_dir = self.is_unreadable;
+        let note = match (&self.forsaken, &self.mirror.unusable) {
+            (Some(why), _) => format!(
+                "its own commits are not published as they are ({why}): its files were committed as they lie in the tree; its commits come back with `mosaic restore`"
+            ),
+            (_, Some(why)) => format!(
                 "the git directory of its tree could not be used ({why}): its files were taken as they are, commits in it may be missing"
-            );
-            report.notes.push(note);
-        }
+            ),
+            _ => return report,
+        };
+        report.notes.push(note);
         report
     }
 
@@ -99,7 +123,8 @@ impl<'a> Look<'a> {
     /// Gives up what its git directory says: from here on the files alone count, on top of the base.
     pub(in crate::git) fn forsake(&mut self, why: String) {
         let git = self.mirror.git.clone();
-        self.mirror.unusable = Some(why);
+        self.mirror.unusable = Some(why.clone());
+        self.forsaken.get_or_insert(why);
         self.mirror.head = Some(self.spec.base.clone());
         self.mirror.index = None;
         self.listing = listing::of_commit(&git, &self.spec.base).unwrap_or_default();
@@ -133,6 +158,9 @@ impl<'a> Look<'a> {
     /// Makes the commit, unless everything is committed; returns what HEAD is then, none without any commit.
     pub(in crate::git) fn commit(&mut self) -> Result<Option<String>, String> {
         let git = self.mirror.git.clone();
+        if self.spec.purpose == Purpose::Commit && self.forsaken.is_none() {
+            self.refuse_stray_links()?;
+        }
         let aborted = rebase_origin(&git);
         if let Some(origin) = &aborted {
             self.listing = listing::of_commit(&git, origin)?;
@@ -151,6 +179,31 @@ impl<'a> Look<'a> {
         }
         self.made.clone_from(&head);
         Ok(head)
+    }
+
+    /// Fails when a commit of the agent's links to a repository in the tree, which nobody could fetch: the commit on top of
+    /// it may hold its files, but the one with the link would be published too.
+    fn refuse_stray_links(&self) -> Result<(), String> {
+        let Some(head) = self.mirror.head.as_deref().filter(|head| *head != self.spec.base) else {
+            return Ok(());
+        };
+        let range = format!("{}..{head}", self.spec.base);
+        let args = ["log", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames", "--root"];
+        let args =
+            args.iter().copied().chain(["--diff-merges=combined", range.as_str(), "--not", "--remotes"]);
+        let listed = self.mirror.git.ask(None, args, &[])?;
+        let mut fields = listed.split(|byte| *byte == 0);
+        while let Some(entry) = fields.next() {
+            let Some(start) = entry.iter().position(|byte| *byte == b':') else { continue };
+            let (change, path) = (&entry[start..], fields.next().unwrap_or_default());
+            let parents = change.iter().take_while(|byte| **byte == b':').count();
+            let mode = change[parents..].split(|byte| *byte == b' ').nth(parents);
+            if mode == Some(b"160000") && !self.links.is_submodule(path) {
+                let path = super::super::errors::plain(&String::from_utf8_lossy(path));
+                return Err(format!("they link to the repository in {path}, which nobody else has"));
+            }
+        }
+        Ok(())
     }
 
     /// Lets HEAD of the mirror be at a commit; the first one of a branch is that branch's.
@@ -198,6 +251,7 @@ impl<'a> Look<'a> {
         if only_new {
             return (puts, Vec::new());
         }
+        kept.extend(self.kept_as_committed());
         for (path, object) in &self.found.gitlinks {
             kept.insert(path);
             if self.listing.get(path) != Some(&(GITLINK, object.clone())) {
@@ -207,7 +261,7 @@ impl<'a> Look<'a> {
         // What a sparse checkout left out on purpose is as the index has it.
         for entry in index().filter(|e| e.skipped && e.stage == 0 && !self.found.files.contains_key(&e.path))
         {
-            let is_new_link = entry.mode == GITLINK && !self.submodules.contains_key(&entry.path);
+            let is_new_link = entry.mode == GITLINK && !self.links.is_submodule(&entry.path);
             if is_new_link || self.is_covered(&entry.path) {
                 continue;
             }
@@ -218,6 +272,18 @@ impl<'a> Look<'a> {
         }
         let removed = self.listing.keys().filter(|path| !kept.contains(path.as_slice())).cloned().collect();
         (puts, removed)
+    }
+
+    /// Lists what HEAD has where something lies that cannot be taken: nothing that may be there is deleted.
+    fn kept_as_committed(&self) -> Vec<&[u8]> {
+        let left = self.found.left.iter().filter(|one| one.why.keeps_committed());
+        let listed = left.flat_map(|one| {
+            let below = [one.path.as_slice(), b"/"].concat();
+            let same = self.listing.get_key_value(&one.path).map(|(path, _)| path);
+            let all = self.listing.range(below.clone()..).map(|(path, _)| path);
+            same.into_iter().chain(all.take_while(move |path| path.starts_with(&below)))
+        });
+        listed.map(Vec::as_slice).collect()
     }
 
     /// Tells whether a directory lies where this file would be, or a file where one of its directories would be.
@@ -417,6 +483,42 @@ fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result
         mirror.head = Some(spec.base.clone());
         listing::of_commit(&mirror.git, &spec.base)
     })
+}
+
+/// Opens the tree, as long as it is the directory that was made: neither a link, nor another directory, nor one over which
+/// something is mounted.
+fn own_tree(spec: &Spec) -> Result<OwnedFd, String> {
+    let replaced = |what: &str| format!("{what}; something was put in its place, and nothing of it is taken");
+    let above = spec.tree.parent().ok_or("the working tree has no place")?;
+    let name = spec.tree.file_name().unwrap_or_default();
+    let above = data::open_directory(above).map_err(|e| format!("looking for the working tree: {e}"))?;
+    let tree = data::enter_here(&above, name.as_bytes()).map_err(|e| match data::is_mount(&e) {
+        true => replaced("another file system is mounted over the working tree"),
+        false => replaced(&format!("the working tree is no directory any more ({e})")),
+    })?;
+    let inode = rustix::fs::fstat(&tree).map_err(|e| format!("looking for the working tree: {e}"))?.st_ino;
+    match spec.inode.is_none_or(|made| made == inode) {
+        true => Ok(tree),
+        false => Err(replaced("the working tree is another directory than the one that was made")),
+    }
+}
+
+/// Leaves the largest files that are not as they were made, until the rest can be handed over: no file is read for that.
+fn leave_too_large(found: &mut Found, checkout: &Checkout) {
+    let size = |file: &File| if file.is_link() { 0 } else { file.size };
+    let is_new = |path: &Vec<u8>, file: &File| checkout.unchanged(path, file).is_none();
+    let new = found.files.iter().filter(|(path, file)| is_new(path, file));
+    let mut total: u64 = new.clone().map(|(_, file)| size(file)).fold(0, u64::saturating_add);
+    if total <= limits::BUNDLE_BYTES {
+        return;
+    }
+    let mut largest: Vec<(u64, Vec<u8>)> = new.map(|(path, file)| (size(file), path.clone())).collect();
+    largest.sort();
+    while let Some((size, path)) = largest.pop().filter(|_| total > limits::BUNDLE_BYTES) {
+        total = total.saturating_sub(size);
+        found.files.remove(&path);
+        found.left.push(Left { path, why: Why::TooLarge });
+    }
 }
 
 /// Without a git directory that can be relied on no link is taken anew.

@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -20,6 +21,20 @@ pub(in crate::git) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 /// Opens a directory in another one; a link is refused.
 pub(in crate::git) fn enter(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(rfs::openat(dir, name, DIRECTORY, Mode::empty())?)
+}
+
+/// The same, and what is mounted there is refused, see [`is_mount`].
+pub(super) fn enter_here(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    match rfs::openat2(&dir, name, DIRECTORY, Mode::empty(), ResolveFlags::NO_XDEV) {
+        // Kernels and sandboxes that do not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => enter(dir, name),
+        entered => Ok(entered?),
+    }
+}
+
+/// Tells whether [`enter_here`] failed because something is mounted there.
+pub(super) fn is_mount(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(Errno::XDEV.raw_os_error())
 }
 
 /// Opens a directory some levels further down.

@@ -16,6 +16,10 @@ pub(in crate::git) enum Why {
     Unreadable,
     /// Directories are nested too deeply.
     TooDeep,
+    /// It is more than can be handed over.
+    TooLarge,
+    /// Another file system is mounted there.
+    Mounted,
     /// No working tree could hold so long a path.
     TooLong,
     /// git refuses the name.
@@ -49,7 +53,12 @@ impl Why {
 
     /// Tells whether it is only where it is, so that the tree must not go.
     pub(in crate::git) fn is_only_there(self) -> bool {
-        matches!(self, Self::Unreadable | Self::TooDeep)
+        matches!(self, Self::Unreadable | Self::TooDeep | Self::TooLarge)
+    }
+
+    /// Tells whether commits keep what they have at this path and below: that it is gone from the tree is not known.
+    pub(in crate::git) fn keeps_committed(self) -> bool {
+        self.is_only_there() || self == Self::Mounted
     }
 
     fn text(self) -> &'static str {
@@ -57,6 +66,8 @@ impl Why {
             Self::Special(what) => what,
             Self::Unreadable => "it may not be read",
             Self::TooDeep => "its directories are nested too deeply",
+            Self::TooLarge => "it is too large to be handed over",
+            Self::Mounted => "another file system is mounted there",
             Self::TooLong => "its path is too long for a working tree",
             Self::Refused => "git refuses the name",
             Self::Repository => "the data of a repository of its own, whose files are in the commit",
@@ -95,6 +106,8 @@ pub(in crate::git) struct LeftReport {
     pub(in crate::git) staged: bool,
     /// Repositories in the tree that the base does not know, the first ones.
     pub(in crate::git) repositories: Vec<String>,
+    /// The tree's own git directory could not be read, and is to be kept as it is.
+    pub(in crate::git) git_dir: bool,
     /// What else is to be told.
     pub(in crate::git) notes: Vec<String>,
 }
@@ -111,6 +124,7 @@ impl LeftReport {
             only_there: left.iter().any(|one| one.why.is_only_there()),
             staged: left.iter().any(|one| one.why == Why::Staged),
             repositories: left.iter().filter_map(repository).take(limits::NAMED_LEFT).collect(),
+            git_dir: false,
             notes: Vec::new(),
         }
     }

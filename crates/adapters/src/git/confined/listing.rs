@@ -10,7 +10,7 @@ use mosaic_core::limits;
 
 use super::super::harvest::Spec;
 use super::data;
-use super::index::{self, Entry, GITLINK};
+use super::index::{self, Entry};
 use super::program::Git;
 use super::walk::{Content, File};
 
@@ -31,12 +31,6 @@ pub(in crate::git) fn of_commit(git: &Git, commit: &str) -> Result<Listing, Stri
         Some((line[tab + 1..].to_vec(), (mode, words.nth(1)?.to_owned())))
     };
     Ok(listed.split(|b| *b == 0).filter_map(entry).collect())
-}
-
-/// Returns the submodules of a listing, with their commits.
-pub(super) fn submodules(listing: &Listing) -> BTreeMap<Vec<u8>, String> {
-    let links = listing.iter().filter(|(_, (mode, _))| *mode == GITLINK);
-    links.map(|(path, (_, object))| (path.clone(), object.clone())).collect()
 }
 
 /// The tree as it was made.

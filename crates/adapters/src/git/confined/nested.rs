@@ -10,10 +10,11 @@ use std::path::PathBuf;
 
 use mosaic_core::limits;
 
-use super::super::salvage_files;
 use super::super::salvage_state::NESTED_GIT;
+use super::super::{salvage_files, salvage_tips};
 use super::index::{self, GITLINK};
 use super::left::Why;
+use super::links::Link;
 use super::mirror::Mirror;
 use super::walk::{Content, File, Found, Walk, place, walking};
 use super::{data, listing};
@@ -34,21 +35,37 @@ impl Walk<'_> {
         self.visit(here, &inside, depth + 1)
     }
 
-    /// Takes a submodule of the base: the commit that it is at, and beside that what no commit of ours can say.
-    pub(super) fn submodule(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<(), String> {
-        let known = self.submodules.get(path).cloned().unwrap_or_default();
-        let staged = self.mirror.index.iter().flatten().find(|e| e.mode == GITLINK && e.path == path);
-        let staged = staged.map_or_else(|| known.clone(), |entry| entry.object.clone());
+    /// Tells whether a repository is a submodule of the base that the agent has taken out of its commits.
+    pub(super) fn is_dropped(&self, path: &[u8]) -> bool {
+        let modules = self.spec.tree.join(".git/modules");
+        let git_dir = salvage_files::git_dir(&self.spec.tree, &place(self.spec, path));
+        let modules = modules.canonicalize().unwrap_or(modules);
+        self.links.is_of_base(path) && git_dir.starts_with(modules)
+    }
+
+    /// Takes a submodule: the commit that it is at, unless the agent's commits have none there, and beside that what no
+    /// commit of ours can say.
+    pub(super) fn submodule(
+        &mut self,
+        here: &OwnedFd,
+        path: &[u8],
+        depth: usize,
+        link: Option<&Link>,
+    ) -> Result<(), String> {
         let git_dir = self.git_dir(here, path);
         let mirror = git_dir
             .as_ref()
             .and_then(|dir| Mirror::of_nested(self.spec, &data::open_directory(dir).ok()?, dir).ok());
-        let at = mirror.as_ref().and_then(|mirror| mirror.head.clone()).unwrap_or(staged);
-        self.found.gitlinks.insert(path.to_vec(), at.clone());
+        let at = mirror.as_ref().and_then(|mirror| mirror.head.clone());
+        let at = at.or_else(|| link.map(|link| link.commit.clone())).unwrap_or_default();
+        if link.is_some() {
+            self.found.gitlinks.insert(path.to_vec(), at.clone());
+        }
+        let is_known = self.links.is_pinned(&at);
         let inner = self.collect(here, path, depth)?;
         let is_clean = match &mirror {
-            Some(mirror) => at == known && is_clean(mirror, path, &inner, self),
-            None => inner.files.is_empty() && inner.beside.is_empty() && at == known,
+            Some(mirror) => is_known && is_clean(mirror, path, &inner, self),
+            None => inner.files.is_empty() && inner.beside.is_empty() && is_known,
         };
         if is_clean {
             return Ok(());
@@ -114,9 +131,12 @@ impl Walk<'_> {
     }
 }
 
-/// Tells whether a submodule holds exactly what its commit does.
+/// Tells whether a submodule holds exactly what its commit does, and its repository no commit besides.
 fn is_clean(mirror: &Mirror, path: &[u8], inner: &Found, walk: &Walk<'_>) -> bool {
     let (Some(index), Some(head)) = (&mirror.index, &mirror.head) else { return false };
+    if salvage_tips::beside(mirror, head) {
+        return false;
+    }
     let Ok(committed) = listing::of_commit(&mirror.git, head) else { return false };
     let staged: BTreeMap<&[u8], &index::Entry> = index.iter().map(|e| (e.path.as_slice(), e)).collect();
     let same = |(path, (mode, object)): (&Vec<u8>, &(u32, String))| {

@@ -18,6 +18,7 @@ use super::super::salvage_state::{RelPath, is_odd};
 use super::data;
 use super::index::Seen;
 use super::left::{Left, Why};
+use super::links::Links;
 use super::mirror::Mirror;
 use super::rules::Rules;
 
@@ -43,6 +44,8 @@ pub(in crate::git) struct File {
     /// Permission bits.
     pub(in crate::git) mode: u32,
     pub(in crate::git) content: Content,
+    /// In bytes.
+    pub(super) size: u64,
     pub(super) seen: Seen,
 }
 
@@ -76,7 +79,7 @@ pub(in crate::git) struct Beside {
 #[derive(Default)]
 pub(in crate::git) struct Found {
     pub(in crate::git) files: BTreeMap<Vec<u8>, File>,
-    /// Submodules of the base that are there, with the commit that each is at.
+    /// Submodules that are there, with the commit that each is at.
     pub(in crate::git) gitlinks: BTreeMap<Vec<u8>, String>,
     pub(in crate::git) beside: Vec<Beside>,
     /// Directories with their permission bits.
@@ -94,8 +97,7 @@ pub(super) struct Walk<'a> {
     pub(super) rules: Rules,
     /// Paths that are tracked, by the tree or by a repository in it.
     pub(super) tracked: BTreeSet<Vec<u8>>,
-    /// The submodules of the base, with their commits.
-    pub(super) submodules: &'a BTreeMap<Vec<u8>, String>,
+    pub(super) links: &'a Links,
     pub(super) found: Found,
 }
 
@@ -111,10 +113,10 @@ impl<'a> Walk<'a> {
         spec: &'a Spec,
         mirror: &'a Mirror,
         tracked: BTreeSet<Vec<u8>>,
-        submodules: &'a BTreeMap<Vec<u8>, String>,
+        links: &'a Links,
     ) -> Result<Self, String> {
         let rules = Rules::new(&mirror.git).map_err(walking)?;
-        Ok(Self { spec, mirror, rules, tracked, submodules, found: Found::default() })
+        Ok(Self { spec, mirror, rules, tracked, links, found: Found::default() })
     }
 
     /// Walks everything below a directory but its own `.git`.
@@ -173,7 +175,10 @@ impl<'a> Walk<'a> {
             FileType::Symlink => {
                 let target = rfs::readlinkat(dir, one.name.as_slice(), Vec::new()).map_err(io::Error::from);
                 let target = target.map_err(walking)?.into_bytes();
-                self.take(one.path, File { mode, content: Content::Link(target), seen: seen(&one.stat) });
+                self.take(
+                    one.path,
+                    File { mode, size: 0, content: Content::Link(target), seen: seen(&one.stat) },
+                );
                 Ok(())
             }
             other => {
@@ -193,8 +198,12 @@ impl<'a> Walk<'a> {
             // When it fails, that shows when it is opened.
             let _ = rfs::chmodat(dir, one.name.as_slice(), bits(mode | needed), AtFlags::empty());
         }
-        let here = match data::enter(dir, &one.name) {
+        let here = match data::enter_here(dir, &one.name) {
             Ok(here) => here,
+            Err(e) if data::is_mount(&e) => {
+                self.leave(one.path, Why::Mounted);
+                return Ok(());
+            }
             Err(e) => {
                 let many = [Errno::MFILE, Errno::NFILE].map(|e| Some(e.raw_os_error()));
                 let why = if many.contains(&e.raw_os_error()) { Why::TooDeep } else { Why::Unreadable };
@@ -203,10 +212,13 @@ impl<'a> Walk<'a> {
             }
         };
         self.found.directories.insert(one.path.clone(), mode);
-        if self.submodules.contains_key(&one.path) {
-            return self.submodule(&here, &one.path, depth);
+        let is_repository = data::look(&here, b".git").is_ok();
+        // Of a submodule that is staged git itself takes nothing but its commit, whatever its directory holds.
+        let link = self.links.current(&one.path).filter(|link| link.staged || is_repository);
+        if link.is_some() || is_repository && self.is_dropped(&one.path) {
+            return self.submodule(&here, &one.path, depth, link);
         }
-        if data::look(&here, b".git").is_ok() {
+        if is_repository {
             return self.nested(&here, &one.path, depth);
         }
         self.visit(&here, &[one.path.as_slice(), b"/"].concat(), depth + 1)
@@ -229,7 +241,8 @@ impl<'a> Walk<'a> {
         }
         // Its times may just have changed.
         let seen = if mode & 0o400 == 0 { Seen::default() } else { seen(&one.stat) };
-        self.take(one.path, File { mode, content, seen });
+        let size = u64::try_from(one.stat.st_size).unwrap_or(0);
+        self.take(one.path, File { mode, size, content, seen });
         Ok(())
     }
 
