@@ -41,7 +41,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Directories and files of a data directory that nobody else may write, and those among them that nobody else may read.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "mosaic.db",
     "mosaic.db-wal",
     "lock",
@@ -52,6 +52,7 @@ const OURS: [&str; 13] = [
     "agents",
     "repos",
     "transcripts",
+    "archive",
     "trash",
     "restored",
     "run",
