@@ -4,10 +4,12 @@ local ROWS = 1024
 local function index_row(seq, columns, id)
   local block = whole(math.floor(seq / ROWS))
   local row = seq % ROWS
-  local key = O .. 'index:' .. block
+  local bits = {}
   for column in string.gmatch(columns, '%d+') do
-    call('SETBIT', key, column * ROWS + row, 1)
+    local n = #bits
+    bits[n + 1], bits[n + 2], bits[n + 3], bits[n + 4] = 'SET', 'u1', whole(column * ROWS + row), '1'
   end
+  call('BITFIELD', O .. 'index:' .. block, unpack(bits))
   call('SETRANGE', O .. 'ids:' .. block, row * 16, id)
 end
 
