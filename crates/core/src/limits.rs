@@ -180,6 +180,8 @@ pub const MIRRORED_REFS: usize = 20_000;
 pub const LEADERLESS_THREADS: usize = 64;
 /// Processes of a group beyond which those whose first thread has ended are not looked for yet: the rest dies first.
 pub const LEADERLESS_AMONG: usize = 1000;
+/// New commits that may change git attributes: each costs a look at its whole tree.
+pub const ATTRIBUTE_COMMITS: usize = 100;
 /// Things named one by one that lie in a tree and are not in its commit; the rest is counted.
 pub const NAMED_LEFT: usize = 20;
 /// Most branches kept of a tree whose HEAD does not descend from the base.

@@ -2,20 +2,20 @@
 //! here, so a changed path of that kind would be published as it lies in the tree. Attributes are read from commits, by git
 //! itself and out of an index that holds nothing but `.gitattributes` files: nothing of any tree acts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::FilterUse;
 use tokio::io::BufReader;
 
 use super::command::Input;
-use super::new_entries::field;
-use super::{GitRepositories, errors, store};
+use super::new_entries::{NewEntry, field};
+use super::{GitRepositories, attributes, errors, store};
 
 /// Name of the files that attributes are read from.
 const ATTRIBUTES: &[u8] = b".gitattributes";
@@ -31,7 +31,8 @@ struct File {
 type Filters = BTreeMap<Vec<u8>, String>;
 
 impl GitRepositories {
-    /// Lists what the new commits put at paths that have a filter in the base or in the head. An object that stands
+    /// Lists what the new commits put at paths that have a filter in the base, the head or a
+    /// commit in between. An object that stands
     /// behind the same filter in the base already may be moved.
     pub(super) async fn filtered_now(
         &self,
@@ -39,20 +40,26 @@ impl GitRepositories {
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<FilteredPath>, Failure> {
-        let (of_base, of_head) = (self.attributes(url, base).await?, self.attributes(url, head).await?);
-        if of_base.is_empty() && of_head.is_empty() {
+        let of_base = self.attributes(url, base).await?;
+        let mut all = vec![of_base.clone(), self.attributes(url, head).await?];
+        let new = self.new_entries(url, base, head).await?;
+        for commit in between(&new, head)? {
+            all.push(self.attributes(url, &commit).await?);
+        }
+        all.retain(|files| !files.is_empty());
+        if all.is_empty() {
             return Ok(Vec::new());
         }
-        let changed: Vec<File> = self
-            .new_entries(url, base, head)
-            .await?
+        let changed: Vec<File> = new
             .into_iter()
             .filter(|entry| entry.mode.starts_with("100"))
             .map(|entry| File { object: entry.object, path: entry.path })
             .collect();
         let paths: Vec<Vec<u8>> = changed.iter().map(|file| file.path.clone()).collect();
-        let mut filters = self.filters_of(url, &of_base, &paths).await?;
-        filters.extend(self.filters_of(url, &of_head, &paths).await?);
+        let mut filters = Filters::new();
+        for attributes in &all {
+            filters.extend(self.filters_of(url, attributes, &paths).await?);
+        }
         let suspects: Vec<(&File, &String)> =
             changed.iter().filter_map(|file| Some((file, filters.get(&file.path)?))).collect();
         if suspects.is_empty() {
@@ -100,9 +107,11 @@ impl GitRepositories {
                 .collect());
         }
         let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
-        let mut files = self.files(url, commit, is_attributes).await?;
-        if !self.name_a_filter(url, &files).await? {
-            files.clear();
+        let files = self.files(url, commit, is_attributes).await?;
+        let (files, is_rewritten) = self.as_git_reads_them(url, files).await?;
+        if is_rewritten {
+            // Objects of our own making, which no ref keeps.
+            return Ok(files);
         }
         let size = files.iter().map(|file| file.path.len() + file.object.len()).sum();
         let memory = files.iter().map(|file| (file.object.clone(), file.path.clone())).collect();
@@ -136,17 +145,37 @@ impl GitRepositories {
         Ok(found)
     }
 
-    /// Tells whether one of these files has the word `filter` in it. Most repositories end the matter here.
-    async fn name_a_filter(&self, url: &RepositoryUrl, files: &[File]) -> Result<bool, Failure> {
+    /// Returns these files, none when none has the word `filter` in it: most repositories end the matter there. Of one that git
+    /// would read otherwise in a working tree than out of a commit, or in whose answer a filter could not be told from
+    /// none, a copy takes the place; tells whether there is any.
+    async fn as_git_reads_them(
+        &self,
+        url: &RepositoryUrl,
+        mut files: Vec<File>,
+    ) -> Result<(Vec<File>, bool), Failure> {
         if files.is_empty() {
-            return Ok(false);
+            return Ok((files, false));
         }
         let ask: String = files.iter().map(|file| format!("{}\n", file.object)).collect();
-        let call = self.git.local(&self.layout.store(url)).args(["cat-file", "--batch"]);
-        // One that is cut off counts as one that names a filter.
+        let dir = self.layout.store(url);
+        let call = self.git.local(&dir).args(["cat-file", "--batch"]);
         let done = call.run(Input::Bytes(ask.into_bytes()), limits::LISTING_BYTES).await?;
         let done = done.success("reading the attributes of a commit")?;
-        Ok(done.cut || done.stdout.windows(6).any(|word| word == b"filter"))
+        // One that is cut off counts as one that names a filter.
+        if !done.cut && !done.stdout.windows(6).any(|word| word == b"filter") {
+            return Ok((Vec::new(), false));
+        }
+        let mut is_rewritten = false;
+        let mut rest = done.stdout.as_slice();
+        for file in &mut files {
+            let Some(text) = next_object(&mut rest) else { break };
+            let Some(copy) = attributes::rewritten(text) else { continue };
+            let call = self.git.local(&dir).args(["hash-object", "-w", "--stdin"]);
+            let made = call.run(Input::Bytes(copy), limits::ERROR_BYTES).await?;
+            file.object = made.success("reading the attributes of a commit")?.text().trim().to_owned();
+            is_rewritten = true;
+        }
+        Ok((files, is_rewritten))
     }
 
     /// Asks git for the filters of these paths, by these `.gitattributes` files.
@@ -179,7 +208,8 @@ impl GitRepositories {
             while let Some(path) = field(&mut out).await? {
                 let (_, value) = (field(&mut out).await?, field(&mut out).await?.unwrap_or_default());
                 if !matches!(value.as_slice(), b"unspecified" | b"unset" | b"") {
-                    found.insert(path, errors::plain(&String::from_utf8_lossy(&value)));
+                    let value = String::from_utf8_lossy(&value).into_owned();
+                    found.insert(path, errors::plain(attributes::filter_name(&value)));
                 }
             }
             Ok(found)
@@ -209,6 +239,30 @@ impl GitRepositories {
         }
         Ok(known)
     }
+}
+
+/// Lists the commits whose attribute files are neither the base's nor the head's.
+fn between(new: &[NewEntry], head: &CommitId) -> Result<Vec<CommitId>, Failure> {
+    let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
+    let named = new.iter().filter(|entry| is_attributes(&entry.path)).map(|entry| entry.commit.as_str());
+    let commits: BTreeSet<&str> = named.filter(|commit| *commit != head.as_str()).collect();
+    if commits.len() > limits::ATTRIBUTE_COMMITS {
+        let why = format!(
+            "more than {} commits change git attributes, which decide what may be published; make fewer of them",
+            limits::ATTRIBUTE_COMMITS
+        );
+        return Err(Failure::new(FailureKind::Unpublishable, why));
+    }
+    Ok(commits.into_iter().filter_map(|commit| commit.parse().ok()).collect())
+}
+
+/// Takes the next object off what `cat-file --batch` prints; none when it is not whole.
+fn next_object<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let line = rest.iter().position(|byte| *byte == b'\n')?;
+    let size: usize = std::str::from_utf8(&rest[..line]).ok()?.rsplit(' ').next()?.parse().ok()?;
+    let (text, after) = rest.get(line + 1..)?.split_at_checked(size)?;
+    *rest = after.get(1..)?;
+    Some(text)
 }
 
 /// An index file that is removed with the value.

@@ -9,6 +9,7 @@
 
 mod additions;
 mod advance;
+mod attributes;
 mod command;
 mod confined;
 mod credentials;

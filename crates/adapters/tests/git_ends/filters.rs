@@ -147,3 +147,34 @@ async fn what_a_merge_brings_from_upstream_passes_and_how_it_was_resolved_counts
     let head = world.keep_commits(&request).await;
     assert_eq!(refused(&world, &request, &head).await, named(&[("a.sec", "git-crypt")]));
 }
+
+#[tokio::test]
+async fn attribute_files_that_git_reads_otherwise_in_a_tree_count_as_there() {
+    let world = World::new();
+    let files = [
+        (".gitattributes", "\u{feff}*.sec filter=crypt\n*.odd filter=unset\n*.none -filter\n"),
+        ("a.sec", "x\n"),
+    ];
+    world.fixture.commit_on("main", &files);
+    let request = world.agent().await;
+    for path in ["a.sec", "b.odd", "c.none"] {
+        world.write(&request, path, "in the clear\n");
+    }
+    let head = world.keep_commits(&request).await;
+    assert_eq!(refused(&world, &request, &head).await, named(&[("a.sec", "crypt"), ("b.odd", "unset")]));
+    let uses = world.git.filters(&world.url, &request.base).await.unwrap();
+    assert_eq!(uses.iter().map(|one| one.filter.as_str()).collect::<Vec<_>>(), ["crypt"]);
+}
+
+#[tokio::test]
+async fn attributes_that_only_a_commit_in_between_had_count() {
+    let world = World::new();
+    let request = world.agent().await;
+    world.write(&request, ".gitattributes", "*.sec filter=crypt\n");
+    commit_all(&world, &request);
+    world.write(&request, "a.sec", "in the clear\n");
+    commit_all(&world, &request);
+    std::fs::remove_file(world.tree(&request).join(".gitattributes")).unwrap();
+    let head = world.keep_commits(&request).await;
+    assert_eq!(refused(&world, &request, &head).await, named(&[("a.sec", "crypt")]));
+}
