@@ -438,3 +438,18 @@ async fn a_branch_replaced_by_a_directory_of_branches_is_fetched() {
     let seen = world.git.fetch(&world.url, &branch("topic/below"), &own).await.unwrap();
     assert_eq!(seen.base.as_str(), below);
 }
+
+#[tokio::test]
+async fn a_shallow_clone_is_refused_by_that_word() {
+    let mut world = World::new();
+    world.fixture.commit_on("main", &[("second.txt", "x\n")]);
+    let at = world.fixture.path().to_owned();
+    let from = format!("file://{}", world.fixture.url());
+    world.fixture.run(&at, &["clone", "-q", "--depth", "1", &from, "shallow"]);
+    world.url = at.join("shallow").to_str().unwrap().parse().unwrap();
+    let main = git_world::branch_main();
+    let refused = world.git.fetch(&world.url, &main, &git_world::branch("mosaic/x")).await.unwrap_err();
+    assert!(refused.message.contains("--unshallow"), "{}", refused.message);
+    world.fixture.run(&at.join("shallow"), &["fetch", "-q", "--unshallow"]);
+    world.git.fetch(&world.url, &main, &git_world::branch("mosaic/x")).await.unwrap();
+}

@@ -138,8 +138,9 @@ impl LocalRepository {
 
     /// Returns the branch that HEAD is on; `None` when it is detached.
     pub(crate) fn current_branch(&self) -> Result<Option<String>, Problem> {
-        let ran = self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?;
-        Ok(ran.ok.then(|| ran.line()))
+        // A short name says `heads/main` where a tag has the same name.
+        let ran = self.ask(&["symbolic-ref", "--quiet", "HEAD"])?;
+        Ok(ran.ok.then(|| ran.line()).map(|name| name.trim_start_matches("refs/heads/").to_owned()))
     }
 
     /// Returns the commit of HEAD; `None` when there is none yet.
@@ -165,8 +166,8 @@ impl LocalRepository {
                 return Ok(current);
             }
         }
-        let ran = self.ask(&["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])?;
-        let default = ran.ok.then(|| ran.line().trim_start_matches("origin/").to_owned());
+        let ran = self.ask(&["symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"])?;
+        let default = ran.ok.then(|| ran.line().trim_start_matches("refs/remotes/origin/").to_owned());
         Ok(default.filter(|branch| !branch.is_empty()).or(current))
     }
 

@@ -86,6 +86,15 @@ impl GitRepositories {
         if !done.status.success() {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
+        // git leaves such a branch out and calls that a success.
+        if done.stderr.contains("shallow roots are not allowed") {
+            let place = errors::plain(url.as_str());
+            let why = format!(
+                "{place} is a shallow clone, which lacks the history that a branch stands on; \
+                 run `git fetch --unshallow` there, or check it out with its whole history (fetch-depth: 0)"
+            );
+            return Err(Failure::new(FailureKind::BadInput, why));
+        }
         let tip = view.tip(&name).ok_or_else(|| {
             Failure::new(
                 FailureKind::Internal,

@@ -82,6 +82,8 @@ struct Listening {
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
     access::close_memory();
+    // A file that reaches a size limit is an error of that write, not the end of the server or of `run`.
+    let _handled = signal(SignalKind::from_raw(SIZE_LIMIT)).context("SIGXFSZ cannot be handled")?;
     let open_files = access::more_descriptors();
     for warning in keep_private(&config.data_dir).map_err(|e| StartError::Other(e.into()))? {
         tracing::warn!("{warning}");
@@ -366,8 +368,6 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
                     place.display()
                 ));
             }
-            // A file that reaches a size limit is an error of that write, not the end of the server.
-            let _handled = signal(SignalKind::from_raw(SIZE_LIMIT)).context("SIGXFSZ cannot be handled")?;
             let (order, stop) = watch::channel(Stop::No);
             tokio::select! {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),

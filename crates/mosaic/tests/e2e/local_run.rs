@@ -1,7 +1,7 @@
 //! `mosaic run` in a repository of one's own, without a server.
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use mosaic_testkit::git_fixture::Fixture;
 use serde_json::Value;
@@ -84,4 +84,25 @@ fn a_place_without_a_repository_is_said_so() {
     let output = home.run(&[], &["run", "x"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(err(&output).contains("no git repository"), "{}", err(&output));
+}
+
+#[test]
+fn a_tag_that_is_called_like_the_branch_does_not_take_its_place() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    fixture.run(&clone(&fixture), &["tag", "main"]);
+    let output = run(&home, &fixture, "sh -c 'echo x > x.txt'", &["write it"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_and_kills_nothing() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    // `ulimit -f` counts blocks of 512 bytes in POSIX shells; no store fits.
+    let wrapped = format!("ulimit -f 16; exec {} run 'write it'", env!("CARGO_BIN_EXE_mosaic"));
+    let program = home.mosaic(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &wrapped]).env_clear().current_dir(clone(&fixture)).stdin(Stdio::null());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat").output().unwrap();
+    assert!(output.status.code().is_some_and(|code| code > 0 && code < 128), "{:?}", output.status);
 }
