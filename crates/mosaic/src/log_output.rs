@@ -1,4 +1,4 @@
-//! Where lines of the log go: standard error, which may be full, closed, or read by nobody. No line may fail or hold up what
+//! Standard error as the place of the log's lines: it may be full, closed, or read by nobody. No line may fail or hold up what
 //! it tells of: one that cannot be written at once is dropped and counted, and the next one that can says how many those were.
 
 use std::io::{self, Write};
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What a pipe that is ready takes without making its writer wait (`PIPE_BUF` of Linux).
+/// The bytes that a pipe which is ready takes without making its writer wait (`PIPE_BUF` of Linux).
 const PIECE: usize = 4096;
-/// How long the first line waits for its reader; those that follow a dropped one do not wait at all.
+/// The time that the first line waits for its reader; those that follow a dropped one do not wait at all.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How many lines were dropped since the last one that was written.
+/// Lines that were dropped since the last one that was written.
 static DROPPED: Mutex<u64> = Mutex::new(0);
 /// Lines are JSON.
 static JSON: AtomicBool = AtomicBool::new(false);

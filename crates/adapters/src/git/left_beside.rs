@@ -22,9 +22,9 @@ use crate::private_place::read_plain;
 const BESIDE: &str = "beside";
 /// The note beside a tree that names the repositories in it.
 pub(super) const REPOSITORIES: &str = "tree-repositories";
-/// What the note calls the tree's own git directory.
+/// The name in the note of the tree's own git directory.
 const OWN: &str = ".git";
-/// What that is called where it is kept: under its own name git would obey it.
+/// Its name where it is kept: under its own name git would obey it.
 pub(super) const TREE_GIT: &str = "tree.git";
 /// Most names of one kind that are tried before a move is given up.
 const TRIES: usize = 100;

@@ -1,4 +1,4 @@
-//! What the new commits of an agent put where: all of it would be published, not only what is left of it in the head.
+//! The paths that new commits of an agent change: all of it would be published, not only what is left of it in the head.
 
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;

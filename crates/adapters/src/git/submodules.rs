@@ -151,6 +151,29 @@ impl GitRepositories {
         Ok(false)
     }
 
+    /// Warns of pinned repositories that no `.gitmodules` says anything of: they are empty everywhere.
+    pub(super) async fn undeclared(
+        &self,
+        repository: &RepositoryUrl,
+        (base, commit): (&CommitId, &CommitId),
+        links: Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        if links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut declared, faults) = self.declared_by(repository, base).await?;
+        declared.extend(self.declared_by(repository, commit).await?.0);
+        // One with an odd entry was named for that.
+        let is_named = |path: &String| {
+            declared.iter().any(|one| one.path == *path)
+                || faults.iter().any(|fault| fault.starts_with(&format!("{}: ", errors::plain(path))))
+        };
+        let unknown = links.into_iter().filter(|path| !is_named(path)).take(limits::NAMED_LEFT);
+        Ok(unknown
+            .map(|path| warning("", &format!("{}: {FILE} has no entry for it", errors::plain(&path))))
+            .collect())
+    }
+
     async fn superproject(
         &self,
         repository: &RepositoryUrl,

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::ids::{AgentId, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{TreeRequest, Worktree};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::private_place::read_plain;
 
 use super::command::Input;
+use super::confined::{GITLINK, parse_index};
 use super::credentials::shell_quote;
 use super::submodules::For;
 use super::{GitRepositories, errors, locks, store};
@@ -86,12 +87,14 @@ impl GitRepositories {
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
         let index = fs::read(git_dir.join("index"));
+        let links = index.as_ref().map_or_else(|_| Vec::new(), |index| links_of(index, &request.start));
         let index = index.map(|index| [format!("{}\n", request.start).as_bytes(), &index].concat());
         index
             .and_then(|index| store::write_atomic(&self.layout.checked_out(request.agent), &index))
             .map_err(|e| errors::io("noting what the agent's tree was made from", &e))?;
         let commits = (&request.base, &request.start);
-        let warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
+        let mut warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
+        warnings.extend(self.undeclared(&request.repository, commits, links).await?);
         let inode = inode(&path);
         let text = serde_json::to_vec(&Marker { inode, ..Marker::of(request) });
         let text = text.expect("strings and a number are always JSON");
@@ -174,6 +177,13 @@ impl GitRepositories {
         }
         Err(Failure::new(FailureKind::Internal, "the agent has no working tree to harvest"))
     }
+}
+
+/// Lists the paths of an index at which another repository is pinned.
+fn links_of(index: &[u8], commit: &CommitId) -> Vec<String> {
+    let entries = parse_index(index, store::is_sha256(commit)).unwrap_or_default();
+    let links = entries.into_iter().filter(|entry| entry.mode == GITLINK);
+    links.map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
 }
 
 /// Returns the number of a directory, of a link its own.

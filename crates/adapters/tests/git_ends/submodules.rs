@@ -246,3 +246,19 @@ async fn an_operators_clone_gives_its_own_submodules_without_the_network() {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(std::fs::read_to_string(tree.join("lib/lib.txt")).unwrap(), "lib");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_repository_that_nothing_declares_is_named() {
+    let served = Served::new();
+    let pin = served.repository("lib", &[]);
+    served.repository("super", &[lib("../lib.git", &pin)]);
+    let work = served.world.fixture.path().join("work-super");
+    served
+        .world
+        .fixture
+        .run(&work, &["update-index", "--add", "--cacheinfo", &format!("160000,{pin},stray")]);
+    served.commit(&work, "main");
+    let (_, _, warnings) = served.tree().await;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("submodule stray: .gitmodules has no entry"), "{warnings:?}");
+}

@@ -71,7 +71,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// Reads an index; `None` when it is damaged, or needs git because its entries do not all stand here.
-pub(super) fn parse(bytes: &[u8], sha256: bool) -> Option<Vec<Entry>> {
+pub(in crate::git) fn parse(bytes: &[u8], sha256: bool) -> Option<Vec<Entry>> {
     let width = if sha256 { 32 } else { 20 };
     let (body, _checksum) = bytes.split_at_checked(bytes.len().checked_sub(width)?)?;
     let mut at = Bytes(body);

@@ -1,4 +1,4 @@
-//! Which directories of a tree are submodules. That the base has one at a path says it of the base alone: what the agent's
+//! The submodules of a tree. That the base has one at a path says it of the base alone: what the agent's
 //! index and commits have there now decides, so that a submodule which was dropped, moved or turned into files stays so.
 
 use std::collections::{BTreeMap, BTreeSet};

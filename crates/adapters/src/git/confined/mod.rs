@@ -17,7 +17,7 @@ mod walk;
 
 pub(super) use commit::Look;
 pub(super) use data::{enter, open_directory};
-pub(super) use index::{Entry, GITLINK};
+pub(super) use index::{Entry, GITLINK, parse as parse_index};
 pub(super) use left::{Left, LeftReport, Why};
 pub(super) use mirror::{Mirror, head_at};
 pub(super) use program::Git;
