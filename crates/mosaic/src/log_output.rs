@@ -24,6 +24,11 @@ pub(crate) fn set_json(json: bool) {
     JSON.store(json, Ordering::Relaxed);
 }
 
+/// Says something besides the log, in the same way: a server has to start although nobody takes what it says.
+pub(crate) fn say(text: &str) {
+    put(format!("{text}\n").as_bytes());
+}
+
 /// Writes a line, or drops it.
 pub(crate) fn put(line: &[u8]) {
     let mut dropped = DROPPED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -6,7 +6,7 @@ mod files;
 mod history;
 mod local;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,9 +30,9 @@ use crate::cli::ServeArgs;
 use crate::config::{Auth, Config};
 use crate::exit::Exit;
 use crate::interrupt::{ignores_hangup, next_signal};
+use crate::log_output::say;
 use crate::logging;
 use crate::problem::Problem;
-use crate::session::say;
 use crate::wire::{self, Wired, Wishes};
 pub(crate) use access::control_path;
 pub(crate) use files::{ServerFile, private_dir, token};
@@ -180,12 +180,7 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
         match TcpListener::bind((config.bind, port)).await {
             Ok(listener) => {
                 if port != config.port {
-                    // Nobody has to be there to read it.
-                    let _ = writeln!(
-                        std::io::stderr(),
-                        "note  port {} is used by another program; using {port}",
-                        config.port
-                    );
+                    say(&format!("note  port {} is used by another program; using {port}", config.port));
                 }
                 return Ok(listener);
             }
