@@ -8,7 +8,11 @@ use std::path::Path;
 use mosaic_core::ports::store::StoreError;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::bounded_file;
 use crate::process::linux;
+
+/// Longest note of which store is used: a word and a digest.
+const STORE_NOTE_BYTES: u64 = 256;
 
 /// A data directory that is this process's alone, until this value is gone.
 #[derive(Debug)]
@@ -20,6 +24,28 @@ impl DirLock {
     pub fn take(dir: &Path) -> Result<Self, StoreError> {
         lock(dir).map(Self)
     }
+}
+
+/// Notes which store the server of this directory uses, in one line; returns what was noted before. Call under the lock.
+pub fn note_store(dir: &Path, store: &str) -> io::Result<Option<String>> {
+    let before = store_of(dir);
+    if before.as_deref() != Some(store) {
+        let new = dir.join("store.new");
+        // Whatever has the name, it is not waited for.
+        drop(std::fs::remove_file(&new));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(format!("{store}\n").as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, dir.join("store"))?;
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(before)
+}
+
+/// Returns which store the newest server of this directory used, when that was noted.
+pub fn store_of(dir: &Path) -> Option<String> {
+    let text = bounded_file::read_linked_text(&dir.join("store"), STORE_NOTE_BYTES).ok()?;
+    Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
@@ -41,7 +67,8 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Directories and files of a data directory that nobody else may write, and those among them that nobody else may read.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
+    "store",
     "mosaic.db",
     "mosaic.db-wal",
     "lock",

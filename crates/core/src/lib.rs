@@ -23,5 +23,6 @@ pub mod receipt;
 mod recovery;
 pub mod removal;
 pub mod restore;
+pub mod transfer;
 
 pub use orchestrator::Orchestrator;

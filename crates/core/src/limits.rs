@@ -604,6 +604,12 @@ pub const QUEUE_PART: usize = 300;
 pub const QUEUE_TURN: Duration = Duration::from_millis(900);
 /// How often jobs are looked for that another worker holds without a lock: what BullMQ itself takes.
 pub const QUEUE_STALLED: Duration = Duration::from_secs(30);
+/// Records in one page when waiting work is listed for another store: in one answer, and a record may have 1 MiB.
+pub const TRANSFER_PAGE: usize = 50;
+/// Most bytes of entries in one request of an import: a body may have 1 MiB, and each entry goes whole.
+pub const TRANSFER_BYTES: usize = 512 * 1024;
+/// Longest line of an exported queue: a spawn has 1 MiB at most, and its record what happened since.
+pub const TRANSFER_LINE_BYTES: u64 = 8 * 1024 * 1024;
 /// Most jobs that one look for interventions decides about.
 pub const QUEUE_LOOK: usize = 1000;
 /// How much earlier than the store a node takes a lease for over, at most: what runs is frozen and killed in that time,

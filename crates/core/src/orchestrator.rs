@@ -279,7 +279,8 @@ impl Orchestrator {
         self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub(crate) fn decide_now(&self) -> Now {
+    /// Returns what a decision is made with.
+    pub fn decide_now(&self) -> Now {
         Now { at: self.now(), dice: self.ports.chance.dice() }
     }
 

@@ -20,7 +20,7 @@ use mosaic_core::limits;
 
 pub(crate) use error::ConfigError;
 use table::{Outcome, VARIABLES, Variable};
-use valkey::ValkeyConfig;
+pub(crate) use valkey::ValkeyConfig;
 
 /// Longest content of a `NAME_FILE`, in bytes: a key or a token, never a document.
 const VALUE_FILE_BYTES: u64 = 64 * 1024;

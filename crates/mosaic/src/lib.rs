@@ -24,6 +24,7 @@ mod paint;
 mod plain;
 mod problem;
 mod proof;
+mod queue_file;
 mod resolve;
 mod run_state;
 mod serve;

@@ -92,7 +92,9 @@ pub(crate) struct Wired {
 /// Opens the store and puts everything together. Errors with a [`StoreError`] when it is the store that cannot be used.
 pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
-    let store::Opened { store, fleet, set_aside, lock } = store::open(config).await?;
+    let opened = store::open(config).await?;
+    store::settle(config, &opened).await?;
+    let store::Opened { store, fleet, set_aside, lock } = opened;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     // The adapters compare paths, so they must all see the same one.

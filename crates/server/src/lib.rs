@@ -40,6 +40,7 @@ mod strict_json;
 mod tags;
 mod tasks;
 mod transcript;
+mod transfer;
 mod v1_agents;
 mod view;
 

@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
 use crate::{
     ServerOptions, agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts,
     killswitch, lane, node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript,
-    v1_agents,
+    transfer, v1_agents,
 };
 
 /// What every handler gets.
@@ -78,6 +78,9 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/archive/read", Admin, post(archive::read)),
         route(GET, "/v1/state", Admin, get(state::show)),
         route(GET, "/v1/queue", Admin, get(queue::show)),
+        route(GET, "/v1/queue/export", Admin, get(transfer::unfinished)),
+        route(POST, "/v1/queue/export", Admin, post(transfer::release)),
+        route(POST, "/v1/queue/import", Admin, post(transfer::admit)),
         route(POST, "/v1/queue/pause", Admin, post(queue::pause)),
         route(POST, "/v1/queue/resume", Admin, post(queue::resume)),
         route(GET, "/v1/audit", Admin, get(audit::list)),

@@ -47,7 +47,7 @@ pub struct SqliteStore {
     writer: Writer,
     queue_entries: u64,
     // Last, so that the lock outlives the writer: fields are dropped in this order.
-    _lock: Arc<DirLock>,
+    _lock: Option<Arc<DirLock>>,
 }
 
 impl SqliteStore {
@@ -62,14 +62,14 @@ impl SqliteStore {
 
     /// Opens the store as [`Self::open`] does, with another bound than [`limits::QUEUE_ENTRIES`] on what waits.
     pub fn open_limited(dir: &Path, queue_entries: u64) -> Result<Self, StoreError> {
-        Self::open_locked(dir, Arc::new(DirLock::take(dir)?), queue_entries)
+        Self::open_locked(dir, Some(Arc::new(DirLock::take(dir)?)), queue_entries)
     }
 
     /// Opens the store as [`Self::open`] does. A damaged file is moved into the directory `quarantine`, as it is, and the
     /// store begins anew; returns where the damaged one lies then.
     pub fn open_or_set_aside(dir: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
-        let lock = Arc::new(DirLock::take(dir)?);
-        match Self::open_locked(dir, Arc::clone(&lock), limits::QUEUE_ENTRIES) {
+        let lock = Some(Arc::new(DirLock::take(dir)?));
+        match Self::open_locked(dir, lock.clone(), limits::QUEUE_ENTRIES) {
             Err(StoreError::Damaged(why)) => {
                 let place = files::set_aside(dir)?;
                 tracing::error!(why, place = %place.display(), "the store is damaged; it was set aside and begins anew");
@@ -79,12 +79,31 @@ impl SqliteStore {
         }
     }
 
-    fn open_locked(dir: &Path, lock: Arc<DirLock>, queue_entries: u64) -> Result<Self, StoreError> {
+    /// Opens the store of a data directory whose server uses another one, and so holds the directory for as long as this is
+    /// used. Errors as [`Self::open`] does.
+    pub fn open_beside(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_locked(dir, None, limits::QUEUE_ENTRIES)
+    }
+
+    /// Counts the unfinished agents of a store that is not in use; none where there is no store. Changes nothing.
+    pub fn unfinished(dir: &Path) -> Result<u64, StoreError> {
+        let path = dir.join("mosaic.db");
+        if !path.exists() {
+            return Ok(0);
+        }
+        let count = || -> Result<i64, Fault> {
+            let conn = files::connect_reader(&path)?;
+            Ok(conn.query_row("SELECT count(*) FROM agents WHERE terminal = 0", [], |row| row.get(0))?)
+        };
+        count().map(|n| u64::try_from(n).unwrap_or(0)).map_err(|fault| fault.said(&path))
+    }
+
+    fn open_locked(dir: &Path, lock: Option<Arc<DirLock>>, queue_entries: u64) -> Result<Self, StoreError> {
         let path = files::database(dir)?;
         let said = |fault: Fault| failure::at_opening(fault, &path);
         let conn = files::connect_writer(&path).map_err(said)?;
         schema::migrate(&conn).map_err(said)?;
-        let readers = Readers::open(&path, Arc::clone(&lock)).map_err(said)?;
+        let readers = Readers::open(&path, lock.clone()).map_err(said)?;
         let writer = Writer::start(conn, path.clone()).map_err(said)?;
         Ok(Self { readers: Arc::new(readers), writer, queue_entries, _lock: lock })
     }

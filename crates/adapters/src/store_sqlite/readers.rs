@@ -18,12 +18,12 @@ pub(super) struct Readers {
     permits: Arc<Semaphore>,
     path: PathBuf,
     // A read that outlives the store still keeps other servers away from the directory.
-    _lock: Arc<DirLock>,
+    _lock: Option<Arc<DirLock>>,
 }
 
 impl Readers {
     /// Opens the connections.
-    pub(super) fn open(path: &Path, lock: Arc<DirLock>) -> Result<Self, Fault> {
+    pub(super) fn open(path: &Path, lock: Option<Arc<DirLock>>) -> Result<Self, Fault> {
         let idle = (0..STORE_READERS).map(|_| files::connect_reader(path)).collect::<Result<Vec<_>, _>>()?;
         let permits = Arc::new(Semaphore::new(idle.len()));
         Ok(Self { idle: Mutex::new(idle), permits, path: path.to_owned(), _lock: lock })

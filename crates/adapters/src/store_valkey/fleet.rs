@@ -99,14 +99,8 @@ impl Fleet for ValkeyStore {
     }
 
     async fn peer_secret(&self) -> Result<Option<String>, StoreError> {
+        // Written before anything else; see `prepare.lua`.
         let key = self.inner.key(Key::PeerSecret);
-        let mut bytes = [0u8; 32];
-        getrandom::fill(&mut bytes)
-            .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
-        let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut make = redis::cmd("SET");
-        make.arg(&key).arg(&fresh).arg("NX");
-        self.inner.link.query::<Value>(make).await?;
         let mut read = redis::cmd("GET");
         read.arg(&key);
         self.inner.link.query::<Option<String>>(read).await

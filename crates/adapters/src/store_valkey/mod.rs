@@ -251,14 +251,15 @@ impl Inner {
 
     /// Writes what the queue's other users expect to be there.
     async fn prepare(&self) -> Result<(), StoreError> {
-        let meta = self.key(Key::Meta);
-        let mut pipe = redis::pipe();
-        pipe.hset_nx(&meta, "version", concat!("mosaic:", env!("CARGO_PKG_VERSION"))).ignore();
-        match self.options.queue_events {
-            Some(events) => pipe.hset(&meta, "opts.maxLenEvents", events).ignore(),
-            None => pipe.hset_nx(&meta, "opts.maxLenEvents", queue::EVENTS_KEPT).ignore(),
-        };
-        self.link.pipeline(pipe).await
+        let mut bytes = [0u8; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
+        let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let wanted = self.options.queue_events;
+        let events = wanted.unwrap_or(queue::EVENTS_KEPT);
+        let args = Args::default().text(concat!("mosaic:", env!("CARGO_PKG_VERSION")));
+        self.run(&scripts::PREPARE, args.number(events).flag(wanted.is_some()).long(fresh)).await?;
+        Ok(())
     }
 }
 

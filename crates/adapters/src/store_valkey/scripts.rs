@@ -15,7 +15,7 @@ fragments! {
     base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
-    leave, nodes, cordon, lapsed, movable, shorten, index,
+    leave, nodes, cordon, lapsed, movable, shorten, index, prepare,
 }
 
 /// What the server allows a script.
@@ -122,6 +122,7 @@ pub(super) static LEAVE: Script = Script::new("leave", WriteLightly, &[base, lea
 pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet, nodes]);
 pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
 pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
+pub(super) static PREPARE: Script = Script::new("prepare", WriteLightly, &[base, prepare]);
 pub(super) static INTERVENTIONS: Script = Script::new(
     "look for interventions",
     WriteLightly,

@@ -418,6 +418,33 @@ pub(crate) enum QueueAction {
         #[arg(value_name = "TASK")]
         task: String,
     },
+    /// Take everything that waits out of this store, into a file for another one
+    #[command(
+        after_help = "Examples:\n  mosaic drain && mosaic queue export queue.ndjson\n  mosaic queue export --embedded queue.ndjson\n  mosaic queue export --dry-run\n\nWhat was exported ends here as killed and runs where the file is imported. An export that was broken off is finished by the same command."
+    )]
+    Export {
+        /// The file; standard output when left out
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Take the embedded store of the data directory, whatever VALKEY_HOST says; no server may use the directory
+        #[arg(long)]
+        embedded: bool,
+        /// Only say what would be exported
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Admit what an export took out of another store; what is there already is left as it is
+    #[command(
+        after_help = "Examples:\n  VALKEY_HOST=valkey mosaic queue import queue.ndjson\n  mosaic queue import --dry-run queue.ndjson\n\nMay be repeated: an agent keeps its id and is admitted once."
+    )]
+    Import {
+        /// The file, or - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only read the file and say what is in it
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Flags of `nodes`.

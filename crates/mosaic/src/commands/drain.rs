@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::DrainArgs;
 use crate::exit::Exit;
@@ -22,6 +22,7 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
     let client = session.client()?;
     let began = Instant::now();
     let deadline = args.timeout.and_then(|time| began.checked_add(time));
+    let mut waiting = waits(&client.get("/v1/queue")?);
     let mut running = client.post("/v1/drain", &json!({}))?.body["running"].as_u64().unwrap_or(0);
     let at_first = running;
     say(&format!("nothing new is taken; {} to end", agents(running)));
@@ -42,6 +43,7 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
                     say(&format!("{} to end", agents(now)));
                 }
                 running = now;
+                waiting = waits(&queue);
             }
             // The server is gone: that is what was asked for.
             Err(Problem::Unreachable { .. }) => break,
@@ -49,11 +51,25 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
         }
     }
     if session.global.json {
-        session.print_json(&json!({"drained": true, "agents": at_first, "tookMs": took(began)}))?;
+        let (agents, took) = (at_first, took(began));
+        session
+            .print_json(&json!({"drained": true, "agents": agents, "waiting": waiting, "tookMs": took}))?;
     } else {
-        say("drained; the server has ended. What waits in the queue is taken by the next one: mosaic serve");
+        say("drained; the server has ended");
+        if waiting > 0 {
+            say(&format!(
+                "{waiting} tasks wait in its store and are taken by the next server on it (mosaic serve); for another store: \
+                 mosaic queue export FILE, then mosaic queue import FILE there"
+            ));
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// Counts what waits.
+fn waits(queue: &Value) -> u64 {
+    let count = |name: &str| queue["counts"][name].as_u64().unwrap_or(0);
+    count("waiting") + count("delayed")
 }
 
 fn took(began: Instant) -> u64 {

@@ -19,6 +19,7 @@ mod overview;
 mod prune;
 mod ps;
 mod queue;
+mod queue_transfer;
 mod restore;
 mod retry;
 mod rm;

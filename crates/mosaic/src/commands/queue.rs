@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::queue_transfer;
 use crate::cli::{QueueAction, QueueArgs};
 use crate::client::escape;
 use crate::exit::Exit;
@@ -20,6 +21,15 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
             hint: None,
         });
     }
+    match &args.action {
+        Some(QueueAction::Export { file, embedded, dry_run }) => {
+            return queue_transfer::export(session, file.as_deref(), *embedded, *dry_run);
+        }
+        Some(QueueAction::Import { file, dry_run }) => {
+            return queue_transfer::import(session, file, *dry_run);
+        }
+        _ => {}
+    }
     let client = session.client()?;
     let answer = match &args.action {
         None | Some(QueueAction::List) => return list(session, &client.get("/v1/queue")?),
@@ -34,6 +44,7 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
             say("dispatch running");
             answer
         }
+        Some(QueueAction::Export { .. } | QueueAction::Import { .. }) => unreachable!("dealt with above"),
         Some(QueueAction::Rm { task }) => {
             let answer = client.delete(&format!("/v1/tasks/{}", escape(task)))?;
             say(&format!("{} is out of the queue", plain::line(task)));

@@ -1,23 +1,23 @@
 //! Which store: the embedded one in the data directory, or the Valkey server that was named. The data directory is
 //! this server's alone either way. Belongs to `wire.rs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mosaic_adapters::data_dir::DirLock;
+use mosaic_adapters::data_dir::{self, DirLock};
 use mosaic_adapters::fleet_sole::SoleNode;
 use mosaic_adapters::orders_files::OrdersDir;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::ports::fleet::Fleet;
-use mosaic_core::ports::store::Store;
+use mosaic_core::ports::store::{Store, StoreError};
 
 use crate::config::Config;
 
 /// A store with the fleet that shares it.
-pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) fleet: Arc<dyn Fleet>,
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) fleet: Arc<dyn Fleet>,
     /// Where the damaged store lies that was found, if one was.
     pub(super) set_aside: Option<PathBuf>,
     /// Held as long as the server runs, where the store does not hold it itself.
@@ -36,6 +36,81 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Opened> {
         aside.context("the barrier of a store that was set aside cannot be moved to it")?;
     }
     Ok(Opened { store: Arc::new(store), fleet: Arc::new(SoleNode::new()), set_aside, lock: None })
+}
+
+/// Notes which store this directory's server uses. After another one the barrier of the newest kill-all is moved away: its
+/// place is one in the order of admissions of that other store, and would end what is new in this one. Warns of unfinished
+/// work in an embedded store that is not used.
+pub(super) async fn settle(config: &Config, opened: &Opened) -> anyhow::Result<()> {
+    let data = &config.data_dir;
+    let secret = opened.fleet.peer_secret().await.context("the key of the store's nodes cannot be read")?;
+    // The store makes the key, so its digest tells one store from another.
+    let kind = secret.map_or_else(|| EMBEDDED.to_owned(), |secret| format!("valkey {}", digest(&secret)));
+    let is_new = data_dir::store_of(data).is_none();
+    let before = data_dir::note_store(data, &kind)
+        .context("the data directory's note of its store cannot be written")?;
+    let other = before.is_some_and(|before| before != kind);
+    // Earlier versions noted nothing.
+    let moved = is_new && config.valkey.chosen() && data.join("mosaic.db").exists();
+    if other || moved {
+        let place = data.join("quarantine").join("barrier-of-another-store");
+        std::fs::create_dir_all(&place).context("the barrier of another store cannot be moved away")?;
+        let aside = OrdersDir::new(data).set_barrier_aside(&place);
+        aside.context("the barrier of another store cannot be moved away")?;
+    }
+    if let Some(text) = left_behind(config) {
+        tracing::warn!("{text}");
+        crate::session::say(&format!("warning: {text}"));
+    }
+    Ok(())
+}
+
+/// What the note of a data directory says while the embedded store is used.
+const EMBEDDED: &str = "embedded";
+
+/// Tells whether the newest server of the directory used another store than the embedded one.
+pub(crate) fn uses_valkey(data: &Path) -> bool {
+    data_dir::store_of(data).is_some_and(|store| store != EMBEDDED)
+}
+
+fn digest(secret: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(secret.as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says what lies unfinished in an embedded store that is not used, and what to do.
+pub(crate) fn left_behind(config: &Config) -> Option<String> {
+    if !config.valkey.chosen() {
+        return None;
+    }
+    let file = config.data_dir.join("mosaic.db");
+    match SqliteStore::unfinished(&config.data_dir) {
+        Ok(0) => None,
+        Ok(count) => Some(format!(
+            "{count} unfinished tasks lie in the embedded store {}, which is not used while VALKEY_HOST is set; move what \
+             waits: mosaic queue export --embedded queue.ndjson && mosaic queue import queue.ndjson",
+            file.display()
+        )),
+        Err(e) => {
+            Some(format!("the embedded store {} is not used, and cannot be looked into: {e}", file.display()))
+        }
+    }
+}
+
+/// Opens a store to move work, beside whatever server uses it.
+pub(crate) async fn open_beside(config: &Config) -> anyhow::Result<Opened> {
+    if config.valkey.chosen() {
+        return valkey_beside(config).await;
+    }
+    let (data, fleet) = (&config.data_dir, Arc::new(SoleNode::new()));
+    let (lock, store) = match DirLock::take(data) {
+        Ok(lock) => (Some(lock), SqliteStore::open_beside(data)?),
+        // The server has the directory, but not this store.
+        Err(StoreError::InUse(_)) if uses_valkey(data) => (None, SqliteStore::open_beside(data)?),
+        Err(e) => return Err(e.into()),
+    };
+    Ok(Opened { store: Arc::new(store), fleet, set_aside: None, lock })
 }
 
 /// Says what to do when the server that was named cannot be reached.
@@ -58,11 +133,22 @@ const ARCHIVE: &str = "archive";
 #[cfg(feature = "valkey")]
 async fn valkey(config: &Config) -> anyhow::Result<Opened> {
     use mosaic_adapters::store_archived::ArchivedStore;
-    use mosaic_adapters::store_valkey::{ValkeyOptions, ValkeyStore};
     use mosaic_core::domain::ids::NodeId;
-    use mosaic_core::limits;
     use mosaic_server::HttpArchives;
     let lock = DirLock::take(&config.data_dir)?;
+    let shared = connect(config).await?;
+    // A damaged archive is told in the log; what lies in it is known by its short forms until a copy is put back.
+    let (archive, _) = SqliteStore::open_or_set_aside(&config.data_dir.join(ARCHIVE))?;
+    let node: NodeId = config.node.parse().context("MOSAIC_NODE is not a usable name")?;
+    let peers = Arc::new(HttpArchives::new(shared.clone(), node.clone()));
+    let store = Arc::new(ArchivedStore::new(shared.clone(), Arc::new(archive), peers, node));
+    Ok(Opened { store, fleet: shared, set_aside: None, lock: Some(lock) })
+}
+
+#[cfg(feature = "valkey")]
+async fn connect(config: &Config) -> anyhow::Result<Arc<mosaic_adapters::store_valkey::ValkeyStore>> {
+    use mosaic_adapters::store_valkey::{ValkeyOptions, ValkeyStore};
+    use mosaic_core::limits;
     let options = ValkeyOptions {
         link: link(config),
         source: config.node.clone(),
@@ -72,13 +158,7 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
         queue_events: config.valkey.queue_events,
         ..ValkeyOptions::default()
     };
-    let shared = Arc::new(ValkeyStore::connect(options).await.map_err(advised)?);
-    // A damaged archive is told in the log; what lies in it is known by its short forms until a copy is put back.
-    let (archive, _) = SqliteStore::open_or_set_aside(&config.data_dir.join(ARCHIVE))?;
-    let node: NodeId = config.node.parse().context("MOSAIC_NODE is not a usable name")?;
-    let peers = Arc::new(HttpArchives::new(shared.clone(), node.clone()));
-    let store = Arc::new(ArchivedStore::new(shared.clone(), Arc::new(archive), peers, node));
-    Ok(Opened { store, fleet: shared, set_aside: None, lock: Some(lock) })
+    Ok(Arc::new(ValkeyStore::connect(options).await.map_err(advised)?))
 }
 
 /// How the server that was named is reached.
@@ -102,6 +182,17 @@ fn link(config: &Config) -> mosaic_adapters::store_valkey::LinkOptions {
         accept_risk: valkey.accept_risk,
         name: config.node.clone(),
     }
+}
+
+#[cfg(feature = "valkey")]
+async fn valkey_beside(config: &Config) -> anyhow::Result<Opened> {
+    let store = connect(config).await?;
+    Ok(Opened { store: store.clone(), fleet: store, set_aside: None, lock: None })
+}
+
+#[cfg(not(feature = "valkey"))]
+async fn valkey_beside(config: &Config) -> anyhow::Result<Opened> {
+    valkey(config).await
 }
 
 #[cfg(not(feature = "valkey"))]

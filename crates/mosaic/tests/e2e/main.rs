@@ -28,6 +28,8 @@ mod life;
 mod limits;
 mod local_run;
 mod login;
+#[cfg(feature = "valkey")]
+mod moving;
 mod no_code_after;
 mod no_server;
 mod planted;

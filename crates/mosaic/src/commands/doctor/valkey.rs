@@ -9,8 +9,19 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     if !config.valkey.chosen() {
         return Vec::new();
     }
+    let left = crate::wire::store::left_behind(config).map(|text| {
+        let what = "these tasks are not run";
+        finding(
+            Level::Warn,
+            "Store",
+            "D-QUEUE-3",
+            plain::line(&text),
+            what,
+            "mosaic queue export --embedded FILE",
+        )
+    });
     let looked = crate::serve::blocking(async { Ok(crate::wire::store::look(config).await) });
-    match looked.unwrap_or_else(|e| Err(e.to_string())) {
+    let mut found: Vec<Finding> = match looked.unwrap_or_else(|e| Err(e.to_string())) {
         Ok(found) => found.into_iter().map(read).collect(),
         Err(why) => vec![finding(
             Level::Fail,
@@ -20,7 +31,9 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
             "the server does not start",
             "start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store",
         )],
-    }
+    };
+    found.extend(left);
+    found
 }
 
 fn read(seen: crate::wire::store::Seen) -> Finding {
