@@ -197,3 +197,44 @@ async fn tls_is_spoken_with_those_that_the_authority_vouches_for() {
     let said = refusal(LinkOptions { port: server.port(), ..tls("ca.pem") }).await;
     assert!(said.contains(&format!(":{}", server.port())), "{said}");
 }
+
+/// Asks again and again until the server's answer has these words.
+fn says(server: &ValkeyServer, command: &str, words: &[&str]) {
+    let began = Instant::now();
+    while !server.ask_all(command).is_ok_and(|answer| words.iter().all(|word| answer.contains(word))) {
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {words:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_found_again_through_any_server_when_the_one_that_was_named_is_dead() {
+    let options = ["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"];
+    let Some(mut named) = ValkeyServer::start_with(&options) else { return };
+    let Some(keys) = ValkeyServer::start_with(&options) else { return };
+    assert_eq!(keys.ask("CLUSTER ADDSLOTSRANGE 0 16383").unwrap(), "+OK");
+    assert_eq!(keys.ask(&format!("CLUSTER MEET 127.0.0.1 {}", named.port())).unwrap(), "+OK");
+    for server in [&named, &keys] {
+        says(
+            server,
+            "CLUSTER INFO",
+            &["cluster_known_nodes:2", "cluster_slots_assigned:16384", "cluster_state:ok"],
+        );
+    }
+    let store = connect(link(named.port())).await.unwrap();
+    store.admit(admission(&agent("T-1", T0))).await.unwrap();
+    named.kill();
+    // The connection to the server with the keys is lost while the one that was named is dead.
+    keys.ask("CLIENT KILL TYPE normal SKIPME yes").unwrap();
+    ready(&store).await;
+    store.admit(admission(&agent("T-2", T0))).await.unwrap();
+    // A new start needs another address.
+    assert!(refusal(link(named.port())).await.contains("cannot reach the store"));
+    let several = LinkOptions { others: vec![("127.0.0.1".to_owned(), keys.port())], ..link(named.port()) };
+    connect(several.clone()).await.unwrap().admit(admission(&agent("T-3", T0))).await.unwrap();
+    assert!(look_at(&several).await.unwrap().cluster);
+    // Several servers that are no cluster may have different truths.
+    let Some(plain) = ValkeyServer::start() else { return };
+    let two = LinkOptions { others: vec![("127.0.0.1".to_owned(), 1)], ..link(plain.port()) };
+    assert!(refusal(two).await.contains("not one of a cluster"));
+}

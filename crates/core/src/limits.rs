@@ -551,6 +551,10 @@ pub const LINK_LOADING: Duration = Duration::from_secs(60);
 pub const LINK_BACKOFF: Duration = Duration::from_millis(50);
 /// Longest such pause.
 pub const LINK_BACKOFF_CAP: Duration = Duration::from_secs(2);
+/// Servers of a cluster that are remembered; the largest clusters that are run have a thousand.
+pub const CLUSTER_SERVERS: usize = 1000;
+/// How often a cluster is asked for its servers.
+pub const CLUSTER_LOOK: Duration = Duration::from_secs(30);
 /// How often one call follows such a store from server to server.
 pub const LINK_REDIRECTS: u32 = 3;
 /// Longest wait for a replica to say that it has a write.

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use super::failure::{io_words, words};
 use super::options::{LinkOptions, Sentinels};
 use super::quorum::Quorum;
+use super::servers::Servers;
 use super::tls::Connector;
 
 /// A server's host and port.
@@ -43,6 +44,8 @@ pub(super) struct Dialler {
     /// The replicas that must confirm, over every connection.
     pub(super) quorum: Arc<Quorum>,
     tls: Option<Connector>,
+    /// Where the server is looked for, without Sentinels.
+    pub(super) servers: Servers,
 }
 
 impl Dialler {
@@ -50,13 +53,15 @@ impl Dialler {
     pub(super) fn new(options: LinkOptions) -> Result<Self, String> {
         let tls = options.tls.as_ref().map(Connector::new).transpose()?;
         let quorum = Arc::new(Quorum::new(options.accept_risk));
-        Ok(Self { options, quorum, tls })
+        let first = (options.host.clone(), options.port);
+        let servers = Servers::new(std::iter::once(first).chain(options.others.clone()).collect());
+        Ok(Self { options, quorum, tls, servers })
     }
 
-    /// Returns where the server is now. The error is for people.
+    /// Returns where the server is now, or may be: of several each in turn. The error is for people.
     pub(super) async fn locate(&self) -> Result<Address, String> {
         match &self.options.sentinels {
-            None => Ok((self.options.host.clone(), self.options.port)),
+            None => Ok(self.servers.next()),
             Some(sentinels) => self.ask_sentinels(sentinels).await,
         }
     }

@@ -187,6 +187,13 @@ impl Looks {
                     .to_owned(),
             );
         }
+        if !self.cluster && !options.others.is_empty() {
+            return Some(
+                "several servers are named, and it is not one of a cluster; name one in VALKEY_HOST, or its Sentinels in \
+                 MOSAIC_VALKEY_SENTINELS"
+                    .to_owned(),
+            );
+        }
         (self.cluster && options.database != 0)
             .then(|| "it is one of a cluster, which has database 0 only; unset MOSAIC_VALKEY_DB".to_owned())
     }
@@ -266,8 +273,15 @@ impl Looks {
 /// Looks at the server that is named, with a connection of its own. The error is for people.
 pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
     let dialler = Dialler::new(options.clone())?;
-    let address = dialler.locate().await?;
-    let dialled = dialler.dial(&address, &options.name).await?;
+    let mut tried = 1;
+    let dialled = loop {
+        let address = dialler.locate().await?;
+        match dialler.dial(&address, &options.name).await {
+            Ok(dialled) => break dialled,
+            Err(_) if tried < dialler.servers.count() => tried += 1,
+            Err(why) => return Err(why),
+        }
+    };
     let seen = timeout(limits::LINK_ANSWER, looks(&dialled.connection))
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
 use redis::Value;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -50,9 +51,10 @@ impl Orders {
     }
 }
 
-/// Connects for the first time: one attempt, but a server that reads its files is waited for.
+/// Connects for the first time: one attempt for each server that was named, but a server that reads its files is waited for.
 pub(super) async fn first(dialler: &SharedDialler) -> Result<(Live, Dialled), StoreError> {
     let deadline = Instant::now() + limits::LINK_LOADING;
+    let mut tried = 0;
     loop {
         let address = dialler.locate().await.map_err(StoreError::Unavailable)?;
         match open(dialler, &address, 1).await {
@@ -60,6 +62,8 @@ pub(super) async fn first(dialler: &SharedDialler) -> Result<(Live, Dialled), St
             Err(why) if why.contains("reading its files") && Instant::now() < deadline => {
                 tokio::time::sleep(limits::LINK_BACKOFF_CAP).await;
             }
+            // Another one of those that were named may be there.
+            Err(_) if tried + 1 < dialler.servers.count() => tried += 1,
             Err(why) => return Err(StoreError::Unavailable(why)),
         }
     }
@@ -70,6 +74,7 @@ async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(
     let mut address = address.clone();
     for _ in 0..limits::LINK_REDIRECTS {
         let dialled = dialler.dial(&address, &dialler.options.name).await?;
+        learn(dialler, &dialled.connection, &address).await;
         match settled(dialler, &dialled).await {
             Ok(glance) => {
                 let connection = dialled.connection.clone();
@@ -86,6 +91,28 @@ async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(
         }
     }
     Err(reach_words(&address, "the cluster sends us on and on"))
+}
+
+/// Asks one of a cluster for the others; a server that is none says no.
+async fn learn(dialler: &Dialler, connection: &MultiplexedConnection, address: &Address) {
+    if !dialler.options.one_slot() {
+        return;
+    }
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("SLOTS");
+    let mut connection = connection.clone();
+    let answer = slots.query_async::<Value>(&mut connection);
+    if let Ok(Ok(answer)) = tokio::time::timeout(limits::LINK_CONNECT, answer).await {
+        dialler.servers.learn(&answer, address);
+    }
+}
+
+/// Asks again and again for the servers of the cluster, which may change.
+async fn learning(dialler: &Dialler, live: &Live) {
+    loop {
+        tokio::time::sleep(limits::CLUSTER_LOOK).await;
+        learn(dialler, &live.connection, &live.address).await;
+    }
 }
 
 /// Looks whether the server is the one for our keys.
@@ -192,6 +219,7 @@ async fn lost(dialler: &Dialler, live: &Live, dialled: &mut Dialled, orders: &mu
                 // Nobody is left who could use the connection.
                 None => std::future::pending().await,
             },
+            () = learning(dialler, live) => {}
             address = elsewhere(dialler, &live.address) => {
                 return Lost { why: "the Sentinels name another server".to_owned(), target: Some(address) };
             }

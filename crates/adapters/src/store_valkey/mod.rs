@@ -29,6 +29,7 @@ mod removal;
 mod replicas;
 mod scripts;
 mod search;
+mod servers;
 mod set_clock;
 mod short;
 mod stir;

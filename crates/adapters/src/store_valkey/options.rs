@@ -25,6 +25,8 @@ pub struct LinkOptions {
     pub host: String,
     /// Port; unused with Sentinels.
     pub port: u16,
+    /// Further servers of the same cluster, asked when that one is away.
+    pub others: Vec<(String, u16)>,
     /// Goes before every key, without the colon; may be empty, may have a hash tag.
     pub prefix: String,
     /// The user, when not the default one.
@@ -48,6 +50,7 @@ impl Default for LinkOptions {
         Self {
             host: "localhost".to_owned(),
             port: 6379,
+            others: Vec::new(),
             prefix: String::new(),
             username: None,
             password: None,
@@ -62,11 +65,23 @@ impl Default for LinkOptions {
 
 impl std::fmt::Debug for LinkOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { host, port, prefix, username, password, database, tls, sentinels, accept_risk, name } =
-            self;
+        let Self {
+            host,
+            port,
+            others,
+            prefix,
+            username,
+            password,
+            database,
+            tls,
+            sentinels,
+            accept_risk,
+            name,
+        } = self;
         f.debug_struct("LinkOptions")
             .field("host", host)
             .field("port", port)
+            .field("others", others)
             .field("prefix", prefix)
             .field("username", username)
             .field("password", &password.as_ref().map(|_| "[set]"))

@@ -149,11 +149,11 @@ pub(crate) const VARIABLES: &[Variable] = &[
         .read(|c, v| p::secret(v).map(|s| c.claude_api_key = Some(s)), |c| secret(&c.claude_api_key)),
     contract(
         "VALKEY_HOST",
-        "host name or IP address",
+        "host name or IP address, or `host:port,host:port`",
         "localhost when VALKEY_PORT is set",
-        "selects the Valkey store, which many nodes share; a build without the feature `valkey` does not start with it",
+        "selects the Valkey store, which many nodes share; several addresses are servers of one Valkey Cluster; a build without the feature `valkey` does not start with it",
     )
-    .read(|c, v| valkey(|| valkey::host(v)).map(|x| c.valkey.host = Some(x)), |c| c.valkey.host.clone()),
+    .read(|c, v| valkey(|| valkey::hosts(v)).map(|x| c.valkey.hosts = x), |c| valkey::shown(&c.valkey.hosts)),
     contract(
         "VALKEY_PORT",
         "1–65535",

@@ -12,6 +12,8 @@ const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 /// Longest prefix of keys, in bytes: it stands in every key.
 const PREFIX_BYTES: usize = 64;
+/// Most servers of one cluster that are named: the others are learned from them.
+const SERVERS: usize = 16;
 /// Most Sentinels of one server.
 const SENTINELS: usize = 16;
 
@@ -19,7 +21,7 @@ const SENTINELS: usize = 16;
 #[derive(Debug, Clone)]
 pub(crate) struct ValkeyConfig {
     /// `VALKEY_HOST`.
-    pub(crate) host: Option<String>,
+    pub(crate) hosts: Vec<(String, Option<u16>)>,
     /// `VALKEY_PORT`.
     pub(crate) port: Option<u16>,
     /// `MOSAIC_VALKEY_PREFIX`.
@@ -49,7 +51,7 @@ pub(crate) struct ValkeyConfig {
 impl Default for ValkeyConfig {
     fn default() -> Self {
         Self {
-            host: None,
+            hosts: Vec::new(),
             port: None,
             prefix: String::new(),
             username: None,
@@ -69,19 +71,24 @@ impl Default for ValkeyConfig {
 impl ValkeyConfig {
     /// Tells whether the Valkey store was chosen.
     pub(crate) fn chosen(&self) -> bool {
-        self.host.is_some() || self.port.is_some() || !self.sentinels.is_empty()
+        !self.hosts.is_empty() || self.port.is_some() || !self.sentinels.is_empty()
     }
 
-    /// Returns the server's address; what Sentinels say stands above it.
-    pub(crate) fn address(&self) -> (String, u16) {
-        (self.host.clone().unwrap_or_else(|| "localhost".to_owned()), self.port.unwrap_or(PORT))
+    /// Returns the addresses of the server, or of several of its cluster; what Sentinels say stands above them.
+    pub(crate) fn addresses(&self) -> Vec<(String, u16)> {
+        let usual = self.port.unwrap_or(PORT);
+        if self.hosts.is_empty() {
+            return vec![("localhost".to_owned(), usual)];
+        }
+        self.hosts.iter().map(|(host, port)| (host.clone(), port.unwrap_or(usual))).collect()
     }
 
     /// Returns the store in a few words, for people.
     pub(crate) fn words(&self) -> String {
         if self.sentinels.is_empty() {
-            let (host, port) = self.address();
-            return format!("Valkey {host}:{port}");
+            let all: Vec<String> =
+                self.addresses().iter().map(|(host, port)| format!("{host}:{port}")).collect();
+            return format!("Valkey {}", all.join(", "));
         }
         let all: Vec<String> = self.sentinels.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         format!("Valkey \"{}\" of Sentinel {}", self.sentinel_master, all.join(", "))
@@ -111,7 +118,7 @@ impl ValkeyConfig {
             "set MOSAIC_VALKEY_PASSWORD or MOSAIC_VALKEY_PASSWORD_FILE",
         );
         fault(
-            !self.sentinels.is_empty() && (self.host.is_some() || self.port.is_some()),
+            !self.sentinels.is_empty() && (!self.hosts.is_empty() || self.port.is_some()),
             "MOSAIC_VALKEY_SENTINELS and VALKEY_HOST or VALKEY_PORT are both set: the Sentinels name the server",
             "unset VALKEY_HOST and VALKEY_PORT, or MOSAIC_VALKEY_SENTINELS",
         );
@@ -151,6 +158,34 @@ pub(super) fn port(value: &str) -> Read<u16> {
 pub(super) fn host(value: &str) -> Read<String> {
     let text = value.trim().trim_start_matches('[').trim_end_matches(']');
     if text.parse::<std::net::IpAddr>().is_ok() { Ok(text.to_owned()) } else { p::host(value) }
+}
+
+/// Reads the server, or several of one cluster, separated by commas; each with its port, or without.
+pub(super) fn hosts(value: &str) -> Read<Vec<(String, Option<u16>)>> {
+    let one = |text: &str| match text.rsplit_once(':') {
+        Some((name, number)) if !name.contains(':') || name.ends_with(']') => {
+            Ok((host(name)?, Some(port(number)?)))
+        }
+        _ => Ok((host(text)?, None)),
+    };
+    let all: Vec<_> =
+        value.split(',').map(str::trim).filter(|text| !text.is_empty()).map(one).collect::<Read<_>>()?;
+    if all.is_empty() || all.len() > SERVERS {
+        return Err(Outcome::Wrong(format!(
+            "a host, or 1 to {SERVERS} addresses of one cluster such as v1:6379,v2:6379"
+        )));
+    }
+    Ok(all)
+}
+
+/// Returns the hosts as they are written.
+pub(super) fn shown(hosts: &[(String, Option<u16>)]) -> Option<String> {
+    let one = |(host, port): &(String, Option<u16>)| match port {
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    };
+    (!hosts.is_empty()).then(|| hosts.iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 /// Reads what goes before every key. A hash tag is whole and not empty.

@@ -21,8 +21,12 @@ fn host_or_port_or_sentinels_choose_the_valkey_store() {
     ] {
         let valkey = read(pairs).unwrap().valkey;
         assert!(valkey.chosen());
-        assert_eq!(valkey.address(), (address.0.to_owned(), address.1));
+        assert_eq!(valkey.addresses(), [(address.0.to_owned(), address.1)]);
     }
+    let pairs = [("VALKEY_HOST", "v1, v2:7001,[::1]:1"), ("VALKEY_PORT", "7000")];
+    let valkey = read(&pairs).unwrap().valkey;
+    assert_eq!(valkey.addresses(), [("v1".to_owned(), 7000), ("v2".to_owned(), 7001), ("::1".to_owned(), 1)]);
+    assert_eq!(valkey.words(), "Valkey v1:7000, v2:7001, ::1:1");
     let valkey = read(&[("MOSAIC_VALKEY_SENTINELS", "s1, s2:26380,[::1]:1")]).unwrap().valkey;
     let all = [("s1".to_owned(), 26379), ("s2".to_owned(), 26380), ("::1".to_owned(), 1)];
     assert!(valkey.chosen() && valkey.sentinels == all);

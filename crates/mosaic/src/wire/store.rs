@@ -166,10 +166,12 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<mosaic_adapters::store_v
 fn link(config: &Config) -> mosaic_adapters::store_valkey::LinkOptions {
     use mosaic_adapters::store_valkey::{LinkOptions, Sentinels, Tls};
     let valkey = &config.valkey;
-    let (host, port) = valkey.address();
+    let mut addresses = valkey.addresses();
+    let (host, port) = addresses.remove(0);
     LinkOptions {
         host,
         port,
+        others: addresses,
         prefix: valkey.prefix.clone(),
         username: valkey.username.clone(),
         password: valkey.password.as_ref().map(|password| password.expose().to_owned()),

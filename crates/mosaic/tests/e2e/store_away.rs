@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mosaic_testkit::git_fixture::Fixture;
 use mosaic_testkit::valkey_server::ValkeyServer;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::support::{Home, Server, body, script, until};
@@ -179,6 +180,34 @@ fn a_store_without_memory_takes_nothing_new_but_records_what_runs() {
     agents.go();
     agents.all_completed_once(&server, &fixture, &ids);
     assert_eq!(store.ask("CONFIG SET maxmemory 0").unwrap(), "+OK");
+    let last = server.spawn(&body(&fixture.url(), "T-last"));
+    assert_eq!(server.ended(&last)["status"], "completed");
+}
+
+#[test]
+fn a_node_starts_on_a_store_without_memory_and_has_its_agents_back() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let agents = Beating::new(&home);
+    let mut server = agents.serve(&home, &store);
+    let ids = agents.start(&server, &fixture, 2);
+    server.signal(Signal::KILL);
+    server.wait_end();
+    assert_eq!(store.ask("CONFIG SET maxmemory 1mb").unwrap(), "+OK");
+    // A store that has seen none of our scripts and no key of the nodes is no different.
+    for command in ["SCRIPT FLUSH", "DEL orchestrator:peer-secret"] {
+        store.ask(command).unwrap();
+    }
+    let server = agents.serve(&home, &store);
+    let answer = refused(&server, &fixture);
+    assert!(answer["detail"].as_str().unwrap().contains("memory"), "{answer}");
+    let ready_now = server.http.get("/health/ready");
+    assert!(ready_now.status == 503 && ready_now.text.contains("memory is full"), "{}", ready_now.text);
+    agents.live_on(20);
+    agents.go();
+    agents.all_completed_once(&server, &fixture, &ids);
+    assert_eq!(store.ask("CONFIG SET maxmemory 0").unwrap(), "+OK");
+    ready(&server);
     let last = server.spawn(&body(&fixture.url(), "T-last"));
     assert_eq!(server.ended(&last)["status"], "completed");
 }
