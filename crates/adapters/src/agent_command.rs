@@ -64,7 +64,7 @@ impl Runtime for CommandRuntime {
     }
 
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
-        let command = self.words().map_err(|why| Failure::new(FailureKind::BadInput, why))?;
+        let command = self.words().map_err(|why| Failure::new(FailureKind::ProgramMissing, why))?;
         let stdin = if request.system.trim().is_empty() {
             request.prompt.clone()
         } else {
@@ -128,7 +128,7 @@ fn failure(exit: &Exit) -> Failure {
     if let Some(why) = &exit.start_error {
         let message =
             format!("the program of MOSAIC_COMMAND could not be started: {why}; correct MOSAIC_COMMAND");
-        return Failure::new(FailureKind::BadInput, message);
+        return Failure::new(FailureKind::ProgramMissing, message);
     }
     if exit.timed_out {
         return Failure::new(

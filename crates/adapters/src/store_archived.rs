@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::archive::ArchivePeers;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
@@ -107,8 +108,13 @@ impl Store for ArchivedStore {
         })
     }
 
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
-        self.shared.lease(node, now).await
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.shared.lease_within(node, now, conditions).await
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {

@@ -58,6 +58,7 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
         () = dispatch(&orchestrator, stop) => {}
         () = monitor::run(&orchestrator) => {}
         () = fleet::beats(&orchestrator) => {}
+        () = fleet::watch(&orchestrator) => {}
     }
     let drained = matches!(*ordered.borrow(), Stop::Drain(_));
     orchestrator.leave_fleet(drained).await;
@@ -77,6 +78,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         o.recall_quotas().await;
         recovery::stop_strays(o).await;
     }
+    o.look_before_taking().await;
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     care.spawn(caretaker::archive::run(Arc::clone(o), stop.clone()));
@@ -195,6 +197,9 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
     let may = || o.orders.may_dispatch() && o.cordoned().is_none();
     while o.running() < o.settings.slots && *stop.borrow() == Stop::No && may() {
+        if !o.taking_again().is_zero() {
+            return;
+        }
         let Some(taken) = lease::take(o).await else { return };
         start(o, drivers, taken, Entry::Leased);
     }
@@ -202,6 +207,10 @@ async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &wat
 
 /// Returns how long to sleep when nothing happens.
 async fn until_next(o: &Orchestrator) -> Duration {
+    let pace = o.taking_again();
+    if !pace.is_zero() {
+        return pace.min(limits::DISPATCH_PERIOD);
+    }
     match o.ports.store.next_due().await {
         Ok(Some(due)) if o.running() < o.settings.slots => {
             due.since(o.now()).clamp(Duration::from_millis(1), limits::DISPATCH_PERIOD)
@@ -355,7 +364,7 @@ async fn drive(
         }
     };
     loop {
-        let sign = breaker::sign(&event);
+        let sign = breaker::sign(&agent, &event, o.default_runtime());
         count_spent(o, &mut agent);
         match lifecycle::next(&agent, event, o.decide_now()) {
             Ok(mut step) => {
@@ -365,8 +374,9 @@ async fn drive(
                 agent = step.agent;
                 o.note_quota(&agent);
                 o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
-                if let Some(sign) = sign {
-                    o.took_sign(&agent, sign).await;
+                if let Some((part, sign)) = sign {
+                    o.note_sign(&part, &sign);
+                    o.took_sign(agent.id, &part, sign).await;
                 }
             }
             // An order that came too late: what was decided before goes on.
@@ -411,6 +421,7 @@ async fn drive(
             }
         };
         event = after_orders(o, driver, &mut orders, event).await;
+        event = o.weigh(&agent, event).await;
     }
 }
 

@@ -3,6 +3,9 @@
 //! frozen and killed before anybody else may start it. The supervisors are told the same moment, so that it comes true
 //! without this process, too. Where leases never end there is one node, and nothing of this holds anything up.
 
+mod health;
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,6 +13,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+pub use health::ITSELF;
+pub(crate) use health::watch;
 
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
@@ -54,6 +60,8 @@ struct Seen {
     heard: bool,
     nodes: Vec<NodeState>,
     failing: bool,
+    avoided: placing::Avoided,
+    health: health::Health,
 }
 
 /// The right to keep what an agent left here, while nobody starts it here.
@@ -176,6 +184,11 @@ impl Orchestrator {
         self.fleet.seen().nodes.clone()
     }
 
+    /// Returns the labels of this node.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        self.fleet.about.get().map(|about| about.labels.clone()).unwrap_or_default()
+    }
+
     /// Returns how many nodes there are, and how many of them are alive.
     pub(crate) fn node_counts(&self) -> (usize, usize) {
         let nodes = self.known_nodes();
@@ -189,10 +202,19 @@ impl Orchestrator {
             return Err("this node has not joined the fleet yet: nothing is taken until it has".to_owned());
         }
         let (known, alive) = self.node_counts();
-        let cordoned = if self.cordoned().is_some() { "; this one is cordoned" } else { "" };
+        let cordoned = self.cordoned().map(|cordon| {
+            let reason = cordon.reason.unwrap_or_else(|| "no reason given".to_owned());
+            format!(
+                "; this one takes nothing new, by {} since {}: {reason}",
+                cordon.by,
+                cordon.at.to_rfc3339()
+            )
+        });
+        let cordoned = cordoned.unwrap_or_default();
+        let ailing = self.ailing_words().map(|words| format!("; {words}")).unwrap_or_default();
         match known {
-            1 => Ok(format!("1 node{cordoned}")),
-            _ => Ok(format!("{known} nodes, {alive} alive{cordoned}")),
+            1 => Ok(format!("1 node{cordoned}{ailing}")),
+            _ => Ok(format!("{known} nodes, {alive} alive{cordoned}{ailing}")),
         }
     }
 
@@ -220,6 +242,9 @@ impl Orchestrator {
         };
         let known = self.ports.fleet.cordon(node, cordon.clone(), self.node_fact(kind, data)).await?;
         if known && *node == self.settings.node {
+            if cordon.is_none() {
+                self.overruled();
+            }
             self.obey(cordon);
         }
         Ok(known)
@@ -280,6 +305,7 @@ impl Orchestrator {
             clock_error_ms: self.clock_offset().map(|offset| offset.error_ms),
             started_at: *self.fleet.started.get_or_init(|| self.now()),
             draining: self.is_draining(),
+            health: self.health(),
         }
     }
 
@@ -373,7 +399,7 @@ impl Orchestrator {
     }
 
     /// Looks who is there, and notes once who is not heard of any more: the first of those that are does it for all.
-    async fn look_at_nodes(&self, patience: Duration) {
+    pub(crate) async fn look_at_nodes(&self, patience: Duration) {
         let nodes = tokio::select! {
             nodes = self.ports.fleet.nodes() => nodes,
             () = self.ports.clock.sleep(patience) => return,

@@ -363,6 +363,44 @@ pub const PROCESS_TABLE: Duration = Duration::from_millis(250);
 pub const OPEN_TOOLS: usize = 256;
 /// CPU that counts as work, in thousandths of one core: an idle event loop stays below.
 pub const STALL_CPU_PERMILLE: u32 = 20;
+/// Failures of one task that may lie on nodes before it ends all the same: more nodes than that do not fail by chance.
+pub const NODE_TRIES: u32 = 5;
+/// Nodes that a record remembers to have failed: as many as it may try, and one.
+pub const NODE_FAULTS: usize = 6;
+/// First wait for another node when none is able to run what failed here; doubled each time.
+pub const NODE_RETRY: Duration = Duration::from_secs(5);
+/// Longest such wait.
+pub const NODE_RETRY_CAP: Duration = Duration::from_secs(300);
+/// How long a node does not take a task again that failed here for a reason of this node's.
+pub const NODE_AVOIDS: Duration = Duration::from_secs(600);
+/// Most tasks that a node avoids so at once; the oldest are forgotten first.
+pub const NODE_AVOIDED: usize = 256;
+/// How long a node that is not heard of counts as one that will be back: longer than a restart, shorter than a repair.
+pub const NODE_ABSENCE: Duration = Duration::from_secs(600);
+/// First pause after a failure that lies on this node while another node could do better; doubled with each.
+pub const NODE_FAULT_PAUSE: Duration = Duration::from_millis(500);
+/// Longest such pause.
+pub const NODE_FAULT_PAUSE_CAP: Duration = Duration::from_secs(30);
+/// Tasks that failed here whose fate elsewhere a node looks at, at once.
+pub const NODE_MOVED: usize = 64;
+/// Of these, looked at in one round: each is one read of the store.
+pub const NODE_MOVED_LOOKS: usize = 8;
+/// Tasks that failed here and went on elsewhere before a node takes itself out of service: one may be chance.
+pub const NODE_CONFIRMED: u32 = 2;
+/// Crashes in a row from which a node takes more slowly what a node that fares better could take.
+pub const NODE_CRASHES_SLOW: u32 = 3;
+/// The pause after such a crash, doubled at most three times.
+pub const NODE_CRASH_PAUSE: Duration = Duration::from_secs(1);
+/// Crashes in a row after which a node takes itself out of service, when other nodes completed as many tasks meanwhile.
+pub const NODE_CRASHES: u32 = 8;
+/// How often a node looks whether its runtimes' programs are there: asking one takes it half a second.
+pub const NODE_PROBE: Duration = Duration::from_secs(60);
+/// The same while one of them is not.
+pub const NODE_PROBE_AGAIN: Duration = Duration::from_secs(10);
+/// Breakers that a node tells others of with each heartbeat.
+pub const NODE_BREAKERS: usize = 20;
+/// Longest reason that a node tells others, in bytes.
+pub const NODE_REASON_BYTES: usize = 300;
 /// Failures in a row that open a breaker: fewer are an accident.
 pub const BREAKER_FAILURES: usize = 5;
 /// Time within which they must fall.
@@ -575,7 +613,9 @@ pub const LOG_ENTRIES: u64 = 100_000;
 pub const JOB_LOG_LINES: usize = 1000;
 /// Longest line of a job's log, in bytes.
 pub const JOB_LOG_LINE_BYTES: usize = 1024;
-/// Jobs of one class that are passed over in one look because they are not ours to take yet.
+/// Entries that are passed over in one look for work, because the node does not take them now or they are not ours to take
+/// yet: a look costs some milliseconds then. A look that finds nothing among them goes on behind them the next time, so that
+/// nothing at the front keeps what waits behind it for good.
 pub const QUEUE_SKIPPED: usize = 1000;
 /// Classes of priority that are looked at for one lease: ours are eleven, other producers may use more.
 pub const QUEUE_CLASSES: usize = 64;

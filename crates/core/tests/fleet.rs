@@ -1,6 +1,9 @@
 //! Stories about several nodes on one store: leases that run out, nodes that are cut off and come back, orders that reach
 //! agents wherever they are. The runtime's clock is paused, so that time passes only when everybody waits for it.
 
+#[path = "fleet/bad_node.rs"]
+mod bad_node;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,14 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot make its data must fail")]
 
 use mosaic_core::domain::agent::{Agent, AttentionKind, End, Ending, QueueCause, Spent, State, Status, Turn};
+use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
-use mosaic_core::domain::lifecycle::{Event, KillCause, Now, Salvage, next, state_name};
+use mosaic_core::domain::lifecycle::{Elsewhere, Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::publication::{Publication, RemoteLook};
 use mosaic_core::domain::quota::Reset;
 use mosaic_core::domain::spec::{Budget, SpawnSpec};
 use mosaic_core::domain::stall::Stage;
+use mosaic_core::limits;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -36,6 +38,16 @@ fn report(verdict: Verdict) -> GateReport {
 
 fn crash() -> Failure {
     Failure::new(FailureKind::Crash, "it crashed")
+}
+
+fn node_failed(node: &str, elsewhere: Elsewhere) -> Event {
+    Event::NodeFailed {
+        node: node.parse().unwrap(),
+        part: Part::Fetch { repository: "https://git.example.com/r.git".to_owned() },
+        failure: Failure::new(FailureKind::RemoteAuth, format!("no credentials on {node}")),
+        warnings: Vec::new(),
+        elsewhere,
+    }
 }
 
 /// One event of every kind.
@@ -79,6 +91,7 @@ fn events() -> Vec<Event> {
         Event::TakenOver,
         Event::Placed { node: "b".parse().unwrap() },
         Event::NodeLost { node: "a".parse().unwrap() },
+        node_failed("b", Elsewhere::Able),
         Event::Unwound {
             salvage: Salvage::Nothing,
             pending: None,
@@ -255,7 +268,66 @@ fn a_limit_with_a_stated_end_is_waited_for_and_is_no_attempt() {
 #[test]
 fn a_limit_holds_up_its_credential_and_no_repository() {
     use mosaic_core::domain::breaker::sign;
-    assert_eq!(sign(&limited()), None);
+    let working = run(&agent("worker"), to_working());
+    assert_eq!(sign(&working, &limited(), "claude"), None);
+}
+
+#[test]
+fn what_a_node_fails_at_goes_back_at_once_and_counts_as_no_attempt() {
+    let moved = run(&agent("worker"), [pick("Leased"), node_failed("a", Elsewhere::Able), pick("Unwound")]);
+    assert_eq!(
+        (&moved.state, moved.attempt, moved.not_before()),
+        (&State::Queued { cause: QueueCause::Interrupted }, 1, None)
+    );
+    let again = run(&moved, [Event::Placed { node: "b".parse().unwrap() }, pick("Leased")]);
+    assert_eq!((again.attempt, again.node_faults.len()), (1, 1));
+    let done = run(&again, to_working().into_iter().skip(1).chain(["TurnEnded(ok)", "Kept"].map(pick)));
+    assert!(done.node_faults.is_empty() && done.node_tries == 0, "what came to something still counts");
+}
+
+#[test]
+fn where_no_node_is_able_it_waits_longer_each_time_and_ends_with_every_nodes_reason() {
+    let mut record = agent("worker");
+    let mut waits = Vec::new();
+    for n in 0..limits::NODE_TRIES {
+        let node = if n == 0 { "a" } else { "b" };
+        record = run(&record, [pick("Leased"), node_failed(node, Elsewhere::Away), pick("Unwound")]);
+        waits.push(record.not_before().expect("it waits").0 - now().at.0);
+    }
+    assert!(waits.windows(2).all(|two| two[0] < two[1]), "{waits:?}");
+    assert_eq!(record.attempt, 1);
+    let end = run(&record, [pick("Leased"), node_failed("b", Elsewhere::Away), pick("Unwound")]);
+    let end = end.end().expect("it ends");
+    assert_eq!((end.status, end.reason), (Status::Failed, EndReason::SetupFailed));
+    let text = end.error.as_deref().unwrap();
+    assert!(
+        text.starts_with("no credentials on b") && text.contains("on node a: no credentials on a"),
+        "{text}"
+    );
+}
+
+#[test]
+fn where_there_is_no_other_node_it_fails_as_it_does_alone() {
+    let path = |event| [pick("Leased"), event, pick("Unwound")];
+    let failure = Failure::new(FailureKind::RemoteAuth, "no credentials on a");
+    let alone = run(&agent("worker"), path(Event::Failed(failure)));
+    let fleet = run(&agent("worker"), path(node_failed("a", Elsewhere::Nobody)));
+    assert_eq!(alone.state, fleet.state);
+}
+
+#[test]
+fn a_task_that_fills_the_disk_of_two_nodes_fills_no_third() {
+    let full = |node: &str| Event::NodeFailed {
+        node: node.parse().unwrap(),
+        part: Part::Machine,
+        failure: Failure::new(FailureKind::Disk, "only 3 MiB free"),
+        warnings: Vec::new(),
+        elsewhere: Elsewhere::Able,
+    };
+    let once = run(&agent("worker"), [pick("Leased"), full("a"), pick("Unwound")]);
+    assert!(!once.is_terminal());
+    let twice = run(&once, [pick("Leased"), full("b"), pick("Unwound")]);
+    assert_eq!(twice.end().map(|end| end.reason), Some(EndReason::Disk));
 }
 
 #[test]

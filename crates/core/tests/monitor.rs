@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use mosaic_core::domain::agent::{AttentionKind, Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::domain::stall::Stage;
 use mosaic_core::limits;
 use mosaic_core::monitor::Dispatch;
 use mosaic_core::ports::processes::Usage;
 use mosaic_core::ports::store::{Change, Safety, Store, Versioned};
+use mosaic_testkit::fake_knobs::Broken;
 use mosaic_testkit::fake_store::FakeStore;
 use mosaic_testkit::fake_world::Behaviour;
 use story::Story;
@@ -124,30 +125,55 @@ async fn resources_of_a_live_agent_are_sampled() {
     story.end().await;
 }
 
+/// The name of the one node of these stories.
+fn node(story: &Story) -> String {
+    story.o.settings().node.to_string()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_open_breaker_holds_up_its_repository_and_no_other() {
-    let story = Story::begin(store(), 1, Behaviour::CrashAtOnce, |_| {});
+    let story = Story::begin(store(), 1, Behaviour::EndAtOnce, |_| {});
+    let (here, away) = (node(&story), Failure::new(FailureKind::Network, "no route to the remote"));
+    story.world.knobs.breaks(&here, Broken::Fetch, Some(away));
     for n in 0..limits::BREAKER_FAILURES {
         let id = story.spawn(&format!("T-{n}"), A, 0).await;
         story.until(id, ended).await;
     }
-    story.world.behave(Behaviour::EndAtOnce);
-    let held: Vec<AgentId> =
-        [story.spawn("T-10", A, 0).await, story.spawn("T-11", A, 0).await].into_iter().collect();
+    story.world.knobs.breaks(&here, Broken::Fetch, None);
+    let held = [story.spawn("T-10", A, 0).await, story.spawn("T-11", A, 0).await];
     let other = story.spawn("T-20", B, 0).await;
     let record = story.until(other, ended).await;
     assert_eq!(record.agent.status(), Status::Completed, "another repository was held up");
-    for id in held {
-        let record = story.until(id, |r| r.agent.not_before().is_some()).await;
-        assert_eq!((record.agent.phase(), record.agent.attempt, record.node), (Phase::Queued, 0, None));
-        let text = serde_json::to_string(&record.agent.state).expect("it is plain data");
-        assert!(text.contains("too many failures in a row"), "{text}");
+    for (place, id) in held.into_iter().enumerate() {
+        let record = story.o.agent(id).await.expect("it is there");
+        let agent = &record.agent;
+        assert_eq!((agent.phase(), agent.attempt, agent.not_before()), (Phase::Queued, 0, None));
+        assert_eq!((record.version, record.epoch.0), (1, 0), "it was taken and put back");
+        let position = story.o.ports().store.position(id).await.expect("it is read");
+        assert_eq!(position, Some(place as u64), "it lost its place");
+        let why = story.o.held_here(agent).expect("a reason");
+        assert!(why.contains("breaker for fetching from") && why.contains("no route to the remote"), "{why}");
     }
     let state = story.o.state().await.expect("it is read");
     assert_eq!(state.breakers.len(), 1, "{:?}", state.breakers);
-    assert_eq!((state.breakers[0].state.as_str(), state.breakers[0].key.repository.as_str()), ("open", A));
+    assert_eq!((state.breakers[0].state.as_str(), state.breakers[0].part.repository()), ("open", Some(A)));
     let kinds: Vec<String> = story.log().await.into_iter().map(|e| e.fact.kind).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "breaker.opened").count(), 1);
+    story.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_crash_hold_up_no_other_task_of_their_repository() {
+    let story = Story::begin(store(), 1, Behaviour::CrashAtOnce, |_| {});
+    for n in 0..limits::BREAKER_FAILURES * 2 {
+        let id = story.spawn(&format!("T-{n}"), A, 0).await;
+        story.until(id, ended).await;
+    }
+    assert_eq!(story.o.state().await.expect("it is read").breakers, []);
+    story.world.behave(Behaviour::EndAtOnce);
+    let id = story.spawn("T-good", A, 0).await;
+    let record = story.until(id, ended).await;
+    assert_eq!((record.agent.status(), record.agent.attempt, record.epoch.0), (Status::Completed, 1, 1));
     story.end().await;
 }
 

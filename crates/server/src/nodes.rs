@@ -9,8 +9,12 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::clocks::ClockOffset;
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::ids::{NodeId, Timestamp};
+use mosaic_core::domain::blame::Part;
+use mosaic_core::domain::breaker::BreakerState;
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::ports::fleet::{Cordon, NodeInfo, NodeState};
+use mosaic_core::ports::scanner::SecretScanner;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::agents::by;
@@ -22,17 +26,70 @@ use crate::router::Context;
 use crate::shell::RequestId;
 use crate::state;
 
+/// A cordon as it is shown.
+#[derive(Serialize)]
+pub(crate) struct CordonView<'a> {
+    by: &'a str,
+    reason: Option<&'a str>,
+    at: String,
+    drain: bool,
+}
+
+impl<'a> CordonView<'a> {
+    pub(crate) fn of(cordon: &'a Cordon) -> Self {
+        let Cordon { by, reason, at, drain } = cordon;
+        Self { by, reason: reason.as_deref(), at: at.to_rfc3339(), drain: *drain }
+    }
+}
+
+/// A breaker as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BreakerView<'a> {
+    #[serde(flatten)]
+    part: &'a Part,
+    state: &'a str,
+    retry_in_ms: Option<u64>,
+    trial_agent_id: Option<AgentId>,
+    why: String,
+}
+
+impl<'a> BreakerView<'a> {
+    pub(crate) fn of(breaker: &'a BreakerState, scanner: &dyn SecretScanner) -> Self {
+        Self {
+            part: &breaker.part,
+            state: &breaker.state,
+            retry_in_ms: breaker.retry_in_ms,
+            trial_agent_id: breaker.trial,
+            why: scanner.mask(&breaker.why),
+        }
+    }
+}
+
+/// Says in one word how a node is.
+fn health(state: &NodeState) -> &'static str {
+    match (state.alive, state.info.draining, &state.cordon) {
+        (false, _, _) => "away",
+        (true, true, _) => "draining",
+        (true, false, Some(_)) => "cordoned",
+        (true, false, None) => "taking",
+    }
+}
+
 /// Describes one node.
-fn view(node: &NodeState, own: &NodeId) -> Value {
-    let (info, cordon) = (&node.info, &node.cordon);
-    let cordon = cordon.as_ref().map(|cordon| {
-        json!({"by": &cordon.by, "reason": &cordon.reason, "at": cordon.at.to_rfc3339(), "drain": cordon.drain})
-    });
+fn view(node: &NodeState, o: &Orchestrator) -> Value {
+    let (info, own) = (&node.info, &o.settings().node);
+    let cordon = node.cordon.as_ref().map(CordonView::of);
+    let scanner = &*o.ports().scanner;
+    let breakers: Vec<BreakerView> =
+        info.health.breakers.iter().map(|breaker| BreakerView::of(breaker, scanner)).collect();
     json!({
         "node": &info.node, "here": info.node == *own, "alive": node.alive, "seenAt": node.seen_at.to_rfc3339(),
         "leasesEndAt": node.leases_end_at.map(Timestamp::to_rfc3339), "cordon": cordon, "draining": info.draining,
         "slots": {"total": info.slots, "used": info.running}, "version": &info.version, "url": &info.url,
         "clock": clock(info), "labels": &info.labels, "startedAt": info.started_at.to_rfc3339(),
+        "health": health(node), "held": &info.health.held, "breakers": breakers, "runtimes": &info.health.runtimes,
+        "sandbox": &info.health.sandbox,
     })
 }
 
@@ -43,7 +100,7 @@ fn clock(info: &NodeInfo) -> Option<Value> {
 }
 
 async fn all(o: &Orchestrator) -> Result<Vec<Value>, Problem> {
-    Ok(o.nodes().await?.iter().map(|state| view(state, &o.settings().node)).collect())
+    Ok(o.nodes().await?.iter().map(|state| view(state, o)).collect())
 }
 
 /// `GET /v1/nodes`.

@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{QueueCause, State as AgentState};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::Timestamp;
@@ -40,9 +41,13 @@ fn entry(record: &Versioned) -> Value {
 }
 
 /// Says why an entry still waits: what holds up everything first, then what is its own.
-fn reason(record: &Versioned, all: Option<&str>) -> String {
+fn reason(o: &Orchestrator, record: &Versioned, all: Option<&str>) -> String {
     if let Some(all) = all {
         return all.to_owned();
+    }
+    let is_delayed = record.agent.not_before().is_some_and(|at| at > o.now());
+    if let Some(held) = o.held_here(&record.agent).filter(|_| !is_delayed) {
+        return held;
     }
     let AgentState::Queued { cause } = &record.agent.state else { return String::new() };
     match cause {
@@ -77,7 +82,7 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
         .map(|(position, record)| {
             let mut entry = entry(record);
             entry["position"] = json!(position);
-            entry["reason"] = json!(orchestrator.ports().scanner.mask(&reason(record, all)));
+            entry["reason"] = json!(orchestrator.ports().scanner.mask(&reason(orchestrator, record, all)));
             entry
         })
         .collect();

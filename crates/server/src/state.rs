@@ -12,6 +12,7 @@ use mosaic_core::monitor::NodeState;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::nodes::{BreakerView, CordonView};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::router::Context;
@@ -54,14 +55,8 @@ pub(crate) fn clock(offset: ClockOffset) -> Value {
 fn view(context: &Context, state: NodeState) -> Value {
     let (orchestrator, options) = (&context.orchestrator, &context.options);
     let scanner = &orchestrator.ports().scanner;
-    let breakers: Vec<Value> = state
-        .breakers
-        .into_iter()
-        .map(|breaker| {
-            json!({"repository": breaker.key.repository, "gateProfile": breaker.key.profile, "state": breaker.state,
-                "retryInMs": breaker.retry_in_ms, "trialAgentId": breaker.trial, "why": scanner.mask(&breaker.why)})
-        })
-        .collect();
+    let breakers: Vec<BreakerView> =
+        state.breakers.iter().map(|breaker| BreakerView::of(breaker, &**scanner)).collect();
     let quotas: Vec<Value> = state
         .quotas
         .into_iter()
@@ -84,6 +79,7 @@ fn view(context: &Context, state: NodeState) -> Value {
         "breakers": breakers, "quotas": quotas,
         "attention": state.attention, "stalled": state.stalled, "withWarnings": state.warnings,
         "cleanupPending": state.cleanup_pending,
-        "nodes": {"total": state.nodes.0, "alive": state.nodes.1}, "cordoned": state.cordoned,
+        "nodes": {"total": state.nodes.0, "alive": state.nodes.1}, "cordoned": state.cordon.is_some(),
+        "cordon": state.cordon.as_ref().map(CordonView::of), "missingRuntimes": state.missing,
     })
 }

@@ -1,11 +1,13 @@
 //! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
 //! much room the machine has, what agents say and what they are told.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::processes::Usage;
 use tokio::sync::watch;
@@ -17,6 +19,8 @@ pub struct Knobs {
     usage: Mutex<Usage>,
     reading: Mutex<Reading>,
     told: Mutex<Vec<(AgentId, String)>>,
+    /// What fails on which node.
+    broken: Mutex<HashMap<(String, Broken), Failure>>,
     pub(crate) speech: watch::Sender<u64>,
 }
 
@@ -27,6 +31,7 @@ impl Default for Knobs {
             usage: Mutex::default(),
             reading: Mutex::default(),
             told: Mutex::default(),
+            broken: Mutex::default(),
             speech: watch::Sender::new(0),
         }
     }
@@ -36,7 +41,33 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// A part of a node's work that a test may break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Broken {
+    /// Fetching from any repository.
+    Fetch,
+    /// Pushing to any repository.
+    Push,
+    /// The runtime's program: it is neither found nor started.
+    Program,
+    /// The confinement.
+    Sandbox,
+}
+
 impl Knobs {
+    /// Breaks a part of a node's work, or mends it.
+    pub fn breaks(&self, node: &str, part: Broken, failure: Option<Failure>) {
+        let key = (node.to_owned(), part);
+        match failure {
+            Some(failure) => lock(&self.broken).insert(key, failure),
+            None => lock(&self.broken).remove(&key),
+        };
+    }
+
+    pub(crate) fn works(&self, node: &str, part: Broken) -> Result<(), Failure> {
+        lock(&self.broken).get(&(node.to_owned(), part)).cloned().map_or(Ok(()), Err)
+    }
+
     /// Sets the wall clock forward or back, counted from the true time.
     pub fn jump(&self, milliseconds: i64) {
         self.jump.store(milliseconds, Ordering::SeqCst);

@@ -12,6 +12,7 @@ use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Cordon, NodeInfo};
@@ -413,7 +414,12 @@ impl Store for FakeStore {
         admitted
     }
 
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         self.up().await?;
         Ok(self.write(|inner| {
             if inner.pause.is_some() || inner.orders.latch.is_some() {
@@ -422,7 +428,7 @@ impl Store for FakeStore {
             let best = inner
                 .records
                 .values()
-                .filter(|record| is_ready(record, now))
+                .filter(|record| is_ready(record, now) && conditions.allow(&record.agent))
                 .min_by_key(|record| place(record));
             let seq = best?.seq;
             Some(inner.grant(seq, node, self.term))

@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::fake_audit::FakeAudit;
 use crate::fake_fleet::FakeFleet;
-use crate::fake_knobs::{self, Knobs};
+use crate::fake_knobs::{self, Broken, Knobs};
 use crate::fake_store::FakeStore;
 
 /// How agents' programs behave in a world.
@@ -466,6 +466,7 @@ impl Sandbox for Part {
         "fake"
     }
     async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
+        self.0.knobs.works(self.1.as_str(), Broken::Sandbox)?;
         let nowhere = PathBuf::from("/nonexistent");
         Ok(Confinement { home: nowhere.clone(), config: nowhere, env: Vec::new(), wrap: Vec::new() })
     }
@@ -707,9 +708,11 @@ impl Runtime for Part {
         "fake"
     }
     async fn probe(&self) -> Result<Probe, String> {
+        self.0.knobs.works(self.1.as_str(), Broken::Program).map_err(|failure| failure.message)?;
         Ok(Probe { program: "fake".to_owned(), version: None })
     }
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        self.0.knobs.works(self.1.as_str(), Broken::Program)?;
         let command = vec!["fake".to_owned()];
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None, lent: None })
     }
@@ -781,6 +784,7 @@ impl Repositories for Part {
         Ok(())
     }
     async fn fetch(&self, _: &RepositoryUrl, _: &BranchName, _: &BranchName) -> Result<RemoteState, Failure> {
+        self.0.knobs.works(self.1.as_str(), Broken::Fetch)?;
         Ok(RemoteState { base: commit('b'), tip: None })
     }
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
@@ -861,6 +865,7 @@ impl Repositories for Part {
         _: Option<&CommitId>,
         hold: &Hold,
     ) -> Result<Pushed, Failure> {
+        self.0.knobs.works(self.1.as_str(), Broken::Push)?;
         let mood = *lock(&self.0.remote);
         let lands = || lock(&self.0.pushed).push((branch.to_string(), self.1.clone()));
         if matches!(mood, RemoteMood::TakesAtOnce | RemoteMood::Silent) {

@@ -265,7 +265,7 @@ impl Runtime for ClaudeRuntime {
             // Before anything is written: without one there is nothing to start.
             login.read().map_err(|e| Failure::new(FailureKind::Auth, format!("{e}; {LOG_IN}")))?;
         }
-        let program = self.program().map_err(|why| Failure::new(FailureKind::BadInput, why))?;
+        let program = self.program().map_err(|why| Failure::new(FailureKind::ProgramMissing, why))?;
         let command = self.command(&program, request)?;
         let config = &request.confinement.config;
         let files = [

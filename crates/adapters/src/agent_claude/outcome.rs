@@ -146,7 +146,10 @@ pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
 /// Returns the agent's last text, or why the turn failed.
 pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
     if let Some(why) = &exit.start_error {
-        return Err(Failure::new(K::Internal, format!("the agent's program could not be started: {why}")));
+        return Err(Failure::new(
+            K::ProgramMissing,
+            format!("the agent's program could not be started: {why}"),
+        ));
     }
     // A turn that we gave up is interrupted, and then says so in its result: our reason is the one that counts.
     let given_up = seen.auth_refusals >= GIVE_UP_REFUSALS || !seen.refused.is_empty() || seen.waits_too_long;

@@ -28,6 +28,7 @@ use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
@@ -148,9 +149,14 @@ impl Store for SqliteStore {
         self.write(move |w| verbs::admit(w, admission, &body, limit)).await
     }
 
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
-        let node = node.clone();
-        self.writer.write_safely(Safety::Process, move |w| queue::lease(w, &node, now)).await
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        let (node, conditions) = (node.clone(), conditions.clone());
+        self.writer.write_safely(Safety::Process, move |w| queue::lease(w, &node, now, &conditions)).await
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {

@@ -3,6 +3,7 @@
 
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Counts, Lease, Pause, StoreError, Versioned};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,6 +20,7 @@ pub(super) fn lease(
     w: &mut Writing<'_>,
     node: &NodeId,
     now: Timestamp,
+    conditions: &Conditions,
 ) -> Result<Option<(Lease, Versioned)>, Fault> {
     // Also while paused: what is due is ready then, and the next time to look lies ahead.
     promote(w, now)?;
@@ -32,10 +34,66 @@ pub(super) fn lease(
         let best = w.conn.prepare_cached(&sql)?.query_row([], rows::read).optional()?;
         match best {
             None => return Ok(None),
-            Some(Ok(kept)) => return grant(w, kept, node).map(Some),
+            Some(Ok(kept)) if conditions.allow(&kept.versioned.agent) => {
+                return grant(w, kept, node).map(Some);
+            }
+            Some(Ok(_)) => return look_further(w, node, conditions),
             Some(Err(bad)) => rows::quarantine(w, &bad)?,
         }
     }
+}
+
+/// Takes the best entry that the conditions allow when the first one is refused. The front of the queue is looked through,
+/// then a part further on, which moves on from call to call.
+fn look_further(
+    w: &mut Writing<'_>,
+    node: &NodeId,
+    conditions: &Conditions,
+) -> Result<Option<(Lease, Versioned)>, Fault> {
+    let part = limits::QUEUE_SKIPPED as u64;
+    for from in [0, w.books.look_from.max(part)] {
+        if let Some(kept) = find_in_part(w, conditions, from)? {
+            return grant(w, kept, node).map(Some);
+        }
+        if from + part >= uint(w.books.tally.ready) {
+            w.books.look_from = 0;
+            return Ok(None);
+        }
+        w.books.look_from = if from == 0 { w.books.look_from } else { from + part };
+    }
+    Ok(None)
+}
+
+/// Finds the first entry of one part of the queue that the conditions allow; damaged ones are set aside on the way.
+fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Result<Option<Kept>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS}, repository,
+           CASE WHEN ?3 AND json_valid(body) THEN json_extract(body, '$.spec.runtime') END
+         FROM agents INDEXED BY agents_ready WHERE queue = 1 ORDER BY rank, seq LIMIT ?1 OFFSET ?2"
+    );
+    let row = params![limits::QUEUE_SKIPPED as i64, int(from), !conditions.runtimes.is_empty()];
+    let mut bad = Vec::new();
+    let found = {
+        let mut query = w.conn.prepare_cached(&sql)?;
+        let mut rows = query.query(row)?;
+        loop {
+            let Some(row) = rows.next()? else { break None };
+            // Compared before the record is read: that is many times faster.
+            let (repository, runtime): (String, Option<String>) = (row.get(11)?, row.get(12)?);
+            if conditions.repositories.contains(&repository)
+                || runtime.is_some_and(|runtime| conditions.runtimes.contains(&runtime))
+            {
+                continue;
+            }
+            match rows::read(row)? {
+                Ok(kept) if conditions.allow(&kept.versioned.agent) => break Some(kept),
+                Ok(_) => {}
+                Err(one) => bad.push(one),
+            }
+        }
+    };
+    bad.iter().try_for_each(|one| rows::quarantine(w, one))?;
+    Ok(found)
 }
 
 /// Takes over what is leased under a new epoch; see the port.

@@ -19,6 +19,8 @@ pub(super) struct Books {
     pub(super) newest: u64,
     /// The sums.
     pub(super) tally: Tally,
+    /// Where a look under conditions goes on that found nothing near the front of the queue.
+    pub(super) look_from: u64,
 }
 
 /// The open transaction, for the request whose turn it is.
@@ -104,7 +106,7 @@ impl Writer {
     /// Starts the thread on this connection.
     pub(super) fn start(conn: Connection, path: PathBuf) -> Result<Self, Fault> {
         let newest: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
-        let books = Books { newest: newest.unsigned_abs(), tally: Tally::load(&conn)? };
+        let books = Books { newest: newest.unsigned_abs(), tally: Tally::load(&conn)?, look_from: 0 };
         let (jobs, inbox) = mpsc::channel(STORE_WAITING_WRITES);
         let (announce, newest) = watch::channel(books.newest);
         let mut desk = Desk { conn, books, announce, path: path.clone(), safety: Safety::Power };

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::needs::needs;
 use super::pump::Pump;
 use super::records::{self, json_text, millis, quoted_inside};
 use super::scripts::ADMIT;
@@ -88,6 +89,7 @@ impl Inner {
             .text(agent.phase().as_str())
             .long(json_text(spec)?)
             .long(json_text(&options(agent))?)
+            .long(needs(agent))
             .long(records::tail(agent)?)
             .long(records::task_tail(agent)?)
             .long(search::columns_text(agent))

@@ -1,12 +1,16 @@
 //! Leases: taking the best entry, taking over what is held.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits::{AGEING_STEP, QUEUE_CLASSES, QUEUE_SKIPPED};
 use mosaic_core::ports::store::{Lease, StoreError, Versioned};
 use redis::Value;
 
 use super::Inner;
 use super::args::{self, Args, strange};
+use super::needs;
 use super::pump::Pump;
 use super::records;
 use super::scripts::{LEASE, TAKE_OVER};
@@ -21,7 +25,7 @@ impl Inner {
     ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         loop {
             let answer = pump.call(Args::default().text(node.as_str()).all(self.deciding(now))).await?;
-            if matches!(answer, Value::Nil) {
+            if matches!(answer, Value::Nil | Value::Int(_)) {
                 return Ok(None);
             }
             // A damaged entry was set aside; the next one may be well.
@@ -31,13 +35,62 @@ impl Inner {
         }
     }
 
+    /// Takes the best ready entry that the conditions allow; see the port. The front of the queue is looked through, then
+    /// a part further on, which moves on from call to call.
+    pub(super) async fn lease_within(
+        &self,
+        look_from: &AtomicU64,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        let mut from = 0;
+        loop {
+            let asker = Args::default().text(node.as_str()).all(self.deciding(now));
+            let answer = self.lease_some(needs::conditions(conditions), from, vec![asker]).await?.pop();
+            match answer.unwrap_or(Value::Nil) {
+                Value::Nil => {
+                    if from > 0 {
+                        look_from.store(0, Ordering::Relaxed);
+                    }
+                    return Ok(None);
+                }
+                // Nothing in this part: there is more.
+                Value::Int(_) if from == 0 => {
+                    from = look_from.load(Ordering::Relaxed).max(QUEUE_SKIPPED as u64);
+                }
+                Value::Int(next) => {
+                    look_from.store(u64::try_from(next).unwrap_or(0), Ordering::Relaxed);
+                    return Ok(None);
+                }
+                // A damaged entry was set aside; the next one may be well.
+                answer => {
+                    if let Some(granted) = self.granted(answer, node).await? {
+                        return Ok(Some(granted));
+                    }
+                }
+            }
+        }
+    }
+
     /// Has a script give entries to several that ask; one answer each.
     pub(super) async fn lease_all(&self, askers: Vec<Args>) -> Result<Vec<Value>, StoreError> {
+        self.lease_some(needs::conditions(&Conditions::default()), 0, askers).await
+    }
+
+    async fn lease_some(
+        &self,
+        conditions: Args,
+        from: u64,
+        askers: Vec<Args>,
+    ) -> Result<Vec<Value>, StoreError> {
         let mut args = Args::default()
             .number(self.term_ms())
             .number(ageing_ms())
             .number(QUEUE_SKIPPED as u64)
             .number(QUEUE_CLASSES as u64)
+            .number(from)
+            .all(conditions)
             .number(askers.len() as u64);
         for asker in askers {
             args = args.all(asker);

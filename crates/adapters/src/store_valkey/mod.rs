@@ -19,6 +19,7 @@ mod keys;
 mod leases;
 mod link;
 mod listing;
+mod needs;
 mod options;
 mod orders;
 mod pump;
@@ -45,6 +46,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
@@ -115,6 +117,8 @@ pub struct ValkeyStore {
     /// What a failover may forget, as [`Safety::Process`] says.
     light_advances: Pump<Value>,
     leases: Pump<Value>,
+    /// Where a look under conditions goes on that found nothing near the front.
+    look_from: AtomicU64,
     follower: JoinHandle<()>,
     stir: Stir,
 }
@@ -174,7 +178,16 @@ impl ValkeyStore {
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
         });
-        Ok(Self { inner, admissions, advances, light_advances, leases, follower, stir })
+        Ok(Self {
+            inner,
+            admissions,
+            advances,
+            light_advances,
+            leases,
+            look_from: AtomicU64::new(0),
+            follower,
+            stir,
+        })
     }
 
     /// Lists what a node may archive, see [`Store::movable`]: for the store with the archive around it.
@@ -270,8 +283,16 @@ impl Store for ValkeyStore {
         self.inner.admit(&self.admissions, admission).await
     }
 
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
-        self.inner.lease(&self.leases, node, now).await
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        if conditions.are_plain() {
+            return self.inner.lease(&self.leases, node, now).await;
+        }
+        self.inner.lease_within(&self.look_from, node, now, conditions).await
     }
 
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {

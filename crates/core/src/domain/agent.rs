@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
-use super::outcome::{EndReason, Failure};
+use super::outcome::{EndReason, Failure, FailureKind};
 use super::publication::Publication;
 use super::spec::SpawnSpec;
 
@@ -367,6 +367,20 @@ impl Spent {
     }
 }
 
+/// A failure that lies on the node where it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeFault {
+    /// The node.
+    pub node: NodeId,
+    /// Its kind.
+    pub kind: FailureKind,
+    /// Its words.
+    pub error: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// The record of one agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -409,6 +423,12 @@ pub struct Agent {
     /// How many nodes were lost while they ran it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_losses: u32,
+    /// Nodes on which it failed for a reason of theirs since its work last came to something, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_faults: Vec<NodeFault>,
+    /// How often that happened.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub node_tries: u32,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -456,6 +476,8 @@ impl Agent {
             spent_in_run: Spent::default(),
             quota_waits: 0,
             node_losses: 0,
+            node_faults: Vec::new(),
+            node_tries: 0,
             warnings: Vec::new(),
             attention: Vec::new(),
             work: Work::default(),

@@ -1,84 +1,79 @@
-//! The crash-loop breaker of one repository with one gate profile: after several failures in a row that are nobody's
-//! work but the surroundings' (model service, network, the agent's program), nothing more of that kind is started for a
-//! while; then one agent is let through, and how it fares decides. Pure.
+//! The breaker of one part of a node's work (fetching from a repository, pushing to it, running a runtime): after several
+//! failures in a row that lie on the surroundings, or one that lies on the node, the node takes nothing more of that kind for
+//! a while; then one agent is let through, and how it fares decides. A task's own failure never counts. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::gates::Verdict;
+use super::agent::Agent;
+use super::blame::{Blame, Part, blame};
 use super::ids::AgentId;
-use super::lifecycle::Event;
-use super::outcome::{FailureKind, Outcome, cut};
-use super::spec::GateProfile;
+use super::lifecycle::{Elsewhere, Event};
+use super::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::limits;
 
-/// What a breaker is about.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Key {
-    /// The repository.
-    pub repository: String,
-    /// The gate profile.
-    pub profile: GateProfile,
-}
-
-/// What an event says about the surroundings.
+/// What an event says about a part of the node's work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sign {
-    /// They work: an agent came through to a commit or a judgement, whatever the judgement.
+    /// It works.
     Works,
-    /// They failed, and why.
+    /// It failed, and why; that may pass.
     Failed(String),
+    /// It was refused for a reason that lies on this node alone, while other nodes can do it.
+    Refused(String),
 }
 
-/// Reads an event. Kills, interruptions, bad input and everything that an agent's work is refused for say nothing bad.
-pub fn sign(event: &Event) -> Option<Sign> {
+/// Reads an event that happens to an agent in this state; `default_runtime` is what it runs when it names none.
+pub fn sign(agent: &Agent, event: &Event, default_runtime: &str) -> Option<(Part, Sign)> {
+    let repository = || agent.spec.context.repository.to_string();
     match event {
-        Event::Kept { .. } | Event::Unchanged { .. } | Event::Pushed { .. } | Event::Conflicted { .. } => {
-            Some(Sign::Works)
+        Event::TreeReady { .. } => Some((Part::Fetch { repository: repository() }, Sign::Works)),
+        Event::TurnEnded { outcome: Outcome::Completed { .. }, .. } => {
+            let name = agent.spec.runtime.as_ref().map_or(default_runtime, |name| name.as_str());
+            Some((Part::Run { runtime: name.to_owned() }, Sign::Works))
         }
-        Event::SecretsFound { .. } | Event::Filtered { .. } => Some(Sign::Works),
-        Event::Judged { report, .. } if report.verdict != Verdict::Incomplete => Some(Sign::Works),
-        Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
-            // A limit that says when it ends holds up its credential, not the repository.
-            (failure.reset.is_none() && counts(failure.kind))
-                .then(|| Sign::Failed(cut(failure.message.clone(), limits::REASON_BYTES)))
+        Event::Pushed { .. } => Some((Part::Push { repository: repository() }, Sign::Works)),
+        Event::NodeFailed { part, failure, elsewhere, .. } if *elsewhere != Elsewhere::Nobody => {
+            Some((part.clone(), Sign::Refused(words(failure))))
+        }
+        Event::Failed(failure)
+        | Event::NodeFailed { failure, .. }
+        | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => {
+            // Where no other node could do better, each of these ends its task at once, and says what to do.
+            let is_plain =
+                matches!(failure.kind, FailureKind::ProgramMissing | FailureKind::MissingRepository);
+            match blame(agent, failure, default_runtime) {
+                Blame::Node(part) | Blame::Surroundings(part) if !is_plain => {
+                    Some((part, Sign::Failed(words(failure))))
+                }
+                _ => None,
+            }
         }
         _ => None,
     }
 }
 
-/// Tells whether a failure is one of the surroundings or of the agent's program.
-pub fn counts(kind: FailureKind) -> bool {
-    use FailureKind as K;
-    match kind {
-        K::Crash
-        | K::NoResult
-        | K::Network
-        | K::RateLimited
-        | K::ModelServer
-        | K::RemoteBusy
-        | K::Internal
-        | K::Auth
-        | K::RemoteAuth
-        | K::Billing
-        | K::Stalled
-        | K::Disk => true,
-        K::Stopped
-        | K::BadInput
-        | K::MissingBranch
-        | K::MissingRepository
-        | K::GatesUndefined
-        | K::Diverged
-        | K::Denied
-        | K::Timeout
-        | K::Budget
-        | K::PushRejected
-        | K::PushNotShown
-        | K::Unpublishable => false,
-    }
+fn words(failure: &Failure) -> String {
+    cut(failure.message.clone(), limits::REASON_BYTES)
+}
+
+/// A breaker that is not closed, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakerState {
+    /// The part of the node's work that it is about.
+    #[serde(flatten)]
+    pub part: Part,
+    /// `open` or `half_open`.
+    pub state: String,
+    /// Milliseconds until one agent is let through, when it is open.
+    pub retry_in_ms: Option<u64>,
+    /// The agent that was let through, when it is half open.
+    pub trial: Option<AgentId>,
+    /// The newest failure.
+    pub why: String,
 }
 
 /// How a breaker stands. Times are monotonic.
@@ -141,6 +136,15 @@ impl Breaker {
                 *self = Self::default();
                 return (!was_closed).then_some(Turned::Closed);
             }
+            Sign::Refused(why) => {
+                self.why = why;
+                let decides = match self.standing {
+                    Standing::Closed(_) => true,
+                    Standing::HalfOpen(trial) => trial == agent,
+                    Standing::Open(_) => false,
+                };
+                return decides.then(|| self.open(now));
+            }
             Sign::Failed(why) => why,
         };
         self.why = why;
@@ -152,6 +156,15 @@ impl Breaker {
             }
             Standing::HalfOpen(trial) if *trial == agent => Some(self.open(now)),
             Standing::Open(_) | Standing::HalfOpen(_) => None,
+        }
+    }
+
+    /// Tells whether nothing of this part is to be taken now.
+    pub fn refuses(&self, now: Duration) -> bool {
+        match self.standing {
+            Standing::Closed(_) => false,
+            Standing::Open(until) => now < until,
+            Standing::HalfOpen(_) => true,
         }
     }
 
@@ -272,23 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_surroundings_count() {
-        use super::super::lifecycle::KillCause;
-        use super::super::outcome::Failure;
-        let failed = |kind| Event::Failed(Failure::new(kind, "x"));
-        for kind in [FailureKind::Network, FailureKind::Auth, FailureKind::Stalled, FailureKind::Crash] {
-            assert_eq!(sign(&failed(kind)), Some(Sign::Failed("x".to_owned())), "{kind:?}");
-        }
-        for kind in
-            [FailureKind::BadInput, FailureKind::MissingBranch, FailureKind::Budget, FailureKind::Timeout]
-        {
-            assert_eq!(sign(&failed(kind)), None, "{kind:?}");
-        }
-        let kill = Event::Kill { cause: KillCause::Operator, note: String::new() };
-        for event in [kill, Event::Interrupted, Event::Leased, Event::Confined] {
-            assert_eq!(sign(&event), None, "{event:?}");
-        }
-        assert_eq!(sign(&Event::Unchanged { beside: Vec::new(), warnings: Vec::new() }), Some(Sign::Works));
-        assert_eq!(sign(&Event::SecretsFound { findings: Vec::new() }), Some(Sign::Works));
+    fn what_lies_on_the_node_opens_it_at_once() {
+        let refused = || Sign::Refused("no credentials".to_owned());
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.take(agent(1), refused(), secs(1)), Some(Turned::Opened(limits::BREAKER_FIRST)));
+        assert_eq!(breaker.take(agent(2), refused(), secs(1)), None, "one that ran already opened it again");
+        assert!(breaker.refuses(secs(2)) && !breaker.refuses(secs(1) + limits::BREAKER_FIRST));
+        let due = secs(1) + limits::BREAKER_FIRST;
+        assert_eq!(breaker.ask(agent(3), due), Ok(()));
+        assert!(breaker.refuses(due), "a second one would be taken beside the trial");
+        assert_eq!(breaker.take(agent(3), refused(), due), Some(Turned::Opened(limits::BREAKER_FIRST * 2)));
     }
 }

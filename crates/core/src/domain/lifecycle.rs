@@ -2,6 +2,7 @@
 //! The sequence of steps lives only here; a step performs one effect and returns one event.
 
 mod moved;
+mod node_fault;
 mod quota;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use thiserror::Error;
 use super::agent::{
     Agent, Attention, AttentionKind, End, Ending, QueueCause, Salvaged, Spent, State, Status, Turn,
 };
+use super::blame::Part;
 use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{CommitId, NodeId, Timestamp};
 use super::journal::Fact;
@@ -21,6 +23,8 @@ use super::retry;
 use super::spec::AgentType;
 use super::stall::Stage;
 use crate::limits;
+
+pub use node_fault::Elsewhere;
 
 /// Who gave a kill order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +192,19 @@ pub enum Event {
         /// The node.
         node: NodeId,
     },
+    /// A step failed for a reason that lies on this node of a fleet.
+    NodeFailed {
+        /// The node.
+        node: NodeId,
+        /// The part of its work that failed.
+        part: Part,
+        /// What failed.
+        failure: Failure,
+        /// What a person should know.
+        warnings: Vec<String>,
+        /// The other nodes, as far as they could run it.
+        elsewhere: Elsewhere,
+    },
     /// Everything it held was given back.
     Unwound {
         /// What became of work that was not received before.
@@ -232,6 +249,7 @@ impl Event {
             Self::TakenOver => "TakenOver",
             Self::Placed { .. } => "Placed",
             Self::NodeLost { .. } => "NodeLost",
+            Self::NodeFailed { .. } => "NodeFailed",
             Self::Unwound { .. } => "Unwound",
         }
     }
@@ -459,6 +477,21 @@ impl Decision {
             (State::Working | State::Committing { .. } | State::Gating { .. }, Event::Failed(failure)) => {
                 Some(self.failed(failure, false))
             }
+            (
+                state @ (State::Checkout { .. }
+                | State::Confining { .. }
+                | State::Launching { .. }
+                | State::Working
+                | State::Committing { .. }
+                | State::Gating { .. }
+                | State::Publishing { .. }),
+                Event::NodeFailed { node, failure, warnings, elsewhere, .. },
+            ) => {
+                self.warn_all(warnings);
+                self.stop_clock(None);
+                let in_setup = matches!(state, State::Checkout { .. } | State::Confining { .. });
+                Some(self.node_failed(node, failure, elsewhere, in_setup))
+            }
             (State::Unwinding { ending }, Event::Unwound { salvage, pending, look, warnings }) => {
                 self.warn_all(warnings);
                 self.looked(&look);
@@ -525,6 +558,8 @@ impl Decision {
         work.kept = Some(head.clone());
         (work.dirty, work.unjudged) = (false, true);
         self.agent.quota_waits = 0;
+        self.agent.node_faults.clear();
+        self.agent.node_tries = 0;
         let work = &mut self.agent.work;
         work.findings.clear();
         State::Gating { head }
@@ -743,6 +778,10 @@ impl Decision {
         };
         self.note("agent.adopted", json!({"phase": self.agent.phase(), "attempt": self.agent.attempt}));
         Some(state)
+    }
+
+    fn requeue(cause: QueueCause) -> State {
+        State::Unwinding { ending: Ending::Requeue { cause } }
     }
 
     fn settle(&self, status: Status, reason: EndReason, error: Option<String>) -> State {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod agent;
 pub mod audit;
+pub mod blame;
 pub mod breaker;
 pub mod characters;
 pub mod gates;
@@ -12,6 +13,7 @@ pub mod journal;
 pub mod lifecycle;
 pub mod orders;
 pub mod outcome;
+pub mod placement;
 pub mod prompt;
 pub mod publication;
 pub mod queue;

@@ -75,6 +75,8 @@ pub enum FailureKind {
     RemoteAuth,
     /// The model service refused for the account's credit.
     Billing,
+    /// The runtime's program is not there, or cannot be started.
+    ProgramMissing,
     /// The request cannot be carried out as asked.
     BadInput,
     /// The base branch does not exist.
@@ -119,6 +121,7 @@ impl FailureKind {
             K::Auth
             | K::RemoteAuth
             | K::Billing
+            | K::ProgramMissing
             | K::BadInput
             | K::MissingBranch
             | K::MissingRepository
@@ -149,7 +152,9 @@ impl FailureKind {
             K::Disk => EndReason::Disk,
             K::PushRejected | K::PushNotShown => EndReason::PushRejected,
             K::RemoteAuth if !in_setup => EndReason::PushRejected,
-            K::RemoteAuth | K::BadInput | K::MissingBranch | K::MissingRepository => EndReason::SetupFailed,
+            K::ProgramMissing | K::RemoteAuth | K::BadInput | K::MissingBranch | K::MissingRepository => {
+                EndReason::SetupFailed
+            }
             _ if in_setup => EndReason::SetupFailed,
             K::Crash | K::NoResult | K::Network | K::ModelServer | K::RemoteBusy | K::Internal => {
                 EndReason::AgentError

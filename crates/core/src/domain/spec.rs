@@ -215,6 +215,9 @@ pub struct SpawnSpec {
     /// Free labels for filtering.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Word, String>,
+    /// Labels that the node must have on which it runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_labels: BTreeMap<Word, String>,
     /// Findings of the secret scan that the operator allows, each with a reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_secrets: Vec<AllowedSecret>,
@@ -415,6 +418,7 @@ const FIELDS: &[&str] = &[
     "model",
     "budget",
     "labels",
+    "nodeLabels",
 ];
 const CONTEXT_FIELDS: &[&str] = &["repository", "branch", "workItems", "skills", "instructions"];
 
@@ -490,7 +494,8 @@ impl SpawnSpec {
             }
         }
         let budget = Self::budget(&mut r);
-        let labels = Self::labels(&mut r);
+        let labels = Self::labels(&mut r, "labels");
+        let node_labels = Self::labels(&mut r, "nodeLabels");
         let context = Self::context(&mut r);
         if !r.errors.is_empty() {
             return Err(r.errors);
@@ -512,6 +517,7 @@ impl SpawnSpec {
             model,
             budget,
             labels,
+            node_labels,
             // Allowed by name after they were found, never beforehand.
             allowed_secrets: Vec::new(),
             max_retries: small(max_retries),
@@ -557,14 +563,14 @@ impl SpawnSpec {
         Some(Backoff { kind: kind?, delay: delay?, jitter })
     }
 
-    fn labels(r: &mut Reader<'_>) -> BTreeMap<Word, String> {
+    fn labels(r: &mut Reader<'_>, field: &str) -> BTreeMap<Word, String> {
         let mut out = BTreeMap::new();
-        let Some(fields) = r.object("labels", false) else { return out };
+        let Some(fields) = r.object(field, false) else { return out };
         if fields.len() > limits::LABELS {
-            r.fault("labels", "range", format!("must have at most {} entries", limits::LABELS));
+            r.fault(field, "range", format!("must have at most {} entries", limits::LABELS));
         }
         for (key, value) in fields {
-            let at = format!("labels/{}", escape_pointer(key));
+            let at = format!("{field}/{}", escape_pointer(key));
             match (key.parse::<Word>(), value.as_str()) {
                 (Ok(key), Some(text))
                     if text.len() <= limits::LABEL_BYTES && !text.chars().any(is_unprintable) =>

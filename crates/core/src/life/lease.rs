@@ -1,40 +1,83 @@
-//! Step 2, lease: a free slot takes the best entry under a lease with an epoch.
+//! Step 2, lease: a free slot takes the best entry that this node takes now, under a lease with an epoch. What it does not
+//! take stays at its place in the queue for others.
 
 use std::time::Duration;
 
+use crate::domain::agent::Agent;
 use crate::domain::lifecycle::{self, Event};
+use crate::domain::placement::{Conditions, missing_labels};
+use crate::domain::quota::Held;
 use crate::engine::Taken;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, Versioned};
 
-/// Takes the best entry that may start, when there is one, the machine has room, and the store answers. Entries whose
-/// breaker is open, or whose credential has reached a limit, are put off on the way, so that they hold up nobody behind them.
+/// Takes the best entry that may start here, when there is one, the machine has room, and the store answers.
 pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
     if o.held_up().await.is_some() {
         return None;
     }
     loop {
         let asked = o.elapsed();
-        let taken = o.ports.store.lease(&o.settings.node, o.now()).await;
+        let taken = o.ports.store.lease_within(&o.settings.node, o.now(), &o.conditions()).await;
         let (lease, record) = taken.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "queue could not be read; looking again in a moment");
             None
         })?;
         // Asked first: a breaker lets one agent through to see how it fares.
-        let held = o.quota_of(&record.agent).map(|held| {
-            let why = format!(
-                "the model service's limit is reached until {}: {}",
-                held.until.to_rfc3339(),
-                held.why
-            );
-            (why, held.until.since(o.now()))
-        });
-        let refused = held.or_else(|| o.monitor.may_start(&record.agent, o.elapsed()).err());
-        let Some((why, wait)) = refused else {
+        let held = o.quota_of(&record.agent).map(|held| (limit_words(&held), held.until.since(o.now())));
+        let may_start = || o.monitor.may_start(&record.agent, o.default_runtime(), o.elapsed());
+        let Some((why, wait)) = held.or_else(|| may_start().err()) else {
             return Some(Taken { lease, record, asked });
         };
         put_off(o, &lease, &record, why, wait).await?;
+    }
+}
+
+fn limit_words(held: &Held) -> String {
+    format!("the model service's limit is reached until {}: {}", held.until.to_rfc3339(), held.why)
+}
+
+impl Orchestrator {
+    pub(crate) fn default_runtime(&self) -> &str {
+        self.settings.default_runtime.as_str()
+    }
+
+    /// Returns the conditions under which this node takes work now.
+    pub(crate) fn conditions(&self) -> Conditions {
+        let mut conditions = Conditions { labels: self.labels(), ..Conditions::default() };
+        self.monitor.add_refusals(&mut conditions, self.elapsed());
+        if self.is_fleet() {
+            // Another node may have another credential. Alone, what waits for a limit waits until that time, and says so.
+            let held = self.quotas();
+            let is_held = |credential: &str| held.iter().any(|one| one.credential == credential);
+            let runtimes = self.ports.runtimes.iter();
+            let limited = runtimes.filter(|(_, one)| one.credential().is_some_and(|c| is_held(&c)));
+            conditions.runtimes.extend(limited.map(|(name, _)| name.clone()));
+            conditions.runtimes.extend(self.left_to_others());
+        }
+        self.fleet.add_avoided(&mut conditions, self.elapsed());
+        conditions
+    }
+
+    /// Says why this node does not take a waiting agent now, when that is so.
+    pub fn held_here(&self, agent: &Agent) -> Option<String> {
+        let labels = self.labels();
+        let missing: Vec<String> =
+            missing_labels(&agent.spec, &labels).map(|(name, value)| format!("{name}={value}")).collect();
+        let here = |why: String| format!("held on node {}: {why}", self.settings.node);
+        if !missing.is_empty() {
+            return Some(self.without_labels(agent, &missing.join(", ")));
+        }
+        let refusal = self.monitor.refusal(agent, self.default_runtime(), self.elapsed());
+        let refusal = refusal.or_else(|| self.quota_of(agent).map(|held| limit_words(&held)));
+        let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
+        let lacking = || {
+            let left = self.is_fleet() && self.left_to_others().iter().any(|name| name == runtime);
+            left.then(|| format!("the runtime {runtime} cannot be used here"))
+        };
+        let refusal = refusal.or_else(lacking);
+        refusal.or_else(|| self.fleet.avoids(agent.id, self.elapsed())).map(here)
     }
 }
 
@@ -50,12 +93,19 @@ async fn put_off(
     let now = o.decide_now();
     // Spread over a little time, so that those put off together do not come back together.
     let until = now.at.plus(wait).plus(limits::DISPATCH_PERIOD.mul_f64(now.dice * 5.0));
-    let step = lifecycle::next(&record.agent, Event::PutOff { until, why }, now).ok()?;
+    let event = if o.is_fleet() {
+        // It is taken by others at once, and not by this node: the conditions say so from now on.
+        o.fleet.avoid(lease.agent, why, o.elapsed() + wait);
+        Event::Interrupted
+    } else {
+        Event::PutOff { until, why }
+    };
+    let step = lifecycle::next(&record.agent, event, now).ok()?;
     let change = Change { safety: Safety::Process, agent: step.agent, facts: step.facts };
     match o.ports.store.advance(lease, change).await {
         Ok(_) => Some(()),
         Err(e) => {
-            tracing::warn!(agent.id = %lease.agent, error = %e, "agent could not be put off");
+            tracing::warn!(agent.id = %lease.agent, error = %e, "agent could not be put back");
             None
         }
     }

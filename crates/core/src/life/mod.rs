@@ -198,7 +198,10 @@ impl Scene<'_> {
     fn runtime(&self, name: &str) -> Result<&dyn Runtime, Failure> {
         let runtime = self.o.ports.runtimes.get(name).map(AsRef::as_ref);
         runtime.ok_or_else(|| {
-            Failure::new(FailureKind::BadInput, format!("runtime \"{name}\" is not available on this node"))
+            Failure::new(
+                FailureKind::ProgramMissing,
+                format!("runtime \"{name}\" is not available on this node"),
+            )
         })
     }
 

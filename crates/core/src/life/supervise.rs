@@ -256,7 +256,7 @@ impl Supervisor<'_> {
             None => match &exit.start_error {
                 Some(why) => {
                     let text = format!("the agent's program could not be started: {why}");
-                    Outcome::Failed(Failure::new(FailureKind::BadInput, text))
+                    Outcome::Failed(Failure::new(FailureKind::ProgramMissing, text))
                 }
                 None => self.dialogue.outcome(exit),
             },

@@ -1,68 +1,95 @@
-//! The breakers of this node, by repository and gate profile. While one is open, what it is about is put off instead of
-//! started; everything else goes on. They are not stored: after a restart every repository gets its chance again.
+//! The breakers of this node, by the part of its work that they are about. While one is open, this node takes nothing of
+//! that kind, which stays at its place in the queue for other nodes; everything else goes on. They are not stored: after a
+//! restart everything gets its chance again.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Monitor, lock};
 use crate::domain::agent::Agent;
-use crate::domain::breaker::{Breaker, Key, Sign, Standing, Turned};
+use crate::domain::blame::Part;
+use crate::domain::breaker::{Breaker, BreakerState, Sign, Standing, Turned};
 use crate::domain::ids::AgentId;
 use crate::domain::journal::Fact;
+use crate::domain::placement::Conditions;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 
 /// Breakers that say something.
 #[derive(Default)]
-pub(super) struct Breakers(Mutex<HashMap<Key, Breaker>>);
+pub(super) struct Breakers(Mutex<HashMap<Part, Breaker>>);
 
-/// A breaker that is not closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BreakerState {
-    /// What it is about.
-    #[serde(flatten)]
-    pub key: Key,
-    /// `open` or `half_open`.
-    pub state: String,
-    /// Milliseconds until one agent is let through, when it is open.
-    pub retry_in_ms: Option<u64>,
-    /// The agent that was let through, when it is half open.
-    pub trial: Option<AgentId>,
-    /// The newest failure.
-    pub why: String,
-}
-
-/// Returns what an agent's breaker is about.
-fn key(agent: &Agent) -> Key {
-    Key { repository: agent.spec.context.repository.to_string(), profile: agent.spec.gate_profile }
+/// Tells whether a breaker of this part is about an agent.
+fn concerns(part: &Part, agent: &Agent, default_runtime: &str) -> bool {
+    let spec = &agent.spec;
+    match part {
+        Part::Fetch { repository } | Part::Push { repository } => {
+            repository == spec.context.repository.as_str()
+        }
+        Part::Run { runtime } => {
+            runtime == spec.runtime.as_ref().map_or(default_runtime, |name| name.as_str())
+        }
+        Part::Machine => true,
+    }
 }
 
 impl Monitor {
-    /// Says whether the agent may start; if not, why and for how long to put it off.
-    pub(crate) fn may_start(&self, agent: &Agent, elapsed: Duration) -> Result<(), (String, Duration)> {
+    /// Says whether the agent may start; if not, why and for how long not. Letting one through when the time has come makes
+    /// its breakers half open.
+    pub(crate) fn may_start(
+        &self,
+        agent: &Agent,
+        default_runtime: &str,
+        elapsed: Duration,
+    ) -> Result<(), (String, Duration)> {
         let mut breakers = lock(&self.breakers.0);
-        let key = key(agent);
-        let Some(breaker) = breakers.get_mut(&key) else { return Ok(()) };
-        breaker.ask(agent.id, elapsed).map_err(|wait| (put_off(breaker), wait))
+        let mine = |part: &Part| concerns(part, agent, default_runtime);
+        if let Some((part, breaker)) = breakers.iter().find(|(part, one)| mine(part) && one.refuses(elapsed))
+        {
+            let wait = match breaker.standing() {
+                Standing::Open(until) => until.saturating_sub(elapsed),
+                Standing::Closed(_) | Standing::HalfOpen(_) => limits::BREAKER_FIRST,
+            };
+            return Err((held(part, breaker), wait));
+        }
+        for (_, breaker) in breakers.iter_mut().filter(|(part, _)| mine(part)) {
+            // Not refused a moment ago, under the same lock.
+            let _ = breaker.ask(agent.id, elapsed);
+        }
+        Ok(())
+    }
+
+    /// Says why this node does not take an agent now, when a breaker is why. Changes nothing.
+    pub(crate) fn refusal(&self, agent: &Agent, default_runtime: &str, elapsed: Duration) -> Option<String> {
+        let breakers = lock(&self.breakers.0);
+        let mut refusing = breakers
+            .iter()
+            .filter(|(part, one)| concerns(part, agent, default_runtime) && one.refuses(elapsed));
+        refusing.next().map(|(part, breaker)| held(part, breaker))
+    }
+
+    /// Adds what the breakers refuse to the conditions under which this node takes work.
+    pub(crate) fn add_refusals(&self, conditions: &mut Conditions, elapsed: Duration) {
+        for (part, _) in lock(&self.breakers.0).iter().filter(|(_, one)| one.refuses(elapsed)) {
+            conditions.repositories.extend(part.repository().map(str::to_owned));
+            conditions.runtimes.extend(part.runtime().map(str::to_owned));
+        }
     }
 
     /// Takes what happened to an agent; returns what changed, with the newest failure's words.
-    fn sign(&self, agent: &Agent, sign: Sign, elapsed: Duration) -> Option<(Turned, String)> {
+    fn sign(&self, agent: AgentId, part: &Part, sign: Sign, elapsed: Duration) -> Option<(Turned, String)> {
         let mut breakers = lock(&self.breakers.0);
-        let key = key(agent);
-        if !breakers.contains_key(&key) && (sign == Sign::Works || breakers.len() >= limits::BREAKERS) {
+        if !breakers.contains_key(part) && (sign == Sign::Works || breakers.len() >= limits::BREAKERS) {
             return None;
         }
-        let breaker = breakers.entry(key.clone()).or_default();
-        let turned = breaker.take(agent.id, sign, elapsed);
+        let breaker = breakers.entry(part.clone()).or_default();
+        let turned = breaker.take(agent, sign, elapsed);
         let why = breaker.why().to_owned();
         if breaker.is_idle() {
-            breakers.remove(&key);
+            breakers.remove(part);
         }
         turned.map(|turned| (turned, why))
     }
@@ -73,27 +100,27 @@ impl Monitor {
     }
 
     /// Lists the breakers that are not closed.
-    pub(super) fn breakers(&self, elapsed: Duration) -> Vec<BreakerState> {
+    pub(crate) fn breakers(&self, elapsed: Duration) -> Vec<BreakerState> {
         let all = lock(&self.breakers.0);
         let mut shown: Vec<BreakerState> =
-            all.iter().filter_map(|(key, one)| show(key, one, elapsed)).collect();
-        shown.sort_by(|a, b| a.key.repository.cmp(&b.key.repository));
+            all.iter().filter_map(|(part, one)| show(part, one, elapsed)).collect();
+        shown.sort_by(|a, b| a.part.cmp(&b.part));
         shown
     }
 }
 
-fn put_off(breaker: &Breaker) -> String {
-    format!("too many failures in a row with this repository and profile; the newest: {}", breaker.why())
+fn held(part: &Part, breaker: &Breaker) -> String {
+    format!("the breaker for {} is open; the newest failure: {}", part.words(), breaker.why())
 }
 
-fn show(key: &Key, breaker: &Breaker, elapsed: Duration) -> Option<BreakerState> {
+fn show(part: &Part, breaker: &Breaker, elapsed: Duration) -> Option<BreakerState> {
     let (state, retry, trial) = match breaker.standing() {
         Standing::Closed(_) => return None,
         Standing::Open(until) => ("open", Some(until.saturating_sub(elapsed)), None),
         Standing::HalfOpen(trial) => ("half_open", None, Some(*trial)),
     };
     Some(BreakerState {
-        key: key.clone(),
+        part: part.clone(),
         state: state.to_owned(),
         retry_in_ms: retry.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         trial,
@@ -103,17 +130,21 @@ fn show(key: &Key, breaker: &Breaker, elapsed: Duration) -> Option<BreakerState>
 
 impl Orchestrator {
     /// Tells the breakers what happened to an agent, and the log when one of them turned.
-    pub(crate) async fn took_sign(&self, agent: &Agent, sign: Sign) {
-        let Some((turned, why)) = self.monitor.sign(agent, sign, self.elapsed()) else { return };
-        let key = key(agent);
+    pub(crate) async fn took_sign(&self, agent: AgentId, part: &Part, sign: Sign) {
+        if *part == Part::Machine {
+            return;
+        }
+        let Some((turned, why)) = self.monitor.sign(agent, part, sign, self.elapsed()) else { return };
         let (kind, pause) = match turned {
             Turned::Opened(pause) => ("breaker.opened", Some(pause.as_secs())),
             Turned::Closed => ("breaker.closed", None),
         };
         let why = self.ports.scanner.mask(&why);
-        tracing::warn!(repository = %key.repository, why, "{kind}");
-        let data = json!({"repository": key.repository, "gateProfile": key.profile, "pauseSeconds": pause,
-            "error": Some(why).filter(|why| !why.is_empty())});
+        tracing::warn!(part = part.words(), why, "{kind}");
+        let mut data = json!(part);
+        data["node"] = json!(self.settings.node);
+        data["pauseSeconds"] = json!(pause);
+        data["error"] = json!(Some(why).filter(|why| !why.is_empty()));
         let fact = Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data };
         if let Err(e) = self.ports.store.log(vec![fact]).await {
             tracing::warn!(error = %e, "a breaker's turn could not be logged");

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::ids::AgentId;
 use crate::domain::quota::Quotas;
 
+pub use crate::domain::breaker::BreakerState;
 pub(crate) use attention::attended;
-pub use breakers::BreakerState;
 pub(crate) use sampler::run;
 pub use state::{Dispatch, NodeState};
 pub(crate) use vitals::{Hearing, Vitals};

@@ -10,6 +10,7 @@ use crate::domain::ids::NodeId;
 use crate::domain::quota::Held;
 use crate::domain::room::Reading;
 use crate::orchestrator::Orchestrator;
+use crate::ports::fleet::{Cordon, RuntimeHealth};
 use crate::ports::store::{Counts, Pause, StoreError};
 
 /// Whether agents are started.
@@ -59,8 +60,10 @@ pub struct NodeState {
     pub cleanup_pending: usize,
     /// Nodes of the fleet that are known, this one included, and how many of them are alive.
     pub nodes: (usize, usize),
-    /// This node takes nothing new, because somebody said so.
-    pub cordoned: bool,
+    /// Why this node takes nothing new, when it is out of service.
+    pub cordon: Option<Cordon>,
+    /// Runtimes that cannot be used here.
+    pub missing: Vec<RuntimeHealth>,
 }
 
 impl Orchestrator {
@@ -93,7 +96,8 @@ impl Orchestrator {
             warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),
             cleanup_pending: self.monitor.cleanup_pending.load(Ordering::Relaxed),
             nodes: self.node_counts(),
-            cordoned: self.cordoned().is_some(),
+            cordon: self.cordoned(),
+            missing: self.missing_runtimes(),
             pause,
         })
     }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::store::{Lease, StoreError};
+use crate::domain::breaker::BreakerState;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 
@@ -50,6 +51,49 @@ pub struct NodeInfo {
     pub started_at: Timestamp,
     /// It takes nothing new, because it is about to stop.
     pub draining: bool,
+    /// What it can do and how it fares; empty from an earlier version.
+    #[serde(default)]
+    pub health: NodeHealth,
+}
+
+/// What a node can do, and how it fares.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeHealth {
+    /// The runtimes that it knows; none when it has not looked.
+    pub runtimes: Vec<RuntimeHealth>,
+    /// Its sandbox.
+    pub sandbox: Option<String>,
+    /// Breakers that are not closed there.
+    pub breakers: Vec<BreakerState>,
+    /// Why its machine starts nothing now.
+    pub held: Option<String>,
+    /// Agents that crashed there one after the other.
+    pub crashes: u32,
+    /// Agents whose program came to its end well since its server started.
+    pub completed: u64,
+}
+
+impl NodeHealth {
+    /// Tells whether a runtime is known not to be usable there.
+    pub fn lacks(&self, runtime: &str) -> bool {
+        !self.runtimes.is_empty()
+            && self.runtimes.iter().all(|one| one.name != runtime || one.error.is_some())
+    }
+}
+
+/// A runtime of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeHealth {
+    /// Its name.
+    pub name: String,
+    /// Its program's version, when it says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Why it cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A node that takes nothing new because somebody said so.

@@ -15,6 +15,7 @@ use crate::domain::agent::{Agent, Phase, Status};
 use crate::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use crate::domain::journal::{Entry, Fact};
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
+use crate::domain::placement::Conditions;
 use crate::domain::spec::AgentType;
 
 /// Why the store did not do what was asked.
@@ -353,7 +354,19 @@ pub trait Store: Send + Sync {
     /// nothing when none is ready, dispatch is paused or the kill switch is engaged. Where nodes share the store, whose
     /// clocks differ, entries of one priority go in the order in which they were admitted. An entry is never given to two
     /// callers. Survives the death of the process, as [`Safety::Process`] says.
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
+    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.lease_within(node, now, &Conditions::default()).await
+    }
+
+    /// The same, of the entries that these conditions allow. What they refuse stays at its place, ready for others. Refused
+    /// entries are passed over within [`crate::limits::QUEUE_SKIPPED`] from the front, and within as many further on, where
+    /// the next call that finds nothing goes on: none of them keeps what waits behind them from this node for good.
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError>;
 
     /// Takes over an agent that is leased, under a new epoch; the old lease is fenced from then on.
     /// Errors: `NotFound`; `Conflict` when the agent is not leased, or another node holds it and its lease, where leases

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
     Store, StoreError, Versioned,
@@ -63,8 +64,13 @@ impl Store for FaultyStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
         self.up()?.admit(admission).await
     }
-    async fn lease(&self, node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError> {
-        self.up()?.lease(node, now).await
+    async fn lease_within(
+        &self,
+        node: &NodeId,
+        now: Timestamp,
+        conditions: &Conditions,
+    ) -> Result<Option<(Lease, Versioned)>, StoreError> {
+        self.up()?.lease_within(node, now, conditions).await
     }
     async fn take_over(&self, agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError> {
         self.up()?.take_over(agent, node).await

@@ -4,6 +4,7 @@ use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
+use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
@@ -24,7 +25,7 @@ wrap! { Store as "store" {
         }
     }
     last admit(admission: Admission) -> Result<Admitted, StoreError>;
-    first lease(node: &NodeId, now: Timestamp) -> Result<Option<(Lease, Versioned)>, StoreError>;
+    first lease_within(node: &NodeId, now: Timestamp, conditions: &Conditions) -> Result<Option<(Lease, Versioned)>, StoreError>;
     last take_over(agent: AgentId, node: &NodeId) -> Result<(Lease, Versioned), StoreError>;
     first amend(changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError>;
     last get(agent: AgentId) -> Result<Versioned, StoreError>;

@@ -3,7 +3,8 @@
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::limits::AGEING_STEP;
+use mosaic_core::domain::placement::Conditions;
+use mosaic_core::limits::{AGEING_STEP, QUEUE_SKIPPED};
 use mosaic_core::ports::store::{Counts, Pause, Query, Store};
 use serde_json::json;
 
@@ -192,4 +193,83 @@ pub async fn dead_letters_are_failures_with_attempts_used_up(bench: &dyn Bench) 
     let list = store.list(Query { dead: true, limit: 10, ..Query::default() }).await.unwrap();
     assert_eq!(ids(&list), dead);
     assert_eq!(store.counts(T0).await.unwrap().dead, 3);
+}
+
+/// Takes everything that these conditions allow; returns the task ids in order.
+async fn drain_within(store: &dyn Store, conditions: &Conditions) -> Vec<String> {
+    let mut tasks = Vec::new();
+    while let Some((_, record)) = store.lease_within(&node("n1"), at(10), conditions).await.unwrap() {
+        tasks.push(record.agent.spec.task_id.to_string());
+    }
+    tasks
+}
+
+fn of(repository: &str, task: &str, when: Timestamp) -> mosaic_core::domain::agent::Agent {
+    let context = json!({"repository": repository, "branch": "main", "workItems": ["x"]});
+    agent_from(json!({"taskId": task, "context": context, "runtime": "claude"}), when)
+}
+
+/// What conditions refuse is passed over, keeps its place, is not delayed, and goes to the next node that takes it.
+pub async fn what_is_refused_stays_at_its_place_for_others(bench: &dyn Bench) {
+    const A: &str = "https://git.example.com/a.git";
+    const B: &str = "https://git.example.com/b.git";
+    let store = store(bench).await;
+    for (n, (repository, task)) in [(A, "a1"), (B, "b1"), (A, "a2"), (B, "b2")].into_iter().enumerate() {
+        admit(&*store, &of(repository, task, at(n as u64))).await;
+    }
+    let runtime = Conditions { runtimes: ["claude".to_owned()].into(), ..Conditions::default() };
+    assert_eq!(drain_within(&*store, &runtime).await, [] as [&str; 0]);
+    let first = store.waiting(0, 1, at(10)).await.unwrap().remove(0);
+    let agents = Conditions { agents: [first.agent.id].into(), ..Conditions::default() };
+    let (taken, _) = store.lease_within(&node("n1"), at(10), &agents).await.unwrap().unwrap();
+    assert_ne!(taken.agent, first.agent.id);
+    let back = store.get(taken.agent).await.unwrap().agent;
+    assert_eq!(back.spec.task_id.as_str(), "b1");
+    store.advance(&taken, change(back, "back", at(10))).await.unwrap();
+    let repository = Conditions { repositories: [A.to_owned()].into(), ..Conditions::default() };
+    assert_eq!(drain_within(&*store, &repository).await, ["b1", "b2"]);
+    let counts = store.counts(at(10)).await.unwrap();
+    assert_eq!((counts.waiting, counts.delayed, counts.active), (2, 0, 2));
+    assert_eq!(store.position(first.agent.id).await.unwrap(), Some(0));
+    let unchanged = store.get(first.agent.id).await.unwrap();
+    assert_eq!(
+        (unchanged.version, unchanged.epoch.0),
+        (1, 0),
+        "it was written although it was only passed over"
+    );
+    assert_eq!(drain(&*store, at(10)).await, ["a1", "a2"]);
+}
+
+/// An entry that asks for labels goes only to a node that has them.
+pub async fn labels_of_the_node_are_asked_for(bench: &dyn Bench) {
+    let store = store(bench).await;
+    admit(&*store, &agent_from(json!({"taskId": "gpu", "nodeLabels": {"gpu": "a100"}}), at(0))).await;
+    admit(&*store, &agent_from(json!({"taskId": "any"}), at(1))).await;
+    assert_eq!(drain(&*store, at(10)).await, ["any"], "a node without labels took what asks for one");
+    let labels = |value: &str| Conditions {
+        labels: [("gpu".to_owned(), value.to_owned()), ("zone".to_owned(), "eu".to_owned())].into(),
+        ..Conditions::default()
+    };
+    assert_eq!(drain_within(&*store, &labels("h100")).await, [] as [&str; 0]);
+    assert_eq!(drain_within(&*store, &labels("a100")).await, ["gpu"]);
+}
+
+/// However much is refused at the front, what waits behind it is found after some looks.
+pub async fn what_is_refused_never_hides_what_waits_behind_it(bench: &dyn Bench) {
+    const A: &str = "https://git.example.com/a.git";
+    let store = store(bench).await;
+    let refused = QUEUE_SKIPPED * 5 / 2;
+    for n in 0..refused {
+        admit(&*store, &of(A, &format!("a{n}"), at(0))).await;
+    }
+    admit(&*store, &of("https://git.example.com/b.git", "b", at(1))).await;
+    let conditions = Conditions { repositories: [A.to_owned()].into(), ..Conditions::default() };
+    let mut found = None;
+    for _ in 0..4 {
+        found = found.or(store.lease_within(&node("n1"), at(10), &conditions).await.unwrap());
+    }
+    let (_, record) = found.expect("it was never found");
+    assert_eq!(record.agent.spec.task_id.as_str(), "b");
+    let counts = store.counts(at(10)).await.unwrap();
+    assert_eq!((counts.waiting, counts.delayed), (refused as u64, 0));
 }

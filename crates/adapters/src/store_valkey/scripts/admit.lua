@@ -5,7 +5,7 @@ for n = 1, tonumber(take()) do
   local i = {}
   i.id, i.task, i.type, i.key, i.print = take(), take(), take(), take(), take()
   i.spawned, i.stamp, i.due, i.priority, i.job, i.job_text = take(), take(), take(), take(), take(), take()
-  i.phase, i.data, i.opts, i.tail, i.task_tail = take(), take(), take(), take(), take()
+  i.phase, i.data, i.opts, i.needs, i.tail, i.task_tail = take(), take(), take(), take(), take(), take()
   i.columns, i.id_bytes = take(), take()
   i.facts, i.count = take_facts()
   items[n], fields[n] = i, i.type .. ':' .. i.task
@@ -100,7 +100,7 @@ end
 
 local function tie(i)
   local place = call('ZSCORE', K .. 'prioritized', i.job)
-  call('HSET', K .. i.job, 'agentId', i.id)
+  call('HSET', K .. i.job, 'agentId', i.id, 'needs', i.needs)
   -- A job of ours that is put back after its agent was archived has none.
   call('HSETNX', K .. i.job, 'data', i.data)
   call('HSET', O .. 'tied', i.job, i.id)
@@ -115,7 +115,7 @@ local function add_job(i)
   local place = whole(i.priority * CLASS + counter % CLASS)
   local delay = i.due == '0' and '0' or whole(math.max(0, i.due - i.spawned))
   call('HSET', K .. i.id, 'name', 'spawn', 'data', i.data, 'opts', i.opts, 'timestamp', i.spawned, 'delay', delay,
-    'priority', i.priority, 'agentId', i.id, 'place', place)
+    'priority', i.priority, 'agentId', i.id, 'place', place, 'needs', i.needs)
   event('added', 'jobId', i.id, 'name', 'spawn')
   if i.due == '0' then
     add(places, place, i.id)

@@ -1,6 +1,16 @@
 -- Gives the best ready entries to those who ask, one each: of each class of priority the oldest, and of those the one with
--- the lowest rank.
-local TERM, ageing, MOST_SKIPPED, MOST_CLASSES = take(), tonumber(take()), tonumber(take()), tonumber(take())
+-- the lowest rank. Entries that the asker's conditions refuse stay where they are; `FROM` entries of each class are passed
+-- over, because a look before this one found nothing among them.
+local TERM, ageing, MOST_SKIPPED, MOST_CLASSES, FROM = take(), tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
+local function take_words()
+  local words, count = {}, tonumber(take())
+  for _ = 1, count do
+    words[take()] = true
+  end
+  return words, count
+end
+local refused, refusals = take_words()
+local labels = take_words()
 local askers, answers, now = {}, {}, 0
 for n = 1, tonumber(take()) do
   askers[n] = take()
@@ -33,7 +43,7 @@ local function without_priority(from, size)
 end
 
 local function add_class(class, page)
-  classes[#classes + 1] = { penalty = math.min(class, 10) * ageing, page = page, from = 0, size = room, read = {}, next = 1 }
+  classes[#classes + 1] = { penalty = math.min(class, 10) * ageing, page = page, from = FROM, size = room, read = {}, next = 1 }
 end
 
 if call('LLEN', K .. 'wait') > 0 then
@@ -46,20 +56,39 @@ for _, class in ipairs(priority_classes(MOST_CLASSES)) do
   end)
 end
 
+-- Tells whether the conditions allow an entry; see needs.rs.
+local function fits(id, needs)
+  if refused['a' .. id] then
+    return false
+  end
+  if not needs or (refusals == 0 and not string.find(needs, '\nl', 1, true)) then
+    return true
+  end
+  for word in string.gmatch(needs, '[^\n]+') do
+    if refused[word] or (string.sub(word, 1, 1) == 'l' and not labels[word]) then
+      return false
+    end
+  end
+  return true
+end
+
 -- Returns the next entry of a class that may be taken. Jobs that no agent is tied to are somebody else's to take in, and
 -- what is to be killed does not start.
 local function head_of(c)
   while not c.read[c.next] and not c.done do
     local jobs = c.page(c.from, c.size)
     for n = 1, #jobs, 2 do
-      local j = call('HMGET', K .. jobs[n], 'agentId', 'timestamp', 'ats')
-      if j[1] and not (kills and call('HEXISTS', O .. 'kills', j[1]) == 1) then
+      local j = call('HMGET', K .. jobs[n], 'agentId', 'timestamp', 'ats', 'needs')
+      if j[1] and fits(j[1], j[4]) and not (kills and call('HEXISTS', O .. 'kills', j[1]) == 1) then
         c.read[#c.read + 1] =
           { job = jobs[n], place = jobs[n + 1], id = j[1], rank = (tonumber(j[2] or 0) or 0) + c.penalty, starts = j[3] or 0 }
       end
     end
     c.from = c.from + c.size
-    c.done = #jobs < 2 * c.size or c.from > MOST_SKIPPED
+    c.done = #jobs < 2 * c.size
+    if not c.done and c.from - FROM > MOST_SKIPPED then
+      c.done, c.more = true, true
+    end
     c.size = 100
   end
   return c.read[c.next]
@@ -131,6 +160,14 @@ while asker <= room do
   end
   if give(entry, class, asker) then
     asker = asker + 1
+  end
+end
+if #started == 0 and #askers == 1 and room == 1 then
+  -- Tells where a look goes on when nothing of this part could be taken.
+  for _, c in ipairs(classes) do
+    if c.more then
+      answers[1] = math.max(answers[1] or 0, c.from)
+    end
   end
 end
 if #started > 0 then

@@ -16,6 +16,10 @@ pub(super) fn findings(state: &Value) -> Vec<Finding> {
     for breaker in view.list("breakers") {
         found.push(open_breaker(&View::new(breaker)));
     }
+    if let Some(cordon) = state.get("cordon").filter(|cordon| cordon.is_object()) {
+        found.push(out_of_service(&View::new(cordon)));
+    }
+    found.extend(view.list("missingRuntimes").iter().map(|one| missing(&View::new(one))));
     let mut count = |field: &str, id, words: &str, consequence, fix| {
         let n = view.number(field);
         if n > 0 {
@@ -73,13 +77,33 @@ fn open_breaker(breaker: &View<'_>) -> Finding {
         Some(ms) => format!("one agent is tried in {}", span(Duration::from_millis(ms))),
         None => "one agent is being tried".to_owned(),
     };
+    let (repository, runtime) = (breaker.shown("repository"), breaker.shown("runtime"));
+    let about = match breaker.text("part") {
+        "fetch" => format!("fetching from {repository}"),
+        "push" => format!("pushing to {repository}"),
+        _ => format!("running {runtime}"),
+    };
+    let text = format!("breaker open for {about}: {}; {next}", plain::first_line(breaker.text("why"), 120));
+    finding(Level::Warn, "Server", "D-BREAKER-1", text, "this node takes none of its agents", "mosaic queue")
+}
+
+fn out_of_service(cordon: &View<'_>) -> Finding {
+    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
+    let itself = by == "mosaic";
+    let who = if itself { "itself".to_owned() } else { by };
+    let text = format!("this node is out of service, by {who}: {reason}");
+    let level = if itself { Level::Warn } else { Level::Note };
+    let fix = if itself { "mend it, and it comes back by itself" } else { "mosaic nodes uncordon NAME" };
+    finding(level, "Server", "D-NODE-1", text, "it takes nothing new; other nodes do", fix)
+}
+
+fn missing(runtime: &View<'_>) -> Finding {
     let text = format!(
-        "breaker open for {} ({}): {}; {next}",
-        breaker.shown("repository"),
-        breaker.shown("gateProfile"),
-        plain::first_line(breaker.text("why"), 120)
+        "the runtime {} cannot be used: {}",
+        runtime.shown("name"),
+        plain::first_line(runtime.text("error"), 160)
     );
-    finding(Level::Warn, "Server", "D-BREAKER-1", text, "its agents are not started", "mosaic queue")
+    finding(Level::Warn, "Server", "D-NODE-2", text, "its agents run on other nodes, or fail", "mosaic nodes")
 }
 
 #[cfg(test)]
@@ -95,14 +119,18 @@ mod tests {
         assert_eq!(texts(&quiet), ["dispatch is running · 1 of 4 slots"]);
         let trouble = json!({
             "dispatch": "held", "admission": {"reason": "memory: 9 MiB available"}, "slots": {"used": 0, "total": 4},
-            "breakers": [{"repository": "https://x/r.git", "gateProfile": "strict", "state": "open", "retryInMs": 61_000, "why": "no network"}],
+            "breakers": [{"part": "fetch", "repository": "https://x/r.git", "state": "open", "retryInMs": 61_000, "why": "no network"}],
+            "cordon": {"by": "mosaic", "reason": "no runtime can be used here"},
+            "missingRuntimes": [{"name": "claude", "error": "no such file\nat all"}],
             "attention": 1, "stalled": 1, "cleanupPending": 2,
         });
         assert_eq!(
             texts(&trouble),
             [
                 "dispatch is held up by memory: 9 MiB available · 0 of 4 slots",
-                "breaker open for https://x/r.git (strict): no network; one agent is tried in 1m01s",
+                "breaker open for fetching from https://x/r.git: no network; one agent is tried in 1m01s",
+                "this node is out of service, by itself: no runtime can be used here",
+                "the runtime claude cannot be used: no such file",
                 "1 agents need a person",
                 "1 agents are silent",
                 "2 ended agents left something behind",

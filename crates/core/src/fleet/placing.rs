@@ -1,0 +1,165 @@
+//! Placing: what this node leaves to others, and whether another node could run what failed here.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::Membership;
+use crate::domain::agent::{Agent, State};
+use crate::domain::blame::{Blame, Part, blame};
+use crate::domain::ids::AgentId;
+use crate::domain::lifecycle::{Elsewhere, Event};
+use crate::domain::outcome::{Failure, FailureKind, Outcome};
+use crate::domain::placement::{Conditions, missing_labels};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::fleet::NodeState;
+
+/// Agents that this node does not take for a while, with why.
+#[derive(Default)]
+pub(super) struct Avoided(HashMap<AgentId, (String, Duration)>);
+
+impl Avoided {
+    fn add(&mut self, agent: AgentId, why: String, until: Duration) {
+        if self.0.len() >= limits::NODE_AVOIDED
+            && let Some(first) = self.0.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| *id)
+        {
+            self.0.remove(&first);
+        }
+        self.0.insert(agent, (why, until));
+    }
+
+    fn of(&mut self, now: Duration) -> &HashMap<AgentId, (String, Duration)> {
+        self.0.retain(|_, (_, until)| *until > now);
+        &self.0
+    }
+}
+
+impl Membership {
+    /// Does not take an agent before this time of this node's clock.
+    pub(crate) fn avoid(&self, agent: AgentId, why: String, until: Duration) {
+        self.seen().avoided.add(agent, why, until);
+    }
+
+    /// Says why an agent is not taken here now, when it failed here before.
+    pub(crate) fn avoids(&self, agent: AgentId, now: Duration) -> Option<String> {
+        self.seen().avoided.of(now).get(&agent).map(|(why, _)| why.clone())
+    }
+
+    /// Adds what is avoided to the conditions under which this node takes work.
+    pub(crate) fn add_avoided(&self, conditions: &mut Conditions, now: Duration) {
+        conditions.agents.extend(self.seen().avoided.of(now).keys());
+    }
+}
+
+/// How another node stands to an agent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Chance {
+    Never,
+    Later,
+    Now,
+}
+
+impl Orchestrator {
+    /// Weighs what failed: where it lies on this node of a fleet, the event says so, and whether another node could do it.
+    pub(crate) async fn weigh(&self, agent: &Agent, event: Event) -> Event {
+        if !self.is_fleet() {
+            return event;
+        }
+        let Some(failure) = failure_of(&event) else { return event };
+        let part = match blame(agent, failure, self.default_runtime()) {
+            Blame::Node(part) => part,
+            Blame::Surroundings(_) => return event,
+            Blame::Task => {
+                if matches!(failure.kind, FailureKind::Crash | FailureKind::NoResult) {
+                    self.note_crash(agent, failure);
+                }
+                return event;
+            }
+        };
+        let elsewhere = self.others_for(agent, &part).await;
+        let (failure, warnings) = match event {
+            Event::Failed(failure) => (failure, Vec::new()),
+            Event::TurnEnded { outcome: Outcome::Failed(failure), warnings, .. } => (failure, warnings),
+            event => return event,
+        };
+        self.fleet.avoid(agent.id, failure.message.clone(), self.elapsed() + limits::NODE_AVOIDS);
+        self.note_fault(agent, &part, &failure, elsewhere);
+        Event::NodeFailed { node: self.settings.node.clone(), part, failure, warnings, elsewhere }
+    }
+
+    /// Says whether another node could run an agent for which a part of this node's work failed.
+    async fn others_for(&self, agent: &Agent, part: &Part) -> Elsewhere {
+        let listed = tokio::select! {
+            nodes = self.ports.fleet.nodes() => nodes.ok(),
+            () = self.ports.clock.sleep(limits::ORDER_LOOK) => None,
+        };
+        let nodes = listed.unwrap_or_else(|| self.known_nodes());
+        let others = nodes.iter().filter(|node| node.info.node != self.settings.node);
+        match others.map(|node| self.chance(node, agent, part)).max() {
+            Some(Chance::Now) => Elsewhere::Able,
+            Some(Chance::Later) => Elsewhere::Away,
+            Some(Chance::Never) | None => Elsewhere::Nobody,
+        }
+    }
+
+    fn chance(&self, node: &NodeState, agent: &Agent, part: &Part) -> Chance {
+        let info = &node.info;
+        let failed_there = agent.node_faults.iter().any(|fault| fault.node == info.node);
+        let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
+        if failed_there
+            || info.health.lacks(runtime)
+            || missing_labels(&agent.spec, &info.labels).next().is_some()
+            || !self.counts_on(node)
+        {
+            return Chance::Never;
+        }
+        let refuses = info.health.breakers.iter().any(|open| open.part == *part);
+        if node.alive && !info.draining && node.cordon.is_none() && !refuses {
+            Chance::Now
+        } else {
+            Chance::Later
+        }
+    }
+
+    /// Tells whether a node is there, or was a moment ago and has not said that it ends.
+    pub(crate) fn counts_on(&self, node: &NodeState) -> bool {
+        let silent = self.now().since(node.seen_at);
+        node.alive || (!node.info.draining && silent < limits::NODE_ABSENCE)
+    }
+
+    /// Says which labels a waiting agent asks for and this node has not, and whether another one has them.
+    pub(crate) fn without_labels(&self, agent: &Agent, missing: &str) -> String {
+        let nodes = self.known_nodes();
+        let has = |node: &&NodeState| missing_labels(&agent.spec, &node.info.labels).next().is_none();
+        let able: Vec<&str> =
+            nodes.iter().filter(|node| node.alive).filter(has).map(|node| node.info.node.as_str()).collect();
+        if able.is_empty() {
+            return format!("no node that is alive has the labels that it asks for: {missing}");
+        }
+        format!("waits for a slot of a node with the labels that it asks for: {}", able.join(", "))
+    }
+}
+
+fn failure_of(event: &Event) -> Option<&Failure> {
+    match event {
+        Event::Failed(failure) | Event::TurnEnded { outcome: Outcome::Failed(failure), .. } => Some(failure),
+        _ => None,
+    }
+}
+
+/// Tells whether an agent got further than the part of its life that is about this part of a node's work.
+pub(super) fn is_past(part: &Part, agent: &Agent, runs: u32) -> bool {
+    use crate::domain::agent::Status;
+    if agent.status() == Status::Completed {
+        return true;
+    }
+    let worked =
+        matches!(agent.state, State::Committing { .. } | State::Gating { .. } | State::Publishing { .. });
+    match part {
+        Part::Push { .. } => false,
+        Part::Run { .. } => worked,
+        Part::Fetch { .. } | Part::Machine => {
+            worked || (agent.runs > runs && matches!(agent.state, State::Working))
+        }
+    }
+}
