@@ -539,7 +539,7 @@ fn no_result_is_a_failure_with_what_is_known() {
     assert!(killed.kind == FailureKind::Crash && killed.message.contains("signal 9"), "{}", killed.message);
     assert_eq!(failed(dialogue().outcome(&Exit { timed_out: true, ..exit(0) })).kind, FailureKind::Timeout);
     let missing = Exit { code: None, start_error: Some("no such file".into()), ..exit(0) };
-    assert_eq!(failed(dialogue().outcome(&missing)).kind, FailureKind::Internal);
+    assert_eq!(failed(dialogue().outcome(&missing)).kind, FailureKind::ProgramMissing);
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn a_line_that_names_no_program_is_refused_with_what_to_do() {
     for line in ["", "  ", "'open", "''"] {
         let runtime = CommandRuntime::new(line.into(), vec![]);
         let failure = runtime.plan(&request()).await.expect_err("refused");
-        assert_eq!(failure.kind, FailureKind::BadInput);
+        assert_eq!(failure.kind, FailureKind::ProgramMissing);
         assert!(failure.message.contains("MOSAIC_COMMAND"), "{}", failure.message);
     }
     let missing = CommandRuntime::new("no-such-program-anywhere".into(), vec![]);

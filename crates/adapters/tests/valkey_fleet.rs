@@ -48,6 +48,7 @@ fn info(node: &str, instance: &str) -> NodeInfo {
         labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
         started_at: Timestamp(1),
         draining: false,
+        health: Default::default(),
     }
 }
 

@@ -22,7 +22,14 @@ pub enum Mood {
     SilentAfterPush,
     /// Nothing is answered.
     Silent,
+    /// As git does it, for those who show any credentials.
+    Private,
 }
+
+/// The answer to somebody who shows no credentials.
+const UNKNOWN: &[u8] =
+    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\n\
+    Connection: close\r\n\r\n";
 
 /// A running remote. Its threads end with the process.
 pub struct GitHttpServer {
@@ -65,6 +72,8 @@ struct Request {
     content_type: String,
     protocol: String,
     encoding: String,
+    /// It shows credentials.
+    known: bool,
     body: Vec<u8>,
 }
 
@@ -74,6 +83,7 @@ fn answer(mut stream: TcpStream, root: &PathBuf, mood: &Mutex<Mood>) -> std::io:
     let pushes = request.method == "POST" && request.path.ends_with("/git-receive-pack");
     let answer = match now {
         Mood::Silent => return hang(stream),
+        Mood::Private if !request.known => UNKNOWN.to_vec(),
         Mood::Lies if pushes => head(b"200 OK", "application/x-git-receive-pack-result", &lie(&request.body)),
         _ => backend(root, &request)?,
     };
@@ -103,7 +113,7 @@ fn read(stream: &TcpStream) -> std::io::Result<Request> {
     let target = words.next().unwrap_or_default().to_owned();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let (path, query) = (path.to_owned(), query.to_owned());
-    let (mut length, mut chunked) = (0, false);
+    let (mut length, mut chunked, mut known) = (0, false, false);
     let [mut content_type, mut protocol, mut encoding] = [const { String::new() }; 3];
     loop {
         let mut line = String::new();
@@ -113,6 +123,7 @@ fn read(stream: &TcpStream) -> std::io::Result<Request> {
             "content-length" => length = value.parse().unwrap_or(0),
             "transfer-encoding" => chunked = value == "chunked",
             "content-type" => content_type = value.to_owned(),
+            "authorization" => known = true,
             "git-protocol" => protocol = value.to_owned(),
             "content-encoding" => encoding = value.to_owned(),
             "expect" => stream.try_clone()?.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?,
@@ -134,7 +145,7 @@ fn read(stream: &TcpStream) -> std::io::Result<Request> {
     } else {
         reader.take(length).read_to_end(&mut body)?;
     }
-    Ok(Request { method, path, query, content_type, protocol, encoding, body })
+    Ok(Request { method, path, query, content_type, protocol, encoding, known, body })
 }
 
 fn backend(root: &PathBuf, request: &Request) -> std::io::Result<Vec<u8>> {

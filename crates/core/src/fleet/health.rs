@@ -87,9 +87,10 @@ impl Health {
         self.moved.push_back(moved);
     }
 
-    /// Returns whether a runtime can be used, when that was looked at.
-    fn usable(&self) -> bool {
-        self.runtimes.is_empty() || self.runtimes.iter().any(|one| one.error.is_none())
+    /// Returns why a runtime cannot be used, when that was found.
+    fn missing(&self, runtime: &str) -> Option<&str> {
+        let known = self.runtimes.iter().find(|one| one.name == runtime);
+        known.and_then(|one| one.error.as_deref())
     }
 }
 
@@ -312,21 +313,12 @@ impl Orchestrator {
         }
         let seen = self.fleet.seen();
         let health = &seen.health;
-        if !health.usable() {
-            let lacking = |name: &str| others().all(|node| node.info.health.lacks(name));
-            let errors: Vec<String> = health
-                .runtimes
-                .iter()
-                .filter(|one| !lacking(&one.name))
-                .filter_map(|one| Some(format!("{}: {}", one.name, one.error.as_ref()?)))
-                .collect();
+        let runtime = self.default_runtime();
+        if let Some(why) = health.missing(runtime)
             // What no node can do fails at once and says so, instead of waiting without end.
-            if !errors.is_empty() {
-                return Some((
-                    Ailment::Runtimes,
-                    format!("no runtime can be used here: {}", errors.join("; ")),
-                ));
-            }
+            && others().any(|node| !node.info.health.lacks(runtime))
+        {
+            return Some((Ailment::Runtimes, format!("its runtime {runtime} cannot be used here: {why}")));
         }
         if let Some(why) = health.crash_words(&nodes, &self.settings.node) {
             return Some((Ailment::Faults, why));
@@ -392,10 +384,13 @@ impl Orchestrator {
         missing.map(|one| one.name.clone()).collect::<Vec<_>>().into_iter().filter(|name| has(name)).collect()
     }
 
-    /// Says which runtimes cannot be used here.
+    /// Says which runtimes cannot be used here although they are meant to: the node's own, and what another node has.
     pub(crate) fn missing_runtimes(&self) -> Vec<RuntimeHealth> {
+        let left = self.left_to_others();
+        let is_meant = |one: &&RuntimeHealth| one.name == self.default_runtime() || left.contains(&one.name);
         let seen = self.fleet.seen();
-        seen.health.runtimes.iter().filter(|one| one.error.is_some()).cloned().collect()
+        let missing = seen.health.runtimes.iter().filter(|one| one.error.is_some());
+        missing.filter(is_meant).cloned().collect()
     }
 
     /// Looks what became of tasks that failed here, a few at a time: those that went on elsewhere tell that this node is at

@@ -101,6 +101,9 @@ pub(crate) struct TaskArgs {
     /// Label for finding it again; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     pub(crate) labels: Vec<(String, String)>,
+    /// Label that the node must have on which it runs; may be repeated
+    #[arg(long = "node-label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) node_labels: Vec<(String, String)>,
     /// Makes repeating this very request harmless
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,

@@ -70,11 +70,15 @@ pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Resul
     set("runtime", args.runtime.clone().map(Value::from));
     set("model", args.model.clone().map(Value::from));
     set("budget", budget(&args.budget));
-    let labels: Map<String, Value> =
-        args.labels.iter().map(|(k, v)| (k.clone(), Value::from(v.clone()))).collect();
-    set("labels", (!labels.is_empty()).then_some(Value::Object(labels)));
+    set("labels", labels(&args.labels));
+    set("nodeLabels", labels(&args.node_labels));
     check(&body)?;
     Ok(body)
+}
+
+fn labels(pairs: &[(String, String)]) -> Option<Value> {
+    let labels: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), Value::from(v.clone()))).collect();
+    (!labels.is_empty()).then_some(Value::Object(labels))
 }
 
 fn budget(caps: &[Cap]) -> Option<Value> {
@@ -90,7 +94,7 @@ fn budget(caps: &[Cap]) -> Option<Value> {
 
 /// Names the flag that a field comes from.
 fn flag(pointer: &str) -> &'static str {
-    let known: [(&str, &str); 15] = [
+    let known: [(&str, &str); 16] = [
         ("/taskId", "--task"),
         ("/agentType", "--type"),
         ("/gateProfile", "--gate"),
@@ -106,6 +110,7 @@ fn flag(pointer: &str) -> &'static str {
         ("/runtime", "--runtime"),
         ("/model", "--model"),
         ("/budget", "--budget"),
+        ("/nodeLabels", "--node-label"),
     ];
     known.iter().find(|(start, _)| pointer.starts_with(start)).map_or("--label", |(_, flag)| flag)
 }

@@ -8,6 +8,7 @@ use crate::cli::{NodeArgs, NodesAction, NodesArgs};
 use crate::client::escape;
 use crate::exit::Exit;
 use crate::paint::Paint;
+use crate::plain;
 use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
@@ -57,7 +58,8 @@ fn list(session: &Session) -> Result<Exit, Problem> {
     } else if session.terminal.out {
         session.print(show(nodes, session.terminal.width, session.paint()))?;
     } else {
-        let titles = ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs"];
+        let titles =
+            ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs", "note"];
         let row = |node: &Value| {
             let view = View::new(node);
             let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0).to_string();
@@ -70,6 +72,7 @@ fn list(session: &Session) -> Result<Exit, Problem> {
                 view.shown("seenAt"),
                 view.shown("leasesEndAt"),
                 node["clock"]["offsetMs"].as_i64().map_or_else(String::new, |ms| ms.to_string()),
+                note(node),
             ]
         };
         let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
@@ -123,19 +126,57 @@ fn show(nodes: &[Value], width: Option<usize>, paint: Paint) -> String {
     render(&COLUMNS, &rows, width, 0, paint, &|_, _, shown| shown)
 }
 
+/// Says what a node does not take now, and why.
+fn troubles(node: &Value) -> Vec<String> {
+    let view = View::new(node);
+    let held = view.shown("held");
+    let held = (!held.is_empty()).then(|| format!("starts nothing: {held}"));
+    let mut parts: Vec<String> = held.into_iter().collect();
+    for breaker in view.list("breakers") {
+        let breaker = View::new(breaker);
+        let about = match breaker.text("part") {
+            "fetch" => format!("fetching from {}", breaker.shown("repository")),
+            "push" => format!("pushing to {}", breaker.shown("repository")),
+            _ => format!("running {}", breaker.shown("runtime")),
+        };
+        parts.push(format!("breaker open for {about}: {}", plain::first_line(breaker.text("why"), 120)));
+    }
+    for runtime in view.list("runtimes") {
+        let runtime = View::new(runtime);
+        if !runtime.shown("error").is_empty() {
+            parts.push(format!("no {}", runtime.shown("name")));
+        }
+    }
+    parts
+}
+
+/// Says why a node is out of service, when it is.
+fn cordoned(node: &Value) -> String {
+    let cordon = View::new(&node["cordon"]);
+    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
+    match (by.is_empty(), reason.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => format!("by {by}"),
+        (false, false) => format!("{reason} ({by})"),
+    }
+}
+
 fn note(node: &Value) -> String {
     let mut parts = Vec::new();
     if node["here"].as_bool() == Some(true) {
         parts.push("this server".to_owned());
     }
-    let cordon = View::new(&node["cordon"]);
-    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
-    match (by.is_empty(), reason.is_empty()) {
-        (true, _) => {}
-        (false, true) => parts.push(format!("by {by}")),
-        (false, false) => parts.push(format!("{reason} ({by})")),
-    }
+    let cordoned = cordoned(node);
+    parts.extend((!cordoned.is_empty()).then_some(cordoned));
     parts.extend(clock(&node["clock"]));
+    parts.extend(troubles(node));
+    let labels: Vec<String> = node["labels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| plain::line(&format!("{name}={}", value.as_str().unwrap_or_default())))
+        .collect();
+    parts.extend((!labels.is_empty()).then(|| labels.join(" ")));
     let ends = View::new(node).shown("leasesEndAt");
     if state(node) == "lost" && !ends.is_empty() {
         parts.push(format!("its leases end {ends}"));

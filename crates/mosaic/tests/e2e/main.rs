@@ -6,6 +6,8 @@
 mod adoption;
 mod audit;
 mod background;
+#[cfg(feature = "valkey")]
+mod bad_node;
 mod bombs;
 mod budget;
 mod cli_server;

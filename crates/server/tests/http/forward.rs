@@ -53,6 +53,7 @@ impl Fleet for Nodes {
                 clock_error_ms: None,
                 started_at: Timestamp(1),
                 draining: false,
+                health: Default::default(),
             },
             seen_at: Timestamp(1_800_000_000_000),
             alive: true,
