@@ -1,17 +1,13 @@
 //! Reading what others can replace: an agent, or whoever may write the data directory. Everything that is read there goes
 //! through here. A name is opened without waiting and without following a link, only a regular file is read and only
-//! so many bytes of it, a directory is listed up to so many entries. [`Lane`] is for disks that do not answer.
+//! so many bytes of it, a directory is listed up to so many entries. Disks that do not answer are for [`crate::disk`].
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use tokio::sync::oneshot;
 
 /// Flags of every opening here: nothing is waited for, and nothing is inherited.
 const CALM: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
@@ -118,61 +114,10 @@ pub fn is_wrong_kind(error: &io::Error) -> bool {
         || error.raw_os_error().is_none() && error.kind() == io::ErrorKind::Other
 }
 
-/// Calls under way at once in one lane, before a next one is refused: each is a thread that a disk may keep.
-const UNDER_WAY: usize = 4;
-
-/// Work on files that may hang, such as on a network disk that is gone: done on threads of its own, which keep neither
-/// the caller past a deadline nor the program from ending.
-#[derive(Debug, Clone, Default)]
-pub struct Lane(Arc<AtomicUsize>);
-
-impl Lane {
-    /// Does the work and waits for it at most this long. Errors with `TimedOut` then, and at once while as many calls as
-    /// may be under way do not return.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        patience: Duration,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<T> {
-        let late = |why: &str| io::Error::new(io::ErrorKind::TimedOut, why.to_owned());
-        let place = Place::take(&self.0).ok_or_else(|| late("earlier calls have not returned"))?;
-        let (told, answer) = oneshot::channel();
-        // A thread of our own: one of the runtime's would be waited for when the program ends.
-        std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
-            let done = work();
-            drop(place);
-            // Who asked may have given up.
-            let _ = told.send(done);
-        })?;
-        match tokio::time::timeout(patience, answer).await {
-            Ok(answer) => answer.map_err(|_| io::Error::other("the call broke")),
-            Err(_) => Err(late(&format!("no answer within {} s", patience.as_secs_f64()))),
-        }
-    }
-}
-
-/// One call's place among those under way.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
-        let more = |n: usize| (n < UNDER_WAY).then_some(n + 1);
-        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        Some(Self(Arc::clone(count)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-    use std::sync::mpsc;
 
     #[test]
     fn only_a_regular_file_of_bounded_length_is_read_and_nothing_is_waited_for() {
@@ -206,24 +151,5 @@ mod tests {
         assert_eq!((count(5), count(4)), ((5, false), (4, true)));
         assert_eq!(names(&place.path().join("none"), 1).unwrap(), Names::default());
         assert!(names(&place.path().join("0"), 1).is_err());
-    }
-
-    #[tokio::test]
-    async fn a_call_that_hangs_keeps_nobody_past_the_deadline_and_few_hang_at_once() {
-        let (lane, (release, held)) = (Lane::default(), mpsc::channel::<()>());
-        let held = Arc::new(std::sync::Mutex::new(held));
-        for _ in 0..UNDER_WAY {
-            let held = Arc::clone(&held);
-            let hang = move || held.lock().unwrap().recv().is_ok();
-            let error = lane.run(Duration::from_millis(1), hang).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        }
-        let error = lane.run(Duration::from_secs(60), || ()).await.unwrap_err();
-        assert!(error.to_string().contains("have not returned"), "{error}");
-        drop(release);
-        // Each gives its place back once it returns.
-        while lane.run(Duration::from_secs(60), || ()).await.is_err() {
-            tokio::task::yield_now().await;
-        }
     }
 }

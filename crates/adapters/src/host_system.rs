@@ -12,12 +12,16 @@ use mosaic_core::limits;
 use mosaic_core::ports::host::{DiskUse, Host};
 use tokio::task::spawn_blocking;
 
+use crate::disk::Lane;
 use crate::short_dirs::ShortDirs;
 
 /// The oldest git that has everything used here (`merge-tree --write-tree`).
 const OLDEST_GIT: (u32, u32) = (2, 38);
 /// Time for `git --version` to answer.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// Looks at file systems under way at once.
+const LOOKS: usize = 4;
 
 /// File in the state directory that takes room until the disk is full.
 const RESERVE: &str = "reserve";
@@ -44,12 +48,14 @@ pub struct SystemHost {
     dir: PathBuf,
     also: Vec<PathBuf>,
     short: Option<Arc<ShortDirs>>,
+    /// Looks at file systems, which may not answer.
+    looks: Lane,
 }
 
 impl SystemHost {
     /// Makes a host whose free space is that of the file system of this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), also: Vec::new(), short: None }
+        Self { dir: dir.into(), also: Vec::new(), short: None, looks: Lane::queued(LOOKS) }
     }
 
     /// Looks at these directories too, which may be other file systems; one that does not exist yet is left out.
@@ -68,19 +74,19 @@ impl SystemHost {
 #[async_trait]
 impl Host for SystemHost {
     async fn free_bytes(&self) -> Result<u64, String> {
-        let stat = rustix::fs::statvfs(&self.dir).map_err(|e| format!("{}: {e}", self.dir.display()))?;
-        let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
-        let others = self.also.iter().filter_map(|dir| rustix::fs::statvfs(dir).ok()).map(free);
-        Ok(others.fold(free(stat), u64::min))
+        let (dir, also) = (self.dir.clone(), self.also.clone());
+        let look = self.looks.run(limits::DISK_ANSWER, move || free_bytes(&dir, &also));
+        look.await.map_err(|e| format!("{}: {e}", self.dir.display()))?
     }
 
     async fn hold_reserve(&self, bytes: u64) -> Result<(), String> {
         let file = self.dir.join(RESERVE);
-        spawn_blocking(move || hold(&file, bytes)).await.map_err(|e| e.to_string())?
+        self.looks.run(limits::STORE_ANSWER, move || hold(&file, bytes)).await.map_err(|e| e.to_string())?
     }
 
     async fn release_reserve(&self) -> bool {
-        std::fs::remove_file(self.dir.join(RESERVE)).is_ok()
+        let file = self.dir.join(RESERVE);
+        self.looks.run(limits::DISK_ANSWER, move || std::fs::remove_file(file).is_ok()).await.unwrap_or(false)
     }
 
     async fn reading(&self) -> Reading {
@@ -94,7 +100,7 @@ impl Host for SystemHost {
             let further = short.map_or_else(Vec::new, |short| short.present(agent));
             std::iter::once(place).chain(further)
         };
-        spawn_blocking(move || walk(places())).await.map_err(|e| e.to_string())
+        self.looks.run(limits::DISK_WALK * 2, move || walk(places())).await.map_err(|e| e.to_string())
     }
 
     async fn git_version(&self) -> Result<String, String> {
@@ -119,6 +125,14 @@ impl Host for SystemHost {
         }
         Err(format!("git {version} is too old; install git 2.38 or newer"))
     }
+}
+
+/// Returns the room that is left where this is least.
+fn free_bytes(dir: &Path, also: &[PathBuf]) -> Result<u64, String> {
+    let stat = rustix::fs::statvfs(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
+    let others = also.iter().filter_map(|dir| rustix::fs::statvfs(dir).ok()).map(free);
+    Ok(others.fold(free(stat), u64::min))
 }
 
 fn reading() -> Reading {

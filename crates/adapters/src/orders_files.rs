@@ -23,7 +23,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded_file::{self, Lane};
+use crate::bounded_file;
+use crate::disk::Lane;
 
 /// The version of the files' format.
 const VERSION: u32 = 1;

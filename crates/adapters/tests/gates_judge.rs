@@ -132,7 +132,7 @@ impl World {
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
         let config = Some(config.as_bytes());
         let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, config };
-        let plan = keeper.plan(wanted).unwrap();
+        let plan = keeper.plan(wanted).await.unwrap();
         let confinement = Confinement {
             home: self.home.path().to_owned(),
             config: self.home.path().to_owned(),

@@ -156,6 +156,7 @@ async fn raw_files_are_listed_oldest_first_and_logs_apart() {
     let transcripts = open(dir.path());
     assert!(transcripts.raw_files(agent(1)).await.unwrap().is_empty());
     let paths: Vec<_> = [1, 2, 10].map(|run| transcripts.raw(agent(1), run)).to_vec();
+    std::fs::create_dir(paths[0].parent().unwrap()).unwrap();
     for path in paths.iter().rev() {
         std::fs::write(path, "x").unwrap();
     }

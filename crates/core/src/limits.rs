@@ -444,6 +444,8 @@ pub const AUDIT_WAITING: usize = 2048;
 pub const AUDIT_BATCH: usize = 256;
 /// Longest wait until a record is durable, before the deed it announces is refused.
 pub const AUDIT_ANSWER: Duration = Duration::from_secs(10);
+/// Longest time for reading or checking the audit log, which may have hundreds of megabytes.
+pub const AUDIT_CHECK: Duration = Duration::from_secs(60);
 /// Most records that are looked at for one page.
 pub const AUDIT_SCAN: usize = 100_000;
 /// Most remarks of one check of the audit log.
@@ -543,6 +545,18 @@ pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
 pub const UUID_CHARS: usize = 36;
 /// Longest wait for a standing order to be written before it counts as held in memory only.
 pub const ORDER_RECORD: Duration = Duration::from_secs(2);
+/// Longest wait for what an agent's job directory says before a kill goes on without it, and for other looks at a disk that
+/// somebody waits for: a disk that works answers within milliseconds.
+pub const DISK_ANSWER: Duration = Duration::from_secs(2);
+/// Longest wait for one agent's transcript: a busy disk takes seconds for it. What is written later than this is written all
+/// the same.
+pub const TRANSCRIPT_ANSWER: Duration = Duration::from_secs(10);
+/// Longest time for measuring all transcripts, tens of thousands of folders.
+pub const SHELVES_ANSWER: Duration = Duration::from_secs(120);
+/// Longest wait at the end of a server for what its writers still have to write: a disk may never answer.
+pub const LAST_WRITES: Duration = Duration::from_secs(5);
+/// Threads that disks may keep at once. Each call to the state directory has one; where all hang, callers are refused.
+pub const DISK_THREADS: usize = 512;
 /// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
 pub const KILL_SETTLE: Duration = Duration::from_millis(300);
 /// Most receipts in one answer.

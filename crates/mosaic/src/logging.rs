@@ -2,14 +2,21 @@
 //! otherwise. Agents' output never goes here, and the server's own secrets are replaced by their names, whatever error text
 //! brought them.
 
+mod queue;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use mosaic_adapters::secret_scan::KnownSecrets;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{Config, LogFormat};
 use crate::log_output;
+use queue::Queue;
+
+/// Longest wait for the last lines of a program.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Starts the log at the configured level. A second call changes nothing.
 pub(crate) fn start(config: &Config) {
@@ -46,13 +53,25 @@ pub(crate) fn hide(known: &Arc<KnownSecrets>) {
     let _ = KNOWN.set(Arc::clone(known));
 }
 
+static LINES: Queue = Queue::new();
+
+/// Says something for people on standard error, in its turn among the lines of the log, and is not held up by it.
+pub(crate) fn tell(text: &str) {
+    LINES.push(format!("{text}\n").into_bytes());
+}
+
+/// Waits until everything that was said is written, as long as standard error works. For the end of the program.
+pub(crate) fn finish() {
+    LINES.finish(LAST_LINES);
+}
+
 /// Standard error without known values. Every event comes in one call.
 struct Hiding;
 
 impl Write for Hiding {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Never an error: who is told of one prints it to standard error, and panics where that is what failed.
-        log_output::put(&hidden(KNOWN.get().map(AsRef::as_ref), bytes));
+        LINES.push(hidden(KNOWN.get().map(AsRef::as_ref), bytes));
         Ok(bytes.len())
     }
 

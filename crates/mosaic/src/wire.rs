@@ -16,6 +16,7 @@ use mosaic_adapters::agent_demo::DemoRuntime;
 use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
+use mosaic_adapters::disk::{OffThread, drive};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories, forget_repository};
 use mosaic_adapters::host_system::SystemHost;
@@ -33,8 +34,11 @@ use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::{Ports, Settings};
+use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{Processes, StopReceipt};
+use mosaic_core::ports::repositories::Repositories;
 use mosaic_core::ports::runtime::Runtime;
+use mosaic_core::ports::sandbox::Sandbox;
 use mosaic_core::ports::store::StoreError;
 
 use crate::config::{Config, Confinement, Secret, Trust, real_env};
@@ -150,11 +154,11 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         store,
         clock,
         chance: Arc::new(SystemChance),
-        repositories: git,
-        sandbox,
+        repositories: Arc::new(OffThread::<dyn Repositories>::new(git)),
+        sandbox: Arc::new(OffThread::<dyn Sandbox>::new(sandbox)),
         processes,
         runtimes: runtimes(config, &self_exe, &path_env, &known)?,
-        gatekeeper: Arc::new(gatekeeper),
+        gatekeeper: Arc::new(OffThread::<dyn Gatekeeper>::new(Arc::new(gatekeeper))),
         scanner,
         transcripts,
         audit: Arc::new(audit),
@@ -307,7 +311,10 @@ fn runtimes(
     if let Some(line) = &config.command {
         all.push(Arc::new(CommandRuntime::new(line.clone(), Vec::new())));
     }
-    Ok(all.into_iter().map(|runtime| (runtime.name().to_owned(), runtime)).collect())
+    let off_thread = |runtime: Arc<dyn Runtime>| -> (String, Arc<dyn Runtime>) {
+        (runtime.name().to_owned(), Arc::new(OffThread::<dyn Runtime>::new(runtime)))
+    };
+    Ok(all.into_iter().map(off_thread).collect())
 }
 
 fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions {
@@ -397,8 +404,14 @@ impl Wired {
 
     /// Waits until what is being deleted in the background is gone.
     pub(crate) async fn idle(&self) {
-        self.trash.idle().await;
-        self.short.idle().await;
+        let (trash, short) = (Arc::clone(&self.trash), Arc::clone(&self.short));
+        let both = async move {
+            trash.idle().await;
+            short.idle().await;
+        };
+        if let Err(e) = drive(both).await {
+            tracing::warn!(error = %e, "deletions could not be waited for");
+        }
     }
 }
 

@@ -532,6 +532,9 @@ impl Problem {
 impl From<std::io::Error> for Problem {
     fn from(e: std::io::Error) -> Self {
         tracing::warn!(error = %e, "a file of the state directory could not be read");
+        if e.kind() == std::io::ErrorKind::TimedOut {
+            return Self::new(Code::StoreUnavailable, format!("the state directory does not answer: {e}"));
+        }
         Self::internal()
     }
 }

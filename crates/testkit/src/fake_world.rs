@@ -723,7 +723,7 @@ impl Runtime for Part {
 
 #[async_trait]
 impl Gatekeeper for Part {
-    fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+    async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         Ok(GatePlan { trusted: true, ..GatePlan::default() })
     }
     async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
@@ -812,8 +812,8 @@ impl Repositories for Part {
     async fn receive_snapshot(&self, _: &TreeRequest, _: &Path) -> Result<Option<CommitId>, Failure> {
         Ok(Some(commit('c')))
     }
-    fn has_tree(&self, agent: AgentId) -> bool {
-        !lock(&self.0.cleaned).contains(&agent)
+    async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
+        Ok(!lock(&self.0.cleaned).contains(&agent))
     }
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         if *lock(&self.0.stuck) == Stuck::Salvage {

@@ -11,6 +11,7 @@ pub mod fake_store;
 pub mod fake_world;
 pub mod git_fixture;
 pub mod git_http_server;
+pub mod hung_disk;
 pub mod model_server;
 pub mod node_oracle;
 pub mod require;

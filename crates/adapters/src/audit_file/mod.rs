@@ -14,7 +14,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +22,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::disk::{Lane, LastWrites};
 pub use files::Chain;
 pub use reader::{read, verify};
 use writer::{Shared, Waiting, lose};
@@ -52,7 +52,9 @@ pub struct FileAudit {
     chain: Chain,
     queue: Option<mpsc::Sender<Waiting>>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<LastWrites>,
+    /// Reads of it, which the disk may keep.
+    reads: Lane,
 }
 
 impl FileAudit {
@@ -63,8 +65,15 @@ impl FileAudit {
         let writer = opened::open(chain.clone(), keep).map_err(unavailable)?.ok_or_else(|| in_use(&chain))?;
         let shared = Arc::clone(&writer.shared);
         let (queue, waiting) = mpsc::channel(limits::AUDIT_WAITING);
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(waiting));
-        Ok(Self { chain, queue: Some(queue), shared, thread: Some(thread.map_err(unavailable)?) })
+        let thread = LastWrites::start("audit", move || writer.run(waiting)).map_err(unavailable)?;
+        Ok(Self { chain, queue: Some(queue), shared, thread: Some(thread), reads: Lane::default() })
+    }
+
+    async fn looking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, AuditError> {
+        self.reads.run(limits::AUDIT_CHECK, work).await.and_then(|read| read).map_err(unavailable)
     }
 
     fn queue(&self) -> &mpsc::Sender<Waiting> {
@@ -72,12 +81,12 @@ impl FileAudit {
     }
 }
 
-/// Waits until what was taken is durable.
+/// Waits until what was taken is durable, as long as a disk that works needs.
 impl Drop for FileAudit {
     fn drop(&mut self) {
         self.queue = None;
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the writer of the audit log broke");
+        if let Some(thread) = self.thread.take() {
+            thread.wait("the audit log");
         }
     }
 }
@@ -106,24 +115,17 @@ impl Audit for FileAudit {
 
     async fn read(&self, wanted: Wanted) -> Result<Page, AuditError> {
         let chain = self.chain.clone();
-        blocking(move || reader::read(&chain, &wanted)).await
+        self.looking(move || reader::read(&chain, &wanted)).await
     }
 
     async fn verify(&self) -> Result<Verified, AuditError> {
         let (chain, known) = (self.chain.clone(), self.head());
-        blocking(move || reader::verify(&chain, Some(known))).await
+        self.looking(move || reader::verify(&chain, Some(known))).await
     }
 
     fn head(&self) -> Head {
         *self.shared.head.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, AuditError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| AuditError::Unavailable("reading it broke off".to_owned()))?.map_err(unavailable)
 }
 
 /// Records deeds that the command line does by itself while no server answers: into a chain of its own, which the next

@@ -70,7 +70,7 @@ impl LocalGatekeeper {
 
 #[async_trait]
 impl Gatekeeper for LocalGatekeeper {
-    fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+    async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         plan::make(&request, &self.options.trust)
     }
 

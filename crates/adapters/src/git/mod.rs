@@ -304,9 +304,9 @@ impl Repositories for GitRepositories {
         self.receive_snapshot_now(request, outbox).await
     }
 
-    fn has_tree(&self, agent: AgentId) -> bool {
+    async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
         let is_dir = std::fs::symlink_metadata(self.layout.tree(agent)).is_ok_and(|meta| meta.is_dir());
-        is_dir && self.layout.marker(agent).is_file()
+        Ok(is_dir && self.layout.marker(agent).is_file())
     }
 
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::bounded_file;
+use crate::disk;
 
 use super::layout::JobDir;
 use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
@@ -38,9 +39,15 @@ impl Connection {
     /// Connects to the shim of a job. The socket is named through a handle of its directory, because a socket's
     /// path has room for 107 bytes only.
     pub(super) async fn open(dir: &JobDir) -> io::Result<Self> {
-        let handle = bounded_file::open_dir(dir.path())?;
-        let stream = UnixStream::connect(format!("/proc/self/fd/{}/sock", handle.as_raw_fd())).await?;
-        Ok(Self { stream, inbox: Vec::new(), last_id: 0 })
+        let path = dir.path().to_owned();
+        let connect = disk::run(move || {
+            let handle = bounded_file::open_dir(&path)?;
+            std::os::unix::net::UnixStream::connect(format!("/proc/self/fd/{}/sock", handle.as_raw_fd()))
+        });
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the supervisor's socket does not answer");
+        let stream = timeout(limits::DISK_ANSWER, connect).await.map_err(late)???;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream: UnixStream::from_std(stream)?, inbox: Vec::new(), last_id: 0 })
     }
 
     /// Waits for the next thing the shim says, `None` at the end of the connection. Cancel-safe.

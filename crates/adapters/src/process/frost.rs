@@ -1,11 +1,14 @@
 //! The server's side of freezing: what it asks of every running job of an agent.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
+
+use crate::disk;
 
 use super::connection::{Connection, Said};
 use super::layout::JobDir;
@@ -27,9 +30,20 @@ pub(super) struct Frost {
 pub(super) async fn ask_all(
     data: &Path,
     agent: AgentId,
+    make: impl Fn(u64) -> Request + Copy + Send + Sync + 'static,
+) -> io::Result<Frost> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent's job records do not answer");
+    let asked = ask_in_place(data.to_owned(), agent, make);
+    disk::drive_for(limits::SHIM_ANSWER + limits::DISK_ANSWER, asked).await.unwrap_or_else(|| Err(late()))
+}
+
+/// Does so on this thread, which the disk may keep.
+async fn ask_in_place(
+    data: PathBuf,
+    agent: AgentId,
     make: impl Fn(u64) -> Request + Copy,
 ) -> io::Result<Frost> {
-    let jobs = stop::unended(data, agent)?;
+    let jobs = stop::unended(&data, agent)?;
     let mut frost = Frost::default();
     for said in join_all(jobs.iter().map(|dir| ask(dir, make))).await {
         let Some(said) = said? else { continue };

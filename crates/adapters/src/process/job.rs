@@ -5,7 +5,10 @@ use std::io;
 use async_trait::async_trait;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, ProcessError};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
+
+use crate::disk;
 
 use super::connection::Connection;
 use super::layout::{ExitFile, JobDir};
@@ -16,32 +19,86 @@ use super::protocol::Request;
 #[derive(Debug)]
 pub(super) struct ShimJob {
     dir: JobDir,
-    reader: OutputReader,
+    files: Files,
     connection: Option<Connection>,
     ended: Option<Exit>,
+}
+
+/// The job's files, which a disk may keep: each look at them has a thread of its own, and outlives a caller that gives up.
+#[derive(Debug)]
+enum Files {
+    Here(OutputReader),
+    Looking(oneshot::Receiver<Look>),
+    Lost,
+}
+
+/// One look at a job's files, and the reader back.
+type Look = (OutputReader, Result<Found, ProcessError>);
+
+/// What a look found.
+#[derive(Debug)]
+enum Found {
+    Output(Piece),
+    /// Nothing new; the job runs.
+    Nothing,
+    Ended(Exit),
+    /// It has ended, and everything was read.
+    Over,
+}
+
+/// Looks for the next piece of output, and then for the end of the job: its exit file, or that its supervisor is gone without one.
+fn look(
+    reader: &mut OutputReader,
+    dir: &JobDir,
+    ended: Option<&Exit>,
+    is_connected: bool,
+) -> Result<Found, ProcessError> {
+    if let Some(piece) = reader.next()? {
+        return Ok(Found::Output(piece));
+    }
+    if let Some(exit) = ended {
+        if let Some(gap) = reader.skip_to(exit.output_bytes) {
+            return Ok(Found::Output(gap));
+        }
+        reader.remove_overflow();
+        return Ok(Found::Over);
+    }
+    if let Some(file) = dir.load::<ExitFile>()? {
+        return Ok(Found::Ended(file.exit));
+    }
+    if is_connected || dir.try_lock()?.is_none() {
+        return Ok(Found::Nothing);
+    }
+    // The lock was free after the first look; an exit written between the two counts.
+    let file = dir.load::<ExitFile>()?.ok_or_else(|| ProcessError::Lost(dir.label()))?;
+    Ok(Found::Ended(file.exit))
 }
 
 impl ShimJob {
     /// Follows a job from its start.
     pub(super) fn new(dir: JobDir, reader: OutputReader, connection: Option<Connection>) -> Self {
-        Self { dir, reader, connection, ended: None }
+        Self { dir, files: Files::Here(reader), connection, ended: None }
     }
 
-    /// Notices the end of the job: its exit file, or that its supervisor is gone without one.
-    fn look_for_end(&mut self) -> Result<bool, ProcessError> {
-        if let Some(file) = self.dir.load::<ExitFile>()? {
-            self.ended = Some(file.exit);
-            return Ok(true);
+    /// Looks at the job's files. Cancel-safe: the next call takes over a look that is under way.
+    async fn look(&mut self) -> Result<Found, ProcessError> {
+        if matches!(self.files, Files::Here(_))
+            && let Files::Here(mut reader) = std::mem::replace(&mut self.files, Files::Lost)
+        {
+            let (dir, ended, is_connected) =
+                (self.dir.clone(), self.ended.clone(), self.connection.is_some());
+            let work = move || {
+                let found = look(&mut reader, &dir, ended.as_ref(), is_connected);
+                (reader, found)
+            };
+            self.files = Files::Looking(disk::begin(work)?);
         }
-        if self.connection.is_some() || self.dir.try_lock()?.is_none() {
-            return Ok(false);
-        }
-        // The lock was free after the first look; an exit written between the two counts.
-        match self.dir.load::<ExitFile>()? {
-            Some(file) => self.ended = Some(file.exit),
-            None => return Err(ProcessError::Lost(self.dir.label())),
-        }
-        Ok(true)
+        let Files::Looking(answer) = &mut self.files else {
+            return Err(ProcessError::Lost(self.dir.label()));
+        };
+        let Ok((reader, found)) = answer.await else { return Err(ProcessError::Lost(self.dir.label())) };
+        self.files = Files::Here(reader);
+        found
     }
 
     /// Waits until the shim says something, at most one period.
@@ -73,20 +130,12 @@ impl ShimJob {
 impl Job for ShimJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         loop {
-            match self.reader.next()? {
-                Some(Piece::Data(data)) => return Ok(JobEvent::Output(data)),
-                Some(Piece::Gap(bytes)) => return Ok(JobEvent::Gap(bytes)),
-                None => {}
-            }
-            if let Some(exit) = &self.ended {
-                if let Some(Piece::Gap(bytes)) = self.reader.skip_to(exit.output_bytes) {
-                    return Ok(JobEvent::Gap(bytes));
-                }
-                self.reader.remove_overflow();
-                return Ok(JobEvent::Exited(exit.clone()));
-            }
-            if !self.look_for_end()? {
-                self.wait().await;
+            match self.look().await? {
+                Found::Output(Piece::Data(data)) => return Ok(JobEvent::Output(data)),
+                Found::Output(Piece::Gap(bytes)) => return Ok(JobEvent::Gap(bytes)),
+                Found::Nothing => self.wait().await,
+                Found::Ended(exit) => self.ended = Some(exit),
+                Found::Over => return Ok(JobEvent::Exited(self.ended.clone().unwrap_or_default())),
             }
         }
     }
@@ -109,6 +158,16 @@ impl Job for ShimJob {
         match self.ask(|id| Request::CloseStdin { id }).await {
             Err(ProcessError::Io(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
+        }
+    }
+}
+
+/// Closing a file on a disk that hangs may take as long as the disk does.
+impl Drop for ShimJob {
+    fn drop(&mut self) {
+        if let Files::Here(reader) = std::mem::replace(&mut self.files, Files::Lost) {
+            // Where no thread is to be had, it is closed here.
+            let _ = disk::begin(move || drop(reader));
         }
     }
 }

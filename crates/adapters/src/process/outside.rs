@@ -4,12 +4,15 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use rustix::process::Signal;
+
+use crate::disk;
 
 use super::census::Census;
 use super::cgroup::{self, Cgroup};
@@ -40,11 +43,15 @@ pub(super) struct Counts {
 /// Kills what is left of a job and records its end, so that it cannot start late. Blocks, at most for the time
 /// that a proof may take.
 pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Counts> {
-    let hunt = Hunt::new(dir, agent, reach, parent)?;
+    let hunt = Arc::new(Hunt::new(dir, agent, reach, parent)?);
     let counts = hunt.end();
-    if counts.after == 0
-        && let Err(e) = record(dir, &hunt, counts.before)
-    {
+    if counts.after > 0 {
+        return Ok(counts);
+    }
+    let (place, found) = (dir.clone(), Arc::clone(&hunt));
+    // On a disk that hangs it is recorded whenever that answers again.
+    let recorded = disk::within(limits::DISK_ANSWER, move || record(&place, &found, counts.before));
+    if let Err(e) = recorded.unwrap_or_else(|| Err(io::Error::other("the disk does not answer"))) {
         // A full disk, or a directory that the agent has spoiled, must not make a kill fail that is done. No supervisor
         // can start late either: it could not write who it is. Whoever looks at the job again records its end.
         tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "the end of a job could not be recorded");
@@ -154,9 +161,12 @@ struct Hunt {
 
 impl Hunt {
     fn new(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Self> {
-        // A damaged file must not keep a job alive: the other ways of finding it remain.
-        let spec = dir.load::<SpecFile>().unwrap_or_default();
-        let shim = dir.load::<ShimFile>().unwrap_or_default();
+        // A damaged file, or a disk that hangs, must not keep a job alive: the other ways of finding it remain.
+        let place = dir.clone();
+        let load = move || {
+            (place.load::<SpecFile>().unwrap_or_default(), place.load::<ShimFile>().unwrap_or_default())
+        };
+        let (spec, shim) = disk::within(limits::DISK_ANSWER, load).unwrap_or_default();
         let named = shim.as_ref().and_then(|shim| shim.cgroup.clone());
         let recorded = named.or_else(|| spec.as_ref()?.cgroup.clone());
         let cgroups = cgroup::of_job(dir, agent, recorded.as_deref(), parent);

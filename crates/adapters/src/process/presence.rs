@@ -7,7 +7,8 @@ use std::path::Path;
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::processes::ProcessError;
-use tokio::task::spawn_blocking;
+
+use crate::disk;
 
 use super::census::Census;
 use super::server::ShimProcesses;
@@ -19,8 +20,7 @@ impl ShimProcesses {
     pub async fn present(&self) -> Result<Vec<AgentId>, ProcessError> {
         let data = self.options.data_dir.clone();
         let cgroups = self.cgroups().map(Path::to_owned);
-        let found = spawn_blocking(move || present(&data, cgroups.as_deref())).await;
-        Ok(found.map_err(io::Error::other)??)
+        Ok(disk::run(move || present(&data, cgroups.as_deref())).await??)
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::bounded_file;
 use crate::clock_system::since_boot;
+use crate::disk::{self, Lane};
 use crate::trash::Trash;
 
 use super::adopt;
@@ -38,6 +39,9 @@ use super::protocol::Request;
 use super::stop;
 use super::usage::Meter;
 
+/// Readings of usage under way at once.
+const READINGS: usize = 4;
+
 /// What jobs under shims need.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
@@ -54,16 +58,18 @@ pub struct ProcessOptions {
 }
 
 /// Jobs under shims.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ShimProcesses {
     pub(super) options: ProcessOptions,
     chosen: Chosen,
     most_processes: Option<u32>,
     /// Tasks that wait for the shims of this server, so that none stays a zombie. They end with their shims.
-    reapers: Mutex<JoinSet<()>>,
+    reapers: Arc<Mutex<JoinSet<()>>>,
     meter: Arc<Meter>,
+    /// Where usage is read: a disk that hangs keeps a few threads only.
+    readings: Lane,
     /// Until when jobs of an agent may run, by [`Clock::elapsed`](mosaic_core::ports::clock::Clock::elapsed).
-    leases: Mutex<HashMap<AgentId, Duration>>,
+    leases: Arc<Mutex<HashMap<AgentId, Duration>>>,
 }
 
 impl ShimProcesses {
@@ -74,9 +80,10 @@ impl ShimProcesses {
             options,
             chosen,
             most_processes: None,
-            reapers: Mutex::new(JoinSet::new()),
+            reapers: Arc::default(),
             meter: Arc::default(),
-            leases: Mutex::default(),
+            readings: Lane::queued(READINGS),
+            leases: Arc::default(),
         }
     }
 
@@ -102,6 +109,46 @@ impl ShimProcesses {
         self
     }
 
+    /// Starts a job. Every step may block.
+    async fn start_now(self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        let dir = JobDir::at(layout::runs(&self.options.data_dir, spec.agent).join(spec.name.as_str()));
+        let not_started = |why: String| ProcessError::NotStarted { job: dir.label(), why };
+        if let Some(above) = spec.output.parent() {
+            // That it could not be made shows when the output is opened.
+            let _ = private_dir(above);
+        }
+        dir.make().map_err(|e| not_started(format!("cannot make its directory: {e}")))?;
+        let spec = self.spec_file(spec);
+        dir.save(&without_secrets(&spec))?;
+        // A caller that gave up while the disk hung is noticed here, before anything runs.
+        tokio::task::yield_now().await;
+        let mut child =
+            self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
+        let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
+        let failure = match ready {
+            Ok(Ok(())) => {
+                self.reap(child);
+                let now = self.leases().get(&spec.job.agent).copied();
+                if now != spec.lease_until
+                    && let Err(e) = self.tell_lease(spec.job.agent, now).await
+                {
+                    tracing::debug!(job = %dir.label(), error = %e, "a lease that moved while its job began was not told");
+                }
+                return Self::follow(dir, &spec.job).await;
+            }
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {} s", limits::SHIM_START.as_secs()),
+        };
+        // It must not start late.
+        let _ = child.start_kill();
+        self.reap(child);
+        let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.chosen.cgroups.clone());
+        spawn_blocking(move || outside::end(&late, agent, Reach::Job, cgroups.as_deref()))
+            .await
+            .map_err(io::Error::other)??;
+        Err(not_started(failure))
+    }
+
     fn leases(&self) -> MutexGuard<'_, HashMap<AgentId, Duration>> {
         self.leases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -109,7 +156,7 @@ impl ShimProcesses {
     /// Tells all running supervisors of the agent when its lease ends.
     async fn tell_lease(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
         let until_ms = until.map(|until| u64::try_from(until.as_millis()).unwrap_or(u64::MAX));
-        let extend = |id| Request::Extend { id, until_ms };
+        let extend = move |id| Request::Extend { id, until_ms };
         frost::ask_all(&self.options.data_dir, agent, extend).await?;
         Ok(())
     }
@@ -173,6 +220,12 @@ impl ShimProcesses {
     }
 }
 
+/// Makes a directory that only its owner may enter; that it exists already is fine.
+fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Returns what is written to disk of a specification: no values that may be secret, no long texts.
 fn without_secrets(spec: &SpecFile) -> SpecFile {
     let mut public = spec.clone();
@@ -188,53 +241,35 @@ fn without_secrets(spec: &SpecFile) -> SpecFile {
 #[async_trait]
 impl Processes for ShimProcesses {
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
-        let dir = JobDir::at(layout::runs(&self.options.data_dir, spec.agent).join(spec.name.as_str()));
-        let not_started = |why: String| ProcessError::NotStarted { job: dir.label(), why };
-        dir.make().map_err(|e| not_started(format!("cannot make its directory: {e}")))?;
-        let spec = self.spec_file(spec);
-        dir.save(&without_secrets(&spec))?;
-        let mut child =
-            self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
-        let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
-        let failure = match ready {
-            Ok(Ok(())) => {
-                self.reap(child);
-                let now = self.leases().get(&spec.job.agent).copied();
-                if now != spec.lease_until
-                    && let Err(e) = self.tell_lease(spec.job.agent, now).await
-                {
-                    tracing::debug!(job = %dir.label(), error = %e, "a lease that moved while its job began was not told");
-                }
-                return Self::follow(dir, &spec.job).await;
-            }
-            Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {} s", limits::SHIM_START.as_secs()),
-        };
-        // It must not start late.
-        let _ = child.start_kill();
-        self.reap(child);
-        let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.chosen.cgroups.clone());
-        spawn_blocking(move || outside::end(&late, agent, Reach::Job, cgroups.as_deref()))
-            .await
-            .map_err(io::Error::other)??;
-        Err(not_started(failure))
+        let label = format!("{}/{}", spec.agent, spec.name);
+        let started = disk::drive_for(limits::SHIM_START * 2, self.clone().start_now(spec)).await;
+        let why = "the state directory does not answer".to_owned();
+        started.unwrap_or(Err(ProcessError::NotStarted { job: label, why }))
     }
 
     async fn adopt(&self, agent: AgentId, name: &Word) -> Result<Option<Adopted>, ProcessError> {
-        adopt::adopt(JobDir::at(layout::runs(&self.options.data_dir, agent).join(name.as_str()))).await
+        let dir = JobDir::at(layout::runs(&self.options.data_dir, agent).join(name.as_str()));
+        let late =
+            || ProcessError::Io(io::Error::new(io::ErrorKind::TimedOut, "its job records do not answer"));
+        disk::drive_for(limits::SHIM_START * 2, adopt::adopt(dir)).await.unwrap_or_else(|| Err(late()))
     }
 
     async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
         let begun = Instant::now();
         // The records lie where the agent can write: whatever is wrong with them keeps nothing alive, and nothing that
         // they say is believed. The last look asks the system.
-        let jobs = stop::suspects(&self.options.data_dir, agent).await?;
+        let suspects = stop::suspects(self.options.data_dir.clone(), agent);
+        let jobs = disk::drive_for(limits::JOB_POLL + limits::DISK_ANSWER, suspects).await;
+        let jobs = jobs.unwrap_or_else(|| {
+            tracing::warn!(agent.id = %agent, "the agent's job records do not answer; it is stopped without them");
+            Ok(Vec::new())
+        })?;
         let parent = self.cgroups();
         let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
         // Jobs with a living shim first: ending the others looks for everything that is the agent's, without grace.
-        let (lost, living): (Vec<_>, Vec<_>) =
-            jobs.iter().partition(|dir| matches!(dir.try_lock(), Ok(Some(_))));
-        let mut all = join_all(living.into_iter().map(|dir| stop::stop(dir, agent, grace, parent))).await;
+        let (lost, living): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_lost);
+        let stops = living.iter().map(|job| stop::stop(&job.dir, agent, grace, parent));
+        let mut all = join_all(stops).await;
         all.push(stop::stop_lost(lost, agent, parent).await);
         let mut weakest = None;
         for stopped in all {
@@ -292,33 +327,31 @@ impl Processes for ShimProcesses {
     async fn usage(&self, agent: AgentId) -> Result<Usage, ProcessError> {
         let (meter, data, cgroups) =
             (Arc::clone(&self.meter), self.options.data_dir.clone(), self.chosen.cgroups.clone());
-        let read = spawn_blocking(move || meter.read(&data, agent, cgroups.as_deref())).await;
-        Ok(read.map_err(io::Error::other)??)
+        let read = move || meter.read(&data, agent, cgroups.as_deref());
+        Ok(self.readings.run(limits::DISK_ANSWER, read).await??)
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         let data = self.options.data_dir.clone();
-        spawn_blocking(move || stop::unfinished(&data)).await.map_err(io::Error::other)?.map_err(Into::into)
+        Ok(disk::run(move || stop::unfinished(&data)).await??)
     }
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
         let runs = layout::runs(&self.options.data_dir, agent);
         let (own, place) = (self.clone_for_removal(), runs.clone());
-        let removed = spawn_blocking(move || own.remove_jobs(&place, agent)).await;
-        removed.map_err(io::Error::other)??;
+        disk::run(move || own.remove_jobs(&place, agent)).await??;
         if let Some(parent) = &self.chosen.cgroups {
             groups::remove(parent, &self.options.data_dir, agent);
         }
         self.leases().remove(&agent);
         // Whoever gives back last takes the agent's directory away.
-        Ok(runs.parent().map_or(Ok(()), remove_empty)?)
+        Ok(disk::run(move || runs.parent().map_or(Ok(()), remove_empty)).await??)
     }
 
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
         let Some(parent) = self.chosen.cgroups.clone() else { return Ok(Vec::new()) };
         let (data, fences) = (self.options.data_dir.clone(), self.chosen.fences.clone());
-        let listed = spawn_blocking(move || groups::agents(&parent, fences.as_deref(), &data)).await;
-        Ok(listed.map_err(io::Error::other)?)
+        Ok(disk::run(move || groups::agents(&parent, fences.as_deref(), &data)).await?)
     }
 }
 

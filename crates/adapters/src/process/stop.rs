@@ -1,7 +1,9 @@
 //! Stops one job, whoever started it: through its shim where one answers, from outside where none does.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,6 +11,8 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::disk;
 
 use super::confinement::Confinement;
 use super::connection::Connection;
@@ -40,17 +44,25 @@ pub(super) fn unended(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
     Ok(jobs)
 }
 
+/// A job that has not ended for certain.
+#[derive(Debug)]
+pub(super) struct Suspect {
+    pub(super) dir: JobDir,
+    /// It has no supervisor.
+    pub(super) is_lost: bool,
+}
+
 /// Lists the agent's jobs that a stop must look at: those, and those whose supervisor lives on although an exit is
-/// recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one.
-pub(super) async fn suspects(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
-    let jobs = layout::jobs(&layout::runs(data, agent))?;
+/// recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one. May block.
+pub(super) async fn suspects(data: PathBuf, agent: AgentId) -> io::Result<Vec<Suspect>> {
+    let jobs = layout::jobs(&layout::runs(&data, agent))?;
     Ok(join_all(jobs.into_iter().map(suspect)).await.into_iter().flatten().collect())
 }
 
-/// Returns a job that has not ended for certain.
-async fn suspect(dir: JobDir) -> Option<JobDir> {
+async fn suspect(dir: JobDir) -> Option<Suspect> {
     let stays = !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err();
-    stays.then_some(dir)
+    let is_lost = stays && matches!(dir.try_lock(), Ok(Some(_)));
+    stays.then_some(Suspect { dir, is_lost })
 }
 
 /// Lists the agents that have such jobs.
@@ -72,41 +84,63 @@ pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
 }
 
 /// Stops a job: through its supervisor, and from outside where that does not end it in time. What is wrong with its
-/// records is logged only: whether anything is left is for the caller to ask the system.
+/// records, and that they cannot be read, is logged only: whether anything is left is for the caller to ask the system.
 pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: Option<&Path>) -> Stopped {
     let grace = grace.min(limits::LONGEST_GRACE);
-    let mut before = 0;
     // Whatever goes wrong with the shim, the job is ended from outside: that needs nobody's help.
-    let _ = timeout(grace + limits::SHIM_PROOF, order(dir, grace, &mut before)).await;
-    // The shim goes right after it wrote the exit; one that stays did not write it.
-    if !dir.has_ended() || timeout(limits::JOB_POLL, gone(dir)).await.is_err() {
+    let seen = Arc::new(AtomicU32::new(0));
+    let _ = disk::drive_for(grace + limits::SHIM_PROOF, order(dir.clone(), grace, Arc::clone(&seen))).await;
+    let mut before = seen.load(Ordering::SeqCst);
+    if !has_gone(dir).await {
         let counts = end_outside(dir, agent, parent).await;
         before = before.max(counts.before);
         if counts.after > 0 {
-            let confinement = dir.load::<ShimFile>().ok().flatten().map(|shim| shim.confinement);
-            return Stopped { before, rung: RUNGS[4].to_owned(), confinement };
+            let of = dir.clone();
+            let confinement = disk::drive_for(limits::DISK_ANSWER, async move {
+                of.load::<ShimFile>().ok().flatten().map(|shim| shim.confinement)
+            });
+            return Stopped { before, rung: RUNGS[4].to_owned(), confinement: confinement.await.flatten() };
         }
+        // The shim counts as part of the agent too.
+        let of = dir.clone();
+        let _ = disk::drive_for(limits::JOB_POLL, async move { gone(&of).await }).await;
     }
-    // The shim goes right after it wrote the exit; it counts as part of the agent too.
-    let _ = timeout(limits::JOB_POLL, gone(dir)).await;
-    told(dir, before)
+    told(dir, before).await
+}
+
+/// Tells whether a job ended and its shim with it. The shim goes right after it wrote the exit; one that stays did not write it.
+async fn has_gone(dir: &JobDir) -> bool {
+    let dir = dir.clone();
+    let look = async move {
+        if !dir.has_ended() {
+            return false;
+        }
+        gone(&dir).await;
+        true
+    };
+    disk::drive_for(limits::JOB_POLL, look).await.unwrap_or(false)
 }
 
 /// Ends jobs without a supervisor, one after the other: each looks for everything that is the agent's, and all but the
 /// first find nothing more.
-pub(super) async fn stop_lost(mut jobs: Vec<&JobDir>, agent: AgentId, parent: Option<&Path>) -> Stopped {
+pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option<&Path>) -> Stopped {
     let mut all = Stopped { before: 0, rung: RUNGS[0].to_owned(), confinement: None };
     let until = Instant::now() + limits::SHIM_PROOF;
-    // Those that had a supervisor first.
-    jobs.sort_by_key(|dir| !dir.has_begun());
-    for dir in jobs {
+    let sorted = move || {
+        let mut jobs = jobs;
+        // Those that had a supervisor first.
+        jobs.sort_by_cached_key(|job| !job.dir.has_begun());
+        jobs
+    };
+    let jobs = disk::drive_for(limits::DISK_ANSWER, async move { sorted() }).await.unwrap_or_default();
+    for job in jobs {
         // Thousands of planted directories are not worth a kill's time; the caller's last look finds what is alive.
         if Instant::now() > until {
             tracing::warn!(agent.id = %agent, "not every job directory of the agent could be looked at in time");
             break;
         }
-        let before = end_outside(dir, agent, parent).await.before;
-        let one = told(dir, before);
+        let before = end_outside(&job.dir, agent, parent).await.before;
+        let one = told(&job.dir, before).await;
         all.before += one.before;
         all.rung = further(&all.rung, &one.rung).to_owned();
         all.confinement = all.confinement.into_iter().chain(one.confinement).min();
@@ -124,8 +158,10 @@ async fn end_outside(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> Cou
 }
 
 /// Reads how far a job's end went.
-fn told(dir: &JobDir, before: u32) -> Stopped {
-    let exit = dir.load::<ExitFile>().unwrap_or_default();
+async fn told(dir: &JobDir, before: u32) -> Stopped {
+    let of = dir.clone();
+    let exit = disk::drive_for(limits::DISK_ANSWER, async move { of.load::<ExitFile>() }).await;
+    let exit = exit.and_then(Result::ok).flatten();
     let confinement = exit.as_ref().and_then(|file| file.confinement);
     // The file may be the agent's: only a word of ours is passed on.
     let rung = exit.and_then(|file| RUNGS.into_iter().find(|rung| *rung == file.rung)).unwrap_or(RUNGS[0]);
@@ -134,7 +170,7 @@ fn told(dir: &JobDir, before: u32) -> Stopped {
 
 /// Orders the shim to stop its job, notes how many processes there are, and waits until it has. Returns at once when there
 /// is no shim.
-async fn order(dir: &JobDir, grace: Duration, before: &mut u32) -> io::Result<()> {
+async fn order(dir: JobDir, grace: Duration, seen: Arc<AtomicU32>) -> io::Result<()> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     // The lock may be held by something of the agent's that has no socket.
     let patience = Instant::now() + limits::SHIM_CONNECT;
@@ -142,14 +178,15 @@ async fn order(dir: &JobDir, grace: Duration, before: &mut u32) -> io::Result<()
         if dir.try_lock()?.is_some() {
             return Ok(());
         }
-        match Connection::open(dir).await {
+        match Connection::open(&dir).await {
             Ok(connection) => break connection,
             Err(e) if Instant::now() > patience => return Err(e),
             // It has the lock and no socket: it starts or ends at this moment.
             Err(_) => sleep(Duration::from_millis(2)).await,
         }
     };
-    *before = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live.unwrap_or(0);
+    let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live;
+    seen.store(live.unwrap_or(0), Ordering::SeqCst);
     while !matches!(connection.receive().await?, None | Some(Answer::Exited)) {}
     Ok(())
 }

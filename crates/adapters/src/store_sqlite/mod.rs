@@ -105,7 +105,7 @@ impl SqliteStore {
         let conn = files::connect_writer(&path).map_err(said)?;
         schema::migrate(&conn).map_err(said)?;
         let readers = Readers::open(&path, lock.clone()).map_err(said)?;
-        let writer = Writer::start(conn, path.clone()).map_err(said)?;
+        let writer = Writer::start(conn, path.clone(), lock.clone()).map_err(said)?;
         Ok(Self { readers: Arc::new(readers), writer, queue_entries, _lock: lock })
     }
 

@@ -2,12 +2,15 @@
 //! commits once and then answers all of them: a sync to disk costs the same for one write as for fifty.
 
 use std::path::PathBuf;
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 use mosaic_core::limits::{STORE_ANSWER, STORE_BATCH, STORE_WAITING_WRITES};
 use mosaic_core::ports::store::{Safety, StoreError};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::data_dir::DirLock;
+use crate::disk::LastWrites;
 
 use super::failure::{Fault, words};
 use super::rows::Tally;
@@ -94,25 +97,28 @@ fn savepoint<T>(
     result
 }
 
-/// The handle on the writer thread. Dropping it lets the thread finish what waits, and joins it.
+/// The handle on the writer thread. Dropping it lets the thread finish what waits, and waits for that as long as a disk that
+/// works needs.
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Box<dyn Job>>>,
     newest: watch::Receiver<u64>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<LastWrites>,
     path: PathBuf,
 }
 
 impl Writer {
-    /// Starts the thread on this connection.
-    pub(super) fn start(conn: Connection, path: PathBuf) -> Result<Self, Fault> {
+    /// Starts the thread on this connection. It holds the lock as long as it runs.
+    pub(super) fn start(conn: Connection, path: PathBuf, lock: Option<Arc<DirLock>>) -> Result<Self, Fault> {
         let newest: i64 = conn.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
         let books = Books { newest: newest.unsigned_abs(), tally: Tally::load(&conn)?, look_from: 0 };
         let (jobs, inbox) = mpsc::channel(STORE_WAITING_WRITES);
         let (announce, newest) = watch::channel(books.newest);
         let mut desk = Desk { conn, books, announce, path: path.clone(), safety: Safety::Power };
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || desk.serve(inbox))
+        let serve = move || {
+            desk.serve(inbox);
+            drop((desk, lock));
+        };
+        let thread = LastWrites::start("store-writer", serve)
             .map_err(|e| StoreError::Unavailable(format!("cannot start the store's thread: {e}")))?;
         Ok(Self { jobs: Some(jobs), newest, thread: Some(thread), path })
     }
@@ -163,8 +169,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs.take();
         if let Some(thread) = self.thread.take() {
-            // A panic there was already reported by the panic hook.
-            let _ = thread.join();
+            thread.wait("the store");
         }
     }
 }
@@ -280,7 +285,7 @@ mod tests {
                 conn.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0)).unwrap();
             assert_eq!(got, pages);
         }
-        Writer::start(conn, path).unwrap()
+        Writer::start(conn, path, None).unwrap()
     }
 
     async fn logged(writer: &Writer) -> u64 {

@@ -24,6 +24,7 @@ use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::watch;
 
+use crate::disk::Lane;
 use crate::private_place::open_unheld;
 use book::Book;
 use watchers::Watchers;
@@ -38,6 +39,9 @@ struct Shelf {
     dir: PathBuf,
     quota: u64,
     books: Mutex<HashMap<AgentId, Arc<Mutex<Book>>>>,
+    lanes: Mutex<HashMap<AgentId, Lane>>,
+    /// For looks at all folders.
+    all: Lane,
     watchers: Watchers,
 }
 
@@ -49,17 +53,25 @@ impl FileTranscripts {
 
     /// Keeps transcripts with another bound than [`limits::TRANSCRIPT_BYTES`] on the entries of one agent.
     pub fn limited(dir: PathBuf, quota: u64) -> Self {
-        let shelf = Shelf { dir, quota, books: Mutex::default(), watchers: Watchers::default() };
+        let shelf = Shelf {
+            dir,
+            quota,
+            books: Mutex::default(),
+            lanes: Mutex::default(),
+            all: Lane::default(),
+            watchers: Watchers::default(),
+        };
         Self { shelf: Arc::new(shelf) }
     }
 
-    /// Runs work that may block on a thread made for it.
-    async fn blocking<T: Send + 'static>(
+    /// Reads or writes an agent's folder, which the disk may keep: one call after the other for each agent.
+    async fn of<T: Send + 'static>(
         &self,
+        agent: AgentId,
         work: impl FnOnce(&Shelf) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let shelf = Arc::clone(&self.shelf);
-        tokio::task::spawn_blocking(move || work(&shelf)).await.map_err(io::Error::other)?
+        let (shelf, lane) = (Arc::clone(&self.shelf), self.shelf.lane(agent));
+        lane.run(limits::TRANSCRIPT_ANSWER, move || work(&shelf)).await?
     }
 }
 
@@ -68,11 +80,13 @@ impl Shelf {
         self.dir.join(agent.to_string())
     }
 
-    /// Returns the agent's folder, made when missing. That it could not be made shows when a file in it is.
-    fn made_folder(&self, agent: AgentId) -> PathBuf {
-        let folder = self.folder(agent);
-        let _ = make_dir(&folder);
-        folder
+    /// Returns the lane of an agent's folder; those of agents that nobody asks about are forgotten.
+    fn lane(&self, agent: AgentId) -> Lane {
+        let mut lanes = locked(&self.lanes);
+        if lanes.len() >= limits::OPEN_TRANSCRIPTS {
+            lanes.retain(|_, lane| lane.is_used());
+        }
+        lanes.entry(agent).or_insert_with(|| Lane::queued(1)).clone()
     }
 
     /// Returns what is known of an agent's entries; reads the file when nothing is.
@@ -176,15 +190,15 @@ impl Transcripts for FileTranscripts {
         mark: Mark,
         events: Vec<AgentEvent>,
     ) -> io::Result<()> {
-        self.blocking(move |shelf| shelf.append(agent, at, attempt, mark, events)).await
+        self.of(agent, move |shelf| shelf.append(agent, at, attempt, mark, events)).await
     }
 
     async fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
-        self.blocking(move |shelf| shelf.told(agent, run)).await
+        self.of(agent, move |shelf| shelf.told(agent, run)).await
     }
 
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {
-        self.blocking(move |shelf| shelf.read(agent, after, limit)).await
+        self.of(agent, move |shelf| shelf.read(agent, after, limit)).await
     }
 
     fn watch(&self, agent: AgentId) -> watch::Receiver<u64> {
@@ -192,27 +206,28 @@ impl Transcripts for FileTranscripts {
     }
 
     fn raw(&self, agent: AgentId, run: u32) -> PathBuf {
-        self.shelf.made_folder(agent).join(format!("run-{run}.log"))
+        self.shelf.folder(agent).join(format!("run-{run}.log"))
     }
 
     async fn raw_files(&self, agent: AgentId) -> io::Result<Vec<PathBuf>> {
-        self.blocking(move |shelf| shelf.raw_files(agent)).await
+        self.of(agent, move |shelf| shelf.raw_files(agent)).await
     }
 
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
-        self.shelf.made_folder(agent).join(log_file_name(name))
+        self.shelf.folder(agent).join(log_file_name(name))
     }
 
     async fn shelved(&self) -> io::Result<Vec<Shelved>> {
-        self.blocking(|shelf| shelf_space::shelved(&shelf.dir)).await
+        let shelf = Arc::clone(&self.shelf);
+        self.shelf.all.run(limits::SHELVES_ANSWER, move || shelf_space::shelved(&shelf.dir)).await?
     }
 
     async fn size(&self, agent: AgentId) -> io::Result<u64> {
-        self.blocking(move |shelf| Ok(shelf_space::measure(&shelf.folder(agent))?.bytes)).await
+        self.of(agent, move |shelf| Ok(shelf_space::measure(&shelf.folder(agent))?.bytes)).await
     }
 
     async fn discard(&self, agent: AgentId) -> io::Result<u64> {
-        self.blocking(move |shelf| {
+        self.of(agent, move |shelf| {
             let freed = shelf_space::discard(&shelf.folder(agent))?;
             locked(&shelf.books).remove(&agent);
             Ok(freed)

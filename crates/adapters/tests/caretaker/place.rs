@@ -247,6 +247,7 @@ impl Place {
     /// Writes a log of this many bytes for an agent, last touched so many days ago.
     pub(crate) fn log(&self, agent: AgentId, bytes: usize, days: u64) {
         let path = self.transcripts.log(agent, "gate-x");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, vec![b'x'; bytes]).unwrap();
         let at = SystemTime::now() - Duration::from_secs(days * 86_400);
         for path in [path.as_path(), path.parent().unwrap()] {

@@ -457,7 +457,7 @@ async fn a_tree_replaced_by_a_link_gives_nothing_of_its_target_away() {
     run_at(&job.command, &job.outbox);
     let refused = world.git.receive(&request, &job.outbox).await.unwrap_err();
     assert!(refused.message.contains("put in its place"), "{}", refused.message);
-    assert!(!world.git.has_tree(request.agent));
+    assert!(!world.git.has_tree(request.agent).await.unwrap());
 }
 
 fn run_at(command: &[String], at: &Path) {

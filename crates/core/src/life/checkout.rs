@@ -79,7 +79,7 @@ async fn plan(
     };
     let request =
         PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
-    let plan = o.ports.gatekeeper.plan(request)?;
+    let plan = o.ports.gatekeeper.plan(request).await?;
     let mut warnings = plan.warnings.clone();
     let strict = spec.gate_profile == GateProfile::Strict && !o.settings.allow_incomplete_strict;
     if strict && !plan.trusted {

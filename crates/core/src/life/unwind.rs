@@ -169,7 +169,7 @@ async fn keep(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) 
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
 async fn save(scene: &Scene<'_>, hands: &mut Hands) -> Result<Salvage, String> {
     let (o, agent) = (scene.o, scene.agent);
-    if !o.ports.repositories.has_tree(agent.id) {
+    if !o.ports.repositories.has_tree(agent.id).await.map_err(|e| not_kept(scene, &e))? {
         return gone(scene).await.map_err(|e| not_kept(scene, &e));
     }
     match commit::salvage(scene, hands).await {

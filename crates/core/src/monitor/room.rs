@@ -32,7 +32,10 @@ impl Orchestrator {
             let ask = async { tokio::join!(self.ports.host.reading(), self.disk_room()) };
             let (reading, disk) = tokio::select! {
                 answer = ask => answer,
-                () = self.ports.clock.sleep(limits::ROOM_ANSWER) => (Reading::default(), Ok(String::new())),
+                () = self.ports.clock.sleep(limits::ROOM_ANSWER) => {
+                    let why = format!("no answer within {} s", limits::ROOM_ANSWER.as_secs());
+                    (Reading::default(), Err(why))
+                }
             };
             asked.at = Some(self.elapsed());
             asked.reading = reading;

@@ -45,7 +45,7 @@ pub struct JudgeRequest {
 pub trait Gatekeeper: Send + Sync {
     /// Makes the plan from the profile and the base commit's definitions: a repository may add gates to a
     /// profile and never remove one. Fails with `BadInput` when the definitions cannot be read.
-    fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
+    async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
 
     /// Runs the plan's gates, each under its deadline, and reports. A gate that cannot be judged is an error in
     /// the report, never a pass; a fault of this machine (no supervisor, no disk) is a failure, which says nothing

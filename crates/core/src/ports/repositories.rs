@@ -364,8 +364,8 @@ pub trait Repositories: Send + Sync {
         outbox: &Path,
     ) -> Result<Option<CommitId>, Failure>;
 
-    /// Tells whether the agent's tree, once made whole, is on this machine.
-    fn has_tree(&self, agent: AgentId) -> bool;
+    /// Tells whether the agent's tree, once made whole, is on this machine. Errors when that cannot be found out.
+    async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure>;
 
     /// Returns the command that bundles the tree as it is: HEAD, index, working tree with what is untracked but not
     /// ignored, branches with commits of their own, stashes. It changes nothing in the tree but stale locks.

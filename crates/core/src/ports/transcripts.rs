@@ -78,13 +78,13 @@ pub trait Transcripts: Send + Sync {
     /// Returns a receiver that changes whenever entries were appended to this agent's transcript.
     fn watch(&self, agent: AgentId) -> watch::Receiver<u64>;
 
-    /// Returns the file for the raw output of one run of the agent (from 1), its directory made.
+    /// Returns the file for the raw output of one run of the agent (from 1). Its directory is made by whoever writes it.
     fn raw(&self, agent: AgentId, run: u32) -> PathBuf;
 
     /// Returns the raw output files that exist, oldest first.
     async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
 
-    /// Returns the file for a named log of the agent (a gate's), its directory made.
+    /// Returns the file for a named log of the agent (a gate's). Its directory is made by whoever writes it.
     fn log(&self, agent: AgentId, name: &str) -> PathBuf;
 
     /// Lists what is kept of every agent.

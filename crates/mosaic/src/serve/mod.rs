@@ -227,7 +227,7 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
     engine.context("the engine broke")?;
     let left = wired.orchestrator.left().await;
     if left > 0 {
-        say(&format!(
+        logging::tell(&format!(
             "{left} agents run on under their supervisors; the next server takes them over: mosaic serve. To stop them: mosaic kill-all"
         ));
     }
@@ -248,9 +248,12 @@ async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Resul
     if let Err(e) = o.audit(o.own_deed(Action::ServerStop).subject(&o.settings().node)).await {
         tracing::error!(error = %e, "the stop could not be recorded in the audit log");
     }
-    // Whoever finds none there takes the port; one that nobody answers on is only slower.
-    let _ = std::fs::remove_file(control_path(&data_dir));
-    match std::fs::remove_file(ServerFile::path(&data_dir)) {
+    let removed = mosaic_adapters::disk::run(move || {
+        // Whoever finds none there takes the port; one that nobody answers on is only slower.
+        let _ = std::fs::remove_file(control_path(&data_dir));
+        std::fs::remove_file(ServerFile::path(&data_dir))
+    });
+    match removed.await.and_then(|removed| removed) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("the server file cannot be removed"),
         _ => Ok(()),
     }
@@ -373,14 +376,18 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
         served
     });
     let problem = match served {
-        Ok(()) => return Exit::Ok.into(),
+        Ok(()) => {
+            logging::finish();
+            return Exit::Ok.into();
+        }
         Err(StartError::InUse(text)) => Problem::Conflict {
             what: text,
             hint: Some("use it as it is, or stop it with SIGTERM first".to_owned()),
         },
         Err(StartError::Other(e)) => Problem::from(e),
     };
-    say(problem.render().trim_end());
+    logging::tell(problem.render().trim_end());
+    logging::finish();
     Exit::of_problem(&problem).into()
 }
 

@@ -23,6 +23,7 @@ mod fleet;
 mod floods;
 mod frozen;
 mod hostile_files;
+mod hung_disk;
 mod impostors;
 mod kill;
 mod killswitch;

@@ -115,8 +115,8 @@ impl Repositories for StubRepositories {
     async fn receive_snapshot(&self, _: &TreeRequest, _: &Path) -> Result<Option<CommitId>, Failure> {
         Err(unused())
     }
-    fn has_tree(&self, _: AgentId) -> bool {
-        true
+    async fn has_tree(&self, _: AgentId) -> Result<bool, Failure> {
+        Ok(true)
     }
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.harvest(request).await
@@ -321,7 +321,7 @@ impl Runtime for Nothing {
 
 #[async_trait]
 impl Gatekeeper for Nothing {
-    fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+    async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         Err(unused())
     }
     async fn judge(&self, _: JudgeRequest) -> Result<GateReport, Failure> {

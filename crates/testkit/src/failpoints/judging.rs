@@ -9,7 +9,7 @@ pub(super) use super::wrap::Breakable;
 use super::wrap::wrap;
 
 wrap! { Gatekeeper as "gatekeeper" {
-    now plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
+    last plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
     first judge(request: JudgeRequest) -> Result<GateReport, Failure>;
 } }
 

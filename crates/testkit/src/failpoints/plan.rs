@@ -259,20 +259,6 @@ impl Plan {
         }
     }
 
-    fn side_now<E: Fault>(&self, call: &Call, when: When) -> Result<(), E> {
-        let mode = if when == When::Before { call.before } else { call.after };
-        let Some(mode) = mode else { return Ok(()) };
-        self.fire(call, when, mode);
-        match mode {
-            Mode::Error => Err(E::passing(&call.name)),
-            Mode::Delay(time) => {
-                std::thread::sleep(time);
-                Ok(())
-            }
-            Mode::Abort | Mode::Repeat => Ok(()),
-        }
-    }
-
     /// Performs a call that may fail. Repeated, its caller gets the `last` answer, or the first one where only that one
     /// is the truth; a second call that fails changes nothing for the caller.
     pub(super) async fn ask<T, E: Fault, F: Future<Output = Result<T, E>>>(
@@ -317,19 +303,6 @@ impl Plan {
         if let Some(mode) = planned.after {
             self.fire(&planned, When::After, mode);
         }
-        answer
-    }
-
-    /// The same for a call that waits for nothing.
-    pub(super) fn ask_now<T, E: Fault>(
-        &self,
-        step: &'static str,
-        call: impl Fn() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let planned = self.count(step, Can::Fail);
-        self.side_now(&planned, When::Before)?;
-        let answer = call();
-        self.side_now(&planned, When::After)?;
         answer
     }
 

@@ -26,7 +26,11 @@ wrap! { Repositories as "repositories" {
     last receive(request: &TreeRequest, outbox: &Path) -> Result<Received, Failure>;
     last snapshot(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive_snapshot(request: &TreeRequest, outbox: &Path) -> Result<Option<CommitId>, Failure>;
-    plain has_tree(agent: AgentId) -> bool;
+    own [] {
+        async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
+            self.inner.has_tree(agent).await
+        }
+    }
     last salvage(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive_salvage(request: &TreeRequest, outbox: &Path) -> Result<Option<Salvaged>, Failure>;
     last salvaged(repository: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure>;

@@ -2,7 +2,7 @@
 
 /// Implements a port for `Breakable<dyn Port>`. Words before a method:
 /// `last` and `first`: asked twice, the caller gets that answer (`last` where the port promises idempotence);
-/// `now`: fallible, waits for nothing; `sure`: cannot fail; `plain`: does nothing to the world, so it is no step; `own`: written
+/// `sure`: cannot fail; `plain`: does nothing to the world, so it is no step; `own`: written
 /// out, with the steps it takes.
 macro_rules! wrap {
     ($port:ident as $name:literal { $($methods:tt)* }) => {
@@ -30,14 +30,6 @@ macro_rules! wrap {
         $crate::failpoints::wrap::wrap!(@ $port $name [$($steps)* concat!($name, ".", stringify!($method)),] [$($done)*
             async fn $method(&self, $($arg: $type),*) -> $answer {
                 self.plan.ask(concat!($name, ".", stringify!($method)), false, || self.inner.$method($(Clone::clone(&$arg)),*)).await
-            }
-        ] $($rest)*);
-    };
-    (@ $port:ident $name:literal [$($steps:tt)*] [$($done:tt)*]
-        now $method:ident($($arg:ident: $type:ty),* $(,)?) -> $answer:ty; $($rest:tt)*) => {
-        $crate::failpoints::wrap::wrap!(@ $port $name [$($steps)* concat!($name, ".", stringify!($method)),] [$($done)*
-            fn $method(&self, $($arg: $type),*) -> $answer {
-                self.plan.ask_now(concat!($name, ".", stringify!($method)), || self.inner.$method($(Clone::clone(&$arg)),*))
             }
         ] $($rest)*);
     };

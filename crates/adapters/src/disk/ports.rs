@@ -1,0 +1,112 @@
+//! Ports whose calls each have a thread of their own, so that a disk that hangs holds up that call only.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+
+use super::threads::drive;
+
+/// A port around another one.
+pub struct OffThread<P: ?Sized> {
+    pub(super) inner: Arc<P>,
+}
+
+impl<P: ?Sized> OffThread<P> {
+    /// Puts a port's calls on threads of their own.
+    pub fn new(inner: Arc<P>) -> Self {
+        Self { inner }
+    }
+}
+
+/// Returns the failure of a call that no thread could be had for.
+pub(super) fn no_answer(error: io::Error) -> Failure {
+    Failure::new(FailureKind::Internal, format!("the state directory does not answer: {error}"))
+}
+
+#[async_trait]
+impl Sandbox for OffThread<dyn Sandbox> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn confine(&self, agent: AgentId) -> Result<Confinement, Failure> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.confine(agent).await }).await.map_err(no_answer)?
+    }
+
+    async fn staging(&self, agent: AgentId) -> Result<PathBuf, Failure> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.staging(agent).await }).await.map_err(no_answer)?
+    }
+
+    async fn place(&self, agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure> {
+        let (inner, source, relative) = (Arc::clone(&self.inner), source.to_owned(), relative.to_owned());
+        drive(async move { inner.place(agent, &source, &relative).await }).await.map_err(no_answer)?
+    }
+
+    async fn release(&self, agent: AgentId) -> Result<(), Failure> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.release(agent).await }).await.map_err(no_answer)?
+    }
+}
+
+#[async_trait]
+impl Gatekeeper for OffThread<dyn Gatekeeper> {
+    async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+        let (inner, profile) = (Arc::clone(&self.inner), request.profile);
+        let (custom, base) = (request.custom.to_owned(), request.base.clone());
+        let config = request.config.map(<[u8]>::to_owned);
+        let plan = async move {
+            let config = config.as_deref();
+            inner.plan(PlanRequest { profile, custom: &custom, base: &base, config }).await
+        };
+        drive(plan).await.map_err(no_answer)?
+    }
+
+    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.judge(request).await }).await.map_err(no_answer)?
+    }
+}
+
+#[async_trait]
+impl Runtime for OffThread<dyn Runtime> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn probe(&self) -> Result<Probe, String> {
+        self.inner.probe().await
+    }
+
+    async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        let (inner, request) = (Arc::clone(&self.inner), request.clone());
+        drive(async move { inner.plan(&request).await }).await.map_err(no_answer)?
+    }
+
+    fn credential(&self) -> Option<String> {
+        self.inner.credential()
+    }
+
+    async fn tend(
+        &self,
+        agent: AgentId,
+        config: &Path,
+        lent: Option<&str>,
+    ) -> Result<Option<String>, Failure> {
+        let (inner, config, lent) = (Arc::clone(&self.inner), config.to_owned(), lent.map(str::to_owned));
+        drive(async move { inner.tend(agent, &config, lent.as_deref()).await }).await.map_err(no_answer)?
+    }
+
+    fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
+        self.inner.dialogue(opening)
+    }
+}

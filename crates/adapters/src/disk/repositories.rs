@@ -1,0 +1,95 @@
+//! Repositories whose calls each have a thread of their own: around the git programs there are many small reads of files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mosaic_core::domain::agent::Salvaged;
+use mosaic_core::domain::gates::FilteredPath;
+use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::fleet::Hold;
+use mosaic_core::ports::repositories::{
+    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
+    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
+    UnmergedCommit, Worktree,
+};
+use tokio::sync::mpsc;
+
+use super::ports::{OffThread, no_answer};
+use super::threads::drive;
+
+/// Writes methods that are carried out on a thread of their own: each argument is copied, then given as it says behind `=>`.
+macro_rules! off_thread {
+    ($($method:ident($($arg:ident: $type:ty),*) => ($($given:expr),*) -> $answer:ty;)* @ $($own:tt)*) => {
+        #[async_trait]
+        impl Repositories for OffThread<dyn Repositories> {
+            $(async fn $method(&self, $($arg: $type),*) -> Result<$answer, Failure> {
+                let inner = Arc::clone(&self.inner);
+                $(let $arg = $arg.to_owned();)*
+                drive(async move { inner.$method($($given),*).await }).await.map_err(no_answer)?
+            })*
+            $($own)*
+        }
+    };
+}
+
+off_thread! {
+    fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) => (&repository, &base, &own) -> RemoteState;
+    make_tree(request: &TreeRequest) => (&request) -> Worktree;
+    harvest(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Received;
+    snapshot(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive_snapshot(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<CommitId>;
+    has_tree(agent: AgentId) => (agent) -> bool;
+    salvage(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive_salvage(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<Salvaged>;
+    salvaged(repository: &RepositoryUrl, agent: AgentId) => (&repository, agent) -> Option<Salvaged>;
+    restore(request: &RestoreRequest) => (&request) -> Option<Restored>;
+    files_with(repository: &RepositoryUrl, commit: &CommitId, lines: &[String]) => (&repository, &commit, &lines) -> Vec<(String, Vec<u8>)>;
+    additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) => (&repository, &base, &head, into) -> ();
+    fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) => (&repository, &base, &head) -> Fit;
+    checkout_for_judging(request: &JudgingRequest) => (&request) -> JudgingCheckout;
+    filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
+    filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
+    shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;
+    read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) => (&repository, &commit, &path, most) -> Option<Vec<u8>>;
+    list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) => (&repository, &commit, &below) -> Vec<String>;
+    export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) => (&repository, &commit, &directory, &into) -> ();
+    diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) => (&repository, &base, &head, form, most) -> (Vec<u8>, bool);
+    stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FileStat>;
+    remove(agent: AgentId) => (agent) -> ();
+    abandon(agent: AgentId) => (agent) -> u64;
+    keep_beside(agent: AgentId) => (agent) -> Vec<String>;
+    kept_beside() => () -> Vec<AgentId>;
+    present() => () -> Vec<AgentId>;
+    stray_tree(agent: AgentId) => (agent) -> StrayTree;
+    kept_refs() => () -> Vec<KeptRefs>;
+    unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) => (&store, agent, &safe, most) -> Vec<UnmergedCommit>;
+    forget(store: &StoreName, agent: AgentId) => (&store, agent) -> ();
+    tidy(running: &[RepositoryUrl]) => (&running) -> Option<StoreName>;
+    @
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+        self.inner.allowed(repository)
+    }
+
+    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
+        self.inner.store_of(repository)
+    }
+
+    async fn push(
+        &self,
+        repository: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        expected: Option<&CommitId>,
+        hold: &Hold,
+    ) -> Result<Pushed, Failure> {
+        let (repository, head, branch) = (repository.clone(), head.clone(), branch.clone());
+        let (inner, expected, hold) = (Arc::clone(&self.inner), expected.cloned(), hold.clone());
+        let push =
+            async move { inner.push(&repository, &head, &branch, expected.as_ref(), &hold).await };
+        drive(push).await.map_err(no_answer)?
+    }
+}
