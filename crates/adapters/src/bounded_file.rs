@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::limits;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Flags of every opening here: nothing is waited for, and nothing is inherited.
@@ -74,6 +76,11 @@ pub fn open_dir(path: &Path) -> io::Result<File> {
     Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
 }
 
+/// Opens a directory that may be named by a link.
+pub fn open_dir_linked(path: &Path) -> io::Result<File> {
+    Ok(File::from(openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | CALM, Mode::empty())?))
+}
+
 /// Names in a directory, and whether it has more of them than were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
@@ -103,6 +110,25 @@ pub fn names(path: &Path, most: usize) -> io::Result<Names> {
         listed.names.push(OsString::from_vec(name));
     }
     Ok(listed)
+}
+
+/// Lists the agents by whose ids entries of a directory are named, none when it does not exist; the directory itself may be
+/// named by a link. Tells also whether there are more entries than the [`limits::AGENT_ENTRIES`] that are looked at: then
+/// agents may be missing, and whoever needs all of them must say so.
+pub fn agents(path: &Path) -> io::Result<(Vec<AgentId>, bool)> {
+    let dir = match open_dir_linked(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), false)),
+        opened => opened?,
+    };
+    let mut found = Vec::new();
+    for (n, entry) in rustix::fs::Dir::new(dir)?.enumerate() {
+        if n == limits::AGENT_ENTRIES {
+            tracing::error!(path = %path.display(), "a directory of agents has too many entries; not all were looked at");
+            return Ok((found, true));
+        }
+        found.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<AgentId>().ok()));
+    }
+    Ok((found, false))
 }
 
 /// Tells whether an error says that something else than a regular file or directory has the name, which no program of

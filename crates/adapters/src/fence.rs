@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-/// What stands in the file: a git directory that cannot exist, so that git ends its search here with an error.
+/// Text of the file: a git directory that cannot exist, so that git ends its search here with an error.
 const TEXT: &str = "gitdir: /dev/null/outside-of-any-repository\n";
 
 /// Puts a fence into this directory when a repository lies above it.
@@ -22,7 +22,7 @@ pub(crate) fn raise(directory: &Path) -> io::Result<()> {
 /// Takes the fence away again; anything else of its name stays.
 pub(crate) fn lower(directory: &Path) {
     let fence = directory.join(".git");
-    if std::fs::read(&fence).is_ok_and(|bytes| bytes == TEXT.as_bytes()) {
+    if crate::bounded_file::read(&fence, TEXT.len() as u64).is_ok_and(|bytes| bytes == TEXT.as_bytes()) {
         // Without it the directory above is not emptied, which is all that follows.
         let _ = std::fs::remove_file(fence);
     }

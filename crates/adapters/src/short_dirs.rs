@@ -29,7 +29,7 @@ const NOTE: &str = "short-dir";
 const AGENT_CHARS: usize = 10;
 /// Characters that tell the directories of one agent apart; a name that is taken is not used.
 const FRESH_CHARS: usize = 4;
-/// How often a name is tried that others may have taken.
+/// Number of tries for a name that others may have taken.
 const ATTEMPTS: usize = 16;
 
 /// The short directories of one data directory.

@@ -54,6 +54,9 @@ impl Transcripts for Logs {
     async fn raw_files(&self, _: AgentId) -> std::io::Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }
+    async fn piece(&self, _: AgentId, _: &Path, _: u64, _: usize) -> std::io::Result<Vec<u8>> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
     fn log(&self, _: AgentId, name: &str) -> PathBuf {
         self.0.join(name)
     }

@@ -559,6 +559,10 @@ pub const LAST_WRITES: Duration = Duration::from_secs(5);
 pub const DISK_THREADS: usize = 512;
 /// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
 pub const KILL_SETTLE: Duration = Duration::from_millis(300);
+/// Most entries of the directories of agents that are looked at, at the start and by clean-ups: more than a disk holds of agents.
+pub const AGENT_ENTRIES: usize = 1_000_000;
+/// Longest file of git's own that is read whole: the packed refs of a repository with millions of them.
+pub const GIT_FILE_BYTES: u64 = 1 << 30;
 /// Most receipts in one answer.
 pub const RECEIPTS: usize = 100;
 /// Largest file of standing orders that is read, in bytes: one order is a few hundred.

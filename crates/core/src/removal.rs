@@ -392,6 +392,12 @@ impl Orchestrator {
         Ok((record, lost))
     }
 
+    /// Returns the bytes that a removal would free, as far as they can be counted.
+    async fn would_free(&self, id: AgentId) -> u64 {
+        let transcripts = self.ports.transcripts.size(id).await.unwrap_or(0);
+        transcripts + self.ports.repositories.beside_bytes(id).await.unwrap_or(0)
+    }
+
     async fn prune_one(
         &self,
         record: &Versioned,
@@ -401,7 +407,7 @@ impl Orchestrator {
     ) {
         let id = record.agent.id;
         let freed = match request.dry_run {
-            true => Ok(self.ports.transcripts.size(id).await.unwrap_or(0)),
+            true => Ok(self.would_free(id).await),
             false => self.remove_now(record, lost, &request.why, &request.by).await,
         };
         match freed {

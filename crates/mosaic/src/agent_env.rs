@@ -13,7 +13,7 @@ const VALUE_BYTES: usize = 32 * 1024;
 /// Where this machine's own services are, which no proxy reaches.
 const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// How to get out of this network. Programs read one spelling or the other.
+/// Variables that lead out of this network. Programs read one spelling or the other.
 const PROXIES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",

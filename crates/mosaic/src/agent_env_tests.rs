@@ -1,4 +1,4 @@
-//! What agents get of the server's environment, group by group, and what they never get.
+//! Variables of the server's environment that agents get, group by group, and what they never get.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

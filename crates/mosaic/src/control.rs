@@ -1,7 +1,6 @@
 //! The control socket as the commands call it: one request, one answer, the connection closed. It is tried first by
 //! whatever stops agents, because it gets through when the server's port is busy with others.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mosaic_adapters::bounded_file;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
@@ -44,7 +44,7 @@ impl Control {
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
         let parent = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dir = File::open(parent)?;
+        let dir = bounded_file::open_dir_linked(parent)?;
         let stream = UnixStream::connect(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))?;
         let peer = socket_peercred(&stream)?.uid.as_raw();
         if is_trusted(peer, geteuid().as_raw(), dir.metadata()?.uid()) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use mosaic_adapters::bounded_file;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
@@ -187,9 +188,8 @@ impl Local {
         let ending = wanted.rsplit('-').next().unwrap_or_default();
         let start = if hex(&wanted) { wanted.as_str() } else { ending };
         let known = |place: &PathBuf| {
-            let entries = std::fs::read_dir(place.join("agents")).into_iter().flatten().flatten();
-            let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<AgentId>().ok());
-            ids.map(|id| (place.clone(), id)).collect::<Vec<_>>()
+            let ids = bounded_file::agents(&place.join("agents")).map(|(ids, _)| ids).unwrap_or_default();
+            ids.into_iter().map(|id| (place.clone(), id)).collect::<Vec<_>>()
         };
         let all: Vec<_> = self.places.iter().flat_map(known).collect();
         let fits = |(_, id): &&(PathBuf, AgentId)| hex(start) && id.to_string().starts_with(start);

@@ -89,16 +89,18 @@ impl HttpArchives {
         let address =
             address.ok_or_else(|| "it says no http address under which it is reached".to_owned())?;
         let asked = serde_json::to_vec(&Asked { agents: agents.to_vec() }).map_err(|e| e.to_string())?;
+        let key = self.key().await?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(PATH)
             .header(HOST, address)
-            .header(AUTHORIZATION, self.key().await?.bearer())
+            .header(AUTHORIZATION, key.bearer())
             .header(forward::FORWARDED, self.node.as_str())
             .header(CONTENT_TYPE, "application/json")
             .body(Body::from(asked))
             .map_err(|e| e.to_string())?;
-        let (answer, _connection) = forward::send(address, request).await?;
+        let (answer, _connection) =
+            forward::send(address, &forward::Challenge::new(key, node), request).await?;
         if !answer.status().is_success() {
             return Err(format!("it answers {}", answer.status()));
         }

@@ -16,7 +16,7 @@ use mosaic_core::limits;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// How many connections and requests a server takes at once.
+/// Number of connections and requests that a server takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections for everything.
@@ -137,7 +137,7 @@ impl State {
     }
 }
 
-/// How long a connection without a request is safe from making way for another one.
+/// Time for which a connection without a request is safe from making way for another one.
 const IDLE_HEAD_START: Duration = limits::STOP_HEAD_START;
 
 /// One connection's place in the pool, until it is dropped.

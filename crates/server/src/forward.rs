@@ -1,6 +1,7 @@
 //! Requests about what lies on one node only (transcript, diff, logs, trees, processes) are answered by that node, and
 //! reach it through whichever node was asked. Between nodes it is plain HTTP with the fleet's own key, for a network
-//! that nobody else is on.
+//! that nobody else is on. The other end proves first that it knows that key and is the node that is meant: whoever only
+//! has its address by now is sent nothing.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
@@ -12,6 +13,7 @@ use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mosaic_core::domain::access::{node_proof, token_digest};
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::NodeState;
@@ -31,6 +33,9 @@ pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwa
 /// What the caller's headers say that the other node must know, too.
 const PASSED_ON: [&str; 6] =
     ["accept", "content-type", "last-event-id", "if-none-match", "idempotency-key", "range"];
+
+/// Longest answer to a challenge, in bytes.
+const HELLO_BYTES: usize = 16 * 1024;
 
 /// Passes a request on to the node where the agent's files lie, unless that is this one.
 pub(crate) async fn to_home(State(context): State<Context>, request: Request, next: Next) -> Response {
@@ -86,7 +91,8 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
     let (_, bytes) = body::read(request, context).await?;
     let asked = asked.body(Body::from(bytes)).map_err(|_| Problem::internal())?;
     let fault = |e: String| unreachable(node, &e);
-    let sent = timeout(limits::PEER_ANSWER, send(address, asked)).await;
+    let challenge = Challenge::new(key, name);
+    let sent = timeout(limits::PEER_ANSWER, send(address, &challenge, asked)).await;
     let (answer, connection) = sent.map_err(|_| fault("it does not answer".to_owned()))?.map_err(fault)?;
     tracing::debug!(node = %name, status = answer.status().as_u16(), "request passed on");
     Ok(relayed(answer, connection))
@@ -100,8 +106,53 @@ pub(crate) fn address(url: &str) -> Option<&str> {
 /// The task that moves a connection's bytes; it ends with whoever holds this.
 pub(crate) type Connection = JoinSet<Result<(), hyper::Error>>;
 
+/// What the other end must answer before it is sent the key.
+pub(crate) struct Challenge<'a> {
+    key: &'a PeerKey,
+    node: &'a NodeId,
+    nonce: String,
+}
+
+/// Makes a nonce that never occurred before.
+fn nonce() -> String {
+    let half = || uuid::Uuid::new_v4().simple().to_string();
+    half() + &half()
+}
+
+/// The part of the answer that counts; `hello.rs` has the other end.
+#[derive(serde::Deserialize)]
+struct Hello {
+    proofs: Vec<String>,
+}
+
+impl<'a> Challenge<'a> {
+    /// Makes a challenge to a node that must know this key.
+    pub(crate) fn new(key: &'a PeerKey, node: &'a NodeId) -> Self {
+        Self { key, node, nonce: nonce() }
+    }
+
+    /// Asks for the proof on this connection. Errors with the words for whoever wanted something of the node.
+    async fn ask(&self, address: &str, sender: &mut http1::SendRequest<Body>) -> Result<(), String> {
+        let uri = format!("/v1/hello?nonce={}&node={}", self.nonce, self.node);
+        let question = Request::builder().uri(uri).header(HOST, address).body(Body::empty());
+        let answer = sender.send_request(question.map_err(|e| e.to_string())?).await;
+        let body = Body::new(answer.map_err(|e| e.to_string())?.into_body());
+        let bytes = axum::body::to_bytes(body, HELLO_BYTES).await.map_err(|e| e.to_string())?;
+        let proofs = serde_json::from_slice(&bytes).map_or(Vec::new(), |hello: Hello| hello.proofs);
+        let expected = node_proof(&token_digest(self.key.secret()), &self.nonce, self.node.as_str());
+        // Only a program that knows the key can make the expected value, so timing tells nothing new.
+        if proofs.contains(&expected) {
+            return Ok(());
+        }
+        Err("what answers at its address does not prove that it is this node of the fleet; it was sent nothing"
+            .to_owned())
+    }
+}
+
+/// Sends a request once the other end has proved what the challenge asks.
 pub(crate) async fn send(
     address: &str,
+    challenge: &Challenge<'_>,
     request: Request,
 ) -> Result<(hyper::Response<Incoming>, Connection), String> {
     let target = if address.contains(':') { address.to_owned() } else { format!("{address}:80") };
@@ -110,6 +161,9 @@ pub(crate) async fn send(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let mut moving = JoinSet::new();
     moving.spawn(connection);
+    challenge.ask(address, &mut sender).await?;
+    // The same connection: nobody else can have the other end by now.
+    sender.ready().await.map_err(|e| e.to_string())?;
     let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
     Ok((answer, moving))
 }

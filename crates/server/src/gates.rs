@@ -40,9 +40,9 @@ pub(crate) async fn log(
     };
     let ports = context.orchestrator.ports();
     let file = ports.transcripts.log(id, log.ok_or_else(missing)?);
-    if !tokio::fs::try_exists(&file).await? {
-        return Err(missing());
+    match ports.transcripts.piece(id, &file, 0, 1).await {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
+        there => drop(there?),
     }
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(ports.scanner.clone(), vec![file]))
-        .into_response())
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(ports, id, vec![file])).into_response())
 }

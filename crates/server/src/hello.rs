@@ -4,8 +4,8 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use mosaic_core::domain::access::{server_proof, token_digest};
-use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::access::{node_proof, server_proof, token_digest};
+use mosaic_core::domain::ids::{AgentId, NodeId};
 use serde::Serialize;
 
 use crate::auth::Auth;
@@ -19,24 +19,31 @@ const NONCE: std::ops::RangeInclusive<usize> = 32..=128;
 /// Body of the answer.
 #[derive(Serialize)]
 struct Hello {
-    /// `token`, or `off` where no token is wanted.
+    /// `token`, or `off` where no token is wanted; `node` where another node asks.
     auth: &'static str,
     /// The port that the server listens on.
     port: u16,
-    /// One proof per token that the server accepts; with `agent`, the one of that agent's token.
+    /// One proof per token that the server accepts; with `agent`, the one of that agent's token; with `node`, the one of the
+    /// fleet's key, where this is that node.
     proofs: Vec<String>,
 }
 
 /// `GET /v1/hello`.
 pub(crate) async fn show(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
-    let mut reader = params.reader(&["nonce", "agent"]);
+    let mut reader = params.reader(&["nonce", "agent", "node"]);
     let nonce = reader.text("nonce").unwrap_or_default();
     if !NONCE.contains(&nonce.len()) || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         reader.fault("nonce", "invalid", "a nonce is 32 to 128 hexadecimal digits");
     }
     let agent: Option<AgentId> = reader.parsed("agent", str::parse);
+    let node: Option<NodeId> = reader.parsed("node", str::parse);
     reader.finish()?;
     let port = context.options.port;
+    if let Some(node) = node {
+        let key = context.options.peer_key.as_ref().filter(|_| node == context.orchestrator.settings().node);
+        let proofs = key.map(|key| node_proof(&token_digest(key.secret()), nonce, node.as_str()));
+        return Ok(Answer(Hello { auth: "node", port, proofs: proofs.into_iter().collect() }).into_response());
+    }
     let (auth, tokens) = match (&context.options.auth, agent) {
         (Auth::Tokens(tokens), None) => ("token", tokens.clone()),
         (Auth::Off, None) => ("off", Vec::new()),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use futures_util::stream;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::orchestrator::Ports;
 use mosaic_core::ports::scanner::SecretScanner;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 
 /// Bytes of a file read at once.
 const CHUNK: usize = 64 * 1024;
@@ -159,34 +159,36 @@ impl Sieve {
     }
 }
 
-/// Streams files one after the other, masked, a piece at a time, as the reader takes them.
-pub(crate) fn stream_files(scanner: Arc<dyn SecretScanner>, files: Vec<PathBuf>) -> Body {
-    let state = (files.into_iter(), None::<(File, Sieve)>);
+/// Streams files of an agent one after the other, masked, a piece at a time, as the reader takes them.
+pub(crate) fn stream_files(ports: &Ports, agent: AgentId, files: Vec<PathBuf>) -> Body {
+    let (scanner, transcripts) = (Arc::clone(&ports.scanner), Arc::clone(&ports.transcripts));
+    let state = (files.into_iter(), None::<Open>);
     let chunks = stream::try_unfold(state, move |(mut files, mut open)| {
-        let scanner = Arc::clone(&scanner);
+        let (scanner, transcripts) = (Arc::clone(&scanner), Arc::clone(&transcripts));
         async move {
             loop {
-                let (mut file, mut sieve) = match open.take() {
+                let Open { file, mut from, mut sieve } = match open.take() {
                     Some(open) => open,
                     None => match files.next() {
-                        Some(path) => {
-                            (File::open(path).await?, Sieve { scanner: scanner.clone(), waiting: Vec::new() })
+                        Some(file) => {
+                            let sieve = Sieve { scanner: scanner.clone(), waiting: Vec::new() };
+                            Open { file, from: 0, sieve }
                         }
                         None => return Ok::<_, std::io::Error>(None),
                     },
                 };
-                let had = sieve.waiting.len();
-                sieve.waiting.resize(had + CHUNK, 0);
-                let n = file.read(&mut sieve.waiting[had..]).await?;
-                sieve.waiting.truncate(had + n);
+                let piece = transcripts.piece(agent, &file, from, CHUNK).await?;
+                let is_end = piece.is_empty();
+                from += piece.len() as u64;
+                sieve.waiting.extend(piece);
                 // A short read of a growing file is no reason to look at the same text again.
-                if n > 0 && sieve.waiting.len() < CHUNK {
-                    open = Some((file, sieve));
+                if !is_end && sieve.waiting.len() < CHUNK {
+                    open = Some(Open { file, from, sieve });
                     continue;
                 }
-                let out = sieve.pass(n == 0);
-                if n > 0 {
-                    open = Some((file, sieve));
+                let out = sieve.pass(is_end);
+                if !is_end {
+                    open = Some(Open { file, from, sieve });
                 }
                 if !out.is_empty() {
                     return Ok(Some((out, (files, open))));
@@ -195,6 +197,13 @@ pub(crate) fn stream_files(scanner: Arc<dyn SecretScanner>, files: Vec<PathBuf>)
         }
     });
     Body::from_stream(chunks)
+}
+
+/// A file that is being streamed, read up to a byte.
+struct Open {
+    file: PathBuf,
+    from: u64,
+    sieve: Sieve,
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub(crate) async fn read(
         RAW => {
             let ports = context.orchestrator.ports();
             let files = ports.transcripts.raw_files(id).await?;
-            Ok(([(CONTENT_TYPE, RAW)], stream_files(ports.scanner.clone(), files)).into_response())
+            Ok(([(CONTENT_TYPE, RAW)], stream_files(ports, id, files)).into_response())
         }
         _ => page(&context, id, after, limit, &filter).await,
     }

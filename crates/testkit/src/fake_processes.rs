@@ -76,6 +76,9 @@ struct NotStarted(Option<String>);
 impl Processes for PlainProcesses {
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         self.started.lock().expect("no test panics while it holds this").push(spec.clone());
+        if let Some(above) = spec.output.parent() {
+            std::fs::create_dir_all(above)?;
+        }
         let output = std::fs::OpenOptions::new().append(true).create(true).open(&spec.output)?;
         let (program, arguments) =
             spec.command.split_first().ok_or_else(|| not_started(&spec, "no command"))?;

@@ -764,6 +764,9 @@ impl Transcripts for Part {
     async fn raw_files(&self, _: AgentId) -> std::io::Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }
+    async fn piece(&self, _: AgentId, _: &Path, _: u64, _: usize) -> std::io::Result<Vec<u8>> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
     fn log(&self, _: AgentId, _: &str) -> PathBuf {
         PathBuf::from("/nonexistent")
     }
@@ -984,6 +987,9 @@ impl Repositories for Part {
     }
     async fn keep_beside(&self, _: AgentId) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
+    }
+    async fn beside_bytes(&self, _: AgentId) -> Result<u64, Failure> {
+        Ok(0)
     }
     async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
         Ok(Vec::new())

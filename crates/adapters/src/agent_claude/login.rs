@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::bounded_file;
 use crate::private_place::{ASIDE, PrivatePlace};
 
 /// The file's name, in the operator's directory and in an agent's.
@@ -32,7 +33,7 @@ pub(super) enum LoginError {
     /// A file could not be read or written.
     #[error("{what} {path}: {error}")]
     File {
-        /// What was tried.
+        /// The operation that was tried.
         what: &'static str,
         /// With which file.
         path: String,
@@ -43,12 +44,12 @@ pub(super) enum LoginError {
     /// Somebody else holds the lock for too long.
     #[error("the login in {0} is locked by another program")]
     Locked(String),
-    /// What lies in an agent's directory is no renewed login of this operator's.
+    /// The file in an agent's directory is no renewed login of this operator's.
     #[error("what the agent has in the place of its login was not brought back: {0}")]
     Refused(&'static str),
 }
 
-/// What an exchange did.
+/// Result of an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Exchanged {
     /// Both have the same, or what both have is to stay.
@@ -148,7 +149,7 @@ impl Login {
 
     /// Holds the directory against other servers of this machine.
     fn lock(&self) -> Result<File, LoginError> {
-        let dir = File::open(&self.dir)
+        let dir = bounded_file::open_dir_linked(&self.dir)
             .map_err(|e| file("the Claude login's directory cannot be opened", &self.dir, e))?;
         for _ in 0..limits::LOGIN_LOCK_TRIES {
             match flock(&dir, FlockOperation::NonBlockingLockExclusive) {

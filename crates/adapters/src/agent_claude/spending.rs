@@ -1,4 +1,4 @@
-//! What a run has used up: results say it exactly; what came after the last one is estimated from the tokens that the
+//! Budget that a run has used up: results say it exactly; what came after the last one is estimated from the tokens that the
 //! model's messages name, so that a run which dies without a result is not free.
 
 use mosaic_core::domain::agent::Spent;
@@ -10,7 +10,7 @@ use super::lines::{self, text};
 /// Sums of one run.
 #[derive(Debug, Default)]
 pub(super) struct Spending {
-    /// What results told.
+    /// Sum of the results so far.
     told: Spent,
     /// Since the last result: model turns, tokens of input, of cached input and of output.
     turns: u32,

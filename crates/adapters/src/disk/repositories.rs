@@ -62,6 +62,7 @@ off_thread! {
     remove(agent: AgentId) => (agent) -> ();
     abandon(agent: AgentId) => (agent) -> u64;
     keep_beside(agent: AgentId) => (agent) -> Vec<String>;
+    beside_bytes(agent: AgentId) => (agent) -> u64;
     kept_beside() => () -> Vec<AgentId>;
     present() => () -> Vec<AgentId>;
     stray_tree(agent: AgentId) => (agent) -> StrayTree;

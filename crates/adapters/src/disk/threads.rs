@@ -11,7 +11,7 @@ use mosaic_core::limits;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
-/// How long a thread without work is kept for the next call: calls come in bursts.
+/// Time for which a thread without work is kept for the next call: calls come in bursts.
 const IDLE: Duration = Duration::from_secs(5);
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -89,7 +89,13 @@ fn broken() -> io::Error {
     io::Error::other("the call broke")
 }
 
-fn start(mut work: Work) -> io::Result<()> {
+/// Gives the work to a thread, in the caller's runtime if there is one: what goes on afterwards, such as a deletion, is begun there.
+fn start(work: Work) -> io::Result<()> {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let mut work: Work = Box::new(move || {
+        let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+        work();
+    });
     loop {
         let Some((_, thread)) = waiting().pop() else { return another(work) };
         match thread.send(work) {
@@ -175,6 +181,7 @@ mod tests {
         }
         release.send(()).unwrap();
         assert!(hangs.await.unwrap().unwrap());
+        assert_eq!(run(|| tokio::spawn(async { 7 })).await.unwrap().await.unwrap(), 7);
         let (begun, mut dropped) = (oneshot::channel(), oneshot::channel::<()>());
         let work = async move {
             begun.0.send(()).unwrap();

@@ -49,6 +49,25 @@ pub(super) const SETTINGS: &[&str] = &[
     "advice.detachedHead=false",
 ];
 
+/// Variables of every call, here and in an agent's confinement: each closes a way by which the machine or the operator's own
+/// settings could make git run something, ask somebody or show something else than what is there.
+pub(super) const VARIABLES: &[(&str, &str)] = &[
+    ("LC_ALL", "C"), // messages are read by `errors`
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_SYSTEM", "/dev/null"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_ASKPASS", "/bin/false"),
+    ("SSH_ASKPASS", "/bin/false"),
+    ("SSH_ASKPASS_REQUIRE", "never"),
+    ("GIT_EDITOR", "/bin/false"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"), // a replaced object is not what would be handed over or pushed
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_LITERAL_PATHSPECS", "1"),
+];
+
 /// Longest time that a fuse may take to end what it runs.
 const FUSE_BURNS: Duration = Duration::from_secs(5);
 
@@ -187,7 +206,8 @@ impl GitProgram {
     fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
         let mut call = self.base(command, git_dir, self.network);
         call.remote = true;
-        call.outside = (!self.allow_local).then(|| url.host().map(str::to_owned)).flatten();
+        let host = url.host().filter(|_| !self.allow_local);
+        call.outside = host.map(|host| Outside { host: host.to_owned(), port: url.http_port() });
         call.command.envs(self.env.iter().map(|(k, v)| (k, v)));
         match url.transport() {
             Transport::Local => call.env("GIT_ALLOW_PROTOCOL", "file"),
@@ -232,22 +252,7 @@ impl GitProgram {
         call.env("PATH", &self.path);
         call.env("HOME", &self.home);
         call.env("XDG_CONFIG_HOME", &self.home);
-        call.env("LC_ALL", "C"); // messages are read by `errors`
-        for (name, value) in [
-            ("GIT_CONFIG_NOSYSTEM", "1"),
-            ("GIT_CONFIG_SYSTEM", "/dev/null"),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_ATTR_NOSYSTEM", "1"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_ASKPASS", "/bin/false"),
-            ("SSH_ASKPASS", "/bin/false"),
-            ("SSH_ASKPASS_REQUIRE", "never"),
-            ("GIT_EDITOR", "/bin/false"),
-            ("GIT_OPTIONAL_LOCKS", "0"),
-            ("GIT_NO_REPLACE_OBJECTS", "1"), // a replaced object is not what would be pushed
-            ("GIT_NO_LAZY_FETCH", "1"),
-            ("GIT_LITERAL_PATHSPECS", "1"),
-        ] {
+        for (name, value) in VARIABLES {
             call.env(name, value);
         }
         call.env("GIT_DIR", git_dir);
@@ -261,6 +266,13 @@ impl GitProgram {
     }
 }
 
+/// The host that must not turn out to be this machine.
+struct Outside {
+    host: String,
+    /// Its port, where git is told the address to call; ssh knows a host by its key instead.
+    port: Option<u16>,
+}
+
 /// One git call being put together.
 pub(super) struct Call {
     command: Command,
@@ -268,8 +280,7 @@ pub(super) struct Call {
     /// Until when its fuse lets it go on, when it has one.
     hold: Option<Hold>,
     remote: bool,
-    /// The host that must not turn out to be this machine.
-    outside: Option<String>,
+    outside: Option<Outside>,
     credential: Option<CredentialFile>,
     secrets: Secrets,
     configs: usize,
@@ -340,8 +351,11 @@ impl Call {
         };
         let stdin = if self.hold.is_some() { Stdio::piped() } else { stdin };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if let Some(host) = &self.outside {
-            resolve::check_outside(host).await?;
+        if let Some(Outside { host, port }) = self.outside.take() {
+            let addresses = resolve::outside(&host).await?;
+            if let Some(pin) = port.and_then(|port| resolve::pin(&host, port, &addresses)) {
+                self.config("http.curloptResolve", &pin);
+            }
         }
         // Held until the child has ended; who must be alone has a deadline, so this wait has one too.
         let _turn = Arc::clone(&self.turn).read_owned().await;

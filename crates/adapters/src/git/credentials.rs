@@ -76,7 +76,11 @@ impl Credentials {
 
     /// Makes the passwords of the file known, before the first call needs one. A file that cannot be read is told by that call.
     pub fn learn_file(&self) {
-        if let Some(text) = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()) {
+        if let Some(text) = self
+            .file
+            .as_ref()
+            .and_then(|file| bounded_file::read_linked_text(file, limits::TRUST_FILE_BYTES).ok())
+        {
             self.learn(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! What an ended agent leaves on disk that no commit and no salvage holds as it is: files beside its tree, in its own
+//! Files that an ended agent leaves on disk and that no commit and no salvage holds as it is: files beside its tree, in its own
 //! directory, and repositories that it made in its tree. They are moved to `<data>/beside/<agent>/` at its end and stay
 //! there until its record goes.
 
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::confined::{LeftReport, open_directory};
 use super::{GitRepositories, errors, store, tree};
+use crate::bounded_file;
 use crate::private_place::read_plain;
 
 /// The directory of all of them in the data directory.
@@ -135,10 +136,14 @@ impl GitRepositories {
         Ok(bytes)
     }
 
+    /// Returns how many bytes are kept beside.
+    pub(super) fn beside_bytes_now(&self, agent: AgentId) -> u64 {
+        bytes_below(&self.beside(agent))
+    }
+
     /// Lists the agents of which something is kept beside.
     pub(super) fn kept_beside(&self) -> Vec<AgentId> {
-        let entries = fs::read_dir(self.layout.data.join(BESIDE)).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        bounded_file::agents(&self.layout.data.join(BESIDE)).map(|(agents, _)| agents).unwrap_or_default()
     }
 }
 

@@ -497,6 +497,10 @@ impl Repositories for GitRepositories {
         self.keep_beside_now(agent).map_err(|e| errors::io("keeping what lies beside the agent's tree", &e))
     }
 
+    async fn beside_bytes(&self, agent: AgentId) -> Result<u64, Failure> {
+        Ok(self.beside_bytes_now(agent))
+    }
+
     async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
         Ok(self.kept_beside())
     }

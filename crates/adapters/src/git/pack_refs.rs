@@ -13,6 +13,8 @@ use std::time::Duration;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 
+use crate::bounded_file;
+
 use super::keeping::PLACES;
 use super::{GitRepositories, store};
 
@@ -79,7 +81,7 @@ fn entries(dir: &Path) -> usize {
 }
 
 fn read(path: &Path) -> Option<CommitId> {
-    fs::read_to_string(path).ok()?.trim_end().parse().ok()
+    bounded_file::read_text(path, limits::MARKER_BYTES).ok()?.trim_end().parse().ok()
 }
 
 fn collect(dir: &Path, name: &str, age: Duration, all: &mut Vec<Loose>) {
@@ -101,7 +103,7 @@ fn collect(dir: &Path, name: &str, age: Duration, all: &mut Vec<Loose>) {
 
 /// Returns the file's new content: every line of before, and a line for each of these refs, in the order of names.
 fn merged(dir: &Path, loose: &[Loose]) -> io::Result<Vec<u8>> {
-    let before = match fs::read(dir.join("packed-refs")) {
+    let before = match bounded_file::read(&dir.join("packed-refs"), limits::GIT_FILE_BYTES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         read => read?,
     };

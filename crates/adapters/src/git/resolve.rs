@@ -1,6 +1,7 @@
 //! Names of remotes that lead to this machine. A URL with such an address in it is refused when the task is admitted; a name
-//! is looked up before git is started. Git looks it up once more by itself: a name server that answers differently the second
-//! time is not caught.
+//! is looked up before git is started, and over http git calls what was found then: a name server that answers differently
+//! the second time leads nowhere else. Over ssh the host's key says who answers, and a name may mean something in the operator's
+//! own configuration, so it is looked up once more there.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,12 +12,34 @@ use mosaic_core::domain::repository::is_local_address;
 /// Longest time for the look-up. Git has a deadline of its own and says better what a name server that hangs means.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
-/// Errors when a host is this machine or on its link. One that cannot be looked up is left to git, or to its proxy.
-pub(super) async fn check_outside(host: &str) -> Result<(), Failure> {
-    match tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await {
-        Ok(Ok(found)) => check(host, found.map(|address| address.ip())),
-        _ => Ok(()),
+/// Returns the addresses of a host. Errors when one is this machine or on its link. A host that cannot be looked up has none: it
+/// is left to git, or to its proxy.
+pub(super) async fn outside(host: &str) -> Result<Vec<IpAddr>, Failure> {
+    let Ok(Ok(found)) = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await else {
+        return Ok(Vec::new());
+    };
+    let found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    check(host, found.iter().copied())?;
+    Ok(found)
+}
+
+/// Returns the setting by which git calls these addresses and looks nothing up; nothing for a host that is an address itself,
+/// and without any.
+pub(super) fn pin(host: &str, port: u16, addresses: &[IpAddr]) -> Option<String> {
+    if addresses.is_empty() || host.parse::<IpAddr>().is_ok() {
+        return None;
     }
+    let mut all: Vec<String> = Vec::new();
+    for address in addresses {
+        let text = match address {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("[{v6}]"),
+        };
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    Some(format!("{host}:{port}:{}", all.join(",")))
 }
 
 fn check(host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<(), Failure> {
@@ -51,8 +74,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_looked_up_before_git_is_started() {
-        assert!(check_outside("localhost").await.is_err());
-        assert!(check_outside("127.0.0.1").await.is_err());
-        assert!(check_outside("no-such-name.invalid").await.is_ok());
+        assert!(outside("localhost").await.is_err());
+        assert!(outside("127.0.0.1").await.is_err());
+        assert_eq!(outside("no-such-name.invalid").await.unwrap(), Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn git_is_told_what_was_found_and_looks_nothing_up_again() {
+        let addresses: Vec<IpAddr> =
+            ["192.0.2.1", "2001:db8::1", "192.0.2.1"].iter().map(|text| text.parse().unwrap()).collect();
+        let pinned = pin("git.example.com", 8443, &addresses);
+        assert_eq!(pinned.as_deref(), Some("git.example.com:8443:192.0.2.1,[2001:db8::1]"));
+        assert_eq!(pin("git.example.com", 443, &[]), None);
+        assert_eq!(pin("192.0.2.1", 443, &addresses), None);
+    }
+
+    #[test]
+    fn git_calls_the_address_that_it_is_told_whatever_the_name_means() {
+        // A name that nobody can look up, and a port on which something answers once.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let called = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let pinned = pin("no-such-name.invalid", port, &["127.0.0.1".parse().unwrap()]).unwrap();
+        let git = std::process::Command::new("git")
+            .args(["-c", &format!("http.curloptResolve={pinned}"), "ls-remote"])
+            .arg(format!("http://no-such-name.invalid:{port}/x.git"))
+            .env_remove("http_proxy")
+            .env("no_proxy", "*")
+            .output()
+            .unwrap();
+        // Nobody answered it properly; without a name to look up it got this far.
+        assert!(!String::from_utf8_lossy(&git.stderr).contains("Could not resolve"), "{git:?}");
+        called.join().unwrap();
     }
 }

@@ -9,6 +9,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{StrayTree, TreeRequest};
 use serde::Deserialize;
 
+use crate::bounded_file;
 use crate::private_place::read_plain;
 
 use super::GitRepositories;
@@ -43,15 +44,8 @@ impl Marker {
 impl GitRepositories {
     /// Lists the agents that have a directory.
     pub(super) fn present_now(&self) -> io::Result<Vec<AgentId>> {
-        let entries = match fs::read_dir(self.layout.data.join("agents")) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut found = BTreeSet::new();
-        for entry in entries {
-            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<AgentId>().ok()));
-        }
-        Ok(found.into_iter().collect())
+        let (agents, _) = bounded_file::agents(&self.layout.data.join("agents"))?;
+        Ok(agents.into_iter().collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// Looks at an agent's tree. The marker is written last and is beside the tree, so a tree without one was never

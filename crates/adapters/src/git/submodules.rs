@@ -32,7 +32,7 @@ const PUBLISHED: &str = "refs/mosaic/published";
 pub(super) struct Superproject {
     /// Its bare repository's address.
     pub(super) repository: RepositoryUrl,
-    /// What relative addresses are relative to, the likeliest first.
+    /// Addresses that relative ones start from, the likeliest first.
     addresses: Vec<RepositoryUrl>,
     /// Where the operator's own clone has its submodules, when the repository is one.
     clones: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub(super) struct Superproject {
     /// Its working tree and git directory.
     tree: PathBuf,
     git_dir: PathBuf,
-    /// What its path begins with, for messages.
+    /// Beginning of its path, for messages.
     prefix: String,
     depth: usize,
 }

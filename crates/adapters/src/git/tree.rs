@@ -12,6 +12,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{TreeRequest, Worktree};
 use serde::{Deserialize, Serialize};
 
+use crate::bounded_file;
 use crate::private_place::read_plain;
 
 use super::command::Input;
@@ -86,7 +87,7 @@ impl GitRepositories {
         let done =
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
-        let index = fs::read(git_dir.join("index"));
+        let index = bounded_file::read(&git_dir.join("index"), limits::GIT_FILE_BYTES);
         let links = index.as_ref().map_or_else(|_| Vec::new(), |index| links_of(index, &request.start));
         let index = index.map(|index| [format!("{}\n", request.start).as_bytes(), &index].concat());
         index

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mosaic_core::domain::ids::CommitId;
+use mosaic_core::limits;
+
+use crate::bounded_file;
 
 use super::{GitRepositories, loose_refs, store};
 
@@ -32,7 +35,8 @@ impl View {
         let branches = loose_refs::branches(bare);
         let haves: Vec<CommitId> =
             branches.iter().filter_map(|name| store::read_ref(bare, name)).take(HAVES).collect();
-        let sha256 = fs::read_to_string(bare.join("config"))?.contains("objectFormat = sha256");
+        let sha256 = bounded_file::read_text(&bare.join("config"), limits::MARKER_BYTES)?
+            .contains("objectFormat = sha256");
         store::skeleton(&view.dir, true, sha256, "")?;
         // Tags that a fetch brings along land where the others are.
         let tags = bare.join("refs/tags");
@@ -42,7 +46,7 @@ impl View {
         for (number, commit) in haves.iter().enumerate() {
             packed.push_str(&format!("{commit} refs/haves/{number:02}\n"));
         }
-        let known = fs::read(bare.join("packed-refs")).unwrap_or_default();
+        let known = bounded_file::read(&bare.join("packed-refs"), limits::GIT_FILE_BYTES).unwrap_or_default();
         fs::write(view.dir.join("packed-refs"), [packed.as_bytes(), &tags_of(&known)].concat())?;
         Ok(view)
     }

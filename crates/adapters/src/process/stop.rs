@@ -12,6 +12,7 @@ use mosaic_core::limits;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::bounded_file;
 use crate::disk;
 
 use super::confinement::Confinement;
@@ -67,20 +68,10 @@ async fn suspect(dir: JobDir) -> Option<Suspect> {
 
 /// Lists the agents that have such jobs.
 pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
-    let agents = match std::fs::read_dir(data.join("agents")) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut found = Vec::new();
-    for entry in agents {
-        let Some(agent) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // An agent whose jobs cannot be listed may have some; it keeps nobody from the others.
-        if unended(data, agent).map_or(true, |jobs| !jobs.is_empty()) {
-            found.push(agent);
-        }
-    }
-    Ok(found)
+    let (agents, _) = bounded_file::agents(&data.join("agents"))?;
+    // An agent whose jobs cannot be listed may have some; it keeps nobody from the others.
+    let may_run = |agent: &AgentId| unended(data, *agent).map_or(true, |jobs| !jobs.is_empty());
+    Ok(agents.into_iter().filter(may_run).collect())
 }
 
 /// Stops a job: through its supervisor, and from outside where that does not end it in time. What is wrong with its

@@ -8,7 +8,7 @@ use super::squeeze::squeeze;
 
 /// Name under which they are reported.
 pub(super) const NAME: &str = "agent token";
-/// How every one begins; see `core::domain::access`.
+/// Beginning of every one; see `core::domain::access`.
 const START: &[u8] = b"mosaic_agent_";
 /// Hexadecimal digits that follow: the agent's id and a MAC.
 const DIGITS: usize = 32 + 64;

@@ -9,6 +9,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+use crate::bounded_file;
+
 use super::dial::Wire;
 use super::options::Tls;
 
@@ -55,9 +57,13 @@ impl Connector {
     }
 }
 
+/// Longest file of authorities: all of a system's together have some hundred KiB.
+const CA_BYTES: u64 = 16 * 1024 * 1024;
+
 fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: String| format!("{} (MOSAIC_VALKEY_CA_FILE) cannot be read: {why}", file.display());
-    let all = CertificateDer::pem_file_iter(file).map_err(|e| wrong(e.to_string()))?;
-    let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|e| wrong(e.to_string()))?;
+    let text = bounded_file::read_linked(file, CA_BYTES).map_err(|e| wrong(e.to_string()))?;
+    let all: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|e| wrong(e.to_string()))?;
     if all.is_empty() { Err(wrong("it has no certificate".to_owned())) } else { Ok(all) }
 }

@@ -24,6 +24,7 @@ use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::watch;
 
+use crate::bounded_file;
 use crate::disk::Lane;
 use crate::private_place::open_unheld;
 use book::Book;
@@ -211,6 +212,18 @@ impl Transcripts for FileTranscripts {
 
     async fn raw_files(&self, agent: AgentId) -> io::Result<Vec<PathBuf>> {
         self.of(agent, move |shelf| shelf.raw_files(agent)).await
+    }
+
+    async fn piece(&self, agent: AgentId, file: &Path, from: u64, most: usize) -> io::Result<Vec<u8>> {
+        let file = file.to_owned();
+        self.of(agent, move |_| {
+            let mut opened = bounded_file::open(&file)?;
+            opened.seek(SeekFrom::Start(from))?;
+            let mut bytes = Vec::new();
+            opened.take(most as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })
+        .await
     }
 
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {

@@ -5,8 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::transcripts::Shelved;
+
+use crate::bounded_file;
 
 /// What a folder holds.
 pub(super) struct Measured {
@@ -35,17 +37,10 @@ pub(super) fn measure(folder: &Path) -> io::Result<Measured> {
 
 /// Measures the folders of all agents; one that cannot be read is left out.
 pub(super) fn shelved(dir: &Path) -> io::Result<Vec<Shelved>> {
-    let entries = match fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let (agents, _) = bounded_file::agents(dir)?;
     let mut all = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let Some(agent) = entry.file_name().to_str().and_then(|name| name.parse::<AgentId>().ok()) else {
-            continue;
-        };
-        match measure(&entry.path()) {
+    for agent in agents {
+        match measure(&dir.join(agent.to_string())) {
             Ok(found) => {
                 all.push(Shelved { agent, bytes: found.bytes, touched: Timestamp::from(found.touched) })
             }

@@ -1,4 +1,4 @@
-//! What an agent plants among the records of its jobs keeps nothing alive, holds up no stop, and goes with the rest.
+//! Files that an agent plants among the records of its jobs keeps nothing alive, holds up no stop, and goes with the rest.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;

@@ -72,6 +72,12 @@ pub fn server_proof(token: &TokenDigest, nonce: &str, port: u16) -> String {
     hex(&hmac(token, format!("mosaic server proof 1 {port} {nonce}").as_bytes()))
 }
 
+/// Computes the answer of a node that knows the fleet's key to another node's nonce, in hexadecimal digits. It names the node, so
+/// that a program at a node's address cannot pass on what another one answers.
+pub fn node_proof(key: &TokenDigest, nonce: &str, node: &str) -> String {
+    hex(&hmac(key, format!("mosaic node proof 1 {node} {nonce}").as_bytes()))
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -39,7 +39,7 @@ impl Reset {
     }
 }
 
-/// What is held until a limit ends.
+/// Scope that is held until a limit ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {

@@ -63,6 +63,20 @@ impl RepositoryUrl {
         Some(host.split(':').next().unwrap_or(host))
     }
 
+    /// Returns the port of an http address, its usual one when it names none.
+    pub fn http_port(&self) -> Option<u16> {
+        let (scheme, rest) = self.0.split_once("://")?;
+        let authority = rest.split('/').next()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
+        match (after.split_once(':'), scheme) {
+            (Some((_, port)), "https" | "http") => port.parse().ok(),
+            (None, "https") => Some(443),
+            (None, "http") => Some(80),
+            _ => None,
+        }
+    }
+
     /// Tells whether a refused text names a way of reaching repositories that no server allows, such as `ext::` or
     /// `git://`.
     pub fn is_forbidden_transport(text: &str) -> bool {

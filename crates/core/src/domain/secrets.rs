@@ -60,7 +60,7 @@ fn chain(parts: &[&str]) -> Sha256 {
     })
 }
 
-/// What is told of a secret besides its place.
+/// Description of a secret besides its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretFinding {

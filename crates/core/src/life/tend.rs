@@ -1,16 +1,16 @@
-//! What a run was lent and renews by itself, such as a login: brought back while it runs, when it has ended, and once more
+//! Credentials that a run was lent and renews by itself, such as a login: brought back while it runs, when it has ended, and once more
 //! before its directories go, whoever was there meanwhile.
 
 use super::{Hands, Scene};
 use crate::domain::outcome::Failure;
 use crate::limits;
 
-/// What is lent to the run of one agent.
+/// Loan to the run of one agent.
 pub(super) struct Lent {
     config: std::path::PathBuf,
     runtime: String,
     mark: Option<String>,
-    /// What was said last, so that it is not said again at every look.
+    /// The last message, so that it is not said again at every look.
     said: Option<String>,
 }
 

@@ -512,6 +512,9 @@ pub trait Repositories: Send + Sync {
     /// [`limits::NAMED_LEFT`](crate::limits::NAMED_LEFT). Set-aside trees stay. Idempotent.
     async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure>;
 
+    /// Returns the bytes of what is kept of an agent beside its tree.
+    async fn beside_bytes(&self, agent: AgentId) -> Result<u64, Failure>;
+
     /// Lists the agents of which something is kept beside.
     async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure>;
 

@@ -1,7 +1,7 @@
 //! Transcripts: append-only files per agent beside the store. The raw output is written by the shim; the readable
 //! entries are written by whoever supervises the agent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,10 @@ pub trait Transcripts: Send + Sync {
 
     /// Returns the raw output files that exist, oldest first.
     async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
+
+    /// Reads a piece of one of the agent's files, from this byte on and at most so many bytes; nothing at its end. Errors with
+    /// `NotFound` when there is none, and for what is no regular file.
+    async fn piece(&self, agent: AgentId, file: &Path, from: u64, most: usize) -> std::io::Result<Vec<u8>>;
 
     /// Returns the file for a named log of the agent (a gate's). Its directory is made by whoever writes it.
     fn log(&self, agent: AgentId, name: &str) -> PathBuf;

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 /// Longest wait for a program to write a value into a pipe.
 const PIPE: Duration = Duration::from_secs(5);
-/// How often a pipe is looked at.
+/// Period at which a pipe is looked at.
 const PIPE_STEP: Duration = Duration::from_millis(10);
 
 /// Reads a value of at most so many bytes.

@@ -35,6 +35,7 @@ mod login;
 mod moving;
 mod no_code_after;
 mod no_server;
+mod odd_files;
 mod planted;
 mod pushes;
 mod races;
@@ -44,6 +45,7 @@ mod secrets;
 mod shutdown;
 mod silence;
 mod spending;
+mod standing;
 #[cfg(feature = "valkey")]
 mod standstill;
 mod state_files;

@@ -1,4 +1,4 @@
-//! What agents and gates find around them: which repository git means, where temporary files lie, and what they get of
+//! Surroundings of agents and gates: which repository git means, where temporary files lie, and what they get of
 //! the operator's environment.
 
 use std::os::unix::fs::symlink;

@@ -156,7 +156,7 @@ async fn a_node_that_is_away_is_named() {
 async fn the_fleet_key_is_needed_and_opens_nothing_by_itself() {
     let stranger = pair(Some("another-key")).await;
     let id = agent(&stranger).await;
-    stranger.asked.get(&format!("/v1/agents/{id}/diff")).await.is(401, "unauthenticated");
+    stranger.asked.get(&format!("/v1/agents/{id}/diff")).await.is(503, "node_unreachable");
     let keyless = pair(None).await;
     let id = agent(&keyless).await;
     keyless.asked.get(&format!("/v1/agents/{id}/diff")).await.is(503, "node_unreachable");
@@ -164,6 +164,58 @@ async fn the_fleet_key_is_needed_and_opens_nothing_by_itself() {
     let request = Request::builder().uri("/v1/agents").header("host", "localhost");
     let request = request.header("authorization", format!("Bearer {KEY}"));
     keyless.home.send(request.body(Body::empty()).expect("it is whole")).await.is(401, "unauthenticated");
+}
+
+/// A program at the address of a node, which keeps what it is sent and answers like one.
+async fn impostor(proofs: Vec<String>) -> (String, Arc<std::sync::Mutex<Vec<u8>>>, JoinSet<()>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (heard, mut serving) = (Arc::new(std::sync::Mutex::new(Vec::new())), JoinSet::new());
+    let keeps = Arc::clone(&heard);
+    serving.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("it listens");
+            let mut piece = [0; 4096];
+            while let Ok(n @ 1..) = stream.read(&mut piece).await {
+                keeps.lock().expect("nobody panicked").extend_from_slice(&piece[..n]);
+                let body = serde_json::json!({"auth": "node", "port": 1, "proofs": proofs}).to_string();
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+                let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.expect("it listens");
+            }
+        }
+    });
+    (url, heard, serving)
+}
+
+#[tokio::test]
+async fn a_program_at_the_address_of_a_node_gets_neither_the_key_nor_the_request() {
+    let store = Arc::new(FaultyStore::new(100));
+    let (url, heard, _serving) = impostor(vec!["00".repeat(32)]).await;
+    let fleet: Arc<dyn Fleet> = Arc::new(Nodes(vec![("asked", None), ("home", Some(url))]));
+    let key =
+        |options: &mut mosaic_server::ServerOptions| options.peer_key = Some(PeerKey::new(KEY.to_owned()));
+    let home = World::node("home", Arc::clone(&store), Arc::clone(&fleet), key);
+    let asked = World::node("asked", store, fleet, key);
+    let id = asked.spawned("T-1").await;
+    home.held().await;
+    for path in ["transcript", "diff"] {
+        asked.get(&format!("/v1/agents/{id}/{path}")).await.is(503, "node_unreachable");
+    }
+    asked.order("POST", &format!("/v1/agents/{id}/thaw")).await.is(503, "node_unreachable");
+    let heard = String::from_utf8_lossy(&heard.lock().expect("nobody panicked")).into_owned();
+    assert!(heard.contains("/v1/hello?nonce="), "{heard}");
+    assert!(!heard.contains(KEY) && !heard.contains(&id.to_string()), "{heard}");
+}
+
+#[tokio::test]
+async fn a_node_proves_the_key_under_its_own_name_only() {
+    let pair = pair(Some(KEY)).await;
+    let nonce = "a".repeat(64);
+    let of = async |node: &str| pair.home.get(&format!("/v1/hello?nonce={nonce}&node={node}")).await.json();
+    assert_eq!(of("home").await["proofs"].as_array().map(Vec::len), Some(1));
+    assert_eq!(of("asked").await["proofs"], serde_json::json!([]));
 }
 
 #[tokio::test]

@@ -249,6 +249,9 @@ impl Repositories for StubRepositories {
     async fn keep_beside(&self, _: AgentId) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }
+    async fn beside_bytes(&self, _: AgentId) -> Result<u64, Failure> {
+        Ok(0)
+    }
     async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
         Ok(Vec::new())
     }
@@ -413,6 +416,11 @@ impl Transcripts for StubTranscripts {
     }
     async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>> {
         Ok((1..10).map(|run| self.raw(agent, run)).filter(|path| path.exists()).collect())
+    }
+    async fn piece(&self, _: AgentId, file: &Path, from: u64, most: usize) -> std::io::Result<Vec<u8>> {
+        let bytes = std::fs::read(file)?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(bytes[from..].iter().take(most).copied().collect())
     }
     fn log(&self, agent: AgentId, name: &str) -> PathBuf {
         self.directory.path().join(format!("{agent}-{name}.log"))

@@ -29,6 +29,7 @@ wrap! { Transcripts as "transcripts" {
     plain watch(agent: AgentId) -> watch::Receiver<u64>;
     sure raw(agent: AgentId, run: u32) -> PathBuf;
     last raw_files(agent: AgentId) -> std::io::Result<Vec<PathBuf>>;
+    last piece(agent: AgentId, file: &Path, from: u64, most: usize) -> std::io::Result<Vec<u8>>;
     sure log(agent: AgentId, name: &str) -> PathBuf;
     last shelved() -> std::io::Result<Vec<Shelved>>;
     last size(agent: AgentId) -> std::io::Result<u64>;

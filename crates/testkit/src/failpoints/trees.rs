@@ -51,6 +51,7 @@ wrap! { Repositories as "repositories" {
     last remove(agent: AgentId) -> Result<(), Failure>;
     last abandon(agent: AgentId) -> Result<u64, Failure>;
     last keep_beside(agent: AgentId) -> Result<Vec<String>, Failure>;
+    last beside_bytes(agent: AgentId) -> Result<u64, Failure>;
     last kept_beside() -> Result<Vec<AgentId>, Failure>;
     plain store_of(repository: &RepositoryUrl) -> StoreName;
     last present() -> Result<Vec<AgentId>, Failure>;

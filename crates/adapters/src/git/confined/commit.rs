@@ -38,7 +38,7 @@ pub(in crate::git) struct Look<'a> {
     pub(in crate::git) has_attributes: bool,
     /// The tree made here with the files of rules.
     rules: PathBuf,
-    /// What HEAD holds.
+    /// Files of HEAD.
     listing: Listing,
     links: Links,
     /// The commit that [`Look::commit`] returned.
@@ -49,7 +49,7 @@ pub(in crate::git) struct Look<'a> {
     forsaken: Option<String>,
 }
 
-/// What a path of the new commit is.
+/// Content of a path of the new commit.
 enum Put {
     Object(u32, String),
     Content(u32, Content),

@@ -1,4 +1,4 @@
-//! What lies in a tree and is in no commit of it: each with the reason, so that a person is told, and whether it is kept.
+//! Files that lie in a tree and are in no commit of it: each with the reason, so that a person is told, and whether it is kept.
 
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ fn repository(one: &Left) -> Option<String> {
 pub(in crate::git) struct LeftReport {
     /// The first ones: path and reason.
     pub(in crate::git) named: Vec<(String, String)>,
-    /// How many there are besides.
+    /// Number of further ones.
     pub(in crate::git) more: u64,
     /// Some are kept nowhere but in the tree.
     pub(in crate::git) only_there: bool,
@@ -108,7 +108,7 @@ pub(in crate::git) struct LeftReport {
     pub(in crate::git) repositories: Vec<String>,
     /// The tree's own git directory could not be read, and is to be kept as it is.
     pub(in crate::git) git_dir: bool,
-    /// What else is to be told.
+    /// Further warnings.
     pub(in crate::git) notes: Vec<String>,
 }
 

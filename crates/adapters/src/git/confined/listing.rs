@@ -1,4 +1,4 @@
-//! What a commit holds, and what is known of a tree's files since they were written: the server keeps a copy of the
+//! The files of a commit, and what is known of a tree's files since they were written: the server keeps a copy of the
 //! index as it was when it made the tree. A file whose times, size and inode still are what they were then has not
 //! changed (the change time cannot be set by a program), so that it need not be read again.
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use mosaic_core::limits;
 
-use super::super::command::SETTINGS;
+use super::super::command::{SETTINGS, VARIABLES};
 use super::super::errors;
 use super::super::harvest::Spec;
 
@@ -22,7 +22,7 @@ pub(in crate::git) struct Git {
     author: (String, String),
 }
 
-/// How a call ended.
+/// Result of a call.
 pub(in crate::git) struct Ran {
     pub(in crate::git) ok: bool,
     pub(in crate::git) code: Option<i32>,
@@ -45,23 +45,9 @@ impl Git {
         command.args(args).current_dir(&self.dir).stdin(Stdio::null());
         command.env("GIT_DIR", &self.dir).env("HOME", &self.dir).env("XDG_CONFIG_HOME", &self.dir);
         command.env("PATH", &self.path);
-        for (name, value) in [
-            ("LC_ALL", "C"),
-            ("GIT_CONFIG_NOSYSTEM", "1"),
-            ("GIT_CONFIG_SYSTEM", "/dev/null"),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_ATTR_NOSYSTEM", "1"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("GIT_ASKPASS", "/bin/false"),
-            ("GIT_EDITOR", "/bin/false"),
-            ("GIT_ALLOW_PROTOCOL", ""),
-            ("GIT_OPTIONAL_LOCKS", "0"),
-            ("GIT_NO_REPLACE_OBJECTS", "1"), // a replaced object is not what would be handed over
-            ("GIT_NO_LAZY_FETCH", "1"),
-            ("GIT_LITERAL_PATHSPECS", "1"),
-        ] {
-            command.env(name, value);
-        }
+        command.envs(VARIABLES.iter().copied());
+        // Nothing in a confinement has a remote to talk to.
+        command.env("GIT_ALLOW_PROTOCOL", "");
         let (name, email) = &self.author;
         command.env("GIT_AUTHOR_NAME", name).env("GIT_COMMITTER_NAME", name);
         command.env("GIT_AUTHOR_EMAIL", email).env("GIT_COMMITTER_EMAIL", email);

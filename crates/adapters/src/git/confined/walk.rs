@@ -1,4 +1,4 @@
-//! What lies in a tree, found by handles: no link is followed, no pipe waited for, no path too long. What git tracks or
+//! Files of a tree, found by handles: no link is followed, no pipe waited for, no path too long. What git tracks or
 //! would take is told apart from what the tree's rules leave out; everything else that is there is either found or named.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,7 @@ pub(in crate::git) struct Beside {
     pub(in crate::git) content: Content,
 }
 
-/// What was found.
+/// Result of a walk.
 #[derive(Default)]
 pub(in crate::git) struct Found {
     pub(in crate::git) files: BTreeMap<Vec<u8>, File>,
@@ -86,7 +86,7 @@ pub(in crate::git) struct Found {
     pub(in crate::git) directories: BTreeMap<Vec<u8>, u32>,
     /// Those of them without any entry.
     pub(in crate::git) empty: Vec<Vec<u8>>,
-    /// What a commit cannot hold, with the reason.
+    /// Paths that a commit cannot hold, with the reason.
     pub(in crate::git) left: Vec<Left>,
 }
 

@@ -1,4 +1,4 @@
-//! Who comes first when processor, memory or descriptors are short: the supervisor, and only then its job.
+//! Order of precedence when processor, memory or descriptors are short: the supervisor, and only then its job.
 
 use std::io;
 use std::process::{Child, Command};

@@ -35,7 +35,7 @@ const MANAGERS: &[(&str, &str)] = &[
     ("sdkman", "set SDKMAN_DIR to its directory"),
 ];
 
-/// How the shims of this machine fare inside, and which wanted variables are not set.
+/// State of this machine's shims inside, and which wanted variables are not set.
 pub(super) fn look(wanted: &AgentEnv, path: &OsStr, env: Lookup<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = unset(wanted, env).into_iter().collect();
     let Ok(empty) = Scratch::new() else { return found };

@@ -1,4 +1,4 @@
-//! What a task costs in a repository in which many agents ran before: processor time of the server and of everything that
+//! Cost of a task in a repository in which many agents ran before: processor time of the server and of everything that
 //! it started, per task, after 0, 4,000 and 10,000 agents whose refs are kept. The branches that the tasks push are deleted
 //! from the remote after each batch, so that only the kept refs grow.
 
@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::table::Table;
 use crate::{Options, Outcome, remote};
 
-/// How many agents ran before.
+/// Number of agents that ran before.
 const EARLIER: [usize; 3] = [0, 4_000, 10_000];
 /// Tasks before the first measurement: caches, the repository's first fetch.
 const WARM_UP: usize = 10;
