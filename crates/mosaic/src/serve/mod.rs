@@ -311,16 +311,21 @@ async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<(
     let mut hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
     let alone = agents_end_with_us();
     let mut count = 0;
+    // Counted from the second order: more of them must not put the end off.
+    let mut insisted = tokio::time::Instant::now();
     loop {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
             () = next_signal(&mut hangup) => {}
-            () = tokio::time::sleep(INSISTED), if count > 1 && !alone => {
+            () = tokio::time::sleep_until(insisted), if count > 1 && !alone => {
                 anyhow::bail!("a part of the server did not end after it was told twice, and was left; agents run on under their supervisors");
             }
         }
         count += 1;
+        if count == 2 {
+            insisted = tokio::time::Instant::now() + INSISTED;
+        }
         let order = match (alone, count) {
             (true, 1) => Stop::Drain(drain),
             (true, _) => Stop::Now,

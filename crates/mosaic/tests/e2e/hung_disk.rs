@@ -73,6 +73,10 @@ fn story(place: &str) {
     assert!(answers.within(100) < ALIVE, "{place}: {answers}");
     // Threads that hang in the system keep a process that has ended until the disk answers; nothing else does.
     server.signal(Signal::TERM);
+    until("the stop to begin", || match server.http.try_get("/health") {
+        Ok(answer) => (answer.body["status"] == "draining").then_some(()),
+        Err(_) => Some(()),
+    });
     server.signal(Signal::TERM);
     let stat = format!("/proc/{}/stat", server.pid());
     let has_ended = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
