@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
-use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
+use mosaic_core::ports::fleet::{
+    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+};
 use mosaic_core::ports::store::{Lease, StoreError};
 
 /// The only node. Cordons hold until the process ends.
@@ -66,6 +68,18 @@ impl Fleet for SoleNode {
                 true
             }
             _ => false,
+        }))
+    }
+
+    async fn remove_node(
+        &self,
+        node: &NodeId,
+        _: Option<&LostNode>,
+        _: Fact,
+    ) -> Result<NodeRemoval, StoreError> {
+        Ok(self.with(|state| match state {
+            Some(state) if state.info.node == *node => NodeRemoval::Alive(state.seen_at),
+            _ => NodeRemoval::Unknown,
         }))
     }
 

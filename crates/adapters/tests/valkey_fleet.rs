@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
+use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::{NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
-use mosaic_core::ports::fleet::{Cordon, Fleet, JoinError, NodeInfo};
-use mosaic_core::ports::store::{Lease, Store};
-use mosaic_testkit::store_suite::sample::{T0, admission, agent, in_backoff};
+use mosaic_core::domain::kept_work::{KeptRef, WorkReport, WorkState};
+use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::ports::fleet::{Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval};
+use mosaic_core::ports::store::{Lease, Removal, Store};
+use mosaic_testkit::store_suite::sample::{T0, admission, agent, at, change, in_backoff, settled};
 use mosaic_testkit::valkey_server::ValkeyServer;
 use mosaic_testkit::wrong_clock::WrongClock;
 
@@ -274,4 +277,65 @@ async fn a_server_whose_clock_is_set_forward_gives_no_lease_to_anybody_for_a_who
     assert_eq!(lapsed.await, held.agent);
     assert!(last.elapsed() >= term, "it counted as over after {:?}", last.elapsed());
     other.take_over(held.agent, &node).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_goes_off_the_list_once_it_is_gone_and_a_lost_one_is_an_ordinary_one_when_it_joins_again() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let term = Duration::from_secs(3);
+    let (a, b) = (open(&server, "a", term).await, open(&server, "b", term).await);
+    let (one, two): (NodeId, NodeId) = ("a".parse().unwrap(), "b".parse().unwrap());
+    a.join(&info("a", "1")).await.unwrap();
+    let lost = LostNode { node: one.clone(), by: "test".to_owned(), reason: None, at: Timestamp(1) };
+    assert!(matches!(b.remove_node(&one, Some(&lost), fact()).await.unwrap(), NodeRemoval::Alive(_)));
+    assert_eq!(b.remove_node(&two, None, fact()).await.unwrap(), NodeRemoval::Unknown);
+    leased(&a, "a").await;
+    a.leave(&one).await.unwrap();
+    // It has left, and what it holds is still its own.
+    assert!(matches!(b.remove_node(&one, Some(&lost), fact()).await.unwrap(), NodeRemoval::Holds(_)));
+    until("its leases to be over", async || {
+        let lapsed = b.lapsed(10).await.unwrap();
+        let taken = b.take_over(*lapsed.first()?, &two).await.ok()?;
+        Some(taken)
+    })
+    .await;
+    assert_eq!(b.remove_node(&one, Some(&lost), fact()).await.unwrap(), NodeRemoval::Done);
+    assert_eq!(b.lost_nodes().await.unwrap(), [lost]);
+    assert!(b.nodes().await.unwrap().iter().all(|node| node.info.node != one));
+    a.join(&info("a", "1")).await.unwrap();
+    assert!(b.lost_nodes().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_node_reports_of_an_agent_stands_beside_the_record_and_goes_with_it() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    store.admit(admission(&agent("T-report", T0))).await.unwrap();
+    let (held, record) = store.lease(&"a".parse().unwrap(), Timestamp(u64::MAX / 2)).await.unwrap().unwrap();
+    let id = record.agent.id;
+    let ended = settled(record.agent, Status::Killed, EndReason::Operator, at(4));
+    store.advance(&held, change(ended, "agent.killed", at(4))).await.unwrap();
+    let ended = store.get(id).await.unwrap();
+    let refs = vec![KeptRef {
+        reference: "refs/mosaic/salvage/x".to_owned(),
+        commit: "d".repeat(40).parse().unwrap(),
+    }];
+    let report = WorkReport { node: "b".parse().unwrap(), run: 1, state: WorkState::Kept, refs };
+    let logged = *store.newest().borrow();
+    for _ in 0..2 {
+        store.report_work(id, &report, vec![fact()]).await.unwrap();
+    }
+    assert_eq!(store.work_reports(id).await.unwrap(), std::slice::from_ref(&report));
+    assert_eq!(*store.newest().borrow(), logged + 1, "the same report is logged once");
+    let removal = Removal {
+        agent: id,
+        version: ended.version,
+        at: Timestamp(2),
+        why: "test".to_owned(),
+        node: None,
+        facts: Vec::new(),
+    };
+    store.remove(removal).await.unwrap();
+    store.report_work(id, &report, Vec::new()).await.unwrap();
+    assert!(store.work_reports(id).await.unwrap().is_empty(), "nothing is reported of what was removed");
 }

@@ -23,7 +23,7 @@ use crate::engine::Stop;
 use crate::kill::Driver;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::fleet::{Beaten, Cordon, JoinError, NodeInfo, NodeState};
+use crate::ports::fleet::{Beaten, Cordon, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState};
 use crate::ports::store::{Lease, StoreError};
 
 /// What this node says of itself besides its settings.
@@ -59,6 +59,8 @@ struct Seen {
     /// Heard a first answer: a drain that stood before was carried out by the server before.
     heard: bool,
     nodes: Vec<NodeState>,
+    /// Declared lost for good.
+    lost: BTreeSet<NodeId>,
     failing: bool,
     avoided: placing::Avoided,
     health: health::Health,
@@ -250,6 +252,27 @@ impl Orchestrator {
         Ok(known)
     }
 
+    /// Takes a node that is gone off the list; with `lost` everything that only it had is given up as well.
+    pub async fn remove_node(
+        &self,
+        node: &NodeId,
+        lost: Option<&LostNode>,
+        by: &str,
+    ) -> Result<NodeRemoval, StoreError> {
+        let reason = lost.and_then(|lost| lost.reason.as_deref());
+        let data = json!({"node": node, "by": by, "reason": reason, "lost": lost.is_some()});
+        let done = self.ports.fleet.remove_node(node, lost, self.node_fact("node.removed", data)).await?;
+        if done == NodeRemoval::Done && lost.is_some() {
+            self.fleet.seen().lost.insert(node.clone());
+        }
+        Ok(done)
+    }
+
+    /// Returns the nodes that were declared lost for good, as of the last heartbeat.
+    pub(crate) fn lost_nodes(&self) -> BTreeSet<NodeId> {
+        self.fleet.seen().lost.clone()
+    }
+
     /// Tells whether what is left of the agent lies on another node, so that nothing here says anything about it.
     pub(crate) fn is_elsewhere(&self, node: Option<&NodeId>) -> bool {
         self.is_fleet() && node != Some(&self.settings.node)
@@ -405,6 +428,9 @@ impl Orchestrator {
             () = self.ports.clock.sleep(patience) => return,
         };
         let Ok(nodes) = nodes else { return };
+        if let Ok(Ok(lost)) = self.timely(self.ports.fleet.lost_nodes()).await {
+            self.fleet.seen().lost = lost.into_iter().map(|lost| lost.node).collect();
+        }
         let before = std::mem::replace(&mut self.fleet.seen().nodes, nodes.clone());
         let alive = |node: &&NodeState| node.alive;
         let first = nodes.iter().find(alive).is_some_and(|first| first.info.node == self.settings.node);

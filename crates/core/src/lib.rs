@@ -11,6 +11,7 @@ pub mod engine;
 pub mod fleet;
 pub mod freeze;
 mod interventions;
+pub mod kept_work;
 pub mod kill;
 pub mod kill_all;
 pub mod life;

@@ -587,6 +587,11 @@ pub const RESERVE_PART: u64 = 8;
 pub const BUNDLE_PART: u64 = 4;
 /// How long a node that is not heard of any more is listed.
 pub const NODE_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most attempts on other nodes whose work a record lists: lost nodes come to an end much earlier, and nobody drains nodes
+/// more often than this while one agent waits.
+pub const LEFT_WORK: usize = 50;
+/// Most refs of one agent that a node reports; a tree with more branches is told by the first.
+pub const REPORTED_REFS: usize = 20;
 /// Most interventions of other hands that are taken up in one round.
 pub const INTERVENTIONS: usize = 200;
 /// Longest wait for a connection to another node.

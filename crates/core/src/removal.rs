@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
+use crate::caretaker::former;
 use crate::domain::agent::Agent;
 use crate::domain::audit::Deed;
 use crate::domain::ids::{AgentId, CommitId, NodeId, Timestamp};
+use crate::domain::kept_work::KeptWork;
 use crate::domain::lifecycle::fact;
-use crate::domain::outcome::Failure;
+use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::publication::Publication;
 use crate::domain::repository::RepositoryUrl;
 use crate::limits;
@@ -41,6 +43,9 @@ pub struct Unmerged {
     /// The reason why a push of these commits does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// Work of earlier attempts that lies on other nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<KeptWork>,
 }
 
 /// Remotes that did not answer during one removal of many, by repository: none is waited for twice.
@@ -143,7 +148,15 @@ pub enum PruneError {
 
 impl Unmerged {
     fn is_none(&self) -> bool {
-        self.commits.is_empty() && self.tree.is_none()
+        self.commits.is_empty() && self.tree.is_none() && self.elsewhere.is_empty()
+    }
+
+    /// Says what is discarded, for the audit log.
+    fn discards(&self) -> String {
+        let mut parts: Vec<String> = self.commits.iter().map(|c| c.commit.to_string()).collect();
+        parts.extend(self.tree.is_some().then(|| "what its tree holds".to_owned()));
+        parts.extend(self.elsewhere.iter().map(|work| format!("run {} on node {}", work.run, work.node)));
+        format!("discards {}", parts.join(", "))
     }
 
     /// Says what would be lost.
@@ -161,6 +174,7 @@ impl Unmerged {
         if let Some(why) = &self.tree {
             parts.push(format!("a working tree that could not be received yet: {why}"));
         }
+        parts.extend(self.elsewhere.iter().filter_map(|work| work.sentence(self.agent_id)));
         format!("{} has work that is kept nowhere else: {}", self.name, parts.join("; "))
     }
 }
@@ -181,7 +195,7 @@ impl Orchestrator {
         {
             return Err(RemoveError::WrongName(record.agent.name));
         }
-        let lost = self.unmerged(&record.agent, true, &mut Silent::new()).await.map_err(RemoveError::Git)?;
+        let lost = self.unmerged(&record, true, &mut Silent::new()).await.map_err(RemoveError::Git)?;
         if !lost.is_none() && discard.is_none() {
             return Err(RemoveError::Unmerged(Box::new(lost)));
         }
@@ -191,10 +205,26 @@ impl Orchestrator {
     }
 
     /// Refuses a record whose agent ran on another node last: what lies there cannot be seen from here.
-    fn here(&self, record: Versioned) -> Result<Versioned, RemoveError> {
+    /// One that a person declared lost for good decides nothing any more.
+    async fn here(&self, record: Versioned) -> Result<Versioned, RemoveError> {
         match record.home.clone().filter(|home| self.is_elsewhere(Some(home))) {
-            Some(node) => Err(RemoveError::Elsewhere { id: record.agent.id, node }),
-            None => Ok(record),
+            Some(node) if !self.is_lost_for_good(&node).await? => {
+                Err(RemoveError::Elsewhere { id: record.agent.id, node })
+            }
+            _ => Ok(record),
+        }
+    }
+
+    /// Reads a record, or what is left of one whose archive went with a node that was declared lost for good.
+    async fn whole_or_lost(&self, id: AgentId) -> Result<Versioned, RemoveError> {
+        let missing = match self.ports.store.get(id).await {
+            Ok(record) => return Ok(record),
+            Err(e) => e,
+        };
+        let short = self.ports.store.glance(id).await?;
+        match &short.short {
+            Some(node) if self.is_lost_for_good(node).await? => Ok(short),
+            _ => Err(missing.into()),
         }
     }
 
@@ -203,11 +233,12 @@ impl Orchestrator {
     async fn ended(&self, id: AgentId) -> Result<Versioned, RemoveError> {
         let mut patience = self.ports.clock.sleep(limits::KILL_ANSWER);
         loop {
-            let record = self.here(self.ports.store.get(id).await?)?;
+            let record = self.here(self.whole_or_lost(id).await?).await?;
             if !record.agent.is_terminal() {
                 return Err(RemoveError::StillActive(id));
             }
             if !self.live().contains_key(&id) {
+                self.keep_left(&record).await.map_err(RemoveError::Git)?;
                 if !record.agent.work.dirty && record.agent.work.cleanup_pending.is_none() {
                     return Ok(record);
                 }
@@ -222,10 +253,33 @@ impl Orchestrator {
         }
     }
 
+    /// Keeps what an earlier attempt left in a tree on this node, so that it is seen.
+    async fn keep_left(&self, record: &Versioned) -> Result<(), Failure> {
+        let (agent, here) = (&record.agent, &self.settings.node);
+        let left = agent.left.iter().any(|left| left.node == *here);
+        if !left || agent.node.as_ref() == Some(here) || !self.ports.repositories.has_tree(agent.id) {
+            return Ok(());
+        }
+        let kept = Box::pin(former::keep_now(self, agent.id)).await;
+        kept.map_err(|why| Failure::new(FailureKind::Internal, format!("an earlier attempt's tree: {why}")))
+    }
+
     /// Looks for work of an ended agent that is nowhere else. A pushed commit is safe, merged or not, once the remote has
     /// shown it; with `now` the remote is asked again in any case.
-    async fn unmerged(&self, agent: &Agent, now: bool, silent: &mut Silent) -> Result<Unmerged, Failure> {
-        let work = &agent.work;
+    async fn unmerged(
+        &self,
+        record: &Versioned,
+        now: bool,
+        silent: &mut Silent,
+    ) -> Result<Unmerged, Failure> {
+        let (agent, work) = (&record.agent, &record.agent.work);
+        let elsewhere = self.unsafe_elsewhere(record).await;
+        let (agent_id, name) = (agent.id, agent.name.clone());
+        if record.home.as_ref().is_some_and(|home| self.is_elsewhere(Some(home))) {
+            // Its home was declared lost for good, with what lay there.
+            let (commits, more, tree, remote) = (Vec::new(), false, None, None);
+            return Ok(Unmerged { agent_id, name, commits, more, tree, remote, elsewhere });
+        }
         let mut safe: Vec<_> = [&work.base, &work.remote_tip].into_iter().flatten().cloned().collect();
         let mut commits = self.nowhere_else(agent, &safe).await?;
         let mut remote = None;
@@ -246,7 +300,7 @@ impl Orchestrator {
         // What could not be cleaned up may be a tree that was set aside.
         let unsaid = || work.dirty.then(|| "it was not received".to_owned());
         let tree = work.cleanup_pending.clone().or_else(unsaid);
-        Ok(Unmerged { agent_id: agent.id, name: agent.name.clone(), commits, more, tree, remote })
+        Ok(Unmerged { agent_id, name, commits, more, tree, remote, elsewhere })
     }
 
     async fn nowhere_else(&self, agent: &Agent, safe: &[CommitId]) -> Result<Vec<UnmergedCommit>, Failure> {
@@ -302,18 +356,17 @@ impl Orchestrator {
         let deed = by.clone().subject(agent.id).reason(Some(why));
         let deed = match lost.is_none() {
             true => deed,
-            false => deed.result(format!("discards {} and what its tree holds", discarded.join(" "))),
+            false => deed.result(lost.discards()),
         };
         self.audit(deed).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
-        let data =
-            json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some()});
+        let data = json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some(), "elsewhere": &lost.elsewhere});
         let facts = vec![fact("agent.removed", agent, at, data)];
         let removal = Removal {
             agent: agent.id,
             version: record.version,
             at,
             why: why.to_owned(),
-            node: self.settings.node.clone(),
+            node: Some(self.settings.node.clone()).filter(|_| lost.elsewhere.is_empty()),
             facts,
         };
         self.ports.store.remove(removal).await?;
@@ -385,10 +438,10 @@ impl Orchestrator {
         silent: &mut Silent,
     ) -> Result<(Versioned, Unmerged), RemoveError> {
         let record = match only_look {
-            true => self.here(self.ports.store.get(id).await?)?,
+            true => self.here(self.whole_or_lost(id).await?).await?,
             false => self.ended(id).await?,
         };
-        let lost = self.unmerged(&record.agent, false, silent).await.map_err(RemoveError::Git)?;
+        let lost = self.unmerged(&record, false, silent).await.map_err(RemoveError::Git)?;
         Ok((record, lost))
     }
 

@@ -12,6 +12,7 @@ use mosaic_core::domain::publication::Publication;
 use mosaic_core::engine::{self, Stop};
 use mosaic_core::life::CleanUp;
 use mosaic_core::ports::store::{Query, Store, Versioned};
+use mosaic_core::restore::WorkPlace;
 use mosaic_testkit::fake_store::FakeStore;
 use mosaic_testkit::fake_world::{Behaviour, FakeWorld, RemoteMood, Stuck};
 use serde_json::json;
@@ -101,7 +102,7 @@ async fn what_lies_beside_a_pushed_commit_stands_in_the_record() {
     assert_eq!(agent.status(), Status::Completed);
     assert!(agent.work.salvage.is_some() && agent.work.salvage_beside && !agent.work.dirty);
     assert!(agent.work.pushed.is_some() && story.world.is_cleaned(id));
-    assert!(story.o.restore(id).await.expect("restored").salvage.is_some());
+    assert!(Box::pin(story.o.restore(id, WorkPlace::Last)).await.expect("restored").salvage.is_some());
     story.end(Stop::Now).await;
 }
 

@@ -10,12 +10,15 @@ use std::time::Duration;
 use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::{self, Rounds};
 use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::audit::{Action, Deed};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::domain::kept_work::{WorkState, head_ref, salvage_ref};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::engine::{self, Stop};
-use mosaic_core::ports::fleet::{Cordon, JoinError};
-use mosaic_core::ports::store::{Intervention, Store, StoreError, Submission, Versioned};
+use mosaic_core::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval};
+use mosaic_core::ports::store::{EndedAfter, Intervention, Store, StoreError, Submission, Versioned};
+use mosaic_core::removal::{PruneRequest, RemoveError};
 use mosaic_testkit::fake_store::{FakeStore, Mood};
 use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
 use serde_json::json;
@@ -150,16 +153,19 @@ async fn a_cut_off_node_has_nothing_alive_before_another_starts_its_agent_and_wr
     assert_eq!(fleet.world.double_runs(), 0, "the first was dead before the second began");
     assert!(fleet.world.alive_on("a").is_empty());
     assert!(taken.epoch > before.epoch && taken.agent.attempt == 1 && taken.agent.node_losses == 1);
-    let said = taken.agent.warnings.join("; ");
-    assert!(
-        said.contains("attempt 1 ran on node a") && said.contains(&format!("refs/agents/{id}")),
-        "{said}"
-    );
+    let kept = b.o.kept_work(&taken).await;
+    assert_eq!((kept.len(), kept[0].run, kept[0].node.as_str()), (1, 1, "a"), "{kept:?}");
+    assert_eq!(kept[0].state, WorkState::Unreported);
+    let said = kept[0].sentence(id).expect("it is to be looked after");
+    assert!(said.contains("ended on node a") && said.contains(&salvage_ref(id)), "{said}");
     tokio::time::sleep(Duration::from_secs(10)).await;
     a.cut(false);
     // Back again, it finds that somebody else has the agent, and keeps what lies in its tree.
     soon(|| fleet.world.trees_on("a").is_empty()).await;
     let now = fleet.store.get(id).await.expect("there");
+    let kept = b.o.kept_work(&now).await;
+    assert_eq!((kept[0].state, kept[0].refs[0].reference.as_str()), (WorkState::Kept, &*salvage_ref(id)));
+    assert!(fleet.kinds().await.contains(&"agent.work_reported".to_owned()));
     assert_eq!((now.epoch, now.node.as_ref().map(NodeId::as_str)), (taken.epoch, Some("b")));
     fleet.world.release();
     let record = fleet.until(id, ended).await;
@@ -265,7 +271,9 @@ async fn a_queued_agent_that_moves_leaves_behind_what_only_the_other_node_has() 
     let record = fleet.works_on(id, "b").await;
     assert!(record.agent.work.kept.is_none() && record.agent.work.base.is_some());
     assert_eq!((record.agent.attempt, record.agent.node_losses), (1, 0));
-    assert_eq!(record.agent.warnings.len(), 1, "{:?}", record.agent.warnings);
+    let kept = b.o.kept_work(&record).await;
+    let head = (kept[0].state, kept[0].refs[0].reference.clone());
+    assert_eq!((kept.len(), head), (1, (WorkState::Kept, head_ref(id))), "{kept:?}");
     // What it left on the first node is kept there once that is back.
     assert_eq!(fleet.world.trees_on("a"), [id]);
     let a = fleet.node("a", 1);
@@ -570,4 +578,81 @@ async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while
     assert!(fleet.store.get(id).await.is_ok(), "a record of this hour was removed as old");
     fleet.world.knobs.jump(0);
     node.end(Stop::Now).await;
+}
+
+/// Plays an agent that node `a` loses and `b` completes; `a` is cut off for good until its connection is given back.
+async fn lost_on_a_and_completed_on_b(fleet: &Fleet) -> (Node, Node, AgentId) {
+    let a = fleet.node("a", 1);
+    let id = spawn(&a.o, "T-1", 3).await;
+    fleet.works_on(id, "a").await;
+    let b = fleet.node("b", 1);
+    a.cut(true);
+    fleet.works_on(id, "b").await;
+    fleet.world.release();
+    fleet.until(id, ended).await;
+    soon(|| b.o.known_nodes().iter().any(|node| node.info.node.as_str() == "a" && !node.alive)).await;
+    // What ended this very moment is not old enough to go.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    (a, b, id)
+}
+
+fn deed() -> Deed {
+    Deed::new(Action::Remove, "test", Timestamp(1))
+}
+
+fn prune() -> PruneRequest {
+    let (older_than, after) = (Duration::ZERO, EndedAfter::default());
+    PruneRequest { older_than, dry_run: false, force: None, after, why: "test".to_owned(), by: deed() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_attempt_left_is_removed_by_nobody_who_was_not_asked() {
+    let fleet = Fleet::new(Behaviour::RunOn);
+    let (a, b, id) = lost_on_a_and_completed_on_b(&fleet).await;
+    let refused = b.o.remove(id, None, "test", &deed()).await.expect_err("its work is on the other node");
+    let RemoveError::Unmerged(lost) = &refused else { panic!("{refused}") };
+    assert_eq!((lost.elsewhere.len(), lost.elsewhere[0].node.as_str()), (1, "a"));
+    let pruned = Box::pin(b.o.prune(&prune())).await.expect("looked");
+    assert_eq!((pruned.removed, pruned.unmerged.len()), (0, 1));
+    // Back again it says what it has, and that is no reason to let go of it either.
+    a.cut(false);
+    soon(|| fleet.world.trees_on("a").is_empty()).await;
+    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
+    // Who names the agent gives its work up wherever it lies.
+    let name = fleet.store.get(id).await.expect("there").agent.name;
+    b.o.remove(id, Some(&name), "test", &deed()).await.expect("removed");
+    let gone = fleet.store.get(id).await.expect_err("removed");
+    assert!(matches!(gone, StoreError::Pruned { node: None, .. }), "{gone:?}");
+    a.end(Stop::Now).await;
+    b.end(Stop::Now).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_person_declares_a_node_lost_and_only_then_others_decide_about_its_records() {
+    let fleet = Fleet::new(Behaviour::RunOn);
+    let (a, b, id) = lost_on_a_and_completed_on_b(&fleet).await;
+    let name = |name: &str| name.parse::<NodeId>().expect("a word");
+    let lost =
+        |node: &str| LostNode { node: name(node), by: "test".to_owned(), reason: None, at: Timestamp(1) };
+    let alive = b.o.remove_node(&name("b"), Some(&lost("b")), "test").await.expect("looked");
+    assert!(matches!(alive, NodeRemoval::Alive(_)), "{alive:?}");
+    assert_eq!(b.o.remove_node(&name("x"), None, "test").await.expect("looked"), NodeRemoval::Unknown);
+    // Off the list only, it still has what it has.
+    assert_eq!(b.o.remove_node(&name("a"), None, "test").await.expect("removed"), NodeRemoval::Done);
+    assert!(b.o.nodes().await.expect("read").iter().all(|node| node.info.node != name("a")));
+    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
+    let done = b.o.remove_node(&name("a"), Some(&lost("a")), "test").await.expect("declared");
+    assert_eq!(done, NodeRemoval::Done);
+    let record = fleet.store.get(id).await.expect("there");
+    assert_eq!(b.o.kept_work(&record).await[0].state, WorkState::Lost);
+    assert_eq!(Box::pin(b.o.prune(&prune())).await.expect("pruned").removed, 1);
+    assert!(fleet.kinds().await.contains(&"node.removed".to_owned()));
+    // Others than `a` never saw what lies there: should it come back, it keeps that.
+    let gone = fleet.store.get(id).await.expect_err("removed");
+    assert!(matches!(&gone, StoreError::Pruned { node: Some(node), .. } if *node == name("b")), "{gone:?}");
+    a.cut(false);
+    soon(|| b.o.known_nodes().iter().any(|node| node.info.node.as_str() == "a" && node.alive)).await;
+    assert!(b.o.ports().fleet.lost_nodes().await.expect("read").is_empty(), "it is one of the fleet again");
+    a.end(Stop::Now).await;
+    b.end(Stop::Now).await;
 }

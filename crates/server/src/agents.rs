@@ -140,7 +140,9 @@ pub(crate) fn idempotency(
 pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.glance(id).await?;
     let frozen = context.orchestrator.is_frozen(id);
-    Ok(Answer(StatusView::of(&record.agent).short(record.short.is_some()).frozen(frozen)).into_response())
+    let work = context.orchestrator.kept_work(&record).await;
+    let view = StatusView::of(&record.agent).short(record.short.is_some()).frozen(frozen);
+    Ok(Answer(view.kept(&record.agent, &work)).into_response())
 }
 
 /// The answer to a kill.

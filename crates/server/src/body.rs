@@ -35,15 +35,20 @@ impl FromRequest<Context> for OptionalJson {
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Problem> {
         let (headers, bytes) = read(request, context).await?;
-        if bytes.is_empty() {
-            return Ok(Self(None));
-        }
-        check_type(&headers)?;
-        parse(&bytes).map(Some).map(Self)
+        Self::parse(&headers, &bytes)
     }
 }
 
 impl OptionalJson {
+    /// Reads a body that was received already.
+    pub(crate) fn parse(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, Problem> {
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        check_type(headers)?;
+        parse(bytes).map(Some).map(Self)
+    }
+
     /// Reads an object; nothing is an empty one.
     pub(crate) fn object(self) -> Result<serde_json::Map<String, Value>, Problem> {
         match self.0 {

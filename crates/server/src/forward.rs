@@ -3,10 +3,10 @@
 //! that nobody else is on. The other end proves first that it knows that key and is the node that is meant: whoever only
 //! has its address by now is sent nothing.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -14,9 +14,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use mosaic_core::domain::access::{node_proof, token_digest};
-use mosaic_core::domain::ids::{AgentId, NodeId};
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::NodeState;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -52,6 +53,20 @@ pub(crate) async fn to_home(State(context): State<Context>, request: Request, ne
         Ok(None) => next.run(request).await,
         Ok(Some(node)) => pass_on(&context, &node, request).await.unwrap_or_else(Problem::into_response),
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// Tells whether another node passed the request on; then it is answered where it arrived.
+pub(crate) fn was_passed_on(headers: &HeaderMap) -> bool {
+    headers.contains_key(FORWARDED)
+}
+
+/// Passes a request on to the node of this name.
+pub(crate) async fn to_node(context: &Context, node: &NodeId, request: Request) -> Result<Response, Problem> {
+    let nodes = context.orchestrator.ports().fleet.nodes().await?;
+    match nodes.into_iter().find(|state| state.info.node == *node) {
+        Some(state) => pass_on(context, &state, request).await,
+        None => Err(away(node, "it is not one of the nodes any more", None)),
     }
 }
 
@@ -95,7 +110,20 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
     let sent = timeout(limits::PEER_ANSWER, send(address, &challenge, asked)).await;
     let (answer, connection) = sent.map_err(|_| fault("it does not answer".to_owned()))?.map_err(fault)?;
     tracing::debug!(node = %name, status = answer.status().as_u16(), "request passed on");
-    Ok(relayed(answer, connection))
+    let answer = relayed(answer, connection);
+    if answer.status() == StatusCode::SERVICE_UNAVAILABLE { cut_off(node, answer).await } else { Ok(answer) }
+}
+
+/// Looks whether a node that cannot answer is cut off from the store: then it is as good as away, and named.
+async fn cut_off(node: &NodeState, answer: Response) -> Result<Response, Problem> {
+    let (parts, body) = answer.into_parts();
+    let bytes = to_bytes(body, limits::BODY_BYTES).await;
+    let bytes = bytes.map_err(|_| unreachable(node, "its answer was broken off"))?;
+    let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    match said["code"].as_str() == Some(Code::StoreUnavailable.as_str()) {
+        true => Err(unreachable(node, "it answers, but is cut off from the store")),
+        false => Ok(Response::from_parts(parts, Body::from(bytes))),
+    }
 }
 
 /// Takes `host:port` out of a node's address.
@@ -187,20 +215,19 @@ fn relayed(answer: hyper::Response<Incoming>, connection: Connection) -> Respons
 }
 
 fn unreachable(node: &NodeState, why: &str) -> Problem {
-    let name = &node.info.node;
-    let problem = Problem::new(
-        Code::NodeUnreachable,
-        format!(
-            "what is asked for lies on node {name}, which cannot be reached: {why} (heard of at {})",
-            node.seen_at
-        ),
-    );
-    problem
+    away(&node.info.node, why, Some(node.seen_at))
+}
+
+/// Says that what is asked for lies on a node that cannot be reached.
+fn away(node: &NodeId, why: &str, seen_at: Option<Timestamp>) -> Problem {
+    let seen = seen_at.map_or(String::new(), |at| format!(" (heard of at {at})"));
+    let text = format!("what is asked for lies on node {node}, which cannot be reached: {why}{seen}");
+    Problem::new(Code::NodeUnreachable, text)
         .hint(format!(
-            "mosaic nodes shows which nodes are alive; what lies on {name} is there again once it is"
+            "mosaic nodes shows which nodes are alive; what lies on {node} is there again once it is"
         ))
-        .with("node", name.as_str())
-        .with("lastSeenAt", node.seen_at.to_rfc3339())
+        .with("node", node.as_str())
+        .with("lastSeenAt", seen_at.map(Timestamp::to_rfc3339))
 }
 
 /// The key that nodes of one fleet show each other.

@@ -12,7 +12,8 @@ use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::breaker::BreakerState;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::ports::fleet::{Cordon, NodeInfo, NodeState};
+use mosaic_core::limits;
+use mosaic_core::ports::fleet::{Cordon, LostNode, NodeInfo, NodeRemoval, NodeState};
 use mosaic_core::ports::scanner::SecretScanner;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -99,6 +100,11 @@ fn clock(info: &NodeInfo) -> Option<Value> {
     Some(state::clock(ClockOffset { offset_ms, error_ms }))
 }
 
+/// Describes a node that was declared lost for good.
+fn lost_view(lost: &LostNode) -> Value {
+    json!({"node": &lost.node, "by": &lost.by, "reason": &lost.reason, "at": lost.at.to_rfc3339()})
+}
+
 async fn all(o: &Orchestrator) -> Result<Vec<Value>, Problem> {
     Ok(o.nodes().await?.iter().map(|state| view(state, o)).collect())
 }
@@ -108,7 +114,9 @@ pub(crate) async fn list(State(context): State<Context>, params: Params) -> Resu
     params.reader(&[]).finish()?;
     let o = &context.orchestrator;
     let term = o.ports().fleet.term().map(|term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
-    Ok(Answer(json!({"nodes": all(o).await?, "leaseMs": term})).into_response())
+    let lost = o.ports().fleet.lost_nodes().await?;
+    let lost: Vec<Value> = lost.iter().map(lost_view).collect();
+    Ok(Answer(json!({"nodes": all(o).await?, "lost": lost, "leaseMs": term})).into_response())
 }
 
 /// `POST /v1/nodes/{node}/cordon`: it takes nothing new; what it runs goes on.
@@ -144,6 +152,50 @@ pub(crate) async fn drain(
     change(&context.orchestrator, &caller, &request, &path, body, Wish::Drain).await
 }
 
+/// `DELETE /v1/nodes/{node}`: takes a node that is gone off the list; with `?lost=true` it is declared lost for good, and
+/// records whose work only it had may be removed by the others.
+pub(crate) async fn remove(
+    State(context): State<Context>,
+    Extension(caller): Extension<Caller>,
+    Extension(request): Extension<RequestId>,
+    path: PathNames,
+    params: Params,
+) -> Result<Response, Problem> {
+    let mut r = params.reader(&["lost", "reason"]);
+    let is_lost = r.switch("lost").unwrap_or(false);
+    let reason = r.text("reason").map(str::to_owned);
+    if reason.as_ref().is_some_and(|text| text.len() > limits::REASON_BYTES) {
+        r.fault("reason", "range", format!("is longer than {} bytes", limits::REASON_BYTES));
+    }
+    r.finish()?;
+    let (o, node) = (&context.orchestrator, path.get::<NodeId>("node")?);
+    let action = if is_lost { Action::NodeLost } else { Action::NodeRemove };
+    o.audit(caller.deed(o, action, &request).subject(&node).reason(reason.as_deref())).await?;
+    let (by, at) = (by(&request), o.now());
+    let lost = is_lost.then(|| LostNode { node: node.clone(), by: by.clone(), reason, at });
+    match o.remove_node(&node, lost.as_ref(), &by).await? {
+        NodeRemoval::Done => Ok(Answer(json!({"node": node, "lost": is_lost})).into_response()),
+        NodeRemoval::Unknown => Err(unknown(&node)),
+        NodeRemoval::Alive(seen) => Err(active(&node, &format!("it was heard of at {}", seen.to_rfc3339()))),
+        NodeRemoval::Holds(until) => {
+            Err(active(&node, &format!("it holds leases until {}", until.to_rfc3339())))
+        }
+    }
+}
+
+fn unknown(node: &NodeId) -> Problem {
+    let what = format!("no node of the fleet has the name {node}");
+    Problem::new(Code::NodeNotFound, what).hint("GET /v1/nodes lists them")
+}
+
+fn active(node: &NodeId, why: &str) -> Problem {
+    Problem::new(Code::NodeActive, format!("node {node} is not gone: {why}; nothing was changed"))
+        .hint(format!(
+            "mosaic nodes drain {node} takes it out of service; a lost one can go once its leases are over"
+        ))
+        .with("node", node.as_str())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wish {
     Cordon,
@@ -169,8 +221,7 @@ async fn change(
     let stands = Cordon { by: by(request), reason, at: o.now(), drain: wish == Wish::Drain };
     let stands = Some(stands).filter(|_| wish != Wish::Uncordon);
     if !o.cordon(&node, stands).await? {
-        let what = format!("no node of the fleet has the name {node}");
-        return Err(Problem::new(Code::NodeNotFound, what).hint("GET /v1/nodes lists them"));
+        return Err(unknown(&node));
     }
     let now = all(o).await?.into_iter().find(|view| view["node"] == json!(&node));
     Ok(Answer(now.unwrap_or_else(|| json!({"node": node}))).into_response())

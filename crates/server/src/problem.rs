@@ -32,6 +32,7 @@ pub enum Code {
     AgentNotFound,
     TaskNotFound,
     NodeNotFound,
+    NodeActive,
     LogNotFound,
     NothingToRestore,
     RouteNotFound,
@@ -67,7 +68,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -78,6 +79,7 @@ impl Code {
         Self::AgentNotFound,
         Self::TaskNotFound,
         Self::NodeNotFound,
+        Self::NodeActive,
         Self::LogNotFound,
         Self::NothingToRestore,
         Self::RouteNotFound,
@@ -126,6 +128,7 @@ impl Code {
             Self::AgentNotFound => ("agent_not_found", 404, "No such agent", None),
             Self::TaskNotFound => ("task_not_found", 404, "No such task", None),
             Self::NodeNotFound => ("node_not_found", 404, "No such node", None),
+            Self::NodeActive => ("node_active", 409, "Node is not gone", None),
             Self::LogNotFound => ("log_not_found", 404, "No such log", None),
             Self::NothingToRestore => ("nothing_to_restore", 404, "Nothing of it is kept", None),
             Self::RouteNotFound => ("route_not_found", 404, "No such route", None),
@@ -444,6 +447,11 @@ impl From<RestoreError> for Problem {
             RestoreError::Nothing(_) => {
                 Self::new(Code::NothingToRestore, text).hint("POST /v1/agents/{id}/retry does the task again")
             }
+            RestoreError::NoSuchWork { agent, .. } => Self::new(Code::NothingToRestore, text)
+                .hint(format!("GET /v1/agents/{agent} lists them as keptWork")),
+            RestoreError::LostForGood { node, .. } => {
+                Self::new(Code::NothingToRestore, text).with("node", node.as_str())
+            }
             RestoreError::Pending { .. } => Self::new(Code::SalvagePending, text)
                 .hint("its tree is still where it was; it is tried again by itself, or look into the tree"),
             RestoreError::DiskLow(_) => Self::new(Code::DiskLow, text).hint("free some space"),
@@ -457,8 +465,12 @@ impl From<RemoveError> for Problem {
     fn from(e: RemoveError) -> Self {
         let detail = e.to_string();
         match e {
-            RemoveError::Elsewhere { .. } => Self::new(Code::NodeUnreachable, detail)
-                .hint("try again once that node is back, or ask it itself"),
+            RemoveError::Elsewhere { node, .. } => Self::new(Code::NodeUnreachable, detail)
+                .hint(format!(
+                    "try again once that node is back; if it never will be, mosaic nodes rm {node} --lost gives up what only \
+                     it had"
+                ))
+                .with("node", node.as_str()),
             RemoveError::StillActive(id) => Self::new(Code::AgentActive, detail)
                 .hint(format!("wait for it, or POST /v1/agents/{id}/kill first"))
                 .with("agentId", id.to_string()),
@@ -474,6 +486,7 @@ impl From<RemoveError> for Problem {
                     .with("commits", json!(lost.commits))
                     .with("more", lost.more)
                     .with("tree", lost.tree)
+                    .with("elsewhere", json!(lost.elsewhere))
             }
             RemoveError::WrongName(_) => Self::field("/query/discard", detail),
             RemoveError::Git(failure) => failure.into(),

@@ -62,7 +62,8 @@ pub(crate) async fn prune(
         wanted.by.action = Action::Force.as_str().to_owned();
     }
     let dry_run = wanted.dry_run;
-    let prune = move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move { o.prune(&wanted).await };
+    let prune =
+        move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move { Box::pin(o.prune(&wanted)).await };
     let pruned = to_the_end(&context.orchestrator, prune).await??;
     let next = pruned.next.map(|place| format!("{:x}-{:x}", place.at, place.seq));
     let mut view = serde_json::to_value(&pruned).map_err(|_| Problem::internal())?;

@@ -140,11 +140,12 @@ pub(crate) async fn list(
     let records = context.orchestrator.ports().store.whole(records).await?;
     let next = records.last().filter(|_| more).map(|last| format!("{:x}-{bound_to}", last.seq));
     let o = &context.orchestrator;
-    let view = |record: &Versioned| {
-        let id = record.agent.id;
-        AgentView::brief(record).frozen(o.is_frozen(id)).heard(o.last_event(id))
-    };
-    let items: Vec<AgentView> = records.iter().map(view).collect();
+    let mut items = Vec::new();
+    for record in &records {
+        let (id, work) = (record.agent.id, o.kept_work(record).await);
+        let view = AgentView::brief(record).frozen(o.is_frozen(id)).heard(o.last_event(id));
+        items.push(view.kept(&record.agent, work));
+    }
     let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
     if let Some(next) = next {
         let kept = uri
@@ -249,15 +250,19 @@ pub(crate) async fn show(
     // So does what is frozen.
     let frozen = context.orchestrator.is_frozen(id);
     let cold = if frozen { "-frozen" } else { "" };
+    // And what nodes report of its work.
+    let work = context.orchestrator.kept_work(&record).await;
+    let left = work.iter().filter(|work| work.earlier).map(|work| format!("-{:?}", work.state));
+    let left: String = left.collect();
     let tag = match position {
-        Some(position) => format!("W/\"{}-{position}{cold}\"", record.version),
-        None => format!("W/\"{}{cold}\"", record.version),
+        Some(position) => format!("W/\"{}-{position}{cold}{left}\"", record.version),
+        None => format!("W/\"{}{cold}{left}\"", record.version),
     };
     if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let heard = context.orchestrator.last_event(id);
-    let view = AgentView::full(&record, position).frozen(frozen).heard(heard);
+    let view = AgentView::full(&record, position).frozen(frozen).heard(heard).kept(&record.agent, work);
     let mut view = serde_json::to_value(view).map_err(|_| Problem::internal())?;
     if waited {
         view["waited"] = json!(true);

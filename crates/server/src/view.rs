@@ -8,6 +8,7 @@ use mosaic_core::domain::agent::{
 };
 use mosaic_core::domain::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, Timestamp, Word};
+use mosaic_core::domain::kept_work::KeptWork;
 use mosaic_core::domain::outcome::{EndReason, Failure};
 use mosaic_core::domain::publication::Publication;
 use mosaic_core::domain::retry::Backoff;
@@ -114,7 +115,7 @@ impl StatusView {
             attempt: agent.attempt,
             fix_round: agent.fix_round,
             verdict: agent.verdict(),
-            warnings: warnings(agent),
+            warnings: warnings(agent, &agent.left_work()),
             branch: agent.branch.to_string(),
             name: agent.name.clone(),
             previous_agent_id: agent.previous,
@@ -132,6 +133,11 @@ impl StatusView {
     /// Says whether the agent is frozen, which is not part of its record.
     pub(crate) fn frozen(self, frozen: bool) -> Self {
         Self { frozen, ..self }
+    }
+
+    /// Says what nodes reported of its work, which is not part of its record.
+    pub(crate) fn kept(self, agent: &Agent, work: &[KeptWork]) -> Self {
+        Self { warnings: warnings(agent, work), ..self }
     }
 }
 
@@ -165,6 +171,8 @@ pub(crate) struct AgentView {
     publication: Publication,
     #[serde(skip_serializing_if = "Option::is_none")]
     salvage: Option<Salvaged>,
+    /// Work of its attempts and where it lies, oldest first; empty until one is over.
+    kept_work: Vec<KeptWork>,
     deadline: Option<String>,
     not_before: Option<String>,
     last_failure: Option<Failure>,
@@ -218,7 +226,7 @@ impl AgentView {
             base_branch: spec.context.branch.to_string(),
             priority: spec.priority.get(),
             labels: spec.labels.clone(),
-            node: record.node.clone(),
+            node: node(record),
             runtime: spec.runtime.clone(),
             model: spec.model.clone(),
             max_retries: spec.max_retries,
@@ -232,6 +240,7 @@ impl AgentView {
             pushed_commit: commit(&work.pushed),
             publication: work.publication.clone(),
             salvage: work.salvage.clone(),
+            kept_work: agent.left_work(),
             deadline: work.deadline.map(Timestamp::to_rfc3339),
             not_before: until.map(Timestamp::to_rfc3339),
             last_failure,
@@ -246,6 +255,11 @@ impl AgentView {
     /// Says whether the agent is frozen, which is not part of its record.
     pub(crate) fn frozen(self, frozen: bool) -> Self {
         Self { status: self.status.frozen(frozen), ..self }
+    }
+
+    /// Says what nodes reported of its work, which is not part of its record.
+    pub(crate) fn kept(self, agent: &Agent, work: Vec<KeptWork>) -> Self {
+        Self { status: self.status.kept(agent, &work), kept_work: work, ..self }
     }
 
     /// The same with the time at which it was heard of last.
@@ -270,9 +284,20 @@ impl AgentView {
     }
 }
 
-/// The record's warnings, and one about a push of an ended agent of which the end is not known (yet).
-fn warnings(agent: &Agent) -> Vec<String> {
+/// Returns the node that runs it, or ran it last when it has ended.
+fn node(record: &Versioned) -> Option<Word> {
+    let agent = &record.agent;
+    let ran_on = || {
+        let left = agent.left.last().filter(|left| left.run == agent.runs).map(|left| &left.node);
+        agent.node.as_ref().or(left).or(record.home.as_ref()).cloned()
+    };
+    record.node.clone().or_else(|| agent.is_terminal().then(ran_on).flatten())
+}
+
+/// The record's warnings, one for each attempt that left work on another node, and one about a push of an ended agent of which the end is not known (yet).
+fn warnings(agent: &Agent, work: &[KeptWork]) -> Vec<String> {
     let mut warnings = agent.warnings.clone();
+    warnings.extend(work.iter().filter(|work| work.earlier).filter_map(|work| work.sentence(agent.id)));
     if let (true, Publication::MayBeThere { commit }) = (agent.is_terminal(), &agent.work.publication) {
         warnings.push(format!(
             "the branch {} may be on the remote at {}: a push of it was begun, and the remote has not shown yet how it ended; \

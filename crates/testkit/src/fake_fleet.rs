@@ -7,8 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
-use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
+use mosaic_core::ports::fleet::{
+    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+};
 use mosaic_core::ports::store::{Lease, StoreError};
 
 use crate::fake_knobs::{elapsed, wall};
@@ -87,7 +90,9 @@ impl Fleet for FakeFleet {
                 left: false,
                 cordon: cordon.clone(),
             };
-            inner.nodes.insert(info.node.clone(), node);
+            if inner.nodes.insert(info.node.clone(), node).is_none() {
+                inner.lost.remove(&info.node);
+            }
             let lost = leases.iter().filter(|lease| {
                 assert_eq!(lease.node, info.node, "a node extends its own leases only");
                 !inner.extend(lease, term)
@@ -133,6 +138,59 @@ impl Fleet for FakeFleet {
         });
         self.0.stir();
         Ok(known)
+    }
+
+    async fn remove_node(
+        &self,
+        node: &NodeId,
+        lost: Option<&LostNode>,
+        fact: Fact,
+    ) -> Result<NodeRemoval, StoreError> {
+        self.0.up().await?;
+        let known = self.0.inner().nodes.get(node).cloned();
+        match &known {
+            None if lost.is_none() => return Ok(NodeRemoval::Unknown),
+            Some(known) if self.is_alive(known) => return Ok(NodeRemoval::Alive(known.seen_at)),
+            _ => {}
+        }
+        if let Some(end) = self.0.inner().ends_of(node) {
+            return Ok(NodeRemoval::Holds(wall().plus(end.saturating_sub(elapsed()))));
+        }
+        self.0.write(|inner| {
+            inner.nodes.remove(node);
+            if let Some(lost) = lost {
+                inner.lost.insert(node.clone(), lost.clone());
+            }
+            inner.log(vec![fact]);
+        });
+        Ok(NodeRemoval::Done)
+    }
+
+    async fn lost_nodes(&self) -> Result<Vec<LostNode>, StoreError> {
+        self.0.up().await?;
+        Ok(self.0.inner().lost.values().cloned().collect())
+    }
+
+    async fn report_work(
+        &self,
+        agent: AgentId,
+        report: &WorkReport,
+        facts: Vec<Fact>,
+    ) -> Result<(), StoreError> {
+        self.0.up().await?;
+        self.0.write(|inner| {
+            let key = (agent, report.node.clone());
+            if inner.has(agent) && inner.work.insert(key, report.clone()).as_ref() != Some(report) {
+                inner.log(facts);
+            }
+        });
+        Ok(())
+    }
+
+    async fn work_reports(&self, agent: AgentId) -> Result<Vec<WorkReport>, StoreError> {
+        self.0.up().await?;
+        let inner = self.0.inner();
+        Ok(inner.work.iter().filter(|((of, _), _)| *of == agent).map(|(_, report)| report.clone()).collect())
     }
 
     async fn lapsed(&self, limit: usize) -> Result<Vec<AgentId>, StoreError> {

@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::{Agent, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::domain::queue::rank;
 use mosaic_core::limits;
-use mosaic_core::ports::fleet::{Cordon, NodeInfo};
+use mosaic_core::ports::fleet::{Cordon, LostNode, NodeInfo};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
     Removal, Store, StoreError, Versioned,
@@ -61,13 +62,17 @@ pub(crate) struct Inner {
     /// Records ever admitted.
     admitted: u64,
     /// When removed records were removed.
-    removed: HashMap<AgentId, Timestamp>,
+    removed: HashMap<AgentId, (Timestamp, Option<NodeId>)>,
     logged_at: HashMap<AgentId, Timestamp>,
     pause: Option<Pause>,
     orders: StandingOrders,
     /// When leases end, where they do.
     ends: HashMap<AgentId, Duration>,
     pub(crate) nodes: BTreeMap<NodeId, FakeNode>,
+    /// Declared lost for good.
+    pub(crate) lost: BTreeMap<NodeId, LostNode>,
+    /// What nodes reported of agents.
+    pub(crate) work: BTreeMap<(AgentId, NodeId), WorkReport>,
     /// What other hands did to the queue.
     interventions: Vec<Intervention>,
     /// Refused jobs with the reasons, in order.
@@ -222,9 +227,14 @@ impl Inner {
         }
     }
 
+    /// Tells whether an agent has a record.
+    pub(crate) fn has(&self, id: AgentId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     fn get(&mut self, id: AgentId) -> Result<&mut Versioned, StoreError> {
         let seq = self.by_id.get(&id).ok_or_else(|| match self.removed.get(&id) {
-            Some(at) => StoreError::Pruned { agent: id, at: *at, node: None },
+            Some((at, node)) => StoreError::Pruned { agent: id, at: *at, node: node.clone() },
             None => StoreError::NotFound(id),
         })?;
         Ok(self.records.get_mut(seq).expect("every id has its record"))
@@ -639,7 +649,8 @@ impl Store for FakeStore {
             inner.records.remove(&seq);
             inner.by_id.remove(&removal.agent);
             inner.logged_at.remove(&removal.agent);
-            inner.removed.insert(removal.agent, removal.at);
+            inner.work.retain(|(agent, _), _| *agent != removal.agent);
+            inner.removed.insert(removal.agent, (removal.at, removal.node));
             Ok(())
         })
     }

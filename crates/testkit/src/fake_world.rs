@@ -13,6 +13,7 @@ use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp, Word};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
@@ -116,6 +117,8 @@ pub struct FakeWorld {
     trees: Mutex<HashSet<Place>>,
     cleaned: Mutex<HashSet<AgentId>>,
     salvaged: Mutex<HashSet<AgentId>>,
+    /// Where stores keep what an attempt left.
+    kept_on: Mutex<HashSet<Place>>,
     leaves_beside: AtomicBool,
     /// Trees cannot be removed, or what is in them cannot be kept.
     stuck: Mutex<Stuck>,
@@ -166,6 +169,7 @@ impl FakeWorld {
             trees: Mutex::default(),
             cleaned: Mutex::default(),
             salvaged: Mutex::default(),
+            kept_on: Mutex::default(),
             leaves_beside: AtomicBool::new(false),
             stuck: Mutex::default(),
             stops: Mutex::default(),
@@ -970,14 +974,25 @@ impl Repositories for Part {
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         Ok(Vec::new())
     }
+    async fn refs_of(&self, _: &StoreName, agent: AgentId, _: usize) -> Result<Vec<KeptRef>, Failure> {
+        let place = self.place(agent);
+        let mut kept = lock(&self.0.kept_on);
+        // What lies in a tree is kept before anybody asks for it.
+        if lock(&self.0.trees).contains(&place) {
+            kept.insert(place.clone());
+        }
+        let one = || KeptRef { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') };
+        Ok(kept.contains(&place).then(one).into_iter().collect())
+    }
     async fn unmerged(
         &self,
         _: &StoreName,
-        _: AgentId,
+        agent: AgentId,
         _: &[CommitId],
         _: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
-        Ok(Vec::new())
+        let one = || UnmergedCommit { commit: commit('d'), subject: "what an attempt left".to_owned() };
+        Ok(lock(&self.0.kept_on).contains(&self.place(agent)).then(one).into_iter().collect())
     }
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())

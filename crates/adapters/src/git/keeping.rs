@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{KeptRefs, StoreName, UnmergedCommit};
@@ -60,6 +61,32 @@ impl GitRepositories {
             }
         }
         Ok(all)
+    }
+
+    /// Lists the refs of an agent: where its trees were salvaged first, then what was received of it.
+    pub(super) async fn refs_of_now(
+        &self,
+        store: &StoreName,
+        agent: AgentId,
+        most: usize,
+    ) -> Result<Vec<KeptRef>, Failure> {
+        let dir = self.store_dir(store);
+        if !has_refs(&dir, agent) {
+            return Ok(Vec::new());
+        }
+        let places = PLACES.map(|place| format!("{place}/{agent}"));
+        let format = "--format=%(objectname) %(refname)";
+        let call = self.git.local(&dir).args(["for-each-ref", format]).args(places.iter().rev());
+        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let text = done.success("listing what is kept of the agent")?.text();
+        let one = |line: &str| {
+            let (commit, reference) = line.split_once(' ')?;
+            Some(KeptRef { reference: reference.to_owned(), commit: commit.parse().ok()? })
+        };
+        let mut refs: Vec<KeptRef> = text.lines().filter_map(one).collect();
+        refs.sort_by_key(|kept| !kept.reference.starts_with(PLACES[1]));
+        refs.truncate(most);
+        Ok(refs)
     }
 
     pub(super) async fn unmerged_now(

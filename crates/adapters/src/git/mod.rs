@@ -60,6 +60,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
@@ -519,6 +520,10 @@ impl Repositories for GitRepositories {
 
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
+    }
+
+    async fn refs_of(&self, store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
+        self.refs_of_now(store, agent, most).await
     }
 
     async fn unmerged(

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
-use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
+use mosaic_core::ports::fleet::{
+    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+};
 use mosaic_core::ports::store::{Lease, StoreError};
 use redis::{FromRedisValue, Value};
 use serde::Deserialize;
 
 use super::args::Args;
 use super::keys::Key;
-use super::scripts::{BEAT, CORDON, JOIN, LAPSED, LEAVE, NODES, Script};
+use super::scripts::{BEAT, CORDON, JOIN, LAPSED, LEAVE, NODES, REMOVE_NODE, REPORT_WORK, Script};
 use super::{Inner, ValkeyStore};
 
 /// A node's record as it stands in the hash.
@@ -49,6 +52,12 @@ impl Inner {
     async fn ask<T: FromRedisValue>(&self, script: &'static Script, args: Args) -> Result<T, StoreError> {
         let value = self.run(script, args).await?;
         T::from_redis_value(value).map_err(|e| unreadable("an answer", &e))
+    }
+
+    async fn hash(&self, key: Key<'_>) -> Result<BTreeMap<String, String>, StoreError> {
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(self.key(key));
+        self.link.query(cmd).await
     }
 
     /// Puts together what scripts take of a node first.
@@ -141,6 +150,48 @@ impl Fleet for ValkeyStore {
         Ok(known == 1)
     }
 
+    async fn remove_node(
+        &self,
+        node: &NodeId,
+        lost: Option<&LostNode>,
+        fact: Fact,
+    ) -> Result<NodeRemoval, StoreError> {
+        let lost = lost.map(json).transpose()?.unwrap_or_default();
+        let args = self.inner.logging().text(node.as_str()).number(self.inner.term_ms()).long(lost);
+        let (word, at, newest): (String, u64, u64) =
+            self.inner.ask(&REMOVE_NODE, self.inner.with_facts(args, &[fact])?).await?;
+        self.inner.announce(newest);
+        Ok(match word.as_str() {
+            "done" => NodeRemoval::Done,
+            "alive" => NodeRemoval::Alive(Timestamp(at)),
+            "holds" => NodeRemoval::Holds(Timestamp(at)),
+            _ => NodeRemoval::Unknown,
+        })
+    }
+
+    async fn lost_nodes(&self) -> Result<Vec<LostNode>, StoreError> {
+        let lost: BTreeMap<String, String> = self.inner.hash(Key::LostNodes).await?;
+        lost.values().map(|text| read(text, "the declaration of a lost node")).collect()
+    }
+
+    async fn report_work(
+        &self,
+        agent: AgentId,
+        report: &WorkReport,
+        facts: Vec<Fact>,
+    ) -> Result<(), StoreError> {
+        let args = self.inner.logging().long(agent.to_string()).text(report.node.as_str());
+        let args = self.inner.with_facts(args.long(json(report)?), &facts)?;
+        let newest: u64 = self.inner.ask(&REPORT_WORK, args).await?;
+        self.inner.announce(newest);
+        Ok(())
+    }
+
+    async fn work_reports(&self, agent: AgentId) -> Result<Vec<WorkReport>, StoreError> {
+        let reports: BTreeMap<String, String> = self.inner.hash(Key::Work(agent)).await?;
+        reports.values().map(|text| read(text, "the report of kept work")).collect()
+    }
+
     async fn lapsed(&self, limit: usize) -> Result<Vec<AgentId>, StoreError> {
         if self.inner.link.since().is_none_or(|since| since.elapsed() < self.inner.options.term) {
             return Ok(Vec::new());
@@ -154,6 +205,10 @@ impl Fleet for ValkeyStore {
         }
         ids.iter().map(|id| id.parse().map_err(|e| unreadable("an agent's id", &e))).collect()
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| unreadable(what, &e))
 }
 
 fn read_cordon(text: &str) -> Result<Option<Cordon>, StoreError> {

@@ -53,6 +53,10 @@ pub(super) enum Key<'a> {
     Nodes,
     /// Hash from node to the order that it takes nothing new.
     Cordons,
+    /// Hash from node to the declaration that it is lost for good.
+    LostNodes,
+    /// Hash from node to its report of what it keeps of an agent.
+    Work(AgentId),
     /// What nodes show each other.
     PeerSecret,
     /// Sorted set by time of removal: the agents that were removed.
@@ -161,6 +165,8 @@ impl Names {
             Key::Kills => ours("kills"),
             Key::Nodes => ours("nodes"),
             Key::Cordons => ours("cordons"),
+            Key::LostNodes => ours("lost"),
+            Key::Work(id) => ours(&format!("work:{id}")),
             Key::PeerSecret => ours("peer-secret"),
             Key::Tombstones => ours("tombstones"),
             Key::TombstoneReasons => ours("tombstones:why"),
@@ -223,6 +229,8 @@ mod tests {
             Key::Kills,
             Key::Nodes,
             Key::Cordons,
+            Key::LostNodes,
+            Key::Work(ID),
             Key::PeerSecret,
             Key::Stalled,
             Key::Tombstones,
@@ -269,7 +277,14 @@ mod tests {
         let task = "x".parse().unwrap();
         let names = Names { ours: "O:".to_owned(), queue: "K:".to_owned() };
         let mut listed: Vec<String> = every(&task).into_iter().map(|key| names.of(key)).collect();
-        for variable in [Key::Agent(ID), Key::Quarantined(ID), Key::Task(&task), Key::Index(0), Key::Ids(0)] {
+        for variable in [
+            Key::Agent(ID),
+            Key::Work(ID),
+            Key::Quarantined(ID),
+            Key::Task(&task),
+            Key::Index(0),
+            Key::Ids(0),
+        ] {
             let name = names.of(variable);
             let cut = name.rfind(':').unwrap();
             listed.push(name[..=cut].to_owned());

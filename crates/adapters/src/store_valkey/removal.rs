@@ -1,6 +1,6 @@
 //! Records and facts that go for good, each call a bounded piece of work.
 
-use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::outcome::cut;
 use mosaic_core::limits::{REMOVAL_WHY_BYTES, STORE_PAGE, TOMBSTONES};
 use mosaic_core::ports::store::{EndedAfter, Removal, StoreError, Versioned};
@@ -24,7 +24,7 @@ impl Inner {
             .text(record.agent.spec.task_id.as_str())
             .number(millis(at))
             .long(cut(why, REMOVAL_WHY_BYTES))
-            .text(node.as_str())
+            .text(node.as_ref().map_or("", NodeId::as_str))
             .number(TOMBSTONES);
         let answer = args::list(self.run(&REMOVE, self.with_facts(args, &facts)?).await?, "a removal")?;
         let [word, newest] = answer.as_slice() else { return Err(strange("a removal")) };

@@ -15,7 +15,7 @@ fragments! {
     base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
-    leave, nodes, cordon, lapsed, movable, shorten, index, prepare,
+    leave, nodes, cordon, lapsed, movable, shorten, index, prepare, remove_node, report_work,
 }
 
 /// What the server allows a script.
@@ -123,6 +123,10 @@ pub(super) static NODES: Script = Script::new("nodes", Read, &[base, head, fleet
 pub(super) static CORDON: Script = Script::new("cordon", WriteAlways, &[base, head, journal, cordon]);
 pub(super) static LAPSED: Script = Script::new("lapsed", Read, &[base, head, fleet, lapsed]);
 pub(super) static PREPARE: Script = Script::new("prepare", WriteLightly, &[base, prepare]);
+pub(super) static REMOVE_NODE: Script =
+    Script::new("remove a node", WriteAlways, &[base, head, journal, fleet, remove_node]);
+pub(super) static REPORT_WORK: Script =
+    Script::new("report work", WriteAlways, &[base, head, journal, report_work]);
 pub(super) static INTERVENTIONS: Script = Script::new(
     "look for interventions",
     WriteLightly,

@@ -25,7 +25,7 @@ async fn remove_record(place: &Place, id: AgentId) {
             version: read.version,
             at,
             why,
-            node: "node".parse().unwrap(),
+            node: Some("node".parse().unwrap()),
             facts: Vec::new(),
         })
         .await

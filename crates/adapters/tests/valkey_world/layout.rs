@@ -153,7 +153,7 @@ async fn a_killed_agents_job_has_failed_with_the_reason() {
         version: kept.version,
         at: at(9),
         why: "old".to_owned(),
-        node: node("n1"),
+        node: Some(node("n1")),
         facts: Vec::new(),
     };
     store.remove(removal).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_task_names_its_agents_and_the_newest_ones_status() {
         version,
         at: at(20),
         why: "old".to_owned(),
-        node: node("n1"),
+        node: Some(node("n1")),
         facts: Vec::new(),
     };
     store.remove(removal).await.unwrap();

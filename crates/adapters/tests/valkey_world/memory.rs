@@ -36,7 +36,7 @@ async fn full_memory_refuses_new_work_and_records_transitions() {
         version,
         at: at(5),
         why: "room".to_owned(),
-        node: node("n1"),
+        node: Some(node("n1")),
         facts: Vec::new(),
     };
     store.remove(removal).await.unwrap();

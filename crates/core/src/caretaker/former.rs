@@ -1,6 +1,7 @@
 //! Agents that this node had and another one has now: because this one was cut off for longer than a lease, or because
 //! the agent was queued again and taken elsewhere. What is left of them here is killed, what lies in their trees is kept
-//! in the repository store under `refs/mosaic/salvage`, and nothing is written to their records: those are not ours.
+//! in the repository store under `refs/mosaic/salvage` and reported, and nothing is written to their records: those are
+//! not ours.
 
 use super::{Again, CareReport, orphans};
 use crate::domain::ids::AgentId;
@@ -50,7 +51,10 @@ pub(crate) async fn keep(o: &Orchestrator, id: AgentId, is_driven: impl Fn() -> 
     }
 }
 
-/// The same for who knows that nobody else does.
+/// The same for who knows that nobody else does. The tree goes once what was kept of it is reported, so that a crash
+/// between the two leaves nothing unsaid.
 pub(crate) async fn keep_now(o: &Orchestrator, id: AgentId) -> Result<(), String> {
-    orphans::give_back(o, id).await
+    orphans::keep_tree(o, id).await?;
+    o.report_work(id).await?;
+    orphans::release(o, id).await
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Again, CareReport};
 use crate::domain::ids::AgentId;
+use crate::domain::kept_work::WorkState;
 use crate::life;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -18,6 +19,8 @@ use crate::ports::store::StoreError;
 /// What the store says about an agent.
 enum Record {
     There,
+    /// There, and an attempt that ended here left work.
+    LeftWork,
     /// Removed by order, on this node: what lies here was looked at.
     Removed,
     /// Removed by order on another node, which did not see what lies here: an attempt that ended with its lease.
@@ -29,6 +32,7 @@ enum Record {
 
 async fn record(o: &Orchestrator, id: AgentId) -> Record {
     match o.ports.store.glance(id).await {
+        Ok(record) if record.agent.left.iter().any(|left| left.node == o.settings.node) => Record::LeftWork,
         Ok(_) => Record::There,
         Err(StoreError::Pruned { node: Some(node), .. }) if o.is_elsewhere(Some(&node)) => {
             Record::RemovedElsewhere
@@ -52,7 +56,7 @@ pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareR
             continue;
         }
         let lost = match record(o, id).await {
-            Record::There | Record::Unknown => continue,
+            Record::There | Record::LeftWork | Record::Unknown => continue,
             Record::Removed => false,
             Record::Lost | Record::RemovedElsewhere if only_beside.contains(&id) => continue,
             Record::Lost | Record::RemovedElsewhere => true,
@@ -75,7 +79,13 @@ pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareR
 }
 
 /// Gives back what an agent without a record has, once its work is kept. Transcripts stay for their time.
-pub(crate) async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+    keep_tree(o, id).await?;
+    release(o, id).await
+}
+
+/// Stops what runs of an agent and keeps what lies in its tree, which stays.
+pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), String> {
     o.tell_supervisors(id, None).await;
     o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
     match o.ports.repositories.stray_tree(id).await.map_err(|e| e.message)? {
@@ -88,6 +98,11 @@ pub(crate) async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), Strin
             o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
         }
     }
+    Ok(())
+}
+
+/// Releases what an agent whose work is kept still has.
+pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), String> {
     let trees = o.ports.repositories.remove(id).await;
     trees.and(o.ports.sandbox.release(id).await).map_err(|e| e.message)?;
     o.ports.processes.forget(id).await.map_err(|e| e.to_string())?;
@@ -110,6 +125,10 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
     for one in kept {
         let gone = match record(o, one.agent).await {
             Record::There => continue,
+            Record::LeftWork => {
+                report_again(o, &one, report).await;
+                continue;
+            }
             Record::Unknown => return,
             Record::Removed => true,
             // Nobody asked for what lies here to go.
@@ -129,6 +148,18 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             report.orphan_refs += 1;
             report.problem(format!("refs of agent {}: {}", one.agent, e.message));
         }
+    }
+}
+
+/// Reports again what an attempt left here, as long as it is nowhere else: somebody may have pushed it by now.
+async fn report_again(o: &Orchestrator, refs: &KeptRefs, report: &mut CareReport) {
+    let reports = o.ports.fleet.work_reports(refs.agent).await.unwrap_or_default();
+    let own = reports.iter().find(|known| known.node == o.settings.node);
+    if own.is_some_and(|known| known.state != WorkState::Kept) || o.live().contains_key(&refs.agent) {
+        return;
+    }
+    if let Err(why) = o.report_work(refs.agent).await {
+        report.problem(format!("work of agent {} that is kept here: {why}", refs.agent));
     }
 }
 

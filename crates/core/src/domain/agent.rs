@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
+use super::kept_work::LeftWork;
 use super::outcome::{EndReason, Failure, FailureKind};
 use super::publication::Publication;
 use super::spec::SpawnSpec;
@@ -429,6 +430,9 @@ pub struct Agent {
     /// How often that happened.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_tries: u32,
+    /// Work of earlier attempts that other nodes have, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftWork>,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -478,6 +482,7 @@ impl Agent {
             node_losses: 0,
             node_faults: Vec::new(),
             node_tries: 0,
+            left: Vec::new(),
             warnings: Vec::new(),
             attention: Vec::new(),
             work: Work::default(),

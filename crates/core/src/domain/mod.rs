@@ -10,6 +10,7 @@ pub mod gates;
 pub mod ids;
 pub mod job;
 pub mod journal;
+pub mod kept_work;
 pub mod lifecycle;
 pub mod orders;
 pub mod outcome;

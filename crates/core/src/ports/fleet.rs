@@ -13,6 +13,7 @@ use super::store::{Lease, StoreError};
 use crate::domain::breaker::BreakerState;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
+use crate::domain::kept_work::WorkReport;
 
 /// What a node says of itself with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +131,34 @@ pub struct NodeState {
     pub cordon: Option<Cordon>,
 }
 
+/// A node that a person declared lost for good, with everything that only it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LostNode {
+    /// The node.
+    pub node: NodeId,
+    /// Who said so.
+    pub by: String,
+    /// Why, when said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Outcome of taking a node off the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeRemoval {
+    /// It is off the list.
+    Done,
+    /// There is no such node.
+    Unknown,
+    /// It was heard of within the term of a lease, at this time.
+    Alive(Timestamp),
+    /// It holds leases until this time.
+    Holds(Timestamp),
+}
+
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Beaten {
@@ -232,6 +261,42 @@ pub trait Fleet: Send + Sync {
     /// Cordons a node (`Some`) or lets it take work again (`None`), with a fact to log; false when there is no such node.
     /// Idempotent; survives the node's restart.
     async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError>;
+
+    /// Takes a node that is gone off the list, with a fact to log; with `lost` it is declared lost for good as well, listed or
+    /// not. Nothing is changed of one that is heard of or holds leases. A node of that name that joins later is an ordinary
+    /// one again.
+    async fn remove_node(
+        &self,
+        node: &NodeId,
+        lost: Option<&LostNode>,
+        fact: Fact,
+    ) -> Result<NodeRemoval, StoreError> {
+        let _ = (node, lost, fact);
+        Ok(NodeRemoval::Unknown)
+    }
+
+    /// Lists the nodes that were declared lost for good, by name.
+    async fn lost_nodes(&self) -> Result<Vec<LostNode>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Records what a node keeps of an agent, in place of what it reported before; the facts are logged when that is new.
+    /// Of an agent without a record nothing is recorded.
+    async fn report_work(
+        &self,
+        agent: AgentId,
+        report: &WorkReport,
+        facts: Vec<Fact>,
+    ) -> Result<(), StoreError> {
+        let _ = (agent, report, facts);
+        Ok(())
+    }
+
+    /// Lists what nodes reported of an agent, by node. It goes with the record.
+    async fn work_reports(&self, agent: AgentId) -> Result<Vec<WorkReport>, StoreError> {
+        let _ = agent;
+        Ok(Vec::new())
+    }
 
     /// Returns what this fleet's nodes show each other to be answered; `None` where there are no others. Made once, at
     /// random, when it is asked for first.

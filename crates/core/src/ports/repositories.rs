@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::domain::agent::Salvaged;
 use crate::domain::gates::FilteredPath;
 use crate::domain::ids::{AgentId, BranchName, CommitId, Timestamp};
+use crate::domain::kept_work::KeptRef;
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
 use crate::ports::fleet::Hold;
@@ -529,6 +530,9 @@ pub trait Repositories: Send + Sync {
 
     /// Lists everything that stores keep by refs of agents.
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure>;
+
+    /// Lists the refs that the store has of the agent, the salvage first, at most `most`.
+    async fn refs_of(&self, store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
 
     /// Returns the commits that the store keeps of the agent and that neither a fetched branch of the remote nor one of
     /// the `safe` commits reaches, newest first, at most `most`. An agent without refs has none.

@@ -52,7 +52,8 @@ pub enum StoreError {
         agent: AgentId,
         /// When it was removed.
         at: Timestamp,
-        /// The node that removed it, where there are several: only what lies there was looked at before.
+        /// The node that removed it, where there are several: only what lies there was looked at before. Nothing when its work
+        /// was given up on all of them.
         node: Option<NodeId>,
     },
     /// The store does not answer, or its disk is full. May pass.
@@ -188,8 +189,9 @@ pub struct Removal {
     pub at: Timestamp,
     /// Who wanted it and why, in one line.
     pub why: String,
-    /// The node that removes it, having looked at what lies there.
-    pub node: NodeId,
+    /// The node that removes it, having looked at what lies there: others keep what is nowhere else. Nothing when the work
+    /// was given up wherever it lies.
+    pub node: Option<NodeId>,
     /// What to log.
     pub facts: Vec<Fact>,
 }

@@ -249,6 +249,9 @@ pub(crate) struct DrainArgs {
     /// Longest time to wait, such as 90s, 30m, 2h; the drain itself goes on
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<std::time::Duration>,
+    /// Wait until the server has ended, which is what happens anyway, at most TIME
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = parse_time, conflicts_with = "timeout")]
+    pub(crate) wait: Option<Option<std::time::Duration>>,
 }
 
 /// Flags of `kill`.
@@ -383,6 +386,12 @@ pub(crate) struct RestoreArgs {
     /// Print the directory only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// The work of this attempt; one that ended with its node comes before the last
+    #[arg(long, value_name = "N", conflicts_with = "run")]
+    pub(crate) attempt: Option<u32>,
+    /// The work of this run, as mosaic status shows it
+    #[arg(long, value_name = "N")]
+    pub(crate) run: Option<u32>,
 }
 
 /// Flags of `queue`.
@@ -479,9 +488,37 @@ pub(crate) enum NodesAction {
     Uncordon(NodeArgs),
     /// Start nothing new there, and end its server once what runs there has ended
     #[command(
-        after_help = "Examples:\n  mosaic nodes drain build-2\n  mosaic nodes drain build-2 --reason \"new kernel\""
+        after_help = "Examples:\n  mosaic nodes drain build-2\n  mosaic nodes drain build-2 --wait=30m --reason \"new kernel\""
     )]
-    Drain(NodeArgs),
+    Drain(NodeDrainArgs),
+    /// Take a node that is gone off the list
+    #[command(
+        name = "rm",
+        after_help = "Examples:\n  mosaic nodes rm build-2\n  mosaic nodes rm build-2 --lost --reason \"the disk is gone\""
+    )]
+    Remove(NodeRemoveArgs),
+}
+
+/// Flags of `nodes drain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodeDrainArgs {
+    /// The node.
+    #[command(flatten)]
+    pub(crate) one: NodeArgs,
+    /// Wait until its server has ended, at most TIME; the drain itself goes on
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = parse_time)]
+    pub(crate) wait: Option<Option<std::time::Duration>>,
+}
+
+/// Flags of `nodes rm`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodeRemoveArgs {
+    /// The node.
+    #[command(flatten)]
+    pub(crate) one: NodeArgs,
+    /// It never comes back: give up the work that only it had, so that others may remove the records
+    #[arg(long)]
+    pub(crate) lost: bool,
 }
 
 /// One node.

@@ -21,35 +21,18 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
     }
     let client = session.client()?;
     let began = Instant::now();
-    let deadline = args.timeout.and_then(|time| began.checked_add(time));
     let mut waiting = waits(&client.get("/v1/queue")?);
-    let mut running = client.post("/v1/drain", &json!({}))?.body["running"].as_u64().unwrap_or(0);
-    let at_first = running;
-    say(&format!("nothing new is taken; {} to end", agents(running)));
-    loop {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let time = args.timeout.map_or(String::new(), span);
-            let what = format!(
-                "{} still at work after {time}; the server goes on draining and ends with the last one",
-                agents(running)
-            );
-            return Err(Problem::WaitTimeout { what });
+    let at_first = client.post("/v1/drain", &json!({}))?.body["running"].as_u64().unwrap_or(0);
+    say(&format!("nothing new is taken; {} to end", agents(at_first)));
+    wait(args.timeout.or(args.wait.flatten()), || match client.get("/v1/queue") {
+        Ok(queue) => {
+            waiting = waits(&queue);
+            Ok(Some(queue["slots"]["used"].as_u64().unwrap_or(at_first)))
         }
-        std::thread::sleep(PERIOD);
-        match client.get("/v1/queue") {
-            Ok(queue) => {
-                let now = queue["slots"]["used"].as_u64().unwrap_or(running);
-                if now != running && now > 0 {
-                    say(&format!("{} to end", agents(now)));
-                }
-                running = now;
-                waiting = waits(&queue);
-            }
-            // The server is gone: that is what was asked for.
-            Err(Problem::Unreachable { .. }) => break,
-            Err(other) => return Err(other),
-        }
-    }
+        // The server is gone: that is what was asked for.
+        Err(Problem::Unreachable { .. }) => Ok(None),
+        Err(other) => Err(other),
+    })?;
     if session.global.json {
         let (agents, took) = (at_first, took(began));
         session
@@ -70,6 +53,32 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
 fn waits(queue: &Value) -> u64 {
     let count = |name: &str| queue["counts"][name].as_u64().unwrap_or(0);
     count("waiting") + count("delayed")
+}
+
+/// Waits until a draining server has ended, and says how many agents are left each time that changes. `look` returns that
+/// number, and nothing once the server is gone. Without a time the wait has no end.
+pub(super) fn wait(
+    patience: Option<Duration>,
+    mut look: impl FnMut() -> Result<Option<u64>, Problem>,
+) -> Result<(), Problem> {
+    let deadline = patience.and_then(|time| Instant::now().checked_add(time));
+    let mut running = None;
+    while let Some(now) = look()? {
+        if running.is_some_and(|before| before != now) && now > 0 {
+            say(&format!("{} to end", agents(now)));
+        }
+        running = Some(now);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let time = patience.map_or(String::new(), span);
+            let what = format!(
+                "{} still at work after {time}; the server goes on draining and ends with the last one",
+                agents(now)
+            );
+            return Err(Problem::WaitTimeout { what });
+        }
+        std::thread::sleep(PERIOD);
+    }
+    Ok(())
 }
 
 fn took(began: Instant) -> u64 {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::{NodeArgs, NodesAction, NodesArgs};
-use crate::client::escape;
+use super::drain;
+use crate::cli::{NodeArgs, NodeDrainArgs, NodeRemoveArgs, NodesAction, NodesArgs};
+use crate::client::{Client, escape};
 use crate::exit::Exit;
 use crate::paint::Paint;
 use crate::plain;
@@ -30,13 +31,59 @@ pub(super) fn run(session: &Session, args: &NodesArgs) -> Result<Exit, Problem> 
             change(session, node, "cordon", said)
         }
         Some(NodesAction::Uncordon(node)) => change(session, node, "uncordon", "takes work again"),
-        Some(NodesAction::Drain(node)) => change(
-            session,
-            node,
-            "drain",
-            "takes nothing new and ends once nothing runs there; look: mosaic nodes",
-        ),
+        Some(NodesAction::Drain(args)) => drain(session, args),
+        Some(NodesAction::Remove(args)) => remove(session, args),
     }
+}
+
+fn drain(session: &Session, args: &NodeDrainArgs) -> Result<Exit, Problem> {
+    let said = "takes nothing new and ends once nothing runs there; look: mosaic nodes";
+    change(session, &args.one, "drain", said)?;
+    let Some(patience) = args.wait else { return Ok(Exit::Ok) };
+    let (client, name) = (session.client()?, args.one.node.as_str());
+    drain::wait(patience, || left_on(&client, name))?;
+    say(&format!("{name} is drained; its server has ended"));
+    Ok(Exit::Ok)
+}
+
+/// Looks how many agents a draining node still runs; nothing once its server has ended.
+fn left_on(client: &Client, name: &str) -> Result<Option<u64>, Problem> {
+    let answer = match client.get("/v1/nodes") {
+        // The node that was asked is the one that ended.
+        Err(Problem::Unreachable { .. }) => return Ok(None),
+        answer => answer?,
+    };
+    let nodes = answer.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let Some(node) = nodes.iter().find(|node| node["node"] == name) else { return Ok(None) };
+    match state(node) {
+        "ended" => Ok(None),
+        "lost" => {
+            let ends = View::new(node).shown("leasesEndAt");
+            let what =
+                format!("{name} is not heard of any more; what it runs ends with its leases at {ends}");
+            Err(Problem::Conflict { what, hint: Some("look: mosaic nodes".to_owned()) })
+        }
+        _ => Ok(Some(node["slots"]["used"].as_u64().unwrap_or(0))),
+    }
+}
+
+fn remove(session: &Session, args: &NodeRemoveArgs) -> Result<Exit, Problem> {
+    let mut path = format!("/v1/nodes/{}?lost={}", escape(&args.one.node), args.lost);
+    if let Some(reason) = &args.one.reason {
+        path.push_str(&format!("&reason={}", escape(reason)));
+    }
+    let answer = session.client()?.delete(&path)?;
+    let said = match args.lost {
+        true => {
+            "is off the list and declared lost for good: what only it had is given up, and records of it may be removed"
+        }
+        false => "is off the list; what only it had is looked for there once it is back",
+    };
+    say(&format!("{} {said}", View::new(&answer).shown("node")));
+    if session.global.json {
+        session.print_json(&answer)?;
+    }
+    Ok(Exit::Ok)
 }
 
 fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<Exit, Problem> {

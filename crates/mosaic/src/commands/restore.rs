@@ -15,7 +15,8 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Problem
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
     let view = View::new(&agent);
-    let answer = client.post(&format!("/v1/agents/{}/restore", escape(view.id())), &json!({}))?.body;
+    let body = json!({"attempt": args.attempt, "run": args.run});
+    let answer = client.post(&format!("/v1/agents/{}/restore", escape(view.id())), &body)?.body;
     if args.quiet {
         session.print(format!("{}\n", View::new(&answer).shown("path")))?;
     } else if session.global.json {
@@ -33,12 +34,16 @@ fn receipt(agent: &View<'_>, answer: &Value) -> String {
         "" => "no commit".to_owned(),
         head => head.chars().take(7).collect(),
     };
+    let on = match restored.shown("node") {
+        node if node.is_empty() || node == agent.shown("node") => String::new(),
+        node => format!(" on node {node}"),
+    };
     let what = match answer.get("salvage").is_some_and(Value::is_object) {
         true => "its commits, index and files as they were when it was ended",
         false => "its commits; nothing was left uncommitted",
     };
     format!(
-        "{}  restored into {}\n  branch      {} at {head}\n  holds       {what}\n",
+        "{}  restored into {}{on}\n  branch      {} at {head}\n  holds       {what}\n",
         agent.name(),
         restored.shown("path"),
         restored.shown("branch")

@@ -101,6 +101,9 @@ fn render(agent: &View<'_>, resources: Option<&Value>, paint: Paint) -> String {
     for warning in agent.warnings() {
         line("Warning", paint.warn(&warning));
     }
+    for work in agent.list("keptWork").iter().map(View::new).filter(is_to_be_looked_after) {
+        line("Kept", kept(&work));
+    }
     for (n, text) in plain::block(agent.text("error")).lines().enumerate() {
         line(if n == 0 { "Error" } else { "" }, paint.bad(text));
     }
@@ -110,6 +113,18 @@ fn render(agent: &View<'_>, resources: Option<&Value>, paint: Paint) -> String {
     line("Result", plain::first_line(agent.text("result"), 200));
     line("Next", super::summary::next(agent, &name).trim_start_matches("next: ").to_owned());
     out
+}
+
+/// Tells whether an attempt's work would be lost with its node.
+fn is_to_be_looked_after(work: &View<'_>) -> bool {
+    matches!(work.text("state"), "kept" | "unreported")
+}
+
+/// Says in one line where an attempt's work lies.
+fn kept(work: &View<'_>) -> String {
+    let refs: Vec<String> = work.list("refs").iter().map(|kept| View::new(kept).shown("reference")).collect();
+    let run = format!("run {} (attempt {})", work.number("run"), work.number("attempt"));
+    join(&[run, labelled("on node ", work.shown("node")), work.shown("state"), refs.join(", ")])
 }
 
 /// Returns rule, place, commit and fingerprint of a secret that was found.

@@ -203,6 +203,110 @@ fn unmerged_work_on_another_node_is_pruned_by_nobody_but_that_node() {
     assert_eq!(std::fs::read_to_string(copy.join("more.txt")).unwrap(), "more\n");
 }
 
+/// Starts two nodes, of which the one whose wire is returned runs an agent that has committed and uncommitted work.
+fn work_on_a_node_with_a_wire<'h>(
+    homes: &'h [Home; 2],
+    fixture: &Fixture,
+    store: &ValkeyServer,
+) -> ([Server<'h>; 2], Wire, String) {
+    let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
+    let dir = homes[0].path();
+    let servers = [
+        node(&homes[0], "near", store.port(), dir, "4000"),
+        node(&homes[1], "far", wire.port(), dir, "4000"),
+    ];
+    let line = "cat > /dev/null\necho precious > precious.txt\ngit add -A && git commit -qm precious\necho more > more.txt\n\
+                echo $$ >> DIR/pids\nexec sleep 600\n";
+    for home in homes {
+        script(home.path(), "agent.sh", &line.replace("DIR", &dir.display().to_string()));
+    }
+    servers[0].http.post("/v1/nodes/near/cordon", Some(&json!({}))).expect(200);
+    let id = servers[0].spawn(&body(&fixture.url(), "T-1"));
+    until("the work to be there", || std::fs::read_to_string(dir.join("pids")).ok());
+    (servers, wire, id)
+}
+
+#[test]
+fn work_of_an_attempt_that_its_node_took_along_is_listed_restored_and_removed_by_nobody_unasked() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let (servers, wire, id) = work_on_a_node_with_a_wire(&homes, &fixture, &store);
+    let [near, far] = servers;
+    wire.cut();
+    near.http.post("/v1/nodes/near/uncordon", Some(&json!({}))).expect(200);
+    until("the other node to run it", || {
+        let agent = near.agent(&id);
+        (agent["node"] == "near" && agent["phase"] == "working").then_some(())
+    });
+    let kept = &near.agent(&id)["keptWork"][0];
+    assert_eq!(
+        (&kept["node"], &kept["run"], &kept["state"]),
+        (&json!("far"), &json!(1), &json!("unreported"))
+    );
+    let away = near.http.post(&format!("/v1/agents/{id}/restore"), Some(&json!({"run": 1}))).expect(503);
+    assert_eq!((&away["code"], &away["node"]), (&json!("node_unreachable"), &json!("far")), "{away:#}");
+    wire.mend();
+    let kept = until("the report", || {
+        let kept = near.agent(&id)["keptWork"][0].clone();
+        (kept["state"] == "kept").then_some(kept)
+    });
+    let salvage = format!("refs/mosaic/salvage/{id}");
+    assert_eq!(kept["refs"][0]["reference"], salvage.as_str(), "{kept:#}");
+    let warnings = near.agent(&id)["warnings"].to_string();
+    assert!(warnings.contains(&salvage) && warnings.contains("node far"), "{warnings}");
+    // The agent runs on meanwhile; what was left is restored on the node that has it.
+    let restored = near.cli(&["restore", &id, "--attempt", "1", "--json"]);
+    let restored: Value = serde_json::from_slice(&restored.stdout).expect("an answer");
+    let copy = Path::new(restored["path"].as_str().unwrap());
+    assert!(copy.starts_with(homes[1].data()) && restored["node"] == "far", "{restored:#}");
+    for (file, text) in [("precious.txt", "precious\n"), ("more.txt", "more\n")] {
+        assert_eq!(std::fs::read_to_string(copy.join(file)).unwrap(), text);
+    }
+    near.kill(&id);
+    near.ended(&id);
+    let name = near.agent(&id)["name"].as_str().unwrap().to_owned();
+    let refused = near.http.delete(&format!("/v1/agents/{id}")).expect(409);
+    assert_eq!(refused["elsewhere"][0]["node"], "far", "{refused:#}");
+    let pruned = near.http.post("/v1/prune", Some(&json!({"olderThan": "0s"}))).expect(200);
+    assert_eq!((&pruned["removed"], &pruned["unmerged"][0]["name"]), (&json!(0), &json!(name)), "{pruned:#}");
+    assert!(
+        String::from_utf8(near.cli(&["status", &id]).stdout).unwrap().contains("Kept      run 1 (attempt 1)")
+    );
+    near.http.delete(&format!("/v1/agents/{id}?discard={name}")).expect(200);
+    drop(far);
+}
+
+#[test]
+fn a_node_is_declared_lost_by_a_person_and_ended_agents_still_say_where_they_ran() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let (servers, wire, id) = work_on_a_node_with_a_wire(&homes, &fixture, &store);
+    let [near, far] = servers;
+    let refused = near.http.delete("/v1/nodes/far?lost=true").expect(409);
+    assert_eq!(refused["code"], "node_active", "{refused:#}");
+    far.kill(&id);
+    assert_eq!(near.ended(&id)["node"], "far");
+    wire.cut();
+    until("the node to be missed", || {
+        let nodes = near.http.get("/v1/nodes").expect(200);
+        (nodes["nodes"][0]["alive"] == false).then_some(())
+    });
+    let refused = near.http.delete(&format!("/v1/agents/{id}")).expect(503);
+    assert_eq!(
+        (&refused["code"], &refused["node"]),
+        (&json!("node_unreachable"), &json!("far")),
+        "{refused:#}"
+    );
+    let output = near.cli(&["nodes", "rm", "far", "--lost", "--reason", "the disk is gone"]);
+    assert!(output.status.success(), "{output:?}");
+    let nodes = near.http.get("/v1/nodes").expect(200);
+    assert_eq!((nodes["nodes"].as_array().unwrap().len(), &nodes["lost"][0]["node"]), (1, &json!("far")));
+    let audit = near.http.get("/v1/audit?action=node-lost").expect(200);
+    // The refused one before it says nothing.
+    assert_eq!(audit["records"][1]["reason"], "the disk is gone", "{audit:#}");
+    near.http.delete(&format!("/v1/agents/{id}")).expect(200);
+}
+
 #[test]
 fn a_copy_of_a_data_directory_does_not_start_beside_the_original() {
     let Some(store) = ValkeyServer::start() else { return };

@@ -49,6 +49,7 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("POST", "/v1/queue/resume", Scope::Admin),
     ("POST", "/v1/drain", Scope::Admin),
     ("GET", "/v1/nodes", Scope::Admin),
+    ("DELETE", "/v1/nodes/{node}", Scope::Admin),
     ("POST", "/v1/nodes/{node}/cordon", Scope::Admin),
     ("POST", "/v1/nodes/{node}/uncordon", Scope::Admin),
     ("POST", "/v1/nodes/{node}/drain", Scope::Admin),

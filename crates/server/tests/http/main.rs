@@ -5,6 +5,7 @@ mod access;
 mod agent_tokens;
 mod audit;
 mod contract;
+mod documented;
 mod faulty_store;
 mod forward;
 mod hostile;

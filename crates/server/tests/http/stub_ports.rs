@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, Timestamp, Word};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
@@ -229,6 +230,9 @@ impl Repositories for StubRepositories {
         Ok(StrayTree::None)
     }
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn refs_of(&self, _: &StoreName, _: AgentId, _: usize) -> Result<Vec<KeptRef>, Failure> {
         Ok(Vec::new())
     }
     async fn unmerged(

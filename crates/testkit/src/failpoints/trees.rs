@@ -5,6 +5,7 @@ use std::path::Path;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
@@ -57,6 +58,7 @@ wrap! { Repositories as "repositories" {
     last present() -> Result<Vec<AgentId>, Failure>;
     last stray_tree(agent: AgentId) -> Result<StrayTree, Failure>;
     last kept_refs() -> Result<Vec<KeptRefs>, Failure>;
+    last refs_of(store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
     last unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) -> Result<Vec<UnmergedCommit>, Failure>;
     last forget(store: &StoreName, agent: AgentId) -> Result<(), Failure>;
     last tidy(running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;

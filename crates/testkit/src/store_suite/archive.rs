@@ -148,7 +148,7 @@ pub async fn a_moved_record_is_removed_with_a_note(bench: &dyn Bench) {
         version,
         at: at(900),
         why: "test".to_owned(),
-        node: node("n1"),
+        node: Some(node("n1")),
         facts: vec![fact("agent.removed", &record.agent, at(900))],
     };
     let stale = store.remove(removal(record.version - 1)).await;

@@ -27,7 +27,14 @@ async fn ended(store: &dyn Store, task: &str, second: u64) -> Versioned {
 fn removal(record: &Versioned) -> Removal {
     let facts = vec![fact("agent.removed", &record.agent, at(900))];
     let why = "test".to_owned();
-    Removal { agent: record.agent.id, version: record.version, at: at(900), why, node: node("n1"), facts }
+    Removal {
+        agent: record.agent.id,
+        version: record.version,
+        at: at(900),
+        why,
+        node: Some(node("n1")),
+        facts,
+    }
 }
 
 async fn everything(store: &dyn Store) -> Vec<AgentId> {

@@ -6,6 +6,9 @@ local was = old and cjson.decode(old)
 -- A server that came back after its name was given away does not take the name back.
 if not was or same_boot(was.info, cjson.decode(info)) or was.left or now_ms() - was.seenAt >= tonumber(term) then
   heard(node, info, 'false')
+  if not was then
+    call('HDEL', O .. 'lost', node)
+  end
 end
 local answer = { call('HGET', O .. 'cordons', node) or '' }
 for _, lease in ipairs(held) do

@@ -17,6 +17,7 @@ if old then
   end
 end
 heard(node, info, 'false')
+call('HDEL', O .. 'lost', node)
 local all = call('HGETALL', O .. 'nodes')
 for n = 1, #all, 2 do
   if now - cjson.decode(all[n + 1]).seenAt > memory then

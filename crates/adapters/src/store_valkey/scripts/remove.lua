@@ -10,7 +10,7 @@ if h.node ~= 'null' or h.version ~= version or not ENDED[h.status] then
   return { 'conflict', 0 }
 end
 log_facts(first, count, id, tonumber(h.logged))
-call('DEL', O .. 'agent:' .. id)
+call('DEL', O .. 'agent:' .. id, O .. 'work:' .. id)
 call('ZREM', O .. 'agents:' .. h.status, id)
 call('ZREM', O .. 'ended', ended_member(h))
 call('ZREM', O .. 'dead', id)

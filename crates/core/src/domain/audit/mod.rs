@@ -11,86 +11,66 @@ use crate::limits;
 
 pub use chain::{Broken, Hash, Head, HeadFile, Record, Walk, verify};
 
-/// What kind of deed it was. The words on disk may be more than these: a newer version may have written them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words in `as_str` say what each one means")]
-pub enum Action {
-    Kill,
-    KillAll,
-    KillswitchEngage,
-    KillswitchRelease,
-    Freeze,
-    Thaw,
-    QueuePause,
-    QueueResume,
-    QueueRemove,
-    QueueExport,
-    QueueImport,
-    Retry,
-    SecretAllow,
-    Restore,
-    Discard,
-    Force,
-    Prune,
-    Remove,
-    Retention,
-    TreeRemoved,
-    Trust,
-    Config,
-    Token,
-    ServerStart,
-    ServerStop,
-    Drain,
-    NodeCordon,
-    NodeUncordon,
-    NodeDrain,
-    Recovery,
-    AuditHealed,
-    AuditBroken,
-    AuditTrimmed,
-    AuditLost,
+macro_rules! actions {
+    ($($name:ident = $word:literal,)*) => {
+        /// Kind of a deed. The words on disk may be more than these: a newer version may have written them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the words in `as_str` say what each one means")]
+        pub enum Action {
+            $($name,)*
+        }
+
+        impl Action {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns the word on disk and on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
 }
 
-impl Action {
-    /// Returns the word on disk and on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SecretAllow => "secret-allow",
-            Self::Kill => "kill",
-            Self::KillAll => "kill-all",
-            Self::KillswitchEngage => "killswitch-engage",
-            Self::KillswitchRelease => "killswitch-release",
-            Self::Freeze => "freeze",
-            Self::Thaw => "thaw",
-            Self::QueuePause => "queue-pause",
-            Self::QueueResume => "queue-resume",
-            Self::QueueRemove => "queue-remove",
-            Self::QueueExport => "queue-export",
-            Self::QueueImport => "queue-import",
-            Self::Retry => "retry",
-            Self::Restore => "restore",
-            Self::Discard => "discard",
-            Self::Force => "force",
-            Self::Prune => "prune",
-            Self::Remove => "rm",
-            Self::Retention => "retention",
-            Self::TreeRemoved => "tree-removed",
-            Self::Trust => "trust",
-            Self::Config => "config",
-            Self::Token => "token",
-            Self::ServerStart => "server-start",
-            Self::ServerStop => "server-stop",
-            Self::Drain => "drain",
-            Self::NodeCordon => "node-cordon",
-            Self::NodeUncordon => "node-uncordon",
-            Self::NodeDrain => "node-drain",
-            Self::Recovery => "recovery",
-            Self::AuditHealed => "audit-healed",
-            Self::AuditBroken => "audit-broken",
-            Self::AuditTrimmed => "audit-trimmed",
-            Self::AuditLost => "audit-lost",
-        }
-    }
+actions! {
+    Kill = "kill",
+    KillAll = "kill-all",
+    KillswitchEngage = "killswitch-engage",
+    KillswitchRelease = "killswitch-release",
+    Freeze = "freeze",
+    Thaw = "thaw",
+    QueuePause = "queue-pause",
+    QueueResume = "queue-resume",
+    QueueRemove = "queue-remove",
+    QueueExport = "queue-export",
+    QueueImport = "queue-import",
+    Retry = "retry",
+    SecretAllow = "secret-allow",
+    Restore = "restore",
+    Discard = "discard",
+    Force = "force",
+    Prune = "prune",
+    Remove = "rm",
+    Retention = "retention",
+    TreeRemoved = "tree-removed",
+    Trust = "trust",
+    Config = "config",
+    Token = "token",
+    ServerStart = "server-start",
+    ServerStop = "server-stop",
+    Drain = "drain",
+    NodeCordon = "node-cordon",
+    NodeUncordon = "node-uncordon",
+    NodeDrain = "node-drain",
+    NodeRemove = "node-rm",
+    NodeLost = "node-lost",
+    Recovery = "recovery",
+    AuditHealed = "audit-healed",
+    AuditBroken = "audit-broken",
+    AuditTrimmed = "audit-trimmed",
+    AuditLost = "audit-lost",
 }
 
 /// Who acts when the orchestrator does so by itself.

@@ -66,12 +66,7 @@ impl Decision {
     /// pushed there.
     fn leave_behind(&mut self, node: &NodeId) {
         let agent = &mut self.agent;
-        if agent.runs > 0 {
-            let (attempt, id) = (agent.attempt, agent.id);
-            agent.warn(format!(
-                "attempt {attempt} ran on node {node}, whose work is kept there under refs/agents/{id}"
-            ));
-        }
+        agent.leave_work(node, self.now.at);
         let work = std::mem::take(&mut agent.work);
         agent.work.base = work.base;
         agent.work.remote_tip = work.remote_tip;

@@ -1,0 +1,218 @@
+//! Work of attempts, and where it lies. An attempt that ends with its node, or whose agent moves on, leaves its work in
+//! that node's repository store or tree; the record names it, that node reports what it found, and nobody else decides
+//! about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::agent::Agent;
+use super::ids::{AgentId, CommitId, NodeId, Timestamp};
+use super::publication::Publication;
+
+/// Work that an attempt left on the node where it ended, as the agent's record has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftWork {
+    /// The attempt.
+    pub attempt: u32,
+    /// Its last run; unlike an attempt's, its number never comes again.
+    pub run: u32,
+    /// The node that has it.
+    pub node: NodeId,
+    /// When the attempt was over.
+    pub at: Timestamp,
+    /// The base commit of the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<CommitId>,
+    /// The newest commit that the node's repository store received of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<CommitId>,
+    /// Its tree may hold more than that.
+    #[serde(default)]
+    pub unreceived: bool,
+}
+
+/// A ref in the repository store of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptRef {
+    /// Its full name.
+    pub reference: String,
+    /// The commit.
+    pub commit: CommitId,
+}
+
+/// State of an attempt's work. A closed list on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkState {
+    /// The node has not said yet what lies there.
+    Unreported,
+    /// It is kept there, and nowhere else.
+    Kept,
+    /// A branch of the remote has all of it.
+    Published,
+    /// There was nothing to keep.
+    Nothing,
+    /// A person declared the node lost for good, and its work with it.
+    Lost,
+}
+
+/// Answer of a node to what it keeps of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkReport {
+    /// The node.
+    pub node: NodeId,
+    /// The agent's newest run when it looked.
+    pub run: u32,
+    /// `kept`, `published` or `nothing`.
+    pub state: WorkState,
+    /// What its repository store has.
+    pub refs: Vec<KeptRef>,
+}
+
+/// Work of one attempt, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptWork {
+    /// The attempt.
+    pub attempt: u32,
+    /// Its last run.
+    pub run: u32,
+    /// The node that has it.
+    pub node: NodeId,
+    /// When the attempt was over.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    /// What is known of it.
+    pub state: WorkState,
+    /// The refs that hold it there, as far as they are known.
+    pub refs: Vec<KeptRef>,
+    /// An earlier attempt left it on that node; else it is the agent's last attempt.
+    pub earlier: bool,
+}
+
+fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339())
+}
+
+/// Returns the ref of the newest commit that was received of an agent.
+pub fn head_ref(agent: AgentId) -> String {
+    format!("refs/agents/{agent}/head")
+}
+
+/// Returns the ref under which the tree of an agent is salvaged.
+pub fn salvage_ref(agent: AgentId) -> String {
+    format!("refs/mosaic/salvage/{agent}")
+}
+
+impl LeftWork {
+    /// Describes it by the record alone.
+    fn kept(&self, agent: AgentId) -> KeptWork {
+        let head = self.received.clone().map(|commit| KeptRef { reference: head_ref(agent), commit });
+        KeptWork {
+            attempt: self.attempt,
+            run: self.run,
+            node: self.node.clone(),
+            at: self.at,
+            state: if self.unreceived { WorkState::Unreported } else { WorkState::Kept },
+            refs: head.into_iter().collect(),
+            earlier: true,
+        }
+    }
+}
+
+impl KeptWork {
+    /// Tells whether it would be lost with that node.
+    pub fn is_unsafe(&self) -> bool {
+        matches!(self.state, WorkState::Unreported | WorkState::Kept)
+    }
+
+    /// Takes over what the node reported since the attempt was over.
+    pub fn hear(&mut self, reports: &[WorkReport]) {
+        let heard = reports.iter().find(|report| report.node == self.node && report.run >= self.run);
+        if let Some(report) = heard {
+            self.state = report.state;
+            self.refs.clone_from(&report.refs);
+        }
+    }
+
+    /// Returns a sentence about it, as a warning of its agent; none when there is nothing to look after.
+    pub fn sentence(&self, agent: AgentId) -> Option<String> {
+        let (attempt, run, node) = (self.attempt, self.run, &self.node);
+        let what = format!("attempt {attempt} (run {run}) ended on node {node}");
+        let names: Vec<&str> = self.refs.iter().map(|kept| kept.reference.as_str()).collect();
+        match self.state {
+            WorkState::Nothing | WorkState::Published => None,
+            WorkState::Lost => Some(format!("{what}, which was declared lost, and its work with it")),
+            WorkState::Kept => {
+                let names = names.join(", ");
+                Some(format!(
+                    "{what}, whose work is kept there under {names}: mosaic restore {agent} --run {run}"
+                ))
+            }
+            WorkState::Unreported => Some(format!(
+                "{what}, which has not reported its work yet: what was not pushed stays there, and is under {} once that node \
+                 has looked",
+                salvage_ref(agent)
+            )),
+        }
+    }
+}
+
+impl Agent {
+    /// Notes what the attempt that is over left on a node; nothing where it had nothing.
+    pub(super) fn leave_work(&mut self, node: &NodeId, at: Timestamp) {
+        let work = &self.work;
+        if self.runs == 0 || !(work.dirty || work.kept.is_some() || work.salvage.is_some()) {
+            return;
+        }
+        let left = LeftWork {
+            attempt: self.attempt,
+            run: self.runs,
+            node: node.clone(),
+            at,
+            base: work.base.clone(),
+            received: work.kept.clone(),
+            unreceived: work.dirty || work.kept.is_none(),
+        };
+        if self.left.len() < crate::limits::LEFT_WORK {
+            self.left.push(left);
+        } else {
+            self.warn("more attempts ended on other nodes than are listed; mosaic logs shows when");
+        }
+    }
+
+    /// Lists the work of earlier attempts by the record alone, oldest first.
+    pub fn left_work(&self) -> Vec<KeptWork> {
+        self.left.iter().map(|left| left.kept(self.id)).collect()
+    }
+
+    /// Describes the work of the last attempt of an agent that has ended, on the node that ran it.
+    pub fn last_work(&self, node: &NodeId) -> Option<KeptWork> {
+        let (end, work) = (self.end()?, &self.work);
+        if self.runs == 0 || self.left.last().is_some_and(|left| left.run == self.runs) {
+            return None;
+        }
+        let id = self.id;
+        let head = work.kept.clone().map(|commit| KeptRef { reference: head_ref(id), commit });
+        let saved = work.salvage.as_ref();
+        let saved = saved.map(|s| KeptRef { reference: s.reference.clone(), commit: s.commit.clone() });
+        let published = match &work.publication {
+            Publication::There { commit } => {
+                saved.is_none() && work.kept.as_ref().is_none_or(|k| k == commit)
+            }
+            _ => false,
+        };
+        let refs: Vec<KeptRef> = head.into_iter().chain(saved).collect();
+        let state = match (work.dirty, published, refs.is_empty()) {
+            (true, _, _) => WorkState::Unreported,
+            (false, true, _) => WorkState::Published,
+            (false, false, true) => WorkState::Nothing,
+            (false, false, false) => WorkState::Kept,
+        };
+        let node = self.node.clone().unwrap_or_else(|| node.clone());
+        let (attempt, run) = (self.attempt, self.runs);
+        Some(KeptWork { attempt, run, node, at: end.at, state, refs, earlier: false })
+    }
+}
