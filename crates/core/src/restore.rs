@@ -145,6 +145,8 @@ impl Orchestrator {
     async fn earlier_request(&self, agent: &Agent, left: LeftWork) -> Result<RestoreRequest, RestoreError> {
         let id = agent.id;
         self.disk_room().await.map_err(RestoreError::DiskLow)?;
+        // Somebody may be at it already.
+        self.fleet.kept(id).await;
         let is_driven = || self.live().contains_key(&id);
         let moved = agent.node.as_ref() != Some(&self.settings.node);
         if moved && self.ports.repositories.has_tree(id) && !Box::pin(former::keep(self, id, is_driven)).await
