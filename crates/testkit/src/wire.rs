@@ -16,8 +16,8 @@ pub struct Wire {
     state: Arc<State>,
 }
 
-#[derive(Default)]
 struct State {
+    to: Mutex<SocketAddr>,
     cut: AtomicBool,
     over: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
@@ -47,12 +47,13 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
-        let state = Arc::new(State::default());
+        let (cut, over, open) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
+        let state = Arc::new(State { to: Mutex::new(to), cut, over, open });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             while !shared.is_over() {
                 match listener.accept() {
-                    Ok((stream, _)) => connect(&shared, stream, to),
+                    Ok((stream, _)) => connect(&shared, stream),
                     Err(_) => std::thread::sleep(LOOK),
                 }
             }
@@ -63,6 +64,14 @@ impl Wire {
     /// Returns the port of the client's end.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads it to another address from now on, as an address does that follows a primary; what is open is closed.
+    pub fn lead_to(&self, to: SocketAddr) {
+        *self.state.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        if !self.state.is_cut() {
+            self.state.close();
+        }
     }
 
     /// Cuts it.
@@ -85,7 +94,8 @@ impl Drop for Wire {
     }
 }
 
-fn connect(state: &Arc<State>, client: TcpStream, to: SocketAddr) {
+fn connect(state: &Arc<State>, client: TcpStream) {
+    let to = *state.to.lock().unwrap_or_else(PoisonError::into_inner);
     // A server that is away closes the connection, as it would itself.
     let Ok(server) = TcpStream::connect_timeout(&to, Duration::from_secs(1)) else { return };
     let pair = |from: &TcpStream, into: &TcpStream| Some((from.try_clone().ok()?, into.try_clone().ok()?));

@@ -1,6 +1,7 @@
 //! The fleet's storm: several nodes on one Valkey while tasks keep coming; nodes are killed, stopped and cut off, the store is killed
 //! and started again. At the end everything is counted: nothing acknowledged is lost, no task ever has two live agents, and
-//! no push is one of an earlier holder.
+//! no push is one of an earlier holder. Orders to stop are given while the store is away or on a node that is cut off, see
+//! [`super::stop_orders`], and the store fails over to its replica.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,6 +17,7 @@ use super::dice::Dice;
 use super::place::Place;
 use super::scene::has_ended;
 use super::server::Server;
+use super::stop_orders::{GRACE, Look, MARGIN, StopOrder, running_on};
 use super::sweep::{self, Violation};
 use super::{Outcome, Programs, while_};
 use crate::valkey_server::ValkeyServer;
@@ -33,6 +35,21 @@ const EACH: Duration = Duration::from_secs(3);
 const RETRIES: u32 = 9;
 /// Longest wait for a node to listen.
 const START: Duration = Duration::from_secs(60);
+
+/// What protects a primary that lost its replica, with the shortest lag that there is.
+const GUARDED: [&str; 4] = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"];
+
+/// Waits until the replica of a server follows it.
+fn in_step(primary: &ValkeyServer) -> Outcome<()> {
+    let deadline = Instant::now() + START;
+    while !primary.ask_all("INFO replication").is_ok_and(|info| info.contains("state=online")) {
+        if Instant::now() > deadline {
+            return Err("the store's replica does not follow it".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
 
 /// What is asked of a storm.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +77,12 @@ pub struct Figures {
     pub cut_off: usize,
     /// See [`Figures::killed`].
     pub stores_killed: usize,
+    /// Failovers of the store to its replica.
+    pub failovers: usize,
+    /// Orders to stop that were given while the store was away or on a node that was cut off.
+    pub orders: usize,
+    /// Orders after which something was alive although grace and margin had passed since everything was well.
+    pub outlived: usize,
     /// Runs of agents.
     pub runs: usize,
     /// Pushes that reached the remote.
@@ -84,14 +107,18 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} nodes, {} tasks; {} nodes killed, {} stopped, {} cut off, {} stores killed; {} agent runs, {} pushes, ends {:?}; {} \
-             lost, {} times two alive, {} stale pushes; storm {:.0} s, calm {:.0} s; {} violations",
+            "{} nodes, {} tasks; {} nodes killed, {} stopped, {} cut off, {} stores killed, {} failovers; {} orders to stop, {} \
+             outlived by more than {:.1} s; {} agent runs, {} pushes, ends {:?}; {} lost, {} times two alive, {} stale pushes; storm {:.0} s, calm {:.0} s; {} violations",
             self.nodes,
             self.tasks,
             self.killed,
             self.stopped,
             self.cut_off,
             self.stores_killed,
+            self.failovers,
+            self.orders,
+            self.outlived,
+            (GRACE + MARGIN).as_secs_f64(),
             self.runs,
             self.pushes,
             self.ends,
@@ -181,32 +208,46 @@ struct Fleet {
     place: Place,
     programs: Programs,
     valkey: ValkeyServer,
+    /// The server that has everything that the store acknowledged, and takes its place in a failover.
+    replica: ValkeyServer,
     /// When the killed store comes back.
     store_back: Option<Instant>,
     nodes: Vec<Node>,
     acknowledged: BTreeMap<String, String>,
     unanswered: BTreeSet<String>,
     faults: Vec<String>,
+    /// The order to stop that is not judged yet.
+    order: Option<StopOrder>,
+    /// The tasks that an order to stop may have ended.
+    stopped: BTreeSet<String>,
     figures: Figures,
 }
 
 /// Runs a storm; `None` when there is no Valkey here and nobody requires one.
 pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> Outcome<Option<Figures>> {
-    let Some(valkey) = ValkeyServer::start() else { return Ok(None) };
-    let mut fleet = Fleet::new(programs, valkey, wanted.nodes)?;
+    let Some(valkey) = ValkeyServer::start_with(&GUARDED) else { return Ok(None) };
+    // By order, not by option: started again, either of them is what it was made last.
+    let Some(replica) = ValkeyServer::start_with(&GUARDED) else { return Ok(None) };
+    let follow = format!("REPLICAOF 127.0.0.1 {}", valkey.port());
+    replica.ask(&follow).map_err(while_("a replica"))?;
+    let mut fleet = Fleet::new(programs, [valkey, replica], wanted.nodes)?;
     let mut dice = Dice::new(wanted.seed);
     let begun = Instant::now();
     let mut next_trouble = begun + Duration::from_secs(2);
     let mut asked = 0;
-    while asked < wanted.tasks || !fleet.unanswered.is_empty() {
+    while asked < wanted.tasks || !fleet.unanswered.is_empty() || fleet.order.is_some() {
         let now = Instant::now();
         fleet.heal(Some(now))?;
+        std::thread::sleep(Duration::from_millis(20));
+        if fleet.order.is_some() {
+            fleet.follow_order();
+            continue;
+        }
         if now >= next_trouble {
-            fleet.trouble(&mut dice);
+            fleet.trouble(&mut dice, wanted.tasks);
             next_trouble = now + Duration::from_millis(700 + dice.below(2500));
         }
         asked += fleet.visit(&mut dice, asked, wanted.tasks);
-        std::thread::sleep(Duration::from_millis(20));
     }
     fleet.figures.storm = begun.elapsed();
     let calm = Instant::now();
@@ -220,8 +261,9 @@ pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> O
 }
 
 impl Fleet {
-    fn new(programs: &Programs, valkey: ValkeyServer, count: usize) -> Outcome<Self> {
+    fn new(programs: &Programs, [valkey, replica]: [ValkeyServer; 2], count: usize) -> Outcome<Self> {
         let place = Place::new(SLOTS, None)?;
+        in_step(&valkey)?;
         let store = SocketAddr::from((Ipv4Addr::LOCALHOST, valkey.port()));
         let mut nodes = Vec::new();
         for number in 1..=count {
@@ -242,11 +284,14 @@ impl Fleet {
             place,
             programs,
             valkey,
+            replica,
             store_back: None,
             nodes,
             acknowledged,
             unanswered,
             faults,
+            order: None,
+            stopped: BTreeSet::new(),
             figures,
         };
         for node in &mut fleet.nodes {
@@ -259,6 +304,7 @@ impl Fleet {
     fn heal(&mut self, now: Option<Instant>) -> Outcome<()> {
         if self.store_back.is_some_and(|at| now.is_none_or(|now| now >= at)) {
             self.valkey.restart();
+            in_step(&self.valkey)?;
             self.place.note("the store is back");
             self.store_back = None;
         }
@@ -270,23 +316,112 @@ impl Fleet {
         Ok(())
     }
 
+    /// Tells whether every node answers and the store is there.
+    fn is_well(&mut self) -> bool {
+        let answers = |node: &mut Node| {
+            node.api(Duration::from_millis(1)).is_some_and(|api| api.get("/v1/queue?limit=1").is_ok())
+        };
+        self.store_back.is_none() && self.nodes.iter_mut().all(answers)
+    }
+
+    /// Has the replica take the store's place; the address that every node knows leads to it. The server before follows it.
+    fn fail_over(&mut self, planned: bool) -> Outcome<()> {
+        self.place.note(if planned {
+            "the store fails over"
+        } else {
+            "the store dies, its replica takes its place"
+        });
+        let promoted = match planned {
+            true => self.valkey.ask("FAILOVER"),
+            false => {
+                self.valkey.kill();
+                self.replica.ask("REPLICAOF NO ONE")
+            }
+        };
+        promoted.map_err(while_("a failover"))?;
+        let deadline = Instant::now() + START;
+        while !self.replica.ask_all("INFO replication").is_ok_and(|info| info.contains("role:master")) {
+            if Instant::now() > deadline {
+                return Err("the store's replica does not take its place".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, self.replica.port()));
+        self.nodes.iter().for_each(|node| node.wire.lead_to(to));
+        std::mem::swap(&mut self.valkey, &mut self.replica);
+        if !planned {
+            self.replica.restart();
+            let follow = format!("REPLICAOF 127.0.0.1 {}", self.valkey.port());
+            self.replica.ask(&follow).map_err(while_("a former primary"))?;
+        }
+        in_step(&self.valkey)?;
+        self.figures.failovers += 1;
+        Ok(())
+    }
+
+    /// Gives an order to stop on a node that cannot reach the store, or will not be able to in a moment.
+    fn order(&mut self, node: usize, running: &[String], dice: &mut Dice) {
+        let (api, name) =
+            (self.nodes[node].server.as_mut().and_then(|s| s.api_by(Instant::now())), &self.nodes[node].name);
+        let Some(api) = api else { return };
+        match StopOrder::give(&api, name, running, dice) {
+            Ok(Some(order)) => {
+                self.place.note(&order.name());
+                self.figures.orders += 1;
+                let known = self.acknowledged.keys().chain(&self.unanswered);
+                self.stopped.extend(known.cloned());
+                self.order = Some(order);
+            }
+            Ok(None) => {}
+            // Nothing that was ordered may be refused because the store is away.
+            Err(why) => self.faults.push(format!("an order to stop was not taken: {why}")),
+        }
+    }
+
+    /// Judges the order that was given, once everything is well, and lets things go on.
+    fn follow_order(&mut self) {
+        let well = self.is_well();
+        let Some(order) = &mut self.order else { return };
+        match order.look(&self.place, well) {
+            Look::Wait => return,
+            Look::Kept => {}
+            Look::Broken(text) => {
+                self.figures.outlived += 1;
+                self.faults.push(text);
+            }
+        }
+        let api = self.nodes.iter_mut().find_map(|node| node.api(Duration::from_millis(1)));
+        if api.is_some_and(|api| order.lift(&api)) {
+            self.place.note("the order is judged");
+            self.order = None;
+        }
+    }
+
     /// Makes trouble somewhere. At least one node stays well.
-    fn trouble(&mut self, dice: &mut Dice) {
+    fn trouble(&mut self, dice: &mut Dice, tasks: usize) {
         let well: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].trouble.is_none()).collect();
         let kind = dice.below(10);
+        // Orders take time, because nothing else happens until they are judged.
+        let orders = self.figures.orders < 3 + tasks / 100 && dice.below(2) == 0;
         if kind < 2 {
-            if self.store_back.is_none() {
-                self.place.note("the store is killed");
-                self.valkey.kill();
-                self.store_back = Some(Instant::now() + Duration::from_millis(200 + dice.below(3000)));
-                self.figures.stores_killed += 1;
+            match (self.store_back.is_none(), dice.below(3)) {
+                (false, _) => {}
+                (true, 0) => {
+                    let planned = dice.below(2) == 0;
+                    if let Err(why) = self.fail_over(planned) {
+                        self.faults.push(why);
+                    }
+                }
+                (true, _) => self.kill_store(&well, orders, dice),
             }
             return;
         }
         if well.len() < 2 {
             return;
         }
-        let node = &mut self.nodes[well[dice.below(well.len() as u64) as usize]];
+        let chosen = well[dice.below(well.len() as u64) as usize];
+        let running = self.running_on(chosen);
+        let node = &mut self.nodes[chosen];
         // Half of them last longer than a lease, up to twice as long.
         let lease = LEASE.as_millis() as u64;
         let until = Instant::now() + Duration::from_millis(300 + dice.below(2 * lease));
@@ -313,6 +448,29 @@ impl Fleet {
             }
         };
         self.place.note(&format!("{} is {what}", node.name));
+        if orders && what == "cut off" {
+            self.order(chosen, &running, dice);
+        }
+    }
+
+    /// Returns what a node runs, by the word of any node that is well.
+    fn running_on(&mut self, node: usize) -> Vec<String> {
+        let name = self.nodes[node].name.clone();
+        let api = self.nodes.iter_mut().find_map(|node| node.api(Duration::from_millis(1)));
+        api.map_or_else(Vec::new, |api| running_on(&api, &name))
+    }
+
+    /// Kills the store for a while, with an order to stop on a node that is well when there is to be one.
+    fn kill_store(&mut self, well: &[usize], orders: bool, dice: &mut Dice) {
+        let chosen = well.first().copied();
+        let running = chosen.map(|node| self.running_on(node)).unwrap_or_default();
+        self.place.note("the store is killed");
+        self.valkey.kill();
+        self.store_back = Some(Instant::now() + Duration::from_millis(200 + dice.below(3000)));
+        self.figures.stores_killed += 1;
+        if let Some(node) = chosen.filter(|_| orders) {
+            self.order(node, &running, dice);
+        }
     }
 
     /// What callers do: ask again for what was not answered, ask for more. Returns how many new tasks were asked for.
@@ -346,6 +504,10 @@ impl Fleet {
                 let id = answer["agentId"].as_str().unwrap_or_default().to_owned();
                 self.unanswered.remove(task);
                 self.acknowledged.insert(task.to_owned(), id);
+            }
+            // The switch is released in a moment.
+            Ok((409, answer)) if answer["code"] == "dispatch_stopped" => {
+                self.unanswered.insert(task.to_owned());
             }
             Ok((status, answer)) if status < 500 => {
                 self.unanswered.remove(task);
@@ -385,7 +547,11 @@ impl Fleet {
         let stale = self.stale_pushes(&agents);
         found.extend(stale.iter().map(|text| Violation::new("PUSH", text.clone())));
         // A fault of a node or of the store is none of the task's.
-        for agent in agents.iter().filter(|agent| agent["status"] != "completed") {
+        let ordered = |agent: &Value| {
+            agent["status"] == "killed"
+                && agent["taskId"].as_str().is_some_and(|task| self.stopped.contains(task))
+        };
+        for agent in agents.iter().filter(|agent| agent["status"] != "completed" && !ordered(agent)) {
             found.push(Violation::new("END", sweep::brief(agent)));
         }
         let servers: Vec<u32> =

@@ -12,6 +12,7 @@ mod place;
 pub mod ready;
 mod scene;
 mod server;
+mod stop_orders;
 mod stories;
 pub mod storm;
 mod sweep;

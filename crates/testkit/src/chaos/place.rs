@@ -135,6 +135,18 @@ impl Place {
         text.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
     }
 
+    /// Returns the agents of which a program is alive.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        let program = self.dir.join("agent.sh").display().to_string();
+        let runs = |pid: &str| {
+            // A number that somebody else has by now has another command line.
+            let line = std::fs::read(Path::new("/proc").join(pid).join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&program)
+        };
+        let started = self.log("start").into_iter().filter(|fields| fields.len() > 2 && runs(&fields[2]));
+        started.map(|fields| fields[1].clone()).collect()
+    }
+
     /// Opens the log that servers write.
     pub(crate) fn server_log(&self) -> Outcome<File> {
         let path = self.dir.join("server.log");

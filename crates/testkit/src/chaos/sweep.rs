@@ -113,7 +113,8 @@ fn finality(agents: &[Value], events: &[Event], found: &mut Vec<Violation>) {
         let counts = of_agent.iter().any(|family| event.kind.starts_with(family));
         // What is done with an ended agent's record and work comes after its end by its nature; under the kill switch no
         // job of an agent starts, so that its work is kept once that is released.
-        let afterwards = ["agent.removed", "git.restored", "git.salvaged"].contains(&event.kind.as_str());
+        let afterwards = ["agent.removed", "agent.work_reported", "git.restored", "git.salvaged"]
+            .contains(&event.kind.as_str());
         if let Some(end) = ends.get(event.agent()).filter(|_| counts && !afterwards) {
             let text = format!("{} {} after {} {}: {}", event.seq, event.kind, end.seq, end.kind, event.data);
             found.push(Violation::new("I5", text));
