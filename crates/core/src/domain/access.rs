@@ -58,6 +58,13 @@ pub fn claimed(token: &[u8]) -> Option<AgentId> {
     dashed.parse().ok()
 }
 
+/// Derives the API token that all nodes of a fleet take from the key that they show each other. Whoever can read the store
+/// has that key and can make it; the key cannot be learnt from the token.
+pub fn fleet_token(peer_secret: &str) -> String {
+    let key: [u8; 32] = Sha256::digest(peer_secret.as_bytes()).into();
+    hex(&hmac(&key, b"mosaic fleet token 1"))
+}
+
 /// SHA-256 of a token: all that a server keeps of it, and the key of [`server_proof`].
 pub type TokenDigest = [u8; 32];
 
@@ -108,6 +115,13 @@ mod tests {
         for (key, text, expected) in cases {
             assert_eq!(hex(&hmac(key, text)), expected);
         }
+    }
+
+    #[test]
+    fn the_token_of_a_fleet_follows_from_its_key_and_does_not_tell_it() {
+        let token = fleet_token("a key");
+        assert_eq!((token.len(), token == fleet_token("a key")), (64, true));
+        assert!(token != fleet_token("another key") && !token.contains("a key"));
     }
 
     #[test]

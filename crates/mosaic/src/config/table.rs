@@ -531,7 +531,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_TOKEN",
         "text",
         "the file `token` in the data directory",
-        "token the commands call the server with",
+        "token the commands call the server with, and that the server takes besides the one in its data directory; the same on all nodes of a fleet",
     )
     .secret(|c| c.token.as_ref())
     .read(|c, v| p::secret(v).map(|s| c.token = Some(s)), |c| secret(&c.token)),

@@ -8,14 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use mosaic_adapters::bounded_file::read_linked;
+use mosaic_adapters::bounded_file::{read_linked, read_linked_text};
 use mosaic_adapters::data_dir::write_private;
-use mosaic_core::domain::access::AgentSecret;
+use mosaic_core::domain::access::{AgentSecret, fleet_token, token_digest};
 use mosaic_core::limits;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::net::UnixListener;
 
-use super::files::random;
+use super::files::{self, random};
+use crate::config::{Auth, Config, Secret};
 
 /// Reads the secret of the data directory, made at the first start: 256 random bits, readable by the owner only.
 pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
@@ -33,6 +34,57 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     let secret = random()?;
     write_private(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(AgentSecret::new(secret))
+}
+
+/// Tokens that a server takes. The first one is told to the command line and to whoever asks with `mosaic token`.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Vec<Secret>);
+
+impl Tokens {
+    /// Finds them: the one that is given (`MOSAIC_TOKEN`) and the data directory's own. In a fleet without a given one the
+    /// file `token` has the fleet's, which every node derives from the key in the store; one that was there before lies in
+    /// `token.before` and is taken as long as it lies there.
+    pub(super) fn find(config: &Config, peer_key: Option<&str>) -> anyhow::Result<Self> {
+        if config.auth == Auth::Off {
+            return Ok(Self::default());
+        }
+        let dir = &config.data_dir;
+        let own = match (&config.token, peer_key) {
+            (None, Some(key)) => {
+                files::join_token(dir, &fleet_token(key))?;
+                files::token(dir)?
+            }
+            _ => files::token(dir)?,
+        };
+        let before = read_linked_text(&dir.join(files::TOKEN_BEFORE), limits::SETTING_FILE_BYTES).ok();
+        let before = before.map(|text| text.trim().to_owned()).filter(|text| files::is_token(text));
+        if let Some(given) = &config.token {
+            let why = "MOSAIC_TOKEN is too short to be the token of a server: give it 16 bytes or more";
+            anyhow::ensure!(files::is_token(given.expose()), why);
+        }
+        let given = config.token.iter().cloned();
+        let mut all: Vec<Secret> = given.chain([Secret::new(own)]).chain(before.map(Secret::new)).collect();
+        all.dedup_by(|one, other| one.expose() == other.expose());
+        Ok(Self(all))
+    }
+
+    /// Returns the first.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.0.first().map(Secret::expose)
+    }
+
+    /// Returns all of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(Secret::expose)
+    }
+
+    /// Returns who may call.
+    pub(super) fn auth(&self) -> mosaic_server::Auth {
+        match self.0.is_empty() {
+            true => mosaic_server::Auth::Off,
+            false => mosaic_server::Auth::Tokens(self.all().map(|t| token_digest(t.as_bytes())).collect()),
+        }
+    }
 }
 
 /// Closes this process's memory, environment and descriptors to every program of the same user: agents without a sandbox are

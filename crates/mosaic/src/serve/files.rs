@@ -94,12 +94,37 @@ impl ServerFile {
 /// Shortest token that is used, in bytes: 64 bits in hexadecimal digits. A shorter one could be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
+/// Where the token of a data directory lies that had one of its own before it joined a fleet.
+pub(super) const TOKEN_BEFORE: &str = "token.before";
+
+/// Tells whether a text can be a token.
+pub(super) fn is_token(text: &str) -> bool {
+    text.len() >= SHORTEST_TOKEN
+}
+
+/// Makes the file `token` say the fleet's; another one that was there is kept beside it.
+pub(super) fn join_token(data_dir: &Path, fleets: &str) -> anyhow::Result<()> {
+    let (path, before) = (data_dir.join("token"), data_dir.join(TOKEN_BEFORE));
+    let found = read_linked_text(&path, limits::SETTING_FILE_BYTES).unwrap_or_default();
+    let found = found.trim();
+    if found == fleets {
+        return Ok(());
+    }
+    if is_token(found) {
+        tracing::warn!(file = %before.display(), "the token of this data directory gives way to the fleet's; it is taken as well as long as this file is there");
+        write_private(&before, format!("{found}\n").as_bytes())
+            .with_context(|| format!("{} cannot be written", before.display()))?;
+    }
+    write_private(&path, format!("{fleets}\n").as_bytes())
+        .with_context(|| format!("the token file {} cannot be written", path.display()))
+}
+
 /// Reads the token of the data directory, made at the first start: 256 random bits, readable by the owner only. One that
 /// is damaged is replaced.
 pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token");
     match read_linked_text(&path, limits::SETTING_FILE_BYTES) {
-        Ok(text) if text.trim().len() >= SHORTEST_TOKEN => {
+        Ok(text) if is_token(text.trim()) => {
             tighten(&path)
                 .with_context(|| format!("the token file {} cannot be made private", path.display()))?;
             return Ok(text.trim().to_owned());

@@ -20,7 +20,7 @@ use mosaic_core::engine::{self, Stop};
 use mosaic_core::fleet::About;
 use mosaic_core::ports::fleet::JoinError as FleetError;
 use mosaic_core::ports::store::StoreError;
-use mosaic_server::{Auth as ServerAuth, ConnectionLimits, PeerKey, ServerOptions};
+use mosaic_server::{ConnectionLimits, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -97,13 +97,13 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     }
     let address = listener.local_addr().context("the listening address cannot be read")?;
     let url = url(address);
-    let token = match config.auth {
-        Auth::Token => Some(token(&config.data_dir)?),
-        Auth::Off => None,
-    };
+    let peer_key = wired.orchestrator.ports().fleet.peer_secret().await;
+    let peer_key = peer_key.context("the key that nodes show each other cannot be read from the store")?;
+    let tokens = access::Tokens::find(config, peer_key.as_deref())?;
+    let token = tokens.first().map(str::to_owned);
     let secret = access::agent_secret(&config.data_dir)?;
     wire::known::learn(&wired.known, "agent-secret", secret.expose());
-    if let Some(token) = &token {
+    for token in tokens.all() {
         wire::known::learn(&wired.known, "API token", token.as_bytes());
     }
     logging::hide(&wired.known);
@@ -119,13 +119,11 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
         }
     };
     let started_at = wired.orchestrator.now();
-    let peer_key = wired.orchestrator.ports().fleet.peer_secret().await;
-    let peer_key = peer_key.context("the key that nodes show each other cannot be read from the store")?;
     if let Some(key) = &peer_key {
         wire::known::learn(&wired.known, "key of the nodes", key.as_bytes());
     }
     let options = ServerOptions {
-        auth: token.as_deref().map_or(ServerAuth::Off, ServerAuth::token),
+        auth: tokens.auth(),
         allowed_hosts: config.allowed_hosts.clone(),
         port: address.port(),
         version: env!("CARGO_PKG_VERSION"),

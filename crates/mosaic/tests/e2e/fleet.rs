@@ -464,3 +464,92 @@ fn what_ended_on_a_node_is_archived_there_and_read_through_the_others() {
     assert_eq!(again["previousAgentId"], id.as_str(), "{again:#}");
     two.kill(again["agentId"].as_str().unwrap());
 }
+
+/// Starts a node as an operator does who gives no more than the store, or with this further variable.
+fn bare_node<'h>(home: &'h Home, name: &str, store: &ValkeyServer, more: &[(&str, &str)]) -> Server<'h> {
+    let port = store.port().to_string();
+    let env = [("VALKEY_HOST", "127.0.0.1"), ("VALKEY_PORT", &port), ("MOSAIC_NODE", name)];
+    home.serve(&[&env[..], more].concat())
+}
+
+#[test]
+fn one_token_opens_every_node_whether_it_is_given_or_not() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let homes = [Home::new(), Home::new()];
+    // One of them had a data directory, and a token, before there was a fleet.
+    drop(homes[1].serve(&[]));
+    let token = |home: &Home| std::fs::read_to_string(home.data().join("token")).unwrap().trim().to_owned();
+    let before = token(&homes[1]);
+    let servers = [bare_node(&homes[0], "one", &store, &[]), bare_node(&homes[1], "two", &store, &[])];
+    assert_eq!(token(&homes[0]), token(&homes[1]), "a balancer would be refused by one of them");
+    for server in &servers {
+        let with = |token: &str| server.http.with_token(token).get("/v1/nodes").status;
+        assert_eq!(with(&token(&homes[0])), 200);
+        assert_eq!(with(&before), if server.home().data() == homes[1].data() { 200 } else { 401 });
+        assert_eq!(server.http.anonymous().get("/health").status, 200);
+        assert_ne!(server.http.anonymous().get("/health/ready").status, 401);
+        assert_eq!(server.http.anonymous().get("/v1/nodes").status, 401);
+    }
+    drop(servers);
+    let file = homes[0].path().join("shared-token");
+    std::fs::write(&file, "a-token-for-all-of-the-fleet\n").unwrap();
+    let given = file.display().to_string();
+    for (home, name) in homes.iter().zip(["one", "two"]) {
+        let server = bare_node(home, name, &store, &[("MOSAIC_TOKEN_FILE", &given)]);
+        assert_eq!(server.http.with_token("a-token-for-all-of-the-fleet").get("/v1/nodes").status, 200);
+    }
+}
+
+#[test]
+fn a_drain_is_waited_for_with_a_deadline_and_says_how_many_are_left() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let dir = homes[0].path();
+    let servers = [
+        node(&homes[0], "asked", store.port(), dir, "60000"),
+        node(&homes[1], "drained", store.port(), dir, "60000"),
+    ];
+    servers[0].http.post("/v1/nodes/asked/cordon", Some(&json!({}))).expect(200);
+    let ids = spawn_all(&servers[..1], &fixture, dir, 2);
+    let late = servers[0].cli(&["nodes", "drain", "drained", "--wait=1s"]);
+    let told = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(!late.status.success() && told.contains("2 agents have still at work after 1s"), "{told}");
+    for id in &ids {
+        servers[0].kill(id);
+    }
+    let done = servers[0].cli(&["nodes", "drain", "drained", "--wait=60s"]);
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && told.contains("its server has ended"), "{told}");
+    let nodes = servers[0].http.get("/v1/nodes").expect(200);
+    assert_eq!((&nodes["nodes"][1]["alive"], &nodes["nodes"][1]["draining"]), (&json!(false), &json!(true)));
+}
+
+/// Clients that spawn at the same time.
+const CLIENTS: usize = 8;
+
+#[test]
+fn kill_all_of_a_long_queue_counts_every_agent_that_waits_and_leaves_none() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let count: usize = std::env::var("MOSAIC_WAITING").map_or(2000, |text| text.parse().unwrap());
+    let server = bare_node(&home, "one", &store, &[]);
+    server.http.post("/v1/queue/pause", Some(&json!({}))).expect(200);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (server, fixture) = (&server, &fixture);
+            scope.spawn(move || {
+                for n in (client..count).step_by(CLIENTS) {
+                    server.spawn(&body(&fixture.url(), &format!("T-{n}")));
+                }
+            });
+        }
+    });
+    let began = Instant::now();
+    let answer = server.http.post("/agents/kill-all", Some(&json!({"reason": "enough"}))).expect(200);
+    println!("kill-all of {count} waiting agents: answered after {:?}", began.elapsed());
+    assert_eq!(counts(&answer), (count as u64, count as u64, 0), "{}", answer["errors"]);
+    assert_eq!((&answer["verified"], &answer["recorded"]), (&json!(true), &json!("durable")));
+    let queue = server.http.get("/v1/queue?limit=1").expect(200);
+    let left = |name: &str| queue["counts"][name].as_u64().unwrap();
+    assert_eq!((left("waiting"), left("delayed"), left("killed")), (0, 0, count as u64), "{queue:#}");
+}

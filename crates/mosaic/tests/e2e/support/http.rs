@@ -35,6 +35,10 @@ impl Http {
         Self { token: None, ..self.clone() }
     }
 
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
     fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         self.try_send(method, path, body).unwrap_or_else(|e| panic!("{path}: no answer: {e}"))
     }
