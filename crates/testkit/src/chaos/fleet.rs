@@ -51,6 +51,10 @@ fn in_step(primary: &ValkeyServer) -> Outcome<()> {
     Ok(())
 }
 
+/// Troubles that every storm begins with, however short it is: the store away with an order, a node cut off with an order, a
+/// failover of each kind.
+const FIRST: u64 = 4;
+
 /// What is asked of a storm.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
@@ -216,6 +220,8 @@ struct Fleet {
     acknowledged: BTreeMap<String, String>,
     unanswered: BTreeSet<String>,
     faults: Vec<String>,
+    /// Troubles that were made.
+    made: u64,
     /// The order to stop that is not judged yet.
     order: Option<StopOrder>,
     /// The tasks that an order to stop may have ended.
@@ -235,7 +241,8 @@ pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> O
     let begun = Instant::now();
     let mut next_trouble = begun + Duration::from_secs(2);
     let mut asked = 0;
-    while asked < wanted.tasks || !fleet.unanswered.is_empty() || fleet.order.is_some() {
+    while asked < wanted.tasks || !fleet.unanswered.is_empty() || fleet.order.is_some() || fleet.made < FIRST
+    {
         let now = Instant::now();
         fleet.heal(Some(now))?;
         std::thread::sleep(Duration::from_millis(20));
@@ -290,6 +297,7 @@ impl Fleet {
             acknowledged,
             unanswered,
             faults,
+            made: 0,
             order: None,
             stopped: BTreeSet::new(),
             figures,
@@ -400,25 +408,21 @@ impl Fleet {
     /// Makes trouble somewhere. At least one node stays well.
     fn trouble(&mut self, dice: &mut Dice, tasks: usize) {
         let well: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].trouble.is_none()).collect();
-        let kind = dice.below(10);
+        let kind = match self.made {
+            0 | 2 | 3 => 0,
+            1 => 9,
+            _ => dice.below(10),
+        };
         // Orders take time, because nothing else happens until they are judged.
-        let orders = self.figures.orders < 3 + tasks / 100 && dice.below(2) == 0;
+        let wanted = self.made < 2 || dice.below(2) == 0;
+        let orders = wanted && self.figures.orders < 3 + tasks / 100;
         if kind < 2 {
-            match (self.store_back.is_none(), dice.below(3)) {
-                (false, _) => {}
-                (true, 0) => {
-                    let planned = dice.below(2) == 0;
-                    if let Err(why) = self.fail_over(planned) {
-                        self.faults.push(why);
-                    }
-                }
-                (true, _) => self.kill_store(&well, orders, dice),
-            }
-            return;
+            return self.store_trouble(&well, orders, dice);
         }
         if well.len() < 2 {
             return;
         }
+        self.made += 1;
         let chosen = well[dice.below(well.len() as u64) as usize];
         let running = self.running_on(chosen);
         let node = &mut self.nodes[chosen];
@@ -450,6 +454,26 @@ impl Fleet {
         self.place.note(&format!("{} is {what}", node.name));
         if orders && what == "cut off" {
             self.order(chosen, &running, dice);
+        }
+    }
+
+    /// Kills the store for a while, or has it fail over.
+    fn store_trouble(&mut self, well: &[usize], orders: bool, dice: &mut Dice) {
+        if self.store_back.is_some() {
+            return;
+        }
+        let fails_over = match self.made {
+            0 => None,
+            2 | 3 => Some(self.made == 2),
+            _ => (dice.below(3) == 0).then(|| dice.below(2) == 0),
+        };
+        self.made += 1;
+        match fails_over {
+            None => self.kill_store(well, orders, dice),
+            Some(planned) => {
+                let done = self.fail_over(planned);
+                self.faults.extend(done.err());
+            }
         }
     }
 
