@@ -119,10 +119,18 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
     if let Stop::Drain(patience) = ordered {
         let deadline = o.ports.clock.sleep(patience);
         tokio::pin!(deadline);
+        let (mut stirred, mut others) = (o.ports.store.stirred(), true);
         while !drivers.is_empty() {
+            // A drain may take hours, and what runs until then is killed like everything else.
+            o.look_at_orders().await;
             tokio::select! {
                 Some(ended) = drivers.join_next() => note_panic(ended),
                 () = &mut deadline => break,
+                () = o.ports.clock.sleep(limits::ORDER_LOOK) => {}
+                changed = stirred.changed(), if others => {
+                    others = changed.is_ok();
+                    o.orders.stir();
+                }
                 changed = stop.changed() => if changed.is_err() || !matches!(*stop.borrow(), Stop::Drain(_)) { break },
             }
         }
