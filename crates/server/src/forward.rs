@@ -6,7 +6,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -111,7 +111,11 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
     let (answer, connection) = sent.map_err(|_| fault("it does not answer".to_owned()))?.map_err(fault)?;
     tracing::debug!(node = %name, status = answer.status().as_u16(), "request passed on");
     let answer = relayed(answer, connection);
-    if answer.status() == StatusCode::SERVICE_UNAVAILABLE { cut_off(node, answer).await } else { Ok(answer) }
+    if answer.status().as_u16() == Code::StoreUnavailable.status() {
+        cut_off(node, answer).await
+    } else {
+        Ok(answer)
+    }
 }
 
 /// Looks whether a node that cannot answer is cut off from the store: then it is as good as away, and named.

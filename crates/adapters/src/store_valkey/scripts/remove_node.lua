@@ -1,7 +1,7 @@
 -- Takes a node off the list that is gone and holds nothing, and declares it lost for good when that is said.
 local node, term, lost = take(), tonumber(take()), take()
 local first, count = take_facts()
-local now = clock()
+local now = now_ms()
 local old = call('HGET', O .. 'nodes', node)
 if not old and lost == '' then
   return { 'unknown', 0, newest }
