@@ -257,7 +257,7 @@ impl Orchestrator {
     async fn keep_left(&self, record: &Versioned) -> Result<(), Failure> {
         let (agent, here) = (&record.agent, &self.settings.node);
         let left = agent.left.iter().any(|left| left.node == *here);
-        if !left || agent.node.as_ref() == Some(here) || !self.ports.repositories.has_tree(agent.id) {
+        if !left || agent.node.as_ref() == Some(here) || !self.ports.repositories.has_tree(agent.id).await? {
             return Ok(());
         }
         let kept = Box::pin(former::keep_now(self, agent.id)).await;

@@ -149,7 +149,9 @@ impl Orchestrator {
         self.fleet.kept(id).await;
         let is_driven = || self.live().contains_key(&id);
         let moved = agent.node.as_ref() != Some(&self.settings.node);
-        if moved && self.ports.repositories.has_tree(id) && !Box::pin(former::keep(self, id, is_driven)).await
+        if moved
+            && self.ports.repositories.has_tree(id).await.map_err(RestoreError::Git)?
+            && !Box::pin(former::keep(self, id, is_driven)).await
         {
             let why = format!("its tree on node {} could not be kept yet; see the log there", left.node);
             return Err(RestoreError::Pending { agent: id, why });

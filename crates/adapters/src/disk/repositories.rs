@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
+use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
@@ -67,6 +68,7 @@ off_thread! {
     present() => () -> Vec<AgentId>;
     stray_tree(agent: AgentId) => (agent) -> StrayTree;
     kept_refs() => () -> Vec<KeptRefs>;
+    refs_of(store: &StoreName, agent: AgentId, most: usize) => (&store, agent, most) -> Vec<KeptRef>;
     unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) => (&store, agent, &safe, most) -> Vec<UnmergedCommit>;
     forget(store: &StoreName, agent: AgentId) => (&store, agent) -> ();
     tidy(running: &[RepositoryUrl]) => (&running) -> Option<StoreName>;
