@@ -429,3 +429,37 @@ proptest! {
         RuleScanner::new().mask(&text);
     }
 }
+
+#[test]
+fn what_authorizes_a_request_is_found_in_headers_options_addresses_and_connection_strings() {
+    let (long, short) = (alnum(3, 40), alnum(4, 14) + "!7a");
+    let basic = ["dXNlcjp", "YN2NQOXdLM2xEMXpWOHRC"].concat();
+    for text in [
+        format!("curl -H 'Authorization: Bearer {long}' https://x"),
+        format!("Authorization: Basic {basic}"),
+        format!("curl -u admin:{short} https://api.example"),
+        format!("https://{long}@github.com/x/y.git"),
+        format!("jdbc:mysql://db.prod.example/x?user=app&password={short}"),
+        format!("Server=db;Database=x;User Id=sa;Password={short};"),
+        format!("<password>{short}</password>"),
+        format!("deploy --token {long} now"),
+        format!("RAILS_MASTER_KEY={}", noise(9, 32, HEX)),
+        format!("SNYK_TOKEN={}-1b2c-4d3e-8f4a-{}", noise(1, 8, HEX), noise(2, 12, HEX)),
+        format!("{{\"auths\":{{\"x\":{{\"auth\": \"{basic}\"}}}}}}"),
+        format!("DISCORD=MT{}.G{}.{}", alnum(5, 22), alnum(6, 5), alnum(7, 38)),
+    ] {
+        assert_eq!(RuleScanner::new().scan(None, &text).len(), 1, "{text}");
+    }
+    for text in [
+        "Bearer authentication-is-required-here, Basic authentication, Basic HTTP",
+        "docker run -u 1000:1000 -u user:group alpine",
+        "https://0123456789abcdef0123456789abcdef@o123.ingest.sentry.io/1",
+        "https://some-organisation-name@dev.azure.com/x",
+        "deploy --token-file /run/secrets/token --token \"$TOKEN\" --password ${PASSWORD}",
+        "password: \"ENC[AES256_GCM,data:p8DFx3zQ,iv:Zk3,tag:9aB,type:str]\"",
+        "a.getter(b).Gathering.other, x-us12, REQUEST_ID=0f8b1c9e-1b2c-4d3e-8f4a-77aa11bb22cc",
+        "?next=home&password=<password>&x=<password></password>",
+    ] {
+        assert_eq!(RuleScanner::new().scan(None, text), [], "{text}");
+    }
+}

@@ -27,6 +27,20 @@ pub(super) const KEYWORDS: &[&str] = &[
     "account_key",
     "accountkey",
     "credential",
+    "master_key",
+    "masterkey",
+    "admin_key",
+    "adminkey",
+    "admin_api_key",
+    "app_key",
+    "appkey",
+    "service_key",
+    "license_key",
+    "deploy_key",
+    "signingkey",
+    "signing-key",
+    "encryptionkey",
+    "_pat",
     "_pwd",
     "_pass",
 ];
@@ -82,6 +96,10 @@ const ABOUT: &[&str] = &[
 const PUBLIC: &[&[u8]] =
     &[b"public", b"page", b"next", b"continuation", b"cancel", b"csrf", b"xsrf", b"design", b"sync"];
 
+/// Parts of names of services whose keys are UUIDs, which are identifiers everywhere else.
+const UUID_KEYS: &[&[u8]] =
+    &[b"heroku", b"snyk", b"codecov", b"authtoken", b"postmark", b"linkedin", b"appdynamics"];
+
 /// Longest rest of a name after its keyword, in bytes.
 const NAME: usize = 40;
 /// Longest value, in bytes.
@@ -94,7 +112,14 @@ pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
     if PUBLIC.iter().any(|word| plausible::has(&text[name_start..keyword.start], word)) {
         return None;
     }
-    let value_start = operator(text, name_end)?;
+    let name = &text[name_start..name_end];
+    let uuid = UUID_KEYS.iter().any(|word| plausible::has(name, word));
+    let value_start = match operator(text, name_end) {
+        Some(start) => start,
+        // An option with its value behind a blank.
+        None if name.starts_with(b"--") && text.get(name_end) == Some(&b' ') => name_end + 1,
+        None => return None,
+    };
     let password = plausible::has(&text[keyword.clone()], b"pass") || plausible::has(&text[keyword], b"pwd");
     match text.get(value_start) {
         Some(quote @ (b'"' | b'\'' | b'`')) => {
@@ -104,16 +129,16 @@ pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
             let closed = text.get(start + length) == Some(quote);
             // Inside another string the closing quote is escaped too.
             let value = value.strip_suffix(b"\\").unwrap_or(value);
-            (closed && quoted(value, password)).then_some(start..start + value.len())
+            (closed && quoted(value, password, uuid)).then_some(start..start + value.len())
         }
         // A string within a string: \"token\": \"…\".
         Some(b'\\') if matches!(text.get(value_start + 1), Some(b'"' | b'\'')) => {
             let start = value_start + 2;
             let length =
                 text[start..].iter().take(VALUE).position(|byte| matches!(byte, b'\\' | b'"' | b'\n'))?;
-            quoted(&text[start..start + length], password).then_some(start..start + length)
+            quoted(&text[start..start + length], password, uuid).then_some(start..start + length)
         }
-        Some(_) => bare(text, name_start, value_start, password),
+        Some(_) => bare(text, name_start, value_start, password, uuid),
         None => None,
     }
 }
@@ -186,7 +211,10 @@ fn operator(text: &[u8], at: usize) -> Option<usize> {
     matches!(text.get(at), Some(b'"' | b'\'')).then_some(at)
 }
 
-fn quoted(value: &[u8], password: bool) -> bool {
+fn quoted(value: &[u8], password: bool, uuid: bool) -> bool {
+    if uuid && plausible::is_uuid(value) {
+        return entropy(value) >= 3.0;
+    }
     if value.iter().any(|byte| !byte.is_ascii_graphic()) || plausible::is_placeholder(value) || is_path(value)
     {
         return false;
@@ -211,20 +239,29 @@ fn key(value: &[u8]) -> bool {
         && entropy(value) >= enough
 }
 
-/// Finds a value without quotes. Code is full of names after names, so it must be a line of its own: a file of
-/// settings, the whole rest of the line, and random.
-fn bare(text: &[u8], name_start: usize, start: usize, password: bool) -> Option<Range<usize>> {
-    if !begins_line(text, name_start) {
+/// Finds a value without quotes. Code is full of names after names, so it must be a line of its own (a file of
+/// settings, the whole rest of the line), a part of a list (a connection string, a query), an element or an option; and random.
+fn bare(text: &[u8], name_start: usize, start: usize, password: bool, uuid: bool) -> Option<Range<usize>> {
+    let before = name_start.checked_sub(1).map(|at| text[at]);
+    let option = text[name_start..].starts_with(b"--");
+    let part = option || matches!(before, Some(b';' | b'?' | b'&' | b'<'));
+    if !part && !begins_line(text, name_start) {
         return None;
     }
-    let ends = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'`' | b',' | b';');
+    let ends = |byte: &u8| {
+        let of_part = part && matches!(byte, b'&' | b'<');
+        !byte.is_ascii_graphic() || of_part || matches!(byte, b'"' | b'\'' | b'`' | b',' | b';')
+    };
     let length = text[start..].iter().take(VALUE).take_while(|byte| !ends(byte)).count();
     let value = &text[start..start + length];
     let rest = &text[start + length..];
     let rest = &rest[rest.iter().take(64).take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count()..];
     // A line break within a JSON string or a patch is written out.
-    let ends_line = matches!(rest.first(), None | Some(b'\n' | b'#'));
+    let ends_line = part || matches!(rest.first(), None | Some(b'\n' | b'#'));
     let code = value.iter().any(|byte| matches!(byte, b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>'));
+    if uuid && ends_line && plausible::is_uuid(value) {
+        return (entropy(value) >= 3.0).then_some(start..start + length);
+    }
     if !ends_line || code || plausible::is_placeholder(value) || is_path(value) {
         return None;
     }

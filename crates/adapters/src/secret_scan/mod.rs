@@ -9,6 +9,7 @@
 
 mod agent_tokens;
 mod assignment;
+mod authorization;
 mod escapes;
 mod forms;
 mod known;
@@ -17,6 +18,7 @@ mod private_key;
 mod rules;
 mod services;
 mod squeeze;
+mod suffixed;
 mod url_password;
 
 use std::ops::Range;

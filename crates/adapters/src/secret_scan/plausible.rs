@@ -50,8 +50,13 @@ const REFERENCES: &[&[u8]] = &[
     b"vault:",
     b"arn:",
     b"op://",
+    // Encrypted in place by sops.
+    b"enc[",
     b"://",
 ];
+
+/// Signature of the sample that documentation shows as a JSON web token.
+const SAMPLE_SIGNATURE: &[u8] = b"SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
 
 /// Digests as package managers write them.
 const DIGESTS: &[&[u8]] =
@@ -75,7 +80,10 @@ pub(super) fn entropy(value: &[u8]) -> f64 {
 /// Tells whether a token in a service's format is one for documentation: it ends in `EXAMPLE`, as the ones in the
 /// manuals of AWS do, or counts through the alphabet or one letter.
 pub(super) fn is_example(value: &[u8]) -> bool {
-    value.ends_with(b"EXAMPLE") || has(value, b"xxxxxx") || counts_up(value)
+    value.ends_with(b"EXAMPLE")
+        || has(value, b"xxxxxx")
+        || counts_up(value)
+        || value.ends_with(SAMPLE_SIGNATURE)
 }
 
 /// Tells whether a value is a placeholder, a reference to something else or a well-known digest.
@@ -95,7 +103,7 @@ pub(super) fn is_placeholder(value: &[u8]) -> bool {
 }
 
 /// Tells whether a value is a UUID: an identifier far more often than a secret.
-fn is_uuid(value: &[u8]) -> bool {
+pub(super) fn is_uuid(value: &[u8]) -> bool {
     let fits = |(at, byte): (usize, &u8)| match at {
         8 | 13 | 18 | 23 => *byte == b'-',
         _ => byte.is_ascii_hexdigit(),

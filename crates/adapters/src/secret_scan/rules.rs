@@ -7,7 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::services::SERVICES;
-use super::{assignment, plausible, private_key, url_password};
+use super::{assignment, authorization, plausible, private_key, suffixed, url_password};
 
 /// Bytes that a format's expression may look at, from its keyword on. Real tokens are far shorter.
 const WINDOW: usize = 16 * 1024;
@@ -136,7 +136,7 @@ const fn last() -> Rule {
 }
 
 /// The rules that come first.
-fn first() -> [Rule; 14] {
+fn first() -> [Rule; 19] {
     [
         code(0, "private-key", &["PRIVATE KEY"], private_key::find),
         format(
@@ -197,7 +197,14 @@ fn first() -> [Rule; 14] {
             false,
             3.0,
         ),
-        format(10, "stripe-key", &["sk_live_", "rk_live_"], r"^[sr]k_live_[A-Za-z0-9]{16,}", false, 3.3),
+        format(
+            10,
+            "stripe-key",
+            &["sk_live_", "rk_live_", "sk_test_", "rk_test_", "sk_prod_", "rk_prod_"],
+            r"^[sr]k_(?:live|test|prod)_[A-Za-z0-9]{16,}",
+            false,
+            3.3,
+        ),
         format(
             11,
             "jwt",
@@ -216,6 +223,11 @@ fn first() -> [Rule; 14] {
             false,
             3.0,
         ),
+        code(14, "authorization-header", &["Bearer ", "Basic "], authorization::header),
+        code(15, "command-line-password", &["-u ", "--user ", "-u=", "--user="], authorization::option),
+        code(16, "discord-bot-token", &[".G"], suffixed::discord),
+        code(17, "maxmind-license-key", &["_mmk"], suffixed::maxmind),
+        code(18, "mailchimp-api-key", &["-us"], suffixed::mailchimp),
     ]
 }
 

@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+/// Longest control sequence of a terminal that is left out as one, in bytes.
+const SEQUENCE: usize = 64;
+
 /// Returns how many bytes at this place are left out: none of a letter or digit, all of an escape such as `\n`, `\x` or `0x`
-/// that would put a letter between two pieces.
+/// and of a terminal's control sequence, which would put a letter between two pieces.
 fn left_out(text: &[u8], at: usize) -> usize {
     match text[at] {
+        0x1b => control_sequence(&text[at..]),
         b'\\' => match text.get(at + 1) {
             Some(b'x' | b'X' | b'u' | b'U' | b'n' | b'r' | b't') => 2,
             _ => 1,
@@ -17,6 +21,17 @@ fn left_out(text: &[u8], at: usize) -> usize {
         }
         byte => usize::from(!byte.is_ascii_alphanumeric()),
     }
+}
+
+/// Returns the length of the control sequence that begins here: `ESC [`, parameters and a letter, or `ESC ]` up to its end.
+fn control_sequence(text: &[u8]) -> usize {
+    let within = &text[..text.len().min(SEQUENCE)];
+    let end = match within.get(1) {
+        Some(b'[') => within.iter().skip(2).position(|byte| (0x40..=0x7e).contains(byte)).map(|at| at + 3),
+        Some(b']') => within.iter().skip(2).position(|byte| matches!(byte, 0x07 | 0x1b)).map(|at| at + 3),
+        _ => None,
+    };
+    end.unwrap_or(1)
 }
 
 /// Squeezes a text.
@@ -93,5 +108,6 @@ mod tests {
         assert_eq!(pieces(text, &(0..10)), [0..1, 2..3, 6..7, 9..10]);
         assert!(pieces(b"x a-b/c y", &(2..7)).is_empty());
         assert_eq!(squeeze(b"\\"), b"");
+        assert_eq!(squeeze(b"a\x1b[01;31m\x1b[Kb\x1b[m\x1b[Kc\x1b]0;title\x07d\x1b"), b"abcd");
     }
 }
