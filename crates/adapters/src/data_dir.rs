@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use mosaic_core::ports::store::StoreError;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::bounded_file;
 use crate::process::linux;
@@ -55,7 +55,9 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let mut file = options.open(dir.join("lock")).map_err(unusable)?;
+    // A link in its place would have a file made, or a lock taken, wherever it leads.
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = options.clone().custom_flags(flags).open(dir.join("lock")).map_err(unusable)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
@@ -78,6 +80,7 @@ const OURS: [&str; 15] = [
     "audit",
     "agents",
     "repos",
+    "git",
     "transcripts",
     "archive",
     "trash",
@@ -91,6 +94,18 @@ const SECRETS: [&str; 2] = ["token", "agent-secret"];
 pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
     let Ok(found) = std::fs::metadata(dir) else { return Ok(warnings) };
+    if !found.is_dir() {
+        let hint = "name a directory, or a place where one can be made";
+        return Err(StoreError::Unusable(format!(
+            "data directory {} is no directory; {hint}",
+            dir.display()
+        )));
+    }
+    // Nothing of anybody else's is changed: a directory with other things in it is no data directory yet.
+    if found.mode() & 0o022 != 0 && is_somebody_elses(dir) {
+        let why = "is open to others and holds files, but none of a server's; use a directory of its own";
+        return Err(StoreError::Unusable(format!("data directory {} {why}", dir.display())));
+    }
     if found.mode() & 0o1000 != 0 && found.mode() & 0o022 != 0 {
         let why = "is a directory that others put their files into too; use one of its own below it";
         return Err(StoreError::Unusable(format!("data directory {} {why}", dir.display())));
@@ -106,6 +121,13 @@ pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
         }
     }
     Ok(warnings)
+}
+
+/// Tells whether a directory holds something, and nothing that a server made.
+fn is_somebody_elses(dir: &Path) -> bool {
+    let is_ours = |name: &str| std::fs::symlink_metadata(dir.join(name)).is_ok();
+    let is_empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    !is_empty && !OURS.iter().chain(&SECRETS).any(|name| is_ours(name))
 }
 
 /// Closes one file or directory for others.
@@ -220,6 +242,16 @@ mod tests {
             assert!(warnings.len() == 1 && warnings[0].contains(path.to_str().unwrap()), "{warnings:?}");
             assert_eq!((mode(&path), keep_private(&dir).unwrap().len()), (left, 0), "{name}");
         }
+        let file = place.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        open(&file, 0o666);
+        assert!(keep_private(&file).unwrap_err().to_string().contains("is no directory"));
+        let shared = place.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        std::fs::write(shared.join("report.txt"), "").unwrap();
+        open(&shared, 0o777);
+        assert!(keep_private(&shared).unwrap_err().to_string().contains("none of a server's"));
+        assert_eq!((mode(&file), mode(&shared)), (0o666, 0o777), "nothing is changed there");
         open(&dir, 0o1777);
         assert!(keep_private(&dir).unwrap_err().to_string().contains("one of its own"));
         assert_eq!(mode(&dir), 0o1777, "nothing is changed there");
@@ -235,6 +267,15 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_is_not_taken_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("lock")).unwrap();
+        assert!(matches!(DirLock::take(dir.path()), Err(StoreError::Unusable(_))));
+        assert!(!elsewhere.exists());
     }
 
     #[test]
