@@ -3,7 +3,7 @@
 //! the second time leads nowhere else. Over ssh the host's key says who answers, and a name may mean something in the operator's
 //! own configuration, so it is looked up once more there.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -43,7 +43,7 @@ pub(super) fn pin(host: &str, port: u16, addresses: &[IpAddr]) -> Option<String>
 }
 
 fn check(host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<(), Failure> {
-    match addresses.find(|address| is_local_address(*address)) {
+    match addresses.find(|address| is_local_address(*address) || is_our_own(*address)) {
         Some(address) => Err(Failure::new(
             FailureKind::BadInput,
             format!(
@@ -53,6 +53,21 @@ fn check(host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<(), 
         None => Ok(()),
     }
 }
+
+/// Tells whether an address is one of this machine's own interfaces. The kernel chooses it as the source of what would be sent to
+/// it; nothing is sent.
+fn is_our_own(address: IpAddr) -> bool {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, DISCARD))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
+}
+
+/// Port of the discard service: any other would do.
+const DISCARD: u16 = 9;
 
 #[cfg(test)]
 mod tests {
@@ -69,6 +84,19 @@ mod tests {
             let failure = found(list).unwrap_err();
             assert_eq!(failure.kind, FailureKind::BadInput);
             assert!(failure.message.contains("git.example.com resolves to"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn an_interface_of_this_machine_is_its_own() {
+        assert!(is_our_own("127.0.0.1".parse().unwrap()));
+        for other in ["192.0.2.77", "198.51.100.9"] {
+            assert!(!is_our_own(other.parse().unwrap()), "{other}");
+        }
+        // A machine in a test may have no interface but the loopback; one that has another knows it.
+        let outside = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        if outside.connect(("198.51.100.9", DISCARD)).is_ok() {
+            assert!(is_our_own(outside.local_addr().unwrap().ip()));
         }
     }
 
