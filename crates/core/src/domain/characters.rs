@@ -33,11 +33,19 @@ const INVISIBLE: &[(u32, u32)] = &[
     (0xe0000, 0xe0fff),
 ];
 
-/// Tells whether a character has no business in a name: controls, and everything in [`INVISIBLE`].
+/// Tells whether a character has no business in a name: controls, everything in [`INVISIBLE`], blanks other than the space, and
+/// what is nobody's.
 pub fn is_unprintable(c: char) -> bool {
     let code = u32::from(c);
     let range = INVISIBLE.partition_point(|(_, last)| *last < code);
-    c.is_control() || INVISIBLE.get(range).is_some_and(|(first, _)| *first <= code)
+    let invisible = INVISIBLE.get(range).is_some_and(|(first, _)| *first <= code);
+    c.is_control() || invisible || (c.is_whitespace() && c != ' ') || is_nobodys(code)
+}
+
+/// Tells whether a code point has no meaning that two people share: private use, and those that are no characters at all.
+fn is_nobodys(code: u32) -> bool {
+    let private = matches!(code, 0xe000..=0xf8ff | 0xf0000..=0xffffd | 0x10_0000..=0x10_fffd);
+    private || matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe
 }
 
 /// The narrower rule under which names were admitted by earlier versions; records of theirs must stay readable.
