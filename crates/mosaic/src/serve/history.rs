@@ -22,6 +22,9 @@ const CREDENTIALS: &str = "MOSAIC_GIT_CREDENTIALS_FILE";
 /// Name under which the API token's digest is kept.
 const TOKEN: &str = "token";
 
+/// Name under which the digest of the secret behind agents' tokens is kept.
+const AGENT_SECRET: &str = "agent-secret";
+
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("audit/config.json")
 }
@@ -40,8 +43,10 @@ fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeM
     };
     let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
     let token = token.map(|token| (TOKEN.to_owned(), token.to_owned()));
+    let agents = [(AGENT_SECRET.to_owned(), String::from_utf8_lossy(&secret.expose()).into_owned())];
     settings
         .chain(token)
+        .chain(agents)
         .map(|(name, value)| (name.clone(), secret.digest(&format!("{name}={value}"))))
         .collect()
 }
@@ -79,6 +84,12 @@ pub(super) async fn started(
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let mut names = changed(before.as_ref().unwrap_or(&BTreeMap::new()), &now);
+    if before.is_some() && names.iter().any(|name| name == AGENT_SECRET) {
+        // The digests are keyed by it, so all of them are others now.
+        names.clear();
+        let what = "the secret of the agents' tokens is another one than at the last start; whether settings changed cannot be told";
+        o.audit(o.own_deed(Action::Token).subject(AGENT_SECRET).result(what)).await?;
+    }
     let token_changed = names.iter().position(|name| name == TOKEN).map(|at| names.remove(at)).is_some();
     if token_changed {
         let had = before.as_ref().is_some_and(|before| before.contains_key(TOKEN));
