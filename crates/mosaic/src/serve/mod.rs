@@ -22,7 +22,7 @@ use mosaic_core::ports::fleet::JoinError as FleetError;
 use mosaic_core::ports::store::StoreError;
 use mosaic_server::{ConnectionLimits, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -83,7 +83,7 @@ struct Listening {
 async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result<Listening, StartError> {
     access::close_memory();
     // A file that reaches a size limit is an error of that write, not the end of the server or of `run`.
-    let _handled = signal(SignalKind::from_raw(SIZE_LIMIT)).context("SIGXFSZ cannot be handled")?;
+    let _handled = harmless_signals();
     let open_files = access::more_descriptors();
     for warning in keep_private(&config.data_dir).map_err(|e| StartError::Other(e.into()))? {
         tracing::warn!("{warning}");
@@ -300,12 +300,13 @@ async fn until_ended(
     }
 }
 
-/// Turns the first SIGTERM, SIGINT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
+/// Turns the first SIGTERM, SIGINT, SIGQUIT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
 /// a disk, is left behind after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where
 /// they can, and are left to the next one; where they cannot, they get their time and are given back with their work.
 async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut quit = signal(SignalKind::quit()).context("SIGQUIT cannot be waited for")?;
     let mut hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
     let alone = agents_end_with_us();
     let mut count = 0;
@@ -315,6 +316,7 @@ async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<(
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            _ = quit.recv() => {}
             () = next_signal(&mut hangup) => {}
             () = tokio::time::sleep_until(insisted), if count > 1 && !alone => {
                 anyhow::bail!("a part of the server did not end after it was told twice, and was left; agents run on under their supervisors");
@@ -338,6 +340,17 @@ async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<(
         }
         stop.send_replace(order);
     }
+}
+
+/// Takes the signals that would end the server by default although nobody who sends them means that: a log rotation's SIGUSR1, a
+/// timer's SIGALRM, and SIGXFSZ, which makes a file that reaches a size limit an error of that write. They are handled and not
+/// ignored, because programs that are started inherit what is ignored. One that cannot be taken keeps its effect.
+fn harmless_signals() -> Vec<Signal> {
+    let user =
+        [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::io()];
+    // SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGPWR, and the real-time signals that are free for everybody.
+    let others = [24, SIZE_LIMIT, 26, 27, 30].into_iter().chain(34..=64).map(SignalKind::from_raw);
+    user.into_iter().chain(others).filter_map(|kind| signal(kind).ok()).collect()
 }
 
 /// Tells whether nothing can outlive this process: it is the first of its container, which ends with it.
