@@ -12,6 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -198,10 +200,19 @@ async fn answer(place: &Place, router: Router, request: Request<Incoming>) -> Re
         Place::Pooled(connection) => {
             let visit = connection.begin();
             request.extensions_mut().insert(visit.clone());
-            let response = router.oneshot(request).await?;
+            let mut response = router.oneshot(request).await?;
+            if turns_away(response.status()) {
+                // Whoever may not call gets one answer a connection: a thousand requests sent ahead cost nothing then.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response.map(|body| Body::new(HeldBody::new(body, visit))))
         }
     }
+}
+
+/// Tells whether an answer says that the caller or the name it called is not let in.
+fn turns_away(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::MISDIRECTED_REQUEST)
 }
 
 async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
