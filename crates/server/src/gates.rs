@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::ids::Word;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::mask::stream_files;
+use crate::mask::{self, stream_files};
 use crate::params::{Id, PathNames};
 use crate::problem::{Code, Problem};
 use crate::router::Context;
@@ -16,12 +16,19 @@ use crate::router::Context;
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
     let agent = &record.agent;
-    Ok(Answer(json!({
+    let mut judged = json!({
+        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
+    });
+    // Commands of the base and what gates said may hold a value of the server's own.
+    mask::texts(&*context.orchestrator.ports().scanner, &mut judged);
+    let mut answer = json!({
         "agentId": id, "taskId": &agent.spec.task_id, "profile": agent.spec.gate_profile, "verdict": agent.verdict(),
         "phase": agent.phase(), "fixRound": agent.fix_round, "maxFixRounds": agent.spec.max_fix_rounds,
-        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
-    }))
-    .into_response())
+    });
+    if let (Some(answer), Value::Object(judged)) = (answer.as_object_mut(), judged) {
+        answer.extend(judged);
+    }
+    Ok(Answer(answer).into_response())
 }
 
 /// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, secrets masked.

@@ -11,12 +11,23 @@ use futures_util::stream;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::Ports;
 use mosaic_core::ports::scanner::SecretScanner;
+use serde_json::Value;
 
 /// Bytes of a file read at once.
 const CHUNK: usize = 64 * 1024;
 /// Bytes at the end of what was read that wait for what follows them, so that a secret of up to this length (a
 /// private key) is seen whole.
 const BEHIND: usize = 32 * 1024;
+
+/// Masks every text in a JSON value: a value that became known after it was written is shown as little as the others.
+pub(crate) fn texts(scanner: &dyn SecretScanner, value: &mut Value) {
+    match value {
+        Value::String(text) => *text = scanner.mask(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| texts(scanner, item)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| texts(scanner, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
 
 /// Returns the bytes as text of the same length: what is no UTF-8 becomes question marks.
 fn as_text(bytes: &[u8]) -> String {

@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
+use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Line;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::mask::stream_files;
+use crate::mask::{self, stream_files};
 use crate::negotiate::choose;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::Problem;
@@ -55,10 +56,11 @@ impl Filter {
         }
     }
 
-    /// Returns the entry as it goes out, when it is wanted.
-    fn view(&self, line: &Line) -> Option<(String, Value)> {
+    /// Returns the entry as it goes out, when it is wanted. It was masked when it was written; what became known since is now.
+    fn view(&self, scanner: &dyn SecretScanner, line: &Line) -> Option<(String, Value)> {
         let mut value = serde_json::to_value(line).ok()?;
         let kind = value["kind"].as_str()?.to_owned();
+        mask::texts(scanner, &mut value);
         value["at"] = json!(line.at.to_rfc3339());
         let wanted = self.kinds.is_empty() || self.kinds.contains(&kind);
         (wanted && (self.thinking || kind != "thinking")).then_some((kind, value))
@@ -99,7 +101,8 @@ async fn page(
     limit: usize,
     filter: &Filter,
 ) -> Result<Response, Problem> {
-    let transcripts = &context.orchestrator.ports().transcripts;
+    let ports = context.orchestrator.ports();
+    let transcripts = &ports.transcripts;
     let mut items = Vec::new();
     let mut more = true;
     for _ in 0..PAGES {
@@ -111,7 +114,7 @@ async fn page(
                 break;
             }
             after = line.n;
-            items.extend(filter.view(line).map(|(_, value)| value));
+            items.extend(filter.view(&*ports.scanner, line).map(|(_, value)| value));
         }
         if !more || items.len() == limit {
             break;
@@ -178,7 +181,8 @@ impl Tail {
             };
             if let Some(last) = lines.last() {
                 self.after = last.n;
-                let seen = lines.iter().filter_map(|line| Some((line.n, self.filter.view(line)?)));
+                let seen =
+                    lines.iter().filter_map(|line| Some((line.n, self.filter.view(&*ports.scanner, line)?)));
                 let chunk: String = seen.map(|(n, (kind, value))| event(n, &kind, &value)).collect();
                 return Some(if chunk.is_empty() { heartbeat(self.after) } else { chunk });
             }
