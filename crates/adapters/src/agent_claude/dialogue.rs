@@ -185,6 +185,9 @@ impl ClaudeDialogue {
                     self.seen.last_text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
                 }
                 AgentEvent::Tool { id, name, .. } => {
+                    if !of_subagent {
+                        self.turns.acts();
+                    }
                     self.seen.called = true;
                     if self.calls.len() < limits::OPEN_TOOLS {
                         self.calls.insert(id.clone(), name.clone());
@@ -298,6 +301,14 @@ impl ClaudeDialogue {
             *text = cut(self.secrets.mask(text), limits::ENTRY_BYTES);
         }
         self.turns.result(result.is_failure());
+        let left = self.turns.take_left();
+        if !left.is_empty() {
+            let names = cut(left.join(", "), limits::TITLE_CHARS);
+            self.seen.warnings.push(format!(
+                "background tasks still ran when the agent had nothing more to do, and were ended: {}",
+                self.secrets.mask(&names)
+            ));
+        }
         self.seen.take(result);
         let usage = lines::usage(line, &mut self.cost_seen);
         self.spending.result(line, lines::cost(line, usage.as_ref()));
@@ -380,7 +391,10 @@ impl Dialogue for ClaudeDialogue {
         // Before the prompt was taken the message would be the prompt, and after the last result a turn of its own. While
         // only background tasks are under way it may be one: nobody else can tell whether they are worth waiting for.
         let may = self.turns.is_in_turn() || matches!(self.turns.pending(), Pending::Tasks(_));
-        (self.prompt.is_none() && may).then(|| line_of(&self.message(text)))
+        (self.prompt.is_none() && may).then(|| {
+            self.turns.ask();
+            line_of(&self.message(text))
+        })
     }
 
     fn session(&self) -> Option<String> {

@@ -27,7 +27,17 @@ pub(super) struct Turns {
     untold: bool,
     /// `idle` as the program last said it; nothing for versions that say nothing.
     idle: Option<bool>,
+    /// The agent was asked about its background tasks and has not answered yet.
+    asked: bool,
+    /// Answers in a row that left the tasks as they are and did nothing.
+    idle_answers: u32,
+    /// Tasks that are not waited for any more.
+    left: Vec<String>,
 }
+
+/// Answers that leave silent tasks as they are until they are not waited for any more. Each costs a call to the model, and a server
+/// that the agent started to try its work would be asked about until the attempt's deadline.
+const IDLE_ANSWERS: u32 = 2;
 
 impl Turns {
     /// Takes the beginning of a turn, or anything that only happens within one.
@@ -44,6 +54,29 @@ impl Turns {
     /// Takes a turn's result.
     pub(super) fn result(&mut self, failed: bool) {
         (self.ended, self.failed) = (true, failed);
+        if !std::mem::take(&mut self.asked) || failed {
+            return;
+        }
+        self.idle_answers += 1;
+        if self.idle_answers >= IDLE_ANSWERS {
+            self.left.extend(std::mem::take(&mut self.tasks).into_values());
+            self.untold = false;
+        }
+    }
+
+    /// The agent is asked about its background tasks.
+    pub(super) fn ask(&mut self) {
+        self.asked = self.ended && !self.tasks.is_empty();
+    }
+
+    /// Takes a tool's call by the main conversation: it does something about its tasks, or goes on working.
+    pub(super) fn acts(&mut self) {
+        (self.asked, self.idle_answers) = (false, 0);
+    }
+
+    /// Takes the tasks that are not waited for any more.
+    pub(super) fn take_left(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.left)
     }
 
     /// Takes a `system` line that may be about tasks or the session's state.
@@ -112,7 +145,10 @@ impl Turns {
             .take(limits::OPEN_TOOLS)
             .map(|task| (text(task, "/task_id").to_owned(), description(task)))
             .collect();
-        self.untold |= self.tasks.keys().any(|id| !now.contains_key(id));
+        let ended = self.tasks.keys().any(|id| !now.contains_key(id));
+        if ended {
+            (self.untold, self.idle_answers) = (true, 0);
+        }
         self.tasks = now;
     }
 
@@ -124,7 +160,9 @@ impl Turns {
     }
 
     fn end(&mut self, id: &str) {
-        self.untold |= self.tasks.remove(id).is_some();
+        if self.tasks.remove(id).is_some() {
+            (self.untold, self.idle_answers) = (true, 0);
+        }
     }
 }
 
@@ -157,6 +195,30 @@ mod tests {
 
     fn tasks(names: &[&str]) -> Pending {
         Pending::Tasks(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_task_that_the_agent_lets_run_twice_without_doing_anything_is_not_waited_for() {
+        let mut turns = Turns::default();
+        turns.system(&changed(&["server"]));
+        turns.result(false);
+        turns.ask();
+        turns.begins();
+        turns.result(false);
+        assert_eq!(turns.pending(), tasks(&["d-server"]));
+        // It looked at the task's output: that is waiting.
+        turns.ask();
+        turns.begins();
+        turns.acts();
+        turns.result(false);
+        for _ in 0..IDLE_ANSWERS {
+            assert_eq!(turns.pending(), tasks(&["d-server"]));
+            turns.ask();
+            turns.begins();
+            turns.result(false);
+        }
+        assert!(turns.is_over());
+        assert_eq!(turns.take_left(), ["d-server"]);
     }
 
     #[test]

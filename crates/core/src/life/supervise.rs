@@ -453,7 +453,8 @@ fn nudge(signals: &Signals, pending: &Pending) -> String {
     if let Pending::Tasks(names) = pending {
         return format!(
             "Your background tasks have said nothing for {} seconds: {}. If one hangs, or is a server that you do not need \
-             any more, stop it; if you wait for one to end, say so in one line and end your turn.",
+             any more, stop it; if you wait for one to end, look at its output and end your turn. A task that you do neither with \
+             is ended when your work is judged.",
             signals.silent.as_secs(),
             cut(names.join(", "), limits::ERROR_BYTES / 4)
         );
