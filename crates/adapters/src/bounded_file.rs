@@ -19,6 +19,22 @@ pub fn open(path: &Path) -> io::Result<File> {
     regular(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CALM, Mode::empty())?.into())
 }
 
+/// Opens a file of our own for writing, made for its owner only when it is missing. Anything else
+/// that has the name, a link included, is refused without being waited for.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    own(path, OFlags::empty())
+}
+
+/// Opens a file of our own for appending, as [`open_own`] does.
+pub fn append_own(path: &Path) -> io::Result<File> {
+    own(path, OFlags::APPEND)
+}
+
+fn own(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | CALM | more;
+    regular(openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
 /// Opens a regular file that may be named by a link, as those are that an operator configures. Anything else is refused
 /// without being waited for.
 pub fn open_linked(path: &Path) -> io::Result<File> {
@@ -142,8 +158,30 @@ pub fn is_wrong_kind(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_of_our_own_is_made_and_nothing_planted_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        open_own(&at("new")).unwrap().write_all(b"one").unwrap();
+        append_own(&at("new")).unwrap().write_all(b" two").unwrap();
+        assert_eq!(std::fs::read(at("new")).unwrap(), b"one two");
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(at("new")).unwrap()) & 0o777,
+            0o600
+        );
+        std::os::unix::fs::symlink(at("elsewhere"), at("link")).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        rustix::fs::mknodat(CWD, at("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for name in ["link", "directory", "fifo"] {
+            assert!(open_own(&at(name)).is_err() && append_own(&at(name)).is_err(), "{name}");
+        }
+        assert!(!at("elsewhere").exists());
+    }
 
     #[test]
     fn only_a_regular_file_of_bounded_length_is_read_and_nothing_is_waited_for() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use mosaic_core::ports::store::StoreError;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::bounded_file;
 use crate::process::linux;
@@ -54,10 +54,8 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         StoreError::Unusable(format!("data directory {} cannot be used: {e}; {hint}", dir.display()))
     };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     // A link in its place would have a file made, or a lock taken, wherever it leads.
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut file = options.clone().custom_flags(flags).open(dir.join("lock")).map_err(unusable)?;
+    let mut file = bounded_file::open_own(&dir.join("lock")).map_err(unusable)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),

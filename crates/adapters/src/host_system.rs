@@ -1,6 +1,6 @@
 //! This machine: free space, memory, load, what agents have on disk, and the git program.
 
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::host::{DiskUse, Host};
 use tokio::task::spawn_blocking;
 
+use crate::bounded_file;
 use crate::disk::Lane;
 use crate::short_dirs::ShortDirs;
 
@@ -31,8 +32,7 @@ fn hold(file: &Path, bytes: u64) -> Result<(), String> {
     if std::fs::symlink_metadata(file).is_ok_and(|meta| meta.len() >= bytes) {
         return Ok(());
     }
-    let options = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
-    let made = options.open(file).and_then(|made| {
+    let made = bounded_file::open_own(file).and_then(|made| {
         rustix::fs::fallocate(&made, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(Into::into)
     });
     made.map_err(|e| {

@@ -111,7 +111,7 @@ impl Chain {
     pub(super) fn lock(&self) -> io::Result<Option<File>> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let path = self.dir.join(format!("{}.lock", self.name));
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let file = bounded_file::open_own(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
             Err(e) if e == rustix::io::Errno::WOULDBLOCK => Ok(None),
@@ -121,7 +121,7 @@ impl Chain {
 
     /// Opens the file that is being written, for appending only.
     pub(super) fn append(&self) -> io::Result<File> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.active())?;
+        let file = bounded_file::append_own(&self.active())?;
         self.sync_dir()?;
         Ok(file)
     }
@@ -145,7 +145,12 @@ impl Chain {
     /// Replaces the second copy of the end, whole or not at all.
     pub(super) fn write_head(&self, head: &HeadFile) -> io::Result<()> {
         let next = self.dir.join(format!("{}.head-new", self.name));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
+        // What a crash left there, or somebody planted, is neither written to nor followed.
+        match fs::remove_file(&next) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
         file.write_all(head.text().as_bytes())?;
         file.sync_all()?;
         fs::rename(&next, self.head_path())

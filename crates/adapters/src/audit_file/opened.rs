@@ -4,7 +4,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,8 @@ use std::time::Duration;
 use mosaic_core::domain::audit::{Action, Deed, Hash, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
+
+use crate::bounded_file;
 
 use super::files::Chain;
 use super::reader::{Piece, lines, read};
@@ -150,7 +151,7 @@ fn set_aside(chain: &Chain, tail: &Tail, head: Head) -> io::Result<String> {
     // All of it, however long: what was read is bounded.
     file.seek(SeekFrom::Start(tail.size))?;
     let aside = chain.torn(head.n + 1);
-    let mut copy = OpenOptions::new().create(true).append(true).mode(0o600).open(&aside)?;
+    let mut copy = bounded_file::append_own(&aside)?;
     let bytes = io::copy(&mut file, &mut copy)?;
     copy.flush()?;
     copy.sync_all()?;

@@ -84,10 +84,7 @@ impl ServerFile {
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let path = Self::path(data_dir);
         let text = serde_json::to_vec_pretty(self).context("the server file cannot be made")?;
-        let next = path.with_extension("json.new");
-        std::fs::write(&next, text)
-            .and_then(|()| std::fs::rename(&next, &path))
-            .with_context(|| format!("{} cannot be written", path.display()))
+        write_private(&path, &text).with_context(|| format!("{} cannot be written", path.display()))
     }
 }
 
@@ -160,9 +157,7 @@ pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
         _ => {}
     }
     let text: String = random()?.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    let next = path.with_extension("new");
-    let written = std::fs::write(&next, &text).and_then(|()| std::fs::rename(&next, &path));
-    written.with_context(|| format!("{} cannot be written", path.display()))?;
+    write_private(&path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(text)
 }
 

@@ -2,12 +2,10 @@
 //! start before, and who made a token. Values never stand in the log or in the file this compares with: keyed digests.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mosaic_adapters::bounded_file::read;
+use mosaic_adapters::data_dir::write_private;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::audit::Action;
@@ -43,7 +41,10 @@ fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeM
     };
     let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
     let token = token.map(|token| (TOKEN.to_owned(), token.to_owned()));
-    let agents = [(AGENT_SECRET.to_owned(), String::from_utf8_lossy(&secret.expose()).into_owned())];
+    let agents = [(
+        AGENT_SECRET.to_owned(),
+        secret.expose().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+    )];
     settings
         .chain(token)
         .chain(agents)
@@ -61,12 +62,7 @@ fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) ->
 }
 
 fn write(data_dir: &Path, digests: &BTreeMap<String, String>) -> std::io::Result<()> {
-    let path = path(data_dir);
-    let next = path.with_extension("json.new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(&serde_json::to_vec_pretty(digests)?)?;
-    file.sync_all()?;
-    fs::rename(next, path)
+    write_private(&path(data_dir), &serde_json::to_vec_pretty(digests)?)
 }
 
 /// Records the start. Errors when the log takes nothing: a server that cannot record does not start.
@@ -160,9 +156,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::defaults(PathBuf::from("/data"));
         config.git_credentials_file = Some(dir.path().join("credentials"));
-        fs::write(dir.path().join("credentials"), "https://u:canary-a@git.example.com").unwrap();
+        std::fs::write(dir.path().join("credentials"), "https://u:canary-a@git.example.com").unwrap();
         let first = digests(&config, None, &secret);
-        fs::write(dir.path().join("credentials"), "https://u:canary-b@git.example.com").unwrap();
+        std::fs::write(dir.path().join("credentials"), "https://u:canary-b@git.example.com").unwrap();
         let second = digests(&config, None, &secret);
         assert_eq!(changed(&first, &second), [CREDENTIALS]);
         let text = serde_json::to_string(&[first, second]).unwrap();
