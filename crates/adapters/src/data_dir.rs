@@ -67,7 +67,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 }
 
 /// Directories and files of a data directory that nobody else may write, and those among them that nobody else may read.
-const OURS: [&str; 15] = [
+const OURS: [&str; 16] = [
     "store",
     "mosaic.db",
     "mosaic.db-wal",
