@@ -15,6 +15,7 @@ pub mod git;
 pub mod git_identity;
 pub mod host_system;
 pub mod orders_files;
+mod passing;
 mod private_place;
 pub mod process;
 pub mod sandbox_none;

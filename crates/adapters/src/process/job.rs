@@ -1,6 +1,7 @@
 //! The server's end of a running job: output from the files, wake-ups and orders over the socket.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use mosaic_core::limits;
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::disk;
+use crate::passing::is_passing;
 
 use super::connection::Connection;
 use super::layout::{ExitFile, JobDir};
@@ -22,13 +24,15 @@ pub(super) struct ShimJob {
     files: Files,
     connection: Option<Connection>,
     ended: Option<Exit>,
+    /// The files could not be looked at, and that was said.
+    waits: bool,
 }
 
 /// The job's files, which a disk may keep: each look at them has a thread of its own, and outlives a caller that gives up.
 #[derive(Debug)]
 enum Files {
     Here(OutputReader),
-    Looking(oneshot::Receiver<Look>),
+    Looking(oneshot::Receiver<Option<Look>>),
     Lost,
 }
 
@@ -77,28 +81,52 @@ fn look(
 impl ShimJob {
     /// Follows a job from its start.
     pub(super) fn new(dir: JobDir, reader: OutputReader, connection: Option<Connection>) -> Self {
-        Self { dir, files: Files::Here(reader), connection, ended: None }
+        Self { dir, files: Files::Here(reader), connection, ended: None, waits: false }
     }
 
     /// Looks at the job's files. Cancel-safe: the next call takes over a look that is under way.
     async fn look(&mut self) -> Result<Found, ProcessError> {
         if matches!(self.files, Files::Here(_))
-            && let Files::Here(mut reader) = std::mem::replace(&mut self.files, Files::Lost)
+            && let Files::Here(reader) = std::mem::replace(&mut self.files, Files::Lost)
         {
+            // Shared until a thread has begun with it: where none is to be had, the reader stays here.
+            let shelf = Arc::new(Mutex::new(Some(reader)));
+            let taken = Arc::clone(&shelf);
             let (dir, ended, is_connected) =
                 (self.dir.clone(), self.ended.clone(), self.connection.is_some());
-            let work = move || {
-                let found = look(&mut reader, &dir, ended.as_ref(), is_connected);
-                (reader, found)
+            let take = |shelf: &Mutex<Option<OutputReader>>| {
+                shelf.lock().unwrap_or_else(PoisonError::into_inner).take()
             };
-            self.files = Files::Looking(disk::begin(work)?);
+            let work = move || {
+                let mut reader = take(&taken)?;
+                let found = look(&mut reader, &dir, ended.as_ref(), is_connected);
+                Some((reader, found))
+            };
+            match disk::begin(work) {
+                Ok(answer) => self.files = Files::Looking(answer),
+                Err(e) => {
+                    self.files = take(&shelf).map_or(Files::Lost, Files::Here);
+                    return Err(e.into());
+                }
+            }
         }
         let Files::Looking(answer) = &mut self.files else {
             return Err(ProcessError::Lost(self.dir.label()));
         };
-        let Ok((reader, found)) = answer.await else { return Err(ProcessError::Lost(self.dir.label())) };
+        let Ok(Some((reader, found))) = answer.await else {
+            return Err(ProcessError::Lost(self.dir.label()));
+        };
         self.files = Files::Here(reader);
         found
+    }
+
+    /// Waits before another look after one that failed for a reason that passes. The job goes on under its shim meanwhile, and its
+    /// output is in the files.
+    async fn wait_out(&mut self, why: &io::Error) {
+        if !std::mem::replace(&mut self.waits, true) {
+            tracing::warn!(job = %self.dir.label(), error = %why, "a job's files cannot be looked at now; trying again");
+        }
+        tokio::time::sleep(limits::JOB_POLL).await;
     }
 
     /// Waits until the shim says something, at most one period.
@@ -130,7 +158,15 @@ impl ShimJob {
 impl Job for ShimJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         loop {
-            match self.look().await? {
+            let found = match self.look().await {
+                Err(ProcessError::Io(e)) if is_passing(&e) => {
+                    self.wait_out(&e).await;
+                    continue;
+                }
+                found => found?,
+            };
+            self.waits = false;
+            match found {
                 Found::Output(Piece::Data(data)) => return Ok(JobEvent::Output(data)),
                 Found::Output(Piece::Gap(bytes)) => return Ok(JobEvent::Gap(bytes)),
                 Found::Nothing => self.wait().await,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
 
+use crate::passing::is_passing;
 use crate::private_place::open_unheld;
 
 use super::output_writer::{HEADER, overflow_paths, parse_header};
@@ -43,7 +44,7 @@ impl OutputReader {
         if let Some(piece) = self.read_main()? {
             return Ok(Some(piece));
         }
-        let segments = self.segments();
+        let segments = self.segments()?;
         if segments.is_empty() {
             return Ok(None);
         }
@@ -92,15 +93,22 @@ impl OutputReader {
         Ok((!data.is_empty()).then(|| self.advance(data)))
     }
 
-    /// Opens the overflow files that have content: each with the part of the output that it holds.
-    fn segments(&self) -> Vec<(File, u64, u64)> {
-        let open = |path: &PathBuf| {
-            let file = open_unheld(path).ok()?;
-            let start = segment_start(&file)?;
-            let used = file.metadata().ok()?.len().checked_sub(HEADER)?;
-            (used > 0).then_some((file, start, start + used))
-        };
-        self.overflow.iter().filter_map(open).collect()
+    /// Opens the overflow files that have content: each with the part of the output that it holds. Errors when that cannot be known
+    /// now: what they hold must not pass for lost.
+    fn segments(&self) -> io::Result<Vec<(File, u64, u64)>> {
+        let mut found = Vec::new();
+        for path in &self.overflow {
+            let file = match open_unheld(path) {
+                Err(e) if is_passing(&e) => return Err(e),
+                Err(_) => continue,
+                Ok(file) => file,
+            };
+            let used = file.metadata()?.len().checked_sub(HEADER).filter(|used| *used > 0);
+            if let (Some(start), Some(used)) = (segment_start(&file), used) {
+                found.push((file, start, start + used));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use mosaic_testkit::git_fixture::Fixture;
 use mosaic_testkit::require;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::json;
 
 use super::support::{Home, Marker, body, script, until};
@@ -27,6 +27,30 @@ fn a_closed_terminal_ends_the_server_in_order_and_no_agent() {
     let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
     assert_eq!(server.kill(&id)["status"], "killed");
     assert_eq!(marker.alive(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_without_descriptors_ends_no_agent_and_learns_later_how_each_ended() {
+    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    let go = home.path().join("go");
+    let wait = format!("until test -e {}; do sleep 0.05; done", go.display());
+    let text = format!("cat > /dev/null\nsleep {marker} & {wait}\necho x > x.txt\nkill $!\n");
+    let line = script(home.path(), "agent.sh", &text);
+    let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_SLOTS", "3")]);
+    let ids = ["T-1", "T-2", "T-3"].map(|task| server.spawn(&body(&fixture.url(), task)));
+    until("the agents' programs", || (marker.alive().len() == ids.len()).then_some(()));
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    let most = getrlimit(Resource::Nofile).maximum;
+    let few = Rlimit { current: Some(10), maximum: most };
+    let before = prlimit(pid, Resource::Nofile, few).unwrap();
+    until("a look that fails", || server.log().contains("cannot be looked at now").then_some(()));
+    std::fs::write(&go, "").unwrap();
+    until("the programs' ends", || marker.alive().is_empty().then_some(()));
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    for id in ids {
+        let agent = server.ended(&id);
+        assert_eq!((&agent["status"], &agent["attempt"]), (&json!("completed"), &json!(1)), "{agent:#}");
+    }
 }
 
 #[test]
