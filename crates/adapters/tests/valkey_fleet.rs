@@ -48,6 +48,7 @@ fn info(node: &str, instance: &str) -> NodeInfo {
         running: 0,
         clock_offset_ms: None,
         clock_error_ms: None,
+        archives: true,
         labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
         started_at: Timestamp(1),
         draining: false,

@@ -92,6 +92,11 @@ impl Membership {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether every node that is alive can read what was moved to an archive.
+    pub(crate) fn all_read_archives(&self) -> bool {
+        self.seen().nodes.iter().filter(|node| node.alive).all(|node| node.info.archives)
+    }
+
     /// Returns the names of the nodes that were alive when they were looked at last.
     pub(crate) fn alive(&self) -> Vec<NodeId> {
         self.seen().nodes.iter().filter(|node| node.alive).map(|node| node.info.node.clone()).collect()
@@ -326,6 +331,7 @@ impl Orchestrator {
             labels: about.labels,
             clock_offset_ms: self.clock_offset().map(|offset| offset.offset_ms),
             clock_error_ms: self.clock_offset().map(|offset| offset.error_ms),
+            archives: true,
             started_at: *self.fleet.started.get_or_init(|| self.now()),
             draining: self.is_draining(),
             health: self.health(),

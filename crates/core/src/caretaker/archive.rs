@@ -32,8 +32,12 @@ pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
 }
 
-/// Moves what has been over for long enough, at most [`limits::ARCHIVE_PIECES`] pieces; returns how many records moved.
+/// Moves what has been over for long enough, once every node can read it there, at most [`limits::ARCHIVE_PIECES`] pieces; returns how many records moved.
 pub async fn pass(o: &Orchestrator) -> Result<u64, StoreError> {
+    if !o.fleet.all_read_archives() {
+        // A rolling upgrade is under way.
+        return Ok(0);
+    }
     let before = Timestamp(o.now().0.saturating_sub(super::millis(o.settings.keeping.whole)));
     let mut moved = 0;
     for _ in 0..limits::ARCHIVE_PIECES {

@@ -48,6 +48,9 @@ pub struct NodeInfo {
     /// Milliseconds by which that may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_error_ms: Option<u64>,
+    /// It reads records that were moved to an archive; builds before archives do not, and take such a record for damaged.
+    #[serde(default)]
+    pub archives: bool,
     /// When this server started.
     pub started_at: Timestamp,
     /// It takes nothing new, because it is about to stop.

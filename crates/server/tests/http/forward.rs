@@ -51,6 +51,7 @@ impl Fleet for Nodes {
                 labels: Default::default(),
                 clock_offset_ms: None,
                 clock_error_ms: None,
+                archives: true,
                 started_at: Timestamp(1),
                 draining: false,
                 health: Default::default(),
