@@ -107,3 +107,21 @@ async fn a_file_that_is_too_large_is_named_at_once_and_neither_taken_nor_deleted
     let left = world.git.remove(request.agent).await.unwrap_err();
     assert!(left.message.contains("unreceived-"), "{}", left.message);
 }
+
+#[tokio::test]
+async fn what_the_agents_own_exclude_file_hides_is_named_and_stays() {
+    let world = World::new();
+    let request = world.agent().await;
+    world.write(&request, "work.txt", "x\n");
+    world.write(&request, "notes/hidden.md", "y\n");
+    world.write(&request, ".git/info/exclude", "/notes\n");
+    let received = world.received(&request).await.unwrap();
+    let Kept::Commits { head } = &received.kept else { panic!("{received:?}") };
+    let changed = world.git.stat(&world.url, &request.base, head).await.unwrap();
+    assert_eq!(changed.len(), 1, "{changed:?}");
+    let told = received.warnings.join("\n");
+    assert!(told.contains("notes (hidden by the agent's own .git/info/exclude"), "{told}");
+    // It is nowhere else.
+    let left = world.git.remove(request.agent).await.unwrap_err();
+    assert!(left.message.contains("unreceived-"), "{}", left.message);
+}

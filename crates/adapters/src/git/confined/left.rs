@@ -34,6 +34,8 @@ pub(in crate::git) enum Why {
     Link,
     /// The index holds content for it that neither the commits nor the tree have.
     Staged,
+    /// The agent's own `info/exclude` hides it: nobody else has that rule.
+    Hidden,
 }
 
 impl Why {
@@ -53,7 +55,7 @@ impl Why {
 
     /// Tells whether it is only where it is, so that the tree must not go.
     pub(in crate::git) fn is_only_there(self) -> bool {
-        matches!(self, Self::Unreadable | Self::TooDeep | Self::TooLarge)
+        matches!(self, Self::Unreadable | Self::TooDeep | Self::TooLarge | Self::Hidden)
     }
 
     /// Tells whether commits keep what they have at this path and below: that it is gone from the tree is not known.
@@ -74,6 +76,7 @@ impl Why {
             Self::Worktree => "another working tree of the same repository",
             Self::Submodule => "a submodule with changes that the branch does not name",
             Self::Link => "a link, in a tree whose .git is damaged",
+            Self::Hidden => "hidden by the agent's own .git/info/exclude",
             Self::Staged => "staged, while other content or none lies in the tree",
         }
     }

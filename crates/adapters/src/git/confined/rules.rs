@@ -28,6 +28,17 @@ pub(super) struct Rules {
     pub(super) has_attributes: bool,
 }
 
+/// What the rules say of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It belongs to the commit.
+    In,
+    /// The tree's rules leave it out.
+    Out,
+    /// A rule leaves it out that stands in the agent's own git directory, which nobody else ever sees.
+    Hidden,
+}
+
 /// A git that answers.
 struct Asked {
     child: Child,
@@ -64,14 +75,14 @@ impl Rules {
     }
 
     /// Tells of each path whether it is left out; directories end with a slash. What cannot be asked is not left out.
-    pub(super) fn leave_out(&mut self, paths: &[Vec<u8>]) -> Vec<bool> {
+    pub(super) fn leave_out(&mut self, paths: &[Vec<u8>]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(paths.len());
         let mut batch = Vec::new();
         let mut asked = 0;
         for path in paths {
             if path.len() > LONGEST {
                 self.settle(&mut batch, &mut asked, &mut verdicts);
-                verdicts.push(false);
+                verdicts.push(Verdict::In);
                 continue;
             }
             if batch.len() + path.len() + 3 > BATCH {
@@ -86,12 +97,12 @@ impl Rules {
         verdicts
     }
 
-    fn settle(&mut self, batch: &mut Vec<u8>, asked: &mut usize, verdicts: &mut Vec<bool>) {
+    fn settle(&mut self, batch: &mut Vec<u8>, asked: &mut usize, verdicts: &mut Vec<Verdict>) {
         if *asked > 0 {
             let answers = self.ask(batch, *asked).unwrap_or_else(|why| {
                 eprintln!("the ignore rules could not be asked: {why}");
                 self.asked = None;
-                vec![false; *asked]
+                vec![Verdict::In; *asked]
             });
             verdicts.extend(answers);
         }
@@ -99,7 +110,7 @@ impl Rules {
         *asked = 0;
     }
 
-    fn ask(&mut self, batch: &[u8], count: usize) -> io::Result<Vec<bool>> {
+    fn ask(&mut self, batch: &[u8], count: usize) -> io::Result<Vec<Verdict>> {
         if self.asked.is_none() {
             self.asked = Some(Asked::start(&self.git, &self.tree)?);
         }
@@ -122,15 +133,21 @@ impl Asked {
     }
 
     /// Reads one answer: the file of the rule, its line, the rule, the path. A rule that begins with `!` takes in.
-    fn answer(&mut self) -> io::Result<bool> {
+    fn answer(&mut self) -> io::Result<Verdict> {
         let mut fields: [Vec<u8>; 4] = Default::default();
         for field in &mut fields {
             if self.stdout.read_until(0, field)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+        // Each ends with its zero byte.
         let [source, _, rule, _] = fields;
-        Ok(source.len() > 1 && !rule.starts_with(b"!"))
+        Ok(match source.as_slice() {
+            [] | [_] => Verdict::In,
+            _ if rule.starts_with(b"!") => Verdict::In,
+            source if source.ends_with(b"info/exclude\0") => Verdict::Hidden,
+            _ => Verdict::Out,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use super::index::Seen;
 use super::left::{Left, Why};
 use super::links::Links;
 use super::mirror::Mirror;
-use super::rules::Rules;
+use super::rules::{Rules, Verdict};
 
 /// Deepest nesting of directories that is walked; each level keeps a directory open.
 const DEPTH: usize = 800;
@@ -163,8 +163,16 @@ impl<'a> Walk<'a> {
             }
         }
         let verdicts = self.rules.leave_out(&asked);
-        let out = asked.into_iter().zip(verdicts).filter(|(_, out)| *out);
-        out.map(|(path, _)| path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path)).collect()
+        let mut out = BTreeSet::new();
+        for (path, verdict) in asked.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::In)
+        {
+            let path = path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path);
+            if verdict == Verdict::Hidden {
+                self.leave(path.clone(), Why::Hidden);
+            }
+            out.insert(path);
+        }
+        out
     }
 
     fn entry(&mut self, dir: &OwnedFd, one: Name, depth: usize) -> Result<(), String> {
