@@ -79,6 +79,8 @@ pub struct Settings {
     pub node: NodeId,
     /// Agents at once on this node, at least 1.
     pub slots: usize,
+    /// Agents of one repository at once on this node; as many as there are slots when `None`.
+    pub repository_slots: Option<usize>,
     /// First part of every branch name, normally `mosaic`.
     pub branch_prefix: String,
     /// The runtime used when a spawn names none.

@@ -163,6 +163,24 @@ async fn an_open_breaker_holds_up_its_repository_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_repository_no_more_run_at_once_than_may_and_others_pass() {
+    use mosaic_core::domain::lifecycle::KillCause;
+    let story = Story::begin(store(), 3, Behaviour::RunOn, |settings| settings.repository_slots = Some(1));
+    let first = story.spawn("T-1", A, 0).await;
+    story.until(first, working).await;
+    let second = story.spawn("T-2", A, 0).await;
+    let other = story.spawn("T-3", B, 0).await;
+    story.until(other, working).await;
+    let record = story.o.agent(second).await.expect("it is there");
+    assert_eq!((record.agent.phase(), record.epoch.0), (Phase::Queued, 0), "it was taken");
+    let why = story.o.held_here(&record.agent).expect("a reason");
+    assert!(why.contains("MOSAIC_REPOSITORY_SLOTS"), "{why}");
+    story.o.kill(first, KillCause::Operator, "test").await.expect("killed");
+    story.until(second, working).await;
+    story.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_that_crash_hold_up_no_other_task_of_their_repository() {
     let story = Story::begin(store(), 1, Behaviour::CrashAtOnce, |_| {});
     for n in 0..limits::BREAKER_FAILURES * 2 {

@@ -133,6 +133,7 @@ pub(crate) struct Config {
     pub(crate) model_upstream: Option<String>,
     /// `MOSAIC_SLOTS`, at least 1.
     pub(crate) slots: usize,
+    pub(crate) repository_slots: Option<usize>,
     /// `MOSAIC_SUBMODULES=auto`.
     pub(crate) submodules: bool,
     /// `MOSAIC_AGENT_ENV`.
@@ -316,6 +317,7 @@ impl Config {
             command: None,
             model_upstream: None,
             slots: default_slots(),
+            repository_slots: None,
             submodules: true,
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,

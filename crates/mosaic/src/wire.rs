@@ -278,6 +278,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
         node: config.node.parse().context("MOSAIC_NODE is not a usable name")?,
         slots: config.slots,
+        repository_slots: config.repository_slots,
         branch_prefix: config.branch_prefix.clone(),
         default_runtime: config.runtime.parse().context("MOSAIC_RUNTIME is not a usable name")?,
         allow_incomplete_strict: config.allow_incomplete_strict,

@@ -225,6 +225,7 @@ impl FakeWorld {
         let mut settings = Settings {
             node: "here".parse().expect("a word"),
             slots,
+            repository_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "fake".parse().expect("a word"),
             allow_incomplete_strict: false,

@@ -155,6 +155,7 @@ impl Place {
         let settings = Settings {
             node: "here".parse().unwrap(),
             slots: 1,
+            repository_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "none".parse().unwrap(),
             allow_incomplete_strict: false,

@@ -1,6 +1,7 @@
 //! Step 2, lease: a free slot takes the best entry that this node takes now, under a lease with an epoch. What it does not
 //! take stays at its place in the queue for others.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::agent::Agent;
@@ -57,7 +58,31 @@ impl Orchestrator {
             conditions.runtimes.extend(self.left_to_others());
         }
         self.fleet.add_avoided(&mut conditions, self.elapsed());
+        if let Some(most) = self.settings.repository_slots {
+            let full = self.running_by_repository().into_iter().filter(|(_, running)| *running >= most);
+            conditions.repositories.extend(full.map(|(repository, _)| repository));
+        }
         conditions
+    }
+
+    /// Counts the agents that run on this node, by repository.
+    fn running_by_repository(&self) -> BTreeMap<String, usize> {
+        let mut running = BTreeMap::new();
+        for driver in self.live().values() {
+            let repository = driver.seen().agent.spec.context.repository.to_string();
+            *running.entry(repository).or_default() += 1;
+        }
+        running
+    }
+
+    /// Says that as many agents of its repository run here as may, when that is so.
+    fn repository_is_full(&self, agent: &Agent) -> Option<String> {
+        let most = self.settings.repository_slots?;
+        let running = self.running_by_repository();
+        let here = running.get(&agent.spec.context.repository.to_string()).copied().unwrap_or_default();
+        (here >= most).then(|| {
+            format!("{here} agents of its repository run, and no more may at once (MOSAIC_REPOSITORY_SLOTS)")
+        })
     }
 
     /// Says why this node does not take a waiting agent now, when that is so.
@@ -76,7 +101,7 @@ impl Orchestrator {
             let left = self.is_fleet() && self.left_to_others().iter().any(|name| name == runtime);
             left.then(|| format!("the runtime {runtime} cannot be used here"))
         };
-        let refusal = refusal.or_else(lacking);
+        let refusal = refusal.or_else(lacking).or_else(|| self.repository_is_full(agent));
         refusal.or_else(|| self.fleet.avoids(agent.id, self.elapsed())).map(here)
     }
 }

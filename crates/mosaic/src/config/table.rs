@@ -257,6 +257,19 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| Some(c.slots.to_string()),
     ),
     ours(
+        "MOSAIC_REPOSITORY_SLOTS",
+        "1–1000",
+        "as many as there are slots",
+        "agents of one repository that run at once on this node; those beyond it wait at their place, and other nodes may take them",
+    )
+    .read(
+        |c, v| {
+            p::number(v, 1..=1000)
+                .map(|n| c.repository_slots = Some(usize::try_from(n).expect("the range was checked")))
+        },
+        |c| c.repository_slots.map(|slots| slots.to_string()),
+    ),
+    ours(
         "MOSAIC_AGENT_PROCESSES",
         "16–1000000",
         "1024",

@@ -110,6 +110,7 @@ impl World {
         let settings = Settings {
             node: name.parse().expect("it is a word"),
             slots: 2,
+            repository_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "demo".parse().expect("it is a word"),
             allow_incomplete_strict: false,
