@@ -396,6 +396,7 @@ fn what_another_worker_finished_has_run_and_ended() {
     let end = done.agent.end().unwrap();
     assert_eq!((end.status, end.reason), (Status::Completed, EndReason::Done));
     assert_eq!(done.agent.work.result.as_deref(), Some("done elsewhere"));
+    assert_eq!(done.agent.shown_branch(), None, "nothing was pushed");
     assert!(done.agent.warnings[0].contains("another worker"), "{:?}", done.agent.warnings);
     let failed = run(&agent("worker"), [pick("FinishedElsewhere(failed)")]);
     let end = failed.end().unwrap();

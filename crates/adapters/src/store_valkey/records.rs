@@ -69,7 +69,7 @@ struct Tail<'a> {
     attempt: u32,
     fix_round: u32,
     name: &'a str,
-    branch: &'a str,
+    branch: Option<&'a str>,
     previous_agent_id: Option<AgentId>,
     record: &'a Agent,
 }
@@ -89,7 +89,7 @@ pub(super) fn tail(agent: &Agent) -> Result<String, StoreError> {
         attempt: agent.attempt,
         fix_round: agent.fix_round,
         name: &agent.name,
-        branch: agent.branch.as_str(),
+        branch: agent.shown_branch().map(|branch| branch.as_str()),
         previous_agent_id: agent.previous,
         record: agent,
     })

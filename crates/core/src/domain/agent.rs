@@ -535,6 +535,13 @@ impl Agent {
         self.end().is_some()
     }
 
+    /// Returns the branch for people and programs: none once another worker of the queue has done the work, because nothing was
+    /// pushed to it then.
+    pub fn shown_branch(&self) -> Option<&BranchName> {
+        let done_elsewhere = self.runs == 0 && self.status() == Status::Completed;
+        (!done_elsewhere).then_some(&self.branch)
+    }
+
     /// Returns the time before which a queued agent must not start, when there is one.
     pub fn not_before(&self) -> Option<Timestamp> {
         match &self.state {
