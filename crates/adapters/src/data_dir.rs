@@ -54,7 +54,11 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         StoreError::Unusable(format!("data directory {} cannot be used: {e}; {hint}", dir.display()))
     };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-    // A link in its place would have a file made, or a lock taken, wherever it leads.
+    // A link in its place would have a file made, or a lock taken, wherever it leads; a pipe or a directory can be no lock.
+    if std::fs::symlink_metadata(dir.join("lock")).is_ok_and(|found| !found.is_file()) {
+        let aside = format!("lock.planted-{}", uuid::Uuid::new_v4().simple());
+        std::fs::rename(dir.join("lock"), dir.join(aside)).map_err(unusable)?;
+    }
     let mut file = bounded_file::open_own(&dir.join("lock")).map_err(unusable)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -272,8 +276,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = dir.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, dir.path().join("lock")).unwrap();
-        assert!(matches!(DirLock::take(dir.path()), Err(StoreError::Unusable(_))));
+        let lock = DirLock::take(dir.path()).unwrap();
         assert!(!elsewhere.exists());
+        assert!(matches!(DirLock::take(dir.path()), Err(StoreError::InUse(_))), "it is a lock");
+        drop(lock);
     }
 
     #[test]
