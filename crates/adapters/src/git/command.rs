@@ -237,6 +237,9 @@ impl GitProgram {
     }
 
     fn base(&self, mut command: Command, git_dir: &Path, deadline: Duration) -> Call {
+        super::store::remove_pipes(git_dir);
+        // Nothing is kept in it: where it is gone, it is made again. A failure shows when git is started.
+        let _ = super::store::private_dir(&self.home);
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
         let mut call = Call {
             command,

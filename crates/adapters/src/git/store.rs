@@ -75,6 +75,30 @@ pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
     }
 }
 
+/// Files that git opens before it does anything else.
+const OPENED: [&str; 6] =
+    ["HEAD", "config", "packed-refs", "shallow", "objects/info/alternates", "objects/info/commit-graph"];
+
+/// HEAD of a git directory that has no branch of its own.
+const NOWHERE: &str = "ref: refs/heads/none/yet\n";
+
+/// Removes pipes, sockets and devices that have the name of a file which git opens: it would wait for them, and every agent of
+/// the repository with it. An agent without a sandbox can put them there.
+pub(super) fn remove_pipes(git_dir: &Path) {
+    for name in OPENED {
+        let path = git_dir.join(name);
+        let waits = fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir());
+        if !waits {
+            continue;
+        }
+        tracing::warn!(path = %path.display(), "what stood in the place of a file of git was no file and was removed");
+        // One that cannot be removed lets the call wait until its deadline, as before.
+        if fs::remove_file(&path).is_ok() && name == "HEAD" {
+            let _ = fs::write(&path, NOWHERE);
+        }
+    }
+}
+
 /// Writes an empty git directory. Its HEAD names a branch that never exists.
 pub(super) fn skeleton(dir: &Path, bare: bool, sha256: bool, config: &str) -> io::Result<()> {
     for sub in ["objects/info", "objects/pack", "refs/heads", "info"] {
@@ -86,7 +110,7 @@ pub(super) fn skeleton(dir: &Path, bare: bool, sha256: bool, config: &str) -> io
         "[core]\n\trepositoryFormatVersion = {version}\n\tfileMode = true\n\tbare = {bare}\n{format}"
     );
     fs::write(dir.join("config"), head + config)?;
-    fs::write(dir.join("HEAD"), "ref: refs/heads/none/yet\n")
+    fs::write(dir.join("HEAD"), NOWHERE)
 }
 
 /// Lets a git directory of ours read the objects of these directories, too.
@@ -207,6 +231,30 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pipes_in_the_place_of_files_that_git_opens_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("s.git");
+        ensure(&store, false).unwrap();
+        let kind = rustix::fs::FileType::Fifo;
+        for name in OPENED {
+            let path = store.join(name);
+            // Some are there and some are not.
+            let before = fs::read(&path);
+            let _ = fs::remove_file(&path);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0).unwrap();
+            remove_pipes(&store);
+            if name == "HEAD" {
+                assert_eq!(fs::read(&path).unwrap(), before.unwrap());
+            } else {
+                assert!(!path.exists(), "{name}");
+            }
+        }
+        ensure(&dir.path().join("other.git"), false).unwrap();
+        remove_pipes(&dir.path().join("other.git"));
+        assert!(dir.path().join("other.git/config").is_file());
+    }
 
     #[test]
     fn every_ref_of_a_packed_file_is_found_and_no_other() {
