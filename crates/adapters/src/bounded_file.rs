@@ -35,6 +35,23 @@ fn own(path: &Path, more: OFlags) -> io::Result<File> {
     regular(openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
+/// Moves what has a name of ours beside it, for whoever wants to know.
+pub(crate) fn put_aside(path: &Path) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".planted-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::rename(path, path.with_file_name(name))
+}
+
+/// Gives a name free when what has it is no plain file, a link included.
+pub(crate) fn put_aside_unless_plain(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => put_aside(path),
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// Opens a regular file that may be named by a link, as those are that an operator configures. Anything else is refused
 /// without being waited for.
 pub fn open_linked(path: &Path) -> io::Result<File> {

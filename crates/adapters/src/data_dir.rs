@@ -55,11 +55,9 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
     // A link in its place would have a file made, or a lock taken, wherever it leads; a pipe or a directory can be no lock.
-    if std::fs::symlink_metadata(dir.join("lock")).is_ok_and(|found| !found.is_file()) {
-        let aside = format!("lock.planted-{}", uuid::Uuid::new_v4().simple());
-        std::fs::rename(dir.join("lock"), dir.join(aside)).map_err(unusable)?;
-    }
-    let mut file = bounded_file::open_own(&dir.join("lock")).map_err(unusable)?;
+    let path = dir.join("lock");
+    let opened = bounded_file::put_aside_unless_plain(&path).and_then(|()| bounded_file::open_own(&path));
+    let mut file = opened.map_err(unusable)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),

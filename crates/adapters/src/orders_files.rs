@@ -23,7 +23,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::bounded_file;
+use crate::bounded_file::{self, put_aside};
 use crate::disk::Lane;
 
 /// The version of the files' format.
@@ -272,13 +272,6 @@ fn put_aside_directory(path: &Path) -> io::Result<()> {
         // Whatever else there is, the call that follows says so.
         _ => Ok(()),
     }
-}
-
-/// Moves what has a name of ours beside it, for whoever wants to know.
-fn put_aside(path: &Path) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".planted-{}", uuid::Uuid::new_v4().simple()));
-    fs::rename(path, path.with_file_name(name))
 }
 
 fn kill_name(agent: AgentId) -> String {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use uuid::Uuid;
 
-use crate::bounded_file;
+use crate::bounded_file::{self, put_aside_unless_plain};
 
 use super::confinement::{Confinement, NamespaceMaker};
 use super::linux::ProcessRef;
@@ -139,7 +139,7 @@ impl JobDir {
     /// as a pipe that would hold whoever opens it, is moved aside.
     fn lock_file(&self) -> io::Result<File> {
         let path = self.0.join("lock");
-        move_aside(&path)?;
+        put_aside_unless_plain(&path)?;
         let mut options = File::options();
         options.create(true).truncate(false).write(true).mode(0o600).custom_flags(harmless());
         options.open(path)
@@ -171,8 +171,10 @@ impl JobDir {
             (self.0.join(format!("{}.{}", T::NAME, Uuid::new_v4().simple())), self.0.join(T::NAME));
         let mut file =
             File::options().create_new(true).write(true).mode(0o600).custom_flags(harmless()).open(&part)?;
-        let written =
-            file.write_all(&text).and_then(|()| move_aside(&whole)).and_then(|()| fs::rename(&part, whole));
+        let written = file
+            .write_all(&text)
+            .and_then(|()| put_aside_unless_plain(&whole))
+            .and_then(|()| fs::rename(&part, whole));
         if written.is_err() {
             // What a full disk left of it serves nobody.
             let _ = fs::remove_file(part);
@@ -194,20 +196,6 @@ impl JobDir {
 /// Returns the flags with which opening a name that an agent may have planted neither waits nor leads elsewhere.
 fn harmless() -> i32 {
     (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed()
-}
-
-/// Gives a name free when what has it is no plain file. It stays beside it, for whoever wants to know.
-fn move_aside(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(found) if !found.is_file() => {
-            let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".planted-{}", Uuid::new_v4().simple()));
-            fs::rename(path, path.with_file_name(name))
-        }
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 /// A file of the layout.
