@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::ids::Word;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::mask::{self, stream_files};
 use crate::params::{Id, PathNames};
@@ -16,17 +16,14 @@ use crate::router::Context;
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
     let agent = &record.agent;
-    let mut judged = json!({
-        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
-    });
-    // Commands of the base and what gates said may hold a value of the server's own.
-    mask::texts(&*context.orchestrator.ports().scanner, &mut judged);
     let mut answer = json!({
         "agentId": id, "taskId": &agent.spec.task_id, "profile": agent.spec.gate_profile, "verdict": agent.verdict(),
         "phase": agent.phase(), "fixRound": agent.fix_round, "maxFixRounds": agent.spec.max_fix_rounds,
+        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
     });
-    if let (Some(answer), Value::Object(judged)) = (answer.as_object_mut(), judged) {
-        answer.extend(judged);
+    // Commands of the base and what gates said may hold a value of the server's own.
+    for part in ["plan", "report", "findings"] {
+        mask::texts(&*context.orchestrator.ports().scanner, &mut answer[part]);
     }
     Ok(Answer(answer).into_response())
 }
