@@ -1,7 +1,7 @@
 //! The shared store with the archives around it: what ended some time ago lies whole in the archive of the node where it ran,
 //! and in the shared store in its short form. Whoever asks for a record gets the whole one, from whatever node has it.
 //!
-//! What always holds: the archive has a record before the shared store loses it, and the shared store's word on a record
+//! Invariant: the archive has a record before the shared store loses it, and the shared store's word on a record
 //! stands above the archive's: a row that the shared store knows nothing of, or has whole, is old.
 
 use std::collections::{BTreeMap, HashMap};

@@ -39,7 +39,7 @@ enum Files {
 /// One look at a job's files, and the reader back.
 type Look = (OutputReader, Result<Found, ProcessError>);
 
-/// What a look found.
+/// Result of one look.
 #[derive(Debug)]
 enum Found {
     Output(Piece),

@@ -1,4 +1,4 @@
-//! What authorizes a request: `Authorization` headers, and user and password on a command line.
+//! Credentials of requests: `Authorization` headers, and user and password on a command line.
 
 use std::ops::Range;
 

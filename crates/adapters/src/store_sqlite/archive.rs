@@ -12,7 +12,7 @@ use super::rows::{self, COLUMNS, Place, Unreadable, int, key};
 use super::writer::Writing;
 use super::{SqliteStore, encode, verbs};
 
-/// How full an archive is.
+/// Size of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchiveSize {
     /// Records.

@@ -129,7 +129,7 @@ const ARCHIVE: &str = "
 ALTER TABLE agents ADD COLUMN history TEXT;
 ";
 
-/// What lists find records by: repository, label (a row for each line of the column), three letters in a row of name, task
+/// Indexes that lists find records by: repository, label (a row for each line of the column), three letters in a row of name, task
 /// and id. Triggers keep the last two whatever writes or deletes a record; its words never change.
 const SEARCH: &str = "
 CREATE INDEX agents_repository ON agents (repository);

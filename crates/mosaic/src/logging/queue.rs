@@ -1,5 +1,6 @@
 //! Writing to standard error without being held up by it: it may be a file on a disk that hangs, or a pipe that nobody
-//! reads. [`log_output`] drops what a pipe does not take; what may hang all the same is written by a thread of its own: the caller waits a moment for it, and not at all once one was late.
+//! reads. [`log_output`] drops what a pipe does not take; what may hang all the same is written by a thread of its own: the
+//! caller waits a moment for it, and not at all once one was late.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,6 @@ const WAITING: usize = 4 * 1024 * 1024;
 const THREAD: &str = "log";
 
 /// Lines on their way.
-#[derive(Default)]
 struct Lines {
     started: bool,
     waiting: VecDeque<Vec<u8>>,
@@ -29,7 +29,6 @@ struct Lines {
 }
 
 /// Lines to one place.
-#[derive(Default)]
 pub(super) struct Queue {
     lines: Mutex<Lines>,
     more: Condvar,

@@ -28,7 +28,7 @@ pub(super) struct Rules {
     pub(super) has_attributes: bool,
 }
 
-/// What the rules say of a path.
+/// Verdict of the rules on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It belongs to the commit.
