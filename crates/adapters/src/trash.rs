@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use self::deletion::Deletion;
+use crate::private_place::ASIDE;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -129,6 +130,15 @@ impl Trash {
             std::fs::read_dir(&self.work.directory)?.map(|entry| Ok(entry?.file_name())).collect();
         self.work.add(names?);
         Ok(())
+    }
+
+    /// Takes what is made aside and was not put in its place, of a server that is gone: restored copies, repository stores and
+    /// the server's own files. Only whoever holds the data directory's lock may call this.
+    pub fn discard_half_made(&self) -> io::Result<()> {
+        // What stands in the way in one place does not keep the others.
+        let discard = |place: PathBuf| self.discard_in(&place, |name| name.contains(ASIDE));
+        let places = [self.data.clone(), self.data.join("restored"), self.data.join("repos")];
+        places.map(discard).into_iter().collect()
     }
 
     /// Lists what could not be deleted yet, oldest first. It is tried again by itself.
@@ -308,6 +318,26 @@ mod tests {
         trash.idle().await;
         assert_eq!(fs::read_dir(data.join("trash")).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(place.path().join("precious/file")).unwrap(), "keep");
+    }
+
+    #[tokio::test]
+    async fn what_a_server_was_making_when_it_ended_is_removed_and_what_is_whole_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let half = [".new-1", "restored/.new-2", "repos/.new-3", "token.new-4"];
+        let whole = ["restored/copy-1", "repos/r.git", "token"];
+        for path in half.iter().chain(&whole) {
+            fs::create_dir_all(place.path().join(path).join("objects")).unwrap();
+        }
+        let trash = Trash::new(place.path());
+        trash.discard_half_made().unwrap();
+        trash.idle().await;
+        for path in half {
+            assert!(!place.path().join(path).exists(), "{path}");
+        }
+        for path in whole {
+            assert!(place.path().join(path).exists(), "{path}");
+        }
+        assert_eq!(fs::read_dir(place.path().join("trash")).unwrap().count(), 0);
     }
 
     #[tokio::test]

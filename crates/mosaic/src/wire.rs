@@ -393,8 +393,12 @@ pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
 }
 
 impl Wired {
-    /// Goes on deleting what an earlier server had begun to delete. What agents left is the caretaker's.
+    /// Goes on deleting what an earlier server had begun to delete, and deletes what it had begun to make. What agents
+    /// left is the caretaker's.
     pub(crate) fn sweep(&self) {
+        if let Err(e) = self.trash.discard_half_made() {
+            tracing::warn!(error = %e, "what an earlier server had begun to make could not be deleted");
+        }
         if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
         }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as rfs, AtFlags, Dir, FileType, Mode, OFlags};
 
+use crate::private_place::ASIDE;
+
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -61,7 +63,11 @@ fn clear(dir: &OwnedFd, depth: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Lists the locks in a store of ours.
+fn is_left_over(name: &[u8]) -> bool {
+    name.ends_with(b".lock") || name.starts_with(ASIDE.as_bytes())
+}
+
+/// Lists the locks in a store of ours, and the files that were made aside to be put in place.
 pub(super) fn find(store: &Path) -> Vec<PathBuf> {
     fn collect(dir: &Path, depth: usize, all: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -69,7 +75,7 @@ pub(super) fn find(store: &Path) -> Vec<PathBuf> {
             let skipped = CString::new(name.as_bytes()).is_ok_and(|name| is_skipped(&name, depth));
             if kind.is_dir() && depth < DEPTH && !skipped {
                 collect(&entry.path(), depth + 1, all);
-            } else if !kind.is_dir() && name.as_bytes().ends_with(b".lock") {
+            } else if !kind.is_dir() && is_left_over(name.as_bytes()) {
                 all.push(entry.path());
             }
         }

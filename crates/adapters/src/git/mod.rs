@@ -519,6 +519,7 @@ impl Repositories for GitRepositories {
     }
 
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
+        self.ready().await;
         self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
     }
 

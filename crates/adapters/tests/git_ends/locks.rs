@@ -106,8 +106,11 @@ async fn forty_planted_locks_are_healed() {
         for lock in LOCKS {
             plant(&store, lock);
         }
-        assert_eq!(world.git.heal(&world.url).await, Ok(LOCKS.len()), "round {round}");
+        plant(&store, ".new-7f");
+        plant(&store, "refs/agents/7d0c6c1e/.new-7f");
+        assert_eq!(world.git.heal(&world.url).await, Ok(LOCKS.len() + 2), "round {round}");
         assert_eq!(locks(&store), Vec::<PathBuf>::new());
+        assert!(!store.join(".new-7f").exists() && !store.join("refs/agents/7d0c6c1e/.new-7f").exists());
         healed += LOCKS.len();
     }
     assert_eq!(healed, 40);

@@ -245,7 +245,8 @@ fn repository_leftovers(scene: &Scene, repository: &Path, ids: &BTreeSet<&str>) 
     while let Some(folder) = folders.pop() {
         for path in children(&folder) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".lock") || name.starts_with("tmp_") || name.starts_with("incoming-") {
+            let is_half_made = [".new-", "tmp_", "incoming-"].iter().any(|begin| name.starts_with(begin));
+            if name.ends_with(".lock") || is_half_made {
                 left.push(format!("in a repository store: {}", path.display()));
             } else if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
