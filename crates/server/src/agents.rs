@@ -21,11 +21,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::auth::Caller;
 use crate::body::{Json, OptionalJson};
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 use crate::view::{Links, StatusView, agent_path};
 

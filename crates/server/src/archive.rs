@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::auth::Caller;
 use crate::body::Json;
-use crate::forward::{self, PeerKey};
+use crate::caller::Caller;
+use crate::context::Context;
+use crate::forward;
+use crate::options::PeerKey;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 
 /// Where the records are asked for.
 const PATH: &str = "/v1/archive/read";

@@ -12,10 +12,10 @@ use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
 use serde_json::{Value, json};
 
+use crate::context::Context;
 use crate::negotiate;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::router::Context;
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";

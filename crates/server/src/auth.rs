@@ -4,50 +4,22 @@
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::access::{TokenDigest, claimed, token_digest};
-use mosaic_core::domain::audit::{Action, Deed};
-use mosaic_core::domain::ids::{AgentId, NodeId};
+use mosaic_core::domain::access::{claimed, token_digest};
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::store::StoreError;
 use subtle::ConstantTimeEq;
 
+use crate::caller::{Caller, user};
 use crate::connection_pool::{Holder, Visit};
+use crate::context::Context;
 use crate::forward::passed_on_by;
-use crate::lane::{Seat, stops};
+use crate::lane::{Lanes, Seat};
+use crate::options::Auth;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
-use crate::shell::RequestId;
-
-/// The name of the person at the command line, as that says; proves nothing.
-pub(crate) const USER: HeaderName = HeaderName::from_static("x-mosaic-user");
-
-/// Who may call the server.
-#[derive(Clone)]
-pub enum Auth {
-    /// Whoever has a token with one of these SHA-256 digests.
-    Tokens(Vec<TokenDigest>),
-    /// Everybody who reaches the port. For loopback only.
-    Off,
-}
-
-impl Auth {
-    /// Accepts this one token; keeps its digest only.
-    pub fn token(secret: &str) -> Self {
-        Self::Tokens(vec![token_digest(secret.as_bytes())])
-    }
-}
-
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tokens(tokens) => write!(f, "Tokens({} digests)", tokens.len()),
-            Self::Off => f.write_str("Off"),
-        }
-    }
-}
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,43 +30,6 @@ pub enum Scope {
     Own,
     /// The operator's token.
     Admin,
-}
-
-/// Who calls, once it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Nobody asked, because authentication is off.
-    Anyone(Option<String>),
-    /// Whoever has the operator's token, with the name that the command line gave.
-    Operator(Option<String>),
-    /// Another node, for somebody that it knows, with the name that it gave.
-    Peer(NodeId, Option<String>),
-    /// An agent that has not ended.
-    Agent(AgentId),
-}
-
-impl Caller {
-    /// Starts the record of a deed of this caller, now.
-    pub(crate) fn deed(&self, orchestrator: &Orchestrator, action: Action, request: &RequestId) -> Deed {
-        let named = |who: &str, name: &Option<String>| {
-            name.as_ref().map_or_else(|| who.to_owned(), |name| format!("{who}/{name}"))
-        };
-        let actor = match self {
-            Self::Anyone(name) => named("anyone", name),
-            Self::Operator(name) => named("operator", name),
-            Self::Peer(node, name) => named(&format!("node/{node}"), name),
-            Self::Agent(id) => format!("agent/{id}"),
-        };
-        Deed::new(action, &actor, orchestrator.now()).request(&request.0)
-    }
-
-    /// Returns the name that a person or program gave.
-    pub(crate) fn name(&self) -> Option<&str> {
-        match self {
-            Self::Anyone(name) | Self::Operator(name) | Self::Peer(_, name) => name.as_deref(),
-            Self::Agent(_) => None,
-        }
-    }
 }
 
 /// Returns the one bearer token that was sent.
@@ -109,12 +44,6 @@ fn bearer(headers: &HeaderMap) -> Result<&[u8], Problem> {
         (Some(token), None) => Ok(token),
         _ => Err(Problem::unauthenticated(first.is_some())),
     }
-}
-
-fn user(headers: &HeaderMap) -> Option<String> {
-    let name = headers.get(USER)?.to_str().ok()?;
-    let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'@');
-    ((1..=64).contains(&name.len()) && name.bytes().all(ok)).then(|| name.to_owned())
 }
 
 /// Finds out who calls. With authentication off only a token of an agent changes anything: it stays an agent's.
@@ -186,7 +115,7 @@ fn too_many() -> Response {
 
 /// The door in front of every route of the table.
 pub(crate) async fn guard(
-    State((context, scope)): State<(Context, Scope)>,
+    State((context, scope, lanes)): State<(Context, Scope, Lanes)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -211,7 +140,7 @@ pub(crate) async fn guard(
         seat.settle();
     }
     if let Some(visit) = parts.extensions.get::<Visit>()
-        && !stops(parts.uri.path())
+        && lanes != Lanes::All
         && !visit.charge(holder(&caller, visit))
     {
         return too_many();

@@ -10,8 +10,8 @@ use mosaic_core::domain::spec::{FieldError, closest};
 use mosaic_core::limits;
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 use crate::strict_json::Strict;
 
 /// A body that must be there.

@@ -18,12 +18,12 @@ use mosaic_core::orchestrator::Diff;
 use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
 use serde::Serialize;
 
+use crate::context::Context;
 use crate::mask;
 use crate::negotiate::choose;
 use crate::params::{Id, Params};
 use crate::patch::{self, Section};
 use crate::problem::Problem;
-use crate::router::Context;
 
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 const JSON: &str = "application/json";

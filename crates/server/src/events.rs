@@ -19,10 +19,10 @@ use mosaic_core::ports::store::{Query, StoreError};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::context::Context;
 use crate::negotiate::choose;
 use crate::params::{ParamReader, Params};
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
 use crate::view::{AgentView, PauseView};
 

@@ -6,7 +6,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -22,10 +22,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::auth::{Caller, USER};
 use crate::body;
+use crate::caller::{Caller, USER};
+use crate::context::Context;
+use crate::options::PeerKey;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// Names the node that passed a request on; such a request is answered where it arrives.
@@ -232,34 +233,6 @@ fn away(node: &NodeId, why: &str, seen_at: Option<Timestamp>) -> Problem {
         ))
         .with("node", node.as_str())
         .with("lastSeenAt", seen_at.map(Timestamp::to_rfc3339))
-}
-
-/// The key that nodes of one fleet show each other.
-#[derive(Clone)]
-pub struct PeerKey(String);
-
-impl PeerKey {
-    /// Takes the fleet's secret; see [`mosaic_core::ports::fleet::Fleet::peer_secret`].
-    pub fn new(secret: String) -> Self {
-        Self(secret)
-    }
-
-    pub(crate) fn secret(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-
-    pub(crate) fn bearer(&self) -> HeaderValue {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
-            .unwrap_or_else(|_| HeaderValue::from_static("Bearer -"));
-        value.set_sensitive(true);
-        value
-    }
-}
-
-impl std::fmt::Debug for PeerKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PeerKey(…)")
-    }
 }
 
 /// Returns the node that passed the request on, as that says.

@@ -9,11 +9,11 @@ use mosaic_core::freeze::{FreezeError, Frozen};
 use serde::Serialize;
 
 use crate::agents::{note, to_the_end};
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::Id;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 use crate::view::StatusView;
 

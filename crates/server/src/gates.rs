@@ -7,10 +7,10 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::ids::Word;
 use serde_json::json;
 
+use crate::context::Context;
 use crate::mask::{self, stream_files};
 use crate::params::{Id, PathNames};
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 
 /// `GET /v1/agents/{id}/gates`.
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {

@@ -8,8 +8,8 @@ use mosaic_core::orchestrator::Check;
 use serde_json::{Map, Value, json};
 
 use crate::auth::authorize;
+use crate::context::Context;
 use crate::problem;
-use crate::router::Context;
 
 /// `GET /health`.
 pub(crate) async fn live(State(context): State<Context>) -> Response {

@@ -8,10 +8,10 @@ use mosaic_core::domain::access::{node_proof, server_proof, token_digest};
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use serde::Serialize;
 
-use crate::auth::Auth;
+use crate::context::Context;
+use crate::options::Auth;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::router::Context;
 
 /// Shortest and longest nonce, in characters: 128 bits in hexadecimal digits at least.
 const NONCE: std::ops::RangeInclusive<usize> = 32..=128;

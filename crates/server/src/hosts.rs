@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::context::Context;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

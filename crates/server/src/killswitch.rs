@@ -10,10 +10,10 @@ use mosaic_core::domain::orders::{Barrier, Latch};
 use serde_json::{Value, json};
 
 use crate::agents::{by, to_the_end};
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// Describes the switch as it is now; reads nothing but memory.

@@ -4,16 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::Request;
-use axum::http::Method;
+use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Code, Problem};
-
-/// Last parts of the paths that stop agents, or let them go on.
-const STOPS: [&str; 4] = ["kill", "kill-all", "freeze", "thaw"];
 
 /// How much is answered on a connection kept for orders to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,32 +42,27 @@ impl Seat {
     }
 }
 
-/// Tells whether a path (or a path of the table) is one that stops agents, or says whether the server lives.
-pub(crate) fn stops(path: &str) -> bool {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    parts.last().is_some_and(|last| STOPS.contains(last))
-        || parts.contains(&"killswitch")
-        || parts.first() == Some(&"health")
-        // Without the proof no client sends its order.
-        || path == "/v1/hello"
+/// The connections kept for orders to stop on which a route is answered; a column of the route table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    /// On none of them.
+    None,
+    /// On the control socket.
+    Control,
+    /// On all of them.
+    All,
 }
 
-/// Tells whether a path is one that names agents.
-fn names(method: &Method, path: &str) -> bool {
-    let below =
-        path == "/v1/agents" || path.strip_prefix("/v1/agents/").is_some_and(|rest| !rest.contains('/'));
-    method == Method::GET && below
-}
-
-/// The door in front of everything on such a connection.
-pub(crate) async fn check(request: Request, next: Next) -> Response {
-    let Some(lane) = request.extensions().get::<Seat>().map(|seat| seat.lane) else {
-        return next.run(request).await;
-    };
-    let path = request.uri().path();
-    if stops(path) || lane == Lane::Control && names(request.method(), path) {
-        return next.run(request).await;
+impl Lanes {
+    fn has(self, lane: Lane) -> bool {
+        self == Self::All || self == Self::Control && lane == Lane::Control
     }
+}
+
+/// Refuses a request on such a connection unless its route is answered there.
+pub(crate) async fn check(State(lanes): State<Lanes>, request: Request, next: Next) -> Response {
+    let lane = request.extensions().get::<Seat>().map(|seat| seat.lane);
+    let Some(lane) = lane.filter(|lane| !lanes.has(*lane)) else { return next.run(request).await };
     let text = match lane {
         Lane::Reserve => "all connections of the server are in use; only orders to stop are taken now",
         Lane::Control => "only orders to stop are taken on the control socket",
@@ -81,41 +72,4 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     let mut response = refused.into_response();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_stops_agents_is_known_by_its_path() {
-        for path in [
-            "/agents/kill-all",
-            "/v1/agents/kill-all",
-            "/agents/7d0c/kill",
-            "/v1/agents/7d0c/kill",
-            "/v1/killswitch",
-            "/v1/killswitch/engage",
-            "/v1/freeze",
-            "/v1/agents/7d0c/thaw",
-            "/health",
-            "/health/ready",
-            "/v1/hello",
-        ] {
-            assert!(stops(path), "{path}");
-        }
-        for path in [
-            "/",
-            "/v1/agents",
-            "/agents/spawn",
-            "/v1/queue",
-            "/v1/events",
-            "/v1/agents/kill/diff",
-            "/v1/tasks/health",
-        ] {
-            assert!(!stops(path), "{path}");
-        }
-        assert!(names(&Method::GET, "/v1/agents") && names(&Method::GET, "/v1/agents/7d0c"));
-        assert!(!names(&Method::POST, "/v1/agents") && !names(&Method::GET, "/v1/agents/7d0c/diff"));
-    }
 }

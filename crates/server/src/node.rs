@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::audit::Action;
 use serde_json::json;
 
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// `POST /v1/drain`: takes nothing new, waits until nothing runs any more, then ends the server. Answers at once with

@@ -9,63 +9,19 @@ use axum::response::{IntoResponse, Response};
 use mosaic_core::Orchestrator;
 use mosaic_core::clocks::ClockOffset;
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::blame::Part;
-use mosaic_core::domain::breaker::BreakerState;
-use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
+use mosaic_core::domain::ids::{NodeId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Cordon, LostNode, NodeInfo, NodeRemoval, NodeState};
-use mosaic_core::ports::scanner::SecretScanner;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::agents::by;
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
+use crate::node_view::{BreakerView, CordonView, clock_view};
 use crate::params::{Params, PathNames};
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 use crate::shell::RequestId;
-use crate::state;
-
-/// A cordon as it is shown.
-#[derive(Serialize)]
-pub(crate) struct CordonView<'a> {
-    by: &'a str,
-    reason: Option<&'a str>,
-    at: String,
-    drain: bool,
-}
-
-impl<'a> CordonView<'a> {
-    pub(crate) fn of(cordon: &'a Cordon) -> Self {
-        let Cordon { by, reason, at, drain } = cordon;
-        Self { by, reason: reason.as_deref(), at: at.to_rfc3339(), drain: *drain }
-    }
-}
-
-/// A breaker as it is shown.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct BreakerView<'a> {
-    #[serde(flatten)]
-    part: &'a Part,
-    state: &'a str,
-    retry_in_ms: Option<u64>,
-    trial_agent_id: Option<AgentId>,
-    why: String,
-}
-
-impl<'a> BreakerView<'a> {
-    pub(crate) fn of(breaker: &'a BreakerState, scanner: &dyn SecretScanner) -> Self {
-        Self {
-            part: &breaker.part,
-            state: &breaker.state,
-            retry_in_ms: breaker.retry_in_ms,
-            trial_agent_id: breaker.trial,
-            why: scanner.mask(&breaker.why),
-        }
-    }
-}
 
 /// Says in one word how a node is.
 fn health(state: &NodeState) -> &'static str {
@@ -97,7 +53,7 @@ fn view(node: &NodeState, o: &Orchestrator) -> Value {
 /// Describes how far a node's wall clock is from the store's; null where that is not known.
 fn clock(info: &NodeInfo) -> Option<Value> {
     let (offset_ms, error_ms) = (info.clock_offset_ms?, info.clock_error_ms.unwrap_or(0));
-    Some(state::clock(ClockOffset { offset_ms, error_ms }))
+    Some(clock_view(ClockOffset { offset_ms, error_ms }))
 }
 
 /// Describes a node that was declared lost for good.

@@ -9,8 +9,8 @@ use mosaic_core::domain::ids::{AgentId, InvalidName, Timestamp};
 use mosaic_core::domain::spec::FieldError;
 
 use crate::body::unknown;
+use crate::context::Context;
 use crate::problem::Problem;
-use crate::router::Context;
 
 /// The path's parameters, percent-decoded.
 pub(crate) struct PathNames(Vec<(String, String)>);

@@ -12,11 +12,11 @@ use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, Versioned};
 use serde_json::{Value, json};
 
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 use crate::view::{Links, PauseView};
 

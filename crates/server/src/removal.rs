@@ -15,11 +15,11 @@ use mosaic_core::removal::PruneRequest;
 use serde_json::{Map, Value, json};
 
 use crate::agents::to_the_end;
-use crate::auth::Caller;
 use crate::body::{OptionalJson, unknown};
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// Age of ended agents that are pruned when none is given.

@@ -9,9 +9,9 @@ use mosaic_core::limits;
 use mosaic_core::monitor::Sample;
 use serde_json::{Value, json};
 
+use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
-use crate::router::Context;
 
 /// `GET /v1/agents/{id}/resources`: `since` leaves out older samples, `step` thins them out to one per so many seconds.
 pub(crate) async fn show(

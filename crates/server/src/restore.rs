@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::agents::to_the_end;
-use crate::auth::Caller;
 use crate::body::{OptionalJson, read};
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::forward::{to_node, was_passed_on};
 use crate::params::Id;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// Where the work is now.

@@ -6,26 +6,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::handler::Handler;
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use mosaic_core::Orchestrator;
 
 use crate::auth::{Scope, authorize, guard};
+use crate::context::Context;
+use crate::lane::Lanes;
+use crate::options::ServerOptions;
 use crate::problem::{Code, Problem};
 use crate::{
-    ServerOptions, agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts,
-    killswitch, lane, node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript,
-    transfer, v1_agents,
+    agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch, lane,
+    node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, transfer, v1_agents,
 };
-
-/// What every handler gets.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub(crate) orchestrator: Arc<Orchestrator>,
-    pub(crate) options: Arc<ServerOptions>,
-}
 
 /// One line of the table.
 struct Route {
@@ -35,9 +31,21 @@ struct Route {
     handler: MethodRouter<Context>,
     /// Answered by the node where the agent's files lie.
     at_home: bool,
+    /// The connections kept for orders to stop on which it is answered, too.
+    lanes: Lanes,
 }
 
 impl Route {
+    /// Is answered on every connection: it stops agents, lets them resume, or says whether the server lives.
+    fn stops(self) -> Self {
+        Self { lanes: Lanes::All, ..self }
+    }
+
+    /// Is answered on the control socket: a person needs it to name the agent that is to be stopped.
+    fn names_agents(self) -> Self {
+        Self { lanes: Lanes::Control, ..self }
+    }
+
     fn at_home(self) -> Self {
         Self { at_home: true, ..self }
     }
@@ -45,28 +53,35 @@ impl Route {
 
 fn table() -> Vec<Route> {
     use Scope::{Admin, Own, Public};
-    let route = |method, path, scope, handler| Route { method, path, scope, handler, at_home: false };
+    let route = |method, path, scope, handler| Route {
+        method,
+        path,
+        scope,
+        handler,
+        at_home: false,
+        lanes: Lanes::None,
+    };
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
         // The contract, at these paths for ever.
-        route(GET, "/health", Public, get(health::live)),
-        route(GET, "/health/ready", Public, get(health::ready)),
-        route(GET, "/v1/hello", Public, get(hello::show)),
+        route(GET, "/health", Public, get(health::live)).stops(),
+        route(GET, "/health/ready", Public, get(health::ready)).stops(),
+        route(GET, "/v1/hello", Public, get(hello::show)).stops(),
         route(POST, "/agents/spawn", Admin, post(agents::spawn)),
         route(GET, "/agents/{id}/status", Own, get(agents::status)),
-        route(POST, "/agents/{id}/kill", Admin, post(agents::kill)),
-        route(POST, "/agents/kill-all", Admin, post(agents::kill_all)),
+        route(POST, "/agents/{id}/kill", Admin, post(agents::kill)).stops(),
+        route(POST, "/agents/kill-all", Admin, post(agents::kill_all)).stops(),
         // The same under /v1, and what is ours.
-        route(GET, "/v1/agents", Admin, get(v1_agents::list)),
+        route(GET, "/v1/agents", Admin, get(v1_agents::list)).names_agents(),
         route(POST, "/v1/agents", Admin, post(agents::spawn)),
-        route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)),
-        route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)),
+        route(POST, "/v1/agents/kill-all", Admin, post(agents::kill_all)).stops(),
+        route(GET, "/v1/agents/{id}", Own, get(v1_agents::show)).names_agents(),
         route(Method::DELETE, "/v1/agents/{id}", Admin, delete(removal::remove)).at_home(),
         route(POST, "/v1/prune", Admin, post(removal::prune)),
-        route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)),
-        route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)).at_home(),
-        route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)).at_home(),
+        route(POST, "/v1/agents/{id}/kill", Admin, post(agents::kill)).stops(),
+        route(POST, "/v1/agents/{id}/freeze", Admin, post(freeze::freeze)).at_home().stops(),
+        route(POST, "/v1/agents/{id}/thaw", Admin, post(freeze::thaw)).at_home().stops(),
         route(POST, "/v1/agents/{id}/retry", Admin, post(v1_agents::retry)),
         route(POST, "/v1/agents/{id}/restore", Admin, post(restore::create)),
         route(GET, "/v1/agents/{id}/transcript", Own, get(transcript::read)).at_home(),
@@ -91,9 +106,9 @@ fn table() -> Vec<Route> {
         route(POST, "/v1/nodes/{node}/cordon", Admin, post(nodes::cordon)),
         route(POST, "/v1/nodes/{node}/uncordon", Admin, post(nodes::uncordon)),
         route(POST, "/v1/nodes/{node}/drain", Admin, post(nodes::drain)),
-        route(GET, "/v1/killswitch", Admin, get(killswitch::show)),
-        route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)),
-        route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)),
+        route(GET, "/v1/killswitch", Admin, get(killswitch::show)).stops(),
+        route(POST, "/v1/killswitch/engage", Admin, post(killswitch::engage)).stops(),
+        route(POST, "/v1/killswitch/release", Admin, post(killswitch::release)).stops(),
         route(GET, "/v1/tasks/{taskId}", Admin, get(tasks::show)),
         route(Method::DELETE, "/v1/tasks/{taskId}", Admin, delete(tasks::remove)),
     ]
@@ -124,7 +139,9 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
         if route.at_home {
             handler = handler.route_layer(from_fn_with_state(context.clone(), forward::to_home));
         }
-        let guarded = handler.route_layer(from_fn_with_state((context.clone(), route.scope), guard));
+        let door = (context.clone(), route.scope, route.lanes);
+        let guarded = handler.route_layer(from_fn_with_state(door, guard));
+        let guarded = guarded.route_layer(from_fn_with_state(route.lanes, lane::check));
         let (handlers, allowed) = by_path.remove(route.path).unwrap_or_default();
         by_path.insert(route.path, (handlers.merge(guarded), [allowed, methods(&route.method)].concat()));
     }
@@ -135,12 +152,13 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
             let refused = authorize(&context, &headers).await.err();
             refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow))
         };
-        router = router.route(path, handlers.fallback(refuse));
+        let refuse = refuse.layer(from_fn_with_state(Lanes::None, lane::check));
+        router = router.route(path, handlers.fallback_service(refuse.with_state(context.clone())));
     }
+    let nowhere = nowhere.layer(from_fn_with_state(Lanes::None, lane::check));
     router
-        .fallback(nowhere)
+        .fallback_service(nowhere.with_state(context.clone()))
         .layer(from_fn_with_state(context.clone(), hosts::check))
-        .layer(from_fn(lane::check))
         .layer(from_fn_with_state(context.clone(), shell::wrap))
         .with_state(context)
 }
@@ -168,4 +186,35 @@ async fn nowhere(State(context): State<Context>, headers: HeaderMap, uri: Uri) -
         .hint(format!("near it are: {}", near.join(", ")))
         .with("near", near)
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(lanes: Lanes) -> Vec<String> {
+        let routes = table().into_iter().filter(|route| route.lanes == lanes);
+        routes.map(|route| format!("{} {}", route.method, route.path)).collect()
+    }
+
+    #[test]
+    fn the_connections_kept_for_orders_answer_what_stops_agents_and_no_more() {
+        let all = [
+            "GET /health",
+            "GET /health/ready",
+            // Without the proof no client sends its order.
+            "GET /v1/hello",
+            "POST /agents/{id}/kill",
+            "POST /agents/kill-all",
+            "POST /v1/agents/kill-all",
+            "POST /v1/agents/{id}/kill",
+            "POST /v1/agents/{id}/freeze",
+            "POST /v1/agents/{id}/thaw",
+            "GET /v1/killswitch",
+            "POST /v1/killswitch/engage",
+            "POST /v1/killswitch/release",
+        ];
+        assert_eq!(answered(Lanes::All), all);
+        assert_eq!(answered(Lanes::Control), ["GET /v1/agents", "GET /v1/agents/{id}"]);
+    }
 }

@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
+use crate::context::Context;
 use crate::problem::Problem;
-use crate::router::Context;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

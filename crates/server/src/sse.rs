@@ -12,8 +12,8 @@ use futures_util::Stream;
 use mosaic_core::limits;
 use serde_json::Value;
 
+use crate::context::Context;
 use crate::params::ParamReader;
-use crate::router::Context;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -6,16 +6,15 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use mosaic_core::clocks::ClockOffset;
 use mosaic_core::limits;
 use mosaic_core::monitor::NodeState;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::nodes::{BreakerView, CordonView};
+use crate::context::Context;
+use crate::node_view::{BreakerView, CordonView, clock_view};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::tags::is_known;
 use crate::view::PauseView;
 
@@ -43,13 +42,8 @@ pub(crate) async fn show(
     }
     let uptime = context.orchestrator.now().since(context.options.started_at);
     body["uptimeSeconds"] = json!(uptime.as_secs());
-    body["clock"] = json!(context.orchestrator.clock_offset().map(clock));
+    body["clock"] = json!(context.orchestrator.clock_offset().map(clock_view));
     Ok(([(ETAG, tag)], Answer(body)).into_response())
-}
-
-/// Describes how far this machine's wall clock is from the store's.
-pub(crate) fn clock(offset: ClockOffset) -> Value {
-    json!({"offsetMs": offset.offset_ms, "errorMs": offset.error_ms, "ok": !offset.is_too_far()})
 }
 
 fn view(context: &Context, state: NodeState) -> Value {

@@ -9,10 +9,10 @@ use mosaic_core::domain::ids::TaskId;
 use mosaic_core::limits;
 use serde_json::json;
 
-use crate::auth::Caller;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::PathNames;
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 use crate::shell::RequestId;
 use crate::view::AgentView;
 

@@ -17,11 +17,11 @@ use mosaic_core::ports::transcripts::Line;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::context::Context;
 use crate::mask::{self, stream_files};
 use crate::negotiate::choose;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
 
 const JSON: &str = "application/json";

@@ -10,11 +10,11 @@ use mosaic_core::transfer::{self, Arrival, Entry};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::Caller;
 use crate::body::Json;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::router::Context;
 use crate::shell::RequestId;
 
 /// The body of `POST /v1/queue/export`.

@@ -21,11 +21,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::agents::{created, idempotency, refused};
-use crate::auth::Caller;
 use crate::body::OptionalJson;
+use crate::caller::Caller;
+use crate::context::Context;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::{Code, Problem};
-use crate::router::Context;
 use crate::shell::RequestId;
 use crate::tags::is_known;
 use crate::view::AgentView;
