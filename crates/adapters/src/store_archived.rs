@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
@@ -288,6 +289,10 @@ impl Store for ArchivedStore {
 
     async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
         self.shared.refuse(job, why, at).await
+    }
+
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+        self.shared.restore_data(agent, job, fact).await
     }
 
     fn stirred(&self) -> watch::Receiver<u64> {

@@ -12,11 +12,15 @@ use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::job;
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::{self, Event, KillCause};
-use crate::domain::spec::FieldError;
+use crate::domain::spec::{FieldError, SpawnSpec};
 use crate::life::admit::Origin;
 use crate::limits;
 use crate::orchestrator::{Orchestrator, SpawnError};
 use crate::ports::store::{Change, Intervention, Safety, StoreError, Submission};
+
+/// The sentence for an external client that wrote over the data of an admitted job.
+const DATA_REFUSED: &str = "the data of its job were changed after it was admitted; that was refused, and the job shows again \
+     what was admitted. To run something else, remove the job and add a new one";
 
 impl Orchestrator {
     /// Takes up a bounded number of interventions; tells whether there may be more of them at once.
@@ -53,7 +57,10 @@ impl Orchestrator {
     async fn take_up(&self, one: Intervention) -> Result<ControlFlow<(), bool>, StoreError> {
         let taken = match one {
             Intervention::Submitted(submission) => return self.take_in(submission).await,
-            Intervention::Retried { agent, job } => return self.take_again(agent, job).await,
+            Intervention::Retried { agent, job, changed } => {
+                return self.take_again(agent, job, changed).await;
+            }
+            Intervention::DataChanged { agent, job } => self.undo_change(agent, &job).await,
             Intervention::Removed(agent) => self.end_removed(agent).await,
             Intervention::Finished { agent, result } => self.end_finished(agent, result).await,
         };
@@ -69,23 +76,28 @@ impl Orchestrator {
     }
 
     async fn take_in(&self, submission: Submission) -> Result<ControlFlow<(), bool>, StoreError> {
-        let Submission { job, name, data, options, at: _, until } = submission;
-        let spec = match job::understand(&name, &data, &options) {
+        let spec = match understood(&submission) {
             Ok(spec) => spec,
-            Err(why) => return self.turn_away(&job, &why).await,
+            Err(why) => return self.turn_away(&submission.job, &why).await,
         };
+        let Submission { job, data, until, .. } = submission;
         let until = match until {
             Some(until) if until.since(self.now()) > limits::LONGEST_DELAY => {
                 return self.turn_away(&job, "the job is delayed by more than ten years").await;
             }
             until => until.filter(|until| *until > self.now()),
         };
-        let origin = Origin { job: Some(job.clone()), until, ..Origin::default() };
+        let origin = Origin { job: Some(job.clone()), job_data: Some(data), until, ..Origin::default() };
         let admitted = self.admit(spec, origin).await;
         self.settle_admission(&job, admitted.map(|spawned| spawned.record.agent.id)).await
     }
 
-    async fn take_again(&self, agent: AgentId, job: String) -> Result<ControlFlow<(), bool>, StoreError> {
+    async fn take_again(
+        &self,
+        agent: AgentId,
+        job: String,
+        changed: Option<Submission>,
+    ) -> Result<ControlFlow<(), bool>, StoreError> {
         let old = match self.ports.store.get(agent).await {
             Ok(old) if old.agent.is_terminal() => old.agent,
             Ok(_) => return Ok(ControlFlow::Continue(false)),
@@ -95,8 +107,19 @@ impl Orchestrator {
                 return self.turn_away(&job, &why).await;
             }
         };
-        let origin = Origin { previous: Some(agent), job: Some(job.clone()), ..Origin::default() };
-        let admitted = self.admit(old.spec, origin).await;
+        let (spec, job_data) = match changed {
+            None => (old.spec, None),
+            Some(now) => {
+                let ours = job == agent.to_string();
+                let read = if ours { job::understand_own(&now.data) } else { understood(&now) };
+                match read {
+                    Ok(spec) => (spec, Some(now.data)),
+                    Err(why) => return self.turn_away(&job, &why).await,
+                }
+            }
+        };
+        let origin = Origin { previous: Some(agent), job: Some(job.clone()), job_data, ..Origin::default() };
+        let admitted = self.admit(spec, origin).await;
         self.settle_admission(&job, admitted.map(|spawned| spawned.record.agent.id)).await
     }
 
@@ -135,6 +158,28 @@ impl Orchestrator {
         Ok(ControlFlow::Continue(refused))
     }
 
+    /// Refuses new data of a job whose agent was admitted with others: those stand in its job again, and the record says so.
+    async fn undo_change(&self, agent: AgentId, job: &str) -> Result<bool, StoreError> {
+        let record = self.ports.store.get(agent).await?;
+        if record.agent.is_terminal() {
+            return Ok(false);
+        }
+        let data = json!({"jobId": job, "reason": DATA_REFUSED});
+        let fact = lifecycle::fact("queue.data_refused", &record.agent, self.now(), data);
+        if !self.ports.store.restore_data(&record.agent, job, fact).await? {
+            return Ok(false);
+        }
+        tracing::warn!(agent.id = %agent, job.id = job, "the data of a job were changed after its admission; they were written back");
+        // One that is held is written by its driver only; the event says it there.
+        if record.node.is_none() {
+            let mut warned = record.agent;
+            warned.warn(DATA_REFUSED.to_owned());
+            let change = Change { safety: Safety::Process, agent: warned, facts: Vec::new() };
+            self.ports.store.amend(vec![(record.version, change)]).await?;
+        }
+        Ok(true)
+    }
+
     async fn end_removed(&self, agent: AgentId) -> Result<bool, StoreError> {
         let record = self.ports.store.get(agent).await?;
         let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
@@ -165,6 +210,10 @@ impl Orchestrator {
         }
         Ok(ended)
     }
+}
+
+fn understood(job: &Submission) -> Result<SpawnSpec, String> {
+    job::understand(&job.name, &job.data, &job.options)
 }
 
 fn in_one_line(faults: &[FieldError]) -> String {

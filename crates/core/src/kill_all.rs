@@ -175,7 +175,9 @@ impl Orchestrator {
                 let jobs = page.into_iter().filter_map(|intervention| match intervention {
                     Intervention::Submitted(submission) => Some(submission.job),
                     Intervention::Retried { job, .. } => Some(job),
-                    Intervention::Removed(_) | Intervention::Finished { .. } => None,
+                    Intervention::DataChanged { .. }
+                    | Intervention::Removed(_)
+                    | Intervention::Finished { .. } => None,
                 });
                 let jobs: Vec<String> = jobs.collect();
                 for job in &jobs {

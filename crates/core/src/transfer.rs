@@ -146,7 +146,7 @@ pub async fn admit(store: &dyn Store, entry: &Entry, now: Now) -> Result<Arrival
     let (id, task) = (agent.id, agent.spec.task_id.clone());
     let fact =
         Fact { kind: "agent.spawning".to_owned(), agent: Some(id), task: Some(task), at: now.at, data };
-    let admission = Admission { agent, idempotency: None, job: None, facts: vec![fact] };
+    let admission = Admission { agent, idempotency: None, job: None, job_data: None, facts: vec![fact] };
     match store.admit(admission).await {
         Ok(_) => Ok(Arrival::Admitted),
         Err(StoreError::TaskActive { agent }) if agent == id => Ok(Arrival::There),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::store::{Intervention, Query, Store, Submission, Versioned};
 use mosaic_testkit::fake_store::{FakeStore, Mood};
@@ -150,7 +151,7 @@ async fn a_job_that_is_put_back_makes_an_agent_that_names_its_predecessor() {
     let (store, story) = begin(1, Behaviour::EndAtOnce);
     let first = story.spawn("T-1", "https://git.example.com/r.git", 2).await;
     story.until(first, ended).await;
-    store.intervene(Intervention::Retried { agent: first, job: "job-1".to_owned() });
+    store.intervene(Intervention::Retried { agent: first, job: "job-1".to_owned(), changed: None });
     let task = "T-1".parse().expect("a task id");
     let again = story
         .soon(async || {
@@ -161,7 +162,7 @@ async fn a_job_that_is_put_back_makes_an_agent_that_names_its_predecessor() {
     story.until(again.agent.id, ended).await;
     assert_eq!(again.agent.spec.max_retries, 2);
     let gone: AgentId = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().expect("an id");
-    store.intervene(Intervention::Retried { agent: gone, job: "job-2".to_owned() });
+    store.intervene(Intervention::Retried { agent: gone, job: "job-2".to_owned(), changed: None });
     assert!(refusal(&story, &store, "job-2").await.contains("cannot be repeated"));
     story.end().await;
 }
@@ -189,5 +190,37 @@ async fn a_bad_day_of_the_store_is_waited_out() {
     store.set_mood(Mood::Well);
     let id = agent_of(&story, "T-1").await.agent.id;
     story.until(id, ended).await;
+    story.end().await;
+}
+
+#[tokio::test]
+async fn new_data_of_an_admitted_job_are_refused_and_the_record_says_so() {
+    let (store, story) = begin(0, Behaviour::EndAtOnce);
+    let id = story.spawn("T-1", "https://git.example.com/r.git", 0).await;
+    store.intervene(Intervention::DataChanged { agent: id, job: id.to_string() });
+    let warned = |record: &Versioned| record.agent.warnings.iter().any(|text| text.contains("were changed"));
+    let record = story.until(id, warned).await;
+    assert_eq!(record.agent.status(), Status::Spawning);
+    let told: Vec<_> =
+        story.log().await.into_iter().filter(|e| e.fact.kind == "queue.data_refused").collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].fact.agent, &told[0].fact.data["jobId"]), (Some(id), &json!(id)));
+    assert!(store.interventions(10).await.expect("listed").is_empty());
+    story.end().await;
+}
+
+#[tokio::test]
+async fn a_retry_with_new_data_runs_these_or_is_refused_with_their_faults() {
+    let (store, story) = begin(0, Behaviour::EndAtOnce);
+    let first = story.spawn("T-1", "https://git.example.com/r.git", 2).await;
+    story.o.kill(first, KillCause::Operator, "test").await.expect("it is killed");
+    story.until(first, ended).await;
+    let now = submission(&first.to_string(), "T-new", &json!({}));
+    store.intervene(Intervention::Retried { agent: first, job: first.to_string(), changed: Some(now) });
+    let again = agent_of(&story, "T-new").await;
+    assert_eq!(again.agent.previous, Some(first));
+    let bad = Submission { data: "{".to_owned(), ..submission("job-2", "T-2", &json!({})) };
+    store.intervene(Intervention::Retried { agent: first, job: "job-2".to_owned(), changed: Some(bad) });
+    assert!(refusal(&story, &store, "job-2").await.contains("not JSON"));
     story.end().await;
 }

@@ -241,7 +241,7 @@ impl Inner {
     }
 
     fn admit(&mut self, admission: Admission, queue_entries: u64) -> Result<Admitted, StoreError> {
-        let Admission { agent, idempotency, job, facts } = admission;
+        let Admission { agent, idempotency, job, job_data: _, facts } = admission;
         assert!(matches!(agent.state, State::Queued { .. }), "an admitted agent must be queued");
         if let Some(given) = &idempotency
             && let Some((fingerprint, first, at)) = self.keys.get(&given.key).cloned()
@@ -318,7 +318,9 @@ impl Inner {
         self.interventions.retain(|one| match one {
             Intervention::Submitted(submission) => submission.job != wanted,
             Intervention::Retried { job, .. } => job != wanted,
-            Intervention::Removed(_) | Intervention::Finished { .. } => true,
+            Intervention::DataChanged { .. } | Intervention::Removed(_) | Intervention::Finished { .. } => {
+                true
+            }
         });
         self.interventions.len() < before
     }
@@ -329,7 +331,9 @@ impl Inner {
         let waits = |id: &AgentId| records.values().any(|record| record.agent.id == *id && is_queued(record));
         self.interventions.retain(|one| match one {
             Intervention::Removed(agent) | Intervention::Finished { agent, .. } => waits(agent),
-            Intervention::Submitted(_) | Intervention::Retried { .. } => true,
+            Intervention::Submitted(_) | Intervention::Retried { .. } | Intervention::DataChanged { .. } => {
+                true
+            }
         });
         self.interventions.iter().take(limit).cloned().collect()
     }
@@ -693,6 +697,21 @@ impl Store for FakeStore {
         let known = inner.take_job(job);
         if known {
             inner.refused.push((job.to_owned(), why.to_owned()));
+        }
+        Ok(known)
+    }
+
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+        self.up().await?;
+        let told = Intervention::DataChanged { agent: agent.id, job: job.to_owned() };
+        let known = {
+            let mut inner = self.inner();
+            let before = inner.interventions.len();
+            inner.interventions.retain(|one| *one != told);
+            inner.interventions.len() < before
+        };
+        if known {
+            self.log(vec![fact]).await?;
         }
         Ok(known)
     }

@@ -30,7 +30,7 @@ fn admission(what: &What) -> Outcome<Admission> {
     let data = json!({"to": "spawning", "name": &agent.name, "agentType": agent.spec.agent_type,
         "repository": &agent.spec.context.repository, "priority": agent.spec.priority});
     let facts = vec![lifecycle::fact("agent.spawning", &agent, now(), data)];
-    Ok(Admission { agent, idempotency: None, job: None, facts })
+    Ok(Admission { agent, idempotency: None, job: None, job_data: None, facts })
 }
 
 /// Admits agents.

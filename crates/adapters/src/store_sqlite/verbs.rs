@@ -21,7 +21,7 @@ pub(super) fn admit(
     body: &str,
     limit: u64,
 ) -> Result<Admitted, Fault> {
-    let Admission { agent, idempotency, job: _, facts } = admission;
+    let Admission { agent, idempotency, job: _, job_data: _, facts } = admission;
     if let Some(given) = &idempotency
         && let Some(first) = replay(w, given, agent.spawned_at)?
     {

@@ -16,6 +16,9 @@ use super::records::{self, json_text, millis, quoted_inside};
 use super::scripts::ADMIT;
 use super::search;
 
+/// Hex digits of the mark of a job's data: enough that a change is not missed.
+const DATA_MARK: usize = 16;
+
 /// What the script says about one admission.
 pub(super) enum Answer {
     New(u64),
@@ -67,13 +70,15 @@ impl Inner {
 
     /// Puts together what the script takes for one admission.
     fn admission_args(&self, admission: &Admission) -> Result<Args, StoreError> {
-        let Admission { agent, idempotency, job, facts } = admission;
+        let Admission { agent, idempotency, job, job_data, facts } = admission;
         let spec = &agent.spec;
         let (key, fingerprint) = match idempotency {
             Some(given) => (digest(&given.key), given.fingerprint.as_str()),
             None => (String::new(), ""),
         };
         let own = agent.id.to_string();
+        let data = json_text(spec)?;
+        let mark = data_mark(&data);
         let args = Args::default()
             .text(&own)
             .text(spec.task_id.as_str())
@@ -87,11 +92,13 @@ impl Inner {
             .text(job.as_deref().unwrap_or_default())
             .long(quoted_inside(job.as_ref().unwrap_or(&own))?)
             .text(agent.phase().as_str())
-            .long(json_text(spec)?)
+            .long(data)
             .long(json_text(&options(agent))?)
             .long(needs(agent))
             .long(records::tail(agent)?)
             .long(records::task_tail(agent)?)
+            .long(mark)
+            .long(job_data.as_deref().map(data_mark).unwrap_or_default())
             .long(search::columns_text(agent))
             .bytes_of(search::id_bytes(agent.id));
         self.with_facts(args, facts)
@@ -141,6 +148,13 @@ fn options(agent: &Agent) -> serde_json::Value {
         "attempts": agent.spec.max_retries + 1,
         "backoff": {"type": "exponential", "delay": backoff},
     })
+}
+
+/// Returns the mark of a job's data; `jobs.lua` makes the same.
+pub(super) fn data_mark(data: &str) -> String {
+    let mut digest = sha1_smol::Sha1::from(data).hexdigest();
+    digest.truncate(DATA_MARK);
+    digest
 }
 
 /// Returns the digest of a caller's key: it may be any text.

@@ -1,16 +1,19 @@
 //! What other hands did to the queue: jobs of BullMQ's own producers, what Bull Board was told to do, what another worker
 //! finished. Found by a script that compares jobs with agents; refused jobs fail where their producers look.
 
+use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::journal::Fact;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Intervention, StoreError, Submission};
 use redis::Value;
 use serde_json::{Map, json};
 
 use super::Inner;
+use super::admission::data_mark;
 use super::args::{self, Args, strange};
 use super::records::json_text;
-use super::scripts::{INTERVENTIONS, REFUSE};
+use super::scripts::{INTERVENTIONS, REFUSE, RESTORE_DATA};
 
 const WHAT: &str = "a look for interventions";
 
@@ -35,6 +38,23 @@ impl Inner {
         let args = Args::default().text(job).text(why).long(stack).all(self.deciding(at));
         Ok(args::number(&self.run(&REFUSE, args).await?) == 1)
     }
+
+    /// Writes back the data of a job; see the port.
+    pub(super) async fn restore_data(
+        &self,
+        agent: &Agent,
+        job: &str,
+        fact: Fact,
+    ) -> Result<bool, StoreError> {
+        let data = json_text(&agent.spec)?;
+        let mark = data_mark(&data);
+        let args = self.logging().long(agent.id.to_string()).text(job).long(data).long(mark);
+        let args = self.with_facts(args.number(limits::JOB_LOG_LINES as u64), &[fact])?;
+        let answer = args::list(self.run(&RESTORE_DATA, args).await?, WHAT)?;
+        let [restored, newest] = &answer[..] else { return Err(strange(WHAT)) };
+        self.announce(args::number(newest));
+        Ok(args::number(restored) == 1)
+    }
 }
 
 fn intervention(found: Value) -> Result<Intervention, StoreError> {
@@ -43,7 +63,11 @@ fn intervention(found: Value) -> Result<Intervention, StoreError> {
     let agent = || part(1).parse::<AgentId>().map_err(|_| strange(WHAT));
     Ok(match part(0).as_str() {
         "submitted" => Intervention::Submitted(submission(&part)),
-        "retried" => Intervention::Retried { agent: agent()?, job: part(2) },
+        "retried" => {
+            let changed = (part(2) == "changed").then(|| submission(&|n| part(n + 2)));
+            Intervention::Retried { agent: agent()?, job: part(3), changed }
+        }
+        "changed" => Intervention::DataChanged { agent: agent()?, job: part(2) },
         "removed" => Intervention::Removed(agent()?),
         "completed" => Intervention::Finished { agent: agent()?, result: Ok(part(2)) },
         "failed" => Intervention::Finished { agent: agent()?, result: Err(part(2)) },

@@ -43,6 +43,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
@@ -398,6 +399,10 @@ impl Store for ValkeyStore {
 
     async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
         self.inner.refuse(job, why, at).await
+    }
+
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+        self.inner.restore_data(agent, job, fact).await
     }
 
     fn stirred(&self) -> watch::Receiver<u64> {

@@ -16,6 +16,7 @@ fragments! {
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
     leave, nodes, cordon, lapsed, movable, shorten, index, prepare, remove_node, report_work,
+    restore_data,
 }
 
 /// What the server allows a script.
@@ -134,6 +135,11 @@ pub(super) static INTERVENTIONS: Script = Script::new(
 );
 pub(super) static REFUSE: Script =
     Script::new("refuse", WriteAlways, &[base, head, queue, parents, keep, jobs, judge, refuse]);
+pub(super) static RESTORE_DATA: Script = Script::new(
+    "restore data",
+    WriteAlways,
+    &[base, head, journal, queue, parents, keep, jobs, judge, restore_data],
+);
 pub(super) static MOVABLE: Script = Script::new("movable", Read, &[base, head, movable]);
 pub(super) static SHORTEN: Script =
     Script::new("shorten", WriteAlways, &[base, head, journal, tasks, shorten]);

@@ -13,16 +13,16 @@ use uuid::Uuid;
 
 use crate::place::{Place, body, listed};
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp(u64::try_from(since.as_millis()).unwrap())
 }
 
-async fn admit(store: &dyn Store, task: &str, job: Option<String>) -> Versioned {
+pub(crate) async fn admit(store: &dyn Store, task: &str, job: Option<String>) -> Versioned {
     let spec = SpawnSpec::parse(&body(task)).unwrap();
     let agent = Agent::admitted(AgentId(Uuid::new_v4()), spec, "mosaic", None, now());
     let fact = lifecycle::fact("agent.spawning", &agent, now(), json!({}));
-    let admission = Admission { agent, idempotency: None, job, facts: vec![fact] };
+    let admission = Admission { agent, idempotency: None, job, job_data: None, facts: vec![fact] };
     match store.admit(admission).await.unwrap() {
         Admitted::New(record) => record,
         Admitted::Replay(_) => panic!("no key was given"),
@@ -30,17 +30,17 @@ async fn admit(store: &dyn Store, task: &str, job: Option<String>) -> Versioned 
 }
 
 /// Ends an agent that nobody holds.
-async fn end(store: &dyn Store, record: Versioned, event: Event) {
+pub(crate) async fn end(store: &dyn Store, record: Versioned, event: Event) {
     let step = lifecycle::next(&record.agent, event, Now { at: now(), dice: 0.5 }).unwrap();
     let change = Change { safety: Safety::Power, agent: step.agent, facts: step.facts };
     store.amend(vec![(record.version, change)]).await.unwrap().pop().unwrap().unwrap();
 }
 
-fn kill() -> Event {
+pub(crate) fn kill() -> Event {
     Event::Kill { cause: KillCause::Operator, note: "test".to_owned() }
 }
 
-async fn nothing_is_listed(store: &dyn Store) {
+pub(crate) async fn nothing_is_listed(store: &dyn Store) {
     assert_eq!(store.interventions(100).await.unwrap(), []);
 }
 
@@ -71,7 +71,8 @@ async fn a_job_of_the_official_client_is_listed_until_it_is_admitted() {
     let active = place.job(&id).await;
     assert_eq!((&active["state"], &active["attemptsStarted"]), (&json!("active"), &json!(1)));
     let again = Agent { id: AgentId(Uuid::new_v4()), ..record.agent.clone() };
-    let twice = Admission { agent: again, idempotency: None, job: Some(id.clone()), facts: vec![] };
+    let twice =
+        Admission { agent: again, idempotency: None, job: Some(id.clone()), job_data: None, facts: vec![] };
     assert!(store.admit(twice).await.is_err(), "one job had two agents");
 }
 
@@ -163,7 +164,7 @@ async fn a_job_that_is_put_back_names_its_agent() {
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
     let retried = |one: &Intervention| match one {
-        Intervention::Retried { agent, job } => Some((*agent, job.clone())),
+        Intervention::Retried { agent, job, changed: None } => Some((*agent, job.clone())),
         _ => None,
     };
     let own = admit(&*store, "T-1", None).await;
@@ -338,6 +339,6 @@ async fn what_no_event_tells_is_found_all_the_same() {
         listed(&*store, wanted).await;
     }
     listed(&*store, |one| (*one == Intervention::Removed(gone_id)).then_some(())).await;
-    let retried = Intervention::Retried { agent: again_id, job: again_id.to_string() };
+    let retried = Intervention::Retried { agent: again_id, job: again_id.to_string(), changed: None };
     listed(&*store, |one| (*one == retried).then_some(())).await;
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a panic is how it fails")]
 
 mod bare;
+mod data;
 mod flows;
 mod hands;
 mod nodes;

@@ -70,6 +70,13 @@ impl Place {
         server.lock().expect("no test broke it").ask(&command).expect("the server answers")
     }
 
+    /// Sends the server one command about a key of ours.
+    pub(crate) fn raw_ours(&self, verb: &str, key: &str) -> String {
+        let server = SERVER.get().and_then(Option::as_ref).expect("it was started");
+        let command = format!("{verb} {}:orchestrator:{key}", self.prefix);
+        server.lock().expect("no test broke it").ask(&command).expect("the server answers")
+    }
+
     pub(crate) async fn job(&self, id: &str) -> Value {
         self.node.ask("job", json!({"id": id})).await
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::spec::SpawnSpec;
+use super::spec::{FieldError, SpawnSpec};
 use crate::limits;
 
 /// The only name of a job that is understood.
@@ -36,12 +36,26 @@ pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, St
         Ok(spec) if faults.is_empty() => return Ok(spec),
         Ok(_) => {}
         Err(errors) => {
-            faults.extend(errors.into_iter().map(|e| {
-                if e.pointer.is_empty() { e.message } else { format!("{} {}", e.pointer, e.message) }
-            }))
+            faults.extend(errors.into_iter().map(in_words));
         }
     }
-    Err(format!("the job asks for what cannot be done: {}", faults.join("; ")))
+    Err(faults_of(&faults))
+}
+
+/// Reads the data of a job of ours, which were changed after its agent ended. Its options may have gone with the archived
+/// record, so that the data say all.
+pub fn understand_own(data: &str) -> Result<SpawnSpec, String> {
+    let body: Value =
+        serde_json::from_str(data).map_err(|e| faults_of(&[format!("its data is not JSON ({e})")]))?;
+    SpawnSpec::parse(&body).map_err(|errors| faults_of(&errors.into_iter().map(in_words).collect::<Vec<_>>()))
+}
+
+fn in_words(fault: FieldError) -> String {
+    if fault.pointer.is_empty() { fault.message } else { format!("{} {}", fault.pointer, fault.message) }
+}
+
+fn faults_of(faults: &[String]) -> String {
+    format!("the job asks for what cannot be done: {}", faults.join("; "))
 }
 
 /// Puts the job's options over the fields of the body that mean the same.

@@ -19,6 +19,8 @@ pub(crate) struct Origin {
     pub(crate) idempotency: Option<Idempotency>,
     /// The job that another producer put into the queue.
     pub(crate) job: Option<String>,
+    /// The data of that job, where the request was read from them.
+    pub(crate) job_data: Option<String>,
     /// Not before this time.
     pub(crate) until: Option<Timestamp>,
 }
@@ -88,7 +90,7 @@ impl Orchestrator {
         // Whichever node runs it, and whatever that one's default is: it is what was promised here.
         spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
-        let Origin { previous, idempotency, job, until } = origin;
+        let Origin { previous, idempotency, job, job_data, until } = origin;
         let now = self.now();
         let id = self.ports.chance.agent_id();
         let mut agent = Agent::admitted(id, spec, &self.settings.branch_prefix, previous, now);
@@ -100,7 +102,7 @@ impl Orchestrator {
             "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": previous,
         });
         let facts = vec![fact("agent.spawning", &agent, now, data)];
-        let admitted = self.ports.store.admit(Admission { agent, idempotency, job, facts }).await?;
+        let admitted = self.ports.store.admit(Admission { agent, idempotency, job, job_data, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {
                 self.orders.admitted(record.seq);

@@ -143,6 +143,8 @@ pub struct Admission {
     /// The job that another producer put into the queue for it, when it came that way: it keeps its place. Only from
     /// [`Store::interventions`].
     pub job: Option<String>,
+    /// The data of that job, where the agent was made of them: refused when they were changed since.
+    pub job_data: Option<String>,
     /// What to log.
     pub facts: Vec<Fact>,
 }
@@ -324,6 +326,15 @@ pub enum Intervention {
         agent: AgentId,
         /// Its job.
         job: String,
+        /// The job as it stands now, where its data were changed since that agent was admitted: these are what is asked for.
+        changed: Option<Submission>,
+    },
+    /// The data of the job of an agent that has not ended were changed. Taken up by [`Store::restore_data`].
+    DataChanged {
+        /// The agent.
+        agent: AgentId,
+        /// Its job.
+        job: String,
     },
     /// Another worker took a waiting agent's job and finished it. Taken up by an amendment that ends the agent.
     Finished {
@@ -460,6 +471,13 @@ pub trait Store: Send + Sync {
     async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
         let _ = (why, at);
         Err(StoreError::Unusable(format!("there is no job {job}: nobody else can reach this queue")))
+    }
+
+    /// Writes the data that an agent was admitted with back into its job, with a fact to log; false when there is nothing to
+    /// write back any more.
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+        let _ = (agent, job, fact);
+        Ok(false)
     }
 
     /// Returns a receiver that changes when others may have changed what there is to do: the queue, the standing orders,

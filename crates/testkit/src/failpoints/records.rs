@@ -1,5 +1,6 @@
 //! Failpoints around the store and the audit log.
 
+use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
@@ -55,6 +56,7 @@ wrap! { Store as "store" {
     last archive(records: &[Moving]) -> Result<(), StoreError>;
     first shorten(records: &[Moving], node: &NodeId) -> Result<Vec<Result<(), StoreError>>, StoreError>;
     last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
+    last restore_data(agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError>;
     last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
     plain stirred() -> watch::Receiver<u64>;
     last damaged() -> Result<Vec<Damaged>, StoreError>;

@@ -70,7 +70,7 @@ pub fn fact(kind: &str, agent: &Agent, when: Timestamp) -> Fact {
 /// Makes the admission of this agent with one fact.
 pub fn admission(agent: &Agent) -> Admission {
     let facts = vec![fact("agent.spawned", agent, agent.spawned_at)];
-    Admission { agent: agent.clone(), idempotency: None, job: None, facts }
+    Admission { agent: agent.clone(), idempotency: None, job: None, job_data: None, facts }
 }
 
 /// Admits this agent and returns its record.

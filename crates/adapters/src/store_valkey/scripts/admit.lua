@@ -6,6 +6,8 @@ for n = 1, tonumber(take()) do
   i.id, i.task, i.type, i.key, i.print = take(), take(), take(), take(), take()
   i.spawned, i.stamp, i.due, i.priority, i.job, i.job_text = take(), take(), take(), take(), take(), take()
   i.phase, i.data, i.opts, i.needs, i.tail, i.task_tail = take(), take(), take(), take(), take(), take()
+  -- The mark of the data, and of those of another producer's job as the node read them.
+  i.mark, i.seen = take(), take()
   i.columns, i.id_bytes = take(), take()
   i.facts, i.count = take_facts()
   items[n], fields[n] = i, i.type .. ':' .. i.task
@@ -51,6 +53,10 @@ local function job_refused(i)
   end
   -- Another worker was faster.
   if call('LPOS', K .. 'active', i.job) then
+    return true
+  end
+  -- Its data were changed since the node read them.
+  if i.seen ~= '' and data_mark(call('HGET', K .. i.job, 'data') or '') ~= i.seen then
     return true
   end
   local tied = call('HGET', K .. i.job, 'agentId')
@@ -101,8 +107,14 @@ end
 local function tie(i)
   local place = call('ZSCORE', K .. 'prioritized', i.job)
   call('HSET', K .. i.job, 'agentId', i.id, 'needs', i.needs)
-  -- A job of ours that is put back after its agent was archived has none.
-  call('HSETNX', K .. i.job, 'data', i.data)
+  -- A job of ours that is put back after its agent was archived has no data.
+  if call('HSETNX', K .. i.job, 'data', i.data) == 1 then
+    call('HSET', K .. i.job, 'dataMark', i.mark)
+  elseif i.seen ~= '' then
+    call('HSET', K .. i.job, 'dataMark', i.seen)
+  else
+    call('HSETNX', K .. i.job, 'dataMark', data_mark(call('HGET', K .. i.job, 'data')))
+  end
   call('HSET', O .. 'tied', i.job, i.id)
   call('ZREM', O .. 'others', i.job)
   if place then
@@ -115,7 +127,7 @@ local function add_job(i)
   local place = whole(i.priority * CLASS + counter % CLASS)
   local delay = i.due == '0' and '0' or whole(math.max(0, i.due - i.spawned))
   call('HSET', K .. i.id, 'name', 'spawn', 'data', i.data, 'opts', i.opts, 'timestamp', i.spawned, 'delay', delay,
-    'priority', i.priority, 'agentId', i.id, 'place', place, 'needs', i.needs)
+    'priority', i.priority, 'agentId', i.id, 'place', place, 'needs', i.needs, 'dataMark', i.mark)
   event('added', 'jobId', i.id, 'name', 'spawn')
   if i.due == '0' then
     add(places, place, i.id)

@@ -50,14 +50,31 @@ local function part(name, length, size, read)
   return read(from, from + size - 1)
 end
 
--- Tells whether a waiting job is nobody's, or that of an agent which has ended.
+-- No event says that a job's data were changed. Marking data costs as much as reading them, so that one look does it for a
+-- bounded number of jobs.
+local marks = 2 * PART
+local function is_changed(job)
+  marks = marks - 1
+  return marks >= 0 and data_changed(job)
+end
+
+-- Tells whether a waiting job is nobody's, or that of an agent which has ended, or has other data than its agent.
 local function is_odd(job)
   local j = call('HMGET', K .. job, 'agentId', 'defa')
   if not j[1] or j[2] then
     return true
   end
   local h = read_head(j[1])
-  return not h or ENDED[h.status]
+  return not h or ENDED[h.status] or is_changed(job)
+end
+
+local function look_through_active()
+  local read = function(from, to) return call('LRANGE', K .. 'active', from, to) end
+  for _, job in ipairs(part('active', call('LLEN', K .. 'active'), PART, read)) do
+    if is_changed(job) then
+      suspect(job)
+    end
+  end
 end
 
 local function look_through_jobs(size)
@@ -127,9 +144,21 @@ if call('SET', O .. 'others:turn', '1', 'NX', 'PX', TURN) then
   local jobs = call('LLEN', K .. 'wait') + call('ZCARD', K .. 'prioritized') + call('ZCARD', K .. 'delayed')
   local agents = call('ZCARD', AGENTS .. 'spawning') + call('ZCARD', AGENTS .. 'running') - call('ZCARD', O .. 'leased')
   -- More jobs than agents: another producer adds faster than the queue's events are kept, which then tell of some only.
+  look_through_active()
   look_through_jobs(jobs > agents and PART * 10 or PART)
   look_through_agents(agents > jobs and PART * 10 or PART)
   put_back_stalled()
+end
+
+-- Adds what a node reads of a job to admit it.
+local function add_submission(found, job)
+  local j = call('HMGET', K .. job, 'name', 'data', 'opts', 'timestamp', 'delay', 'rjk', 'priority')
+  local due = call('ZSCORE', K .. 'delayed', job)
+  for _, value in ipairs({ job, j[1], j[2] or '', j[3] or '{}', j[4] or '0', due and whole(math.floor(due / 4096)) or '0',
+    j[6] or '', j[7] or '0' }) do
+    found[#found + 1] = value
+  end
+  return found
 end
 
 local out, new = {}, {}
@@ -151,11 +180,11 @@ for _, found in ipairs(new) do
     break
   end
   if found[1] == 'submitted' then
-    local job = found[2]
-    local j = call('HMGET', K .. job, 'name', 'data', 'opts', 'timestamp', 'delay', 'rjk', 'priority')
-    local due = call('ZSCORE', K .. 'delayed', job)
-    found = { 'submitted', job, j[1], j[2] or '', j[3] or '{}', j[4] or '0', due and whole(math.floor(due / 4096)) or '0',
-      j[6] or '', j[7] or '0' }
+    found = add_submission({ 'submitted' }, found[2])
+  elseif found[4] then
+    found = add_submission({ 'retried', found[2], 'changed' }, found[3])
+  else
+    found = { 'retried', found[2], 'same', found[3] }
   end
   out[#out + 1] = found
 end

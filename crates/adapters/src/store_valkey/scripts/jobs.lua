@@ -1,5 +1,10 @@
 -- Jobs of agents: where they wait, how they end.
 
+-- Returns the mark of a job's data, by which a change of them by external clients is seen.
+local function data_mark(data)
+  return string.sub(redis.sha1hex(data), 1, 16)
+end
+
 -- A job is ready. One that has a place gets it back; one without priority goes where it is taken next.
 local function enqueue(job, priority, place, prev)
   if priority > 0 then

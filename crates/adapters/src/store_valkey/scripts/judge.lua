@@ -16,6 +16,19 @@ local function waiting_head(id)
   end
 end
 
+-- Tells whether an external client wrote over the data of a job after its agent was admitted. `is_archived` says that no data
+-- stayed in the job: then all that there are were written since.
+local function data_changed(job, is_archived)
+  local j = call('HMGET', K .. job, 'dataMark', 'data')
+  if not j[2] then
+    return false
+  end
+  if not j[1] then
+    return is_archived
+  end
+  return data_mark(j[2]) ~= j[1]
+end
+
 -- Returns what is to be taken up about a job, as a list that begins with a word; nil when nothing is.
 local function judge(job)
   local j = call('HMGET', K .. job, 'name', 'agentId', 'finishedOn', 'defa')
@@ -37,10 +50,10 @@ local function judge(job)
     if j[4] then
       return { 'doomed', job, j[4] }
     end
-    return h and { 'retried', h.id, job } or { 'submitted', job }
+    return h and { 'retried', h.id, job, data_changed(job, not j[2]) } or { 'submitted', job }
   end
   if h.node ~= 'null' then
-    return nil
+    return data_changed(job) and { 'changed', h.id, job } or nil
   end
   if j[3] then
     local r = call('HMGET', K .. job, 'returnvalue', 'failedReason')
@@ -51,6 +64,10 @@ local function judge(job)
   end
   if j[4] and waits(job) then
     return { 'failed', h.id, j[4] }
+  end
+  -- What another worker holds is that worker's to change.
+  if data_changed(job) and waits(job) then
+    return { 'changed', h.id, job }
   end
 end
 

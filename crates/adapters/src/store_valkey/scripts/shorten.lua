@@ -1,7 +1,8 @@
 -- Leaves short forms of records that lie in the archive of a node by now. Of a job stays what its producers read of an ended
 -- one (its data, which are in the archive, only where they are another producer's own): written anew, a hash takes no more
 -- room than its fields. One answer each.
-local OURS = { agentId = true, data = true, opts = true, place = true, pb = true, ats = true, progress = true, stacktrace = true }
+local OURS = { agentId = true, data = true, opts = true, place = true, pb = true, ats = true, progress = true, stacktrace = true,
+  dataMark = true }
 local THEIRS = { place = true, pb = true, ats = true, progress = true }
 
 local function shorten_job(job, id)
