@@ -1,7 +1,7 @@
 //! The fleet of one: a node on a store that no other machine can reach. Its leases never run out, because nobody else
 //! could take what it holds.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
@@ -24,7 +24,7 @@ impl SoleNode {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Option<NodeState>) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.state.lock())
     }
 }
 

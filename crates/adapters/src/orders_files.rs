@@ -7,11 +7,12 @@
 //! because of the disk, or because no file has the name, is unknown and no order: see [`Filed::unread`]. A write puts
 //! aside whatever has the name.
 
+use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -245,8 +246,8 @@ impl OrdersDir {
 
     /// Makes the directory when missing and waits for the turn to write, among the threads of this process and the
     /// processes of this machine.
-    fn turn(&self) -> io::Result<(std::sync::MutexGuard<'_, ()>, File)> {
-        let turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn turn(&self) -> io::Result<(parking_lot::MutexGuard<'_, ()>, File)> {
+        let turn = self.writing.lock();
         match fs::symlink_metadata(&self.dir) {
             Ok(found) if !found.is_dir() => put_aside(&self.dir)?,
             _ => {}

@@ -3,12 +3,13 @@
 //! directory has them in itself; for any other they lie in one directory of the system's temporary directory whose name
 //! cannot be guessed, which belongs to this user alone and is noted in the data directory.
 
+use parking_lot::Mutex;
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
@@ -152,7 +153,7 @@ impl ShortDirs {
 
     /// Returns the directory elsewhere when there is one.
     fn known_outside(&self) -> Option<Root> {
-        let mut known = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.outside.lock();
         if known.is_none() {
             *known = self.noted().map(at);
         }
@@ -174,7 +175,7 @@ impl ShortDirs {
 
     /// Makes the directory elsewhere and notes it. The note comes first, so that what a crash leaves is found by it.
     fn make_outside(&self) -> Option<Root> {
-        let mut known = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.outside.lock();
         let made = bases().into_iter().find_map(|base| self.make_in(&base).ok());
         *known = made.map(at);
         known.clone()

@@ -14,8 +14,9 @@ pub mod reserve;
 pub mod retention;
 pub mod stores;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -88,11 +89,11 @@ pub struct Care {
 impl Care {
     /// Returns what was last seen.
     pub fn report(&self) -> CareReport {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report.lock().clone()
     }
 
     fn publish(&self, report: CareReport) {
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        *self.report.lock() = report;
     }
 }
 

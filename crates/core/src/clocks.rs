@@ -2,7 +2,7 @@
 //! there is a shared store, kept up by this machine's monotonic clock ([`StoreClock`]); what lies in files of this machine is
 //! compared with this machine's own wall clock. Where a node is alone its wall clock is both.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use crate::domain::ids::Timestamp;
@@ -50,7 +50,7 @@ struct Told {
 
 impl Clocks {
     fn told<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.lock())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Ending agents by order: one, or what waits of a task; [`crate::kill_all`] has the wide orders. An order reaches an
 //! agent wherever it is: in the queue, in a driver's hands, or between the two.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -295,10 +296,6 @@ fn nothing_ran() -> StopReceipt {
     StopReceipt { rung: "none".to_owned(), ..StopReceipt::default() }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Driver {
     /// Makes one that stands in where nobody drives: it has no lease and gets no orders.
     pub(crate) fn new(record: &Versioned) -> Arc<Self> {
@@ -329,7 +326,7 @@ impl Driver {
 
     /// Returns what the stop of its processes found and did, once it is verified.
     pub(crate) fn receipt(&self) -> Option<StopReceipt> {
-        locked(&self.receipt).clone()
+        self.receipt.lock().clone()
     }
 
     /// Waits until nothing of a killed agent is alive; returns whether the driver is done altogether.
@@ -345,7 +342,7 @@ impl Driver {
 
     /// Returns the record as it was decided last.
     pub(crate) fn seen(&self) -> MutexGuard<'_, Versioned> {
-        locked(&self.seen)
+        self.seen.lock()
     }
 
     /// Gives an order. A kill is never replaced by an interruption.

@@ -1,9 +1,10 @@
 //! The orchestrator as its callers see it: what the HTTP routes and the in-process command line call. It holds the
 //! ports and the live drivers, and no other state: the truth is in the store.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -278,7 +279,7 @@ impl Orchestrator {
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<Driver>>> {
-        self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.live.lock()
     }
 
     /// Returns what a decision is made with.

@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP as events instead of a sudden end, for the commands that have something to say or to
 //! stop first. A SIGHUP that is ignored from the start (`nohup`) stays ignored.
 
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -42,7 +43,7 @@ pub(crate) fn catch() -> Interrupts {
                     () = next_signal(&mut hangup) => {}
                 }
                 let again = caught.swap(true, Ordering::SeqCst);
-                let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut listener = listener.lock();
                 let heard = match listener.as_mut() {
                     Some(told) => told(),
                     // Before anybody listens the first one is kept.
@@ -86,7 +87,7 @@ impl Interrupts {
     /// Calls `told` on every interruption from now on, in a thread of its own, and at once when there was one
     /// already. Once it returns false the next interruption ends the program at once.
     pub(crate) fn tell(&self, mut told: impl FnMut() -> bool + Send + 'static) {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listener = self.listener.lock();
         if self.caught() {
             told();
         }

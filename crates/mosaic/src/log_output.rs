@@ -1,9 +1,9 @@
 //! Standard error as the place of the log's lines: it may be full, closed, or read by nobody. No line may fail or hold up what
 //! it tells of: one that cannot be written at once is dropped and counted, and the next one that can says how many those were.
 
+use parking_lot::Mutex;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn say(text: &str) {
 
 /// Writes a line, or drops it.
 pub(crate) fn put(line: &[u8]) {
-    let mut dropped = DROPPED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut dropped = DROPPED.lock();
     put_to(&mut io::stderr().lock(), line, &mut dropped, JSON.load(Ordering::Relaxed));
 }
 

@@ -2,10 +2,11 @@
 //! holds all of them: when all are taken, one on which no request is under way makes way for the next, and each caller
 //! has a share of the requests that are answered at once. What orders to stop need is kept apart; see [`crate::lane`].
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     /// Tells whether one more could be taken now.
@@ -224,14 +225,14 @@ impl Visit {
             *state.held.entry(holder.clone()).or_default() += 1;
         }
         drop(state);
-        self.0.charged.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
+        self.0.charged.lock().extend(wanted);
         true
     }
 }
 
 impl Drop for Under {
     fn drop(&mut self) {
-        let charged = std::mem::take(&mut *self.charged.lock().unwrap_or_else(PoisonError::into_inner));
+        let charged = std::mem::take(&mut *self.charged.lock());
         let mut state = self.pool.state();
         if let Some(entry) = state.open.get_mut(&self.id) {
             entry.idle = Some(Instant::now());

@@ -1,7 +1,7 @@
 //! An audit log in memory, as strict as the port allows: what it answers for is checked as a chain every time.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use mosaic_core::domain::audit::{self, Deed, Head, Record};
@@ -21,7 +21,7 @@ pub struct FakeAudit {
 
 impl FakeAudit {
     fn records(&self) -> MutexGuard<'_, Vec<Record>> {
-        self.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.records.lock()
     }
 
     /// Returns every deed so far as `action subject result`, for tests to compare.

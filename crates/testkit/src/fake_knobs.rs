@@ -1,9 +1,10 @@
 //! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
 //! much room the machine has, what agents say and what they are told.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
@@ -37,10 +38,6 @@ impl Default for Knobs {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// A part of a node's work that a test may break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Broken {
@@ -59,13 +56,13 @@ impl Knobs {
     pub fn breaks(&self, node: &str, part: Broken, failure: Option<Failure>) {
         let key = (node.to_owned(), part);
         match failure {
-            Some(failure) => lock(&self.broken).insert(key, failure),
-            None => lock(&self.broken).remove(&key),
+            Some(failure) => self.broken.lock().insert(key, failure),
+            None => self.broken.lock().remove(&key),
         };
     }
 
     pub(crate) fn works(&self, node: &str, part: Broken) -> Result<(), Failure> {
-        lock(&self.broken).get(&(node.to_owned(), part)).cloned().map_or(Ok(()), Err)
+        self.broken.lock().get(&(node.to_owned(), part)).cloned().map_or(Ok(()), Err)
     }
 
     /// Sets the wall clock forward or back, counted from the true time.
@@ -75,12 +72,12 @@ impl Knobs {
 
     /// Sets what every agent's processes use.
     pub fn set_usage(&self, usage: Usage) {
-        *lock(&self.usage) = usage;
+        *self.usage.lock() = usage;
     }
 
     /// Sets what the machine has.
     pub fn set_reading(&self, reading: Reading) {
-        *lock(&self.reading) = reading;
+        *self.reading.lock() = reading;
     }
 
     /// Lets every running program say a line.
@@ -90,19 +87,19 @@ impl Knobs {
 
     /// Returns what agents were told, in order.
     pub fn told(&self) -> Vec<(AgentId, String)> {
-        lock(&self.told).clone()
+        self.told.lock().clone()
     }
 
     pub(crate) fn tell(&self, agent: AgentId, bytes: &[u8]) {
-        lock(&self.told).push((agent, String::from_utf8_lossy(bytes).into_owned()));
+        self.told.lock().push((agent, String::from_utf8_lossy(bytes).into_owned()));
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        *lock(&self.usage)
+        *self.usage.lock()
     }
 
     pub(crate) fn reading(&self) -> Reading {
-        *lock(&self.reading)
+        *self.reading.lock()
     }
 
     pub(crate) fn wall(&self) -> Timestamp {

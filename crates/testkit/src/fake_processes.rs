@@ -2,10 +2,11 @@
 //! tests of what jobs are used for; what outlives its process group is not found, so it never stands in for the
 //! real thing in tests about stopping.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::Write;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,7 +42,7 @@ impl PlainProcesses {
 
     /// Sends a signal to all groups of an agent and returns how many took it.
     fn signal(&self, agent: AgentId, signal: Signal) -> u32 {
-        let groups = self.groups.lock().expect("no test panics while it holds this");
+        let groups = self.groups.lock();
         let groups = groups.get(&agent).into_iter().flatten();
         u32::try_from(groups.filter(|group| kill_process_group(**group, signal).is_ok()).count())
             .unwrap_or(u32::MAX)
@@ -49,7 +50,7 @@ impl PlainProcesses {
 
     /// Returns every job that was asked for, in order.
     pub fn started(&self) -> Vec<JobSpec> {
-        self.started.lock().expect("no test panics while it holds this").clone()
+        self.started.lock().clone()
     }
 }
 
@@ -75,7 +76,7 @@ struct NotStarted(Option<String>);
 #[async_trait]
 impl Processes for PlainProcesses {
     async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
-        self.started.lock().expect("no test panics while it holds this").push(spec.clone());
+        self.started.lock().push(spec.clone());
         if let Some(above) = spec.output.parent() {
             std::fs::create_dir_all(above)?;
         }
@@ -92,12 +93,7 @@ impl Processes for PlainProcesses {
         };
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let group = id.ok_or_else(|| not_started(&spec, "it ended before it had an id"))?;
-        self.groups
-            .lock()
-            .expect("no test panics while it holds this")
-            .entry(spec.agent)
-            .or_default()
-            .push(group);
+        self.groups.lock().entry(spec.agent).or_default().push(group);
         let mut stdin = child.stdin.take();
         if let (Stdin::Text(text), Some(mut pipe)) =
             (&spec.stdin, stdin.take_if(|_| matches!(spec.stdin, Stdin::Text(_))))
@@ -134,12 +130,7 @@ impl Processes for PlainProcesses {
     }
 
     async fn stop(&self, agent: AgentId, _grace: Duration) -> Result<StopReceipt, ProcessError> {
-        let groups = self
-            .groups
-            .lock()
-            .expect("no test panics while it holds this")
-            .remove(&agent)
-            .unwrap_or_default();
+        let groups = self.groups.lock().remove(&agent).unwrap_or_default();
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
         Ok(StopReceipt { processes_before, rung: "kill".to_owned(), ..StopReceipt::default() })
@@ -158,11 +149,11 @@ impl Processes for PlainProcesses {
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
-        Ok(self.groups.lock().expect("no test panics while it holds this").keys().copied().collect())
+        Ok(self.groups.lock().keys().copied().collect())
     }
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
-        self.groups.lock().expect("no test panics while it holds this").remove(&agent);
+        self.groups.lock().remove(&agent);
         Ok(())
     }
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {

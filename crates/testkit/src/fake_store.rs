@@ -2,8 +2,9 @@
 //! after its end or what was asked for, where a real backend would only do its best. Everything else it answers
 //! exactly as the port says.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -136,7 +137,7 @@ impl FakeStore {
     pub fn set_mood(&self, mood: Mood) {
         let before = self.mood.send_replace(mood);
         if before != Mood::Well && mood == Mood::Well {
-            *self.connected.lock().unwrap_or_else(PoisonError::into_inner) = elapsed();
+            *self.connected.lock() = elapsed();
         }
     }
 
@@ -156,7 +157,7 @@ impl FakeStore {
     }
 
     pub(crate) fn connected(&self) -> Duration {
-        *self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.connected.lock()
     }
 
     /// Announces that there may be something to do.
@@ -176,7 +177,7 @@ impl FakeStore {
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic of this store's own checks must not hide behind a second one.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Runs a write and announces what it logged.

@@ -1,10 +1,11 @@
 //! A world made of fakes for stories about the engine: a strict store, jobs that end when the test says so, a git that
 //! remembers what was pushed. Time is real and short.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -132,10 +133,6 @@ pub struct FakeWorld {
     remote: Mutex<RemoteMood>,
     /// Calls about the state directory never return.
     files_hang: AtomicBool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FakeWorld {
@@ -267,7 +264,7 @@ impl FakeWorld {
 
     /// Returns the orders that stand in the state directory, to look at and to change.
     pub fn filed(&self) -> MutexGuard<'_, Filed> {
-        lock(&self.filed)
+        self.filed.lock()
     }
 
     /// Makes every write into the state directory fail, or work again.
@@ -298,24 +295,24 @@ impl FakeWorld {
 
     /// Returns the agents whose program runs.
     pub fn alive(&self) -> Vec<AgentId> {
-        lock(&self.alive).keys().map(|(_, agent)| *agent).collect()
+        self.alive.lock().keys().map(|(_, agent)| *agent).collect()
     }
 
     /// Returns the agents whose program runs on this node.
     pub fn alive_on(&self, node: &str) -> Vec<AgentId> {
-        let alive = lock(&self.alive);
+        let alive = self.alive.lock();
         alive.keys().filter(|(there, _)| there.as_str() == node).map(|(_, agent)| *agent).collect()
     }
 
     /// Returns the agents that have a tree on this node.
     pub fn trees_on(&self, node: &str) -> Vec<AgentId> {
-        let trees = lock(&self.trees);
+        let trees = self.trees.lock();
         trees.iter().filter(|(there, _)| there.as_str() == node).map(|(_, agent)| *agent).collect()
     }
 
     /// Returns who pushed which branch, in order.
     pub fn pushed_by(&self) -> Vec<(String, String)> {
-        lock(&self.pushed).iter().map(|(branch, node)| (branch.clone(), node.to_string())).collect()
+        self.pushed.lock().iter().map(|(branch, node)| (branch.clone(), node.to_string())).collect()
     }
 
     /// Makes the remote hang in the middle of every push, or go on.
@@ -331,7 +328,7 @@ impl FakeWorld {
 
     /// Sets how the remote answers from now on.
     pub fn remote_is(&self, mood: RemoteMood) {
-        *lock(&self.remote) = mood;
+        *self.remote.lock() = mood;
     }
 
     /// Returns how many pushes were given up because their lease was over.
@@ -343,7 +340,7 @@ impl FakeWorld {
     fn supervise(self: &Arc<Self>, place: Place) {
         let world = Arc::clone(self);
         let mut until = world.lease(&place);
-        let Some(mut stopped) = lock(&world.alive).get(&place).map(|program| program.stop.subscribe()) else {
+        let Some(mut stopped) = world.alive.lock().get(&place).map(|program| program.stop.subscribe()) else {
             return;
         };
         // Ends with the program, at the latest with the test's runtime.
@@ -362,7 +359,7 @@ impl FakeWorld {
                     changed = until.changed() => if changed.is_err() { return },
                 }
             }
-            if let Some(program) = lock(&world.alive).remove(&place) {
+            if let Some(program) = world.alive.lock().remove(&place) {
                 program.lapsed.store(true, Ordering::SeqCst);
                 program.stop.send_replace(true);
             }
@@ -370,12 +367,12 @@ impl FakeWorld {
     }
 
     fn lease(&self, place: &Place) -> watch::Receiver<Option<Duration>> {
-        lock(&self.leases).entry(place.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+        self.leases.lock().entry(place.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 
     /// Returns the agents whose program is frozen.
     pub fn frozen(&self) -> Vec<AgentId> {
-        lock(&self.frozen).iter().copied().collect()
+        self.frozen.lock().iter().copied().collect()
     }
 
     /// Returns how often a second program of an agent was started beside the first.
@@ -390,7 +387,7 @@ impl FakeWorld {
 
     /// Says what does not work from now on.
     pub fn stick(&self, what: Stuck) {
-        *lock(&self.stuck) = what;
+        *self.stuck.lock() = what;
     }
 
     /// From now on agents leave work beside their HEAD too.
@@ -400,12 +397,12 @@ impl FakeWorld {
 
     /// Returns how often the agent's processes were ordered to stop.
     pub fn stops(&self, agent: AgentId) -> usize {
-        lock(&self.stops).iter().filter(|id| **id == agent).count()
+        self.stops.lock().iter().filter(|id| **id == agent).count()
     }
 
     /// Tells whether the agent's tree was taken away.
     pub fn is_cleaned(&self, agent: AgentId) -> bool {
-        lock(&self.cleaned).contains(&agent)
+        self.cleaned.lock().contains(&agent)
     }
 }
 
@@ -418,7 +415,7 @@ impl Part {
     }
 
     fn runs_here(&self, agent: AgentId) -> bool {
-        lock(&self.0.alive).contains_key(&self.place(agent))
+        self.0.alive.lock().contains_key(&self.place(agent))
     }
 }
 
@@ -528,7 +525,7 @@ impl Job for FakeJob {
             }))),
             _ = self.speech.changed() => return Ok(JobEvent::Output(b"still here\n".to_vec())),
         };
-        if let Some(program) = lock(&self.world.alive).remove(&self.place) {
+        if let Some(program) = self.world.alive.lock().remove(&self.place) {
             program.stop.send_replace(true);
         }
         let lapsed = self.lapsed.load(Ordering::SeqCst);
@@ -569,7 +566,7 @@ impl Processes for Part {
         let program = Program { stop: watch::Sender::new(false), lapsed: Arc::default() };
         let (stopped, lapsed) = (program.stop.subscribe(), Arc::clone(&program.lapsed));
         {
-            let mut alive = lock(&self.0.alive);
+            let mut alive = self.0.alive.lock();
             if alive.keys().any(|(_, agent)| *agent == spec.agent) {
                 self.0.double_runs.fetch_add(1, Ordering::SeqCst);
             }
@@ -579,16 +576,16 @@ impl Processes for Part {
         let speech = self.0.knobs.speech.subscribe();
         let task = spec.env.into_iter().find(|(name, _)| name == "MOSAIC_TASK_ID");
         let task = task.map(|(_, id)| id).unwrap_or_default();
-        lock(&self.0.tasks).insert(spec.agent, task.clone());
+        self.0.tasks.lock().insert(spec.agent, task.clone());
         Ok(Box::new(FakeJob { world: Arc::clone(&self.0), place, task, stopped, lapsed, speech }))
     }
     async fn adopt(&self, agent: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
         let place = self.place(agent);
-        let alive = lock(&self.0.alive);
+        let alive = self.0.alive.lock();
         let found = alive.get(&place).map(|p| (p.stop.subscribe(), Arc::clone(&p.lapsed)));
         Ok(found.map(|(stopped, lapsed)| {
             let speech = self.0.knobs.speech.subscribe();
-            let task = lock(&self.0.tasks).get(&agent).cloned().unwrap_or_default();
+            let task = self.0.tasks.lock().get(&agent).cloned().unwrap_or_default();
             let job = Box::new(FakeJob { world: Arc::clone(&self.0), place, task, stopped, lapsed, speech });
             Adopted { job, memo: None, rebooted: false }
         }))
@@ -596,15 +593,15 @@ impl Processes for Part {
     async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
         let place = self.place(agent);
         drop(self.0.lease(&place));
-        if let Some(lease) = lock(&self.0.leases).get(&place) {
+        if let Some(lease) = self.0.leases.lock().get(&place) {
             lease.send_replace(until);
         }
         Ok(())
     }
     async fn stop(&self, agent: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
-        lock(&self.0.frozen).remove(&agent);
-        lock(&self.0.stops).push(agent);
-        let stopped = lock(&self.0.alive).remove(&self.place(agent));
+        self.0.frozen.lock().remove(&agent);
+        self.0.stops.lock().push(agent);
+        let stopped = self.0.alive.lock().remove(&self.place(agent));
         let processes_before = u32::from(stopped.is_some());
         if let Some(program) = stopped {
             program.stop.send_replace(true);
@@ -619,16 +616,16 @@ impl Processes for Part {
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
         let runs = self.runs_here(agent);
         if runs {
-            lock(&self.0.frozen).insert(agent);
+            self.0.frozen.lock().insert(agent);
         }
         Ok(u32::from(runs))
     }
     async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
-        lock(&self.0.frozen).remove(&agent);
+        self.0.frozen.lock().remove(&agent);
         Ok(u32::from(self.runs_here(agent)))
     }
     async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
-        Ok(lock(&self.0.frozen).contains(&agent).then_some(Duration::ZERO))
+        Ok(self.0.frozen.lock().contains(&agent).then_some(Duration::ZERO))
     }
     async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
         Ok(self.0.knobs.usage())
@@ -796,7 +793,7 @@ impl Repositories for Part {
         Ok(RemoteState { base: commit('b'), tip: None })
     }
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
-        lock(&self.0.trees).insert(self.place(request.agent));
+        self.0.trees.lock().insert(self.place(request.agent));
         Ok(Worktree {
             agent: request.agent,
             path: PathBuf::from("/nonexistent"),
@@ -810,7 +807,7 @@ impl Repositories for Part {
     }
     async fn receive(&self, request: &TreeRequest, _: &Path) -> Result<Received, Failure> {
         if self.0.leaves_beside.load(Ordering::Relaxed) {
-            lock(&self.0.salvaged).insert(request.agent);
+            self.0.salvaged.lock().insert(request.agent);
         }
         Ok(Kept::Commits { head: commit('c') }.into())
     }
@@ -821,20 +818,20 @@ impl Repositories for Part {
         Ok(Some(commit('c')))
     }
     async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
-        Ok(!lock(&self.0.cleaned).contains(&agent))
+        Ok(!self.0.cleaned.lock().contains(&agent))
     }
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        if *lock(&self.0.stuck) == Stuck::Salvage {
+        if *self.0.stuck.lock() == Stuck::Salvage {
             return Err(Failure::new(FailureKind::Disk, "no room for the bundle"));
         }
         self.harvest(request).await
     }
     async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
-        lock(&self.0.salvaged).insert(request.agent);
+        self.0.salvaged.lock().insert(request.agent);
         self.salvaged(&request.repository, request.agent).await
     }
     async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
-        let known = lock(&self.0.salvaged).contains(&agent);
+        let known = self.0.salvaged.lock().contains(&agent);
         Ok(known.then(|| Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
     }
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
@@ -874,8 +871,8 @@ impl Repositories for Part {
         hold: &Hold,
     ) -> Result<Pushed, Failure> {
         self.0.knobs.works(self.1.as_str(), Broken::Push)?;
-        let mood = *lock(&self.0.remote);
-        let lands = || lock(&self.0.pushed).push((branch.to_string(), self.1.clone()));
+        let mood = *self.0.remote.lock();
+        let lands = || self.0.pushed.lock().push((branch.to_string(), self.1.clone()));
         if matches!(mood, RemoteMood::TakesAtOnce | RemoteMood::Silent) {
             lands();
         }
@@ -918,11 +915,11 @@ impl Repositories for Part {
         _: &BranchName,
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure> {
-        match *lock(&self.0.remote) {
+        match *self.0.remote.lock() {
             RemoteMood::Silent => Err(Failure::new(FailureKind::Network, "the remote does not answer")),
             RemoteMood::Lies => Ok(None),
             RemoteMood::Honest | RemoteMood::TakesAtOnce => {
-                let has = lock(&self.0.pushed).iter().any(|(pushed, _)| pushed == branch.as_str());
+                let has = self.0.pushed.lock().iter().any(|(pushed, _)| pushed == branch.as_str());
                 Ok(commits.first().filter(|_| has).cloned())
             }
         }
@@ -956,11 +953,11 @@ impl Repositories for Part {
         Ok(Vec::new())
     }
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
-        if *lock(&self.0.stuck) == Stuck::Removal {
+        if *self.0.stuck.lock() == Stuck::Removal {
             return Err(Failure::new(FailureKind::Internal, "something is mounted there"));
         }
-        lock(&self.0.cleaned).insert(agent);
-        lock(&self.0.trees).remove(&self.place(agent));
+        self.0.cleaned.lock().insert(agent);
+        self.0.trees.lock().remove(&self.place(agent));
         Ok(())
     }
     fn store_of(&self, _: &RepositoryUrl) -> StoreName {
@@ -977,9 +974,9 @@ impl Repositories for Part {
     }
     async fn refs_of(&self, _: &StoreName, agent: AgentId, _: usize) -> Result<Vec<KeptRef>, Failure> {
         let place = self.place(agent);
-        let mut kept = lock(&self.0.kept_on);
+        let mut kept = self.0.kept_on.lock();
         // What lies in a tree is kept before anybody asks for it.
-        if lock(&self.0.trees).contains(&place) {
+        if self.0.trees.lock().contains(&place) {
             kept.insert(place.clone());
         }
         let one = || KeptRef { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') };
@@ -993,7 +990,7 @@ impl Repositories for Part {
         _: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
         let one = || UnmergedCommit { commit: commit('d'), subject: "what an attempt left".to_owned() };
-        Ok(lock(&self.0.kept_on).contains(&self.place(agent)).then(one).into_iter().collect())
+        Ok(self.0.kept_on.lock().contains(&self.place(agent)).then(one).into_iter().collect())
     }
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())

@@ -1,11 +1,12 @@
 //! A git remote over http on loopback, served by `git http-backend`, that can be told to misbehave around pushes: to lie,
 //! to hang, to cut the line, to fall silent.
 
+use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The behaviour of a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl GitHttpServer {
 
     /// Changes how it behaves from now on.
     pub fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+        *self.mood.lock() = mood;
     }
 }
 
@@ -79,7 +80,7 @@ struct Request {
 
 fn answer(mut stream: TcpStream, root: &PathBuf, mood: &Mutex<Mood>) -> std::io::Result<()> {
     let request = read(&stream)?;
-    let now = *mood.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = *mood.lock();
     let pushes = request.method == "POST" && request.path.ends_with("/git-receive-pack");
     let answer = match now {
         Mood::Silent => return hang(stream),
@@ -91,7 +92,7 @@ fn answer(mut stream: TcpStream, root: &PathBuf, mood: &Mutex<Mood>) -> std::io:
         Mood::CutsAfterPush if pushes => return Ok(()),
         Mood::HangsAfterPush if pushes => return hang(stream),
         Mood::SilentAfterPush if pushes => {
-            *mood.lock().unwrap_or_else(PoisonError::into_inner) = Mood::Silent;
+            *mood.lock() = Mood::Silent;
             return hang(stream);
         }
         _ => {}

@@ -6,10 +6,11 @@
 //! message: the server keeps no state per conversation and a resumed session goes on where it was. Requests without
 //! tools are side calls (titles and the like) and take no step.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -176,12 +177,12 @@ impl ModelServer {
 
     /// Adds a script, before those that are there.
     pub fn add(&self, script: Script) {
-        self.shared.scripts.lock().expect("no holder panics").insert(0, script);
+        self.shared.scripts.lock().insert(0, script);
     }
 
     /// Returns every request so far, oldest first.
     pub fn received(&self) -> Vec<Received> {
-        self.shared.received.lock().expect("no holder panics").clone()
+        self.shared.received.lock().clone()
     }
 
     /// Returns the scripted requests so far: those that took a step or an error.
@@ -214,7 +215,7 @@ async fn answer(
     let is_message = method == Method::POST && uri.path().ends_with("/v1/messages");
     let has_tools = body["tools"].as_array().is_some_and(|tools| !tools.is_empty());
     let chosen = (is_message && has_tools).then(|| choose(&shared, &body));
-    shared.received.lock().expect("no holder panics").push(Received {
+    shared.received.lock().push(Received {
         line: format!("{method} {}", uri.path()),
         api_key: header("x-api-key"),
         authorization: header("authorization"),
@@ -227,7 +228,7 @@ async fn answer(
     let (name, index, step) = chosen.unwrap_or_else(|| (String::new(), 0, Step::text("A short title")));
     if let Some((status, times, message)) = &step.errors {
         let conversation = header("x-claude-code-session-id").unwrap_or_default();
-        let mut tries = shared.tries.lock().expect("no holder panics");
+        let mut tries = shared.tries.lock();
         let tries = tries.entry(format!("{name}/{index}/{conversation}")).or_default();
         *tries += 1;
         if *tries <= *times {
@@ -265,7 +266,7 @@ fn refusal(status: u16, message: &str) -> Response {
 
 /// Finds script and step of a request.
 fn choose(shared: &Shared, body: &Value) -> (String, usize, Step) {
-    let scripts = shared.scripts.lock().expect("no holder panics");
+    let scripts = shared.scripts.lock();
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (at, message) in messages.iter().enumerate().rev().filter(|(_, message)| message["role"] == "user") {
         let text = user_text(message);

@@ -1,11 +1,12 @@
 //! The official BullMQ client and Bull Board's API as an oracle: a Node process that is asked in JSON lines what it sees
 //! of a queue, and told what to do to it. The packages are installed once into a cache directory, never into the tree.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -124,7 +125,7 @@ impl NodeOracle {
             let mut stdin = self.stdin.lock().await;
             stdin.1 += 1;
             let request = json!({"id": stdin.1, "verb": verb, "what": what});
-            lock(&self.waiting).insert(stdin.1, tell);
+            self.waiting.lock().insert(stdin.1, tell);
             let line = format!("{request}\n");
             stdin.0.write_all(line.as_bytes()).await.expect("node reads on");
         }
@@ -138,15 +139,11 @@ impl NodeOracle {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn hand_out(stdout: ChildStdout, waiting: Waiting) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let Ok(mut answer) = serde_json::from_str::<Value>(&line) else { continue };
-        let asked = answer["id"].as_u64().and_then(|id| lock(&waiting).remove(&id));
+        let asked = answer["id"].as_u64().and_then(|id| waiting.lock().remove(&id));
         let result = match answer["error"].as_str() {
             Some(why) => Err(why.to_owned()),
             None => Ok(answer["ok"].take()),
@@ -157,5 +154,5 @@ async fn hand_out(stdout: ChildStdout, waiting: Waiting) {
         }
     }
     // Nobody is answered any more.
-    lock(&waiting).clear();
+    waiting.lock().clear();
 }

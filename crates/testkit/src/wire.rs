@@ -1,10 +1,11 @@
 //! A wire that can be cut: a proxy on loopback in front of a server, for one of its clients. While it is cut nothing gets
 //! through and nobody is told, as in a network that lost a cable; what was open then is closed when it is mended.
 
+use parking_lot::Mutex;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often a thread looks whether it is still wanted.
@@ -26,7 +27,7 @@ struct State {
 impl State {
     /// Closes every connection that there is.
     fn close(&self) {
-        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for stream in self.open.lock().drain(..) {
             // Fails only when it is closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -68,7 +69,7 @@ impl Wire {
 
     /// Leads it to another address from now on, as an address does that follows a primary; what is open is closed.
     pub fn lead_to(&self, to: SocketAddr) {
-        *self.state.to.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        *self.state.to.lock() = to;
         if !self.state.is_cut() {
             self.state.close();
         }
@@ -95,12 +96,12 @@ impl Drop for Wire {
 }
 
 fn connect(state: &Arc<State>, client: TcpStream) {
-    let to = *state.to.lock().unwrap_or_else(PoisonError::into_inner);
+    let to = *state.to.lock();
     // A server that is away closes the connection, as it would itself.
     let Ok(server) = TcpStream::connect_timeout(&to, Duration::from_secs(1)) else { return };
     let pair = |from: &TcpStream, into: &TcpStream| Some((from.try_clone().ok()?, into.try_clone().ok()?));
     let (Some(there), Some(back)) = (pair(&client, &server), pair(&server, &client)) else { return };
-    state.open.lock().unwrap_or_else(PoisonError::into_inner).extend([client, server]);
+    state.open.lock().extend([client, server]);
     for (from, into) in [there, back] {
         let state = Arc::clone(state);
         std::thread::spawn(move || carry(&state, from, into));

@@ -1,7 +1,8 @@
 //! Keeps the credentials that an agent's program was given out of everything it says back to us.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use mosaic_core::limits;
 
@@ -28,7 +29,7 @@ impl Secrets {
     }
 
     fn all(&self) -> MutexGuard<'_, VecDeque<String>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// Takes more values; short ones are left out, as masking them would eat ordinary words. Of very many the oldest go.

@@ -15,9 +15,10 @@ mod spending;
 mod turns;
 mod zones;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::AgentId;
@@ -147,11 +148,11 @@ impl ClaudeRuntime {
     }
 
     fn mark_of(&self, agent: AgentId) -> Option<String> {
-        self.lent.lock().unwrap_or_else(PoisonError::into_inner).get(&agent).cloned()
+        self.lent.lock().get(&agent).cloned()
     }
 
     fn remember(&self, agent: AgentId, mark: String) {
-        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lent = self.lent.lock();
         // Ended agents are not told of here; of very many any may be forgotten: its mark is in its record too.
         if lent.len() >= limits::KNOWN_TOKENS && !lent.contains_key(&agent) {
             lent.clear();

@@ -124,7 +124,7 @@ impl Audit for FileAudit {
     }
 
     fn head(&self) -> Head {
-        *self.shared.head.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.shared.head.lock()
     }
 }
 

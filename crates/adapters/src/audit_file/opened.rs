@@ -2,11 +2,12 @@
 //! line recorded by itself, and says in the log itself whatever was not as it should be. Nothing is ever written over:
 //! a chain that does not hold goes on behind its highest number, so that the check still finds the place.
 
+use parking_lot::Mutex;
 use std::fs::OpenOptions;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mosaic_core::domain::audit::{Action, Deed, Hash, Head, HeadFile, MOSAIC, Record};

@@ -1,12 +1,13 @@
 //! The one thread that writes a chain: takes what waits, makes it durable together, answers. Rotation and retention
 //! are done between two batches.
 
+use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use mosaic_core::domain::audit::{Action, Deed, Head, HeadFile, MOSAIC, Record};
@@ -132,7 +133,7 @@ impl Writer {
             // The records are durable, and the announcement before them says so.
             tracing::warn!(error = %e, "the second copy of the audit log's end could not be written");
         }
-        *self.shared.head.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = head;
+        *self.shared.head.lock() = head;
         Ok(heads)
     }
 

@@ -66,7 +66,8 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Mutex, mpsc};
+    use parking_lot::Mutex;
+    use std::sync::mpsc;
 
     #[tokio::test]
     async fn a_call_that_hangs_keeps_nobody_past_the_deadline_and_few_hang_at_once() {
@@ -74,7 +75,7 @@ mod tests {
         let held = Arc::new(Mutex::new(held));
         for _ in 0..UNDER_WAY {
             let held = Arc::clone(&held);
-            let hang = move || held.lock().unwrap().recv().is_ok();
+            let hang = move || held.lock().recv().is_ok();
             let error = lane.run(Duration::from_millis(1), hang).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         }

@@ -1,8 +1,8 @@
 //! Threads that write until nobody gives them anything more, and the wait for their end.
 
+use parking_lot::Mutex;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
 
 use mosaic_core::limits;
 
@@ -28,7 +28,7 @@ impl LastWrites {
     /// Waits for the thread's end, at most [`limits::LAST_WRITES`]. What it has not written by then was acknowledged to nobody;
     /// a disk that hangs must not keep the program.
     pub(crate) fn wait(self, what: &str) {
-        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.into_inner();
         match ended.recv_timeout(limits::LAST_WRITES) {
             Ok(()) => {}
             Err(RecvTimeoutError::Timeout) => {

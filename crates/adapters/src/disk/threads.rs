@@ -1,10 +1,10 @@
 //! Threads that a disk may keep. The async runtime's own are not used for that: it waits for them when the program ends, and
 //! its tasks stand still while all of them hang.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mosaic_core::limits;
@@ -24,7 +24,7 @@ static NUMBER: AtomicUsize = AtomicUsize::new(0);
 static WAITING: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
 
 fn waiting() -> MutexGuard<'static, Vec<Idle>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    WAITING.lock()
 }
 
 /// Does the work on a thread that may hang; its answer comes over the channel. Errors when too many hang already.

@@ -2,13 +2,14 @@
 //! somebody or reach elsewhere is fixed here; every child has a deadline, a process group of its own and bounded
 //! output, and is killed with its whole group when it is late or nobody waits for it any more.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -131,7 +132,7 @@ pub(super) struct GitProgram {
 type Turns = Arc<Mutex<HashMap<PathBuf, Arc<RwLock<()>>>>>;
 
 fn turn(turns: &Turns, git_dir: &Path) -> Arc<RwLock<()>> {
-    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut turns = turns.lock();
     // Nobody uses what is only in this map.
     turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     Arc::clone(turns.entry(git_dir.to_owned()).or_default())

@@ -1,9 +1,10 @@
 //! What was read from commits lately. A commit never changes, so an answer about one stays right; tasks on the same base
 //! ask the same questions one after another.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mosaic_core::limits;
 
@@ -22,7 +23,7 @@ impl<T> Memory<T> {
 
     /// Returns a remembered answer.
     pub(super) fn recall(&self, question: &Question) -> Option<Arc<T>> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = self.answers.lock();
         answers.iter().find(|(known, _)| known == question).map(|(_, answer)| Arc::clone(answer))
     }
 
@@ -30,7 +31,7 @@ impl<T> Memory<T> {
     pub(super) fn keep(&self, question: Question, answer: T, bytes: usize) -> Arc<T> {
         let answer = Arc::new(answer);
         if bytes <= limits::REMEMBERED_BYTES {
-            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut answers = self.answers.lock();
             if answers.len() >= limits::REMEMBERED {
                 answers.pop_front();
             }

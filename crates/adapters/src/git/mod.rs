@@ -51,9 +51,10 @@ mod submodules;
 mod tree;
 mod view;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -224,12 +225,12 @@ impl GitRepositories {
     }
 
     fn store_lock(&self, store: &Path) -> StoreLock {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self.locks.lock();
         Arc::clone(locks.entry(store.to_owned()).or_default())
     }
 
     fn remember_descent(&self, head: &CommitId, base: &CommitId) {
-        let mut descents = self.descents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut descents = self.descents.lock();
         if descents.len() >= REMEMBERED {
             descents.clear();
         }
@@ -237,7 +238,7 @@ impl GitRepositories {
     }
 
     fn descends(&self, head: &CommitId, base: &CommitId) -> bool {
-        self.descents.lock().unwrap_or_else(PoisonError::into_inner).get(head) == Some(base)
+        self.descents.lock().get(head) == Some(base)
     }
 }
 

@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use mosaic_core::domain::ids::CommitId;
@@ -30,7 +29,7 @@ struct Loose {
 impl GitRepositories {
     /// Writes a ref into a bare repository; see [`store::write_ref`].
     pub(super) fn write_ref(&self, dir: &Path, name: &str, commit: &CommitId) -> io::Result<()> {
-        let _alone = self.ref_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.ref_files.lock();
         store::write_ref(dir, name, commit)
     }
 
@@ -46,7 +45,7 @@ impl GitRepositories {
         if loose.len() < least {
             return Ok(0);
         }
-        let _alone = self.ref_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.ref_files.lock();
         let lock = dir.join("packed-refs.lock");
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock)?;
         let written =

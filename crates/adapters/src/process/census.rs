@@ -1,9 +1,10 @@
 //! One look at the whole process table, shared by everybody who waits for one: fifty agents that are stopped together
 //! must not read it a hundred times.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use mosaic_core::domain::ids::AgentId;
@@ -53,7 +54,7 @@ impl Census {
     /// Looks, or takes the look of somebody else that began after this call.
     pub(super) fn take() -> Arc<Self> {
         let asked = Instant::now();
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = LAST.lock();
         if let Some(census) = last.as_ref().filter(|census| census.begun > asked) {
             return Arc::clone(census);
         }

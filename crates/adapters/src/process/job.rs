@@ -1,7 +1,8 @@
 //! The server's end of a running job: output from the files, wake-ups and orders over the socket.
 
+use parking_lot::Mutex;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::limits;
@@ -94,9 +95,7 @@ impl ShimJob {
             let taken = Arc::clone(&shelf);
             let (dir, ended, is_connected) =
                 (self.dir.clone(), self.ended.clone(), self.connection.is_some());
-            let take = |shelf: &Mutex<Option<OutputReader>>| {
-                shelf.lock().unwrap_or_else(PoisonError::into_inner).take()
-            };
+            let take = |shelf: &Mutex<Option<OutputReader>>| shelf.lock().take();
             let work = move || {
                 let mut reader = take(&taken)?;
                 let found = look(&mut reader, &dir, ended.as_ref(), is_connected);

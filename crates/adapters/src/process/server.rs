@@ -1,10 +1,11 @@
 //! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -150,7 +151,7 @@ impl ShimProcesses {
     }
 
     fn leases(&self) -> MutexGuard<'_, HashMap<AgentId, Duration>> {
-        self.leases.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.leases.lock()
     }
 
     /// Tells all running supervisors of the agent when its lease ends.
@@ -202,7 +203,7 @@ impl ShimProcesses {
 
     /// Keeps a task that waits for the shim's end.
     fn reap(&self, mut child: Child) {
-        let mut reapers = self.reapers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut reapers = self.reapers.lock();
         while reapers.try_join_next().is_some() {}
         reapers.spawn(async move {
             // How a shim ended stands in the job directory.

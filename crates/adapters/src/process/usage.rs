@@ -4,10 +4,11 @@
 //! Sums over live processes go back when one ends without having been waited for, so the newest sums are remembered
 //! per agent and never fall below them while one of its jobs runs.
 
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_core::domain::ids::AgentId;
@@ -114,7 +115,7 @@ impl Meter {
 
     /// Returns the process table, read again only after a moment: agents are asked about one after the other.
     fn table(&self) -> Arc<Vec<Seen>> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock();
         match &*table {
             Some((at, all)) if at.elapsed() < limits::PROCESS_TABLE => Arc::clone(all),
             _ => {
@@ -127,7 +128,7 @@ impl Meter {
 
     /// Takes new sums and returns the agent's, which never are less than before while one of its jobs runs.
     fn remember(&self, agent: AgentId, now: &HashMap<ProcessRef, JobUsage>) -> Sums {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.newest.lock();
         if now.is_empty() {
             newest.remove(&agent);
             return Sums::default();

@@ -7,9 +7,10 @@
 //! the squeezed text knows every form of every value. What stands between the pieces, the zero bytes of UTF-16 and the two
 //! alphabets of base64 fall away by that, and a value in a thousand pieces costs no more than a whole one.
 
+use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use mosaic_core::limits;
@@ -64,7 +65,7 @@ pub enum TooWeak {
 
 impl std::fmt::Debug for KnownSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.values.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let count = self.values.lock().len();
         write!(f, "KnownSecrets({count})")
     }
 }
@@ -78,7 +79,7 @@ impl KnownSecrets {
     pub fn register(&self, name: &str, value: &[u8]) -> Result<(), TooWeak> {
         let value = value.trim_ascii();
         strong_enough(value)?;
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values = self.values.lock();
         if values.iter().any(|known| known.value == value) {
             return Ok(());
         }
@@ -86,18 +87,18 @@ impl KnownSecrets {
             values.pop_front();
         }
         values.push_back(Known { name: name.into(), value: value.to_owned() });
-        *self.matcher.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.matcher.write() = None;
         Ok(())
     }
 
     fn matcher(&self) -> Arc<Matcher> {
-        if let Some(made) = &*self.matcher.read().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(made) = &*self.matcher.read() {
             return Arc::clone(made);
         }
         // In the order in which `register` takes them.
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = self.values.lock();
         let made = Arc::new(Matcher::new(&values));
-        *self.matcher.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
+        *self.matcher.write() = Some(Arc::clone(&made));
         made
     }
 

@@ -1,8 +1,9 @@
 //! Reading beside the writer: a few connections, each used by one blocking task at a time.
 
 use crate::data_dir::DirLock;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mosaic_core::limits::{STORE_ANSWER, STORE_READERS};
 use mosaic_core::ports::store::StoreError;
@@ -57,7 +58,7 @@ impl Readers {
     }
 
     fn on_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         // A connection is missing only after a read panicked; a new one takes its place.
         let conn = match idle {
             Some(conn) => conn,
@@ -70,7 +71,7 @@ impl Readers {
             Ok(found)
         };
         let answer = snapshot().map_err(|fault: Fault| fault.said(&self.path));
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        self.idle.lock().push(conn);
         answer
     }
 }

@@ -4,7 +4,7 @@
 //! store that once had replicas acknowledges nothing with fewer of them, until a grace has passed in which a failover
 //! would have come to its end; and nothing at all without any, unless the operator accepted that.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 use mosaic_core::limits;
@@ -61,7 +61,7 @@ impl Quorum {
 
     /// Takes note of how many replicas are connected now, and returns how many must confirm.
     pub(super) fn required(&self, connected: u64, now: Instant) -> Result<u64, Short> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if connected >= state.needed {
             (state.needed, state.fewer_since) = (connected, None);
             return Ok(connected);

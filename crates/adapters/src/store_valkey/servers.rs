@@ -1,8 +1,8 @@
 //! The servers that may be asked where our keys are: those that were named, and the others of their cluster as it said
 //! itself. So a cluster is found again through any server that is left, when the one that was named is dead.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use mosaic_core::limits;
 use redis::Value;
@@ -24,7 +24,7 @@ impl Servers {
 
     /// Returns the next one to try: each in turn, for ever.
     pub(super) fn next(&self) -> Address {
-        let learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = self.learned.lock();
         let all: Vec<&Address> = self.named.iter().chain(learned.iter()).collect();
         all[self.next.fetch_add(1, Ordering::Relaxed) % all.len()].clone()
     }
@@ -36,7 +36,7 @@ impl Servers {
 
     /// Takes the answer of one of them to `CLUSTER SLOTS`.
     pub(super) fn learn(&self, slots: &Value, asked: &Address) {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learned = self.learned.lock();
         learned.clear();
         for address in addresses(slots, asked) {
             if learned.len() < limits::CLUSTER_SERVERS

@@ -1,7 +1,7 @@
 //! Notices that the server's clock was set. Leases are counted by it: one that was set forward ends them all at once while
 //! their agents live on. So for a whole term after that nothing counts as lapsed, as after every new connection.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
@@ -41,8 +41,8 @@ impl SetClock {
         self.seen().set.is_some_and(|at| at.elapsed() < term)
     }
 
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> parking_lot::MutexGuard<'_, Seen> {
+        self.0.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Calls that wait together share one round trip: whoever finds room for a round trip makes one, for itself and for all that
 //! came meanwhile. There is no task beside the callers; one that gives up leaves its place to the next.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mosaic_core::ports::store::StoreError;
 use tokio::sync::{Semaphore, oneshot};
@@ -28,7 +28,7 @@ impl<T: Send, R: Send> Together<T, R> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Place<T, R>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     /// Makes a call; `send` carries out several and answers them in their order. A caller that is dropped while it makes

@@ -10,12 +10,13 @@ mod book;
 mod shelf_space;
 mod watchers;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
@@ -83,7 +84,7 @@ impl Shelf {
 
     /// Returns the lane of an agent's folder; those of agents that nobody asks about are forgotten.
     fn lane(&self, agent: AgentId) -> Lane {
-        let mut lanes = locked(&self.lanes);
+        let mut lanes = self.lanes.lock();
         if lanes.len() >= limits::OPEN_TRANSCRIPTS {
             lanes.retain(|_, lane| lane.is_used());
         }
@@ -92,7 +93,7 @@ impl Shelf {
 
     /// Returns what is known of an agent's entries; reads the file when nothing is.
     fn book(&self, agent: AgentId) -> Arc<Mutex<Book>> {
-        let mut books = locked(&self.books);
+        let mut books = self.books.lock();
         if !books.contains_key(&agent) && books.len() >= limits::OPEN_TRANSCRIPTS {
             // Whichever is in nobody's hands may go: it is read again from its file.
             let idle = books.iter().find(|(_, book)| Arc::strong_count(book) == 1).map(|(agent, _)| *agent);
@@ -115,7 +116,7 @@ impl Shelf {
             return Ok(());
         }
         let book = self.book(agent);
-        let mut book = locked(&book);
+        let mut book = book.lock();
         let folder = self.folder(agent);
         make_dir(&folder)?;
         book.load(&folder)?;
@@ -126,7 +127,7 @@ impl Shelf {
 
     fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
         let book = self.book(agent);
-        let mut book = locked(&book);
+        let mut book = book.lock();
         book.load(&self.folder(agent))?;
         Ok(book.told(run))
     }
@@ -135,7 +136,7 @@ impl Shelf {
         let folder = self.folder(agent);
         let (start, end, dropped) = {
             let book = self.book(agent);
-            let mut book = locked(&book);
+            let mut book = book.lock();
             book.load(&folder)?;
             (book.seek(after), book.end(), book.dropped())
         };
@@ -242,7 +243,7 @@ impl Transcripts for FileTranscripts {
     async fn discard(&self, agent: AgentId) -> io::Result<u64> {
         self.of(agent, move |shelf| {
             let freed = shelf_space::discard(&shelf.folder(agent))?;
-            locked(&shelf.books).remove(&agent);
+            shelf.books.lock().remove(&agent);
             Ok(freed)
         })
         .await
@@ -268,11 +269,6 @@ fn run_number(file_name: &str) -> Option<u32> {
 /// Makes a directory that only its owner may enter; that it exists already is fine.
 fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Takes a lock; what a panic left behind is read again from the file by whoever finds it odd.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Who waits for entries of which agent. Agents that nobody watches any more are forgotten.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 use mosaic_core::domain::ids::AgentId;
 use tokio::sync::watch;
-
-use super::locked;
 
 /// The senders of all agents that are watched.
 #[derive(Default)]
@@ -18,14 +16,14 @@ impl Watchers {
     /// Returns a receiver for this agent, and forgets every agent that nobody watches. Watching is rare next to
     /// appending, so the sweep is here.
     pub(super) fn watch(&self, agent: AgentId) -> watch::Receiver<u64> {
-        let mut senders = locked(&self.senders);
+        let mut senders = self.senders.lock();
         senders.retain(|_, sender| sender.receiver_count() > 0);
         senders.entry(agent).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
     /// Tells whoever watches this agent the newest number.
     pub(super) fn announce(&self, agent: AgentId, newest: u64) {
-        let mut senders = locked(&self.senders);
+        let mut senders = self.senders.lock();
         if senders.get(&agent).is_some_and(|sender| sender.send(newest).is_err()) {
             senders.remove(&agent);
         }
@@ -46,12 +44,12 @@ mod tests {
             watchers.announce(AgentId(Uuid::from_u128(n)), 1);
             drop(watchers.watch(AgentId(Uuid::from_u128(n))));
         }
-        assert!(locked(&watchers.senders).len() <= 2);
+        assert!(watchers.senders.lock().len() <= 2);
         watchers.announce(kept, 7);
         assert!(receiver.has_changed().unwrap());
         assert_eq!(*receiver.borrow_and_update(), 7);
         drop(receiver);
         watchers.announce(kept, 8);
-        assert!(!locked(&watchers.senders).contains_key(&kept));
+        assert!(!watchers.senders.lock().contains_key(&kept));
     }
 }

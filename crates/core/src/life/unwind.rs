@@ -132,7 +132,7 @@ async fn stop(scene: &Scene<'_>, mut grace: Duration) {
         };
         match stopped {
             Ok(receipt) => {
-                let mut slot = scene.driver.receipt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut slot = scene.driver.receipt.lock();
                 if receipt.processes_before > 0 || slot.is_none() {
                     *slot = Some(receipt);
                 }

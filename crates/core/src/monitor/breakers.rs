@@ -2,13 +2,13 @@
 //! that kind, which stays at its place in the queue for other nodes; everything else goes on. They are not stored: after a
 //! restart everything gets its chance again.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Monitor, lock};
+use super::Monitor;
 use crate::domain::agent::Agent;
 use crate::domain::blame::Part;
 use crate::domain::breaker::{Breaker, BreakerState, Sign, Standing, Turned};
@@ -45,7 +45,7 @@ impl Monitor {
         default_runtime: &str,
         elapsed: Duration,
     ) -> Result<(), (String, Duration)> {
-        let mut breakers = lock(&self.breakers.0);
+        let mut breakers = self.breakers.0.lock();
         let mine = |part: &Part| concerns(part, agent, default_runtime);
         if let Some((part, breaker)) = breakers.iter().find(|(part, one)| mine(part) && one.refuses(elapsed))
         {
@@ -64,7 +64,7 @@ impl Monitor {
 
     /// Says why this node does not take an agent now, when a breaker is why. Changes nothing.
     pub(crate) fn refusal(&self, agent: &Agent, default_runtime: &str, elapsed: Duration) -> Option<String> {
-        let breakers = lock(&self.breakers.0);
+        let breakers = self.breakers.0.lock();
         let mut refusing = breakers
             .iter()
             .filter(|(part, one)| concerns(part, agent, default_runtime) && one.refuses(elapsed));
@@ -73,7 +73,7 @@ impl Monitor {
 
     /// Adds what the breakers refuse to the conditions under which this node takes work.
     pub(crate) fn add_refusals(&self, conditions: &mut Conditions, elapsed: Duration) {
-        for (part, _) in lock(&self.breakers.0).iter().filter(|(_, one)| one.refuses(elapsed)) {
+        for (part, _) in self.breakers.0.lock().iter().filter(|(_, one)| one.refuses(elapsed)) {
             conditions.repositories.extend(part.repository().map(str::to_owned));
             conditions.runtimes.extend(part.runtime().map(str::to_owned));
         }
@@ -81,7 +81,7 @@ impl Monitor {
 
     /// Takes what happened to an agent; returns what changed, with the newest failure's words.
     fn sign(&self, agent: AgentId, part: &Part, sign: Sign, elapsed: Duration) -> Option<(Turned, String)> {
-        let mut breakers = lock(&self.breakers.0);
+        let mut breakers = self.breakers.0.lock();
         if !breakers.contains_key(part) && (sign == Sign::Works || breakers.len() >= limits::BREAKERS) {
             return None;
         }
@@ -96,12 +96,12 @@ impl Monitor {
 
     /// The agent is not driven any more.
     pub(crate) fn leaves(&self, agent: AgentId, elapsed: Duration) {
-        lock(&self.breakers.0).values_mut().for_each(|breaker| breaker.leave(agent, elapsed));
+        self.breakers.0.lock().values_mut().for_each(|breaker| breaker.leave(agent, elapsed));
     }
 
     /// Lists the breakers that are not closed.
     pub(crate) fn breakers(&self, elapsed: Duration) -> Vec<BreakerState> {
-        let all = lock(&self.breakers.0);
+        let all = self.breakers.0.lock();
         let mut shown: Vec<BreakerState> =
             all.iter().filter_map(|(part, one)| show(part, one, elapsed)).collect();
         shown.sort_by(|a, b| a.part.cmp(&b.part));

@@ -11,9 +11,10 @@ mod sampler;
 mod state;
 mod vitals;
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::ids::AgentId;
 use crate::domain::quota::Quotas;
@@ -35,23 +36,19 @@ pub(crate) struct Monitor {
     cleanup_pending: AtomicUsize,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Monitor {
     /// Returns what is known about a live agent; starts knowing it when nothing is.
     pub(crate) fn vitals(&self, agent: AgentId) -> Arc<Vitals> {
-        Arc::clone(lock(&self.vitals).entry(agent).or_default())
+        Arc::clone(self.vitals.lock().entry(agent).or_default())
     }
 
     /// Returns what is known about an agent, when something is.
     fn known(&self, agent: AgentId) -> Option<Arc<Vitals>> {
-        lock(&self.vitals).get(&agent).cloned()
+        self.vitals.lock().get(&agent).cloned()
     }
 
     /// Forgets an agent that is not driven any more.
     pub(crate) fn forget(&self, agent: AgentId) {
-        lock(&self.vitals).remove(&agent);
+        self.vitals.lock().remove(&agent);
     }
 }

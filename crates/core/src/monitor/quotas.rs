@@ -1,7 +1,6 @@
 //! Limits of the model service that have not ended: while one stands, no other agent of the same credential is started on
 //! this node. What agents wait for stands in their records, from which a server that starts learns it again.
 
-use super::lock;
 use crate::domain::agent::{Agent, Phase};
 use crate::domain::quota::Held;
 use crate::limits;
@@ -14,7 +13,7 @@ impl Orchestrator {
         let Some((until, failure)) = agent.quota() else { return };
         let Some(credential) = failure.credential.clone() else { return };
         let held = Held { credential, until, why: failure.message.clone() };
-        if lock(&self.monitor.quotas).hold(held, self.now()) {
+        if self.monitor.quotas.lock().hold(held, self.now()) {
             tracing::warn!(agent.id = %agent.id, until = %until.to_rfc3339(), "the model service's limit is reached; nothing of this credential starts before");
         }
     }
@@ -23,12 +22,12 @@ impl Orchestrator {
     pub(crate) fn quota_of(&self, agent: &Agent) -> Option<Held> {
         let name = agent.spec.runtime.as_ref().map_or(self.settings.default_runtime.as_str(), |r| r.as_str());
         let credential = self.ports.runtimes.get(name)?.credential()?;
-        lock(&self.monitor.quotas).of(&credential, self.now()).cloned()
+        self.monitor.quotas.lock().of(&credential, self.now()).cloned()
     }
 
     /// Lists the limits that stand now, the first end first.
     pub fn quotas(&self) -> Vec<Held> {
-        lock(&self.monitor.quotas).all(self.now())
+        self.monitor.quotas.lock().all(self.now())
     }
 
     /// Learns from the records what an earlier server knew. A store that does not answer costs one attempt to learn it anew.

@@ -1,10 +1,9 @@
 //! Whether this machine has room for one more agent, asked before anything is taken from the queue. Below a floor nothing
 //! new starts; the dispatcher's own period asks again, so it goes on by itself.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use std::time::Duration;
 
-use super::lock;
 use crate::domain::room::{self, Reading};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -27,7 +26,7 @@ impl Orchestrator {
     /// Says why nothing new may start now, when that is so. A machine that does not answer holds nothing up, except for
     /// its disk: what cannot be written must not be started.
     pub(crate) async fn held_up(&self) -> Option<String> {
-        let mut asked = lock(&self.monitor.room.0).clone();
+        let mut asked = self.monitor.room.0.lock().clone();
         if asked.at.is_none_or(|at| self.elapsed().saturating_sub(at) >= limits::ROOM_PERIOD) {
             let ask = async { tokio::join!(self.ports.host.reading(), self.disk_room()) };
             let (reading, disk) = tokio::select! {
@@ -53,14 +52,14 @@ impl Orchestrator {
             }
         }
         asked.refusal.clone_from(&refusal);
-        *lock(&self.monitor.room.0) = asked;
+        *self.monitor.room.0.lock() = asked;
         refusal
     }
 
     /// Returns the newest answer without asking again: why nothing starts, and what the machine said.
     pub fn room(&self) -> (Option<String>, Reading) {
         let unread = self.orders.unread().map(|why| format!("orders: {why}"));
-        let asked = lock(&self.monitor.room.0);
+        let asked = self.monitor.room.0.lock();
         (unread.or_else(|| self.clock_fault()).or_else(|| asked.refusal.clone()), asked.reading)
     }
 }

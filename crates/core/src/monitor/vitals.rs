@@ -1,13 +1,12 @@
 //! What is known about one live agent: what supervision heard, and the newest samples of its processes.
 
+use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::lock;
 use crate::domain::agent::{Phase, Spent};
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::stall::{Signals, Stage};
@@ -119,7 +118,7 @@ fn millis(time: Duration) -> u64 {
 impl Vitals {
     /// Takes what was heard.
     pub(crate) fn hear(&self, o: &Orchestrator, what: Hearing<'_>) {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         let now = || (o.elapsed(), o.now());
         match what {
             Hearing::Begins => {
@@ -148,7 +147,7 @@ impl Vitals {
 
     /// Notes the phase, when it is another.
     pub(crate) fn enters(&self, phase: Phase, elapsed: Duration) {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         if known.phase.is_none_or(|(before, _)| before != phase) {
             known.phase = Some((phase, elapsed));
         }
@@ -175,7 +174,7 @@ impl Vitals {
 
     /// Returns what the stall response looks at. `window` is how far back work of the processes counts as lately.
     pub(crate) fn signals(&self, elapsed: Duration, window: Duration) -> Signals {
-        let known = lock(&self.known);
+        let known = self.known.lock();
         let since = |heard: Option<(Duration, Timestamp)>| {
             heard.map_or(Duration::ZERO, |(at, _)| elapsed.saturating_sub(at))
         };
@@ -194,13 +193,13 @@ impl Vitals {
 
     /// Tells whether the disk should be measured again.
     pub(super) fn wants_disk(&self, elapsed: Duration) -> bool {
-        lock(&self.known).disk.is_none_or(|(at, _)| elapsed.saturating_sub(at) >= limits::DISK_PERIOD)
+        self.known.lock().disk.is_none_or(|(at, _)| elapsed.saturating_sub(at) >= limits::DISK_PERIOD)
     }
 
     /// Takes a sample.
     pub(super) fn take(&self, o: &Orchestrator, usage: Usage, disk: Option<DiskUse>) {
         let (elapsed, at) = (o.elapsed(), o.now());
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         if let Some(disk) = disk {
             known.disk = Some((elapsed, disk));
         }
@@ -233,7 +232,7 @@ impl Vitals {
     }
 
     fn resources(&self, elapsed: Duration) -> Resources {
-        let known = lock(&self.known);
+        let known = self.known.lock();
         Resources {
             live: true,
             phase: known.phase.map(|(phase, _)| phase),
@@ -289,7 +288,7 @@ impl Orchestrator {
     /// Returns when an agent that this node drives was heard of last.
     pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
         let vitals = self.monitor.known(agent)?;
-        let known = lock(&vitals.known);
+        let known = vitals.known.lock();
         known.event.map(|(_, at)| at)
     }
 }

@@ -2,8 +2,8 @@
 //! reads. [`log_output`] drops what a pipe does not take; what may hang all the same is written by a thread of its own: the
 //! caller waits a moment for it, and not at all once one was late.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::log_output;
@@ -50,7 +50,7 @@ impl Queue {
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock()
     }
 
     /// Takes a line and waits until it is written, as long as that is done in no time.
@@ -79,10 +79,9 @@ impl Queue {
         drop(self.wait(self.lines(), patience));
     }
 
-    fn wait<'a>(&self, lines: MutexGuard<'a, Lines>, patience: Duration) -> MutexGuard<'a, Lines> {
+    fn wait<'a>(&self, mut lines: MutexGuard<'a, Lines>, patience: Duration) -> MutexGuard<'a, Lines> {
         let mine = lines.taken;
-        let waited = self.done.wait_timeout_while(lines, patience, |lines| lines.written < mine);
-        let (mut lines, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.done.wait_while_for(&mut lines, |lines| lines.written < mine, patience);
         lines.late |= lines.written < mine;
         lines
     }
@@ -91,8 +90,8 @@ impl Queue {
     fn write(&self) -> ! {
         loop {
             let line = {
-                let waited = self.more.wait_while(self.lines(), |lines| lines.waiting.is_empty());
-                let mut lines = waited.unwrap_or_else(PoisonError::into_inner);
+                let mut lines = self.lines();
+                self.more.wait_while(&mut lines, |lines| lines.waiting.is_empty());
                 let line = lines.waiting.pop_front().unwrap_or_default();
                 lines.bytes -= line.len();
                 line

@@ -1,12 +1,12 @@
 //! The matrix: every step of every story, broken in every way. The steps are counted in clean runs, never assumed, and a
 //! step counts as covered only when its failpoint really fired.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
@@ -265,19 +265,19 @@ fn parallel<T: Send, R: Send>(
     let (work, done) = (Mutex::new(work), Mutex::new(Vec::new()));
     let take = || {
         let late = until.is_some_and(|until| Instant::now() > until);
-        if late { None } else { work.lock().unwrap_or_else(PoisonError::into_inner).pop_front() }
+        if late { None } else { work.lock().pop_front() }
     };
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while let Some(item) = take() {
                     let result = job(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+                    done.lock().push(result);
                 }
             });
         }
     });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+    done.into_inner()
 }
 
 impl Report {

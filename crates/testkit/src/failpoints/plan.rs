@@ -1,11 +1,11 @@
 //! The plan: which step breaks, when, and how; and the trace, from which the suite learns what steps there are.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -209,12 +209,12 @@ impl Plan {
 
     /// Notes the phase of the agent that was written last, for the trace.
     pub(super) fn note_phase(&self, phase: &'static str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).phase = phase;
+        self.state.lock().phase = phase;
     }
 
     /// Counts a call, writes it down, and says what is to happen.
     pub(super) fn count(&self, step: &'static str, can: Can) -> Call {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let count = state.calls.entry(step).or_default();
         *count += 1;
         let nth = *count;
