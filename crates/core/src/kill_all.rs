@@ -142,9 +142,15 @@ impl Orchestrator {
                 report.fault(format!("{text}: {why}"));
             }
         }
-        for (id, end) in ends {
-            let unstarted = matches!(&end, Ok(Some(k)) if !k.already_terminal && k.record.agent.attempt == 0);
-            report.queued += u64::from(unstarted);
+        for (id, mut end) in ends {
+            if let Ok(Some(killed)) = &mut end
+                && !killed.already_terminal
+                && killed.record.agent.attempt == 0
+            {
+                report.queued += 1;
+                // Nothing of it ran, so there is nothing to prove, whichever sweep ended it.
+                killed.receipt = None;
+            }
             report.count(id, end);
         }
         self.log_kill_all(&report, &note).await;
