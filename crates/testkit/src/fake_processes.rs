@@ -246,6 +246,10 @@ impl Job for PlainJob {
         }
     }
 
+    async fn answer(&mut self, _line_end: u64, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.write(bytes).await
+    }
+
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
         self.stdin = None;
         Ok(())
@@ -261,6 +265,10 @@ impl Job for NotStarted {
 
     async fn write(&mut self, _bytes: &[u8]) -> Result<(), ProcessError> {
         Err(ProcessError::Io(std::io::ErrorKind::BrokenPipe.into()))
+    }
+
+    async fn answer(&mut self, _line_end: u64, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.write(bytes).await
     }
 
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {

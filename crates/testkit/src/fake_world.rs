@@ -535,6 +535,9 @@ impl Job for FakeJob {
         self.world.knobs.tell(self.place.1, bytes);
         Ok(())
     }
+    async fn answer(&mut self, _: u64, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.write(bytes).await
+    }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
         Ok(())
     }
@@ -549,6 +552,9 @@ impl Job for EndedJob {
         Ok(JobEvent::Exited(exit(Some(0))))
     }
     async fn write(&mut self, _: &[u8]) -> Result<(), ProcessError> {
+        Ok(())
+    }
+    async fn answer(&mut self, _: u64, _: &[u8]) -> Result<(), ProcessError> {
         Ok(())
     }
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {

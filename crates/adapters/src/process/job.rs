@@ -153,6 +153,17 @@ impl ShimJob {
     }
 }
 
+/// Returns bytes for the standard input as the text in which they travel.
+fn input_text(bytes: &[u8]) -> io::Result<String> {
+    if bytes.len() > limits::STDIN_QUEUE_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than fits the standard input queue"));
+    }
+    let text = std::str::from_utf8(bytes);
+    let text =
+        text.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "standard input takes UTF-8 text"))?;
+    Ok(text.to_owned())
+}
+
 #[async_trait]
 impl Job for ShimJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
@@ -176,14 +187,22 @@ impl Job for ShimJob {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
-        let refuse = |kind, why: &str| Err(ProcessError::Io(io::Error::new(kind, why)));
-        if bytes.len() > limits::STDIN_QUEUE_BYTES {
-            return refuse(io::ErrorKind::FileTooLarge, "more than fits the standard input queue");
+        let data = input_text(bytes)?;
+        self.ask(|id| Request::Write { id, data, answers: None }).await
+    }
+
+    async fn answer(&mut self, line_end: u64, bytes: &[u8]) -> Result<(), ProcessError> {
+        let data = input_text(bytes)?;
+        let make = |id| Request::Write { id, data: data.clone(), answers: Some(line_end) };
+        match self.ask(make).await {
+            // The supervisor may have taken it before its connection was lost; it knows that by itself, so that it can
+            // be asked again.
+            Err(ProcessError::Io(e)) if e.kind() != io::ErrorKind::Other => {
+                self.connection = Connection::open(&self.dir).await.ok();
+                self.ask(make).await
+            }
+            asked => asked,
         }
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return refuse(io::ErrorKind::InvalidInput, "standard input takes UTF-8 text");
-        };
-        self.ask(|id| Request::Write { id, data: text.to_owned() }).await
     }
 
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {

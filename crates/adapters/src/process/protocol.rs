@@ -10,8 +10,14 @@ pub(crate) const PROTOCOL: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Request {
-    /// Queue text for the standard input.
-    Write { id: u64, data: String },
+    /// Queue text for the standard input. `answers` is the end of the output line that it answers: what was taken for
+    /// that line or a later one before is not queued again.
+    Write {
+        id: u64,
+        data: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answers: Option<u64>,
+    },
     /// Close the standard input after what is queued.
     CloseStdin { id: u64 },
     /// Climb the kill ladder.
@@ -75,7 +81,7 @@ mod tests {
         assert_eq!(line(&Answer::Exited), b"{\"type\":\"exited\"}\n");
         let mut buffer = b"{\"type\":\"write\",\"id\":1,\"data\":\"a\\u0000\"}\nrest".to_vec();
         let read: Request = serde_json::from_slice(&take_line(&mut buffer).unwrap()).unwrap();
-        assert_eq!(read, Request::Write { id: 1, data: "a\0".into() });
+        assert_eq!(read, Request::Write { id: 1, data: "a\0".into(), answers: None });
         assert_eq!((buffer.as_slice(), take_line(&mut buffer.clone())), (b"rest".as_slice(), None));
     }
 }

@@ -41,6 +41,23 @@ async fn a_living_job_is_read_from_its_start_and_talked_to_by_server_after_serve
 }
 
 #[tokio::test]
+async fn an_answer_that_is_repeated_by_a_later_server_reaches_the_program_once() {
+    let mut world = World::new(CgroupChoice::Auto);
+    let mut job = world.processes.start(open(&world, &["echo"])).await.unwrap();
+    job.answer(18, b"to line 1\n").await.unwrap();
+    drop(job);
+    world.restart();
+    job = adopt(&world).await.expect("it lives").job;
+    job.answer(18, b"to line 1\n").await.unwrap();
+    job.answer(9, b"to a line before\n").await.unwrap();
+    job.answer(28, b"to line 2\n").await.unwrap();
+    job.write(b"of its own accord\n").await.unwrap();
+    job.close_stdin().await.unwrap();
+    let output = String::from_utf8(follow(&mut *job).await.output).unwrap();
+    assert_eq!(output, "said at the start\nto line 1\nto line 2\nof its own accord\nend of input\n");
+}
+
+#[tokio::test]
 async fn a_job_that_ended_meanwhile_is_settled_from_its_files() {
     let mut world = World::new(CgroupChoice::Auto);
     let mut job = world.processes.start(open(&world, &["echo"])).await.unwrap();

@@ -12,7 +12,7 @@ use crate::domain::stall::{Signals, Stage, Stall, summary};
 use crate::freeze::Frost;
 use crate::limits;
 use crate::monitor::{Hearing, Vitals};
-use crate::ports::processes::{Exit, Job, JobEvent};
+use crate::ports::processes::{Exit, Job, JobEvent, ProcessError};
 use crate::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
 use crate::ports::transcripts::{Mark, Told};
 
@@ -313,10 +313,14 @@ impl Supervisor<'_> {
     }
 
     async fn say(&mut self, line: &str) {
-        // A program that is gone or reads nothing is noticed by its exit or its silence.
         if let Err(e) = self.job.write(line.as_bytes()).await {
-            tracing::debug!(agent.id = %self.scene.agent.id, error = %e, "agent did not take a line");
+            self.not_taken(&e);
         }
+    }
+
+    /// Notes a message that the job did not take: a program that is gone or reads nothing shows by its exit or its silence.
+    fn not_taken(&self, error: &ProcessError) {
+        tracing::debug!(agent.id = %self.scene.agent.id, %error, "agent did not take a line");
     }
 
     async fn read(&mut self, bytes: &[u8]) {
@@ -395,10 +399,13 @@ impl Supervisor<'_> {
     }
 
     async fn react(&mut self, reaction: Reaction) {
-        // Said before it is told: what is asked twice after a crash is answered twice, and nothing is left unanswered.
-        let replies = if self.is_told() { Vec::new() } else { reaction.replies };
-        for line in &replies {
-            self.say(line).await;
+        // Said before it is told, so that nothing is left unanswered. What an earlier server said without telling it, the
+        // prompt as well, is known to the job's supervisor, which takes one answer per line.
+        let replies = if self.is_told() { String::new() } else { reaction.replies.concat() };
+        if !replies.is_empty()
+            && let Err(e) = self.job.answer(self.line_end, replies.as_bytes()).await
+        {
+            self.not_taken(&e);
         }
         for event in reaction.events {
             self.vitals.hear(self.scene.o, Hearing::Event(&event));

@@ -166,6 +166,11 @@ pub trait Job: Send {
     /// most 1 MiB may be waiting; a job that reads nothing gets an error, never a hang.
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError>;
 
+    /// Writes the answer to a line of output as [`Job::write`] does; `line_end` is the number of output bytes up to the
+    /// end of that line. The supervisor takes one answer per line, in the order of the lines, and remembers it: an answer
+    /// that is repeated, also by a later server, succeeds and changes nothing.
+    async fn answer(&mut self, line_end: u64, bytes: &[u8]) -> Result<(), ProcessError>;
+
     /// Closes the job's standard input after what was written. Idempotent.
     async fn close_stdin(&mut self) -> Result<(), ProcessError>;
 }

@@ -6,7 +6,10 @@ use mosaic_testkit::git_fixture::Fixture;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::support::{Home, Marker, Server, body, in_environment, rounds, script, until};
+use super::support::{
+    Home, Marker, Server, body, claude_stand_in, fixture_with_gates, in_environment, rounds, script,
+    spawn_claude, until,
+};
 
 /// An agent that says numbers until it is let go, writes down that it was started, and leaves a file behind.
 struct Counting {
@@ -137,6 +140,53 @@ fn what_ended_while_no_server_ran_is_settled_from_its_files() {
     let count = fixture.read_branch_file(agent["branch"].as_str().unwrap(), "count.txt").unwrap();
     assert_eq!(said(&server, &id).last(), Some(&format!("line {}", count.trim())));
     assert_eq!(agents.starts(), 1);
+}
+
+/// A stand-in for Claude Code that writes down the messages it gets, asks a question if there is one, and is silent.
+fn silent_claude(home: &Home, question: &str) -> String {
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let turn = format!(
+        "printf '%s\\n' \"$line\" >> '{}'\n{}\nuntil [ -e '{}' ]; do sleep 0.05; done\necho x > x.txt\n{}",
+        path("messages"),
+        question.replace("MESSAGES", &path("messages")),
+        path("go"),
+        r#"echo '{"type":"result","subtype":"success","is_error":false,"stop_reason":"end_turn","result":"ok"}'"#
+    );
+    claude_stand_in(home.path(), &turn)
+}
+
+/// Kills the server after the agent got so many messages, lets the next one take it over, and returns all messages.
+fn messages_over_a_kill(question: &str, count: usize) -> Vec<String> {
+    let (home, fixture) = (Home::new(), fixture_with_gates("tests = 'true'"));
+    let program = silent_claude(&home, question);
+    let env = [("MOSAIC_CLAUDE_BIN", program.as_str()), ("CLAUDE_API_KEY", "dummy-key-of-a-test")];
+    let messages = || std::fs::read_to_string(home.path().join("messages")).unwrap_or_default();
+    let mut server = home.serve(&env);
+    let id = spawn_claude(&server, &fixture, "T-1", &json!({}));
+    until("the messages", || (messages().lines().count() == count).then_some(()));
+    server.signal(Signal::KILL);
+    server.wait_end();
+    drop(server);
+    let server = home.serve(&env);
+    until("adoption", || (server.agent(&id)["phase"] == "working").then_some(()));
+    // The program reads everything that is said to it until the end of its input, which follows its result.
+    std::fs::write(home.path().join("go"), "").unwrap();
+    completed_once(&server.ended(&id), &server);
+    messages().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_prompt_is_said_once_although_its_server_was_killed_before_the_agent_said_a_word() {
+    let messages = messages_over_a_kill("", 1);
+    assert!(messages.len() == 1 && messages[0].contains("do it"), "{messages:#?}");
+}
+
+#[test]
+fn a_question_that_stands_in_no_transcript_is_answered_once() {
+    let question = r#"echo '{"type":"control_request","request_id":"ask","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"make"},"tool_use_id":"t1"}}'
+read -r answer; printf '%s\n' "$answer" >> 'MESSAGES'"#;
+    let messages = messages_over_a_kill(question, 2);
+    assert!(messages.len() == 2 && messages[1].contains("\"ask\""), "{messages:#?}");
 }
 
 /// The files that say who supervises the jobs of an agent.

@@ -55,6 +55,10 @@ impl Job for BreakableJob {
         self.plan.ask_once("job.write", self.inner.write(bytes)).await
     }
 
+    async fn answer(&mut self, line_end: u64, bytes: &[u8]) -> Result<(), ProcessError> {
+        self.plan.ask_once("job.write", self.inner.answer(line_end, bytes)).await
+    }
+
     async fn close_stdin(&mut self) -> Result<(), ProcessError> {
         self.plan.ask_once("job.close_stdin", self.inner.close_stdin()).await
     }

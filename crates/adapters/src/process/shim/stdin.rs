@@ -14,6 +14,8 @@ pub(super) struct StdinQueue {
     queue: Vec<u8>,
     done: usize,
     closing: bool,
+    /// End of the newest line of output whose answer was taken.
+    answered: u64,
 }
 
 impl StdinQueue {
@@ -24,7 +26,7 @@ impl StdinQueue {
             Stdin::Text(text) => (text.as_str(), true),
             Stdin::Open { first } => (first.as_str(), false),
         };
-        let mut queue = Self { pipe, queue: text.as_bytes().to_vec(), done: 0, closing };
+        let mut queue = Self { pipe, queue: text.as_bytes().to_vec(), done: 0, closing, answered: 0 };
         queue.flush();
         queue
     }
@@ -41,6 +43,16 @@ impl StdinQueue {
         }
         self.queue.extend_from_slice(text.as_bytes());
         self.flush();
+        Ok(())
+    }
+
+    /// Queues the answer to the line of output that ends after so many bytes, unless it was taken before: a later server
+    /// reads the output from its start and cannot know how far the earlier one came.
+    pub(super) fn answer(&mut self, line_end: u64, text: &str) -> Result<(), String> {
+        if line_end > self.answered {
+            self.push(text)?;
+            self.answered = line_end;
+        }
         Ok(())
     }
 

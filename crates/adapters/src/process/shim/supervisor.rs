@@ -205,9 +205,12 @@ impl Supervisor {
         };
         let mut live = None;
         match request {
-            Request::Write { data, .. } => {
+            Request::Write { data, answers, .. } => {
                 let pushed =
-                    self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| m.stdin.push(&data));
+                    self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| match answers {
+                        Some(line_end) => m.stdin.answer(line_end, &data),
+                        None => m.stdin.push(&data),
+                    });
                 if let Err(why) = pushed {
                     return Answer::Refused { id, why };
                 }
