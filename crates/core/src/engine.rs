@@ -88,6 +88,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
             recovery::take_lapsed(o).await;
+            o.recall_quotas().await;
             looked = o.elapsed();
         }
         if o.look_at_orders().await {
@@ -291,6 +292,7 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> E
         return Event::PutOff {
             until,
             why: format!("what an earlier attempt left here is kept first: {why}"),
+            credential: None,
         };
     }
     let event = Event::Placed { node: o.settings.node.clone() };

@@ -24,6 +24,10 @@ use crate::private_place::{ASIDE, PrivatePlace};
 pub(super) const FILE: &str = ".credentials.json";
 /// The login that was there before the newest was brought back.
 const BEFORE: &str = ".credentials.json.before-mosaic";
+/// Marks of the newest login that was brought back and of the one that the operator had put there: together one account.
+const ACCOUNT: &str = ".credentials.json.account-mosaic";
+/// Longest content of that file in bytes: two digests in hexadecimal digits.
+const ACCOUNT_BYTES: u64 = 256;
 /// The part of the file that is a login; everything else in it stays as the operator has it.
 const LOGIN: &str = "claudeAiOauth";
 
@@ -95,6 +99,16 @@ impl Login {
         bounded(&path).map_err(|error| file("the Claude login cannot be read from", &path, error))
     }
 
+    /// Returns what stands for the login's account: the mark of the login that the operator put there, also after renewals of it
+    /// were brought back. A login that was put there anew counts as another account, since its tokens do not say whose they are.
+    pub(super) fn account(&self) -> Result<String, LoginError> {
+        let newest = mark(&self.read()?);
+        let known = bounded_file::read(&self.beside(ACCOUNT), ACCOUNT_BYTES).unwrap_or_default();
+        let known = String::from_utf8_lossy(&known);
+        let first = known.lines().next().zip(known.lines().nth(1)).filter(|(of, _)| *of == newest);
+        Ok(first.map_or(newest.clone(), |(_, first)| first.to_owned()))
+    }
+
     /// Lends the newest login to an agent: brings back what its directory has of an earlier run, then writes the
     /// operator's there. `lent` is the mark of what it was lent last.
     pub(super) fn lend(&self, place: &Path, lent: Option<&str>) -> Result<Vec<u8>, LoginError> {
@@ -143,6 +157,8 @@ impl Login {
             return Ok(None);
         };
         self.write(BEFORE, &ours)?;
+        let account = format!("{}\n{}\n", mark(&renewed), self.account()?);
+        self.write(ACCOUNT, account.as_bytes())?;
         self.write(FILE, &renewed)?;
         Ok(Some(BroughtBack { login: renewed, theirs }))
     }
@@ -161,11 +177,15 @@ impl Login {
         Err(LoginError::Locked(self.dir.display().to_string()))
     }
 
+    /// Returns where a file of the login lies. Operators link such files to where they keep their settings.
+    fn beside(&self, name: &str) -> PathBuf {
+        let target = self.dir.join(FILE).canonicalize().unwrap_or_else(|_| self.dir.join(FILE));
+        if name == FILE { target } else { target.with_file_name(name) }
+    }
+
     /// Puts a file in place as a whole, for its owner only, who stays the same.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LoginError> {
-        // Operators link such files to where they keep their settings.
-        let target = self.dir.join(FILE).canonicalize().unwrap_or_else(|_| self.dir.join(FILE));
-        let target = if name == FILE { target } else { target.with_file_name(name) };
+        let target = self.beside(name);
         let aside = target.with_file_name(format!("{ASIDE}{}", uuid::Uuid::new_v4().simple()));
         let owner = std::fs::metadata(self.dir.join(FILE)).ok().map(|found| (found.uid(), found.gid()));
         let written = (|| {

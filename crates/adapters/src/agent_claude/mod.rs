@@ -83,13 +83,15 @@ pub struct ClaudeRuntime {
     secrets: Secrets,
     /// Marks of the logins that agents have now, where that is another than the one they began with.
     lent: Arc<Mutex<HashMap<AgentId, String>>>,
+    /// What stands for the account of the login that is passed on.
+    account: Arc<Mutex<Option<String>>>,
 }
 
 impl ClaudeRuntime {
     /// Makes the runtime; nothing is looked up yet.
     pub fn new(options: ClaudeOptions) -> Self {
         let secrets = Secrets::telling(options.known.clone());
-        Self { options, secrets, lent: Arc::default() }
+        Self { options, secrets, lent: Arc::default(), account: Arc::default() }
     }
 
     /// Returns the program's path, or what to do about its absence.
@@ -129,9 +131,19 @@ impl ClaudeRuntime {
         }
     }
 
-    /// Makes the values that agents will be given known, before the first one is started.
+    /// Makes the values that agents will be given known, before the first one is started, and looks whose login it is.
     pub fn learn(&self) {
         self.learn_secrets();
+        if let Ok(Some(login)) = self.login()
+            && let Ok(account) = login.account()
+        {
+            *self.account.lock() = Some(account);
+        }
+    }
+
+    /// Returns what stands for the login's account, as it was known last.
+    fn known_account(&self) -> Option<String> {
+        self.account.lock().clone()
     }
 
     /// Lends the login to a run; returns its mark.
@@ -141,9 +153,11 @@ impl ClaudeRuntime {
         let read = read
             .map_err(|e| Failure::new(FailureKind::Internal, format!("the login could not be lent: {e}")))?;
         let bytes = read.map_err(|e| Failure::new(FailureKind::Auth, format!("{e}; {LOG_IN}")))?;
-        self.secrets.learn(private_files::tokens(&bytes));
         let mark = login::mark(&bytes);
         self.remember(agent, mark.clone());
+        // It may be another login than the last time.
+        self.learn();
+        self.secrets.learn(private_files::tokens(&bytes));
         Ok(mark)
     }
 
@@ -221,13 +235,17 @@ impl Runtime for ClaudeRuntime {
 
     fn credential(&self) -> Option<String> {
         let options = &self.options;
-        let what = match (self.login().ok()?, &options.login_dir, &options.api_key) {
-            (Some(_), Some(dir), _) => format!("login {}", dir.display()),
-            (None, _, Some(key)) => format!("key {}", key.trim()),
+        let what = match (self.login().ok()?, &options.api_key) {
+            (Some(_), _) => format!("login {}", self.known_account()?),
+            (None, Some(key)) => format!("key {}", key.trim()),
             _ => return None,
         };
         let upstream = options.upstream.as_deref().unwrap_or_default();
         Some(format!("claude:{}", &login::mark(format!("{what} {upstream}").as_bytes())[..16]))
+    }
+
+    async fn look_at_credential(&self) {
+        self.learn();
     }
 
     async fn probe(&self) -> Result<Probe, String> {

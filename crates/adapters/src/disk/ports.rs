@@ -96,6 +96,12 @@ impl Runtime for OffThread<dyn Runtime> {
         self.inner.credential()
     }
 
+    async fn look_at_credential(&self) {
+        let inner = Arc::clone(&self.inner);
+        // A disk that does not answer leaves it as it was known.
+        let _ = drive(async move { inner.look_at_credential().await }).await;
+    }
+
     async fn tend(
         &self,
         agent: AgentId,

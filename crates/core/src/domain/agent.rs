@@ -151,6 +151,9 @@ pub enum QueueCause {
         why: String,
         /// Why it waited before.
         before: Box<QueueCause>,
+        /// What stands for the credential whose limit it waits for, when that is why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        credential: Option<String>,
     },
 }
 
@@ -168,6 +171,14 @@ impl QueueCause {
         match self {
             Self::Delayed { why, .. } => Some(why),
             other => other.quota().map(|(_, failure)| failure.message.as_str()),
+        }
+    }
+
+    /// Returns what stands for the credential whose limit it waits for, its own attempt's or another agent's.
+    pub fn limited_credential(&self) -> Option<&str> {
+        match self {
+            Self::Delayed { credential: Some(credential), .. } => Some(credential),
+            other => other.quota().and_then(|(_, failure)| failure.credential.as_deref()),
         }
     }
 
@@ -556,6 +567,14 @@ impl Agent {
     pub fn quota(&self) -> Option<(Timestamp, &Failure)> {
         match &self.state {
             State::Queued { cause } | State::Unwinding { ending: Ending::Requeue { cause } } => cause.quota(),
+            _ => None,
+        }
+    }
+
+    /// Returns what stands for the credential whose limit it waits for in the queue, when it does.
+    pub fn limited_credential(&self) -> Option<&str> {
+        match &self.state {
+            State::Queued { cause } => cause.limited_credential(),
             _ => None,
         }
     }

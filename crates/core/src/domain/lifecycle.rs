@@ -70,7 +70,11 @@ pub enum Event {
         until: Timestamp,
         /// Why.
         why: String,
+        /// What stands for the credential whose limit it waits for, when that is why.
+        credential: Option<String>,
     },
+    /// It waits for the limit of a credential, and another one is in force now.
+    CredentialChanged,
     /// Another worker of the same queue finished its job while it waited.
     FinishedElsewhere {
         /// What that worker returned, or why it failed.
@@ -224,6 +228,7 @@ impl Event {
         match self {
             Self::Leased => "Leased",
             Self::PutOff { .. } => "PutOff",
+            Self::CredentialChanged => "CredentialChanged",
             Self::FinishedElsewhere { result: Ok(_) } => "FinishedElsewhere(ok)",
             Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
             Self::Stalled { .. } => "Stalled",
@@ -371,10 +376,11 @@ impl Decision {
         }
         match (self.agent.state.clone(), event) {
             (State::Queued { cause }, Event::Leased) => Some(self.leased(cause.origin())),
-            (State::Queued { cause }, Event::PutOff { until, why }) => {
+            (State::Queued { cause }, Event::PutOff { until, why, credential }) => {
                 let before = Box::new(cause.origin().clone());
-                Some(State::Queued { cause: QueueCause::Delayed { until, why, before } })
+                Some(State::Queued { cause: QueueCause::Delayed { until, why, before, credential } })
             }
+            (State::Queued { cause }, Event::CredentialChanged) => quota::lifted(&cause),
             (State::Queued { .. }, Event::FinishedElsewhere { result }) => {
                 Some(self.finished_elsewhere(result))
             }

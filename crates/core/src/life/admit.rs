@@ -116,7 +116,8 @@ impl Orchestrator {
 
 /// Lets a new agent wait until the time that its producer wants.
 fn put_off(agent: &Agent, until: Timestamp, now: lifecycle::Now) -> Agent {
-    let event = Event::PutOff { until, why: "its producer wants it to start later".to_owned() };
+    let why = "its producer wants it to start later".to_owned();
+    let event = Event::PutOff { until, why, credential: None };
     lifecycle::next(agent, event, now).map_or_else(|_| agent.clone(), |step| step.agent)
 }
 

@@ -61,12 +61,13 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     job.time_limit = Some(left + limits::BACKSTOP);
     let first = dialogue.start().concat();
     job.stdin = plan.stdin.map_or(Stdin::Open { first }, Stdin::Text);
-    let memo = Memo { runtime: runtime.name().to_owned(), opening };
+    let memo = Memo { runtime: runtime.name().to_owned(), opening, credential: runtime.credential() };
     job.memo = serde_json::to_string(&memo).ok();
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
-    let Memo { runtime, opening } = memo;
+    let Memo { runtime, opening, credential } = memo;
     let session = opening.session.clone();
-    hands.running = Some(Running { job, dialogue, opening, runtime, told: Told::default(), ours: true });
+    let told = Told::default();
+    hands.running = Some(Running { job, dialogue, opening, runtime, credential, told, ours: true });
     Ok(Event::Launched { session, warnings: Vec::new() })
 }
 
@@ -77,4 +78,7 @@ pub(super) struct Memo {
     pub(super) runtime: String,
     /// How the conversation began.
     pub(super) opening: Opening,
+    /// What stands for the credential that it was started with: another one may be in force when it meets a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) credential: Option<String>,
 }

@@ -26,13 +26,28 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
             None
         })?;
         // Asked first: a breaker lets one agent through to see how it fares.
-        let held = o.quota_of(&record.agent).map(|held| (limit_words(&held), held.until.since(o.now())));
-        let may_start = || o.monitor.may_start(&record.agent, o.default_runtime(), o.elapsed());
-        let Some((why, wait)) = held.or_else(|| may_start().err()) else {
+        let held = o.quota_of(&record.agent).map(|held| Deferral {
+            why: limit_words(&held),
+            wait: held.until.since(o.now()),
+            credential: Some(held.credential),
+        });
+        let refused = || {
+            let (why, wait) = o.monitor.may_start(&record.agent, o.default_runtime(), o.elapsed()).err()?;
+            Some(Deferral { why, wait, credential: None })
+        };
+        let Some(deferral) = held.or_else(refused) else {
             return Some(Taken { lease, record, asked });
         };
-        put_off(o, &lease, &record, why, wait).await?;
+        put_off(o, &lease, &record, deferral).await?;
     }
+}
+
+/// Why and for how long an entry is not started.
+struct Deferral {
+    why: String,
+    wait: Duration,
+    /// What stands for the credential whose limit it waits for, when that is why.
+    credential: Option<String>,
 }
 
 fn limit_words(held: &Held) -> String {
@@ -108,13 +123,8 @@ impl Orchestrator {
 
 /// Puts a leased entry back into the queue until it is worth asking again. `None` when the store did not take it: then
 /// it is found again as one that nobody drives.
-async fn put_off(
-    o: &Orchestrator,
-    lease: &Lease,
-    record: &Versioned,
-    why: String,
-    wait: Duration,
-) -> Option<()> {
+async fn put_off(o: &Orchestrator, lease: &Lease, record: &Versioned, deferral: Deferral) -> Option<()> {
+    let Deferral { why, wait, credential } = deferral;
     let now = o.decide_now();
     // Spread over a little time, so that those put off together do not come back together.
     let until = now.at.plus(wait).plus(limits::DISPATCH_PERIOD.mul_f64(now.dice * 5.0));
@@ -123,7 +133,7 @@ async fn put_off(
         o.fleet.avoid(lease.agent, why, o.elapsed() + wait);
         Event::Interrupted
     } else {
-        Event::PutOff { until, why }
+        Event::PutOff { until, why, credential }
     };
     let step = lifecycle::next(&record.agent, event, now).ok()?;
     let change = Change { safety: Safety::Process, agent: step.agent, facts: step.facts };

@@ -63,6 +63,8 @@ struct Running {
     /// How the conversation began, and in which runtime.
     opening: Opening,
     runtime: String,
+    /// What stands for the credential that it was started with.
+    credential: Option<String>,
     /// What the transcript tells of it already; nothing unless an earlier server followed it.
     told: Told,
     /// This server started it, and knows by its own timer how long it has run.

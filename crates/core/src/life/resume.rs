@@ -65,6 +65,7 @@ async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option
     let memo = memo.unwrap_or_else(|| Memo {
         runtime: scene.runtime_name().to_owned(),
         opening: Opening { session: agent.work.session.clone(), ..Opening::default() },
+        credential: None,
     });
     let runtime = scene.runtime(&memo.runtime)?;
     let mut dialogue = runtime.dialogue(&memo.opening);
@@ -74,7 +75,8 @@ async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option
         tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be read; this run is told from its start again");
         Told::default()
     });
-    let Memo { runtime, opening } = memo;
+    let credential = memo.credential.or_else(|| runtime.credential());
+    let (job, runtime, opening) = (adopted.job, memo.runtime, memo.opening);
     let session = opening.session.clone();
-    Ok((Running { job: adopted.job, dialogue, opening, runtime, told, ours: false }, session))
+    Ok((Running { job, dialogue, opening, runtime, credential, told, ours: false }, session))
 }

@@ -25,13 +25,14 @@ enum Alarm {
 }
 
 pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Some(Running { job, dialogue, opening, runtime, told, ours }) = hands.running.take() else {
+    let Some(Running { job, dialogue, opening, runtime, credential, told, ours }) = hands.running.take()
+    else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
-    let lent = Lent::find(scene, hands, runtime.clone(), opening.lent).await;
+    let lent = Lent::find(scene, hands, runtime, opening.lent).await;
     let supervisor = Supervisor {
         scene,
-        runtime,
+        credential,
         lent,
         job,
         dialogue,
@@ -54,8 +55,8 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 
 struct Supervisor<'a> {
     scene: &'a Scene<'a>,
-    /// The runtime's name.
-    runtime: String,
+    /// What stands for the credential that the run was started with.
+    credential: Option<String>,
     /// What the run was lent, looked after while it runs.
     lent: Option<Lent>,
     job: Box<dyn Job>,
@@ -263,9 +264,7 @@ impl Supervisor<'_> {
         };
         let outcome = match outcome {
             Outcome::Failed(f) if f.reset.is_some() => {
-                let credential =
-                    self.scene.runtime(&self.runtime).ok().and_then(|runtime| runtime.credential());
-                Outcome::Failed(Failure { credential, ..f })
+                Outcome::Failed(Failure { credential: self.credential.take(), ..f })
             }
             other => other,
         };

@@ -241,6 +241,10 @@ pub trait Runtime: Send + Sync {
         None
     }
 
+    /// Looks again which credential its runs use now, for [`Runtime::credential`]: an operator may have put another login in
+    /// the place of the one before.
+    async fn look_at_credential(&self) {}
+
     /// Looks after what a run was lent, such as a login that its program renews by itself: what is newer is brought back,
     /// or lent to the run. Called again and again while it runs, at its end, and for what an earlier server left. `config`
     /// is the agent's private configuration directory, `lent` what the plan said when that is known. Returns what a person

@@ -108,13 +108,14 @@ const WORKING: [Column; 8] = [
     column("ELAPSED").right().from(60),
     column("WARN").from(100),
 ];
-const QUEUED: [Column; 6] = [
+const QUEUED: [Column; 7] = [
     column("AGENT"),
     column("ROLE").from(80),
     column("FOR").from(60),
     column("PRIO").right(),
     column("WAITS").right().from(60),
     column("POS").right(),
+    column("WHY").from(80),
 ];
 const FINISHED: [Column; 7] = [
     column("AGENT"),
@@ -158,7 +159,8 @@ fn row(view: &View<'_>, group: usize) -> Vec<String> {
         }
         2 => {
             let place = view.place().map_or_else(|| view.shown("phase"), |place| place.to_string());
-            cells.extend([view.number("priority").to_string(), elapsed, place]);
+            let why = plain::first_line(view.text("delayedBecause"), 100);
+            cells.extend([view.number("priority").to_string(), elapsed, place, why]);
         }
         _ => {
             let why = match plain::first_line(view.text("error"), 100) {
@@ -202,7 +204,7 @@ fn groups(agents: &[Value], width: Option<usize>, paint: Paint) -> String {
 
 /// Renders one flat table for programs.
 fn flat(agents: &[Value]) -> String {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "agentId",
         "name",
         "taskId",
@@ -214,6 +216,7 @@ fn flat(agents: &[Value]) -> String {
         "spawnedAt",
         "startedAt",
         "completedAt",
+        "delayedBecause",
     ];
     let cell = |agent: &Value, field: &str| match View::new(agent).time(field) {
         Some(at) if field.ends_with("At") => at.to_rfc3339(),
@@ -233,7 +236,7 @@ mod tests {
         vec![
             json!({"agentId":"a","name":"fix-3f9a","taskId":"US-1","agentType":"worker","status":"running","phase":"gating","attempt":1,"maxRetries":3,"fixRound":1}),
             json!({"agentId":"b","name":"ask-9b02","taskId":"US-2","agentType":"worker","status":"running","phase":"waiting","attention":[{"kind":"question","summary":"keep v1?\u{1b}"}]}),
-            json!({"agentId":"c","name":"ttl-c4d8","taskId":"US-3","agentType":"tester","status":"spawning","phase":"queued","priority":3,"queuePosition":0}),
+            json!({"agentId":"c","name":"ttl-c4d8","taskId":"US-3","agentType":"tester","status":"spawning","phase":"queued","priority":3,"queuePosition":0,"delayedBecause":"limit reached\nwords"}),
             json!({"agentId":"d","name":"old-d4d8","taskId":"US-4","agentType":"worker","status":"failed","phase":"settled","endReason":"auth","error":"no key\nset one","spawnedAt":"2026-11-22T10:00:00.000Z","completedAt":"2026-11-22T10:00:09.000Z"}),
         ]
     }
@@ -252,8 +255,8 @@ WORKING
   fix-3f9a  worker  US-1  gating (fix 1)  1/4
 
 QUEUED
-  AGENT     ROLE    FOR   PRIO  WAITS  POS
-  ttl-c4d8  tester  US-3     3           1
+  AGENT     ROLE    FOR   PRIO  WAITS  POS  WHY
+  ttl-c4d8  tester  US-3     3           1  limit reached
 
 FINISHED
   AGENT     ROLE    FOR   STATUS  GATES  TOOK  WHY

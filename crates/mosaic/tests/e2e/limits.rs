@@ -2,6 +2,7 @@
 //! also by the next server.
 
 use mosaic_core::domain::ids::Timestamp;
+use mosaic_testkit::valkey_server::ValkeyServer;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -99,16 +100,73 @@ fn a_stated_reset_is_waited_for_by_all_agents_of_the_credential_and_by_the_next_
 }
 
 #[test]
-fn another_credential_is_not_held_up() {
+fn what_waits_for_the_limit_of_a_credential_is_due_at_once_when_another_is_in_force() {
     let (story, fixture) = (Story::new(), fixture_with_gates("tests = 'true'"));
-    let server = story.serve("dummy-key-of-a-test");
-    let first = spawn_claude(&server, &fixture, "T-1", &json!({}));
+    let mut server = story.serve("dummy-key-of-a-test");
+    let first = spawn_claude(&server, &fixture, "T-1", &json!({"maxRetries": 0}));
     limited(&server, &first);
+    let second = spawn_claude(&server, &fixture, "T-2", &json!({}));
+    deferred(&server, &second);
+    let doctor = String::from_utf8_lossy(&server.cli(&["doctor"]).stdout).into_owned();
+    assert!(doctor.contains("limit of the model service for claude is reached until"), "{doctor}");
+    let listed = String::from_utf8_lossy(&server.cli(&["ps"]).stdout).into_owned();
+    assert_eq!(listed.matches("session limit").count(), 2, "{listed}");
+    server.signal(Signal::KILL);
+    server.wait_end();
     drop(server);
     let server = story.serve("another-key-of-a-test");
+    // Both run at once; the limit that the first one meets again is the new key's.
+    until("both to be tried", || {
+        let starts = story.starts();
+        (starts.len() >= 2).then_some(starts)
+    });
+    let again = limited(
+        &server,
+        story.starts().get(1).map_or(&first, |task| if task == "T-1" { &first } else { &second }),
+    );
+    assert_eq!((&again["attempt"], hours_left(&again["notBefore"])), (&json!(1), 3), "{again:#}");
+    for id in [&first, &second] {
+        server.kill(id);
+    }
+}
+
+fn deferred(server: &Server<'_>, id: &str) -> Value {
+    until("the agent to be deferred", || {
+        Some(server.agent(id)).filter(|agent| agent["delayedBecause"].is_string())
+    })
+}
+
+/// Puts a login into a directory as Claude Code writes it.
+fn log_in(dir: &std::path::Path, account: &str) {
+    let token = |kind: &str| format!("sk-ant-{kind}01-{account}-of-nobody");
+    let login = json!({"claudeAiOauth": {"accessToken": token("oat"), "refreshToken": token("ort"),
+        "expiresAt": 9_999_999_999_999_u64, "scopes": ["user:inference"], "subscriptionType": "max"}});
+    std::fs::create_dir_all(dir).unwrap();
+    std::fs::write(dir.join("next"), login.to_string()).unwrap();
+    std::fs::rename(dir.join("next"), dir.join(".credentials.json")).unwrap();
+}
+
+#[test]
+fn a_login_that_is_replaced_while_the_server_runs_lets_what_waited_for_its_limit_start() {
+    let (story, fixture) = (Story::new(), fixture_with_gates("tests = 'true'"));
+    let dir = story.home.path().join("login");
+    log_in(&dir, "first");
+    let login = dir.display().to_string();
+    let server = story.home.serve(&[
+        ("MOSAIC_CLAUDE_BIN", &story.program),
+        ("MOSAIC_CLAUDE_LOGIN", &login),
+        ("MOSAIC_SLOTS", "1"),
+    ]);
+    let first = spawn_claude(&server, &fixture, "T-1", &json!({"maxRetries": 0}));
+    limited(&server, &first);
     let second = spawn_claude(&server, &fixture, "T-2", &json!({}));
-    limited(&server, &second);
-    assert_eq!(story.starts(), ["T-1", "T-2"]);
+    deferred(&server, &second);
+    assert_eq!(story.starts(), ["T-1"]);
+    log_in(&dir, "second");
+    until("another attempt", || (story.starts().len() == 2).then_some(()));
+    for id in [&first, &second] {
+        server.kill(id);
+    }
 }
 
 #[test]
@@ -127,4 +185,68 @@ fn run_says_until_when_it_waits() {
     assert!(said.contains("UTC (in 2h59m)") && said.contains("session limit"), "{said}");
     server.kill(&id);
     until("the end of following", || child.try_wait().unwrap());
+}
+
+/// Starts a node of a fleet with this key; `command` agents end at once.
+fn node<'h>(story: &Story, home: &'h Home, name: &str, store: &ValkeyServer, key: &str) -> Server<'h> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    home.serve(&[
+        ("VALKEY_HOST", "127.0.0.1"),
+        ("VALKEY_PORT", &store.port().to_string()),
+        ("MOSAIC_NODE", name),
+        ("MOSAIC_NODE_URL", &url),
+        ("ORCHESTRATOR_PORT", &port.to_string()),
+        ("MOSAIC_LEASE_MS", "10000"),
+        ("MOSAIC_CLAUDE_BIN", &story.program),
+        ("CLAUDE_API_KEY", key),
+        ("MOSAIC_SLOTS", "1"),
+    ])
+}
+
+#[test]
+fn a_limit_holds_the_agents_of_its_credential_on_every_node_of_a_shared_store() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (story, fixture) = (Story::new(), fixture_with_gates("tests = 'true'"));
+    let homes = [Home::new(), Home::new()];
+    let mut nodes = vec![
+        node(&story, &homes[0], "one", &store, "shared-key-of-a-test"),
+        node(&story, &homes[1], "two", &store, "shared-key-of-a-test"),
+    ];
+    let first = spawn_claude(&nodes[0], &fixture, "T-1", &json!({"maxRetries": 0}));
+    limited(&nodes[0], &first);
+    for node in &nodes {
+        until("the limit on every node", || {
+            let state = node.http.get("/v1/state").expect(200);
+            (state["quotas"][0]["runtime"] == "claude").then_some(())
+        });
+    }
+    let held = [
+        spawn_claude(&nodes[0], &fixture, "T-2", &json!({})),
+        spawn_claude(&nodes[1], &fixture, "T-3", &json!({})),
+    ];
+    // What came later runs: the slots are free, and it was not the queue that held the others.
+    for (node, task) in nodes.iter().zip(["T-4", "T-5"]) {
+        let other = super::support::body(&fixture.url(), task);
+        let id = node.spawn(&other);
+        let ended = node.ended(&id);
+        assert_eq!(ended["endReason"], "no_changes", "{ended:#}");
+    }
+    for node in &nodes {
+        let queue = node.http.get("/v1/queue").expect(200);
+        let waiting = queue["waiting"].as_array().unwrap();
+        let says = |one: &&Value| one["reason"].to_string().contains("limit is reached until");
+        assert!(waiting.len() == 3 && waiting.iter().filter(says).count() == 3, "{queue:#}");
+    }
+    assert_eq!(story.starts(), ["T-1"]);
+    // One node gets another key: everything that waited may start there.
+    let mut two = nodes.pop().unwrap();
+    two.signal(Signal::KILL);
+    two.wait_end();
+    drop(two);
+    let _two = node(&story, &homes[1], "two", &store, "another-key-of-a-test");
+    until("another attempt", || (story.starts().len() > 1).then_some(()));
+    for id in held.iter().chain([&first]) {
+        nodes[0].kill(id);
+    }
 }

@@ -1,6 +1,9 @@
 //! Failpoints around the gatekeeper and the runtimes.
 
+use std::path::Path;
+
 use mosaic_core::domain::gates::{GatePlan, GateReport};
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
@@ -20,7 +23,18 @@ wrap! { Runtime as "runtime" {
         async fn probe(&self) -> Result<Probe, String> {
             self.inner.probe().await
         }
+
+        /// Looks only.
+        async fn look_at_credential(&self) {
+            self.inner.look_at_credential().await;
+        }
+
+        /// Asked again and again, whatever came of it before.
+        async fn tend(&self, agent: AgentId, config: &Path, lent: Option<&str>) -> Result<Option<String>, Failure> {
+            self.inner.tend(agent, config, lent).await
+        }
     }
+    plain credential() -> Option<String>;
     last plan(request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
     plain dialogue(opening: &Opening) -> Box<dyn Dialogue>;
 } }

@@ -50,7 +50,8 @@ impl Decision {
                 let why =
                     format!("failed on node {node}, and no other node can run it now: {}", failure.message);
                 let why = cut(why, limits::REASON_BYTES);
-                QueueCause::Delayed { until, why, before: Box::new(QueueCause::Interrupted) }
+                let before = Box::new(QueueCause::Interrupted);
+                QueueCause::Delayed { until, why, before, credential: None }
             }
         };
         Self::requeue(cause)

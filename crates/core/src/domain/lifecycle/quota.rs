@@ -23,6 +23,17 @@ impl Decision {
     }
 }
 
+/// Returns the state of a waiting agent once the credential whose limit it waits for is not the one in force any more: as it
+/// was before the limit, due at once where that was all it waited for. `None` when it waits for no limit.
+pub(super) fn lifted(cause: &QueueCause) -> Option<State> {
+    cause.limited_credential()?;
+    let cause = match cause.origin() {
+        limited if limited.quota().is_some() => QueueCause::Interrupted,
+        before => before.clone(),
+    };
+    Some(State::Queued { cause })
+}
+
 /// Tells whether an agent in this state waits for a limit of the model service, or is about to.
 pub(super) fn is_waited_for(state: &State) -> bool {
     match state {

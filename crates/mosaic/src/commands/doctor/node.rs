@@ -16,6 +16,7 @@ pub(super) fn findings(state: &Value) -> Vec<Finding> {
     for breaker in view.list("breakers") {
         found.push(open_breaker(&View::new(breaker)));
     }
+    found.extend(view.list("quotas").iter().map(|one| limited(&View::new(one))));
     if let Some(cordon) = state.get("cordon").filter(|cordon| cordon.is_object()) {
         found.push(out_of_service(&View::new(cordon)));
     }
@@ -87,6 +88,17 @@ fn open_breaker(breaker: &View<'_>) -> Finding {
     finding(Level::Warn, "Server", "D-BREAKER-1", text, "this node takes none of its agents", "mosaic queue")
 }
 
+fn limited(quota: &View<'_>) -> Finding {
+    let text = format!(
+        "the limit of the model service for {} is reached until {}: {}",
+        quota.shown("runtime"),
+        quota.shown("until"),
+        plain::first_line(quota.text("why"), 160)
+    );
+    let fix = "wait, or start the server with another credential";
+    finding(Level::Note, "Server", "D-QUOTA-1", text, "agents of this credential start after it", fix)
+}
+
 fn out_of_service(cordon: &View<'_>) -> Finding {
     let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
     let itself = by == "mosaic";
@@ -120,6 +132,7 @@ mod tests {
         let trouble = json!({
             "dispatch": "held", "admission": {"reason": "memory: 9 MiB available"}, "slots": {"used": 0, "total": 4},
             "breakers": [{"part": "fetch", "repository": "https://x/r.git", "state": "open", "retryInMs": 61_000, "why": "no network"}],
+            "quotas": [{"runtime": "claude", "until": "2026-11-30T15:00:00.000Z", "why": "session limit"}],
             "cordon": {"by": "mosaic", "reason": "no runtime can be used here"},
             "missingRuntimes": [{"name": "claude", "error": "no such file\nat all"}],
             "attention": 1, "stalled": 1, "cleanupPending": 2,
@@ -129,6 +142,7 @@ mod tests {
             [
                 "dispatch is held up by memory: 9 MiB available · 0 of 4 slots",
                 "breaker open for fetching from https://x/r.git: no network; one agent is tried in 1m01s",
+                "the limit of the model service for claude is reached until 2026-11-30T15:00:00.000Z: session limit",
                 "this node is out of service, by itself: no runtime can be used here",
                 "the runtime claude cannot be used: no such file",
                 "1 agents need a person",
