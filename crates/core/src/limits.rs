@@ -184,6 +184,12 @@ pub const LEADERLESS_AMONG: usize = 1000;
 pub const ATTRIBUTE_COMMITS: usize = 100;
 /// Things named one by one that lie in a tree and are not in its commit; the rest is counted.
 pub const NAMED_LEFT: usize = 20;
+/// Most files kept in a salvage that only the agent's own ignore rules leave out: results, not installed packages.
+pub const IGNORED_FILES: u64 = 5_000;
+/// Most bytes of them.
+pub const IGNORED_BYTES: u64 = 128 * 1024 * 1024;
+/// Files below ignored directories that are counted before counting is given up: half a second of looking.
+pub const IGNORED_COUNTED: u64 = 100_000;
 /// Most branches kept of a tree whose HEAD does not descend from the base.
 pub const KEPT_BRANCHES: usize = 100;
 /// Most different values that are compared with the base. A fixture directory that moves has some hundred.

@@ -257,7 +257,7 @@ fn between(new: &[NewEntry], head: &CommitId) -> Result<Vec<CommitId>, Failure> 
 }
 
 /// Takes the next object off what `cat-file --batch` prints; none when it is not whole.
-fn next_object<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn next_object<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let line = rest.iter().position(|byte| *byte == b'\n')?;
     let size: usize = std::str::from_utf8(&rest[..line]).ok()?.rsplit(' ').next()?.parse().ok()?;
     let (text, after) = rest.get(line + 1..)?.split_at_checked(size)?;

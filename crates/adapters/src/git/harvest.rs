@@ -201,7 +201,9 @@ fn commit(look: &mut Look<'_>) -> Result<Report, String> {
     }
     let made = commit_and_bundle(look);
     let staged = !ends_something && look.note_staged();
-    let whole = made.is_err() || staged || look.mirror.unusable.is_some() || !look.found.beside.is_empty();
+    let found = &look.found;
+    let is_beside = !found.beside.is_empty() || !found.ignored.is_empty();
+    let whole = made.is_err() || staged || look.mirror.unusable.is_some() || is_beside;
     if !ends_something && (whole || salvage_tips::beside(&look.mirror, &look.spec.base)) {
         salvage::aside(look, whole);
     }

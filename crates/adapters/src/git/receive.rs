@@ -324,14 +324,13 @@ fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
     let plain = |(path, why): &(String, String)| format!("{} ({})", errors::plain(path), errors::plain(why));
     let named: Vec<String> = left.named.iter().take(limits::NAMED_LEFT).map(plain).collect();
     let more = if left.more > 0 { format!(" and {} more", left.more) } else { String::new() };
-    let kept = match (left.only_there, saved) {
-        (true, _) => {
-            "; what cannot be read or handed over stays in the tree, which is set aside and not removed"
-        }
-        (_, true) => "; what of it can be kept comes back with `mosaic restore`",
-        _ => "",
+    let restored = if saved { "; what of it can be kept comes back with `mosaic restore`" } else { "" };
+    let stays = match left.only_there {
+        true => "; what cannot be read or handed over stays in the tree, which is set aside and not removed",
+        false => "",
     };
-    all.push(format!("not in the commit, though the agent left it: {}{more}{kept}", named.join(", ")));
+    let named = named.join(", ");
+    all.push(format!("not in the commit, though the agent left it: {named}{more}{restored}{stays}"));
     all
 }
 

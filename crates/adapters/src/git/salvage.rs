@@ -136,10 +136,12 @@ impl<'a> Salvage<'a> {
         let same_modules = self.same_modules();
         let (mut plain, mut entries) = (Vec::new(), Vec::new());
         let mut extra: Vec<(PathBuf, Extra)> = Vec::new();
-        for (path, file) in &found.files {
+        for (path, file) in found.files.iter().chain(&found.ignored) {
             let ours = path.as_slice() == b".gitmodules" && same_modules;
             let place = self.spec.tree.join(OsStr::from_bytes(path));
-            if is_odd(path, file.is_link()) && !ours {
+            // Beside commits that were received, only what is extra comes back.
+            let is_beside = self.state.aside && found.ignored.contains_key(path);
+            if is_odd(path, file.is_link()) && !ours || is_beside {
                 let note = Extra { path: RelPath(path.clone()), mode: file.mode, link: file.is_link() };
                 extra.push((self.source(&place, &file.content)?, note));
             } else if let Some(object) = self.known_object(path, file) {
@@ -258,7 +260,7 @@ impl<'a> Salvage<'a> {
         let usual = |mode: u32| matches!(mode, 0o644 | 0o755);
         let found = &self.look.found;
         for entry in entries {
-            if let Some(file) = found.files.get(&entry.path)
+            if let Some(file) = found.files.get(&entry.path).or_else(|| found.ignored.get(&entry.path))
                 && !file.is_link()
                 && !usual(file.mode)
             {

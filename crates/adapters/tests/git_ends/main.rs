@@ -7,6 +7,7 @@ mod git_world;
 mod beside;
 mod filters;
 mod fuse;
+mod ignored;
 mod in_tree;
 mod judging;
 mod locks;

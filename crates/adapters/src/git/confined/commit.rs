@@ -14,6 +14,7 @@ use mosaic_core::limits;
 
 use super::super::harvest::{Purpose, SUBJECT, Spec};
 use super::super::store;
+use super::ignored::{self, Tree};
 use super::index::{Entry, GITLINK};
 use super::left::{Left, LeftReport, Why};
 use super::links::Links;
@@ -66,6 +67,7 @@ impl<'a> Look<'a> {
             true => checkout.listing(),
             false => listing::of_commit(&mirror.git, &spec.base)?,
         };
+        let base_rules = ignored::rules_of(&of_base);
         let links = Links::new(of_base, &listing, &mirror, &tree);
         let tracked: BTreeSet<Vec<u8>> = match &mirror.index {
             Some(index) => index.iter().map(|entry| entry.path.clone()).collect(),
@@ -73,7 +75,11 @@ impl<'a> Look<'a> {
         };
         let mut walk = Walk::new(spec, &mirror, tracked, &links)?;
         walk.visit(&tree, &[], 0)?;
-        let (mut found, rules) = (walk.found, walk.rules);
+        let (mut found, rules, out) = (walk.found, walk.rules, walk.ignored);
+        if spec.purpose != Purpose::Snapshot {
+            let tree = Tree { spec, dir: &tree, git: &mirror.git, rules: &rules, checkout: &checkout };
+            ignored::find(&tree, out, &base_rules, &mut found);
+        }
         let (has_attributes, rules) = (rules.has_attributes, rules.tree.clone());
         leave_too_large(&mut found, &checkout);
         if mirror.unusable.is_some() {

@@ -1,5 +1,7 @@
 //! Files that lie in a tree and are in no commit of it: each with the reason, so that a person is told, and whether it is kept.
 
+use std::borrow::Cow;
+
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,55 @@ pub(in crate::git) enum Why {
     Staged,
     /// The agent's own `info/exclude` hides it: nobody else has that rule.
     Hidden,
+    /// Ignore rules leave it out that the base does not have.
+    Ignored(Ignored),
+}
+
+/// Extent and fate of something that only the agent's own ignore rules leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::git) struct Ignored {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    /// Counting was given up.
+    pub(super) is_more: bool,
+    pub(super) fate: Fate,
+}
+
+/// Fate of ignored files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The salvage keeps them.
+    Salvaged,
+    /// A tool installs or builds them anew: they are named and not kept.
+    Reproducible,
+    /// They are too many or too large for a salvage: they stay in the tree.
+    TooMuch,
+}
+
+impl Ignored {
+    fn text(self) -> String {
+        let kept = match self.fate {
+            Fate::Salvaged => "kept with the salvaged tree",
+            Fate::Reproducible => "not kept, since a tool installs or builds it anew",
+            Fate::TooMuch => "too much to be handed over",
+        };
+        let least = if self.is_more { "at least " } else { "" };
+        let files = if self.files == 1 { "file" } else { "files" };
+        let Self { files: count, bytes, .. } = self;
+        format!(
+            "left out by ignore rules that the base does not have: {least}{count} {files}, {}; {kept}",
+            size(bytes)
+        )
+    }
+}
+
+/// Writes a size for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} bytes"),
+        10_240..10_485_760 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / (1024 * 1024)),
+    }
 }
 
 impl Why {
@@ -51,20 +102,28 @@ impl Why {
     pub(in crate::git) fn is_salvaged(self) -> bool {
         use Why::{Link, Refused, Repository, Staged, Submodule, TooLong, Worktree};
         matches!(self, TooLong | Refused | Repository | Worktree | Submodule | Link | Staged)
+            || self.fate() == Some(Fate::Salvaged)
     }
 
     /// Tells whether it is only where it is, so that the tree must not go.
     pub(in crate::git) fn is_only_there(self) -> bool {
         matches!(self, Self::Unreadable | Self::TooDeep | Self::TooLarge | Self::Hidden)
+            || self.fate() == Some(Fate::TooMuch)
+    }
+
+    fn fate(self) -> Option<Fate> {
+        if let Self::Ignored(ignored) = self { Some(ignored.fate) } else { None }
     }
 
     /// Tells whether commits keep what they have at this path and below: that it is gone from the tree is not known.
     pub(in crate::git) fn keeps_committed(self) -> bool {
-        self.is_only_there() || self == Self::Mounted
+        // Taking a path out of the index and ignoring it is how a file is deleted from a branch and kept at hand.
+        self.fate().is_none() && self.is_only_there() || self == Self::Mounted
     }
 
-    fn text(self) -> &'static str {
-        match self {
+    fn text(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Ignored(ignored) => return Cow::Owned(ignored.text()),
             Self::Special(what) => what,
             Self::Unreadable => "it may not be read",
             Self::TooDeep => "its directories are nested too deeply",
@@ -78,7 +137,7 @@ impl Why {
             Self::Link => "a link, in a tree whose .git is damaged",
             Self::Hidden => "hidden by the agent's own .git/info/exclude",
             Self::Staged => "staged, while other content or none lies in the tree",
-        }
+        })
     }
 }
 
@@ -119,7 +178,7 @@ impl LeftReport {
     pub(in crate::git) fn of(left: &[Left]) -> Self {
         let name = |one: &Left| {
             let path: String = String::from_utf8_lossy(&one.path).chars().take(200).collect();
-            (errors::plain(&path), one.why.text().to_owned())
+            (errors::plain(&path), one.why.text().into_owned())
         };
         Self {
             named: left.iter().take(limits::NAMED_LEFT).map(name).collect(),

@@ -1,10 +1,12 @@
 //! Code that runs on an agent's tree inside its confinement, without anything of the agent's running with it. git is never
 //! shown the tree or the agent's `.git`: `mirror` copies the latter as data into a git directory of our own, `walk`
-//! finds what lies in the tree, `rules` asks git what the tree's ignore files leave out, `commit` makes the commit that
+//! finds what lies in the tree, `rules` asks git what the tree's ignore files leave out, `ignored` finds
+//! what of that the base's rules would not, `commit` makes the commit that
 //! holds what is not committed yet. `left` names what no commit can hold.
 
 mod commit;
 mod data;
+mod ignored;
 mod index;
 mod left;
 mod links;

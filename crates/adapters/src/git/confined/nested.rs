@@ -87,8 +87,11 @@ impl Walk<'_> {
     /// Walks a directory of its own.
     fn collect(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<Found, String> {
         let outer = std::mem::take(&mut self.found);
+        let ignored = self.ignored.len();
         let walked = self.visit(here, &[path, b"/"].concat(), depth + 1);
         let inner = std::mem::replace(&mut self.found, outer);
+        // Another repository's rules are not to be compared with those of our base.
+        self.ignored.truncate(ignored);
         walked.map(|()| inner)
     }
 

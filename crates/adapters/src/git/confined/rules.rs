@@ -18,6 +18,10 @@ const BATCH: usize = 16 * 1024;
 /// Longest path that git is asked about, in bytes.
 const LONGEST: usize = 4000;
 
+/// A path in the tree's root. git keeps the rules of the directory that it was asked about last, and would not read those
+/// that are placed in it only afterwards; this question makes it leave that directory.
+const ROOT: &[u8] = b"./.\x01\0";
+
 /// The rules of one tree.
 pub(super) struct Rules {
     git: Git,
@@ -26,6 +30,8 @@ pub(super) struct Rules {
     asked: Option<Asked>,
     /// A file of attributes was found.
     pub(super) has_attributes: bool,
+    /// Paths of the files with ignore rules.
+    pub(super) ignore_files: Vec<Vec<u8>>,
 }
 
 /// Verdict of the rules on a path.
@@ -47,10 +53,11 @@ struct Asked {
 }
 
 impl Rules {
-    pub(super) fn new(git: &Git) -> io::Result<Self> {
-        let tree = git.dir.join("rules");
+    /// Rules in a tree of this name, which is made in the git directory.
+    pub(super) fn new(git: &Git, name: &str) -> io::Result<Self> {
+        let tree = git.dir.join(name);
         fs::create_dir(&tree)?;
-        Ok(Self { git: git.clone(), tree, asked: None, has_attributes: false })
+        Ok(Self { git: git.clone(), tree, asked: None, has_attributes: false, ignore_files: Vec::new() })
     }
 
     /// Copies the rules that stand in a directory, before anything in it is asked about.
@@ -58,8 +65,12 @@ impl Rules {
         for name in [".gitignore", ".gitattributes"] {
             // What is no plain file git would not obey either.
             let Ok(text) = data::read_plain(dir, name.as_bytes(), limits::RULES_BYTES) else { continue };
-            self.has_attributes |= name == ".gitattributes";
-            self.place(&[below, name.as_bytes()].concat(), |at| fs::write(at, &text))?;
+            let path = [below, name.as_bytes()].concat();
+            self.place(&path, |at| fs::write(at, &text))?;
+            match name {
+                ".gitattributes" => self.has_attributes = true,
+                _ => self.ignore_files.push(path),
+            }
         }
         Ok(())
     }
@@ -74,6 +85,11 @@ impl Rules {
         make(&at)
     }
 
+    /// Returns where a file of rules was copied to.
+    pub(super) fn placed(&self, path: &[u8]) -> Option<PathBuf> {
+        (path.len() <= LONGEST / 2).then(|| self.tree.join(std::ffi::OsStr::from_bytes(path)))
+    }
+
     /// Tells of each path whether it is left out; directories end with a slash. What cannot be asked is not left out.
     pub(super) fn leave_out(&mut self, paths: &[Vec<u8>]) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(paths.len());
@@ -85,7 +101,7 @@ impl Rules {
                 verdicts.push(Verdict::In);
                 continue;
             }
-            if batch.len() + path.len() + 3 > BATCH {
+            if batch.len() + path.len() + 3 + ROOT.len() > BATCH {
                 self.settle(&mut batch, &mut asked, &mut verdicts);
             }
             batch.extend_from_slice(b"./");
@@ -116,8 +132,11 @@ impl Rules {
         }
         let asked = self.asked.as_mut().expect("it was just started");
         asked.stdin.write_all(batch)?;
+        asked.stdin.write_all(ROOT)?;
         asked.stdin.flush()?;
-        (0..count).map(|_| asked.answer()).collect()
+        let answers = (0..count).map(|_| asked.answer()).collect();
+        asked.answer()?;
+        answers
     }
 }
 

@@ -86,6 +86,8 @@ pub(in crate::git) struct Found {
     pub(in crate::git) directories: BTreeMap<Vec<u8>, u32>,
     /// Those of them without any entry.
     pub(in crate::git) empty: Vec<Vec<u8>>,
+    /// Files that only the agent's own ignore rules leave out: for the salvage, not for the commit.
+    pub(in crate::git) ignored: BTreeMap<Vec<u8>, File>,
     /// Paths that a commit cannot hold, with the reason.
     pub(in crate::git) left: Vec<Left>,
 }
@@ -99,6 +101,8 @@ pub(super) struct Walk<'a> {
     pub(super) tracked: BTreeSet<Vec<u8>>,
     pub(super) links: &'a Links,
     pub(super) found: Found,
+    /// Paths that ignore rules of the tree leave out, each without what is below it.
+    pub(super) ignored: Vec<Vec<u8>>,
 }
 
 /// One name in a directory.
@@ -115,8 +119,8 @@ impl<'a> Walk<'a> {
         tracked: BTreeSet<Vec<u8>>,
         links: &'a Links,
     ) -> Result<Self, String> {
-        let rules = Rules::new(&mirror.git).map_err(walking)?;
-        Ok(Self { spec, mirror, rules, tracked, links, found: Found::default() })
+        let rules = Rules::new(&mirror.git, "rules").map_err(walking)?;
+        Ok(Self { spec, mirror, rules, tracked, links, found: Found::default(), ignored: Vec::new() })
     }
 
     /// Walks everything below a directory but its own `.git`.
@@ -135,7 +139,13 @@ impl<'a> Walk<'a> {
                 Err(e) => return Err(walking(e)),
             }
         }
+        let before = self.ignored.len();
         let left_out = self.left_out(&here);
+        // A directory of which nothing is taken is told of as a whole.
+        if !below.is_empty() && self.ignored.len() - before == here.len() && !here.is_empty() {
+            self.ignored.truncate(before);
+            self.ignored.push(below[..below.len() - 1].to_vec());
+        }
         for one in here.into_iter().filter(|one| !left_out.contains(&one.path)) {
             self.entry(dir, one, depth)?;
         }
@@ -167,8 +177,9 @@ impl<'a> Walk<'a> {
         for (path, verdict) in asked.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::In)
         {
             let path = path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path);
-            if verdict == Verdict::Hidden {
-                self.leave(path.clone(), Why::Hidden);
+            match verdict {
+                Verdict::Hidden => self.leave(path.clone(), Why::Hidden),
+                _ => self.ignored.push(path.clone()),
             }
             out.insert(path);
         }
