@@ -164,6 +164,11 @@ impl GitProgram {
         (self.program.clone(), self.path.to_string_lossy().into_owned())
     }
 
+    /// Returns the path of a file in the directory where calls are run.
+    pub(super) fn place_at_home(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
     /// Waits until no git of ours works on this git directory and keeps new ones from starting there.
     pub(super) async fn alone(&self, git_dir: &Path) -> OwnedRwLockWriteGuard<()> {
         turn(&self.turns, git_dir).write_owned().await

@@ -52,6 +52,9 @@ pub(super) struct Spec {
     pub(super) git: PathBuf,
     pub(super) path: String,
     pub(super) purpose: Purpose,
+    /// Some tree of the base has a name twice, so that none is taken over as it is.
+    #[serde(default)]
+    pub(super) rewrite: bool,
 }
 
 /// What the harvest is to do.
@@ -94,7 +97,7 @@ pub(super) enum Report {
 }
 
 impl GitRepositories {
-    pub(super) fn prepare_harvest(
+    pub(super) async fn prepare_harvest(
         &self,
         request: &TreeRequest,
         purpose: Purpose,
@@ -123,6 +126,7 @@ impl GitRepositories {
             git,
             path,
             purpose,
+            rewrite: self.has_duplicates(&request.repository, &request.base).await?,
         };
         let path = dir.join("spec.json");
         let text = serde_json::to_vec(&spec)

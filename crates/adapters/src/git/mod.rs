@@ -31,6 +31,7 @@ mod locks;
 mod loose_refs;
 mod memory;
 mod new_entries;
+mod old_objects;
 mod pack_refs;
 mod push;
 mod read;
@@ -167,6 +168,8 @@ pub struct GitRepositories {
     contents: memory::Memory<Option<Vec<u8>>>,
     /// Object and path of every `.gitattributes` of a commit.
     attribute_files: memory::Memory<Vec<(String, Vec<u8>)>>,
+    /// Commits of which some tree has a name twice.
+    duplicates: memory::Memory<bool>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed.
     ref_files: Mutex<()>,
     /// What earlier servers left running or locked was looked after.
@@ -201,6 +204,7 @@ impl GitRepositories {
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),
             attribute_files: memory::Memory::new(),
+            duplicates: memory::Memory::new(),
             ref_files: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
@@ -287,7 +291,7 @@ impl Repositories for GitRepositories {
     }
 
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, harvest::Purpose::Commit)
+        self.prepare_harvest(request, harvest::Purpose::Commit).await
     }
 
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Received, Failure> {
@@ -295,7 +299,7 @@ impl Repositories for GitRepositories {
     }
 
     async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, harvest::Purpose::Snapshot)
+        self.prepare_harvest(request, harvest::Purpose::Snapshot).await
     }
 
     async fn receive_snapshot(
@@ -312,7 +316,7 @@ impl Repositories for GitRepositories {
     }
 
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, harvest::Purpose::Salvage)
+        self.prepare_harvest(request, harvest::Purpose::Salvage).await
     }
 
     async fn receive_salvage(

@@ -14,9 +14,10 @@ use mosaic_core::limits;
 use mosaic_core::ports::repositories::{Kept, Received, TreeRequest};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
-use super::command::Input;
+use super::command::{Finished, Input};
 use super::confined::LeftReport;
 use super::harvest::{ASIDE, BUNDLE, Harvested, Report, read_report};
+use super::old_objects::{Known, SkipList};
 use super::{GitRepositories, errors, left_beside};
 
 /// Largest bundle header: many long branch names.
@@ -25,12 +26,14 @@ const HEADER_BYTES: u64 = 1024 * 1024;
 /// thousands of small harvests do not become thousands of packs.
 const UNPACK_LIMIT: u32 = 100;
 
-/// What a bundle's header says, and the file set to where its pack begins.
+/// What a bundle's header says, and its file.
 struct Bundle {
     head: Option<CommitId>,
     branches: BTreeMap<String, CommitId>,
     objects: u32,
     pack: File,
+    /// Where in the file the pack begins.
+    pack_at: u64,
 }
 
 fn hostile(why: impl std::fmt::Display) -> Failure {
@@ -97,7 +100,7 @@ impl GitRepositories {
             };
         };
         let dir = self.layout.store(&request.repository);
-        self.take_pack(&dir, &bundle).await?;
+        self.take_pack(&dir, &bundle, &request.base).await?;
         let refs = format!("refs/agents/{}", request.agent);
         let keep = |name: &str, commit: &CommitId| {
             self.write_ref(&dir, &format!("{refs}/{name}"), commit)
@@ -176,7 +179,7 @@ impl GitRepositories {
             };
         };
         let dir = self.layout.store(&request.repository);
-        self.take_pack(&dir, &bundle).await?;
+        self.take_pack(&dir, &bundle, &request.base).await?;
         let Some(head) = bundle.head else { return Err(hostile("it names no HEAD")) };
         let seen = self.history(&dir, &request.base, &[&head]).await?;
         if !seen.head || !seen.descends {
@@ -232,7 +235,7 @@ impl GitRepositories {
         let Some(bundle) = open(outbox, name)? else { return Ok(None) };
         let Some(commit) = bundle.head.clone() else { return Err(hostile("it names no HEAD")) };
         let dir = self.layout.store(&request.repository);
-        self.take_pack(&dir, &bundle).await?;
+        self.take_pack(&dir, &bundle, &request.base).await?;
         if !self.history(&dir, &request.base, &[&commit]).await?.head {
             return Err(hostile("its HEAD is not a commit"));
         }
@@ -242,20 +245,47 @@ impl GitRepositories {
         Ok(Some(Salvaged { reference, commit }))
     }
 
-    /// Lets git take the pack in, with every object checked.
-    async fn take_pack(&self, dir: &Path, bundle: &Bundle) -> Result<(), Failure> {
-        let pack = bundle.pack.try_clone().map_err(|e| errors::io("reading the bundle", &e))?;
-        let call = self.git.local(dir);
-        let call = match bundle.objects < UNPACK_LIMIT {
-            true => call.args(["unpack-objects", "-q", "--strict"]),
-            false => call.args(["index-pack", "--stdin", "--fix-thin", "--strict"]),
-        };
-        let done = call.run(Input::File(pack), 64 * 1024).await?;
+    /// Lets git take the pack in, with every object checked that the remote does not have.
+    async fn take_pack(&self, dir: &Path, bundle: &Bundle, base: &CommitId) -> Result<(), Failure> {
+        let mut done = self.checked(dir, bundle, None).await?;
+        for known in [Known::BaseSettings, Known::Remote] {
+            if done.status.success() || !done.stderr.contains("fsck error") {
+                break;
+            }
+            let list = self.skip_list(dir, base, known).await;
+            let list = list.unwrap_or_else(|e| {
+                tracing::warn!(error = %e.message, "objects of the remote could not be told from the agent's");
+                None
+            });
+            if let Some(list) = list {
+                done = self.checked(dir, bundle, Some(&list)).await?;
+            }
+        }
         if done.status.success() {
             return Ok(());
         }
         let failure = errors::local("checking the agent's commits", done.status, &done.stderr);
         Err(if failure.kind == FailureKind::Disk { failure } else { hostile(failure.message) })
+    }
+
+    async fn checked(
+        &self,
+        dir: &Path,
+        bundle: &Bundle,
+        known: Option<&SkipList>,
+    ) -> Result<Finished, Failure> {
+        let open = || {
+            let mut pack = bundle.pack.try_clone()?;
+            pack.seek(SeekFrom::Start(bundle.pack_at)).map(|_| pack)
+        };
+        let pack = open().map_err(|e| errors::io("reading the bundle", &e))?;
+        let strict = known.map_or("--strict".to_owned(), |list| format!("--strict=skiplist={}", list.name));
+        let call = self.git.local(dir);
+        let call = match bundle.objects < UNPACK_LIMIT {
+            true => call.args(["unpack-objects", "-q", &strict]),
+            false => call.args(["index-pack", "--stdin", "--fix-thin", &strict]),
+        };
+        call.run(Input::File(pack), 64 * 1024).await
     }
 
     /// Walks everything that the tips have beyond the base; it fails when an object is missing.
@@ -427,7 +457,7 @@ fn parse(mut file: File) -> Result<Bundle, Failure> {
     }
     file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
     let objects = u32::from_be_bytes([start[8], start[9], start[10], start[11]]);
-    Ok(Bundle { head, branches, objects, pack: file })
+    Ok(Bundle { head, branches, objects, pack: file, pack_at: at })
 }
 
 #[cfg(test)]

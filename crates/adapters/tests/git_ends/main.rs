@@ -12,6 +12,7 @@ mod in_tree;
 mod judging;
 mod locks;
 mod many_refs;
+mod old_base;
 mod replaced;
 mod salvage;
 mod submodules;

@@ -361,8 +361,9 @@ impl<'a> Look<'a> {
         puts: &BTreeMap<Vec<u8>, Put>,
         converted: &BTreeMap<Vec<u8>, String>,
     ) -> io::Result<()> {
-        for path in removed {
-            writeln!(out, "D {}", quoted(path))?;
+        match self.spec.rewrite {
+            true => self.rewrite(out, removed, puts)?,
+            false => removed.iter().try_for_each(|path| writeln!(out, "D {}", quoted(path)))?,
         }
         let mut room = limits::BUNDLE_BYTES;
         for (path, put) in puts {
@@ -374,6 +375,29 @@ impl<'a> Look<'a> {
                     let before = format!("M {mode:o} inline {path_text}\n");
                     self.write_content(out, path, content, &before, &mut room)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with an empty tree and takes over what stays: of a name that stands twice in a tree, a change would leave one.
+    fn rewrite(
+        &self,
+        out: &mut impl Write,
+        removed: &[Vec<u8>],
+        puts: &BTreeMap<Vec<u8>, Put>,
+    ) -> io::Result<()> {
+        let removed: BTreeSet<&Vec<u8>> = removed.iter().collect();
+        writeln!(out, "deleteall")?;
+        for (path, (mode, object)) in &self.listing {
+            if !removed.contains(path) && !puts.contains_key(path) {
+                // Old trees have modes that git does not write any more.
+                let mode = match (mode & 0o170_000, mode & 0o100) {
+                    (0o100_000, 0) => 0o100_644,
+                    (0o100_000, _) => 0o100_755,
+                    _ => *mode,
+                };
+                writeln!(out, "M {mode:o} {object} {}", quoted(path))?;
             }
         }
         Ok(())
