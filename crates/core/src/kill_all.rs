@@ -148,8 +148,8 @@ impl Orchestrator {
                 && killed.record.agent.attempt == 0
             {
                 report.queued += 1;
-                // Nothing of it ran, so there is nothing to prove, whichever sweep ended it.
-                killed.receipt = None;
+                // Nothing of it ran, so once it has ended there is nothing to prove, whichever sweep ended it.
+                killed.receipt = killed.receipt.take().filter(|_| !killed.confirmed);
             }
             report.count(id, end);
         }
