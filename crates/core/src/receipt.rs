@@ -55,14 +55,28 @@ pub enum TreeFate {
 /// What became of work that nobody had received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SalvageFate {
-    /// `none`, `pending`, `done` or `failed`.
-    pub state: &'static str,
+    /// How far it has got.
+    pub state: SalvageState,
     /// Its name in the repository store.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The commit that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+}
+
+/// How far the keeping of an agent's work has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SalvageState {
+    /// There was none.
+    None,
+    /// It goes on.
+    Pending,
+    /// It is kept.
+    Done,
+    /// It could not be kept; the tree stays.
+    Failed,
 }
 
 /// The receipt of one agent among many.
@@ -112,12 +126,12 @@ fn salvage(record: &Versioned) -> SalvageFate {
     let work = &record.agent.work;
     if let Some(kept) = &work.salvage {
         let (reference, commit) = (Some(kept.reference.clone()), Some(kept.commit.clone()));
-        return SalvageFate { state: "done", reference, commit };
+        return SalvageFate { state: SalvageState::Done, reference, commit };
     }
     let state = match (work.dirty, record.agent.is_terminal()) {
-        (true, true) => "failed",
-        (true, false) => "pending",
-        (false, _) => "none",
+        (true, true) => SalvageState::Failed,
+        (true, false) => SalvageState::Pending,
+        (false, _) => SalvageState::None,
     };
     SalvageFate { state, reference: None, commit: None }
 }

@@ -8,17 +8,15 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{KillAll, StatusView};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::kill::Killed;
 use mosaic_core::orchestrator::{SpawnError, Spawned};
 use mosaic_core::ports::store::{Idempotency, StoreError};
-use mosaic_core::receipt::KillReceipt;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::body::{Json, OptionalJson};
@@ -27,25 +25,10 @@ use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 use crate::shell::RequestId;
-use crate::view::{Links, StatusView, agent_path};
+use crate::view::{self, Shown, agent_path};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-/// The answer to a spawn: the contract's two fields, and ours.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SpawnView {
-    agent_id: AgentId,
-    status: Status,
-    phase: Phase,
-    queue_position: Option<u64>,
-    name: String,
-    task_id: String,
-    branch: String,
-    previous_agent_id: Option<AgentId>,
-    links: Links,
-}
 
 /// `POST /agents/spawn`, `POST /v1/agents`.
 pub(crate) async fn spawn(
@@ -96,16 +79,16 @@ pub(crate) async fn created(orchestrator: &Orchestrator, spawned: &Spawned) -> R
     };
     // The agent is durable by now: a position that cannot be read must not turn the answer into an error.
     let queue_position = orchestrator.ports().store.position(agent.id).await.ok().flatten();
-    let view = SpawnView {
-        agent_id: agent.id,
-        status,
-        phase,
+    let view = mosaic_api::Spawned {
+        agent_id: agent.id.to_string(),
+        status: status.shown(),
+        phase: phase.shown(),
         queue_position,
         name: agent.name.clone(),
         task_id: agent.spec.task_id.to_string(),
         branch: agent.branch.to_string(),
-        previous_agent_id: agent.previous,
-        links: Links::of(agent.id),
+        previous_agent_id: agent.previous.shown(),
+        links: view::links(agent.id),
     };
     let mut response =
         (StatusCode::CREATED, [(LOCATION, agent_path(agent.id))], Answer(view)).into_response();
@@ -141,28 +124,8 @@ pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result
     let record = context.orchestrator.glance(id).await?;
     let frozen = context.orchestrator.is_frozen(id);
     let work = context.orchestrator.kept_work(&record).await;
-    let view = StatusView::of(&record.agent).short(record.short.is_some()).frozen(frozen);
-    Ok(Answer(view.kept(&record.agent, &work)).into_response())
-}
-
-/// The answer to a kill.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KillView {
-    #[serde(flatten)]
-    agent: StatusView,
-    verified: bool,
-    already_terminal: bool,
-    receipt: Option<KillReceipt>,
-    /// The other node that holds it, while its end is not confirmed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<NodeId>,
-    /// When that was heard of last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seen_at: Option<String>,
-    /// When its leases end: it stops itself before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lease_expires_at: Option<String>,
+    let warnings = view::warnings(&record.agent, &work);
+    Ok(Answer(StatusView { frozen, warnings, ..view::retained(&record) }).into_response())
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.
@@ -184,17 +147,14 @@ pub(crate) async fn kill(
         killed
     });
     let Killed { record, already_terminal, confirmed, receipt, elsewhere } = killed.await??;
-    let view = KillView {
-        agent: StatusView::of(&record.agent),
+    let view = mosaic_api::Killed {
+        agent: view::status(&record.agent),
         verified: confirmed,
         already_terminal,
-        receipt,
-        seen_at: elsewhere.as_ref().and_then(|other| other.seen_at).map(Timestamp::to_rfc3339),
-        lease_expires_at: elsewhere
-            .as_ref()
-            .and_then(|other| other.lease_expires_at)
-            .map(Timestamp::to_rfc3339),
-        node: elsewhere.map(|other| other.node),
+        receipt: receipt.shown(),
+        seen_at: elsewhere.as_ref().and_then(|other| other.seen_at).shown(),
+        lease_expires_at: elsewhere.as_ref().and_then(|other| other.lease_expires_at).shown(),
+        node: elsewhere.map(|other| other.node.to_string()),
     };
     Ok(match confirmed {
         true => Answer(view).into_response(),
@@ -223,9 +183,7 @@ pub(crate) async fn kill_all(
     });
     let report = report.await?;
     let message = format!("Kill all completed: {} killed, {} failed", report.killed, report.failed);
-    let mut answer = json!(report);
-    answer["message"] = json!(message);
-    Ok(Answer(answer).into_response())
+    Ok(Answer(KillAll { message: Some(message), ..report.shown() }).into_response())
 }
 
 /// What a kill came to, in the words of the audit log.

@@ -25,7 +25,8 @@ use crate::caller::Caller;
 use crate::context::Context;
 use crate::forward;
 use crate::options::PeerKey;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use mosaic_api::Code;
 
 /// Where the records are asked for.
 const PATH: &str = "/v1/archive/read";

@@ -7,15 +7,17 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use mosaic_core::domain::audit::Record;
+use mosaic_api::{AuditHead, AuditPage, AuditVerified, BrokenChain};
+use mosaic_core::domain::audit::{Head, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::context::Context;
 use crate::negotiate;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::view::Shown;
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
@@ -23,6 +25,14 @@ const LINES: &str = "application/x-ndjson";
 /// A record as it stands in the log, which is already in the form of the wire.
 fn view(record: &Record) -> Value {
     serde_json::from_str(&record.line()).unwrap_or(Value::Null)
+}
+
+impl Shown for Head {
+    type View = AuditHead;
+
+    fn shown(&self) -> AuditHead {
+        AuditHead { hash: self.hash.to_string(), n: self.n }
+    }
 }
 
 /// `GET /v1/audit`: by Accept a JSON page or, as NDJSON, everything that is wanted, in the form of the file.
@@ -49,8 +59,8 @@ pub(crate) async fn list(
     let audit = &context.orchestrator.ports().audit;
     let page = audit.read(wanted).await?;
     let head = audit.head();
-    let records: Vec<Value> = page.records.iter().map(view).collect();
-    Ok(Answer(json!({"records": records, "next": page.next, "head": head})).into_response())
+    let records = page.records.iter().map(view).collect();
+    Ok(Answer(AuditPage { records, next: page.next, head: head.shown() }).into_response())
 }
 
 /// Streams records as lines, a page at a time, as the reader takes them.
@@ -72,7 +82,14 @@ fn lines(context: &Context, wanted: Wanted, left: usize) -> Response {
 pub(crate) async fn verify(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
     params.reader(&[]).finish()?;
     let verified = context.orchestrator.ports().audit.verify().await?;
-    let mut view = serde_json::to_value(&verified).map_err(|_| Problem::internal())?;
-    view["ok"] = json!(verified.broken.is_none());
-    Ok(Answer(view).into_response())
+    let broken = verified.broken.map(|broken| BrokenChain { n: broken.n, why: broken.why });
+    let answer = AuditVerified {
+        chain: verified.chain,
+        head: verified.head.shown(),
+        first: verified.first,
+        ok: broken.is_none(),
+        broken,
+        remarks: verified.remarks,
+    };
+    Ok(Answer(answer).into_response())
 }

@@ -19,7 +19,8 @@ use crate::context::Context;
 use crate::forward::passed_on_by;
 use crate::lane::{Lanes, Seat};
 use crate::options::Auth;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use mosaic_api::Code;
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

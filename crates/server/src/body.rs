@@ -11,8 +11,9 @@ use mosaic_core::limits;
 use serde_json::Value;
 
 use crate::context::Context;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::strict_json::Strict;
+use mosaic_api::Code;
 
 /// A body that must be there.
 pub(crate) struct Json(pub(crate) Value);

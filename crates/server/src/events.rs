@@ -16,7 +16,6 @@ use mosaic_core::domain::ids::{AgentId, TaskId};
 use mosaic_core::domain::journal::{Entry, cloud_event};
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, StoreError};
-use serde_json::json;
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -24,7 +23,8 @@ use crate::negotiate::choose;
 use crate::params::{ParamReader, Params};
 use crate::problem::Problem;
 use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
-use crate::view::{AgentView, PauseView};
+use crate::view::{self, Shown};
+use mosaic_api::{EventReset, EventSnapshot};
 
 /// Entries read at once.
 const PAGE: usize = 100;
@@ -171,7 +171,8 @@ impl Reader {
 
     async fn start_over(&mut self, newest: u64) -> Result<String, StoreError> {
         let snapshot = self.snapshot(newest).await?;
-        let why = json!({"reason": "the named event is not in this log, or what follows it is gone"});
+        let reason = "the named event is not in this log, or what follows it is gone".to_owned();
+        let why = EventReset { reason };
         Ok(format!("{}{snapshot}", event(newest, "reset", &why)))
     }
 
@@ -190,12 +191,12 @@ impl Reader {
         let mut records = store.list(query).await?;
         let truncated = records.len() > limits::SNAPSHOT_AGENTS;
         records.truncate(limits::SNAPSHOT_AGENTS);
-        let agents: Vec<AgentView> = records.iter().map(AgentView::brief).collect();
-        let pause = store.pause().await?.map(PauseView::from);
+        let agents = records.iter().map(view::brief).collect();
+        let pause = store.pause().await?.shown();
         let counts = store.counts(now).await?;
-        let data = json!({
-            "counts": counts, "paused": pause.is_some(), "pause": pause, "agents": agents, "truncated": truncated,
-        });
+        let (counts, paused) = (counts.shown(), pause.is_some());
+        let data = EventSnapshot { counts, paused, pause, agents, truncated };
+        let data = serde_json::to_value(data).unwrap_or_default();
         let node = orchestrator.settings().node.as_str();
         let cloud = cloud_event(node, newest, "snapshot", "orchestrator", now, data);
         self.place = Place::After(newest);

@@ -26,8 +26,9 @@ use crate::body;
 use crate::caller::{Caller, USER};
 use crate::context::Context;
 use crate::options::PeerKey;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::shell::RequestId;
+use mosaic_api::Code;
 
 /// Names the node that passed a request on; such a request is answered where it arrives.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::freeze::{FreezeError, Frozen};
-use serde::Serialize;
 
 use crate::agents::{note, to_the_end};
 use crate::body::OptionalJson;
@@ -15,19 +14,7 @@ use crate::context::Context;
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-use crate::view::StatusView;
-
-/// The answer to both: the agent as it is now.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FrozenView {
-    #[serde(flatten)]
-    agent: StatusView,
-    /// Shown also when it is not so.
-    frozen: bool,
-    /// Whether this order changed anything.
-    changed: bool,
-}
+use crate::view;
 
 /// What came of it, in the words of the audit log.
 fn result(done: &Result<Frozen, FreezeError>) -> String {
@@ -40,8 +27,8 @@ fn result(done: &Result<Frozen, FreezeError>) -> String {
 
 fn answer(done: Result<Frozen, FreezeError>) -> Result<Response, Problem> {
     let Frozen { record, frozen, changed } = done?;
-    let agent = StatusView::of(&record.agent);
-    Ok(Answer(FrozenView { agent, frozen, changed }).into_response())
+    let agent = view::status(&record.agent);
+    Ok(Answer(mosaic_api::Frozen { agent, is_frozen: frozen, changed }).into_response())
 }
 
 /// `POST /v1/agents/{id}/freeze`: it stops where it is until it is thawed.

@@ -4,28 +4,35 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::AgentGates;
 use mosaic_core::domain::ids::Word;
-use serde_json::json;
 
 use crate::context::Context;
 use crate::mask::{self, stream_files};
 use crate::params::{Id, PathNames};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use crate::view::Shown;
+use mosaic_api::Code;
 
 /// `GET /v1/agents/{id}/gates`.
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
     let record = context.orchestrator.agent(id).await?;
     let agent = &record.agent;
-    let mut answer = json!({
-        "agentId": id, "taskId": &agent.spec.task_id, "profile": agent.spec.gate_profile, "verdict": agent.verdict(),
-        "phase": agent.phase(), "fixRound": agent.fix_round, "maxFixRounds": agent.spec.max_fix_rounds,
-        "plan": &agent.work.plan, "report": &agent.work.report, "findings": &agent.work.findings,
-    });
-    // Commands of the base and what gates said may hold a value of the server's own.
-    for part in ["plan", "report", "findings"] {
-        mask::texts(&*context.orchestrator.ports().scanner, &mut answer[part]);
-    }
-    Ok(Answer(answer).into_response())
+    // Commands of the base and output of gates may hold a value of the server's own.
+    let scanner = &*context.orchestrator.ports().scanner;
+    Ok(Answer(AgentGates {
+        agent_id: id.to_string(),
+        task_id: agent.spec.task_id.to_string(),
+        profile: agent.spec.gate_profile.shown(),
+        verdict: agent.verdict().shown(),
+        phase: agent.phase().shown(),
+        fix_round: agent.fix_round,
+        max_fix_rounds: agent.spec.max_fix_rounds,
+        plan: mask::view(scanner, agent.work.plan.shown())?,
+        report: mask::view(scanner, agent.work.report.shown())?,
+        findings: mask::view(scanner, agent.work.findings.shown())?,
+    })
+    .into_response())
 }
 
 /// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, secrets masked.

@@ -1,11 +1,13 @@
 //! Liveness and readiness. Liveness answers while the process does; readiness really asks store, disk and git.
 
+use std::collections::BTreeMap;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{Health, Readiness};
 use mosaic_core::orchestrator::Check;
-use serde_json::{Map, Value, json};
 
 use crate::auth::authorize;
 use crate::context::Context;
@@ -17,8 +19,8 @@ pub(crate) async fn live(State(context): State<Context>) -> Response {
     let uptime = orchestrator.now().since(options.started_at).as_secs_f64();
     let status = if orchestrator.is_draining() { "draining" } else { "ok" };
     let started_at = options.started_at.to_rfc3339();
-    Answer(json!({"status": status, "uptime": uptime, "version": options.version, "startedAt": started_at}))
-        .into_response()
+    let (status, version) = (status.to_owned(), options.version.to_owned());
+    Answer(Health { status, uptime, version, started_at }).into_response()
 }
 
 /// `GET /health/ready`.
@@ -34,12 +36,12 @@ pub(crate) async fn ready(State(context): State<Context>, headers: HeaderMap) ->
     let ready = checks.iter().all(|check| check.ok);
     let failing: Vec<String> =
         checks.iter().filter(|check| !check.ok).map(|check| check.name.clone()).collect();
-    let shown: Map<String, Value> = checks
+    let checks: BTreeMap<String, mosaic_api::Check> = checks
         .into_iter()
         .map(|c| {
             let status = if c.ok { "ok" } else { "fail" };
             let detail = detail(&c);
-            (c.name, json!({"status": status, "detail": detail}))
+            (c.name, mosaic_api::Check { status: status.to_owned(), detail })
         })
         .collect();
     let status = if ready { "ready" } else { "not_ready" };
@@ -47,7 +49,8 @@ pub(crate) async fn ready(State(context): State<Context>, headers: HeaderMap) ->
     context.orchestrator.know_orders().await;
     let stopped = context.orchestrator.switch_state().latch.is_some();
     let dispatch = if stopped { "stopped" } else { "running" };
-    let body = Answer(json!({"status": status, "checks": shown, "failing": failing, "dispatch": dispatch}));
+    let (status, dispatch) = (status.to_owned(), dispatch.to_owned());
+    let body = Answer(Readiness { status, checks, failing, dispatch });
     match ready {
         true => body.into_response(),
         false => problem::not_ready(body),

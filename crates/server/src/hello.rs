@@ -4,9 +4,9 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Hello;
 use mosaic_core::domain::access::{node_proof, server_proof, token_digest};
 use mosaic_core::domain::ids::{AgentId, NodeId};
-use serde::Serialize;
 
 use crate::context::Context;
 use crate::options::Auth;
@@ -15,18 +15,6 @@ use crate::problem::Problem;
 
 /// Shortest and longest nonce, in characters: 128 bits in hexadecimal digits at least.
 const NONCE: std::ops::RangeInclusive<usize> = 32..=128;
-
-/// Body of the answer.
-#[derive(Serialize)]
-struct Hello {
-    /// `token`, or `off` where no token is wanted; `node` where another node asks.
-    auth: &'static str,
-    /// The port that the server listens on.
-    port: u16,
-    /// One proof per token that the server accepts; with `agent`, the one of that agent's token; with `node`, the one of the
-    /// fleet's key, where this is that node.
-    proofs: Vec<String>,
-}
 
 /// `GET /v1/hello`.
 pub(crate) async fn show(State(context): State<Context>, params: Params) -> Result<Response, Problem> {
@@ -42,7 +30,8 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     if let Some(node) = node {
         let key = context.options.peer_key.as_ref().filter(|_| node == context.orchestrator.settings().node);
         let proofs = key.map(|key| node_proof(&token_digest(key.secret()), nonce, node.as_str()));
-        return Ok(Answer(Hello { auth: "node", port, proofs: proofs.into_iter().collect() }).into_response());
+        return Ok(Answer(Hello { auth: "node".to_owned(), port, proofs: proofs.into_iter().collect() })
+            .into_response());
     }
     let (auth, tokens) = match (&context.options.auth, agent) {
         (Auth::Tokens(tokens), None) => ("token", tokens.clone()),
@@ -53,5 +42,5 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
         }
     };
     let proofs = tokens.iter().map(|token| server_proof(token, nonce, port)).collect();
-    Ok(Answer(Hello { auth, port, proofs }).into_response())
+    Ok(Answer(Hello { auth: auth.to_owned(), port, proofs }).into_response())
 }

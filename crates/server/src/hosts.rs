@@ -10,7 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::context::Context;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use mosaic_api::Code;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

@@ -4,10 +4,9 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{SwitchEngaged, SwitchReleased};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::orders::{Barrier, Latch};
-use serde_json::{Value, json};
 
 use crate::agents::{by, to_the_end};
 use crate::body::OptionalJson;
@@ -15,24 +14,12 @@ use crate::caller::Caller;
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-
-/// Describes the switch as it is now; reads nothing but memory.
-fn view(orchestrator: &Orchestrator) -> Value {
-    let state = orchestrator.switch_state();
-    let latch = state.latch.as_ref();
-    let barrier =
-        |b: &Barrier| json!({"seq": b.seq, "by": &b.by, "reason": &b.reason, "at": b.at.to_rfc3339()});
-    json!({
-        "engaged": latch.is_some(), "by": latch.map(|l| &l.by), "reason": latch.and_then(|l| l.reason.as_ref()),
-        "since": latch.map(|l: &Latch| l.at.to_rfc3339()), "recorded": state.recorded, "stopFile": state.stop_file,
-        "running": orchestrator.running(), "lastKillAll": state.barrier.as_ref().map(barrier),
-    })
-}
+use crate::view::Shown;
 
 /// `GET /v1/killswitch`.
 pub(crate) async fn show(State(context): State<Context>) -> Response {
     context.orchestrator.know_orders().await;
-    Answer(view(&context.orchestrator)).into_response()
+    Answer(context.orchestrator.shown()).into_response()
 }
 
 /// `POST /v1/killswitch/engage`: nothing starts any more, what runs is ended, what waits keeps its place.
@@ -52,11 +39,8 @@ pub(crate) async fn engage(
         (latch, report)
     };
     let (_, report) = to_the_end(&context.orchestrator, order).await?;
-    let mut answer = view(&context.orchestrator);
-    if let (Value::Object(answer), Value::Object(report)) = (&mut answer, json!(report)) {
-        answer.extend(report);
-    }
-    Ok(Answer(answer).into_response())
+    let engaged = SwitchEngaged { switch: context.orchestrator.shown(), report: report.shown() };
+    Ok(Answer(engaged).into_response())
 }
 
 /// `POST /v1/killswitch/release`.
@@ -80,7 +64,6 @@ pub(crate) async fn release(
         released
     })
     .await??;
-    let mut answer = view(&context.orchestrator);
-    answer["wasEngaged"] = json!(was_engaged);
-    Ok(Answer(answer).into_response())
+    let released = SwitchReleased { switch: context.orchestrator.shown(), was_engaged };
+    Ok(Answer(released).into_response())
 }

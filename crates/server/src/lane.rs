@@ -9,7 +9,8 @@ use axum::http::header::{CONNECTION, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
+use mosaic_api::Code;
 
 /// How much is answered on a connection kept for orders to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,13 +11,30 @@ use futures_util::stream;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::orchestrator::Ports;
 use mosaic_core::ports::scanner::SecretScanner;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::problem::Problem;
 
 /// Bytes of a file read at once.
 const CHUNK: usize = 64 * 1024;
 /// Bytes at the end of what was read that wait for what follows them, so that a secret of up to this length (a
 /// private key) is seen whole.
 const BEHIND: usize = 32 * 1024;
+
+/// Masks every text of a type of the API.
+pub(crate) fn view<T: Serialize + DeserializeOwned>(
+    scanner: &dyn SecretScanner,
+    view: T,
+) -> Result<T, Problem> {
+    let masked = || {
+        let mut value = serde_json::to_value(view)?;
+        texts(scanner, &mut value);
+        serde_json::from_value(value)
+    };
+    masked().map_err(|_: serde_json::Error| Problem::internal())
+}
 
 /// Masks every text in a JSON value: a value that became known after it was written is shown as little as the others.
 pub(crate) fn texts(scanner: &dyn SecretScanner, value: &mut Value) {

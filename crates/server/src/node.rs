@@ -5,8 +5,8 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::DrainStarted;
 use mosaic_core::domain::audit::Action;
-use serde_json::json;
 
 use crate::body::OptionalJson;
 use crate::caller::Caller;
@@ -26,5 +26,5 @@ pub(crate) async fn drain(
     o.audit_soon(caller.deed(o, Action::Drain, &request).reason(reason.as_deref()));
     let running = o.drain();
     tracing::info!(running, reason, "drain asked for");
-    Ok((StatusCode::ACCEPTED, Answer(json!({"draining": true, "running": running}))).into_response())
+    Ok((StatusCode::ACCEPTED, Answer(DrainStarted { draining: true, running })).into_response())
 }

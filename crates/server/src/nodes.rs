@@ -6,63 +6,25 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{Node, NodeList, NodeRemoved};
 use mosaic_core::Orchestrator;
-use mosaic_core::clocks::ClockOffset;
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::ids::{NodeId, Timestamp};
+use mosaic_core::domain::ids::NodeId;
 use mosaic_core::limits;
-use mosaic_core::ports::fleet::{Cordon, LostNode, NodeInfo, NodeRemoval, NodeState};
-use serde_json::{Value, json};
+use mosaic_core::ports::fleet::{Cordon, LostNode, NodeRemoval};
 
 use crate::agents::by;
 use crate::body::OptionalJson;
 use crate::caller::Caller;
 use crate::context::Context;
-use crate::node_view::{BreakerView, CordonView, clock_view};
 use crate::params::{Params, PathNames};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::shell::RequestId;
+use crate::view::{self, Shown};
+use mosaic_api::Code;
 
-/// Says in one word how a node is.
-fn health(state: &NodeState) -> &'static str {
-    match (state.alive, state.info.draining, &state.cordon) {
-        (false, _, _) => "away",
-        (true, true, _) => "draining",
-        (true, false, Some(_)) => "cordoned",
-        (true, false, None) => "taking",
-    }
-}
-
-/// Describes one node.
-fn view(node: &NodeState, o: &Orchestrator) -> Value {
-    let (info, own) = (&node.info, &o.settings().node);
-    let cordon = node.cordon.as_ref().map(CordonView::of);
-    let scanner = &*o.ports().scanner;
-    let breakers: Vec<BreakerView> =
-        info.health.breakers.iter().map(|breaker| BreakerView::of(breaker, scanner)).collect();
-    json!({
-        "node": &info.node, "here": info.node == *own, "alive": node.alive, "seenAt": node.seen_at.to_rfc3339(),
-        "leasesEndAt": node.leases_end_at.map(Timestamp::to_rfc3339), "cordon": cordon, "draining": info.draining,
-        "slots": {"total": info.slots, "used": info.running}, "version": &info.version, "url": &info.url,
-        "clock": clock(info), "labels": &info.labels, "startedAt": info.started_at.to_rfc3339(),
-        "health": health(node), "held": &info.health.held, "breakers": breakers, "runtimes": &info.health.runtimes,
-        "sandbox": &info.health.sandbox,
-    })
-}
-
-/// Describes how far a node's wall clock is from the store's; null where that is not known.
-fn clock(info: &NodeInfo) -> Option<Value> {
-    let (offset_ms, error_ms) = (info.clock_offset_ms?, info.clock_error_ms.unwrap_or(0));
-    Some(clock_view(ClockOffset { offset_ms, error_ms }))
-}
-
-/// Describes a node that was declared lost for good.
-fn lost_view(lost: &LostNode) -> Value {
-    json!({"node": &lost.node, "by": &lost.by, "reason": &lost.reason, "at": lost.at.to_rfc3339()})
-}
-
-async fn all(o: &Orchestrator) -> Result<Vec<Value>, Problem> {
-    Ok(o.nodes().await?.iter().map(|state| view(state, o)).collect())
+async fn all(o: &Orchestrator) -> Result<Vec<Node>, Problem> {
+    Ok(o.nodes().await?.iter().map(|state| view::node(state, o)).collect())
 }
 
 /// `GET /v1/nodes`.
@@ -71,8 +33,8 @@ pub(crate) async fn list(State(context): State<Context>, params: Params) -> Resu
     let o = &context.orchestrator;
     let term = o.ports().fleet.term().map(|term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
     let lost = o.ports().fleet.lost_nodes().await?;
-    let lost: Vec<Value> = lost.iter().map(lost_view).collect();
-    Ok(Answer(json!({"nodes": all(o).await?, "lost": lost, "leaseMs": term})).into_response())
+    let list = NodeList { nodes: all(o).await?, lost: lost.shown(), lease_ms: term };
+    Ok(Answer(list).into_response())
 }
 
 /// `POST /v1/nodes/{node}/cordon`: it takes nothing new; what it runs goes on.
@@ -130,7 +92,9 @@ pub(crate) async fn remove(
     let (by, at) = (by(&request), o.now());
     let lost = is_lost.then(|| LostNode { node: node.clone(), by: by.clone(), reason, at });
     match o.remove_node(&node, lost.as_ref(), &by).await? {
-        NodeRemoval::Done => Ok(Answer(json!({"node": node, "lost": is_lost})).into_response()),
+        NodeRemoval::Done => {
+            Ok(Answer(NodeRemoved { node: node.to_string(), lost: is_lost }).into_response())
+        }
         NodeRemoval::Unknown => Err(unknown(&node)),
         NodeRemoval::Alive(seen) => Err(active(&node, &format!("it was heard of at {}", seen.to_rfc3339()))),
         NodeRemoval::Holds(until) => {
@@ -179,6 +143,6 @@ async fn change(
     if !o.cordon(&node, stands).await? {
         return Err(unknown(&node));
     }
-    let now = all(o).await?.into_iter().find(|view| view["node"] == json!(&node));
-    Ok(Answer(now.unwrap_or_else(|| json!({"node": node}))).into_response())
+    let now = all(o).await?.into_iter().find(|view| view.node == node.as_str());
+    Ok(Answer(now.ok_or_else(|| unknown(&node))?).into_response())
 }

@@ -4,13 +4,12 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{Dispatch, NodeSlots, Queue, QueueEntry};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{QueueCause, State as AgentState};
 use mosaic_core::domain::audit::Action;
-use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Query, Versioned};
-use serde_json::{Value, json};
 
 use crate::body::OptionalJson;
 use crate::caller::Caller;
@@ -18,9 +17,9 @@ use crate::context::Context;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-use crate::view::{Links, PauseView};
+use crate::view::{self, Shown};
 
-fn entry(record: &Versioned) -> Value {
+fn entry(record: &Versioned) -> QueueEntry {
     let agent = &record.agent;
     let end = agent.end();
     let failure = match &agent.state {
@@ -30,14 +29,24 @@ fn entry(record: &Versioned) -> Value {
         },
         _ => None,
     };
-    json!({
-        "agentId": agent.id, "taskId": &agent.spec.task_id, "agentType": agent.spec.agent_type, "name": &agent.name,
-        "priority": agent.spec.priority, "status": agent.status(), "phase": agent.phase(), "attempt": agent.attempt,
-        "spawnedAt": agent.spawned_at.to_rfc3339(), "notBefore": agent.not_before().map(Timestamp::to_rfc3339),
-        "completedAt": end.map(|e| e.at.to_rfc3339()), "endReason": end.map(|e| e.reason),
-        "error": end.and_then(|e| e.error.as_deref()).or(failure.map(|f| f.message.as_str())),
-        "links": Links::of(agent.id),
-    })
+    QueueEntry {
+        agent_id: agent.id.to_string(),
+        task_id: agent.spec.task_id.to_string(),
+        agent_type: agent.spec.agent_type.shown(),
+        name: agent.name.clone(),
+        priority: agent.spec.priority.get(),
+        status: agent.status().shown(),
+        phase: agent.phase().shown(),
+        attempt: agent.attempt,
+        spawned_at: agent.spawned_at.shown(),
+        not_before: agent.not_before().shown(),
+        completed_at: end.map(|end| end.at.shown()),
+        end_reason: end.map(|end| end.reason.shown()),
+        error: end.and_then(|end| end.error.clone()).or(failure.map(|failure| failure.message.clone())),
+        links: view::links(agent.id),
+        position: None,
+        reason: None,
+    }
 }
 
 /// Says why an entry still waits: what holds up everything first, then what is its own.
@@ -69,7 +78,7 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     r.finish()?;
     let orchestrator = &context.orchestrator;
     let (store, now) = (&orchestrator.ports().store, orchestrator.now());
-    let pause = store.pause().await?.map(PauseView::from);
+    let pause = store.pause().await?.shown();
     let counts = store.counts(now).await?;
     let waiting = store.waiting(offset, limit, now).await?;
     let held = orchestrator.room().0;
@@ -77,24 +86,17 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
         Some(_) => Some("dispatch is paused"),
         None => held.as_deref(),
     };
-    let waiting: Vec<Value> = (offset..)
-        .zip(&waiting)
-        .map(|(position, record)| {
-            let mut entry = entry(record);
-            entry["position"] = json!(position);
-            entry["reason"] = json!(orchestrator.ports().scanner.mask(&reason(orchestrator, record, all)));
-            entry
-        })
-        .collect();
+    let waits = |(position, record): (u64, &Versioned)| {
+        let reason = orchestrator.ports().scanner.mask(&reason(orchestrator, record, all));
+        QueueEntry { position: Some(position), reason: Some(reason), ..entry(record) }
+    };
+    let waiting = (offset..).zip(&waiting).map(waits).collect();
     let dead = store.list(Query { dead: true, limit, ..Query::default() }).await?;
     let dead = store.whole(dead).await?;
-    let dead: Vec<Value> = dead.iter().map(entry).collect();
-    Ok(Answer(json!({
-        "paused": pause.is_some(), "pause": pause, "draining": orchestrator.is_draining(), "held": held, "counts": counts,
-        "slots": {"total": orchestrator.settings().slots, "used": orchestrator.running()},
-        "waiting": waiting, "dead": dead,
-    }))
-    .into_response())
+    let dead = dead.iter().map(entry).collect();
+    let (paused, draining, counts) = (pause.is_some(), orchestrator.is_draining(), counts.shown());
+    let slots = NodeSlots { total: orchestrator.settings().slots, used: orchestrator.running() };
+    Ok(Answer(Queue { paused, pause, draining, held, counts, slots, waiting, dead }).into_response())
 }
 
 /// `POST /v1/queue/pause`: nothing new starts; what runs goes on.
@@ -124,6 +126,6 @@ pub(crate) async fn resume(
 }
 
 async fn dispatch(context: &Context) -> Result<Response, Problem> {
-    let pause = context.orchestrator.ports().store.pause().await?.map(PauseView::from);
-    Ok(Answer(json!({"paused": pause.is_some(), "pause": pause})).into_response())
+    let pause = context.orchestrator.ports().store.pause().await?.shown();
+    Ok(Answer(Dispatch { paused: pause.is_some(), pause }).into_response())
 }

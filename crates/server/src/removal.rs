@@ -7,12 +7,13 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Pruned;
 use mosaic_core::domain::audit::{Action, Deed};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::limits;
 use mosaic_core::ports::store::EndedAfter;
 use mosaic_core::removal::PruneRequest;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::agents::to_the_end;
 use crate::body::{OptionalJson, unknown};
@@ -21,6 +22,7 @@ use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
 use crate::shell::RequestId;
+use crate::view::Shown;
 
 /// Age of ended agents that are pruned when none is given.
 const OLDER_THAN: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -45,7 +47,7 @@ pub(crate) async fn remove(
         o.remove(id, discard.as_deref(), &why, &by).await
     };
     let removed = to_the_end(&context.orchestrator, removal).await??;
-    Ok(Answer(removed).into_response())
+    Ok(Answer(removed.shown()).into_response())
 }
 
 /// `POST /v1/prune`: one page of agents; `nextCursor` goes on.
@@ -66,10 +68,17 @@ pub(crate) async fn prune(
         move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move { Box::pin(o.prune(&wanted)).await };
     let pruned = to_the_end(&context.orchestrator, prune).await??;
     let next = pruned.next.map(|place| format!("{:x}-{:x}", place.at, place.seq));
-    let mut view = serde_json::to_value(&pruned).map_err(|_| Problem::internal())?;
-    view["dryRun"] = json!(dry_run);
-    view["nextCursor"] = json!(next);
-    Ok(Answer(view).into_response())
+    let elsewhere = pruned.elsewhere.iter().map(|(node, count)| (node.to_string(), *count)).collect();
+    let answer = Pruned {
+        removed: pruned.removed,
+        unmerged: pruned.unmerged.shown(),
+        elsewhere,
+        errors: pruned.errors,
+        freed_bytes: pruned.freed_bytes,
+        dry_run,
+        next_cursor: next,
+    };
+    Ok(Answer(answer).into_response())
 }
 
 fn read(fields: Map<String, Value>, by: Deed) -> Result<PruneRequest, Problem> {

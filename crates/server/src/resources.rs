@@ -4,14 +4,14 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use mosaic_core::domain::ids::Timestamp;
+use mosaic_api::Resources;
 use mosaic_core::limits;
 use mosaic_core::monitor::Sample;
-use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::params::{Id, Params};
 use crate::problem::Problem;
+use crate::view::Shown;
 
 /// `GET /v1/agents/{id}/resources`: `since` leaves out older samples, `step` thins them out to one per so many seconds.
 pub(crate) async fn show(
@@ -36,24 +36,38 @@ pub(crate) async fn show(
         samples.reverse();
     }
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    Ok(Answer(json!({
-        "agentId": id, "live": found.live, "phase": record.agent.phase(),
-        "inPhaseMs": found.in_phase.map(millis),
-        "lastEventAt": found.last_event.map(Timestamp::to_rfc3339),
-        "lastOutputAt": found.last_output.map(Timestamp::to_rfc3339),
-        "stall": found.stall,
-        "now": newest.as_ref().map(show_sample),
-        "samples": samples.iter().map(show_sample).collect::<Vec<Value>>(),
-        "periodMs": millis(limits::SAMPLE_PERIOD),
-    }))
+    Ok(Answer(Resources {
+        agent_id: id.to_string(),
+        live: found.live,
+        phase: record.agent.phase().shown(),
+        in_phase_ms: found.in_phase.map(millis),
+        last_event_at: found.last_event.shown(),
+        last_output_at: found.last_output.shown(),
+        stall: found.stall.shown(),
+        now: newest.shown(),
+        samples: samples.shown(),
+        period_ms: millis(limits::SAMPLE_PERIOD),
+    })
     .into_response())
 }
 
-fn show_sample(sample: &Sample) -> Value {
-    json!({
-        "at": sample.at.to_rfc3339(), "cpuMs": sample.cpu_ms, "cores": (sample.cores * 1000.0).round() / 1000.0,
-        "memoryBytes": sample.memory_bytes, "processes": sample.processes, "readBytes": sample.read_bytes,
-        "writtenBytes": sample.written_bytes, "diskBytes": sample.disk_bytes, "diskMore": sample.disk_more,
-        "phase": sample.phase, "silentMs": sample.silent_ms, "stall": sample.stall,
-    })
+impl Shown for Sample {
+    type View = mosaic_api::Sample;
+
+    fn shown(&self) -> Self::View {
+        mosaic_api::Sample {
+            at: self.at.shown(),
+            cpu_ms: self.cpu_ms,
+            cores: (self.cores * 1000.0).round() / 1000.0,
+            memory_bytes: self.memory_bytes,
+            processes: self.processes,
+            read_bytes: self.read_bytes,
+            written_bytes: self.written_bytes,
+            disk_bytes: self.disk_bytes,
+            disk_more: self.disk_more,
+            phase: self.phase.shown(),
+            silent_ms: self.silent_ms,
+            stall: self.stall.shown(),
+        }
+    }
 }

@@ -6,11 +6,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::NodeId;
 use mosaic_core::restore::{RestoreChoice, WorkPlace};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::agents::to_the_end;
@@ -21,16 +19,7 @@ use crate::forward::{to_node, was_passed_on};
 use crate::params::Id;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-
-/// Where the work is now.
-#[derive(Debug, Serialize)]
-struct RestoredView {
-    node: NodeId,
-    path: String,
-    branch: String,
-    head: Option<String>,
-    salvage: Option<Salvaged>,
-}
+use crate::view::Shown;
 
 /// `POST /v1/agents/{id}/restore`: a copy of its own each time.
 pub(crate) async fn create(
@@ -61,12 +50,12 @@ pub(crate) async fn create(
         restored
     });
     let restored = restored.await??;
-    let view = RestoredView {
-        node: o.settings().node.clone(),
+    let view = mosaic_api::Restored {
+        node: o.settings().node.to_string(),
         path: restored.path.display().to_string(),
         branch: restored.branch.to_string(),
         head: restored.head.map(String::from),
-        salvage: restored.salvage,
+        salvage: restored.salvage.shown(),
     };
     Ok((StatusCode::CREATED, Answer(view)).into_response())
 }

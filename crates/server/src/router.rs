@@ -17,11 +17,12 @@ use crate::auth::{Scope, authorize, guard};
 use crate::context::Context;
 use crate::lane::Lanes;
 use crate::options::ServerOptions;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::{
     agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch, lane,
     node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, transfer, v1_agents,
 };
+use mosaic_api::Code;
 
 /// One line of the table.
 struct Route {

@@ -43,7 +43,7 @@ pub(crate) async fn wrap(State(context): State<Context>, mut request: Request, n
     let mut response = answer.unwrap_or_else(|_| Problem::internal().into_response());
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let base = context.options.public_url.as_deref().unwrap_or("");
-        let text = problem.body(&id.0, base).to_string();
+        let text = serde_json::to_string(&problem.body(&id.0, base)).unwrap_or_default();
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = if method == "HEAD" { Body::empty() } else { Body::from(text) };
     }

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use mosaic_core::limits;
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::params::ParamReader;
@@ -25,7 +25,8 @@ const LAST: u64 = i64::MAX as u64;
 pub(crate) const RETRY: &str = "retry: 1000\n\n";
 
 /// Writes one event. `kind` is a word of ours; JSON has no line break in it.
-pub(crate) fn event(id: u64, kind: &str, data: &Value) -> String {
+pub(crate) fn event(id: u64, kind: &str, data: &impl Serialize) -> String {
+    let data = serde_json::to_string(data).unwrap_or_default();
     format!("id: {id}\nevent: {kind}\ndata: {data}\n\n")
 }
 

@@ -6,17 +6,17 @@ use axum::extract::State;
 use axum::http::header::ETAG;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{Admission, NodeCount, NodeSlots, NodeState, Quota};
+use mosaic_core::domain::quota::Held;
 use mosaic_core::limits;
-use mosaic_core::monitor::NodeState;
-use serde_json::{Value, json};
+use mosaic_core::monitor::{Dispatch, NodeState as Snapshot};
 use sha2::{Digest, Sha256};
 
 use crate::context::Context;
-use crate::node_view::{BreakerView, CordonView, clock_view};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::tags::is_known;
-use crate::view::PauseView;
+use crate::view::{self, Shown};
 
 /// `GET /v1/state`.
 pub(crate) async fn show(
@@ -27,53 +27,70 @@ pub(crate) async fn show(
     params.reader(&[]).finish()?;
     let state = context.orchestrator.state().await?;
     let mut body = view(&context, state);
-    // Only what changes by itself is left out of the tag: uptime, what the machine says, how long a breaker waits.
-    let mut steady = body.clone();
-    steady["admission"]["memoryBytes"] = Value::Null;
-    steady["admission"]["loadPerCore"] = Value::Null;
-    for breaker in steady["breakers"].as_array_mut().into_iter().flatten() {
-        breaker["retryInMs"] = Value::Null;
-    }
-    let digest = Sha256::digest(steady.to_string());
-    let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let tag = format!("W/\"{tag}\"");
+    let tag = tag(&body)?;
     if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let uptime = context.orchestrator.now().since(context.options.started_at);
-    body["uptimeSeconds"] = json!(uptime.as_secs());
-    body["clock"] = json!(context.orchestrator.clock_offset().map(clock_view));
+    body.uptime_seconds = context.orchestrator.now().since(context.options.started_at).as_secs();
+    body.clock = context.orchestrator.clock_offset().shown();
     Ok(([(ETAG, tag)], Answer(body)).into_response())
 }
 
-fn view(context: &Context, state: NodeState) -> Value {
+/// Returns the tag of a snapshot. What changes by itself is left out: uptime, memory and load, how long a breaker waits.
+fn tag(body: &NodeState) -> Result<String, Problem> {
+    let mut steady = body.clone();
+    (steady.admission.memory_bytes, steady.admission.load_per_core) = (None, None);
+    steady.breakers.iter_mut().for_each(|breaker| breaker.retry_in_ms = None);
+    let digest = Sha256::digest(serde_json::to_vec(&steady).map_err(|_| Problem::internal())?);
+    let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("W/\"{tag}\""))
+}
+
+fn view(context: &Context, state: Snapshot) -> NodeState {
     let (orchestrator, options) = (&context.orchestrator, &context.options);
-    let scanner = &orchestrator.ports().scanner;
-    let breakers: Vec<BreakerView> =
-        state.breakers.iter().map(|breaker| BreakerView::of(breaker, &**scanner)).collect();
-    let quotas: Vec<Value> = state
-        .quotas
-        .into_iter()
-        .map(|held| {
-            // Whose credential it is says the runtime's name; the mark after it is of no use to people.
-            let runtime = held.credential.split(':').next().unwrap_or_default().to_owned();
-            json!({"runtime": runtime, "until": held.until.to_rfc3339(), "why": scanner.mask(&held.why)})
-        })
-        .collect();
+    let scanner = &*orchestrator.ports().scanner;
+    let quota = |held: &Held| Quota {
+        // Whose credential it is says the runtime's name; the mark after it is of no use to people.
+        runtime: held.credential.split(':').next().unwrap_or_default().to_owned(),
+        until: held.until.shown(),
+        why: scanner.mask(&held.why),
+    };
     let floors = orchestrator.settings().floors;
-    json!({
-        "node": state.node, "version": options.version, "startedAt": options.started_at.to_rfc3339(),
-        "counts": state.counts,
-        "slots": {"total": state.slots, "used": state.used},
-        "dispatch": state.dispatch, "pause": state.pause.map(PauseView::from),
-        "admission": {"open": state.held.is_none(), "reason": state.held,
-            "memoryBytes": state.reading.memory_bytes, "memoryFloorBytes": floors.memory_bytes,
-            "loadPerCore": state.reading.load_per_core, "loadCeiling": floors.load_per_core,
-            "diskFloorBytes": limits::DISK_FLOOR_BYTES},
-        "breakers": breakers, "quotas": quotas,
-        "attention": state.attention, "stalled": state.stalled, "withWarnings": state.warnings,
-        "cleanupPending": state.cleanup_pending,
-        "nodes": {"total": state.nodes.0, "alive": state.nodes.1}, "cordoned": state.cordon.is_some(),
-        "cordon": state.cordon.as_ref().map(CordonView::of), "missingRuntimes": state.missing,
-    })
+    let dispatch = match state.dispatch {
+        Dispatch::Running => "running",
+        Dispatch::Paused => "paused",
+        Dispatch::Held => "held",
+        Dispatch::Stopped => "stopped",
+    };
+    let admission = Admission {
+        open: state.held.is_none(),
+        reason: state.held,
+        memory_bytes: state.reading.memory_bytes,
+        memory_floor_bytes: floors.memory_bytes,
+        load_per_core: state.reading.load_per_core,
+        load_ceiling: floors.load_per_core,
+        disk_floor_bytes: limits::DISK_FLOOR_BYTES,
+    };
+    NodeState {
+        node: state.node.to_string(),
+        version: options.version.to_owned(),
+        started_at: options.started_at.shown(),
+        counts: state.counts.shown(),
+        slots: NodeSlots { total: state.slots, used: state.used },
+        dispatch: dispatch.to_owned(),
+        pause: state.pause.shown(),
+        admission,
+        breakers: view::breakers(&state.breakers, scanner),
+        quotas: state.quotas.iter().map(quota).collect(),
+        attention: state.attention,
+        stalled: state.stalled,
+        with_warnings: state.warnings,
+        cleanup_pending: state.cleanup_pending,
+        nodes: NodeCount { total: state.nodes.0, alive: state.nodes.1 },
+        cordoned: state.cordon.is_some(),
+        cordon: state.cordon.shown(),
+        missing_runtimes: state.missing.shown(),
+        uptime_seconds: 0,
+        clock: None,
+    }
 }

@@ -4,17 +4,18 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{TaskAgents, TaskRemoved};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::TaskId;
 use mosaic_core::limits;
-use serde_json::json;
 
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::params::PathNames;
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::shell::RequestId;
-use crate::view::AgentView;
+use crate::view::{self, Shown};
+use mosaic_api::Code;
 
 fn unknown(task: &TaskId) -> Problem {
     Problem::new(Code::TaskNotFound, format!("no agent was ever spawned for the task {task}"))
@@ -29,9 +30,9 @@ pub(crate) async fn show(State(context): State<Context>, path: PathNames) -> Res
     }
     let records = context.orchestrator.ports().store.whole(records).await?;
     let active = records.iter().any(|record| !record.agent.is_terminal());
-    let agents: Vec<AgentView> = records.iter().take(limits::HTTP_PAGE).map(AgentView::brief).collect();
-    Ok(Answer(json!({"taskId": task, "active": active, "total": records.len(), "agents": agents}))
-        .into_response())
+    let agents = records.iter().take(limits::HTTP_PAGE).map(view::brief).collect();
+    let (task_id, total) = (task.to_string(), records.len());
+    Ok(Answer(TaskAgents { task_id, active, total, agents }).into_response())
 }
 
 /// `DELETE /v1/tasks/{taskId}`: ends its waiting agents; what runs must be killed.
@@ -55,5 +56,6 @@ pub(crate) async fn remove(
         return Err(Problem::task_active(*first, active.as_ref().map(|record| &record.agent))
             .hint(format!("only waiting work is removed; POST /v1/agents/{first}/kill ends what runs")));
     }
-    Ok(Answer(json!({"taskId": task, "removed": removed, "running": running})).into_response())
+    let (removed, running) = (removed.shown(), running.shown());
+    Ok(Answer(TaskRemoved { task_id: task.to_string(), removed, running }).into_response())
 }

@@ -10,11 +10,12 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use mosaic_api::{TranscriptEnd, TranscriptPage};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Line;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -23,6 +24,7 @@ use crate::negotiate::choose;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::Problem;
 use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
+use crate::view::Shown;
 
 const JSON: &str = "application/json";
 const LIVE: &str = "text/event-stream";
@@ -61,7 +63,7 @@ impl Filter {
         let mut value = serde_json::to_value(line).ok()?;
         let kind = value["kind"].as_str()?.to_owned();
         mask::texts(scanner, &mut value);
-        value["at"] = json!(line.at.to_rfc3339());
+        value["at"] = Value::String(line.at.to_rfc3339());
         let wanted = self.kinds.is_empty() || self.kinds.contains(&kind);
         (wanted && (self.thinking || kind != "thinking")).then_some((kind, value))
     }
@@ -120,8 +122,8 @@ async fn page(
             break;
         }
     }
-    let next = more.then(|| after.to_string());
-    Ok(Answer(json!({"items": items, "nextCursor": next})).into_response())
+    let next_cursor = more.then(|| after.to_string());
+    Ok(Answer(TranscriptPage { items, next_cursor }).into_response())
 }
 
 struct Tail {
@@ -188,7 +190,9 @@ impl Tail {
             }
             if let Some(agent) = ended {
                 self.state = TailState::Over;
-                let data = json!({"status": agent.status(), "endReason": agent.end().map(|end| end.reason)});
+                let (status, end_reason) =
+                    (agent.status().shown(), agent.end().map(|end| end.reason.shown()));
+                let data = TranscriptEnd { status, end_reason };
                 return Some(event(self.after, "end", &data));
             }
             tokio::select! {

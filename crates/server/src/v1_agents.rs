@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use mosaic_api::AgentList;
 use mosaic_core::domain::agent::{Agent, Phase, Status};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, TaskId, Word};
@@ -17,7 +18,7 @@ use mosaic_core::domain::spec::AgentType;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::RetryError;
 use mosaic_core::ports::store::{Query, Versioned};
-use serde_json::json;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::agents::{created, idempotency, refused};
@@ -25,10 +26,11 @@ use crate::body::OptionalJson;
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::params::{Id, ParamReader, Params};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::tags::is_known;
-use crate::view::AgentView;
+use crate::view::{self, Shown};
+use mosaic_api::Code;
 
 const FILTERS: &[&str] = &[
     "status", "phase", "type", "repo", "branch", "taskId", "label", "q", "idPrefix", "since", "until",
@@ -143,10 +145,11 @@ pub(crate) async fn list(
     let mut items = Vec::new();
     for record in &records {
         let (id, work) = (record.agent.id, o.kept_work(record).await);
-        let view = AgentView::brief(record).frozen(o.is_frozen(id)).heard(o.last_event(id));
-        items.push(view.kept(&record.agent, work));
+        let mut item = view::with_kept(view::brief(record), &record.agent, &work);
+        (item.status.frozen, item.last_event_at) = (o.is_frozen(id), o.last_event(id).shown());
+        items.push(item);
     }
-    let mut response = Answer(json!({"items": items, "nextCursor": &next})).into_response();
+    let mut response = Answer(AgentList { items, next_cursor: next.clone() }).into_response();
     if let Some(next) = next {
         let kept = uri
             .query()
@@ -262,11 +265,8 @@ pub(crate) async fn show(
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let heard = context.orchestrator.last_event(id);
-    let view = AgentView::full(&record, position).frozen(frozen).heard(heard).kept(&record.agent, work);
-    let mut view = serde_json::to_value(view).map_err(|_| Problem::internal())?;
-    if waited {
-        view["waited"] = json!(true);
-    }
+    let mut view = view::with_kept(view::full(&record, position), &record.agent, &work);
+    (view.status.frozen, view.last_event_at, view.waited) = (frozen, heard.shown(), waited);
     Ok(([(ETAG, tag)], Answer(view)).into_response())
 }
 
@@ -283,7 +283,7 @@ pub(crate) async fn retry(
     let allowed = body.take("allowedSecrets");
     let allowed = AllowedSecret::list("/allowedSecrets", allowed.as_ref()).map_err(Problem::invalid)?;
     let (o, reason) = (&context.orchestrator, body.reason()?);
-    let idempotency = idempotency(&headers, uri.path(), &json!([&reason, &allowed]))?;
+    let idempotency = idempotency(&headers, uri.path(), &fingerprinted(&reason, &allowed)?)?;
     o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
     if !allowed.is_empty() {
         check_seen(&o.agent(id).await?.agent, &allowed)?;
@@ -297,6 +297,11 @@ pub(crate) async fn retry(
         Err(RetryError::Spawn(e)) => Err(refused(&context.orchestrator, e).await),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Returns the part of a retry that an idempotency key stands for.
+fn fingerprinted(reason: &Option<String>, allowed: &[AllowedSecret]) -> Result<Value, Problem> {
+    serde_json::to_value((reason, allowed)).map_err(|_| Problem::internal())
 }
 
 /// Errors when something is allowed that was never found: a mistyped fingerprint would allow nothing, and nobody would know.

@@ -1,0 +1,160 @@
+//! Gates and findings.
+
+use serde::{Deserialize, Serialize};
+
+use crate::words::{GateOutcome, GateProfile, Phase, Verdict};
+
+/// One gate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GateDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Path of an lcov report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lcov: Option<String>,
+    /// Path of a JUnit report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub junit: Option<String>,
+    /// Least line coverage, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Longest time, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Gates that will judge an agent's work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GatePlan {
+    /// The gates, in running order.
+    pub gates: Vec<GateDefinition>,
+    /// Gates of the profile without a definition.
+    pub undefined: Vec<String>,
+    /// Origin of the definitions.
+    pub defined_by: String,
+    /// The repository's commands are trusted.
+    pub trusted: bool,
+    /// Sentences for people.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A secret that was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SecretFinding {
+    /// The rule that found it.
+    pub rule: String,
+    /// The commit that adds it.
+    pub commit: String,
+    /// The fingerprint by which it can be allowed.
+    pub fingerprint: String,
+    /// It is a value of the server's own, which cannot be allowed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The gate, `secret-scan` or `conflict`.
+    pub source: String,
+    /// The file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The fault; secrets are masked.
+    pub message: String,
+    /// Details of a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretFinding>,
+}
+
+/// Result of one gate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GateResult {
+    /// The gate.
+    pub name: String,
+    /// Its outcome.
+    pub outcome: GateOutcome,
+    /// The command that was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Exit code of the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Its time, in milliseconds.
+    pub duration_ms: u64,
+    /// One line for people.
+    pub summary: String,
+    /// Its findings.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// Name of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+}
+
+/// Judgement of one commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GateReport {
+    /// The commit.
+    pub commit: String,
+    /// Results, in running order.
+    pub results: Vec<GateResult>,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// A changed path behind a git filter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FilteredPath {
+    /// The path.
+    pub path: String,
+    /// The filter.
+    pub filter: String,
+}
+
+/// Answer of `GET /v1/agents/{id}/gates`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AgentGates {
+    /// The agent.
+    pub agent_id: String,
+    /// Its task.
+    pub task_id: String,
+    /// Profile of its gates.
+    pub profile: GateProfile,
+    /// The verdict.
+    pub verdict: Option<Verdict>,
+    /// Its phase.
+    pub phase: Phase,
+    /// Fix rounds that were used.
+    pub fix_round: u32,
+    /// Most fix rounds.
+    pub max_fix_rounds: u32,
+    /// Gates that will judge it.
+    pub plan: Option<GatePlan>,
+    /// The newest judgement.
+    pub report: Option<GateReport>,
+    /// Findings that are not repaired.
+    pub findings: Vec<Finding>,
+}

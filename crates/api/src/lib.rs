@@ -1,0 +1,47 @@
+//! The HTTP API as types: requests, answers, error codes and the words of closed lists. The server serialises them, clients
+//! deserialise them. A client tolerates fields that it does not know, and reads a word that it does not know as `Unknown`.
+//!
+//! Times are RFC 3339 in UTC, ids are UUIDs, both as text. With the feature `schema` every type has an OpenAPI schema.
+
+mod agents;
+mod audit;
+mod code;
+mod events;
+mod fleet;
+mod gates;
+mod health;
+mod orders;
+mod problem;
+mod queue;
+mod removal;
+mod resources;
+mod state;
+mod transcript;
+mod words;
+
+pub use agents::{
+    AgentList, AgentView, Attention, Backoff, Budget, Context, Detail, Failure, Frozen, KeptRef, KeptWork,
+    Links, Publication, Restored, Salvaged, Spawned, Spent, StatusView,
+};
+pub use audit::{AuditHead, AuditPage, AuditVerified, BrokenChain};
+pub use code::Code;
+pub use events::{EventReset, EventSnapshot};
+pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
+pub use gates::{
+    AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, SecretFinding,
+};
+pub use health::{Check, Health, Hello, Readiness};
+pub use orders::{
+    AgentReceipt, KillAll, KillReceipt, KillSwitch, Killed, LastKillAll, SalvageFate, SwitchEngaged,
+    SwitchReleased, Unconfirmed,
+};
+pub use problem::{FieldError, ProblemBody};
+pub use queue::{Counts, Dispatch, Pause, Queue, QueueEntry, TaskAgents, TaskRemoved};
+pub use removal::{Pruned, Removed, Unmerged, UnmergedCommit};
+pub use resources::{Resources, Sample};
+pub use state::{Admission, Clock, DrainStarted, NodeCount, NodeState, Quota};
+pub use transcript::{TranscriptEnd, TranscriptPage};
+pub use words::{
+    AgentType, AttentionKind, BackoffKind, EndReason, FailureKind, GateOutcome, GateProfile, LeaseFate,
+    Phase, PublicationState, Recorded, SalvageState, StallStage, Status, TreeFate, Verdict, WorkState,
+};

@@ -1,0 +1,114 @@
+//! Gates and findings.
+
+use mosaic_core::domain::gates::{FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult};
+use mosaic_core::domain::ids::Word;
+use mosaic_core::domain::secrets::SecretFinding;
+
+use super::shown::Shown;
+
+impl Shown for Word {
+    type View = String;
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for GateDefinition {
+    type View = mosaic_api::GateDefinition;
+
+    fn shown(&self) -> Self::View {
+        let Self { name, run, lcov, junit, min, timeout_ms } = self;
+        mosaic_api::GateDefinition {
+            name: name.to_string(),
+            run: run.clone(),
+            lcov: lcov.clone(),
+            junit: junit.clone(),
+            min: *min,
+            timeout_ms: *timeout_ms,
+        }
+    }
+}
+
+impl Shown for GatePlan {
+    type View = mosaic_api::GatePlan;
+
+    fn shown(&self) -> Self::View {
+        let Self { gates, undefined, defined_by, trusted, warnings } = self;
+        mosaic_api::GatePlan {
+            gates: gates.shown(),
+            undefined: undefined.shown(),
+            defined_by: defined_by.clone(),
+            trusted: *trusted,
+            warnings: warnings.clone(),
+        }
+    }
+}
+
+impl Shown for SecretFinding {
+    type View = mosaic_api::SecretFinding;
+
+    fn shown(&self) -> Self::View {
+        let Self { rule, commit, fingerprint, own } = self;
+        mosaic_api::SecretFinding {
+            rule: rule.clone(),
+            commit: commit.to_string(),
+            fingerprint: fingerprint.as_str().to_owned(),
+            own: *own,
+        }
+    }
+}
+
+impl Shown for Finding {
+    type View = mosaic_api::Finding;
+
+    fn shown(&self) -> Self::View {
+        let Self { source, path, line, message, secret } = self;
+        mosaic_api::Finding {
+            source: source.clone(),
+            path: path.clone(),
+            line: *line,
+            message: message.clone(),
+            secret: secret.shown(),
+        }
+    }
+}
+
+impl Shown for GateResult {
+    type View = mosaic_api::GateResult;
+
+    fn shown(&self) -> Self::View {
+        let Self { name, outcome, command, exit_code, duration_ms, summary, findings, log } = self;
+        mosaic_api::GateResult {
+            name: name.to_string(),
+            outcome: outcome.shown(),
+            command: command.clone(),
+            exit_code: *exit_code,
+            duration_ms: *duration_ms,
+            summary: summary.clone(),
+            findings: findings.shown(),
+            log: log.clone(),
+        }
+    }
+}
+
+impl Shown for GateReport {
+    type View = mosaic_api::GateReport;
+
+    fn shown(&self) -> Self::View {
+        let Self { commit, results, verdict } = self;
+        mosaic_api::GateReport {
+            commit: commit.to_string(),
+            results: results.shown(),
+            verdict: verdict.shown(),
+        }
+    }
+}
+
+impl Shown for FilteredPath {
+    type View = mosaic_api::FilteredPath;
+
+    fn shown(&self) -> Self::View {
+        mosaic_api::FilteredPath { path: self.path.clone(), filter: self.filter.clone() }
+    }
+}

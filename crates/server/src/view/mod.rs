@@ -1,0 +1,14 @@
+//! The domain as the API shows it: each file turns a part of the domain into types of `mosaic-api`. Times are RFC 3339
+//! there and numbers in the store, so no record goes out as it is.
+
+mod agents;
+mod gates;
+mod kept;
+mod nodes;
+mod orders;
+mod shown;
+mod words;
+
+pub(crate) use agents::{agent_path, brief, full, links, retained, status, warnings, with_kept};
+pub(crate) use nodes::{breakers, node};
+pub(crate) use shown::Shown;
