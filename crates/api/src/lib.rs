@@ -10,10 +10,13 @@ mod events;
 mod fleet;
 mod gates;
 mod health;
+#[cfg(feature = "schema")]
+mod openapi;
 mod orders;
 mod problem;
 mod queue;
 mod removal;
+mod requests;
 mod resources;
 mod state;
 mod transcript;
@@ -31,6 +34,8 @@ pub use gates::{
     AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, SecretFinding,
 };
 pub use health::{Check, Health, Hello, Readiness};
+#[cfg(feature = "schema")]
+pub use openapi::{Operation, document};
 pub use orders::{
     AgentReceipt, KillAll, KillReceipt, KillSwitch, Killed, LastKillAll, SalvageFate, SwitchEngaged,
     SwitchReleased, Unconfirmed,
@@ -38,6 +43,7 @@ pub use orders::{
 pub use problem::{FieldError, ProblemBody};
 pub use queue::{Counts, Dispatch, Pause, Queue, QueueEntry, TaskAgents, TaskRemoved};
 pub use removal::{Pruned, Removed, Unmerged, UnmergedCommit};
+pub use requests::{AllowedSecret, OrderRequest, PruneRequest, RestoreRequest, RetryRequest, SpawnRequest};
 pub use resources::{Resources, Sample};
 pub use state::{Admission, Clock, DrainStarted, NodeCount, NodeState, Quota};
 pub use transcript::{TranscriptEnd, TranscriptPage};

@@ -26,6 +26,7 @@ mod mask;
 mod negotiate;
 mod node;
 mod nodes;
+mod openapi;
 mod options;
 mod params;
 mod patch;

@@ -20,7 +20,8 @@ use crate::options::ServerOptions;
 use crate::problem::Problem;
 use crate::{
     agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch, lane,
-    node, nodes, queue, removal, resources, restore, shell, state, tasks, transcript, transfer, v1_agents,
+    node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks, transcript, transfer,
+    v1_agents,
 };
 use mosaic_api::Code;
 
@@ -69,6 +70,7 @@ fn table() -> Vec<Route> {
         route(GET, "/health", Public, get(health::live)).stops(),
         route(GET, "/health/ready", Public, get(health::ready)).stops(),
         route(GET, "/v1/hello", Public, get(hello::show)).stops(),
+        route(GET, "/openapi.json", Public, get(openapi::show)),
         route(POST, "/agents/spawn", Admin, post(agents::spawn)),
         route(GET, "/agents/{id}/status", Own, get(agents::status)),
         route(POST, "/agents/{id}/kill", Admin, post(agents::kill)).stops(),

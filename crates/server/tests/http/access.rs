@@ -57,7 +57,7 @@ async fn every_route_but_health_needs_the_token() {
         }
     }
     public.dedup();
-    assert_eq!(public, ["/health", "/health/ready", "/v1/hello"]);
+    assert_eq!(public, ["/health", "/health/ready", "/v1/hello", "/openapi.json"]);
     // What is no route, or a route's wrong method, tells a stranger nothing either.
     for (method, path) in
         [("GET", "/nothing"), ("PUT", "/agents/spawn"), ("OPTIONS", "/v1/agents"), ("DELETE", "/health")]

@@ -17,6 +17,7 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/health", Scope::Public),
     ("GET", "/health/ready", Scope::Public),
     ("GET", "/v1/hello", Scope::Public),
+    ("GET", "/openapi.json", Scope::Public),
     // What an agent may see of itself. Nothing here may change anything.
     ("GET", "/agents/{id}/status", Scope::Own),
     ("GET", "/v1/agents/{id}", Scope::Own),

@@ -11,6 +11,7 @@ mod forward;
 mod hostile;
 mod killswitch;
 mod node;
+mod openapi;
 mod resources;
 mod streams;
 mod stub_ports;

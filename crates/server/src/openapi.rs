@@ -1,0 +1,12 @@
+//! `GET /openapi.json`: the API's description for generators of clients. A test makes it from the route table and the types
+//! of `mosaic-api`, and compares.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+/// `GET /openapi.json`.
+pub(crate) async fn show() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
+}
