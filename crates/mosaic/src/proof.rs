@@ -27,7 +27,7 @@ impl<'a> Challenge<'a> {
         let mut nonce = [0u8; 32];
         getrandom::fill(&mut nonce)
             .map_err(|e| Problem::Other(anyhow::anyhow!("the system gives no random bytes: {e}")))?;
-        let nonce = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = base16ct::lower::encode_string(&nonce);
         Ok(Self { token, nonce })
     }
 

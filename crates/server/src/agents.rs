@@ -115,7 +115,7 @@ pub(crate) fn idempotency(
         ));
     };
     let digest = Sha256::digest(format!("POST\n{path}\n{body}"));
-    let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = base16ct::lower::encode_string(&digest);
     Ok(Some(Idempotency { key: key.to_owned(), fingerprint }))
 }
 

@@ -42,7 +42,7 @@ fn tag(body: &NodeState) -> Result<String, Problem> {
     (steady.admission.memory_bytes, steady.admission.load_per_core) = (None, None);
     steady.breakers.iter_mut().for_each(|breaker| breaker.retry_in_ms = None);
     let digest = Sha256::digest(serde_json::to_vec(&steady).map_err(|_| Problem::internal())?);
-    let tag: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let tag: String = base16ct::lower::encode_string(&digest[..8]);
     Ok(format!("W/\"{tag}\""))
 }
 

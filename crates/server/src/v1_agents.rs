@@ -103,7 +103,7 @@ fn read_filters(r: &mut ParamReader<'_>) -> Query {
 /// The filters' mark, so that a cursor cannot be used with others.
 fn mark(query: &Query) -> String {
     let filters = Query { before_seq: None, limit: 0, ..query.clone() };
-    Sha256::digest(format!("{filters:?}")).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(format!("{filters:?}"))[..8])
 }
 
 fn read_cursor(text: &str, query: &Query) -> Result<u64, Problem> {

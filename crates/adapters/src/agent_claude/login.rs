@@ -85,7 +85,7 @@ pub(super) fn mark(file: &[u8]) -> String {
     let tokens =
         login_of(file).map(|login| Value::Array(TOKENS.map(|name| login.get(name).cloned().into()).to_vec()));
     let text = tokens.map_or_else(|| file.to_vec(), |tokens| tokens.to_string().into_bytes());
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(text))
 }
 
 impl Login {

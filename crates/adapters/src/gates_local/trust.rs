@@ -33,7 +33,7 @@ impl Trust {
 
 /// Returns the digest that stands for a configuration: SHA-256 of its bytes in lower-case hexadecimal.
 pub fn config_digest(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes.as_ref()))
 }
 
 /// Trusts a configuration from now on: adds its digest to the list, which is made with its directory when it is

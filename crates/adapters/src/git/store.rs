@@ -24,7 +24,7 @@ impl Layout {
     /// The bare store of a remote; its name is a digest, so no part of the URL meets the file system.
     pub(super) fn store(&self, url: &RepositoryUrl) -> PathBuf {
         let digest = Sha256::digest(url.as_str().trim_end_matches('/').as_bytes());
-        let name: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+        let name: String = base16ct::lower::encode_string(&digest[..16]);
         self.data.join("repos").join(name + ".git")
     }
 

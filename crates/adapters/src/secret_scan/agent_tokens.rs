@@ -31,7 +31,7 @@ pub(super) enum Form {
 /// Returns the starts as patterns of the squeezed text.
 pub(super) fn patterns() -> Vec<(Vec<u8>, Form)> {
     let plain: Vec<u8> = START.iter().copied().filter(u8::is_ascii_alphanumeric).collect();
-    let hex: String = START.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = base16ct::lower::encode_string(START);
     let utf16: Vec<u8> = START.iter().flat_map(|byte| [*byte, 0]).collect();
     let mut out = vec![
         (plain.iter().rev().copied().collect(), Form::Reversed),

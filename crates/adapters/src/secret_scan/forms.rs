@@ -47,7 +47,7 @@ pub(super) fn squeezed(value: &[u8]) -> Vec<Pattern> {
         out.extend(fragments(value).into_iter().map(part));
         out.push(whole(plain));
     }
-    let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = base16ct::lower::encode_string(value);
     let utf16: Vec<u8> = value.iter().flat_map(|byte| [*byte, 0]).collect();
     let wide_hex: String = value.iter().map(|byte| format!("{byte:02x}00")).collect();
     // Without the last zero byte, it stands in both orders of bytes.

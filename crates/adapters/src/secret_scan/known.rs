@@ -301,7 +301,7 @@ mod tests {
             let url_safe = forms::base64(&[&b"abc"[..shift], raw].concat(), true);
             assert_found(&url_safe);
         }
-        let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = base16ct::lower::encode_string(raw);
         assert_found(&hex);
         assert_found(&hex.to_uppercase());
         assert_found(&raw.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>());
@@ -325,7 +325,7 @@ mod tests {
         assert_found(&encoded.chars().rev().collect::<String>());
         assert_found(&encode(encoded.as_bytes(), 2));
         assert_found(&encode(hex.as_bytes(), 1));
-        let wide: String = utf16.iter().map(|byte| format!("{byte:02x}")).collect();
+        let wide: String = base16ct::lower::encode_string(&utf16);
         assert_found(&wide);
         let (one, two) = encoded.split_at(encoded.len() / 2);
         assert_found(&format!("{one}\n{two}"));

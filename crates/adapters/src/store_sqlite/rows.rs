@@ -264,7 +264,7 @@ pub(super) fn quarantine(w: &mut Writing<'_>, bad: &Unreadable) -> Result<(), Fa
     let id = match row.get_ref(1)? {
         ValueRef::Blob(bytes) => match Uuid::from_slice(bytes) {
             Ok(id) => id.hyphenated().to_string(),
-            Err(_) => bytes.iter().map(|b| format!("{b:02x}")).collect(),
+            Err(_) => base16ct::lower::encode_string(bytes),
         },
         other => format!("{other:?}"),
     };

@@ -159,5 +159,5 @@ pub(super) fn data_mark(data: &str) -> String {
 
 /// Returns the digest of a caller's key: it may be any text.
 fn digest(key: &str) -> String {
-    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(key.as_bytes()))
 }

@@ -269,7 +269,7 @@ impl Inner {
         let mut bytes = [0u8; 32];
         getrandom::fill(&mut bytes)
             .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
-        let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let fresh: String = base16ct::lower::encode_string(&bytes);
         let wanted = self.options.queue_events;
         let events = wanted.unwrap_or(queue::EVENTS_KEPT);
         let args = Args::default().text(concat!("mosaic:", env!("CARGO_PKG_VERSION")));

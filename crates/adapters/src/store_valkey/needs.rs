@@ -38,7 +38,7 @@ pub(super) fn conditions(conditions: &Conditions) -> Args {
 
 fn repository(name: &str) -> String {
     let digest = Sha256::digest(name.as_bytes());
-    let mark: String = digest.iter().take(MARK).map(|byte| format!("{byte:02x}")).collect();
+    let mark: String = base16ct::lower::encode_string(&digest[..MARK]);
     format!("r{mark}")
 }
 

@@ -2,14 +2,13 @@
 //! to be kept per agent and nobody can make one without the secret. Also the proof by which a server shows that it
 //! knows a token, so that a client sends the token to no other program.
 
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use super::ids::AgentId;
 
 /// How every such token begins; the secret scan looks for it.
 const START: &str = "mosaic_agent_";
-/// Bytes that SHA-256 takes at once.
-const BLOCK: usize = 64;
 
 /// The secret that agents' tokens are derived from. Never shown.
 #[derive(Clone)]
@@ -30,13 +29,13 @@ impl AgentSecret {
     pub fn token(&self, agent: AgentId) -> String {
         let id = agent.to_string().replace('-', "");
         let mac = hmac(&self.0, format!("mosaic agent token 1 {id}").as_bytes());
-        format!("{START}{id}_{}", hex(&mac))
+        format!("{START}{id}_{}", base16ct::lower::encode_string(&mac))
     }
 
     /// Returns a keyed digest of a text, in hexadecimal digits: equal texts are recognised, and nothing else can be
     /// learnt from it.
     pub fn digest(&self, text: &str) -> String {
-        hex(&hmac(&self.0, format!("mosaic digest 1 {text}").as_bytes()))
+        base16ct::lower::encode_string(&hmac(&self.0, format!("mosaic digest 1 {text}").as_bytes()))
     }
 }
 
@@ -62,7 +61,7 @@ pub fn claimed(token: &[u8]) -> Option<AgentId> {
 /// has that key and can make it; the key cannot be learnt from the token.
 pub fn fleet_token(peer_secret: &str) -> String {
     let key: [u8; 32] = Sha256::digest(peer_secret.as_bytes()).into();
-    hex(&hmac(&key, b"mosaic fleet token 1"))
+    base16ct::lower::encode_string(&hmac(&key, b"mosaic fleet token 1"))
 }
 
 /// SHA-256 of a token: all that a server keeps of it, and the key of [`server_proof`].
@@ -76,26 +75,19 @@ pub fn token_digest(token: &[u8]) -> TokenDigest {
 /// Computes the answer of a server that knows the token to a client's nonce, in hexadecimal digits. It names the port that
 /// the server listens on, so that a program on another port cannot pass on the answer of the real server.
 pub fn server_proof(token: &TokenDigest, nonce: &str, port: u16) -> String {
-    hex(&hmac(token, format!("mosaic server proof 1 {port} {nonce}").as_bytes()))
+    base16ct::lower::encode_string(&hmac(token, format!("mosaic server proof 1 {port} {nonce}").as_bytes()))
 }
 
 /// Computes the answer of a node that knows the fleet's key to another node's nonce, in hexadecimal digits. It names the node, so
 /// that a program at a node's address cannot pass on what another one answers.
 pub fn node_proof(key: &TokenDigest, nonce: &str, node: &str) -> String {
-    hex(&hmac(key, format!("mosaic node proof 1 {node} {nonce}").as_bytes()))
+    base16ct::lower::encode_string(&hmac(key, format!("mosaic node proof 1 {node} {nonce}").as_bytes()))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// HMAC-SHA-256 (RFC 2104) with a key of at most one block.
+/// Computes HMAC-SHA-256 (RFC 2104).
 fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
-    let mut block = [0u8; BLOCK];
-    block[..key.len()].copy_from_slice(key);
-    let pad = |with: u8| block.map(|byte| byte ^ with);
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(text).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+    let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.chain_update(text).finalize().into_bytes().into()
 }
 
 #[cfg(test)]
@@ -113,7 +105,7 @@ mod tests {
             ),
         ];
         for (key, text, expected) in cases {
-            assert_eq!(hex(&hmac(key, text)), expected);
+            assert_eq!(base16ct::lower::encode_string(&hmac(key, text)), expected);
         }
     }
 

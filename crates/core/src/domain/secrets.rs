@@ -38,7 +38,7 @@ impl Fingerprint {
         for _ in 0..ROUNDS {
             hash = Sha256::digest(hash);
         }
-        Self(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Self(base16ct::lower::encode_string(&hash[..16]))
     }
 
     /// Reads a fingerprint; `None` when the text is none.

@@ -432,5 +432,5 @@ fn in_use(error: anyhow::Error) -> Problem {
 fn fresh_name() -> Result<String, Problem> {
     let mut bytes = [0u8; 6];
     getrandom::fill(&mut bytes).map_err(|e| Problem::Other(anyhow::anyhow!("no random numbers: {e}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(base16ct::lower::encode_string(&bytes))
 }

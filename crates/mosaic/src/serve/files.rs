@@ -140,7 +140,7 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
             );
         }
     }
-    let text: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text: String = base16ct::lower::encode_string(&random()?);
     write_private(&path, format!("{text}\n").as_bytes())
         .with_context(|| format!("the token file {} cannot be written", path.display()))?;
     Ok(text)
@@ -156,7 +156,7 @@ pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
         }
         _ => {}
     }
-    let text: String = random()?.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let text: String = base16ct::lower::encode_string(&random()?[..16]);
     write_private(&path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(text)
 }

@@ -76,7 +76,7 @@ pub(crate) fn uses_valkey(data: &Path) -> bool {
 fn digest(secret: &str) -> String {
     use sha2::{Digest, Sha256};
     let hash = Sha256::digest(secret.as_bytes());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&hash[..8])
 }
 
 /// Says what lies unfinished in an embedded store that is not used, and what to do.

@@ -106,7 +106,7 @@ fn entry(at: &mut Bytes<'_>, version: u32, width: usize, before: &[u8]) -> Optio
     let mtime = (at.number()?, at.number()?);
     let (_device, inode, mode) = (at.number()?, at.number()?, at.number()?);
     let (_owner, _group, size) = (at.number()?, at.number()?, at.number()?);
-    let object: String = at.take(width)?.iter().map(|b| format!("{b:02x}")).collect();
+    let object: String = base16ct::lower::encode_string(at.take(width)?);
     let flags = at.short()?;
     let more = if flags & EXTENDED != 0 { at.short()? } else { 0 };
     let path = match version {
