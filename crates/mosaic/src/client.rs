@@ -327,7 +327,7 @@ impl Client {
             } else if line.is_empty() && !data.is_empty() {
                 let event = serde_json::from_str(&data);
                 data.clear();
-                if let (Ok(event), true) = (event, true)
+                if let Ok(event) = event
                     && !each(event)
                 {
                     return Ok(());
