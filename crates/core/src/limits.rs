@@ -196,6 +196,18 @@ pub const KEPT_BRANCHES: usize = 100;
 pub const SECRET_VALUES: usize = 4096;
 /// Text that is looked at again together with what follows it, in bytes: longer than a token, and than a key in pieces.
 pub const SECRET_BORDER: usize = 4 * 1024;
+/// Lines after the header of a private key among which its body is looked for when they come one by one: RSA with 16,384 bits has
+/// some 210, and as many of other output may stand between them.
+pub const KEY_LINES: usize = 512;
+/// Bytes of such lines, framed in JSON for instance.
+pub const KEY_BYTES: usize = 256 * 1024;
+/// Text of the base that is compared with values as they are, in bytes, each value counted: a second's work.
+pub const SECRET_COMPARED_BYTES: usize = 1024 * 1024 * 1024;
+/// Largest file of the base that is searched for values, in bytes; of one above [`SECRET_FILE_BYTES`] only what stands around
+/// them is scanned.
+pub const SECRET_SEARCHED_BYTES: usize = 64 * 1024 * 1024;
+/// Text around a value in such a file, in bytes: a key of the longest kind before and after its line.
+pub const SECRET_AROUND: usize = 32 * 1024;
 /// Most files of the base that are scanned for values that were found.
 pub const SECRET_FILES: usize = 256;
 /// Largest part of such a file that is scanned, in bytes.

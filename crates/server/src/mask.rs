@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures_util::stream;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::key_lines::KeyLines;
 use mosaic_core::orchestrator::Ports;
 use mosaic_core::ports::scanner::SecretScanner;
 use serde::Serialize;
@@ -159,6 +160,8 @@ fn replace(text: &[u8], mut marks: Vec<(Range<usize>, String)>, out: &mut Vec<u8
 struct Sieve {
     scanner: Arc<dyn SecretScanner>,
     waiting: Vec<u8>,
+    /// Private keys whose lines are events of their own.
+    keys: KeyLines,
 }
 
 impl Sieve {
@@ -180,7 +183,8 @@ impl Sieve {
         }
         let rest = self.waiting.split_off(cut);
         let whole = std::mem::replace(&mut self.waiting, rest);
-        let marks = found.into_iter().filter(|(span, _)| span.end <= cut).collect();
+        let lines = self.keys.spans(&text[..cut]).into_iter().map(|span| (span, "…".to_owned()));
+        let marks = found.into_iter().filter(|(span, _)| span.end <= cut).chain(lines).collect();
         let mut out = Vec::with_capacity(whole.len());
         replace(&whole, marks, &mut out);
         out
@@ -199,7 +203,11 @@ pub(crate) fn stream_files(ports: &Ports, agent: AgentId, files: Vec<PathBuf>) -
                     Some(open) => open,
                     None => match files.next() {
                         Some(file) => {
-                            let sieve = Sieve { scanner: scanner.clone(), waiting: Vec::new() };
+                            let sieve = Sieve {
+                                scanner: scanner.clone(),
+                                waiting: Vec::new(),
+                                keys: KeyLines::default(),
+                            };
                             Open { file, from: 0, sieve }
                         }
                         None => return Ok::<_, std::io::Error>(None),
@@ -275,7 +283,7 @@ mod tests {
     }
 
     fn sieved(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut sieve = Sieve { scanner: Arc::new(Brackets), waiting: Vec::new() };
+        let mut sieve = Sieve { scanner: Arc::new(Brackets), waiting: Vec::new(), keys: KeyLines::default() };
         let mut out = Vec::new();
         for piece in pieces {
             sieve.waiting.extend_from_slice(piece);

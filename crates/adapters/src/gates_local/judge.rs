@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GateReport, GateResult};
+use mosaic_core::domain::key_lines::KeyLines;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::gatekeeper::JudgeRequest;
@@ -134,7 +135,8 @@ async fn one(
         return Ok(Judged::error(why));
     }
     let (ended, log) = run::run(options, request, gate, command).await?;
-    let log = options.scanner.mask(&log);
+    // What was left out may be the middle of a key.
+    let log = options.scanner.mask(&KeyLines::default().hide(&log));
     Ok(match ended {
         Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, &request.checkout).0),
         Ended::Code(0) => {

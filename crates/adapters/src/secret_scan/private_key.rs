@@ -12,7 +12,9 @@ const DASHES: &[u8] = b"-----";
 /// Finds the key whose header has the words `PRIVATE KEY` here.
 pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
     let before = &text[keyword.start.saturating_sub(40)..keyword.start];
-    let begin = before.windows(10).rposition(|part| part == b"-----BEGIN")?;
+    let Some(begin) = before.windows(10).rposition(|part| part == b"-----BEGIN") else {
+        return rest(text, keyword);
+    };
     let words = &before[begin + 10..];
     if !words.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ') {
         return None;
@@ -36,6 +38,33 @@ pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
             (letters(&window[..length]) >= BODY).then_some(start..body + length)
         }
     }
+}
+
+/// Finds the rest of a key whose end has the words here and whose header does not stand in the text.
+fn rest(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
+    let before = &text[keyword.start.saturating_sub(40)..keyword.start];
+    let end = before.windows(8).rposition(|part| part == b"-----END")?;
+    let words = &before[end + 8..];
+    let after = &text[keyword.end..];
+    let after = after.strip_prefix(b" BLOCK").unwrap_or(after).strip_prefix(DASHES)?;
+    if !words.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ') {
+        return None;
+    }
+    let end = keyword.start - before.len() + end;
+    let window = &text[end.saturating_sub(LONGEST)..end];
+    let (mut start, mut line_end) = (window.len(), window.len());
+    // From the last line back, as long as they are lines of a body; only the last one is short.
+    for (n, line) in window.rsplit(|byte| *byte == b'\n').enumerate() {
+        let content = line.trim_ascii();
+        let is_body = content.iter().all(|byte| is_base64(*byte)) && (n <= 1 || content.len() >= BODY);
+        if !is_body {
+            break;
+        }
+        start = line_end - line.len();
+        line_end = start.saturating_sub(1);
+    }
+    let body = &window[start..];
+    (letters(body) >= BODY).then_some(end - body.len()..text.len() - after.len())
 }
 
 /// Counts the characters of a body. `\n` and `\r` written out are line breaks.

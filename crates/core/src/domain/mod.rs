@@ -11,6 +11,7 @@ pub mod ids;
 pub mod job;
 pub mod journal;
 pub mod kept_work;
+pub mod key_lines;
 pub mod lifecycle;
 pub mod orders;
 pub mod outcome;

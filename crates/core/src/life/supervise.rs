@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::tend::Lent;
 use super::{Hands, Running, Scene, stopped, supervisor_failed};
+use crate::domain::key_lines::KeyLines;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
@@ -47,6 +48,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
         entries: Vec::new(),
         room: limits::ENTRIES_BYTES,
         warnings: Vec::new(),
+        keys: KeyLines::default(),
         turn_over: false,
         gave_up: false,
     };
@@ -81,6 +83,8 @@ struct Supervisor<'a> {
     /// Bytes that this run may still add to the transcript.
     room: u64,
     warnings: Vec<String>,
+    /// Private keys that are shown line by line.
+    keys: KeyLines,
     turn_over: bool,
     gave_up: bool,
 }
@@ -280,7 +284,8 @@ impl Supervisor<'_> {
             self.warnings
                 .push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
         }
-        let mask = |text: String| self.scene.o.ports.scanner.mask(&text);
+        let (scanner, keys) = (&self.scene.o.ports.scanner, &self.keys);
+        let mask = |text: String| scanner.mask(&keys.hide_again(&text));
         self.warnings.extend(self.dialogue.warnings().into_iter().map(&mask));
         let abandoned = under_way(&self.dialogue.pending());
         if alarm.is_none() && !abandoned.is_empty() {
@@ -355,7 +360,9 @@ impl Supervisor<'_> {
         if self.room == 0 {
             return;
         }
-        let event = masked(event, |text| self.scene.o.ports.scanner.mask(text));
+        let (scanner, keys) = (&self.scene.o.ports.scanner, &mut self.keys);
+        let event =
+            masked(event, |text| scanner.mask(&cut(keys.hide(&text).into_owned(), limits::ENTRY_BYTES)));
         if let AgentEvent::Denied { tool, reason } = &event {
             self.warnings.push(cut(format!("{tool} was denied: {reason}"), 500));
         }
@@ -502,9 +509,8 @@ fn spoken(event: &AgentEvent) -> u64 {
 }
 
 /// Masks and cuts the texts of an event.
-fn masked(event: AgentEvent, mask: impl Fn(&str) -> String) -> AgentEvent {
+fn masked(event: AgentEvent, short: impl FnOnce(String) -> String) -> AgentEvent {
     use AgentEvent as E;
-    let short = |text: String| mask(&cut(text, limits::ENTRY_BYTES));
     match event {
         E::Text { text } => E::Text { text: short(text) },
         E::Thinking { text } => E::Thinking { text: short(text) },
