@@ -1,5 +1,8 @@
 //! Files of a commit that hold certain lines.
 
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
@@ -36,10 +39,63 @@ impl GitRepositories {
         for path in paths.take(limits::SECRET_FILES) {
             // A name that is no text cannot be asked for; what stands in such a file stays a finding.
             let Ok(path) = std::str::from_utf8(path) else { continue };
-            if let Some(bytes) = self.read_file_now(url, commit, path, limits::SECRET_FILE_BYTES).await? {
+            let Some(bytes) = self.read_blob(url, commit, path, limits::SECRET_SEARCHED_BYTES).await? else {
+                continue;
+            };
+            if bytes.len() <= limits::SECRET_FILE_BYTES {
                 files.push((path.to_owned(), bytes));
+            } else {
+                files.extend(around(&bytes, lines).into_iter().map(|part| (path.to_owned(), part)));
             }
         }
         Ok(files)
+    }
+}
+
+/// Returns what stands around the lines in a large file, at most [`limits::SECRET_FILE_BYTES`] of it.
+fn around(bytes: &[u8], lines: &[String]) -> Vec<Vec<u8>> {
+    let Ok(search) = AhoCorasick::new(lines.iter().filter(|line| !line.is_empty())) else {
+        return Vec::new();
+    };
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut total = 0;
+    for found in search.find_iter(bytes) {
+        let start = found.start().saturating_sub(limits::SECRET_AROUND);
+        let end = (found.end() + limits::SECRET_AROUND).min(bytes.len());
+        match parts.last_mut() {
+            Some(last) if start <= last.end => {
+                total += end - last.end;
+                last.end = end;
+            }
+            _ => {
+                total += end - start;
+                parts.push(start..end);
+            }
+        }
+        if total > limits::SECRET_FILE_BYTES {
+            break;
+        }
+    }
+    parts.into_iter().map(|part| bytes[part].to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_around_the_lines_of_a_large_file_is_returned() {
+        let gap = "x".repeat(3 * limits::SECRET_AROUND);
+        let file = format!("{gap}\none\n{gap}\ntwo\nthree\n{gap}");
+        let parts = around(file.as_bytes(), &["one".to_owned(), "two".to_owned(), "three".to_owned()]);
+        let holds: Vec<[bool; 3]> = parts
+            .iter()
+            .map(|part| {
+                ["one", "two", "three"].map(|word| part.windows(word.len()).any(|w| w == word.as_bytes()))
+            })
+            .collect();
+        assert_eq!(holds, [[true, false, false], [false, true, true]]);
+        assert!(parts.iter().all(|part| part.len() < gap.len()));
+        assert!(around(file.as_bytes(), &[]).is_empty());
     }
 }

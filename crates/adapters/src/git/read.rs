@@ -32,7 +32,20 @@ impl GitRepositories {
         if let Some(known) = self.contents.recall(&question) {
             return Ok((*known).clone());
         }
-        let call = self.git.local(&question.0).args(["cat-file", "--batch", "-z"]);
+        let bytes = self.read_blob(url, commit, path, most).await?;
+        let size = bytes.as_ref().map_or(0, Vec::len);
+        Ok((*self.contents.keep(question, bytes, size)).clone())
+    }
+
+    /// Reads the first bytes of a file without remembering them.
+    pub(super) async fn read_blob(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let call = self.git.local(&self.layout.store(url)).args(["cat-file", "--batch", "-z"]);
         let ask = format!("{commit}:{path}\0").into_bytes();
         let read = |out| async move {
             let mut out = BufReader::new(out);
@@ -46,8 +59,7 @@ impl GitRepositories {
         if !answered {
             done.success("reading a file of the repository")?;
         }
-        let size = bytes.as_ref().map_or(0, Vec::len);
-        Ok((*self.contents.keep(question, bytes, size)).clone())
+        Ok(bytes)
     }
 
     pub(super) async fn list_files_now(

@@ -23,6 +23,29 @@ impl ValueDigest {
     pub fn of(rule: &str, value: &str) -> Self {
         Self(chain(&["mosaic secret value 1", rule, value]).finalize().into())
     }
+
+    /// Computes the digest of a value whichever rule found it and whatever its layout: blanks, line breaks, quotes and the
+    /// backslashes of string literals are no part of it, so that a key is the same in a file of its own and in JSON.
+    pub fn of_content(value: &str) -> Self {
+        Self(chain(&["mosaic secret content 1", &content(value)]).finalize().into())
+    }
+}
+
+/// Returns a value without its layout.
+fn content(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            // A line break that is written out; any other backslash protects the character after it.
+            '\\' => {
+                rest.next_if(|next| matches!(next, 'n' | 'r' | 't'));
+            }
+            c if c.is_whitespace() || matches!(c, '"' | '\'' | '`') => {}
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Names a finding: rule, path and value together. Thirty-two hexadecimal digits.
@@ -109,6 +132,16 @@ mod tests {
             assert_ne!(one, other);
         }
         assert!(ValueDigest::of("a", "bc") != ValueDigest::of("ab", "c"));
+        let lines = ValueDigest::of_content("-----BEGIN-----\nMII+/=\nx\n");
+        for same in [
+            "-----BEGIN-----\r\nMII+/=\r\nx",
+            "  -----BEGIN-----\n    MII+/=\n    x",
+            r"-----BEGIN-----\nMII+\/=\nx",
+            "\"-----BEGIN-----MII+/=x\"",
+        ] {
+            assert_eq!(ValueDigest::of_content(same), lines, "{same:?}");
+        }
+        assert_ne!(ValueDigest::of_content("-----BEGIN-----\nMII+/=\ny\n"), lines);
     }
 
     #[test]

@@ -39,8 +39,9 @@ pub(super) async fn look(
     };
     let (read, seen) = tokio::join!(read, scan);
     read?;
+    let in_branch = in_branch_name(scene);
     if seen.values.is_empty() {
-        return Ok(Vec::new());
+        return Ok(in_branch.into_iter().collect());
     }
     let standing = standing(scene, base, &seen).await?;
     let file =
@@ -49,8 +50,8 @@ pub(super) async fn look(
     let by_operator: BTreeSet<&Fingerprint> =
         scene.agent.spec.allowed_secrets.iter().map(|allowed| &allowed.fingerprint).collect();
     let mut findings = Vec::new();
-    for (digest, sighting) in &seen.values {
-        if !sighting.own && standing.contains(digest) {
+    for sighting in seen.values.values() {
+        if !sighting.own && standing.contains(&ValueDigest::of_content(&sighting.value)) {
             continue;
         }
         for place in &sighting.places {
@@ -64,9 +65,19 @@ pub(super) async fn look(
     }
     findings.sort_by_key(|(order, _)| *order);
     let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    findings.extend(in_branch);
     findings.truncate(limits::FINDINGS);
     findings.extend(seen.overflow.filter(|_| findings.len() < limits::FINDINGS));
     Ok(findings)
+}
+
+/// Finds a value that the server keeps secret in the name of the branch, which is pushed: it was not known when the task came.
+fn in_branch_name(scene: &Scene<'_>) -> Option<Finding> {
+    let found = scene.o.ports.scanner.scan(None, &scene.agent.branch.to_string());
+    let secret = found.into_iter().find(|found| found.known)?;
+    let message =
+        format!("{}: {} in the name of the branch; give the task another id", secret.rule, secret.masked);
+    Some(Finding { source: SOURCE.to_owned(), path: None, line: None, message, secret: None })
 }
 
 /// Values that were found, each with its places.
@@ -219,7 +230,8 @@ fn finding(
     (place.order, finding)
 }
 
-/// Finds which of the values stand in the base: files that hold a line of one of them are scanned in the same way.
+/// Finds which of the values stand in the base, in whatever layout: files that hold a part of one of them are scanned in the same
+/// way, and a value of one line may also stand there as it is, where no rule takes it for a secret.
 async fn standing(
     scene: &Scene<'_>,
     base: &CommitId,
@@ -228,20 +240,32 @@ async fn standing(
     let (repositories, scanner) = (&scene.o.ports.repositories, &scene.o.ports.scanner);
     let repository = &scene.agent.spec.context.repository;
     let comparable = || seen.values.values().filter(|sighting| !sighting.own);
-    let mut lines: Vec<String> = comparable().filter_map(|sighting| longest_line(&sighting.value)).collect();
+    let mut lines: Vec<String> = comparable().filter_map(|sighting| longest_part(&sighting.value)).collect();
     lines.sort();
     lines.dedup();
-    let mut found = BTreeSet::new();
+    let (mut found, mut verbatim) = (BTreeSet::new(), BTreeSet::new());
     let mut scan = |path: Option<&str>, text: &str| {
         for secret in scanner.scan(path, text) {
             let value = text.get(secret.span.0..secret.span.1).unwrap_or_default();
-            found.insert(ValueDigest::of(&secret.rule, value));
+            found.insert(ValueDigest::of_content(value));
         }
     };
+    let mut compared = 0_usize;
     if !lines.is_empty() {
         let files = repositories.files_with(repository, base, &lines).await?;
         for (path, bytes) in files {
-            scan(Some(&path), &String::from_utf8_lossy(&bytes));
+            let text = String::from_utf8_lossy(&bytes);
+            scan(Some(&path), &text);
+            for sighting in comparable().filter(|sighting| sighting.value.len() >= VERBATIM) {
+                compared = compared.saturating_add(text.len());
+                if compared > limits::SECRET_COMPARED_BYTES {
+                    break;
+                }
+                if stands_in(&text, &sighting.value) {
+                    verbatim.insert(ValueDigest::of_content(&sighting.value));
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
     let in_name = |sighting: &Sighting| sighting.places.iter().any(|place| place.part == AddedPart::Name);
@@ -250,13 +274,33 @@ async fn standing(
             scan(None, &path);
         }
     }
+    found.append(&mut verbatim);
     Ok(found)
 }
 
-/// Returns the longest line of a value that can be searched for as it is; `None` when all are too short to tell anything.
-fn longest_line(value: &str) -> Option<String> {
-    let parts = value.split(['\n', '\r', '\0', char::REPLACEMENT_CHARACTER]);
-    parts.map(str::trim).filter(|line| line.len() >= 4).max_by_key(|line| line.len()).map(str::to_owned)
+/// Shortest value that is looked for as it is, in bytes: a shorter one may be a part of a word.
+const VERBATIM: usize = 8;
+
+/// Tells whether a value stands in a text as it is, and not as a part of a longer one.
+fn stands_in(text: &str, value: &str) -> bool {
+    let goes_on = |byte: Option<&u8>| {
+        byte.is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'/'))
+    };
+    let bytes = text.as_bytes();
+    text.match_indices(value).any(|(at, _)| {
+        let (before, after) = (at.checked_sub(1).and_then(|at| bytes.get(at)), bytes.get(at + value.len()));
+        !goes_on(before) && !goes_on(after) && after != Some(&b'=')
+    })
+}
+
+/// Returns the longest part of a value that is the same in every layout; `None` when all are too short to tell anything.
+fn longest_part(value: &str) -> Option<String> {
+    let broken = value.replace(r"\n", "\n").replace(r"\r", "\n").replace(r"\t", "\n");
+    let is_layout = |c: char| {
+        c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '\\' | '\0' | char::REPLACEMENT_CHARACTER)
+    };
+    let parts = broken.split(is_layout).filter(|part| part.len() >= 4);
+    parts.max_by_key(|part| part.len()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -311,8 +355,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_to_search_for_is_long_and_free_of_what_cannot_be_searched() {
-        assert_eq!(longest_line("-----BEGIN\r\nMIIBOgIBAAJB\r\nabc"), Some("MIIBOgIBAAJB".to_owned()));
-        assert_eq!(longest_line("ab\ncd"), None);
+    fn a_part_to_search_for_is_long_and_free_of_what_changes_with_the_layout() {
+        let part = Some("MIIBOgIBAAJB".to_owned());
+        assert_eq!(longest_part("-----B\r\nMIIBOgIBAAJB\r\nabc"), part);
+        assert_eq!(longest_part(r"-----B\nMIIBOgIBAAJB\nabc"), part);
+        assert_eq!(longest_part("ab\ncd"), None);
+    }
+
+    #[test]
+    fn a_value_stands_in_a_text_only_as_a_whole() {
+        for text in ["K=Zx9qL2vT7", "k: 'Zx9qL2vT7'\n", "\"Zx9qL2vT7\",", "Zx9qL2vT7"] {
+            assert!(stands_in(text, "Zx9qL2vT7"), "{text:?}");
+        }
+        for text in ["K=aZx9qL2vT7", "Zx9qL2vT7b", "Zx9qL2vT7=", "x/Zx9qL2vT7", "Zx9qL2vT"] {
+            assert!(!stands_in(text, "Zx9qL2vT7"), "{text:?}");
+        }
     }
 }
