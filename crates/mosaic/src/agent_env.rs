@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use mosaic_adapters::git::chooses_repository;
+use mosaic_adapters::secret_scan::{found_in, names_secret};
 
 use crate::config::{AgentEnv, Lookup};
 
@@ -201,12 +202,46 @@ fn spare_this_machine(all: &mut Vec<(String, String)>) {
     all.extend(["NO_PROXY", "no_proxy"].map(|name| (name.to_owned(), list.clone())));
 }
 
-/// Returns the passwords in the addresses of proxies, as they stand there: agents see them and could repeat them.
-pub(crate) fn proxy_passwords(passed: &[(String, String)]) -> Vec<String> {
-    let proxies = passed.iter().filter(|(name, _)| PROXIES.contains(&name.as_str()));
-    proxies.filter_map(|(_, value)| password(value)).collect()
+/// Returns what is secret in the variables that agents get, each with its name: agents see it and could repeat it. That is the
+/// value of a variable whose name says so, unless it is the path of a file; in other values what the rules of the secret scan
+/// find; and passwords in addresses, as they stand there and decoded.
+pub(crate) fn secrets(passed: &[(String, String)]) -> Vec<(String, Vec<u8>)> {
+    let mut all: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, value) in passed {
+        let mut put = |secret: &[u8]| all.push((name.clone(), secret.to_owned()));
+        let is_address = value.contains("://") || PROXIES.contains(&name.as_str());
+        if let Some(password) = password(value).filter(|_| is_address) {
+            put(password.as_bytes());
+            put(&percent_decoded(&password));
+        }
+        if names_secret(name) && !is_address {
+            if !Path::new(value).is_absolute() || !Path::new(value).exists() {
+                put(value.as_bytes());
+            }
+            continue;
+        }
+        found_in(&format!("{name}={value}")).into_iter().for_each(|found| put(found.as_bytes()));
+    }
+    all.dedup();
+    all
 }
 
+/// Decodes `%40` and the like.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('%') {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let digits =
+            rest.get(at + 1..at + 3).filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(code.unwrap_or(b'%'));
+        rest = &rest[at + if code.is_some() { 3 } else { 1 }..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// Returns the password in an address; a proxy's may come without its scheme.
 fn password(address: &str) -> Option<String> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let (user, _) = rest.split('/').next()?.rsplit_once('@')?;

@@ -95,12 +95,43 @@ fn secrets_of_the_server_and_what_loads_code_are_refused() {
     assert_eq!(defaults.filter(|name| refused(name).is_some()).count(), 0);
 }
 
+/// What is secret in one variable.
+fn secrets_of(name: &str, value: &str) -> Vec<String> {
+    let found = secrets(&[(name.to_owned(), value.to_owned())]);
+    found.into_iter().map(|(_, secret)| String::from_utf8(secret).unwrap()).collect()
+}
+
 #[test]
-fn the_password_of_a_proxy_is_found() {
-    let proxy = |value: &str| proxy_passwords(&[("https_proxy".to_owned(), value.to_owned())]);
-    assert_eq!(proxy("http://user:pa:ss@proxy:3128/"), ["pa:ss"]);
+fn the_password_of_a_proxy_is_found_as_it_stands_and_decoded() {
+    let proxy = |value: &str| secrets_of("https_proxy", value);
+    assert_eq!(proxy("http://user:pa:ss@proxy:3128/")[0], "pa:ss");
     assert_eq!(proxy("user:word@proxy"), ["word"]);
+    let encoded = ["p%40ss", "%2Fw0rd%25Zx9"].concat();
+    let found = proxy(&format!("http://user:{encoded}@proxy:3128"));
+    assert!(found.contains(&encoded) && found.contains(&"p@ss/w0rd%Zx9".to_owned()), "{found:?}");
     for none in ["http://proxy:3128", "http://user@proxy", "http://user:@proxy"] {
         assert!(proxy(none).is_empty(), "{none}");
     }
+}
+
+#[test]
+fn variables_whose_names_say_secret_are_secret_and_paths_and_switches_are_not() {
+    let value = ["Zx9qL2vT7", "mBn4Rw8Ky3H"].concat();
+    for name in [
+        "NPM_TOKEN",
+        "DB_PASSWORD",
+        "STRIPE_KEY",
+        "MY_API_KEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "PGPASSWORD",
+        "npm_config__auth",
+    ] {
+        assert_eq!(secrets_of(name, &value), [value.as_str()], "{name}");
+    }
+    for name in ["NPM_TOKEN_FILE", "AWS_ACCESS_KEY_ID", "TOKEN_URL", "PUBLIC_KEY", "JAVA_HOME", "LANG"] {
+        assert!(secrets_of(name, &value).is_empty(), "{name}");
+    }
+    assert!(secrets_of("GOOGLE_APPLICATION_CREDENTIALS", "/etc/passwd").is_empty());
+    let in_url = format!("postgres://app:{value}@db.internal/x");
+    assert!(secrets_of("DATABASE_URL", &in_url).contains(&value));
 }

@@ -116,8 +116,8 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let short = Arc::new(ShortDirs::new(data.clone(), trash.clone()));
     let passed = crate::agent_env::passed(&config.agent_env, &real_env);
-    for password in crate::agent_env::proxy_passwords(&passed) {
-        known::learn(&known, "the password of a proxy", password.as_bytes());
+    for (name, secret) in crate::agent_env::secrets(&passed) {
+        known::learn(&known, &name, &secret);
     }
     let sandbox = NoSandbox::new(data.clone(), path_env.clone(), trash.clone())
         .with_short_dirs(short.clone())

@@ -105,6 +105,21 @@ const NAME: usize = 40;
 /// Longest value, in bytes.
 const VALUE: usize = 512;
 
+/// Tells whether the name of a variable says that its value is a secret: it has one of the parts that say so, and ends in none
+/// that says that the value is only about a secret. Of a whole name, `…_KEY`, `…_PW` and `…_AUTH` say so too.
+pub(super) fn names_secret(name: &str) -> bool {
+    let (bytes, lower) = (name.as_bytes(), name.to_ascii_lowercase());
+    let by_keyword = |keyword: &&str| {
+        lower.match_indices(*keyword).any(|(at, _)| {
+            let is_public = PUBLIC.iter().any(|word| plausible::has(&bytes[..at], word));
+            !is_public && name_end(bytes, &(at..at + keyword.len())).is_some()
+        })
+    };
+    let is_public = PUBLIC.iter().any(|word| plausible::has(bytes, word));
+    let ends = ["_key", "_pw", "_auth", "_pass", "pgpassword"].iter().any(|end| lower.ends_with(end));
+    KEYWORDS.iter().any(by_keyword) || (ends && !is_public)
+}
+
 /// Finds the value assigned to the name with this keyword.
 pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
     let name_end = name_end(text, &keyword)?;

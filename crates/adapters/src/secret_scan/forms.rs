@@ -25,15 +25,55 @@ fn is_random(value: &[u8]) -> bool {
     plain.len() >= IN_PIECES && (mixed || plain.len() >= 24) && entropy(&plain) >= 3.0
 }
 
-/// Returns the patterns over the text as it is: of a value that may not be looked for in pieces. UTF-16 in both orders of bytes.
-pub(super) fn exact(value: &[u8]) -> Vec<Vec<u8>> {
+/// A pattern of the text as it is.
+pub(super) struct Exact {
+    pub(super) text: Vec<u8>,
+    /// It is text: a word that goes on at either end is another one.
+    pub(super) is_text: bool,
+}
+
+/// Returns the patterns over the text as it is: of a value that may not be looked for in pieces, in UTF-16 in both orders of bytes
+/// as well, and of one that is no text.
+pub(super) fn exact(value: &[u8]) -> Vec<Exact> {
+    let mut all: Vec<Exact> =
+        unreadable(value).into_iter().map(|text| Exact { text, is_text: false }).collect();
     if is_random(value) {
-        return Vec::new();
+        return all;
     }
     let wide = |zero_first: bool| -> Vec<u8> {
         value.iter().flat_map(|byte| if zero_first { [0, *byte] } else { [*byte, 0] }).collect()
     };
-    vec![value.to_owned(), wide(true), wide(false)]
+    let texts = [value.to_owned(), wide(true), wide(false)];
+    all.extend(texts.map(|text| Exact { text, is_text: true }));
+    all
+}
+
+/// Fewest bytes of ASCII in a part of a value that is no text: what is replaced in it tells nothing.
+const READABLE: usize = 8;
+
+/// Returns the parts of a value that is no text, as they read once marks stand in the place of what is no text in it: one for
+/// every fault, or one for every byte. Each begins and ends in ASCII, so that its neighbours do not change it. Who reads lines sees
+/// the parts between line breaks.
+fn unreadable(value: &[u8]) -> Vec<Vec<u8>> {
+    if std::str::from_utf8(value).is_ok() {
+        return Vec::new();
+    }
+    let inner = |part: &'_ [u8]| -> Option<Vec<u8>> {
+        let (first, last) = (part.iter().position(u8::is_ascii)?, part.iter().rposition(u8::is_ascii)?);
+        let readable = part.iter().filter(|byte| byte.is_ascii()).count();
+        (readable >= READABLE).then(|| part[first..=last].to_owned())
+    };
+    let parts = std::iter::once(value).chain(value.split(|byte| *byte == b'\n'));
+    let forms = |part: Vec<u8>| {
+        let marks = |chunk: std::str::Utf8Chunk<'_>| {
+            chunk.valid().bytes().chain(chunk.invalid().iter().map(|_| b'?')).collect::<Vec<u8>>()
+        };
+        [
+            String::from_utf8_lossy(&part).into_owned().into_bytes(),
+            part.utf8_chunks().flat_map(marks).collect(),
+        ]
+    };
+    parts.filter_map(inner).flat_map(forms).collect()
 }
 
 /// Returns the patterns over the squeezed text.

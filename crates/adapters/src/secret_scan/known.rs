@@ -143,7 +143,8 @@ fn strong_enough(value: &[u8]) -> Result<(), TooWeak> {
 struct Matcher {
     /// Over the text as it is: values that are too weak to be looked for in pieces.
     exact: Option<AhoCorasick>,
-    exact_names: Vec<Arc<str>>,
+    /// The name of each, and whether it is text.
+    exact_names: Vec<(Arc<str>, bool)>,
     /// Over the squeezed text, in any case of letters.
     squeezed: AhoCorasick,
     forms: Vec<Form>,
@@ -164,9 +165,9 @@ impl Matcher {
         let (mut exact, mut exact_names) = (Vec::new(), Vec::new());
         let (mut patterns, mut all) = (Vec::new(), Vec::new());
         for known in values {
-            for pattern in forms::exact(&known.value) {
-                exact.push(pattern);
-                exact_names.push(known.name.clone());
+            for forms::Exact { text, is_text } in forms::exact(&known.value) {
+                exact.push(text);
+                exact_names.push((known.name.clone(), is_text));
             }
             for forms::Pattern { text, part } in forms::squeezed(&known.value) {
                 all.push(Form { name: known.name.clone(), length: text.len(), part, agent: None });
@@ -212,9 +213,12 @@ impl Matcher {
     /// Finds values in a layer of the text: the text itself, or one with escapes decoded, whose places `place` finds in the text.
     fn find_in(&self, layer: &[u8], place: &dyn Fn(usize) -> usize, text: &[u8], hits: &mut Vec<KnownHit>) {
         for found in self.exact.iter().flat_map(|exact| exact.find_iter(layer)) {
-            if stands_alone(layer, &found.range()) {
-                let name = self.exact_names[found.pattern().as_usize()].clone();
-                hits.push(KnownHit::new(text, place(found.start())..place(found.end()), name));
+            let (name, is_text) = &self.exact_names[found.pattern().as_usize()];
+            let span = place(found.start())..place(found.end());
+            if !is_text {
+                hits.push(KnownHit { span, pieces: Vec::new(), name: name.clone() });
+            } else if stands_alone(layer, &found.range()) {
+                hits.push(KnownHit::new(text, span, name.clone()));
             }
         }
         let squeezed = squeeze(layer);
@@ -348,6 +352,34 @@ mod tests {
             if at % 5 == 0 { format!("%{byte:02x}") } else { char::from(byte).to_string() }
         };
         assert_found(&key.bytes().enumerate().map(some).collect::<String>());
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_found_raw_and_encoded() {
+        let value: Vec<u8> = (0..32u8).map(|n| n.wrapping_mul(73).wrapping_add(131)).collect();
+        assert!(std::str::from_utf8(&value).is_err());
+        let known = KnownSecrets::default();
+        known.register("RAW", &value).unwrap();
+        for (before, after) in
+            [(&b""[..], &b""[..]), (b"\xc3\xe2", b"\x80\x80"), (b"abc", b"def"), (b"\n", b"\n")]
+        {
+            let bytes = [before, &value, after].concat();
+            let marked: String = bytes
+                .utf8_chunks()
+                .flat_map(|chunk| {
+                    chunk.valid().chars().chain(chunk.invalid().iter().map(|_| '?')).collect::<Vec<_>>()
+                })
+                .collect();
+            for text in [String::from_utf8_lossy(&bytes).into_owned(), marked] {
+                assert!(known.mask(&text).contains("[RAW]"), "{text:?}");
+            }
+        }
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        let texts = [hex, encode(&value, 0), encode(&value, 1), encode(&value, 2)];
+        assert!(texts.iter().all(|text| known.mask(text).contains("[RAW]")), "{texts:?}");
+        let other: Vec<u8> = (0..32u8).map(|n| n.wrapping_mul(75).wrapping_add(130)).collect();
+        let other = String::from_utf8_lossy(&other).into_owned();
+        assert_eq!(known.mask(&other), other);
     }
 
     #[test]

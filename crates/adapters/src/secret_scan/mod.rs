@@ -30,6 +30,17 @@ use mosaic_core::ports::scanner::{Secret, SecretScanner, replace};
 pub use known::{KnownSecrets, TooWeak};
 use rules::{Found, RULES, Rule};
 
+/// Tells whether the name of a variable says that its value is a secret, by the rule for values under telling names.
+pub fn names_secret(name: &str) -> bool {
+    assignment::names_secret(name)
+}
+
+/// Returns what the rules find in a text.
+pub fn found_in(text: &str) -> Vec<&str> {
+    let found = RuleScanner::new().scan(None, text).into_iter();
+    found.filter_map(|secret| text.get(secret.span.0..secret.span.1)).collect()
+}
+
 /// Files of package managers that are full of digests under telling names. Only the generic rule passes them over:
 /// the rules for real token formats hold everywhere.
 const LOCK_FILES: &[&str] = &[

@@ -1,9 +1,11 @@
 //! Step 1, admit: look at the request, give ids, write task, agent and queue entry in one atomic step, answer.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::domain::agent::Agent;
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::ids::{AgentId, Timestamp, Word};
 use crate::domain::lifecycle::{self, Event, fact};
 use crate::domain::secrets::AllowedSecret;
 use crate::domain::spec::{FieldError, GateProfile, SpawnSpec};
@@ -36,6 +38,7 @@ impl Orchestrator {
     pub fn validate(&self, body: &Value) -> Result<SpawnSpec, SpawnError> {
         let spec = SpawnSpec::parse(body).map_err(refused)?;
         self.check_satisfiable(&spec)?;
+        self.refuse_secret_names(&spec)?;
         Ok(spec)
     }
 
@@ -77,6 +80,23 @@ impl Orchestrator {
         Ok(())
     }
 
+    /// Refuses names that hold a value which the server itself keeps secret: they are shown everywhere, and the branch, which is
+    /// pushed, is named after the task. The answer repeats nothing of the value.
+    fn refuse_secret_names(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {
+        let holds = |text: &str| self.ports.scanner.scan(None, text).iter().any(|found| found.known);
+        let mut errors: Vec<FieldError> = names_in(spec)
+            .filter(|(_, text)| holds(text))
+            .map(|(pointer, _)| FieldError {
+                pointer: pointer.to_owned(),
+                code: "invalid".to_owned(),
+                message: "holds a value that this server keeps secret, and names are shown and pushed; choose another one"
+                    .to_owned(),
+            })
+            .collect();
+        errors.dedup();
+        if errors.is_empty() { Ok(()) } else { Err(SpawnError::Invalid(errors)) }
+    }
+
     /// Admits an agent after every check that a request goes through.
     pub(crate) async fn admit(&self, mut spec: SpawnSpec, origin: Origin) -> Result<Spawned, SpawnError> {
         if self.is_draining() {
@@ -87,6 +107,7 @@ impl Orchestrator {
             return Err(SpawnError::Stopped(latch));
         }
         self.check_satisfiable(&spec)?;
+        self.refuse_secret_names(&spec)?;
         // Whichever node runs it, and whatever that one's default is: it is what was promised here.
         spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
@@ -112,6 +133,28 @@ impl Orchestrator {
             Admitted::Replay(record) => Spawned { record, replayed: true },
         })
     }
+}
+
+/// Lists the names in a request, each with a pointer to its field; a pointer into the labels would repeat a name.
+fn names_in(spec: &SpawnSpec) -> impl Iterator<Item = (&'static str, String)> {
+    let context = &spec.context;
+    let one = [
+        ("/taskId", spec.task_id.to_string()),
+        ("/context/repository", context.repository.to_string()),
+        ("/context/branch", context.branch.to_string()),
+        ("/model", spec.model.clone().unwrap_or_default()),
+    ];
+    let labels = |pointer: &'static str, labels: &BTreeMap<Word, String>| -> Vec<_> {
+        labels.iter().map(|(name, value)| (pointer, format!("{name}={value}"))).collect()
+    };
+    let words = |pointer: &'static str, words: &[Word]| -> Vec<_> {
+        words.iter().map(|word| (pointer, word.to_string())).collect()
+    };
+    one.into_iter()
+        .chain(labels("/labels", &spec.labels))
+        .chain(labels("/nodeLabels", &spec.node_labels))
+        .chain(words("/context/skills", &context.skills))
+        .chain(words("/gates", &spec.gates))
 }
 
 /// Lets a new agent wait until the time that its producer wants.

@@ -249,3 +249,137 @@ fn the_servers_own_secrets_are_shown_nowhere() {
         }
     }
 }
+
+#[test]
+fn a_value_that_stands_in_the_base_in_another_layout_is_no_new_finding_and_another_value_is() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let key = pem('A');
+    let plain = ["Wq8rT5y", "Uv2Xz9Lp4"].concat();
+    let large = format!("{}\ntoken = \"{}\"\n", "filler line\n".repeat(500_000), token(4));
+    fixture.commit_on(
+        "main",
+        &[("server.key", &key), (".env", &format!("DB_PASSWORD={plain}\n")), ("large.txt", &large)],
+    );
+    let new = home.path().join("new");
+    std::fs::create_dir(&new).unwrap();
+    let put = |name: &str, text: String| std::fs::write(new.join(name), text).unwrap();
+    let escaped = |key: &str| key.replace('\n', "\\n");
+    put("windows.key", key.replace('\n', "\r\n"));
+    let indented: String = key.lines().map(|line| format!("      {line}\n")).collect();
+    put("app.yaml", format!("tls:\n  key: |\n{indented}"));
+    let config = |key: &str, password: &str| {
+        json!({"privateKey": "KEY", "dbPassword": password})
+            .to_string()
+            .replace("\"KEY\"", &format!("\"{}\"", escaped(key)))
+    };
+    put("config.json", config(&key, &plain));
+    let text = format!(
+        "cp '{}'/* .\nmkdir moved; git mv large.txt moved/; echo more >> moved/large.txt; git add -A",
+        new.display()
+    );
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &text))]);
+    let done = change(&server, &fixture, "T-layout");
+    assert_eq!((&done["status"], &done["findings"]), (&json!("completed"), &json!([])), "{done:#}");
+    put("config.json", config(&pem('B'), &format!("{plain}x")));
+    let failed = change(&server, &fixture, "T-new");
+    assert_eq!(failed["endReason"], "secret", "{failed:#}");
+    let found: Vec<&Value> = failed["findings"].as_array().unwrap().iter().map(|one| &one["path"]).collect();
+    assert_eq!(found, ["config.json", "config.json"], "{failed:#}");
+}
+
+#[test]
+fn names_that_hold_a_value_of_the_servers_are_refused_without_repeating_it() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let server = home.serve(&[
+        ("MOSAIC_GIT_TOKEN", &own()),
+        ("MOSAIC_GIT_TOKEN_HOST", "git.example.com"),
+        ("MOSAIC_COMMAND", "cat"),
+    ]);
+    let with = |pointer: &str, value: Value| {
+        let mut body = body(&fixture.url(), "T-1");
+        match body.pointer_mut(pointer) {
+            Some(field) => *field = value,
+            None => body[&pointer[1..]] = value,
+        }
+        body
+    };
+    let cases = [
+        ("/taskId", with("/taskId", json!(format!("T-{}", own())))),
+        ("/labels", with("/labels", json!({"team": own()}))),
+        ("/labels", with("/labels", json!({(own().to_lowercase()): "x"}))),
+        ("/context/branch", with("/context/branch", json!(format!("feature/{}", own())))),
+        ("/model", with("/model", json!(own()))),
+    ];
+    for (pointer, body) in cases {
+        let answer = server.http.post("/agents/spawn", Some(&body));
+        let text = answer.expect(400).to_string();
+        assert!(text.contains(pointer) && text.contains("keeps secret"), "{pointer}: {text}");
+        assert!(!text.to_lowercase().contains(&own().to_lowercase()), "{text}");
+    }
+    assert!(!server.log().contains(&own()));
+}
+
+#[test]
+fn credentials_that_agents_are_passed_do_not_leave_them() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let secret = home.data().join("agent-secret").display().to_string();
+    let decoded = ["s3cr/t p", "ss+Zx9Qw4"].concat();
+    let proxy = format!("http://user:{}@127.0.0.1:9", decoded.replace('/', "%2F").replace(' ', "%20"));
+    let password = decoded.clone();
+    let texts = [
+        "printf '%s' \"$NPM_TOKEN\" | sed 's/^/x = /' > a.txt".to_owned(),
+        format!("printf '%s\\n' '{password}' > b.txt"),
+        format!("cat '{secret}' > c.bin"),
+        format!("base64 '{secret}' > d.txt"),
+        format!("od -An -tx1 '{secret}' > e.txt"),
+        format!("printf 'head\\303'; {{ printf 'head\\303'; cat '{secret}'; printf '\\200tail'; }} > f.bin"),
+    ];
+    let env = [
+        ("MOSAIC_AGENT_ENV", "NPM_TOKEN"),
+        ("NPM_TOKEN", &own()),
+        ("https_proxy", &proxy),
+        ("MOSAIC_COMMAND", &agent(&home, "true")),
+    ];
+    let server = home.serve(&env);
+    for (n, text) in texts.iter().enumerate() {
+        agent(&home, text);
+        let failed = change(&server, &fixture, &format!("T-{n}"));
+        assert_eq!(failed["endReason"], "secret", "{text}: {failed:#}");
+        assert_eq!(failed["findings"][0]["secret"]["own"], true, "{text}: {failed:#}");
+    }
+    agent(&home, "echo \"it is $NPM_TOKEN\"");
+    let id = server.spawn(&body(&fixture.url(), "T-said"));
+    server.ended(&id);
+    let page = server.http.get(&format!("/v1/agents/{id}/transcript?limit=50")).expect(200).to_string();
+    assert!(page.contains("it is [NPM_TOKEN]") && !page.contains(&own()), "{page}");
+}
+
+#[test]
+fn a_private_key_that_is_shown_line_by_line_is_hidden_in_everything_that_is_shown() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let key = pem('K');
+    let lines: Vec<&str> = key.lines().collect();
+    std::fs::write(home.path().join("key"), &key).unwrap();
+    let read = home.path().join("key").display().to_string();
+    let text = format!(
+        "while read -r line; do echo \"$line\"; echo 'in between'; echo \"{{\\\"text\\\":\\\"$line\\\"}}\"; done < '{read}'\n\
+         for n in $(seq 5); do sed 1d '{read}'; done"
+    );
+    let server = home.serve(&[("MOSAIC_COMMAND", &agent(&home, &text))]);
+    let id = server.spawn(&body(&fixture.url(), "T-key"));
+    let ended = server.ended(&id);
+    let shown = [
+        ended.to_string(),
+        server.http.get(&format!("/v1/agents/{id}/transcript?limit=200")).expect(200).to_string(),
+        said(&server.cli(&["logs", &id])),
+        said(&server.cli(&["logs", "-f", &id])),
+        said(&server.cli(&["logs", "--raw", &id])),
+        said(&server.cli(&["status", &id])),
+    ];
+    for text in &shown {
+        for line in &lines[1..lines.len() - 1] {
+            assert!(!text.contains(line), "{line} in {text}");
+        }
+    }
+    assert!(shown[1].contains("in between") && shown[2].contains("in between"), "{}", shown[1]);
+}
