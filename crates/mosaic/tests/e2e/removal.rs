@@ -176,3 +176,45 @@ fn prune_takes_what_is_old_and_keeps_what_is_unmerged() {
     assert_eq!(server.agent(&running)["status"], "running");
     server.kill(&running);
 }
+
+#[test]
+fn a_dry_run_of_prune_counts_what_lies_beside_a_tree_and_touches_none_of_it() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let line = "sh -c 'cat > /dev/null; echo x > x.txt; head -c 300000 /dev/zero > \"$MOSAIC_WORKTREE/../left.bin\"'";
+    let server = home.serve(&[("MOSAIC_COMMAND", line)]);
+    let done = server.life(&body(&fixture.url(), "T-1"), "completed", "done");
+    let id = done["agentId"].as_str().unwrap();
+    let beside = home.data().join("beside").join(id);
+    let files = |dir: &std::path::Path| {
+        let mut found = Vec::new();
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let meta = entry.metadata().unwrap();
+                if meta.is_dir() {
+                    folders.push(entry.path())
+                } else {
+                    found.push((entry.path(), meta.len()))
+                }
+            }
+        }
+        found.sort();
+        found
+    };
+    let before = files(&beside);
+    assert!(
+        before.iter().any(|(path, bytes)| path.ends_with("left.bin") && *bytes == 300_000),
+        "{before:?}\n{done:#}"
+    );
+    let all = json!({"olderThan": "0s", "dryRun": true});
+    let seen = server.http.post("/v1/prune", Some(&all)).expect(200);
+    let cli = server.cli(&["prune", "--older-than", "0s", "--dry-run"]);
+    assert!(cli.status.success(), "{}", String::from_utf8_lossy(&cli.stderr));
+    let counted = seen["removed"].as_u64().unwrap() + seen["unmerged"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!(counted, 1, "{seen:#}");
+    if seen["removed"] == 1 {
+        assert!(seen["freedBytes"].as_u64().unwrap() >= 300_000, "{seen:#}");
+    }
+    assert_eq!(files(&beside), before, "a dry run touched what it counted");
+    assert_eq!(server.agent(id)["status"], "completed");
+}

@@ -207,3 +207,34 @@ fn settings_that_this_build_lacks_stop_the_start_by_name() {
         assert!(!home.data().join("server.json").exists(), "{name} did not stop the start");
     }
 }
+
+/// Numbers of signals that would end a program by default and that no sender means as an order to end: USR1, USR2, ALRM, XCPU, XFSZ,
+/// VTALRM, PROF, IO, PWR and the real-time ones.
+fn harmless() -> impl Iterator<Item = i32> {
+    [10, 12, 14, 24, 25, 26, 27, 29, 30].into_iter().chain(34..=64)
+}
+
+#[test]
+fn signals_that_order_nothing_end_no_server_and_no_agent() {
+    let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    let mut server = home.serve(&[("MOSAIC_COMMAND", &format!("sh -c 'cat > /dev/null; sleep {marker}'"))]);
+    let id = server.spawn(&body(&fixture.url(), "T-1"));
+    until("the agent", || (!marker.alive().is_empty()).then_some(()));
+    for number in harmless() {
+        let order = format!("kill -{number} {}", server.pid());
+        let sent = std::process::Command::new("sh").args(["-c", &order]).status().unwrap();
+        assert!(sent.success(), "signal {number} could not be sent");
+        // One that ends a program ends all its threads before any of them goes on.
+        server.http.get("/health").expect(200);
+    }
+    let agent = server.agent(&id);
+    assert_eq!(
+        (&agent["status"], &agent["attempt"]),
+        (&json!("running"), &json!(1)),
+        "{agent:#}\n{}",
+        server.log()
+    );
+    server.kill(&id);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
+}
