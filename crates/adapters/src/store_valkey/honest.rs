@@ -11,7 +11,9 @@ use tokio::time::timeout;
 
 use super::dial::{Address, Dialler};
 use super::failure::{Fault, words};
+use super::keys::Names;
 use super::options::LinkOptions;
+use super::rights::{self, Rights};
 
 /// Oldest version with what the scripts need (`ZRANGE … BYSCORE`, `GETEX`, `XAUTOCLAIM`; 2021).
 const OLDEST: (u32, u32) = (6, 2);
@@ -60,6 +62,8 @@ pub struct Looks {
     pub used_memory: Option<u64>,
     /// Milliseconds by which this machine's wall clock is ahead of its, within half a round trip.
     pub clock_offset_ms: Option<i64>,
+    /// What its user lacks; nothing where that could not be looked at.
+    pub rights: Option<Rights>,
 }
 
 /// What is wrong with a server, and what to do about it.
@@ -98,7 +102,7 @@ fn parsed(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-async fn ask<T: FromRedisValue>(
+pub(super) async fn ask<T: FromRedisValue>(
     connection: &MultiplexedConnection,
     cmd: &redis::Cmd,
 ) -> Result<T, RedisError> {
@@ -125,6 +129,7 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
         max_memory: number("maxmemory"),
         used_memory: number("used_memory"),
         clock_offset_ms: clock_offset(connection).await,
+        rights: None,
     };
     // Managed servers forbid CONFIG; what INFO says is enough but for this.
     let fsync: Result<Vec<String>, _> =
@@ -285,7 +290,14 @@ pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
     let seen = timeout(limits::LINK_ANSWER, looks(&dialled.connection))
         .await
         .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))?;
-    Ok(Looks { watched: options.sentinels.is_some(), ..seen })
+    let rights = rights_of(&dialled.connection, options).await;
+    Ok(Looks { watched: options.sentinels.is_some(), rights, ..seen })
+}
+
+async fn rights_of(connection: &MultiplexedConnection, options: &LinkOptions) -> Option<Rights> {
+    let names = Names::new(&options.prefix);
+    let looked = rights::look(connection, &names, options.username.as_deref());
+    timeout(limits::LINK_ANSWER, looked).await.ok().flatten()
 }
 
 /// Refuses a server that must not be used; warns of what could not be seen.
@@ -303,6 +315,16 @@ pub(super) async fn look(
     let looks = Looks { watched: options.sentinels.is_some(), ..seen };
     if let Some(why) = looks.impossible(options) {
         return Err(StoreError::Unusable(format!("the store at {at} cannot be used: {why}")));
+    }
+    if let Some(rights) = rights_of(connection, options).await.filter(|rights| !rights.missing.is_empty()) {
+        tracing::warn!(
+            store.host = address.0,
+            store.port = address.1,
+            user = rights.user,
+            missing = rights.missing.join(" "),
+            "the user lacks rights in the store, without which work may stop at any step; add them: {}",
+            rights.fix()
+        );
     }
     for remark in looks.remarks() {
         tracing::warn!(store.host = address.0, store.port = address.1, remark, "about the store");

@@ -28,6 +28,7 @@ mod quorum;
 mod records;
 mod removal;
 mod replicas;
+mod rights;
 mod scripts;
 mod search;
 mod servers;
@@ -66,6 +67,7 @@ use stir::{Ears, Stir};
 
 pub use honest::{Looks, Risk, look_at};
 pub use options::{LinkOptions, Sentinels, Tls};
+pub use rights::Rights;
 
 /// How the shared store is used.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ mod node;
 mod shims;
 mod valkey;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -42,11 +43,11 @@ struct Finding {
     id: &'static str,
     text: String,
     consequence: &'static str,
-    fix: &'static str,
+    fix: Cow<'static, str>,
 }
 
 fn fine(group: &'static str, text: impl Into<String>) -> Finding {
-    Finding { level: Level::Ok, group, id: "", text: text.into(), consequence: "", fix: "" }
+    Finding { level: Level::Ok, group, id: "", text: text.into(), consequence: "", fix: "".into() }
 }
 
 fn finding(
@@ -55,9 +56,9 @@ fn finding(
     id: &'static str,
     text: impl Into<String>,
     consequence: &'static str,
-    fix: &'static str,
+    fix: impl Into<Cow<'static, str>>,
 ) -> Finding {
-    Finding { level, group, id, text: text.into(), consequence, fix }
+    Finding { level, group, id, text: text.into(), consequence, fix: fix.into() }
 }
 
 /// Runs the command.

@@ -221,6 +221,13 @@ pub(crate) enum Seen {
         /// The operator accepted it.
         accepted: bool,
     },
+    /// Its user lacks rights.
+    Rights {
+        /// The user, and the rules that are missing.
+        what: String,
+        /// The command that adds them.
+        fix: String,
+    },
     /// This machine's clock is too far from its own.
     WrongClock(String),
     /// It cannot be used at all.
@@ -240,8 +247,33 @@ pub(crate) async fn look(config: &Config) -> Result<Vec<Seen>, String> {
     seen.extend(risks.map(|r| Seen::Risk { what: r.what, consequence: r.consequence, fix: r.fix, accepted }));
     let offset = looks.clock_offset_ms.map(|offset_ms| ClockOffset { offset_ms, error_ms: 0 });
     seen.extend(offset.filter(|offset| offset.is_too_far()).map(|offset| Seen::WrongClock(offset.words())));
+    seen.push(rights(looks.rights.as_ref()));
     seen.extend(looks.remarks().into_iter().map(Seen::Remark));
     Ok(seen)
+}
+
+/// Tells what the store's user may do.
+#[cfg(feature = "valkey")]
+fn rights(rights: Option<&mosaic_adapters::store_valkey::Rights>) -> Seen {
+    let Some(rights) = rights else {
+        return Seen::Remark(
+            "what its user may do could not be looked at (that takes Valkey, or Redis 7.0, and the right to EVAL)"
+                .to_owned(),
+        );
+    };
+    if !rights.missing.is_empty() {
+        let what = format!("user {} lacks {}", rights.user, rights.missing.join(" "));
+        return Seen::Rights { what, fix: rights.fix() };
+    }
+    let unseen = match rights.optional.is_empty() {
+        true => String::new(),
+        false => format!(" ({} is missing, which shows more of the server)", rights.optional.join(" ")),
+    };
+    Seen::Fine(format!(
+        "user {} has all rights that are needed{unseen}; the least are: {}",
+        rights.user,
+        rights.least()
+    ))
 }
 
 #[cfg(not(feature = "valkey"))]

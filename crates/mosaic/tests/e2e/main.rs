@@ -53,6 +53,8 @@ mod state_files;
 mod store_away;
 #[cfg(feature = "valkey")]
 mod store_failover;
+#[cfg(feature = "valkey")]
+mod store_rights;
 mod support;
 mod surroundings;
 mod unwritable_log;

@@ -47,6 +47,14 @@ fn read(seen: crate::wire::store::Seen) -> Finding {
             let level = if accepted { Level::Warn } else { Level::Fail };
             finding(level, "Store", "D-VALKEY-2", what, consequence, fix)
         }
+        Seen::Rights { what, fix } => finding(
+            Level::Fail,
+            "Store",
+            "D-VALKEY-5",
+            what,
+            "what needs them fails, and work stops there",
+            fix,
+        ),
         Seen::WrongClock(text) => finding(
             Level::Fail,
             "Store",
