@@ -49,6 +49,7 @@ fn info(node: &str, instance: &str) -> NodeInfo {
         clock_offset_ms: None,
         clock_error_ms: None,
         archives: true,
+        format: 1,
         labels: BTreeMap::from([("zone".to_owned(), "north".to_owned())]),
         started_at: Timestamp(1),
         draining: false,
@@ -339,4 +340,50 @@ async fn what_a_node_reports_of_an_agent_stands_beside_the_record_and_goes_with_
     store.remove(removal).await.unwrap();
     store.report_work(id, &report, Vec::new()).await.unwrap();
     assert!(store.work_reports(id).await.unwrap().is_empty(), "nothing is reported of what was removed");
+}
+
+#[tokio::test]
+async fn builds_that_cannot_read_each_other_do_not_share_a_store() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    let of = |node: &str, format: u32| NodeInfo { format, ..info(node, node) };
+    store.join(&of("old", 1)).await.unwrap();
+    let early = store.join(&of("new", 2)).await.unwrap_err();
+    let JoinError::OthersOlder { node, own: 2 } = &early else { panic!("{early:?}") };
+    assert_eq!(node, "old");
+    assert!(early.to_string().contains("drain"), "{early}");
+    assert_eq!(store.nodes().await.unwrap().len(), 1, "it joined all the same");
+    // Once the older one is gone the newer one goes on, and there is no way back.
+    store.leave(&"old".parse().unwrap()).await.unwrap();
+    store.join(&of("new", 2)).await.unwrap();
+    let late = store.join(&of("old", 1)).await.unwrap_err();
+    assert!(matches!(late, JoinError::StoreNewer { store: 2, own: 1 }), "{late:?}");
+    let held = leased(&store, "old").await;
+    assert!(
+        store.beat(&of("old", 1), std::slice::from_ref(&held)).await.is_err(),
+        "an older node extends its leases"
+    );
+    store.beat(&of("new", 2), &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_says_no_format_or_more_than_is_known_is_understood() {
+    let Some(server) = ValkeyServer::start() else { return };
+    let store = open(&server, "a", Duration::from_secs(60)).await;
+    let mut older = serde_json::to_value(info("older", "older")).unwrap();
+    for field in ["format", "archives", "health"] {
+        older.as_object_mut().unwrap().remove(field);
+    }
+    let mut newer = serde_json::to_value(info("newer", "newer")).unwrap();
+    newer["feels"] = serde_json::json!({"fine": true});
+    for (name, info) in [("older", older), ("newer", newer)] {
+        let text = format!(r#"{{"seenAt":1,"left":false,"info":{info}}}"#);
+        assert_eq!(server.ask(&format!("HSET orchestrator:nodes {name} '{text}'")).unwrap(), ":1");
+    }
+    let nodes = store.nodes().await.unwrap();
+    assert_eq!(
+        nodes.iter().map(|node| (node.info.format, node.info.archives)).collect::<Vec<_>>(),
+        [(1, true), (1, false)]
+    );
+    store.join(&info("a", "a")).await.unwrap();
 }

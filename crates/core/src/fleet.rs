@@ -24,7 +24,7 @@ use crate::engine::Stop;
 use crate::kill::Driver;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::fleet::{Beaten, Cordon, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState};
+use crate::ports::fleet::{Beaten, Cordon, FORMAT, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState};
 use crate::ports::store::{Lease, StoreError};
 
 /// What this node says of itself besides its settings.
@@ -333,6 +333,7 @@ impl Orchestrator {
             clock_offset_ms: self.clock_offset().map(|offset| offset.offset_ms),
             clock_error_ms: self.clock_offset().map(|offset| offset.error_ms),
             archives: true,
+            format: FORMAT,
             started_at: *self.fleet.started.get_or_init(|| self.now()),
             draining: self.is_draining(),
             health: self.health(),

@@ -82,10 +82,12 @@ impl Fleet for ValkeyStore {
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
         let args = self.inner.about(info).number(millis(limits::NODE_MEMORY) * 2).long(json(info)?);
-        let taken: Option<(u64, String)> = self.inner.ask(&JOIN, args).await?;
-        let Some((at, how)) = taken else { return Ok(()) };
+        let taken: Option<(u64, String, String)> = self.inner.ask(&JOIN, args).await?;
+        let Some((at, how, other)) = taken else { return Ok(()) };
         let (node, seen_at) = (info.node.clone(), Timestamp(at));
         Err(match how.as_str() {
+            "newer" => JoinError::StoreNewer { store: at, own: info.format },
+            "older" => JoinError::OthersOlder { node: other, own: info.format },
             "restarted" => JoinError::Restarted { node, seen_at },
             _ => JoinError::NameTaken { node, seen_at },
         })

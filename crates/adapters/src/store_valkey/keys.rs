@@ -57,6 +57,8 @@ pub(super) enum Key<'a> {
     LostNodes,
     /// Hash from node to its report of what it keeps of an agent.
     Work(AgentId),
+    /// The newest format that any node has written.
+    Format,
     /// What nodes show each other.
     PeerSecret,
     /// Sorted set by time of removal: the agents that were removed.
@@ -167,6 +169,7 @@ impl Names {
             Key::Cordons => ours("cordons"),
             Key::LostNodes => ours("lost"),
             Key::Work(id) => ours(&format!("work:{id}")),
+            Key::Format => ours("format"),
             Key::PeerSecret => ours("peer-secret"),
             Key::Tombstones => ours("tombstones"),
             Key::TombstoneReasons => ours("tombstones:why"),
@@ -231,6 +234,7 @@ mod tests {
             Key::Cordons,
             Key::LostNodes,
             Key::Work(ID),
+            Key::Format,
             Key::PeerSecret,
             Key::Stalled,
             Key::Tombstones,

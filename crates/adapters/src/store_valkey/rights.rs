@@ -43,6 +43,7 @@ const ON_KEYS: &[&str] = &[
     "SADD K x",
     "SCARD K",
     "SET K x",
+    "SETBIT K 0 0",
     "SETNX K x",
     "SETRANGE K 0 x",
     "SMEMBERS K",

@@ -15,6 +15,15 @@ use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::kept_work::WorkReport;
 
+/// The format of what this build writes into a shared store. It goes up by one with whatever a build before cannot read or would
+/// write over wrongly; what that build merely does not know stays within the format.
+pub const FORMAT: u32 = 1;
+
+/// The format of builds that do not say one.
+fn first_format() -> u32 {
+    1
+}
+
 /// What a node says of itself with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +60,9 @@ pub struct NodeInfo {
     /// It reads records that were moved to an archive; builds before archives do not, and take such a record for damaged.
     #[serde(default)]
     pub archives: bool,
+    /// The newest format that it reads, and the one that it writes.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// When this server started.
     pub started_at: Timestamp,
     /// It takes nothing new, because it is about to stop.
@@ -227,6 +239,28 @@ pub enum JoinError {
         /// When that one was heard of last.
         seen_at: Timestamp,
     },
+    /// The store has what a newer build wrote, and this one could read wrongly.
+    #[error(
+        "a newer build of Mosaic has joined this fleet: the store is of format {store}, and this build reads up to {own}; nothing \
+         was changed. Start the build that the other nodes run (\"mosaic nodes\" shows it)"
+    )]
+    StoreNewer {
+        /// The format of the store.
+        store: u64,
+        /// That of this build.
+        own: u32,
+    },
+    /// A node of an older build is alive, which could not read what this one writes.
+    #[error(
+        "node {node} runs a build that cannot read format {own}, which this one writes; nothing was changed. Drain the nodes of \
+         the older build first (\"mosaic nodes drain NAME\"), then start this one"
+    )]
+    OthersOlder {
+        /// One of those nodes.
+        node: String,
+        /// The format of this build.
+        own: u32,
+    },
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -246,7 +280,8 @@ pub trait Fleet: Send + Sync {
 
     /// Makes this node known, before anything is taken. Errors with `NameTaken` while another data directory's server of
     /// that name is alive, with `Restarted` while one of this data directory under another boot is; a server that was started
-    /// again under the same boot is let in at once, as its lock on the directory proves that the one before is gone.
+    /// again under the same boot is let in at once, as its lock on the directory proves that the one before is gone. Errors with
+    /// `StoreNewer` or `OthersOlder` where builds cannot share the store; the format of the store only grows.
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError>;
 
     /// Says that this node is alive and extends these leases of its own by a whole term, all in one step. A lease whose

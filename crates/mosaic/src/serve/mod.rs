@@ -150,7 +150,11 @@ async fn join(wired: &Wired, config: &Config, url: &str) -> anyhow::Result<()> {
     o.introduce(About { instance, directory, boot, url, version, labels });
     match o.join().await {
         Ok(()) => Ok(()),
-        Err(e @ FleetError::NameTaken { .. }) => Err(e).context("this node cannot join the fleet"),
+        Err(
+            e @ (FleetError::NameTaken { .. }
+            | FleetError::StoreNewer { .. }
+            | FleetError::OthersOlder { .. }),
+        ) => Err(e).context("this node cannot join the fleet"),
         Err(e) => {
             tracing::warn!(error = %e, "the fleet cannot be joined yet; nothing is taken until it can");
             Ok(())

@@ -52,6 +52,7 @@ impl Fleet for Nodes {
                 clock_offset_ms: None,
                 clock_error_ms: None,
                 archives: true,
+                format: 1,
                 started_at: Timestamp(1),
                 draining: false,
                 health: Default::default(),

@@ -1,6 +1,10 @@
 -- A node is alive, and extends its leases. Answers with its cordon, then with the agents whose lease is another's.
 local node, term, info = take(), take(), take()
 local held = cjson.decode(take())
+-- A node that was silent while newer builds took over must not write beside them.
+if store_format() > format_of(cjson.decode(info)) then
+  return redis.error_reply('NEWERFORMAT a newer build has joined this fleet; start that one here, too')
+end
 local old = call('HGET', O .. 'nodes', node)
 local was = old and cjson.decode(old)
 -- A server that came back after its name was given away does not take the name back.

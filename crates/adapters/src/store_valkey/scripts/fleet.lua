@@ -9,6 +9,14 @@ local function same_boot(was, is)
   return same_directory(was, is) and (not was.boot or was.boot == is.boot)
 end
 
+-- The format of a node's build, and the newest one that any node has written here.
+local function format_of(info)
+  return tonumber(info.format or 1)
+end
+local function store_format()
+  return tonumber(call('GET', O .. 'format') or 1)
+end
+
 local function heard(node, info, left)
   call('HSET', O .. 'nodes', node, '{"seenAt":' .. whole(now_ms()) .. ',"left":' .. left .. ',"info":' .. info .. '}')
 end

@@ -1,5 +1,7 @@
 -- The index of lists, see `search.rs`: rows of 1024 records a block, column by column, and their ids beside it.
 local ROWS = 1024
+-- The lengths of a whole block. Written with its first row (the very first is nobody's): a string that grows is given twice the room.
+local INDEX_BITS, IDS_BYTES = 512 * ROWS, 16 * ROWS
 
 local function index_row(seq, columns, id)
   local block = whole(math.floor(seq / ROWS))
@@ -8,6 +10,10 @@ local function index_row(seq, columns, id)
   for column in string.gmatch(columns, '%d+') do
     local n = #bits
     bits[n + 1], bits[n + 2], bits[n + 3], bits[n + 4] = 'SET', 'u1', whole(column * ROWS + row), '1'
+  end
+  if row == 0 or seq == 1 then
+    call('SETBIT', O .. 'index:' .. block, INDEX_BITS - 1, 0)
+    call('SETRANGE', O .. 'ids:' .. block, IDS_BYTES - 1, '\0')
   end
   call('BITFIELD', O .. 'index:' .. block, unpack(bits))
   call('SETRANGE', O .. 'ids:' .. block, row * 16, id)

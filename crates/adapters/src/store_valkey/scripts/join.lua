@@ -3,6 +3,9 @@
 local node, term, memory, info = take(), tonumber(take()), tonumber(take()), take()
 local is = cjson.decode(info)
 local now = now_ms()
+if store_format() > format_of(is) then
+  return { whole(store_format()), 'newer', '' }
+end
 local old = call('HGET', O .. 'nodes', node)
 if old then
   local was = cjson.decode(old)
@@ -12,13 +15,23 @@ if old then
       return holder and h.node == '"' .. node .. '"'
     end)
     if alive or holds then
-      return { whole(was.seenAt), same_directory(was.info, is) and 'restarted' or 'taken' }
+      return { whole(was.seenAt), same_directory(was.info, is) and 'restarted' or 'taken', '' }
     end
   end
 end
+local all = call('HGETALL', O .. 'nodes')
+if format_of(is) > store_format() then
+  for n = 1, #all, 2 do
+    local other = cjson.decode(all[n + 1])
+    local alive = not other.left and now - other.seenAt < term
+    if all[n] ~= node and alive and format_of(other.info) < format_of(is) then
+      return { whole(other.seenAt), 'older', all[n] }
+    end
+  end
+  call('SET', O .. 'format', whole(format_of(is)))
+end
 heard(node, info, 'false')
 call('HDEL', O .. 'lost', node)
-local all = call('HGETALL', O .. 'nodes')
 for n = 1, #all, 2 do
   if now - cjson.decode(all[n + 1]).seenAt > memory then
     call('HDEL', O .. 'nodes', all[n])

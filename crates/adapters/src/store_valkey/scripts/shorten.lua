@@ -2,8 +2,8 @@
 -- one (its data, which are in the archive, only where they are another producer's own): written anew, a hash takes no more
 -- room than its fields. One answer each.
 local OURS = { agentId = true, data = true, opts = true, place = true, pb = true, ats = true, progress = true, stacktrace = true,
-  dataMark = true }
-local THEIRS = { place = true, pb = true, ats = true, progress = true }
+  dataMark = true, needs = true }
+local THEIRS = { place = true, pb = true, ats = true, progress = true, needs = true }
 
 local function shorten_job(job, id)
   local key, tied = K .. job, nil
