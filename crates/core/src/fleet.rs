@@ -274,6 +274,11 @@ impl Orchestrator {
         Ok(done)
     }
 
+    /// Tells whether a node was declared lost for good, as of the last heartbeat.
+    pub fn is_known_lost(&self, node: &NodeId) -> bool {
+        self.fleet.seen().lost.contains(node)
+    }
+
     /// Returns the nodes that were declared lost for good, as of the last heartbeat.
     pub(crate) fn lost_nodes(&self) -> BTreeSet<NodeId> {
         self.fleet.seen().lost.clone()

@@ -125,7 +125,8 @@ pub(crate) async fn status(State(context): State<Context>, Id(id): Id) -> Result
     let frozen = context.orchestrator.is_frozen(id);
     let work = context.orchestrator.kept_work(&record).await;
     let warnings = view::warnings(&record.agent, &work);
-    Ok(Answer(StatusView { frozen, warnings, ..view::retained(&record) }).into_response())
+    let archive = view::archive_fault(&context.orchestrator, &record);
+    Ok(Answer(StatusView { frozen, warnings, archive, ..view::status(&record.agent) }).into_response())
 }
 
 /// `POST /agents/{id}/kill`, `POST /v1/agents/{id}/kill`.

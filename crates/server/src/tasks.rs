@@ -30,7 +30,12 @@ pub(crate) async fn show(State(context): State<Context>, path: PathNames) -> Res
     }
     let records = context.orchestrator.ports().store.whole(records).await?;
     let active = records.iter().any(|record| !record.agent.is_terminal());
-    let agents = records.iter().take(limits::HTTP_PAGE).map(view::brief).collect();
+    let told = |record| {
+        let mut agent = view::brief(record);
+        agent.status.archive = view::archive_fault(&context.orchestrator, record);
+        agent
+    };
+    let agents = records.iter().take(limits::HTTP_PAGE).map(told).collect();
     let (task_id, total) = (task.to_string(), records.len());
     Ok(Answer(TaskAgents { task_id, active, total, agents }).into_response())
 }

@@ -147,6 +147,7 @@ pub(crate) async fn list(
         let (id, work) = (record.agent.id, o.kept_work(record).await);
         let mut item = view::with_kept(view::brief(record), &record.agent, &work);
         (item.status.frozen, item.last_event_at) = (o.is_frozen(id), o.last_event(id).shown());
+        item.status.archive = view::archive_fault(o, record);
         items.push(item);
     }
     let mut response = Answer(AgentList { items, next_cursor: next.clone() }).into_response();
@@ -256,7 +257,9 @@ pub(crate) async fn show(
     // And what nodes report of its work.
     let work = context.orchestrator.kept_work(&record).await;
     let left = work.iter().filter(|work| work.earlier).map(|work| format!("-{:?}", work.state));
-    let left: String = left.collect();
+    let mut left: String = left.collect();
+    let archive = view::archive_fault(&context.orchestrator, &record);
+    left.push_str(archive.as_deref().unwrap_or_default());
     let tag = match position {
         Some(position) => format!("W/\"{}-{position}{cold}{left}\"", record.version),
         None => format!("W/\"{}{cold}{left}\"", record.version),
@@ -267,6 +270,7 @@ pub(crate) async fn show(
     let heard = context.orchestrator.last_event(id);
     let mut view = view::with_kept(view::full(&record, position), &record.agent, &work);
     (view.status.frozen, view.last_event_at, view.waited) = (frozen, heard.shown(), waited);
+    view.status.archive = archive;
     Ok(([(ETAG, tag)], Answer(view)).into_response())
 }
 

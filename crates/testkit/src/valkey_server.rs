@@ -99,6 +99,12 @@ impl ValkeyServer {
         assert!(self.launch(), "{} does not start again:\n{}", self.program.display(), self.log());
     }
 
+    /// Starts it again as [`Self::restart`] does, with more options from now on, which win over those before.
+    pub fn restart_with(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|&one| one.to_owned()));
+        self.restart();
+    }
+
     /// Stops its process where it is; it answers nobody.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

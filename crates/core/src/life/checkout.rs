@@ -2,6 +2,7 @@
 //! the agent's own working tree and branch are made from it.
 
 use super::{Hands, Scene};
+use crate::domain::agent::Agent;
 use crate::domain::agent::Turn;
 use crate::domain::gates::GatePlan;
 use crate::domain::ids::CommitId;
@@ -30,8 +31,20 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     }
     let tree = o.ports.repositories.make_tree(&request).await?;
     warnings.extend(tree.warnings.iter().cloned());
+    warnings.extend(unknown_tip(agent, remote_tip.as_ref()));
     hands.tree = Some(tree);
     Ok(Event::TreeReady { base, remote_tip, plan, warnings })
+}
+
+/// Returns a warning where the remote has the agent's own branch although no record knows of an attempt: the store went back in
+/// time, as after a restored backup, and an attempt that it forgot had pushed.
+fn unknown_tip(agent: &Agent, tip: Option<&CommitId>) -> Option<String> {
+    let tip = tip.filter(|_| agent.work.base.is_none())?;
+    Some(format!(
+        "{} was on the remote, at {tip}, before any attempt that is on record: an earlier one was forgotten, for example by a \
+         store that was restored from a backup. What is pushed now replaces that commit; look at it before you merge",
+        agent.branch
+    ))
 }
 
 /// Asks the remote, except for a fix round, which goes on from what is known. Work that is kept stays on its base.

@@ -100,10 +100,11 @@ fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<
 fn list(session: &Session) -> Result<Exit, Problem> {
     let answer = session.client()?.get("/v1/nodes")?;
     let nodes = answer.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let lost = answer.get("lost").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if session.global.json {
         session.print_json(&answer)?;
     } else if session.terminal.out {
-        session.print(show(nodes, session.terminal.width, session.paint()))?;
+        session.print(show(nodes, lost, session.terminal.width, session.paint()))?;
     } else {
         let titles =
             ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs", "note"];
@@ -122,7 +123,13 @@ fn list(session: &Session) -> Result<Exit, Problem> {
                 note(node),
             ]
         };
-        let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+        let gone = |node: &Value| {
+            let mut cells = vec![View::new(node).shown("node"), GONE.to_owned()];
+            cells.resize(titles.len() - 1, String::new());
+            cells.push(given_up(node));
+            cells
+        };
+        let rows: Vec<Vec<String>> = nodes.iter().map(row).chain(lost.iter().map(gone)).collect();
         session.print(tabs(&titles, &rows))?;
     }
     Ok(Exit::Ok)
@@ -151,7 +158,18 @@ const COLUMNS: [Column; 6] = [
     column("NOTE").from(80),
 ];
 
-fn show(nodes: &[Value], width: Option<usize>, paint: Paint) -> String {
+/// The state of a node that was declared lost for good.
+const GONE: &str = "given up";
+
+/// Says who declared a node lost for good, when and why.
+fn given_up(node: &Value) -> String {
+    let view = View::new(node);
+    let (by, reason) = (view.shown("by"), view.shown("reason"));
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("declared lost for good by {by} at {}{why}", view.shown("at"))
+}
+
+fn show(nodes: &[Value], lost: &[Value], width: Option<usize>, paint: Paint) -> String {
     let at = now();
     let row = |node: &Value| {
         let view = View::new(node);
@@ -166,7 +184,11 @@ fn show(nodes: &[Value], width: Option<usize>, paint: Paint) -> String {
             note(node),
         ]
     };
-    let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+    let gone = |node: &Value| {
+        let (name, empty) = (View::new(node).shown("node"), String::new);
+        vec![name, GONE.to_owned(), empty(), empty(), empty(), given_up(node)]
+    };
+    let rows: Vec<Vec<String>> = nodes.iter().map(row).chain(lost.iter().map(gone)).collect();
     if rows.is_empty() {
         return "no node has joined yet\n".to_owned();
     }
@@ -256,8 +278,13 @@ mod tests {
             node("c", false, Value::Null),
         ];
         assert_eq!(
-            show(&nodes, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            show(&nodes, &[], Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\na     ready       1/4        0.1.0    this server\nb     cordoned    1/4        0.1.0    bad disk (alice)\nc     lost        1/4        0.1.0    its leases end 2026-11-22T10:33:00.000Z\n"
+        );
+        let lost = [json!({"node": "e", "by": "alice", "reason": "burnt", "at": "2026-11-22T10:33:00.000Z"})];
+        assert_eq!(
+            show(&[], &lost, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\ne     given up                       declared lost for good by alice at 2026-11-22T10:33:00.000Z: burnt\n"
         );
         let mut ahead = node("d", true, Value::Null);
         ahead["clock"] = json!({"offsetMs": 3_600_000, "errorMs": 1, "ok": false});
@@ -267,7 +294,10 @@ mod tests {
         );
         let drained = json!({"alive": true, "draining": false, "cordon": {"drain": true}});
         assert_eq!(
-            (state(&drained), show(&[], None, Paint::choose(ColorChoice::Never, false, &|_| None)).as_str()),
+            (
+                state(&drained),
+                show(&[], &[], None, Paint::choose(ColorChoice::Never, false, &|_| None)).as_str()
+            ),
             ("drained", "no node has joined yet\n")
         );
     }

@@ -13,6 +13,17 @@ const TASKS: usize = 12;
 
 /// Starts a node with two slots, whose agents write a file.
 fn node<'h>(home: &'h Home, name: &str, store: u16, more: &[(&str, &str)]) -> Server<'h> {
+    node_by(home, None, name, store, more)
+}
+
+/// Starts such a node from a program of its own.
+fn node_by<'h>(
+    home: &'h Home,
+    program: Option<&Path>,
+    name: &str,
+    store: u16,
+    more: &[(&str, &str)],
+) -> Server<'h> {
     let line = script(home.path(), "agent.sh", "cat > /dev/null\necho $MOSAIC_TASK_ID > made\n");
     let store = store.to_string();
     let mut env = vec![
@@ -24,7 +35,10 @@ fn node<'h>(home: &'h Home, name: &str, store: u16, more: &[(&str, &str)]) -> Se
         ("MOSAIC_COMMAND", line.as_str()),
     ];
     env.extend(more);
-    home.serve(&env)
+    match program {
+        Some(program) => home.serve_with(program, &env),
+        None => home.serve(&env),
+    }
 }
 
 /// Waits until the node knows the other one.
@@ -151,4 +165,42 @@ fn tasks_that_fail_by_themselves_delay_no_other_task_of_their_repository() {
     let log = servers[0].http.log(0).1;
     let taken = log.iter().filter(|(kind, _)| kind == "agent.moved" || kind == "breaker.opened").count();
     assert_eq!(taken, 0, "{log:?}");
+}
+
+#[test]
+fn a_node_without_disk_starts_nothing_and_says_so() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    let bad = node(&homes[0], "bad", store.port(), &[("MOSAIC_DISK_FLOOR_BYTES", "9000000000000000000")]);
+    let good = node(&homes[1], "good", store.port(), &[]);
+    know_each_other([&bad, &good]);
+    for agent in the_good_one_does_all(&good, &fixture.url()) {
+        assert_eq!(agent["homeNode"].as_str().unwrap_or("good"), "good", "{agent:#}");
+    }
+    let cordoned = until("the node without disk to be out of service", || {
+        Some(described(&good, "bad")).filter(|node| node["health"] == "cordoned")
+    });
+    assert_eq!(cordoned["cordon"]["by"], "mosaic", "{cordoned:#}");
+    assert!(
+        cordoned["cordon"]["reason"].as_str().unwrap().contains("free where the state is kept"),
+        "{cordoned:#}"
+    );
+}
+
+#[test]
+fn a_node_whose_supervisors_do_not_start_leaves_the_work_to_others_and_says_so() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
+    // The program that a supervisor is started from is gone, as after an upgrade that went wrong.
+    let program = homes[0].path().join("mosaic-gone");
+    std::fs::copy(env!("CARGO_BIN_EXE_mosaic"), &program).unwrap();
+    let bad = node_by(&homes[0], Some(&program), "bad", store.port(), &[]);
+    std::fs::remove_file(&program).unwrap();
+    let good = node(&homes[1], "good", store.port(), &[]);
+    know_each_other([&bad, &good]);
+    the_good_one_does_all(&good, &fixture.url());
+    let cordoned = until("the bad node to be out of service", || {
+        Some(described(&good, "bad")).filter(|node| node["health"] == "cordoned")
+    });
+    assert_eq!(cordoned["cordon"]["by"], "mosaic", "{cordoned:#}");
 }

@@ -458,6 +458,16 @@ fn what_ended_on_a_node_is_archived_there_and_read_through_the_others() {
         assert_eq!(refused.expect(503)["code"], "node_unreachable");
     }
 
+    // Declared lost for good its archive is not waited for any more; should it come back all the same, it is there again.
+    two.http.delete("/v1/nodes/one?lost=true&reason=burnt").expect(200);
+    assert_eq!(two.http.get(&path).expect(200)["archive"], "lost");
+    assert_eq!(two.http.get(label).expect(200)["items"][0]["archive"], "lost");
+    assert_eq!(two.http.get("/v1/tasks/T-1").expect(200)["agents"][0]["archive"], "lost");
+    assert_eq!(two.http.get(&format!("/agents/{id}/status")).expect(200)["archive"], "lost");
+    let listed = two.cli(&["nodes"]);
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(text.contains("given up") && text.contains("burnt"), "{text}");
+
     let _one = start(&homes[0], "one");
     until("the archive to be back", || (two.http.get(&path).expect(200) == before).then_some(()));
     let again = two.http.post(&format!("{path}/retry"), Some(&json!({}))).expect(201);

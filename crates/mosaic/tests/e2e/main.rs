@@ -7,6 +7,8 @@ mod adoption;
 mod audit;
 mod background;
 #[cfg(feature = "valkey")]
+mod backups;
+#[cfg(feature = "valkey")]
 mod bad_node;
 mod bombs;
 mod budget;
@@ -31,6 +33,8 @@ mod life;
 mod limits;
 mod local_run;
 mod login;
+#[cfg(feature = "valkey")]
+mod mixed_builds;
 #[cfg(feature = "valkey")]
 mod moving;
 mod no_code_after;

@@ -1,6 +1,7 @@
 //! Agents. [`status`] is the contract's answer with more fields beside it, [`full`] is everything.
 
 use mosaic_api::{AgentView, Detail, Links, StatusView};
+use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Agent, Attention, Ending, QueueCause, Spent, State};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::domain::kept_work::KeptWork;
@@ -123,9 +124,15 @@ pub(crate) fn status(agent: &Agent) -> StatusView {
 }
 
 /// Returns the status of a record, which may be a short form.
-pub(crate) fn retained(record: &Versioned) -> StatusView {
+fn retained(record: &Versioned) -> StatusView {
     let archive = record.short.is_some().then(|| "unreachable".to_owned());
     StatusView { archive, ..status(&record.agent) }
+}
+
+/// Returns why the archive that has the whole of a record cannot be read; nothing of a whole record.
+pub(crate) fn archive_fault(o: &Orchestrator, record: &Versioned) -> Option<String> {
+    let node = record.short.as_ref()?;
+    Some(if o.is_known_lost(node) { "lost" } else { "unreachable" }.to_owned())
 }
 
 /// Sets what nodes reported of an agent's work.

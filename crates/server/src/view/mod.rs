@@ -9,6 +9,6 @@ mod orders;
 mod shown;
 mod words;
 
-pub(crate) use agents::{agent_path, brief, full, links, retained, status, warnings, with_kept};
+pub(crate) use agents::{agent_path, archive_fault, brief, full, links, status, warnings, with_kept};
 pub(crate) use nodes::{breakers, node};
 pub(crate) use shown::Shown;
