@@ -185,6 +185,37 @@ fn a_store_without_memory_takes_nothing_new_but_records_what_runs() {
 }
 
 #[test]
+fn what_waits_is_run_and_archived_while_the_store_has_no_memory_as_that_makes_room() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let line = script(home.path(), "short.sh", "cat > /dev/null\necho $MOSAIC_TASK_ID > made\n");
+    let port = store.port().to_string();
+    let server = home.serve(&[
+        ("VALKEY_HOST", "127.0.0.1"),
+        ("VALKEY_PORT", &port),
+        ("MOSAIC_NODE", "n1"),
+        ("MOSAIC_SLOTS", "2"),
+        ("MOSAIC_ARCHIVE_AFTER_MS", "0"),
+        ("MOSAIC_COMMAND", &line),
+    ]);
+    server.http.post("/v1/queue/pause", Some(&json!({}))).expect(200);
+    let ids: Vec<String> = (0..4).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
+    assert_eq!(store.ask("CONFIG SET maxmemory 1mb").unwrap(), "+OK");
+    refused(&server, &fixture);
+    server.http.post("/v1/queue/resume", Some(&json!({}))).expect(200);
+    for id in &ids {
+        let ended = server.ended(id);
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(1)), "{ended:#}");
+        until("its record to be archived", || {
+            let kept = store.ask_all(&format!("GET orchestrator:agent:{id}")).unwrap();
+            kept.contains("\n{\"agentId\":").then_some(())
+        });
+    }
+    let ready = server.http.get("/health/ready");
+    assert!(ready.status == 503 && ready.text.contains("memory is full"), "{}", ready.text);
+}
+
+#[test]
 fn a_node_starts_on_a_store_without_memory_and_has_its_agents_back() {
     let Some(store) = ValkeyServer::start() else { return };
     let (home, fixture) = (Home::new(), Fixture::new());
