@@ -1,5 +1,5 @@
 //! Asking the remote and bringing its base branch into the store. The usual case, a base that has not moved, is one
-//! `ls-remote` and nothing else; fetches for one repository wait for each other and share what the last one found.
+//! question (see `ask`) and nothing else; fetches for one repository wait for each other and share what the last one found.
 
 use std::path::Path;
 use std::time::Instant;
@@ -142,7 +142,7 @@ impl GitRepositories {
         Ok(())
     }
 
-    /// Asks the remote for the tips of these branches, in one process.
+    /// Asks the remote for the tips of these branches.
     pub(super) async fn tips(
         &self,
         url: &RepositoryUrl,
@@ -150,6 +150,9 @@ impl GitRepositories {
     ) -> Result<Vec<Option<CommitId>>, Failure> {
         self.allow(url)?;
         let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
+        if let Some(tips) = self.listed(url, &names).await? {
+            return Ok(names.iter().map(|name| tips.get(name).cloned()).collect());
+        }
         let call = self.git.network(&self.layout.nowhere(), url)?;
         let call = call.args(["ls-remote", "--quiet", "--end-of-options", url.as_str()]).args(&names);
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;

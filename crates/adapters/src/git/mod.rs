@@ -9,6 +9,7 @@
 
 mod additions;
 mod advance;
+mod ask;
 mod attributes;
 mod command;
 mod confined;

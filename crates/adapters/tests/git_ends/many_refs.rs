@@ -11,7 +11,10 @@ use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{Pushed, Repositories};
 
-use crate::git_world::{World, branch_main};
+use mosaic_core::domain::outcome::FailureKind;
+use mosaic_testkit::git_http_server::{GitHttpServer, Mood};
+
+use crate::git_world::{World, branch, branch_main};
 
 /// Leaves the head of one more agent, written this long ago.
 fn leave(store: &Path, agent: AgentId, text: &str, ago: Duration) -> std::io::Result<()> {
@@ -80,4 +83,35 @@ async fn neither_fetch_nor_push_reads_the_refs_of_agents() {
     assert!(world.git.filtered(&world.url, &request.base, &head).await.is_ok());
     let left = fs::read_dir(world.data().join("git/views")).unwrap().count();
     assert_eq!(left, 0, "what calls see is gone with them");
+}
+
+#[tokio::test]
+async fn tips_are_exact_over_every_transport_also_with_longer_object_names() {
+    for format in ["sha1", "sha256"] {
+        let world = World::new();
+        let remote = world.fixture.path().join("other.git");
+        let path = remote.to_str().unwrap();
+        let init = ["init", "-q", "--bare", "--initial-branch=main", "--object-format", format, path];
+        world.fixture.run(world.fixture.path(), &init);
+        let tree = world.fixture.run(&remote, &["mktree"]);
+        let commit = |text: &str| world.fixture.run(&remote, &["commit-tree", &tree, "-m", text]);
+        let (one, two) = (commit("one"), commit("two"));
+        for (name, tip) in [("main", &one), ("main-2", &two), ("mosaic/t/a", &two), ("mosaic/t/ab", &one)] {
+            world.fixture.run(&remote, &["update-ref", &format!("refs/heads/{name}"), tip]);
+        }
+        let server = GitHttpServer::start(world.fixture.path(), Mood::Honest);
+        for address in [path.to_owned(), server.url("other.git")] {
+            let url = address.parse().unwrap();
+            let seen = world.git.fetch(&url, &branch_main(), &branch("mosaic/t/a")).await.unwrap();
+            assert_eq!(
+                (seen.base.as_str(), seen.tip.unwrap().as_str()),
+                (one.as_str(), two.as_str()),
+                "{url}"
+            );
+            let seen = world.git.fetch(&url, &branch_main(), &branch("mosaic/t")).await.unwrap();
+            assert_eq!(seen.tip, None, "{url}");
+            let missing = world.git.fetch(&url, &branch("mai"), &branch("x")).await.unwrap_err();
+            assert_eq!(missing.kind, FailureKind::MissingBranch, "{}", missing.message);
+        }
+    }
 }

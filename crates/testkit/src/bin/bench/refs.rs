@@ -1,6 +1,6 @@
 //! Cost of a task in a repository in which many agents ran before: processor time of the server and of everything that
 //! it started, per task, after 0, 4,000 and 10,000 agents whose refs are kept. The branches that the tasks push are deleted
-//! from the remote after each batch, so that only the kept refs grow.
+//! from the remote after each batch, so that only the kept refs grow. At the end the remote itself gets branches.
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +11,8 @@ use crate::{Options, Outcome, remote};
 
 /// Number of agents that ran before.
 const EARLIER: [usize; 3] = [0, 4_000, 10_000];
+/// Branches that the remote has at the end.
+const BRANCHES: usize = 10_000;
 /// Tasks before the first measurement: caches, the repository's first fetch.
 const WARM_UP: usize = 10;
 /// The growth that is allowed.
@@ -34,6 +36,10 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
         };
         table.row(&format!("CPU per task after {earlier} agents"), &format!("{cost:.0} ms"), &target, met);
     }
+    remote::add_branches(&bare, "old/", BRANCHES)?;
+    let cost = batch(&server, &bare, options.tasks, &mut next)?;
+    let what = format!("CPU per task, and {BRANCHES} branches on the remote");
+    table.row(&what, &format!("{cost:.0} ms"), "", None);
     server.stop()
 }
 

@@ -35,6 +35,22 @@ pub(crate) fn branches(bare: &Path, below: &str) -> Outcome<usize> {
     Ok(listed.lines().count())
 }
 
+/// Makes branches of a repository below a prefix, all at main.
+pub(crate) fn add_branches(bare: &Path, below: &str, count: usize) -> Outcome<()> {
+    let tip = git(bare, &["rev-parse", "refs/heads/main"])?;
+    let tip = tip.trim();
+    let lines: String = (0..count).map(|n| format!("{tip} refs/heads/{below}{n:06}\n")).collect();
+    // In one file, as a server has them that packs its refs.
+    git(bare, &["pack-refs", "--all"])?;
+    let packed = bare.join("packed-refs");
+    let known = fs::read_to_string(&packed)?;
+    let mut all: Vec<&str> =
+        known.lines().chain(lines.lines()).filter(|line| !line.starts_with('#')).collect();
+    all.sort_by_key(|line| line.split_once(' ').map(|(_, name)| name));
+    let header = "# pack-refs with: peeled fully-peeled sorted ";
+    Ok(fs::write(packed, format!("{header}\n{}\n", all.join("\n")))?)
+}
+
 /// Deletes the branches of a repository below a prefix.
 pub(crate) fn delete_branches(bare: &Path, below: &str) -> Outcome<()> {
     let listed = git(bare, &["for-each-ref", "--format=%(refname)", &format!("refs/heads/{below}")])?;
