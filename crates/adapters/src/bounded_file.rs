@@ -52,6 +52,19 @@ pub(crate) fn put_aside_unless_plain(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives the name of a directory of ours free when what has it is none, a link included.
+pub(crate) fn put_aside_unless_directory(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_dir() => {
+            tracing::warn!(path = %path.display(), "what stood in the place of a directory of ours was none and is put aside");
+            put_aside(path)
+        }
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
 /// Opens a regular file that may be named by a link, as those are that an operator configures. Anything else is refused
 /// without being waited for.
 pub fn open_linked(path: &Path) -> io::Result<File> {

@@ -120,7 +120,28 @@ pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
             _ => {}
         }
     }
+    warnings.extend(others_may_swap(dir).map(|above| swap_warning(dir, &above)));
     Ok(warnings)
+}
+
+/// Names the nearest directory above a data directory in which others may rename what is there, and so put another data
+/// directory in the place of this one. A sticky one, as `/tmp` is, does not let them.
+pub fn others_may_swap(dir: &Path) -> Option<std::path::PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    let is_open = |above: &&Path| {
+        std::fs::metadata(above).is_ok_and(|found| found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0)
+    };
+    dir.ancestors().skip(1).find(is_open).map(Path::to_owned)
+}
+
+/// Says that others can put another data directory in the place of this one.
+pub fn swap_warning(dir: &Path, above: &Path) -> String {
+    format!(
+        "everybody may write {}, and so put another directory in the place of the data directory {}; take that right away (chmod o-w {}), or use another place",
+        above.display(),
+        dir.display(),
+        above.display()
+    )
 }
 
 /// Tells whether a directory holds something, and nothing that a server made.
@@ -255,6 +276,21 @@ mod tests {
         open(&dir, 0o1777);
         assert!(keep_private(&dir).unwrap_err().to_string().contains("one of its own"));
         assert_eq!(mode(&dir), 0o1777, "nothing is changed there");
+    }
+
+    #[test]
+    fn a_directory_above_that_everybody_may_write_is_told_unless_it_is_sticky() {
+        let place = tempfile::tempdir().unwrap();
+        let (above, dir) = (place.path().join("above"), place.path().join("above/deep/data"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).unwrap();
+        let open = |mode| std::fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
+        for (mode, told) in [(0o755, 0), (0o777, 1), (0o757, 1), (0o1777, 0)] {
+            open(mode);
+            let warnings = keep_private(&dir).unwrap();
+            assert_eq!(warnings.len(), told, "{mode:o}: {warnings:?}");
+            assert!(warnings.iter().all(|text| text.contains(above.to_str().unwrap())), "{warnings:?}");
+        }
     }
 
     #[test]

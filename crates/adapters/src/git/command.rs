@@ -22,6 +22,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
+use crate::bounded_file;
+
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
@@ -176,8 +178,11 @@ impl GitProgram {
 
     /// Makes the directories that calls need, private to this user.
     pub(super) fn prepare(&self) -> std::io::Result<()> {
-        super::store::private_dir(&self.home)?;
-        super::store::private_dir(&self.scratch)
+        for dir in [&self.home, &self.scratch] {
+            bounded_file::put_aside_unless_directory(dir)?;
+            super::store::private_dir(dir)?;
+        }
+        Ok(())
     }
 
     /// A call that stays on this machine and in this git directory.

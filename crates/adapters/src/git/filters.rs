@@ -270,6 +270,7 @@ struct Index(PathBuf);
 
 impl Index {
     fn new(dir: PathBuf) -> std::io::Result<Self> {
+        crate::bounded_file::put_aside_unless_directory(&dir)?;
         store::private_dir(&dir)?;
         Ok(Self(dir.join(uuid::Uuid::new_v4().simple().to_string())))
     }

@@ -79,10 +79,14 @@ pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
 const OPENED: [&str; 6] =
     ["HEAD", "config", "packed-refs", "shallow", "objects/info/alternates", "objects/info/commit-graph"];
 
+/// Files that are never made here and would change what git says of every commit: which content is shown as binary or goes
+/// through a filter, and what a commit descends from.
+const NEVER_OURS: [&str; 2] = ["info/attributes", "info/grafts"];
+
 /// HEAD of a git directory that has no branch of its own.
 const NOWHERE: &str = "ref: refs/heads/none/yet\n";
 
-/// Removes pipes, sockets and devices that have the name of a file which git opens: it would wait for them, and every agent of
+/// Removes what others put into a git directory of ours: files that are [`NEVER_OURS`], and pipes, sockets and devices that have the name of a file which git opens: it would wait for them, and every agent of
 /// the repository with it. An agent without a sandbox can put them there.
 pub(super) fn remove_pipes(git_dir: &Path) {
     for name in OPENED {
@@ -95,6 +99,12 @@ pub(super) fn remove_pipes(git_dir: &Path) {
         // One that cannot be removed lets the call wait until its deadline, as before.
         if fs::remove_file(&path).is_ok() && name == "HEAD" {
             let _ = fs::write(&path, NOWHERE);
+        }
+    }
+    for name in NEVER_OURS {
+        let path = git_dir.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) && fs::remove_file(&path).is_ok() {
+            tracing::warn!(path = %path.display(), "a file that only others write into a git directory was removed");
         }
     }
 }
@@ -254,6 +264,18 @@ mod tests {
         ensure(&dir.path().join("other.git"), false).unwrap();
         remove_pipes(&dir.path().join("other.git"));
         assert!(dir.path().join("other.git/config").is_file());
+    }
+
+    #[test]
+    fn attributes_and_grafts_in_a_store_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("s.git");
+        ensure(&store, false).unwrap();
+        fs::write(store.join("info/attributes"), "* binary filter=planted\n").unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", store.join("info/grafts")).unwrap();
+        remove_pipes(&store);
+        assert_eq!(fs::read_dir(store.join("info")).unwrap().count(), 0);
+        assert!(Path::new("/etc/hostname").exists());
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Drop for View {
 
 impl GitRepositories {
     pub(super) fn view(&self, bare: &Path) -> io::Result<View> {
+        bounded_file::put_aside_unless_directory(&self.views())?;
         View::new(&self.views(), bare)
     }
 

@@ -9,7 +9,7 @@ use mosaic_testkit::require::have;
 
 use crate::git_world::World;
 use mosaic_core::domain::outcome::FailureKind;
-use mosaic_core::ports::repositories::{Kept, Received, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{DiffForm, Kept, Received, Repositories, TreeRequest};
 
 /// Runs the harvest with something mounted at a path below the agent's directory.
 async fn received_under_mount(world: &World, request: &TreeRequest, at: &str) -> Result<Received, String> {
@@ -124,4 +124,56 @@ async fn what_the_agents_own_exclude_file_hides_is_named_and_stays() {
     // It is nowhere else.
     let left = world.git.remove(request.agent).await.unwrap_err();
     assert!(left.message.contains("unreceived-"), "{}", left.message);
+}
+
+#[tokio::test]
+async fn a_file_in_the_place_of_a_directory_of_gits_is_put_aside() {
+    let world = World::new();
+    let views = world.data().join("git/views");
+    let attributes = world.data().join("git/attributes");
+    fs::write(&views, "planted\n").unwrap();
+    fs::write(&attributes, "planted\n").unwrap();
+    // Fetches into a view of the store.
+    world.fixture.commit_on("main", &[(".gitattributes", "*.bin filter=none\n"), ("a.bin", "a\n")]);
+    let request = world.agent().await;
+    world.write(&request, "work.txt", "x\n");
+    let head = world.keep_commits(&request).await;
+    assert!(world.git.filtered(&world.url, &request.base, &head).await.unwrap().is_empty());
+    let names = fs::read_dir(world.data().join("git")).unwrap().flatten();
+    let names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    for place in ["views", "attributes"] {
+        let aside = format!("{place}.planted-");
+        assert!(names.iter().any(|name| name.starts_with(&aside)), "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn attributes_planted_in_the_store_and_in_homes_change_nothing_of_the_work() {
+    let world = World::new();
+    world.agent().await;
+    let poison = "* filter=planted binary text=auto eol=crlf\n";
+    fs::write(world.store().join("info/attributes"), poison).unwrap();
+    let homes = [world.fixture.path().to_owned(), world.data().join("git/home")];
+    for home in homes {
+        fs::create_dir_all(home.join(".config/git")).unwrap();
+        fs::create_dir_all(home.join("git")).unwrap();
+        fs::write(home.join(".config/git/attributes"), poison).unwrap();
+        fs::write(home.join("git/attributes"), poison).unwrap();
+        let config = "[core]\n\tautocrlf = true\n[filter \"planted\"]\n\tclean = tr a-z A-Z\n\tsmudge = tr a-z A-Z\n\trequired = true\n";
+        fs::write(home.join(".gitconfig"), config).unwrap();
+    }
+    let request = world.agent().await;
+    let lib = world.tree(&request).join("src/lib.txt");
+    assert_eq!(fs::read_to_string(lib).unwrap(), "one\ntwo\nthree\n");
+    world.write(&request, "work.txt", "mixed\r\nlines\n");
+    let saved = world.salvage(&request).await.unwrap().unwrap();
+    let head = world.keep_commits(&request).await;
+    for commit in [&saved.commit, &head] {
+        let text = world.git.read_file(&world.url, commit, "work.txt", 100).await.unwrap().unwrap();
+        assert_eq!(text, b"mixed\r\nlines\n");
+    }
+    let (diff, _) =
+        world.git.diff(&world.url, &request.base, &head, DiffForm::Readable, 10_000).await.unwrap();
+    assert!(String::from_utf8_lossy(&diff).contains("+mixed"), "{}", String::from_utf8_lossy(&diff));
+    assert!(world.git.filtered(&world.url, &request.base, &head).await.unwrap().is_empty());
 }

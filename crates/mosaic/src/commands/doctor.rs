@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use mosaic_adapters::data_dir::{others_may_swap, swap_warning};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -285,6 +286,16 @@ fn data_dir(dir: &Path, floor: u64) -> Vec<Finding> {
         ),
     };
     let mut all = vec![first, second];
+    if let Some(above) = others_may_swap(dir) {
+        all.push(finding(
+            Level::Warn,
+            "Store",
+            "D-DATA-3",
+            swap_warning(dir, &above),
+            "another user can take over what the next start trusts",
+            "chmod o-w the directory that is named",
+        ));
+    }
     let aside = std::fs::read_dir(dir.join("quarantine")).into_iter().flatten().flatten().count();
     if aside > 0 {
         all.push(finding(
