@@ -18,6 +18,7 @@ use super::command::{Finished, Input};
 use super::confined::LeftReport;
 use super::harvest::{ASIDE, BUNDLE, Harvested, Report, read_report};
 use super::old_objects::{Known, SkipList};
+use super::restore::Salvage;
 use super::{GitRepositories, errors, left_beside};
 
 /// Largest bundle header: many long branch names.
@@ -57,9 +58,10 @@ impl GitRepositories {
         self.note_repositories(request.agent, &left)
             .map_err(|e| errors::io("noting the repositories in the agent's tree", &e))?;
         let saved = beside.unwrap_or_default();
-        let branches = match &saved {
-            Some(saved) => self.branches_of(request, saved).await?,
-            None => Vec::new(),
+        let store = self.layout.store(&request.repository);
+        let salvage = match &saved {
+            Some(saved) => Some(self.read_salvage(&store, saved.commit.clone()).await?),
+            None => None,
         };
         let received = self.receive_head(request, outbox, harvested.map(|h| h.report)).await?;
         if received == Kept::Nothing && left.staged {
@@ -69,6 +71,11 @@ impl GitRepositories {
             self.refuse_new_links(request, head).await?;
         }
         let mut warnings = warnings(&left, saved.is_some());
+        let mut branches = Vec::new();
+        if let Some(salvage) = &salvage {
+            branches = self.not_received(&store, salvage, &received).await?;
+            warnings.extend(self.broken_off(&store, salvage, &received).await?);
+        }
         if left.git_dir {
             let place = self.beside(request.agent).join(left_beside::TREE_GIT);
             warnings.push(format!(
@@ -79,10 +86,52 @@ impl GitRepositories {
         Ok(Received { kept: received, beside: branches, warnings })
     }
 
-    /// Returns the names of branches that are kept beside the received work.
-    async fn branches_of(&self, request: &TreeRequest, saved: &Salvaged) -> Result<Vec<String>, Failure> {
-        let store = self.layout.store(&request.repository);
-        Ok(self.read_salvage(&store, saved.commit.clone()).await?.branch_names())
+    /// Returns the names of kept branches with commits that the received work does not have.
+    async fn not_received(
+        &self,
+        store: &Path,
+        salvage: &Salvage,
+        received: &Kept,
+    ) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        for (name, tip) in salvage.tips() {
+            let is_part = match received {
+                Kept::Commits { head } => self.is_part(store, &tip, head).await?,
+                _ => false,
+            };
+            if !is_part {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Says that a rebase was under way, whose branch is published as it was before, and what of the tree is not in that.
+    async fn broken_off(
+        &self,
+        store: &Path,
+        salvage: &Salvage,
+        received: &Kept,
+    ) -> Result<Option<String>, Failure> {
+        let Kept::Commits { head } = received else { return Ok(None) };
+        if !salvage.is_rebasing() {
+            return Ok(None);
+        }
+        let args = ["diff-tree", "-r", "-z", "--name-only", head.as_str(), salvage.commit.as_str()];
+        let done = self.git.local(store).args(args).run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let done = done.success("comparing the tree with its branch")?;
+        let paths: Vec<&[u8]> = done.stdout.split(|b| *b == 0).filter(|path| !path.is_empty()).collect();
+        let plain = |path: &&[u8]| errors::plain(&String::from_utf8_lossy(path));
+        let named: Vec<String> = paths.iter().take(limits::NAMED_LEFT).map(plain).collect();
+        let more = paths.len().saturating_sub(limits::NAMED_LEFT);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let lies = match named.is_empty() {
+            true => String::new(),
+            false => format!("; as they lay in the tree, these are not in it: {}{more}", named.join(", ")),
+        };
+        Ok(Some(format!(
+            "a rebase was under way: the branch counts as it was before{lies}; `mosaic restore` brings back where the rebase was"
+        )))
     }
 
     /// Receives HEAD, or says why there is none.

@@ -51,10 +51,15 @@ impl Salvage {
         Some(State { index: None, ..state.clone() })
     }
 
-    /// Names of branches and heads whose commits are kept with it.
-    pub(super) fn branch_names(&self) -> Vec<String> {
+    /// Lists branches and heads whose commits are kept with it, by name.
+    pub(super) fn tips(&self) -> Vec<(String, CommitId)> {
         let branches = self.described.iter().flat_map(|(_, state)| &state.branches);
-        branches.map(|tip| errors::plain(&tip.name)).collect()
+        branches.filter_map(|tip| Some((errors::plain(&tip.name), self.parent(&tip.commit)?))).collect()
+    }
+
+    /// Tells whether a rebase was under way in the tree.
+    pub(super) fn is_rebasing(&self) -> bool {
+        self.described.as_ref().is_some_and(|(_, state)| state.under_way.iter().any(|what| what == "rebase"))
     }
 
     /// Returns the commit of an index with content that is nowhere else.
@@ -121,6 +126,16 @@ impl GitRepositories {
             None => None,
         };
         Ok(Salvage { commit, parents, described })
+    }
+
+    /// Tells whether a commit is another one or in its history.
+    pub(super) async fn is_part(&self, store: &Path, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
+        if one == of {
+            return Ok(true);
+        }
+        let args = ["merge-base", "--is-ancestor", one.as_str(), of.as_str()];
+        let done = self.git.local(store).args(args).run(Input::Nothing, 0).await?;
+        Ok(done.status.success())
     }
 
     async fn read_state(&self, store: &Path, commit: &str) -> Result<State, Failure> {
@@ -192,7 +207,7 @@ impl Making<'_> {
         };
         let mut others = diverged.to_vec();
         if let (Some(received), Some(head)) = (received, &head)
-            && !self.is_part(&received, head).await?
+            && !self.git.is_part(self.store, &received, head).await?
         {
             others.push((format!("received/{}", received.short()), received));
         }
@@ -232,17 +247,7 @@ impl Making<'_> {
         let state = salvage.described.as_ref().map(|(_, state)| state);
         let beside = state.is_some_and(|state| state.aside && state.under_way.is_empty());
         let (true, Some(received), Some(head)) = (beside, received, salvage.head()) else { return Ok(true) };
-        Ok(!self.is_part(&head, received).await?)
-    }
-
-    /// Tells whether a commit is another one or in its history.
-    async fn is_part(&self, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
-        if one == of {
-            return Ok(true);
-        }
-        let args = ["merge-base", "--is-ancestor", one.as_str(), of.as_str()];
-        let done = self.git.git.local(self.store).args(args).run(Input::Nothing, 0).await?;
-        Ok(done.status.success())
+        Ok(!self.git.is_part(self.store, &head, received).await?)
     }
 
     /// Copies everything that the tips reach out of the store, as one pack.

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::git_world::{World, branch_main};
 use mosaic_core::domain::agent::Salvaged;
-use mosaic_core::ports::repositories::{Repositories, Restored, TreeRequest};
+use mosaic_core::ports::repositories::{Kept, Repositories, Restored, TreeRequest};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -502,4 +502,26 @@ fn random_trees_come_back_byte_for_byte() {
         Ok(())
     });
     outcome.unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[tokio::test]
+async fn the_warning_about_a_rebase_under_way_is_true() {
+    let world = World::new();
+    let request = world.agent().await;
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@e"];
+    for name in ["one", "two"] {
+        world.write(&request, name, "x\n");
+        world.agent_git(&request, &["add", "-A"]);
+        world.agent_git(&request, &[&identity[..], &["commit", "-qm", name]].concat());
+    }
+    let edit = ["-c", "sequence.editor=sed -i s/^pick/edit/", "rebase", "-q", "-i", "HEAD~2"];
+    world.agent_git(&request, &[&identity[..], &edit].concat());
+    world.write(&request, "README.md", "edited in the middle\n");
+    let received = world.received(&request).await.unwrap();
+    let told = received.warnings.join("\n");
+    assert!(told.contains("a rebase was under way") && told.contains("README.md, two"), "{told}");
+    assert_eq!(received.beside, [""; 0], "its own branch is what is published");
+    let Kept::Commits { head } = &received.kept else { panic!("{received:?}") };
+    let published = world.git.list_files(&world.url, head, "").await.unwrap();
+    assert!(published.contains(&"two".to_owned()), "{published:?}");
 }
