@@ -1,0 +1,39 @@
+# The commands of daily work. `just` lists them.
+
+default:
+    @just --list
+
+# Builds the program.
+build:
+    cargo build
+
+# Runs every test.
+test:
+    cargo test --workspace
+
+# Formats, and denies every lint.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --features mosaic/chaos -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# What every landing must pass.
+ci:
+    .ci/run
+
+# Breaks a sample of the steps of an agent's life.
+chaos *args="--short":
+    cargo run -p mosaic-testkit --bin chaos -- {{args}}
+
+# Measures, as docs/benchmarks.md describes.
+bench *args="all":
+    cargo build --release -p mosaic
+    cargo run --release -p mosaic-testkit --bin bench -- {{args}}
+
+# Writes the documents anew that are made from code.
+snapshots:
+    MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server openapi
+
+# Measures the structure of the code: circles, long files and functions.
+structure:
+    cargo run -p mosaic-testkit --bin structure
