@@ -54,6 +54,7 @@ impl Orchestrator {
     /// a frozen agent too and ends the freeze.
     pub async fn freeze(&self, id: AgentId, note: &str) -> Result<Frozen, FreezeError> {
         let (record, driver) = self.frozen_or_not(id).await?;
+        let turn = driver.freezing.lock().await;
         let changed = !driver.frozen.send_replace(true);
         if let Err(e) = self.freeze_program(&record.agent).await {
             if changed {
@@ -61,6 +62,7 @@ impl Orchestrator {
             }
             return Err(FreezeError::Processes(id, e));
         }
+        drop(turn);
         if changed {
             self.tell("agent.frozen", &record.agent, note).await?;
         }
@@ -70,8 +72,10 @@ impl Orchestrator {
     /// Lets a frozen agent go on. Idempotent.
     pub async fn thaw(&self, id: AgentId, note: &str) -> Result<Frozen, FreezeError> {
         let (record, driver) = self.frozen_or_not(id).await?;
+        let turn = driver.freezing.lock().await;
         self.ports.processes.thaw(id).await.map_err(|e| FreezeError::Processes(id, e))?;
         let changed = driver.frozen.send_replace(false);
+        drop(turn);
         if changed {
             self.tell("agent.thawed", &record.agent, note).await?;
         }
@@ -148,6 +152,8 @@ impl Frost {
     pub(crate) async fn look(scene: &Scene<'_>) -> Self {
         let (o, id) = (scene.o, scene.agent.id);
         let frozen = scene.driver.frozen.subscribe();
+        // An order that comes meanwhile would be overtaken by one that was given before the program ran.
+        let _turn = scene.driver.freezing.lock().await;
         let was = o.ports.processes.frozen_for(id).await.ok().flatten();
         if was.is_some() {
             scene.driver.frozen.send_replace(true);

@@ -67,6 +67,8 @@ pub(crate) struct Driver {
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
     /// The agent is to stand still; see [`crate::freeze`].
     pub(crate) frozen: watch::Sender<bool>,
+    /// Held while its program is frozen or thawed, so that the program does what was ordered last.
+    pub(crate) freezing: tokio::sync::Mutex<()>,
     /// The right by which it acts; nothing for one that only stands in.
     pub(crate) lease: Option<Lease>,
     /// Until when that holds, by this node's clock; for ever when `None`.
@@ -319,6 +321,7 @@ impl Driver {
             empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
             frozen: watch::Sender::new(false),
+            freezing: tokio::sync::Mutex::new(()),
             looks: tokio::sync::Mutex::new(()),
             seen: Mutex::new(record.clone()),
         })

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in what its tests share")]
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use mosaic_core::Orchestrator;
@@ -118,5 +120,25 @@ async fn what_does_not_run_cannot_be_frozen() {
     assert!(matches!(&refused, FreezeError::NotRunning { phase, .. } if phase == "queued"), "{refused}");
     story.o.kill(running, KillCause::Operator, "by a test").await.unwrap();
     assert!(matches!(story.o.thaw(running, "by a test").await, Err(FreezeError::NotRunning { .. })));
+    story.end().await;
+}
+
+#[tokio::test]
+async fn a_thaw_that_is_ordered_while_the_program_is_being_frozen_is_what_counts() {
+    let story = Story::begin();
+    let id = story.working("T-1").await;
+    story.world.hold_freezes(true);
+    let o = Arc::clone(&story.o);
+    let freeze = tokio::spawn(async move { o.freeze(id, "by a test").await });
+    tokio::time::timeout(PATIENCE, story.world.freezes(1)).await.expect("the freeze begins");
+    let mut thaw = Box::pin(story.o.thaw(id, "by a test"));
+    // It goes as far as it can before the freeze does.
+    let waits = poll_fn(|context| Poll::Ready(thaw.as_mut().poll(context).is_pending())).await;
+    assert!(waits, "it overtook the freeze");
+    story.world.hold_freezes(false);
+    assert!(freeze.await.unwrap().unwrap().frozen);
+    assert!(thaw.as_mut().await.unwrap().changed);
+    drop(thaw);
+    assert!(story.world.frozen().is_empty() && !story.o.is_frozen(id));
     story.end().await;
 }

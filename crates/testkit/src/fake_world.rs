@@ -107,6 +107,10 @@ pub struct FakeWorld {
     /// Until when supervisors let it run.
     leases: Mutex<HashMap<Place, watch::Sender<Option<Duration>>>>,
     frozen: Mutex<HashSet<AgentId>>,
+    /// Calls to freeze wait while it is true.
+    freezes_held: watch::Sender<bool>,
+    /// Calls to freeze that were made.
+    freezes: watch::Sender<usize>,
     double_runs: AtomicUsize,
     pushed: Mutex<Vec<(String, NodeId)>>,
     /// Pushes that were begun.
@@ -158,6 +162,8 @@ impl FakeWorld {
             alive: Mutex::default(),
             leases: Mutex::default(),
             frozen: Mutex::default(),
+            freezes_held: watch::Sender::new(false),
+            freezes: watch::Sender::new(0),
             double_runs: AtomicUsize::new(0),
             pushed: Mutex::default(),
             begun: watch::Sender::new(0),
@@ -368,6 +374,16 @@ impl FakeWorld {
 
     fn lease(&self, place: &Place) -> watch::Receiver<Option<Duration>> {
         self.leases.lock().entry(place.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+    }
+
+    /// Holds every freeze of a program, or lets them go on.
+    pub fn hold_freezes(&self, held: bool) {
+        self.freezes_held.send_replace(held);
+    }
+
+    /// Waits until so many freezes were begun.
+    pub async fn freezes(&self, count: usize) {
+        let _ = self.freezes.subscribe().wait_for(|begun| *begun >= count).await;
     }
 
     /// Returns the agents whose program is frozen.
@@ -620,6 +636,8 @@ impl Processes for Part {
         })
     }
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        self.0.freezes.send_modify(|begun| *begun += 1);
+        let _ = self.0.freezes_held.subscribe().wait_for(|held| !held).await;
         let runs = self.runs_here(agent);
         if runs {
             self.0.frozen.lock().insert(agent);
