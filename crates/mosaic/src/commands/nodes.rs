@@ -284,7 +284,7 @@ mod tests {
         let lost = [json!({"node": "e", "by": "alice", "reason": "burnt", "at": "2026-11-22T10:33:00.000Z"})];
         assert_eq!(
             show(&[], &lost, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
-            "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\ne     given up                       declared lost for good by alice at 2026-11-22T10:33:00.000Z: burnt\n"
+            "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\ne     given up                        declared lost for good by alice at 2026-11-22T10:33:00.000Z: burnt\n"
         );
         let mut ahead = node("d", true, Value::Null);
         ahead["clock"] = json!({"offsetMs": 3_600_000, "errorMs": 1, "ok": false});
