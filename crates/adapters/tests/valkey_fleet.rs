@@ -376,9 +376,11 @@ async fn a_node_that_says_no_format_or_more_than_is_known_is_understood() {
     }
     let mut newer = serde_json::to_value(info("newer", "newer")).unwrap();
     newer["feels"] = serde_json::json!({"fine": true});
+    // One that was silent for long is no node any more.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     for (name, info) in [("older", older), ("newer", newer)] {
-        let text = format!(r#"{{"seenAt":1,"left":false,"info":{info}}}"#);
-        assert_eq!(server.ask(&format!("HSET orchestrator:nodes {name} '{text}'")).unwrap(), ":1");
+        let text = format!(r#"{{"seenAt":{now},"left":false,"info":{info}}}"#);
+        assert_eq!(server.ask(&format!("HSET {{m}}:orchestrator:nodes {name} '{text}'")).unwrap(), ":1");
     }
     let nodes = store.nodes().await.unwrap();
     assert_eq!(
