@@ -60,6 +60,41 @@ async fn it_answers_and_stops_when_told() {
     assert!(TcpStream::connect(address).await.is_err(), "the port is free again");
 }
 
+/// Sends many requests ahead on one connection and returns everything that is answered until it is closed.
+async fn sent_ahead(address: std::net::SocketAddr, head: &str, count: usize) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.write_all(head.repeat(count).as_bytes()).await.expect("the requests are sent");
+    // The server closes it, or it stays open and this side has said everything.
+    stream.shutdown().await.expect("the connection is there");
+    let mut text = Vec::new();
+    // A reset is an end as well: what was sent ahead was not read.
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut text)).await.expect("the connection ends");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn a_caller_that_is_turned_away_gets_one_answer_a_connection() {
+    let world = World::new();
+    let (address, _stop, _served) = start(&world).await;
+    let let_in =
+        format!("GET /v1/nodes HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
+    assert_eq!(sent_ahead(address, &let_in, 40).await.matches("HTTP/1.1 200").count(), 40);
+    let strangers = [
+        (format!("GET /v1/nodes HTTP/1.1\r\nhost: {address}\r\n\r\n"), "401"),
+        (format!("GET /v1/nodes HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer wrong\r\n\r\n"), "401"),
+        (
+            format!("GET /v1/nodes HTTP/1.1\r\nhost: evil.example\r\nauthorization: Bearer {TOKEN}\r\n\r\n"),
+            "421",
+        ),
+    ];
+    for (head, status) in strangers {
+        let text = sent_ahead(address, &head, 40).await;
+        assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
+        assert!(text.to_lowercase().contains("connection: close"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn open_event_streams_end_at_the_deadline() {
     let world = World::new();
