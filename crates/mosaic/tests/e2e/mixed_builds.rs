@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use mosaic_testkit::git_fixture::Fixture;
+use mosaic_testkit::require::have;
 use mosaic_testkit::valkey_server::ValkeyServer;
 use serde_json::{Value, json};
 
@@ -126,7 +127,11 @@ fn a_build_does_not_start_on_a_store_of_a_newer_format() {
 /// `MOSAIC_TEST_OLDER_BIN` names the program of an older build.
 #[test]
 fn two_builds_run_the_work_of_one_store_and_read_each_other() {
-    let Some(older) = std::env::var_os("MOSAIC_TEST_OLDER_BIN") else { return };
+    let older = std::env::var_os("MOSAIC_TEST_OLDER_BIN").unwrap_or_default();
+    let how = "MOSAIC_TEST_OLDER_BIN names its program; .ci/nightly mixed builds one";
+    if !have("older-build", !older.is_empty(), how) {
+        return;
+    }
     let Some(store) = ValkeyServer::start() else { return };
     let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
     let (port, line) = (store.port().to_string(), agent(&homes[0]));
