@@ -1,8 +1,6 @@
 //! The fleet of one: a node on a store that no other machine can reach. Its leases never run out, because nobody else
 //! could take what it holds.
 
-use parking_lot::Mutex;
-
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
@@ -10,6 +8,7 @@ use mosaic_core::ports::fleet::{
     Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
 use mosaic_core::ports::store::{Lease, StoreError};
+use parking_lot::Mutex;
 
 /// The only node. Cordons hold until the process ends.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@
 //! because of the disk, or because no file has the name, is unknown and no order: see [`Filed::unread`]. A write puts
 //! aside whatever has the name.
 
-use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -20,6 +19,7 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::limits;
 use mosaic_core::ports::orders::{Filed, OrderFiles, StopFile};
+use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,6 @@
 //! directory has them in itself; for any other they lie in one directory of the system's temporary directory whose name
 //! cannot be guessed, which belongs to this user alone and is noted in the data directory.
 
-use parking_lot::Mutex;
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use uuid::Uuid;
 

@@ -5,7 +5,6 @@
 
 mod deletion;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mosaic_core::limits;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
 use rustix::io::Errno;
 use tokio::sync::watch;

@@ -14,11 +14,11 @@ pub mod reserve;
 pub mod retention;
 pub mod stores;
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 

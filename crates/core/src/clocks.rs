@@ -2,8 +2,9 @@
 //! there is a shared store, kept up by this machine's monotonic clock ([`StoreClock`]); what lies in files of this machine is
 //! compared with this machine's own wall clock. Where a node is alone its wall clock is both.
 
-use parking_lot::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::domain::ids::Timestamp;
 use crate::domain::steady::Steady;

@@ -1,10 +1,10 @@
 //! Ending agents by order: one, or what waits of a task; [`crate::kill_all`] has the wide orders. An order reaches an
 //! agent wherever it is: in the queue, in a driver's hands, or between the two.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::domain::agent::{Agent, State, Status};

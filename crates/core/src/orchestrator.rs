@@ -1,12 +1,12 @@
 //! The orchestrator as its callers see it: what the HTTP routes and the in-process command line call. It holds the
 //! ports and the live drivers, and no other state: the truth is in the store.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;

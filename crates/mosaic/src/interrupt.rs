@@ -1,11 +1,11 @@
 //! Ctrl-C, SIGTERM and SIGHUP as events instead of a sudden end, for the commands that have something to say or to
 //! stop first. A SIGHUP that is ignored from the start (`nohup`) stays ignored.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;

@@ -1,12 +1,12 @@
 //! Standard error as the place of the log's lines: it may be full, closed, or read by nobody. No line may fail or hold up what
 //! it tells of: one that cannot be written at once is dropped and counted, and the next one that can says how many those were.
 
-use parking_lot::Mutex;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The bytes that a pipe which is ready takes without making its writer wait (`PIPE_BUF` of Linux).

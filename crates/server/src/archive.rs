@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::limits;
 use mosaic_core::ports::archive::ArchivePeers;
@@ -26,7 +27,6 @@ use crate::context::Context;
 use crate::forward;
 use crate::options::PeerKey;
 use crate::problem::Problem;
-use mosaic_api::Code;
 
 /// Where the records are asked for.
 const PATH: &str = "/v1/archive/read";

@@ -7,6 +7,7 @@ use axum::http::header::{AUTHORIZATION, CONNECTION};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::{claimed, token_digest};
 use mosaic_core::domain::ids::AgentId;
@@ -20,7 +21,6 @@ use crate::forward::passed_on_by;
 use crate::lane::{Lanes, Seat};
 use crate::options::Auth;
 use crate::problem::Problem;
-use mosaic_api::Code;
 
 /// What a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
+use mosaic_api::Code;
 use mosaic_core::domain::ids::is_unprintable;
 use mosaic_core::domain::spec::{FieldError, closest};
 use mosaic_core::limits;
@@ -13,7 +14,6 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::strict_json::Strict;
-use mosaic_api::Code;
 
 /// A body that must be there.
 pub(crate) struct Json(pub(crate) Value);

@@ -2,7 +2,6 @@
 //! holds all of them: when all are taken, one on which no request is under way makes way for the next, and each caller
 //! has a share of the requests that are answered at once. What orders to stop need is kept apart; see [`crate::lane`].
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::limits;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 

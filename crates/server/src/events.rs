@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::stream;
+use mosaic_api::{EventReset, EventSnapshot};
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::{AgentId, TaskId};
 use mosaic_core::domain::journal::{Entry, cloud_event};
@@ -24,7 +25,6 @@ use crate::params::{ParamReader, Params};
 use crate::problem::Problem;
 use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
 use crate::view::{self, Shown};
-use mosaic_api::{EventReset, EventSnapshot};
 
 /// Entries read at once.
 const PAGE: usize = 100;

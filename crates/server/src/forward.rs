@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use mosaic_api::Code;
 use mosaic_core::domain::access::{node_proof, token_digest};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::limits;
@@ -28,7 +29,6 @@ use crate::context::Context;
 use crate::options::PeerKey;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-use mosaic_api::Code;
 
 /// Names the node that passed a request on; such a request is answered where it arrives.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");

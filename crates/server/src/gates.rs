@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use mosaic_api::AgentGates;
+use mosaic_api::Code;
 use mosaic_core::domain::ids::Word;
 
 use crate::context::Context;
@@ -12,7 +13,6 @@ use crate::mask::{self, stream_files};
 use crate::params::{Id, PathNames};
 use crate::problem::Problem;
 use crate::view::Shown;
-use mosaic_api::Code;
 
 /// `GET /v1/agents/{id}/gates`.
 pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {

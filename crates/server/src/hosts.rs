@@ -8,10 +8,10 @@ use axum::http::header::{ACCEPT, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 
 use crate::context::Context;
 use crate::problem::Problem;
-use mosaic_api::Code;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

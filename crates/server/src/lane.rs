@@ -8,9 +8,9 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 
 use crate::problem::Problem;
-use mosaic_api::Code;
 
 /// How much is answered on a connection kept for orders to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use mosaic_api::Code;
 
 use crate::problem::Problem;
-use mosaic_api::Code;
 
 /// Returns the offered media type that the caller likes best; the earlier offer wins a tie.
 pub(crate) fn choose(headers: &HeaderMap, offers: &[&'static str]) -> Result<&'static str, Problem> {

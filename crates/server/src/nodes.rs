@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 use mosaic_api::{Node, NodeList, NodeRemoved};
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::audit::Action;
@@ -21,7 +22,6 @@ use crate::params::{Params, PathNames};
 use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::view::{self, Shown};
-use mosaic_api::Code;
 
 async fn all(o: &Orchestrator) -> Result<Vec<Node>, Problem> {
     Ok(o.nodes().await?.iter().map(|state| view::node(state, o)).collect())

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
+use mosaic_api::Code;
 use mosaic_core::Orchestrator;
 
 use crate::auth::{Scope, authorize, guard};
@@ -23,7 +24,6 @@ use crate::{
     node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks, transcript, transfer,
     v1_agents,
 };
-use mosaic_api::Code;
 
 /// One line of the table.
 struct Route {

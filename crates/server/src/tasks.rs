@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::Code;
 use mosaic_api::{TaskAgents, TaskRemoved};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::TaskId;
@@ -15,7 +16,6 @@ use crate::params::PathNames;
 use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::view::{self, Shown};
-use mosaic_api::Code;
 
 fn unknown(task: &TaskId) -> Problem {
     Problem::new(Code::TaskNotFound, format!("no agent was ever spawned for the task {task}"))

@@ -9,6 +9,7 @@ use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use mosaic_api::AgentList;
+use mosaic_api::Code;
 use mosaic_core::domain::agent::{Agent, Phase, Status};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, TaskId, Word};
@@ -30,7 +31,6 @@ use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::tags::is_known;
 use crate::view::{self, Shown};
-use mosaic_api::Code;
 
 const FILTERS: &[&str] = &[
     "status", "phase", "type", "repo", "branch", "taskId", "label", "q", "idPrefix", "since", "until",

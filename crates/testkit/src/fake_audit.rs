@@ -1,12 +1,12 @@
 //! An audit log in memory, as strict as the port allows: what it answers for is checked as a chain every time.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mosaic_core::domain::audit::{self, Deed, Head, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The chain's name.
 const CHAIN: &str = "fake";

@@ -1,7 +1,6 @@
 //! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
 //! much room the machine has, what agents say and what they are told.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,6 +10,7 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::processes::Usage;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The knobs of one world.

@@ -2,7 +2,6 @@
 //! tests of what jobs are used for; what outlives its process group is not found, so it never stands in for the
 //! real thing in tests about stopping.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::Write;
 use std::process::Stdio;
@@ -14,6 +13,7 @@ use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
 };
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};

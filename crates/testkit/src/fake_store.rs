@@ -2,7 +2,6 @@
 //! after its end or what was asked for, where a real backend would only do its best. Everything else it answers
 //! exactly as the port says.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, OrderChange, Pause, Query,
     Removal, Store, StoreError, Versioned,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::fake_knobs::elapsed;

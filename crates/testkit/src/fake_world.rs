@@ -1,7 +1,6 @@
 //! A world made of fakes for stories about the engine: a strict store, jobs that end when the test says so, a git that
 //! remembers what was pushed. Time is real and short.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +39,7 @@ use mosaic_core::ports::sandbox::{Confinement, Sandbox};
 use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::store::Store;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 use crate::fake_audit::FakeAudit;

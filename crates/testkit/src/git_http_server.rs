@@ -1,12 +1,13 @@
 //! A git remote over http on loopback, served by `git http-backend`, that can be told to misbehave around pushes: to lie,
 //! to hang, to cut the line, to fall silent.
 
-use parking_lot::Mutex;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// The behaviour of a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

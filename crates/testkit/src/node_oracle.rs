@@ -1,7 +1,6 @@
 //! The official BullMQ client and Bull Board's API as an oracle: a Node process that is asked in JSON lines what it sees
 //! of a queue, and told what to do to it. The packages are installed once into a cache directory, never into the tree.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};

@@ -1,12 +1,13 @@
 //! A wire that can be cut: a proxy on loopback in front of a server, for one of its clients. While it is cut nothing gets
 //! through and nobody is told, as in a network that lost a cable; what was open then is closed when it is mended.
 
-use parking_lot::Mutex;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// How often a thread looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);

@@ -1,10 +1,10 @@
 //! Keeps the credentials that an agent's program was given out of everything it says back to us.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use mosaic_core::limits;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::secret_scan::KnownSecrets;
 

@@ -15,20 +15,20 @@ mod spending;
 mod turns;
 mod zones;
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use login::{BroughtBack, Exchanged, Login};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+use parking_lot::Mutex;
 
 use crate::private_place::PrivatePlace;
 use crate::secret_scan::KnownSecrets;
-use login::{BroughtBack, Exchanged, Login};
 
 pub(crate) use dialogue::{ClaudeDialogue, interrupt_line};
 pub(crate) use masking::Secrets;

@@ -2,7 +2,6 @@
 //! line recorded by itself, and says in the log itself whatever was not as it should be. Nothing is ever written over:
 //! a chain that does not hold goes on behind its highest number, so that the check still finds the place.
 
-use parking_lot::Mutex;
 use std::fs::OpenOptions;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -13,12 +12,12 @@ use std::time::Duration;
 use mosaic_core::domain::audit::{Action, Deed, Hash, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
-
-use crate::bounded_file;
+use parking_lot::Mutex;
 
 use super::files::Chain;
 use super::reader::{Piece, lines, read};
 use super::writer::{Shared, Writer, now};
+use crate::bounded_file;
 
 /// The end of a chain's newest file, as it was found.
 #[derive(Default)]

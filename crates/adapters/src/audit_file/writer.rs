@@ -1,7 +1,6 @@
 //! The one thread that writes a chain: takes what waits, makes it durable together, answers. Rotation and retention
 //! are done between two batches.
 
-use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +13,7 @@ use mosaic_core::domain::audit::{Action, Deed, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::audit::AuditError;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::files::Chain;

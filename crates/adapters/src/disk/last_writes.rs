@@ -1,10 +1,10 @@
 //! Threads that write until nobody gives them anything more, and the wait for their end.
 
-use parking_lot::Mutex;
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use mosaic_core::limits;
+use parking_lot::Mutex;
 
 /// A writer's thread.
 pub(crate) struct LastWrites {

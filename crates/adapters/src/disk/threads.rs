@@ -1,13 +1,13 @@
 //! Threads that a disk may keep. The async runtime's own are not used for that: it waits for them when the program ends, and
 //! its tasks stand still while all of them hang.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use mosaic_core::limits;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 

@@ -2,7 +2,6 @@
 //! somebody or reach elsewhere is fixed here; every child has a deadline, a process group of its own and bounded
 //! output, and is killed with its whole group when it is late or nobody waits for it any more.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -16,19 +15,19 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
-use crate::bounded_file;
-
 use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
 use super::view::View;
 use super::{fuse, holders, resolve};
+use crate::bounded_file;
 
 /// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
 /// something, or make git do work nobody asked for.

@@ -1,12 +1,12 @@
 //! What was read from commits lately. A commit never changes, so an answer about one stays right; tasks on the same base
 //! ask the same questions one after another.
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use mosaic_core::limits;
+use parking_lot::Mutex;
 
 /// A question about a commit: the store, the commit, what was asked and its bound.
 pub(super) type Question = (PathBuf, String, String, usize);

@@ -53,7 +53,6 @@ mod submodules;
 mod tree;
 mod view;
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +72,7 @@ use mosaic_core::ports::repositories::{
     Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
     UnmergedCommit, Worktree,
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::git_identity::Identity;

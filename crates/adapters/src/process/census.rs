@@ -1,13 +1,13 @@
 //! One look at the whole process table, shared by everybody who waits for one: fifty agents that are stopped together
 //! must not read it a hundred times.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use mosaic_core::domain::ids::AgentId;
+use parking_lot::Mutex;
 
 use super::layout;
 use super::linux::{self, Seen};

@@ -1,22 +1,21 @@
 //! The server's end of a running job: output from the files, wake-ups and orders over the socket.
 
-use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, ProcessError};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-
-use crate::disk;
-use crate::passing::is_passing;
 
 use super::connection::Connection;
 use super::layout::{ExitFile, JobDir};
 use super::output_reader::{OutputReader, Piece};
 use super::protocol::Request;
+use crate::disk;
+use crate::passing::is_passing;
 
 /// A job under a shim.
 #[derive(Debug)]

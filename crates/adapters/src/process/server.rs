@@ -1,6 +1,5 @@
 //! The server's side of the port: starts shims, orders them to stop, and does their work where they are gone.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,15 +14,11 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::{
     Adopted, Job, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
-
-use crate::bounded_file;
-use crate::clock_system::since_boot;
-use crate::disk::{self, Lane};
-use crate::trash::Trash;
 
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
@@ -39,6 +34,10 @@ use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::stop;
 use super::usage::Meter;
+use crate::bounded_file;
+use crate::clock_system::since_boot;
+use crate::disk::{self, Lane};
+use crate::trash::Trash;
 
 /// Readings of usage under way at once.
 const READINGS: usize = 4;

@@ -4,7 +4,6 @@
 //! Sums over live processes go back when one ends without having been waited for, so the newest sums are remembered
 //! per agent and never fall below them while one of its jobs runs.
 
-use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Usage;
+use parking_lot::Mutex;
 
 use super::cgroup::{self, Cgroup};
 use super::layout::{JobDir, ShimFile};

@@ -7,7 +7,6 @@
 //! the squeezed text knows every form of every value. What stands between the pieces, the zero bytes of UTF-16 and the two
 //! alphabets of base64 fall away by that, and a value in a thousand pieces costs no more than a whole one.
 
-use parking_lot::{Mutex, RwLock};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 use mosaic_core::limits;
 use mosaic_core::ports::scanner::{Secret, replace};
+use parking_lot::{Mutex, RwLock};
 
 use super::agent_tokens;
 use super::escapes::{self, Decoded};

@@ -1,17 +1,17 @@
 //! Reading beside the writer: a few connections, each used by one blocking task at a time.
 
-use crate::data_dir::DirLock;
-use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mosaic_core::limits::{STORE_ANSWER, STORE_READERS};
 use mosaic_core::ports::store::StoreError;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::failure::Fault;
 use super::files;
+use crate::data_dir::DirLock;
 
 /// The read connections.
 pub(super) struct Readers {

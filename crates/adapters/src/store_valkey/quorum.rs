@@ -4,10 +4,10 @@
 //! store that once had replicas acknowledges nothing with fewer of them, until a grace has passed in which a failover
 //! would have come to its end; and nothing at all without any, unless the operator accepted that.
 
-use parking_lot::Mutex;
 use std::time::Duration;
 
 use mosaic_core::limits;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// See the module.

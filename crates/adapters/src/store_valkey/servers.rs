@@ -1,10 +1,10 @@
 //! The servers that may be asked where our keys are: those that were named, and the others of their cluster as it said
 //! itself. So a cluster is found again through any server that is left, when the one that was named is dead.
 
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mosaic_core::limits;
+use parking_lot::Mutex;
 use redis::Value;
 
 use super::dial::Address;

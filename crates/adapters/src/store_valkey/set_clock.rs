@@ -1,10 +1,10 @@
 //! Notices that the server's clock was set. Leases are counted by it: one that was set forward ends them all at once while
 //! their agents live on. So for a whole term after that nothing counts as lapsed, as after every new connection.
 
-use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
+use parking_lot::Mutex;
 
 /// The server's clock as it was seen last.
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! Calls that wait together share one round trip: whoever finds room for a round trip makes one, for itself and for all that
 //! came meanwhile. There is no task beside the callers; one that gives up leaves its place to the next.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 
 use mosaic_core::ports::store::StoreError;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, oneshot};
 
 struct Place<T, R> {

@@ -10,7 +10,6 @@ mod book;
 mod shelf_space;
 mod watchers;
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -19,17 +18,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use book::Book;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use watchers::Watchers;
 
 use crate::bounded_file;
 use crate::disk::Lane;
 use crate::private_place::open_unheld;
-use book::Book;
-use watchers::Watchers;
 
 /// The transcripts in one directory.
 pub struct FileTranscripts {

@@ -1,9 +1,9 @@
 //! Who waits for entries of which agent. Agents that nobody watches any more are forgotten.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 
 use mosaic_core::domain::ids::AgentId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The senders of all agents that are watched.

@@ -2,10 +2,10 @@
 //! that kind, which stays at its place in the queue for other nodes; everything else goes on. They are not stored: after a
 //! restart everything gets its chance again.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Monitor;

@@ -11,10 +11,11 @@ mod sampler;
 mod state;
 mod vitals;
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+
+use parking_lot::Mutex;
 
 use crate::domain::ids::AgentId;
 use crate::domain::quota::Quotas;

@@ -1,8 +1,9 @@
 //! Whether this machine has room for one more agent, asked before anything is taken from the queue. Below a floor nothing
 //! new starts; the dispatcher's own period asks again, so it goes on by itself.
 
-use parking_lot::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::domain::room::{self, Reading};
 use crate::limits;

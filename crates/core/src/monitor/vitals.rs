@@ -1,9 +1,9 @@
 //! What is known about one live agent: what supervision heard, and the newest samples of its processes.
 
-use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 

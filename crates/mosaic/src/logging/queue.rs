@@ -2,9 +2,10 @@
 //! reads. [`log_output`] drops what a pipe does not take; what may hang all the same is written by a thread of its own: the
 //! caller waits a moment for it, and not at all once one was late.
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::log_output;
 

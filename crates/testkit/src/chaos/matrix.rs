@@ -1,13 +1,14 @@
 //! The matrix: every step of every story, broken in every way. The steps are counted in clean runs, never assumed, and a
 //! step counts as covered only when its failpoint really fired.
 
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::dice::Dice;
 use super::scene::Scene;

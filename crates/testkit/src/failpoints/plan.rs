@@ -1,6 +1,5 @@
 //! The plan: which step breaks, when, and how; and the trace, from which the suite learns what steps there are.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
@@ -8,6 +7,7 @@ use std::io::Write as _;
 use std::str::FromStr;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::fault::Fault;
