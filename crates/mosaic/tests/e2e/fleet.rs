@@ -407,6 +407,36 @@ fn the_command_line_gives_orders_to_stop_although_nothing_can_be_counted() {
 }
 
 #[test]
+fn an_archive_that_is_too_large_loses_its_oldest_records_and_none_with_unmerged_work() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let start = |more: &[(&str, &str)]| {
+        let soon: &[(&str, &str)] = &[("MOSAIC_ARCHIVE_AFTER_MS", "0")];
+        node_with(&home, "one", store.port(), home.path(), "60000", &[soon, more].concat())
+    };
+    let mut one = start(&[]);
+    let [with_work, without] = ["T-1", "T-2"].map(|task| one.spawn(&body(&fixture.url(), task)));
+    for id in [&with_work, &without] {
+        one.phase(id, "working");
+    }
+    std::fs::write(home.data().join("agents").join(&with_work).join("tree/work.txt"), "work").unwrap();
+    for id in [&with_work, &without] {
+        one.kill(id);
+        one.ended(id);
+        let kept = || store.ask_all(&format!("GET orchestrator:agent:{id}")).unwrap();
+        until("the record to be archived", || kept().contains("\n{\"agentId\":").then_some(()));
+    }
+    one.signal(rustix::process::Signal::TERM);
+    one.wait_end();
+    drop(one);
+    let one = start(&[("MOSAIC_KEEP_ARCHIVE_BYTES", "0")]);
+    let gone = || one.http.get(&format!("/v1/agents/{without}")).status == 410;
+    until("the archive to be emptied", || gone().then_some(()));
+    let left = one.http.get(&format!("/v1/agents/{with_work}")).expect(200);
+    assert!(left["salvage"]["commit"].is_string() && left.get("archive").is_none(), "{left:#}");
+}
+
+#[test]
 fn what_ended_on_a_node_is_archived_there_and_read_through_the_others() {
     let Some(store) = ValkeyServer::start() else { return };
     let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
