@@ -328,7 +328,7 @@ pub struct AgentView {
     pub not_before: Option<String>,
     /// Failure of the last attempt, while it waits for the next.
     pub last_failure: Option<Failure>,
-    /// What could not be cleaned up yet, and why.
+    /// Things that could not be cleaned up yet, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup_pending: Option<String>,
     /// Number of entries that start before it.
@@ -345,7 +345,7 @@ pub struct AgentView {
     pub waited: bool,
 }
 
-/// What can be large of an agent.
+/// Parts of an agent that can be large.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

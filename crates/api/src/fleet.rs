@@ -11,9 +11,9 @@ use crate::state::Clock;
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSlots {
-    /// How many there may be.
+    /// Most agents at once.
     pub total: usize,
-    /// How many there are.
+    /// Agents that run.
     pub used: usize,
 }
 

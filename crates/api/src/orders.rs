@@ -37,7 +37,7 @@ pub struct KillReceipt {
     /// Milliseconds until no process was left, verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
-    /// What held the processes together: `cgroup`, `pid namespace` or `subreaper`; empty when there were none.
+    /// Confinement of the processes: `cgroup`, `pid namespace` or `subreaper`; empty when there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<String>,
     /// Milliseconds of these after the grace was over.
@@ -194,7 +194,7 @@ pub struct SwitchEngaged {
     /// The switch.
     #[serde(flatten)]
     pub switch: KillSwitch,
-    /// What became of the agents that ran.
+    /// Fate of the agents that ran.
     #[serde(flatten)]
     pub report: KillAll,
 }

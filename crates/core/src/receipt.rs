@@ -55,7 +55,7 @@ pub enum TreeFate {
 /// What became of work that nobody had received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SalvageFate {
-    /// How far it has got.
+    /// State of the keeping.
     pub state: SalvageState,
     /// Its name in the repository store.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct SalvageFate {
     pub commit: Option<CommitId>,
 }
 
-/// How far the keeping of an agent's work has got.
+/// State of the keeping of an agent's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SalvageState {

@@ -95,7 +95,7 @@ fn secrets_of_the_server_and_what_loads_code_are_refused() {
     assert_eq!(defaults.filter(|name| refused(name).is_some()).count(), 0);
 }
 
-/// What is secret in one variable.
+/// Secrets in the value of one variable.
 fn secrets_of(name: &str, value: &str) -> Vec<String> {
     let found = secrets(&[(name.to_owned(), value.to_owned())]);
     found.into_iter().map(|(_, secret)| String::from_utf8(secret).unwrap()).collect()

@@ -83,7 +83,7 @@ pub struct ClaudeRuntime {
     secrets: Secrets,
     /// Marks of the logins that agents have now, where that is another than the one they began with.
     lent: Arc<Mutex<HashMap<AgentId, String>>>,
-    /// What stands for the account of the login that is passed on.
+    /// Mark of the account of the login that is passed on.
     account: Arc<Mutex<Option<String>>>,
 }
 

@@ -27,7 +27,7 @@ const HEADER_BYTES: u64 = 1024 * 1024;
 /// thousands of small harvests do not become thousands of packs.
 const UNPACK_LIMIT: u32 = 100;
 
-/// What a bundle's header says, and its file.
+/// The header of a bundle, and its file.
 struct Bundle {
     head: Option<CommitId>,
     branches: BTreeMap<String, CommitId>,

@@ -62,7 +62,7 @@ pub struct Looks {
     pub used_memory: Option<u64>,
     /// Milliseconds by which this machine's wall clock is ahead of its, within half a round trip.
     pub clock_offset_ms: Option<i64>,
-    /// What its user lacks; nothing where that could not be looked at.
+    /// Rights that its user lacks; nothing where that could not be looked at.
     pub rights: Option<Rights>,
 }
 

@@ -81,7 +81,7 @@ for n, use in ipairs(ARGV) do
 end
 return answers";
 
-/// What the connected user lacks.
+/// Rights that the connected user lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights {
     /// Its name, where the server says it.

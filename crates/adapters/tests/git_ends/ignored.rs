@@ -1,4 +1,4 @@
-//! What ignore rules leave out that the base does not have: the commit obeys them, and nothing is gone without a word.
+//! Files that ignore rules leave out although the base does not: the commit obeys the rules, and nothing is gone without a word.
 
 use std::fs;
 

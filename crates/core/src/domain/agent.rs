@@ -151,7 +151,7 @@ pub enum QueueCause {
         why: String,
         /// Why it waited before.
         before: Box<QueueCause>,
-        /// What stands for the credential whose limit it waits for, when that is why.
+        /// Mark of the credential whose limit it waits for, when that is why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         credential: Option<String>,
     },

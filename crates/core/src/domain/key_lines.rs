@@ -11,7 +11,7 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END";
 /// Fewest characters of a run in base64 that is taken for a line of a body wherever it stands.
 const LINE: usize = 16;
-/// What stands in the place of a line of a body.
+/// Mark in the place of a line of a body.
 const MARK: &str = "…";
 
 /// Follows a text that comes in parts, and finds the lines of private keys in it.

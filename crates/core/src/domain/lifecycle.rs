@@ -70,7 +70,7 @@ pub enum Event {
         until: Timestamp,
         /// Why.
         why: String,
-        /// What stands for the credential whose limit it waits for, when that is why.
+        /// Mark of the credential whose limit it waits for, when that is why.
         credential: Option<String>,
     },
     /// It waits for the limit of a credential, and another one is in force now.

@@ -78,7 +78,7 @@ pub(super) struct Memo {
     pub(super) runtime: String,
     /// How the conversation began.
     pub(super) opening: Opening,
-    /// What stands for the credential that it was started with: another one may be in force when it meets a limit.
+    /// Mark of the credential that it was started with: another one may be in force when it meets a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) credential: Option<String>,
 }

@@ -46,7 +46,7 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
 struct Deferral {
     why: String,
     wait: Duration,
-    /// What stands for the credential whose limit it waits for, when that is why.
+    /// Mark of the credential whose limit it waits for, when that is why.
     credential: Option<String>,
 }
 

@@ -63,7 +63,7 @@ struct Running {
     /// How the conversation began, and in which runtime.
     opening: Opening,
     runtime: String,
-    /// What stands for the credential that it was started with.
+    /// Mark of the credential that it was started with.
     credential: Option<String>,
     /// What the transcript tells of it already; nothing unless an earlier server followed it.
     told: Told,

@@ -57,7 +57,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 
 struct Supervisor<'a> {
     scene: &'a Scene<'a>,
-    /// What stands for the credential that the run was started with.
+    /// Mark of the credential that the run was started with.
     credential: Option<String>,
     /// What the run was lent, looked after while it runs.
     lent: Option<Lent>,

@@ -108,7 +108,7 @@ pub struct StopReceipt {
     pub rung: String,
     /// Milliseconds until it was verified that nothing is left.
     pub took_ms: u64,
-    /// What held the processes together: `cgroup`, `pid namespace` or `subreaper`, the weakest of several jobs; empty
+    /// Confinement of the processes: `cgroup`, `pid namespace` or `subreaper`, the weakest of several jobs; empty
     /// when there were none.
     #[serde(default)]
     pub confinement: String,

@@ -1,5 +1,5 @@
 //! The OpenAPI document is made from the route table and the types of the API, and served as it is checked in. Write it anew
-//! with `MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server openapi`.
+//! with `MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test http the_openapi_document_is_as`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -165,7 +165,7 @@ fn the_openapi_document_is_as_routes_and_types_are() {
     let there = fs::read_to_string(path()).expect("docs/openapi.json is there");
     assert!(
         there == document,
-        "docs/openapi.json is old; MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server openapi writes it"
+        "docs/openapi.json is old; see the top of this file for the command that writes it"
     );
 }
 
