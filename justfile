@@ -32,7 +32,7 @@ bench *args="all":
 
 # Writes the documents anew that are made from code.
 snapshots:
-    MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test http the_openapi_document_is_as
+    MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test it the_openapi_document_is_as
 
 # Measures the structure of the code: circles, long files and functions.
 structure:

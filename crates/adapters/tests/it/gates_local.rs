@@ -1,0 +1,415 @@
+//! The local gatekeeper judges real checkouts with real commands.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
+use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::short_dirs::ShortDirs;
+use mosaic_adapters::trash::Trash;
+use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
+use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::spec::GateProfile;
+use mosaic_core::ports::clock::Clock;
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
+use mosaic_core::ports::runtime::AgentEvent;
+use mosaic_core::ports::sandbox::Confinement;
+use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_testkit::fake_processes::PlainProcesses;
+use tokio::sync::watch;
+
+struct Logs(PathBuf);
+
+#[async_trait]
+impl Transcripts for Logs {
+    async fn append(
+        &self,
+        _: AgentId,
+        _: Timestamp,
+        _: u32,
+        _: Mark,
+        _: Vec<AgentEvent>,
+    ) -> std::io::Result<()> {
+        Ok(())
+    }
+    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
+        Ok(Told::default())
+    }
+    async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
+        Ok(Vec::new())
+    }
+    fn watch(&self, _: AgentId) -> watch::Receiver<u64> {
+        watch::channel(0).1
+    }
+    fn raw(&self, _: AgentId, run: u32) -> PathBuf {
+        self.0.join(format!("run-{run}"))
+    }
+    async fn raw_files(&self, _: AgentId) -> std::io::Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+    async fn piece(&self, _: AgentId, _: &Path, _: u64, _: usize) -> std::io::Result<Vec<u8>> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+    fn log(&self, _: AgentId, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+    async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
+        Ok(Vec::new())
+    }
+    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
+        Ok(0)
+    }
+}
+
+struct Wall;
+
+#[async_trait]
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        mosaic_testkit::fake_knobs::elapsed()
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// A checkout with a gatekeeper around it.
+struct World {
+    home: tempfile::TempDir,
+    processes: Arc<PlainProcesses>,
+    trust: Trust,
+}
+
+impl World {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("tree")).unwrap();
+        std::fs::create_dir_all(home.path().join("logs")).unwrap();
+        Self { home, processes: Arc::new(PlainProcesses::new()), trust: Trust::All }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.home.path().join("tree")
+    }
+
+    /// Judges the checkout by these definitions, all of which are wanted in this order.
+    async fn judge(&self, gates: &[&str], config: &str) -> GateReport {
+        let judged = self.judge_with(self.processes.clone(), "tree", gates, config).await.unwrap();
+        assert!(!self.tree().exists(), "what was judged is taken away");
+        std::fs::create_dir(self.tree()).unwrap();
+        judged
+    }
+
+    async fn judge_with(
+        &self,
+        processes: Arc<dyn Processes>,
+        checkout: &str,
+        gates: &[&str],
+        config: &str,
+    ) -> Result<GateReport, Failure> {
+        let trash = Arc::new(Trash::new(self.home.path()));
+        let keeper = LocalGatekeeper::new(GateOptions {
+            processes,
+            transcripts: Arc::new(Logs(self.home.path().join("logs"))),
+            clock: Arc::new(Wall),
+            scanner: Arc::new(RuleScanner::new()),
+            trust: self.trust.clone(),
+            trash: Arc::clone(&trash),
+            short: Arc::new(ShortDirs::new(self.home.path(), trash)),
+            identity: None,
+        });
+        let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
+        let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
+        let config = Some(config.as_bytes());
+        let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, config };
+        let plan = keeper.plan(wanted).await.unwrap();
+        let confinement = Confinement {
+            home: self.home.path().to_owned(),
+            config: self.home.path().to_owned(),
+            env: vec![
+                ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+                ("CI".to_owned(), "no".to_owned()),
+                ("HOME".to_owned(), self.home.path().join("home").display().to_string()),
+                ("TMPDIR".to_owned(), self.home.path().join("tmp").display().to_string()),
+            ],
+            wrap: Vec::new(),
+        };
+        let agent = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().unwrap();
+        let checkout = self.home.path().join(checkout);
+        let judged = keeper.judge(JudgeRequest { agent, round: 1, commit, checkout, confinement, plan });
+        tokio::time::timeout(Duration::from_secs(60), judged).await.expect("gates end in time")
+    }
+
+    async fn judge_one(&self, definition: &str) -> GateResult {
+        let report = self.judge(&["gate"], &format!("[gates]\ngate = {definition}\n")).await;
+        let [result] = <[GateResult; 1]>::try_from(report.results).unwrap();
+        let passed = result.outcome == GateOutcome::Pass;
+        assert_eq!(report.verdict == Verdict::Passed, passed, "{result:?}");
+        result
+    }
+}
+
+#[tokio::test]
+async fn gates_run_in_order_and_all_of_them() {
+    let world = World::new();
+    let config = "[gates]\na = 'echo a >> order'\nb = 'echo b >> order; exit 3'\nc = 'grep -c . order'";
+    let report = world.judge(&["a", "b", "c"], config).await;
+    let outcomes: Vec<_> = report.results.iter().map(|r| (r.name.as_str(), r.outcome, r.exit_code)).collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("a", GateOutcome::Pass, Some(0)),
+            ("b", GateOutcome::Fail, Some(3)),
+            ("c", GateOutcome::Pass, Some(0))
+        ]
+    );
+    assert_eq!(report.verdict, Verdict::Failed);
+    assert_eq!(report.results[2].log.as_deref(), Some("gate-1-c"));
+    assert_eq!(std::fs::read_to_string(world.home.path().join("logs/gate-1-c")).unwrap(), "2\n");
+}
+
+#[tokio::test]
+async fn a_gate_sees_its_environment_and_nothing_else() {
+    let world = World::new();
+    let result = world.judge_one("'env | cut -d= -f1 | sort | tr \"\\n\" \" \"; test \"$CI\" = true -a \"$MOSAIC_GATE\" = gate -a ${#MOSAIC_COMMIT} = 40'").await;
+    assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
+    let log = std::fs::read_to_string(world.home.path().join("logs/gate-1-gate")).unwrap();
+    let names: Vec<&str> =
+        log.split_whitespace().filter(|name| !matches!(*name, "PWD" | "OLDPWD" | "_" | "SHLVL")).collect();
+    assert_eq!(names, ["CI", "HOME", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH", "TMPDIR"]);
+}
+
+#[tokio::test]
+async fn what_the_agent_left_in_its_home_does_not_judge() {
+    let world = World::new();
+    for place in ["home", "tmp"] {
+        std::fs::create_dir(world.home.path().join(place)).unwrap();
+        std::fs::write(world.home.path().join(place).join(".gitconfig"), "[alias]\n\tstrict = !true\n")
+            .unwrap();
+    }
+    // Without the planted alias there is no such command.
+    let result = world.judge_one("'git strict'").await;
+    assert_eq!(result.outcome, GateOutcome::Fail, "{result:?}");
+    let empty = "'test -z \"$(ls -A \"$HOME\" \"$TMPDIR\" | grep -v :)\" && touch \"$HOME/a\" \"$TMPDIR/b\"'";
+    for _ in 0..2 {
+        let result = world.judge_one(empty).await;
+        assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_gate_finds_the_git_directory_as_it_was_made() {
+    let world = World::new();
+    let git = |args: &[&str]| {
+        let done = std::process::Command::new("git").args(args).current_dir(world.tree()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    std::fs::write(world.tree().join("a.txt"), "one").unwrap();
+    git(&["init", "-q"]);
+    git(&["add", "-A"]);
+    git(&["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "judged"]);
+    let commits = "echo two > a.txt; git -c user.name=a -c user.email=a@b.c commit -qam mine && git update-index --assume-unchanged a.txt && git config core.hooksPath x";
+    let looks =
+        "test \"$(git log -1 --format=%s)\" = judged && ! git diff --quiet && ! git config core.hooksPath";
+    let config = format!("[gates]\na = '{commits}'\nb = '{looks}'\nc = 'rm -rf .git'\nd = '{looks}'");
+    let report = world.judge(&["a", "b", "c", "d"], &config).await;
+    let outcomes: Vec<_> = report.results.iter().map(|r| (r.name.as_str(), r.outcome)).collect();
+    assert_eq!(outcomes, ["a", "b", "c", "d"].map(|name| (name, GateOutcome::Pass)), "{report:?}");
+}
+
+#[tokio::test]
+async fn findings_come_from_both_streams_and_secrets_are_masked() {
+    let world = World::new();
+    let secret = ["gh", "p_"].concat() + "Zk3v9QpL7xW2mB8nR4tY6uC1sD5fG0hJkLqE";
+    let run = format!("'echo \"src/a.c:3:5: error: leaks {secret}\" >&2; exit 1'");
+    let result = world.judge_one(&run).await;
+    assert_eq!((result.outcome, result.summary.as_str()), (GateOutcome::Fail, "1 finding (exit 1)"));
+    assert_eq!((result.findings[0].path.as_deref(), result.findings[0].line), (Some("src/a.c"), Some(3)));
+    assert_eq!(result.findings[0].message, "error: leaks ghp_…");
+    assert!(!format!("{result:?}").contains(&secret));
+}
+
+#[tokio::test]
+async fn what_cannot_be_judged_is_an_error() {
+    let world = World::new();
+    for (definition, summary) in [
+        ("{ run = 'sleep 60', timeout = '200ms' }", "timed out after 200ms"),
+        ("'no-such-program-anywhere'", "command not found (exit 127)"),
+        ("'kill -KILL $$'", "ended by signal 9"),
+        (
+            "{ run = 'true', junit = 'junit.xml' }",
+            "no report: junit.xml was not written during this judgement",
+        ),
+        (
+            "{ run = 'echo ok > junit.xml', junit = 'junit.xml' }",
+            "report junit.xml has text outside its root element",
+        ),
+        (
+            "{ run = 'echo \"<testsuite>\" > junit.xml', junit = 'junit.xml' }",
+            "report junit.xml is cut off inside <testsuite>",
+        ),
+        ("{ lcov = 'lcov.info' }", "no report: lcov.info was not written during this judgement"),
+        (
+            "{ run = ': > lcov.info', lcov = 'lcov.info' }",
+            "report lcov.info says nothing: it has no line that could run",
+        ),
+        ("{ run = 'ln -sf /etc/passwd lcov.info', lcov = 'lcov.info' }", "report lcov.info cannot be read: "),
+        (
+            "{ run = 'rm -f lcov.info; mkfifo lcov.info', lcov = 'lcov.info' }",
+            "report lcov.info is not a regular file",
+        ),
+    ] {
+        let result = world.judge_one(definition).await;
+        assert_eq!(result.outcome, GateOutcome::Error, "{definition}");
+        assert!(result.summary.starts_with(summary), "{definition}: {}", result.summary);
+    }
+}
+
+#[tokio::test]
+async fn a_checkout_that_is_gone_is_an_error() {
+    let world = World::new();
+    std::fs::remove_dir(world.tree()).unwrap();
+    let result = world.judge_one("'true'").await;
+    assert_eq!(result.outcome, GateOutcome::Error, "{result:?}");
+    assert!(result.summary.starts_with("could not be started"), "{}", result.summary);
+}
+
+#[tokio::test]
+async fn a_test_report_outweighs_exit_code_zero() {
+    let world = World::new();
+    let report = |cases: &str| {
+        format!("{{ run = '''printf '%s' '<testsuite>{cases}</testsuite>' > j.xml''', junit = 'j.xml' }}")
+    };
+    let passed =
+        world.judge_one(&report("<testcase name=\"a\"/><testcase name=\"b\"><skipped/></testcase>")).await;
+    assert_eq!((passed.outcome, passed.summary.as_str()), (GateOutcome::Pass, "1 passed, 1 skipped"));
+    let none = world.judge_one(&report("")).await;
+    assert_eq!((none.outcome, none.summary.as_str()), (GateOutcome::Fail, "no test ran, 0 skipped"));
+    let failed = world.judge_one(&report("<testcase name=\"a\"><failure>boom</failure></testcase>")).await;
+    assert_eq!(
+        (failed.outcome, failed.summary.as_str()),
+        (GateOutcome::Fail, "1 failed, 0 passed, 0 skipped")
+    );
+    assert_eq!(failed.findings[0].message, "a: boom");
+}
+
+#[tokio::test]
+async fn coverage_reads_what_an_earlier_gate_left_and_never_what_was_committed() {
+    let world = World::new();
+    let lcov = |hit: u32| (1..=5).map(|n| format!("DA:{n},{}\\n", u32::from(n <= hit))).collect::<String>();
+    let config = |run: &str| {
+        format!("[gates]\ntests = '''{run}'''\ncoverage = {{ lcov = 'cov/lcov.info', min = 10 }}")
+    };
+    let write =
+        |hit| format!("mkdir -p cov; printf 'SF:calc.sh\\n{}end_of_record\\n' > cov/lcov.info", lcov(hit));
+    let coverage = |report: GateReport| report.results[1].clone();
+
+    let low = coverage(world.judge(&["tests", "coverage"], &config(&write(3))).await);
+    assert_eq!((low.outcome, low.summary.as_str(), low.command), (GateOutcome::Fail, "60.0% < 85%", None));
+    assert_eq!(low.findings[0].message, "calc.sh 3/5 lines: 4-5 not run");
+
+    let full = coverage(world.judge(&["tests", "coverage"], &config(&write(5))).await);
+    assert_eq!((full.outcome, full.summary.as_str()), (GateOutcome::Pass, "100.0% (floor 85%)"));
+
+    std::fs::create_dir(world.tree().join("cov")).unwrap();
+    let committed = format!("SF:calc.sh\n{}end_of_record\n", lcov(5).replace("\\n", "\n"));
+    std::fs::write(world.tree().join("cov/lcov.info"), committed).unwrap();
+    let stale = coverage(world.judge(&["tests", "coverage"], &config("true")).await);
+    assert_eq!(stale.outcome, GateOutcome::Error, "{stale:?}");
+}
+
+#[tokio::test]
+async fn untrusted_commands_are_not_run() {
+    let mut world = World::new();
+    world.trust = Trust::Known(Path::new("/nonexistent/trusted").to_owned());
+    let report = world.judge(&["gate"], "[gates]\ngate = 'touch ran'").await;
+    assert_eq!((report.verdict, report.results[0].outcome), (Verdict::Incomplete, GateOutcome::Skip));
+    assert!(world.processes.started().is_empty() && !world.tree().join("ran").exists());
+}
+
+#[tokio::test]
+async fn a_judgement_that_is_repeated_starts_new_jobs() {
+    let world = World::new();
+    let long = "g".repeat(46);
+    let gates = [&*format!("{long}-a"), &*format!("{long}-b"), "short"];
+    let config = format!("[gates]\n{long}-a = 'true'\n{long}-b = 'true'\nshort = 'true'");
+    for checkout in ["judge-12345-0a1b2c3d", "judge-12345-4e5f6a7b"] {
+        std::fs::create_dir(world.home.path().join(checkout)).unwrap();
+        let judged = world.judge_with(world.processes.clone(), checkout, &gates, &config).await;
+        assert_eq!(judged.unwrap().verdict, Verdict::Passed);
+    }
+    let left = std::fs::read_dir(world.home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(
+        !left.into_iter().any(|name| name.to_string_lossy().starts_with("judge-")),
+        "a judgement leaves nothing"
+    );
+    let names: BTreeSet<String> = world.processes.started().iter().map(|job| job.name.to_string()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+}
+
+/// A machine on which no supervisor comes up.
+struct NoSupervisor;
+
+#[async_trait]
+impl Processes for NoSupervisor {
+    async fn start(&self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
+        Err(ProcessError::NotStarted { job: spec.name.to_string(), why: "no more processes".to_owned() })
+    }
+    async fn adopt(&self, _: AgentId, _: &Word) -> Result<Option<Adopted>, ProcessError> {
+        Ok(None)
+    }
+    async fn stop(&self, _: AgentId, _: Duration) -> Result<StopReceipt, ProcessError> {
+        Ok(StopReceipt::default())
+    }
+    async fn usage(&self, _: AgentId) -> Result<Usage, ProcessError> {
+        Ok(Usage::default())
+    }
+    async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
+    async fn forget(&self, _: AgentId) -> Result<(), ProcessError> {
+        Ok(())
+    }
+    async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_this_machine_is_no_finding_about_the_commit() {
+    let world = World::new();
+    let judged = world.judge_with(Arc::new(NoSupervisor), "tree", &["gate"], "[gates]\ngate = 'true'").await;
+    let failure = judged.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Internal);
+    assert!(failure.message.contains("no more processes"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_flood_is_bounded_and_its_end_is_told() {
+    let world = World::new();
+    let result = world.judge_one("'yes gate output | head -c 20000000; echo; echo the end; exit 1'").await;
+    assert_eq!((result.outcome, result.summary.as_str()), (GateOutcome::Fail, "exit 1"));
+    assert!(result.findings[0].message.ends_with("the end"));
+    let log = std::fs::metadata(world.home.path().join("logs/gate-1-gate")).unwrap();
+    assert!(log.len() <= mosaic_core::limits::GATE_LOG_BYTES);
+}
+
+#[tokio::test]
+async fn a_command_cannot_end_the_script_around_it() {
+    let world = World::new();
+    let result = world.judge_one("'''echo \"it's $1 fine\" # done'''").await;
+    assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
+    let broken = world.judge_one("'echo \"unclosed'").await;
+    assert_ne!(broken.outcome, GateOutcome::Pass, "{broken:?}");
+}

@@ -1,0 +1,13 @@
+//! The core in a world of fakes: the state machine, and stories of agents, orders, nodes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod engine;
+mod fleet;
+mod freeze;
+mod interventions;
+mod lifecycle;
+mod monitor;
+mod orders;
+mod stall;
+mod story;

@@ -1,0 +1,271 @@
+//! The invariants of absence from ARCHITECTURE.md, as checks over the source. Each names the file and line that
+//! breaks it.
+
+mod fault_matrix;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
+}
+
+/// Returns the source files below a folder, with paths relative to the workspace.
+fn sources(below: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is readable") {
+            let path = entry.expect("the entry is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let name = path.strip_prefix(root()).expect("it lies below").display().to_string();
+                found.push((name, fs::read_to_string(&path).expect("source is UTF-8")));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source below {below}: the check would pass by looking at nothing");
+    found
+}
+
+/// Returns a source's lines up to its test module, without comments, with their numbers.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(i, line)| (i + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Fails when any code line below a folder has one of the words, except in the named files.
+fn absent(below: &str, words: &[&str], except: &[&str], why: &str) {
+    let mut faults = Vec::new();
+    for (name, text) in sources(below) {
+        if except.iter().any(|file| name.ends_with(file)) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                faults.push(format!("{name}:{number}: \"{word}\": {}", line.trim()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{why}\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_domain_knows_no_clock_no_await_no_io() {
+    let words = [
+        "async ",
+        ".await",
+        "std::fs",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::process",
+        "std::env",
+        "::now()",
+        "tokio::",
+        "std::thread",
+    ];
+    absent("crates/core/src/domain", &words, &[], "the domain is values and pure functions");
+}
+
+#[test]
+fn the_core_names_no_backend() {
+    let words = [
+        "sqlite",
+        "rusqlite",
+        "valkey",
+        "redis",
+        "docker",
+        "bubblewrap",
+        "bwrap",
+        "agent_claude",
+        "axum",
+        "mosaic_adapters",
+        "mosaic_server",
+    ];
+    absent("crates/core/src", &words, &[], "backends are named in adapters and wire.rs only");
+}
+
+#[test]
+fn the_server_names_no_adapter() {
+    absent(
+        "crates/server/src",
+        &["mosaic_adapters", "rusqlite", "tokio::process", "std::process"],
+        &[],
+        "the server is HTTP only",
+    );
+    let manifest = fs::read_to_string(root().join("crates/server/Cargo.toml")).expect("the manifest exists");
+    let dependencies = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    assert!(!dependencies.contains("mosaic-adapters"), "the server depends on an adapter");
+}
+
+#[test]
+fn only_wire_chooses_adapters() {
+    // Hidden subcommands enter an adapter's own program; trust and doctor use pure functions of theirs.
+    let words = [
+        "SqliteStore",
+        "ValkeyStore",
+        "GitRepositories",
+        "ShimProcesses",
+        "NoSandbox",
+        "ClaudeRuntime",
+        "CommandRuntime",
+        "DemoRuntime",
+        "LocalGatekeeper",
+        "RuleScanner",
+        "FileTranscripts",
+        "FileAudit",
+        "FileOrders",
+    ];
+    let wire = ["wire.rs", "wire/store.rs"];
+    absent("crates/mosaic/src", &words, &wire, "adapters are chosen in wire.rs only");
+}
+
+#[test]
+fn only_the_lifecycle_makes_a_state() {
+    let words = ["State::Settled {", "State::Unwinding {", "State::Working;", "State::Gating { head:"];
+    let readers = ["domain/lifecycle.rs", "domain/lifecycle/moved.rs", "domain/agent.rs"];
+    let mut faults = Vec::new();
+    for (name, text) in sources("crates/core/src") {
+        if readers.iter().any(|file| name.ends_with(file)) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            // Reading a state is a pattern: in a match arm, an `if let`, a `let … else` or `matches!`.
+            let pattern = line.contains("=>") || line.contains("let ") || line.contains("matches!");
+            if words.iter().any(|word| line.contains(word)) && !pattern {
+                faults.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "a state is made outside lifecycle.rs:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn only_unwind_gives_back() {
+    let words =
+        [".sandbox.release(", ".repositories.remove(", ".repositories.abandon(", ".processes.forget("];
+    // What is left of agents without a record, or whose record is to go, is taken away by removal and by the caretaker.
+    let allowed = ["life/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
+    absent("crates/core/src", &words, &allowed, "giving back happens in unwind.rs");
+}
+
+#[test]
+fn no_git_of_the_server_reads_every_ref() {
+    // A bare repository has refs of every agent that ever ran: `--glob` reads all of them, `--branches` the branches only.
+    let words = ["\"--glob=", "\"--all\""];
+    absent("crates/adapters/src/git", &words, &[], "the cost of a task grows with the agents before it");
+}
+
+#[test]
+fn only_one_file_maps_errors_to_http_status() {
+    let words = [
+        "StatusCode::BAD_REQUEST",
+        "StatusCode::NOT_FOUND",
+        "StatusCode::CONFLICT",
+        "StatusCode::INTERNAL_SERVER_ERROR",
+        "StatusCode::SERVICE_UNAVAILABLE",
+        "StatusCode::UNPROCESSABLE_ENTITY",
+    ];
+    absent("crates/server/src", &words, &["problem.rs"], "errors become a status in problem.rs");
+}
+
+#[test]
+fn nothing_in_core_sleeps_except_through_the_clock() {
+    absent(
+        "crates/core/src",
+        &["tokio::time", "thread::sleep", "Instant::now", "SystemTime::now"],
+        &[],
+        "time comes in through the Clock port",
+    );
+}
+
+#[test]
+fn production_code_does_not_know_that_it_is_tested() {
+    for (name, text) in sources("crates") {
+        if !name.contains("/src/") {
+            continue;
+        }
+        let inner = text.lines().enumerate().find(|(i, line)| {
+            let next = text.lines().nth(i + 1).unwrap_or_default();
+            line.trim() == "#[cfg(test)]"
+                && !next.trim_start().starts_with("mod ")
+                && !next.contains("#[path")
+        });
+        assert!(inner.is_none(), "{name}: cfg(test) on something else than a test module");
+    }
+}
+
+#[test]
+fn the_program_that_people_run_has_no_failpoints() {
+    let program = fs::read(env!("CARGO_BIN_EXE_mosaic")).expect("the program is built before its tests");
+    let has = |word: &[u8]| program.windows(word.len()).any(|part| part == word);
+    assert!(has(b"MOSAIC_DATA_DIR"), "the words of the program are not where they are looked for");
+    for word in ["MOSAIC_CHAOS", "failpoint at ", "mosaic_testkit"] {
+        assert!(!has(word.as_bytes()), "the program has \"{word}\" in it");
+    }
+    let words = ["mosaic_testkit", "failpoint", "MOSAIC_CHAOS"];
+    for crate_ in ["core", "adapters", "server", "mosaic"] {
+        let source = format!("crates/{crate_}/src");
+        absent(&source, &words, &["src/bin/mosaic-chaos.rs"], "failpoints stand in the chaos program only");
+    }
+}
+
+#[test]
+fn every_module_says_why_it_is_there() {
+    for (name, text) in sources("crates") {
+        assert!(text.starts_with("//!"), "{name} does not open with `//!`");
+    }
+}
+
+#[test]
+fn architecture_is_short_and_names_only_what_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it exists");
+    assert!(text.lines().count() <= 150, "ARCHITECTURE.md has more than 150 lines");
+    for path in text.split('`').filter(|word| word.starts_with("crates/") && !word.contains('*')) {
+        assert!(
+            root().join(path.trim_end_matches('/')).exists(),
+            "ARCHITECTURE.md names {path}, which does not exist"
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_event_stands_in_the_docs() {
+    let docs = fs::read_to_string(root().join("docs/events.md")).expect("it exists");
+    let mut kinds = Vec::new();
+    for (name, text) in sources("crates/core/src") {
+        let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+        for word in text[..end].split('"') {
+            let parts: Vec<&str> = word.split('.').collect();
+            let plain =
+                |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let families = [
+                "agent",
+                "task",
+                "git",
+                "gate",
+                "secret",
+                "queue",
+                "breaker",
+                "orchestrator",
+                "killswitch",
+                "node",
+            ];
+            if parts.len() == 2 && families.contains(&parts[0]) && parts.iter().all(plain) {
+                kinds.push((name.clone(), word.to_owned()));
+            }
+        }
+    }
+    assert!(kinds.len() >= 10, "the kinds were not found where they are looked for: {kinds:?}");
+    for (name, kind) in kinds {
+        assert!(
+            docs.contains(&format!("`{kind}`")),
+            "{name} logs {kind}, which docs/events.md does not have"
+        );
+    }
+}
