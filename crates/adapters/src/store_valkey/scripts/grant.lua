@@ -1,4 +1,5 @@
--- Giving a lease: the record says who holds it under which epoch, and the job's lock says so to others.
+-- Giving a lease anew: the record says who holds it under which epoch, and the job's lock says so to others. It is the same
+-- attempt as before, so the starts that BullMQ counts stay as they are.
 local TERM = take()
 
 local function grant(h, job, node)
@@ -10,6 +11,5 @@ local function grant(h, job, node)
   call('SET', key, text)
   call('SET', K .. job .. ':lock', node .. ':' .. h.epoch, 'PX', TERM)
   call('ZADD', O .. 'leased', h.seq, h.id)
-  call('HINCRBY', K .. job, 'ats', 1)
   return text
 end

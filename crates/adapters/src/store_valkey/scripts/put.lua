@@ -22,7 +22,7 @@ end
 -- Brings the job to where its agent is now.
 local function move_job(h, c, lines, was)
   local job = job_of(h)
-  local j = call('HMGET', K .. job, 'agentId', 'finishedOn', 'priority', 'place', 'atm')
+  local j = call('HMGET', K .. job, 'agentId', 'finishedOn', 'priority', 'place', 'atm', 'ats')
   if j[1] ~= h.id then
     return
   end
@@ -58,6 +58,9 @@ local function move_job(h, c, lines, was)
   end
   if c.tried == '1' then
     call('HINCRBY', K .. job, 'atm', 1)
+  elseif was.held and was.phase == 'queued' and tonumber(j[6] or 0) > 0 then
+    -- It was given to a node that never began: the grant was lost, or the node left it to others. That is no start.
+    call('HINCRBY', K .. job, 'ats', -1)
   end
   local due = tonumber(c.due)
   if due > 0 then

@@ -56,6 +56,29 @@ async fn a_lease_runs_out_by_itself() {
     }
 }
 
+/// A grant whose answer never reached its node, or that a failover took from it, is found again later. No attempt began
+/// under it, so BullMQ's `attemptsStarted` does not count it.
+#[tokio::test]
+async fn a_grant_that_was_lost_is_no_start_of_the_job() {
+    let Some(world) = World::new(&[]).await else { return };
+    let store = world.store().await;
+    let a = agent("a", T0);
+    admit(&*store, &a).await;
+    let starts = async || world.ask::<String>(&format!("HGET ~{} ats", a.id)).await;
+    lease(&*store, T0).await;
+    let (held, record) = store.take_over(a.id, &node("n1")).await.unwrap();
+    assert_eq!(starts().await, "1", "the same node found its own grant again");
+    store.advance(&held, change(record.agent, "back", at(1))).await.unwrap();
+    assert_eq!(starts().await, "0", "nothing was begun under it");
+    let (held, record) = lease(&*store, at(2)).await;
+    store.advance(&held, change(working(record.agent, at(3)), "x", at(3))).await.unwrap();
+    let (held, record) = store.take_over(a.id, &node("n1")).await.unwrap();
+    assert_eq!(starts().await, "1", "a server that takes over what runs begins nothing");
+    store.advance(&held, change(in_backoff(record.agent, at(9)), "x", at(4))).await.unwrap();
+    lease(&*store, at(9)).await;
+    assert_eq!(starts().await, "2", "a second attempt is a second start");
+}
+
 #[tokio::test]
 async fn a_job_put_back_by_others_runs_once() {
     let Some(world) = World::new(&[]).await else { return };
