@@ -206,17 +206,24 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
     let may = || o.orders.may_dispatch() && o.cordoned().is_none();
     while o.running() < o.settings.slots && *stop.borrow() == Stop::No && may() {
-        if !o.taking_again().is_zero() {
+        if !o.taking_again().is_zero() || o.gives_way().await {
             return;
         }
-        let Some(taken) = lease::take(o).await else { return };
-        start(o, drivers, taken, Entry::Leased);
+        let taken = lease::take(o).await;
+        let agent = taken.as_ref().map(|taken| taken.lease.agent);
+        if let Some(taken) = taken {
+            start(o, drivers, taken, Entry::Leased);
+        }
+        o.gave_way(agent).await;
+        if agent.is_none() {
+            return;
+        }
     }
 }
 
 /// Returns how long to sleep when nothing happens.
 async fn until_next(o: &Orchestrator) -> Duration {
-    let pace = o.taking_again();
+    let pace = o.taking_again().max(o.giving_way());
     if !pace.is_zero() {
         return pace.min(limits::DISPATCH_PERIOD);
     }

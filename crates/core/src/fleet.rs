@@ -5,6 +5,7 @@
 
 mod health;
 mod placing;
+mod spreading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -64,6 +65,7 @@ struct Seen {
     lost: BTreeSet<NodeId>,
     failing: bool,
     avoided: placing::Avoided,
+    spreading: spreading::Spreading,
     health: health::Health,
 }
 

@@ -709,6 +709,18 @@ pub const BEATS: u32 = 4;
 pub const BEAT: Duration = Duration::from_secs(5);
 /// What must be left of a lease for a push to start; of a lease shorter than twice this, half of it.
 pub const PUSH_LEASE: Duration = Duration::from_secs(10);
+/// Longest moment for which a node leaves an entry to nodes with a smaller share of their slots in use: longer than the way of a
+/// message and a script's turn to a node in another building, far shorter than an agent's start.
+pub const SPREAD_MOMENT: Duration = Duration::from_millis(100);
+/// Shortest such moment: another node of the same network needs about one millisecond.
+pub const SPREAD_LEAST: Duration = Duration::from_millis(5);
+/// Time that a node spends in one [`SPREAD_PERIOD`] on moments that no other node used: what is wrong with a node that
+/// looks free and takes nothing is found out by it at once and by its heartbeats a little later.
+pub const SPREAD_UNUSED: Duration = Duration::from_millis(250);
+/// The period of that bound.
+pub const SPREAD_PERIOD: Duration = BEAT;
+/// Entries at the front of the queue that are looked at for the one that this node would take.
+pub const SPREAD_LOOK: usize = 8;
 /// How often standing orders are read from a store that others write to, when nothing was announced.
 pub const ORDER_LOOK: Duration = Duration::from_secs(1);
 /// How soon a caller looks again at a record that another node writes, when nothing was announced.

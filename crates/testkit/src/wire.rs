@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,6 +21,8 @@ pub struct Wire {
 struct State {
     to: Mutex<SocketAddr>,
     cut: AtomicBool,
+    /// Milliseconds that every piece takes longer, one way.
+    delay: AtomicU64,
     over: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -50,7 +52,7 @@ impl Wire {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let (cut, over, open) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
-        let state = Arc::new(State { to: Mutex::new(to), cut, over, open });
+        let state = Arc::new(State { to: Mutex::new(to), cut, delay: AtomicU64::new(0), over, open });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             while !shared.is_over() {
@@ -74,6 +76,11 @@ impl Wire {
         if !self.state.is_cut() {
             self.state.close();
         }
+    }
+
+    /// Makes it longer: every piece takes this much more time, each way.
+    pub fn slow_down(&self, by: Duration) {
+        self.state.delay.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Cuts it.
@@ -116,6 +123,7 @@ fn carry(state: &State, mut from: TcpStream, mut into: TcpStream) {
     let _ = from.set_nonblocking(false);
     let _ = into.set_nodelay(true);
     while let Ok(length @ 1..) = from.read(&mut chunk) {
+        std::thread::sleep(Duration::from_millis(state.delay.load(Ordering::SeqCst)));
         while state.is_cut() && !state.is_over() {
             std::thread::sleep(LOOK);
         }

@@ -25,6 +25,7 @@ pub mod retry;
 pub mod room;
 pub mod secrets;
 pub mod spec;
+pub mod spreading;
 pub mod stall;
 pub mod steady;
 pub mod store_clock;

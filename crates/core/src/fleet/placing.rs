@@ -11,6 +11,7 @@ use crate::domain::lifecycle::{Elsewhere, Event};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::placement::{Conditions, missing_labels};
 use crate::limits;
+use crate::monitor::concerns;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::NodeState;
 
@@ -119,6 +120,14 @@ impl Orchestrator {
         } else {
             Chance::Later
         }
+    }
+
+    /// Tells whether another node could run a waiting agent at once, as far as its newest heartbeat says: nothing is known that
+    /// keeps it from that.
+    pub(super) fn could_run_now(&self, node: &NodeState, agent: &Agent) -> bool {
+        let health = &node.info.health;
+        let refuses = health.breakers.iter().any(|open| concerns(&open.part, agent, self.default_runtime()));
+        health.held.is_none() && !refuses && self.chance(node, agent, &Part::Machine) == Chance::Now
     }
 
     /// Tells whether a node is there, or was a moment ago and has not said that it ends.

@@ -23,7 +23,7 @@ use crate::orchestrator::Orchestrator;
 pub(super) struct Breakers(Mutex<HashMap<Part, Breaker>>);
 
 /// Tells whether a breaker of this part is about an agent.
-fn concerns(part: &Part, agent: &Agent, default_runtime: &str) -> bool {
+pub(crate) fn concerns(part: &Part, agent: &Agent, default_runtime: &str) -> bool {
     let spec = &agent.spec;
     match part {
         Part::Fetch { repository } | Part::Push { repository } => {

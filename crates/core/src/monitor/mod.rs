@@ -22,6 +22,7 @@ use crate::domain::quota::Quotas;
 
 pub use crate::domain::breaker::BreakerState;
 pub(crate) use attention::attended;
+pub(crate) use breakers::concerns;
 pub(crate) use sampler::run;
 pub use state::{Dispatch, NodeState};
 pub(crate) use vitals::{Hearing, Vitals};

@@ -2,6 +2,7 @@
 //! agents wherever they are. The runtime's clock is paused, so that time passes only when everybody waits for it.
 
 mod bad_node;
+mod spreading;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,6 +47,8 @@ mod secrets;
 mod shutdown;
 mod silence;
 mod spending;
+#[cfg(feature = "valkey")]
+mod spreading;
 mod standing;
 #[cfg(feature = "valkey")]
 mod standstill;

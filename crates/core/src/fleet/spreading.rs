@@ -1,0 +1,110 @@
+//! Spreading: before this node takes an entry, it leaves it for a moment to nodes that have a smaller share of their slots in use
+//! and could run it. Loads are those of the newest heartbeats; the moment is bounded, and so is the time that is spent in vain.
+
+use std::time::Duration;
+
+use crate::domain::agent::Agent;
+use crate::domain::ids::AgentId;
+use crate::domain::spreading::{Load, Unused};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::fleet::{NodeInfo, NodeState};
+
+/// The state of spreading on this node.
+#[derive(Default)]
+pub(super) struct Spreading {
+    given: Option<Given>,
+    unused: Unused,
+}
+
+/// A moment in which the best entry is left to other nodes.
+struct Given {
+    entry: AgentId,
+    moment: Duration,
+    until: Duration,
+}
+
+fn load(info: &NodeInfo) -> Load {
+    Load { running: info.running, slots: info.slots }
+}
+
+impl Orchestrator {
+    /// Tells whether the best entry is left to other nodes now. Each entry is left once at most, for a moment; then it is taken.
+    pub(crate) async fn gives_way(&self) -> bool {
+        let now = self.elapsed();
+        let lighter = {
+            let seen = self.fleet.seen();
+            if let Some(given) = &seen.spreading.given {
+                return given.until > now;
+            }
+            if !seen.spreading.unused.allow(now) {
+                return false;
+            }
+            self.lighter(&seen.nodes)
+        };
+        if lighter.is_empty() {
+            return false;
+        }
+        let Some(entry) = self.best_entry().await else { return false };
+        let own = Load { running: self.running(), slots: self.settings.slots };
+        let able = lighter.iter().filter(|node| self.could_run_now(node, &entry));
+        let moment = able.map(|node| own.gives_way_to(load(&node.info))).max().unwrap_or_default();
+        if moment.is_zero() {
+            return false;
+        }
+        let until = self.elapsed() + moment;
+        self.fleet.seen().spreading.given = Some(Given { entry: entry.id, moment, until });
+        true
+    }
+
+    /// Returns for how long the best entry is still left to other nodes.
+    pub(crate) fn giving_way(&self) -> Duration {
+        let until = self.fleet.seen().spreading.given.as_ref().map(|given| given.until);
+        until.unwrap_or_default().saturating_sub(self.elapsed())
+    }
+
+    /// Takes note of what this node took after a moment that it gave to others. Where no other node took the entry, because this
+    /// one got it or it waits still, the moment was in vain.
+    pub(crate) async fn gave_way(&self, taken: Option<AgentId>) {
+        let Some(given) = self.fleet.seen().spreading.given.take() else { return };
+        let unused = taken == Some(given.entry) || self.still_waits(given.entry).await;
+        if unused {
+            let now = self.elapsed();
+            self.fleet.seen().spreading.unused.add(given.moment, now);
+        }
+    }
+
+    async fn still_waits(&self, agent: AgentId) -> bool {
+        let record = tokio::select! {
+            record = self.ports.store.glance(agent) => record,
+            () = self.ports.clock.sleep(limits::SPREAD_MOMENT) => return true,
+        };
+        record.is_ok_and(|record| record.node.is_none() && !record.agent.is_terminal())
+    }
+
+    /// Returns the nodes that have a smaller share of their slots in use and are heard of regularly.
+    fn lighter(&self, nodes: &[NodeState]) -> Vec<NodeState> {
+        let own = Load { running: self.running(), slots: self.settings.slots };
+        // Two heartbeats may be missing, and each may be as late as a look for orders.
+        let silence = limits::BEAT.min(self.ports.fleet.term().unwrap_or_default() / limits::BEATS) * 2
+            + limits::ORDER_LOOK;
+        let is_lighter = |node: &&NodeState| {
+            node.info.node != self.settings.node
+                && self.now().since(node.seen_at) < silence
+                && !own.gives_way_to(load(&node.info)).is_zero()
+        };
+        nodes.iter().filter(is_lighter).cloned().collect()
+    }
+
+    /// Returns the entry that this node would take now; none where the store does not say so in time.
+    async fn best_entry(&self) -> Option<Agent> {
+        let now = self.now();
+        let waiting = tokio::select! {
+            waiting = self.ports.store.waiting(0, limits::SPREAD_LOOK, now) => waiting.ok()?,
+            () = self.ports.clock.sleep(limits::SPREAD_MOMENT) => return None,
+        };
+        let conditions = self.conditions();
+        let ready = waiting.into_iter().map(|record| record.agent);
+        ready.filter(|agent| agent.not_before().is_none_or(|at| at <= now)).find(|one| conditions.allow(one))
+    }
+}
