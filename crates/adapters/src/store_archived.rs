@@ -4,7 +4,7 @@
 //! Invariant: the archive has a record before the shared store loses it, and the shared store's word on a record
 //! stands above the archive's: a row that the shared store knows nothing of, or has whole, is old.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -207,6 +207,10 @@ impl Store for ArchivedStore {
 
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
         self.shared.leased().await
+    }
+
+    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+        self.shared.leased_of(repositories).await
     }
 
     async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {

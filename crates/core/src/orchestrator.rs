@@ -82,6 +82,8 @@ pub struct Settings {
     pub slots: usize,
     /// Agents of one repository at once on this node; as many as there are slots when `None`.
     pub repository_slots: Option<usize>,
+    /// Agents of one repository at once on all nodes of the fleet together; no bound when `None`.
+    pub repository_fleet_slots: Option<usize>,
     /// First part of every branch name, normally `mosaic`.
     pub branch_prefix: String,
     /// The runtime used when a spawn names none.

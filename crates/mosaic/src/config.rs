@@ -134,6 +134,8 @@ pub(crate) struct Config {
     /// `MOSAIC_SLOTS`, at least 1.
     pub(crate) slots: usize,
     pub(crate) repository_slots: Option<usize>,
+    /// `MOSAIC_REPOSITORY_FLEET_SLOTS`.
+    pub(crate) repository_fleet_slots: Option<usize>,
     /// `MOSAIC_SUBMODULES=auto`.
     pub(crate) submodules: bool,
     /// `MOSAIC_AGENT_ENV`.
@@ -318,6 +320,7 @@ impl Config {
             model_upstream: None,
             slots: default_slots(),
             repository_slots: None,
+            repository_fleet_slots: None,
             submodules: true,
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,

@@ -279,6 +279,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         node: config.node.parse().context("MOSAIC_NODE is not a usable name")?,
         slots: config.slots,
         repository_slots: config.repository_slots,
+        repository_fleet_slots: config.repository_fleet_slots,
         branch_prefix: config.branch_prefix.clone(),
         default_runtime: config.runtime.parse().context("MOSAIC_RUNTIME is not a usable name")?,
         allow_incomplete_strict: config.allow_incomplete_strict,

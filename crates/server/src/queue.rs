@@ -1,5 +1,7 @@
 //! The queue: what waits and in which order, what gave up, and whether dispatch is paused.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
@@ -50,12 +52,17 @@ fn entry(record: &Versioned) -> QueueEntry {
 }
 
 /// Says why an entry still waits: what holds up everything first, then what is its own.
-fn reason(o: &Orchestrator, record: &Versioned, all: Option<&str>) -> String {
+fn reason(
+    o: &Orchestrator,
+    record: &Versioned,
+    all: Option<&str>,
+    leased: &BTreeMap<String, usize>,
+) -> String {
     if let Some(all) = all {
         return all.to_owned();
     }
     let is_delayed = record.agent.not_before().is_some_and(|at| at > o.now());
-    if let Some(held) = o.held_here(&record.agent).filter(|_| !is_delayed) {
+    if let Some(held) = o.held_here(&record.agent, leased).filter(|_| !is_delayed) {
         return held;
     }
     let AgentState::Queued { cause } = &record.agent.state else { return String::new() };
@@ -81,13 +88,14 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     let pause = store.pause().await?.shown();
     let counts = store.counts(now).await?;
     let waiting = store.waiting(offset, limit, now).await?;
+    let leased = orchestrator.leased_beside(waiting.iter().map(|record| &record.agent)).await;
     let held = orchestrator.room().0;
     let all = match &pause {
         Some(_) => Some("dispatch is paused"),
         None => held.as_deref(),
     };
     let waits = |(position, record): (u64, &Versioned)| {
-        let reason = orchestrator.ports().scanner.mask(&reason(orchestrator, record, all));
+        let reason = orchestrator.ports().scanner.mask(&reason(orchestrator, record, all, &leased));
         QueueEntry { position: Some(position), reason: Some(reason), ..entry(record) }
     };
     let waiting = (offset..).zip(&waiting).map(waits).collect();

@@ -440,10 +440,19 @@ impl Store for FakeStore {
             if inner.pause.is_some() || inner.orders.latch.is_some() {
                 return None;
             }
+            let leased = |repository: &str| {
+                let of = |record: &&Versioned| record.agent.spec.context.repository.as_str() == repository;
+                inner.records.values().filter(|record| record.node.is_some()).filter(of).count()
+            };
+            let may = |agent: &Agent| {
+                let most = conditions.repository_leases;
+                most.is_none_or(|most| leased(agent.spec.context.repository.as_str()) < most)
+            };
             let best = inner
                 .records
                 .values()
                 .filter(|record| is_ready(record, now) && conditions.allow(&record.agent))
+                .filter(|record| may(&record.agent))
                 .min_by_key(|record| place(record));
             let seq = best?.seq;
             Some(inner.grant(seq, node, self.term))

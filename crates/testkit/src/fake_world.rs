@@ -229,6 +229,7 @@ impl FakeWorld {
             node: "here".parse().expect("a word"),
             slots,
             repository_slots: None,
+            repository_fleet_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "fake".parse().expect("a word"),
             allow_incomplete_strict: false,

@@ -1,6 +1,8 @@
 //! The queue: entries are rows of `agents` with `queue` set. Ready ones stand in an index by rank, delayed ones
 //! in an index by time; when their time has come they are moved over, so taking the next one is one look-up.
 
+use std::collections::BTreeMap;
+
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::domain::placement::Conditions;
@@ -34,13 +36,27 @@ pub(super) fn lease(
         let best = w.conn.prepare_cached(&sql)?.query_row([], rows::read).optional()?;
         match best {
             None => return Ok(None),
-            Some(Ok(kept)) if conditions.allow(&kept.versioned.agent) => {
+            Some(Ok(kept)) if conditions.allow(&kept.versioned.agent) && is_open(w.conn, &kept, conditions)? => {
                 return grant(w, kept, node).map(Some);
             }
             Some(Ok(_)) => return look_further(w, node, conditions),
             Some(Err(bad)) => rows::quarantine(w, &bad)?,
         }
     }
+}
+
+/// Tells whether another agent of an entry's repository may be leased.
+fn is_open(conn: &Connection, kept: &Kept, conditions: &Conditions) -> Result<bool, Fault> {
+    let Some(most) = conditions.repository_leases else { return Ok(true) };
+    let repository = kept.versioned.agent.spec.context.repository.as_str();
+    Ok(leased_of(conn, repository)? < most)
+}
+
+/// Counts what is leased of a repository.
+fn leased_of(conn: &Connection, repository: &str) -> Result<usize, Fault> {
+    let sql = "SELECT count(*) FROM agents INDEXED BY agents_leased WHERE node IS NOT NULL AND repository = ?1";
+    let count: i64 = conn.prepare_cached(sql)?.query_row([repository], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Takes the best entry that the conditions allow when the first one is refused. The front of the queue is looked through,
@@ -72,7 +88,7 @@ fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Resu
          FROM agents INDEXED BY agents_ready WHERE queue = 1 ORDER BY rank, seq LIMIT ?1 OFFSET ?2"
     );
     let row = params![limits::QUEUE_SKIPPED as i64, int(from), !conditions.runtimes.is_empty()];
-    let mut bad = Vec::new();
+    let (mut bad, mut full) = (Vec::new(), BTreeMap::new());
     let found = {
         let mut query = w.conn.prepare_cached(&sql)?;
         let mut rows = query.query(row)?;
@@ -84,6 +100,16 @@ fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Resu
                 || runtime.is_some_and(|runtime| conditions.runtimes.contains(&runtime))
             {
                 continue;
+            }
+            if let Some(most) = conditions.repository_leases {
+                let is_full = match full.get(&repository) {
+                    Some(known) => *known,
+                    None => leased_of(w.conn, &repository)? >= most,
+                };
+                full.insert(repository, is_full);
+                if is_full {
+                    continue;
+                }
             }
             match rows::read(row)? {
                 Ok(kept) if conditions.allow(&kept.versioned.agent) => break Some(kept),

@@ -1,5 +1,6 @@
 //! Leases: taking the best entry, taking over what is held.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
@@ -13,7 +14,7 @@ use super::args::{self, Args, strange};
 use super::needs;
 use super::pump::Pump;
 use super::records;
-use super::scripts::{LEASE, TAKE_OVER};
+use super::scripts::{LEASE, LEASED_OF, TAKE_OVER};
 
 impl Inner {
     /// Takes the best ready entry; see the port.
@@ -96,6 +97,18 @@ impl Inner {
             args = args.all(asker);
         }
         args::list(self.run(&LEASE, args).await?, "a lease")
+    }
+
+    /// Counts what is leased by repository; see the port.
+    pub(super) async fn leased_of(
+        &self,
+        repositories: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, StoreError> {
+        let marks = repositories.iter().map(|name| needs::repository(name));
+        let args = marks.fold(Args::default().number(repositories.len() as u64), Args::long);
+        let counts = args::list(self.run(&LEASED_OF, args).await?, "counts of leases")?;
+        let numbers = counts.iter().map(|count| usize::try_from(args::number(count)).unwrap_or(usize::MAX));
+        Ok(repositories.iter().cloned().zip(numbers).collect())
     }
 
     /// Takes over what is leased; see the port.

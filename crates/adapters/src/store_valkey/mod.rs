@@ -39,6 +39,7 @@ mod tls;
 mod together;
 mod writes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -336,6 +337,10 @@ impl Store for ValkeyStore {
 
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
         self.inner.leased().await
+    }
+
+    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+        self.inner.leased_of(repositories).await
     }
 
     async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError> {

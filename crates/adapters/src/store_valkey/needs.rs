@@ -19,7 +19,8 @@ pub(super) fn needs(agent: &Agent) -> String {
     words.join("\n")
 }
 
-/// Puts conditions together as the script takes them: what is refused, then what the node has.
+/// Puts conditions together as the script takes them: how many of a repository may be leased (0 for any number), what is
+/// refused, then what the node has.
 pub(super) fn conditions(conditions: &Conditions) -> Args {
     let refused: Vec<String> = conditions
         .repositories
@@ -28,15 +29,17 @@ pub(super) fn conditions(conditions: &Conditions) -> Args {
         .chain(conditions.runtimes.iter().map(|name| runtime(name)))
         .chain(conditions.agents.iter().map(|agent| format!("a{agent}")))
         .collect();
+    let most = conditions.repository_leases.unwrap_or(0) as u64;
     let labels: Vec<String> = conditions.labels.iter().map(|(name, value)| label(name, value)).collect();
     let list = |args: Args, words: Vec<String>| {
         let count = words.len() as u64;
         words.into_iter().fold(args.number(count), Args::long)
     };
-    list(list(Args::default(), refused), labels)
+    list(list(Args::default().number(most), refused), labels)
 }
 
-fn repository(name: &str) -> String {
+/// Returns the word of a repository.
+pub(super) fn repository(name: &str) -> String {
     let digest = Sha256::digest(name.as_bytes());
     let mark: String = base16ct::lower::encode_string(&digest[..MARK]);
     format!("r{mark}")

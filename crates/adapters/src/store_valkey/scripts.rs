@@ -16,7 +16,7 @@ fragments! {
     put, grant, admit, advance, amend, lease, take_over, log, pause,
     orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
     leave, nodes, cordon, lapsed, movable, shorten, index, prepare, remove_node, report_work,
-    restore_data,
+    restore_data, repositories, leased_of,
 }
 
 /// What the server allows a script.
@@ -95,7 +95,9 @@ pub(super) static ADVANCE: Script = Script::new(
 pub(super) static AMEND: Script =
     Script::new("amend", WriteAlways, &[base, head, journal, tasks, queue, parents, keep, jobs, put, amend]);
 pub(super) static LEASE: Script =
-    Script::new("lease", WriteAlways, &[base, head, queue, parents, keep, jobs, ranks, lease]);
+    Script::new("lease", WriteAlways, &[base, head, queue, parents, keep, jobs, ranks, repositories, lease]);
+pub(super) static LEASED_OF: Script =
+    Script::new("count leases", Read, &[base, head, repositories, leased_of]);
 pub(super) static TAKE_OVER: Script =
     Script::new("take over", WriteAlways, &[base, head, queue, parents, keep, jobs, grant, take_over]);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);

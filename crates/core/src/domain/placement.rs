@@ -17,10 +17,13 @@ pub struct Conditions {
     pub runtimes: BTreeSet<String>,
     /// Agents that are not taken now.
     pub agents: BTreeSet<AgentId>,
+    /// Most agents of one repository that may be under a lease at once, on all nodes together; no bound without it. The store
+    /// counts them in the step in which it takes an entry.
+    pub repository_leases: Option<usize>,
 }
 
 impl Conditions {
-    /// Tells whether this entry may be taken.
+    /// Tells whether this entry may be taken, as far as the entry alone says; [`Self::repository_leases`] is the store's.
     pub fn allow(&self, agent: &Agent) -> bool {
         let spec = &agent.spec;
         !self.repositories.contains(spec.context.repository.as_str())

@@ -77,6 +77,7 @@ impl Orchestrator {
             let full = self.running_by_repository().into_iter().filter(|(_, running)| *running >= most);
             conditions.repositories.extend(full.map(|(repository, _)| repository));
         }
+        conditions.repository_leases = self.settings.repository_fleet_slots;
         conditions
     }
 
@@ -100,8 +101,37 @@ impl Orchestrator {
         })
     }
 
-    /// Says why this node does not take a waiting agent now, when that is so.
-    pub fn held_here(&self, agent: &Agent) -> Option<String> {
+    /// Counts what runs on all nodes of the repositories of these agents, where that is bounded. Empty where it is not, or while
+    /// the store does not say.
+    pub async fn leased_beside(&self, agents: impl Iterator<Item = &Agent>) -> BTreeMap<String, usize> {
+        if self.settings.repository_fleet_slots.is_none() {
+            return BTreeMap::new();
+        }
+        let repositories = agents.map(|agent| agent.spec.context.repository.to_string()).collect();
+        self.ports.store.leased_of(&repositories).await.unwrap_or_default()
+    }
+
+    /// Says that as many agents of its repository run on all nodes as may, when that is so.
+    fn repository_is_full_everywhere(
+        &self,
+        agent: &Agent,
+        leased: &BTreeMap<String, usize>,
+    ) -> Option<String> {
+        let most = self.settings.repository_fleet_slots?;
+        let running = leased.get(agent.spec.context.repository.as_str()).copied().unwrap_or_default();
+        (running >= most).then(|| {
+            format!(
+                "{running} agents of its repository run on all nodes together, and no more may at once \
+                 (MOSAIC_REPOSITORY_FLEET_SLOTS)"
+            )
+        })
+    }
+
+    /// Says why this node does not take a waiting agent now, when that is so; `leased` is what [`Self::leased_beside`] counted.
+    pub fn held_here(&self, agent: &Agent, leased: &BTreeMap<String, usize>) -> Option<String> {
+        if let Some(full) = self.repository_is_full_everywhere(agent, leased) {
+            return Some(full);
+        }
         let labels = self.labels();
         let missing: Vec<String> =
             missing_labels(&agent.spec, &labels).map(|(name, value)| format!("{name}={value}")).collect();

@@ -6,6 +6,8 @@
 //! An agent is in the queue exactly while its state is `Queued`; a lease ends when a write makes the state
 //! `Queued` or `Settled`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -371,7 +373,9 @@ pub trait Store: Send + Sync {
         self.lease_within(node, now, &Conditions::default()).await
     }
 
-    /// The same, of the entries that these conditions allow. What they refuse stays at its place, ready for others. Refused
+    /// The same, of the entries that these conditions allow. What they refuse stays at its place, ready for others. With
+    /// [`Conditions::repository_leases`] an entry of a repository of which that many are leased, on any node, is refused, too; the
+    /// count and the grant are one step, so that callers at the same time never exceed it together. Refused
     /// entries are passed over within [`crate::limits::QUEUE_SKIPPED`] from the front, and within as many further on, where
     /// the next call that finds nothing goes on: none of them keeps what waits behind them from this node for good.
     async fn lease_within(
@@ -409,6 +413,18 @@ pub trait Store: Send + Sync {
 
     /// Lists what is leased, oldest admission first.
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError>;
+
+    /// Counts what is leased, on any node, of each of these repositories. Those of which nothing is leased may be left out.
+    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for record in self.leased().await? {
+            let repository = record.agent.spec.context.repository.as_str();
+            if repositories.contains(repository) {
+                *counts.entry(repository.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(counts)
+    }
 
     /// Lists the agents of one task, newest first.
     async fn of_task(&self, task: &TaskId) -> Result<Vec<Versioned>, StoreError>;

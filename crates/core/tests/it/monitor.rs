@@ -1,6 +1,7 @@
 //! Stories about the monitor: silence answered in stages, breakers, room on the machine, clocks that jump, and drivers
 //! whose lease was taken over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,7 +150,7 @@ async fn an_open_breaker_holds_up_its_repository_and_no_other() {
         assert_eq!((record.version, record.epoch.0), (1, 0), "it was taken and put back");
         let position = story.o.ports().store.position(id).await.expect("it is read");
         assert_eq!(position, Some(place as u64), "it lost its place");
-        let why = story.o.held_here(agent).expect("a reason");
+        let why = story.o.held_here(agent, &BTreeMap::new()).expect("a reason");
         assert!(why.contains("breaker for fetching from") && why.contains("no route to the remote"), "{why}");
     }
     let state = story.o.state().await.expect("it is read");
@@ -171,7 +172,7 @@ async fn of_one_repository_no_more_run_at_once_than_may_and_others_pass() {
     story.until(other, working).await;
     let record = story.o.agent(second).await.expect("it is there");
     assert_eq!((record.agent.phase(), record.epoch.0), (Phase::Queued, 0), "it was taken");
-    let why = story.o.held_here(&record.agent).expect("a reason");
+    let why = story.o.held_here(&record.agent, &BTreeMap::new()).expect("a reason");
     assert!(why.contains("MOSAIC_REPOSITORY_SLOTS"), "{why}");
     story.o.kill(first, KillCause::Operator, "test").await.expect("killed");
     story.until(second, working).await;

@@ -270,6 +270,19 @@ pub(crate) const VARIABLES: &[Variable] = &[
         |c| c.repository_slots.map(|slots| slots.to_string()),
     ),
     ours(
+        "MOSAIC_REPOSITORY_FLEET_SLOTS",
+        "1–100000",
+        "no bound",
+        "agents of one repository that run at once on all nodes together, the same on each node; those beyond it wait at their place",
+    )
+    .read(
+        |c, v| {
+            p::number(v, 1..=100_000)
+                .map(|n| c.repository_fleet_slots = Some(usize::try_from(n).expect("the range was checked")))
+        },
+        |c| c.repository_fleet_slots.map(|slots| slots.to_string()),
+    ),
+    ours(
         "MOSAIC_AGENT_PROCESSES",
         "16–1000000",
         "1024",

@@ -1,5 +1,6 @@
 //! The in-memory store with a switch for what real ones do on bad days.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -96,6 +97,9 @@ impl Store for FaultyStore {
     }
     async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
         self.up()?.position(agent).await
+    }
+    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+        self.up()?.leased_of(repositories).await
     }
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {
         self.up()?.leased().await

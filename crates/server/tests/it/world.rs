@@ -111,6 +111,7 @@ impl World {
             node: name.parse().expect("it is a word"),
             slots: 2,
             repository_slots: None,
+            repository_fleet_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "demo".parse().expect("it is a word"),
             allow_incomplete_strict: false,

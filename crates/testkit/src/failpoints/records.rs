@@ -1,5 +1,7 @@
 //! Failpoints around the store and the audit log.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
@@ -34,6 +36,7 @@ wrap! { Store as "store" {
     last waiting(offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError>;
     last position(agent: AgentId) -> Result<Option<u64>, StoreError>;
     last leased() -> Result<Vec<Versioned>, StoreError>;
+    last leased_of(repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError>;
     last of_task(task: &TaskId) -> Result<Vec<Versioned>, StoreError>;
     last counts(now: Timestamp) -> Result<Counts, StoreError>;
     last next_due() -> Result<Option<Timestamp>, StoreError>;

@@ -54,7 +54,8 @@ macro_rules! store_suite {
             queue: starts_by_priority_then_age, ageing_lets_old_work_pass, delayed_work_waits_for_its_time,
                 a_pause_stops_dispatch, waiting_lists_in_starting_order, position_counts_what_starts_before,
                 counts_follow_every_write, what_is_refused_stays_at_its_place_for_others,
-                labels_of_the_node_are_asked_for, what_is_refused_never_hides_what_waits_behind_it, dead_letters_are_failures_with_attempts_used_up;
+                labels_of_the_node_are_asked_for, of_one_repository_no_more_are_leased_on_all_nodes_than_may,
+                what_is_refused_never_hides_what_waits_behind_it, dead_letters_are_failures_with_attempts_used_up;
         }
         $crate::store_suite! { @group $bench, $there;
             leases: an_entry_goes_to_one_caller, epochs_rise, an_old_lease_is_fenced, a_lease_ends_with_its_state,

@@ -1,5 +1,7 @@
 //! The queue: in which order work starts, what delays it, and how it is counted.
 
+use std::sync::Arc;
+
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::outcome::EndReason;
@@ -252,6 +254,43 @@ pub async fn labels_of_the_node_are_asked_for(bench: &dyn Bench) {
     };
     assert_eq!(drain_within(&*store, &labels("h100")).await, [] as [&str; 0]);
     assert_eq!(drain_within(&*store, &labels("a100")).await, ["gpu"]);
+}
+
+/// Of one repository no more agents are leased than may, whichever nodes ask at once; others pass, and what ends makes room.
+pub async fn of_one_repository_no_more_are_leased_on_all_nodes_than_may(bench: &dyn Bench) {
+    const A: &str = "https://git.example.com/a.git";
+    const B: &str = "https://git.example.com/b.git";
+    let store = store(bench).await;
+    for n in 0..6 {
+        admit(&*store, &of(A, &format!("a{n}"), at(n))).await;
+    }
+    admit(&*store, &of(B, "b0", at(9))).await;
+    let bounded = Conditions { repository_leases: Some(2), ..Conditions::default() };
+    let mut callers = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let (store, bounded) = (Arc::clone(&store), bounded.clone());
+        callers.spawn(async move {
+            store.lease_within(&node(&format!("n{}", n % 4)), at(10), &bounded).await.unwrap()
+        });
+    }
+    let mut taken: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
+    taken.sort_by_key(|(_, record)| record.seq);
+    let tasks: Vec<_> = taken.iter().map(|(_, record)| record.agent.spec.task_id.to_string()).collect();
+    assert_eq!(tasks, ["a0", "a1", "b0"]);
+    let both = [A.to_owned(), B.to_owned()].into();
+    let leased: Vec<_> = store.leased_of(&both).await.unwrap().into_iter().collect();
+    assert_eq!(leased, [(A.to_owned(), 2), (B.to_owned(), 1)]);
+    let waits = store.waiting(0, 1, at(10)).await.unwrap().remove(0);
+    assert_eq!((waits.agent.spec.task_id.as_str(), waits.version), ("a2", 1), "it lost its place");
+    // One goes back to the queue, one ends: each makes room for one.
+    let (back, record) = &taken[0];
+    store.advance(back, change(record.agent.clone(), "back", at(11))).await.unwrap();
+    let (held, record) = taken[1].clone();
+    let end = settled(working(record.agent, at(11)), Status::Completed, EndReason::Done, at(11));
+    store.advance(&held, change(end, "x", at(11))).await.unwrap();
+    assert_eq!(drain_within(&*store, &bounded).await, ["a0", "a2"]);
+    // Who has no bound is not held up by that of others.
+    assert_eq!(drain(&*store, at(12)).await, ["a3", "a4", "a5"]);
 }
 
 /// However much is refused at the front, what waits behind it is found after some looks.

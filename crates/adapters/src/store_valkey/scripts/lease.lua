@@ -2,6 +2,7 @@
 -- the lowest rank. Entries that the asker's conditions refuse stay where they are; `FROM` entries of each class are passed
 -- over, because a look before this one found nothing among them.
 local TERM, ageing, MOST_SKIPPED, MOST_CLASSES, FROM = take(), tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
+local MOST_OF_REPOSITORY = tonumber(take())
 local function take_words()
   local words, count = {}, tonumber(take())
   for _ = 1, count do
@@ -72,16 +73,33 @@ local function fits(id, needs)
   return true
 end
 
+-- Tells whether as many agents of an entry's repository are leased as may be.
+local leased_of
+local function is_full_repository(entry)
+  if MOST_OF_REPOSITORY == 0 or not entry.repository then
+    return false
+  end
+  leased_of = leased_of or count_leased()
+  return (leased_of[entry.repository] or 0) >= MOST_OF_REPOSITORY
+end
+
 -- Returns the next entry of a class that may be taken. Jobs that no agent is tied to are somebody else's to take in, and
 -- what is to be killed does not start.
 local function head_of(c)
-  while not c.read[c.next] and not c.done do
+  while true do
+    while c.read[c.next] and is_full_repository(c.read[c.next]) do
+      c.next = c.next + 1
+    end
+    if c.read[c.next] or c.done then
+      return c.read[c.next]
+    end
     local jobs = c.page(c.from, c.size)
     for n = 1, #jobs, 2 do
       local j = call('HMGET', K .. jobs[n], 'agentId', 'timestamp', 'ats', 'needs')
       if j[1] and fits(j[1], j[4]) and not (kills and call('HEXISTS', O .. 'kills', j[1]) == 1) then
         c.read[#c.read + 1] =
-          { job = jobs[n], place = jobs[n + 1], id = j[1], rank = (tonumber(j[2] or 0) or 0) + c.penalty, starts = j[3] or 0 }
+          { job = jobs[n], place = jobs[n + 1], id = j[1], rank = (tonumber(j[2] or 0) or 0) + c.penalty, starts = j[3] or 0,
+            repository = MOST_OF_REPOSITORY > 0 and repository_of(j[4]) }
       end
     end
     c.from = c.from + c.size
@@ -91,7 +109,6 @@ local function head_of(c)
     end
     c.size = 100
   end
-  return c.read[c.next]
 end
 
 local function choose()
@@ -118,6 +135,9 @@ local function grant(h, text, entry, node)
   leased[#leased + 1] = h.seq
   leased[#leased + 1] = h.id
   started[#started + 1] = job
+  if leased_of and entry.repository then
+    leased_of[entry.repository] = (leased_of[entry.repository] or 0) + 1
+  end
   call('SET', K .. job .. ':lock', node .. ':' .. h.epoch, 'PX', TERM)
   if entry.place then
     ranked[#ranked + 1] = job

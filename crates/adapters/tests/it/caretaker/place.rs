@@ -142,6 +142,7 @@ impl Place {
             node: "here".parse().unwrap(),
             slots: 1,
             repository_slots: None,
+            repository_fleet_slots: None,
             branch_prefix: "mosaic".to_owned(),
             default_runtime: "none".parse().unwrap(),
             allow_incomplete_strict: false,

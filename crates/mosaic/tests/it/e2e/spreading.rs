@@ -1,5 +1,5 @@
 //! Many tasks at once on several nodes over one Valkey: they spread by free slots, also to a node that is far from the store, and
-//! a node that cannot run them attracts none.
+//! a node that cannot run them attracts none. Limits of a repository hold for all nodes together.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -92,4 +92,33 @@ fn a_node_without_the_program_attracts_nothing_although_all_its_slots_are_free()
     println!("20 tasks on 2 good nodes and a bad one: {counts:?}");
     assert_eq!(counts.get("bad"), None, "{counts:?}");
     assert!(counts.values().all(|count| (6..=14).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn of_one_repository_no_more_agents_run_on_all_nodes_than_may() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (homes, fixture, other) = ([Home::new(), Home::new()], Fixture::new(), Fixture::new());
+    let bound = [("MOSAIC_REPOSITORY_FLEET_SLOTS", "3")];
+    let servers =
+        [node(&homes[0], "near", store.port(), &bound), node(&homes[1], "far", store.port(), &bound)];
+    know_each_other(&servers);
+    let ids: Vec<String> =
+        (0..8).map(|n| servers[n % 2].spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
+    let running = || ids.iter().filter(|id| servers[0].agent(id)["status"] == "running").count();
+    until("three to run", || (running() == 3).then_some(()));
+    // Behind those that wait, and taken at once.
+    let passes = servers[1].spawn(&body(&other.url(), "T-other"));
+    servers[1].phase(&passes, "working");
+    let queue = servers[1].http.get("/v1/queue").expect(200);
+    let waiting = queue["waiting"].as_array().unwrap();
+    assert_eq!((waiting.len(), running()), (5, 3), "{queue:#}");
+    let reason = waiting[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("3 agents of its repository run on all nodes together"), "{reason}");
+    assert!(reason.contains("MOSAIC_REPOSITORY_FLEET_SLOTS"), "{reason}");
+    // Whatever ends makes room for the next one, and never for two.
+    for (n, id) in ids.iter().enumerate() {
+        servers[0].phase(id, "working");
+        assert!(running() <= 3, "{} run", running());
+        servers[n % 2].kill(id);
+    }
 }
