@@ -171,6 +171,17 @@ impl Store for ArchivedStore {
         self.archive.kept(agents).await
     }
 
+    async fn archived_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.archive.count_before(before).await
+    }
+
+    async fn archived_elsewhere(
+        &self,
+        before: Timestamp,
+    ) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError> {
+        Ok(self.peers.ended_before(before).await)
+    }
+
     async fn movable(
         &self,
         node: &NodeId,
@@ -209,7 +220,10 @@ impl Store for ArchivedStore {
         self.shared.leased().await
     }
 
-    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+    async fn leased_of(
+        &self,
+        repositories: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, StoreError> {
         self.shared.leased_of(repositories).await
     }
 

@@ -105,6 +105,8 @@ pub struct PruneRequest {
     pub force: Option<u64>,
     /// Where to go on; the default is the beginning.
     pub after: EndedAfter,
+    /// Count what the archives of other nodes have, too, at the beginning.
+    pub everywhere: bool,
     /// Who wanted it, for the record.
     pub why: String,
     /// The same for the audit log, in which every removal stands before it is done.
@@ -405,6 +407,9 @@ impl Orchestrator {
         if page.len() == limits::PRUNE_PAGE {
             report.next = page.last().and_then(Versioned::ended_after);
         }
+        if request.everywhere && request.after == EndedAfter::default() {
+            self.count_elsewhere(before, &mut report).await?;
+        }
         let (mut looked, mut silent) = (Vec::new(), Silent::new());
         for record in page {
             let id = record.agent.id;
@@ -429,6 +434,21 @@ impl Orchestrator {
             self.prune_one(&record, &lost, request, &mut report).await;
         }
         Ok(report)
+    }
+
+    /// Counts what lies in the archives of other nodes: pages of this node have none of it. A node that was declared lost has
+    /// nothing to decide any more.
+    async fn count_elsewhere(&self, before: Timestamp, report: &mut Pruned) -> Result<(), StoreError> {
+        for (node, count) in self.ports.store.archived_elsewhere(before).await? {
+            match count {
+                Ok(0) => {}
+                Ok(count) => *report.elsewhere.entry(node).or_default() += count,
+                Err(why) => {
+                    report.errors.push(format!("what the archive of node {node} has is not known: {why}"))
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn look(

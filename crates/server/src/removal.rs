@@ -87,6 +87,7 @@ fn read(fields: Map<String, Value>, by: Deed) -> Result<PruneRequest, Problem> {
         dry_run: false,
         force: None,
         after: EndedAfter::default(),
+        everywhere: true,
         why: String::new(),
         by,
     };

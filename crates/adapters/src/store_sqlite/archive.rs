@@ -66,6 +66,13 @@ impl SqliteStore {
         self.read_records(move |conn| super::removal::settled(conn, before, after, limit)).await
     }
 
+    /// Counts what is kept of agents that ended before a time.
+    pub async fn count_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM agents INDEXED BY agents_ended WHERE ended_at < ?1";
+        self.read(move |conn| Ok(conn.query_row(sql, [int(before.0)], |row| row.get(0)).map(rows::uint)?))
+            .await
+    }
+
     /// Measures what is kept.
     pub async fn size(&self) -> Result<ArchiveSize, StoreError> {
         self.read(|conn| {

@@ -36,7 +36,9 @@ pub(super) fn lease(
         let best = w.conn.prepare_cached(&sql)?.query_row([], rows::read).optional()?;
         match best {
             None => return Ok(None),
-            Some(Ok(kept)) if conditions.allow(&kept.versioned.agent) && is_open(w.conn, &kept, conditions)? => {
+            Some(Ok(kept))
+                if conditions.allow(&kept.versioned.agent) && is_open(w.conn, &kept, conditions)? =>
+            {
                 return grant(w, kept, node).map(Some);
             }
             Some(Ok(_)) => return look_further(w, node, conditions),
@@ -54,7 +56,8 @@ fn is_open(conn: &Connection, kept: &Kept, conditions: &Conditions) -> Result<bo
 
 /// Counts what is leased of a repository.
 fn leased_of(conn: &Connection, repository: &str) -> Result<usize, Fault> {
-    let sql = "SELECT count(*) FROM agents INDEXED BY agents_leased WHERE node IS NOT NULL AND repository = ?1";
+    let sql =
+        "SELECT count(*) FROM agents INDEXED BY agents_leased WHERE node IS NOT NULL AND repository = ?1";
     let count: i64 = conn.prepare_cached(sql)?.query_row([repository], |row| row.get(0))?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

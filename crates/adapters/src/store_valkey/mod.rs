@@ -339,7 +339,10 @@ impl Store for ValkeyStore {
         self.inner.leased().await
     }
 
-    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+    async fn leased_of(
+        &self,
+        repositories: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, StoreError> {
         self.inner.leased_of(repositories).await
     }
 

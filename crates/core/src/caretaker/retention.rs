@@ -54,6 +54,7 @@ fn request(o: &Orchestrator, older_than: Duration, after: EndedAfter, why: &str)
         dry_run: false,
         force: None,
         after,
+        everywhere: false,
         why: why.to_owned(),
         by: o.own_deed(Action::Retention),
     }

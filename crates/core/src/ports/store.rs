@@ -415,7 +415,10 @@ pub trait Store: Send + Sync {
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError>;
 
     /// Counts what is leased, on any node, of each of these repositories. Those of which nothing is leased may be left out.
-    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+    async fn leased_of(
+        &self,
+        repositories: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, StoreError> {
         let mut counts = BTreeMap::new();
         for record in self.leased().await? {
             let repository = record.agent.spec.context.repository.as_str();
@@ -522,6 +525,22 @@ pub trait Store: Send + Sync {
     async fn archived(&self, agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError> {
         let _ = agents;
         Ok(Vec::new())
+    }
+
+    /// Counts the records in this node's archive of agents that ended before this time, for another node.
+    async fn archived_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let _ = before;
+        Ok(0)
+    }
+
+    /// Counts the same in the archives of the other nodes, by node, with the reason in place of the number where one could not
+    /// be asked. [`Self::settled`] leaves these records out: their nodes decide about them.
+    async fn archived_elsewhere(
+        &self,
+        before: Timestamp,
+    ) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError> {
+        let _ = before;
+        Ok(BTreeMap::new())
     }
 
     /// Lists records of agents that ended before this time and that this node may move into its archive, oldest end first,

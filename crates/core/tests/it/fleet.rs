@@ -602,7 +602,8 @@ fn deed() -> Deed {
 
 fn prune() -> PruneRequest {
     let (older_than, after) = (Duration::ZERO, EndedAfter::default());
-    PruneRequest { older_than, dry_run: false, force: None, after, why: "test".to_owned(), by: deed() }
+    let why = "test".to_owned();
+    PruneRequest { older_than, dry_run: false, force: None, after, everywhere: true, why, by: deed() }
 }
 
 #[tokio::test(start_paused = true)]

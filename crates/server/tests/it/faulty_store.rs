@@ -98,7 +98,10 @@ impl Store for FaultyStore {
     async fn position(&self, agent: AgentId) -> Result<Option<u64>, StoreError> {
         self.up()?.position(agent).await
     }
-    async fn leased_of(&self, repositories: &BTreeSet<String>) -> Result<BTreeMap<String, usize>, StoreError> {
+    async fn leased_of(
+        &self,
+        repositories: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, usize>, StoreError> {
         self.up()?.leased_of(repositories).await
     }
     async fn leased(&self) -> Result<Vec<Versioned>, StoreError> {

@@ -55,6 +55,8 @@ wrap! { Store as "store" {
     last whole(records: Vec<Versioned>) -> Result<Vec<Versioned>, StoreError>;
     last archive_bytes() -> Result<u64, StoreError>;
     last archived(agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError>;
+    last archived_before(before: Timestamp) -> Result<u64, StoreError>;
+    last archived_elsewhere(before: Timestamp) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError>;
     last movable(node: &NodeId, before: Timestamp, unplaced: bool, limit: usize) -> Result<Vec<Moving>, StoreError>;
     last archive(records: &[Moving]) -> Result<(), StoreError>;
     first shorten(records: &[Moving], node: &NodeId) -> Result<Vec<Result<(), StoreError>>, StoreError>;

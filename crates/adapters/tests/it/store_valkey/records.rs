@@ -159,6 +159,15 @@ mod archived {
             let there = self.0.lock().unwrap().get(node).cloned();
             there.ok_or("it is gone")?.kept(agents).await.map_err(|e| e.to_string())
         }
+
+        async fn ended_before(&self, before: Timestamp) -> BTreeMap<NodeId, Result<u64, String>> {
+            let archives = self.0.lock().unwrap().clone();
+            let mut counts = BTreeMap::new();
+            for (node, archive) in archives {
+                counts.insert(node, archive.count_before(before).await.map_err(|e| e.to_string()));
+            }
+            counts
+        }
     }
 
     struct Archived(Prefixed, Mutex<Option<TempDir>>);
@@ -233,6 +242,11 @@ mod archived {
             two.settled(at(99), EndedAfter::default(), 10).await.unwrap().is_empty(),
             "it is not theirs to remove"
         );
+        let counted = two.archived_elsewhere(at(99)).await.unwrap();
+        assert_eq!(counted.get(&node("n1")), Some(&Ok(1)), "nor is it left out of what is counted");
+        assert_eq!(two.archived_elsewhere(at(3)).await.unwrap().get(&node("n1")), Some(&Ok(0)));
+        let own = (one.archived_before(at(99)).await.unwrap(), two.archived_before(at(99)).await.unwrap());
+        assert_eq!(own, (1, 0));
 
         let gone = peers.0.lock().unwrap().remove(&node("n1"));
         let refused = two.get(id).await;

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use super::{Fleet, Node, cordon, soon, spawn};
 
+/// A change of what a node says of itself.
+type Change = fn(&mut NodeInfo);
+
 /// A node that sends heartbeats and takes nothing.
 struct Ghost {
     fleet: FakeFleet,
@@ -117,7 +120,7 @@ async fn nothing_waits_for_a_node_that_cannot_take_it() {
         version: None,
         error: error.map(str::to_owned),
     };
-    let changes: [(&str, fn(&mut NodeInfo)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("full", |info| info.running = info.slots),
         ("ending", |info| info.draining = true),
         ("held", |info| info.health.held = Some("memory".to_owned())),
@@ -172,7 +175,10 @@ async fn a_node_that_looks_free_and_takes_nothing_costs_a_bounded_time() {
     let waited = waits(&fleet, &a, 0..40).await;
     let (all, longest) = (begun.elapsed(), waited.iter().max().copied().unwrap_or_default());
     assert!(longest <= limits::SPREAD_MOMENT + Duration::from_millis(5), "{waited:?}");
-    assert!(all < limits::SPREAD_UNUSED + limits::SPREAD_MOMENT * 2, "40 tasks waited {all:?} together: {waited:?}");
+    assert!(
+        all < limits::SPREAD_UNUSED + limits::SPREAD_MOMENT * 2,
+        "40 tasks waited {all:?} together: {waited:?}"
+    );
     assert!(!all.is_zero(), "it was not given a chance");
     a.end(Stop::Now).await;
 }

@@ -45,9 +45,7 @@ fn spread(through: &Server<'_>, fixture: &Fixture, count: usize) -> BTreeMap<Str
         (0..count).map(|n| through.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
     let mut counts = BTreeMap::new();
     for id in ids {
-        let node = until("a node to take it", || {
-            through.agent(&id)["node"].as_str().map(str::to_owned)
-        });
+        let node = until("a node to take it", || through.agent(&id)["node"].as_str().map(str::to_owned));
         *counts.entry(node).or_default() += 1;
     }
     counts
@@ -59,11 +57,8 @@ fn forty_tasks_on_four_idle_nodes_spread_also_to_the_one_that_is_far_from_the_st
     let (homes, fixture) = ([(); 4].map(|()| Home::new()), Fixture::new());
     let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
     let port = |n: usize| if n == 3 { wire.port() } else { store.port() };
-    let servers: Vec<Server<'_>> = homes
-        .iter()
-        .enumerate()
-        .map(|(n, home)| node(home, &format!("node-{n}"), port(n), &[]))
-        .collect();
+    let servers: Vec<Server<'_>> =
+        homes.iter().enumerate().map(|(n, home)| node(home, &format!("node-{n}"), port(n), &[])).collect();
     know_each_other(&servers);
     // Each of its calls takes 20 ms more than the others'.
     wire.slow_down(Duration::from_millis(10));
