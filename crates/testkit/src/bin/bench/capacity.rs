@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use mosaic_core::limits;
 use mosaic_testkit::valkey_server::ValkeyServer;
 
 use crate::http::Client;
@@ -22,6 +23,8 @@ const CLIENTS: usize = 8;
 const LISTS: usize = 15;
 /// Longest wait for all records to end, and to be archived.
 const PATIENCE: Duration = Duration::from_secs(1200);
+/// Longest time that removals are counted.
+const ROUND: Duration = Duration::from_secs(60);
 /// Tasks of twenty nodes a day, and the days that records are kept.
 const DAY: f64 = 1_000_000.0;
 const NODES: f64 = 20.0;
@@ -60,6 +63,7 @@ struct Costs {
     bytes_disk: f64,
     admissions: f64,
     archived: f64,
+    removed: f64,
 }
 
 /// Measures each number of records, and returns the table.
@@ -123,9 +127,27 @@ fn measure(options: &Options, dir: &Path, size: usize, out: &mut Figures) -> Out
     let bytes_disk = per(disk(&server.data().join("archive"))? as f64);
     out.add("disk of the home node per ended task", bytes(bytes_disk));
     lists(&server, "archived", out)?;
+    let removed = remove_old(&server)?;
+    out.add("removed by age a second", format!("{removed:.0}"));
     out.add("memory of the node (VmRSS)", format!("{:.0} MiB", rss(server.pid())?));
     server.stop()?;
-    Ok(Costs { bytes_ended, bytes_disk, admissions, archived })
+    Ok(Costs { bytes_ended, bytes_disk, admissions, archived, removed })
+}
+
+/// Removes what has ended, all of which is due, page by page as a round of retention does, for a minute at most; returns how many
+/// a second.
+fn remove_old(server: &Server) -> Outcome<f64> {
+    let mut client = server.client()?;
+    let (began, mut removed, mut cursor) = (Instant::now(), 0.0, serde_json::Value::Null);
+    loop {
+        let body = serde_json::json!({"olderThan": "0ms", "cursor": cursor});
+        let page = client.json("POST", "/v1/prune", &body.to_string())?;
+        removed += page["removed"].as_f64().unwrap_or(0.0);
+        cursor = page["nextCursor"].clone();
+        if cursor.is_null() || began.elapsed() > ROUND {
+            return Ok(removed / began.elapsed().as_secs_f64());
+        }
+    }
 }
 
 fn bytes(n: f64) -> String {
@@ -266,6 +288,13 @@ fn extrapolation(costs: Costs) -> Outcome<String> {
         "| archiving, each node | {:.2} a second; one node moves {:.0} |",
         rate / NODES,
         costs.archived
+    )?;
+    writeln!(
+        text,
+        "| removing what is old, each node | {:.2} a second; one node removes {:.0}, in rounds of at most {} a minute |",
+        rate / NODES,
+        costs.removed,
+        limits::RETENTION_PAGES * limits::PRUNE_PAGE
     )?;
     writeln!(
         text,
