@@ -30,6 +30,11 @@ pub struct Check {
     pub detail: String,
 }
 
+impl Check {
+    /// Status of a check that passed.
+    pub const OK: &str = "ok";
+}
+
 /// Answer of `GET /health/ready`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -6,6 +6,7 @@
 mod agents;
 mod audit;
 mod code;
+mod diff;
 mod events;
 mod fleet;
 mod gates;
@@ -13,21 +14,25 @@ mod health;
 #[cfg(feature = "schema")]
 mod openapi;
 mod orders;
+mod page;
 mod problem;
 mod queue;
 mod removal;
 mod requests;
 mod resources;
+mod sse;
 mod state;
 mod transcript;
+mod transfer;
 mod words;
 
 pub use agents::{
     AgentList, AgentView, Attention, Backoff, Budget, Context, Detail, Failure, Frozen, KeptRef, KeptWork,
     Links, Publication, Restored, Salvaged, Spawned, Spent, StatusView,
 };
-pub use audit::{AuditHead, AuditPage, AuditVerified, BrokenChain};
+pub use audit::{AuditEntry, AuditHead, AuditPage, AuditVerified, BrokenChain};
 pub use code::Code;
+pub use diff::{Diff, DiffFile, DiffHunk};
 pub use events::{EventReset, EventSnapshot};
 pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
 pub use gates::{
@@ -40,14 +45,21 @@ pub use orders::{
     AgentReceipt, KillAll, KillReceipt, KillSwitch, Killed, LastKillAll, SalvageFate, SwitchEngaged,
     SwitchReleased, Unconfirmed,
 };
-pub use problem::{FieldError, ProblemBody};
+pub use page::Page;
+pub use problem::{FieldError, ProblemBody, ReceivedFieldError, ReceivedProblem};
 pub use queue::{Counts, Dispatch, Pause, Queue, QueueEntry, TaskAgents, TaskRemoved};
 pub use removal::{Pruned, Removed, Unmerged, UnmergedCommit};
 pub use requests::{AllowedSecret, OrderRequest, PruneRequest, RestoreRequest, RetryRequest, SpawnRequest};
 pub use resources::{Resources, Sample};
+pub use sse::{SseEvent, SseReader};
 pub use state::{Admission, Clock, DrainStarted, NodeCount, NodeState, Quota};
-pub use transcript::{TranscriptEnd, TranscriptPage};
+pub use transcript::{TranscriptEnd, TranscriptEntry, TranscriptEvent, TranscriptKind, TranscriptPage};
+pub use transfer::{
+    ArchiveRequest, ArchivedRecords, Arrival, ExportRequest, ImportRequest, Imported, Released,
+    TransferEntry, UnfinishedWork,
+};
 pub use words::{
-    AgentType, AttentionKind, BackoffKind, EndReason, FailureKind, GateOutcome, GateProfile, LeaseFate,
-    Phase, PublicationState, Recorded, SalvageState, StallStage, Status, TreeFate, Verdict, WorkState,
+    AgentType, AttentionKind, BackoffKind, ChangeKind, EndReason, FailureKind, GateOutcome, GateProfile,
+    LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status, TextEncoding, TreeFate,
+    Verdict, WorkState,
 };

@@ -51,3 +51,31 @@ pub struct ProblemBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
+
+/// A faulty field as a client reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ReceivedFieldError {
+    /// JSON pointer to the field.
+    pub pointer: String,
+    /// The fault.
+    pub message: String,
+}
+
+/// An error answer as a client reads it, whatever program sent it: a server of any version, or a proxy in between.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ReceivedProblem {
+    /// Word to switch on, one of [`crate::Code`].
+    pub code: Option<String>,
+    /// Description of this occurrence.
+    pub detail: Option<String>,
+    /// The description, as some servers call it.
+    pub message: Option<String>,
+    /// The kind in a few words.
+    pub title: Option<String>,
+    /// Advice for the next step.
+    pub hint: Option<String>,
+    /// Faulty fields.
+    pub errors: Vec<ReceivedFieldError>,
+}

@@ -57,6 +57,29 @@ pub struct SpawnRequest {
     pub node_labels: Option<BTreeMap<String, String>>,
 }
 
+impl SpawnRequest {
+    /// Makes a request that leaves everything else to the server.
+    pub fn new(task_id: impl Into<String>, agent_type: AgentType, context: Context) -> Self {
+        Self {
+            task_id: task_id.into(),
+            agent_type,
+            gate_profile: None,
+            gates: None,
+            context,
+            priority: None,
+            max_retries: None,
+            backoff: None,
+            max_fix_rounds: None,
+            timeout_seconds: None,
+            runtime: None,
+            model: None,
+            budget: None,
+            labels: None,
+            node_labels: None,
+        }
+    }
+}
+
 /// Body of an order; it may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -1,5 +1,7 @@
 //! Closed lists of words.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Status of an agent: the five words of the contract. The last three are final.
@@ -300,4 +302,67 @@ pub enum Recorded {
     /// A word of a newer server.
     #[serde(other)]
     Unknown,
+}
+
+/// Kind of the change of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum ChangeKind {
+    Added,
+    Deleted,
+    Modified,
+    Renamed,
+    Copied,
+    Typechanged,
+    /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Encoding of a text that is no UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum TextEncoding {
+    Base64,
+    /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Status {
+    /// Tells whether nothing can follow.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Killed)
+    }
+}
+
+/// Shows words as they are on the wire.
+macro_rules! shown_as_on_the_wire {
+    ($($word:ident)*) => {
+        $(impl fmt::Display for $word {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.serialize(f)
+            }
+        })*
+    };
+}
+
+shown_as_on_the_wire!(
+    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind
+);
+
+#[cfg(test)]
+mod tests {
+    use super::{EndReason, PublicationState, Status};
+
+    #[test]
+    fn words_are_shown_as_they_are_on_the_wire() {
+        assert_eq!(Status::Spawning.to_string(), "spawning");
+        assert_eq!(EndReason::NoChanges.to_string(), "no_changes");
+        assert_eq!(PublicationState::MayBeThere.to_string(), "mayBeThere");
+    }
 }

@@ -2,9 +2,12 @@
 //! become [`Problem::Api`]; a server that is not there becomes [`Problem::Unreachable`], and so does a program that
 //! cannot prove that it is the server: a token goes to nothing else, and no answer of it is believed.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::time::Duration;
 
+use mosaic_api::{Readiness, ReceivedProblem, SseReader};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Method, Response};
 use ureq::{Agent, Body};
@@ -14,6 +17,7 @@ use crate::control::{self, Control};
 use crate::locate::Place;
 use crate::problem::{ApiProblem, Problem};
 use crate::proof::Challenge;
+use crate::sent::Sent;
 
 /// Longest time until the connection stands.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -25,8 +29,8 @@ const KILL_ANSWER: Duration = Duration::from_secs(660);
 const STREAM_SILENCE: Duration = Duration::from_secs(60);
 /// Largest JSON answer, in bytes.
 const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
-/// Longest line of a stream, in bytes.
-const STREAM_LINE_BYTES: u64 = 1024 * 1024;
+/// Largest event of a stream, in bytes.
+const EVENT_BYTES: u64 = 1024 * 1024;
 /// Largest answer to a challenge, in bytes: a handful of proofs.
 const HELLO_BYTES: u64 = 16 * 1024;
 
@@ -50,7 +54,22 @@ pub(crate) struct Answer {
     /// HTTP status.
     pub(crate) status: u16,
     /// The body; null when there is none.
-    pub(crate) body: Value,
+    json: Value,
+    /// The request that it answers, for messages.
+    request: String,
+}
+
+impl Answer {
+    /// Reads the body as a type of the API.
+    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<Sent<T>, Problem> {
+        Sent::read(self.json).map_err(|e| {
+            let what = format!(
+                "the answer to {} is not as this version of the program expects it; use the program of the server's version",
+                self.request
+            );
+            Problem::Other(anyhow::Error::new(e).context(what))
+        })
+    }
 }
 
 impl Client {
@@ -189,6 +208,7 @@ impl Client {
         extra: &[(&str, &str)],
         limit: Duration,
     ) -> Result<Answer, Problem> {
+        let named = method.clone();
         let (status, bytes) = match self.over_control(&method, path, body, limit) {
             Some(answered) => answered?,
             None => {
@@ -208,17 +228,18 @@ impl Client {
         if status >= 300 {
             return Err(Problem::Api(problem_of(status, &bytes)));
         }
+        let request = format!("{named} {}", path.split('?').next().unwrap_or(path));
         if bytes.is_empty() {
-            return Ok(Answer { status, body: Value::Null });
+            return Ok(Answer { status, json: Value::Null, request });
         }
-        let body =
+        let json =
             serde_json::from_slice(&bytes).map_err(|e| {
                 Problem::Other(anyhow::Error::new(e).context(format!(
                     "{} answered something that is no JSON; is it a mosaic server?",
                     self.url
                 )))
             })?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, json, request })
     }
 
     fn broken(&self, error: &std::io::Error) -> Problem {
@@ -226,37 +247,36 @@ impl Client {
     }
 
     /// Reads a resource.
-    pub(crate) fn get(&self, path: &str) -> Result<Value, Problem> {
-        Ok(self.json(Method::GET, path, None, &[], ANSWER)?.body)
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Sent<T>, Problem> {
+        self.json(Method::GET, path, None, &[], ANSWER)?.read()
     }
 
     /// Sends an order.
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Problem> {
-        self.json(Method::POST, path, Some(body), &[], ANSWER)
+    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Problem> {
+        self.json(Method::POST, path, Some(&json_of(body)?), &[], ANSWER)
     }
 
     /// Sends an order with an idempotency key.
-    pub(crate) fn post_once(&self, path: &str, body: &Value, key: &str) -> Result<Answer, Problem> {
-        self.json(Method::POST, path, Some(body), &[("idempotency-key", key)], ANSWER)
+    pub(crate) fn post_once(&self, path: &str, body: &impl Serialize, key: &str) -> Result<Answer, Problem> {
+        self.json(Method::POST, path, Some(&json_of(body)?), &[("idempotency-key", key)], ANSWER)
     }
 
-    /// Orders everything to end; waits longer than for other answers.
-    pub(crate) fn post_kill_all(&self, body: &Value) -> Result<Answer, Problem> {
-        self.json(Method::POST, "/agents/kill-all", Some(body), &[], KILL_ANSWER)
-    }
-
-    /// Engages the kill switch; waits as for kill-all.
-    pub(crate) fn post_switch(&self, body: &Value) -> Result<Answer, Problem> {
-        self.json(Method::POST, "/v1/killswitch/engage", Some(body), &[], KILL_ANSWER)
+    /// Sends an order that stops many agents; waits longer than for other answers.
+    pub(crate) fn post_stop<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Sent<T>, Problem> {
+        self.json(Method::POST, path, Some(&json_of(body)?), &[], KILL_ANSWER)?.read()
     }
 
     /// Removes a resource.
-    pub(crate) fn delete(&self, path: &str) -> Result<Value, Problem> {
-        Ok(self.json(Method::DELETE, path, None, &[], ANSWER)?.body)
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Sent<T>, Problem> {
+        self.json(Method::DELETE, path, None, &[], ANSWER)?.read()
     }
 
     /// Reads readiness: the body also when it says no.
-    pub(crate) fn ready(&self) -> Result<(bool, Value), Problem> {
+    pub(crate) fn ready(&self) -> Result<(bool, Sent<Readiness>), Problem> {
         let response =
             self.send(Method::GET, "/health/ready", "application/json", None, &[], Some(CONNECT * 5))?;
         let ready = response.status().as_u16() == 200;
@@ -267,7 +287,9 @@ impl Client {
             .take(ANSWER_BYTES)
             .read_to_end(&mut bytes)
             .map_err(|e| self.broken(&e))?;
-        Ok((ready, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let answer = Answer { status: 0, json, request: "GET /health/ready".to_owned() };
+        Ok((ready, answer.read()?))
     }
 
     /// Tells whether the server answers within this time: one that hangs takes connections and says nothing. A program that
@@ -305,39 +327,29 @@ impl Client {
         Ok(Box::new(reader))
     }
 
-    /// Reads server-sent events until the stream ends or `each` returns false. Only the data matters here: every
-    /// entry carries its own number.
-    pub(crate) fn events(&self, path: &str, mut each: impl FnMut(Value) -> bool) -> Result<(), Problem> {
-        let mut reader = BufReader::new(self.stream(path, "text/event-stream")?);
-        let mut data = String::new();
-        loop {
-            let mut line = Vec::new();
-            let read = reader
-                .by_ref()
-                .take(STREAM_LINE_BYTES)
-                .read_until(b'\n', &mut line)
-                .map_err(|e| self.broken(&e))?;
-            if read == 0 {
-                return Ok(());
-            }
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches(['\n', '\r']);
-            if let Some(part) = line.strip_prefix("data:") {
-                data.push_str(part.trim_start());
-            } else if line.is_empty() && !data.is_empty() {
-                let event = serde_json::from_str(&data);
-                data.clear();
-                if let Ok(event) = event
-                    && !each(event)
-                {
-                    return Ok(());
-                }
-            }
-            if data.len() as u64 > STREAM_LINE_BYTES {
-                data.clear();
+    /// Reads server-sent events until the stream ends or `each` returns false: of each its kind and its data. Every entry
+    /// carries its own number. What is no JSON is left out.
+    pub(crate) fn events(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&str, Value) -> bool,
+    ) -> Result<(), Problem> {
+        let stream = BufReader::new(self.stream(path, "text/event-stream")?);
+        for event in SseReader::new(stream, EVENT_BYTES) {
+            let event = event.map_err(|e| self.broken(&e))?;
+            if let Ok(data) = serde_json::from_str(&event.data)
+                && !each(&event.event, data)
+            {
+                break;
             }
         }
+        Ok(())
     }
+}
+
+fn json_of(body: &impl Serialize) -> Result<Value, Problem> {
+    let failed = |e| Problem::Other(anyhow::Error::new(e).context("the request cannot be made"));
+    serde_json::to_value(body).map_err(failed)
 }
 
 /// Returns who sits at this command line, as the environment says, when that can stand in a header. For the audit log,
@@ -350,20 +362,14 @@ pub(crate) fn user() -> Option<String> {
 
 /// Reads an error answer, whoever sent it.
 fn problem_of(status: u16, bytes: &[u8]) -> ApiProblem {
-    let body: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
-    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
-    let field = |one: &Value| {
-        let text = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-        (text("pointer"), text("message"))
-    };
-    let fields = body.get("errors").and_then(Value::as_array).map(|list| list.iter().map(field).collect());
-    let detail = text("detail").or_else(|| text("message")).or_else(|| text("title"));
+    let read: ReceivedProblem = serde_json::from_slice(bytes).unwrap_or_default();
+    let detail = read.detail.or(read.message).or(read.title);
     ApiProblem {
         status,
-        code: text("code").unwrap_or_default(),
+        code: read.code.unwrap_or_default(),
         detail: detail.unwrap_or_else(|| format!("the server answered {status}")),
-        hint: text("hint"),
-        fields: fields.unwrap_or_default(),
+        hint: read.hint,
+        fields: read.errors.into_iter().map(|field| (field.pointer, field.message)).collect(),
     }
 }
 

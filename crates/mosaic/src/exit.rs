@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
+use mosaic_api::{EndReason, Status, StatusView};
+
 use crate::problem::{ApiProblem, Problem};
-use crate::view::View;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +82,17 @@ impl Exit {
     }
 
     /// Maps how an agent ended. An agent that has not ended is `Ok`.
-    pub(crate) fn of_agent(agent: &View<'_>) -> Self {
-        match agent.text("status") {
-            "killed" => Self::AgentKilled,
-            "failed" => match agent.text("endReason") {
-                "gates_failed" | "gates_undefined" | "secret" | "filtered_paths" => Self::GatesNotPassed,
-                "budget" => Self::BudgetReached,
+    pub(crate) fn of_agent(agent: &StatusView) -> Self {
+        match agent.status {
+            Status::Killed => Self::AgentKilled,
+            Status::Failed => match agent.end_reason {
+                Some(
+                    EndReason::GatesFailed
+                    | EndReason::GatesUndefined
+                    | EndReason::Secret
+                    | EndReason::FilteredPaths,
+                ) => Self::GatesNotPassed,
+                Some(EndReason::Budget) => Self::BudgetReached,
                 _ => Self::AgentFailed,
             },
             _ => Self::Ok,
@@ -104,19 +110,19 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(status: &str, reason: &str) -> Exit {
-        let agent = json!({"status": status, "endReason": reason});
-        Exit::of_agent(&View::new(&agent))
+    fn of(status: &str, reason: Option<&str>) -> Exit {
+        let agent = crate::samples::agent(json!({"status": status, "endReason": reason}));
+        Exit::of_agent(&agent.status)
     }
 
     #[test]
     fn agents_end_with_their_codes() {
-        assert_eq!(of("completed", "done"), Exit::Ok);
-        assert_eq!(of("failed", "agent_error"), Exit::AgentFailed);
-        assert_eq!(of("failed", "gates_failed"), Exit::GatesNotPassed);
-        assert_eq!(of("failed", "budget"), Exit::BudgetReached);
-        assert_eq!(of("killed", "operator"), Exit::AgentKilled);
-        assert_eq!(of("running", ""), Exit::Ok);
+        assert_eq!(of("completed", Some("done")), Exit::Ok);
+        assert_eq!(of("failed", Some("agent_error")), Exit::AgentFailed);
+        assert_eq!(of("failed", Some("gates_failed")), Exit::GatesNotPassed);
+        assert_eq!(of("failed", Some("budget")), Exit::BudgetReached);
+        assert_eq!(of("killed", Some("operator")), Exit::AgentKilled);
+        assert_eq!(of("running", None), Exit::Ok);
     }
 
     #[test]

@@ -4,14 +4,16 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use mosaic_api::{AgentView, Page};
 
 use crate::client::{Client, escape};
 use crate::interrupt::Interrupts;
+use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Agent;
 use crate::session::say;
-use crate::transcript;
-use crate::view::{View, now, span};
+use crate::transcript::{self, Entry};
+use crate::view::{AgentStatus, now, span, time};
 
 /// Entries that may wait to be shown; then the reader waits.
 const BUFFER: usize = 256;
@@ -27,11 +29,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What the readers tell.
 pub(crate) enum Told {
     /// A new entry.
-    Entry(Value),
-    /// The agent has ended; its object.
-    Ended(Value),
-    /// The agent has not ended; its object as it was read last.
-    Goes(Value),
+    Entry(Entry),
+    /// The agent has ended.
+    Ended(Agent),
+    /// The agent has not ended, as it was read last.
+    Goes(Agent),
     /// The server is lost.
     Lost(Problem),
     /// There was Ctrl-C, SIGTERM or SIGHUP.
@@ -40,8 +42,8 @@ pub(crate) enum Told {
 
 /// How following ended.
 pub(crate) enum Followed {
-    /// The agent has ended; its object.
-    Ended(Value),
+    /// The agent has ended.
+    Ended(Agent),
     /// There was Ctrl-C, SIGTERM or SIGHUP.
     Interrupted,
 }
@@ -51,40 +53,35 @@ pub(crate) fn pages(
     client: &Client,
     id: &str,
     mut after: u64,
-    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+    each: &mut dyn FnMut(&Entry) -> Result<(), Problem>,
 ) -> Result<u64, Problem> {
     loop {
-        let page = client.get(&format!("/v1/agents/{}/transcript?after={after}&limit={PAGE}", escape(id)))?;
-        let empty = Vec::new();
-        let items = page.get("items").and_then(Value::as_array).unwrap_or(&empty);
+        let path = format!("/v1/agents/{}/transcript?after={after}&limit={PAGE}", escape(id));
+        let page = client.get::<Page<Entry>>(&path)?;
         let before = after;
-        for entry in items {
-            let n = transcript::number(entry);
-            if n > after {
-                after = n;
+        for entry in &page.items {
+            if entry.n > after {
+                after = entry.n;
                 each(entry)?;
             }
         }
         // A page that brings nothing new is the end, whatever its cursor says.
-        if after == before || page.get("nextCursor").is_none_or(Value::is_null) {
+        if after == before || page.next_cursor.is_none() {
             return Ok(after);
         }
     }
 }
 
 /// Waits on the server's side for the end of an agent, at most this long; returns its object either way.
-pub(crate) fn long_poll(client: &Client, id: &str, most: Duration) -> Result<Value, Problem> {
+pub(crate) fn long_poll(client: &Client, id: &str, most: Duration) -> Result<Agent, Problem> {
     let seconds = most.as_secs().clamp(1, 50);
     client.get(&format!("/v1/agents/{}?wait={seconds}s&until=terminal", escape(id)))
 }
 
 /// Says until when and why an agent waits for a limit of the model service, its own or another agent's.
-fn waits(agent: &View<'_>) -> Option<String> {
-    let until = agent.time("notBefore")?;
-    let why = agent.shown("delayedBecause");
-    if why.is_empty() {
-        return None;
-    }
+fn waits(agent: &AgentView) -> Option<String> {
+    let until = agent.not_before.as_deref().and_then(time)?;
+    let why = plain::line(agent.delayed_because.as_deref()?);
     let at = until.to_rfc3339();
     let at = at.get(..16).unwrap_or(&at).replace('T', " ");
     Some(format!("waits until {at} UTC (in {}): {why}", span(until.since(now()))))
@@ -96,7 +93,7 @@ fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
     loop {
         let asked = Instant::now();
         match long_poll(client, id, LOOK) {
-            Ok(agent) if View::new(&agent).is_terminal() => {
+            Ok(agent) if agent.status.is_final() => {
                 let _ = tell.send(Told::Ended(agent));
                 return;
             }
@@ -128,10 +125,10 @@ fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<To
     while silent < TRIES && heard {
         let before = after;
         let path = format!("/v1/agents/{}/transcript?after={after}", escape(id));
-        let outcome = client.events(&path, |entry| {
-            let n = transcript::number(&entry);
-            if n > after {
-                after = n;
+        let outcome = client.events(&path, |kind, data| {
+            let Some(entry) = transcript::streamed(kind, data) else { return true };
+            if entry.n > after {
+                after = entry.n;
                 heard = tell.send(Told::Entry(entry)).is_ok();
             }
             heard
@@ -150,7 +147,7 @@ pub(crate) fn follow(
     id: &str,
     after: u64,
     interrupts: Option<&Interrupts>,
-    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+    each: &mut dyn FnMut(&Entry) -> Result<(), Problem>,
 ) -> Result<Followed, Problem> {
     let (tell, told) = sync_channel(BUFFER);
     if let Some(interrupts) = interrupts {
@@ -172,15 +169,14 @@ fn show(
     id: &str,
     mut after: u64,
     told: &Receiver<Told>,
-    each: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+    each: &mut dyn FnMut(&Entry) -> Result<(), Problem>,
 ) -> Result<Followed, Problem> {
     let mut waited = None;
     loop {
         match told.recv_timeout(Duration::from_secs(2)) {
             Ok(Told::Entry(entry)) => {
-                let n = transcript::number(&entry);
-                if n > after {
-                    after = n;
+                if entry.n > after {
+                    after = entry.n;
                     each(&entry)?;
                 }
             }
@@ -189,7 +185,7 @@ fn show(
                 return Ok(Followed::Ended(agent));
             }
             Ok(Told::Goes(agent)) => {
-                let now = waits(&View::new(&agent));
+                let now = waits(&agent);
                 if let Some(text) = now.as_ref().filter(|_| now != waited) {
                     say(text);
                 }

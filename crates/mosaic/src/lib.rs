@@ -27,6 +27,9 @@ mod proof;
 mod queue_file;
 mod resolve;
 mod run_state;
+#[cfg(test)]
+mod samples;
+mod sent;
 mod serve;
 mod session;
 mod table;

@@ -21,6 +21,13 @@ pub(crate) struct ApiProblem {
     pub(crate) fields: Vec<(String, String)>,
 }
 
+impl ApiProblem {
+    /// Tells whether the answer has this code.
+    pub(crate) fn is(&self, code: mosaic_api::Code) -> bool {
+        self.code == code.as_str()
+    }
+}
+
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]
 pub(crate) enum Problem {

@@ -1,8 +1,8 @@
 //! The challenge to a server, which proves that it knows the token before it is sent one. A program that took the port of
 //! a server that is gone fails; so does one that asks the real server on another port, because the proof names the port.
 
+use mosaic_api::Hello;
 use mosaic_core::domain::access::{claimed, server_proof, token_digest};
-use serde::Deserialize;
 
 use crate::problem::Problem;
 
@@ -10,15 +10,6 @@ use crate::problem::Problem;
 pub(crate) struct Challenge<'a> {
     token: &'a str,
     nonce: String,
-}
-
-/// Answer to the question; `server/src/hello.rs` has the other end.
-#[derive(Deserialize)]
-struct Hello {
-    #[serde(default)]
-    port: u16,
-    #[serde(default)]
-    proofs: Vec<String>,
 }
 
 impl<'a> Challenge<'a> {

@@ -1,12 +1,13 @@
 //! Which agent is meant: `@last`, a full id, a name, a task id, or a unique start of a name or id (at least four
 //! characters). Never a guess: what is ambiguous is answered with the candidates.
 
-use serde_json::Value;
+use mosaic_api::{Page, StatusView};
 
 use crate::client::{Client, escape};
 use crate::plain;
 use crate::problem::Problem;
-use crate::view::{View, now, span};
+use crate::sent::Agent;
+use crate::view::{AgentStatus, name_of, now, span, time};
 
 /// Shortest start of a name or id.
 const PREFIX: usize = 4;
@@ -22,14 +23,14 @@ enum Pick {
 }
 
 /// Chooses among candidates: an exact name or id first, then an exact task id, then a start.
-fn pick(typed: &str, candidates: &[Value]) -> Pick {
+fn pick(typed: &str, candidates: &[Agent]) -> Pick {
     let typed = typed.to_lowercase();
-    let of = |value: &Value, field: &str| View::new(value).text(field).to_lowercase();
-    let rules: [&dyn Fn(&Value) -> bool; 3] =
-        [&|v| of(v, "name") == typed || of(v, "agentId") == typed, &|v| of(v, "taskId") == typed, &|v| {
-            typed.chars().count() >= PREFIX
-                && (of(v, "name").starts_with(&typed) || of(v, "agentId").starts_with(&typed))
-        }];
+    let names = |agent: &Agent| [&agent.status.name, &agent.status.agent_id].map(|name| name.to_lowercase());
+    let rules: [&dyn Fn(&Agent) -> bool; 3] = [
+        &|agent| names(agent).contains(&typed),
+        &|agent| agent.status.task_id.to_lowercase() == typed,
+        &|agent| typed.chars().count() >= PREFIX && names(agent).iter().any(|name| name.starts_with(&typed)),
+    ];
     for rule in rules {
         let found: Vec<usize> = (0..candidates.len()).filter(|&i| rule(&candidates[i])).collect();
         match found.as_slice() {
@@ -41,8 +42,9 @@ fn pick(typed: &str, candidates: &[Value]) -> Pick {
     Pick::None
 }
 
-fn items(page: &Value) -> Vec<Value> {
-    page.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
+/// Reads a page of agents.
+fn items(client: &Client, path: &str) -> Result<Vec<Agent>, Problem> {
+    Ok(client.get::<Page<Agent>>(path)?.items.clone())
 }
 
 fn not_found(typed: &str) -> Problem {
@@ -50,18 +52,13 @@ fn not_found(typed: &str) -> Problem {
     Problem::NotFound { what, hint: Some("all of them: mosaic ps -a".to_owned()) }
 }
 
-fn ambiguous(typed: &str, candidates: &[&Value]) -> Problem {
+fn ambiguous(typed: &str, candidates: &[&Agent]) -> Problem {
     let mut what = format!("\"{}\" may mean any of {} agents:", plain::line(typed), candidates.len());
-    for value in candidates {
-        let view = View::new(value);
-        let age = view.time("spawnedAt").map_or(String::new(), |at| format!("{} ago", span(now().since(at))));
-        what.push_str(&format!(
-            "\n  {}  {}  {}  {}  {age}",
-            view.shown("agentId"),
-            view.name(),
-            view.shown("taskId"),
-            view.shown("status")
-        ));
+    for agent in candidates {
+        let StatusView { agent_id, task_id, status, spawned_at, .. } = &agent.status;
+        let age = time(spawned_at).map_or(String::new(), |at| format!("{} ago", span(now().since(at))));
+        let (id, name, task) = (plain::line(agent_id), agent.status.short_name(), plain::line(task_id));
+        what.push_str(&format!("\n  {id}  {name}  {task}  {status}  {age}"));
     }
     Problem::usage_hint(what, "type more of the name or of the id")
 }
@@ -71,9 +68,9 @@ fn is_uuid(typed: &str) -> bool {
 }
 
 /// Finds the agent and returns its object.
-pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
+pub(crate) fn agent(client: &Client, typed: &str) -> Result<Agent, Problem> {
     if typed == "@last" {
-        let newest = items(&client.get("/v1/agents?limit=1")?);
+        let newest = items(client, "/v1/agents?limit=1")?;
         return newest.into_iter().next().ok_or_else(|| not_found(typed));
     }
     if typed.is_empty() || typed.starts_with('@') {
@@ -88,13 +85,13 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
             other => other,
         };
     }
-    let mut candidates = items(&client.get(&format!("/v1/agents?limit={CANDIDATES}&q={}", escape(typed)))?);
+    let mut candidates = items(client, &format!("/v1/agents?limit={CANDIDATES}&q={}", escape(typed)))?;
     let hex = typed.chars().count() >= PREFIX && typed.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     if hex {
         let prefix = escape(&typed.to_lowercase());
-        for value in items(&client.get(&format!("/v1/agents?limit={CANDIDATES}&idPrefix={prefix}"))?) {
-            if candidates.iter().all(|c| View::new(c).id() != View::new(&value).id()) {
-                candidates.push(value);
+        for agent in items(client, &format!("/v1/agents?limit={CANDIDATES}&idPrefix={prefix}"))? {
+            if candidates.iter().all(|known| known.status.agent_id != agent.status.agent_id) {
+                candidates.push(agent);
             }
         }
     }
@@ -114,12 +111,36 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Value, Problem> {
     }
 }
 
+/// An agent that an order to stop is about.
+pub(crate) struct ToStop {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its name, as one line.
+    pub(crate) name: String,
+    /// The branch that it is pushed to, as one line; empty when it is not known.
+    pub(crate) branch: String,
+    /// The server has commits of it.
+    pub(crate) has_commits: bool,
+}
+
+impl From<&Agent> for ToStop {
+    fn from(agent: &Agent) -> Self {
+        Self {
+            id: agent.status.agent_id.clone(),
+            name: agent.status.short_name(),
+            branch: crate::view::shown(&agent.status.branch),
+            has_commits: agent.head_commit.is_some(),
+        }
+    }
+}
+
 /// Finds the agent as [`agent`] does, for an order that must get through: a full id is enough while the server cannot look
 /// it up, because its store is away.
-pub(crate) fn agent_to_stop(client: &Client, typed: &str) -> Result<Value, Problem> {
+pub(crate) fn agent_to_stop(client: &Client, typed: &str) -> Result<ToStop, Problem> {
     match agent(client, typed) {
         Err(Problem::Api(api)) if api.status >= 500 && is_uuid(typed) => {
-            Ok(serde_json::json!({"agentId": typed.to_lowercase(), "name": typed.to_lowercase()}))
+            let id = typed.to_lowercase();
+            Ok(ToStop { name: name_of(&id, &id), id, branch: String::new(), has_commits: false })
         }
         Err(Problem::Api(mut api)) if api.status >= 500 => {
             api.hint = Some(
@@ -127,7 +148,7 @@ pub(crate) fn agent_to_stop(client: &Client, typed: &str) -> Result<Value, Probl
             );
             Err(Problem::Api(api))
         }
-        found => found,
+        found => found.map(|agent| ToStop::from(&agent)),
     }
 }
 
@@ -136,12 +157,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn candidates() -> Vec<Value> {
-        vec![
+    fn candidates() -> Vec<Agent> {
+        let all = [
             json!({"agentId": "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", "name": "fix-divide-7d0c", "taskId": "fix"}),
             json!({"agentId": "7d0c0000-4a52-4d0e-9a55-0d7c9f2f3f9a", "name": "fix-div-7d0c", "taskId": "US-2"}),
             json!({"agentId": "aaaa0000-4a52-4d0e-9a55-0d7c9f2f3f9a", "name": "other-aaaa", "taskId": "US-2"}),
-        ]
+        ];
+        all.into_iter().map(crate::samples::agent).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::cli::Global;
 use crate::client::Client;
@@ -98,7 +98,8 @@ impl Session {
 
     /// Prints one JSON value: indented on a terminal, one line otherwise. JSON escapes control characters itself,
     /// but not the invisible ones of Unicode; on a terminal those are escaped too.
-    pub(crate) fn print_json(&self, value: &Value) -> Result<(), Problem> {
+    pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<(), Problem> {
+        let value = serde_json::to_value(value).map_err(|e| Problem::Other(e.into()))?;
         let text = if self.terminal.out { format!("{value:#}\n") } else { format!("{value}\n") };
         let text = if self.terminal.out { json_safe(&text) } else { text };
         self.print_raw(text.as_bytes())

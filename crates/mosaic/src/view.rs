@@ -1,103 +1,85 @@
-//! An agent as the API shows it, read tolerantly: a missing or odd field is empty, never an error, so that this
-//! program works with a server that is a little older or newer.
+//! Agents and times for people.
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use mosaic_api::{Spawned, StatusView};
 use mosaic_core::domain::ids::Timestamp;
-use serde_json::Value;
 
 use crate::plain;
 
-/// Reads fields of one agent.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    value: &'a Value,
-}
-
-impl<'a> View<'a> {
-    /// Looks at a JSON object.
-    pub(crate) fn new(value: &'a Value) -> Self {
-        Self { value }
-    }
-
-    /// Returns the object.
-    pub(crate) fn value(&self) -> &'a Value {
-        self.value
-    }
-
-    /// Returns a text field as it came, for comparing; empty when it is missing.
-    pub(crate) fn text(&self, field: &str) -> &'a str {
-        self.value.get(field).and_then(Value::as_str).unwrap_or("")
-    }
-
-    /// Returns a text field as one line that is safe to print; empty when it is missing.
-    pub(crate) fn shown(&self, field: &str) -> String {
-        plain::line(self.text(field))
-    }
-
-    /// Returns a number; 0 when it is missing.
-    pub(crate) fn number(&self, field: &str) -> u64 {
-        self.value.get(field).and_then(Value::as_u64).unwrap_or(0)
-    }
-
-    /// Returns the place in the queue, 1 for the next one; `None` when it does not wait.
-    pub(crate) fn place(&self) -> Option<u64> {
-        // The API counts how many start before.
-        self.value.get("queuePosition").and_then(Value::as_u64).map(|before| before + 1)
-    }
-
-    /// Returns a list; empty when it is missing.
-    pub(crate) fn list(&self, field: &str) -> &'a [Value] {
-        self.value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-    }
-
-    /// Returns a time.
-    pub(crate) fn time(&self, field: &str) -> Option<Timestamp> {
-        time_of(self.value.get(field)?)
-    }
-
+/// Parts of an agent's status that many commands show.
+pub(crate) trait AgentStatus {
     /// Returns the short name, or the start of the id when there is none.
-    pub(crate) fn name(&self) -> String {
-        match self.text("name") {
-            "" => plain::cut(&self.shown("agentId"), 9),
-            name => plain::line(name),
-        }
-    }
-
-    /// Returns the id.
-    pub(crate) fn id(&self) -> &'a str {
-        self.text("agentId")
-    }
+    fn short_name(&self) -> String;
 
     /// Tells whether nothing can follow.
-    pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self.text("status"), "completed" | "failed" | "killed")
-    }
+    fn is_final(&self) -> bool;
 
     /// Tells whether a person must decide something.
-    pub(crate) fn needs_a_person(&self) -> bool {
-        !self.is_terminal() && !self.list("attention").is_empty()
-    }
+    fn needs_a_person(&self) -> bool;
 
     /// Returns how long it has been, or was, alive.
-    pub(crate) fn elapsed(&self, now: Timestamp) -> Option<Duration> {
-        let from = self.time("startedAt").or_else(|| self.time("spawnedAt"))?;
-        Some(self.time("completedAt").unwrap_or(now).since(from))
-    }
+    fn elapsed(&self, now: Timestamp) -> Option<Duration>;
 
     /// Returns the warnings, each as one line.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.list("warnings").iter().filter_map(Value::as_str).map(plain::line).collect()
+    fn shown_warnings(&self) -> Vec<String>;
+}
+
+impl AgentStatus for StatusView {
+    fn short_name(&self) -> String {
+        name_of(&self.name, &self.agent_id)
+    }
+
+    fn is_final(&self) -> bool {
+        self.status.is_final()
+    }
+
+    fn needs_a_person(&self) -> bool {
+        !self.is_final() && !self.attention.is_empty()
+    }
+
+    fn elapsed(&self, now: Timestamp) -> Option<Duration> {
+        let from = self.started_at.as_deref().and_then(time).or_else(|| time(&self.spawned_at))?;
+        Some(self.completed_at.as_deref().and_then(time).unwrap_or(now).since(from))
+    }
+
+    fn shown_warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(|warning| plain::line(warning)).collect()
     }
 }
 
-/// Reads a time that is RFC 3339 text or milliseconds.
-pub(crate) fn time_of(value: &Value) -> Option<Timestamp> {
-    match value {
-        Value::String(text) => Timestamp::from_rfc3339(text).ok(),
-        Value::Number(n) => n.as_u64().map(Timestamp),
-        _ => None,
+/// Returns the name of an agent that was admitted.
+pub(crate) fn admitted_name(spawned: &Spawned) -> String {
+    name_of(&spawned.name, &spawned.agent_id)
+}
+
+/// Returns a name as one line, or the start of the id when there is none.
+pub(crate) fn name_of(name: &str, id: &str) -> String {
+    match name {
+        "" => plain::cut(&plain::line(id), 9),
+        name => plain::line(name),
     }
+}
+
+/// Shows a text as one line that is safe to print; empty when there is none.
+pub(crate) fn shown(text: &Option<String>) -> String {
+    text.as_deref().map_or(String::new(), plain::line)
+}
+
+/// Shows a word; empty when there is none.
+pub(crate) fn word(word: Option<impl Display>) -> String {
+    word.map_or(String::new(), |word| word.to_string())
+}
+
+/// Reads a time.
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
+    Timestamp::from_rfc3339(text).ok()
+}
+
+/// Returns the place in the queue, 1 for the next one: the API counts how many start before.
+pub(crate) fn place(position: Option<u64>) -> Option<u64> {
+    position.map(|before| before + 1)
 }
 
 /// Returns the current time.
@@ -125,14 +107,19 @@ pub(crate) fn clock(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples;
     use serde_json::json;
 
     #[test]
-    fn odd_fields_are_empty() {
-        let value = json!({"name": 7, "attempt": "x", "warnings": "no list", "status": "failed", "spawnedAt": "never"});
-        let view = View::new(&value);
-        assert_eq!((view.name().as_str(), view.number("attempt"), view.warnings().len()), ("", 0, 0));
-        assert!(view.is_terminal() && view.elapsed(now()).is_none());
+    fn odd_texts_are_empty() {
+        let agent = samples::agent(
+            json!({"name": "", "agentId": "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", "status": "failed", "spawnedAt": "never"}),
+        );
+        assert_eq!(
+            (agent.status.short_name().as_str(), word(agent.status.end_reason)),
+            ("7d0c6c1e…", String::new())
+        );
+        assert!(agent.status.is_final() && agent.status.elapsed(now()).is_none());
     }
 
     #[test]

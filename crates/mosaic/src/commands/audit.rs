@@ -1,25 +1,26 @@
 //! `mosaic audit`: who did what; whether the log is whole; its newest record and all of it, to be kept elsewhere. Reads
 //! the state directory itself, so that it works without a server, or asks the server that was named with `--url`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use mosaic_adapters::audit_file::{Chain, read, verify};
-use mosaic_core::domain::audit::Record;
+use mosaic_api::{AuditEntry, AuditHead, AuditPage, AuditVerified};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Verified, Wanted};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::{AuditAction, AuditArgs, AuditFilter};
 use crate::client::escape;
 use crate::exit::Exit;
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::table::tabs;
-use crate::view::View;
+use crate::view::shown;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &AuditArgs) -> Result<Exit, Problem> {
@@ -68,7 +69,7 @@ fn chains(data: &std::path::Path) -> Result<Vec<Chain>, Problem> {
 fn every(
     source: &Source,
     filter: &AuditFilter,
-    mut each: impl FnMut(&str, Value) -> Result<(), Problem>,
+    mut each: impl FnMut(&str, Entry) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let since = filter.since.as_deref().map(since).transpose()?;
     match source {
@@ -84,7 +85,7 @@ fn every(
                 loop {
                     let page = read(&chain, &wanted).map_err(unreadable)?;
                     for record in &page.records {
-                        each(chain.name(), value(record))?;
+                        each(chain.name(), entry(&record.line())?)?;
                     }
                     let Some(next) = page.next else { break };
                     wanted.after = next;
@@ -100,15 +101,18 @@ fn every(
             let lines = BufReader::new(client.stream(&path, "application/x-ndjson")?).lines();
             for line in lines {
                 let line = line.map_err(unreadable)?;
-                each("server", serde_json::from_str(&line).map_err(|e| unreadable(e.into()))?)?;
+                each("server", entry(&line)?)?;
             }
         }
     }
     Ok(())
 }
 
-fn value(record: &Record) -> Value {
-    serde_json::from_str(&record.line()).unwrap_or(Value::Null)
+/// A record as it stands in the log.
+type Entry = Sent<AuditEntry>;
+
+fn entry(line: &str) -> Result<Entry, Problem> {
+    serde_json::from_str(line).map_err(|e| unreadable(e.into()))
 }
 
 /// Reads a time, or how long ago it was.
@@ -124,27 +128,32 @@ fn since(text: &str) -> Result<Timestamp, Problem> {
 }
 
 fn list(session: &Session, filter: &AuditFilter) -> Result<Exit, Problem> {
-    let mut newest: VecDeque<(String, Value)> = VecDeque::new();
+    let mut newest: VecDeque<(String, Entry)> = VecDeque::new();
     every(&source(session)?, filter, |chain, record| {
         newest.push_back((chain.to_owned(), record));
         Ok(())
     })?;
-    let at = |record: &Value| record["at"].as_str().unwrap_or("").to_owned();
-    newest.make_contiguous().sort_by_key(|(chain, record)| (at(record), chain.clone(), record["n"].as_u64()));
+    newest.make_contiguous().sort_by_key(|(chain, record)| (record.at.clone(), chain.clone(), record.n));
     let skip = newest.len().saturating_sub(filter.limit);
-    let shown: Vec<_> = newest.into_iter().skip(skip).collect();
+    let listed: Vec<_> = newest.into_iter().skip(skip).collect();
     if session.global.json {
-        let items: Vec<Value> = shown.into_iter().map(|(_, record)| record).collect();
-        session.print_json(&Value::Array(items))?;
+        let items: Vec<Entry> = listed.into_iter().map(|(_, record)| record).collect();
+        session.print_json(&items)?;
         return Ok(Exit::Ok);
     }
     let titles = ["n", "at", "actor", "action", "subject", "result", "reason"];
-    let cell = |record: &Value, title: &str| match title {
-        "n" => View::new(record).number("n").to_string(),
-        _ => View::new(record).shown(title),
+    let row = |(_, record): &(String, Entry)| {
+        vec![
+            record.n.to_string(),
+            plain::line(&record.at),
+            plain::line(&record.actor),
+            plain::line(&record.action),
+            shown(&record.subject),
+            shown(&record.result),
+            shown(&record.reason),
+        ]
     };
-    let rows: Vec<Vec<String>> =
-        shown.iter().map(|(_, record)| titles.iter().map(|title| cell(record, title)).collect()).collect();
+    let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
     session.print(tabs(&titles, &rows))?;
     if skip > 0 {
         say(&format!("{skip} older ones are not shown; see --limit, or: mosaic audit export"));
@@ -159,8 +168,8 @@ fn check(session: &Session) -> Result<Exit, Problem> {
             checked.map_err(unreadable)?
         }
         Source::Server(client) => {
-            let answer = client.get("/v1/audit/verify")?;
-            vec![serde_json::from_value(answer).map_err(|e| unreadable(e.into()))?]
+            let answer = client.get::<AuditVerified>("/v1/audit/verify")?;
+            vec![serde_json::from_value(answer.json().clone()).map_err(|e| unreadable(e.into()))?]
         }
     };
     let broken = all.iter().any(|verified| verified.broken.is_some());
@@ -190,7 +199,7 @@ fn render(verified: &Verified) -> String {
 
 /// Prints number and hash of the newest record of each chain: kept elsewhere, they show a log that was made anew.
 fn head(session: &Session) -> Result<Exit, Problem> {
-    let heads: Vec<(String, Value)> = match source(session)? {
+    let heads: Vec<(String, AuditHead)> = match source(session)? {
         Source::Files(data) => {
             let mut heads = Vec::new();
             for chain in chains(&data)? {
@@ -199,22 +208,24 @@ fn head(session: &Session) -> Result<Exit, Problem> {
                     let what = format!("the log {} does not hold: {broken}", chain.name());
                     return Err(Problem::Other(anyhow::anyhow!("{what}; see: mosaic audit verify")));
                 }
-                heads.push((verified.chain, json!(verified.head)));
+                heads.push((
+                    verified.chain,
+                    AuditHead { hash: verified.head.hash.to_string(), n: verified.head.n },
+                ));
             }
             heads
         }
         Source::Server(client) => {
-            let answer = client.get("/v1/audit?limit=1")?;
-            vec![("server".to_owned(), answer["head"].clone())]
+            let answer = client.get::<AuditPage>("/v1/audit?limit=1")?;
+            vec![("server".to_owned(), answer.head.clone())]
         }
     };
     if session.global.json {
-        let map: serde_json::Map<String, Value> = heads.into_iter().collect();
-        session.print_json(&Value::Object(map))?;
+        let map: BTreeMap<String, AuditHead> = heads.into_iter().collect();
+        session.print_json(&map)?;
     } else {
-        let line = |(chain, head): &(String, Value)| {
-            let view = View::new(head);
-            format!("{}\t{}\t{}\n", plain::line(chain), view.number("n"), view.shown("hash"))
+        let line = |(chain, head): &(String, AuditHead)| {
+            format!("{}\t{}\t{}\n", plain::line(chain), head.n, plain::line(&head.hash))
         };
         session.print(heads.iter().map(line).collect())?;
     }
@@ -224,7 +235,7 @@ fn head(session: &Session) -> Result<Exit, Problem> {
 /// Prints every record as it stands in the files, which is what the hashes are over.
 fn export(session: &Session) -> Result<Exit, Problem> {
     every(&source(session)?, &AuditFilter::default(), |_, record| {
-        session.print_raw(format!("{record}\n").as_bytes())
+        session.print_raw(format!("{}\n", record.json()).as_bytes())
     })?;
     Ok(Exit::Ok)
 }
@@ -232,14 +243,14 @@ fn export(session: &Session) -> Result<Exit, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mosaic_core::domain::audit::{Action, Broken, Deed, Head};
+    use mosaic_core::domain::audit::{Action, Broken, Deed, Head, Record};
 
     #[test]
     fn an_exported_record_is_the_line_of_the_file() {
         let deed =
             Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112)).reason(Some("é\u{7}\"\n"));
         let record = Record::seal(Head::genesis("n"), deed);
-        assert_eq!(value(&record).to_string(), record.line());
+        assert_eq!(entry(&record.line()).unwrap().json().to_string(), record.line());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The body of a spawn out of flags. It is checked here with the server's own rules, so that a wrong value is
 //! named by its flag before anything is sent.
 
-use clap::ValueEnum;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
+use mosaic_api::{AgentType, Budget, Context, GateProfile, SpawnRequest};
 use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::spec::SpawnSpec;
 
-use crate::cli::{Cap, GateChoice, TaskArgs};
+use crate::cli::{Cap, GateChoice, TaskArgs, TypeChoice};
 use crate::plain;
 use crate::problem::Problem;
 
@@ -20,8 +20,25 @@ pub(super) struct Place {
     pub(super) branch: String,
 }
 
-fn word(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+impl From<TypeChoice> for AgentType {
+    fn from(choice: TypeChoice) -> Self {
+        match choice {
+            TypeChoice::Worker => Self::Worker,
+            TypeChoice::Reviewer => Self::Reviewer,
+            TypeChoice::Tester => Self::Tester,
+        }
+    }
+}
+
+impl From<GateChoice> for GateProfile {
+    fn from(choice: GateChoice) -> Self {
+        match choice {
+            GateChoice::Strict => Self::Strict,
+            GateChoice::Standard => Self::Standard,
+            GateChoice::Minimal => Self::Minimal,
+            GateChoice::Custom => Self::Custom,
+        }
+    }
 }
 
 /// Returns the work items: the text first, then `--item`. Errors when there is none.
@@ -37,59 +54,52 @@ pub(super) fn items(text: Option<&str>, args: &TaskArgs) -> Result<Vec<String>, 
 }
 
 /// Makes the body of a spawn and checks it.
-pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Result<Value, Problem> {
-    let items = items(text, args)?;
-    let task = args.task.clone().unwrap_or_else(|| slug(&items[0]));
+pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Result<SpawnRequest, Problem> {
+    let work_items = items(text, args)?;
     if args.gate == Some(GateChoice::Custom) && args.gates.is_empty() {
         return Err(Problem::usage("--gates: is required with --gate custom, such as --gates lint,tests"));
     }
-    let mut context = json!({"repository": place.repository, "branch": place.branch, "workItems": items});
-    if !args.skills.is_empty() {
-        context["skills"] = json!(args.skills);
-    }
-    if let Some(text) = &args.instructions {
-        context["instructions"] = json!(text);
-    }
-    let mut body = json!({"taskId": task, "agentType": word(&args.agent_type), "context": context});
-    if let Some(profile) = &args.gate {
-        body["gateProfile"] = json!(word(profile));
-    } else if !args.gates.is_empty() {
-        body["gateProfile"] = json!("custom");
-    }
-    if !args.gates.is_empty() {
-        body["gates"] = json!(args.gates);
-    }
-    let mut set = |field: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body[field] = value;
-        }
+    let named_gates = (!args.gates.is_empty()).then(|| args.gates.clone());
+    let body = SpawnRequest {
+        task_id: args.task.clone().unwrap_or_else(|| slug(&work_items[0])),
+        agent_type: args.agent_type.into(),
+        gate_profile: args.gate.map(GateProfile::from).or(named_gates.as_ref().map(|_| GateProfile::Custom)),
+        gates: named_gates,
+        context: Context {
+            repository: place.repository.clone(),
+            branch: place.branch.clone(),
+            work_items,
+            skills: args.skills.clone(),
+            instructions: args.instructions.clone(),
+        },
+        priority: args.priority,
+        max_retries: args.max_retries,
+        backoff: None,
+        max_fix_rounds: None,
+        timeout_seconds: args.timeout.map(|time| time.as_secs()),
+        runtime: args.runtime.clone(),
+        model: args.model.clone(),
+        budget: budget(&args.budget),
+        labels: labels(&args.labels),
+        node_labels: labels(&args.node_labels),
     };
-    set("priority", args.priority.map(Value::from));
-    set("timeoutSeconds", args.timeout.map(|t| Value::from(t.as_secs())));
-    set("maxRetries", args.max_retries.map(Value::from));
-    set("runtime", args.runtime.clone().map(Value::from));
-    set("model", args.model.clone().map(Value::from));
-    set("budget", budget(&args.budget));
-    set("labels", labels(&args.labels));
-    set("nodeLabels", labels(&args.node_labels));
     check(&body)?;
     Ok(body)
 }
 
-fn labels(pairs: &[(String, String)]) -> Option<Value> {
-    let labels: Map<String, Value> = pairs.iter().map(|(k, v)| (k.clone(), Value::from(v.clone()))).collect();
-    (!labels.is_empty()).then_some(Value::Object(labels))
+fn labels(pairs: &[(String, String)]) -> Option<BTreeMap<String, String>> {
+    (!pairs.is_empty()).then(|| pairs.iter().cloned().collect())
 }
 
-fn budget(caps: &[Cap]) -> Option<Value> {
-    let mut budget = Map::new();
+fn budget(caps: &[Cap]) -> Option<Budget> {
+    let mut budget = Budget { usd: None, turns: None };
     for cap in caps {
         match cap {
-            Cap::Usd(usd) => budget.insert("usd".to_owned(), Value::from(*usd)),
-            Cap::Turns(turns) => budget.insert("turns".to_owned(), Value::from(*turns)),
-        };
+            Cap::Usd(usd) => budget.usd = Some(*usd),
+            Cap::Turns(turns) => budget.turns = Some(*turns),
+        }
     }
-    (!budget.is_empty()).then_some(Value::Object(budget))
+    (!caps.is_empty()).then_some(budget)
 }
 
 /// Names the flag that a field comes from.
@@ -115,8 +125,9 @@ fn flag(pointer: &str) -> &'static str {
     known.iter().find(|(start, _)| pointer.starts_with(start)).map_or("--label", |(_, flag)| flag)
 }
 
-fn check(body: &Value) -> Result<(), Problem> {
-    let faults = match SpawnSpec::parse(body) {
+fn check(body: &SpawnRequest) -> Result<(), Problem> {
+    let body = serde_json::to_value(body).map_err(|e| Problem::Other(e.into()))?;
+    let faults = match SpawnSpec::parse(&body) {
         Ok(_) => return Ok(()),
         Err(faults) => faults,
     };
@@ -129,6 +140,7 @@ fn check(body: &Value) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use serde_json::{Value, json};
 
     #[derive(Parser)]
     struct Line {
@@ -141,7 +153,8 @@ mod tests {
             .map_err(|e| e.to_string())?;
         let place =
             Place { repository: "https://git.example.com/r.git".to_owned(), branch: "main".to_owned() };
-        build(Some("Fix divide by zero!"), &line.task, &place).map_err(|p| p.to_string())
+        let body = build(Some("Fix divide by zero!"), &line.task, &place).map_err(|p| p.to_string())?;
+        Ok(serde_json::to_value(body).unwrap())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use mosaic_api::{AgentView, Diff, DiffFile, TextEncoding};
 
 use crate::cli::DiffArgs;
 use crate::client::escape;
@@ -14,24 +14,22 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
 use crate::session::{Session, say};
-use crate::view::View;
+use crate::view::{AgentStatus, shown};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
-    let view = View::new(&agent);
-    let path = format!("/v1/agents/{}/diff", escape(view.id()));
-    let diff = client.get(&if session.global.json { path.clone() } else { format!("{path}?stat=1") })?;
-    let shown = View::new(&diff);
+    let path = format!("/v1/agents/{}/diff", escape(&agent.status.agent_id));
+    let diff =
+        client.get::<Diff>(&if session.global.json { path.clone() } else { format!("{path}?stat=1") })?;
     if session.global.json {
         session.print_json(&diff)?;
     } else if args.name_only {
-        let names: String =
-            shown.list("files").iter().map(|f| format!("{}\n", new_name(&View::new(f)))).collect();
+        let names: String = diff.files.iter().map(|file| format!("{}\n", new_name(file))).collect();
         session.print(names)?;
     } else if args.stat {
-        session.print(stat(&view, &shown, session.paint()))?;
+        session.print(stat(&agent, &diff, session.paint()))?;
     } else {
         let text = text_of(client.stream(&path, "text/x-diff")?)?;
         if session.terminal.out {
@@ -41,14 +39,14 @@ pub(super) fn run(session: &Session, args: &DiffArgs) -> Result<Exit, Problem> {
             session.print_raw(&text)?;
         }
     }
-    if shown.list("files").is_empty() {
-        say(&format!("{} has changed nothing so far", view.name()));
+    if diff.files.is_empty() {
+        say(&format!("{} has changed nothing so far", agent.status.short_name()));
     }
-    if diff.get("live").and_then(Value::as_bool) == Some(true) {
-        say(&format!("{} is at work: this is its tree as it was a moment ago", view.name()));
+    if diff.live {
+        say(&format!("{} is at work: this is its tree as it was a moment ago", agent.status.short_name()));
     }
-    if diff.get("truncated").and_then(Value::as_bool) == Some(true) {
-        say(&format!("the diff was cut; the branch has all of it: {}", view.shown("branch")));
+    if diff.truncated {
+        say(&format!("the diff was cut; the branch has all of it: {}", shown(&agent.status.branch)));
     }
     Ok(Exit::Ok)
 }
@@ -61,23 +59,23 @@ fn text_of(reader: impl Read) -> Result<Vec<u8>, Problem> {
 }
 
 /// Returns a name for people: what is no UTF-8 is replaced.
-fn name_of(file: &View<'_>, field: &str) -> String {
-    let bytes = match file.text(&format!("{field}Encoding")) {
-        "base64" => STANDARD.decode(file.text(field)).unwrap_or_default(),
-        _ => file.text(field).as_bytes().to_vec(),
+fn name_of(name: &str, encoding: Option<TextEncoding>) -> String {
+    let bytes = match encoding {
+        Some(TextEncoding::Base64) => STANDARD.decode(name).unwrap_or_default(),
+        _ => name.as_bytes().to_vec(),
     };
     plain::line(&String::from_utf8_lossy(&bytes))
 }
 
-fn new_name(file: &View<'_>) -> String {
-    name_of(file, "path")
+fn new_name(file: &DiffFile) -> String {
+    name_of(&file.path, file.path_encoding)
 }
 
 /// Returns the names of a file: both when it was renamed or copied.
-fn names(file: &View<'_>) -> String {
-    match file.text("oldPath") {
-        "" => new_name(file),
-        _ => format!("{} → {}", name_of(file, "oldPath"), new_name(file)),
+fn names(file: &DiffFile) -> String {
+    match &file.old_path {
+        None => new_name(file),
+        Some(old) => format!("{} → {}", name_of(old, file.old_path_encoding), new_name(file)),
     }
 }
 
@@ -85,22 +83,21 @@ fn short(commit: &str) -> String {
     plain::line(commit.get(..7).unwrap_or(commit))
 }
 
-fn stat(agent: &View<'_>, diff: &View<'_>, paint: Paint) -> String {
-    let files: Vec<View<'_>> = diff.list("files").iter().map(View::new).collect();
-    let sum = |field: &str| files.iter().map(|f| f.number(field)).sum::<u64>();
+fn stat(agent: &AgentView, diff: &Diff, paint: Paint) -> String {
+    let sum = |count: fn(&DiffFile) -> Option<u64>| diff.files.iter().filter_map(count).sum::<u64>();
     let mut out = format!(
         "{} vs {}@{}   {} files  +{} -{}\n",
-        agent.shown("branch"),
-        agent.shown("baseBranch"),
-        short(diff.text("base")),
-        files.len(),
-        sum("added"),
-        sum("deleted")
+        shown(&agent.status.branch),
+        plain::line(&agent.base_branch),
+        short(diff.base.as_deref().unwrap_or_default()),
+        diff.files.len(),
+        sum(|file| file.added),
+        sum(|file| file.deleted)
     );
-    let width = files.iter().map(|f| names(f).chars().count()).max().unwrap_or(0);
-    for file in &files {
-        let added = paint.good(&format!("+{}", file.number("added")));
-        let deleted = paint.bad(&format!("-{}", file.number("deleted")));
+    let width = diff.files.iter().map(|file| names(file).chars().count()).max().unwrap_or(0);
+    for file in &diff.files {
+        let added = paint.good(&format!("+{}", file.added.unwrap_or(0)));
+        let deleted = paint.bad(&format!("-{}", file.deleted.unwrap_or(0)));
         out.push_str(&format!(" {:<width$}  {added} {deleted}\n", names(file)));
     }
     out
@@ -134,10 +131,15 @@ mod tests {
 
     #[test]
     fn files_are_counted() {
-        let agent = json!({"branch": "mosaic/fix/1", "baseBranch": "main"});
-        let diff = json!({"base": "8c1d2e0aaa", "files": [{"path": "calc.sh", "added": 4, "deleted": 0}, {"path": "t\u{1b}", "added": 1, "deleted": 2}]});
+        let agent = crate::samples::agent(json!({"branch": "mosaic/fix/1", "baseBranch": "main"}));
+        let files = [
+            json!({"path": "calc.sh", "added": 4, "deleted": 0}),
+            json!({"path": "t\u{1b}", "added": 1, "deleted": 2}),
+        ];
+        let files = files.map(crate::samples::diff_file);
+        let diff = crate::samples::diff(json!({"base": "8c1d2e0aaa", "files": files}));
         assert_eq!(
-            stat(&View::new(&agent), &View::new(&diff), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            stat(&agent, &diff, Paint::choose(ColorChoice::Never, false, &|_| None)),
             "mosaic/fix/1 vs main@8c1d2e0   2 files  +5 -2\n calc.sh  +4 -0\n t\\x1b    +1 -2\n"
         );
     }

@@ -2,6 +2,8 @@
 //! is 1 when something is broken.
 
 mod node;
+
+pub(super) use node::breaker_about;
 mod shims;
 mod valkey;
 
@@ -11,6 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use mosaic_adapters::data_dir::{others_may_swap, swap_warning};
+use mosaic_api::NodeState;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -339,7 +342,7 @@ fn server(session: &Session) -> Vec<Finding> {
     let (reached, client) = reach(session);
     let mut found = vec![reached];
     // A server of an earlier version has no such page.
-    if let Some(state) = client.and_then(|client| client.get("/v1/state").ok()) {
+    if let Some(state) = client.and_then(|client| client.get::<NodeState>("/v1/state").ok()) {
         found.extend(node::findings(&state));
     }
     found

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use mosaic_api::{DrainStarted, OrderRequest, Queue};
+use serde_json::json;
 
 use crate::cli::DrainArgs;
 use crate::exit::Exit;
@@ -21,13 +22,14 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
     }
     let client = session.client()?;
     let began = Instant::now();
-    let mut waiting = waits(&client.get("/v1/queue")?);
-    let at_first = client.post("/v1/drain", &json!({}))?.body["running"].as_u64().unwrap_or(0);
+    let mut waiting = waits(&*client.get("/v1/queue")?);
+    let at_first =
+        client.post("/v1/drain", &OrderRequest { reason: None })?.read::<DrainStarted>()?.running as u64;
     say(&format!("nothing new is taken; {} to end", agents(at_first)));
-    wait(args.timeout.or(args.wait.flatten()), || match client.get("/v1/queue") {
+    wait(args.timeout.or(args.wait.flatten()), || match client.get::<Queue>("/v1/queue") {
         Ok(queue) => {
             waiting = waits(&queue);
-            Ok(Some(queue["slots"]["used"].as_u64().unwrap_or(at_first)))
+            Ok(Some(queue.slots.used as u64))
         }
         // The server is gone: that is what was asked for.
         Err(Problem::Unreachable { .. }) => Ok(None),
@@ -50,9 +52,8 @@ pub(super) fn run(session: &Session, args: &DrainArgs) -> Result<Exit, Problem> 
 }
 
 /// Counts what waits.
-fn waits(queue: &Value) -> u64 {
-    let count = |name: &str| queue["counts"][name].as_u64().unwrap_or(0);
-    count("waiting") + count("delayed")
+fn waits(queue: &Queue) -> u64 {
+    queue.counts.waiting + queue.counts.delayed
 }
 
 /// Waits until a draining server has ended, and says how many agents are left each time that changes. `look` returns that

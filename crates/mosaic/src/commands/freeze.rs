@@ -1,16 +1,18 @@
 //! `mosaic freeze` and `mosaic thaw`: agents stand still, and go on. Each is done for itself, so that one that cannot be
 //! frozen keeps none of the others running.
 
+use mosaic_api::{Frozen, OrderRequest, Phase};
 use serde_json::{Value, json};
 
 use crate::cli::FreezeArgs;
-use crate::client::{Client, escape};
+use crate::client::{Answer, Client, escape};
 use crate::exit::Exit;
 use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sent::{Agent, Sent};
 use crate::session::{Session, say};
-use crate::view::View;
+use crate::view::AgentStatus;
 
 /// Most agents that `--all` looks at.
 const MOST: usize = 10_000;
@@ -48,15 +50,16 @@ pub(super) fn run(session: &Session, args: &FreezeArgs, way: Way) -> Result<Exit
     }
     let client = session.client()?;
     let agents = meant(&client, args, way)?;
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let body = OrderRequest { reason: args.reason.clone() };
     let mut answers = Vec::new();
     let mut failure = None;
     for agent in &agents {
-        let view = View::new(agent);
-        match client.post(&format!("/v1/agents/{}/{}", escape(view.id()), way.verb()), &body) {
-            Ok(answer) => answers.push((view.name(), Ok(answer.body))),
+        let name = agent.status.short_name();
+        let path = format!("/v1/agents/{}/{}", escape(&agent.status.agent_id), way.verb());
+        match client.post(&path, &body).and_then(Answer::read) {
+            Ok(answer) => answers.push((name, Ok(answer))),
             Err(Problem::Api(api)) => {
-                answers.push((view.name(), Err(api.detail.clone())));
+                answers.push((name, Err(api.detail.clone())));
                 failure = Some(Problem::Api(api));
             }
             Err(lost) => return Err(lost),
@@ -73,25 +76,28 @@ pub(super) fn run(session: &Session, args: &FreezeArgs, way: Way) -> Result<Exit
 }
 
 /// Lists the agents that are meant.
-fn meant(client: &Client, args: &FreezeArgs, way: Way) -> Result<Vec<Value>, Problem> {
+fn meant(client: &Client, args: &FreezeArgs, way: Way) -> Result<Vec<Agent>, Problem> {
     if !args.all {
         return args.agents.iter().map(|typed| resolve::agent(client, typed)).collect();
     }
     let mut agents = super::ps::list(client, "&status=spawning,running", MOST)?;
-    let frozen = |agent: &Value| agent["frozen"].as_bool().unwrap_or(false);
     agents.retain(|agent| match way {
-        Way::Freeze => !matches!(View::new(agent).text("phase"), "queued" | "backoff" | "killing"),
-        Way::Thaw => frozen(agent),
+        Way::Freeze => !matches!(agent.status.phase, Phase::Queued | Phase::Backoff | Phase::Killing),
+        Way::Thaw => agent.status.frozen,
     });
     Ok(agents)
 }
 
-fn report(session: &Session, way: Way, answers: &[(String, Result<Value, String>)]) -> Result<(), Problem> {
+fn report(
+    session: &Session,
+    way: Way,
+    answers: &[(String, Result<Sent<Frozen>, String>)],
+) -> Result<(), Problem> {
     if session.global.json {
         let items: Vec<Value> = answers
             .iter()
             .map(|(name, answer)| match answer {
-                Ok(body) => body.clone(),
+                Ok(body) => body.json().clone(),
                 Err(why) => json!({"name": name, "error": why}),
             })
             .collect();
@@ -100,9 +106,7 @@ fn report(session: &Session, way: Way, answers: &[(String, Result<Value, String>
     let mut out = String::new();
     for (name, answer) in answers {
         match answer {
-            Ok(body) if body["changed"] == false => {
-                out.push_str(&format!("{name}  was {} already\n", way.done()))
-            }
+            Ok(body) if !body.changed => out.push_str(&format!("{name}  was {} already\n", way.done())),
             Ok(_) => out.push_str(&format!("{name}  {}\n", way.done())),
             Err(why) if answers.len() > 1 => {
                 out.push_str(&format!("{name}  not {}: {}\n", way.done(), plain::line(why)))

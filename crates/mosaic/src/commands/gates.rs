@@ -1,7 +1,7 @@
 //! `mosaic gates`: what the quality gates found about an agent's commit, failing output last. The exit code is 11
 //! unless they passed.
 
-use serde_json::Value;
+use mosaic_api::{AgentGates, AgentView, Finding, GateOutcome, GateResult, Verdict};
 
 use crate::cli::OneAgent;
 use crate::client::escape;
@@ -11,95 +11,90 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
 use crate::session::Session;
-use crate::view::View;
+use crate::view::{AgentStatus, shown};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &OneAgent) -> Result<Exit, Problem> {
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.agent)?;
-    let view = View::new(&agent);
-    let gates = client.get(&format!("/v1/agents/{}/gates", escape(view.id())))?;
+    let path = format!("/v1/agents/{}/gates", escape(&agent.status.agent_id));
+    let gates = client.get::<AgentGates>(&path)?;
     if session.global.json {
         session.print_json(&gates)?;
     } else {
-        session.print(render(&view, &gates, session.paint()))?;
+        session.print(render(&agent, &gates, session.paint()))?;
     }
-    let passed = verdict(&gates) == "passed";
+    let passed = verdict(&gates) == Some(Verdict::Passed);
     Ok(if passed { Exit::Ok } else { Exit::GatesNotPassed })
 }
 
-fn verdict(gates: &Value) -> &str {
-    let report = gates.get("report").and_then(|r| r.get("verdict")).and_then(Value::as_str);
-    report.unwrap_or_else(|| View::new(gates).text("verdict"))
+fn verdict(gates: &AgentGates) -> Option<Verdict> {
+    gates.report.as_ref().map(|report| report.verdict).or(gates.verdict)
 }
 
 /// Renders plan and report.
-fn render(agent: &View<'_>, gates: &Value, paint: Paint) -> String {
-    let null = Value::Null;
-    let plan = gates.get("plan").unwrap_or(&null);
-    let report = gates.get("report").unwrap_or(&null);
-    let (plan, report) = (View::new(plan), View::new(report));
-    let commit = report.text("commit");
-    let at = commit.get(..7).map_or(String::new(), |c| format!(" @ {}", plain::line(c)));
-    let mut out = format!("{} for {}{at}\n", agent.shown("gateProfile"), agent.name());
-    let by = plan.shown("definedBy");
-    if !by.is_empty() {
+fn render(agent: &AgentView, gates: &AgentGates, paint: Paint) -> String {
+    let commit = gates.report.as_ref().and_then(|report| report.commit.get(..7));
+    let at = commit.map_or(String::new(), |commit| format!(" @ {}", plain::line(commit)));
+    let name = agent.status.short_name();
+    let mut out = format!("{} for {name}{at}\n", agent.gate_profile);
+    let results = gates.report.as_ref().map_or(&[][..], |report| &report.results);
+    let width = results.iter().map(|r| plain::line(&r.name).chars().count()).max().unwrap_or(0).max(10);
+    if let Some(plan) = &gates.plan {
+        let by = plain::line(&plan.defined_by);
         out.push_str(&paint.dim(&format!("defined by {by} · run by mosaic, not by the agent")));
         out.push('\n');
     }
-    let results: Vec<View<'_>> = report.list("results").iter().map(View::new).collect();
-    let width = results.iter().map(|r| r.shown("name").chars().count()).max().unwrap_or(0).max(10);
-    for result in &results {
+    for result in results {
         out.push_str(&result_line(result, width, paint));
     }
-    for name in plan.list("undefined").iter().filter_map(Value::as_str) {
+    for name in gates.plan.iter().flat_map(|plan| &plan.undefined) {
         out.push_str(&format!(
             "  {} [      —] {:<width$}   no definition\n",
             paint.warn("SKIP "),
             plain::line(name)
         ));
     }
-    for warning in plan.warnings() {
+    let mut warn = |warning: &str| {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
+    };
+    if let Some(plan) = &gates.plan {
+        plan.warnings.iter().for_each(|warning| warn(&plain::line(warning)));
     }
     // What the agent's run was warned about bears on what the gates could judge.
-    for warning in agent.warnings() {
-        out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
-    }
-    out.push_str(&findings(&results, paint));
-    out.push_str(&secrets(gates, agent));
-    out.push_str(&conclusion(agent, verdict(gates), &results, paint));
+    agent.status.shown_warnings().iter().for_each(|warning| warn(warning));
+    out.push_str(&findings(results, paint));
+    out.push_str(&secrets(gates, &name));
+    out.push_str(&conclusion(agent, verdict(gates), results, paint));
     out
 }
 
-fn result_line(result: &View<'_>, width: usize, paint: Paint) -> String {
-    let outcome = result.text("outcome");
-    let word = plain::cut(&plain::line(&outcome.to_uppercase()), 5);
+fn result_line(result: &GateResult, width: usize, paint: Paint) -> String {
+    let outcome = result.outcome.to_string();
+    let word = plain::cut(&outcome.to_uppercase(), 5);
     let word = format!(
         "{}{}",
-        paint.by_word(outcome, &word),
+        paint.by_word(&outcome, &word),
         " ".repeat(5_usize.saturating_sub(word.chars().count()))
     );
-    let tenths = result.number("durationMs") / 100;
+    let tenths = result.duration_ms / 100;
     let time = format!("{}.{}s", tenths / 10, tenths % 10);
-    let command = plain::cut(&result.shown("command"), 30);
+    let command = plain::cut(&shown(&result.command), 30);
     let line = format!(
         "  {word} [{time:>7}] {:<width$}  {command:<30}  {}",
-        result.shown("name"),
-        result.shown("summary")
+        plain::line(&result.name),
+        plain::line(&result.summary)
     );
     format!("{}\n", line.trim_end())
 }
 
-fn findings(results: &[View<'_>], paint: Paint) -> String {
+fn findings(results: &[GateResult], paint: Paint) -> String {
     let mut lines = Vec::new();
-    for finding in results.iter().flat_map(|r| r.list("findings")) {
-        let view = View::new(finding);
-        let line =
-            view.value().get("line").and_then(Value::as_u64).map_or(String::new(), |n| format!(":{n}"));
-        let place = view.shown("path");
-        let place = if place.is_empty() { view.shown("source") } else { format!("{place}{line}") };
-        let message = plain::block(view.text("message")).replace('\n', "\n    ");
+    for finding in results.iter().flat_map(|result| &result.findings) {
+        let line = finding.line.map_or(String::new(), |n| format!(":{n}"));
+        let place = shown(&finding.path);
+        let place = if place.is_empty() { plain::line(&finding.source) } else { format!("{place}{line}") };
+        let message = plain::block(&finding.message).replace('\n', "\n    ");
         lines.push(format!("{place}   {message}\n"));
     }
     if lines.is_empty() {
@@ -110,15 +105,13 @@ fn findings(results: &[View<'_>], paint: Paint) -> String {
 }
 
 /// Lists the secrets that kept it from being judged, and what to do about one that is none.
-fn secrets(gates: &Value, agent: &View<'_>) -> String {
-    let found = View::new(gates);
-    let found: Vec<View<'_>> = found.list("findings").iter().map(View::new).collect();
+fn secrets(gates: &AgentGates, name: &str) -> String {
+    let found: Vec<&Finding> = gates.findings.iter().filter(|finding| finding.secret.is_some()).collect();
     let mut out = String::new();
-    for finding in found.iter().filter(|finding| finding.value().get("secret").is_some()) {
+    for finding in &found {
         out.push_str(&format!("secret-scan   {}\n", super::status::secret(finding)));
     }
-    if !out.is_empty() {
-        let name = agent.name();
+    if !found.is_empty() {
         out.push_str(&format!(
             "  if it is no secret: mosaic retry {name} --allow-secret FINGERPRINT --reason TEXT, or list it in .mosaic/allowed-secrets of the base\n"
         ));
@@ -126,22 +119,21 @@ fn secrets(gates: &Value, agent: &View<'_>) -> String {
     out
 }
 
-fn conclusion(agent: &View<'_>, verdict: &str, results: &[View<'_>], paint: Paint) -> String {
-    if verdict.is_empty() {
-        return "not judged yet\n".to_owned();
-    }
-    let count = |words: &[&str]| results.iter().filter(|r| words.contains(&r.text("outcome"))).count();
-    let total: u64 = results.iter().map(|r| r.number("durationMs")).sum();
-    let fix = match agent.number("fixRound") {
+fn conclusion(agent: &AgentView, verdict: Option<Verdict>, results: &[GateResult], paint: Paint) -> String {
+    let Some(verdict) = verdict else { return "not judged yet\n".to_owned() };
+    let count = |words: &[GateOutcome]| results.iter().filter(|r| words.contains(&r.outcome)).count();
+    let total: u64 = results.iter().map(|result| result.duration_ms).sum();
+    let fix = match agent.status.fix_round {
         0 => String::new(),
         n => format!(" · returned to the agent {n} times"),
     };
-    let word = paint.by_word(verdict, &plain::line(&verdict.to_uppercase()));
+    let verdict = verdict.to_string();
+    let word = paint.by_word(&verdict, &verdict.to_uppercase());
     format!(
         "{word} {} passed, {} failed, {} skipped in {}.{}s{fix}\n",
-        count(&["pass"]),
-        count(&["fail", "error"]),
-        count(&["skip"]),
+        count(&[GateOutcome::Pass]),
+        count(&[GateOutcome::Fail, GateOutcome::Error]),
+        count(&[GateOutcome::Skip]),
         total / 1000,
         total % 1000 / 100
     )
@@ -156,14 +148,15 @@ mod tests {
     #[test]
     fn failing_output_comes_last() {
         let agent = json!({"name": "fix-3f9a", "gateProfile": "standard", "fixRound": 1});
-        let gates = json!({
-            "plan": {"definedBy": "8c1d2e0:.mosaic/config.toml", "undefined": ["lint"], "warnings": []},
+        let agent = crate::samples::agent(agent);
+        let gates = crate::samples::gates(json!({
+            "plan": {"gates": [], "trusted": true, "definedBy": "8c1d2e0:.mosaic/config.toml", "undefined": ["lint"], "warnings": []},
             "report": {"commit": "9f31c2aaaa", "verdict": "failed", "results": [
                 {"name": "tests", "outcome": "pass", "durationMs": 1310, "command": "./test.sh", "summary": "20 passed"},
                 {"name": "coverage", "outcome": "fail", "durationMs": 1600, "summary": "60.0% < 85%",
                  "findings": [{"source": "coverage", "path": "calc.sh", "line": 6, "message": "not run\u{1b}[m"}]},
             ]},
-        });
+        }));
         let expected = "standard for fix-3f9a @ 9f31c2a
 defined by 8c1d2e0:.mosaic/config.toml · run by mosaic, not by the agent
   PASS  [   1.3s] tests       ./test.sh                       20 passed
@@ -174,10 +167,7 @@ calc.sh:6   not run\\x1b[m
 ────────────
 FAILED 1 passed, 1 failed, 0 skipped in 2.9s · returned to the agent 1 times
 ";
-        assert_eq!(
-            render(&View::new(&agent), &gates, Paint::choose(ColorChoice::Never, false, &|_| None)),
-            expected
-        );
-        assert_eq!(verdict(&gates), "failed");
+        assert_eq!(render(&agent, &gates, Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
+        assert_eq!(verdict(&gates), Some(Verdict::Failed));
     }
 }

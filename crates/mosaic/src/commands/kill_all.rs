@@ -1,6 +1,6 @@
 //! `mosaic kill-all`: ends every agent. Wide, so the count must be typed, or `--yes` given; never from an agent.
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentReceipt, KillAll, OrderRequest, Phase, Recorded};
 
 use crate::cli::KillAllArgs;
 use crate::client::Client;
@@ -8,9 +8,10 @@ use crate::exit::Exit;
 use crate::local_kill::{self, Local, Who};
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Agent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
-use crate::view::View;
+use crate::view::AgentStatus;
 
 /// Most agents that are counted beforehand; the order itself has no bound.
 const COUNTED: usize = 10_000;
@@ -37,14 +38,13 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
     if args.dry_run {
         let lines: String = active
             .iter()
-            .map(|a| (View::new(a).name(), View::new(a).shown("phase")))
-            .map(|(n, p)| format!("{n}\t{p}\n"))
+            .map(|agent| format!("{}\t{}\n", agent.status.short_name(), agent.status.phase))
             .collect();
         session.print(lines)?;
         say(&format!("{count} agents would be killed"));
         return Ok(Exit::Ok);
     }
-    let queued = active.iter().filter(|a| View::new(a).text("phase") == "queued").count() as u64;
+    let queued = active.iter().filter(|agent| agent.status.phase == Phase::Queued).count() as u64;
     let words =
         format!("This kills {count} agents ({} started, {queued} queued). Work is kept.", count - queued);
     permit(session, "kill-all", args.yes, count, &words)?;
@@ -53,21 +53,20 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
 
 /// Lists what is not terminal. An error is one of the server's own, such as a store that is away; then an order is given
 /// without a count.
-pub(super) fn active(client: &Client) -> Result<Vec<Value>, Problem> {
+pub(super) fn active(client: &Client) -> Result<Vec<Agent>, Problem> {
     super::ps::list(client, "&status=spawning,running", COUNTED)
 }
 
 /// Gives the order and says what it came to.
 fn order(session: &Session, client: &Client, reason: Option<&str>) -> Result<Exit, Problem> {
-    let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
-    let answer = client.post_kill_all(&body)?;
-    let report = View::new(&answer.body);
+    let body = OrderRequest { reason: reason.map(str::to_owned) };
+    let report = client.post_stop::<KillAll>("/agents/kill-all", &body)?;
     if session.global.json {
-        session.print_json(&answer.body)?;
+        session.print_json(&report)?;
     } else {
         session.print(render(&report))?;
     }
-    Ok(if report.number("failed") > 0 { Exit::Partly } else { Exit::Ok })
+    Ok(if report.failed > 0 { Exit::Partly } else { Exit::Ok })
 }
 
 /// Does the same from the state directory.
@@ -149,23 +148,19 @@ pub(super) fn permit_uncounted(
 }
 
 /// Says in lines what a wide order came to.
-pub(super) fn render(report: &View<'_>) -> String {
-    let seconds =
-        slowest(report).map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));
-    let left: u64 = receipts(report).map(|receipt| receipt.number("processesAfter")).sum();
-    let verified = match report.value().get("verified").and_then(serde_json::Value::as_bool) {
-        Some(true) => format!(" · verified {left} processes"),
-        _ => String::new(),
+pub(super) fn render(report: &KillAll) -> String {
+    let slowest = report.receipts.iter().filter_map(|one| one.receipt.took_ms).max().filter(|ms| *ms > 0);
+    let seconds = slowest.map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));
+    let left = |one: &AgentReceipt| u64::from(one.receipt.processes_after.unwrap_or(0));
+    let verified = match report.verified {
+        true => format!(" · verified {} processes", report.receipts.iter().map(left).sum::<u64>()),
+        false => String::new(),
     };
-    let mut out = format!(
-        "{} killed{seconds} · {} failed{verified}\n",
-        report.number("killed"),
-        report.number("failed")
-    );
-    for error in report.list("errors").iter().filter_map(serde_json::Value::as_str) {
+    let mut out = format!("{} killed{seconds} · {} failed{verified}\n", report.killed, report.failed);
+    for error in &report.errors {
         out.push_str(&format!("  {}\n", plain::line(error)));
     }
-    if report.text("recorded") == "memory" {
+    if report.recorded == Recorded::Memory {
         out.push_str(
             "  the order is in force, but could not be written down: it is lost if the server ends now\n",
         );
@@ -173,27 +168,21 @@ pub(super) fn render(report: &View<'_>) -> String {
     out
 }
 
-fn receipts<'a>(report: &View<'a>) -> impl Iterator<Item = View<'a>> {
-    report.value().get("receipts").and_then(serde_json::Value::as_array).into_iter().flatten().map(View::new)
-}
-
-/// Returns how long the slowest took until it was verified.
-fn slowest(report: &View<'_>) -> Option<u64> {
-    receipts(report).map(|receipt| receipt.number("tookMs")).max().filter(|ms| *ms > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{agent_receipt, kill_all};
+    use serde_json::json;
 
     #[test]
     fn the_report_names_what_failed() {
         let report =
             json!({"total": 5, "killed": 4, "failed": 1, "errors": ["api-51cc: not confirmed\u{7}"]});
-        assert_eq!(render(&View::new(&report)), "4 killed · 1 failed\n  api-51cc: not confirmed\\x07\n");
-        let done = json!({"killed": 2, "failed": 0, "verified": true, "recorded": "memory", "errors": [],
-            "receipts": [{"tookMs": 1840, "processesAfter": 0}, {"tookMs": 20}]});
-        let text = render(&View::new(&done));
+        assert_eq!(render(&kill_all(report)), "4 killed · 1 failed\n  api-51cc: not confirmed\\x07\n");
+        let receipts =
+            [json!({"tookMs": 1840, "processesAfter": 0}), json!({"tookMs": 20})].map(agent_receipt);
+        let done = json!({"killed": 2, "verified": true, "recorded": "memory", "receipts": receipts});
+        let text = render(&kill_all(done));
         assert!(text.starts_with("2 killed in 1.8s · 0 failed · verified 0 processes\n"), "{text}");
         assert!(text.contains("could not be written down"), "{text}");
     }

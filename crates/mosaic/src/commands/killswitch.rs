@@ -1,16 +1,18 @@
 //! `mosaic killswitch`: stops dispatch and kills what runs, until it is released; what waits keeps its place. Wide, so
 //! the count must be typed, or `--yes` given; never from an agent.
 
-use serde_json::{Value, json};
+use mosaic_api::{KillSwitch, OrderRequest, Phase, SwitchEngaged, SwitchReleased};
 
 use super::kill_all::{active, permit, permit_uncounted, render};
 use crate::cli::{KillswitchArgs, SwitchAction};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::local_kill::{self, Local, Who};
+use crate::plain;
 use crate::problem::Problem;
+use crate::sent::{Agent, Sent};
 use crate::session::{Session, say};
-use crate::view::View;
+use crate::view::shown;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Problem> {
@@ -29,7 +31,7 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
     };
     match action {
         SwitchAction::Status => {
-            let state = client.get("/v1/killswitch")?;
+            let state = client.get::<KillSwitch>("/v1/killswitch")?;
             show(session, &state, |state| {
                 line(state).unwrap_or_else(|| "kill switch off".to_owned()) + "\n"
             })?;
@@ -37,9 +39,10 @@ pub(super) fn run(session: &Session, args: &KillswitchArgs) -> Result<Exit, Prob
         }
         SwitchAction::Engage { yes, reason } => engage(session, &client, yes, reason),
         SwitchAction::Release => {
-            let state = client.post("/v1/killswitch/release", &json!({}))?.body;
-            let was = state.get("wasEngaged").and_then(Value::as_bool).unwrap_or(true);
-            let said = if was { "released: what waits starts again" } else { "it was not engaged" };
+            let none = OrderRequest { reason: None };
+            let state = client.post("/v1/killswitch/release", &none)?.read::<SwitchReleased>()?;
+            let said =
+                if state.was_engaged { "released: what waits starts again" } else { "it was not engaged" };
             show(session, &state, |_| format!("kill switch {said}\n"))?;
             Ok(Exit::Ok)
         }
@@ -73,7 +76,7 @@ fn engage(
             return order(session, client, reason);
         }
     };
-    let waits = |agent: &&Value| matches!(View::new(agent).text("phase"), "queued" | "backoff");
+    let waits = |agent: &&Agent| matches!(agent.status.phase, Phase::Queued | Phase::Backoff);
     let queued = active.iter().filter(waits).count() as u64;
     let count = active.len() as u64 - queued;
     let words = format!(
@@ -85,38 +88,37 @@ fn engage(
 
 /// Gives the order and says what it came to.
 fn order(session: &Session, client: &Client, reason: Option<String>) -> Result<Exit, Problem> {
-    let body = reason.map_or_else(|| json!({}), |reason| json!({"reason": reason}));
-    let answer = client.post_switch(&body)?.body;
-    let report = View::new(&answer);
-    show(session, &answer, |_| {
-        let waits = format!("{} queued, until: mosaic killswitch release", report.number("queued"));
-        format!("dispatch stopped · {}{waits}\n", render(&report))
+    let answer = client.post_stop::<SwitchEngaged>("/v1/killswitch/engage", &OrderRequest { reason })?;
+    show(session, &answer, |answer| {
+        let waits = format!("{} queued, until: mosaic killswitch release", answer.report.queued);
+        format!("dispatch stopped · {}{waits}\n", render(&answer.report))
     })?;
-    Ok(if report.number("failed") > 0 { Exit::Partly } else { Exit::Ok })
+    Ok(if answer.report.failed > 0 { Exit::Partly } else { Exit::Ok })
 }
 
-fn show(session: &Session, state: &Value, text: impl FnOnce(&Value) -> String) -> Result<(), Problem> {
+fn show<T>(session: &Session, state: &Sent<T>, text: impl FnOnce(&T) -> String) -> Result<(), Problem> {
     if session.global.json { session.print_json(state) } else { session.print(text(state)) }
 }
 
 /// Says who stopped dispatch, when and why, and the way out; nothing while the switch is off.
-fn line(state: &Value) -> Option<String> {
-    let view = View::new(state);
-    if state.get("engaged").and_then(Value::as_bool) != Some(true) {
+fn line(state: &KillSwitch) -> Option<String> {
+    if !state.engaged {
         return None;
     }
-    let reason = view.shown("reason");
-    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-    let out = match view.shown("stopFile") {
-        file if file.is_empty() => "go on: mosaic killswitch release".to_owned(),
-        file => format!("go on: remove {file}, then mosaic killswitch release"),
+    let reason = match shown(&state.reason) {
+        reason if reason.is_empty() => reason,
+        reason => format!(" ({reason})"),
     };
-    Some(format!("STOPPED by {} at {}{reason} · {out}", view.shown("by"), view.shown("since")))
+    let out = match &state.stop_file {
+        None => "go on: mosaic killswitch release".to_owned(),
+        Some(file) => format!("go on: remove {}, then mosaic killswitch release", plain::line(file)),
+    };
+    Some(format!("STOPPED by {} at {}{reason} · {out}", shown(&state.by), shown(&state.since)))
 }
 
 /// Returns that line for other commands; nothing when the server does not say.
 pub(super) fn banner(client: &Client) -> Option<String> {
-    line(&client.get("/v1/killswitch").ok()?)
+    line(&*client.get::<KillSwitch>("/v1/killswitch").ok()?)
 }
 
 /// Says it beside a table for programs.
@@ -129,16 +131,22 @@ pub(super) fn warn(client: &Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::kill_switch;
+    use serde_json::json;
 
     #[test]
     fn the_line_says_who_why_and_the_way_out() {
-        assert_eq!(line(&json!({"engaged": false})), None);
+        assert_eq!(line(&kill_switch(json!({}))), None);
         let mut state = json!({"engaged": true, "by": "alice\u{7}", "since": "2026-11-22T10:31:00.000Z", "reason": "freeze"});
         assert_eq!(
-            line(&state).unwrap(),
+            line(&kill_switch(state.clone())).unwrap(),
             "STOPPED by alice\\x07 at 2026-11-22T10:31:00.000Z (freeze) · go on: mosaic killswitch release"
         );
         state["stopFile"] = json!("/data/STOP");
-        assert!(line(&state).unwrap().ends_with("go on: remove /data/STOP, then mosaic killswitch release"));
+        assert!(
+            line(&kill_switch(state.clone()))
+                .unwrap()
+                .ends_with("go on: remove /data/STOP, then mosaic killswitch release")
+        );
     }
 }

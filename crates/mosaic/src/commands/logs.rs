@@ -4,8 +4,6 @@
 use std::collections::VecDeque;
 use std::io::Read;
 
-use serde_json::Value;
-
 use crate::cli::LogsArgs;
 use crate::client::{Client, escape};
 use crate::exit::Exit;
@@ -14,8 +12,8 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
 use crate::session::{Session, say};
-use crate::transcript;
-use crate::view::View;
+use crate::transcript::{self, Entry};
+use crate::view::AgentStatus;
 
 /// Most entries that `-n` keeps.
 const LAST: usize = 100_000;
@@ -24,40 +22,41 @@ const LAST: usize = 100_000;
 pub(super) fn run(session: &Session, args: &LogsArgs) -> Result<Exit, Problem> {
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
-    let view = View::new(&agent);
+    let state = &agent.status;
+    let id = &state.agent_id;
     if args.raw {
-        return raw(session, &client, view.id());
+        return raw(session, &client, id);
     }
-    let follows = args.follow && !view.is_terminal();
+    let follows = args.follow && !state.is_final();
     let tail = if follows { "; Ctrl-C stops reading, not the agent" } else { "" };
     say(&format!(
         "(reading {}, attempt {}, {}, times in UTC{tail})",
-        view.name(),
-        view.number("attempt"),
-        view.shown("status")
+        state.short_name(),
+        state.attempt,
+        state.status
     ));
-    let mut show = |entry: &Value| {
+    let mut show = |entry: &Entry| {
         if !transcript::is_wanted(entry, &args.kind) {
             return Ok(());
         }
         if session.global.json {
-            return session.print_raw(format!("{entry}\n").as_bytes());
+            return session.print_raw(format!("{}\n", entry.json()).as_bytes());
         }
         session.print(transcript::render(entry, session.paint()))
     };
     let after = match args.last {
-        Some(last) => show_last(&client, view.id(), last.min(LAST), &args.kind, &mut show)?,
+        Some(last) => show_last(&client, id, last.min(LAST), &args.kind, &mut show)?,
         None => 0,
     };
     if !follows {
         if args.last.is_none() {
-            follow::pages(&client, view.id(), 0, &mut show)?;
+            follow::pages(&client, id, 0, &mut show)?;
         }
         return Ok(Exit::Ok);
     }
-    match follow::follow(&client, view.id(), after, None, &mut show)? {
+    match follow::follow(&client, id, after, None, &mut show)? {
         Followed::Ended(agent) if !session.global.json => {
-            say(super::summary::render(&View::new(&agent), session.paint()).trim_end())
+            say(super::summary::render(&agent, session.paint()).trim_end())
         }
         Followed::Ended(_) | Followed::Interrupted => {}
     }
@@ -70,9 +69,9 @@ fn show_last(
     id: &str,
     last: usize,
     kinds: &[String],
-    show: &mut dyn FnMut(&Value) -> Result<(), Problem>,
+    show: &mut dyn FnMut(&Entry) -> Result<(), Problem>,
 ) -> Result<u64, Problem> {
-    let mut kept: VecDeque<Value> = VecDeque::new();
+    let mut kept: VecDeque<Entry> = VecDeque::new();
     let after = follow::pages(client, id, 0, &mut |entry| {
         if transcript::is_wanted(entry, kinds) {
             kept.push_back(entry.clone());

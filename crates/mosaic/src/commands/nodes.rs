@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use mosaic_api::{Clock, LostNode, Node, NodeList, NodeRemoved, OrderRequest};
 
+use super::doctor::breaker_about;
 use super::drain;
 use crate::cli::{NodeArgs, NodeDrainArgs, NodeRemoveArgs, NodesAction, NodesArgs};
 use crate::client::{Client, escape};
@@ -13,7 +14,7 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
-use crate::view::{View, now, span};
+use crate::view::{now, shown, span, time};
 
 /// Offset of a clock from which on it is noted, in milliseconds.
 const CLOCK_NOTE_MS: u64 = 1000;
@@ -48,22 +49,21 @@ fn drain(session: &Session, args: &NodeDrainArgs) -> Result<Exit, Problem> {
 
 /// Looks how many agents a draining node still runs; nothing once its server has ended.
 fn left_on(client: &Client, name: &str) -> Result<Option<u64>, Problem> {
-    let answer = match client.get("/v1/nodes") {
+    let answer = match client.get::<NodeList>("/v1/nodes") {
         // The node that was asked is the one that ended.
         Err(Problem::Unreachable { .. }) => return Ok(None),
         answer => answer?,
     };
-    let nodes = answer.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let Some(node) = nodes.iter().find(|node| node["node"] == name) else { return Ok(None) };
+    let Some(node) = answer.nodes.iter().find(|node| node.node == name) else { return Ok(None) };
     match state(node) {
         "ended" => Ok(None),
         "lost" => {
-            let ends = View::new(node).shown("leasesEndAt");
+            let ends = shown(&node.leases_end_at);
             let what =
                 format!("{name} is not heard of any more; what it runs ends with its leases at {ends}");
             Err(Problem::Conflict { what, hint: Some("look: mosaic nodes".to_owned()) })
         }
-        _ => Ok(Some(node["slots"]["used"].as_u64().unwrap_or(0))),
+        _ => Ok(Some(node.slots.used as u64)),
     }
 }
 
@@ -72,14 +72,14 @@ fn remove(session: &Session, args: &NodeRemoveArgs) -> Result<Exit, Problem> {
     if let Some(reason) = &args.one.reason {
         path.push_str(&format!("&reason={}", escape(reason)));
     }
-    let answer = session.client()?.delete(&path)?;
+    let answer = session.client()?.delete::<NodeRemoved>(&path)?;
     let said = match args.lost {
         true => {
             "is off the list and declared lost for good: what only it had is given up, and records of it may be removed"
         }
         false => "is off the list; what only it had is looked for there once it is back",
     };
-    say(&format!("{} {said}", View::new(&answer).shown("node")));
+    say(&format!("{} {said}", plain::line(&answer.node)));
     if session.global.json {
         session.print_json(&answer)?;
     }
@@ -87,10 +87,10 @@ fn remove(session: &Session, args: &NodeRemoveArgs) -> Result<Exit, Problem> {
 }
 
 fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<Exit, Problem> {
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let body = OrderRequest { reason: args.reason.clone() };
     let path = format!("/v1/nodes/{}/{verb}", escape(&args.node));
-    let answer = session.client()?.post(&path, &body)?.body;
-    say(&format!("{} {said}", View::new(&answer).shown("node")));
+    let answer = session.client()?.post(&path, &body)?.read::<Node>()?;
+    say(&format!("{} {said}", plain::line(&answer.node)));
     if session.global.json {
         session.print_json(&answer)?;
     }
@@ -98,53 +98,49 @@ fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<
 }
 
 fn list(session: &Session) -> Result<Exit, Problem> {
-    let answer = session.client()?.get("/v1/nodes")?;
-    let nodes = answer.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let lost = answer.get("lost").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let answer = session.client()?.get::<NodeList>("/v1/nodes")?;
     if session.global.json {
         session.print_json(&answer)?;
     } else if session.terminal.out {
-        session.print(show(nodes, lost, session.terminal.width, session.paint()))?;
+        session.print(show(&answer, session.terminal.width, session.paint()))?;
     } else {
         let titles =
             ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs", "note"];
-        let row = |node: &Value| {
-            let view = View::new(node);
-            let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0).to_string();
+        let row = |node: &Node| {
             vec![
-                view.shown("node"),
+                plain::line(&node.node),
                 state(node).to_owned(),
-                slots("used"),
-                slots("total"),
-                view.shown("version"),
-                view.shown("seenAt"),
-                view.shown("leasesEndAt"),
-                node["clock"]["offsetMs"].as_i64().map_or_else(String::new, |ms| ms.to_string()),
+                node.slots.used.to_string(),
+                node.slots.total.to_string(),
+                plain::line(&node.version),
+                plain::line(&node.seen_at),
+                shown(&node.leases_end_at),
+                node.clock.as_ref().map_or_else(String::new, |clock| clock.offset_ms.to_string()),
                 note(node),
             ]
         };
-        let gone = |node: &Value| {
-            let mut cells = vec![View::new(node).shown("node"), GONE.to_owned()];
+        let gone = |node: &LostNode| {
+            let mut cells = vec![plain::line(&node.node), GONE.to_owned()];
             cells.resize(titles.len() - 1, String::new());
             cells.push(given_up(node));
             cells
         };
-        let rows: Vec<Vec<String>> = nodes.iter().map(row).chain(lost.iter().map(gone)).collect();
+        let rows: Vec<Vec<String>> =
+            answer.nodes.iter().map(row).chain(answer.lost.iter().map(gone)).collect();
         session.print(tabs(&titles, &rows))?;
     }
     Ok(Exit::Ok)
 }
 
 /// Says in one word how a node is: what matters most first.
-fn state(node: &Value) -> &'static str {
-    let yes = |value: &Value| value.as_bool().unwrap_or(false);
-    match (yes(&node["alive"]), yes(&node["draining"]), &node["cordon"]) {
+fn state(node: &Node) -> &'static str {
+    match (node.alive, node.draining, &node.cordon) {
         (false, true, _) => "ended",
         (false, false, _) => "lost",
         (true, true, _) => "draining",
-        (true, false, Value::Null) if node["clock"]["ok"].as_bool() == Some(false) => "wrong clock",
-        (true, false, Value::Null) => "ready",
-        (true, false, cordon) if yes(&cordon["drain"]) => "drained",
+        (true, false, None) if node.clock.as_ref().is_some_and(|clock| !clock.ok) => "wrong clock",
+        (true, false, None) => "ready",
+        (true, false, Some(cordon)) if cordon.drain => "drained",
         _ => "cordoned",
     }
 }
@@ -162,33 +158,32 @@ const COLUMNS: [Column; 6] = [
 const GONE: &str = "given up";
 
 /// Says who declared a node lost for good, when and why.
-fn given_up(node: &Value) -> String {
-    let view = View::new(node);
-    let (by, reason) = (view.shown("by"), view.shown("reason"));
-    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    format!("declared lost for good by {by} at {}{why}", view.shown("at"))
+fn given_up(node: &LostNode) -> String {
+    let why = match shown(&node.reason) {
+        reason if reason.is_empty() => reason,
+        reason => format!(": {reason}"),
+    };
+    format!("declared lost for good by {} at {}{why}", plain::line(&node.by), plain::line(&node.at))
 }
 
-fn show(nodes: &[Value], lost: &[Value], width: Option<usize>, paint: Paint) -> String {
+fn show(list: &NodeList, width: Option<usize>, paint: Paint) -> String {
     let at = now();
-    let row = |node: &Value| {
-        let view = View::new(node);
-        let slots = |name: &str| node["slots"][name].as_u64().unwrap_or(0);
-        let seen = view.time("seenAt").map_or(String::new(), |seen| span(at.since(seen)));
+    let row = |node: &Node| {
+        let seen = time(&node.seen_at).map_or(String::new(), |seen| span(at.since(seen)));
         vec![
-            view.shown("node"),
+            plain::line(&node.node),
             state(node).to_owned(),
-            format!("{}/{}", slots("used"), slots("total")),
+            format!("{}/{}", node.slots.used, node.slots.total),
             seen,
-            view.shown("version"),
+            plain::line(&node.version),
             note(node),
         ]
     };
-    let gone = |node: &Value| {
-        let (name, empty) = (View::new(node).shown("node"), String::new);
-        vec![name, GONE.to_owned(), empty(), empty(), empty(), given_up(node)]
+    let gone = |node: &LostNode| {
+        let empty = String::new;
+        vec![plain::line(&node.node), GONE.to_owned(), empty(), empty(), empty(), given_up(node)]
     };
-    let rows: Vec<Vec<String>> = nodes.iter().map(row).chain(lost.iter().map(gone)).collect();
+    let rows: Vec<Vec<String>> = list.nodes.iter().map(row).chain(list.lost.iter().map(gone)).collect();
     if rows.is_empty() {
         return "no node has joined yet\n".to_owned();
     }
@@ -196,68 +191,50 @@ fn show(nodes: &[Value], lost: &[Value], width: Option<usize>, paint: Paint) -> 
 }
 
 /// Says what a node does not take now, and why.
-fn troubles(node: &Value) -> Vec<String> {
-    let view = View::new(node);
-    let held = view.shown("held");
-    let held = (!held.is_empty()).then(|| format!("starts nothing: {held}"));
+fn troubles(node: &Node) -> Vec<String> {
+    let held = node.held.as_ref().map(|held| format!("starts nothing: {}", plain::line(held)));
     let mut parts: Vec<String> = held.into_iter().collect();
-    for breaker in view.list("breakers") {
-        let breaker = View::new(breaker);
-        let about = match breaker.text("part") {
-            "fetch" => format!("fetching from {}", breaker.shown("repository")),
-            "push" => format!("pushing to {}", breaker.shown("repository")),
-            _ => format!("running {}", breaker.shown("runtime")),
-        };
-        parts.push(format!("breaker open for {about}: {}", plain::first_line(breaker.text("why"), 120)));
+    for breaker in &node.breakers {
+        let (about, why) = (breaker_about(breaker), plain::first_line(&breaker.why, 120));
+        parts.push(format!("breaker open for {about}: {why}"));
     }
-    for runtime in view.list("runtimes") {
-        let runtime = View::new(runtime);
-        if !runtime.shown("error").is_empty() {
-            parts.push(format!("no {}", runtime.shown("name")));
-        }
-    }
+    let missing = node.runtimes.iter().filter(|runtime| runtime.error.is_some());
+    parts.extend(missing.map(|runtime| format!("no {}", plain::line(&runtime.name))));
     parts
 }
 
 /// Says why a node is out of service, when it is.
-fn cordoned(node: &Value) -> String {
-    let cordon = View::new(&node["cordon"]);
-    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
-    match (by.is_empty(), reason.is_empty()) {
-        (true, _) => String::new(),
-        (false, true) => format!("by {by}"),
-        (false, false) => format!("{reason} ({by})"),
-    }
+fn cordoned(node: &Node) -> Option<String> {
+    let cordon = node.cordon.as_ref()?;
+    let by = plain::line(&cordon.by);
+    Some(match shown(&cordon.reason) {
+        reason if reason.is_empty() => format!("by {by}"),
+        reason => format!("{reason} ({by})"),
+    })
 }
 
-fn note(node: &Value) -> String {
+fn note(node: &Node) -> String {
     let mut parts = Vec::new();
-    if node["here"].as_bool() == Some(true) {
+    if node.here {
         parts.push("this server".to_owned());
     }
-    let cordoned = cordoned(node);
-    parts.extend((!cordoned.is_empty()).then_some(cordoned));
-    parts.extend(clock(&node["clock"]));
+    parts.extend(cordoned(node));
+    parts.extend(node.clock.as_ref().and_then(clock));
     parts.extend(troubles(node));
-    let labels: Vec<String> = node["labels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| plain::line(&format!("{name}={}", value.as_str().unwrap_or_default())))
-        .collect();
+    let labels: Vec<String> =
+        node.labels.iter().map(|(name, value)| plain::line(&format!("{name}={value}"))).collect();
     parts.extend((!labels.is_empty()).then(|| labels.join(" ")));
-    let ends = View::new(node).shown("leasesEndAt");
-    if state(node) == "lost" && !ends.is_empty() {
-        parts.push(format!("its leases end {ends}"));
+    if let (Some(ends), "lost") = (&node.leases_end_at, state(node)) {
+        parts.push(format!("its leases end {}", plain::line(ends)));
     }
     parts.join(" · ")
 }
 
 /// Says how far a machine's clock is from the store's, where that is more than NTP leaves.
-fn clock(clock: &Value) -> Option<String> {
-    let ms = clock["offsetMs"].as_i64().filter(|ms| ms.unsigned_abs() >= CLOCK_NOTE_MS)?;
+fn clock(clock: &Clock) -> Option<String> {
+    let ms = Some(clock.offset_ms).filter(|ms| ms.unsigned_abs() >= CLOCK_NOTE_MS)?;
     let side = if ms < 0 { "behind" } else { "ahead" };
-    let refused = if clock["ok"].as_bool() == Some(false) { ", takes nothing" } else { "" };
+    let refused = if clock.ok { "" } else { ", takes nothing" };
     Some(format!("clock {} {side}{refused}", span(Duration::from_millis(ms.unsigned_abs()))))
 }
 
@@ -265,39 +242,47 @@ fn clock(clock: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use crate::paint::ColorChoice;
+    use serde_json::{Value, json};
+
+    fn paint() -> Paint {
+        Paint::choose(ColorChoice::Never, false, &|_| None)
+    }
+
+    fn list(nodes: Vec<Node>, lost: Vec<LostNode>) -> NodeList {
+        NodeList { nodes, lost, lease_ms: None }
+    }
 
     #[test]
     fn nodes_are_a_table_with_what_matters_most_in_one_word() {
         let node = |name: &str, alive: bool, cordon: Value| {
-            json!({"node": name, "here": name == "a", "alive": alive, "draining": false, "cordon": cordon, "version": "0.1.0",
-                "slots": {"used": 1, "total": 4}, "leasesEndAt": "2026-11-22T10:33:00.000Z"})
+            let fields = json!({"node": name, "here": name == "a", "alive": alive, "cordon": cordon, "version": "0.1.0",
+                "slots": {"used": 1, "total": 4}, "leasesEndAt": "2026-11-22T10:33:00.000Z"});
+            Node::clone(&crate::samples::node(fields))
         };
-        let nodes = [
+        let nodes = vec![
             node("a", true, Value::Null),
-            node("b", true, json!({"by": "alice", "reason": "bad disk", "drain": false})),
+            node("b", true, json!({"by": "alice", "reason": "bad disk", "at": "", "drain": false})),
             node("c", false, Value::Null),
         ];
         assert_eq!(
-            show(&nodes, &[], Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            show(&list(nodes, Vec::new()), Some(120), paint()),
             "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\na     ready       1/4        0.1.0    this server\nb     cordoned    1/4        0.1.0    bad disk (alice)\nc     lost        1/4        0.1.0    its leases end 2026-11-22T10:33:00.000Z\n"
         );
-        let lost = [json!({"node": "e", "by": "alice", "reason": "burnt", "at": "2026-11-22T10:33:00.000Z"})];
+        let lost = json!({"node": "e", "by": "alice", "reason": "burnt", "at": "2026-11-22T10:33:00.000Z"});
+        let lost = vec![serde_json::from_value(lost).unwrap()];
         assert_eq!(
-            show(&[], &lost, Some(120), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            show(&list(Vec::new(), lost), Some(120), paint()),
             "NODE  STATE     SLOTS  SEEN  VERSION  NOTE\ne     given up                        declared lost for good by alice at 2026-11-22T10:33:00.000Z: burnt\n"
         );
         let mut ahead = node("d", true, Value::Null);
-        ahead["clock"] = json!({"offsetMs": 3_600_000, "errorMs": 1, "ok": false});
+        ahead.clock = Some(Clock { offset_ms: 3_600_000, error_ms: 1, ok: false });
         assert_eq!(
             (state(&ahead), note(&ahead).as_str()),
             ("wrong clock", "clock 1h00m ahead, takes nothing")
         );
-        let drained = json!({"alive": true, "draining": false, "cordon": {"drain": true}});
+        let drained = node("f", true, json!({"by": "alice", "reason": null, "at": "", "drain": true}));
         assert_eq!(
-            (
-                state(&drained),
-                show(&[], &[], None, Paint::choose(ColorChoice::Never, false, &|_| None)).as_str()
-            ),
+            (state(&drained), show(&list(Vec::new(), Vec::new()), None, paint()).as_str()),
             ("drained", "no node has joined yet\n")
         );
     }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use mosaic_api::{PruneRequest, Pruned, Unmerged};
+use serde_json::json;
 
 use super::rm::bytes;
 use crate::cli::PruneArgs;
@@ -11,9 +12,10 @@ use crate::client::Client;
 use crate::exit::Exit;
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
-use crate::view::View;
+use crate::view::name_of;
 
 /// Most agents with unmerged work that are shown by name.
 const SHOWN: usize = 20;
@@ -23,12 +25,12 @@ const SHOWN: usize = 20;
 struct Sum {
     removed: u64,
     freed: u64,
-    unmerged: Vec<Value>,
-    errors: Vec<Value>,
+    unmerged: Vec<Unmerged>,
+    errors: Vec<String>,
     /// Agents whose work lies on another node, by that node.
     elsewhere: BTreeMap<String, u64>,
     /// Where each page began, and how many of it have unmerged work.
-    pages: Vec<(Value, u64)>,
+    pages: Vec<(Option<String>, u64)>,
 }
 
 /// Runs the command.
@@ -47,43 +49,44 @@ pub(super) fn run(session: &Session, args: &PruneArgs) -> Result<Exit, Problem> 
     let mut done = Sum { unmerged: Vec::new(), ..Sum::default() };
     for (cursor, unmerged) in &seen.pages {
         let force = args.force.is_some().then_some(*unmerged);
-        let body = json!({"olderThan": age(args), "cursor": cursor, "force": force});
-        done.add(&client.post("/v1/prune", &body)?.body);
+        let body = PruneRequest { force, ..asked(args, cursor.clone()) };
+        done.add(&*client.post("/v1/prune", &body)?.read::<Pruned>()?);
     }
     show(session, &done, false)?;
     Ok(if done.errors.is_empty() { Exit::Ok } else { Exit::Partly })
 }
 
-fn age(args: &PruneArgs) -> String {
-    format!("{}ms", args.older_than.as_millis())
+/// Makes the body for one page.
+fn asked(args: &PruneArgs, cursor: Option<String>) -> PruneRequest {
+    let older_than = Some(format!("{}ms", args.older_than.as_millis()));
+    PruneRequest { older_than, dry_run: None, force: None, cursor }
 }
 
 /// Looks at every page without removing anything.
 fn look(client: &Client, args: &PruneArgs) -> Result<Sum, Problem> {
     let mut sum = Sum::default();
-    let mut cursor = Value::Null;
+    let mut cursor = None;
     loop {
-        let body = json!({"olderThan": age(args), "dryRun": true, "cursor": cursor});
-        let page = client.post("/v1/prune", &body)?.body;
-        sum.pages.push((cursor, View::new(&page).list("unmerged").len() as u64));
+        let body = PruneRequest { dry_run: Some(true), ..asked(args, cursor.clone()) };
+        let page: Sent<Pruned> = client.post("/v1/prune", &body)?.read()?;
+        sum.pages.push((cursor, page.unmerged.len() as u64));
         sum.add(&page);
-        cursor = page.get("nextCursor").cloned().unwrap_or(Value::Null);
-        if cursor.is_null() {
+        cursor = page.next_cursor.clone();
+        if cursor.is_none() {
             return Ok(sum);
         }
     }
 }
 
 impl Sum {
-    fn add(&mut self, page: &Value) {
-        let view = View::new(page);
-        self.removed += view.number("removed");
-        self.freed += view.number("freedBytes");
-        for (node, count) in page.get("elsewhere").and_then(Value::as_object).into_iter().flatten() {
-            *self.elsewhere.entry(node.clone()).or_default() += count.as_u64().unwrap_or(0);
+    fn add(&mut self, page: &Pruned) {
+        self.removed += page.removed;
+        self.freed += page.freed_bytes;
+        for (node, count) in &page.elsewhere {
+            *self.elsewhere.entry(node.clone()).or_default() += count;
         }
-        self.unmerged.extend_from_slice(view.list("unmerged"));
-        self.errors.extend_from_slice(view.list("errors"));
+        self.unmerged.extend_from_slice(&page.unmerged);
+        self.errors.extend_from_slice(&page.errors);
     }
 }
 
@@ -143,16 +146,15 @@ fn confirm(session: &Session, wrong: bool, count: u64, what: &str, way: &str) ->
     }
 }
 
-fn list_unmerged(unmerged: &[Value]) {
+fn list_unmerged(unmerged: &[Unmerged]) {
     for one in unmerged.iter().take(SHOWN) {
-        let view = View::new(one);
-        for commit in view.list("commits") {
-            let commit = View::new(commit);
-            let short: String = commit.shown("commit").chars().take(7).collect();
-            say(&format!("  {}  {short} {}", view.name(), commit.shown("subject")));
+        let name = name_of(&one.name, &one.agent_id);
+        for commit in &one.commits {
+            let short: String = plain::line(&commit.commit).chars().take(7).collect();
+            say(&format!("  {name}  {short} {}", plain::line(&commit.subject)));
         }
-        if !view.text("tree").is_empty() {
-            say(&format!("  {}  a working tree that was not received", view.name()));
+        if one.tree.is_some() {
+            say(&format!("  {name}  a working tree that was not received"));
         }
     }
     if unmerged.len() > SHOWN {
@@ -187,7 +189,7 @@ fn render(sum: &Sum, dry: bool) -> String {
             "  {count} ran on node {node}, which alone can remove them: mosaic prune --url URL-OF-{node}\n"
         ));
     }
-    for error in sum.errors.iter().filter_map(Value::as_str) {
+    for error in &sum.errors {
         out.push_str(&format!("  {}\n", plain::line(error)));
     }
     out
@@ -200,12 +202,10 @@ mod tests {
     #[test]
     fn the_sum_says_what_went_and_what_stayed() {
         let mut sum = Sum::default();
-        sum.add(
-            &json!({"removed": 2, "freedBytes": 4096, "unmerged": [{"name": "a"}], "errors": ["x: \u{7}"]}),
-        );
-        let page =
-            json!({"removed": 1, "freedBytes": 0, "unmerged": [], "errors": [], "elsewhere": {"b": 2}});
-        sum.add(&page);
+        let unmerged = crate::samples::unmerged(json!({"name": "a"}));
+        let page = json!({"removed": 2, "freedBytes": 4096, "unmerged": [unmerged], "errors": ["x: \u{7}"]});
+        sum.add(&crate::samples::pruned(page));
+        sum.add(&crate::samples::pruned(json!({"removed": 1, "elsewhere": {"b": 2}})));
         assert_eq!(
             render(&sum, true),
             "3 would be removed · 4 KiB freed · 1 kept for their unmerged work\n  2 ran on node b, which alone can \

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Page, Phase, Status};
+use serde_json::json;
 
 use crate::cli::PsArgs;
 use crate::client::{Client, escape};
@@ -10,9 +11,10 @@ use crate::exit::Exit;
 use crate::paint::Paint;
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Agent;
 use crate::session::Session;
 use crate::table::{Column, column, render, tabs};
-use crate::view::{View, now, span};
+use crate::view::{AgentStatus, now, place, shown, span, time, word};
 
 /// Agents of one page.
 const PAGE: usize = 200;
@@ -25,7 +27,7 @@ pub(super) fn run(session: &Session, args: &PsArgs) -> Result<Exit, Problem> {
         agents.retain(is_problem);
     }
     if args.quiet {
-        let ids: String = agents.iter().map(|a| format!("{}\n", View::new(a).shown("agentId"))).collect();
+        let ids: String = agents.iter().map(|a| format!("{}\n", plain::line(&a.status.agent_id))).collect();
         session.print(ids)?;
     } else if session.global.json {
         session.print_json(&json!({"items": agents}))?;
@@ -41,9 +43,9 @@ pub(super) fn run(session: &Session, args: &PsArgs) -> Result<Exit, Problem> {
     Ok(Exit::Ok)
 }
 
-fn is_problem(agent: &Value) -> bool {
-    let view = View::new(agent);
-    view.needs_a_person() || view.text("status") == "failed" || !view.list("warnings").is_empty()
+fn is_problem(agent: &Agent) -> bool {
+    let status = &agent.status;
+    status.needs_a_person() || status.status == Status::Failed || !status.warnings.is_empty()
 }
 
 fn filters(args: &PsArgs) -> String {
@@ -66,22 +68,21 @@ fn filters(args: &PsArgs) -> String {
 }
 
 /// Reads the list page by page, at most `limit` agents.
-fn fetch(client: &Client, args: &PsArgs) -> Result<Vec<Value>, Problem> {
+fn fetch(client: &Client, args: &PsArgs) -> Result<Vec<Agent>, Problem> {
     let most = usize::try_from(args.limit).unwrap_or(PAGE);
     list(client, &filters(args), most)
 }
 
 /// Reads agents page by page. `filters` is the rest of the query, each part with its `&`.
-pub(super) fn list(client: &Client, filters: &str, most: usize) -> Result<Vec<Value>, Problem> {
-    let mut agents: Vec<Value> = Vec::new();
+pub(super) fn list(client: &Client, filters: &str, most: usize) -> Result<Vec<Agent>, Problem> {
+    let mut agents: Vec<Agent> = Vec::new();
     let mut cursor = String::new();
     while agents.len() < most {
         let limit = PAGE.min(most - agents.len());
-        let page = client.get(&format!("/v1/agents?limit={limit}{filters}{cursor}"))?;
-        let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let next = page.get("nextCursor").and_then(Value::as_str).map(|c| format!("&cursor={}", escape(c)));
-        let done = items.is_empty();
-        agents.extend(items);
+        let page = client.get::<Page<Agent>>(&format!("/v1/agents?limit={limit}{filters}{cursor}"))?;
+        let next = page.next_cursor.as_deref().map(|cursor| format!("&cursor={}", escape(cursor)));
+        let done = page.items.is_empty();
+        agents.extend(page.items.iter().cloned());
         match next {
             Some(next) if !done => cursor = next,
             _ => break,
@@ -127,59 +128,64 @@ const FINISHED: [Column; 7] = [
     column("WHY"),
 ];
 
-fn group_of(view: &View<'_>) -> usize {
-    match view.text("phase") {
-        _ if view.is_terminal() => 3,
-        _ if view.needs_a_person() => 0,
-        "queued" | "backoff" => 2,
+fn group_of(agent: &AgentView) -> usize {
+    match agent.status.phase {
+        _ if agent.status.is_final() => 3,
+        _ if agent.status.needs_a_person() => 0,
+        Phase::Queued | Phase::Backoff => 2,
         _ => 1,
     }
 }
 
-fn row(view: &View<'_>, group: usize) -> Vec<String> {
+fn row(agent: &AgentView, group: usize) -> Vec<String> {
     let at = now();
-    let mut cells = vec![view.name(), view.shown("agentType"), view.shown("taskId")];
-    let elapsed = view.elapsed(at).map_or(String::new(), span);
+    let status = &agent.status;
+    let mut cells = vec![status.short_name(), agent.agent_type.to_string(), plain::line(&status.task_id)];
+    let elapsed = status.elapsed(at).map_or(String::new(), span);
     match group {
         0 => {
-            let first = view.list("attention").first().map(View::new);
-            let since = first.and_then(|a| a.time("since")).map_or(String::new(), |t| span(at.since(t)));
-            let why = first.map_or(String::new(), |a| format!("{}: {}", a.shown("kind"), a.shown("summary")));
+            let first = status.attention.first();
+            let since =
+                first.and_then(|one| time(&one.since)).map_or(String::new(), |since| span(at.since(since)));
+            let why =
+                first.map_or(String::new(), |one| format!("{}: {}", one.kind, plain::line(&one.summary)));
             cells.extend([since, why]);
         }
         1 => {
-            let tries = format!("{}/{}", view.number("attempt"), view.number("maxRetries") + 1);
-            let fix = view.number("fixRound");
-            let phase =
-                if fix > 0 { format!("{} (fix {fix})", view.shown("phase")) } else { view.shown("phase") };
-            let warnings = view.warnings();
-            let warn = if warnings.is_empty() { String::new() } else { plain::cut(&warnings[0], 40) };
-            let last = view.time("lastEventAt").map_or(String::new(), |heard| span(at.since(heard)));
+            let tries = format!("{}/{}", status.attempt, agent.max_retries + 1);
+            let phase = match status.fix_round {
+                0 => status.phase.to_string(),
+                round => format!("{} (fix {round})", status.phase),
+            };
+            let warn = status.shown_warnings().first().map_or(String::new(), |first| plain::cut(first, 40));
+            let last = agent.last_event_at.as_deref().and_then(time);
+            let last = last.map_or(String::new(), |heard| span(at.since(heard)));
             cells.extend([phase, tries, last, elapsed, warn]);
         }
         2 => {
-            let place = view.place().map_or_else(|| view.shown("phase"), |place| place.to_string());
-            let why = plain::first_line(view.text("delayedBecause"), 100);
-            cells.extend([view.number("priority").to_string(), elapsed, place, why]);
+            let place = place(agent.queue_position)
+                .map_or_else(|| status.phase.to_string(), |place| place.to_string());
+            let why = plain::first_line(agent.delayed_because.as_deref().unwrap_or_default(), 100);
+            cells.extend([agent.priority.to_string(), elapsed, place, why]);
         }
         _ => {
-            let why = match plain::first_line(view.text("error"), 100) {
-                text if text.is_empty() => view.shown("endReason"),
-                text => format!("{}: {text}", view.shown("endReason")),
+            let reason = word(status.end_reason);
+            let why = match plain::first_line(status.error.as_deref().unwrap_or_default(), 100) {
+                text if text.is_empty() => reason,
+                text => format!("{reason}: {text}"),
             };
-            cells.extend([view.shown("status"), view.shown("verdict"), elapsed, why]);
+            cells.extend([status.status.to_string(), word(status.verdict), elapsed, why]);
         }
     }
     cells
 }
 
 /// Renders the groups for a terminal.
-fn groups(agents: &[Value], width: Option<usize>, paint: Paint) -> String {
+fn groups(agents: &[Agent], width: Option<usize>, paint: Paint) -> String {
     let mut rows: BTreeMap<usize, Vec<Vec<String>>> = BTreeMap::new();
     for agent in agents {
-        let view = View::new(agent);
-        let group = group_of(&view);
-        rows.entry(group).or_default().push(row(&view, group));
+        let group = group_of(agent);
+        rows.entry(group).or_default().push(row(agent, group));
     }
     let count = |group: usize| rows.get(&group).map_or(0, Vec::len);
     if agents.is_empty() {
@@ -203,8 +209,8 @@ fn groups(agents: &[Value], width: Option<usize>, paint: Paint) -> String {
 }
 
 /// Renders one flat table for programs.
-fn flat(agents: &[Value]) -> String {
-    const FIELDS: [&str; 12] = [
+fn flat(agents: &[Agent]) -> String {
+    const TITLES: [&str; 12] = [
         "agentId",
         "name",
         "taskId",
@@ -218,13 +224,26 @@ fn flat(agents: &[Value]) -> String {
         "completedAt",
         "delayedBecause",
     ];
-    let cell = |agent: &Value, field: &str| match View::new(agent).time(field) {
-        Some(at) if field.ends_with("At") => at.to_rfc3339(),
-        _ => View::new(agent).shown(field),
+    let at = |text: &str| time(text).map_or_else(|| plain::line(text), |at| at.to_rfc3339());
+    let maybe = |text: &Option<String>| text.as_deref().map_or(String::new(), at);
+    let row = |agent: &Agent| {
+        let status = &agent.status;
+        vec![
+            plain::line(&status.agent_id),
+            plain::line(&status.name),
+            plain::line(&status.task_id),
+            agent.agent_type.to_string(),
+            status.status.to_string(),
+            status.phase.to_string(),
+            word(status.end_reason),
+            word(status.verdict),
+            at(&status.spawned_at),
+            maybe(&status.started_at),
+            maybe(&status.completed_at),
+            shown(&agent.delayed_because),
+        ]
     };
-    let rows: Vec<Vec<String>> =
-        agents.iter().map(|agent| FIELDS.iter().map(|field| cell(agent, field)).collect()).collect();
-    tabs(&FIELDS, &rows)
+    tabs(&TITLES, &agents.iter().map(row).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -232,13 +251,14 @@ mod tests {
     use super::*;
     use crate::paint::ColorChoice;
 
-    fn agents() -> Vec<Value> {
-        vec![
+    fn agents() -> Vec<Agent> {
+        let all = [
             json!({"agentId":"a","name":"fix-3f9a","taskId":"US-1","agentType":"worker","status":"running","phase":"gating","attempt":1,"maxRetries":3,"fixRound":1}),
-            json!({"agentId":"b","name":"ask-9b02","taskId":"US-2","agentType":"worker","status":"running","phase":"waiting","attention":[{"kind":"question","summary":"keep v1?\u{1b}"}]}),
+            json!({"agentId":"b","name":"ask-9b02","taskId":"US-2","agentType":"worker","status":"running","phase":"waiting","attention":[{"kind":"question","summary":"keep v1?\u{1b}","since":""}]}),
             json!({"agentId":"c","name":"ttl-c4d8","taskId":"US-3","agentType":"tester","status":"spawning","phase":"queued","priority":3,"queuePosition":0,"delayedBecause":"limit reached\nwords"}),
             json!({"agentId":"d","name":"old-d4d8","taskId":"US-4","agentType":"worker","status":"failed","phase":"settled","endReason":"auth","error":"no key\nset one","spawnedAt":"2026-11-22T10:00:00.000Z","completedAt":"2026-11-22T10:00:09.000Z"}),
-        ]
+        ];
+        all.into_iter().map(crate::samples::agent).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `mosaic queue`: what waits and why; pause, resume, and taking waiting work out.
 
-use serde_json::{Value, json};
+use mosaic_api::{Dispatch, OrderRequest, Queue, QueueEntry, TaskRemoved};
 
 use super::queue_transfer;
 use crate::cli::{QueueAction, QueueArgs};
@@ -9,9 +9,10 @@ use crate::exit::Exit;
 use crate::paint::Paint;
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
-use crate::view::{View, now, span};
+use crate::view::{name_of, now, span, time};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> {
@@ -34,21 +35,22 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
     let answer = match &args.action {
         None | Some(QueueAction::List) => return list(session, &client.get("/v1/queue")?),
         Some(QueueAction::Pause { reason }) => {
-            let body = reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
-            let answer = client.post("/v1/queue/pause", &body)?.body;
+            let body = OrderRequest { reason: reason.clone() };
+            let answer = client.post("/v1/queue/pause", &body)?.read::<Dispatch>()?;
             say("dispatch paused; running agents go on. Start again: mosaic queue resume");
-            answer
+            answer.json().clone()
         }
         Some(QueueAction::Resume) => {
-            let answer = client.post("/v1/queue/resume", &json!({}))?.body;
+            let body = OrderRequest { reason: None };
+            let answer = client.post("/v1/queue/resume", &body)?.read::<Dispatch>()?;
             say("dispatch running");
-            answer
+            answer.json().clone()
         }
         Some(QueueAction::Export { .. } | QueueAction::Import { .. }) => unreachable!("dealt with above"),
         Some(QueueAction::Rm { task }) => {
-            let answer = client.delete(&format!("/v1/tasks/{}", escape(task)))?;
+            let answer = client.delete::<TaskRemoved>(&format!("/v1/tasks/{}", escape(task)))?;
             say(&format!("{} is out of the queue", plain::line(task)));
-            answer
+            answer.json().clone()
         }
     };
     if session.global.json {
@@ -57,66 +59,42 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
     Ok(Exit::Ok)
 }
 
-/// Returns a figure of the queue, wherever the server puts it.
-fn figure(queue: &Value, names: &[&str]) -> Option<u64> {
-    let places = [queue.get("counts"), queue.get("slots"), Some(queue)];
-    places.into_iter().flatten().find_map(|place| names.iter().find_map(|name| place.get(name)?.as_u64()))
-}
-
 /// Says in one line how the queue is.
-pub(super) fn headline(queue: &Value) -> String {
-    let pause = queue.get("pause").or_else(|| queue.get("paused"));
-    let paused = pause.is_some_and(|p| p.as_bool().unwrap_or(!p.is_null()));
-    let reason = pause
-        .map(View::new)
-        .map(|p| p.shown("reason"))
-        .filter(|r| !r.is_empty())
-        .map_or(String::new(), |r| format!(" ({r})"));
-    let held = View::new(queue).shown("held");
-    let dispatch = match (paused, held.is_empty()) {
+pub(super) fn headline(queue: &Queue) -> String {
+    let reason = queue.pause.as_ref().and_then(|pause| pause.reason.as_deref()).filter(|r| !r.is_empty());
+    let reason = reason.map_or(String::new(), |reason| format!(" ({})", plain::line(reason)));
+    let dispatch = match (queue.paused, &queue.held) {
         (true, _) => format!("dispatch paused{reason}"),
-        (false, false) => format!("dispatch held ({held})"),
-        (false, true) => "dispatch running".to_owned(),
+        (false, Some(held)) => format!("dispatch held ({})", plain::line(held)),
+        (false, None) => "dispatch running".to_owned(),
     };
-    let mut parts = vec![dispatch];
-    if let (Some(used), Some(all)) = (figure(queue, &["used"]), figure(queue, &["total"])) {
-        parts.push(format!("{used} of {all} slots"));
-    }
-    for (names, word) in [
-        (&["waiting", "ready", "queued"][..], "waiting"),
-        (&["delayed", "backoff"], "backing off"),
-        (&["dead"], "dead"),
-    ] {
-        if let Some(n) = figure(queue, names) {
-            parts.push(format!("{n} {word}"));
-        }
-    }
-    parts.join(" · ")
+    let (slots, counts) = (&queue.slots, &queue.counts);
+    format!(
+        "{dispatch} · {} of {} slots · {} waiting · {} backing off · {} dead",
+        slots.used, slots.total, counts.waiting, counts.delayed, counts.dead
+    )
 }
 
-fn list(session: &Session, queue: &Value) -> Result<Exit, Problem> {
+fn list(session: &Session, queue: &Sent<Queue>) -> Result<Exit, Problem> {
     if session.global.json {
         session.print_json(queue)?;
     } else if session.terminal.out {
         session.print(show(queue, session.terminal.width, session.paint()))?;
     } else {
         let titles = ["priority", "taskId", "agentType", "phase", "agentId", "spawnedAt"];
-        let cell = |entry: &Value, title: &str| match title {
-            "priority" => View::new(entry).number(title).to_string(),
-            _ => View::new(entry).shown(title),
+        let row = |entry: &QueueEntry| {
+            vec![
+                entry.priority.to_string(),
+                plain::line(&entry.task_id),
+                entry.agent_type.to_string(),
+                entry.phase.to_string(),
+                plain::line(&entry.agent_id),
+                plain::line(&entry.spawned_at),
+            ]
         };
-        let rows: Vec<Vec<String>> =
-            entries(queue).iter().map(|e| titles.iter().map(|t| cell(e, t)).collect()).collect();
-        session.print(tabs(&titles, &rows))?;
+        session.print(tabs(&titles, &queue.waiting.iter().map(row).collect::<Vec<_>>()))?;
     }
     Ok(Exit::Ok)
-}
-
-fn entries(queue: &Value) -> &[Value] {
-    ["waiting", "entries", "items"]
-        .iter()
-        .find_map(|name| queue.get(name)?.as_array())
-        .map_or(&[], Vec::as_slice)
 }
 
 const COLUMNS: [Column; 7] = [
@@ -129,28 +107,25 @@ const COLUMNS: [Column; 7] = [
     column("REASON").from(100),
 ];
 
-fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
+fn show(queue: &Queue, width: Option<usize>, paint: Paint) -> String {
     let at = now();
-    let row = |entry: &Value| {
-        let view = View::new(entry);
-        let until =
-            view.time("until").or_else(|| view.time("notBefore")).filter(|t| t.since(at).as_secs() > 0);
+    let row = |entry: &QueueEntry| {
+        let until = entry.not_before.as_deref().and_then(time).filter(|t| t.since(at).as_secs() > 0);
         let waits = match until {
             Some(until) => format!("in {}", span(until.since(at))),
-            None => view.time("spawnedAt").map_or(String::new(), |t| span(at.since(t))),
+            None => time(&entry.spawned_at).map_or(String::new(), |t| span(at.since(t))),
         };
-        let tries = (view.number("attempt") + 1).to_string();
         vec![
-            view.number("priority").to_string(),
-            view.shown("taskId"),
-            view.shown("agentType"),
+            entry.priority.to_string(),
+            plain::line(&entry.task_id),
+            entry.agent_type.to_string(),
             waits,
-            tries,
-            view.name(),
-            plain::cut(&view.shown("reason"), 80),
+            (entry.attempt + 1).to_string(),
+            name_of(&entry.name, &entry.agent_id),
+            plain::cut(&plain::line(entry.reason.as_deref().unwrap_or_default()), 80),
         ]
     };
-    let rows: Vec<Vec<String>> = entries(queue).iter().map(row).collect();
+    let rows: Vec<Vec<String>> = queue.waiting.iter().map(row).collect();
     let mut out = format!("{}   (priority 1 runs first)\n", headline(queue));
     if rows.is_empty() {
         out.push_str("nothing waits\n");
@@ -164,22 +139,26 @@ fn show(queue: &Value, width: Option<usize>, paint: Paint) -> String {
 mod tests {
     use super::*;
     use crate::paint::ColorChoice;
+    use crate::samples::{counts, queue, queue_entry};
+    use serde_json::json;
 
     #[test]
     fn the_queue_is_a_headline_and_a_table() {
-        let queue = json!({
-            "paused": true, "pause": {"reason": "freeze"}, "slots": {"total": 4, "used": 3}, "counts": {"waiting": 1, "delayed": 0, "dead": 2},
-            "waiting": [{"taskId": "US-1", "agentType": "worker", "priority": 3, "name": "us-1-aaaa", "attempt": 0, "maxRetries": 3, "reason": "waits for a slot"}],
-        });
+        let entry = queue_entry(json!({
+            "taskId": "US-1", "priority": 3, "name": "us-1-aaaa", "status": "spawning", "phase": "queued",
+            "reason": "waits for a slot",
+        }));
+        let paused = queue(json!({
+            "paused": true, "pause": {"by": "alice", "reason": "freeze", "since": ""}, "slots": {"total": 4, "used": 3},
+            "counts": counts(1, 0, 2), "waiting": [entry],
+        }));
         assert_eq!(
-            show(&queue, Some(100), Paint::choose(ColorChoice::Never, false, &|_| None)),
+            show(&paused, Some(100), Paint::choose(ColorChoice::Never, false, &|_| None)),
             "dispatch paused (freeze) · 3 of 4 slots · 1 waiting · 0 backing off · 2 dead   (priority 1 runs first)\nPRIO  TASK  ROLE    WAITS  TRY  AGENT      REASON\n   3  US-1  worker           1  us-1-aaaa  waits for a slot\n"
         );
-        assert_eq!(headline(&json!({"paused": false})), "dispatch running");
-        assert_eq!(headline(&json!({"paused": null})), "dispatch running");
-        assert_eq!(
-            headline(&json!({"paused": false, "held": "memory: 9 MiB"})),
-            "dispatch held (memory: 9 MiB)"
-        );
+        let idle = " · 0 of 4 slots · 0 waiting · 0 backing off · 0 dead";
+        assert_eq!(headline(&queue(json!({}))), format!("dispatch running{idle}"));
+        let held = queue(json!({"held": "memory: 9 MiB"}));
+        assert_eq!(headline(&held), format!("dispatch held (memory: 9 MiB){idle}"));
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mosaic_adapters::orders_files::OrdersDir;
+use mosaic_api::{ExportRequest, ImportRequest, Imported, Released, TransferEntry, UnfinishedWork};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::{Event, Now};
@@ -19,7 +20,6 @@ use mosaic_core::ports::store::{Store, StoreError};
 use mosaic_core::transfer::{self, Arrival, Entry, Unfinished};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
 use super::server_config;
 use crate::cli::ServeArgs;
@@ -321,7 +321,7 @@ impl Way {
             let page = match self {
                 Self::Server(client) => {
                     let query = before.map_or(String::new(), |seq| format!("?before={seq}"));
-                    read(client.get(&format!("/v1/queue/export{query}"))?)?
+                    read(client.get::<UnfinishedWork>(&format!("/v1/queue/export{query}"))?.json())?
                 }
                 Self::Store(opened) => transfer::page(&*opened.store, before).await.map_err(failed)?,
             };
@@ -343,8 +343,10 @@ impl Way {
     async fn release(&self, export: &str, agents: &[AgentId]) -> Result<Vec<AgentId>, Problem> {
         match self {
             Self::Server(client) => {
-                let body = json!({"export": export, "agents": agents});
-                read(client.post("/v1/queue/export", &body)?.body["released"].take())
+                let agents = agents.iter().map(ToString::to_string).collect();
+                let body = ExportRequest { export: export.to_owned(), agents };
+                let answer = client.post("/v1/queue/export", &body)?.read::<Released>()?;
+                read(&answer.released)
             }
             Self::Store(opened) => {
                 transfer::release(&*opened.store, export, agents, opened.now().await?).await.map_err(failed)
@@ -355,7 +357,14 @@ impl Way {
     async fn admit(&self, entries: &[Entry]) -> Result<Vec<Arrival>, Problem> {
         match self {
             Self::Server(client) => {
-                read(client.post("/v1/queue/import", &json!({"entries": entries}))?.body["arrivals"].take())
+                let record = |entry: &Entry| {
+                    let agent = serde_json::to_value(&entry.agent)?;
+                    Ok(TransferEntry { seq: entry.seq, agent })
+                };
+                let entries = entries.iter().map(record).collect::<serde_json::Result<_>>();
+                let body = ImportRequest { entries: entries.map_err(|e| Problem::Other(e.into()))? };
+                let answer = client.post("/v1/queue/import", &body)?.read::<Imported>()?;
+                read(&answer.arrivals)
             }
             Self::Store(opened) => {
                 let mut arrivals = Vec::with_capacity(entries.len());
@@ -406,9 +415,12 @@ fn within<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Proble
     blocking(async { Ok(work.await) })?
 }
 
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+/// Reads what travels between stores, which is in the form of the store.
+fn read<T: DeserializeOwned>(sent: &impl Serialize) -> Result<T, Problem> {
     let words = "the server's answer is none of this version; use the same version of the program";
-    serde_json::from_value(value).map_err(|e| Problem::Other(anyhow::Error::new(e).context(words)))
+    serde_json::to_value(sent)
+        .and_then(serde_json::from_value)
+        .map_err(|e| Problem::Other(anyhow::Error::new(e).context(words)))
 }
 
 fn refused(error: queue_file::QueueFileError) -> Problem {

@@ -1,34 +1,43 @@
 //! `mosaic retry`: the same task again with a new agent.
 
-use serde_json::json;
+use mosaic_api::{AllowedSecret, RetryRequest, Spawned};
 
 use crate::cli::RetryArgs;
 use crate::client::escape;
 use crate::exit::Exit;
+use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sent::Sent;
 use crate::session::{Session, say};
-use crate::view::View;
+use crate::view::{AgentStatus, admitted_name};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &RetryArgs) -> Result<Exit, Problem> {
     let client = session.client()?;
     let agent = resolve::agent(&client, &args.one.agent)?;
-    let old = View::new(&agent);
-    let mut body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
-    if !args.allow_secret.is_empty() {
-        let one = |fingerprint: &String| json!({"fingerprint": fingerprint, "reason": &args.reason});
-        body["allowedSecrets"] = args.allow_secret.iter().map(one).collect();
-    }
-    let answer = client.post(&format!("/v1/agents/{}/retry", escape(old.id())), &body)?.body;
-    let view = View::new(&answer);
+    let allowed = |fingerprint: &String| AllowedSecret {
+        fingerprint: fingerprint.clone(),
+        reason: args.reason.clone().unwrap_or_default(),
+    };
+    let body = RetryRequest {
+        reason: args.reason.clone(),
+        allowed_secrets: (!args.allow_secret.is_empty())
+            .then(|| args.allow_secret.iter().map(allowed).collect()),
+    };
+    let path = format!("/v1/agents/{}/retry", escape(&agent.status.agent_id));
+    let answer: Sent<Spawned> = client.post(&path, &body)?.read()?;
     if args.quiet {
-        session.print(format!("{}\n", view.shown("agentId")))?;
+        session.print(format!("{}\n", plain::line(&answer.agent_id)))?;
     } else if session.global.json {
         session.print_json(&answer)?;
     } else {
-        session.print(format!("{}   repeats {}\n", super::spawn::admitted(&answer), old.name()))?;
-        say(&format!("follow: mosaic logs -f {}", view.name()));
+        session.print(format!(
+            "{}   repeats {}\n",
+            super::spawn::admitted(&answer),
+            agent.status.short_name()
+        ))?;
+        say(&format!("follow: mosaic logs -f {}", admitted_name(&answer)));
     }
     Ok(Exit::Ok)
 }

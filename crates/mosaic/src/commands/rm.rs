@@ -1,7 +1,8 @@
 //! `mosaic rm`: removes ended agents. Work that is kept nowhere else is given up only when the agent's name is typed;
 //! never by an agent.
 
-use serde_json::{Value, json};
+use mosaic_api::{Code, Removed};
+use serde_json::json;
 
 use crate::cli::RmArgs;
 use crate::client::{Client, escape};
@@ -9,9 +10,10 @@ use crate::exit::Exit;
 use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
-use crate::view::View;
+use crate::view::{AgentStatus, name_of};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &RmArgs) -> Result<Exit, Problem> {
@@ -61,21 +63,21 @@ fn one(
     client: &Client,
     typed: &str,
     discard: Option<&Option<String>>,
-) -> Result<Value, Problem> {
+) -> Result<Sent<Removed>, Problem> {
     let agent = resolve::agent(client, typed)?;
-    let view = View::new(&agent);
-    let path = format!("/v1/agents/{}", escape(view.id()));
+    let shown_name = agent.status.short_name();
+    let path = format!("/v1/agents/{}", escape(&agent.status.agent_id));
     let with = |name: &str| format!("{path}?discard={}", escape(name));
     match (discard, client.delete(&path)) {
-        (Some(Some(name)), Err(Problem::Api(api))) if api.code == "unmerged_work" => {
+        (Some(Some(name)), Err(Problem::Api(api))) if api.is(Code::UnmergedWork) => {
             client.delete(&with(name))
         }
-        (Some(None), Err(Problem::Api(api))) if api.code == "unmerged_work" => {
+        (Some(None), Err(Problem::Api(api))) if api.is(Code::UnmergedWork) => {
             if !session.terminal.asks {
                 let hint = format!(
                     "{}; or say which: mosaic rm {} --discard=NAME",
                     plain::line(&api.detail),
-                    view.name()
+                    shown_name
                 );
                 return Err(Problem::usage_hint(
                     "--discard asks for the agent's name, but this is no terminal",
@@ -83,16 +85,15 @@ fn one(
                 ));
             }
             say(&plain::line(&api.detail));
-            let typed = ask_line(&format!("Type {} to give it up for good: ", view.name()))?;
-            if typed != view.text("name") {
+            let typed = ask_line(&format!("Type {shown_name} to give it up for good: "))?;
+            if typed != agent.status.name {
                 return Err(Problem::usage("not confirmed; nothing was removed"));
             }
             client.delete(&with(&typed))
         }
-        (None, Err(Problem::Api(mut api))) if api.code == "unmerged_work" => {
-            let name = view.name();
+        (None, Err(Problem::Api(mut api))) if api.is(Code::UnmergedWork) => {
             api.hint = Some(format!(
-                "push it or keep it elsewhere first; to give it up: mosaic rm {name} --discard"
+                "push it or keep it elsewhere first; to give it up: mosaic rm {shown_name} --discard"
             ));
             Err(Problem::Api(api))
         }
@@ -100,15 +101,14 @@ fn one(
     }
 }
 
-fn line(answer: &Value) -> String {
-    let view = View::new(answer);
-    let lost = answer.get("discarded").map_or(0, |lost| View::new(lost).list("commits").len());
-    let lost = match lost {
+fn line(answer: &Removed) -> String {
+    let lost = match answer.discarded.as_ref().map_or(0, |lost| lost.commits.len()) {
         0 => String::new(),
         1 => " · 1 commit given up".to_owned(),
         n => format!(" · {n} commits given up"),
     };
-    format!("{}  removed · {} freed{lost}\n", view.name(), bytes(view.number("freedBytes")))
+    let name = name_of(&answer.name, &answer.agent_id);
+    format!("{name}  removed · {} freed{lost}\n", bytes(answer.freed_bytes))
 }
 
 /// Renders an amount for people.
@@ -127,9 +127,12 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_said_in_a_line() {
-        let answer = json!({"name": "fix-7d0c", "freedBytes": 2048});
+        let read = |answer: serde_json::Value| Sent::<Removed>::read(answer).unwrap();
+        let answer = read(json!({"agentId": "", "name": "fix-7d0c", "freedBytes": 2048}));
         assert_eq!(line(&answer), "fix-7d0c  removed · 2 KiB freed\n");
-        let answer = json!({"name": "fix-7d0c", "freedBytes": 0, "discarded": {"commits": [{}, {}]}});
+        let commit = json!({"commit": "9f31c2a", "subject": "A change"});
+        let lost = crate::samples::unmerged(json!({"commits": [commit, commit]}));
+        let answer = read(json!({"agentId": "", "name": "fix-7d0c", "freedBytes": 0, "discarded": lost}));
         assert_eq!(line(&answer), "fix-7d0c  removed · 0 bytes freed · 2 commits given up\n");
         assert_eq!(bytes(3 << 30), "3.0 GiB");
     }

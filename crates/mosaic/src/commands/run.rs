@@ -1,7 +1,7 @@
 //! `mosaic run`: spawn, follow, wait. Without `--repo` on the repository one is in; without a server it serves from
 //! this process until its task has ended.
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Code, OrderRequest, PublicationState, SpawnRequest};
 
 use super::body::{self, Place};
 use super::{spawn, summary};
@@ -15,11 +15,12 @@ use crate::locate;
 use crate::paint::Paint;
 use crate::problem::Problem;
 use crate::run_state::RunState;
+use crate::sent::Agent;
 use crate::serve::{LocalOptions, LocalServer, ServerFile, start_local};
 use crate::session::{Session, say};
 use crate::transcript;
 use crate::trust;
-use crate::view::View;
+use crate::view::admitted_name;
 
 /// The server that the task is given to.
 struct Server {
@@ -94,14 +95,18 @@ fn reachable(session: &Session) -> Result<Option<Client>, Problem> {
 }
 
 /// Serves in this process, with a state of this run's own: another server's queue is none of its business.
-fn in_process(session: &Session, repository: &LocalRepository, body: &Value) -> Result<Server, Problem> {
+fn in_process(
+    session: &Session,
+    repository: &LocalRepository,
+    body: &SpawnRequest,
+) -> Result<Server, Problem> {
     let mut config = super::server_config(session, &ServeArgs::default())?;
     let choice = trust::settle(session, config.trust, &config.data_dir, repository)?;
     let allowed_repository = std::fs::canonicalize(&repository.root)
         .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
     // Before anything is started, so that whatever is started is also stopped.
     let interrupts = interrupt::catch();
-    let state = RunState::make(&config.data_dir, body["taskId"].as_str().unwrap_or_default())?;
+    let state = RunState::make(&config.data_dir, &body.task_id)?;
     let options = LocalOptions {
         allowed_repository: Some(allowed_repository),
         trust: choice,
@@ -122,7 +127,7 @@ fn work(
     session: &Session,
     args: &RunArgs,
     server: Server,
-    body: &Value,
+    body: &SpawnRequest,
     repository: Option<&LocalRepository>,
 ) -> Result<Exit, Problem> {
     let mut ran = None;
@@ -138,7 +143,7 @@ fn spawn_and_follow(
     session: &Session,
     args: &RunArgs,
     server: &Server,
-    body: &Value,
+    body: &SpawnRequest,
     repository: Option<&LocalRepository>,
     ran: &mut Option<String>,
 ) -> Result<Exit, Problem> {
@@ -150,8 +155,7 @@ fn spawn_and_follow(
         local.server.refuse_new();
     }
     say(&spawn::admitted(&admitted));
-    let view = View::new(&admitted);
-    let id = view.id().to_owned();
+    let id = admitted.agent_id.clone();
     *ran = Some(id.clone());
     // The log is a message here: standard output has the result only.
     let paint =
@@ -175,35 +179,34 @@ fn spawn_and_follow(
             }
             agent
         }
-        Followed::Interrupted => return Ok(interrupted(server, &id, &view.name())),
+        Followed::Interrupted => return Ok(interrupted(server, &id, &admitted_name(&admitted))),
     };
     finish(session, args, &agent, repository, server.local.is_none())
 }
 
 /// Tells whether the remote took a commit and has not shown it since.
-fn may_be_lost(agent: &Value) -> bool {
-    agent.pointer("/publication/state").and_then(Value::as_str) == Some("mayBeThere")
+fn may_be_lost(agent: &AgentView) -> bool {
+    agent.publication.state == PublicationState::MayBeThere
 }
 
 fn finish(
     session: &Session,
     args: &RunArgs,
-    agent: &Value,
+    agent: &Agent,
     repository: Option<&LocalRepository>,
     server_stays: bool,
 ) -> Result<Exit, Problem> {
-    let view = View::new(agent);
     if session.global.json {
         session.print_json(agent)?;
     } else if server_stays {
-        session.print(summary::render(&view, session.paint()))?;
+        session.print(summary::render(agent, session.paint()))?;
     } else {
-        session.print(summary::told(&view, session.paint()))?;
+        session.print(summary::told(agent, session.paint()))?;
     }
-    let exit = Exit::of_agent(&view);
+    let exit = Exit::of_agent(&agent.status);
     if let (Some(repository), true, Exit::Ok) = (repository, args.push, exit) {
-        let branch = view.text("branch");
-        if view.text("pushedCommit").is_empty() {
+        let branch = agent.status.branch.as_deref().unwrap_or_default();
+        if agent.pushed_commit.is_none() {
             say("nothing to push: the agent changed nothing");
         } else if branch.parse::<mosaic_core::domain::ids::BranchName>().is_ok() {
             repository.push(branch)?;
@@ -220,7 +223,7 @@ fn interrupted(server: &Server, id: &str, name: &str) -> Exit {
         return Exit::Interrupted;
     }
     say("\nstopping: the agent is killed, its work is kept");
-    let body = json!({"reason": "mosaic run was interrupted"});
+    let body = OrderRequest { reason: Some("mosaic run was interrupted".to_owned()) };
     match server.client.post(&format!("/agents/{}/kill", escape(id)), &body) {
         Ok(_) => say(&format!("{name} was killed; do it again with the same command")),
         Err(problem) => say(problem.render().trim_end()),
@@ -231,7 +234,7 @@ fn interrupted(server: &Server, id: &str, name: &str) -> Exit {
 /// Adds what helps when a server refuses the repository one is in.
 fn explain(problem: Problem, client: &Client, local: bool) -> Problem {
     match problem {
-        Problem::Api(mut api) if local && api.status == 403 && api.code == "policy_denied" => {
+        Problem::Api(mut api) if local && api.status == 403 && api.is(Code::PolicyDenied) => {
             let why = format!("the server {} does not take repositories by path", client.url());
             api.detail = if api.detail.is_empty() { why } else { format!("{why}: {}", api.detail) };
             let hint = "start it with MOSAIC_ALLOW_LOCAL_REPOSITORIES=true, or stop it so that this command serves by itself, or name a remote: --repo URL";

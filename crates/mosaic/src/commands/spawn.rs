@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use mosaic_api::Spawned;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::body::{self, Place};
@@ -14,8 +16,9 @@ use crate::exit::Exit;
 use crate::local_git::{self, LocalRepository};
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::session::{Session, say};
-use crate::view::View;
+use crate::view::{admitted_name, place as place_of};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &SpawnArgs) -> Result<Exit, Problem> {
@@ -54,7 +57,11 @@ pub(super) fn place(args: &TaskArgs) -> Result<Place, Problem> {
 }
 
 /// Sends one spawn.
-pub(super) fn send(client: &Client, body: &Value, key: Option<&str>) -> Result<Value, Problem> {
+pub(super) fn send(
+    client: &Client,
+    body: &impl Serialize,
+    key: Option<&str>,
+) -> Result<Sent<Spawned>, Problem> {
     let answer = match key {
         Some(key) if key.is_empty() || key.len() > 256 || key.bytes().any(|b| !b.is_ascii_graphic()) => {
             return Err(Problem::usage(
@@ -64,17 +71,16 @@ pub(super) fn send(client: &Client, body: &Value, key: Option<&str>) -> Result<V
         Some(key) => client.post_once("/agents/spawn", body, key)?,
         None => client.post("/agents/spawn", body)?,
     };
-    Ok(answer.body)
+    answer.read()
 }
 
 /// Says in one line what was admitted and how to look at it.
-pub(super) fn admitted(agent: &Value) -> String {
-    let view = View::new(agent);
-    let queued = view.place().map_or_else(|| view.shown("phase"), |place| format!("queued (place {place})"));
-    let branch = view.shown("branch");
+pub(super) fn admitted(agent: &Spawned) -> String {
+    let queued = place_of(agent.queue_position)
+        .map_or_else(|| agent.phase.to_string(), |place| format!("queued (place {place})"));
+    let branch = plain::line(&agent.branch);
     let branch = if branch.is_empty() { String::new() } else { format!("   branch {branch}") };
-    let state = if queued.is_empty() { view.shown("status") } else { queued };
-    format!("{}  {state}{branch}", view.name())
+    format!("{}  {queued}{branch}", admitted_name(agent))
 }
 
 fn one(session: &Session, text: Option<&str>, args: &SpawnArgs) -> Result<Exit, Problem> {
@@ -82,14 +88,13 @@ fn one(session: &Session, text: Option<&str>, args: &SpawnArgs) -> Result<Exit, 
     let body = body::build(text, &args.task, &place(&args.task)?)?;
     let client = session.client()?;
     let agent = send(&client, &body, args.task.idempotency_key.as_deref())?;
-    let view = View::new(&agent);
     if args.quiet {
-        session.print(format!("{}\n", view.shown("agentId")))?;
+        session.print(format!("{}\n", plain::line(&agent.agent_id)))?;
     } else if session.global.json {
         session.print_json(&agent)?;
     } else {
         session.print(format!("{}\n", admitted(&agent)))?;
-        say(&format!("follow: mosaic logs -f {}", view.name()));
+        say(&format!("follow: mosaic logs -f {}", admitted_name(&agent)));
     }
     Ok(Exit::Ok)
 }
@@ -142,19 +147,14 @@ fn batch(session: &Session, file: &Path, quiet: bool) -> Result<Exit, Problem> {
     Ok(if failed > 0 { Exit::Partly } else { Exit::Ok })
 }
 
-fn print_line(session: &Session, number: u64, agent: &Value, quiet: bool) -> Result<(), Problem> {
-    let view = View::new(agent);
+fn print_line(session: &Session, number: u64, agent: &Sent<Spawned>, quiet: bool) -> Result<(), Problem> {
+    let id = plain::line(&agent.agent_id);
     if quiet {
-        session.print(format!("{}\n", view.shown("agentId")))
+        session.print(format!("{id}\n"))
     } else if session.global.json {
         session.print_raw(format!("{}\n", json!({"line": number, "agent": agent})).as_bytes())
     } else {
-        session.print(format!(
-            "{number}\t{}\t{}\t{}\n",
-            view.shown("agentId"),
-            view.name(),
-            view.shown("status")
-        ))
+        session.print(format!("{number}\t{id}\t{}\t{}\n", admitted_name(agent), agent.status))
     }
 }
 
@@ -188,7 +188,7 @@ fn skip_line(reader: &mut impl BufRead) -> Result<(), Problem> {
     }
 }
 
-fn spawn_line(client: &Client, line: &[u8]) -> Result<Value, Problem> {
+fn spawn_line(client: &Client, line: &[u8]) -> Result<Sent<Spawned>, Problem> {
     if line.len() > limits::BODY_BYTES {
         return Err(Problem::usage(format!("is longer than {} bytes", limits::BODY_BYTES)));
     }
@@ -215,6 +215,7 @@ mod tests {
     #[test]
     fn what_was_admitted_is_one_line() {
         let agent = json!({"name": "fix-3f9a", "status": "spawning", "phase": "queued", "queuePosition": 1, "branch": "mosaic/fix/7d0c6c1e"});
+        let agent = crate::samples::spawned(agent);
         assert_eq!(admitted(&agent), "fix-3f9a  queued (place 2)   branch mosaic/fix/7d0c6c1e");
     }
 }

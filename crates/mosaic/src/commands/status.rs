@@ -1,6 +1,7 @@
 //! `mosaic status`: everything about one agent on one screen, or the state of the server.
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Finding, KeptWork, PublicationState, Queue, Readiness, Resources, WorkState};
+use serde_json::json;
 
 use crate::cli::StatusArgs;
 use crate::client::{Client, escape};
@@ -9,8 +10,9 @@ use crate::paint::Paint;
 use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sent::Agent;
 use crate::session::Session;
-use crate::view::{View, now, span};
+use crate::view::{AgentStatus, now, place, shown, span, time, word};
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Problem> {
@@ -18,42 +20,41 @@ pub(super) fn run(session: &Session, args: &StatusArgs) -> Result<Exit, Problem>
     let Some(typed) = &args.agent else { return fleet(session, &client) };
     let agent = resolve::agent(&client, typed)?;
     // A list leaves out what is large and the place in the queue.
-    let agent = client.get(&format!("/v1/agents/{}", escape(View::new(&agent).id())))?;
+    let path = format!("/v1/agents/{}", escape(&agent.status.agent_id));
+    let agent: Agent = client.get(&path)?;
     if session.global.json {
         session.print_json(&agent)?;
         return Ok(Exit::Ok);
     }
-    let view = View::new(&agent);
     // One that has ended uses nothing; a server of an earlier version does not say.
-    let resources = match view.is_terminal() {
+    let resources = match agent.status.is_final() {
         true => None,
-        false => client.get(&format!("/v1/agents/{}/resources", escape(view.id()))).ok(),
+        false => client.get::<Resources>(&format!("{path}/resources")).ok(),
     };
-    session.print(render(&view, resources.as_ref(), session.paint()))?;
+    session.print(render(&agent, resources.as_deref(), session.paint()))?;
     Ok(Exit::Ok)
 }
 
 /// Says in one line what the agent's processes use; nothing when that is not known.
-fn process(resources: &Value) -> String {
-    let Some(sample) = resources.get("now").filter(|sample| sample.is_object()) else { return String::new() };
-    let number = |field: &str| sample.get(field).and_then(Value::as_u64).unwrap_or(0);
+fn process(resources: &Resources) -> String {
+    let Some(sample) = &resources.now else { return String::new() };
     let mib = |bytes: u64| format!("{} MiB", bytes / (1024 * 1024));
-    let cores = sample.get("cores").and_then(Value::as_f64).unwrap_or(0.0);
-    let disk = sample
-        .get("diskBytes")
-        .and_then(Value::as_u64)
-        .map_or(String::new(), |b| format!("{} on disk", mib(b)));
-    let silent = sample.get("silentMs").and_then(Value::as_u64).map(std::time::Duration::from_millis);
+    let disk = sample.disk_bytes.map_or(String::new(), |bytes| format!("{} on disk", mib(bytes)));
+    let silent = sample.silent_ms.map(std::time::Duration::from_millis);
     let silent = silent.map_or(String::new(), |time| format!("silent for {}", span(time)));
-    let children = match number("processes").saturating_sub(1) {
+    let children = match sample.processes.saturating_sub(1) {
         1 => "1 child".to_owned(),
         n => format!("{n} children"),
     };
-    join(&[format!("{cores:.1} cores"), mib(number("memoryBytes")), children, disk, silent])
+    join(&[format!("{:.1} cores", sample.cores), mib(sample.memory_bytes), children, disk, silent])
 }
 
 fn short(commit: &str) -> String {
     plain::line(commit.get(..7).unwrap_or(commit))
+}
+
+fn short_of(commit: &Option<String>) -> String {
+    commit.as_deref().map_or(String::new(), short)
 }
 
 /// Joins the parts that are there.
@@ -66,149 +67,140 @@ fn labelled(label: &str, value: String) -> String {
 }
 
 /// Renders one agent.
-fn render(agent: &View<'_>, resources: Option<&Value>, paint: Paint) -> String {
-    let name = agent.name();
-    let status = agent.text("status");
-    let phase = agent.shown("phase");
-    let state = if agent.is_terminal() || phase.is_empty() {
-        join(&[paint.by_word(status, &plain::line(status)), agent.shown("endReason")])
+fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> String {
+    let state = &agent.status;
+    let name = state.short_name();
+    let status = state.status.to_string();
+    let shown_state = if state.is_final() {
+        join(&[paint.by_word(&status, &status), word(state.end_reason)])
     } else {
-        join(&[plain::line(status), phase])
+        join(&[status, state.phase.to_string()])
     };
-    let mut out = format!("{}   {state}   {}\n", paint.bold(&name), paint.dim(&agent.shown("agentId")));
+    let id = plain::line(&state.agent_id);
+    let mut out = format!("{}   {shown_state}   {}\n", paint.bold(&name), paint.dim(&id));
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
             out.push_str(&format!("{label:<10}{value}\n"));
         }
     };
     line("Task", task(agent));
-    line(
-        "Agent",
-        join(&[agent.shown("runtime"), labelled("model ", agent.shown("model")), agent.shown("agentType")]),
-    );
-    line("Where", join(&[agent.shown("repository"), labelled("from ", agent.shown("baseBranch"))]));
+    let model = labelled("model ", shown(&agent.model));
+    line("Agent", join(&[shown(&agent.runtime), model, agent.agent_type.to_string()]));
+    let base = labelled("from ", plain::line(&agent.base_branch));
+    line("Where", join(&[plain::line(&agent.repository), base]));
     line("Branch", branch(agent));
     line("Time", times(agent));
     line("Process", resources.map(process).unwrap_or_default());
-    line("Waits", agent.shown("delayedBecause"));
+    line("Waits", shown(&agent.delayed_because));
     line("Gates", gates(agent, paint));
     line("Labels", labels(agent));
-    line("Repeats", agent.shown("previousAgentId"));
-    for attention in agent.list("attention") {
-        let one = View::new(attention);
-        line("Needs you", paint.warn(&format!("{}: {}", one.shown("kind"), one.shown("summary"))));
+    line("Repeats", shown(&state.previous_agent_id));
+    for one in &state.attention {
+        line("Needs you", paint.warn(&format!("{}: {}", one.kind, plain::line(&one.summary))));
     }
-    for warning in agent.warnings() {
+    for warning in state.shown_warnings() {
         line("Warning", paint.warn(&warning));
     }
-    for work in agent.list("keptWork").iter().map(View::new).filter(is_to_be_looked_after) {
-        line("Kept", kept(&work));
+    for work in agent.kept_work.iter().filter(|work| is_to_be_looked_after(work)) {
+        line("Kept", kept(work));
     }
-    for (n, text) in plain::block(agent.text("error")).lines().enumerate() {
+    for (n, text) in plain::block(state.error.as_deref().unwrap_or_default()).lines().enumerate() {
         line(if n == 0 { "Error" } else { "" }, paint.bad(text));
     }
-    for found in agent.list("findings").iter().filter(|found| found.get("secret").is_some()) {
-        line("Secret", secret(&View::new(found)));
+    if let Some(detail) = &agent.detail {
+        for found in &detail.findings {
+            line("Secret", secret(found));
+        }
+        line("Result", plain::first_line(detail.result.as_deref().unwrap_or_default(), 200));
     }
-    line("Result", plain::first_line(agent.text("result"), 200));
     line("Next", super::summary::next(agent, &name).trim_start_matches("next: ").to_owned());
     out
 }
 
 /// Tells whether an attempt's work would be lost with its node.
-fn is_to_be_looked_after(work: &View<'_>) -> bool {
-    matches!(work.text("state"), "kept" | "unreported")
+fn is_to_be_looked_after(work: &KeptWork) -> bool {
+    matches!(work.state, WorkState::Kept | WorkState::Unreported)
 }
 
 /// Says in one line where an attempt's work lies.
-fn kept(work: &View<'_>) -> String {
-    let refs: Vec<String> = work.list("refs").iter().map(|kept| View::new(kept).shown("reference")).collect();
-    let run = format!("run {} (attempt {})", work.number("run"), work.number("attempt"));
-    join(&[run, labelled("on node ", work.shown("node")), work.shown("state"), refs.join(", ")])
+fn kept(work: &KeptWork) -> String {
+    let refs: Vec<String> = work.refs.iter().map(|kept| plain::line(&kept.reference)).collect();
+    let run = format!("run {} (attempt {})", work.run, work.attempt);
+    let node = labelled("on node ", plain::line(&work.node));
+    join(&[run, node, work.state.to_string(), refs.join(", ")])
 }
 
-/// Returns rule, place, commit and fingerprint of a secret that was found.
-pub(super) fn secret(found: &View<'_>) -> String {
-    let Some(secret) = found.value().get("secret").map(View::new) else { return String::new() };
-    let line = match found.number("line") {
-        0 => String::new(),
-        n => format!(":{n}"),
-    };
-    let place = found.shown("path");
+/// Returns rule, place, commit and fingerprint of a secret that was found; nothing for another finding.
+pub(super) fn secret(found: &Finding) -> String {
+    let Some(secret) = &found.secret else { return String::new() };
+    let line = found.line.map_or(String::new(), |line| format!(":{line}"));
+    let place = shown(&found.path);
     let place = if place.is_empty() { "commit message".to_owned() } else { format!("{place}{line}") };
-    let commit = labelled("commit ", short(secret.text("commit")));
-    join(&[secret.shown("rule"), place, commit, labelled("fingerprint ", secret.shown("fingerprint"))])
+    let commit = labelled("commit ", short(&secret.commit));
+    let fingerprint = labelled("fingerprint ", plain::line(&secret.fingerprint));
+    join(&[plain::line(&secret.rule), place, commit, fingerprint])
 }
 
-fn task(agent: &View<'_>) -> String {
-    let attempt = agent.number("attempt");
-    let of = agent.number("maxRetries") + 1;
-    let tries = if attempt > 0 { format!("attempt {attempt} of {of}") } else { "not started yet".to_owned() };
-    let fix = match agent.number("fixRound") {
+fn task(agent: &AgentView) -> String {
+    let tries = match agent.status.attempt {
+        0 => "not started yet".to_owned(),
+        attempt => format!("attempt {attempt} of {}", agent.max_retries + 1),
+    };
+    let fix = match agent.status.fix_round {
         0 => String::new(),
         n => format!("fix round {n}"),
     };
-    let place = agent.place().map_or(String::new(), |n| format!("place {n} in the queue"));
-    join(&[agent.shown("taskId"), tries, fix, labelled("priority ", nonzero(agent, "priority")), place])
+    let place = place(agent.queue_position).map_or(String::new(), |n| format!("place {n} in the queue"));
+    join(&[plain::line(&agent.status.task_id), tries, fix, format!("priority {}", agent.priority), place])
 }
 
-fn nonzero(agent: &View<'_>, field: &str) -> String {
-    match agent.number(field) {
-        0 => String::new(),
-        n => n.to_string(),
+fn branch(agent: &AgentView) -> String {
+    let base = labelled("base ", short_of(&agent.base_commit));
+    let head = labelled("head ", short_of(&agent.head_commit));
+    join(&[shown(&agent.status.branch), base, head, pushed(agent)])
+}
+
+/// Says what is known of the agent's commit on the remote.
+fn pushed(agent: &AgentView) -> String {
+    let commit = short_of(&agent.publication.commit);
+    match agent.publication.state {
+        PublicationState::MayBeThere => format!("may be on the remote at {commit}"),
+        PublicationState::There => format!("pushed {commit}"),
+        _ if agent.pushed_commit.is_none() => "not pushed".to_owned(),
+        _ => format!("pushed {}", short_of(&agent.pushed_commit)),
     }
 }
 
-fn branch(agent: &View<'_>) -> String {
-    let pushed = pushed(agent);
-    let base = labelled("base ", short(agent.text("baseCommit")));
-    join(&[agent.shown("branch"), base, labelled("head ", short(agent.text("headCommit"))), pushed])
-}
-
-/// Says what is known of the agent's commit on the remote. A server of an earlier version only knows what it pushed.
-fn pushed(agent: &View<'_>) -> String {
-    let publication = agent.value().get("publication").map(View::new);
-    let commit = publication.as_ref().map(|known| short(known.text("commit"))).unwrap_or_default();
-    match publication.as_ref().map_or("", |known| known.text("state")) {
-        "mayBeThere" => format!("may be on the remote at {commit}"),
-        "there" => format!("pushed {commit}"),
-        _ if agent.text("pushedCommit").is_empty() => "not pushed".to_owned(),
-        _ => format!("pushed {}", short(agent.text("pushedCommit"))),
-    }
-}
-
-fn times(agent: &View<'_>) -> String {
-    let at = now();
-    let time = |field: &str| agent.time(field).map_or(String::new(), |t| t.to_rfc3339());
-    let elapsed = agent.elapsed(at).map_or(String::new(), span);
-    let left =
-        agent.time("deadline").filter(|_| !agent.is_terminal()).map_or(String::new(), |t| span(t.since(at)));
+fn times(agent: &AgentView) -> String {
+    let (at, state) = (now(), &agent.status);
+    let point = |text: &str| time(text).map_or(String::new(), |t| t.to_rfc3339());
+    let maybe = |text: &Option<String>| text.as_deref().map_or(String::new(), point);
+    let elapsed = state.elapsed(at).map_or(String::new(), span);
+    let deadline = agent.deadline.as_deref().and_then(time).filter(|_| !state.is_final());
+    let left = deadline.map_or(String::new(), |t| span(t.since(at)));
     join(&[
-        labelled("spawned ", time("spawnedAt")),
-        labelled("started ", time("startedAt")),
-        labelled("ended ", time("completedAt")),
+        labelled("spawned ", point(&state.spawned_at)),
+        labelled("started ", maybe(&state.started_at)),
+        labelled("ended ", maybe(&state.completed_at)),
         elapsed,
         labelled("times out in ", left),
     ])
 }
 
-fn gates(agent: &View<'_>, paint: Paint) -> String {
-    let verdict = agent.shown("verdict");
-    join(&[agent.shown("gateProfile"), paint.by_word(&verdict, &verdict)])
+fn gates(agent: &AgentView, paint: Paint) -> String {
+    let verdict = word(agent.status.verdict);
+    join(&[agent.gate_profile.to_string(), paint.by_word(&verdict, &verdict)])
 }
 
-fn labels(agent: &View<'_>) -> String {
-    let Some(map) = agent.value().get("labels").and_then(Value::as_object) else { return String::new() };
-    let one = |(key, value): (&String, &Value)| {
-        format!("{}={}", plain::line(key), plain::line(value.as_str().unwrap_or("")))
-    };
-    map.iter().map(one).collect::<Vec<_>>().join(" ")
+fn labels(agent: &AgentView) -> String {
+    let one = |(key, value): (&String, &String)| format!("{}={}", plain::line(key), plain::line(value));
+    agent.labels.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Shows the server: its parts, its queue, its agents.
 fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
     let (ready, health) = client.ready()?;
-    let queue = client.get("/v1/queue")?;
+    let queue = client.get::<Queue>("/v1/queue")?;
     let active = super::ps::list(client, "&status=spawning,running", 1000)?;
     if session.global.json {
         session.print_json(&json!({"url": client.url(), "ready": ready, "health": health, "queue": queue, "active": active.len()}))?;
@@ -224,7 +216,7 @@ fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
         let mark = if ok { paint.good("ok") + "  " } else { paint.bad("FAIL") };
         out.push_str(&format!("  {mark}  {name:<12} {detail}\n"));
     }
-    let needs = active.iter().filter(|a| View::new(a).needs_a_person()).count();
+    let needs = active.iter().filter(|agent| agent.status.needs_a_person()).count();
     out.push_str(&format!(
         "{} active, {needs} need you · {}\n",
         active.len(),
@@ -235,25 +227,12 @@ fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
     Ok(if ready { Exit::Ok } else { Exit::Error })
 }
 
-/// Reads the checks of readiness, as an object by name or as a list.
-pub(super) fn checks(health: &Value) -> Vec<(String, bool, String)> {
-    let one = |name: &str, value: &Value| {
-        let view = View::new(value);
-        let word = value.as_str().unwrap_or_else(|| view.text("status"));
-        let ok = value
-            .get("ok")
-            .and_then(Value::as_bool)
-            .unwrap_or(!matches!(word, "fail" | "failed" | "down" | "error"));
-        let detail = if value.is_string() { plain::line(word) } else { view.shown("detail") };
-        (plain::line(name), ok, detail)
+/// Lists the checks of readiness: name, result, detail.
+pub(super) fn checks(health: &Readiness) -> Vec<(String, bool, String)> {
+    let one = |(name, check): (&String, &mosaic_api::Check)| {
+        (plain::line(name), check.status == mosaic_api::Check::OK, plain::line(&check.detail))
     };
-    match health.get("checks") {
-        Some(Value::Object(map)) => map.iter().map(|(name, value)| one(name, value)).collect(),
-        Some(Value::Array(list)) => {
-            list.iter().map(|value| one(View::new(value).text("name"), value)).collect()
-        }
-        _ => Vec::new(),
-    }
+    health.checks.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -263,7 +242,7 @@ mod tests {
 
     #[test]
     fn one_agent_fits_a_screen() {
-        let agent = json!({
+        let agent = crate::samples::agent(json!({
             "agentId": "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", "name": "fix-7d0c", "taskId": "US-1", "status": "completed",
             "phase": "settled", "endReason": "done", "attempt": 2, "maxRetries": 3, "fixRound": 1, "priority": 5,
             "runtime": "claude", "agentType": "worker", "repository": "https://git.example.com/r.git", "baseBranch": "main",
@@ -271,7 +250,7 @@ mod tests {
             "gateProfile": "standard", "verdict": "passed", "spawnedAt": "2026-11-22T10:00:00.000Z",
             "startedAt": "2026-11-22T10:00:02.000Z", "completedAt": "2026-11-22T10:04:14.000Z", "labels": {"team": "web"},
             "result": "Done.\nMore.",
-        });
+        }));
         let expected = "fix-7d0c   completed · done   7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a
 Task      US-1 · attempt 2 of 4 · fix round 1 · priority 5
 Agent     claude · worker
@@ -283,28 +262,32 @@ Labels    team=web
 Result    Done.
 Next      mosaic diff fix-7d0c · mosaic gates fix-7d0c · mosaic logs fix-7d0c
 ";
-        assert_eq!(
-            render(&View::new(&agent), None, Paint::choose(ColorChoice::Never, false, &|_| None)),
-            expected
-        );
+        assert_eq!(render(&agent, None, Paint::choose(ColorChoice::Never, false, &|_| None)), expected);
     }
 
     #[test]
     fn what_processes_use_is_one_line() {
-        let now = json!({"cores": 1.24, "memoryBytes": 640_000_000, "processes": 8, "diskBytes": 50_331_648, "silentMs": 12_000});
-        let line = process(&json!({"now": now}));
+        let now = json!({
+            "at": "", "cpuMs": 0, "readBytes": 0, "writtenBytes": 0, "diskMore": false, "phase": "working", "stall": "none",
+            "cores": 1.24, "memoryBytes": 640_000_000, "processes": 8, "diskBytes": 50_331_648, "silentMs": 12_000,
+        });
+        let line = process(&crate::samples::resources(now));
         assert_eq!(line, "1.2 cores · 610 MiB · 7 children · 48 MiB on disk · silent for 12s");
-        assert_eq!(process(&json!({"now": null})), "");
+        assert_eq!(process(&crate::samples::resources(serde_json::Value::Null)), "");
     }
 
     #[test]
-    fn checks_are_read_in_both_shapes() {
-        let object = json!({"checks": {"store": {"ok": true, "detail": "fine"}, "disk": "fail"}});
+    fn checks_are_listed_by_name() {
+        let check = |status: &str, detail: &str| json!({"status": status, "detail": detail});
+        let health = json!({"status": "not_ready", "failing": ["disk"], "dispatch": "running",
+            "checks": {"store": check("ok", "fine"), "disk": check("fail", "full\u{7}")}});
+        let health: Readiness = serde_json::from_value(health).unwrap();
         assert_eq!(
-            checks(&object),
-            [("disk".to_owned(), false, "fail".to_owned()), ("store".to_owned(), true, "fine".to_owned())]
+            checks(&health),
+            [
+                ("disk".to_owned(), false, "full\\x07".to_owned()),
+                ("store".to_owned(), true, "fine".to_owned())
+            ]
         );
-        let list = json!({"checks": [{"name": "git", "ok": false, "detail": "too old"}]});
-        assert_eq!(checks(&list), [("git".to_owned(), false, "too old".to_owned())]);
     }
 }

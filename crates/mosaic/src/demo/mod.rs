@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::{Value, json};
+use mosaic_api::{
+    AgentType, Context, GateProfile, Killed, OrderRequest, SpawnRequest, Spawned, Status, StatusView, Verdict,
+};
+use serde_json::Value;
 
 use crate::cli::DemoArgs;
 use crate::config::{Config, Trust};
@@ -18,8 +21,10 @@ use crate::exit::Exit;
 use crate::interrupt;
 use crate::plain;
 use crate::problem::Problem;
+use crate::sent::Agent;
 use crate::serve::{LocalOptions, LocalServer, blocking, private_dir, start_local};
 use crate::session::say;
+use crate::view::shown;
 use crate::wire;
 use stage::Stage;
 
@@ -132,15 +137,20 @@ struct Cast {
 }
 
 fn spawn(stage: &Stage, story: &'static str, remote: &Path) -> anyhow::Result<Cast> {
-    let body = json!({
-        "taskId": story, "agentType": "worker", "gateProfile": "standard", "maxRetries": 0,
-        "context": {"repository": remote.display().to_string(), "branch": "main", "workItems": [story]}
-    });
-    let answer = stage.post("/agents/spawn", &body)?;
-    let text = |field: &str| {
-        answer[field].as_str().map(str::to_owned).with_context(|| format!("the answer has no {field}"))
+    let context = Context {
+        repository: remote.display().to_string(),
+        branch: "main".to_owned(),
+        work_items: vec![story.to_owned()],
+        skills: Vec::new(),
+        instructions: None,
     };
-    Ok(Cast { id: text("agentId")?, name: text("name")?, story, killed: false })
+    let body = SpawnRequest {
+        gate_profile: Some(GateProfile::Standard),
+        max_retries: Some(0),
+        ..SpawnRequest::new(story, AgentType::Worker, context)
+    };
+    let answer = stage.post::<Spawned>("/agents/spawn", &body)?;
+    Ok(Cast { id: answer.agent_id.clone(), name: answer.name.clone(), story, killed: false })
 }
 
 /// Tells what happens until every story has ended; kills the runaway once the others are done.
@@ -148,7 +158,7 @@ fn follow(
     stage: &Stage,
     mut cast: BTreeMap<String, Cast>,
     began: Instant,
-) -> anyhow::Result<BTreeMap<&'static str, Value>> {
+) -> anyhow::Result<BTreeMap<&'static str, Agent>> {
     let mut endings = BTreeMap::new();
     stage.events(|kind, event| {
         let Some(id) = event["agentId"].as_str() else { return Ok(true) };
@@ -177,15 +187,16 @@ fn kill(stage: &Stage, runaway: &Cast, began: Instant) -> anyhow::Result<()> {
         runaway.name,
         runaway.name
     );
-    let killed = stage.post(&format!("/agents/{}/kill", runaway.id), &json!({}))?;
-    let receipt = &killed["receipt"];
-    ensure!(killed["verified"] == true, "the kill was not verified: {killed}");
+    let path = format!("/agents/{}/kill", runaway.id);
+    let killed = stage.post::<Killed>(&path, &OrderRequest { reason: None })?;
+    ensure!(killed.verified, "the kill was not verified: {}", killed.json());
+    let receipt = killed.receipt.as_ref().context("the kill was verified, but has no receipt")?;
     println!(
         "        verified: {} processes before, {} after, in {} ms (furthest rung: {})",
-        receipt["processesBefore"],
-        receipt["processesAfter"],
-        receipt["tookMs"],
-        receipt["rung"].as_str().unwrap_or("?")
+        receipt.processes_before.unwrap_or(0),
+        receipt.processes_after.unwrap_or(0),
+        receipt.took_ms.unwrap_or(0),
+        receipt.rung.as_deref().unwrap_or("?")
     );
     Ok(())
 }
@@ -231,22 +242,20 @@ fn tell(kind: &str, event: &Value) -> Option<String> {
 }
 
 /// Compares how the stories ended with how they are told.
-fn check(endings: &BTreeMap<&'static str, Value>) -> anyhow::Result<()> {
+fn check(endings: &BTreeMap<&'static str, Agent>) -> anyhow::Result<()> {
     for (story, _) in STORIES {
         let Some(end) = endings.get(story) else { bail!("{story} did not end") };
-        let (status, rounds) =
-            (end["status"].as_str().unwrap_or_default(), end["fixRound"].as_u64().unwrap_or_default());
+        let StatusView { status, fix_round: rounds, verdict, .. } = end.status;
+        let (has_ended_well, has_passed) = (status == Status::Completed, verdict == Some(Verdict::Passed));
         let as_told = match story {
-            "demo-fix" => status == "completed" && rounds == 0 && end["verdict"] == "passed",
-            "demo-cover" | "demo-secret" => {
-                status == "completed" && rounds == 1 && end["verdict"] == "passed"
-            }
-            _ => status == "killed",
+            "demo-fix" => has_ended_well && rounds == 0 && has_passed,
+            "demo-cover" | "demo-secret" => has_ended_well && rounds == 1 && has_passed,
+            _ => status == Status::Killed,
         };
         ensure!(
             as_told,
             "{story} ended otherwise than told: {status} after {rounds} fix rounds: {}",
-            plain::line(&end["error"].to_string())
+            shown(&end.status.error)
         );
     }
     Ok(())

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::bail;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::config::Secret;
 use crate::locate::Place;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::serve::LocalServer;
 
 /// Longest time for the whole play.
@@ -35,12 +38,16 @@ impl Stage {
         }
     }
 
-    pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Sent<T>> {
         self.client.get(path).map_err(told)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.client.post(path, body).map(|answer| answer.body).map_err(told)
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Sent<T>> {
+        self.client.post(path, body).and_then(Answer::read).map_err(told)
     }
 
     /// Reads events from the first one on until the listener says that it has heard enough.
@@ -49,10 +56,7 @@ impl Stage {
         mut listen: impl FnMut(&str, &Value) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let mut heard = Ok(true);
-        let read = self.client.events("/v1/events?after=0", |event| {
-            let name = event["type"].as_str().unwrap_or_default();
-            let kind =
-                name.strip_prefix("dev.mosaic.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(name);
+        let read = self.client.events("/v1/events?after=0", |kind, event| {
             heard = listen(kind, &event["data"]);
             matches!(heard, Ok(true))
         });

@@ -9,10 +9,11 @@ mod stage;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
+use mosaic_api::Killed;
 
 use crate::config::Config;
 use crate::interrupt::Interrupts;
+use crate::sent::Sent;
 use crate::wire;
 pub(crate) use report::Report;
 use report::{Row, Switch};
@@ -42,7 +43,7 @@ pub(crate) fn drill(config: &Config, agents: u64, interrupts: &Interrupts) -> an
 fn one_by_one(stage: &Stage, shape: Shape, agents: u64, interrupts: &Interrupts) -> anyhow::Result<Row> {
     let ids = start(stage, &[shape], 1..=agents, interrupts)?;
     let before = (1..=agents).map(|n| marked(&stage.mark_of(shape, n))).sum();
-    let answers: Vec<Value> = std::thread::scope(|scope| {
+    let answers: Vec<Sent<Killed>> = std::thread::scope(|scope| {
         let kills: Vec<_> = ids.iter().map(|id| scope.spawn(|| stage.kill(id))).collect();
         let joined = kills.into_iter().map(|kill| kill.join().ok().context("a kill broke")?);
         joined.collect::<anyhow::Result<_>>()

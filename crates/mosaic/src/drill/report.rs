@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use mosaic_api::{KillAll, KillReceipt, Killed, Status};
 use serde_json::{Value, json};
 
 use super::shapes::Shape;
 use crate::paint::Paint;
 use crate::plain;
+use crate::sent::Sent;
 use crate::table::{column, render};
 
 /// What happened to one shape.
@@ -25,20 +27,24 @@ pub(crate) struct Row {
 
 impl Row {
     /// Puts the answers of its kills together: the slowest counts, and the furthest rung.
-    pub(super) fn of(shape: Shape, agents: u64, before: usize, after: usize, answers: &[Value]) -> Self {
-        let receipts = || answers.iter().map(|answer| &answer["receipt"]);
-        let most = |field: &str| receipts().filter_map(|r| r[field].as_u64()).max().unwrap_or(0);
-        let word = |field: &str| {
-            let words = receipts().filter_map(|r| r[field].as_str()).max_by_key(|word| height(word));
-            words.unwrap_or_default().to_owned()
+    pub(super) fn of(
+        shape: Shape,
+        agents: u64,
+        before: usize,
+        after: usize,
+        answers: &[Sent<Killed>],
+    ) -> Self {
+        let receipts = || answers.iter().filter_map(|answer| answer.receipt.as_ref());
+        let most = |field: fn(&KillReceipt) -> Option<u64>| receipts().filter_map(field).max().unwrap_or(0);
+        let word = |field: fn(&KillReceipt) -> Option<&str>| {
+            receipts().filter_map(field).max_by_key(|word| height(word)).unwrap_or_default().to_owned()
         };
         let confirmed = answers.iter().all(|answer| {
-            answer["verified"] == true
-                && answer["status"] == "killed"
-                && answer["receipt"]["processesAfter"] == 0
+            let after = answer.receipt.as_ref().and_then(|receipt| receipt.processes_after);
+            answer.verified && answer.agent.status == Status::Killed && after == Some(0)
         });
-        let (ms, past_grace_ms) = (most("tookMs"), most("pastGraceMs"));
-        let (rung, confinement) = (word("rung"), word("confinement"));
+        let (ms, past_grace_ms) = (most(|r| r.took_ms), most(|r| r.past_grace_ms));
+        let (rung, confinement) = (word(|r| r.rung.as_deref()), word(|r| r.confinement.as_deref()));
         Self { shape, agents, before, after, rung, ms, past_grace_ms, confinement, confirmed }
     }
 
@@ -63,8 +69,8 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    pub(super) fn of(agents: usize, before: usize, after: usize, took: Duration, answer: &Value) -> Self {
-        let failed = answer["failed"].as_u64().unwrap_or(1);
+    pub(super) fn of(agents: usize, before: usize, after: usize, took: Duration, answer: &KillAll) -> Self {
+        let failed = answer.failed;
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Self { agents, before, after, ms, failed }
     }

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use mosaic_adapters::git::forget_repository;
-use serde_json::{Value, json};
+use mosaic_api::{AgentType, Context, KillAll, Killed, OrderRequest, SpawnRequest, Spawned};
 
 use super::shapes::{SUBCOMMAND, Shape, task};
-use crate::client::{Client, escape};
+use crate::client::{Answer, Client, escape};
 use crate::config::{Config, Secret, Trust};
 use crate::interrupt::Interrupts;
 use crate::locate::Place;
 use crate::problem::Problem;
+use crate::sent::Sent;
 use crate::serve::{LocalOptions, LocalServer, blocking, private_dir, start_local};
 use crate::wire;
 
@@ -80,28 +81,32 @@ impl Stage {
 
     /// Hands a task to the server and returns the agent's id.
     pub(super) fn spawn(&self, shape: Shape, n: u64) -> anyhow::Result<String> {
-        let body = json!({
-            "taskId": task(shape, n), "agentType": "worker", "maxRetries": 0, "maxFixRounds": 0, "timeoutSeconds": 60,
-            "context": {"repository": self.remote().display().to_string(), "branch": "main", "workItems": ["drill"]},
-        });
-        let answer = self.post("/agents/spawn", &body)?;
-        let id = answer["agentId"].as_str().context("the drill's server answers without an id")?;
-        Ok(id.to_owned())
+        let context = Context {
+            repository: self.remote().display().to_string(),
+            branch: "main".to_owned(),
+            work_items: vec!["drill".to_owned()],
+            skills: Vec::new(),
+            instructions: None,
+        };
+        let body = SpawnRequest {
+            max_retries: Some(0),
+            max_fix_rounds: Some(0),
+            timeout_seconds: Some(60),
+            ..SpawnRequest::new(task(shape, n), AgentType::Worker, context)
+        };
+        let answer = self.client()?.post("/agents/spawn", &body).and_then(Answer::read::<Spawned>);
+        Ok(answer.map_err(told)?.agent_id.clone())
     }
 
     /// Kills one agent and returns the answer.
-    pub(super) fn kill(&self, id: &str) -> anyhow::Result<Value> {
-        self.post(&format!("/agents/{}/kill", escape(id)), &json!({"reason": "drill"}))
+    pub(super) fn kill(&self, id: &str) -> anyhow::Result<Sent<Killed>> {
+        let answer = self.client()?.post(&format!("/agents/{}/kill", escape(id)), &order());
+        answer.and_then(Answer::read).map_err(told)
     }
 
     /// Throws the switch.
-    pub(super) fn kill_all(&self) -> anyhow::Result<Value> {
-        let answer = self.client()?.post_kill_all(&json!({"reason": "drill"}));
-        answer.map(|answer| answer.body).map_err(told)
-    }
-
-    fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.client()?.post(path, body).map(|answer| answer.body).map_err(told)
+    pub(super) fn kill_all(&self) -> anyhow::Result<Sent<KillAll>> {
+        self.client()?.post_stop("/agents/kill-all", &order()).map_err(told)
     }
 
     /// Waits until the agent's processes are there.
@@ -125,6 +130,10 @@ impl Stage {
     pub(super) fn mark(&self) -> &str {
         &self.mark
     }
+}
+
+fn order() -> OrderRequest {
+    OrderRequest { reason: Some("drill".to_owned()) }
 }
 
 impl Drop for Stage {

@@ -3,34 +3,34 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use mosaic_api::{Breaker, Cordon, NodeRuntime, NodeState, Quota};
 
 use super::{Finding, Level, finding, fine};
 use crate::plain;
-use crate::view::{View, span};
+use crate::view::{shown, span};
 
 /// Reads the findings out of `GET /v1/state`.
-pub(super) fn findings(state: &Value) -> Vec<Finding> {
-    let view = View::new(state);
+pub(super) fn findings(state: &NodeState) -> Vec<Finding> {
     let mut found = vec![dispatch(state)];
-    for breaker in view.list("breakers") {
-        found.push(open_breaker(&View::new(breaker)));
-    }
-    found.extend(view.list("quotas").iter().map(|one| limited(&View::new(one))));
-    if let Some(cordon) = state.get("cordon").filter(|cordon| cordon.is_object()) {
-        found.push(out_of_service(&View::new(cordon)));
-    }
-    found.extend(view.list("missingRuntimes").iter().map(|one| missing(&View::new(one))));
-    let mut count = |field: &str, id, words: &str, consequence, fix| {
-        let n = view.number(field);
+    found.extend(state.breakers.iter().map(open_breaker));
+    found.extend(state.quotas.iter().map(limited));
+    found.extend(state.cordon.iter().map(out_of_service));
+    found.extend(state.missing_runtimes.iter().map(missing));
+    let mut count = |n: usize, id, words: &str, consequence, fix| {
         if n > 0 {
             found.push(finding(Level::Warn, "Server", id, format!("{n} {words}"), consequence, fix));
         }
     };
-    count("attention", "D-AGENT-1", "agents need a person", "they wait", "mosaic ps --problems");
-    count("stalled", "D-AGENT-2", "agents are silent", "they are ended in a while", "mosaic ps --problems");
+    count(state.attention, "D-AGENT-1", "agents need a person", "they wait", "mosaic ps --problems");
     count(
-        "cleanupPending",
+        state.stalled,
+        "D-AGENT-2",
+        "agents are silent",
+        "they are ended in a while",
+        "mosaic ps --problems",
+    );
+    count(
+        state.cleanup_pending,
         "D-CLEAN-1",
         "ended agents left something behind",
         "it takes space; cleaning up is tried again",
@@ -39,12 +39,9 @@ pub(super) fn findings(state: &Value) -> Vec<Finding> {
     found
 }
 
-fn dispatch(state: &Value) -> Finding {
-    let slots = state.get("slots").map(View::new);
-    let figure = |name: &str| slots.as_ref().map_or(0, |slots| slots.number(name));
-    let used = format!("{} of {} slots", figure("used"), figure("total"));
-    let reason = state.get("admission").map(|a| View::new(a).shown("reason")).unwrap_or_default();
-    match View::new(state).text("dispatch") {
+fn dispatch(state: &NodeState) -> Finding {
+    let used = format!("{} of {} slots", state.slots.used, state.slots.total);
+    match state.dispatch.as_str() {
         "paused" => finding(
             Level::Note,
             "Server",
@@ -57,7 +54,7 @@ fn dispatch(state: &Value) -> Finding {
             Level::Warn,
             "Server",
             "D-ROOM-1",
-            format!("dispatch is held up by {reason} · {used}"),
+            format!("dispatch is held up by {} · {used}", shown(&state.admission.reason)),
             "nothing new is started until there is room",
             "",
         ),
@@ -73,34 +70,38 @@ fn dispatch(state: &Value) -> Finding {
     }
 }
 
-fn open_breaker(breaker: &View<'_>) -> Finding {
-    let next = match breaker.value().get("retryInMs").and_then(Value::as_u64) {
+fn open_breaker(breaker: &Breaker) -> Finding {
+    let next = match breaker.retry_in_ms {
         Some(ms) => format!("one agent is tried in {}", span(Duration::from_millis(ms))),
         None => "one agent is being tried".to_owned(),
     };
-    let (repository, runtime) = (breaker.shown("repository"), breaker.shown("runtime"));
-    let about = match breaker.text("part") {
-        "fetch" => format!("fetching from {repository}"),
-        "push" => format!("pushing to {repository}"),
-        _ => format!("running {runtime}"),
-    };
-    let text = format!("breaker open for {about}: {}; {next}", plain::first_line(breaker.text("why"), 120));
+    let (about, why) = (breaker_about(breaker), plain::first_line(&breaker.why, 120));
+    let text = format!("breaker open for {about}: {why}; {next}");
     finding(Level::Warn, "Server", "D-BREAKER-1", text, "this node takes none of its agents", "mosaic queue")
 }
 
-fn limited(quota: &View<'_>) -> Finding {
+/// Says what a breaker is about.
+pub(in crate::commands) fn breaker_about(breaker: &Breaker) -> String {
+    match breaker.part.as_str() {
+        "fetch" => format!("fetching from {}", shown(&breaker.repository)),
+        "push" => format!("pushing to {}", shown(&breaker.repository)),
+        _ => format!("running {}", shown(&breaker.runtime)),
+    }
+}
+
+fn limited(quota: &Quota) -> Finding {
     let text = format!(
         "the limit of the model service for {} is reached until {}: {}",
-        quota.shown("runtime"),
-        quota.shown("until"),
-        plain::first_line(quota.text("why"), 160)
+        plain::line(&quota.runtime),
+        plain::line(&quota.until),
+        plain::first_line(&quota.why, 160)
     );
     let fix = "wait, or start the server with another credential";
     finding(Level::Note, "Server", "D-QUOTA-1", text, "agents of this credential start after it", fix)
 }
 
-fn out_of_service(cordon: &View<'_>) -> Finding {
-    let (by, reason) = (cordon.shown("by"), cordon.shown("reason"));
+fn out_of_service(cordon: &Cordon) -> Finding {
+    let (by, reason) = (plain::line(&cordon.by), shown(&cordon.reason));
     let itself = by == "mosaic";
     let who = if itself { "itself".to_owned() } else { by };
     let text = format!("this node is out of service, by {who}: {reason}");
@@ -109,11 +110,11 @@ fn out_of_service(cordon: &View<'_>) -> Finding {
     finding(level, "Server", "D-NODE-1", text, "it takes nothing new; other nodes do", fix)
 }
 
-fn missing(runtime: &View<'_>) -> Finding {
+fn missing(runtime: &NodeRuntime) -> Finding {
     let text = format!(
         "the runtime {} cannot be used: {}",
-        runtime.shown("name"),
-        plain::first_line(runtime.text("error"), 160)
+        plain::line(&runtime.name),
+        plain::first_line(runtime.error.as_deref().unwrap_or_default(), 160)
     );
     finding(Level::Warn, "Server", "D-NODE-2", text, "its agents run on other nodes, or fail", "mosaic nodes")
 }
@@ -121,22 +122,24 @@ fn missing(runtime: &View<'_>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::state;
     use serde_json::json;
 
     #[test]
     fn a_quiet_server_is_one_good_line_and_trouble_is_named() {
-        let quiet =
-            json!({"dispatch": "running", "slots": {"used": 1, "total": 4}, "breakers": [], "attention": 0});
-        let texts = |state: &Value| findings(state).into_iter().map(|f| f.text).collect::<Vec<_>>();
+        let quiet = state(json!({"slots": {"used": 1, "total": 4}}));
+        let texts = |state: &NodeState| findings(state).into_iter().map(|f| f.text).collect::<Vec<_>>();
         assert_eq!(texts(&quiet), ["dispatch is running · 1 of 4 slots"]);
-        let trouble = json!({
-            "dispatch": "held", "admission": {"reason": "memory: 9 MiB available"}, "slots": {"used": 0, "total": 4},
-            "breakers": [{"part": "fetch", "repository": "https://x/r.git", "state": "open", "retryInMs": 61_000, "why": "no network"}],
+        let mut admission = quiet.json().pointer("/admission").unwrap().clone();
+        admission["reason"] = json!("memory: 9 MiB available");
+        let trouble = state(json!({
+            "dispatch": "held", "admission": admission, "slots": {"used": 0, "total": 4},
+            "breakers": [{"part": "fetch", "repository": "https://x/r.git", "state": "open", "retryInMs": 61_000, "trialAgentId": null, "why": "no network"}],
             "quotas": [{"runtime": "claude", "until": "2026-11-30T15:00:00.000Z", "why": "session limit"}],
-            "cordon": {"by": "mosaic", "reason": "no runtime can be used here"},
+            "cordon": {"by": "mosaic", "reason": "no runtime can be used here", "at": "", "drain": false},
             "missingRuntimes": [{"name": "claude", "error": "no such file\nat all"}],
             "attention": 1, "stalled": 1, "cleanupPending": 2,
-        });
+        }));
         assert_eq!(
             texts(&trouble),
             [

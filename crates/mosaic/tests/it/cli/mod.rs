@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use stub_server::{Reply, answering};
+use stub_server::{Reply, SPAWNED, agent, answering};
 
 /// Runs the program in an empty environment with its state in `dir`.
 fn mosaic_with(dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Output {
@@ -196,8 +196,18 @@ fn an_agent_is_refused_what_is_wide() {
 }
 
 const JSON: &str = "application/json";
-const DONE: &str = r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","agentType":"worker","status":"failed","phase":"settled","endReason":"gates_failed","error":"coverage \u001b[31mlow"}"#;
-const LIST: &str = r#"{"items":[{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","agentType":"worker","status":"failed","phase":"settled","endReason":"gates_failed","spawnedAt":"2026-11-22T10:00:00.000Z"},{"agentId":"7d0c0000-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-two-7d0c","taskId":"US-2","status":"running"}],"nextCursor":null}"#;
+const DONE: &str = agent!(
+    r#""agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","status":"failed","phase":"settled","endReason":"gates_failed","error":"coverage \u001b[31mlow""#
+);
+const LIST: &str = concat!(
+    r#"{"items":["#,
+    agent!(
+        r#""agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","status":"failed","phase":"settled","endReason":"gates_failed""#
+    ),
+    ",",
+    agent!(r#""agentId":"7d0c0000-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-two-7d0c","taskId":"US-2""#),
+    r#"],"nextCursor":null}"#
+);
 const PAGE: &str = r#"{"items":[{"n":1,"at":"2026-11-22T10:00:00.000Z","attempt":1,"kind":"text","text":"hello \u001b]0;x\u0007"}],"nextCursor":null}"#;
 
 #[test]
@@ -211,7 +221,7 @@ fn a_server_is_found_called_with_its_token_and_read() {
                 "GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/gates",
                 200,
                 JSON,
-                r#"{"plan":null,"report":{"verdict":"incomplete","results":[]}}"#,
+                r#"{"agentId":"","taskId":"","profile":"standard","verdict":null,"phase":"settled","fixRound":0,"maxFixRounds":2,"plan":null,"report":{"commit":"","verdict":"incomplete","results":[]},"findings":[]}"#,
             ),
             ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", 200, JSON, DONE),
             ("GET /v1/agents?", 200, JSON, LIST),
@@ -220,7 +230,7 @@ fn a_server_is_found_called_with_its_token_and_read() {
                 "POST /agents/kill-all",
                 200,
                 JSON,
-                r#"{"message":"x","total":2,"killed":1,"failed":1,"errors":["fix-two: not confirmed"]}"#,
+                r#"{"message":"x","total":2,"killed":1,"failed":1,"errors":["fix-two: not confirmed"],"queued":0,"verified":false,"recorded":"durable","barrier":0,"receipts":[]}"#,
             ),
             (
                 "POST /agents/spawn",
@@ -264,17 +274,32 @@ fn a_server_is_found_called_with_its_token_and_read() {
 }
 
 #[test]
-fn a_file_of_tasks_goes_on_after_a_bad_line() {
+fn json_is_what_the_server_sent_and_a_missing_field_is_named() {
+    const NEWER: &str = agent!(
+        r#""name":"fix-7d0c","agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","newer":{"a":[1.5,null]},"status":"dreaming""#
+    );
     let dir = tempfile::tempdir().unwrap();
     let _told = answering(
         dir.path(),
-        &[(
-            "POST /agents/spawn",
-            201,
-            JSON,
-            r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","status":"spawning"}"#,
-        )],
+        &[
+            ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a", 200, JSON, NEWER),
+            ("GET /v1/queue", 200, JSON, r#"{"paused":false,"pause":null}"#),
+        ],
     );
+    let run = |args: &[&str]| parts(mosaic_with(dir.path(), &[], args));
+    let (output, out, err) = run(&["status", "--json", "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a"]);
+    assert!(output.status.success(), "{err}");
+    let sent: serde_json::Value = serde_json::from_str(NEWER).unwrap();
+    assert_eq!(out, format!("{sent}\n"));
+    let (output, out, err) = run(&["queue"]);
+    assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{err}");
+    assert!(err.contains("GET /v1/queue") && err.contains("missing field `"), "{err}");
+}
+
+#[test]
+fn a_file_of_tasks_goes_on_after_a_bad_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let _told = answering(dir.path(), &[("POST /agents/spawn", 201, JSON, SPAWNED)]);
     std::fs::write(dir.path().join("tasks.jsonl"), "{\"taskId\":\"a\"}\n\nnot json\n{\"taskId\":\"b\"}")
         .unwrap();
     let (output, out, err) = parts(mosaic_with(dir.path(), &[], &["spawn", "-f", "tasks.jsonl", "-q"]));
@@ -285,7 +310,11 @@ fn a_file_of_tasks_goes_on_after_a_bad_line() {
 
 #[test]
 fn following_ends_with_the_agent_and_shows_every_entry_once() {
-    const RUNNING: &str = r#"{"items":[{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","status":"running"}]}"#;
+    const RUNNING: &str = concat!(
+        r#"{"items":["#,
+        agent!(r#""agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1""#),
+        r#"]}"#
+    );
     let dir = tempfile::tempdir().unwrap();
     let _told = answering(
         dir.path(),
@@ -295,13 +324,13 @@ fn following_ends_with_the_agent_and_shows_every_entry_once() {
                 "GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript?after=0 ",
                 200,
                 "text/event-stream",
-                "id: 1\ndata: {\"n\":1,\"kind\":\"text\",\"text\":\"one\"}\n\n: hb\n\n",
+                "id: 1\ndata: {\"n\":1,\"at\":\"\",\"attempt\":1,\"kind\":\"text\",\"text\":\"one\"}\n\n: hb\n\n",
             ),
             (
                 "GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript?after=",
                 200,
                 JSON,
-                r#"{"items":[{"n":1,"kind":"text","text":"one"},{"n":2,"kind":"text","text":"two"}],"nextCursor":null}"#,
+                r#"{"items":[{"n":1,"at":"","attempt":1,"kind":"text","text":"one"},{"n":2,"at":"","attempt":1,"kind":"text","text":"two"}],"nextCursor":null}"#,
             ),
             ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a?wait", 200, JSON, DONE),
         ],
@@ -375,12 +404,7 @@ fn run_here(replies: &'static [Reply]) -> (Output, String, String, Vec<String>) 
 fn run_works_on_the_repository_it_is_typed_in_and_ends_as_its_agent() {
     let (output, out, err, requests) = run_here(&[
         ("GET /health ", 200, JSON, "{}"),
-        (
-            "POST /agents/spawn",
-            201,
-            JSON,
-            r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","status":"spawning"}"#,
-        ),
+        ("POST /agents/spawn", 201, JSON, SPAWNED),
         ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript", 200, JSON, PAGE),
         ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a?wait", 200, JSON, DONE),
     ]);
@@ -414,18 +438,13 @@ fn ctrl_c_leaves_the_agent_at_work_and_says_so() {
         state.path(),
         &[
             ("GET /health ", 200, JSON, "{}"),
-            (
-                "POST /agents/spawn",
-                201,
-                JSON,
-                r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","status":"spawning"}"#,
-            ),
+            ("POST /agents/spawn", 201, JSON, SPAWNED),
             ("GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a/transcript", 200, JSON, PAGE),
             (
                 "GET /v1/agents/7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a?wait",
                 200,
                 JSON,
-                r#"{"status":"running"}"#,
+                agent!(r#""agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a""#),
             ),
         ],
     );

@@ -14,6 +14,26 @@ pub(crate) const TOKEN: &str = "t0ken";
 /// One answer of the stand-in server: the start of the request line, the status, the form, the body.
 pub(crate) type Reply = (&'static str, u16, &'static str, &'static str);
 
+/// A whole agent with these fields of its own: of a field that stands twice the last one counts.
+macro_rules! agent {
+    ($fields:literal) => {
+        concat!(
+            r#"{"agentId":"","taskId":"","status":"running","spawnedAt":"2026-11-22T10:00:00.000Z","phase":"working","#,
+            r#""attention":[],"endReason":null,"attempt":1,"fixRound":0,"verdict":null,"warnings":[],"branch":null,"name":"","#,
+            r#""previousAgentId":null,"version":1,"agentType":"worker","gateProfile":"standard","repository":"","baseBranch":"","#,
+            r#""priority":5,"labels":{},"maxRetries":3,"maxFixRounds":2,"timeoutSeconds":3600,"budget":{},"#,
+            r#""spent":{"usd":0,"turns":0},"publication":{"state":"none"},"keptWork":[],"#,
+            r#""links":{"self":"","status":"","transcript":"","diff":"","gates":"","resources":"","kill":""},"#,
+            $fields,
+            "}"
+        )
+    };
+}
+pub(crate) use agent;
+
+/// The answer to a spawn.
+pub(crate) const SPAWNED: &str = r#"{"agentId":"7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a","name":"fix-7d0c","taskId":"US-1","status":"spawning","phase":"queued","queuePosition":null,"branch":"","previousAgentId":null,"links":{"self":"","status":"","transcript":"","diff":"","gates":"","resources":"","kill":""}}"#;
+
 /// Serves these replies, chosen by the request line, one connection at a time, until the test ends. Requests are
 /// told on the channel.
 pub(crate) fn answering(dir: &Path, replies: &'static [Reply]) -> Receiver<String> {
