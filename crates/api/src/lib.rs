@@ -51,7 +51,7 @@ pub use queue::{Counts, Dispatch, Pause, Queue, QueueEntry, TaskAgents, TaskRemo
 pub use removal::{Pruned, Removed, Unmerged, UnmergedCommit};
 pub use requests::{AllowedSecret, OrderRequest, PruneRequest, RestoreRequest, RetryRequest, SpawnRequest};
 pub use resources::{Resources, Sample};
-pub use sse::{SseEvent, SseReader};
+pub use sse::{SseBlock, SseEvent, SseReader};
 pub use state::{Admission, Clock, DrainStarted, NodeCount, NodeState, Quota};
 pub use transcript::{TranscriptEnd, TranscriptEntry, TranscriptEvent, TranscriptKind, TranscriptPage};
 pub use transfer::{

@@ -64,10 +64,10 @@ pub fn document(version: &str, operations: &[Operation]) -> Value {
 fn schemas() -> Map<String, Value> {
     let mut all: Vec<(String, RefOr<Schema>)> = Vec::new();
     schemas!(all:
-        AgentGates AgentList AgentView AuditPage AuditVerified Dispatch DrainStarted EventReset EventSnapshot Frozen Health
-        Hello KillAll KillSwitch Killed Node NodeList NodeRemoved NodeState OrderRequest ProblemBody PruneRequest Pruned Queue
-        Readiness Removed Resources RestoreRequest Restored RetryRequest SpawnRequest Spawned StatusView SwitchEngaged
-        SwitchReleased TaskAgents TaskRemoved TranscriptEnd TranscriptPage
+        AgentGates AgentList AgentView ArchiveRequest ArchivedRecords AuditPage AuditVerified Diff Dispatch DrainStarted EventReset EventSnapshot ExportRequest Frozen Health
+        Hello ImportRequest Imported KillAll KillSwitch Killed Node NodeList NodeRemoved NodeState OrderRequest ProblemBody PruneRequest Pruned Queue
+        Readiness Released Removed Resources RestoreRequest Restored RetryRequest SpawnRequest Spawned StatusView SwitchEngaged
+        SwitchReleased TaskAgents TaskRemoved TranscriptEnd TranscriptPage UnfinishedWork
     );
     let shown = |(name, schema)| (name, without_unknown(serde_json::to_value(schema).unwrap_or_default()));
     all.into_iter().map(shown).collect()

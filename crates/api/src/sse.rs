@@ -13,6 +13,17 @@ pub struct SseEvent {
     pub data: String,
 }
 
+/// Part of a stream up to an empty line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SseBlock {
+    /// An event.
+    Event(SseEvent),
+    /// No event: a heartbeat, or an event that is too large.
+    Nothing,
+    /// End of the stream.
+    End,
+}
+
 /// Reader of a stream of server-sent events.
 #[derive(Debug)]
 pub struct SseReader<R> {
@@ -34,11 +45,22 @@ impl<R: BufRead> SseReader<R> {
 
     /// Reads the next event; `None` at the end of the stream. An event that is cut off by the end does not count.
     pub fn next_event(&mut self) -> io::Result<Option<SseEvent>> {
+        loop {
+            match self.next_block()? {
+                SseBlock::Event(event) => return Ok(Some(event)),
+                SseBlock::Nothing => {}
+                SseBlock::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Reads the next block, for a reader that looks at its clock when a heartbeat comes, too.
+    pub fn next_block(&mut self) -> io::Result<SseBlock> {
         let mut event = SseEvent::default();
         let (mut has_data, mut is_too_large) = (false, false);
         loop {
             let line = match self.line()? {
-                Line::End => return Ok(None),
+                Line::End => return Ok(SseBlock::End),
                 Line::TooLong => {
                     is_too_large = true;
                     continue;
@@ -48,11 +70,9 @@ impl<R: BufRead> SseReader<R> {
             if line.is_empty() {
                 if has_data && !is_too_large {
                     event.id.clone_from(&self.id);
-                    return Ok(Some(event));
+                    return Ok(SseBlock::Event(event));
                 }
-                event = SseEvent::default();
-                (has_data, is_too_large) = (false, false);
-                continue;
+                return Ok(SseBlock::Nothing);
             }
             let (field, value) = line.split_once(':').unwrap_or((&line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);

@@ -88,16 +88,24 @@ pub struct Imported {
 /// Body of `POST /v1/archive/read`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
 pub struct ArchiveRequest {
     /// Agents whose records are wanted.
     pub agents: Vec<String>,
+    /// Time, in milliseconds since 1970: the number of records of agents that ended before it is wanted, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_before: Option<u64>,
 }
 
 /// Answer of `POST /v1/archive/read`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
 pub struct ArchivedRecords {
     /// Records that the archive of this node has.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<Object>))]
     pub records: Vec<Value>,
+    /// The number that was asked for; left out by a build that does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_before: Option<u64>,
 }

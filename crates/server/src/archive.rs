@@ -2,6 +2,7 @@
 //! by ([`crate::forward`]). Only nodes of the fleet are answered: records go out as they are.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,13 +14,12 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
-use mosaic_api::Code;
+use mosaic_api::{ArchiveRequest, ArchivedRecords, Code};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::archive::ArchivePeers;
 use mosaic_core::ports::fleet::Fleet;
 use mosaic_core::ports::store::Versioned;
-use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -33,26 +33,6 @@ use crate::problem::Problem;
 /// Where the records are asked for.
 const PATH: &str = "/v1/archive/read";
 
-/// The agents whose records are asked for.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Asked {
-    agents: Vec<AgentId>,
-    /// Asks for the number of records of agents that ended before this time, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ended_before: Option<Timestamp>,
-}
-
-/// Those that the archive has.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Found {
-    records: Vec<Versioned>,
-    /// The number that was asked for; none from a build that does not count.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ended_before: Option<u64>,
-}
-
 /// `POST /v1/archive/read`, for other nodes.
 pub(crate) async fn read(
     State(context): State<Context>,
@@ -63,18 +43,22 @@ pub(crate) async fn read(
         let problem = Problem::new(Code::Forbidden, "archives are read by the nodes of the fleet");
         return Err(problem.hint("GET /v1/agents lists what is archived, too, on any node"));
     }
-    let asked: Asked = serde_json::from_value(body)
-        .map_err(|e| Problem::field("/agents", format!("must be a list of agent ids: {e}")))?;
-    if asked.agents.len() > limits::STORE_PAGE {
+    let is_no_list = |e: &dyn Display| Problem::field("/agents", format!("must be a list of agent ids: {e}"));
+    let asked: ArchiveRequest = serde_json::from_value(body).map_err(|e| is_no_list(&e))?;
+    let agents = asked.agents.iter().map(|id| id.parse()).collect::<Result<Vec<AgentId>, _>>();
+    let agents = agents.map_err(|e| is_no_list(&e))?;
+    if agents.len() > limits::STORE_PAGE {
         return Err(Problem::field("/agents", format!("names more than {} agents", limits::STORE_PAGE)));
     }
     let store = &context.orchestrator.ports().store;
-    let records = store.archived(&asked.agents).await?;
+    let records = store.archived(&agents).await?;
+    let records = records.iter().map(serde_json::to_value).collect::<Result<_, _>>();
+    let records = records.map_err(|_| Problem::internal())?;
     let ended_before = match asked.ended_before {
-        Some(before) => Some(store.archived_before(before).await?),
+        Some(before) => Some(store.archived_before(Timestamp(before)).await?),
         None => None,
     };
-    Ok(Answer(Found { records, ended_before }).into_response())
+    Ok(Answer(ArchivedRecords { records, ended_before }).into_response())
 }
 
 /// The archives of the other nodes, over HTTP.
@@ -98,7 +82,7 @@ impl HttpArchives {
         self.key.get_or_try_init(read).await
     }
 
-    async fn ask(&self, node: &NodeId, asked: &Asked) -> Result<Found, String> {
+    async fn ask(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, String> {
         let nodes = self.fleet.nodes().await.map_err(|e| e.to_string())?;
         let state = nodes.into_iter().find(|state| state.info.node == *node);
         let state = state.ok_or_else(|| "the fleet has no such node any more".to_owned())?;
@@ -126,7 +110,7 @@ impl HttpArchives {
     }
 
     /// Asks a node with a deadline.
-    async fn ask_in_time(&self, node: &NodeId, asked: &Asked) -> Result<Found, String> {
+    async fn ask_in_time(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, String> {
         let answer = timeout(limits::ARCHIVE_ANSWER, self.ask(node, asked)).await;
         answer.map_err(|_| "it does not answer".to_owned())?
     }
@@ -137,8 +121,11 @@ impl ArchivePeers for HttpArchives {
     async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, String> {
         let mut found = Vec::with_capacity(agents.len());
         for part in agents.chunks(limits::HTTP_PAGE) {
-            let asked = Asked { agents: part.to_vec(), ended_before: None };
-            found.extend(self.ask_in_time(node, &asked).await?.records);
+            let agents = part.iter().map(AgentId::to_string).collect();
+            let asked = ArchiveRequest { agents, ended_before: None };
+            let records = self.ask_in_time(node, &asked).await?.records;
+            let records = records.into_iter().map(serde_json::from_value::<Versioned>);
+            found.extend(records.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?);
         }
         Ok(found)
     }
@@ -149,7 +136,7 @@ impl ArchivePeers for HttpArchives {
             Err(e) => return BTreeMap::from([(self.node.clone(), Err(e.to_string()))]),
         };
         let others = nodes.into_iter().map(|node| node.info.node).filter(|node| *node != self.node);
-        let asked = Asked { agents: Vec::new(), ended_before: Some(before) };
+        let asked = ArchiveRequest { agents: Vec::new(), ended_before: Some(before.0) };
         let count = async |node: NodeId| {
             let answer = self.ask_in_time(&node, &asked).await;
             let unsaid = || "its build does not count what its archive has".to_owned();

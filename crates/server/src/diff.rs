@@ -11,12 +11,12 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mosaic_api::{DiffFile, DiffHunk, TextEncoding};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::Diff;
 use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
-use serde::Serialize;
 
 use crate::context::Context;
 use crate::mask;
@@ -24,64 +24,11 @@ use crate::negotiate::choose;
 use crate::params::{Id, Params};
 use crate::patch::{self, Section};
 use crate::problem::Problem;
+use crate::view::Shown;
 
 const TRUNCATED: HeaderName = HeaderName::from_static("x-truncated");
 const JSON: &str = "application/json";
 const TEXT: &str = "text/x-diff";
-
-/// A diff taken apart.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DiffView {
-    agent_id: AgentId,
-    base: Option<String>,
-    head: Option<String>,
-    files: Vec<FileView>,
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_encoding: Option<Encoding>,
-    truncated: bool,
-    /// It is the tree of an agent at work.
-    live: bool,
-}
-
-/// One file of a diff.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FileView {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_encoding: Option<Encoding>,
-    status: ChangeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old_path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    old_path_encoding: Option<Encoding>,
-    old_mode: Option<String>,
-    new_mode: Option<String>,
-    added: Option<u64>,
-    deleted: Option<u64>,
-    binary: bool,
-    hunks: Vec<HunkView>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HunkView {
-    header: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    header_encoding: Option<Encoding>,
-    lines: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lines_encoding: Option<Encoding>,
-}
-
-/// The form of a text that is no UTF-8.
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Encoding {
-    Base64,
-}
 
 /// `GET /v1/agents/{id}/diff`: base against the newest kept commit, or against the tree of an agent at work. `stat=1` leaves the text out.
 pub(crate) async fn show(
@@ -110,13 +57,12 @@ pub(crate) async fn show(
         return Ok((head, text).into_response());
     }
     let base = record.agent.work.base.as_ref().map(ToString::to_string);
-    let (files, text) = (Vec::new(), String::new());
-    let nothing = DiffView {
-        agent_id: id,
+    let nothing = mosaic_api::Diff {
+        agent_id: id.to_string(),
         base,
         head: None,
-        files,
-        text,
+        files: Vec::new(),
+        text: String::new(),
         text_encoding: None,
         truncated: false,
         live: false,
@@ -196,37 +142,48 @@ async fn is_clean(context: &Context, agent: &Agent, head: &str, path: &[u8]) -> 
     tokio::task::spawn_blocking(scan).await.map_err(|_| Problem::internal())
 }
 
-fn view(id: AgentId, diff: Diff, with_text: bool) -> DiffView {
+fn view(id: AgentId, diff: Diff, with_text: bool) -> mosaic_api::Diff {
     let Diff { base, head, files, text, truncated, live } = diff;
     let text = if with_text { text } else { Vec::new() };
     let files = with_hunks(files, &text);
     let (text, text_encoding) = told(&text);
-    DiffView { agent_id: id, base: Some(base), head: Some(head), files, text, text_encoding, truncated, live }
+    let agent_id = id.to_string();
+    mosaic_api::Diff {
+        agent_id,
+        base: Some(base),
+        head: Some(head),
+        files,
+        text,
+        text_encoding,
+        truncated,
+        live,
+    }
 }
 
 /// Puts each file's hunks beside its names and numbers: what a patch says of a path belongs to the file of that path. A
 /// file that becomes a link, say, has two parts there.
-fn with_hunks(files: Vec<FileStat>, text: &[u8]) -> Vec<FileView> {
+fn with_hunks(files: Vec<FileStat>, text: &[u8]) -> Vec<DiffFile> {
     let lines = patch::lines(text);
-    let mut hunks: HashMap<Vec<u8>, Vec<HunkView>> = HashMap::new();
+    let mut hunks: HashMap<Vec<u8>, Vec<DiffHunk>> = HashMap::new();
     for section in patch::sections(&lines) {
         let of_file = hunks.entry(section.path).or_default();
         for (head, range) in section.hunks {
             let (header, header_encoding) = told(lines[head].trim_ascii_end());
             let (lines, lines_encoding) = told(&lines[range].concat());
-            of_file.push(HunkView { header, header_encoding, lines, lines_encoding });
+            of_file.push(DiffHunk { header, header_encoding, lines, lines_encoding });
         }
     }
     files.into_iter().map(|file| file_view(hunks.remove(&file.path).unwrap_or_default(), file)).collect()
 }
 
-fn file_view(hunks: Vec<HunkView>, file: FileStat) -> FileView {
+fn file_view(hunks: Vec<DiffHunk>, file: FileStat) -> DiffFile {
     let binary = file.is_binary();
     let (path, path_encoding) = told(&file.path);
     let old = file.old_path.as_deref().map(told);
     let (old_path, old_path_encoding) = old.map_or((None, None), |(path, encoding)| (Some(path), encoding));
-    let FileStat { kind: status, old_mode, new_mode, added, deleted, .. } = file;
-    FileView {
+    let status = file.kind.shown();
+    let FileStat { old_mode, new_mode, added, deleted, .. } = file;
+    DiffFile {
         path,
         path_encoding,
         status,
@@ -242,9 +199,9 @@ fn file_view(hunks: Vec<HunkView>, file: FileStat) -> FileView {
 }
 
 /// Returns bytes as text, in base64 when they are no UTF-8.
-fn told(bytes: &[u8]) -> (String, Option<Encoding>) {
+fn told(bytes: &[u8]) -> (String, Option<TextEncoding>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), None),
-        Err(_) => (STANDARD.encode(bytes), Some(Encoding::Base64)),
+        Err(_) => (STANDARD.encode(bytes), Some(TextEncoding::Base64)),
     }
 }

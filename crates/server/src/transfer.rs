@@ -4,11 +4,12 @@ use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use mosaic_api::{ExportRequest, ImportRequest, Imported, Released, TransferEntry, UnfinishedWork};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::transfer::{self, Arrival, Entry};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::body::Json;
 use crate::caller::Caller;
@@ -16,37 +17,36 @@ use crate::context::Context;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::shell::RequestId;
-
-/// The body of `POST /v1/queue/export`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Release {
-    export: String,
-    agents: Vec<AgentId>,
-}
-
-/// Its answer.
-#[derive(Serialize)]
-struct Released {
-    released: Vec<AgentId>,
-}
-
-/// The body of `POST /v1/queue/import`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Import {
-    entries: Vec<Entry>,
-}
-
-/// Its answer.
-#[derive(Serialize)]
-struct Imported {
-    /// In the order of the entries.
-    arrivals: Vec<Arrival>,
-}
+use crate::view::Shown;
 
 fn body<T: DeserializeOwned>(Json(body): Json) -> Result<T, Problem> {
-    serde_json::from_value(body).map_err(|e| Problem::field("", format!("cannot be read: {e}")))
+    read(body)
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
+    serde_json::from_value(value).map_err(|e| Problem::field("", format!("cannot be read: {e}")))
+}
+
+impl Shown for Arrival {
+    type View = mosaic_api::Arrival;
+
+    fn shown(&self) -> mosaic_api::Arrival {
+        match self {
+            Self::Admitted => mosaic_api::Arrival::Admitted,
+            Self::There => mosaic_api::Arrival::There,
+            Self::Ended => mosaic_api::Arrival::Ended,
+            Self::Busy { agent_id } => mosaic_api::Arrival::Busy { agent_id: agent_id.to_string() },
+        }
+    }
+}
+
+fn travelling(entry: Entry) -> Result<TransferEntry, Problem> {
+    let agent = serde_json::to_value(entry.agent).map_err(|_| Problem::internal())?;
+    Ok(TransferEntry { seq: entry.seq, agent })
+}
+
+fn texts(agents: &[AgentId]) -> Vec<String> {
+    agents.iter().map(AgentId::to_string).collect()
 }
 
 /// `GET /v1/queue/export`: a page of the unfinished work, with whole records.
@@ -55,7 +55,10 @@ pub(crate) async fn unfinished(State(context): State<Context>, params: Params) -
     let before = params.number("before", 0..=u64::MAX);
     params.finish()?;
     let store = &context.orchestrator.ports().store;
-    Ok(Answer(transfer::page(&**store, before).await?).into_response())
+    let found = transfer::page(&**store, before).await?;
+    let waiting = found.waiting.into_iter().map(travelling).collect::<Result<_, _>>()?;
+    let (at_work, ordered) = (texts(&found.at_work), texts(&found.ordered));
+    Ok(Answer(UnfinishedWork { waiting, at_work, ordered, next: found.next }).into_response())
 }
 
 /// `POST /v1/queue/export`: ends waiting agents here, which run where the export is imported.
@@ -65,12 +68,13 @@ pub(crate) async fn release(
     Extension(request): Extension<RequestId>,
     json: Json,
 ) -> Result<Response, Problem> {
-    let Release { export, agents } = body(json)?;
+    let ExportRequest { export, agents } = body(json)?;
+    let agents = agents.into_iter().map(|id| read(Value::String(id))).collect::<Result<Vec<AgentId>, _>>()?;
     let o = &context.orchestrator;
     let deed = caller.deed(o, Action::QueueExport, &request).subject(&export);
     o.audit(deed.result(format!("{} agents are to leave", agents.len()))).await?;
     let released = transfer::release(&*o.ports().store, &export, &agents, o.decide_now()).await?;
-    Ok(Answer(Released { released }).into_response())
+    Ok(Answer(Released { released: texts(&released) }).into_response())
 }
 
 /// `POST /v1/queue/import`: admits waiting agents of another store.
@@ -80,13 +84,15 @@ pub(crate) async fn admit(
     Extension(request): Extension<RequestId>,
     json: Json,
 ) -> Result<Response, Problem> {
-    let Import { entries } = body(json)?;
+    let ImportRequest { entries } = body(json)?;
+    let arrived = |entry: TransferEntry| Ok(Entry { seq: entry.seq, agent: read(entry.agent)? });
+    let entries = entries.into_iter().map(arrived).collect::<Result<Vec<Entry>, Problem>>()?;
     let o = &context.orchestrator;
     let deed = caller.deed(o, Action::QueueImport, &request);
     o.audit(deed.result(format!("{} agents come from another store", entries.len()))).await?;
     let mut arrivals = Vec::with_capacity(entries.len());
     for entry in &entries {
-        arrivals.push(o.take_in_entry(entry).await?);
+        arrivals.push(o.take_in_entry(entry).await?.shown());
     }
     Ok(Answer(Imported { arrivals }).into_response())
 }

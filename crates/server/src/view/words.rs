@@ -1,6 +1,7 @@
 //! Closed lists of words: each word of the domain has its own in the API. An error of the compiler says which is missing.
 
 use mosaic_core::domain::{agent, gates, kept_work, outcome, retry, spec, stall};
+use mosaic_core::ports::repositories;
 use mosaic_core::{orders, receipt};
 
 use super::shown::Shown;
@@ -37,4 +38,5 @@ same_words!(receipt::LeaseFate => mosaic_api::LeaseFate { Released, Held });
 same_words!(receipt::SalvageState => mosaic_api::SalvageState { None, Pending, Done, Failed });
 same_words!(receipt::TreeFate => mosaic_api::TreeFate { None, Removed, Kept, Pending });
 same_words!(stall::Stage => mosaic_api::StallStage { None, Notice, Nudge, Interrupt, Kill });
+same_words!(repositories::ChangeKind => mosaic_api::ChangeKind { Added, Deleted, Modified, Renamed, Copied, Typechanged });
 same_words!(orders::Recorded => mosaic_api::Recorded { Durable, Memory });

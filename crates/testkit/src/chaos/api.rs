@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use mosaic_api::{SseBlock, SseEvent, SseReader};
 use serde_json::Value;
 
 use super::{Outcome, while_};
@@ -136,22 +137,18 @@ impl Api {
         }
         let silence = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         stream.get_ref().set_read_timeout(Some(silence)).map_err(while_("event stream"))?;
-        let (mut seq, mut kind) = (0, String::new());
-        for line in stream.lines() {
-            let Ok(line) = line else { break };
-            match line.split_once(": ") {
-                Some(("id", text)) => seq = text.parse().map_err(while_("event id"))?,
-                Some(("event", text)) => text.clone_into(&mut kind),
-                Some(("data", text)) => {
-                    let mut event: Value = serde_json::from_str(text).map_err(while_("event"))?;
-                    if enough(&Event { seq, kind: kind.clone(), data: event["data"].take() }) {
+        let mut events = SseReader::new(stream, ANSWER_BYTES);
+        while Instant::now() <= until {
+            match events.next_block() {
+                Ok(SseBlock::Event(SseEvent { id, event: kind, data })) => {
+                    let seq = id.parse().map_err(while_("event id"))?;
+                    let mut event: Value = serde_json::from_str(&data).map_err(while_("event"))?;
+                    if enough(&Event { seq, kind, data: event["data"].take() }) {
                         return Ok(true);
                     }
                 }
-                _ => {}
-            }
-            if Instant::now() > until {
-                break;
+                Ok(SseBlock::Nothing) => {}
+                Ok(SseBlock::End) | Err(_) => break,
             }
         }
         Ok(false)

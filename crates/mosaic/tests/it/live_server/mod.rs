@@ -7,11 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use mosaic_api::{SseBlock, SseReader};
 use serde_json::Value;
 use ureq::http::Request;
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// Largest event, in bytes.
+const EVENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Longest wait for a server to say where it listens.
 const START: Duration = Duration::from_secs(60);
 
@@ -144,22 +147,17 @@ impl Api {
             .header("accept", "text/event-stream");
         let request = request.header("authorization", format!("Bearer {}", self.token)).body(()).unwrap();
         let answer = agent.run(request).expect("the event stream opens");
-        let (mut id, mut kind) = (0, String::new());
-        for line in BufReader::new(answer.into_body().into_reader()).lines() {
-            let Ok(line) = line else { break };
-            if Instant::now() > deadline {
-                break;
-            }
-            match line.split_once(": ") {
-                Some(("id", text)) => id = text.parse().unwrap(),
-                Some(("event", text)) => text.clone_into(&mut kind),
-                Some(("data", text)) => {
-                    let event: Value = serde_json::from_str(text).unwrap();
-                    if enough(id, &kind, &event["data"]) {
+        let mut events = SseReader::new(BufReader::new(answer.into_body().into_reader()), EVENT_BYTES);
+        while Instant::now() <= deadline {
+            match events.next_block() {
+                Ok(SseBlock::Event(event)) => {
+                    let data: Value = serde_json::from_str(&event.data).unwrap();
+                    if enough(event.id.parse().unwrap(), &event.event, &data["data"]) {
                         return true;
                     }
                 }
-                _ => {}
+                Ok(SseBlock::Nothing) => {}
+                Ok(SseBlock::End) | Err(_) => break,
             }
         }
         false

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use mosaic_api::SseReader;
 use serde_json::Value;
 
 use crate::Outcome;
@@ -104,7 +105,7 @@ impl Client {
         if status != 200 {
             return Err(format!("the event stream was answered {status}").into());
         }
-        let mut events = Events { client: self };
+        let mut events = Events { stream: SseReader::new(self.stream, ANSWER_BYTES as u64) };
         while events.next()? != "snapshot" {}
         Ok(events)
     }
@@ -112,18 +113,13 @@ impl Client {
 
 /// The event stream.
 pub(crate) struct Events {
-    client: Client,
+    stream: SseReader<BufReader<TcpStream>>,
 }
 
 impl Events {
     /// Waits for the next event and returns its kind.
     pub(crate) fn next(&mut self) -> Outcome<String> {
-        let mut line = String::new();
-        loop {
-            self.client.line(&mut line)?;
-            if let Some(kind) = line.strip_prefix("event:") {
-                return Ok(kind.trim().to_owned());
-            }
-        }
+        let event = self.stream.next_event()?.ok_or("the server closed the event stream")?;
+        Ok(event.event)
     }
 }

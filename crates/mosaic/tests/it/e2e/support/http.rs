@@ -1,11 +1,15 @@
 //! A small client: JSON in and out, every answer with a deadline.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 
+use mosaic_api::SseReader;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request};
 
 use super::PATIENCE;
+
+/// Largest answer and largest event, in bytes.
+const ANSWER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Calls one server.
 #[derive(Clone)]
@@ -56,7 +60,7 @@ impl Http {
             None => self.agent.run(request.body(()).unwrap()),
         };
         let mut response = response?;
-        let text = response.body_mut().with_config().limit(256 * 1024 * 1024).read_to_string()?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_string()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         Ok(Reply { status: response.status().as_u16(), headers: response.headers().clone(), text, body })
     }
@@ -78,20 +82,15 @@ impl Http {
             .header("authorization", format!("Bearer {token}"))
             .header("accept", "text/event-stream");
         let mut response = self.agent.run(request.body(()).unwrap()).unwrap();
-        let (mut all, mut number, mut kind) = (Vec::new(), 0, String::new());
-        for line in BufReader::new(response.body_mut().as_reader()).lines() {
-            match line.unwrap().split_once(": ") {
-                Some(("id", text)) => number = text.parse().unwrap(),
-                Some(("event", text)) => text.clone_into(&mut kind),
-                Some(("data", text)) => {
-                    let event: Value = serde_json::from_str(text).unwrap();
-                    let agent = event["data"]["agentId"].as_str().unwrap_or_default();
-                    all.push((number, kind.clone(), agent.to_owned()));
-                    if enough(number) {
-                        return all;
-                    }
-                }
-                _ => {}
+        let mut all = Vec::new();
+        for event in SseReader::new(BufReader::new(response.body_mut().as_reader()), ANSWER_BYTES) {
+            let event = event.unwrap();
+            let number = event.id.parse().unwrap();
+            let data: Value = serde_json::from_str(&event.data).unwrap();
+            let agent = data["data"]["agentId"].as_str().unwrap_or_default().to_owned();
+            all.push((number, event.event, agent));
+            if enough(number) {
+                return all;
             }
         }
         panic!("the event stream ended after {}", all.len());
