@@ -11,7 +11,8 @@ use serde_json::Value;
 /// A value that was read, and the JSON that it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sent<T> {
-    value: T,
+    // An agent is large; answers are moved and kept in lists.
+    value: Box<T>,
     json: Value,
 }
 
@@ -21,7 +22,7 @@ pub(crate) type Agent = Sent<AgentView>;
 impl<T: DeserializeOwned> Sent<T> {
     /// Reads JSON as a type of the API. Fields that the type does not know are tolerated; the error names one that is missing.
     pub(crate) fn read(json: Value) -> serde_json::Result<Self> {
-        T::deserialize(&json).map(|value| Self { value, json })
+        T::deserialize(&json).map(|value| Self { value: Box::new(value), json })
     }
 }
 
