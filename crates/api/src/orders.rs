@@ -1,6 +1,8 @@
 //! Orders to stop, and their receipts.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::agents::{Publication, StatusView};
 use crate::words::{LeaseFate, Recorded, SalvageState, Status, TreeFate};
@@ -187,7 +189,7 @@ pub struct KillSwitch {
 }
 
 /// Answer to engaging the kill switch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SwitchEngaged {
@@ -197,6 +199,16 @@ pub struct SwitchEngaged {
     /// Fate of the agents that ran.
     #[serde(flatten)]
     pub report: KillAll,
+}
+
+impl<'de> Deserialize<'de> for SwitchEngaged {
+    // Both parts have the field `recorded`, of which serde gives only the first one its value.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let answer = Value::deserialize(deserializer)?;
+        let switch = KillSwitch::deserialize(&answer).map_err(D::Error::custom)?;
+        let report = KillAll::deserialize(&answer).map_err(D::Error::custom)?;
+        Ok(Self { switch, report })
+    }
 }
 
 /// Answer to releasing the kill switch.
@@ -209,4 +221,40 @@ pub struct SwitchReleased {
     pub switch: KillSwitch,
     /// It was engaged before.
     pub was_engaged: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KillAll, KillSwitch, SwitchEngaged};
+    use crate::words::Recorded;
+
+    #[test]
+    fn what_engaging_answers_is_read_whole() {
+        let switch = KillSwitch {
+            engaged: true,
+            by: Some("alice".to_owned()),
+            reason: None,
+            since: None,
+            recorded: Recorded::Durable,
+            stop_file: None,
+            running: 0,
+            last_kill_all: None,
+        };
+        let report = KillAll {
+            total: 1,
+            killed: 1,
+            failed: 0,
+            errors: Vec::new(),
+            queued: 2,
+            verified: true,
+            recorded: Recorded::Durable,
+            barrier: 0,
+            receipts: Vec::new(),
+            unconfirmed: Vec::new(),
+            message: None,
+        };
+        let engaged = SwitchEngaged { switch, report };
+        let sent = serde_json::to_string(&engaged).expect("it can be written");
+        assert_eq!(serde_json::from_str::<SwitchEngaged>(&sent).expect("it can be read"), engaged);
+    }
 }
