@@ -1,20 +1,11 @@
 //! Who did what: the one place where deeds enter the audit log. A deletion or an override is recorded before it is
 //! done, with [`Orchestrator::audit`]; a stop is never kept waiting, with [`Orchestrator::audit_soon`].
 
-use crate::domain::access::AgentSecret;
+use crate::domain::access::AgentAccess;
 use crate::domain::audit::{Action, Deed, Head, MOSAIC};
 use crate::domain::ids::AgentId;
 use crate::orchestrator::Orchestrator;
 use crate::ports::audit::AuditError;
-
-/// What agents are given to see themselves.
-#[derive(Debug, Clone)]
-pub struct AgentAccess {
-    /// Where the API answers.
-    pub url: String,
-    /// What their tokens are derived from.
-    pub secret: AgentSecret,
-}
 
 impl Orchestrator {
     /// Records a deed; it is durable when this returns. For what must not be done unrecorded: deletions, overrides.

@@ -3,120 +3,30 @@
 //! frozen and killed before anybody else may start it. The supervisors are told the same moment, so that it comes true
 //! without this process, too. Where leases never end there is one node, and nothing of this holds anything up.
 
-mod health;
+pub mod health;
+mod held_leases;
+mod known_faults;
+pub mod membership;
 mod placing;
 mod spreading;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-pub use health::ITSELF;
-pub(crate) use health::watch;
-
-use crate::domain::ids::{AgentId, NodeId, Timestamp};
+use crate::domain::ids::{AgentId, NodeId};
 use crate::domain::journal::Fact;
-use crate::engine::Stop;
-use crate::kill::Driver;
+use crate::driver::AgentHandle;
+use crate::fleet::membership::About;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{Beaten, Cordon, FORMAT, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState};
 use crate::ports::store::{Lease, StoreError};
-
-/// What this node says of itself besides its settings.
-#[derive(Debug, Clone, Default)]
-pub struct About {
-    /// The identity of its data directory.
-    pub instance: String,
-    /// The device and inode of that identity.
-    pub directory: Option<String>,
-    /// The boot of the machine.
-    pub boot: Option<String>,
-    /// Where other nodes reach its API, when they can.
-    pub url: Option<String>,
-    /// The program's version.
-    pub version: String,
-    /// What the operator says of it.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// What this node knows of its fleet.
-pub(crate) struct Membership {
-    about: OnceLock<About>,
-    started: OnceLock<Timestamp>,
-    joined: watch::Sender<bool>,
-    seen: Mutex<Seen>,
-    /// Agents whose earlier work is being kept here although somebody else has them.
-    keeping: watch::Sender<BTreeSet<AgentId>>,
-}
-
-#[derive(Default)]
-struct Seen {
-    cordon: Option<Cordon>,
-    /// Heard a first answer: a drain that stood before was carried out by the server before.
-    heard: bool,
-    nodes: Vec<NodeState>,
-    /// Declared lost for good.
-    lost: BTreeSet<NodeId>,
-    failing: bool,
-    avoided: placing::Avoided,
-    spreading: spreading::Spreading,
-    health: health::Health,
-}
-
-/// The right to keep what an agent left here, while nobody starts it here.
-pub(crate) struct Keeping<'a>(&'a Membership, AgentId);
-
-impl Drop for Keeping<'_> {
-    fn drop(&mut self) {
-        self.0.keeping.send_modify(|agents| {
-            agents.remove(&self.1);
-        });
-    }
-}
-
-impl Membership {
-    pub(crate) fn new() -> Self {
-        Self {
-            about: OnceLock::new(),
-            started: OnceLock::new(),
-            joined: watch::Sender::new(false),
-            seen: Mutex::default(),
-            keeping: watch::Sender::new(BTreeSet::new()),
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock()
-    }
-
-    /// Tells whether every node that is alive can read what was moved to an archive.
-    pub(crate) fn all_read_archives(&self) -> bool {
-        self.seen().nodes.iter().filter(|node| node.alive).all(|node| node.info.archives)
-    }
-
-    /// Returns the names of the nodes that were alive when they were looked at last.
-    pub(crate) fn alive(&self) -> Vec<NodeId> {
-        self.seen().nodes.iter().filter(|node| node.alive).map(|node| node.info.node.clone()).collect()
-    }
-
-    /// Begins to keep what an agent left; nothing when somebody does so already.
-    pub(crate) fn keep(&self, agent: AgentId) -> Option<Keeping<'_>> {
-        let begun = self.keeping.send_if_modified(|agents| agents.insert(agent));
-        begun.then(|| Keeping(self, agent))
-    }
-
-    /// Waits until nobody keeps what the agent left.
-    pub(crate) async fn kept(&self, agent: AgentId) {
-        // Errors never: the sender is ours.
-        let _ = self.keeping.subscribe().wait_for(|agents| !agents.contains(&agent)).await;
-    }
-}
+use crate::stop::Stop;
 
 /// Returns how much earlier than the store this node takes a lease for over.
 pub fn lease_margin(term: Duration) -> Duration {
@@ -349,7 +259,7 @@ impl Orchestrator {
 
     /// Extends every lease that a driver has; returns whether the store answered in time.
     async fn beat(&self, patience: Duration) -> bool {
-        let drivers: Vec<(Lease, Arc<Driver>)> = self
+        let drivers: Vec<(Lease, Arc<AgentHandle>)> = self
             .live()
             .values()
             .filter_map(|driver| Some((driver.lease.clone()?, Arc::clone(driver))))
@@ -393,7 +303,7 @@ impl Orchestrator {
     async fn beaten(
         &self,
         beaten: Beaten,
-        drivers: &[(Lease, Arc<Driver>)],
+        drivers: &[(Lease, Arc<AgentHandle>)],
         asked: Duration,
         patience: Duration,
     ) {
@@ -471,51 +381,6 @@ impl Orchestrator {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
             Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),
-        }
-    }
-}
-
-impl Driver {
-    /// Returns when the lease is over, as far as is known now; never when `None`.
-    pub(crate) fn held_until(&self) -> Option<Duration> {
-        *self.held.borrow()
-    }
-
-    /// Waits until the lease is over by this node's clock.
-    pub(crate) async fn lapsed(&self, o: &Orchestrator) {
-        let mut held = self.held.subscribe();
-        loop {
-            let until = *held.borrow_and_update();
-            let left = match until {
-                Some(until) => until.saturating_sub(o.elapsed()),
-                None => Duration::MAX,
-            };
-            if left.is_zero() {
-                return;
-            }
-            tokio::select! {
-                () = o.ports.clock.sleep(left.min(limits::LONGEST_GRACE)) => {}
-                // Errors never while the driver is borrowed.
-                _ = held.changed() => {}
-            }
-        }
-    }
-
-    /// Tells whether the lease is over by this node's clock.
-    pub(crate) fn has_lapsed(&self, o: &Orchestrator) -> bool {
-        self.held_until().is_some_and(|until| o.elapsed() >= until)
-    }
-
-    /// Waits until this much is left of the lease, at most one term; returns whether it is.
-    pub(crate) async fn holds_for(&self, o: &Orchestrator, least: Duration) -> bool {
-        let Some(term) = o.ports.fleet.term() else { return true };
-        let (mut held, mut lost) = (self.held.subscribe(), self.lost.subscribe());
-        let enough = |until: &Option<Duration>| until.is_none_or(|until| until >= o.elapsed() + least);
-        tokio::select! {
-            biased;
-            _ = lost.wait_for(|lost| *lost) => false,
-            held = held.wait_for(enough) => held.is_ok(),
-            () = o.ports.clock.sleep(term) => false,
         }
     }
 }

@@ -3,18 +3,15 @@
 //! Its program is frozen by its shim, which remembers it whatever becomes of this server. The clocks that watch the agent
 //! stand still too. A step that is no program of the agent's (a fetch, a gate) is finished; the next one waits.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde_json::json;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::domain::agent::{Agent, State};
 use crate::domain::ids::AgentId;
 use crate::domain::journal::Fact;
-use crate::domain::lifecycle::Effect;
-use crate::kill::Driver;
-use crate::life::Scene;
+use crate::driver::AgentHandle;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::ProcessError;
 use crate::ports::store::{StoreError, Versioned};
@@ -87,7 +84,7 @@ impl Orchestrator {
         self.live().get(&id).is_some_and(|driver| *driver.frozen.borrow())
     }
 
-    async fn frozen_or_not(&self, id: AgentId) -> Result<(Versioned, std::sync::Arc<Driver>), FreezeError> {
+    async fn frozen_or_not(&self, id: AgentId) -> Result<(Versioned, Arc<AgentHandle>), FreezeError> {
         let record = self.ports.store.get(id).await?;
         let driver = self.live().get(&id).cloned();
         match (&record.agent.state, driver) {
@@ -120,72 +117,5 @@ impl Orchestrator {
             .store
             .log(vec![Fact { kind: kind.to_owned(), agent: id, task, at: self.now(), data }])
             .await
-    }
-}
-
-/// Performs a step once the agent is not frozen. What gives back ends the freeze; supervision goes on under it.
-pub(crate) async fn held<T>(driver: &Driver, effect: Effect, step: impl Future<Output = T>) -> T {
-    match effect {
-        Effect::Supervise => {}
-        Effect::Unwind => {
-            driver.frozen.send_replace(false);
-        }
-        _ => {
-            // Errors when the driver was taken away, which ends this too.
-            let _ = driver.frozen.subscribe().wait_for(|frozen| !frozen).await;
-        }
-    }
-    step.await
-}
-
-/// What supervision knows about the freeze of its agent.
-pub(crate) struct Frost {
-    frozen: watch::Receiver<bool>,
-    /// When it was seen frozen first.
-    since: Option<Duration>,
-    /// For how long it had been frozen when it was looked at.
-    pub(crate) before: Duration,
-}
-
-impl Frost {
-    /// Looks whether the program is frozen already: by an earlier server, or by an order that came before the program.
-    pub(crate) async fn look(scene: &Scene<'_>) -> Self {
-        let (o, id) = (scene.o, scene.agent.id);
-        let frozen = scene.driver.frozen.subscribe();
-        // An order that comes meanwhile would be overtaken by one that was given before the program ran.
-        let _turn = scene.driver.freezing.lock().await;
-        let was = o.ports.processes.frozen_for(id).await.ok().flatten();
-        if was.is_some() {
-            scene.driver.frozen.send_replace(true);
-        } else if *frozen.borrow()
-            && let Err(e) = o.ports.processes.freeze(id).await
-        {
-            tracing::warn!(agent.id = %id, error = %e, "an agent that is to be frozen runs on");
-            scene.driver.frozen.send_replace(false);
-        }
-        let since = frozen.borrow().then(|| o.elapsed());
-        Self { frozen, since, before: was.unwrap_or_default() }
-    }
-
-    /// Tells whether the clocks stand still.
-    pub(crate) fn holds(&self) -> bool {
-        self.since.is_some()
-    }
-
-    /// Waits until that changes; at a thaw returns for how long the agent stood still since it was
-    /// looked at. Cancel-safe.
-    pub(crate) async fn turned(&mut self, elapsed: impl Fn() -> Duration) -> Option<Duration> {
-        let wanted = self.since.is_none();
-        if self.frozen.wait_for(|frozen| *frozen == wanted).await.is_err() {
-            // The driver is gone; whoever waits ends with it.
-            std::future::pending::<()>().await;
-        }
-        match self.since.take() {
-            Some(since) => Some(elapsed().saturating_sub(since)),
-            None => {
-                self.since = Some(elapsed());
-                None
-            }
-        }
     }
 }

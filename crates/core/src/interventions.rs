@@ -13,10 +13,10 @@ use crate::domain::job;
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::{self, Event, KillCause};
 use crate::domain::spec::{FieldError, SpawnSpec};
-use crate::life::admit::Origin;
 use crate::limits;
 use crate::orchestrator::{Orchestrator, SpawnError};
 use crate::ports::store::{Change, Intervention, Safety, StoreError, Submission};
+use crate::steps::admit::Origin;
 
 /// The sentence for an external client that wrote over the data of an admitted job.
 const DATA_REFUSED: &str = "the data of its job were changed after it was admitted; that was refused, and the job shows again \

@@ -14,10 +14,12 @@ use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::KillCause;
 use crate::domain::orders::{KillOrder, Latch};
-use crate::kill::{Demand, Driver, Killed, Order};
+use crate::driver::{AgentHandle, Order};
+use crate::kill::{Demand, Killed};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::orders::{Ordered, Recorded, Rush};
+use crate::orders::Recorded;
+use crate::orders::standing::{Ordered, Rush};
 use crate::ports::store::{Intervention, OrderChange, Query, StoreError};
 use crate::receipt::AgentReceipt;
 
@@ -167,7 +169,12 @@ impl Orchestrator {
         join_all(live.iter().map(|(id, driver)| self.reported(*id, Some(driver), demand))).await
     }
 
-    async fn reported(&self, id: AgentId, driver: Option<&Arc<Driver>>, demand: &Demand<'_>) -> Reported {
+    async fn reported(
+        &self,
+        id: AgentId,
+        driver: Option<&Arc<AgentHandle>>,
+        demand: &Demand<'_>,
+    ) -> Reported {
         let patience = limits::KILL_ANSWER + self.settings.kill_grace;
         (id, self.end(id, driver.cloned(), demand, patience).await)
     }

@@ -1,12 +1,15 @@
 //! The core of the Mosaic Orchestrator: what an orchestrator of coding agents is, without any backend.
 //!
-//! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`life`] for the ten steps of a
+//! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`steps`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
 pub mod audit;
 pub mod caretaker;
 pub mod clocks;
+pub mod diff;
 pub mod domain;
+mod drive;
+mod driver;
 pub mod engine;
 pub mod fleet;
 pub mod freeze;
@@ -14,7 +17,6 @@ mod interventions;
 pub mod kept_work;
 pub mod kill;
 pub mod kill_all;
-pub mod life;
 pub mod limits;
 pub mod monitor;
 pub mod orchestrator;
@@ -24,6 +26,9 @@ pub mod receipt;
 mod recovery;
 pub mod removal;
 pub mod restore;
+pub mod steps;
+pub mod stop;
+mod time;
 pub mod transfer;
 
 pub use orchestrator::Orchestrator;

@@ -12,21 +12,20 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
-use crate::audit::AgentAccess;
-use crate::caretaker::{Care, CareReport, Keeping};
+use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
-use crate::domain::agent::Agent;
+use crate::domain::access::AgentAccess;
 use crate::domain::ids::{AgentId, NodeId, Word};
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
+use crate::domain::retention::Retention;
 use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
-use crate::fleet::Membership;
-use crate::kill::Driver;
-use crate::life::live::LiveTree;
+use crate::driver::AgentHandle;
+use crate::fleet::membership::Membership;
 use crate::monitor::Monitor;
-use crate::orders::Orders;
+use crate::orders::standing::Orders;
 use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
 use crate::ports::fleet::Fleet;
@@ -34,7 +33,7 @@ use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
 use crate::ports::orders::OrderFiles;
 use crate::ports::processes::Processes;
-use crate::ports::repositories::{DiffForm, FileStat, Repositories};
+use crate::ports::repositories::Repositories;
 use crate::ports::runtime::Runtime;
 use crate::ports::sandbox::Sandbox;
 use crate::ports::scanner::SecretScanner;
@@ -101,7 +100,7 @@ pub struct Settings {
     /// What must stay free on this machine for new agents to start.
     pub floors: Floors,
     /// How long what is over is kept, and how much room there must be.
-    pub keeping: Keeping,
+    pub retention: Retention,
 }
 
 /// Why a spawn was refused.
@@ -162,29 +161,12 @@ pub struct Check {
     pub detail: String,
 }
 
-/// A diff with its parts.
-#[derive(Debug, Clone)]
-pub struct Diff {
-    /// The base commit.
-    pub base: String,
-    /// The agent's newest kept commit: the salvaged tree when there is one.
-    pub head: String,
-    /// Changed files.
-    pub files: Vec<FileStat>,
-    /// Unified diff.
-    pub text: Vec<u8>,
-    /// The text was cut.
-    pub truncated: bool,
-    /// The head is the tree of an agent at work, as it was a moment ago.
-    pub live: bool,
-}
-
 /// The orchestrator of one node.
 pub struct Orchestrator {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
     pub(crate) orders: Orders,
-    pub(crate) live: Mutex<HashMap<AgentId, Arc<Driver>>>,
+    pub(crate) live: Mutex<HashMap<AgentId, Arc<AgentHandle>>>,
     /// Something may be ready to start, or a slot became free.
     pub(crate) wake: Notify,
     pub(crate) draining: AtomicBool,
@@ -240,11 +222,6 @@ impl Orchestrator {
         self.care.report()
     }
 
-    /// Returns the time since some moment of this process, for timers.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.ports.clock.elapsed()
-    }
-
     /// Tells whether the node takes nothing new any more.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
@@ -280,7 +257,7 @@ impl Orchestrator {
         self.live().len()
     }
 
-    pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<Driver>>> {
+    pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<AgentHandle>>> {
         self.live.lock()
     }
 
@@ -385,11 +362,11 @@ impl Orchestrator {
         }
     }
 
-    /// Checks the free space against [`Keeping::disk_floor`]; says how much there is, or what to do.
+    /// Checks the free space against [`Retention::disk_floor`]; says how much there is, or what to do.
     pub(crate) async fn disk_room(&self) -> Result<String, String> {
         let free = self.ports.host.free_bytes().await?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
-        let floor = self.settings.keeping.disk_floor;
+        let floor = self.settings.retention.disk_floor;
         if free < floor {
             return Err(format!(
                 "only {} MiB free where the state is kept, {} MiB are needed; free some space, for example with \
@@ -399,38 +376,5 @@ impl Orchestrator {
             ));
         }
         Ok(format!("{} MiB free", mib(free)))
-    }
-
-    /// Returns what the agent changed against its base, at most `most` bytes of it; what is in its tree now while it works
-    /// on this node. `None` when nothing was kept, or nothing was changed.
-    pub async fn diff(
-        &self,
-        agent: &Agent,
-        form: DiffForm,
-        most: usize,
-    ) -> Result<Option<Diff>, crate::domain::outcome::Failure> {
-        let work = &agent.work;
-        let live = match self.live_tree(agent.id).await? {
-            LiveTree::Changed(head) => Some(head),
-            LiveTree::Unchanged => return Ok(None),
-            LiveTree::NotAtWork => None,
-        };
-        let is_live = live.is_some();
-        let saved = work.salvage.as_ref().map(|saved| &saved.commit);
-        let kept =
-            if work.salvage_beside { work.kept.as_ref().or(saved) } else { saved.or(work.kept.as_ref()) };
-        let newest = live.as_ref().or(kept);
-        let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
-        let repository = &agent.spec.context.repository;
-        let files = self.ports.repositories.stat(repository, base, head).await?;
-        let (text, truncated) = self.ports.repositories.diff(repository, base, head, form, most).await?;
-        Ok(Some(Diff {
-            base: base.to_string(),
-            head: head.to_string(),
-            files,
-            text,
-            truncated,
-            live: is_live,
-        }))
     }
 }

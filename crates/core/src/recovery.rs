@@ -1,5 +1,5 @@
 //! Recovery: what an earlier server of this node left behind is taken over under a new epoch and goes on; see
-//! [`crate::life`] for how each step finds its way back. What another node held goes back to the queue once its lease is
+//! [`crate::steps`] for how each step finds its way back. What another node held goes back to the queue once its lease is
 //! over: nothing of it is here to go on from. What belongs to nobody is stopped and verified empty. Nothing is trusted but the store
 //! and what the ports find.
 
@@ -12,7 +12,8 @@ use crate::domain::agent::State;
 use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, NodeId};
 use crate::domain::lifecycle::{self, Event};
-use crate::engine::{self, Entry, Taken};
+use crate::drive;
+use crate::driver::{Entry, Taken};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, StoreError, Versioned};
@@ -50,9 +51,7 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
                 let from = record.agent.node.clone().unwrap_or_else(|| o.settings.node.clone());
                 give_back(o, &lease, record, from).await;
             }
-            Ok((lease, record)) => {
-                engine::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver)
-            }
+            Ok((lease, record)) => drive::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver),
             Err(StoreError::Unavailable(why)) => {
                 tracing::warn!(agent.id = %id, why, "agent could not be taken over yet; it runs on");
                 all = false;

@@ -11,10 +11,10 @@ use crate::domain::ids::{AgentId, NodeId};
 use crate::domain::kept_work::{KeptWork, LeftWork, WorkState};
 use crate::domain::lifecycle::fact;
 use crate::domain::outcome::Failure;
-use crate::life::unwind::CleanUp;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::{RestoreRequest, Restored};
 use crate::ports::store::{StoreError, Versioned};
+use crate::steps::unwind::CleanUp;
 
 /// Choice of one attempt's work. Without one it is the last attempt's, or the newest that is kept when that left nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mosaic_core::caretaker::Keeping;
+use mosaic_core::domain::retention::Retention;
 use mosaic_core::domain::spec::closest;
 use mosaic_core::limits;
 
@@ -191,7 +191,7 @@ pub(crate) struct Config {
     /// `MOSAIC_TOKEN`, for the commands that call a server.
     pub(crate) token: Option<Secret>,
     /// `MOSAIC_KEEP_DAYS`, `MOSAIC_KEEP_RECORDS_DAYS`, `MOSAIC_KEEP_BYTES`, `MOSAIC_DISK_FLOOR_BYTES`.
-    pub(crate) keeping: Keeping,
+    pub(crate) retention: Retention,
     /// `MOSAIC_LOG`: `error`, `warn`, `info`, `debug` or `trace`.
     pub(crate) log: String,
     /// `MOSAIC_LOG_FORMAT`.
@@ -348,7 +348,7 @@ impl Config {
             node_labels: BTreeMap::new(),
             url: None,
             token: None,
-            keeping: Keeping::default(),
+            retention: Retention::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             ascii: false,

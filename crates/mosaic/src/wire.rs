@@ -288,7 +288,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         kill_grace: config.kill_grace,
         stall: config.stall,
         floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
-        keeping: config.keeping,
+        retention: config.retention,
     })
 }
 

@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mosaic_api::{DiffFile, DiffHunk, TextEncoding};
+use mosaic_core::diff::Diff;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
-use mosaic_core::orchestrator::Diff;
 use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
 
 use crate::context::Context;

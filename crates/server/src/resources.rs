@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_api::Resources;
 use mosaic_core::limits;
-use mosaic_core::monitor::Sample;
+use mosaic_core::monitor::vitals::Sample;
 
 use crate::context::Context;
 use crate::params::{Id, Params};

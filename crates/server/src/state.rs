@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use mosaic_api::{Admission, NodeCount, NodeSlots, NodeState, Quota};
 use mosaic_core::domain::quota::Held;
 use mosaic_core::limits;
-use mosaic_core::monitor::{Dispatch, NodeState as Snapshot};
+use mosaic_core::monitor::state::{Dispatch, NodeState as Snapshot};
 use sha2::{Digest, Sha256};
 
 use crate::context::Context;

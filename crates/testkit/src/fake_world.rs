@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::Orchestrator;
-use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::{FilteredPath, GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp, Word};
@@ -17,6 +16,7 @@ use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::orders::{Barrier, Latch};
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::domain::retention::Retention;
 use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::{Chance, Clock};
@@ -238,7 +238,7 @@ impl FakeWorld {
             kill_grace: Duration::from_millis(10),
             stall: mosaic_core::limits::STALL,
             floors: Floors::default(),
-            keeping: Keeping::default(),
+            retention: Retention::default(),
         };
         change(&mut settings);
         let node = settings.node.clone();

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
-use crate::engine::Stop;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Moving, StoreError};
+use crate::stop::Stop;
 
 /// Moves records until told to stop. Does nothing where there is no fleet.
 pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
@@ -38,7 +38,7 @@ pub async fn pass(o: &Orchestrator) -> Result<u64, StoreError> {
         // A rolling upgrade is under way.
         return Ok(0);
     }
-    let before = Timestamp(o.now().0.saturating_sub(super::millis(o.settings.keeping.whole)));
+    let before = Timestamp(o.now().0.saturating_sub(super::report::millis(o.settings.retention.whole)));
     let mut moved = 0;
     for _ in 0..limits::ARCHIVE_PIECES {
         let node = &o.settings.node;

@@ -1,7 +1,7 @@
 //! Ended agents that still have a directory: what could not be given back at their end is given back now, with growing
 //! pauses between two tries. Work in a tree is kept first.
 
-use super::{Again, CareReport};
+use super::report::{Again, CareReport};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;

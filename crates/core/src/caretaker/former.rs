@@ -3,7 +3,8 @@
 //! in the repository store under `refs/mosaic/salvage` and reported, and nothing is written to their records: those are
 //! not ours.
 
-use super::{Again, CareReport, orphans};
+use super::orphans;
+use super::report::{Again, CareReport};
 use crate::domain::ids::AgentId;
 use crate::limits;
 use crate::orchestrator::Orchestrator;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::CareReport;
+use super::report::CareReport;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;

@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use super::{Again, CareReport};
+use super::report::{Again, CareReport};
 use crate::domain::ids::AgentId;
 use crate::domain::kept_work::WorkState;
-use crate::life;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::{KeptRefs, StrayTree};
 use crate::ports::store::StoreError;
+use crate::steps::stray;
 
 /// What the store says about an agent.
 enum Record {
@@ -92,7 +92,7 @@ pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), Strin
         StrayTree::None | StrayTree::Unused => {}
         StrayTree::Unknown(why) => return Err(why),
         StrayTree::Handed(tree) => {
-            let kept = life::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
+            let kept = stray::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
             tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the repository store");
             // The harvest is a job of the agent's as well.
             o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
@@ -136,7 +136,7 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             // The files' times are of this machine: while its clock is wrong they say nothing of an age.
             Record::Lost if o.clock_fault().is_some() => false,
             Record::Lost => {
-                o.own_now().since(one.since) >= o.settings.keeping.records && is_safe(o, &one).await
+                o.own_now().since(one.since) >= o.settings.retention.records && is_safe(o, &one).await
             }
         };
         if !gone || tried >= limits::CARE_BATCH {

@@ -1,7 +1,7 @@
 //! Agents that ended in the middle of a push, or whose remote could not be asked after it: the remote is asked again, and
 //! its answer goes into their records.
 
-use super::CareReport;
+use super::report::CareReport;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Query, Versioned};

@@ -1,13 +1,13 @@
 //! Room that is set aside while there is plenty, so that on a full disk decisions can still be written: an agent that
 //! filled it can be settled, and what an operator orders can be done.
 
-use super::CareReport;
+use super::report::CareReport;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 
 /// Sets room aside when there is more than enough.
 pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
-    let floor = o.settings.keeping.disk_floor;
+    let floor = o.settings.retention.disk_floor;
     let bytes = floor / limits::RESERVE_PART;
     let Ok(free) = o.ports.host.free_bytes().await else { return };
     if bytes == 0 || free < floor.saturating_add(bytes) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{CareReport, millis};
+use super::report::{CareReport, millis};
 use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::limits;
@@ -21,7 +21,7 @@ pub struct Place(EndedAfter);
 pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareReport) {
     let mut unmerged = 0;
     for _ in 0..limits::RETENTION_PAGES {
-        let request = request(o, o.settings.keeping.records, place.0, "older than records are kept");
+        let request = request(o, o.settings.retention.records, place.0, "older than records are kept");
         let Some(pruned) = prune_page(o, &request, report).await else { return };
         unmerged += pruned.unmerged.len() as u64;
         report.unmerged_kept = unmerged;
@@ -37,11 +37,11 @@ pub async fn archive(o: &Orchestrator, report: &mut CareReport) {
     let mut after = EndedAfter::default();
     for _ in 0..limits::RETENTION_PAGES {
         match o.ports.store.archive_bytes().await {
-            Ok(bytes) if bytes <= o.settings.keeping.archive => return,
+            Ok(bytes) if bytes <= o.settings.retention.archive => return,
             Ok(_) => {}
             Err(e) => return report.problem(format!("the archive's size: {e}")),
         }
-        let request = request(o, o.settings.keeping.whole, after, "the archive is full");
+        let request = request(o, o.settings.retention.whole, after, "the archive is full");
         let Some(pruned) = prune_page(o, &request, report).await else { return };
         let Some(next) = pruned.next else { return };
         after = next;
@@ -87,7 +87,7 @@ pub async fn events(o: &Orchestrator, report: &mut CareReport) {
         Ok(now) => now,
         Err(e) => return report.problem(format!("old events: {e}")),
     };
-    let before = Timestamp(now.0.saturating_sub(millis(o.settings.keeping.records)));
+    let before = Timestamp(now.0.saturating_sub(millis(o.settings.retention.records)));
     // A backlog of a million facts is gone after five hundred writes, each of which lets others in between.
     for _ in 0..limits::CARE_BATCH {
         match o.ports.store.prune_events(before, limits::PRUNED_EVENTS).await {
@@ -113,15 +113,15 @@ pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
         tracing::info!(agents = removed, "removed transcripts and logs of agents that were removed before");
     }
     shelved.sort_by_key(|one| one.touched);
-    let keeping = &o.settings.keeping;
+    let retention = &o.settings.retention;
     let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
     let (mut gone, mut looked) = (0, 0);
     let clock_is_off = o.clock_fault().is_some();
     for one in &shelved {
         // The files' times are of this machine: while its clock is wrong they say nothing of an age.
-        let old = !clock_is_off && o.own_now().since(one.touched) >= keeping.transcripts;
+        let old = !clock_is_off && o.own_now().since(one.touched) >= retention.transcripts;
         // They are in order of age, so nothing further on is old, and what is too much ends with the sum.
-        if (!old && total <= keeping.bytes) || looked >= limits::CARE_BATCH * 10 {
+        if (!old && total <= retention.bytes) || looked >= limits::CARE_BATCH * 10 {
             break;
         }
         looked += 1;

@@ -1,6 +1,6 @@
 //! Repository stores in which loose objects or packs have piled up are packed again, one per round.
 
-use super::CareReport;
+use super::report::CareReport;
 use crate::orchestrator::Orchestrator;
 
 /// Packs one store again, unless its repository has an agent that runs.

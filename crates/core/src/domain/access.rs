@@ -90,6 +90,15 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     mac.chain_update(text).finalize().into_bytes().into()
 }
 
+/// What agents are given to see themselves.
+#[derive(Debug, Clone)]
+pub struct AgentAccess {
+    /// Where the API answers.
+    pub url: String,
+    /// What their tokens are derived from.
+    pub secret: AgentSecret,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

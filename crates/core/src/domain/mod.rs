@@ -21,6 +21,7 @@ pub mod publication;
 pub mod queue;
 pub mod quota;
 pub mod repository;
+pub mod retention;
 pub mod retry;
 pub mod room;
 pub mod secrets;

@@ -1,14 +1,13 @@
 //! The health of this node: what it can run, and the faults that other nodes do not have. A node that fails what others do
 //! takes itself out of service, says why, looks again and again whether the cause is gone, and comes back by itself.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::known_faults::{Ailment, Moved, OwnCordon, completed_elsewhere};
 use super::placing::is_past;
 use crate::domain::agent::Agent;
 use crate::domain::blame::Part;
 use crate::domain::breaker::Sign;
-use crate::domain::ids::{AgentId, NodeId};
 use crate::domain::lifecycle::Elsewhere;
 use crate::domain::outcome::{Failure, cut};
 use crate::limits;
@@ -17,87 +16,6 @@ use crate::ports::fleet::{Cordon, NodeHealth, NodeState, RuntimeHealth};
 
 /// The word in `by` of a cordon that a node put on itself.
 pub const ITSELF: &str = "mosaic";
-
-/// What a node knows of its own health.
-#[derive(Default)]
-pub(super) struct Health {
-    runtimes: Vec<RuntimeHealth>,
-    probed: Option<Duration>,
-    /// Tasks that failed here for reasons of this node, whose fate elsewhere is not known yet.
-    moved: VecDeque<Moved>,
-    /// How many of those that failed here went on elsewhere, since something worked here.
-    confirmed: u32,
-    /// What failed last for a reason of this node.
-    newest: Option<(Part, String)>,
-    /// How often something failed here for a reason of this node, since something worked here.
-    faults: u32,
-    /// When the next fault after this one may be taken the risk of.
-    taking_again: Duration,
-    /// Agents that crashed here one after the other, and the newest one's words.
-    crashes: u32,
-    crash: String,
-    /// How many agents other nodes had completed when that began.
-    completed_before: u64,
-    /// Agents whose program came to its end well since this server started.
-    completed: u64,
-    own: Option<OwnCordon>,
-    /// How often it took itself out of service without anything working in between.
-    rounds: u32,
-    /// A person said that it takes work although this ails it; until it does not any more.
-    overruled: Option<Ailment>,
-}
-
-struct Moved {
-    agent: AgentId,
-    part: Part,
-    runs: u32,
-}
-
-/// Why a node takes itself out of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ailment {
-    Disk,
-    Runtimes,
-    Faults,
-}
-
-struct OwnCordon {
-    ailment: Ailment,
-    /// When tasks are risked again, when nothing else tells that the cause is gone.
-    trial: Duration,
-}
-
-impl Health {
-    /// Says that agents crash here one after the other while other nodes complete theirs, when that is so.
-    fn crash_words(&self, nodes: &[NodeState], own: &NodeId) -> Option<String> {
-        let done = completed_elsewhere(nodes, own).saturating_sub(self.completed_before);
-        let crashes = self.crashes;
-        (crashes >= limits::NODE_CRASHES && done >= u64::from(crashes)).then(|| {
-            format!(
-                "the last {crashes} agents crashed here, while other nodes completed {done}: {}",
-                self.crash
-            )
-        })
-    }
-
-    fn remember(&mut self, moved: Moved) {
-        if self.moved.len() >= limits::NODE_MOVED {
-            self.moved.pop_front();
-        }
-        self.moved.push_back(moved);
-    }
-
-    /// Returns why a runtime cannot be used, when that was found.
-    fn missing(&self, runtime: &str) -> Option<&str> {
-        let known = self.runtimes.iter().find(|one| one.name == runtime);
-        known.and_then(|one| one.error.as_deref())
-    }
-}
-
-fn completed_elsewhere(nodes: &[NodeState], own: &NodeId) -> u64 {
-    let others = nodes.iter().filter(|node| node.info.node != *own);
-    others.map(|node| node.info.health.completed).sum()
-}
 
 /// Looks after this node's health again and again, beside the heartbeats: a program that does not answer holds up none.
 pub(crate) async fn watch(o: &Orchestrator) {
@@ -121,7 +39,7 @@ impl Orchestrator {
 
     /// Returns what this node says of its health with every heartbeat.
     pub(super) fn health(&self) -> NodeHealth {
-        let mut breakers = self.monitor.breakers(self.elapsed());
+        let mut breakers = self.monitor.breakers.shown(self.elapsed());
         breakers.truncate(limits::NODE_BREAKERS);
         for breaker in &mut breakers {
             breaker.why = cut(self.ports.scanner.mask(&breaker.why), limits::NODE_REASON_BYTES);
@@ -413,7 +331,7 @@ impl Orchestrator {
 
     /// Returns the words for readiness: what of this node's work others must do.
     pub(crate) fn ailing_words(&self) -> Option<String> {
-        let breakers = self.monitor.breakers(self.elapsed());
+        let breakers = self.monitor.breakers.shown(self.elapsed());
         let missing = self.missing_runtimes();
         let mut parts: Vec<String> = missing
             .iter()

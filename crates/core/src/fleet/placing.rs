@@ -1,56 +1,14 @@
 //! Placing: what this node leaves to others, and whether another node could run what failed here.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use super::Membership;
 use crate::domain::agent::{Agent, State};
 use crate::domain::blame::{Blame, Part, blame};
-use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{Elsewhere, Event};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
-use crate::domain::placement::{Conditions, missing_labels};
+use crate::domain::placement::missing_labels;
 use crate::limits;
-use crate::monitor::concerns;
+use crate::monitor::breakers::concerns;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::NodeState;
-
-/// Agents that this node does not take for a while, with why.
-#[derive(Default)]
-pub(super) struct Avoided(HashMap<AgentId, (String, Duration)>);
-
-impl Avoided {
-    fn add(&mut self, agent: AgentId, why: String, until: Duration) {
-        if self.0.len() >= limits::NODE_AVOIDED
-            && let Some(first) = self.0.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| *id)
-        {
-            self.0.remove(&first);
-        }
-        self.0.insert(agent, (why, until));
-    }
-
-    fn of(&mut self, now: Duration) -> &HashMap<AgentId, (String, Duration)> {
-        self.0.retain(|_, (_, until)| *until > now);
-        &self.0
-    }
-}
-
-impl Membership {
-    /// Does not take an agent before this time of this node's clock.
-    pub(crate) fn avoid(&self, agent: AgentId, why: String, until: Duration) {
-        self.seen().avoided.add(agent, why, until);
-    }
-
-    /// Says why an agent is not taken here now, when it failed here before.
-    pub(crate) fn avoids(&self, agent: AgentId, now: Duration) -> Option<String> {
-        self.seen().avoided.of(now).get(&agent).map(|(why, _)| why.clone())
-    }
-
-    /// Adds what is avoided to the conditions under which this node takes work.
-    pub(crate) fn add_avoided(&self, conditions: &mut Conditions, now: Duration) {
-        conditions.agents.extend(self.seen().avoided.of(now).keys());
-    }
-}
 
 /// How another node stands to an agent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

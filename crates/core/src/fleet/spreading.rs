@@ -5,24 +5,11 @@ use std::time::Duration;
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::AgentId;
-use crate::domain::spreading::{Load, Unused};
+use crate::domain::spreading::Load;
+use crate::fleet::membership::Given;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{NodeInfo, NodeState};
-
-/// The state of spreading on this node.
-#[derive(Default)]
-pub(super) struct Spreading {
-    given: Option<Given>,
-    unused: Unused,
-}
-
-/// A moment in which the best entry is left to other nodes.
-struct Given {
-    entry: AgentId,
-    moment: Duration,
-    until: Duration,
-}
 
 fn load(info: &NodeInfo) -> Load {
     Load { running: info.running, slots: info.slots }

@@ -6,21 +6,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::json;
 
-use super::Monitor;
 use crate::domain::agent::Agent;
 use crate::domain::blame::Part;
 use crate::domain::breaker::{Breaker, BreakerState, Sign, Standing, Turned};
 use crate::domain::ids::AgentId;
-use crate::domain::journal::Fact;
 use crate::domain::placement::Conditions;
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 
 /// Breakers that say something.
 #[derive(Default)]
-pub(super) struct Breakers(Mutex<HashMap<Part, Breaker>>);
+pub(crate) struct Breakers(Mutex<HashMap<Part, Breaker>>);
 
 /// Tells whether a breaker of this part is about an agent.
 pub(crate) fn concerns(part: &Part, agent: &Agent, default_runtime: &str) -> bool {
@@ -36,7 +32,7 @@ pub(crate) fn concerns(part: &Part, agent: &Agent, default_runtime: &str) -> boo
     }
 }
 
-impl Monitor {
+impl Breakers {
     /// Says whether the agent may start; if not, why and for how long not. Letting one through when the time has come makes
     /// its breakers half open.
     pub(crate) fn may_start(
@@ -45,7 +41,7 @@ impl Monitor {
         default_runtime: &str,
         elapsed: Duration,
     ) -> Result<(), (String, Duration)> {
-        let mut breakers = self.breakers.0.lock();
+        let mut breakers = self.0.lock();
         let mine = |part: &Part| concerns(part, agent, default_runtime);
         if let Some((part, breaker)) = breakers.iter().find(|(part, one)| mine(part) && one.refuses(elapsed))
         {
@@ -64,7 +60,7 @@ impl Monitor {
 
     /// Says why this node does not take an agent now, when a breaker is why. Changes nothing.
     pub(crate) fn refusal(&self, agent: &Agent, default_runtime: &str, elapsed: Duration) -> Option<String> {
-        let breakers = self.breakers.0.lock();
+        let breakers = self.0.lock();
         let mut refusing = breakers
             .iter()
             .filter(|(part, one)| concerns(part, agent, default_runtime) && one.refuses(elapsed));
@@ -73,15 +69,21 @@ impl Monitor {
 
     /// Adds what the breakers refuse to the conditions under which this node takes work.
     pub(crate) fn add_refusals(&self, conditions: &mut Conditions, elapsed: Duration) {
-        for (part, _) in self.breakers.0.lock().iter().filter(|(_, one)| one.refuses(elapsed)) {
+        for (part, _) in self.0.lock().iter().filter(|(_, one)| one.refuses(elapsed)) {
             conditions.repositories.extend(part.repository().map(str::to_owned));
             conditions.runtimes.extend(part.runtime().map(str::to_owned));
         }
     }
 
     /// Takes what happened to an agent; returns what changed, with the newest failure's words.
-    fn sign(&self, agent: AgentId, part: &Part, sign: Sign, elapsed: Duration) -> Option<(Turned, String)> {
-        let mut breakers = self.breakers.0.lock();
+    pub(super) fn sign(
+        &self,
+        agent: AgentId,
+        part: &Part,
+        sign: Sign,
+        elapsed: Duration,
+    ) -> Option<(Turned, String)> {
+        let mut breakers = self.0.lock();
         if !breakers.contains_key(part) && (sign == Sign::Works || breakers.len() >= limits::BREAKERS) {
             return None;
         }
@@ -96,12 +98,12 @@ impl Monitor {
 
     /// The agent is not driven any more.
     pub(crate) fn leaves(&self, agent: AgentId, elapsed: Duration) {
-        self.breakers.0.lock().values_mut().for_each(|breaker| breaker.leave(agent, elapsed));
+        self.0.lock().values_mut().for_each(|breaker| breaker.leave(agent, elapsed));
     }
 
     /// Lists the breakers that are not closed.
-    pub(crate) fn breakers(&self, elapsed: Duration) -> Vec<BreakerState> {
-        let all = self.breakers.0.lock();
+    pub(crate) fn shown(&self, elapsed: Duration) -> Vec<BreakerState> {
+        let all = self.0.lock();
         let mut shown: Vec<BreakerState> =
             all.iter().filter_map(|(part, one)| show(part, one, elapsed)).collect();
         shown.sort_by(|a, b| a.part.cmp(&b.part));
@@ -126,29 +128,4 @@ fn show(part: &Part, breaker: &Breaker, elapsed: Duration) -> Option<BreakerStat
         trial,
         why: breaker.why().to_owned(),
     })
-}
-
-impl Orchestrator {
-    /// Tells the breakers what happened to an agent, and the log when one of them turned.
-    pub(crate) async fn took_sign(&self, agent: AgentId, part: &Part, sign: Sign) {
-        if *part == Part::Machine {
-            return;
-        }
-        let Some((turned, why)) = self.monitor.sign(agent, part, sign, self.elapsed()) else { return };
-        let (kind, pause) = match turned {
-            Turned::Opened(pause) => ("breaker.opened", Some(pause.as_secs())),
-            Turned::Closed => ("breaker.closed", None),
-        };
-        let why = self.ports.scanner.mask(&why);
-        tracing::warn!(part = part.words(), why, "{kind}");
-        let mut data = json!(part);
-        data["node"] = json!(self.settings.node);
-        data["pauseSeconds"] = json!(pause);
-        data["error"] = json!(Some(why).filter(|why| !why.is_empty()));
-        let fact = Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data };
-        if let Err(e) = self.ports.store.log(vec![fact]).await {
-            tracing::warn!(error = %e, "a breaker's turn could not be logged");
-        }
-        self.wake.notify_one();
-    }
 }

@@ -3,13 +3,16 @@
 //! repository's breaker is closed. All of it is in memory and starts afresh with the server: nothing here decides what
 //! is true about an agent, and breakers that forget only cost a few attempts.
 
-mod attention;
-mod breakers;
+pub(crate) mod attention;
+pub(crate) mod breakers;
+mod dispatch_gate;
 mod quotas;
+mod resources;
 mod room;
-mod sampler;
-mod state;
-mod vitals;
+pub(crate) mod sampler;
+mod signs;
+pub mod state;
+pub mod vitals;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,22 +22,17 @@ use parking_lot::Mutex;
 
 use crate::domain::ids::AgentId;
 use crate::domain::quota::Quotas;
+use crate::monitor::breakers::Breakers;
+use crate::monitor::room::Room;
+use crate::monitor::vitals::Vitals;
 
-pub use crate::domain::breaker::BreakerState;
-pub(crate) use attention::attended;
-pub(crate) use breakers::concerns;
-pub(crate) use sampler::run;
-pub use state::{Dispatch, NodeState};
-pub(crate) use vitals::{Hearing, Vitals};
-pub use vitals::{Resources, Sample};
-
-/// What the monitor keeps.
+/// Memory of the monitor.
 #[derive(Default)]
 pub(crate) struct Monitor {
     vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
-    breakers: breakers::Breakers,
+    pub(crate) breakers: Breakers,
     quotas: Mutex<Quotas>,
-    room: room::Room,
+    room: Room,
     cleanup_pending: AtomicUsize,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::Vitals;
+use super::vitals::Vitals;
 use crate::domain::ids::AgentId;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -41,7 +41,7 @@ async fn look(o: &Orchestrator, agent: AgentId, vitals: &Arc<Vitals>) {
     };
     let (usage, disk) = tokio::join!(o.ports.processes.usage(agent), disk);
     match usage {
-        Ok(usage) => vitals.take(o, usage, disk),
+        Ok(usage) => vitals.take(o.moment(), usage, disk),
         Err(e) => {
             tracing::debug!(agent.id = %agent, error = %e, "the agent's processes could not be measured")
         }

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::BreakerState;
 use crate::domain::agent::AttentionKind;
+use crate::domain::breaker::BreakerState;
 use crate::domain::ids::NodeId;
 use crate::domain::quota::Held;
 use crate::domain::room::Reading;
@@ -89,7 +89,7 @@ impl Orchestrator {
             dispatch,
             held,
             reading,
-            breakers: self.monitor.breakers(self.elapsed()),
+            breakers: self.monitor.breakers.shown(self.elapsed()),
             quotas: self.quotas(),
             attention: agents().filter(|agent| !agent.attention.is_empty()).count(),
             stalled: stalled.count(),

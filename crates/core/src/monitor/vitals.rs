@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::domain::agent::{Phase, Spent};
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::ids::Timestamp;
 use crate::domain::stall::{Signals, Stage};
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::host::DiskUse;
 use crate::ports::processes::Usage;
 use crate::ports::runtime::AgentEvent;
@@ -67,7 +66,10 @@ pub struct Resources {
     pub samples: Vec<Sample>,
 }
 
-/// What supervision heard of a run.
+/// A moment: the time since some moment of this process, and as people are told it.
+pub(crate) type Moment = (Duration, Timestamp);
+
+/// Something that supervision heard of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Hearing<'a> {
     /// A run begins or goes on under this driver.
@@ -117,9 +119,9 @@ fn millis(time: Duration) -> u64 {
 
 impl Vitals {
     /// Takes what was heard.
-    pub(crate) fn hear(&self, o: &Orchestrator, what: Hearing<'_>) {
+    pub(crate) fn hear(&self, (elapsed, at): Moment, what: Hearing<'_>) {
         let mut known = self.known.lock();
-        let now = || (o.elapsed(), o.now());
+        let now = || (elapsed, at);
         match what {
             Hearing::Begins => {
                 (known.output, known.event, known.supervised) = (Some(now()), Some(now()), true);
@@ -197,8 +199,7 @@ impl Vitals {
     }
 
     /// Takes a sample.
-    pub(super) fn take(&self, o: &Orchestrator, usage: Usage, disk: Option<DiskUse>) {
-        let (elapsed, at) = (o.elapsed(), o.now());
+    pub(super) fn take(&self, (elapsed, at): Moment, usage: Usage, disk: Option<DiskUse>) {
         let mut known = self.known.lock();
         if let Some(disk) = disk {
             known.disk = Some((elapsed, disk));
@@ -231,7 +232,11 @@ impl Vitals {
         known.samples.push_back(sample);
     }
 
-    fn resources(&self, elapsed: Duration) -> Resources {
+    pub(super) fn last_event(&self) -> Option<Timestamp> {
+        self.known.lock().event.map(|(_, at)| at)
+    }
+
+    pub(super) fn resources(&self, elapsed: Duration) -> Resources {
         let known = self.known.lock();
         Resources {
             live: true,
@@ -268,27 +273,4 @@ impl Known {
 fn ratio(cpu_ms: u64, time: Duration) -> f64 {
     let time = time.as_secs_f64();
     if time <= 0.0 { 0.0 } else { Duration::from_millis(cpu_ms).as_secs_f64() / time }
-}
-
-impl Orchestrator {
-    /// Returns what is known about the use of resources of an agent that this node drives.
-    pub fn resources(&self, agent: AgentId) -> Resources {
-        let nothing = Resources {
-            live: false,
-            phase: None,
-            in_phase: None,
-            last_event: None,
-            last_output: None,
-            stall: Stage::None,
-            samples: Vec::new(),
-        };
-        self.monitor.known(agent).map_or(nothing, |vitals| vitals.resources(self.elapsed()))
-    }
-
-    /// Returns when an agent that this node drives was heard of last.
-    pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
-        let vitals = self.monitor.known(agent)?;
-        let known = vitals.known.lock();
-        known.event.map(|(_, at)| at)
-    }
 }

@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use crate::domain::ids::Timestamp;
 use crate::domain::orders::{Barrier, Latch, StandingOrders};
-use crate::engine::Stop;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::orders::{Filed, StopFile};
 use crate::ports::store::{OrderChange, Query, StoreError};
+use crate::stop::Stop;
 
 impl Orchestrator {
     /// Learns what stands, unless that is known already: for whoever answers callers before the engine runs. A store that

@@ -15,10 +15,11 @@ use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::kept_work::{WorkState, head_ref, salvage_ref};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::engine::{self, Stop};
+use mosaic_core::engine;
 use mosaic_core::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval};
 use mosaic_core::ports::store::{EndedAfter, Intervention, Store, StoreError, Submission, Versioned};
 use mosaic_core::removal::{PruneRequest, RemoveError};
+use mosaic_core::stop::Stop;
 use mosaic_testkit::fake_store::{FakeStore, Mood};
 use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
 use serde_json::json;
@@ -453,7 +454,10 @@ async fn a_name_that_is_taken_takes_nothing() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let connection = Arc::new(fleet.store.connect());
     let other = fleet.world.node("a", &connection, 1, |_| {});
-    other.introduce(mosaic_core::fleet::About { instance: "another".to_owned(), ..Default::default() });
+    other.introduce(mosaic_core::fleet::membership::About {
+        instance: "another".to_owned(),
+        ..Default::default()
+    });
     let refused = other.join().await.expect_err("the name is taken");
     assert!(matches!(refused, JoinError::NameTaken { .. }));
     assert!(refused.to_string().contains("MOSAIC_NODE"), "{refused}");

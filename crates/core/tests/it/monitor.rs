@@ -12,7 +12,7 @@ use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::domain::stall::Stage;
 use mosaic_core::limits;
-use mosaic_core::monitor::Dispatch;
+use mosaic_core::monitor::state::Dispatch;
 use mosaic_core::ports::processes::Usage;
 use mosaic_core::ports::store::{Change, Safety, Store, Versioned};
 use mosaic_testkit::fake_knobs::Broken;

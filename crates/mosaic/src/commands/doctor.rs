@@ -81,7 +81,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
             scope.spawn(|| claude(&config, &path)),
             scope.spawn(|| shims::look(&config.agent_env, &path, &|name| session.env(name))),
             scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
-            scope.spawn(|| data_dir(&config.data_dir, config.keeping.disk_floor)),
+            scope.spawn(|| data_dir(&config.data_dir, config.retention.disk_floor)),
             scope.spawn(|| valkey::look(&config)),
             scope.spawn(|| server(session)),
         ];

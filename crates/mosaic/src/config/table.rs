@@ -568,8 +568,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "days that transcripts and logs of ended agents are kept after they were last written",
     )
     .read(
-        |c, v| p::days(v).map(|x| c.keeping.transcripts = x),
-        |c| Some((c.keeping.transcripts.as_secs() / 86_400).to_string()),
+        |c, v| p::days(v).map(|x| c.retention.transcripts = x),
+        |c| Some((c.retention.transcripts.as_secs() / 86_400).to_string()),
     ),
     ours(
         "MOSAIC_KEEP_RECORDS_DAYS",
@@ -578,8 +578,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "days that records of ended agents and events are kept; unmerged work is kept for ever",
     )
     .read(
-        |c, v| p::days(v).map(|x| c.keeping.records = x),
-        |c| Some((c.keeping.records.as_secs() / 86_400).to_string()),
+        |c, v| p::days(v).map(|x| c.retention.records = x),
+        |c| Some((c.retention.records.as_secs() / 86_400).to_string()),
     ),
     ours(
         "MOSAIC_ARCHIVE_AFTER_MS",
@@ -588,8 +588,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "in a fleet, milliseconds after its end for which the whole record of an agent stays in Valkey; then it moves to the archive on the disk of its node",
     )
     .read(
-        |c, v| p::millis(v, 0..=86_400_000).map(|x| c.keeping.whole = x),
-        |c| Some(c.keeping.whole.as_millis().to_string()),
+        |c, v| p::millis(v, 0..=86_400_000).map(|x| c.retention.whole = x),
+        |c| Some(c.retention.whole.as_millis().to_string()),
     ),
     ours(
         "MOSAIC_KEEP_ARCHIVE_BYTES",
@@ -598,8 +598,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "in a fleet, bytes that the archive on this node's disk may take; the oldest records go, unmerged work never",
     )
     .read(
-        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.archive = x),
-        |c| Some(c.keeping.archive.to_string()),
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.retention.archive = x),
+        |c| Some(c.retention.archive.to_string()),
     ),
     ours(
         "MOSAIC_KEEP_BYTES",
@@ -608,8 +608,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "bytes that all transcripts and logs may take; those of ended agents go, oldest first",
     )
     .read(
-        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.bytes = x),
-        |c| Some(c.keeping.bytes.to_string()),
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.retention.bytes = x),
+        |c| Some(c.retention.bytes.to_string()),
     ),
     ours(
         "MOSAIC_DISK_FLOOR_BYTES",
@@ -618,8 +618,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "free bytes in the data directory below which nothing new is started",
     )
     .read(
-        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.keeping.disk_floor = x),
-        |c| Some(c.keeping.disk_floor.to_string()),
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.retention.disk_floor = x),
+        |c| Some(c.retention.disk_floor.to_string()),
     ),
     ours("MOSAIC_LOG", "error, warn, info, debug, trace", "info", "least level of the server's log").read(
         |c, v| {

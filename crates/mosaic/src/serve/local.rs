@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use mosaic_core::Orchestrator;
-use mosaic_core::engine::Stop;
+use mosaic_core::stop::Stop;
 use tokio::sync::watch;
 
 use super::{listen, run, runtime};

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use mosaic_adapters::data_dir::keep_private;
-use mosaic_core::audit::AgentAccess;
+use mosaic_core::domain::access::AgentAccess;
 use mosaic_core::domain::audit::Action;
-use mosaic_core::engine::{self, Stop};
-use mosaic_core::fleet::About;
+use mosaic_core::engine;
+use mosaic_core::fleet::membership::About;
 use mosaic_core::ports::fleet::JoinError as FleetError;
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::stop::Stop;
 use mosaic_server::{ConnectionLimits, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -150,7 +150,7 @@ fn only_unwind_gives_back() {
     let words =
         [".sandbox.release(", ".repositories.remove(", ".repositories.abandon(", ".processes.forget("];
     // What is left of agents without a record, or whose record is to go, is taken away by removal and by the caretaker.
-    let allowed = ["life/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
+    let allowed = ["steps/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
     absent("crates/core/src", &words, &allowed, "giving back happens in unwind.rs");
 }
 

@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use mosaic_core::audit::AgentAccess;
+use mosaic_core::domain::access::AgentAccess;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::agent::{End, State, Status};
 use mosaic_core::domain::ids::AgentId;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::Request;
-use mosaic_core::audit::AgentAccess;
+use mosaic_core::domain::access::AgentAccess;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;

@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use futures_util::StreamExt;
 use mosaic_core::Orchestrator;
-use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::retention::Retention;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::fleet::Fleet;
 use mosaic_core::ports::runtime::Runtime;
@@ -120,7 +120,7 @@ impl World {
             kill_grace: Duration::from_millis(500),
             stall: mosaic_core::limits::STALL,
             floors: Default::default(),
-            keeping: Keeping::default(),
+            retention: Retention::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {

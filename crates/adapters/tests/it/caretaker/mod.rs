@@ -5,9 +5,9 @@ mod place;
 
 use std::time::Duration;
 
-use mosaic_core::caretaker::Keeping;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::publication::Publication;
+use mosaic_core::domain::retention::Retention;
 use mosaic_core::ports::repositories::Repositories;
 use mosaic_core::ports::store::{Removal, Store, StoreError};
 use mosaic_core::ports::transcripts::Transcripts;
@@ -47,7 +47,7 @@ async fn a_tree_whose_record_is_lost_is_kept_before_it_goes() {
 #[tokio::test]
 async fn a_tree_that_cannot_be_kept_stays_and_is_tried_again_later() {
     let program = std::path::PathBuf::from("/nonexistent/program");
-    let mut place = Place::keeping(Keeping::default(), Some(program));
+    let mut place = Place::retaining(Retention::default(), Some(program));
     let lost = place.agent("lost");
     place.tree(&lost).await;
     let (unknown, unused) = (place.agent("unknown"), place.agent("unused"));
@@ -204,8 +204,8 @@ async fn old_records_go_unless_their_work_is_nowhere_else() {
 
 #[tokio::test]
 async fn transcripts_go_by_age_and_then_by_size_and_never_under_a_running_agent() {
-    let keeping = Keeping { bytes: 2500, ..Keeping::default() };
-    let mut place = Place::keeping(keeping, None);
+    let retention = Retention { bytes: 2500, ..Retention::default() };
+    let mut place = Place::retaining(retention, None);
     let [ancient, older, newer, newest, active] = ["a", "b", "c", "d", "e"].map(|task| place.agent(task));
     for (agent, days) in [(&ancient, 40), (&older, 20), (&newer, 10), (&newest, 1)] {
         place.record_ended(agent.clone()).await;

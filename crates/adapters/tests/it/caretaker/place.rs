@@ -18,10 +18,12 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
-use mosaic_core::caretaker::{CareReport, Keeping, Rounds, round};
+use mosaic_core::caretaker::report::CareReport;
+use mosaic_core::caretaker::{Rounds, round};
 use mosaic_core::domain::agent::{Agent, Status};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::retention::Retention;
 use mosaic_core::domain::room::Floors;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::clock::Clock;
@@ -95,11 +97,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self::keeping(Keeping::default(), None)
+        Self::retaining(Retention::default(), None)
     }
 
     /// Makes a place; `program` stands in for the program that harvests.
-    pub(crate) fn keeping(keeping: Keeping, program: Option<PathBuf>) -> Self {
+    pub(crate) fn retaining(retention: Retention, program: Option<PathBuf>) -> Self {
         let fixture = Fixture::new();
         let data = fixture.path().join("data");
         let store = Arc::new(SqliteStore::open(&data).unwrap());
@@ -149,7 +151,7 @@ impl Place {
             require_skills: false,
             skills_dir: None,
             kill_grace: Duration::ZERO,
-            keeping,
+            retention,
             stall: mosaic_core::limits::STALL,
             floors: Floors::default(),
         };

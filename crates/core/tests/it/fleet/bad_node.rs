@@ -6,9 +6,9 @@ use std::time::Duration;
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
-use mosaic_core::engine::Stop;
-use mosaic_core::fleet::ITSELF;
+use mosaic_core::fleet::health::ITSELF;
 use mosaic_core::ports::store::Versioned;
+use mosaic_core::stop::Stop;
 use mosaic_testkit::fake_knobs::Broken;
 use mosaic_testkit::fake_world::Behaviour;
 

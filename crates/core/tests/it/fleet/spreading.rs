@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::engine::Stop;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Fleet as _, NodeHealth, NodeInfo, RuntimeHealth};
+use mosaic_core::stop::Stop;
 use mosaic_testkit::fake_fleet::FakeFleet;
 use mosaic_testkit::fake_world::Behaviour;
 use tokio::time::Instant;

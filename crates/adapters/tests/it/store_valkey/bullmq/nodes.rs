@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::Status;
-use mosaic_core::engine::{self, Stop};
+use mosaic_core::engine;
 use mosaic_core::ports::store::Versioned;
+use mosaic_core::stop::Stop;
 use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Hands, Scene, stopped, supervisor_failed};
+use super::context::{StepContext, StepState, stopped, supervisor_failed};
 use crate::domain::agent::Salvaged;
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
@@ -15,15 +15,15 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::{HarvestJob, Kept, Received};
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Received { kept, beside, mut warnings } = harvest(scene, hands).await?;
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let Received { kept, beside, mut warnings } = harvest(context, step_state).await?;
     Ok(match kept {
         Kept::Commits { head } => {
             if !beside.is_empty() {
                 warnings.push(format!(
                     "commits on {} are not part of what is published; `mosaic restore {}` brings them back",
                     beside.join(", "),
-                    scene.agent.name
+                    context.agent.name
                 ));
             }
             Event::Kept { head, warnings }
@@ -34,58 +34,68 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 }
 
 /// Commits, bundles and receives what the agent left.
-pub(super) async fn harvest(scene: &Scene<'_>, hands: &mut Hands) -> Result<Received, Failure> {
-    let tree = scene.tree()?;
-    let harvest = scene.o.ports.repositories.harvest(&tree).await?;
-    let outbox = perform(scene, hands, "harvest", harvest, limits::HARVEST).await?;
-    let mut received = scene.o.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
-        // Its tree is kept by the unwind.
-        let name = &scene.agent.name;
-        match failure.kind {
-            FailureKind::Unpublishable => Failure::new(
-                failure.kind,
-                format!("{}. The work is kept: `mosaic restore {name}` brings it back", failure.message),
-            ),
-            _ => failure,
-        }
-    })?;
+pub(super) async fn harvest(
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
+) -> Result<Received, Failure> {
+    let tree = context.tree()?;
+    let harvest = context.orchestrator.ports.repositories.harvest(&tree).await?;
+    let outbox = perform(context, step_state, "harvest", harvest, limits::HARVEST).await?;
+    let mut received =
+        context.orchestrator.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
+            // Its tree is kept by the unwind.
+            let name = &context.agent.name;
+            match failure.kind {
+                FailureKind::Unpublishable => Failure::new(
+                    failure.kind,
+                    format!("{}. The work is kept: `mosaic restore {name}` brings it back", failure.message),
+                ),
+                _ => failure,
+            }
+        })?;
     for warning in &mut received.warnings {
-        *warning = scene.o.ports.scanner.mask(warning);
+        *warning = context.orchestrator.ports.scanner.mask(warning);
     }
     Ok(received)
 }
 
 /// Bundles and receives the tree as it is; `None` when it holds nothing of its own.
-pub(super) async fn salvage(scene: &Scene<'_>, hands: &mut Hands) -> Result<Option<Salvaged>, Failure> {
-    let tree = scene.tree()?;
-    let salvage = scene.o.ports.repositories.salvage(&tree).await?;
-    let outbox = perform(scene, hands, "salvage", salvage, limits::HARVEST).await?;
-    scene.o.ports.repositories.receive_salvage(&tree, &outbox).await
+pub(super) async fn salvage(
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
+) -> Result<Option<Salvaged>, Failure> {
+    let tree = context.tree()?;
+    let salvage = context.orchestrator.ports.repositories.salvage(&tree).await?;
+    let outbox = perform(context, step_state, "salvage", salvage, limits::HARVEST).await?;
+    context.orchestrator.ports.repositories.receive_salvage(&tree, &outbox).await
 }
 
 /// Commits, bundles and receives the tree of an agent that goes on working; `None` when nothing in it was changed.
-pub(super) async fn snapshot(scene: &Scene<'_>, hands: &mut Hands) -> Result<Option<CommitId>, Failure> {
-    let tree = scene.tree()?;
-    let snapshot = scene.o.ports.repositories.snapshot(&tree).await?;
-    let outbox = perform(scene, hands, "snapshot", snapshot, limits::LIVE_DIFF).await?;
-    scene.o.ports.repositories.receive_snapshot(&tree, &outbox).await
+pub(super) async fn snapshot(
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
+) -> Result<Option<CommitId>, Failure> {
+    let tree = context.tree()?;
+    let snapshot = context.orchestrator.ports.repositories.snapshot(&tree).await?;
+    let outbox = perform(context, step_state, "snapshot", snapshot, limits::LIVE_DIFF).await?;
+    context.orchestrator.ports.repositories.receive_snapshot(&tree, &outbox).await
 }
 
 /// Runs a harvest inside the agent's confinement and returns its outbox.
 async fn perform(
-    scene: &Scene<'_>,
-    hands: &mut Hands,
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
     what: &str,
     harvest: HarvestJob,
     limit: Duration,
 ) -> Result<PathBuf, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
+    let (o, agent) = (context.orchestrator, context.agent);
     if o.orders.latch().is_some() {
         return Err(held());
     }
     room(o).await?;
-    let confinement = scene.confinement(hands).await?;
-    let mut job = scene.job(
+    let confinement = context.confinement(step_state).await?;
+    let mut job = context.job(
         &format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
         harvest.command,
         &confinement,
@@ -127,7 +137,7 @@ fn held() -> Failure {
 /// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which
 /// is for decisions. The tree stays until there is more.
 async fn room(o: &Orchestrator) -> Result<(), Failure> {
-    let least = o.settings.keeping.disk_floor / limits::BUNDLE_PART;
+    let least = o.settings.retention.disk_floor / limits::BUNDLE_PART;
     match o.ports.host.free_bytes().await {
         Ok(free) if free < least => {
             let text = format!(

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::{Hands, Scene, secrets};
+use super::context::{StepContext, StepState};
+use super::secrets;
 use crate::domain::agent::State;
 use crate::domain::gates::{Finding, GateReport};
 use crate::domain::ids::CommitId;
@@ -14,37 +15,38 @@ use crate::ports::repositories::{JudgingCheckout, JudgingRequest};
 use crate::ports::runtime::AgentEvent;
 use crate::ports::transcripts::Mark;
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let agent = scene.agent;
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let agent = context.agent;
     let (State::Gating { head }, Some(base), Some(plan)) = (&agent.state, &agent.work.base, &agent.work.plan)
     else {
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
-    hands.push_over = agent.work.offered.is_empty();
-    let filtered = scene.o.ports.repositories.filtered(&agent.spec.context.repository, base, head).await?;
+    step_state.push_over = agent.work.offered.is_empty();
+    let filtered =
+        context.orchestrator.ports.repositories.filtered(&agent.spec.context.repository, base, head).await?;
     if !filtered.is_empty() {
         return Ok(Event::Filtered { paths: filtered });
     }
     // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
     let judged = !plan.gates.is_empty() && plan.trusted;
-    let checkout = async { if judged { checkout(scene, base, head).await.map(Some) } else { Ok(None) } };
+    let checkout = async { if judged { checkout(context, base, head).await.map(Some) } else { Ok(None) } };
     // Both only read the store; what was checked out for nothing goes with the tree.
-    let (findings, checkout) = tokio::join!(secrets::look(scene, base, head), checkout);
+    let (findings, checkout) = tokio::join!(secrets::look(context, base, head), checkout);
     let findings = findings?;
     if !findings.is_empty() {
-        tell(scene, &findings).await;
+        tell(context, &findings).await;
         return Ok(Event::SecretsFound { findings });
     }
     let (report, warnings) = match checkout? {
-        Some(checkout) => (judge(scene, hands, head, checkout.path).await?, checkout.warnings),
+        Some(checkout) => (judge(context, step_state, head, checkout.path).await?, checkout.warnings),
         None => (GateReport::new(head.clone(), Vec::new(), plan), Vec::new()),
     };
     Ok(Event::Judged { report, warnings })
 }
 
 /// Writes findings into the transcript, so that they stand where a person looks for what happened.
-async fn tell(scene: &Scene<'_>, findings: &[Finding]) {
-    let (o, agent) = (scene.o, scene.agent);
+async fn tell(context: &StepContext<'_>, findings: &[Finding]) {
+    let (o, agent) = (context.orchestrator, context.agent);
     let entries = findings.iter().map(|finding| AgentEvent::Notice { text: notice(finding) }).collect();
     let told = o.ports.transcripts.told(agent.id, agent.runs).await.unwrap_or_default();
     let mark = Mark { run: agent.runs, bytes: told.bytes };
@@ -64,34 +66,38 @@ fn notice(finding: &Finding) -> String {
     format!("{}:{place} {}{fingerprint}", finding.source, finding.message)
 }
 
-async fn checkout(scene: &Scene<'_>, base: &CommitId, head: &CommitId) -> Result<JudgingCheckout, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
-    let context = &agent.spec.context;
+async fn checkout(
+    context: &StepContext<'_>,
+    base: &CommitId,
+    head: &CommitId,
+) -> Result<JudgingCheckout, Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
+    let task = &agent.spec.context;
     let request = JudgingRequest {
         agent: agent.id,
-        repository: context.repository.clone(),
-        base_branch: context.branch.clone(),
+        repository: task.repository.clone(),
+        base_branch: task.branch.clone(),
         base: base.clone(),
         commit: head.clone(),
-        label: format!("{}-{}", round(scene), o.ports.chance.agent_id().short()),
+        label: format!("{}-{}", round(context), o.ports.chance.agent_id().short()),
     };
     o.ports.repositories.checkout_for_judging(&request).await
 }
 
-fn round(scene: &Scene<'_>) -> u32 {
-    scene.agent.runs.max(1)
+fn round(context: &StepContext<'_>) -> u32 {
+    context.agent.runs.max(1)
 }
 
 async fn judge(
-    scene: &Scene<'_>,
-    hands: &mut Hands,
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
     head: &CommitId,
     checkout: PathBuf,
 ) -> Result<GateReport, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
-    let confinement = scene.confinement(hands).await?;
+    let (o, agent) = (context.orchestrator, context.agent);
+    let confinement = context.confinement(step_state).await?;
     let plan = agent.work.plan.clone().unwrap_or_default();
-    let (commit, round) = (head.clone(), round(scene));
+    let (commit, round) = (head.clone(), round(context));
     o.ports
         .gatekeeper
         .judge(JudgeRequest { agent: agent.id, round, commit, checkout, confinement, plan })

@@ -8,7 +8,7 @@ use crate::domain::agent::Agent;
 use crate::domain::lifecycle::{self, Event};
 use crate::domain::placement::{Conditions, missing_labels};
 use crate::domain::quota::Held;
-use crate::engine::Taken;
+use crate::driver::Taken;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, Versioned};
@@ -32,7 +32,8 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
             credential: Some(held.credential),
         });
         let refused = || {
-            let (why, wait) = o.monitor.may_start(&record.agent, o.default_runtime(), o.elapsed()).err()?;
+            let (why, wait) =
+                o.monitor.breakers.may_start(&record.agent, o.default_runtime(), o.elapsed()).err()?;
             Some(Deferral { why, wait, credential: None })
         };
         let Some(deferral) = held.or_else(refused) else {
@@ -62,7 +63,7 @@ impl Orchestrator {
     /// Returns the conditions under which this node takes work now.
     pub(crate) fn conditions(&self) -> Conditions {
         let mut conditions = Conditions { labels: self.labels(), ..Conditions::default() };
-        self.monitor.add_refusals(&mut conditions, self.elapsed());
+        self.monitor.breakers.add_refusals(&mut conditions, self.elapsed());
         if self.is_fleet() {
             // Another node may have another credential. Alone, what waits for a limit waits until that time, and says so.
             let held = self.quotas();
@@ -139,7 +140,7 @@ impl Orchestrator {
         if !missing.is_empty() {
             return Some(self.without_labels(agent, &missing.join(", ")));
         }
-        let refusal = self.monitor.refusal(agent, self.default_runtime(), self.elapsed());
+        let refusal = self.monitor.breakers.refusal(agent, self.default_runtime(), self.elapsed());
         let refusal = refusal.or_else(|| self.quota_of(agent).map(|held| limit_words(&held)));
         let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
         let lacking = || {

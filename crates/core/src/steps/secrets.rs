@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::mpsc;
 
-use super::Scene;
+use super::context::StepContext;
 use crate::domain::gates::Finding;
 use crate::domain::ids::CommitId;
 use crate::domain::outcome::Failure;
@@ -20,12 +20,12 @@ use crate::ports::scanner::SecretScanner;
 
 /// Scans what the commits from `base` to `head` add; returns what must not be pushed.
 pub(super) async fn look(
-    scene: &Scene<'_>,
+    context: &StepContext<'_>,
     base: &CommitId,
     head: &CommitId,
 ) -> Result<Vec<Finding>, Failure> {
-    let o = scene.o;
-    let repository = &scene.agent.spec.context.repository;
+    let o = context.orchestrator;
+    let repository = &context.agent.spec.context.repository;
     // A few hunks in flight are enough to keep reader and scanner both busy.
     let (send, mut receive) = mpsc::channel::<Added>(8);
     let read = o.ports.repositories.additions(repository, base, head, send);
@@ -39,16 +39,16 @@ pub(super) async fn look(
     };
     let (read, seen) = tokio::join!(read, scan);
     read?;
-    let in_branch = in_branch_name(scene);
+    let in_branch = in_branch_name(context);
     if seen.values.is_empty() {
         return Ok(in_branch.into_iter().collect());
     }
-    let standing = standing(scene, base, &seen).await?;
+    let standing = standing(context, base, &seen).await?;
     let file =
         o.ports.repositories.read_file(repository, base, ALLOWED_FILE, limits::ALLOWED_SECRETS_BYTES).await?;
     let by_repository = file.map(|file| allowed_in(&file)).unwrap_or_default();
     let by_operator: BTreeSet<&Fingerprint> =
-        scene.agent.spec.allowed_secrets.iter().map(|allowed| &allowed.fingerprint).collect();
+        context.agent.spec.allowed_secrets.iter().map(|allowed| &allowed.fingerprint).collect();
     let mut findings = Vec::new();
     for sighting in seen.values.values() {
         if !sighting.own && standing.contains(&ValueDigest::of_content(&sighting.value)) {
@@ -72,8 +72,8 @@ pub(super) async fn look(
 }
 
 /// Finds a value that the server keeps secret in the name of the branch, which is pushed: it was not known when the task came.
-fn in_branch_name(scene: &Scene<'_>) -> Option<Finding> {
-    let found = scene.o.ports.scanner.scan(None, &scene.agent.branch.to_string());
+fn in_branch_name(context: &StepContext<'_>) -> Option<Finding> {
+    let found = context.orchestrator.ports.scanner.scan(None, &context.agent.branch.to_string());
     let secret = found.into_iter().find(|found| found.known)?;
     let message =
         format!("{}: {} in the name of the branch; give the task another id", secret.rule, secret.masked);
@@ -233,12 +233,13 @@ fn finding(
 /// Finds which of the values stand in the base, in whatever layout: files that hold a part of one of them are scanned in the same
 /// way, and a value of one line may also stand there as it is, where no rule takes it for a secret.
 async fn standing(
-    scene: &Scene<'_>,
+    context: &StepContext<'_>,
     base: &CommitId,
     seen: &Sightings,
 ) -> Result<BTreeSet<ValueDigest>, Failure> {
-    let (repositories, scanner) = (&scene.o.ports.repositories, &scene.o.ports.scanner);
-    let repository = &scene.agent.spec.context.repository;
+    let (repositories, scanner) =
+        (&context.orchestrator.ports.repositories, &context.orchestrator.ports.scanner);
+    let repository = &context.agent.spec.context.repository;
     let comparable = || seen.values.values().filter(|sighting| !sighting.own);
     let mut lines: Vec<String> = comparable().filter_map(|sighting| longest_part(&sighting.value)).collect();
     lines.sort();

@@ -1,7 +1,8 @@
 //! A look into the tree of an agent at work: what it has committed and what it has not, as one commit. The job that makes it
 //! runs in the agent's confinement beside its program, changes nothing in the tree and runs nothing that the agent set up.
 
-use super::{Hands, Scene, commit};
+use super::commit;
+use super::context::{StepContext, StepState};
 use crate::domain::agent::State;
 use crate::domain::ids::{AgentId, CommitId};
 use crate::domain::outcome::{Failure, FailureKind};
@@ -42,8 +43,8 @@ impl Orchestrator {
         let look = async {
             // One look at a time: the next one takes away what this one works on.
             let _one = driver.looks.lock().await;
-            let scene = Scene { o: self, agent: &agent, driver: &driver };
-            commit::snapshot(&scene, &mut Hands::default()).await
+            let context = StepContext { orchestrator: self, agent: &agent, driver: &driver };
+            commit::snapshot(&context, &mut StepState::default()).await
         };
         let looked = tokio::select! {
             looked = Box::pin(look) => looked,

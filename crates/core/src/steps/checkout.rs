@@ -1,7 +1,7 @@
 //! Step 3, checkout: the repository store is fetched, the gates that will judge are fixed from the base commit, and
 //! the agent's own working tree and branch are made from it.
 
-use super::{Hands, Scene};
+use super::context::{StepContext, StepState};
 use crate::domain::agent::Agent;
 use crate::domain::agent::Turn;
 use crate::domain::gates::GatePlan;
@@ -14,17 +14,17 @@ use crate::ports::gatekeeper::PlanRequest;
 /// The repository's own configuration, read from the base commit only.
 const CONFIG: &str = ".mosaic/config.toml";
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
     o.disk_room().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
-    let (base, remote_tip) = base(scene).await?;
+    let (base, remote_tip) = base(context).await?;
     let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
         (Some(plan), Some(known)) if *known == base => (plan.clone(), Vec::new()),
-        _ => plan(scene, hands, &base).await?,
+        _ => plan(context, step_state, &base).await?,
     };
-    warnings.extend(missing_skills(scene, hands, &base).await?);
-    warnings.extend(filters(scene, &base).await?);
-    let mut request = scene.tree().unwrap_or_else(|_| first_tree(scene, &base));
+    warnings.extend(missing_skills(context, step_state, &base).await?);
+    warnings.extend(filters(context, &base).await?);
+    let mut request = context.tree().unwrap_or_else(|_| first_tree(context, &base));
     request.base = base.clone();
     if agent.work.kept.is_none() {
         request.start = base.clone();
@@ -32,7 +32,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let tree = o.ports.repositories.make_tree(&request).await?;
     warnings.extend(tree.warnings.iter().cloned());
     warnings.extend(unknown_tip(agent, remote_tip.as_ref()));
-    hands.tree = Some(tree);
+    step_state.tree = Some(tree);
     Ok(Event::TreeReady { base, remote_tip, plan, warnings })
 }
 
@@ -48,14 +48,18 @@ fn unknown_tip(agent: &Agent, tip: Option<&CommitId>) -> Option<String> {
 }
 
 /// Asks the remote, except for a fix round, which goes on from what is known. Work that is kept stays on its base.
-async fn base(scene: &Scene<'_>) -> Result<(CommitId, Option<CommitId>), Failure> {
-    let work = &scene.agent.work;
-    if let (Turn::Fix { .. }, Some(base)) = (scene.turn(), &work.base) {
+async fn base(context: &StepContext<'_>) -> Result<(CommitId, Option<CommitId>), Failure> {
+    let work = &context.agent.work;
+    if let (Turn::Fix { .. }, Some(base)) = (context.turn(), &work.base) {
         return Ok((base.clone(), work.remote_tip.clone()));
     }
-    let context = &scene.agent.spec.context;
-    let remote =
-        scene.o.ports.repositories.fetch(&context.repository, &context.branch, &scene.agent.branch).await?;
+    let task = &context.agent.spec.context;
+    let remote = context
+        .orchestrator
+        .ports
+        .repositories
+        .fetch(&task.repository, &task.branch, &context.agent.branch)
+        .await?;
     let base = match (&work.base, &work.kept) {
         (Some(base), Some(_)) => base.clone(),
         _ => remote.base,
@@ -63,30 +67,30 @@ async fn base(scene: &Scene<'_>) -> Result<(CommitId, Option<CommitId>), Failure
     Ok((base, remote.tip))
 }
 
-fn first_tree(scene: &Scene<'_>, base: &CommitId) -> crate::ports::repositories::TreeRequest {
-    let spec = &scene.agent.spec;
+fn first_tree(context: &StepContext<'_>, base: &CommitId) -> crate::ports::repositories::TreeRequest {
+    let spec = &context.agent.spec;
     crate::ports::repositories::TreeRequest {
-        agent: scene.agent.id,
+        agent: context.agent.id,
         task: spec.task_id.to_string(),
         repository: spec.context.repository.clone(),
         base_branch: spec.context.branch.clone(),
-        branch: scene.agent.branch.clone(),
+        branch: context.agent.branch.clone(),
         base: base.clone(),
         start: base.clone(),
-        reuse: *scene.turn() != Turn::First || scene.agent.work.dirty,
-        unreceived: scene.agent.work.dirty,
+        reuse: *context.turn() != Turn::First || context.agent.work.dirty,
+        unreceived: context.agent.work.dirty,
     }
 }
 
 /// Fixes what will judge the work. A strict profile with undefined gates ends here, before the agent starts.
 async fn plan(
-    scene: &Scene<'_>,
-    hands: &mut Hands,
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
     base: &CommitId,
 ) -> Result<(GatePlan, Vec<String>), Failure> {
-    let (o, spec) = (scene.o, &scene.agent.spec);
+    let (o, spec) = (context.orchestrator, &context.agent.spec);
     let repository = &spec.context.repository;
-    let config = match scene.files(hands, base).await?.iter().any(|path| path == CONFIG) {
+    let config = match context.files(step_state, base).await?.iter().any(|path| path == CONFIG) {
         true => o.ports.repositories.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
         false => None,
     };
@@ -118,9 +122,9 @@ async fn plan(
 }
 
 /// Names the git filters of the base commit: a change behind one is not published.
-async fn filters(scene: &Scene<'_>, base: &CommitId) -> Result<Option<String>, Failure> {
-    let repository = &scene.agent.spec.context.repository;
-    let uses = scene.o.ports.repositories.filters(repository, base).await?;
+async fn filters(context: &StepContext<'_>, base: &CommitId) -> Result<Option<String>, Failure> {
+    let repository = &context.agent.spec.context.repository;
+    let uses = context.orchestrator.ports.repositories.filters(repository, base).await?;
     if uses.is_empty() {
         return Ok(None);
     }
@@ -138,16 +142,16 @@ async fn filters(scene: &Scene<'_>, base: &CommitId) -> Result<Option<String>, F
 
 /// Names the skills that are nowhere; with `MOSAIC_SKILLS=require` they are a failure.
 async fn missing_skills(
-    scene: &Scene<'_>,
-    hands: &mut Hands,
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
     base: &CommitId,
 ) -> Result<Vec<String>, Failure> {
-    let missing = scene.skills(hands, base).await?.missing;
+    let missing = context.skills(step_state, base).await?.missing;
     if missing.is_empty() {
         return Ok(Vec::new());
     }
     let names = missing.join(", ");
-    if scene.o.settings.require_skills {
+    if context.orchestrator.settings.require_skills {
         let text = format!(
             "skills not found: {names}. Looked in .claude/skills of the base commit and in MOSAIC_SKILLS_DIR."
         );

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use super::commit;
+use super::context::{StepContext, StepState};
 use super::tend::Lent;
-use super::{Hands, Scene, commit};
-use crate::caretaker;
+use crate::caretaker::former;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{Event, Salvage, fact};
 use crate::domain::outcome::Failure;
 use crate::domain::publication::RemoteLook;
-use crate::kill::Driver;
+use crate::driver::AgentHandle;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::Kept;
@@ -32,46 +33,46 @@ pub enum CleanUp {
 }
 
 /// Stops what runs of an agent that is killed, while the kill is still being written.
-pub(super) async fn begin(scene: &Scene<'_>, hands: &mut Hands) {
-    hands.running = None;
-    stop(scene, scene.o.settings.kill_grace).await;
-    scene.driver.empty.send_replace(true);
+pub(super) async fn begin(context: &StepContext<'_>, step_state: &mut StepState) {
+    step_state.running = None;
+    stop(context, context.orchestrator.settings.kill_grace).await;
+    context.driver.empty.send_replace(true);
     // Keeping what it left takes time that others, who are still alive, need for their end.
     tokio::select! {
-        () = scene.o.orders.no_rush() => {}
-        () = scene.o.ports.clock.sleep(limits::STOP_PROOF) => {}
+        () = context.orchestrator.orders.no_rush() => {}
+        () = context.orchestrator.ports.clock.sleep(limits::STOP_PROOF) => {}
     }
 }
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Event {
     let mut warnings = Vec::new();
-    hands.running = None;
-    if !std::mem::take(&mut hands.stopped) {
-        stop(scene, grace(scene)).await;
+    step_state.running = None;
+    if !std::mem::take(&mut step_state.stopped) {
+        stop(context, grace(context)).await;
     }
     // What ran last may have ended while nobody supervised it.
-    if scene.agent.work.dirty
-        && let Some(mut lent) = Lent::find(scene, hands, scene.runtime_name().to_owned(), None).await
+    if context.agent.work.dirty
+        && let Some(mut lent) = Lent::find(context, step_state, context.runtime_name().to_owned(), None).await
     {
-        lent.look(scene).await;
+        lent.look(context).await;
     }
-    let settles = matches!(&scene.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
-    let settled = hands.push_over;
+    let settles = matches!(&context.agent.state, State::Unwinding { ending: Ending::Settle { .. } });
+    let settled = step_state.push_over;
     let look = async {
         match settles {
-            true => scene.o.look_for_push(scene.agent, settled).await,
+            true => context.orchestrator.look_for_push(context.agent, settled).await,
             false => RemoteLook::Unknown,
         }
     };
     let keep = async {
-        match (scene.agent.work.dirty, settles) {
-            (true, _) if !may_harvest(scene).await => {
+        match (context.agent.work.dirty, settles) {
+            (true, _) if !may_harvest(context).await => {
                 Err("the lease was over before its work was kept".to_owned())
             }
-            (false, true) => beside(scene.o, scene.agent).await,
+            (false, true) => beside(context.orchestrator, context.agent).await,
             (false, false) => Ok(Salvage::Nothing),
-            (true, true) => save(scene, hands).await,
-            (true, false) => keep(scene, hands, &mut warnings).await,
+            (true, true) => save(context, step_state).await,
+            (true, false) => keep(context, step_state, &mut warnings).await,
         }
     };
     let (kept, look) = tokio::join!(keep, look);
@@ -82,9 +83,9 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
     });
     if salvage == Salvage::Failed {
         // Whatever the harvest left running must not meet the next attempt.
-        stop(scene, Duration::ZERO).await;
+        stop(context, Duration::ZERO).await;
     }
-    let (o, agent) = (scene.o, scene.agent.id);
+    let (o, agent) = (context.orchestrator, context.agent.id);
     if settles && salvage != Salvage::Failed {
         left.extend(take_away(o, agent).await);
     }
@@ -102,23 +103,23 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
 
 /// A harvest is a job, and no job outlives the lease: while that is over by this node's clock, the next heartbeat is
 /// waited for.
-async fn may_harvest(scene: &Scene<'_>) -> bool {
-    let (o, driver) = (scene.o, scene.driver);
+async fn may_harvest(context: &StepContext<'_>) -> bool {
+    let (o, driver) = (context.orchestrator, context.driver);
     !driver.has_lapsed(o) || driver.holds_for(o, limits::LOOK_AGAIN).await
 }
 
 /// Whatever is left of an agent that ended by itself is not asked.
-fn grace(scene: &Scene<'_>) -> Duration {
-    match &scene.agent.state {
+fn grace(context: &StepContext<'_>) -> Duration {
+    match &context.agent.state {
         State::Unwinding { ending: Ending::Settle { end } } if end.status != Status::Killed => Duration::ZERO,
-        _ => scene.o.settings.kill_grace,
+        _ => context.orchestrator.settings.kill_grace,
     }
 }
 
 /// Stops every process of the agent, again and again until it is verified that none is left. The first receipt that
 /// found something stays.
-async fn stop(scene: &Scene<'_>, mut grace: Duration) {
-    let (o, agent) = (scene.o, scene.agent);
+async fn stop(context: &StepContext<'_>, mut grace: Duration) {
+    let (o, agent) = (context.orchestrator, context.agent);
     let mut pause = limits::STORE_RETRY;
     let mut hurry = o.hurry.subscribe();
     loop {
@@ -132,7 +133,7 @@ async fn stop(scene: &Scene<'_>, mut grace: Duration) {
         };
         match stopped {
             Ok(receipt) => {
-                let mut slot = scene.driver.receipt.lock();
+                let mut slot = context.driver.receipt.lock();
                 if receipt.processes_before > 0 || slot.is_none() {
                     *slot = Some(receipt);
                 }
@@ -149,14 +150,18 @@ async fn stop(scene: &Scene<'_>, mut grace: Duration) {
 
 /// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes
 /// on. Errors with what is left; the tree stays then.
-async fn keep(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) -> Result<Salvage, String> {
-    let received = commit::harvest(scene, hands).await.map_err(|e| not_kept(scene, &e))?;
+async fn keep(
+    context: &StepContext<'_>,
+    step_state: &mut StepState,
+    warnings: &mut Vec<String>,
+) -> Result<Salvage, String> {
+    let received = commit::harvest(context, step_state).await.map_err(|e| not_kept(context, &e))?;
     warnings.extend(received.warnings);
     Ok(match received.kept {
         Kept::Commits { head } => Salvage::Kept(head),
         Kept::Nothing => Salvage::Nothing,
         Kept::Diverged { branches } => {
-            let id = scene.agent.id;
+            let id = context.agent.id;
             warnings.push(format!(
                 "kept in the repository store under refs/agents/{id}/branches/: {}",
                 branches.join(", ")
@@ -167,15 +172,15 @@ async fn keep(scene: &Scene<'_>, hands: &mut Hands, warnings: &mut Vec<String>) 
 }
 
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
-async fn save(scene: &Scene<'_>, hands: &mut Hands) -> Result<Salvage, String> {
-    let (o, agent) = (scene.o, scene.agent);
-    if !o.ports.repositories.has_tree(agent.id).await.map_err(|e| not_kept(scene, &e))? {
-        return gone(scene).await.map_err(|e| not_kept(scene, &e));
+async fn save(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Salvage, String> {
+    let (o, agent) = (context.orchestrator, context.agent);
+    if !o.ports.repositories.has_tree(agent.id).await.map_err(|e| not_kept(context, &e))? {
+        return gone(context).await.map_err(|e| not_kept(context, &e));
     }
-    match commit::salvage(scene, hands).await {
+    match commit::salvage(context, step_state).await {
         Ok(Some(saved)) => Ok(Salvage::Saved(saved)),
         Ok(None) => beside(o, agent).await,
-        Err(e) => Err(not_kept(scene, &e)),
+        Err(e) => Err(not_kept(context, &e)),
     }
 }
 
@@ -191,17 +196,17 @@ async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
 
 /// The tree is not there (any more): an earlier unwind took it away after it had kept the work, or the agent itself
 /// removed it.
-async fn gone(scene: &Scene<'_>) -> Result<Salvage, Failure> {
-    let repository = &scene.agent.spec.context.repository;
-    let saved = scene.o.ports.repositories.salvaged(repository, scene.agent.id).await?;
+async fn gone(context: &StepContext<'_>) -> Result<Salvage, Failure> {
+    let repository = &context.agent.spec.context.repository;
+    let saved = context.orchestrator.ports.repositories.salvaged(repository, context.agent.id).await?;
     Ok(saved.map_or(Salvage::Nothing, Salvage::Saved))
 }
 
-fn not_kept(scene: &Scene<'_>, e: &Failure) -> String {
-    let why = scene.o.ports.scanner.mask(&e.message);
+fn not_kept(context: &StepContext<'_>, e: &Failure) -> String {
+    let why = context.orchestrator.ports.scanner.mask(&e.message);
     format!(
         "what the agent left could not be kept, so its tree stays in agents/{}/tree: {why}",
-        scene.agent.id
+        context.agent.id
     )
 }
 
@@ -256,12 +261,12 @@ impl Orchestrator {
             }
             // Another node had it last, and archived its record.
             Err(StoreError::ArchiveAway { .. }) => {
-                let kept = Box::pin(caretaker::former::keep_now(self, id)).await;
+                let kept = Box::pin(former::keep_now(self, id)).await;
                 return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
             }
             // What its record says of its work is about another node's.
             Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
-                let kept = Box::pin(caretaker::former::keep_now(self, id)).await;
+                let kept = Box::pin(former::keep_now(self, id)).await;
                 return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
             }
             other => other,
@@ -310,9 +315,9 @@ impl Orchestrator {
     }
 
     async fn save_again(&self, record: &Versioned) -> Result<Salvage, String> {
-        let driver = Driver::new(record);
-        let scene = Scene { o: self, agent: &record.agent, driver: &driver };
-        save(&scene, &mut Hands::default()).await
+        let driver = AgentHandle::new(record);
+        let context = StepContext { orchestrator: self, agent: &record.agent, driver: &driver };
+        save(&context, &mut StepState::default()).await
     }
 
     /// Writes what changed; nothing when nothing did. A record that changed meanwhile is left to the next try.

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::{Running, StepContext, StepState, stopped, supervisor_failed};
 use super::tend::Lent;
-use super::{Hands, Running, Scene, stopped, supervisor_failed};
 use crate::domain::key_lines::KeyLines;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
-use crate::freeze::Frost;
 use crate::limits;
-use crate::monitor::{Hearing, Vitals};
+use crate::monitor::vitals::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent, ProcessError};
 use crate::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
 use crate::ports::transcripts::{Mark, Told};
+use crate::steps::freeze::FreezeTimer;
 
 /// Why the supervisor ends a run that did not end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,20 +25,20 @@ enum Alarm {
     AfterResult,
 }
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let Some(Running { job, dialogue, opening, runtime, credential, told, ours }) = hands.running.take()
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let Some(Running { job, dialogue, opening, runtime, credential, told, ours }) = step_state.running.take()
     else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
-    let lent = Lent::find(scene, hands, runtime, opening.lent).await;
+    let lent = Lent::find(context, step_state, runtime, opening.lent).await;
     let supervisor = Supervisor {
-        scene,
+        context,
         credential,
         lent,
         job,
         dialogue,
-        vitals: scene.o.monitor.vitals(scene.agent.id),
-        stall: Stall::new(scene.o.settings.stall),
+        vitals: context.orchestrator.monitor.vitals(context.agent.id),
+        stall: Stall::new(context.orchestrator.settings.stall),
         interrupted: false,
         told,
         ours,
@@ -56,7 +56,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
 }
 
 struct Supervisor<'a> {
-    scene: &'a Scene<'a>,
+    context: &'a StepContext<'a>,
     /// Mark of the credential that the run was started with.
     credential: Option<String>,
     /// What the run was lent, looked after while it runs.
@@ -91,19 +91,19 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     async fn follow(mut self) -> Result<Event, Failure> {
-        self.vitals.hear(self.scene.o, Hearing::Begins);
-        let clock = &self.scene.o.ports.clock;
-        let now = self.scene.o.now();
+        self.vitals.hear(self.context.orchestrator.moment(), Hearing::Begins);
+        let clock = &self.context.orchestrator.ports.clock;
+        let now = self.context.orchestrator.now();
         // However the clock was set meanwhile, nobody gets more than the whole time.
-        let most = Duration::from_secs(self.scene.agent.spec.timeout_seconds);
-        let mut frost = Frost::look(self.scene).await;
-        let ends = self.scene.agent.work.deadline.map(|at| at.plus(frost.before));
+        let most = Duration::from_secs(self.context.agent.spec.timeout_seconds);
+        let mut frost = FreezeTimer::look(self.context).await;
+        let ends = self.context.agent.work.deadline.map(|at| at.plus(frost.before));
         let mut left = match (self.ours, ends) {
             // Just begun: the wall clock may have jumped since it was written down.
-            (true, Some(_)) => self.scene.agent.work.time_left_ms.map_or(most, Duration::from_millis),
+            (true, Some(_)) => self.context.agent.work.time_left_ms.map_or(most, Duration::from_millis),
             (_, ends) => ends.map_or(most, |at| at.since(now).min(most)),
         };
-        let (begun, ceiling) = (clock.elapsed(), self.scene.o.settings.stall);
+        let (begun, ceiling) = (clock.elapsed(), self.context.orchestrator.settings.stall);
         let mut deadline = clock.sleep(left);
         let pause = (ceiling / 20).clamp(*limits::STALL_LOOK.start(), *limits::STALL_LOOK.end());
         let (mut look, mut tend) = (clock.sleep(pause), clock.sleep(limits::TEND_PERIOD));
@@ -127,7 +127,7 @@ impl Supervisor<'_> {
                     left += time;
                     deadline = clock.sleep(left.saturating_sub(clock.elapsed().saturating_sub(begun)));
                     closing = Closing::No;
-                    self.vitals.hear(self.scene.o, Hearing::Begins);
+                    self.vitals.hear(self.context.orchestrator.moment(), Hearing::Begins);
                 },
                 () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
@@ -167,7 +167,7 @@ impl Supervisor<'_> {
         self.vitals.spends(self.dialogue.spent());
         // By the timer that ran here: the wall clock may have jumped meanwhile.
         let left = self
-            .scene
+            .context
             .agent
             .work
             .deadline
@@ -181,7 +181,7 @@ impl Supervisor<'_> {
     /// Looks after what the run was lent.
     async fn tend(&mut self) {
         let Some(lent) = &mut self.lent else { return };
-        if let Some(text) = lent.look(self.scene).await {
+        if let Some(text) = lent.look(self.context).await {
             // Ours, not the agent's: no output stands for it.
             self.entries.push(AgentEvent::Notice { text });
             self.write_entries().await;
@@ -208,11 +208,11 @@ impl Supervisor<'_> {
 
     /// Looks whether the agent goes on, and answers its silence one stage further when it is time.
     async fn look(&mut self) -> Option<Alarm> {
-        let (o, now) = (self.scene.o, self.scene.o.elapsed());
+        let (o, now) = (self.context.orchestrator, self.context.orchestrator.elapsed());
         let signals = self.vitals.signals(now, o.settings.stall / 10);
         let stage = self.stall.observe(now, &signals)?;
         let said = summary(stage, &signals);
-        tracing::info!(agent.id = %self.scene.agent.id, stage = stage.as_str(), "{said}");
+        tracing::info!(agent.id = %self.context.agent.id, stage = stage.as_str(), "{said}");
         let line = match stage {
             Stage::Nudge => self.dialogue.nudge(&nudge(&signals, &self.dialogue.pending())),
             Stage::Interrupt => self.dialogue.interrupt(),
@@ -238,7 +238,7 @@ impl Supervisor<'_> {
             Some(Alarm::Deadline) => {
                 let text = format!(
                     "the attempt ran past timeoutSeconds ({} s){}",
-                    self.scene.agent.spec.timeout_seconds,
+                    self.context.agent.spec.timeout_seconds,
                     under_way(&self.dialogue.pending())
                 );
                 Outcome::Failed(Failure::new(FailureKind::Timeout, text))
@@ -284,7 +284,7 @@ impl Supervisor<'_> {
             self.warnings
                 .push(format!("{} processes outlived the agent's program and were ended", exit.leaked));
         }
-        let (scanner, keys) = (&self.scene.o.ports.scanner, &self.keys);
+        let (scanner, keys) = (&self.context.orchestrator.ports.scanner, &self.keys);
         let mask = |text: String| scanner.mask(&keys.hide_again(&text));
         self.warnings.extend(self.dialogue.warnings().into_iter().map(&mask));
         let abandoned = under_way(&self.dialogue.pending());
@@ -301,7 +301,7 @@ impl Supervisor<'_> {
     /// Stops the run down the ladder, whose first rung is the protocol's own interrupt. A stop that fails is repeated
     /// when everything is given back; why the run had to end stays the reason.
     async fn end(&mut self) -> Exit {
-        let (o, agent) = (self.scene.o, self.scene.agent.id);
+        let (o, agent) = (self.context.orchestrator, self.context.agent.id);
         if let Err(e) = o.ports.processes.stop(agent, o.settings.kill_grace).await {
             tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");
             return ended_by_force();
@@ -324,11 +324,11 @@ impl Supervisor<'_> {
 
     /// Notes a message that the job did not take: a program that is gone or reads nothing shows by its exit or its silence.
     fn not_taken(&self, error: &ProcessError) {
-        tracing::debug!(agent.id = %self.scene.agent.id, %error, "agent did not take a line");
+        tracing::debug!(agent.id = %self.context.agent.id, %error, "agent did not take a line");
     }
 
     async fn read(&mut self, bytes: &[u8]) {
-        self.vitals.hear(self.scene.o, Hearing::Output);
+        self.vitals.hear(self.context.orchestrator.moment(), Hearing::Output);
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|&b| b == b'\n') {
             self.read += at as u64 + 1;
@@ -360,7 +360,7 @@ impl Supervisor<'_> {
         if self.room == 0 {
             return;
         }
-        let (scanner, keys) = (&self.scene.o.ports.scanner, &mut self.keys);
+        let (scanner, keys) = (&self.context.orchestrator.ports.scanner, &mut self.keys);
         let event =
             masked(event, |text| scanner.mask(&cut(keys.hide(&text).into_owned(), limits::ENTRY_BYTES)));
         if let AgentEvent::Denied { tool, reason } = &event {
@@ -397,7 +397,8 @@ impl Supervisor<'_> {
         if self.entries.is_empty() {
             return;
         }
-        let (o, agent, entries) = (self.scene.o, self.scene.agent, std::mem::take(&mut self.entries));
+        let (o, agent, entries) =
+            (self.context.orchestrator, self.context.agent, std::mem::take(&mut self.entries));
         let mark = Mark { run: agent.runs, bytes: self.line_end.max(self.told.bytes) };
         if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
             tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
@@ -414,14 +415,16 @@ impl Supervisor<'_> {
             self.not_taken(&e);
         }
         for event in reaction.events {
-            self.vitals.hear(self.scene.o, Hearing::Event(&event));
+            self.vitals.hear(self.context.orchestrator.moment(), Hearing::Event(&event));
             self.keep(event);
         }
         if reaction.turn_over {
             self.close().await;
         }
-        self.vitals
-            .hear(self.scene.o, Hearing::Background(matches!(self.dialogue.pending(), Pending::Tasks(_))));
+        self.vitals.hear(
+            self.context.orchestrator.moment(),
+            Hearing::Background(matches!(self.dialogue.pending(), Pending::Tasks(_))),
+        );
         // What an earlier server heard already stands in the record, as a whole.
         if !self.is_told() {
             self.vitals.spends(self.dialogue.spent());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hands, Running, Scene, supervisor_failed};
+use super::context::{Running, StepContext, StepState, supervisor_failed};
 use crate::domain::agent::Turn;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -13,23 +13,23 @@ use crate::ports::processes::Stdin;
 use crate::ports::runtime::{LaunchRequest, Opening};
 use crate::ports::transcripts::Told;
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let (o, agent) = (scene.o, scene.agent);
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
     let spec = &agent.spec;
     let budget = spec.budget.less(agent.spent()).map_err(|why| {
         let text = format!("the budget is used up: {why}; spawn again with a larger budget");
         Failure::new(FailureKind::Budget, text)
     })?;
-    let runtime = scene.runtime(scene.runtime_name())?;
-    let (Some(tree), Some(base)) = (hands.tree.clone(), agent.work.base.clone()) else {
+    let runtime = context.runtime(context.runtime_name())?;
+    let (Some(tree), Some(base)) = (step_state.tree.clone(), agent.work.base.clone()) else {
         return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));
     };
-    let confinement = scene.confinement(hands).await?;
-    let skills = scene.skills(hands, &base).await?;
-    scene.place_skills(&skills, &base).await?;
+    let confinement = context.confinement(step_state).await?;
+    let skills = context.skills(step_state, &base).await?;
+    context.place_skills(&skills, &base).await?;
     // A session only makes sense in the tree that it knows.
-    let resumes = tree.reused && *scene.turn() != Turn::First;
-    let briefing = scene.briefing(hands, &base, &skills, resumes).await?;
+    let resumes = tree.reused && *context.turn() != Turn::First;
+    let briefing = context.briefing(step_state, &base, &skills, resumes).await?;
     let request = LaunchRequest {
         agent: agent.id,
         task: spec.task_id.clone(),
@@ -46,7 +46,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let plan = runtime.plan(&request).await?;
     let opening = Opening { prompt: request.prompt, session: plan.session, lent: plan.lent };
     let mut dialogue = runtime.dialogue(&opening);
-    let mut job = scene.job(scene.run_name().as_str(), plan.command, &confinement, &tree.path);
+    let mut job = context.job(context.run_name().as_str(), plan.command, &confinement, &tree.path);
     job.env.extend(plan.env);
     job.env.extend(o.access_env(agent.id));
     let left = [
@@ -67,7 +67,7 @@ pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, F
     let Memo { runtime, opening, credential } = memo;
     let session = opening.session.clone();
     let told = Told::default();
-    hands.running = Some(Running { job, dialogue, opening, runtime, credential, told, ours: true });
+    step_state.running = Some(Running { job, dialogue, opening, runtime, credential, told, ours: true });
     Ok(Event::Launched { session, warnings: Vec::new() })
 }
 

@@ -1,7 +1,7 @@
 //! Credentials that a run was lent and renews by itself, such as a login: brought back while it runs, when it has ended, and once more
 //! before its directories go, whoever was there meanwhile.
 
-use super::{Hands, Scene};
+use super::context::{StepContext, StepState};
 use crate::domain::outcome::Failure;
 use crate::limits;
 
@@ -17,21 +17,21 @@ pub(super) struct Lent {
 impl Lent {
     /// Finds where it lies. `None` when the agent's confinement is gone.
     pub(super) async fn find(
-        scene: &Scene<'_>,
-        hands: &mut Hands,
+        context: &StepContext<'_>,
+        step_state: &mut StepState,
         runtime: String,
         mark: Option<String>,
     ) -> Option<Self> {
-        let confinement = scene.confinement(hands).await.ok()?;
+        let confinement = context.confinement(step_state).await.ok()?;
         Some(Self { config: confinement.config, runtime, mark, said: None })
     }
 
     /// Looks once; returns what a person should know that was not said before. A fault of it ends nothing.
-    pub(super) async fn look(&mut self, scene: &Scene<'_>) -> Option<String> {
-        let runtime = scene.runtime(&self.runtime).ok()?;
+    pub(super) async fn look(&mut self, context: &StepContext<'_>) -> Option<String> {
+        let runtime = context.runtime(&self.runtime).ok()?;
         let tended = tokio::select! {
-            tended = runtime.tend(scene.agent.id, &self.config, self.mark.as_deref()) => tended,
-            () = scene.o.ports.clock.sleep(limits::TEND) => Err(Failure::new(
+            tended = runtime.tend(context.agent.id, &self.config, self.mark.as_deref()) => tended,
+            () = context.orchestrator.ports.clock.sleep(limits::TEND) => Err(Failure::new(
                 crate::domain::outcome::FailureKind::Internal,
                 "what the agent was lent could not be looked after in time",
             )),
@@ -40,8 +40,8 @@ impl Lent {
             Ok(text) => text?,
             Err(failure) => failure.message,
         };
-        let text = scene.o.ports.scanner.mask(&text);
-        tracing::info!(agent.id = %scene.agent.id, "{text}");
+        let text = context.orchestrator.ports.scanner.mask(&text);
+        tracing::info!(agent.id = %context.agent.id, "{text}");
         (self.said.replace(text.clone()) != Some(text.clone())).then_some(text)
     }
 }

@@ -1,7 +1,7 @@
 //! Step 9, publish: conflict with the newest base looked for, then exactly the judged commit pushed, if the remote
 //! branch still is where it was recorded. It counts as pushed once the remote shows it.
 
-use super::{Hands, Scene};
+use super::context::{StepContext, StepState};
 use crate::domain::agent::State;
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
@@ -12,45 +12,43 @@ use crate::ports::fleet::Hold;
 use crate::ports::repositories::{Fit, Pushed};
 use crate::ports::store::StoreError;
 
-pub(super) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Result<Event, Failure> {
-    let agent = scene.agent;
+pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
+    let agent = context.agent;
     let State::Publishing { head } = &agent.state else {
         return Err(Failure::new(FailureKind::Internal, "the judged commit is not known"));
     };
-    let context = &agent.spec.context;
-    let repositories = &scene.o.ports.repositories;
-    if let Fit::Conflict { base, files } =
-        repositories.fit(&context.repository, &context.branch, head).await?
-    {
+    let task = &agent.spec.context;
+    let repositories = &context.orchestrator.ports.repositories;
+    if let Fit::Conflict { base, files } = repositories.fit(&task.repository, &task.branch, head).await? {
         return Ok(Event::Conflicted { base, files });
     }
-    if !may_push(scene).await? {
+    if !may_push(context).await? {
         return Ok(Event::Interrupted);
     }
-    hands.push_over = false;
-    let pushed = push(scene, head).await;
-    hands.push_over = matches!(pushed, Ok(Pushed::Moved(_) | Pushed::Refused(_)));
+    step_state.push_over = false;
+    let pushed = push(context, head).await;
+    step_state.push_over = matches!(pushed, Ok(Pushed::Moved(_) | Pushed::Refused(_)));
     match pushed {
-        Ok(Pushed::Done) => confirm(scene, head).await,
-        Ok(Pushed::Moved(tip)) => Err(moved(scene, head, tip)),
+        Ok(Pushed::Done) => confirm(context, head).await,
+        Ok(Pushed::Moved(tip)) => Err(moved(context, head, tip)),
         Ok(Pushed::Refused(why)) => {
-            let why = scene.o.ports.scanner.mask(&why);
+            let why = context.orchestrator.ports.scanner.mask(&why);
             Err(Failure::new(
                 FailureKind::PushRejected,
                 format!("the remote refused {}: {why}", agent.branch),
             ))
         }
         // It may have arrived although its answer did not.
-        Err(failure) => match scene.o.shown(agent).await {
+        Err(failure) => match context.orchestrator.shown(agent).await {
             Ok(Some(shown)) if shown == *head => Ok(Event::Pushed { shown: true }),
             _ => Err(failure),
         },
     }
 }
 
-async fn push(scene: &Scene<'_>, head: &CommitId) -> Result<Pushed, Failure> {
-    let (agent, repositories) = (scene.agent, &scene.o.ports.repositories);
-    let hold = Hold::of(scene.driver.held.subscribe());
+async fn push(context: &StepContext<'_>, head: &CommitId) -> Result<Pushed, Failure> {
+    let (agent, repositories) = (context.agent, &context.orchestrator.ports.repositories);
+    let hold = Hold::of(context.driver.held.subscribe());
     let to = &agent.spec.context.repository;
     let push = |expected| repositories.push(to, head, &agent.branch, expected, &hold);
     match push(agent.work.remote_tip.as_ref()).await? {
@@ -61,25 +59,25 @@ async fn push(scene: &Scene<'_>, head: &CommitId) -> Result<Pushed, Failure> {
 }
 
 /// Asks the remote for what it said that it took. One that cannot be asked is taken at its word, and the record says so.
-async fn confirm(scene: &Scene<'_>, head: &CommitId) -> Result<Event, Failure> {
-    let o = scene.o;
+async fn confirm(context: &StepContext<'_>, head: &CommitId) -> Result<Event, Failure> {
+    let o = context.orchestrator;
     let mut answered = false;
     for look in 0..limits::PUSH_LOOKS {
         if look > 0 {
             o.ports.clock.sleep(limits::PUSH_LOOK_PAUSE).await;
         }
-        match o.shown(scene.agent).await {
+        match o.shown(context.agent).await {
             Ok(Some(shown)) if shown == *head => return Ok(Event::Pushed { shown: true }),
             Ok(_) => answered = true,
             Err(e) => {
-                tracing::warn!(agent.id = %scene.agent.id, error = %e.message, "the remote could not be asked for what was pushed");
+                tracing::warn!(agent.id = %context.agent.id, error = %e.message, "the remote could not be asked for what was pushed");
             }
         }
     }
     if !answered {
         return Ok(Event::Pushed { shown: false });
     }
-    let (branch, commit, name) = (&scene.agent.branch, head.short(), &scene.agent.name);
+    let (branch, commit, name) = (&context.agent.branch, head.short(), &context.agent.name);
     let text = format!(
         "the remote said that it took {branch}, but it does not show the commit {commit}; the commit is kept: look at \
          it with mosaic restore {name}, ask the remote's administrator, then retry"
@@ -87,12 +85,12 @@ async fn confirm(scene: &Scene<'_>, head: &CommitId) -> Result<Event, Failure> {
     Err(Failure::new(FailureKind::PushNotShown, text))
 }
 
-fn moved(scene: &Scene<'_>, head: &CommitId, tip: Option<CommitId>) -> Failure {
+fn moved(context: &StepContext<'_>, head: &CommitId, tip: Option<CommitId>) -> Failure {
     let now = tip.map_or("absent".to_owned(), |tip| format!("at {}", tip.short()));
     let text = format!(
         "somebody else changed {} on the remote while the agent worked (it is now {now}); nothing was pushed. \
          The judged commit {} is kept; retry to start over.",
-        scene.agent.branch,
+        context.agent.branch,
         head.short()
     );
     Failure::new(FailureKind::PushRejected, text)
@@ -100,8 +98,8 @@ fn moved(scene: &Scene<'_>, head: &CommitId, tip: Option<CommitId>) -> Failure {
 
 /// Waits until enough is left of the lease, and asks the store right before the push whether it is the newest still: a
 /// node that stood still meanwhile must not push what somebody else has gone on from.
-async fn may_push(scene: &Scene<'_>) -> Result<bool, Failure> {
-    let (o, driver) = (scene.o, scene.driver);
+async fn may_push(context: &StepContext<'_>) -> Result<bool, Failure> {
+    let (o, driver) = (context.orchestrator, context.driver);
     let (Some(term), Some(lease)) = (o.ports.fleet.term(), &driver.lease) else { return Ok(true) };
     let least = push_lease(term);
     let begun = o.elapsed();

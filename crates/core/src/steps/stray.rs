@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{Hands, Scene, commit};
+use super::commit;
+use super::context::{StepContext, StepState};
 use crate::domain::agent::Agent;
 use crate::domain::ids::Epoch;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::spec::SpawnSpec;
-use crate::kill::Driver;
+use crate::driver::AgentHandle;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::TreeRequest;
 use crate::ports::store::Versioned;
@@ -27,8 +28,8 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
     agent.work.dirty = true;
     let record =
         Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None, home: None, short: None };
-    let driver = Driver::new(&record);
-    let scene = Scene { o, agent: &record.agent, driver: &driver };
-    let saved = commit::salvage(&scene, &mut Hands::default()).await?;
+    let driver = AgentHandle::new(&record);
+    let context = StepContext { orchestrator: o, agent: &record.agent, driver: &driver };
+    let saved = commit::salvage(&context, &mut StepState::default()).await?;
     Ok(saved.map_or_else(|| "nothing was changed".to_owned(), |saved| saved.reference))
 }

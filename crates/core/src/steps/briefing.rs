@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Hands, Scene};
+use super::context::{StepContext, StepState};
 use crate::domain::agent::Turn;
 use crate::domain::ids::CommitId;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -38,28 +38,33 @@ pub(super) struct Briefing {
     pub(super) system: String,
 }
 
-impl Scene<'_> {
+impl StepContext<'_> {
     /// Returns the tracked paths of the base commit, read once per driver.
     pub(super) async fn files<'h>(
         &self,
-        hands: &'h mut Hands,
+        step_state: &'h mut StepState,
         base: &CommitId,
     ) -> Result<&'h [String], Failure> {
-        if hands.files.is_none() {
+        if step_state.files.is_none() {
             let repository = &self.agent.spec.context.repository;
-            hands.files = Some(self.o.ports.repositories.list_files(repository, base, "").await?);
+            step_state.files =
+                Some(self.orchestrator.ports.repositories.list_files(repository, base, "").await?);
         }
-        Ok(hands.files.as_deref().unwrap_or_default())
+        Ok(step_state.files.as_deref().unwrap_or_default())
     }
 
     /// Looks the asked skills up.
-    pub(super) async fn skills(&self, hands: &mut Hands, base: &CommitId) -> Result<Skills, Failure> {
+    pub(super) async fn skills(
+        &self,
+        step_state: &mut StepState,
+        base: &CommitId,
+    ) -> Result<Skills, Failure> {
         let mut skills = Skills::default();
         if self.agent.spec.context.skills.is_empty() {
             return Ok(skills);
         }
-        let operators = self.o.settings.skills_dir.clone();
-        let files = self.files(hands, base).await?;
+        let operators = self.orchestrator.settings.skills_dir.clone();
+        let files = self.files(step_state, base).await?;
         for name in &self.agent.spec.context.skills {
             let directory = format!("{REPOSITORY_SKILLS}/{name}");
             let own = operators.as_ref().map(|dir| dir.join(name.as_str()));
@@ -76,7 +81,7 @@ impl Scene<'_> {
 
     /// Makes the skills visible: puts them where the runtime's user configuration looks for skills.
     pub(super) async fn place_skills(&self, skills: &Skills, base: &CommitId) -> Result<(), Failure> {
-        let (ports, agent) = (&self.o.ports, self.agent.id);
+        let (ports, agent) = (&self.orchestrator.ports, self.agent.id);
         for directory in &skills.in_repository {
             let name = directory.rsplit('/').next().unwrap_or(directory);
             let staged = ports.sandbox.staging(agent).await?;
@@ -94,7 +99,7 @@ impl Scene<'_> {
     /// Writes what the agent is told in this turn.
     pub(super) async fn briefing(
         &self,
-        hands: &mut Hands,
+        step_state: &mut StepState,
         base: &CommitId,
         skills: &Skills,
         resumes: bool,
@@ -102,10 +107,10 @@ impl Scene<'_> {
         let context = &self.agent.spec.context;
         let mut work_items = Vec::new();
         for id in &context.work_items {
-            work_items.push(WorkItem { id: id.clone(), body: self.work_item(hands, base, id).await? });
+            work_items.push(WorkItem { id: id.clone(), body: self.work_item(step_state, base, id).await? });
         }
-        let agents_md = self.instructions_file(hands, base, "AGENTS.md").await?;
-        let claude_md = self.instructions_file(hands, base, "CLAUDE.md").await?;
+        let agents_md = self.instructions_file(step_state, base, "AGENTS.md").await?;
+        let claude_md = self.instructions_file(step_state, base, "CLAUDE.md").await?;
         let parts = PromptParts {
             task_id: self.agent.spec.task_id.to_string(),
             agent_type: self.agent.spec.agent_type,
@@ -137,11 +142,11 @@ impl Scene<'_> {
 
     async fn instructions_file(
         &self,
-        hands: &mut Hands,
+        step_state: &mut StepState,
         base: &CommitId,
         path: &str,
     ) -> Result<Option<String>, Failure> {
-        if !self.files(hands, base).await?.iter().any(|file| file == path) {
+        if !self.files(step_state, base).await?.iter().any(|file| file == path) {
             return Ok(None);
         }
         self.text_file(base, path).await
@@ -150,7 +155,7 @@ impl Scene<'_> {
     /// Looks a work item up: `.mosaic/work-items/<id>.md`, then the first tracked `*<id>*.md`.
     async fn work_item(
         &self,
-        hands: &mut Hands,
+        step_state: &mut StepState,
         base: &CommitId,
         id: &str,
     ) -> Result<Option<String>, Failure> {
@@ -159,7 +164,7 @@ impl Scene<'_> {
             return Ok(None);
         }
         let exact = format!(".mosaic/work-items/{id}.md");
-        let files = self.files(hands, base).await?;
+        let files = self.files(step_state, base).await?;
         let name_has_id = |path: &&String| {
             let name = path.rsplit('/').next().unwrap_or(path);
             name.ends_with(".md") && name.contains(id)
@@ -174,8 +179,12 @@ impl Scene<'_> {
 
     async fn text_file(&self, base: &CommitId, path: &str) -> Result<Option<String>, Failure> {
         let repository = &self.agent.spec.context.repository;
-        let bytes =
-            self.o.ports.repositories.read_file(repository, base, path, limits::PROMPT_FILE_BYTES).await?;
+        let bytes = self
+            .orchestrator
+            .ports
+            .repositories
+            .read_file(repository, base, path, limits::PROMPT_FILE_BYTES)
+            .await?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

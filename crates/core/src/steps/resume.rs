@@ -3,24 +3,24 @@
 
 use std::time::Duration;
 
-use super::{Hands, Running, Scene, supervisor_failed};
+use super::context::{Running, StepContext, StepState, supervisor_failed};
 use crate::domain::agent::State;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
-use crate::life::launch::Memo;
 use crate::ports::processes::Adopted;
 use crate::ports::runtime::Opening;
 use crate::ports::transcripts::Told;
+use crate::steps::launch::Memo;
 
-pub(crate) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
-    match &scene.agent.state {
-        State::Launching { .. } | State::Working => program(scene, hands).await,
+pub(crate) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Event {
+    match &context.agent.state {
+        State::Launching { .. } | State::Working => program(context, step_state).await,
         State::Committing { .. } | State::Gating { .. } | State::Publishing { .. } => {
             // A harvest or a gate of the earlier server would meet the one that is begun now.
-            match scene.o.ports.processes.stop(scene.agent.id, Duration::ZERO).await {
+            match context.orchestrator.ports.processes.stop(context.agent.id, Duration::ZERO).await {
                 Ok(_) => Event::TakenOver,
                 Err(e) => {
-                    tracing::error!(agent.id = %scene.agent.id, error = %e, "a job of an earlier server could not be stopped");
+                    tracing::error!(agent.id = %context.agent.id, error = %e, "a job of an earlier server could not be stopped");
                     Event::Interrupted
                 }
             }
@@ -30,17 +30,17 @@ pub(crate) async fn run(scene: &Scene<'_>, hands: &mut Hands) -> Event {
 }
 
 /// Finds the agent's program again.
-async fn program(scene: &Scene<'_>, hands: &mut Hands) -> Event {
-    let (o, agent) = (scene.o, scene.agent);
+async fn program(context: &StepContext<'_>, step_state: &mut StepState) -> Event {
+    let (o, agent) = (context.orchestrator, context.agent);
     let launching = matches!(agent.state, State::Launching { .. });
-    match o.ports.processes.adopt(agent.id, &scene.run_name()).await {
+    match o.ports.processes.adopt(agent.id, &context.run_name()).await {
         Ok(Some(adopted)) if adopted.rebooted => {
             tracing::info!(agent.id = %agent.id, "the machine was started again; the attempt is repeated");
             Event::Interrupted
         }
-        Ok(Some(adopted)) => match running(scene, adopted).await {
+        Ok(Some(adopted)) => match running(context, adopted).await {
             Ok((running, session)) => {
-                hands.running = Some(running);
+                step_state.running = Some(running);
                 match launching {
                     true => Event::Launched { session, warnings: Vec::new() },
                     false => Event::TakenOver,
@@ -58,16 +58,16 @@ async fn program(scene: &Scene<'_>, hands: &mut Hands) -> Event {
 }
 
 /// Puts conversation and transcript back to where the program's output is told.
-async fn running(scene: &Scene<'_>, adopted: Adopted) -> Result<(Running, Option<String>), Failure> {
-    let (o, agent) = (scene.o, scene.agent);
+async fn running(context: &StepContext<'_>, adopted: Adopted) -> Result<(Running, Option<String>), Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
     let memo = adopted.memo.as_deref().and_then(|text| serde_json::from_str::<Memo>(text).ok());
     // Without a memo the conversation is only poorer: what was said before it began is not repeated.
     let memo = memo.unwrap_or_else(|| Memo {
-        runtime: scene.runtime_name().to_owned(),
+        runtime: context.runtime_name().to_owned(),
         opening: Opening { session: agent.work.session.clone(), ..Opening::default() },
         credential: None,
     });
-    let runtime = scene.runtime(&memo.runtime)?;
+    let runtime = context.runtime(&memo.runtime)?;
     let mut dialogue = runtime.dialogue(&memo.opening);
     // The supervisor wrote this when the program started.
     drop(dialogue.start());

@@ -1,0 +1,33 @@
+//! What agents of this node use, for those who ask.
+
+use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::stall::Stage;
+use crate::monitor::vitals::{Moment, Resources};
+use crate::orchestrator::Orchestrator;
+
+impl Orchestrator {
+    /// Returns this moment by both clocks.
+    pub(crate) fn moment(&self) -> Moment {
+        (self.elapsed(), self.now())
+    }
+
+    /// Returns what is known about the use of resources of an agent that this node drives.
+    pub fn resources(&self, agent: AgentId) -> Resources {
+        let nothing = Resources {
+            live: false,
+            phase: None,
+            in_phase: None,
+            last_event: None,
+            last_output: None,
+            stall: Stage::None,
+            samples: Vec::new(),
+        };
+        self.monitor.known(agent).map_or(nothing, |vitals| vitals.resources(self.elapsed()))
+    }
+
+    /// Returns when an agent that this node drives was heard of last.
+    pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
+        let vitals = self.monitor.known(agent)?;
+        vitals.last_event()
+    }
+}

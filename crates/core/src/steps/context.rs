@@ -1,0 +1,160 @@
+//! The surroundings of a step, and what a driver holds in memory between two of them.
+
+use crate::domain::agent::{Agent, State, Turn};
+use crate::domain::ids::Word;
+use crate::domain::outcome::{Failure, FailureKind};
+use crate::driver::AgentHandle;
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
+use crate::ports::repositories::{TreeRequest, Worktree};
+use crate::ports::runtime::{Dialogue, Opening, Runtime};
+use crate::ports::sandbox::Confinement;
+use crate::ports::transcripts::Told;
+
+/// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
+/// again through the ports by the agent's id.
+#[derive(Default)]
+pub(crate) struct StepState {
+    /// The confinement made by step 4.
+    pub(super) confinement: Option<Confinement>,
+    /// The running program, from step 5 to step 6.
+    pub(super) running: Option<Running>,
+    /// The tracked paths of the base commit.
+    pub(super) files: Option<Vec<String>>,
+    /// The tree made by step 3.
+    pub(super) tree: Option<Worktree>,
+    /// The kill that is being carried out has stopped every process already.
+    pub(super) stopped: bool,
+    /// No push of an earlier step can still arrive at the remote.
+    pub(super) push_over: bool,
+}
+
+/// A running program and its conversation.
+pub(super) struct Running {
+    pub(super) job: Box<dyn Job>,
+    pub(super) dialogue: Box<dyn Dialogue>,
+    /// How the conversation began, and in which runtime.
+    pub(super) opening: Opening,
+    pub(super) runtime: String,
+    /// Mark of the credential that it was started with.
+    pub(super) credential: Option<String>,
+    /// What the transcript tells of it already; nothing unless an earlier server followed it.
+    pub(super) told: Told,
+    /// This server started it, and knows by its own timer how long it has run.
+    pub(super) ours: bool,
+}
+
+/// One step's surroundings.
+pub(crate) struct StepContext<'a> {
+    pub(crate) orchestrator: &'a Orchestrator,
+    pub(crate) agent: &'a Agent,
+    pub(crate) driver: &'a AgentHandle,
+}
+
+impl StepContext<'_> {
+    /// Returns what the agent is told now.
+    pub(super) fn turn(&self) -> &Turn {
+        match &self.agent.state {
+            State::Checkout { turn } | State::Confining { turn } | State::Launching { turn } => turn,
+            _ => &Turn::Again,
+        }
+    }
+
+    /// Returns the request that describes the agent's tree. Errors before the base is known.
+    pub(super) fn tree(&self) -> Result<TreeRequest, Failure> {
+        let work = &self.agent.work;
+        let Some(base) = work.base.clone() else {
+            return Err(Failure::new(FailureKind::Internal, "the base commit is not known yet"));
+        };
+        Ok(TreeRequest {
+            agent: self.agent.id,
+            task: self.agent.spec.task_id.to_string(),
+            repository: self.agent.spec.context.repository.clone(),
+            base_branch: self.agent.spec.context.branch.clone(),
+            branch: self.agent.branch.clone(),
+            start: work.kept.clone().unwrap_or_else(|| base.clone()),
+            base,
+            reuse: *self.turn() != Turn::First || work.dirty,
+            unreceived: work.dirty,
+        })
+    }
+
+    /// Returns the name of the job that runs the agent's program now.
+    pub(super) fn run_name(&self) -> Word {
+        job_name(&format!("run-{}", self.agent.runs))
+    }
+
+    /// Returns the name of the runtime that was asked for, or the node's own.
+    pub(super) fn runtime_name(&self) -> &str {
+        self.agent
+            .spec
+            .runtime
+            .as_ref()
+            .map_or(self.orchestrator.settings.default_runtime.as_str(), |r| r.as_str())
+    }
+
+    /// Returns a runtime of this node.
+    pub(super) fn runtime(&self, name: &str) -> Result<&dyn Runtime, Failure> {
+        let runtime = self.orchestrator.ports.runtimes.get(name).map(AsRef::as_ref);
+        runtime.ok_or_else(|| {
+            Failure::new(
+                FailureKind::ProgramMissing,
+                format!("runtime \"{name}\" is not available on this node"),
+            )
+        })
+    }
+
+    /// Returns the confinement, made again when this driver did not make it.
+    pub(super) async fn confinement(&self, step_state: &mut StepState) -> Result<Confinement, Failure> {
+        if let Some(confinement) = &step_state.confinement {
+            return Ok(confinement.clone());
+        }
+        let confinement = self.orchestrator.ports.sandbox.confine(self.agent.id).await?;
+        step_state.confinement = Some(confinement.clone());
+        Ok(confinement)
+    }
+
+    /// Returns a job in the agent's confinement with the environment that every agent has.
+    pub(super) fn job(
+        &self,
+        name: &str,
+        command: Vec<String>,
+        confinement: &Confinement,
+        tree: &std::path::Path,
+    ) -> JobSpec {
+        let mut env = confinement.env.clone();
+        let base = self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string);
+        env.push(("MOSAIC_AGENT_ID".to_owned(), self.agent.id.to_string()));
+        env.push(("MOSAIC_TASK_ID".to_owned(), self.agent.spec.task_id.to_string()));
+        env.push(("MOSAIC_WORKTREE".to_owned(), tree.display().to_string()));
+        env.push(("MOSAIC_BASE".to_owned(), base));
+        JobSpec {
+            agent: self.agent.id,
+            name: job_name(name),
+            command: confinement.wrap.iter().cloned().chain(command).collect(),
+            env,
+            cwd: tree.to_owned(),
+            stdin: Stdin::Null,
+            output: self.orchestrator.ports.transcripts.raw(self.agent.id, self.agent.runs),
+            output_limit: limits::TRANSCRIPT_BYTES,
+            interrupt: None,
+            time_limit: None,
+            memo: None,
+        }
+    }
+}
+
+pub(super) fn job_name(text: &str) -> Word {
+    text.parse().expect("job names are made of letters, digits and dashes")
+}
+
+/// What the stop file ended. Its end is the operator's wish, whatever the file says by now.
+pub(super) fn stopped() -> Failure {
+    Failure::new(FailureKind::Stopped, "the file STOP in the data directory ended everything that ran")
+}
+
+/// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.
+pub(super) fn supervisor_failed(error: &ProcessError) -> Failure {
+    Failure::new(FailureKind::Internal, error.to_string())
+}
