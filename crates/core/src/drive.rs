@@ -7,13 +7,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::caretaker::former;
-use crate::domain::agent::{Agent, Ending, Spent, State};
+use crate::domain::agent::{Agent, Ending, State};
 use crate::domain::breaker;
 use crate::domain::gates::Verdict;
 use crate::domain::ids::AgentId;
 use crate::domain::journal::Fact;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::domain::outcome::Outcome;
+use crate::domain::spent::Spent;
 use crate::driver::{AgentHandle, Entry, Order, Taken};
 use crate::limits;
 use crate::monitor;

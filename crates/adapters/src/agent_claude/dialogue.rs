@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mosaic_core::domain::agent::Spent;
 use mosaic_core::domain::outcome::{Outcome, cut};
 use mosaic_core::domain::quota::Reset;
+use mosaic_core::domain::spent::Spent;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};

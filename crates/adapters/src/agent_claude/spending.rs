@@ -1,7 +1,7 @@
 //! Budget that a run has used up: results say it exactly; what came after the last one is estimated from the tokens that the
 //! model's messages name, so that a run which dies without a result is not free.
 
-use mosaic_core::domain::agent::Spent;
+use mosaic_core::domain::spent::Spent;
 use mosaic_core::limits;
 use serde_json::Value;
 

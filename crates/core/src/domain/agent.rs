@@ -9,6 +9,7 @@ use super::kept_work::LeftWork;
 use super::outcome::{EndReason, Failure, FailureKind};
 use super::publication::Publication;
 use super::spec::SpawnSpec;
+use super::spent::Spent;
 
 /// The contract's five words. A terminal one never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -352,31 +353,6 @@ pub struct Work {
     /// The salvage holds what lay beside the received commits (other branches, stashes): `kept` is at least as new.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub salvage_beside: bool,
-}
-
-/// What an agent's runs have used up of its budget, as far as it was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Spent {
-    /// US dollars.
-    #[serde(default)]
-    pub usd: f64,
-    /// Model turns.
-    #[serde(default)]
-    pub turns: u32,
-}
-
-impl Spent {
-    /// Tells whether nothing was used up.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Returns both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self { usd: self.usd + other.usd, turns: self.turns.saturating_add(other.turns) }
-    }
 }
 
 /// A failure that lies on the node where it happened.

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::agent::Spent;
 use super::characters::hidden_in;
 use super::ids::{BranchName, InvalidName, TaskId, Word, is_unprintable};
 use super::repository::RepositoryUrl;
 use super::retry::{Backoff, BackoffKind};
 use super::secrets::{AllowedSecret, Fingerprint};
+use super::spent::Spent;
 use crate::limits;
 
 /// What an agent is for. Decides the default gate profile and what "nothing changed" means.

@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::domain::agent::{Phase, Spent};
+use crate::domain::agent::Phase;
 use crate::domain::ids::Timestamp;
+use crate::domain::spent::Spent;
 use crate::domain::stall::{Signals, Stage};
 use crate::limits;
 use crate::ports::host::DiskUse;

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::processes::Exit;
 use super::sandbox::Confinement;
-use crate::domain::agent::Spent;
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::spec::{AgentType, Budget};
+use crate::domain::spent::Spent;
 
 /// What an agent is started with.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The lifecycle whole: every state against every event (the table in ARCHITECTURE.md), and random histories.
 
-use mosaic_core::domain::agent::{Agent, AttentionKind, End, Ending, QueueCause, Spent, State, Status, Turn};
+use mosaic_core::domain::agent::{Agent, AttentionKind, End, Ending, QueueCause, State, Status, Turn};
 use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
@@ -9,6 +9,7 @@ use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::publication::{Publication, RemoteLook};
 use mosaic_core::domain::quota::Reset;
 use mosaic_core::domain::spec::{Budget, SpawnSpec};
+use mosaic_core::domain::spent::Spent;
 use mosaic_core::domain::stall::Stage;
 use mosaic_core::limits;
 use proptest::prelude::*;

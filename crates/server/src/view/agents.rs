@@ -2,13 +2,14 @@
 
 use mosaic_api::{AgentView, Detail, Links, StatusView};
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::agent::{Agent, Attention, Ending, QueueCause, Spent, State};
+use mosaic_core::domain::agent::{Agent, Attention, Ending, QueueCause, State};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::domain::kept_work::KeptWork;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::publication::Publication;
 use mosaic_core::domain::retry::Backoff;
 use mosaic_core::domain::spec::{Budget, Context};
+use mosaic_core::domain::spent::Spent;
 use mosaic_core::ports::store::Versioned;
 
 use super::shown::Shown;

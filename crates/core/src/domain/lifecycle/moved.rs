@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::agent::{Ending, QueueCause, State, Status};
 use super::super::ids::NodeId;
 use super::super::outcome::EndReason;
-use super::{Decision, count};
+use super::decision::{Decision, count};
 
 impl Decision {
     /// A node of the fleet took it out of the queue.

@@ -8,19 +8,9 @@ use serde_json::json;
 use super::super::agent::{NodeFault, QueueCause, State};
 use super::super::ids::NodeId;
 use super::super::outcome::{Failure, FailureKind, cut};
-use super::Decision;
+use super::decision::Decision;
+use super::event::Elsewhere;
 use crate::limits;
-
-/// The other nodes of the fleet, as far as they could run what failed on this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Elsewhere {
-    /// One of them can, now.
-    Able,
-    /// None of them can now; one may be able to later.
-    Away,
-    /// There is none that could.
-    Nobody,
-}
 
 impl Decision {
     /// What failed lies on the node that ran it.

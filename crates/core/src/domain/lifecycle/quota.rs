@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use super::super::agent::{Attention, AttentionKind, Ending, QueueCause, State};
+use super::super::agent::{Attention, AttentionKind, QueueCause, State};
 use super::super::outcome::Failure;
 use super::super::quota::Reset;
-use super::Decision;
+use super::decision::Decision;
 
 impl Decision {
     /// The model service wants nothing more of this credential until the reset.
@@ -32,14 +32,4 @@ pub(super) fn lifted(cause: &QueueCause) -> Option<State> {
         before => before.clone(),
     };
     Some(State::Queued { cause })
-}
-
-/// Tells whether an agent in this state waits for a limit of the model service, or is about to.
-pub(super) fn is_waited_for(state: &State) -> bool {
-    match state {
-        State::Queued { cause } | State::Unwinding { ending: Ending::Requeue { cause } } => {
-            cause.quota().is_some()
-        }
-        _ => false,
-    }
 }

@@ -1,0 +1,257 @@
+//! The events of an agent's life: everything that can happen to it.
+
+use std::time::Duration;
+
+use super::super::agent::Salvaged;
+use super::super::blame::Part;
+use super::super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
+use super::super::ids::{CommitId, NodeId, Timestamp};
+use super::super::outcome::{EndReason, Failure, Outcome};
+use super::super::publication::RemoteLook;
+use super::super::spent::Spent;
+use super::super::stall::Stage;
+
+/// The other nodes of the fleet, as far as they could run what failed on this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// One of them can, now.
+    Able,
+    /// None of them can now; one may be able to later.
+    Away,
+    /// There is none that could.
+    Nobody,
+}
+
+/// Who gave a kill order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillCause {
+    /// A person or program, for this agent.
+    Operator,
+    /// Kill-all.
+    KillAll,
+}
+
+impl KillCause {
+    pub(super) fn reason(self) -> EndReason {
+        match self {
+            Self::Operator => EndReason::Operator,
+            Self::KillAll => EndReason::KillAll,
+        }
+    }
+}
+
+/// What became of work that an agent left and nobody had received yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Salvage {
+    /// There was none, or there was nothing new in it.
+    Nothing,
+    /// It was committed on HEAD and is kept in the repository store: the next attempt goes on from it.
+    Kept(CommitId),
+    /// The tree is kept in the repository store as it was, HEAD where it was.
+    Saved(Salvaged),
+    /// HEAD was received, and what lay beside it (other branches, stashes) is kept as it was found then.
+    Beside(Salvaged),
+    /// It could not be received; the tree stays.
+    Failed,
+}
+
+/// Everything that can happen to an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A slot took it.
+    Leased,
+    /// A slot took it, but what it would meet is known to fail: it waits again.
+    PutOff {
+        /// Not before this time.
+        until: Timestamp,
+        /// Why.
+        why: String,
+        /// Mark of the credential whose limit it waits for, when that is why.
+        credential: Option<String>,
+    },
+    /// It waits for the limit of a credential, and another one is in force now.
+    CredentialChanged,
+    /// Another worker of the same queue finished its job while it waited.
+    FinishedElsewhere {
+        /// What that worker returned, or why it failed.
+        result: Result<String, String>,
+    },
+    /// Its tree is there.
+    TreeReady {
+        /// The base commit.
+        base: CommitId,
+        /// The remote tip of its own branch.
+        remote_tip: Option<CommitId>,
+        /// What will judge it.
+        plan: GatePlan,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// Its confinement is there.
+    Confined,
+    /// Its program runs.
+    Launched {
+        /// The session, when known beforehand.
+        session: Option<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// Its program is silent, and the answer to that went one stage further.
+    Stalled {
+        /// How far.
+        stage: Stage,
+        /// One line for people.
+        summary: String,
+    },
+    /// Its program goes on after a silence.
+    WentOn,
+    /// Its program has used up this much since it was started.
+    Spent(Spent),
+    /// Its program ended.
+    TurnEnded {
+        /// How the turn went.
+        outcome: Outcome,
+        /// What is left of the attempt's time, as supervision measured it; by the wall clock when it does not know.
+        left: Option<Duration>,
+        /// The session, when known.
+        session: Option<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// What it made is in the repository store.
+    Kept {
+        /// The newest commit.
+        head: CommitId,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// Its HEAD is where it was.
+    Unchanged {
+        /// Branches on which it did make something; they are kept.
+        beside: Vec<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// HEAD does not descend from the base.
+    Diverged {
+        /// The branches that were kept.
+        branches: Vec<String>,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+    /// A new commit changes paths that go through a git filter; nothing else was judged.
+    Filtered {
+        /// Which paths, and which filters.
+        paths: Vec<FilteredPath>,
+    },
+    /// A new commit holds secrets; nothing else was judged.
+    SecretsFound {
+        /// What, masked.
+        findings: Vec<Finding>,
+    },
+    /// The gates have spoken.
+    Judged {
+        /// What they found.
+        report: GateReport,
+        /// Parts of the commit that its gates did not see.
+        warnings: Vec<String>,
+    },
+    /// The work does not fit onto the newest base.
+    Conflicted {
+        /// The newest base commit.
+        base: CommitId,
+        /// The files.
+        files: Vec<String>,
+    },
+    /// The remote took the judged commit.
+    Pushed {
+        /// It was asked afterwards and shows the commit.
+        shown: bool,
+    },
+    /// A step failed.
+    Failed(Failure),
+    /// It must end.
+    Kill {
+        /// By which order.
+        cause: KillCause,
+        /// Who and why, for people.
+        note: String,
+    },
+    /// Its attempt cannot go on through no fault of its own: the server stops for good, or the machine was started again.
+    Interrupted,
+    /// Another server goes on with it. What its last step had begun is begun again, unless it goes on by itself.
+    TakenOver,
+    /// A node of a fleet took it out of the queue: before [`Event::Leased`], so that what only another node has is left
+    /// behind.
+    Placed {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node that held it is lost: it waits again, unless that was decided otherwise before.
+    NodeLost {
+        /// The node.
+        node: NodeId,
+    },
+    /// A step failed for a reason that lies on this node of a fleet.
+    NodeFailed {
+        /// The node.
+        node: NodeId,
+        /// The part of its work that failed.
+        part: Part,
+        /// What failed.
+        failure: Failure,
+        /// What a person should know.
+        warnings: Vec<String>,
+        /// The other nodes, as far as they could run it.
+        elsewhere: Elsewhere,
+    },
+    /// Everything it held was given back.
+    Unwound {
+        /// What became of work that was not received before.
+        salvage: Salvage,
+        /// What could not be cleaned up yet and why.
+        pending: Option<String>,
+        /// The remote's answer about a push of which the end was not known.
+        look: RemoteLook,
+        /// What a person should know.
+        warnings: Vec<String>,
+    },
+}
+
+impl Event {
+    /// Returns the event's name, as the transition table prints it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Leased => "Leased",
+            Self::PutOff { .. } => "PutOff",
+            Self::CredentialChanged => "CredentialChanged",
+            Self::FinishedElsewhere { result: Ok(_) } => "FinishedElsewhere(ok)",
+            Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
+            Self::Stalled { .. } => "Stalled",
+            Self::WentOn => "WentOn",
+            Self::Spent(_) => "Spent",
+            Self::TreeReady { .. } => "TreeReady",
+            Self::Confined => "Confined",
+            Self::Launched { .. } => "Launched",
+            Self::TurnEnded { outcome: Outcome::Completed { .. }, .. } => "TurnEnded(ok)",
+            Self::TurnEnded { .. } => "TurnEnded(failed)",
+            Self::Kept { .. } => "Kept",
+            Self::Unchanged { .. } => "Unchanged",
+            Self::Diverged { .. } => "Diverged",
+            Self::Filtered { .. } => "Filtered",
+            Self::SecretsFound { .. } => "SecretsFound",
+            Self::Judged { report, .. } if report.verdict == Verdict::Failed => "Judged(failed)",
+            Self::Judged { .. } => "Judged(passed)",
+            Self::Conflicted { .. } => "Conflicted",
+            Self::Pushed { .. } => "Pushed",
+            Self::Failed(_) => "Failed",
+            Self::Kill { .. } => "Kill",
+            Self::Interrupted => "Interrupted",
+            Self::TakenOver => "TakenOver",
+            Self::Placed { .. } => "Placed",
+            Self::NodeLost { .. } => "NodeLost",
+            Self::NodeFailed { .. } => "NodeFailed",
+            Self::Unwound { .. } => "Unwound",
+        }
+    }
+}
