@@ -282,7 +282,10 @@ impl Orchestrator {
             let (commits, more, tree, remote) = (Vec::new(), false, None, None);
             return Ok(Unmerged { agent_id, name, commits, more, tree, remote, elsewhere });
         }
-        let mut safe: Vec<_> = [&work.base, &work.remote_tip].into_iter().flatten().cloned().collect();
+        // A tip that others made is on the remote until a push of ours replaces it.
+        let replaced = |tip: &&CommitId| !work.offered.is_empty() && !work.pushed_itself(tip);
+        let tip = work.remote_tip.as_ref().filter(|tip| !replaced(tip));
+        let mut safe: Vec<_> = work.base.iter().chain(tip).cloned().collect();
         let mut commits = self.nowhere_else(agent, &safe).await?;
         let mut remote = None;
         if !commits.is_empty() {

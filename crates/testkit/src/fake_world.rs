@@ -949,6 +949,16 @@ impl Repositories for Part {
             }
         }
     }
+    async fn keep_remote_tip(
+        &self,
+        _: &RepositoryUrl,
+        _: &BranchName,
+        tip: &CommitId,
+        agent: AgentId,
+    ) -> Result<KeptRef, Failure> {
+        let reference = format!("refs/agents/{agent}/replaced/{}", tip.short());
+        Ok(KeptRef { reference, commit: tip.clone() })
+    }
     async fn read_file(
         &self,
         _: &RepositoryUrl,

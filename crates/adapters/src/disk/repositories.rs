@@ -55,6 +55,7 @@ off_thread! {
     filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
     filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
     shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;
+    keep_remote_tip(repository: &RepositoryUrl, branch: &BranchName, tip: &CommitId, agent: AgentId) => (&repository, &branch, &tip, agent) -> KeptRef;
     read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) => (&repository, &commit, &path, most) -> Option<Vec<u8>>;
     list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) => (&repository, &commit, &below) -> Vec<String>;
     export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) => (&repository, &commit, &directory, &into) -> ();

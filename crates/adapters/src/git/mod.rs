@@ -37,6 +37,7 @@ mod pack_refs;
 mod push;
 mod read;
 mod receive;
+mod remote_tips;
 mod repack;
 mod resolve;
 mod restore;
@@ -410,6 +411,16 @@ impl Repositories for GitRepositories {
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure> {
         self.shown_now(repository, branch, base, commits).await
+    }
+
+    async fn keep_remote_tip(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        tip: &CommitId,
+        agent: AgentId,
+    ) -> Result<KeptRef, Failure> {
+        self.keep_remote_tip_now(repository, branch, tip, agent).await
     }
 
     async fn read_file(

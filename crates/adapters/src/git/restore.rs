@@ -84,6 +84,8 @@ impl GitRepositories {
         let mut diverged = branches_below(&store, &format!("{own}/branches"));
         let former = branches_below(&store, &super::salvage_former::place(request.agent));
         diverged.extend(former.into_iter().map(|(name, tip)| (format!("salvaged/{name}"), tip)));
+        let replaced = branches_below(&store, &super::remote_tips::place(request.agent));
+        diverged.extend(replaced.into_iter().map(|(name, tip)| (format!("replaced/{name}"), tip)));
         if saved.is_none() && head.is_none() && diverged.is_empty() {
             return Ok(None);
         }

@@ -292,6 +292,14 @@ pub struct Salvaged {
     pub commit: CommitId,
 }
 
+impl Work {
+    /// Tells whether an attempt on record pushed this commit, or was about to.
+    pub fn pushed_itself(&self, commit: &CommitId) -> bool {
+        let known = [self.pushed.as_ref(), self.publication.commit()];
+        self.offered.contains(commit) || known.into_iter().flatten().any(|one| one == commit)
+    }
+}
+
 /// What the agent's work has come to so far. Survives attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

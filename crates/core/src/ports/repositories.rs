@@ -446,6 +446,17 @@ pub trait Repositories: Send + Sync {
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure>;
 
+    /// Fetches the tip that the agent's branch has on the remote, and keeps it in the repository's store under
+    /// `refs/agents/<id>/replaced/`, so that a push which replaces it loses nothing. Errors with
+    /// [`FailureKind::Network`](crate::domain::outcome::FailureKind::Network) when the branch is another one by then. Idempotent.
+    async fn keep_remote_tip(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        tip: &CommitId,
+        agent: AgentId,
+    ) -> Result<KeptRef, Failure>;
+
     /// Reads one file of a commit; `None` when it does not exist. At most `most` bytes are returned.
     async fn read_file(
         &self,

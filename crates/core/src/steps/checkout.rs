@@ -2,7 +2,6 @@
 //! the agent's own working tree and branch are made from it.
 
 use super::context::{StepContext, StepState};
-use crate::domain::agent::Agent;
 use crate::domain::agent::Turn;
 use crate::domain::gates::GatePlan;
 use crate::domain::ids::CommitId;
@@ -31,20 +30,31 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     }
     let tree = o.ports.repositories.make_tree(&request).await?;
     warnings.extend(tree.warnings.iter().cloned());
-    warnings.extend(unknown_tip(agent, remote_tip.as_ref()));
+    warnings.extend(unknown_tip(context, remote_tip.as_ref()).await?);
     step_state.tree = Some(tree);
     Ok(Event::TreeReady { base, remote_tip, plan, warnings })
 }
 
-/// Returns a warning where the remote has the agent's own branch although no record knows of an attempt: the store went back in
-/// time, as after a restored backup, and an attempt that it forgot had pushed.
-fn unknown_tip(agent: &Agent, tip: Option<&CommitId>) -> Option<String> {
-    let tip = tip.filter(|_| agent.work.base.is_none())?;
-    Some(format!(
-        "{} was on the remote, at {tip}, before any attempt that is on record: an earlier one was forgotten, for example by a \
-         store that was restored from a backup. What is pushed now replaces that commit; look at it before you merge",
-        agent.branch
-    ))
+/// Keeps the commit that the remote has as the agent's own branch where no attempt on record pushed it, and returns a warning that
+/// names it: what is pushed now replaces it, and it may be nowhere else. Either the store went back in time, as after a restored
+/// backup, and an attempt that it forgot had pushed, or somebody went on from an earlier push.
+async fn unknown_tip(context: &StepContext<'_>, tip: Option<&CommitId>) -> Result<Option<String>, Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
+    let Some(tip) = tip.filter(|tip| !agent.work.pushed_itself(tip)) else { return Ok(None) };
+    let repository = &agent.spec.context.repository;
+    let kept = o.ports.repositories.keep_remote_tip(repository, &agent.branch, tip, agent.id).await?;
+    let cause = match agent.work.base {
+        None => {
+            "before any attempt that is on record: an earlier one was forgotten, for example by a store that was restored from \
+             a backup"
+        }
+        Some(_) => "which no attempt of this agent pushed: somebody else changed the branch",
+    };
+    Ok(Some(format!(
+        "{} was on the remote, at {tip}, {cause}. What is pushed now replaces that commit; it is kept on node {} as {}. Look at \
+         it before you merge: mosaic restore {}",
+        agent.branch, o.settings.node, kept.reference, agent.name
+    )))
 }
 
 /// Asks the remote, except for a fix round, which goes on from what is known. Work that is kept stays on its base.

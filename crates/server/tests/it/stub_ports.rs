@@ -186,6 +186,15 @@ impl Repositories for StubRepositories {
     ) -> Result<Option<CommitId>, Failure> {
         Err(unused())
     }
+    async fn keep_remote_tip(
+        &self,
+        _: &RepositoryUrl,
+        _: &BranchName,
+        _: &CommitId,
+        _: AgentId,
+    ) -> Result<KeptRef, Failure> {
+        Err(unused())
+    }
     async fn read_file(
         &self,
         _: &RepositoryUrl,

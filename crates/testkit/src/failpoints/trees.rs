@@ -44,6 +44,7 @@ wrap! { Repositories as "repositories" {
     last filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FilteredPath>, Failure>;
     last filters(repository: &RepositoryUrl, commit: &CommitId) -> Result<Vec<FilterUse>, Failure>;
     last shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) -> Result<Option<CommitId>, Failure>;
+    last keep_remote_tip(repository: &RepositoryUrl, branch: &BranchName, tip: &CommitId, agent: AgentId) -> Result<KeptRef, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
     first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use mosaic_testkit::git_fixture::Fixture;
 use mosaic_testkit::valkey_server::ValkeyServer;
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use super::support::{Home, Server, body, script, until};
 
@@ -113,23 +114,43 @@ fn all_is_told(
     server.http.get(&format!("/v1/agents/{}", story.late)).expect(404);
     assert_eq!(starts(dir, "T-done"), 1, "it ran again");
     assert!(!dir.join("twice").exists(), "two were alive at once");
-    for (branch, tip) in tips {
-        let now = fixture.tip(branch);
-        if now != *tip {
-            // It ran again, as its record is older than its branch; the record says what was replaced.
-            let waited = server.agent(&story.waiting);
-            let said = waited["warnings"].to_string();
-            assert_eq!(waited["branch"], branch.as_str(), "another branch moved: {waited:#}");
-            assert!(
-                said.contains("earlier one was forgotten") && said.contains(tip.as_deref().unwrap()),
-                "{said}"
-            );
-        }
+    let waited = server.agent(&story.waiting);
+    for (branch, tip) in tips.iter().filter(|(branch, tip)| fixture.tip(branch) != *tip) {
+        assert_eq!(waited["branch"], branch.as_str(), "another branch moved: {waited:#}");
+        what_was_replaced_is_kept(server, fixture, &waited, tip.as_deref().unwrap());
     }
     // The queue is in order: new work runs.
     go(dir, "T-new");
     let new = server.spawn(&body(&fixture.url(), "T-new"));
     assert_eq!(server.ended(&new)["status"], "completed", "{}", server.log());
+}
+
+/// A task ran again, as its record is older than its branch; somebody had gone on from that branch meanwhile. The record says which
+/// commit was replaced and where it is kept, it is restored as a branch, and nothing removes it unasked.
+fn what_was_replaced_is_kept(server: &Server<'_>, fixture: &Fixture, waited: &Value, tip: &str) {
+    let (id, said) = (waited["agentId"].as_str().unwrap(), waited["warnings"].to_string());
+    assert!(said.contains("earlier one was forgotten") && said.contains(tip), "{said}");
+    assert!(said.contains(&format!("refs/agents/{id}/replaced/")), "{said}");
+    let output = server.cli(&["restore", id, "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let restored: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let place = PathBuf::from(restored["path"].as_str().unwrap());
+    let kept = fixture.run(&place, &["for-each-ref", "--format=%(objectname)", "refs/heads/replaced"]);
+    assert_eq!(kept, tip);
+    assert_eq!(fixture.run(&place, &["show", &format!("{tip}:by-a-person")]), "more");
+    let pruned = server.http.post("/v1/prune", Some(&json!({"olderThan": "0ms"}))).expect(200);
+    let stays = pruned["unmerged"].as_array().unwrap().iter().any(|one| one["agentId"] == id);
+    assert!(stays, "its work was not looked at: {pruned:#}");
+}
+
+/// Commits on top of a branch of the remote, as a person does who looked at it.
+fn go_on_from(fixture: &Fixture, place: &Path, branch: &str) {
+    fixture.run(place, &["clone", "--quiet", "--branch", branch, &fixture.url(), "person"]);
+    let clone = place.join("person");
+    std::fs::write(clone.join("by-a-person"), "more").unwrap();
+    fixture.run(&clone, &["add", "by-a-person"]);
+    fixture.run(&clone, &["commit", "--quiet", "--message", "more"]);
+    fixture.run(&clone, &["push", "--quiet", "origin", branch]);
 }
 
 fn branches(fixture: &Fixture) -> Vec<String> {
@@ -150,6 +171,8 @@ fn around(
     let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut server = home.serve(&env);
     let story = tell(&server, &fixture, dir, || backup(&store, &saved));
+    let branch = server.agent(&story.waiting)["branch"].as_str().unwrap().to_owned();
+    go_on_from(&fixture, dir, &branch);
     // The server dies, its agent lives on under its supervisor.
     server.signal(Signal::KILL);
     server.wait_end();
@@ -161,6 +184,8 @@ fn around(
     restore(&mut store, &saved);
     let server = home.serve(&env);
     all_is_told(&server, &fixture, dir, &story, &tips);
+    let of_waiting = tips.iter().find(|(name, _)| *name == branch).unwrap();
+    assert_ne!(fixture.tip(&branch), of_waiting.1, "it did not run again");
     assert_eq!(store.ask("EXISTS orchestrator:quarantine").unwrap(), ":0");
 }
 
