@@ -1,0 +1,28 @@
+//! Gates and their reports.
+
+use std::time::Duration;
+
+/// Longest time of one gate that names none.
+pub const GATE: Duration = Duration::from_secs(900);
+/// Largest kept log of one gate, in bytes: head and tail.
+pub const GATE_LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest `.mosaic/config.toml` that is read, in bytes: one that people write is a few KiB.
+pub const GATE_CONFIG_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of tables in `.mosaic/config.toml`, dotted keys included; the format itself needs four.
+pub const GATE_CONFIG_DEPTH: usize = 32;
+/// Longest command line of one gate, in bytes: far below what one argument of a program may have (128 KiB).
+pub const GATE_RUN_BYTES: usize = 16 * 1024;
+/// Longest time a gate may ask for.
+pub const GATE_LONGEST: Duration = Duration::from_secs(6 * 3600);
+/// Wait after a gate's own time limit for its supervisor to report the end.
+pub const GATE_MARGIN: Duration = Duration::from_secs(30);
+/// Output of a gate that is looked at for findings, in bytes: this much of its start and this much of its end.
+pub const GATE_WINDOW_BYTES: usize = 512 * 1024;
+/// Largest report (lcov, JUnit) that is read, in bytes.
+pub const GATE_REPORT_BYTES: u64 = 64 * 1024 * 1024;
+/// Most line records of a coverage report: a code base of four million executable lines.
+pub const COVERAGE_LINES: usize = 4_000_000;
+/// Deepest nesting of elements in a JUnit report.
+pub const REPORT_DEPTH: usize = 64;
+/// Longest list of trusted digests that is read, in bytes.
+pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,81 @@
+//! The shared store: its connection, its queue, its batches.
+
+use std::time::Duration;
+
+/// Most interventions of other hands that are taken up in one round.
+pub const INTERVENTIONS: usize = 200;
+/// Longest wait for an answer of a store that other machines share, and for its socket to be sure that nobody is there.
+pub const LINK_ANSWER: Duration = Duration::from_secs(5);
+/// Longest time for connecting to such a store, greetings included.
+pub const LINK_CONNECT: Duration = Duration::from_secs(3);
+/// How long after such a store was lost calls still wait for it to come back, before they are refused at once.
+pub const LINK_REACH: Duration = Duration::from_secs(1);
+/// How long a server that starts waits for such a store to read its files.
+pub const LINK_LOADING: Duration = Duration::from_secs(60);
+/// First pause before such a store is dialled again; doubled each time.
+pub const LINK_BACKOFF: Duration = Duration::from_millis(50);
+/// Longest such pause.
+pub const LINK_BACKOFF_CAP: Duration = Duration::from_secs(2);
+/// Servers of a cluster that are remembered; the largest clusters that are run have a thousand.
+pub const CLUSTER_SERVERS: usize = 1000;
+/// How often a cluster is asked for its servers.
+pub const CLUSTER_LOOK: Duration = Duration::from_secs(30);
+/// How often one call follows such a store from server to server.
+pub const LINK_REDIRECTS: u32 = 3;
+/// Longest wait for a replica to say that it has a write.
+pub const REPLICA_ANSWER: Duration = Duration::from_secs(1);
+/// How long a store that has fewer replicas than it had acknowledges nothing: a failover that replaces it has come to its
+/// end by then, with the usual settings of Sentinels (down after 30 s is theirs, and a primary that they reach is
+/// demoted at once).
+pub const REPLICA_GRACE: Duration = Duration::from_secs(30);
+/// How often a server that is written to is asked how many replicas it has.
+pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
+/// Longest wait for one Sentinel's answer.
+pub const SENTINEL_ANSWER: Duration = Duration::from_millis(500);
+/// How often Sentinels are asked where the store is.
+pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
+/// Facts that a shared store keeps in its log: some days of a busy fleet, at some hundred bytes each.
+pub const LOG_ENTRIES: u64 = 100_000;
+/// Lines of one job's log that the queue keeps: a life with every retry.
+pub const JOB_LOG_LINES: usize = 1000;
+/// Longest line of a job's log, in bytes.
+pub const JOB_LOG_LINE_BYTES: usize = 1024;
+/// Entries that are passed over in one look for work, because the node does not take them now or they are not ours to take
+/// yet: a look costs some milliseconds then. A look that finds nothing among them goes on behind them the next time, so that
+/// nothing at the front keeps what waits behind it for good.
+pub const QUEUE_SKIPPED: usize = 1000;
+/// Classes of priority that are looked at for one lease: ours are eleven, other producers may use more.
+pub const QUEUE_CLASSES: usize = 64;
+/// Most writes that go to a shared store in one call: it serves nobody else meanwhile, for some milliseconds.
+pub const STORE_SHARED_BATCH: usize = 128;
+/// Most bytes of records that go to a shared store in one call.
+pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
+/// How often a listener that is told nothing looks for itself.
+pub const STORE_LOOK: Duration = Duration::from_secs(2);
+/// Pause before a listener that lost its connection tries again.
+pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
+/// How often an order is put again when others changed the orders meanwhile.
+pub const ORDER_TRIES: usize = 100;
+/// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
+pub const LEAN_BATCH: usize = 64;
+/// Round trips of one kind under way at once: while the server works on one, the next is put together. More would be
+/// emptier, and what a call costs the server by itself is more than what a job costs it.
+pub const LEAN_TRIPS: usize = 2;
+/// Most jobs that one script adds: 7 arguments each, and a script may unpack some thousands.
+pub const LEAN_BULK: usize = 500;
+/// Events of the queue that one look for interventions reads.
+pub const QUEUE_EVENTS_READ: usize = 1000;
+/// Entries of each list that one look for interventions goes through: what no event told is found all the same.
+pub const QUEUE_PART: usize = 300;
+/// Least time between two such looks, over all nodes.
+pub const QUEUE_TURN: Duration = Duration::from_millis(900);
+/// How often jobs are looked for that another worker holds without a lock: what BullMQ itself takes.
+pub const QUEUE_STALLED: Duration = Duration::from_secs(30);
+/// Records in one page when waiting work is listed for another store: in one answer, and a record may have 1 MiB.
+pub const TRANSFER_PAGE: usize = 50;
+/// Most bytes of entries in one request of an import: a body may have 1 MiB, and each entry goes whole.
+pub const TRANSFER_BYTES: usize = 512 * 1024;
+/// Longest line of an exported queue: a spawn has 1 MiB at most, and its record what happened since.
+pub const TRANSFER_LINE_BYTES: u64 = 8 * 1024 * 1024;
+/// Most jobs that one look for interventions decides about.
+pub const QUEUE_LOOK: usize = 1000;
