@@ -1,8 +1,9 @@
-//! The configuration: environment variables (each also as `NAME_FILE`), overlaid by the flags of `serve`. The
+//! The configuration: the operator's file, under environment variables (each also as `NAME_FILE`), under the flags of `serve`. The
 //! variables stand in one table, `config/table.rs`; this file turns it and an environment into a [`Config`]. A
 //! wrong value stops the start by name, and nothing is ignored in silence.
 
 mod error;
+pub(crate) mod operator_file;
 mod parsers;
 pub(crate) mod table;
 pub(crate) mod valkey;
@@ -19,6 +20,7 @@ use mosaic_core::domain::spec::closest;
 use mosaic_core::limits;
 
 pub(crate) use error::ConfigError;
+use operator_file::OperatorFile;
 use table::{Outcome, VARIABLES, Variable};
 pub(crate) use valkey::ValkeyConfig;
 
@@ -198,7 +200,9 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// `MOSAIC_ASCII`.
     pub(crate) ascii: bool,
-    /// Where each value that is not a default came from, by variable: the variable itself or its `_FILE`.
+    /// The operator's files that were read, the one that counts more last.
+    pub(crate) operator_files: Vec<PathBuf>,
+    /// Where each value that is not a default came from, by variable: the variable itself, its `_FILE`, or line of a file.
     pub(crate) origins: BTreeMap<&'static str, String>,
 }
 
@@ -251,9 +255,31 @@ fn no_home() -> ConfigError {
     }
 }
 
+/// Reads one setting by itself, for a command that needs no other; see [`setting`]. What is wrong with other settings of the
+/// operator's file is for the start of the server to say.
+pub(crate) fn read_value(row: &Variable, env: Lookup<'_>) -> Result<Option<(String, String)>, ConfigError> {
+    setting(row, env, &OperatorFile::load(env).0)
+}
+
+/// Reads a setting from the environment, or else from the operator's file; returns the value and where it came from.
+fn setting(
+    row: &Variable,
+    env: Lookup<'_>,
+    file: &OperatorFile,
+) -> Result<Option<(String, String)>, ConfigError> {
+    let (found, entry) = (variable(row, env)?, file.get(row.name));
+    let (None, Some(entry)) = (&found, entry) else { return Ok(found) };
+    if !entry.in_file {
+        return Ok((!entry.value.is_empty()).then(|| (entry.value.clone(), entry.place.clone())));
+    }
+    let name = format!("{} ({})", entry.place, row.name);
+    let text = read_file(&entry.value.clone().into()).map_err(|why| ConfigError::File { name, why })?;
+    Ok((!text.is_empty()).then(|| (text, entry.place.clone())))
+}
+
 /// Reads a variable or its `NAME_FILE`; returns the value and the name it came from. An empty value counts as not
 /// set, as with most container tools; both at once is a fault.
-pub(crate) fn read_value(row: &Variable, env: Lookup<'_>) -> Result<Option<(String, String)>, ConfigError> {
+fn variable(row: &Variable, env: Lookup<'_>) -> Result<Option<(String, String)>, ConfigError> {
     let file_name = format!("{}_FILE", row.name);
     let set = |name: &str| env(name).filter(|v| !v.is_empty());
     match (set(row.name), set(&file_name)) {
@@ -352,6 +378,7 @@ impl Config {
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             ascii: false,
+            operator_files: Vec::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -366,19 +393,20 @@ impl Config {
     /// Reads the configuration and returns it with everything that is wrong; what is wrong keeps its default.
     pub(crate) fn faults(env: Lookup<'_>) -> (Self, Vec<ConfigError>) {
         let mut config = Self::defaults(default_data_dir(env).unwrap_or_default());
-        let mut faults = Vec::new();
+        let (file, mut faults) = OperatorFile::load(env);
         for row in VARIABLES {
-            match read_value(row, env) {
+            match setting(row, env, &file) {
                 Ok(None) => {}
                 Ok(Some((value, from))) => match apply(row, &mut config, &value) {
                     Ok(()) => {
                         config.origins.insert(row.name, from);
                     }
-                    Err(e) => faults.push(e),
+                    Err(e) => faults.push(e.at(&from)),
                 },
                 Err(e) => faults.push(e),
             }
         }
+        config.operator_files = file.read;
         faults.extend(config.together());
         (config, faults)
     }

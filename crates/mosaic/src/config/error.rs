@@ -44,6 +44,17 @@ pub(crate) enum ConfigError {
 }
 
 impl ConfigError {
+    /// Says of a wrong value in which line of a file it stands; nothing where it is a variable's own.
+    #[must_use]
+    pub(super) fn at(self, place: &str) -> Self {
+        match self {
+            Self::Value { name, shape, allowed } if !place.starts_with(&name) => {
+                Self::Value { name: format!("{name} ({place})"), shape, allowed }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what to do.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {

@@ -174,6 +174,19 @@ pub(crate) const VARIABLES: &[Variable] = &[
     )
     .read(sandbox_enabled, |_| Some("false".to_owned())),
     ours(
+        "MOSAIC_CONFIG",
+        "file",
+        "`/etc/mosaic/mosaic.toml`, then `mosaic/mosaic.toml` in `$XDG_CONFIG_HOME`",
+        "the operator's file of settings in TOML, below the environment; see docs/configuration.md",
+    )
+    .read(
+        |_, _| Ok(()),
+        |c| {
+            let read: Vec<String> = c.operator_files.iter().map(|path| path.display().to_string()).collect();
+            (!read.is_empty()).then(|| read.join(", "))
+        },
+    ),
+    ours(
         "MOSAIC_DATA_DIR",
         "directory",
         "$XDG_STATE_HOME/mosaic, else ~/.local/state/mosaic",

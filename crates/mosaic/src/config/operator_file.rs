@@ -1,0 +1,322 @@
+//! The operator's file: settings of this machine in TOML, below the environment. The keys are those of the one table
+//! ([`super::table`]) in lower case without their prefix. A repository cannot set anything here: no path of one is ever read.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use mosaic_adapters::bounded_file;
+use mosaic_core::domain::spec::closest;
+use toml::de::{DeTable, DeValue};
+
+use super::table::{VARIABLES, find};
+use super::{ConfigError, Lookup};
+
+/// The file of the machine.
+const SYSTEM: &str = "/etc/mosaic/mosaic.toml";
+
+/// Longest operator's file, in bytes: all settings together fit hundreds of times.
+const BYTES: u64 = 1024 * 1024;
+
+/// The variable that names the file.
+pub(crate) const NAMED: &str = "MOSAIC_CONFIG";
+
+/// One setting of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The value as the environment would have it.
+    pub(super) value: String,
+    /// The setting is the path of a file that holds the value, as `NAME_FILE` is.
+    pub(super) in_file: bool,
+    /// Where it stands: `PATH:LINE`.
+    pub(super) place: String,
+}
+
+/// The settings of the files that were found.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OperatorFile {
+    entries: BTreeMap<&'static str, Entry>,
+    /// The files that were read.
+    pub(super) read: Vec<PathBuf>,
+}
+
+/// Returns the key of a variable in the file: `MOSAIC_SLOTS` is `slots`, `VALKEY_HOST` is `valkey_host`.
+pub(crate) fn key(name: &str) -> String {
+    let name = name.strip_prefix("MOSAIC_").or_else(|| name.strip_prefix("ORCHESTRATOR_")).unwrap_or(name);
+    name.to_ascii_lowercase()
+}
+
+/// Lists the files to look at, the one that counts more last. One that was named must be there.
+fn places(env: Lookup<'_>) -> (Vec<PathBuf>, bool) {
+    if let Some(path) = env(NAMED).filter(|path| !path.is_empty()) {
+        return (vec![path.into()], true);
+    }
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    let user = user.map(|folder| folder.join("mosaic/mosaic.toml"));
+    (std::iter::once(PathBuf::from(SYSTEM)).chain(user).collect(), false)
+}
+
+impl OperatorFile {
+    /// Reads the files that are there. What is wrong is named by file and line; the rest is used.
+    pub(super) fn load(env: Lookup<'_>) -> (Self, Vec<ConfigError>) {
+        let (mut found, mut faults) = (Self::default(), Vec::new());
+        let (places, must_exist) = places(env);
+        for path in places {
+            match bounded_file::read_linked_text(&path, BYTES) {
+                Ok(text) => {
+                    faults.extend(found.take(&path, &text));
+                    found.read.push(path);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
+                // Above a user's own folder there may be one that this user may not enter; there is no file for it then.
+                Err(e)
+                    if e.kind() == std::io::ErrorKind::PermissionDenied && !must_exist && !path.exists() => {}
+                Err(e) => faults.push(unusable(&path, e.to_string())),
+            }
+        }
+        (found, faults)
+    }
+
+    /// Returns the setting of a variable.
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// Takes the settings of one file over those of the files before it.
+    fn take(&mut self, path: &Path, text: &str) -> Vec<ConfigError> {
+        let is_readable = match readable_by_others(path) {
+            Ok(is_readable) => is_readable,
+            Err(why) => return vec![unusable(path, why)],
+        };
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(e) => {
+                let at = e.span().map_or(1, |span| line(text, span.start));
+                return vec![unusable(path, format!("line {at}: {}", e.message()))];
+            }
+        };
+        let mut faults = Vec::new();
+        let mut settings: Vec<_> = table.iter().collect();
+        settings.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in settings {
+            let place = format!("{}:{}", path.display(), line(text, name.span().start));
+            match setting(name.get_ref(), value.get_ref()) {
+                Ok((variable, _, false)) if is_readable && find(variable).is_some_and(|row| row.secret) => {
+                    let what = format!("{place}: others may read {}, which is a secret", key(variable));
+                    let fix = format!(
+                        "chmod 600 {}, or give the path of a file as {}_file",
+                        path.display(),
+                        key(variable)
+                    );
+                    faults.push(ConfigError::Together { what, fix });
+                }
+                Ok((variable, value, in_file)) => {
+                    let entry = Entry { value, in_file, place };
+                    if self
+                        .entries
+                        .get(variable)
+                        .is_some_and(|known| known.place.starts_with(&format!("{}:", path.display())))
+                    {
+                        let what = format!(
+                            "{}: {} and {}_file are both set",
+                            entry.place,
+                            key(variable),
+                            key(variable)
+                        );
+                        faults.push(ConfigError::Together { what, fix: "keep one of them".to_owned() });
+                        continue;
+                    }
+                    self.entries.insert(variable, entry);
+                }
+                Err((what, fix)) => {
+                    faults.push(ConfigError::Together { what: format!("{place}: {what}"), fix })
+                }
+            }
+        }
+        faults
+    }
+}
+
+/// Reads one setting: the variable, its value, and whether that is the path of a file with the value.
+fn setting(name: &str, value: &DeValue<'_>) -> Result<(&'static str, String, bool), (String, String)> {
+    let row = |wanted: &str| {
+        VARIABLES.iter().map(|row| row.name).find(|known| *known != NAMED && key(known) == wanted)
+    };
+    let (variable, in_file) = match (row(name), name.strip_suffix("_file").and_then(row)) {
+        (Some(variable), _) => (variable, false),
+        (None, Some(variable)) => (variable, true),
+        (None, None) => {
+            let keys: Vec<String> = VARIABLES.iter().map(|row| key(row.name)).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let shown = crate::plain::line(name);
+            let fix = closest(name, &keys).map_or_else(
+                || "all settings: mosaic config".to_owned(),
+                |near| format!("did you mean {near}? All settings: mosaic config"),
+            );
+            return Err((format!("{shown} is no setting of mosaic"), fix));
+        }
+    };
+    let value = text(value).ok_or_else(|| {
+        let what = format!("{name} is a {}", value.type_str());
+        (what, "write a text, a number, true or false, or a list of texts".to_owned())
+    })?;
+    Ok((variable, value, in_file))
+}
+
+/// Returns a value as the environment would have it; lists are joined with commas.
+fn text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(yes) => Some(yes.to_string()),
+        DeValue::Array(all) => {
+            let all: Option<Vec<String>> =
+                all.iter().map(|one| one.get_ref().as_str().map(str::to_owned)).collect();
+            all.map(|all| all.join(","))
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// Tells whether others may read the file. Refuses one that others could write: its writer decides which programs the server
+/// runs.
+fn readable_by_others(path: &Path) -> Result<bool, String> {
+    let about = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    let own = [0, rustix::process::geteuid().as_raw()].contains(&about.uid());
+    if !own {
+        return Err(format!(
+            "it belongs to user {}, who could change the settings of this server",
+            about.uid()
+        ));
+    }
+    if about.mode() & 0o022 != 0 {
+        return Err(format!("others may write it (mode {:o}); chmod go-w it", about.mode() & 0o777));
+    }
+    Ok(about.mode() & 0o044 != 0)
+}
+
+fn line(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn unusable(path: &Path, why: String) -> ConfigError {
+    ConfigError::Together {
+        what: format!("the operator's file {} cannot be used: {why}", path.display()),
+        fix: format!("mend it, or name another one with {NAMED}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::{Config, Secret};
+    use super::*;
+
+    /// An environment with the file's text under the name of the setting.
+    fn with(text: &str, more: &[(&str, &str)], check: impl FnOnce(&Config, &[String], &Path)) {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("mosaic.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let env = |name: &str| match name {
+            NAMED => Some(path.clone().into_os_string()),
+            "HOME" => Some(place.path().into()),
+            _ => more.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)),
+        };
+        let (config, faults) = Config::faults(&env);
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        check(&config, &faults, &path);
+    }
+
+    #[test]
+    fn no_two_settings_have_one_key() {
+        let keys: BTreeSet<String> = VARIABLES.iter().map(|row| key(row.name)).collect();
+        assert_eq!(keys.len(), VARIABLES.len());
+    }
+
+    #[test]
+    fn a_setting_of_the_file_counts_below_the_environment_and_says_where_it_stands() {
+        let text = "# of this machine\nslots = 7\nport = 4100\nallowed_hosts = [\"a.example\", \"b.example\"]\nascii = true\n";
+        with(text, &[("ORCHESTRATOR_PORT", "4200")], |config, faults, path| {
+            assert_eq!(faults, [""; 0]);
+            assert_eq!((config.slots, config.port, config.ascii), (7, 4200, true));
+            assert_eq!(config.allowed_hosts, ["a.example", "b.example"]);
+            assert_eq!(config.origins["MOSAIC_SLOTS"], format!("{}:2", path.display()));
+            assert_eq!(config.origins["ORCHESTRATOR_PORT"], "ORCHESTRATOR_PORT");
+            assert_eq!(config.origins["MOSAIC_ALLOWED_HOSTS"], format!("{}:4", path.display()));
+        });
+    }
+
+    #[test]
+    fn a_variables_file_in_the_environment_stands_over_a_value_in_the_file() {
+        let place = tempfile::tempdir().unwrap();
+        let token = place.path().join("token");
+        std::fs::write(&token, "from-the-variables-file\n").unwrap();
+        let text = format!(
+            "valkey_host = \"127.0.0.1\"\ntoken = \"from-the-operators-file\"\nvalkey_password_file = {token:?}\n"
+        );
+        with(&text, &[("MOSAIC_TOKEN_FILE", token.to_str().unwrap())], |config, faults, _| {
+            assert_eq!(faults, [""; 0]);
+            assert_eq!(config.token.as_ref().map(Secret::expose), Some("from-the-variables-file"));
+            assert_eq!(config.valkey.password.as_ref().map(Secret::expose), Some("from-the-variables-file"));
+        });
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line_and_the_rest_is_used() {
+        with("slots = 3\nslot = 4\nport = 99999\n[sandboxes]\na = 1\n", &[], |config, faults, path| {
+            assert_eq!(config.slots, 3);
+            let said = faults.join("\n");
+            let at = |line: usize| format!("{}:{line}: ", path.display());
+            assert!(said.contains(&format!("{}slot is no setting of mosaic", at(2))), "{said}");
+            assert!(said.contains(&format!("ORCHESTRATOR_PORT ({}:3): ", path.display())), "{said}");
+            assert!(said.contains(&format!("{}sandboxes is no setting of mosaic", at(4))), "{said}");
+        });
+        with("slots = \n", &[], |_, faults, path| {
+            assert!(faults[0].contains(path.to_str().unwrap()) && faults[0].contains("line 1"), "{faults:?}");
+        });
+        with("config = \"/elsewhere.toml\"\n", &[], |_, faults, _| {
+            assert!(faults[0].contains("config is no setting"), "{faults:?}");
+        });
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_or_that_is_missing_where_it_was_named_is_refused() {
+        with("slots = 3\n", &[], |_, _, path| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
+            let env = |name: &str| (name == NAMED || name == "HOME").then(|| path.as_os_str().to_owned());
+            let (config, faults) = Config::faults(&env);
+            assert!(
+                faults.iter().any(|fault| fault.to_string().contains("others may write it")),
+                "{faults:?}"
+            );
+            assert_ne!(config.slots, 3);
+            std::fs::write(path, "slots = 3\ntoken = \"a secret\"\n").unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            let (config, faults) = Config::faults(&env);
+            assert!(faults[0].to_string().contains("others may read token"), "{faults:?}");
+            assert!(config.token.is_none() && config.slots == 3);
+            std::fs::remove_file(path).unwrap();
+            let (_, faults) = Config::faults(&env);
+            assert!(faults.iter().any(|fault| fault.to_string().contains("cannot be used")), "{faults:?}");
+        });
+    }
+
+    #[test]
+    fn the_users_file_is_found_where_none_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("mosaic");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("mosaic.toml"), "slots = 9\n").unwrap();
+        std::fs::set_permissions(folder.join("mosaic.toml"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let env = |name: &str| (name == "XDG_CONFIG_HOME" || name == "HOME").then(|| place.path().into());
+        let (config, faults) = Config::faults(&env);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(config.slots, 9);
+    }
+}
