@@ -88,7 +88,8 @@ fn a_node_without_credentials_delays_and_fails_nothing_and_says_so() {
     let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
     let (remote, file) = private_remote(&fixture, homes[0].path());
     let repository = remote.url("remote.git");
-    let bad = node(&homes[0], "bad", store.port(), &[]);
+    // With more slots than the good one it leaves nothing to that: two tasks fail there before the first failure is known.
+    let bad = node(&homes[0], "bad", store.port(), &[("MOSAIC_SLOTS", "40")]);
     let good = node(&homes[1], "good", store.port(), &[("MOSAIC_GIT_CREDENTIALS_FILE", &file)]);
     know_each_other([&bad, &good]);
     for agent in the_good_one_does_all(&bad, &repository) {
