@@ -16,6 +16,7 @@ pub enum Code {
     NodeNotFound,
     NodeActive,
     LogNotFound,
+    AttentionNotFound,
     NothingToRestore,
     RouteNotFound,
     MethodNotAllowed,
@@ -26,6 +27,7 @@ pub enum Code {
     SalvagePending,
     UnmergedWork,
     DispatchStopped,
+    AttentionClosed,
     Conflict,
     AgentPruned,
     PayloadTooLarge,
@@ -50,7 +52,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -63,6 +65,7 @@ impl Code {
         Self::NodeNotFound,
         Self::NodeActive,
         Self::LogNotFound,
+        Self::AttentionNotFound,
         Self::NothingToRestore,
         Self::RouteNotFound,
         Self::MethodNotAllowed,
@@ -73,6 +76,7 @@ impl Code {
         Self::SalvagePending,
         Self::UnmergedWork,
         Self::DispatchStopped,
+        Self::AttentionClosed,
         Self::Conflict,
         Self::AgentPruned,
         Self::PayloadTooLarge,
@@ -112,6 +116,7 @@ impl Code {
             Self::NodeNotFound => ("node_not_found", 404, "No such node", None),
             Self::NodeActive => ("node_active", 409, "Node is not gone", None),
             Self::LogNotFound => ("log_not_found", 404, "No such log", None),
+            Self::AttentionNotFound => ("attention_not_found", 404, "No such decision", None),
             Self::NothingToRestore => ("nothing_to_restore", 404, "Nothing of it is kept", None),
             Self::RouteNotFound => ("route_not_found", 404, "No such route", None),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "Method is not allowed here", None),
@@ -123,6 +128,7 @@ impl Code {
             Self::UnmergedWork => ("unmerged_work", 409, "Work of the agent is kept nowhere else", None),
             Self::AgentPruned => ("agent_pruned", 410, "Agent was removed", None),
             Self::DispatchStopped => ("dispatch_stopped", 409, "The kill switch is engaged", None),
+            Self::AttentionClosed => ("attention_closed", 409, "Decision is not open any more", None),
             Self::Conflict => ("conflict", 409, "It changed meanwhile", Some(1)),
             Self::PayloadTooLarge => ("payload_too_large", 413, "Body is too large", None),
             Self::UnsupportedMediaType => {

@@ -4,6 +4,7 @@
 //! Times are RFC 3339 in UTC, ids are UUIDs, both as text. With the feature `schema` every type has an OpenAPI schema.
 
 mod agents;
+mod attention;
 mod audit;
 mod code;
 mod diff;
@@ -30,6 +31,7 @@ pub use agents::{
     AgentList, AgentView, Attention, Backoff, Budget, Context, Detail, Failure, Frozen, KeptRef, KeptWork,
     Links, Publication, Restored, Salvaged, Spawned, Spent, StatusView,
 };
+pub use attention::{AnswerRequest, AttentionAnswered, AttentionList, OpenAttention};
 pub use audit::{AuditEntry, AuditHead, AuditPage, AuditVerified, BrokenChain};
 pub use code::Code;
 pub use diff::{Diff, DiffFile, DiffHunk};
@@ -59,7 +61,7 @@ pub use transfer::{
     TransferEntry, UnfinishedWork,
 };
 pub use words::{
-    AgentType, AttentionKind, BackoffKind, ChangeKind, EndReason, FailureKind, GateOutcome, GateProfile,
-    LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status, TextEncoding, TreeFate,
-    Verdict, WorkState,
+    AgentType, AttentionAnswer, AttentionKind, BackoffKind, ChangeKind, EndReason, FailureKind, GateOutcome,
+    GateProfile, LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status,
+    TextEncoding, TreeFate, Verdict, WorkState,
 };

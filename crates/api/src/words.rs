@@ -64,6 +64,19 @@ pub enum AttentionKind {
     Unknown,
 }
 
+/// Answer to a decision that a person was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum AttentionAnswer {
+    Wait,
+    Kill,
+    /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
 /// Reason for an agent's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -352,7 +365,7 @@ macro_rules! shown_as_on_the_wire {
 }
 
 shown_as_on_the_wire!(
-    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind
+    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
 );
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Start with [`domain`] for the words, [`ports`] for what is needed from the world, [`steps`] for the ten steps of a
 //! task, [`engine`] for the loop that performs them, and [`orchestrator`] for what callers see.
 
+pub mod attention;
 pub mod audit;
 pub mod caretaker;
 pub mod clocks;

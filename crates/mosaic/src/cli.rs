@@ -22,6 +22,8 @@ Start:
 Work:
   run          Do one task on the repository you are in, and wait for it
   spawn        Hand one task, or a file of tasks, to the server
+  attention    List the decisions that agents need of you
+  answer       Answer such a decision
   wait         Wait until agents have ended
   retry        Do an ended agent's task again with a new agent
 
@@ -123,6 +125,14 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic ps\n  mosaic ps -a -l team=web --json\n\nPiped, the list is one flat table with tabs and ISO times."
     )]
     Ps(PsArgs),
+    /// List the decisions that agents need of you
+    #[command(after_help = "Examples:\n  mosaic attention\n  mosaic attention --json")]
+    Attention,
+    /// Answer such a decision
+    #[command(
+        after_help = "Examples:\n  mosaic answer fix-divide-7d0c wait\n  mosaic answer fix-divide-7d0c kill --reason \"it loops\"\n\nAn answer that comes too late is refused with the reason (exit code 6)."
+    )]
+    Answer(AnswerArgs),
     /// Show one agent, or the state of the server
     #[command(after_help = "Examples:\n  mosaic status fix-divide\n  mosaic status --json")]
     Status(StatusArgs),

@@ -45,7 +45,7 @@ pub(crate) async fn to_home(State(context): State<Context>, request: Request, ne
     let (mut parts, body) = request.into_parts();
     let named = RawPathParams::from_request_parts(&mut parts, &context).await.ok();
     let agent = named.and_then(|names| {
-        names.iter().find(|(name, _)| *name == "id").and_then(|(_, value)| value.parse::<AgentId>().ok())
+        names.iter().find(|(name, _)| *name == "id").and_then(|(_, value)| agent_in(value))
     });
     let request = Request::from_parts(parts, body);
     let Some(agent) = agent.filter(|_| !request.headers().contains_key(FORWARDED)) else {
@@ -56,6 +56,11 @@ pub(crate) async fn to_home(State(context): State<Context>, request: Request, ne
         Ok(Some(node)) => pass_on(&context, &node, request).await.unwrap_or_else(Problem::into_response),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Returns the agent that a path names: by its id, or by the name of a decision about it, which begins with that.
+fn agent_in(value: &str) -> Option<AgentId> {
+    value.split('.').next().and_then(|id| id.parse().ok())
 }
 
 /// Tells whether another node passed the request on; then it is answered where it arrived.

@@ -6,6 +6,7 @@
 
 mod agents;
 mod archive;
+mod attention;
 mod audit;
 mod auth;
 mod body;

@@ -29,10 +29,16 @@ impl FromRequestParts<Context> for PathNames {
 }
 
 impl PathNames {
+    /// Returns the text of one parameter.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+
     /// Reads one parameter as what it must be.
     pub(crate) fn get<T: FromStr<Err = InvalidName>>(&self, name: &str) -> Result<T, Problem> {
-        let text = self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
-        text.parse().map_err(|e: InvalidName| Problem::field(&format!("/path/{name}"), e.to_string()))
+        self.text(name)
+            .parse()
+            .map_err(|e: InvalidName| Problem::field(&format!("/path/{name}"), e.to_string()))
     }
 }
 

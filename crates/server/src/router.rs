@@ -20,9 +20,9 @@ use crate::lane::Lanes;
 use crate::options::ServerOptions;
 use crate::problem::Problem;
 use crate::{
-    agents, archive, audit, diff, events, forward, freeze, gates, health, hello, hosts, killswitch, lane,
-    node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks, transcript, transfer,
-    v1_agents,
+    agents, archive, attention, audit, diff, events, forward, freeze, gates, health, hello, hosts,
+    killswitch, lane, node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks,
+    transcript, transfer, v1_agents,
 };
 
 /// One line of the table.
@@ -92,6 +92,8 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)).at_home(),
         route(GET, "/v1/agents/{id}/gates", Own, get(gates::show)),
         route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)).at_home(),
+        route(GET, "/v1/attention", Admin, get(attention::list)),
+        route(POST, "/v1/attention/{id}/answer", Admin, post(attention::answer)).at_home(),
         route(GET, "/v1/events", Admin, get(events::stream)),
         route(POST, "/v1/archive/read", Admin, post(archive::read)),
         route(GET, "/v1/state", Admin, get(state::show)),

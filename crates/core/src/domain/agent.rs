@@ -114,6 +114,86 @@ pub enum AttentionKind {
     Quota,
 }
 
+impl AttentionKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Permission,
+        Self::Question,
+        Self::Plan,
+        Self::GateFailed,
+        Self::Stalled,
+        Self::Budget,
+        Self::Conflict,
+        Self::Secret,
+        Self::Auth,
+        Self::Lost,
+        Self::Quota,
+    ];
+
+    /// Returns the word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Permission => "permission",
+            Self::Question => "question",
+            Self::Plan => "plan",
+            Self::GateFailed => "gate_failed",
+            Self::Stalled => "stalled",
+            Self::Budget => "budget",
+            Self::Conflict => "conflict",
+            Self::Secret => "secret",
+            Self::Auth => "auth",
+            Self::Lost => "lost",
+            Self::Quota => "quota",
+        }
+    }
+
+    /// Returns the answers that a decision of this kind takes.
+    pub fn answers(self) -> &'static [AttentionAnswer] {
+        match self {
+            Self::Stalled => &[AttentionAnswer::Wait, AttentionAnswer::Kill],
+            _ => &[AttentionAnswer::Kill],
+        }
+    }
+}
+
+/// An answer to a decision that a person was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionAnswer {
+    /// The silent agent gets the whole time again.
+    Wait,
+    /// The agent ends.
+    Kill,
+}
+
+impl AttentionAnswer {
+    /// Every answer.
+    pub const ALL: [Self; 2] = [Self::Wait, Self::Kill];
+
+    /// Returns the word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// The last answer that let an agent continue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsweredAttention {
+    /// Kind of the decision.
+    pub kind: AttentionKind,
+    /// Time since when a person was asked.
+    pub since: Timestamp,
+    /// The answer.
+    pub answer: AttentionAnswer,
+    /// Origin of the answer.
+    pub by: String,
+    /// Time of the answer.
+    pub at: Timestamp,
+}
+
 /// Why the agent's program is started (again).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "turn", rename_all = "camelCase")]
@@ -434,6 +514,9 @@ pub struct Agent {
     /// What a person must decide.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attention: Vec<Attention>,
+    /// The last answer that let it continue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<AnsweredAttention>,
     /// What its work has come to.
     #[serde(default)]
     pub work: Work,
@@ -480,6 +563,7 @@ impl Agent {
             left: Vec::new(),
             warnings: Vec::new(),
             attention: Vec::new(),
+            answered: None,
             work: Work::default(),
             state: State::Queued { cause: QueueCause::Admitted },
         }

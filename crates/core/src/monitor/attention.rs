@@ -31,6 +31,12 @@ pub(crate) async fn attended(
             }
         }
         let now = *stage.borrow_and_update();
+        if now == Stage::None
+            && let Some(answered) = vitals.take_answer()
+        {
+            write(o, lease, agent, Event::Answered(answered)).await?;
+            continue;
+        }
         let signals = vitals.signals(o.elapsed(), o.settings.stall / 10);
         note(o, lease, agent, now, summary(now, &signals)).await?;
     }

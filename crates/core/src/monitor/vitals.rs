@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::domain::agent::Phase;
+use crate::domain::agent::{AnsweredAttention, Phase};
 use crate::domain::ids::Timestamp;
 use crate::domain::spent::Spent;
 use crate::domain::stall::{Signals, Stage};
@@ -100,6 +100,10 @@ struct Known {
     tools: HashSet<String>,
     retrying: bool,
     background: bool,
+    /// Time from which on silence counts anew, because a person said so.
+    patience: Option<Duration>,
+    /// The answer of that person, until it is written down.
+    answered: Option<AnsweredAttention>,
     samples: VecDeque<Sample>,
     disk: Option<(Duration, DiskUse)>,
 }
@@ -128,6 +132,7 @@ impl Vitals {
                 (known.output, known.event, known.supervised) = (Some(now()), Some(now()), true);
                 known.tools.clear();
                 (known.retrying, known.background) = (false, false);
+                (known.patience, known.answered) = (None, None);
                 self.stage.send_replace(Stage::None);
             }
             Hearing::Output => known.output = Some(now()),
@@ -146,6 +151,17 @@ impl Vitals {
                 }
             }
         }
+    }
+
+    /// Takes the answer of a person who wants to wait for a silent agent: its silence counts from now on.
+    pub(crate) fn wait_for_it(&self, elapsed: Duration, answered: AnsweredAttention) {
+        let mut known = self.known.lock();
+        (known.patience, known.answered) = (Some(elapsed), Some(answered));
+    }
+
+    /// Takes the answer that is to be written down.
+    pub(crate) fn take_answer(&self) -> Option<AnsweredAttention> {
+        self.known.lock().answered.take()
     }
 
     /// Notes the phase, when it is another.
@@ -179,7 +195,8 @@ impl Vitals {
     pub(crate) fn signals(&self, elapsed: Duration, window: Duration) -> Signals {
         let known = self.known.lock();
         let since = |heard: Option<(Duration, Timestamp)>| {
-            heard.map_or(Duration::ZERO, |(at, _)| elapsed.saturating_sub(at))
+            let heard = heard.map(|(at, _)| at.max(known.patience.unwrap_or_default()));
+            heard.map_or(Duration::ZERO, |at| elapsed.saturating_sub(at))
         };
         let effort = known.effort(elapsed, window);
         Signals {

@@ -1,6 +1,8 @@
 //! The lifecycle whole: every state against every event (the table in ARCHITECTURE.md), and random histories.
 
-use mosaic_core::domain::agent::{Agent, AttentionKind, End, Ending, QueueCause, State, Status, Turn};
+use mosaic_core::domain::agent::{
+    Agent, AnsweredAttention, AttentionAnswer, AttentionKind, End, Ending, QueueCause, State, Status, Turn,
+};
 use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
@@ -87,6 +89,13 @@ fn events() -> Vec<Event> {
         Event::FinishedElsewhere { result: Err("it failed elsewhere".to_owned()) },
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
+        Event::Answered(AnsweredAttention {
+            kind: AttentionKind::Stalled,
+            since: Timestamp(1),
+            answer: AttentionAnswer::Wait,
+            by: "operator".to_owned(),
+            at: Timestamp(2),
+        }),
         Event::Spent(Spent { usd: 0.5, turns: 3 }),
         Event::TakenOver,
         Event::Placed { node: "b".parse().unwrap() },

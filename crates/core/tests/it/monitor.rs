@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::story::Story;
-use mosaic_core::domain::agent::{AttentionKind, Phase, Status};
+use mosaic_core::attention::{AnswerError, AttentionId};
+use mosaic_core::domain::agent::{AttentionAnswer, AttentionKind, Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::domain::room::{Floors, Reading};
@@ -84,6 +85,37 @@ async fn an_agent_that_goes_on_is_left_alone_and_its_attention_is_cleared() {
     story.world.release();
     let record = story.until(id, ended).await;
     assert_eq!(record.agent.status(), Status::Completed, "{:?}", record.agent.state);
+    story.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_agent_is_waited_for_when_a_person_answers_so_and_late_answers_are_refused() {
+    let story = Story::begin(store(), 1, Behaviour::RunOn, |s| s.stall = Duration::from_secs(8));
+    let id = story.spawn("T-1", A, 0).await;
+    let record = story.until(id, stalled).await;
+    assert_eq!(story.o.attention().await.expect("it is read").len(), 1);
+    let open = AttentionId::of(&record.agent, &record.agent.attention[0]);
+    let answer = async |id, answer| story.o.answer_attention(id, answer, "operator/alice", "a test").await;
+    let earlier = AttentionId { since: Timestamp(1), ..open };
+    let refused = answer(earlier, AttentionAnswer::Wait).await.expect_err("another decision");
+    assert!(matches!(refused, AnswerError::Closed { .. }), "{refused}");
+    let done = answer(open, AttentionAnswer::Wait).await.expect("it is open");
+    assert!(done.changed && done.record.agent.attention.is_empty(), "{:?}", done.record.agent.attention);
+    assert!(story.o.attention().await.expect("it is read").is_empty());
+    let again = answer(open, AttentionAnswer::Wait).await.expect("the same answer again");
+    assert!(!again.changed);
+    let refused = answer(open, AttentionAnswer::Kill).await.expect_err("it was answered otherwise");
+    assert!(refused.to_string().contains("operator/alice answered \"wait\""), "{refused}");
+    assert_eq!(story.o.agent(id).await.expect("it lives").agent.phase(), Phase::Working);
+
+    let record = story.until(id, stalled).await;
+    let next = AttentionId::of(&record.agent, &record.agent.attention[0]);
+    assert_ne!(next, open);
+    assert!(answer(next, AttentionAnswer::Kill).await.expect("it is open").changed);
+    story.until(id, ended).await;
+    assert!(!answer(next, AttentionAnswer::Kill).await.expect("the same answer again").changed);
+    let refused = answer(next, AttentionAnswer::Wait).await.expect_err("it has ended");
+    assert!(refused.to_string().contains("has ended (killed)"), "{refused}");
     story.end().await;
 }
 

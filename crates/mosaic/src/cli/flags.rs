@@ -329,6 +329,38 @@ pub(crate) struct PruneArgs {
     pub(crate) force: Option<Option<u64>>,
 }
 
+/// An answer to a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerChoice {
+    /// Its silence counts from now on
+    Wait,
+    /// It ends
+    Kill,
+}
+
+impl From<AnswerChoice> for mosaic_api::AttentionAnswer {
+    fn from(choice: AnswerChoice) -> Self {
+        match choice {
+            AnswerChoice::Wait => Self::Wait,
+            AnswerChoice::Kill => Self::Kill,
+        }
+    }
+}
+
+/// Flags of `answer`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnswerArgs {
+    /// Name or id of the agent, or the id of the decision as `mosaic attention` lists it
+    #[arg(value_name = "AGENT")]
+    pub(crate) decision: String,
+    /// The answer
+    #[arg(value_enum, value_name = "ANSWER")]
+    pub(crate) answer: AnswerChoice,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
 /// Flags of `killswitch`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KillswitchArgs {

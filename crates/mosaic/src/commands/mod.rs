@@ -1,5 +1,6 @@
 //! The commands, one file each, and the choice among them.
 
+mod attention;
 mod audit;
 mod body;
 mod completions;
@@ -74,6 +75,8 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Restore(args)) => restore::run(session, &args),
         Some(Command::Queue(args)) => queue::run(session, &args),
         Some(Command::Audit(args)) => audit::run(session, &args),
+        Some(Command::Attention) => attention::list(session),
+        Some(Command::Answer(args)) => attention::answer(session, &args),
         Some(Command::Drain(args)) => drain::run(session, &args),
         Some(Command::Nodes(args)) => nodes::run(session, &args),
         Some(Command::Doctor) => doctor::run(session),

@@ -26,6 +26,7 @@ macro_rules! same_words {
 same_words!(agent::Status => mosaic_api::Status { Spawning, Running, Completed, Failed, Killed });
 same_words!(agent::Phase => mosaic_api::Phase { Queued, Checkout, Starting, Working, Waiting, Committing, Gating, Publishing, Backoff, Killing, Settled });
 same_words!(agent::AttentionKind => mosaic_api::AttentionKind { Permission, Question, Plan, GateFailed, Stalled, Budget, Conflict, Secret, Auth, Lost, Quota });
+same_words!(agent::AttentionAnswer => mosaic_api::AttentionAnswer { Wait, Kill });
 same_words!(outcome::EndReason => mosaic_api::EndReason { Done, NoChanges, GatesFailed, GatesUndefined, FilteredPaths, Secret, Conflict, PushRejected, SetupFailed, AgentError, Auth, RateLimited, Timeout, Stalled, Budget, Disk, Operator, KillAll, NodeLost });
 same_words!(outcome::FailureKind => mosaic_api::FailureKind { Stopped, Crash, NoResult, Network, RateLimited, ModelServer, RemoteBusy, Internal, Auth, RemoteAuth, Billing, ProgramMissing, BadInput, MissingBranch, MissingRepository, GatesUndefined, Diverged, Unpublishable, Denied, Timeout, Stalled, Budget, Disk, PushRejected, PushNotShown });
 same_words!(spec::AgentType => mosaic_api::AgentType { Worker, Reviewer, Tester });

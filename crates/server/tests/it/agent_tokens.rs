@@ -44,6 +44,8 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/v1/state", Scope::Admin),
     ("GET", "/v1/killswitch", Scope::Admin),
     ("POST", "/v1/killswitch/release", Scope::Admin),
+    ("GET", "/v1/attention", Scope::Admin),
+    ("POST", "/v1/attention/{id}/answer", Scope::Admin),
     ("GET", "/v1/events", Scope::Admin),
     ("GET", "/v1/queue", Scope::Admin),
     ("POST", "/v1/queue/pause", Scope::Admin),

@@ -206,6 +206,9 @@ async fn a_program_at_the_address_of_a_node_gets_neither_the_key_nor_the_request
         asked.get(&format!("/v1/agents/{id}/{path}")).await.is(503, "node_unreachable");
     }
     asked.order("POST", &format!("/v1/agents/{id}/thaw")).await.is(503, "node_unreachable");
+    // A decision is named after its agent, whose node answers it.
+    let answer = format!("/v1/attention/{id}.stalled.1/answer");
+    asked.post(&answer, &serde_json::json!({"answer": "wait"})).await.is(503, "node_unreachable");
     let heard = String::from_utf8_lossy(&heard.lock().expect("nobody panicked")).into_owned();
     assert!(heard.contains("/v1/hello?nonce="), "{heard}");
     assert!(!heard.contains(KEY) && !heard.contains(&id.to_string()), "{heard}");

@@ -3,6 +3,7 @@
 
 mod access;
 mod agent_tokens;
+mod attention;
 mod audit;
 mod contract;
 mod documented;

@@ -75,6 +75,22 @@ const DESCRIBED: &[Described] = &[
     ("GET", "/v1/agents/{id}/gates/{gate}/log", "Shows the log of a gate", &[], "", (200, "text/plain")),
     (
         "GET",
+        "/v1/attention",
+        "Lists decisions that people are asked for",
+        &["limit", "cursor"],
+        "",
+        (200, "AttentionList"),
+    ),
+    (
+        "POST",
+        "/v1/attention/{id}/answer",
+        "Answers a decision",
+        &[],
+        "AnswerRequest",
+        (200, "AttentionAnswered"),
+    ),
+    (
+        "GET",
         "/v1/events",
         "Streams events",
         &["after", "agent", "task", "types"],

@@ -41,6 +41,7 @@ actions! {
     KillswitchRelease = "killswitch-release",
     Freeze = "freeze",
     Thaw = "thaw",
+    AttentionAnswer = "attention-answer",
     QueuePause = "queue-pause",
     QueueResume = "queue-resume",
     QueueRemove = "queue-remove",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::agent::Salvaged;
+use super::super::agent::{AnsweredAttention, Salvaged};
 use super::super::blame::Part;
 use super::super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::super::ids::{CommitId, NodeId, Timestamp};
@@ -105,6 +105,8 @@ pub enum Event {
     },
     /// Its program goes on after a silence.
     WentOn,
+    /// A person answered that it is to be waited for.
+    Answered(AnsweredAttention),
     /// Its program has used up this much since it was started.
     Spent(Spent),
     /// Its program ended.
@@ -229,6 +231,7 @@ impl Event {
             Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
             Self::Stalled { .. } => "Stalled",
             Self::WentOn => "WentOn",
+            Self::Answered(_) => "Answered",
             Self::Spent(_) => "Spent",
             Self::TreeReady { .. } => "TreeReady",
             Self::Confined => "Confined",

@@ -95,6 +95,11 @@ impl Decision {
                 self.agent.attention.retain(|one| one.kind != AttentionKind::Stalled);
                 Some(State::Working)
             }
+            Event::Answered(answered) => {
+                self.agent.attention.retain(|one| one.kind != answered.kind);
+                self.agent.answered = Some(answered);
+                Some(State::Working)
+            }
             Event::Spent(spent) => {
                 self.agent.spent_in_run = spent;
                 Some(State::Working)

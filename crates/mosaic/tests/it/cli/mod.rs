@@ -33,7 +33,9 @@ fn parts(output: Output) -> (Output, String, String) {
     (output, out, err)
 }
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 28] = [
+    "attention",
+    "answer",
     "serve",
     "demo",
     "run",
@@ -106,6 +108,8 @@ fn without_a_server_the_code_is_5_and_the_way_out_is_named() {
         &["prune", "--yes"],
         &["queue"],
         &["wait", "fix-1234"],
+        &["attention"],
+        &["answer", "fix-1234", "wait"],
     ] {
         let (output, out, err) = mosaic(args);
         assert_eq!(output.status.code(), Some(5), "{args:?}: {err}");
@@ -183,6 +187,7 @@ fn an_agent_is_refused_what_is_wide() {
         &["prune", "--force=1"],
         &["killswitch", "engage", "--yes"],
         &["killswitch", "release"],
+        &["answer", "x", "wait"],
         &["nodes", "cordon", "x"],
         &["nodes", "drain", "x"],
     ] {
