@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{FilteredPath, Finding, GatePlan, GateReport};
+use crate::orders::KillReceipt;
 use crate::words::{
     AgentType, AttentionKind, BackoffKind, EndReason, FailureKind, GateProfile, Phase, PublicationState,
     Status, Verdict, WorkState,
@@ -320,6 +321,9 @@ pub struct AgentView {
     /// Work that was not received when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salvage: Option<Salvaged>,
+    /// Receipt of its last run when that was stopped: by a kill, a limit, its silence or its supervisor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<KillReceipt>,
     /// Work of its attempts, oldest first.
     pub kept_work: Vec<KeptWork>,
     /// Time at which the running attempt times out.

@@ -215,6 +215,9 @@ async fn decide(
 ) -> Result<(), StoreError> {
     let sign = breaker::sign(agent, &event, o.default_runtime());
     count_spent(o, agent);
+    if let Some((cause, receipt)) = driver.take_stop() {
+        facts.extend(lifecycle::note_stop(agent, cause, receipt, o.now()));
+    }
     let mut step = match lifecycle::next(agent, event, o.decide_now()) {
         Ok(step) => step,
         Err(illegal) => {

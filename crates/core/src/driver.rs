@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::domain::ids::Timestamp;
 use crate::domain::lifecycle::KillCause;
-use crate::ports::processes::StopReceipt;
+use crate::domain::stop::{StopCause, StopReceipt};
 use crate::ports::store::{Lease, Versioned};
 
 /// A leased entry, ready to be driven.
@@ -50,6 +50,8 @@ pub(crate) struct AgentHandle {
     /// A kill has verified that nothing is alive.
     pub(crate) empty: watch::Sender<bool>,
     pub(crate) receipt: Mutex<Option<StopReceipt>>,
+    /// Stop that does not stand in the record yet.
+    stop: Mutex<Option<(StopCause, StopReceipt)>>,
     /// The agent is to stand still; see [`crate::freeze`].
     pub(crate) frozen: watch::Sender<bool>,
     /// Held while its program is frozen or thawed, so that the program does what was ordered last.
@@ -88,6 +90,7 @@ impl AgentHandle {
             done: watch::Sender::new(false),
             empty: watch::Sender::new(false),
             receipt: Mutex::new(None),
+            stop: Mutex::new(None),
             frozen: watch::Sender::new(false),
             freezing: tokio::sync::Mutex::new(()),
             looks: tokio::sync::Mutex::new(()),
@@ -98,6 +101,24 @@ impl AgentHandle {
     /// Returns what the stop of its processes found and did, once it is verified.
     pub(crate) fn receipt(&self) -> Option<StopReceipt> {
         self.receipt.lock().clone()
+    }
+
+    /// Notes a verified stop for the record. One that found nothing does not hide one that did.
+    pub(crate) fn note_stop(&self, cause: StopCause, receipt: &StopReceipt) {
+        let mut slot = self.stop.lock();
+        match slot.as_mut() {
+            Some((before, known)) if known.processes_before > 0 || receipt.processes_before == 0 => {
+                if cause == StopCause::Order {
+                    *before = cause;
+                }
+            }
+            _ => *slot = Some((cause, receipt.clone())),
+        }
+    }
+
+    /// Takes the stop that does not stand in the record yet.
+    pub(crate) fn take_stop(&self) -> Option<(StopCause, StopReceipt)> {
+        self.stop.lock().take()
     }
 
     /// Waits until nothing of a killed agent is alive; returns whether the driver is done altogether.

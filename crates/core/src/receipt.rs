@@ -1,4 +1,5 @@
-//! What a kill answers with: what was found and verified, not what was asked for.
+//! The answer to a kill, and what the record keeps of every run that was stopped: what was found and verified, not what
+//! was asked for.
 
 use serde::Serialize;
 
@@ -97,6 +98,12 @@ pub struct AgentReceipt {
 }
 
 impl KillReceipt {
+    /// Returns the receipt of the last run, when that was stopped.
+    pub fn of_record(record: &Versioned) -> Option<Self> {
+        let stop = record.agent.stop.as_ref()?;
+        Some(Self::of(record, Some(stop.receipt.clone())))
+    }
+
     /// Reads from the record what became of what the agent held.
     pub(crate) fn of(record: &Versioned, processes: Option<StopReceipt>) -> Self {
         let lease = if record.node.is_none() { LeaseFate::Released } else { LeaseFate::Held };

@@ -68,14 +68,14 @@ fn look(
         return Ok(Found::Over);
     }
     if let Some(file) = dir.load::<ExitFile>()? {
-        return Ok(Found::Ended(file.exit));
+        return Ok(Found::Ended(file.into_exit()));
     }
     if is_connected || dir.try_lock()?.is_none() {
         return Ok(Found::Nothing);
     }
     // The lock was free after the first look; an exit written between the two counts.
     let file = dir.load::<ExitFile>()?.ok_or_else(|| ProcessError::Lost(dir.label()))?;
-    Ok(Found::Ended(file.exit))
+    Ok(Found::Ended(file.into_exit()))
 }
 
 impl ShimJob {

@@ -21,6 +21,7 @@ use crate::bounded_file::{self, put_aside_unless_plain};
 
 use super::confinement::{Confinement, NamespaceMaker};
 use super::linux::ProcessRef;
+use super::stop;
 
 /// Version of the files in a job directory.
 pub(crate) const LAYOUT: u32 = 1;
@@ -98,6 +99,20 @@ pub(crate) struct ExitFile {
     /// Why part of the output could not be kept, such as a full disk.
     #[serde(default)]
     pub(crate) output_error: Option<String>,
+}
+
+impl ExitFile {
+    /// Returns the exit. The file lies where the agent can write: of a receipt only known words are passed on.
+    pub(crate) fn into_exit(self) -> Exit {
+        let Self { mut exit, rung, confinement, .. } = self;
+        if let Some(receipt) = &mut exit.receipt {
+            let rung = stop::RUNGS.into_iter().find(|known| *known == rung).unwrap_or(stop::RUNGS[0]);
+            receipt.rung = rung.to_owned();
+            receipt.confinement = confinement.map(Confinement::word).unwrap_or_default().to_owned();
+            receipt.processes_after = 0;
+        }
+        exit
+    }
 }
 
 /// One job's directory.

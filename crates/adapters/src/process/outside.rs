@@ -131,6 +131,8 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         ended_by: None,
         stopped: false,
         lapsed: false,
+        // The stop that looks from outside has one of its own.
+        receipt: None,
     };
     let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);

@@ -10,6 +10,7 @@ use super::outcome::{EndReason, Failure, FailureKind};
 use super::publication::Publication;
 use super::spec::SpawnSpec;
 use super::spent::Spent;
+use super::stop::ForcedStop;
 
 /// The contract's five words. A terminal one never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -517,6 +518,9 @@ pub struct Agent {
     /// The last answer that let it continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<AnsweredAttention>,
+    /// Stop of its last run; nothing while that goes on, and when it ended by itself and well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<ForcedStop>,
     /// What its work has come to.
     #[serde(default)]
     pub work: Work,
@@ -564,6 +568,7 @@ impl Agent {
             warnings: Vec::new(),
             attention: Vec::new(),
             answered: None,
+            stop: None,
             work: Work::default(),
             state: State::Queued { cause: QueueCause::Admitted },
         }

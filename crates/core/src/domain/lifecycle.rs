@@ -10,6 +10,7 @@ mod node_fault;
 mod quota;
 mod run;
 mod states;
+mod stops;
 
 use thiserror::Error;
 
@@ -20,6 +21,7 @@ use decision::Decision;
 pub use decision::{Now, fact};
 pub use event::{Elsewhere, Event, KillCause, Salvage};
 pub(crate) use judgement::learn;
+pub(crate) use stops::note_stop;
 
 /// What must be done next; one per state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

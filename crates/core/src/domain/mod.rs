@@ -31,4 +31,5 @@ pub mod spent;
 pub mod spreading;
 pub mod stall;
 pub mod steady;
+pub mod stop;
 pub mod store_clock;

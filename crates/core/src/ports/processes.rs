@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::domain::ids::{AgentId, Word};
+pub use crate::domain::stop::StopReceipt;
 
 /// Where a job's standard input comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,9 @@ pub struct Exit {
     /// It was the end of the lease: no fault of the job's.
     #[serde(default)]
     pub lapsed: bool,
+    /// Receipt of the shim when it had to end processes: by order, by itself, or after the main one had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<StopReceipt>,
 }
 
 /// What a job reports.
@@ -94,27 +98,6 @@ pub enum JobEvent {
     Gap(u64),
     /// The main process has ended, nothing of the job is alive, and all output was reported.
     Exited(Exit),
-}
-
-/// What a stop found and did.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StopReceipt {
-    /// Live processes of the agent before.
-    pub processes_before: u32,
-    /// Live processes after; 0 is what a stop promises.
-    pub processes_after: u32,
-    /// The furthest rung of the ladder: `none`, `interrupt`, `term`, `kill`, `sweep`.
-    pub rung: String,
-    /// Milliseconds until it was verified that nothing is left.
-    pub took_ms: u64,
-    /// Confinement of the processes: `cgroup`, `pid namespace` or `subreaper`, the weakest of several jobs; empty
-    /// when there were none.
-    #[serde(default)]
-    pub confinement: String,
-    /// Of `took_ms`, the part after the grace was over; 0 when the processes went before that.
-    #[serde(default)]
-    pub past_grace_ms: u64,
 }
 
 /// What an agent's processes use.

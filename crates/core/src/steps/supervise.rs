@@ -10,6 +10,7 @@ use crate::domain::key_lines::KeyLines;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
+use crate::domain::stop::StopCause;
 use crate::limits;
 use crate::monitor::vitals::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent, ProcessError};
@@ -131,12 +132,12 @@ impl Supervisor<'_> {
                 },
                 () = &mut deadline, if !timing && !frost.holds() => {
                     alarm = Some(Alarm::Deadline);
-                    break self.end().await;
+                    break self.end(StopCause::Deadline).await;
                 }
                 () = &mut wait, if closing != Closing::No && !frost.holds() => {
                     if timing {
                         alarm = Some(Alarm::AfterResult);
-                        break self.end().await;
+                        break self.end(StopCause::AfterResult).await;
                     }
                     // The turn that was announced does not begin: the result that is there was the last.
                     self.close().await;
@@ -149,14 +150,17 @@ impl Supervisor<'_> {
                     look = clock.sleep(pause);
                     alarm = self.look().await;
                     if alarm.is_some() {
-                        break self.end().await;
+                        break self.end(StopCause::Silence).await;
                     }
                 }
             }
             if self.gave_up {
-                break self.end().await;
+                break self.end(StopCause::Conversation).await;
             }
         };
+        if let Some(receipt) = exit.receipt.as_ref().filter(|_| alarm.is_none() && !self.gave_up) {
+            self.context.driver.note_stop(StopCause::Supervisor, receipt);
+        }
         if let Some(rest) = self.lines.take_rest() {
             self.line_end = self.read;
             let reaction = self.dialogue.line(&rest);
@@ -300,11 +304,14 @@ impl Supervisor<'_> {
 
     /// Stops the run down the ladder, whose first rung is the protocol's own interrupt. A stop that fails is repeated
     /// when everything is given back; why the run had to end stays the reason.
-    async fn end(&mut self) -> Exit {
+    async fn end(&mut self, cause: StopCause) -> Exit {
         let (o, agent) = (self.context.orchestrator, self.context.agent.id);
-        if let Err(e) = o.ports.processes.stop(agent, o.settings.kill_grace).await {
-            tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");
-            return ended_by_force();
+        match o.ports.processes.stop(agent, o.settings.kill_grace).await {
+            Ok(receipt) => self.context.driver.note_stop(cause, &receipt),
+            Err(e) => {
+                tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");
+                return ended_by_force();
+            }
         }
         loop {
             match self.job.next().await {

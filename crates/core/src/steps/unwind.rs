@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use super::commit;
 use super::context::{StepContext, StepState};
 use super::tend::Lent;
+use super::{commit, is_kill};
 use crate::caretaker::former;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::ids::AgentId;
 use crate::domain::lifecycle::{Event, Salvage, fact};
 use crate::domain::outcome::Failure;
 use crate::domain::publication::RemoteLook;
+use crate::domain::stop::StopCause;
 use crate::driver::AgentHandle;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -133,6 +134,10 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
         };
         match stopped {
             Ok(receipt) => {
+                if receipt.processes_before > 0 || ends_badly(&agent.state) {
+                    let cause = if is_kill(&agent.state) { StopCause::Order } else { StopCause::CleanUp };
+                    context.driver.note_stop(cause, &receipt);
+                }
                 let mut slot = context.driver.receipt.lock();
                 if receipt.processes_before > 0 || slot.is_none() {
                     *slot = Some(receipt);
@@ -146,6 +151,11 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
         o.ports.clock.sleep(pause).await;
         pause = (pause * 2).min(limits::STRAYS);
     }
+}
+
+/// Tells whether an agent ends without being completed: it has a receipt even when nothing of it was alive any more.
+fn ends_badly(state: &State) -> bool {
+    matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status != Status::Completed)
 }
 
 /// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes

@@ -1,6 +1,8 @@
 //! `mosaic status`: everything about one agent on one screen, or the state of the server.
 
-use mosaic_api::{AgentView, Finding, KeptWork, PublicationState, Queue, Readiness, Resources, WorkState};
+use mosaic_api::{
+    AgentView, Finding, KeptWork, KillReceipt, PublicationState, Queue, Readiness, Resources, WorkState,
+};
 use serde_json::json;
 
 use crate::cli::StatusArgs;
@@ -101,6 +103,7 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     for warning in state.shown_warnings() {
         line("Warning", paint.warn(&warning));
     }
+    line("Stopped", agent.receipt.as_ref().map(stopped).unwrap_or_default());
     for work in agent.kept_work.iter().filter(|work| is_to_be_looked_after(work)) {
         line("Kept", kept(work));
     }
@@ -115,6 +118,16 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     }
     line("Next", super::summary::next(agent, &name).trim_start_matches("next: ").to_owned());
     out
+}
+
+/// Says in one line what was stopped of its last run; nothing when nothing was.
+fn stopped(receipt: &KillReceipt) -> String {
+    let (Some(before @ 1..), Some(after)) = (receipt.processes_before, receipt.processes_after) else {
+        return String::new();
+    };
+    let took = receipt.took_ms.map_or(String::new(), |ms| format!("in {ms} ms"));
+    let left = format!("{after} of {before} processes left");
+    join(&[left, shown(&receipt.rung), took, shown(&receipt.confinement)])
 }
 
 /// Tells whether an attempt's work would be lost with its node.

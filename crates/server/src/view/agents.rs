@@ -11,6 +11,7 @@ use mosaic_core::domain::retry::Backoff;
 use mosaic_core::domain::spec::{Budget, Context};
 use mosaic_core::domain::spent::Spent;
 use mosaic_core::ports::store::Versioned;
+use mosaic_core::receipt::KillReceipt;
 
 use super::shown::Shown;
 
@@ -179,6 +180,7 @@ pub(crate) fn brief(record: &Versioned) -> AgentView {
         pushed_commit: commit(&work.pushed),
         publication: work.publication.shown(),
         salvage: work.salvage.shown(),
+        receipt: KillReceipt::of_record(record).shown(),
         kept_work: agent.left_work().shown(),
         deadline: work.deadline.shown(),
         not_before: agent.not_before().or(until).shown(),

@@ -7,7 +7,7 @@ use std::process::{ChildStderr, ChildStdout};
 use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
-use mosaic_core::ports::processes::Exit;
+use mosaic_core::ports::processes::{Exit, StopReceipt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock_system::since_boot;
@@ -59,7 +59,17 @@ pub(super) struct Supervisor {
     frozen: Option<Instant>,
     ended_by: Option<String>,
     stopped: bool,
+    /// The first stop of processes, whoever wanted it.
+    toll: Option<Toll>,
     buffer: Vec<u8>,
+}
+
+/// Beginning of a stop.
+#[derive(Debug)]
+struct Toll {
+    begun: Instant,
+    grace: Duration,
+    before: u32,
 }
 
 impl Supervisor {
@@ -100,6 +110,7 @@ impl Supervisor {
             frozen: None,
             ended_by: None,
             stopped: false,
+            toll: None,
             buffer: vec![0; limits::OUTPUT_CHUNK_BYTES],
         }
     }
@@ -122,6 +133,7 @@ impl Supervisor {
                 }
                 if !self.ladder.is_sweeping() {
                     self.leaked = self.ladder.count();
+                    self.begin_toll(Instant::now(), Duration::ZERO, self.leaked);
                     self.ladder.start_sweep(Instant::now());
                 }
             }
@@ -235,8 +247,11 @@ impl Supervisor {
             Request::Stop { grace_ms, .. } => {
                 // With a grace there is time to count first; without one the kill comes first.
                 let before = (grace_ms > 0 && self.frozen.is_none()).then(|| self.ladder.count());
-                let killed = self.order_stop(now, Duration::from_millis(grace_ms));
-                live = Some(before.or(killed).unwrap_or_else(|| self.ladder.count()));
+                let grace = Duration::from_millis(grace_ms);
+                let killed = self.order_stop(now, grace);
+                let count = before.or(killed).unwrap_or_else(|| self.ladder.count());
+                self.begin_toll(now, grace, count);
+                live = Some(count);
             }
         }
         let frozen = self.frozen.map(|since| now.saturating_duration_since(since).as_millis());
@@ -273,7 +288,30 @@ impl Supervisor {
         if !self.ladder.is_sweeping() {
             self.ended_by = Some(why);
             self.ladder.freeze_and_kill(now);
+            let killed = self.ladder.kill_group();
+            let count = killed.unwrap_or_else(|| self.ladder.count());
+            self.begin_toll(now, Duration::ZERO, count);
         }
+    }
+
+    /// Notes that processes are being stopped. Of several stops the first counts.
+    fn begin_toll(&mut self, begun: Instant, grace: Duration, before: u32) {
+        self.toll.get_or_insert(Toll { begun, grace, before });
+    }
+
+    /// Returns the receipt of what had to be stopped, once nothing is left.
+    fn receipt(&self) -> Option<StopReceipt> {
+        let toll = self.toll.as_ref()?;
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let took = toll.begun.elapsed();
+        Some(StopReceipt {
+            processes_before: toll.before,
+            processes_after: 0,
+            rung: self.ladder.rung.word().to_owned(),
+            took_ms: ms(took),
+            confinement: self.ladder.confinement().word().to_owned(),
+            past_grace_ms: ms(took.saturating_sub(toll.grace)),
+        })
     }
 
     /// Orders a stop; returns how many processes were killed at once, where that is known.
@@ -295,7 +333,9 @@ impl Supervisor {
         let runs = self.ended.is_none() && self.frozen.is_none();
         if runs && self.time_limit.take_if(|at| *at <= now).is_some() {
             self.timed_out = true;
+            let before = self.ladder.count();
             self.order_stop(now, limits::TIME_LIMIT_GRACE);
+            self.begin_toll(now, limits::TIME_LIMIT_GRACE, before);
         }
         if self.lease.take_if(|at| *at <= since_boot()).is_some() {
             self.lapsed = true;
@@ -376,6 +416,7 @@ impl Supervisor {
             ended_by: self.ended_by.take(),
             stopped: self.stopped,
             lapsed: self.lapsed,
+            receipt: self.receipt(),
         };
         let rung = self.ladder.rung.word().to_owned();
         let (confinement, output_error) =

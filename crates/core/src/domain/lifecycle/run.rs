@@ -37,6 +37,7 @@ impl Decision {
             work.session = session;
         }
         self.agent.started_at.get_or_insert(self.now.at);
+        self.agent.stop = None;
         State::Working
     }
 

@@ -41,6 +41,7 @@ mod odd_files;
 mod planted;
 mod pushes;
 mod races;
+mod receipts;
 mod removal;
 mod restore;
 mod secrets;

@@ -72,11 +72,20 @@ impl Http {
             return (newest, Vec::new());
         }
         let read = self.listen(&format!("?after={after}"), |number| number >= newest);
-        (newest, read.into_iter().map(|(_, kind, agent)| (kind, agent)).collect())
+        let agent = |event: &Value| event["data"]["agentId"].as_str().unwrap_or_default().to_owned();
+        (newest, read.into_iter().map(|(_, kind, event)| (kind, agent(&event))).collect())
+    }
+
+    /// Returns the data of every event of a kind that was logged of an agent.
+    pub(crate) fn logged(&self, kind: &str, agent: &str) -> Vec<Value> {
+        let newest = self.listen("", |_| true).last().expect("a new reader is told where the log is").0;
+        let read = self.listen("?after=0", |number| number >= newest).into_iter();
+        let of_kind = read.filter(|(_, found, _)| found == kind).map(|(_, _, event)| event["data"].clone());
+        of_kind.filter(|data| data["agentId"] == agent).collect()
     }
 
     /// Listens to events until one has a number that is enough.
-    fn listen(&self, query: &str, enough: impl Fn(u64) -> bool) -> Vec<(u64, String, String)> {
+    fn listen(&self, query: &str, enough: impl Fn(u64) -> bool) -> Vec<(u64, String, Value)> {
         let token = self.token.as_deref().unwrap_or_default();
         let request = Request::get(format!("{}/v1/events{query}", self.url))
             .header("authorization", format!("Bearer {token}"))
@@ -87,8 +96,7 @@ impl Http {
             let event = event.unwrap();
             let number = event.id.parse().unwrap();
             let data: Value = serde_json::from_str(&event.data).unwrap();
-            let agent = data["data"]["agentId"].as_str().unwrap_or_default().to_owned();
-            all.push((number, event.event, agent));
+            all.push((number, event.event, data));
             if enough(number) {
                 return all;
             }
