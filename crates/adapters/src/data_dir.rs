@@ -9,6 +9,7 @@ use mosaic_core::ports::store::StoreError;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::bounded_file;
+use crate::data_kinds;
 use crate::process::linux;
 
 /// Longest note of which store is used: a word and a digest.
@@ -101,6 +102,7 @@ pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
             dir.display()
         )));
     }
+    data_kinds::check(dir)?;
     // Nothing of anybody else's is changed: a directory with other things in it is no data directory yet.
     if found.mode() & 0o022 != 0 && is_somebody_elses(dir) {
         let why = "is open to others and holds files, but none of a server's; use a directory of its own";

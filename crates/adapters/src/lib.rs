@@ -7,6 +7,7 @@ pub mod audit_file;
 pub mod bounded_file;
 pub mod clock_system;
 pub mod data_dir;
+pub mod data_kinds;
 pub mod disk;
 mod fence;
 pub mod fleet_sole;
