@@ -330,6 +330,7 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
     options.submodules = config.submodules;
     options.allowed_local_paths = wishes.allowed_repository.iter().cloned().collect();
     (options.author_name, options.author_email) = (name, email);
+    options.attribute_files = attribute_files(value("core.attributesfile"), home.as_deref());
     options.network_env = network_env();
     options.credentials = Credentials {
         file: config.git_credentials_file.clone(),
@@ -342,6 +343,23 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
         known: None,
     };
     options
+}
+
+/// Lists the attribute files that git obeys in the operator's own hands: of this machine, and the one that the operator's
+/// settings name or the usual one.
+fn attribute_files(named: Option<String>, home: Option<&Path>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if std::env::var_os("GIT_ATTR_NOSYSTEM").is_none() {
+        files.push(PathBuf::from("/etc/gitattributes"));
+    }
+    let named = named.map(|path| match (path.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => PathBuf::from(path),
+    });
+    let settings = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let settings = settings.or_else(|| home.map(|home| home.join(".config")));
+    files.extend(named.or_else(|| settings.map(|dir| dir.join("git/attributes"))));
+    files
 }
 
 /// Variables that say how to get out of this network and whom to trust there.
@@ -378,7 +396,7 @@ fn operator_git() -> Vec<(String, String)> {
 }
 
 fn operator_git_command() -> Command {
-    let pattern = r"^(user\.(name|email)|credential\.(.*\.)?helper)$";
+    let pattern = r"^(user\.(name|email)|core\.attributesfile|credential\.(.*\.)?helper)$";
     let mut command = Command::new("git");
     // No repository is looked for: neither here nor where a variable points.
     forget_repository(&mut command).args(["config", "-z", "--get-regexp", pattern]);

@@ -1,6 +1,7 @@
 //! Paths that go through a git filter (`filter=` in `.gitattributes`: git-crypt, git-lfs, any clean filter). No filter runs
 //! here, so a changed path of that kind would be published as it lies in the tree. Attributes are read from commits, by git
-//! itself and out of an index that holds nothing but `.gitattributes` files: nothing of any tree acts.
+//! itself and out of an index that holds nothing but `.gitattributes` files, and from the operator's own files: nothing of
+//! any tree acts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use tokio::io::BufReader;
 
 use super::command::Input;
 use super::new_entries::{NewEntry, field};
+use super::operator_attributes::{Copy, OperatorAttributes};
 use super::{GitRepositories, attributes, errors, store};
 
 /// Name of the files that attributes are read from.
@@ -40,13 +42,15 @@ impl GitRepositories {
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<FilteredPath>, Failure> {
-        let of_base = self.attributes(url, base).await?;
-        let mut all = vec![of_base.clone(), self.attributes(url, head).await?];
+        let operator = self.operator_attributes(url).await?;
+        let of_base = self.attributes(url, base, &operator).await?;
+        let mut all = vec![of_base.clone(), self.attributes(url, head, &operator).await?];
         let new = self.new_entries(url, base, head).await?;
         for commit in between(&new, head)? {
-            all.push(self.attributes(url, &commit).await?);
+            all.push(self.attributes(url, &commit, &operator).await?);
         }
-        all.retain(|files| !files.is_empty());
+        // Without any in a commit the operator's files still count.
+        all.retain(|files| !files.is_empty() || !operator.is_empty());
         if all.is_empty() {
             return Ok(Vec::new());
         }
@@ -58,7 +62,7 @@ impl GitRepositories {
         let paths: Vec<Vec<u8>> = changed.iter().map(|file| file.path.clone()).collect();
         let mut filters = Filters::new();
         for attributes in &all {
-            filters.extend(self.filters_of(url, attributes, &paths).await?);
+            filters.extend(self.filters_of(url, attributes, &operator, &paths).await?);
         }
         let suspects: Vec<(&File, &String)> =
             changed.iter().filter_map(|file| Some((file, filters.get(&file.path)?))).collect();
@@ -66,7 +70,7 @@ impl GitRepositories {
             return Ok(Vec::new());
         }
         let objects: HashSet<String> = suspects.iter().map(|(file, _)| file.object.clone()).collect();
-        let known = self.behind_filters(url, base, &of_base, &objects).await?;
+        let known = self.behind_filters(url, base, (&of_base, &operator), &objects).await?;
         let is_new = |(file, filter): &(&File, &String)| {
             !known.get(&file.object).is_some_and(|filters| filters.contains(*filter))
         };
@@ -82,14 +86,15 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
     ) -> Result<Vec<FilterUse>, Failure> {
-        let attributes = self.attributes(url, commit).await?;
-        if attributes.is_empty() {
+        let operator = self.operator_attributes(url).await?;
+        let attributes = self.attributes(url, commit, &operator).await?;
+        if attributes.is_empty() && operator.is_empty() {
             return Ok(Vec::new());
         }
         let paths =
             self.files(url, commit, |_| true).await?.into_iter().map(|file| file.path).collect::<Vec<_>>();
         let mut uses: BTreeMap<String, FilterUse> = BTreeMap::new();
-        for (path, filter) in self.filters_of(url, &attributes, &paths).await? {
+        for (path, filter) in self.filters_of(url, &attributes, &operator, &paths).await? {
             let example = || errors::plain(&String::from_utf8_lossy(&path));
             let known = uses.entry(filter.clone());
             known.or_insert_with(|| FilterUse { filter, paths: 0, example: example() }).paths += 1;
@@ -98,8 +103,15 @@ impl GitRepositories {
     }
 
     /// Lists the `.gitattributes` files of a commit; none when none of them can name a filter.
-    async fn attributes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<Vec<File>, Failure> {
-        let question = (self.layout.store(url), commit.to_string(), String::new(), 0);
+    async fn attributes(
+        &self,
+        url: &RepositoryUrl,
+        commit: &CommitId,
+        operator: &OperatorAttributes,
+    ) -> Result<Vec<File>, Failure> {
+        // The operator's files may define a macro that a commit's files use.
+        let any = !operator.is_empty();
+        let question = (self.layout.store(url), commit.to_string(), String::new(), usize::from(any));
         if let Some(known) = self.attribute_files.recall(&question) {
             return Ok(known
                 .iter()
@@ -108,7 +120,7 @@ impl GitRepositories {
         }
         let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
         let files = self.files(url, commit, is_attributes).await?;
-        let (files, is_rewritten) = self.as_git_reads_them(url, files).await?;
+        let (files, is_rewritten) = self.as_git_reads_them(url, files, any).await?;
         if is_rewritten {
             // Objects of our own making, which no ref keeps.
             return Ok(files);
@@ -145,13 +157,14 @@ impl GitRepositories {
         Ok(found)
     }
 
-    /// Returns these files, none when none has the word `filter` in it: most repositories end the matter there. Of one that git
+    /// Returns these files, none when none has the word `filter` in it, unless `any` count: most repositories end the matter there. Of one that git
     /// would read otherwise in a working tree than out of a commit, or in whose answer a filter could not be told from
     /// none, a copy takes the place; tells whether there is any.
     async fn as_git_reads_them(
         &self,
         url: &RepositoryUrl,
         mut files: Vec<File>,
+        any: bool,
     ) -> Result<(Vec<File>, bool), Failure> {
         if files.is_empty() {
             return Ok((files, false));
@@ -162,7 +175,7 @@ impl GitRepositories {
         let done = call.run(Input::Bytes(ask.into_bytes()), limits::LISTING_BYTES).await?;
         let done = done.success("reading the attributes of a commit")?;
         // One that is cut off counts as one that names a filter.
-        if !done.cut && !done.stdout.windows(6).any(|word| word == b"filter") {
+        if !any && !done.cut && !done.stdout.windows(6).any(|word| word == b"filter") {
             return Ok((Vec::new(), false));
         }
         let mut is_rewritten = false;
@@ -178,16 +191,32 @@ impl GitRepositories {
         Ok((files, is_rewritten))
     }
 
-    /// Asks git for the filters of these paths, by these `.gitattributes` files.
+    /// Asks git for the filters of these paths, by these `.gitattributes` files and the operator's.
     async fn filters_of(
         &self,
         url: &RepositoryUrl,
         attributes: &[File],
+        operator: &OperatorAttributes,
         paths: &[Vec<u8>],
     ) -> Result<Filters, Failure> {
-        if attributes.is_empty() || paths.is_empty() {
+        if attributes.is_empty() && operator.is_empty() || paths.is_empty() {
             return Ok(Filters::new());
         }
+        let mut found = self.ask_for_filters(url, attributes, operator.all.as_ref(), paths).await?;
+        if operator.own.is_some() {
+            // A clone's own file is the strongest to git, and no file of a commit takes its word back.
+            found.extend(self.ask_for_filters(url, &[], operator.own.as_ref(), paths).await?);
+        }
+        Ok(found)
+    }
+
+    async fn ask_for_filters(
+        &self,
+        url: &RepositoryUrl,
+        attributes: &[File],
+        weaker: Option<&Copy>,
+        paths: &[Vec<u8>],
+    ) -> Result<Filters, Failure> {
         let index = Index::new(self.layout.data.join("git/attributes"))
             .map_err(|e| errors::io("reading the attributes of a commit", &e))?;
         let dir = self.layout.store(url);
@@ -201,6 +230,9 @@ impl GitRepositories {
         let done = call.run(Input::Bytes(entries), limits::ERROR_BYTES).await?;
         done.success("reading the attributes of a commit")?;
         let mut call = self.git.local(&dir).args(["check-attr", "--cached", "-z", "--stdin", "filter"]);
+        if let Some(file) = weaker {
+            call.config("core.attributesFile", &file.path());
+        }
         call.env("GIT_INDEX_FILE", &index.0);
         let ask: Vec<u8> = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
         let read = |out| async move {
@@ -224,13 +256,13 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         base: &CommitId,
-        attributes: &[File],
+        (attributes, operator): (&[File], &OperatorAttributes),
         objects: &HashSet<String>,
     ) -> Result<HashMap<String, HashSet<String>>, Failure> {
         let mut files = self.files(url, base, |_| true).await?;
         files.retain(|file| objects.contains(&file.object));
         let paths: Vec<Vec<u8>> = files.iter().map(|file| file.path.clone()).collect();
-        let filters = self.filters_of(url, attributes, &paths).await?;
+        let filters = self.filters_of(url, attributes, operator, &paths).await?;
         let mut known: HashMap<String, HashSet<String>> = HashMap::new();
         for file in files {
             if let Some(filter) = filters.get(&file.path) {

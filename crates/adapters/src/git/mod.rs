@@ -33,6 +33,7 @@ mod loose_refs;
 mod memory;
 mod new_entries;
 mod old_objects;
+mod operator_attributes;
 mod pack_refs;
 mod push;
 mod read;
@@ -104,6 +105,8 @@ pub struct GitOptions {
     pub submodules: bool,
     /// Local repositories allowed even so: the one in which `mosaic run` was typed.
     pub allowed_local_paths: Vec<PathBuf>,
+    /// Attribute files of this machine and of the operator's account, the weaker first; they need not be there.
+    pub attribute_files: Vec<PathBuf>,
     /// Name of the author of agents' commits.
     pub author_name: Option<String>,
     /// Email of the author of agents' commits.
@@ -131,6 +134,7 @@ impl GitOptions {
             allow_local: false,
             submodules: true,
             allowed_local_paths: Vec::new(),
+            attribute_files: Vec::new(),
             author_name: None,
             author_email: None,
             credentials: Credentials::default(),
@@ -165,6 +169,7 @@ pub struct GitRepositories {
     allow_local: bool,
     submodules: bool,
     allowed_local_paths: Vec<PathBuf>,
+    attribute_sources: Vec<PathBuf>,
     locks: Mutex<HashMap<PathBuf, StoreLock>>,
     listings: memory::Memory<Vec<String>>,
     contents: memory::Memory<Option<Vec<u8>>>,
@@ -202,6 +207,7 @@ impl GitRepositories {
             allow_local: options.allow_local,
             submodules: options.submodules,
             allowed_local_paths: options.allowed_local_paths,
+            attribute_sources: options.attribute_files,
             locks: Mutex::default(),
             listings: memory::Memory::new(),
             contents: memory::Memory::new(),

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use super::support::{Home, body};
 
+/// An attributes file of an operator.
+const SEALED: &str = "*.sec filter=git-crypt\n";
+
 fn restored(answer: &Value, path: &str) -> String {
     let file = Path::new(answer["path"].as_str().unwrap()).join(path);
     std::fs::read_to_string(file).unwrap()
@@ -79,4 +82,45 @@ fn changes_to_files_of_a_real_git_lfs_are_refused_by_name() {
         assert!(failed["warnings"].to_string().contains("lfs (1 file, such as data.bin)"), "{failed:#}");
         assert_eq!(fixture.branches(), ["main"], "it was pushed");
     }
+}
+
+/// Filters that only the operator's own files name: of the account, by its settings or at the usual place, and of the clone.
+#[test]
+fn filters_that_only_the_operators_own_files_name_are_refused_by_name_and_warned_about_at_the_start() {
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 3] = [
+        ("the usual place", |home, _| write(&home.join(".config/git/attributes"), SEALED)),
+        ("a setting", |home, _| {
+            write(&home.join(".gitconfig"), "[core]\n\tattributesFile = ~/mine\n");
+            write(&home.join("mine"), SEALED);
+        }),
+        ("the clone", |_, remote| write(&remote.join("info/attributes"), SEALED)),
+    ];
+    for (what, plant) in plants {
+        let (home, fixture) = (Home::new(), Fixture::new());
+        fixture.commit_on("main", &[("list.sec", "first\n"), ("plain.txt", "plain\n")]);
+        plant(home.path(), &fixture.remote());
+        let server = home.serve(&[("MOSAIC_COMMAND", "sh -c 'echo second >> list.sec; echo x > x.txt'")]);
+        let failed = server.life(&body(&fixture.url(), "T-1"), "failed", "filtered_paths");
+        let named = json!([{"path": "list.sec", "filter": "git-crypt"}]);
+        assert_eq!(failed["filteredPaths"], named, "{what}: {failed:#}");
+        let warned = failed["warnings"].to_string();
+        assert!(warned.contains("git-crypt (1 file, such as list.sec)"), "{what}: {failed:#}");
+        assert_eq!(fixture.branches(), ["main"], "{what}: it was pushed");
+        drop(server);
+        let server = home.serve(&[("MOSAIC_COMMAND", "sh -c 'echo x > x.txt'")]);
+        server.life(&body(&fixture.url(), "T-2"), "completed", "done");
+        drop(server);
+        // What a commit takes back from the account's files is no filter; a clone's own file is stronger.
+        fixture.commit_on("main", &[(".gitattributes", "*.sec -filter\n")]);
+        let server = home.serve(&[("MOSAIC_COMMAND", "sh -c 'echo third >> list.sec'")]);
+        let (status, reason) =
+            if what == "the clone" { ("failed", "filtered_paths") } else { ("completed", "done") };
+        server.life(&body(&fixture.url(), "T-3"), status, reason);
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
 }
