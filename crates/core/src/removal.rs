@@ -416,7 +416,7 @@ impl Orchestrator {
         let (mut looked, mut silent) = (Vec::new(), Silent::new());
         for record in page {
             let id = record.agent.id;
-            match self.look(id, request.dry_run, &mut silent).await {
+            match Box::pin(self.look(id, request.dry_run, &mut silent)).await {
                 Ok(seen) => looked.push(seen),
                 Err(RemoveError::Elsewhere { node, .. }) => *report.elsewhere.entry(node).or_default() += 1,
                 // Somebody removed it meanwhile.

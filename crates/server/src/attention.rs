@@ -95,7 +95,7 @@ pub(crate) async fn answer(
     let deed = deed.reason(reason.as_deref());
     let (by, note) = (deed.actor.clone(), note(&request, reason));
     let done = to_the_end(&context.orchestrator, move |o| async move {
-        let done = o.answer_attention(id, answer, &by, &note).await;
+        let done = Box::pin(o.answer_attention(id, answer, &by, &note)).await;
         let result = match &done {
             Ok(done) if done.changed => format!("{}: done", answer.as_str()),
             Ok(_) => format!("{}: was answered so already", answer.as_str()),

@@ -44,7 +44,7 @@ pub(crate) async fn remove(
     let action = if discard.is_some() { Action::Discard } else { Action::Remove };
     let by = caller.deed(&context.orchestrator, action, &request);
     let removal = move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move {
-        o.remove(id, discard.as_deref(), &why, &by).await
+        Box::pin(o.remove(id, discard.as_deref(), &why, &by)).await
     };
     let removed = to_the_end(&context.orchestrator, removal).await??;
     Ok(Answer(removed.shown()).into_response())

@@ -517,10 +517,10 @@ pub struct Agent {
     pub attention: Vec<Attention>,
     /// The last answer that let it continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answered: Option<AnsweredAttention>,
+    pub answered: Option<Box<AnsweredAttention>>,
     /// Stop of its last run; nothing while that goes on, and when it ended by itself and well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop: Option<ForcedStop>,
+    pub stop: Option<Box<ForcedStop>>,
     /// What its work has come to.
     #[serde(default)]
     pub work: Work,

@@ -97,7 +97,7 @@ impl Decision {
             }
             Event::Answered(answered) => {
                 self.agent.attention.retain(|one| one.kind != answered.kind);
-                self.agent.answered = Some(answered);
+                self.agent.answered = Some(Box::new(answered));
                 Some(State::Working)
             }
             Event::Spent(spent) => {

@@ -21,6 +21,6 @@ pub(crate) fn note_stop(
     }
     let stop = ForcedStop { run: agent.runs, cause, receipt };
     let fact = fact("agent.stopped", agent, at, json!(&stop));
-    agent.stop = Some(stop);
+    agent.stop = Some(Box::new(stop));
     Some(fact)
 }
