@@ -13,8 +13,8 @@ mod processes;
 mod requests;
 mod retention;
 mod secrets;
+mod shared_store;
 mod store;
-mod valkey;
 
 pub use agents::*;
 pub use audit::*;
@@ -28,5 +28,5 @@ pub use processes::*;
 pub use requests::*;
 pub use retention::*;
 pub use secrets::*;
+pub use shared_store::*;
 pub use store::*;
-pub use valkey::*;
