@@ -167,7 +167,9 @@ impl<'a> Look<'a> {
         if self.spec.purpose == Purpose::Commit && self.forsaken.is_none() {
             self.refuse_stray_links()?;
         }
-        let aborted = rebase_origin(&git);
+        let origin = rebase_origin(&git);
+        let is_snapshot = self.spec.purpose == Purpose::Snapshot;
+        let aborted = origin.clone().filter(|_| !is_snapshot);
         if let Some(origin) = &aborted {
             self.listing = listing::of_commit(&git, origin)?;
         }
@@ -180,6 +182,10 @@ impl<'a> Look<'a> {
         };
         let same = merging.is_empty() && self.is_same(head.as_deref(), made.as_deref())?;
         let head = if same { head } else { made };
+        let head = match (origin.filter(|_| is_snapshot), head) {
+            (Some(origin), Some(now)) => Some(rebased_so_far(&git, &origin, &now).unwrap_or(now)),
+            (_, head) => head,
+        };
         if let Some(head) = &head {
             self.name(head).map_err(|e| format!("naming the commit: {e}"))?;
         }
@@ -570,6 +576,26 @@ fn leave_links(spec: &Spec, found: &mut Found, listing: &Listing) {
 fn merge_heads(git: &Git) -> Vec<String> {
     let text = fs::read_to_string(git.dir.join("MERGE_HEAD")).unwrap_or_default();
     text.lines().map(str::trim).filter(|id| id.parse::<CommitId>().is_ok()).map(str::to_owned).collect()
+}
+
+/// Returns a commit with all that was committed before a rebase and what the rebase and the agent have changed since, of
+/// which the files as they lie there, in the commit `now`, know only the part that was applied so far; none when it
+/// cannot be told.
+fn rebased_so_far(git: &Git, origin: &str, now: &str) -> Option<String> {
+    let notes = ["rebase-merge/onto", "rebase-apply/onto"].into_iter();
+    let onto = notes.filter_map(|name| fs::read_to_string(git.dir.join(name)).ok()).next()?;
+    let base = format!("--merge-base={}", onto.trim().parse::<CommitId>().ok()?);
+    // Where both sides changed the same lines, those that lie there now are the newer ones.
+    let args = ["merge-tree", "--write-tree", "-X", "theirs", "--no-messages", &base, origin, now];
+    let merged = git.command(args).output().ok()?;
+    // What neither side wins, such as a file that one of them removed, ends it with 1 and stands in the tree all the same.
+    let text =
+        matches!(merged.status.code(), Some(0 | 1)).then(|| String::from_utf8_lossy(&merged.stdout))?;
+    let tree: CommitId = text.lines().next()?.trim().parse().ok()?;
+    let tree = tree.to_string();
+    let made = git.ask(None, ["commit-tree", "-m", SUBJECT, "-p", origin, &tree], &[]).ok()?;
+    let made: CommitId = String::from_utf8_lossy(&made).trim().parse().ok()?;
+    Some(made.to_string())
 }
 
 /// Returns the commit to which a rebase that is under way would go back.

@@ -39,6 +39,7 @@ const NOTES: &[&str] = &[
     "rebase-apply/rebasing",
     "rebase-apply/applying",
     "rebase-apply/orig-head",
+    "rebase-apply/onto",
     "rebase-apply/autostash",
 ];
 

@@ -167,3 +167,48 @@ fn an_agent_at_work_shows_what_it_has_committed_and_what_it_has_not_and_is_not_d
     let kept = server.http.get(&path).expect(200);
     assert_eq!((&kept["live"], kept["files"].as_array().unwrap().len()), (&json!(false), 3), "{kept:#}");
 }
+
+/// Commits three files on a branch of its own; another one changes the same line of `same.txt`.
+const TWO_LINES: &str = "cat > /dev/null\ngit checkout -q -b other; echo theirs > same.txt; echo t > theirs.txt; git add -A; git commit -qm theirs\n\
+     git checkout -q -\n\
+     for n in first same last; do echo mine > $n.txt; git add -A; git commit -qm $n; done\n";
+
+#[test]
+fn an_agent_in_the_middle_of_something_shows_what_it_has_committed_and_what_it_has_not() {
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("a rebase", "git rebase other", &["first.txt", "last.txt", "same.txt"]),
+        ("a rebase by patches", "git rebase --apply other", &["first.txt", "last.txt", "same.txt"]),
+        ("a merge", "git merge other", &["first.txt", "last.txt", "same.txt", "theirs.txt"]),
+        ("a cherry-pick", "git cherry-pick other", &["first.txt", "last.txt", "same.txt"]),
+        ("a revert", "git revert --no-edit HEAD~1 && false", &["first.txt", "last.txt"]),
+        ("a detached HEAD", "git checkout -q --detach", &["first.txt", "last.txt", "same.txt"]),
+    ];
+    for (what, step, committed) in cases {
+        let (home, fixture, marker) = (Home::new(), fixture(), Marker::new());
+        let text = format!(
+            "{TWO_LINES}{step}\necho more >> first.txt; echo more >> src/lib.txt; echo new > new.txt; sleep {marker}\n"
+        );
+        let line = script(home.path(), "agent.sh", &text);
+        let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
+        let id = server.spawn(&body(&fixture.url(), "T-1"));
+        until("the agent's work", || (!marker.alive().is_empty()).then_some(()));
+        let diff = server.http.get(&format!("/v1/agents/{id}/diff")).expect(200);
+        assert_eq!(diff["live"], true, "{what}: {diff:#}");
+        let names: Vec<&str> =
+            diff["files"].as_array().unwrap().iter().map(|f| f["path"].as_str().unwrap()).collect();
+        for file in committed.iter().chain(&["new.txt", "src/lib.txt"]) {
+            assert!(names.contains(file), "{what}, {file}: {names:?}");
+        }
+        let file = |name: &str| {
+            let files = diff["files"].as_array().unwrap();
+            hunks(files.iter().find(|file| file["path"] == name).unwrap())
+        };
+        assert!(
+            file("first.txt").contains("+mine") && file("first.txt").contains("+more"),
+            "{what}: {diff:#}"
+        );
+        assert!(file("last.txt").contains("+mine"), "{what}: {diff:#}");
+        server.kill(&id);
+        server.ended(&id);
+    }
+}
