@@ -1,6 +1,6 @@
 //! The surroundings of a step, and what a driver holds in memory between two of them.
 
-use crate::domain::agent::{Agent, State, Turn};
+use crate::domain::agent::{Agent, Ending, State, Status, Turn};
 use crate::domain::ids::Word;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::driver::AgentHandle;
@@ -157,4 +157,8 @@ pub(super) fn stopped() -> Failure {
 /// A fault of the supervisor as a step's failure: passing, so that an attempt may be repeated.
 pub(super) fn supervisor_failed(error: &ProcessError) -> Failure {
     Failure::new(FailureKind::Internal, error.to_string())
+}
+
+pub(super) fn is_kill(state: &State) -> bool {
+    matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status == Status::Killed)
 }

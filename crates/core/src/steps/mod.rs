@@ -22,13 +22,12 @@ mod supervise;
 mod tend;
 pub mod unwind;
 
-use crate::domain::agent::{Ending, State, Status};
 use crate::domain::lifecycle::{Effect, Event, Step};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::driver::{AgentHandle, Order};
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Lease, StoreError};
-use crate::steps::context::{StepContext, StepState};
+use crate::steps::context::{StepContext, StepState, is_kill};
 
 /// Makes a decision durable. A kill does not wait for the store: whether it is what was decided or arrives while the
 /// decision is being written, the agent's processes are stopped meanwhile.
@@ -60,10 +59,6 @@ pub(crate) async fn persist_decision(
     }
     let (recorded, ()) = tokio::join!(recording, unwind::begin(&context, step_state));
     recorded
-}
-
-fn is_kill(state: &State) -> bool {
-    matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status == Status::Killed)
 }
 
 /// Performs the effect that the agent's state asks for and returns what happened.

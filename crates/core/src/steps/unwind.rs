@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::context::{StepContext, StepState};
+use super::commit;
+use super::context::{StepContext, StepState, is_kill};
 use super::tend::Lent;
-use super::{commit, is_kill};
 use crate::caretaker::former;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::ids::AgentId;

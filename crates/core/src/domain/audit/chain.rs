@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Deed;
+use super::entry::Deed;
 use crate::domain::ids::Timestamp;
 
 /// A SHA-256 hash, in lower-case hexadecimal digits as text.
