@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::ids::AgentId;
 
-/// How every such token begins; the secret scan looks for it.
+/// Prefix of every agent's token; the secret scan looks for it.
 const START: &str = "mosaic_agent_";
 
 /// The secret that agents' tokens are derived from. Never shown.
@@ -90,12 +90,12 @@ fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
     mac.chain_update(text).finalize().into_bytes().into()
 }
 
-/// What agents are given to see themselves.
+/// Access to the API that agents are given to see themselves.
 #[derive(Debug, Clone)]
 pub struct AgentAccess {
     /// Where the API answers.
     pub url: String,
-    /// What their tokens are derived from.
+    /// The secret from which their tokens are derived.
     pub secret: AgentSecret,
 }
 

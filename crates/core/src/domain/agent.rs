@@ -86,10 +86,11 @@ impl Phase {
     }
 }
 
-/// What a person must decide. The list is closed; supervision raises `stalled` by itself, runtimes may raise others.
+/// A decision that a person is asked for. The list of kinds is closed; supervision raises `stalled` by itself, runtimes may raise
+/// others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
-    /// What kind of decision.
+    /// Kind of the decision.
     pub kind: AttentionKind,
     /// One line for people.
     pub summary: String,
@@ -205,7 +206,7 @@ pub enum Turn {
     Again,
     /// Findings to repair.
     Fix {
-        /// What is wrong.
+        /// The findings.
         findings: Vec<Finding>,
     },
 }
@@ -220,7 +221,7 @@ pub enum QueueCause {
     Backoff {
         /// Not before this time.
         until: Timestamp,
-        /// What failed.
+        /// Failure of the attempt.
         failure: Failure,
     },
     /// The server stopped or was lost while it ran; does not count as an attempt.
@@ -273,7 +274,7 @@ impl QueueCause {
     }
 }
 
-/// What follows once everything is given back.
+/// Destination of an agent once everything that it held is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "camelCase")]
 pub enum Ending {
@@ -284,12 +285,12 @@ pub enum Ending {
     },
     /// The end.
     Settle {
-        /// How it ended.
+        /// End of the agent.
         end: End,
     },
 }
 
-/// How an agent ended.
+/// End of an agent: its status, its reason, its error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
@@ -316,27 +317,27 @@ pub enum State {
     },
     /// Its tree is being made.
     Checkout {
-        /// What the agent will be told.
+        /// The turn that the agent will begin with; decides its prompt.
         #[serde(flatten)]
         turn: Turn,
     },
     /// Its confinement is being made.
     Confining {
-        /// What the agent will be told.
+        /// The turn that the agent will begin with; decides its prompt.
         #[serde(flatten)]
         turn: Turn,
     },
     /// Its program is being started.
     Launching {
-        /// What the agent will be told.
+        /// The turn that the agent will begin with; decides its prompt.
         #[serde(flatten)]
         turn: Turn,
     },
     /// Its program runs.
     Working,
-    /// What it left is being committed and read into the store.
+    /// Its work is being committed, harvested and received into the repository store.
     Committing {
-        /// What it said last.
+        /// The agent's last text.
         text: String,
     },
     /// Its commits are being judged.
@@ -351,13 +352,13 @@ pub enum State {
     },
     /// Everything it holds is being given back.
     Unwinding {
-        /// What follows.
+        /// Destination once everything is released.
         #[serde(flatten)]
         ending: Ending,
     },
     /// Nothing follows.
     Settled {
-        /// How it ended.
+        /// End of the agent.
         #[serde(flatten)]
         end: End,
     },
@@ -381,7 +382,7 @@ impl Work {
     }
 }
 
-/// What the agent's work has come to so far. Survives attempts.
+/// State of the agent's work so far. Survives attempts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Work {
@@ -400,7 +401,7 @@ pub struct Work {
     /// The tree may hold work that was not received into the store yet.
     #[serde(default)]
     pub dirty: bool,
-    /// What could not be cleaned up yet and why; it is tried again until it is gone.
+    /// Leftovers that could not be cleaned up yet, and the reason; the cleanup is tried again until they are gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup_pending: Option<String>,
     /// When the running program times out.
@@ -409,7 +410,7 @@ pub struct Work {
     /// Milliseconds that the attempt's next program may run; the whole `timeoutSeconds` when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left_ms: Option<u64>,
-    /// What was found wrong and is not repaired yet.
+    /// Findings that are not repaired yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
     /// Judged commits that were about to be pushed, oldest first: the remote may have taken any of them.
@@ -418,13 +419,13 @@ pub struct Work {
     /// The commit that was pushed, by the word of the remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<CommitId>,
-    /// What is known of it on the remote.
+    /// Knowledge about its commit on the remote.
     #[serde(default)]
     pub publication: Publication,
     /// The runtime's session, for resuming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// What will judge it.
+    /// The gate plan by which it will be judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<GatePlan>,
     /// The newest judgement.
@@ -436,7 +437,7 @@ pub struct Work {
     /// The agent's last text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
-    /// What was kept under a name of its own when it ended.
+    /// Work that was salvaged under a ref of its own when the agent ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salvage: Option<Salvaged>,
     /// The salvage holds what lay beside the received commits (other branches, stashes): `kept` is at least as new.
@@ -466,7 +467,7 @@ pub struct Agent {
     pub id: AgentId,
     /// A short name for people: the task's slug and four digits of the id.
     pub name: String,
-    /// What was asked for.
+    /// The spawn request that it was admitted with.
     pub spec: SpawnSpec,
     /// The branch it is pushed to.
     pub branch: BranchName,
@@ -482,37 +483,37 @@ pub struct Agent {
     pub attempt: u32,
     /// Fix rounds used so far.
     pub fix_round: u32,
-    /// How often the agent's program was started; names its output files.
+    /// Number of starts of the agent's program; names its output files.
     pub runs: u32,
     /// The node of a fleet where its work lies; nothing before the first, after that one was lost, and where there is one
     /// node only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// What all runs that are over have used up, whatever became of them.
+    /// Budget that all runs that are over have used up, whatever became of them.
     #[serde(default, skip_serializing_if = "Spent::is_nothing")]
     pub spent: Spent,
-    /// What the program that runs now has used up so far.
+    /// Budget that the running program has used up so far.
     #[serde(default, skip_serializing_if = "Spent::is_nothing")]
     pub spent_in_run: Spent,
-    /// How often it waited for a limit of the model service since its work last came to something.
+    /// Number of its waits for a limit of the model service since its commits were last received.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quota_waits: u32,
-    /// How many nodes were lost while they ran it.
+    /// Number of nodes that were lost while they ran it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_losses: u32,
     /// Nodes on which it failed for a reason of theirs since its work last came to something, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_faults: Vec<NodeFault>,
-    /// How often that happened.
+    /// Number of those failures; one node may have several.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub node_tries: u32,
     /// Work of earlier attempts that other nodes have, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<LeftWork>,
-    /// What a person should know.
+    /// Warnings that a person should read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What a person must decide.
+    /// Decisions that a person is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attention: Vec<Attention>,
     /// The last answer that let it continue.
@@ -521,7 +522,7 @@ pub struct Agent {
     /// Stop of its last run; nothing while that goes on, and when it ended by itself and well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Box<ForcedStop>>,
-    /// What its work has come to.
+    /// State of its work.
     #[serde(default)]
     pub work: Work,
     /// Where it is.

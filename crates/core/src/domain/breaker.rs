@@ -14,7 +14,7 @@ use super::lifecycle::{Elsewhere, Event};
 use super::outcome::{Failure, FailureKind, Outcome, cut};
 use crate::limits;
 
-/// What an event says about a part of the node's work.
+/// Evidence that an event gives about a part of the node's work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sign {
     /// It works.
@@ -76,7 +76,7 @@ pub struct BreakerState {
     pub why: String,
 }
 
-/// How a breaker stands. Times are monotonic.
+/// State of a breaker. Times are monotonic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Everything starts; the times of the newest failures in a row.
@@ -87,7 +87,7 @@ pub enum Standing {
     HalfOpen(AgentId),
 }
 
-/// What changed on the outside.
+/// Change of a breaker that is visible from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turned {
     /// Nothing starts for this long.
@@ -100,7 +100,7 @@ pub enum Turned {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     standing: Standing,
-    /// How often it opened without closing in between.
+    /// Number of openings without a closing in between.
     round: u32,
     why: String,
 }

@@ -28,7 +28,7 @@ pub struct GateDefinition {
     pub timeout_ms: u64,
 }
 
-/// What will be judged: fixed at checkout, from the base commit, before the agent starts.
+/// Gates that will judge an agent's work: fixed at checkout, from the base commit, before the agent starts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatePlan {
@@ -40,12 +40,12 @@ pub struct GatePlan {
     pub defined_by: String,
     /// False when the repository's commands were not trusted: then none is run.
     pub trusted: bool,
-    /// What a person should know about the plan.
+    /// Warnings about the plan that a person should read.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
-/// How one gate ended.
+/// Outcome of one gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateOutcome {
@@ -71,7 +71,7 @@ pub struct Finding {
     /// Line number from 1, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// What is wrong; secrets are masked.
+    /// Description of the fault; secrets are masked.
     pub message: String,
     /// More about a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ pub struct Finding {
 pub struct GateResult {
     /// The gate's name.
     pub name: Word,
-    /// How it ended.
+    /// Outcome of the gate.
     pub outcome: GateOutcome,
     /// The command as it was run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,11 +92,11 @@ pub struct GateResult {
     /// The command's exit code; `None` when a signal ended it or nothing ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
     /// One line for people, such as `60.0% < 85%`.
     pub summary: String,
-    /// What is wrong, at most [`crate::limits::FINDINGS`].
+    /// Findings of the gate, at most [`crate::limits::FINDINGS`].
     #[serde(default)]
     pub findings: Vec<Finding>,
     /// Name of the kept log in the agent's transcripts, when there is one.
@@ -104,7 +104,7 @@ pub struct GateResult {
     pub log: Option<String>,
 }
 
-/// What the gates say about a commit.
+/// Verdict of the gates on a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {

@@ -1,5 +1,5 @@
-//! What a job of another producer asks for: the body of a spawn, with the job's own options over it. Every fault is
-//! named at once, in words that are shown where the producer looks for them.
+//! Spawn requests that another producer put into the queue as jobs: the body of a spawn, with the job's own options over it.
+//! Every fault is named at once, in words that are shown where the producer looks for them.
 
 use serde_json::{Map, Value, json};
 

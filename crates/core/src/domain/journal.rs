@@ -1,5 +1,5 @@
-//! What happened, as it is written into the event log: one [`Entry`] per fact, numbered without gaps by the store; and the
-//! envelope (CloudEvents 1.0) in which it goes out.
+//! Facts as they are written into the event log: one [`Entry`] per fact, numbered without gaps by the store; and the
+//! envelope (CloudEvents 1.0) in which a fact goes out.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ pub struct Fact {
     pub task: Option<TaskId>,
     /// When it happened.
     pub at: Timestamp,
-    /// What else belongs to it; free of secrets.
+    /// Further details of the fact; free of secrets.
     pub data: Value,
 }
 

@@ -65,7 +65,7 @@ pub struct WorkReport {
     pub run: u32,
     /// `kept`, `published` or `nothing`.
     pub state: WorkState,
-    /// What its repository store has.
+    /// Refs that the node's repository store keeps for the agent.
     pub refs: Vec<KeptRef>,
 }
 
@@ -82,7 +82,7 @@ pub struct KeptWork {
     /// When the attempt was over.
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
-    /// What is known of it.
+    /// State of the work, as far as it is known.
     pub state: WorkState,
     /// The refs that hold it there, as far as they are known.
     pub refs: Vec<KeptRef>,

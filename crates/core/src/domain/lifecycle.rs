@@ -23,7 +23,7 @@ pub use event::{Elsewhere, Event, KillCause, Salvage};
 pub(crate) use judgement::learn;
 pub(crate) use stops::note_stop;
 
-/// What must be done next; one per state.
+/// The next action for an agent; one per state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: it waits in the queue.
@@ -53,9 +53,9 @@ pub enum Effect {
 pub struct Step {
     /// The new record.
     pub agent: Agent,
-    /// What must be done next.
+    /// The next action.
     pub effect: Effect,
-    /// What to log.
+    /// Facts to log.
     pub facts: Vec<Fact>,
 }
 

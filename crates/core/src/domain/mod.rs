@@ -1,4 +1,4 @@
-//! What an orchestrator is, as values and pure functions: no clock, no await, no I/O.
+//! Rules of an orchestrator, as values and pure functions: no clock, no await, no I/O.
 
 pub mod access;
 pub mod agent;

@@ -33,7 +33,7 @@ pub struct Barrier {
     /// Agents admitted at this time or earlier end too, whatever their place: for who cannot ask the store. A server
     /// turns it into a place as soon as it can; 0 when the place says all.
     pub before: Timestamp,
-    /// Who ordered it.
+    /// Origin of the order.
     pub by: String,
     /// Why, when said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct Barrier {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latch {
-    /// Who engaged it.
+    /// Origin of the order that engaged it.
     pub by: String,
     /// Why, when said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ pub struct Latch {
 pub struct KillOrder {
     /// The agent.
     pub agent: AgentId,
-    /// Who ordered it.
+    /// Origin of the order.
     pub by: String,
     /// Why, when said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub struct KillOrder {
     pub at: Timestamp,
 }
 
-/// What the standing orders say about one agent.
+/// Effect of the standing orders on one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It may run.
@@ -81,7 +81,7 @@ pub enum Verdict {
     End {
         /// By which order.
         cause: KillCause,
-        /// Who and why, for people.
+        /// Origin and reason of the order, for people.
         note: String,
     },
 }

@@ -1,5 +1,5 @@
-//! How things end: a model turn ([`Outcome`]), a failed step ([`FailureKind`]), an agent ([`EndReason`]). Which
-//! failure is tried again is decided here, in one table.
+//! Ends of a model turn ([`Outcome`]), of a failed step ([`FailureKind`]) and of an agent ([`EndReason`]). One table here
+//! decides which failure is tried again.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub enum EndReason {
     NodeLost,
 }
 
-/// What kind of failure ended a step or a turn.
+/// Kind of the failure that ended a step or a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -87,7 +87,7 @@ pub enum FailureKind {
     GatesUndefined,
     /// HEAD does not descend from the base.
     Diverged,
-    /// What the agent made cannot be published as it is.
+    /// The agent's work cannot be published as it is.
     Unpublishable,
     /// The agent was denied what it needed.
     Denied,
@@ -207,13 +207,13 @@ pub fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// How a turn of an agent went, as its runtime understood it.
+/// Outcome of an agent's turn, as its runtime understood it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// The agent says it is done; its last text.
     Completed {
-        /// What the agent said last.
+        /// The agent's last text.
         text: String,
     },
     /// The turn failed.

@@ -23,7 +23,7 @@ pub struct WorkItem {
 pub struct PromptParts {
     /// The caller's name for the work.
     pub task_id: String,
-    /// What the agent is for.
+    /// Purpose of the agent.
     pub agent_type: AgentType,
     /// The branch that the work starts from.
     pub branch: String,
@@ -129,7 +129,7 @@ pub fn system_text(agents_md: Option<&str>, claude_md: Option<&str>) -> String {
     text
 }
 
-/// What holds for every agent, whatever the task.
+/// Rules for every agent, whatever the task.
 const RULES: &str = "\
 # Rules of this run
 

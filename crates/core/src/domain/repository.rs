@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::characters::{is_unprintable, was_unprintable};
 use super::ids::InvalidName;
 
-/// How a repository is reached.
+/// Transport by which a repository is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Transport {

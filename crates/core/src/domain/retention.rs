@@ -1,4 +1,4 @@
-//! How long records, transcripts and archives are kept.
+//! Retention of records, transcripts and archives: the ages and sizes after which they are removed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub struct Retention {
     pub transcripts: Duration,
     /// Records of ended agents, and events.
     pub records: Duration,
-    /// How long the record of an ended agent of a fleet stays whole in the shared store before it moves to an archive.
+    /// Time that the record of an ended agent of a fleet stays whole in the shared store before it moves to an archive.
     pub whole: Duration,
     /// Bytes of this node's archive; the oldest records go first.
     pub archive: u64,

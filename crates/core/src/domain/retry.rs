@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{BACKOFF_ASKED_MS, BACKOFF_CAP, BACKOFF_FIRST};
 
-/// How the pauses before automatic retries grow.
+/// Growth of the pauses before automatic retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackoffKind {
@@ -33,7 +33,7 @@ impl BackoffKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Backoff {
-    /// How they grow.
+    /// Growth of the pauses.
     #[serde(rename = "type")]
     pub kind: BackoffKind,
     /// The first pause in milliseconds, at most [`BACKOFF_ASKED_MS`].

@@ -1,9 +1,9 @@
-//! Whether this machine has room for one more agent: what it has against what must stay free. Pure; who asks decides
-//! when to ask again.
+//! Capacity of this machine for one more agent: its available memory and its load against their limits. Pure; the caller
+//! decides when to ask again.
 
 use serde::{Deserialize, Serialize};
 
-/// What must stay free.
+/// Limits of memory and load beyond which nothing new starts.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Floors {
     /// Available memory below which nothing new starts, in bytes; 0 is no floor.
@@ -12,7 +12,7 @@ pub struct Floors {
     pub load_per_core: f64,
 }
 
-/// What the machine says. What it does not say holds nothing up.
+/// Memory and load that the machine reports. A figure that it does not report holds nothing up.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reading {

@@ -1,4 +1,4 @@
-//! What a caller may ask for. [`SpawnSpec::parse`] turns the JSON body of a spawn into a value that is right by
+//! Spawn requests of callers. [`SpawnSpec::parse`] turns the JSON body of a spawn into a value that is right by
 //! construction, and names every fault at once, each with a pointer to the field (RFC 6901).
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use super::secrets::{AllowedSecret, Fingerprint};
 use super::spent::Spent;
 use crate::limits;
 
-/// What an agent is for. Decides the default gate profile and what "nothing changed" means.
+/// Purpose of an agent. Decides the default gate profile and what "nothing changed" means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentType {
@@ -88,7 +88,7 @@ impl GateProfile {
     }
 }
 
-/// How urgent work is: 1 (first) to 10 (last), 5 when not said.
+/// Urgency of work: 1 (first) to 10 (last), 5 when not said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Priority(u8);
@@ -182,7 +182,7 @@ pub struct Context {
 pub struct SpawnSpec {
     /// The caller's name for the work.
     pub task_id: TaskId,
-    /// What the agent is for.
+    /// Purpose of the agent.
     pub agent_type: AgentType,
     /// Which gates judge it; the type's default when the caller named none.
     pub gate_profile: GateProfile,
@@ -199,7 +199,7 @@ pub struct SpawnSpec {
     /// The pauses before them; the usual ones when not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
-    /// How often findings go back to the agent.
+    /// Largest number of fix rounds: of times that findings go back to the agent.
     pub max_fix_rounds: u32,
     /// Seconds one attempt may take from its launch on.
     pub timeout_seconds: u64,
@@ -230,7 +230,7 @@ pub struct FieldError {
     pub pointer: String,
     /// `required`, `type`, `invalid`, `unknown`, `range`, `transport`.
     pub code: String,
-    /// What is wrong, as a lower-case fragment.
+    /// Description of the fault, as a lower-case fragment.
     pub message: String,
 }
 

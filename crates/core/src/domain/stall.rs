@@ -1,4 +1,4 @@
-//! How a silent agent is answered: in stages, each one step further, decided from several signals and never from one.
+//! Answer to a silent agent: in stages, each one step further, decided from several signals and never from one.
 //! Silence alone starts the count; what the agent's processes do meanwhile decides how fast it goes. Pure: the same
 //! observations give the same stages.
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How far the response to a stall has gone. Each stage follows the one before it; none is skipped.
+/// Stage that the response to a stall has reached. Each stage follows the one before it; none is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -47,7 +47,7 @@ impl Stage {
     }
 }
 
-/// What is known about a running agent at one moment.
+/// Observations of a running agent at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Signals {
     /// Time since its last byte of output.
@@ -86,7 +86,7 @@ impl Signals {
     }
 }
 
-/// How fast silence is answered: from the fastest to the slowest.
+/// Pace at which silence is answered: from the fastest to the slowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pace {
     /// Nothing speaks for the agent.

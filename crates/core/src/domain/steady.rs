@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::ids::Timestamp;
 use crate::limits;
 
-/// How fast time goes while the wall clock is behind, in thousandths: ten hours after it was set back by one the two
-/// agree again, and nothing that waits until a certain time waits noticeably longer.
+/// Speed of this clock while the wall clock is behind, in thousandths of real time: ten hours after the wall clock was set back
+/// by one hour the two agree again, and nothing that waits until a certain time waits noticeably longer.
 pub const CATCHING_UP_PERMILLE: u32 = 900;
 
 /// The newest time that was told.

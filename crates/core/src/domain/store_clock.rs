@@ -14,7 +14,7 @@ pub struct Measured {
     pub asked: Duration,
     /// When its answer was there.
     pub answered: Duration,
-    /// What it answered.
+    /// Time that the store answered.
     pub time: Timestamp,
 }
 

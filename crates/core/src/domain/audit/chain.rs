@@ -93,7 +93,7 @@ impl Head {
 pub struct Record {
     /// Its number, from 1, without gaps.
     pub n: u64,
-    /// What was done.
+    /// The audit entry.
     pub deed: Deed,
     /// The hash of the record before it.
     pub previous: Hash,
@@ -192,7 +192,7 @@ impl Record {
 pub struct Broken {
     /// The number of the first bad record.
     pub n: u64,
-    /// What is wrong with it.
+    /// Fault of that record.
     pub why: String,
 }
 
@@ -259,7 +259,7 @@ pub struct HeadFile {
     pub anchor: Head,
     /// The newest record that was acknowledged.
     pub head: Head,
-    /// What the end will be once the records that are being written have arrived.
+    /// Head of the chain once the records that are being written have arrived.
     pub pending: Option<Head>,
     /// Records of the command line's own chain that were taken over.
     pub taken: u64,

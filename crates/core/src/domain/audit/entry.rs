@@ -69,7 +69,7 @@ actions! {
     AuditLost = "audit-lost",
 }
 
-/// Who acts when the orchestrator does so by itself.
+/// Name of the actor when the orchestrator acts by itself.
 pub const MOSAIC: &str = "mosaic";
 
 /// One deed: who did what to whom, why, and what came of it.
@@ -77,15 +77,15 @@ pub const MOSAIC: &str = "mosaic";
 pub struct Deed {
     /// When.
     pub at: Timestamp,
-    /// Who: `operator`, `operator/NAME`, `agent/ID`, `cli/NAME`, `anyone` or [`MOSAIC`].
+    /// Actor: `operator`, `operator/NAME`, `agent/ID`, `cli/NAME`, `anyone` or [`MOSAIC`].
     pub actor: String,
-    /// What, one of the words of [`Action`].
+    /// Action, one of the words of [`Action`].
     pub action: String,
     /// To whom or what: an agent's id, a task, a setting.
     pub subject: Option<String>,
     /// Why, in the actor's words.
     pub reason: Option<String>,
-    /// What came of it.
+    /// Result of the action.
     pub result: Option<String>,
     /// The request that asked for it.
     pub request: Option<String>,

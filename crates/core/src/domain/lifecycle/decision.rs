@@ -8,7 +8,7 @@ use super::super::journal::Fact;
 use super::super::outcome::EndReason;
 use super::super::spent::Spent;
 
-/// What a decision may depend on besides record and event.
+/// Inputs of a decision besides record and event.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// The time.

@@ -22,7 +22,7 @@ pub enum Elsewhere {
     Nobody,
 }
 
-/// Who gave a kill order.
+/// Origin of a kill order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KillCause {
     /// A person or program, for this agent.
@@ -40,7 +40,7 @@ impl KillCause {
     }
 }
 
-/// What became of work that an agent left and nobody had received yet.
+/// Fate of work that an agent left and that was not received yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Salvage {
     /// There was none, or there was nothing new in it.
@@ -73,7 +73,7 @@ pub enum Event {
     CredentialChanged,
     /// Another worker of the same queue finished its job while it waited.
     FinishedElsewhere {
-        /// What that worker returned, or why it failed.
+        /// Result of that worker, or the reason of its failure.
         result: Result<String, String>,
     },
     /// Its tree is there.
@@ -82,9 +82,9 @@ pub enum Event {
         base: CommitId,
         /// The remote tip of its own branch.
         remote_tip: Option<CommitId>,
-        /// What will judge it.
+        /// The gate plan by which its work will be judged.
         plan: GatePlan,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
     /// Its confinement is there.
@@ -93,12 +93,12 @@ pub enum Event {
     Launched {
         /// The session, when known beforehand.
         session: Option<String>,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
     /// Its program is silent, and the answer to that went one stage further.
     Stalled {
-        /// How far.
+        /// Stage that the answer has reached.
         stage: Stage,
         /// One line for people.
         summary: String,
@@ -111,34 +111,34 @@ pub enum Event {
     Spent(Spent),
     /// Its program ended.
     TurnEnded {
-        /// How the turn went.
+        /// Outcome of the turn.
         outcome: Outcome,
-        /// What is left of the attempt's time, as supervision measured it; by the wall clock when it does not know.
+        /// Time left of the attempt, as supervision measured it; `None` when it does not know, and the wall clock decides.
         left: Option<Duration>,
         /// The session, when known.
         session: Option<String>,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
-    /// What it made is in the repository store.
+    /// Its commits were received into the repository store.
     Kept {
         /// The newest commit.
         head: CommitId,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
     /// Its HEAD is where it was.
     Unchanged {
         /// Branches on which it did make something; they are kept.
         beside: Vec<String>,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
     /// HEAD does not descend from the base.
     Diverged {
         /// The branches that were kept.
         branches: Vec<String>,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
     /// A new commit changes paths that go through a git filter; nothing else was judged.
@@ -148,12 +148,12 @@ pub enum Event {
     },
     /// A new commit holds secrets; nothing else was judged.
     SecretsFound {
-        /// What, masked.
+        /// The secrets that were found, masked.
         findings: Vec<Finding>,
     },
     /// The gates have spoken.
     Judged {
-        /// What they found.
+        /// Report of the gates.
         report: GateReport,
         /// Parts of the commit that its gates did not see.
         warnings: Vec<String>,
@@ -176,7 +176,7 @@ pub enum Event {
     Kill {
         /// By which order.
         cause: KillCause,
-        /// Who and why, for people.
+        /// Origin and reason of the order, for people.
         note: String,
     },
     /// Its attempt cannot go on through no fault of its own: the server stops for good, or the machine was started again.
@@ -200,22 +200,22 @@ pub enum Event {
         node: NodeId,
         /// The part of its work that failed.
         part: Part,
-        /// What failed.
+        /// The failure.
         failure: Failure,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
         /// The other nodes, as far as they could run it.
         elsewhere: Elsewhere,
     },
     /// Everything it held was given back.
     Unwound {
-        /// What became of work that was not received before.
+        /// Fate of work that was not received before.
         salvage: Salvage,
-        /// What could not be cleaned up yet and why.
+        /// Leftovers that could not be cleaned up yet, and the reason.
         pending: Option<String>,
         /// The remote's answer about a push of which the end was not known.
         look: RemoteLook,
-        /// What a person should know.
+        /// Warnings that a person should read.
         warnings: Vec<String>,
     },
 }

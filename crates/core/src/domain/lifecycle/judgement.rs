@@ -22,7 +22,8 @@ impl Decision {
         self.refused(findings, EndReason::Secret, text)
     }
 
-    /// What the repository keeps encrypted or elsewhere would be published as it is. No fix round mends that.
+    /// Ends an agent whose changed paths go through a git filter: content that the repository keeps encrypted or elsewhere would
+    /// be published as it is. No fix round mends that.
     pub(super) fn filtered(&mut self, mut paths: Vec<FilteredPath>) -> State {
         let named: Vec<String> = paths
             .iter()

@@ -13,7 +13,7 @@ use super::event::Elsewhere;
 use crate::limits;
 
 impl Decision {
-    /// What failed lies on the node that ran it.
+    /// Requeues or ends an agent after a failure that lies on the node that ran it.
     pub(super) fn node_failed(
         &mut self,
         node: NodeId,

@@ -1,4 +1,4 @@
-//! What may follow each state: one method per state. An event that a method does not know cannot happen there.
+//! Transitions of the life cycle: one method per state. An event that a method does not know cannot happen there.
 
 use super::super::agent::{AttentionKind, Ending, QueueCause, State, Status, Turn};
 use super::super::ids::CommitId;
