@@ -54,7 +54,7 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
-/// What a check of the whole log came to.
+/// Result of a check of the whole log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verified {
@@ -66,7 +66,7 @@ pub struct Verified {
     pub first: u64,
     /// The first place at which the chain does not hold.
     pub broken: Option<Broken>,
-    /// What is no fault of the chain and should be known: healed ends, lost records, oldest first.
+    /// Remarks that concern no fault of the chain and should be known: healed ends, lost records, oldest first.
     pub remarks: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ fn first_format() -> u32 {
     1
 }
 
-/// What a node says of itself with every heartbeat.
+/// Description that a node sends of itself with every heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeInfo {
@@ -47,7 +47,7 @@ pub struct NodeInfo {
     pub slots: usize,
     /// Agents that it runs now.
     pub running: usize,
-    /// What the operator says of it.
+    /// Labels that the operator gave the node.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Milliseconds by which its machine's wall clock is ahead of the store's, negative when it is behind; none while that is not
@@ -67,12 +67,12 @@ pub struct NodeInfo {
     pub started_at: Timestamp,
     /// It takes nothing new, because it is about to stop.
     pub draining: bool,
-    /// What it can do and how it fares; empty from an earlier version.
+    /// Abilities and condition of the node; empty from an earlier version.
     #[serde(default)]
     pub health: NodeHealth,
 }
 
-/// What a node can do, and how it fares.
+/// Abilities and condition of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeHealth {
@@ -116,7 +116,7 @@ pub struct RuntimeHealth {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cordon {
-    /// Who said so.
+    /// Origin of the order.
     pub by: String,
     /// Why, when said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ pub struct Cordon {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeState {
-    /// What it said last.
+    /// Description in its last heartbeat.
     #[serde(flatten)]
     pub info: NodeInfo,
     /// When it was heard of last, by the store's clock.
@@ -152,7 +152,7 @@ pub struct NodeState {
 pub struct LostNode {
     /// The node.
     pub node: NodeId,
-    /// Who said so.
+    /// Origin of the declaration.
     pub by: String,
     /// Why, when said.
     #[serde(default, skip_serializing_if = "Option::is_none")]

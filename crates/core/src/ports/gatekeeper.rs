@@ -10,7 +10,7 @@ use crate::domain::ids::{AgentId, CommitId, Word};
 use crate::domain::outcome::Failure;
 use crate::domain::spec::GateProfile;
 
-/// What a plan is made from.
+/// Inputs of a gate plan.
 #[derive(Debug, Clone)]
 pub struct PlanRequest<'a> {
     /// The profile asked for.
@@ -23,7 +23,7 @@ pub struct PlanRequest<'a> {
     pub config: Option<&'a [u8]>,
 }
 
-/// What is judged.
+/// Inputs of a judgement.
 #[derive(Debug, Clone)]
 pub struct JudgeRequest {
     /// The agent.

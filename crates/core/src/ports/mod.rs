@@ -1,4 +1,4 @@
-//! What the core needs from the world, one trait per thing that differs between backends. A trait's documentation
+//! Interfaces of the core to the world, one trait per thing that differs between backends. A trait's documentation
 //! is its contract; the conformance suites in `mosaic-testkit` check it for every backend.
 
 pub mod archive;

@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use crate::domain::ids::AgentId;
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 
-/// What the files say.
+/// Contents of the order files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filed {
     /// Barrier and latch. A latch whose file was read and makes no sense counts as engaged.
     pub orders: StandingOrders,
-    /// Whether the last resort of an operator is there.
+    /// Presence of the file `STOP`, an operator's last resort.
     pub stop: StopFile,
     /// Orders about single agents.
     pub kills: Vec<KillOrder>,
@@ -22,13 +22,13 @@ pub struct Filed {
     pub unread: Option<String>,
 }
 
-/// Whether the file `STOP` is there.
+/// Presence of the file `STOP`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StopFile {
-    /// It is not.
+    /// It is not there.
     #[default]
     Absent,
-    /// It is, whatever it is.
+    /// It is there, whatever it is.
     There,
     /// The directory cannot be asked, for this reason.
     Unknown(String),

@@ -28,7 +28,7 @@ pub enum Stdin {
     },
 }
 
-/// What a job runs and how.
+/// Specification of a job: its program, and the conditions of its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobSpec {
@@ -52,12 +52,12 @@ pub struct JobSpec {
     pub interrupt: Option<String>,
     /// Time after which the shim stops the job by itself, counted from its start.
     pub time_limit: Option<Duration>,
-    /// What a later server wants to know when it adopts the job, in words of the caller's; see [`Adopted::memo`].
+    /// Note for a later server that adopts the job, in words of the caller's; see [`Adopted::memo`].
     #[serde(default)]
     pub memo: Option<String>,
 }
 
-/// How a job's main process ended.
+/// End of a job's main process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exit {
@@ -89,7 +89,7 @@ pub struct Exit {
     pub receipt: Option<StopReceipt>,
 }
 
-/// What a job reports.
+/// Report of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
     /// More standard output, at most 64 KiB at once, never empty.
@@ -100,7 +100,7 @@ pub enum JobEvent {
     Exited(Exit),
 }
 
-/// What an agent's processes use.
+/// Resources that an agent's processes use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -125,7 +125,7 @@ pub enum ProcessError {
     NotStarted {
         /// The job.
         job: String,
-        /// What went wrong.
+        /// Reason of the failure.
         why: String,
     },
     /// The shim is gone without leaving an exit status.
@@ -167,7 +167,7 @@ fn unsupported(agent: AgentId) -> ProcessError {
 pub struct Adopted {
     /// The job, followed from its first byte of output on. It may have ended meanwhile, or turn out to be lost.
     pub job: Box<dyn Job>,
-    /// What its starter noted in [`JobSpec::memo`].
+    /// Note of the server that started the job; see [`JobSpec::memo`].
     pub memo: Option<String>,
     /// The machine was started again since: nothing of the job can be alive, however it ended.
     pub rebooted: bool,

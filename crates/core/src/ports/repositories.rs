@@ -16,7 +16,7 @@ use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
 use crate::ports::fleet::Hold;
 
-/// What the remote looked like when it was asked.
+/// State of the remote when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteState {
     /// Tip of the base branch, fetched into the store.
@@ -38,7 +38,7 @@ pub struct Worktree {
     pub warnings: Vec<String>,
 }
 
-/// What a tree is made from.
+/// Inputs from which a working tree is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeRequest {
     /// The agent.
@@ -61,7 +61,7 @@ pub struct TreeRequest {
     pub unreceived: bool,
 }
 
-/// What is brought back of an agent that has ended.
+/// Work of an ended agent that is to be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreRequest {
     /// The agent.
@@ -78,7 +78,7 @@ pub struct RestoreRequest {
     pub branch: BranchName,
     /// The newest commit that was received from it.
     pub head: Option<CommitId>,
-    /// What was salvaged when it was ended, as far as the record knows; comes before `head`, unless it was made beside it.
+    /// Work that was salvaged when the agent ended, as far as the record knows; precedes `head`, unless it was made beside it.
     pub salvage: Option<Salvaged>,
 }
 
@@ -91,7 +91,7 @@ pub struct Restored {
     pub branch: BranchName,
     /// Its commit; `None` when the agent's HEAD had none.
     pub head: Option<CommitId>,
-    /// What index and working tree were restored from; `None` when everything had been received as commits.
+    /// Salvage from which index and working tree were restored; `None` when everything had been received as commits.
     pub salvage: Option<Salvaged>,
 }
 
@@ -106,7 +106,7 @@ pub struct HarvestJob {
     pub outbox: PathBuf,
 }
 
-/// What was received from an agent's tree.
+/// Work that was received from an agent's tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kept", rename_all = "camelCase")]
 pub enum Kept {
@@ -124,10 +124,10 @@ pub enum Kept {
     },
 }
 
-/// What was received, and what is to be told about the rest of the tree.
+/// The received work, and notes about the rest of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// What was received.
+    /// The received work.
     pub kept: Kept,
     /// Branches and heads of other worktrees that have commits which the received work does not; they are kept as
     /// [`Repositories::salvaged`].
@@ -142,7 +142,7 @@ impl From<Kept> for Received {
     }
 }
 
-/// What of a commit a piece of added text is.
+/// Part of a commit that a piece of added text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddedPart {
     /// Lines of a file.
@@ -164,11 +164,11 @@ pub struct Added {
     pub line: u64,
     /// The added lines, joined by newlines; lossy where they are not UTF-8.
     pub text: String,
-    /// What it is.
+    /// Part of the commit that the text belongs to.
     pub part: AddedPart,
 }
 
-/// What is checked out to be judged.
+/// Commit that is to be checked out for judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgingRequest {
     /// The agent.
@@ -194,7 +194,7 @@ pub struct JudgingCheckout {
     pub warnings: Vec<String>,
 }
 
-/// Whether work fits onto the newest base.
+/// Result of a trial merge with the newest base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
     /// It merges cleanly; the newest base commit.
@@ -208,7 +208,7 @@ pub enum Fit {
     },
 }
 
-/// How a push ended.
+/// Result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
     /// The remote says that its branch is now exactly the commit; see [`Repositories::shown`].
@@ -219,7 +219,7 @@ pub enum Pushed {
     Refused(String),
 }
 
-/// How a file is changed.
+/// Kind of a file's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are the documentation")]
@@ -235,7 +235,7 @@ pub enum ChangeKind {
 /// One changed file of a diff. Names are bytes, as git has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStat {
-    /// How it is changed.
+    /// Kind of the change.
     pub kind: ChangeKind,
     /// Path in the repository; the old one of a file that is deleted.
     pub path: Vec<u8>,
@@ -258,7 +258,7 @@ impl FileStat {
     }
 }
 
-/// What a diff's text is for.
+/// Purpose of a diff's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiffForm {
     /// Reading: of binary files it only says that they differ.
@@ -272,7 +272,7 @@ pub enum DiffForm {
 pub struct FilterUse {
     /// The filter's name, as `.gitattributes` gives it.
     pub filter: String,
-    /// How many files go through it.
+    /// Number of files that go through it.
     pub paths: u64,
     /// One of them.
     pub example: String,
@@ -292,7 +292,7 @@ pub struct UnmergedCommit {
     pub subject: String,
 }
 
-/// What a store keeps of an agent by refs.
+/// Refs that a repository store keeps for an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRefs {
     /// The store.
@@ -312,7 +312,7 @@ pub enum StrayTree {
     Unused,
     /// It was handed to its agent; what it was made from.
     Handed(Box<TreeRequest>),
-    /// What it was made from cannot be read, and so not what is in it; why.
+    /// The request that it was made from cannot be read, and so its content is not known either; the reason.
     Unknown(String),
 }
 

@@ -13,18 +13,18 @@ use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::spec::{AgentType, Budget};
 use crate::domain::spent::Spent;
 
-/// What an agent is started with.
+/// Inputs for the start of an agent's program.
 #[derive(Debug, Clone)]
 pub struct LaunchRequest {
     /// The agent.
     pub agent: AgentId,
     /// The task.
     pub task: TaskId,
-    /// What it is for.
+    /// Purpose of the agent.
     pub agent_type: AgentType,
-    /// What it is told now.
+    /// Prompt of the turn that begins now.
     pub prompt: String,
-    /// What is added to the runtime's system prompt: the repository's instructions to agents and our own.
+    /// Addition to the runtime's system prompt: the repository's instructions to agents and our own.
     pub system: String,
     /// The agent's tree, its working directory.
     pub tree: PathBuf,
@@ -40,7 +40,7 @@ pub struct LaunchRequest {
     pub new_session: String,
 }
 
-/// What to run.
+/// Command that is to be run, with its environment and its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchPlan {
     /// Program and arguments, without the confinement's wrapping.
@@ -49,19 +49,19 @@ pub struct LaunchPlan {
     pub env: Vec<(String, String)>,
     /// Standard input for runtimes without a dialogue; `None` keeps it open and begins with [`Dialogue::start`].
     pub stdin: Option<String>,
-    /// What to write first when it must stop.
+    /// Text that is written to the program first when it must stop.
     pub interrupt: Option<String>,
     /// The session this run will have, when known beforehand.
     pub session: Option<String>,
-    /// What stands for the credential that the run was lent; see [`Runtime::tend`]. No secret.
+    /// Mark of the credential that the run was lent, for [`Runtime::tend`]. It is no secret.
     pub lent: Option<String>,
 }
 
-/// What a conversation began with: enough to take part in it again after the server was replaced.
+/// Beginning of a conversation: enough to take part in it again after the server was replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Opening {
-    /// What the agent was told.
+    /// Prompt that the agent was given.
     pub prompt: String,
     /// The session, when known beforehand; see [`LaunchPlan::session`].
     pub session: Option<String>,
@@ -70,7 +70,7 @@ pub struct Opening {
     pub lent: Option<String>,
 }
 
-/// What an agent did, for the transcript and for supervision.
+/// Event of an agent's run, for the transcript and for supervision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum AgentEvent {
@@ -85,7 +85,7 @@ pub enum AgentEvent {
     },
     /// The agent said something.
     Text {
-        /// What it said.
+        /// The agent's text.
         text: String,
     },
     /// The agent thought aloud.
@@ -106,9 +106,9 @@ pub enum AgentEvent {
     ToolResult {
         /// The call's id.
         id: String,
-        /// Whether it worked.
+        /// True when the tool succeeded.
         ok: bool,
-        /// What came back, cut.
+        /// Result of the tool, cut.
         text: String,
     },
     /// The agent was denied something.
@@ -147,12 +147,12 @@ pub enum AgentEvent {
     },
 }
 
-/// What follows from a line.
+/// Consequences of a line of output.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reaction {
-    /// What the line said.
+    /// Events that the line reports.
     pub events: Vec<AgentEvent>,
-    /// What to write to the agent, each with its own line break.
+    /// Lines to write to the agent, each with its own line break.
     pub replies: Vec<String>,
     /// The last turn is over: close standard input, and end the process if it lives on for
     /// [`crate::limits::AFTER_RESULT`].
@@ -161,7 +161,7 @@ pub struct Reaction {
     pub give_up: bool,
 }
 
-/// What a conversation waits for although a turn has its result.
+/// Work that a conversation waits for although a turn has its result.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Pending {
     /// Nothing: either a turn is under way, or the last one is over.
@@ -213,7 +213,7 @@ pub trait Dialogue: Send {
     fn outcome(&mut self, exit: &Exit) -> Outcome;
 }
 
-/// Whether and as what a runtime is available on this node.
+/// Availability of a runtime on this node: its program and version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// Where its program is.

@@ -147,7 +147,7 @@ pub struct Admission {
     pub job: Option<String>,
     /// The data of that job, where the agent was made of them: refused when they were changed since.
     pub job_data: Option<String>,
-    /// What to log.
+    /// Facts to log.
     pub facts: Vec<Fact>,
 }
 
@@ -160,7 +160,7 @@ pub enum Admitted {
     Replay(Versioned),
 }
 
-/// What a write must survive once the method has returned.
+/// Loss that a write must survive once the method has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safety {
     /// The loss of power. For everything that somebody was told, or that must be known before something is done that
@@ -174,11 +174,11 @@ pub enum Safety {
 /// A new state of a record with what to log about it.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// What the write must survive.
+    /// Loss that the write must survive.
     pub safety: Safety,
     /// The new record.
     pub agent: Agent,
-    /// What to log.
+    /// Facts to log.
     pub facts: Vec<Fact>,
 }
 
@@ -191,12 +191,12 @@ pub struct Removal {
     pub version: u64,
     /// When it is removed.
     pub at: Timestamp,
-    /// Who wanted it and why, in one line.
+    /// Origin and reason of the removal, in one line.
     pub why: String,
     /// The node that removes it, having looked at what lies there: others keep what is nowhere else. Nothing when the work
     /// was given up wherever it lies.
     pub node: Option<NodeId>,
-    /// What to log.
+    /// Facts to log.
     pub facts: Vec<Fact>,
 }
 
@@ -251,7 +251,7 @@ pub struct Query {
     pub limit: usize,
 }
 
-/// How many entries wait, and how many agents are in each status.
+/// Numbers of waiting entries, and of agents in each status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -274,7 +274,7 @@ pub struct Counts {
 /// Why and since when dispatch is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// Who paused it.
+    /// Origin of the pause.
     pub by: String,
     /// Why, when said.
     pub reason: Option<String>,
@@ -304,7 +304,7 @@ pub struct Submission {
     pub job: String,
     /// The job's name, `spawn` for a spawn.
     pub name: String,
-    /// What it carries: the body of a spawn as JSON text, as far as the producer kept to it.
+    /// Data of the job: the body of a spawn as JSON text, as far as the producer kept to it.
     pub data: String,
     /// The job's options as JSON text: priority, attempts, backoff, delay.
     pub options: String,
@@ -314,8 +314,8 @@ pub struct Submission {
     pub until: Option<Timestamp>,
 }
 
-/// What other hands did to the queue (another producer, another worker, an operator's tool) that no record says yet. It
-/// is told again until a write takes it up.
+/// Change that an external client made to the queue (another producer, another worker, an operator's tool) and that no record
+/// shows yet. It is reported again until a write takes it up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Intervention {
     /// New work. Taken up by an [`Admission`] with its job, or by [`Store::refuse`].
@@ -342,7 +342,7 @@ pub enum Intervention {
     Finished {
         /// The agent.
         agent: AgentId,
-        /// What that worker returned, or why it failed.
+        /// Result of that worker, or the reason of its failure.
         result: Result<String, String>,
     },
 }

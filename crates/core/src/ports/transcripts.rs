@@ -20,12 +20,12 @@ pub struct Line {
     pub at: Timestamp,
     /// Which attempt it belongs to.
     pub attempt: u32,
-    /// What happened; secrets are masked.
+    /// The event; secrets are masked.
     #[serde(flatten)]
     pub event: AgentEvent,
 }
 
-/// How much of a run's raw output the transcript tells: everything up to a byte, and so many entries of what follows.
+/// Transcript cursor in a run's raw output: the transcript covers everything up to a byte, and so many entries of what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Told {
     /// Bytes of the run's standard output from its start.
@@ -43,7 +43,7 @@ pub struct Mark {
     pub bytes: u64,
 }
 
-/// What is kept of one agent on disk.
+/// Files that are kept of one agent on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shelved {
     /// The agent.
