@@ -1,5 +1,5 @@
-//! Who did what: the one place where deeds enter the audit log. A deletion or an override is recorded before it is
-//! done, with [`Orchestrator::audit`]; a stop is never kept waiting, with [`Orchestrator::audit_soon`].
+//! The one place where audit entries enter the audit log. A deletion or an override is recorded before it is done, with
+//! [`Orchestrator::audit`]; a stop never waits for its entry, which [`Orchestrator::audit_soon`] records.
 
 use crate::domain::access::AgentAccess;
 use crate::domain::audit::{Action, Deed, Head, MOSAIC};

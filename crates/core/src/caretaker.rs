@@ -25,7 +25,7 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::stop::Stop;
 
-/// What the passes carry from round to round.
+/// State that the caretaker's passes carry from round to round.
 #[derive(Debug, Default)]
 pub struct Rounds {
     /// See [`cleanup`] and [`orphans`].

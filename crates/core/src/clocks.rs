@@ -10,7 +10,7 @@ use crate::domain::steady::Steady;
 use crate::domain::store_clock::StoreClock;
 use crate::limits;
 
-/// How far this machine's wall clock is from the store's.
+/// Offset of this machine's wall clock from the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockOffset {
     /// Milliseconds by which it is ahead; negative when it is behind.

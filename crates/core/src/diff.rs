@@ -1,4 +1,4 @@
-//! What an agent changed against its base.
+//! Changes that an agent made against its base.
 
 use crate::domain::agent::Agent;
 use crate::domain::outcome::Failure;

@@ -16,14 +16,14 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::processes::ProcessError;
 use crate::ports::store::{StoreError, Versioned};
 
-/// What freezing or thawing came to.
+/// Result of freezing or thawing an agent.
 #[derive(Debug, Clone)]
 pub struct Frozen {
     /// The agent's record.
     pub record: Versioned,
-    /// Whether it is frozen now.
+    /// True when the agent is frozen now.
     pub frozen: bool,
-    /// Whether this order changed that.
+    /// True when this order changed that.
     pub changed: bool,
 }
 
@@ -35,7 +35,7 @@ pub enum FreezeError {
     NotRunning {
         /// The agent.
         id: AgentId,
-        /// What it does instead.
+        /// The phase that it is in instead.
         phase: String,
     },
     /// Its supervisor could not do it.

@@ -1,5 +1,5 @@
-//! What other hands did to the queue, taken up into records: work of other producers is admitted or refused, a job that
-//! was removed or finished elsewhere ends its agent, a job that was put back makes a new agent.
+//! Changes that external clients made to the queue, taken up into records: work of other producers is admitted or refused, a
+//! job that was removed or finished elsewhere ends its agent, a job that was put back makes a new agent.
 //!
 //! A reconciler: it reads what the store lists and remembers nothing. Whatever it could not take up now is listed again.
 

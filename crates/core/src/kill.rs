@@ -15,7 +15,7 @@ use crate::ports::processes::StopReceipt;
 use crate::ports::store::{Change, OrderChange, Safety, StoreError, Versioned};
 use crate::receipt::KillReceipt;
 
-/// What a kill came to.
+/// Result of a kill.
 #[derive(Debug, Clone)]
 pub struct Killed {
     /// The record afterwards.
@@ -24,9 +24,9 @@ pub struct Killed {
     pub already_terminal: bool,
     /// It is verified that nothing of it is alive. False: asked, but not confirmed in time.
     pub confirmed: bool,
-    /// What became of what it held; nothing when it had ended before.
+    /// Fate of everything that the agent held; `None` when it had ended before.
     pub receipt: Option<KillReceipt>,
-    /// Who holds it, when that is another node that has not confirmed its end.
+    /// The other node that holds the agent and has not confirmed its end, if there is one.
     pub elsewhere: Option<Elsewhere>,
 }
 
@@ -43,7 +43,7 @@ pub struct Elsewhere {
     pub lease_expires_at: Option<Timestamp>,
 }
 
-/// Who wants an agent to end, and what counts as the end.
+/// A demand that an agent end, with its cause and with what counts as the end.
 pub(crate) struct Demand<'a> {
     pub(crate) cause: KillCause,
     pub(crate) note: &'a str,
@@ -51,7 +51,7 @@ pub(crate) struct Demand<'a> {
     pub(crate) at: Timestamp,
     /// An agent that is in the queue stays there.
     pub(crate) keeps_queued: bool,
-    /// How long to wait for the record once nothing is alive; for ever when `None`.
+    /// Longest wait for the record once nothing of the agent is alive; without a bound when `None`.
     pub(crate) settle: Option<Duration>,
 }
 

@@ -23,7 +23,7 @@ use crate::orders::standing::{Ordered, Rush};
 use crate::ports::store::{Intervention, OrderChange, Query, StoreError};
 use crate::receipt::AgentReceipt;
 
-/// What a kill-all or an engaged kill switch came to.
+/// Result of a kill-all or of an engaged kill switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KillAllReport {
@@ -43,7 +43,7 @@ pub struct KillAllReport {
     pub recorded: Recorded,
     /// The last place in the order of admissions that the newest kill-all covers.
     pub barrier: u64,
-    /// What became of what they held, for those that ran; at most [`limits::RECEIPTS`].
+    /// Receipts of those agents that ran: the fate of everything that they held; at most [`limits::RECEIPTS`].
     pub receipts: Vec<AgentReceipt>,
     /// Agents that other nodes hold and have not confirmed to be dead, with when their leases end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -86,10 +86,10 @@ fn unconfirmed(killed: &Killed) -> String {
     format!("{} ({}): node {} {seen}; {ends}", agent.id, agent.name, elsewhere.node)
 }
 
-/// What became of one agent; nothing when it waits again.
+/// Result for one agent; `None` when it waits again.
 type Reported = (AgentId, Result<Option<Killed>, StoreError>);
 
-/// What a sweep of the queue came to.
+/// Result of a sweep of the queue.
 pub(crate) struct Swept {
     /// The agents that it ended.
     ended: BTreeSet<AgentId>,

@@ -40,7 +40,7 @@ use crate::ports::scanner::SecretScanner;
 use crate::ports::store::{Pause, Query, Store, StoreError, Versioned};
 use crate::ports::transcripts::Transcripts;
 
-/// What the orchestrator needs from the world.
+/// Ports to everything that the orchestrator needs from outside.
 pub struct Ports {
     /// Records, queue, leases, events.
     pub store: Arc<dyn Store>,
@@ -64,7 +64,7 @@ pub struct Ports {
     pub transcripts: Arc<dyn Transcripts>,
     /// This machine.
     pub host: Arc<dyn Host>,
-    /// Who did what.
+    /// The audit log.
     pub audit: Arc<dyn Audit>,
     /// The state directory's copy of the standing orders.
     pub orders: Arc<dyn OrderFiles>,
@@ -72,7 +72,7 @@ pub struct Ports {
     pub fleet: Arc<dyn Fleet>,
 }
 
-/// How this node behaves.
+/// Settings of this node.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// This node's name.
@@ -97,9 +97,9 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// Silence after which an agent is killed, whatever speaks for it; the stages before are parts of it.
     pub stall: Duration,
-    /// What must stay free on this machine for new agents to start.
+    /// Capacity that must stay free on this machine for new agents to start.
     pub floors: Floors,
-    /// How long what is over is kept, and how much room there must be.
+    /// Bounds of retention, and the disk space that must be free.
     pub retention: Retention,
 }
 
@@ -152,12 +152,12 @@ pub struct Spawned {
 /// One check of readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// What was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`
+    /// Name of the part that was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`
     /// and `clock`.
     pub name: String,
-    /// Whether it is in order.
+    /// True when it is in order.
     pub ok: bool,
-    /// What was found.
+    /// Result of the check, in words.
     pub detail: String,
 }
 
@@ -172,11 +172,11 @@ pub struct Orchestrator {
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
-    /// What is known besides the records.
+    /// Knowledge of the monitor, in addition to the records.
     pub(crate) monitor: Monitor,
-    /// What time it is.
+    /// Clocks of this machine and of the store.
     pub(crate) clocks: Clocks,
-    /// What agents are given to see themselves; see [`Orchestrator::grant_access`].
+    /// Access through which agents see themselves; see [`Orchestrator::grant_access`].
     pub(crate) access: OnceLock<AgentAccess>,
     /// Drivers let go of their agents, which go on for the next server.
     pub(crate) leaving: watch::Sender<bool>,

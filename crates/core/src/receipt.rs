@@ -9,7 +9,7 @@ use crate::domain::publication::Publication;
 use crate::ports::processes::StopReceipt;
 use crate::ports::store::Versioned;
 
-/// What became of everything that a killed agent held.
+/// Fate of everything that a killed agent held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KillReceipt {
@@ -19,27 +19,27 @@ pub struct KillReceipt {
     pub processes: Option<StopReceipt>,
     /// The container that is left; `none`.
     pub container: &'static str,
-    /// Whether the right to run it was given back.
+    /// Fate of its lease.
     pub lease: LeaseFate,
-    /// What became of its tree.
+    /// Fate of its working tree.
     pub worktree: TreeFate,
-    /// What became of work that nobody had received.
+    /// Fate of its work that had not been received.
     pub salvage: SalvageFate,
-    /// What is known of its commit on the remote.
+    /// State of its commit on the remote, as far as it is known.
     pub publication: Publication,
 }
 
-/// Whether the right to run an agent was given back.
+/// Fate of an agent's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeaseFate {
-    /// It was.
+    /// It was released.
     Released,
-    /// Not yet.
+    /// It is not released yet.
     Held,
 }
 
-/// What became of an agent's tree.
+/// Fate of an agent's working tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TreeFate {
@@ -53,7 +53,7 @@ pub enum TreeFate {
     Pending,
 }
 
-/// What became of work that nobody had received.
+/// Fate of an agent's work that had not been received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SalvageFate {
     /// State of the keeping.
@@ -88,11 +88,11 @@ pub struct AgentReceipt {
     pub agent_id: AgentId,
     /// Its name.
     pub name: String,
-    /// What it became.
+    /// Its status after the kill.
     pub status: Status,
     /// It is verified that nothing of it is alive.
     pub verified: bool,
-    /// What became of what it held.
+    /// Fate of everything that it held.
     #[serde(flatten)]
     pub receipt: KillReceipt,
 }

@@ -51,7 +51,7 @@ pub struct Unmerged {
 /// Remotes that did not answer during one removal of many, by repository: none is waited for twice.
 type Silent = HashMap<RepositoryUrl, String>;
 
-/// What a removal came to.
+/// Result of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Removed {
@@ -107,13 +107,13 @@ pub struct PruneRequest {
     pub after: EndedAfter,
     /// Count what the archives of other nodes have, too, at the beginning.
     pub everywhere: bool,
-    /// Who wanted it, for the record.
+    /// Author and reason, for the record.
     pub why: String,
     /// The same for the audit log, in which every removal stands before it is done.
     pub by: Deed,
 }
 
-/// What a prune came to, for one page of agents.
+/// Result of a prune, for one page of agents.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pruned {
@@ -138,9 +138,9 @@ pub enum PruneError {
     /// The number of agents with unmerged work is another than was said.
     #[error("{there} agents have work that is kept nowhere else, not {said}; nothing was removed")]
     Count {
-        /// How many there are.
+        /// Number of agents with unmerged work.
         there: u64,
-        /// How many were expected.
+        /// Number that the caller expected.
         said: u64,
     },
     /// The store did not answer.

@@ -48,7 +48,7 @@ pub enum RestoreError {
     NoSuchWork {
         /// The agent.
         agent: AgentId,
-        /// What there is.
+        /// List of the kept work that there is, in words.
         known: String,
     },
     /// The node that had it was declared lost for good.
@@ -64,7 +64,7 @@ pub enum RestoreError {
     Pending {
         /// The agent.
         agent: AgentId,
-        /// What stands in the way, and where the work is.
+        /// The obstacle, and the place where the work is.
         why: String,
     },
     /// There is no room for it.

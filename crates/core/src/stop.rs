@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a running engine is told to stop.
+/// The way in which a running engine is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// Not at all.

@@ -25,7 +25,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unfinished {
-    /// What waits, newest admission first.
+    /// Waiting agents, newest admission first.
     pub waiting: Vec<Entry>,
     /// Agents that run, or that ran under a server that is gone: they stay.
     pub at_work: Vec<AgentId>,
@@ -35,7 +35,7 @@ pub struct Unfinished {
     pub next: Option<u64>,
 }
 
-/// What became of an entry in the store that it came to.
+/// Outcome of an entry's arrival in the store that it came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "camelCase")]
 pub enum Arrival {

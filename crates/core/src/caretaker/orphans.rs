@@ -1,9 +1,9 @@
-//! What lies on this machine without a record: directories with trees, private files and jobs, and refs in the
+//! Remains on this machine that have no record: directories with trees, private files and jobs, and refs in the
 //! repository stores.
 //!
-//! A record that was removed by order left a note: what is left of it is taken away. A record that is lost left none: its
-//! tree is kept first, as commits in the repository store, and goes only then; a tree of which nothing is known stays.
-//! Refs without a record stay as long as records do, and for ever while they hold work that is nowhere else.
+//! A record that was removed by order left a note: the remains of its agent are deleted. A record that is lost left none: the
+//! tree is kept first, as commits in the repository store, and is deleted only then; a tree of which nothing is known stays.
+//! Refs without a record stay as long as records do, and indefinitely while they hold work that is nowhere else.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::ports::repositories::{KeptRefs, StrayTree};
 use crate::ports::store::StoreError;
 use crate::steps::stray;
 
-/// What the store says about an agent.
+/// State of an agent's record in the store.
 enum Record {
     There,
     /// There, and an attempt that ended here left work.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::limits;
 
-/// What the caretaker last saw.
+/// Report of the caretaker's last round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CareReport {
@@ -26,7 +26,7 @@ pub struct CareReport {
     pub unmerged_kept: u64,
     /// Bytes of transcripts and logs when they were last measured.
     pub transcript_bytes: u64,
-    /// What the last round could not do, one line each, at most [`limits::FINDINGS`].
+    /// Problems of the last round, one line for each piece of work that it could not do; at most [`limits::FINDINGS`].
     pub problems: Vec<String>,
 }
 

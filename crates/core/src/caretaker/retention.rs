@@ -1,5 +1,5 @@
-//! What is too old or too much: records of ended agents, facts, transcripts and logs. Each round does a bounded piece.
-//! Work that is nowhere else is never taken, however old.
+//! Removal of records of ended agents, facts, transcripts and logs that are too old or take too much space. Each round does a
+//! bounded piece. Work that is nowhere else is never removed, however old it is.
 
 use std::time::Duration;
 

@@ -8,30 +8,30 @@ use crate::domain::ids::{AgentId, NodeId};
 use crate::limits;
 use crate::ports::fleet::{NodeState, RuntimeHealth};
 
-/// What a node knows of its own health.
+/// Knowledge of a node about its own health.
 #[derive(Default)]
 pub(super) struct Health {
     pub(super) runtimes: Vec<RuntimeHealth>,
     pub(super) probed: Option<Duration>,
     /// Tasks that failed here for reasons of this node, whose fate elsewhere is not known yet.
     pub(super) moved: VecDeque<Moved>,
-    /// How many of those that failed here went on elsewhere, since something worked here.
+    /// Number of such tasks that got past the failed part on another node, since something last worked here.
     pub(super) confirmed: u32,
-    /// What failed last for a reason of this node.
+    /// Newest failure for a reason of this node: the part that failed and the reason.
     pub(super) newest: Option<(Part, String)>,
-    /// How often something failed here for a reason of this node, since something worked here.
+    /// Number of failures for a reason of this node, since something last worked here.
     pub(super) faults: u32,
     /// When the next fault after this one may be taken the risk of.
     pub(super) taking_again: Duration,
     /// Agents that crashed here one after the other, and the newest one's words.
     pub(super) crashes: u32,
     pub(super) crash: String,
-    /// How many agents other nodes had completed when that began.
+    /// Number of agents that other nodes had completed when these crashes began.
     pub(super) completed_before: u64,
     /// Agents whose program came to its end well since this server started.
     pub(super) completed: u64,
     pub(super) own: Option<OwnCordon>,
-    /// How often it took itself out of service without anything working in between.
+    /// Number of times that the node took itself out of service without anything working in between.
     pub(super) rounds: u32,
     /// A person said that it takes work although this ails it; until it does not any more.
     pub(super) overruled: Option<Ailment>,

@@ -14,7 +14,7 @@ use crate::fleet::known_faults::Health;
 use crate::limits;
 use crate::ports::fleet::{Cordon, NodeState};
 
-/// What this node says of itself besides its settings.
+/// Properties that this node reports about itself, in addition to its settings.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// The identity of its data directory.
@@ -27,7 +27,7 @@ pub struct About {
     pub url: Option<String>,
     /// The program's version.
     pub version: String,
-    /// What the operator says of it.
+    /// Labels that the operator gave the node.
     pub labels: BTreeMap<String, String>,
 }
 

@@ -10,7 +10,7 @@ use crate::monitor::breakers::concerns;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::NodeState;
 
-/// How another node stands to an agent.
+/// Ability of another node to run an agent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Chance {
     Never,

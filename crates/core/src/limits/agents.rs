@@ -20,10 +20,10 @@ pub const LOGIN_BYTES: u64 = 64 * 1024;
 pub const TOKEN_TEXT_BYTES: usize = 8 * 1024;
 /// Longest time until a login expires: tokens made by hand last a year.
 pub const LOGIN_LASTS: Duration = Duration::from_secs(400 * 24 * 3600);
-/// How often the lock of a login is tried, every 20 ms: whoever holds it reads and writes one small file.
+/// Tries to lock a login, one every 20 ms: the holder of the lock reads and writes one small file.
 pub const LOGIN_LOCK_TRIES: u32 = 100;
-/// How often a running agent's login is looked at: whoever has the same one must get the renewed one before its own is
-/// refused, and nothing may be lost with the server.
+/// Time between two looks at a running agent's login: every other user of that login must get the renewed one before their
+/// own is refused, and nothing may be lost with the server.
 pub const TEND_PERIOD: Duration = Duration::from_secs(2);
 /// Longest time for one such look.
 pub const TEND: Duration = Duration::from_secs(10);
@@ -33,8 +33,8 @@ pub const KNOWN_TOKENS: usize = 256;
 pub const QUOTA_LEAST: Duration = Duration::from_secs(60);
 /// Longest such wait: the longest windows are a week.
 pub const QUOTA_LONGEST: Duration = Duration::from_secs(8 * 24 * 3600);
-/// How often an agent waits for such a limit before it counts as a failure: a service that says each time that a minute is
-/// enough must not keep an agent for ever.
+/// Waits of an agent for such a limit before it counts as a failure: a service that says each time that a minute is enough
+/// must not keep an agent indefinitely.
 pub const QUOTA_WAITS: u32 = 100;
 /// Pause that the program may take by itself before it asks the model service again; a longer one is waited for without it.
 pub const QUOTA_PATIENCE: Duration = Duration::from_secs(120);
@@ -67,9 +67,9 @@ pub const PROBE: Duration = Duration::from_secs(5);
 pub const OPEN_TRANSCRIPTS: usize = 256;
 /// Largest prompt, in bytes: with JSON escapes it must fit into what may wait for an agent's standard input.
 pub const PROMPT_BYTES: usize = 400 * 1024;
-/// What one run may add to the transcript, in bytes: a hundred thousand lines. The raw output has what follows.
+/// Most bytes that one run may add to the transcript: a hundred thousand lines. The raw output has what follows.
 pub const ENTRIES_BYTES: u64 = 32 * 1024 * 1024;
-/// What an entry of a transcript takes besides its text, in bytes.
+/// Bytes that an entry of a transcript takes in addition to its text.
 pub const ENTRY_OVERHEAD_BYTES: u64 = 128;
 /// Answers about commits that are remembered, so that tasks on one base do not ask git again.
 pub const REMEMBERED: usize = 64;

@@ -20,5 +20,5 @@ pub const AUDIT_CHECK: Duration = Duration::from_secs(60);
 pub const AUDIT_SCAN: usize = 100_000;
 /// Most remarks of one check of the audit log.
 pub const AUDIT_REMARKS: usize = 20;
-/// How long the command line waits for another one that is just recording a deed.
+/// Longest wait of the command line for another command line that is just recording an audit entry.
 pub const AUDIT_LOCAL_WAIT: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ pub const DISPATCH_PERIOD: Duration = Duration::from_secs(1);
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(5);
 /// Longest delay of an automatic retry, before jitter.
 pub const BACKOFF_CAP: Duration = Duration::from_secs(300);
-/// How much waiting one step of priority is worth: an entry is overtaken only by entries that arrived at most
+/// Waiting time that is worth one step of priority: an entry is overtaken only by entries that arrived at most
 /// (difference in priority) × this long after it, so nothing waits longer than 90 minutes behind newer work.
 pub const AGEING_STEP: Duration = Duration::from_secs(600);
 /// Free bytes below which nothing new is started: a tree, a bundle and a checkout must fit.
@@ -25,7 +25,7 @@ pub const BREAKER_CAP: Duration = Duration::from_secs(900);
 pub const BREAKERS: usize = 1000;
 /// Available memory below which nothing new starts: a small agent and its tests must fit.
 pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
-/// How long one answer about the machine's room serves the dispatcher.
+/// Time for which one answer about the machine's capacity serves the dispatcher.
 pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
 /// Longest time for the machine to say how much room it has before nothing is held up by it.
 pub const ROOM_ANSWER: Duration = Duration::from_secs(2);

@@ -14,8 +14,8 @@ pub const FINDINGS: usize = 50;
 pub const GIT_NETWORK: Duration = Duration::from_secs(300);
 /// Longest wait for a remote that is asked whether it has a commit: a kill's answer waits for it.
 pub const REMOTE_LOOK: Duration = Duration::from_secs(5);
-/// How often a remote that took a push is asked before it counts as one that does not show it, and the pause between two
-/// questions: some answer from copies that are a moment old.
+/// Queries to a remote that took a push before it counts as one that does not show it, and the pause between two queries:
+/// some remotes answer from copies that are a moment old.
 pub const PUSH_LOOKS: u32 = 4;
 /// See [`PUSH_LOOKS`].
 pub const PUSH_LOOK_PAUSE: Duration = Duration::from_secs(1);

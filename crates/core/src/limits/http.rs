@@ -42,7 +42,7 @@ pub const STOP_CONNECTIONS: usize = 32;
 pub const CONTROL_CONNECTIONS: usize = 16;
 /// Longest time until the head of a request is there on a connection kept for orders to stop.
 pub const STOP_HEADER_READ: Duration = Duration::from_secs(2);
-/// How long a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
+/// Time for which a connection kept for orders to stop is safe from making way for a newer one, before its request is there.
 pub const STOP_HEAD_START: Duration = Duration::from_millis(250);
 /// Descriptors that a server asks for: every connection, and some for each of the most agents that it may run; many
 /// systems allow 1024 at first.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Longest wait for a kill to be confirmed before the answer says `202`.
 pub const KILL_ANSWER: Duration = Duration::from_secs(10);
-/// How soon a caller looks again at a record that is just changing hands.
+/// Time after which a caller looks again at a record that is just changing hands.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How often leased agents without a driver are looked for.
+/// Longest time between two searches for leased agents without a driver.
 pub const UNWATCHED_PERIOD: Duration = Duration::from_secs(5);
 /// Longest time for giving back what runs when the server stops, beyond the grace: a harvest must fit.
 pub const GIVING_BACK: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ pub const SHELVES_ANSWER: Duration = Duration::from_secs(120);
 pub const LAST_WRITES: Duration = Duration::from_secs(5);
 /// Threads that disks may keep at once. Each call to the state directory has one; where all hang, callers are refused.
 pub const DISK_THREADS: usize = 512;
-/// How long kill-all waits for an agent's record once nothing of the agent is alive: its work is still being kept then.
+/// Longest wait of kill-all for an agent's record once nothing of the agent is alive: its work is still being kept then.
 pub const KILL_SETTLE: Duration = Duration::from_millis(300);
 /// Most entries of the directories of agents that are looked at, at the start and by clean-ups: more than a disk holds of agents.
 pub const AGENT_ENTRIES: usize = 1_000_000;
@@ -46,5 +46,5 @@ pub const ORDER_ENTRIES: usize = 10_000;
 pub const SETTING_FILE_BYTES: u64 = 1024 * 1024;
 /// Largest note beside a tree about what it was made from, in bytes: names and two commits.
 pub const MARKER_BYTES: u64 = 256 * 1024;
-/// How often standing orders are read from a store that others write to, when nothing was announced.
+/// Time between two reads of the standing orders from a store that other nodes write to, when nothing was announced.
 pub const ORDER_LOOK: Duration = Duration::from_secs(1);

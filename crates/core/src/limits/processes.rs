@@ -20,7 +20,7 @@ pub const OVERFLOW_BYTES: u64 = 4 * 1024 * 1024;
 pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
 /// Standard error kept in a file per job, in bytes.
 pub const STDERR_BYTES: u64 = 1024 * 1024;
-/// How long what is left in a job's pipes is read after its main process ended: others may keep them open.
+/// Longest time for reading what is left in a job's pipes after its main process ended: other processes may keep them open.
 pub const PIPE_DRAIN: Duration = Duration::from_millis(250);
 /// Grace between SIGTERM and SIGKILL when a job's own time limit or the shim's lease ends it.
 pub const TIME_LIMIT_GRACE: Duration = Duration::from_secs(5);
@@ -31,11 +31,11 @@ pub const SHIM_ANSWER: Duration = Duration::from_secs(10);
 /// Longest wait for a supervisor, past the grace, to prove that nothing of its job is left; and then, once more,
 /// for killing from outside.
 pub const STOP_PROOF: Duration = Duration::from_secs(10);
-/// How often a job's files are looked at when nothing was announced.
+/// Time between two looks at a job's files when nothing was announced.
 pub const JOB_POLL: Duration = Duration::from_secs(1);
 /// Connections to one supervisor at once: the server's, a stop's, and some to spare.
 pub const SHIM_CLIENTS: usize = 16;
-/// How often every agent's processes are looked at.
+/// Longest time between two samples of an agent's processes.
 pub const SAMPLE_PERIOD: Duration = Duration::from_secs(5);
 /// Samples kept per agent: ten minutes.
 pub const SAMPLES: usize = 120;
@@ -43,7 +43,7 @@ pub const SAMPLES: usize = 120;
 pub const SAMPLE_ANSWER: Duration = Duration::from_secs(2);
 /// Agents sampled side by side: enough that a slow one does not hold up the rest, few enough to stay unnoticed.
 pub const SAMPLES_AT_ONCE: usize = 8;
-/// How often the disk used by an agent's tree is measured: walking a tree is dear.
+/// Time between two measurements of the disk used by an agent's tree: walking a tree is expensive.
 pub const DISK_PERIOD: Duration = Duration::from_secs(60);
 /// Most entries of one such walk; what is beyond them is not counted.
 pub const DISK_ENTRIES: usize = 100_000;
@@ -51,23 +51,23 @@ pub const DISK_ENTRIES: usize = 100_000;
 pub const DISK_WALK: Duration = Duration::from_millis(500);
 /// Agents whose newest usage is remembered by the process adapter, so that sums never go back.
 pub const USAGE_LEDGERS: usize = 4096;
-/// How long one reading of the process table serves all agents that ask.
+/// Time for which one reading of the process table serves the samples of all agents.
 pub const PROCESS_TABLE: Duration = Duration::from_millis(250);
 /// Share of the grace that a job has to answer its protocol's interrupt before SIGTERM: one part in so many.
 pub const INTERRUPT_SHARE: u32 = 5;
 /// Longest such share, so that most of a long grace is left for SIGTERM.
 pub const LONGEST_INTERRUPT: Duration = Duration::from_secs(1);
-/// How often a shim looks for the stop file: all are gone within a second of it.
+/// Time between two looks of a shim for the stop file: everything that runs is gone within a second of the file.
 pub const STOP_LOOK: Duration = Duration::from_millis(200);
 /// Processes of one job after which its shim ends it: a fork bomb, as no build has this many at once.
 pub const JOB_PROCESSES: u32 = 1024;
 /// Tasks that the kernel allows a job for each process that its supervisor allows it: threads count there.
 pub const TASKS_PER_PROCESS: u32 = 4;
-/// How much nicer than its supervisor a job's program is, so that one that takes every core cannot keep its supervisor
-/// from ending it: of two equals the supervisor gets ten times as much.
+/// Nice value that a job's program has above its shim's, so that a program that takes every core cannot keep its shim
+/// from ending it: of two equals the shim gets ten times as much.
 pub const AGENT_NICE: i32 = 10;
-/// How much more willingly than its supervisor the kernel ends a job's program when memory runs out, in thousandths of
-/// the memory there is.
+/// Value by which the OOM score of a job's program exceeds its shim's, in thousandths of the memory there is: the kernel
+/// ends the program first when memory runs out.
 pub const AGENT_OOM: i32 = 300;
 /// Largest list of a control group's processes that is read, in bytes: more numbers than a machine usually has.
 pub const GROUP_LIST_BYTES: u64 = 1024 * 1024;
@@ -84,7 +84,7 @@ pub const SHIM_CONNECT: Duration = Duration::from_secs(1);
 pub const SHIM_PROOF: Duration = Duration::from_secs(3);
 /// Most entries of an agent's directory of jobs that are looked at: an agent has some dozens of jobs.
 pub const JOB_ENTRIES: usize = 4096;
-/// How often a job's processes are counted although the machine as a whole has hardly more of them.
+/// Time between two counts of a job's processes while the machine as a whole has hardly more of them.
 pub const CROWD_LOOK: Duration = Duration::from_secs(30);
 /// Longest time until everything of a job that is being frozen has stopped, before it is let run again.
 pub const FREEZING: Duration = Duration::from_millis(500);

@@ -30,7 +30,7 @@ pub const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 60..=86_400;
 pub const QUEUE_ENTRIES: u64 = 1_000_000;
 /// Largest request body, in bytes.
 pub const BODY_BYTES: usize = 1024 * 1024;
-/// How long an idempotency key is remembered.
+/// Time for which an idempotency key is remembered.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 /// Most fix rounds a caller may ask for.
 pub const MAX_FIX_ROUNDS: u32 = 10;

@@ -17,9 +17,9 @@ pub const REMOVAL_WHY_BYTES: usize = 512;
 pub const PRUNED_EVENTS: usize = 2000;
 /// Ended agents looked at by one call of prune, or by one round of retention.
 pub const PRUNE_PAGE: usize = 200;
-/// How often what was left behind and what is too old is looked for.
+/// Time between two rounds of the caretaker, which look for what was left behind and for what is too old.
 pub const CARE_PERIOD: Duration = Duration::from_secs(60);
-/// How often transcripts, logs, events and repository stores are looked at: they grow slowly.
+/// Time between two looks at transcripts, logs, events and repository stores: they grow slowly.
 pub const RETENTION_PERIOD: Duration = Duration::from_secs(600);
 /// Longest time for one pass of a reconciler; what is not done by then is done by the next.
 pub const CARE_PASS: Duration = Duration::from_secs(120);
@@ -47,8 +47,8 @@ pub const REPACK: Duration = Duration::from_secs(600);
 pub const EMPTY_GROUP: Duration = Duration::from_secs(3600);
 /// The part of the disk floor that is set aside: 32 MiB of the default, room for thousands of decisions.
 pub const RESERVE_PART: u64 = 8;
-/// How long the record of an ended agent stays whole in the shared store unless said otherwise: those that watch it read its
-/// end there.
+/// Default time for which the record of an ended agent stays whole in the shared store: clients that watch the agent read
+/// its end there.
 pub const ARCHIVE_AFTER: Duration = Duration::from_secs(30);
 /// Ended agents looked at by one look for records to archive: heads of records, so some milliseconds of the store.
 pub const ARCHIVE_LOOKS: u64 = 2000;
@@ -56,7 +56,7 @@ pub const ARCHIVE_LOOKS: u64 = 2000;
 pub const ARCHIVE_BATCH: usize = 100;
 /// Pages of old records that one round of retention removes: with [`PRUNE_PAGE`] more than sixty a second.
 pub const RETENTION_PAGES: usize = 20;
-/// How often a node looks for records to archive.
+/// Time between two looks of a node for records to archive.
 pub const ARCHIVE_PERIOD: Duration = Duration::from_secs(5);
 /// Pieces of one such look: more than a thousand records a second, and an end for a backlog.
 pub const ARCHIVE_PIECES: usize = 60;

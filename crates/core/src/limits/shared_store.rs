@@ -8,9 +8,9 @@ pub const INTERVENTIONS: usize = 200;
 pub const LINK_ANSWER: Duration = Duration::from_secs(5);
 /// Longest time for connecting to such a store, greetings included.
 pub const LINK_CONNECT: Duration = Duration::from_secs(3);
-/// How long after such a store was lost calls still wait for it to come back, before they are refused at once.
+/// Time after the loss of such a store for which calls still wait for it to come back, before they are refused at once.
 pub const LINK_REACH: Duration = Duration::from_secs(1);
-/// How long a server that starts waits for such a store to read its files.
+/// Longest wait of a server that starts for such a store to read its files.
 pub const LINK_LOADING: Duration = Duration::from_secs(60);
 /// First pause before such a store is dialled again; doubled each time.
 pub const LINK_BACKOFF: Duration = Duration::from_millis(50);
@@ -18,21 +18,21 @@ pub const LINK_BACKOFF: Duration = Duration::from_millis(50);
 pub const LINK_BACKOFF_CAP: Duration = Duration::from_secs(2);
 /// Servers of a cluster that are remembered; the largest clusters that are run have a thousand.
 pub const CLUSTER_SERVERS: usize = 1000;
-/// How often a cluster is asked for its servers.
+/// Time between two queries of a cluster for its servers.
 pub const CLUSTER_LOOK: Duration = Duration::from_secs(30);
-/// How often one call follows such a store from server to server.
+/// Most servers that one call tries in turn while such a store refers it from one to the next.
 pub const LINK_REDIRECTS: u32 = 3;
 /// Longest wait for a replica to say that it has a write.
 pub const REPLICA_ANSWER: Duration = Duration::from_secs(1);
-/// How long a store that has fewer replicas than it had acknowledges nothing: a failover that replaces it has come to its
-/// end by then, with the usual settings of Sentinels (down after 30 s is theirs, and a primary that they reach is
+/// Time for which a store that has fewer replicas than it had acknowledges nothing: a failover that replaces it has come to
+/// its end by then, with the usual settings of Sentinels (down after 30 s is theirs, and a primary that they reach is
 /// demoted at once).
 pub const REPLICA_GRACE: Duration = Duration::from_secs(30);
-/// How often a server that is written to is asked how many replicas it has.
+/// Shortest time between two queries of a server that is written to for the number of its replicas.
 pub const REPLICAS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest wait for one Sentinel's answer.
 pub const SENTINEL_ANSWER: Duration = Duration::from_millis(500);
-/// How often Sentinels are asked where the store is.
+/// Time between two queries of the Sentinels for the address of the store.
 pub const SENTINEL_PERIOD: Duration = Duration::from_secs(1);
 /// Facts that a shared store keeps in its log: some days of a busy fleet, at some hundred bytes each.
 pub const LOG_ENTRIES: u64 = 100_000;
@@ -50,11 +50,11 @@ pub const QUEUE_CLASSES: usize = 64;
 pub const STORE_SHARED_BATCH: usize = 128;
 /// Most bytes of records that go to a shared store in one call.
 pub const STORE_BATCH_BYTES: usize = 1024 * 1024;
-/// How often a listener that is told nothing looks for itself.
+/// Time after which a listener that received no message looks for itself.
 pub const STORE_LOOK: Duration = Duration::from_secs(2);
 /// Pause before a listener that lost its connection tries again.
 pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
-/// How often an order is put again when others changed the orders meanwhile.
+/// Most tries to write an order while other nodes change the orders.
 pub const ORDER_TRIES: usize = 100;
 /// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
 pub const LEAN_BATCH: usize = 64;
@@ -69,7 +69,7 @@ pub const QUEUE_EVENTS_READ: usize = 1000;
 pub const QUEUE_PART: usize = 300;
 /// Least time between two such looks, over all nodes.
 pub const QUEUE_TURN: Duration = Duration::from_millis(900);
-/// How often jobs are looked for that another worker holds without a lock: what BullMQ itself takes.
+/// Time between two searches for jobs that another worker holds without a lock: the value that BullMQ itself uses.
 pub const QUEUE_STALLED: Duration = Duration::from_secs(30);
 /// Records in one page when waiting work is listed for another store: in one answer, and a record may have 1 MiB.
 pub const TRANSFER_PAGE: usize = 50;

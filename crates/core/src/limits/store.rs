@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How often a driver tries again when the store refuses for a passing reason.
+/// Pause before a driver tries again after the store refused for a passing reason.
 pub const STORE_RETRY: Duration = Duration::from_millis(200);
 /// Longest wait for an answer of the embedded store's disk before it counts as unavailable.
 pub const STORE_ANSWER: Duration = Duration::from_secs(30);
@@ -14,7 +14,7 @@ pub const STORE_BATCH: usize = 256;
 pub const STORE_READERS: usize = 3;
 /// Most records of one page of a list.
 pub const STORE_PAGE: usize = 1000;
-/// How long a statement of the embedded store waits for a lock that a foreign program, such as a backup, holds.
+/// Longest wait of a statement of the embedded store for a lock that a foreign program, such as a backup, holds.
 pub const STORE_BUSY: Duration = Duration::from_secs(5);
 /// Up to this size the embedded store's file is checked as a whole at the start: about a tenth of a second.
 pub const STORE_CHECKED_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,5 +1,5 @@
-//! Whether this machine has capacity for one more agent, asked before anything is taken from the queue. Below a floor nothing
-//! new starts; the dispatcher's own period asks again, so it resumes by itself.
+//! Check that this machine has capacity for one more agent, made before anything is taken from the queue. Below a floor
+//! nothing new starts; the dispatcher's own period asks again, so it resumes by itself.
 
 use crate::domain::room::{self, Reading};
 use crate::limits;

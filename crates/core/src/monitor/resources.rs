@@ -1,4 +1,4 @@
-//! What agents of this node use, for those who ask.
+//! Resources that the agents of this node use, as callers read them.
 
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::stall::Stage;

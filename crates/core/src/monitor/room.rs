@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::domain::room::Reading;
 
-/// What the machine said last.
+/// The machine's newest answer, and the decision that followed from it.
 #[derive(Default)]
 pub(crate) struct Room(pub(super) Mutex<Asked>);
 
@@ -16,6 +16,6 @@ pub(super) struct Asked {
     pub(super) reading: Reading,
     /// Why the disk takes nothing more.
     pub(super) disk: Option<String>,
-    /// What was decided last.
+    /// The newest decision: the reason why nothing new starts, if there is one.
     pub(super) refusal: Option<String>,
 }

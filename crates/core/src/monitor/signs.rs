@@ -1,4 +1,4 @@
-//! What happened to agents, told to the breakers, and the turns of breakers, told to the log.
+//! Signs of success or failure of agents, reported to the breakers, and the turns of breakers, reported to the log.
 
 use serde_json::json;
 

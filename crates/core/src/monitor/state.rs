@@ -13,11 +13,11 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{Cordon, RuntimeHealth};
 use crate::ports::store::{Counts, Pause, StoreError};
 
-/// Whether agents are started.
+/// State of dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dispatch {
-    /// They are.
+    /// Agents are started.
     Running,
     /// A person paused the queue.
     Paused,
@@ -38,13 +38,13 @@ pub struct NodeState {
     pub slots: usize,
     /// Of these, in use.
     pub used: usize,
-    /// Whether agents are started.
+    /// State of dispatch.
     pub dispatch: Dispatch,
     /// The pause, when there is one.
     pub pause: Option<Pause>,
     /// Why the machine holds up the queue, when it does.
     pub held: Option<String>,
-    /// What the machine said last.
+    /// The machine's newest reading.
     pub reading: Reading,
     /// Breakers that are not closed.
     pub breakers: Vec<BreakerState>,

@@ -1,4 +1,4 @@
-//! What is known about one live agent: what supervision heard, and the newest samples of its processes.
+//! Knowledge about one live agent: what supervision heard, and the newest samples of its processes.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Sample {
     pub read_bytes: u64,
     /// Bytes written to storage so far.
     pub written_bytes: u64,
-    /// What it has on disk, in bytes; measured rarely, so the newest figure.
+    /// Disk space that it uses, in bytes; measured rarely, so the newest figure.
     pub disk_bytes: Option<u64>,
     /// The disk figure is a lower bound.
     pub disk_more: bool,
@@ -42,13 +42,13 @@ pub struct Sample {
     pub phase: Phase,
     /// Milliseconds since its last byte of output; `None` while nothing of it is supervised.
     pub silent_ms: Option<u64>,
-    /// How far the answer to its silence has gone.
+    /// Stage of the response to its silence.
     pub stall: Stage,
     #[serde(skip)]
     elapsed: Duration,
 }
 
-/// What is known about an agent at once.
+/// Knowledge about an agent that is available at once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resources {
     /// This node drives it now.
@@ -61,7 +61,7 @@ pub struct Resources {
     pub last_event: Option<Timestamp>,
     /// When its last output came.
     pub last_output: Option<Timestamp>,
-    /// How far the answer to its silence has gone.
+    /// Stage of the response to its silence.
     pub stall: Stage,
     /// Its newest samples, oldest first.
     pub samples: Vec<Sample>,
@@ -79,11 +79,11 @@ pub(crate) enum Hearing<'a> {
     Output,
     /// The output meant something.
     Event(&'a AgentEvent),
-    /// Whether only background tasks are under way, and no turn.
+    /// True when only background tasks are under way, and no turn.
     Background(bool),
 }
 
-/// What is known about one live agent.
+/// Knowledge about one live agent.
 pub(crate) struct Vitals {
     known: Mutex<Known>,
     stage: watch::Sender<Stage>,

@@ -36,7 +36,7 @@ pub enum Recorded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SwitchState {
-    /// Who engaged it, why and when, while it is.
+    /// Author, reason and time of the engagement, while it is engaged.
     pub latch: Option<Latch>,
     /// The file `STOP` that must be removed before a release, when it is there.
     pub stop_file: Option<String>,

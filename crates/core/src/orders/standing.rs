@@ -15,7 +15,7 @@ use crate::driver::AgentHandle;
 /// Drivers that were given an order, by their agents.
 pub(crate) type Ordered = BTreeMap<AgentId, Arc<AgentHandle>>;
 
-/// What this process knows of the standing orders.
+/// Knowledge of this process about the standing orders.
 pub(crate) struct Orders {
     pub(super) standing: Mutex<Standing>,
     /// The highest place in the order of admissions that anybody was told.
@@ -25,7 +25,7 @@ pub(crate) struct Orders {
     /// Held while the latch is written or taken over from the files, so that a release and a look do not cross. Nothing
     /// that may hang is waited for without a deadline meanwhile: an engagement waits for it.
     pub(super) writing: tokio::sync::Mutex<()>,
-    /// What an earlier server left has been read.
+    /// True once the orders that an earlier server left were read.
     pub(super) known: AtomicBool,
     /// Queued agents may be left that the barrier ends.
     pub(super) unswept: AtomicBool,
@@ -79,7 +79,7 @@ pub(super) struct Standing {
     pub(super) stop_file: bool,
     /// The latch is written down nowhere.
     pub(super) memory_only: bool,
-    /// What could not be written everywhere yet, and is tried again.
+    /// True while the latch could not be written everywhere; the write is tried again. The same holds for the barrier.
     pub(super) latch_unwritten: bool,
     pub(super) barrier_unwritten: bool,
     pub(super) kills: HashMap<AgentId, KillOrder>,

@@ -1,4 +1,4 @@
-//! What an agent is told: work items and skills looked up in the base commit, the repository's own instructions to
+//! Briefing of an agent: work items and skills looked up in the base commit, the repository's own instructions to
 //! agents, and the findings of a refusal. Read from the repository store, never from a tree.
 
 use std::path::PathBuf;

@@ -12,8 +12,8 @@ use crate::ports::runtime::{Dialogue, Opening, Runtime};
 use crate::ports::sandbox::Confinement;
 use crate::ports::transcripts::Told;
 
-/// What a driver holds in memory between two steps. Everything in it can be lost: what must be given back is found
-/// again through the ports by the agent's id.
+/// State that a driver holds in memory between two steps. Everything in it can be lost: what must be released is found again
+/// through the ports by the agent's id.
 #[derive(Default)]
 pub(crate) struct StepState {
     /// The confinement made by step 4.
@@ -34,12 +34,12 @@ pub(crate) struct StepState {
 pub(super) struct Running {
     pub(super) job: Box<dyn Job>,
     pub(super) dialogue: Box<dyn Dialogue>,
-    /// How the conversation began, and in which runtime.
+    /// Opening of the conversation, and the runtime in which it began.
     pub(super) opening: Opening,
     pub(super) runtime: String,
     /// Mark of the credential that it was started with.
     pub(super) credential: Option<String>,
-    /// What the transcript tells of it already; nothing unless an earlier server followed it.
+    /// Part of the output that the transcript has already; nothing unless an earlier server followed it.
     pub(super) told: Told,
     /// This server started it, and knows by its own timer how long it has run.
     pub(super) ours: bool,
@@ -149,7 +149,7 @@ pub(super) fn job_name(text: &str) -> Word {
     text.parse().expect("job names are made of letters, digits and dashes")
 }
 
-/// What the stop file ended. Its end is the operator's wish, whatever the file says by now.
+/// Returns the failure of a program that the stop file ended. Its end is the operator's wish, whatever the file says by now.
 pub(super) fn stopped() -> Failure {
     Failure::new(FailureKind::Stopped, "the file STOP in the data directory ended everything that ran")
 }

@@ -71,12 +71,12 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     Ok(Event::Launched { session, warnings: Vec::new() })
 }
 
-/// What a later server must know to take part in the conversation; see [`super::resume`].
+/// Data that a later server needs to take part in the conversation; see [`super::resume`].
 #[derive(Serialize, Deserialize)]
 pub(super) struct Memo {
     /// The runtime that was chosen: another one may be the node's own by then.
     pub(super) runtime: String,
-    /// How the conversation began.
+    /// Opening of the conversation.
     pub(super) opening: Opening,
     /// Mark of the credential that it was started with: another one may be in force when it meets a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

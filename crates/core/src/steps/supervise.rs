@@ -60,18 +60,18 @@ struct Supervisor<'a> {
     context: &'a StepContext<'a>,
     /// Mark of the credential that the run was started with.
     credential: Option<String>,
-    /// What the run was lent, looked after while it runs.
+    /// Credentials that the run was lent, looked after while it runs.
     lent: Option<Lent>,
     job: Box<dyn Job>,
     dialogue: Box<dyn Dialogue>,
     /// Where what is heard is noted.
     vitals: Arc<Vitals>,
-    /// How far the answer to its silence has gone.
+    /// Stage of the response to its silence.
     stall: Stall,
     /// Its turn was interrupted for its silence.
     interrupted: bool,
-    /// What an earlier server told of this run already. Its lines are heard again for the conversation's sake, but
-    /// neither told nor answered twice.
+    /// Part of this run's output that an earlier server put into the transcript. Its lines are read again for the
+    /// conversation's sake, but neither recorded nor answered twice.
     told: Told,
     ours: bool,
     /// Bytes of output that were read.
@@ -79,7 +79,7 @@ struct Supervisor<'a> {
     /// Where in the output the line ends that is being dealt with.
     line_end: u64,
     lines: Lines,
-    /// What was said since the transcript was last written.
+    /// Events since the transcript was last written.
     entries: Vec<AgentEvent>,
     /// Bytes that this run may still add to the transcript.
     room: u64,
@@ -440,7 +440,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// How far the end of a program has come that has said its last word, or seems to have.
+/// Stage of the end of a program that has sent its last message, or seems to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closing {
     /// It works, or its background tasks do.
@@ -471,7 +471,7 @@ fn under_way(pending: &Pending) -> String {
     }
 }
 
-/// What a silent agent is told.
+/// Returns the message to a silent agent.
 fn nudge(signals: &Signals, pending: &Pending) -> String {
     if let Pending::Tasks(names) = pending {
         return format!(

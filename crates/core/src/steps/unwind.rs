@@ -22,12 +22,12 @@ use crate::ports::repositories::Kept;
 use crate::ports::store::{Change, Safety, StoreError, Versioned};
 use serde_json::json;
 
-/// What became of cleaning up after an agent that has ended.
+/// Result of cleaning up after an agent that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CleanUp {
     /// Nothing of it is left on this machine; its work, if there was any, is in the repository store.
     Done,
-    /// What is left, and why.
+    /// The remains, and the reason why they are left.
     Pending(String),
     /// It has not ended, or a driver holds it: nothing was done.
     Active,
@@ -194,7 +194,7 @@ async fn save(context: &StepContext<'_>, step_state: &mut StepState) -> Result<S
     }
 }
 
-/// What an earlier harvest kept beside the commits that it received.
+/// Returns the work that an earlier harvest kept in addition to the commits that it received.
 async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
     if agent.work.base.is_none() {
         return Ok(Salvage::Nothing);

@@ -221,7 +221,7 @@ async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
     story.end(Stop::Now).await;
 }
 
-/// What cannot be given back neither keeps the slot nor is forgotten, and is gone once it can be.
+/// Remains that cannot be cleaned up neither keep the slot nor are forgotten, and are gone once they can be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
     for what in [Stuck::Removal, Stuck::Salvage] {

@@ -384,7 +384,7 @@ fn spread(mut all: Vec<Duration>) -> (Duration, Duration) {
     (all[all.len() / 2], all[(all.len() * 99).div_ceil(100) - 1])
 }
 
-/// How late agents are ended after their time: many at once, as many as `MOSAIC_OVERRUN_AGENTS` says.
+/// Measures the delay with which agents are ended after their time: many at once, as many as `MOSAIC_OVERRUN_AGENTS` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn neither_silence_nor_the_deadline_is_overrun() {
     let agents = std::env::var("MOSAIC_OVERRUN_AGENTS").map_or(20, |text| text.parse().expect("a number"));

@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Far longer than any story takes; only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a race is run: a few times here, often where there is time.
+/// Returns the number of rounds of a race: a few by default, many where there is time.
 fn rounds() -> usize {
     std::env::var("MOSAIC_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
