@@ -1,4 +1,4 @@
-//! How it is done here: one module per port and backend, so that a listing shows both at once.
+//! The adapters: one module per port and backend, so that a listing shows both at once.
 
 pub mod agent_claude;
 pub mod agent_command;

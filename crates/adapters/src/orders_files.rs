@@ -35,8 +35,8 @@ const STOP: &str = "STOP";
 const ORDERS: &str = "orders";
 const BARRIER: &str = "barrier.json";
 const LATCH: &str = "latch.json";
-/// How long a writer waits for another process that writes, and how often it tries: renaming takes microseconds, and
-/// one that hangs must not hold up an order.
+/// Longest wait of a writer for another process that writes, and the time between its attempts: renaming takes microseconds,
+/// and a process that hangs must not hold up an order.
 const TURN: Duration = Duration::from_millis(500);
 const TURN_STEP: Duration = Duration::from_millis(5);
 

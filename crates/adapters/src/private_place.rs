@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// How the names of files begin that are made aside and then put in place.
+/// Prefix of the names of files that are written aside and then put in place.
 pub(crate) const ASIDE: &str = ".new-";
 
 /// A handle that only leads on; it needs no right to list the directory.

@@ -32,11 +32,11 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 pub struct Stuck {
     /// Where it is.
     pub path: PathBuf,
-    /// What stands in the way.
+    /// The obstacle to its deletion.
     pub reason: String,
     /// Since when.
     pub since: SystemTime,
-    /// How often it was tried.
+    /// Number of attempts to delete it.
     pub attempts: u32,
 }
 
@@ -59,7 +59,7 @@ struct Work {
 struct Queue {
     names: VecDeque<OsString>,
     running: bool,
-    /// What could not be deleted, and when it is tried again.
+    /// Entries that could not be deleted, each with the time of the next attempt.
     stuck: BTreeMap<OsString, (Stuck, Instant)>,
     /// The task that waits for that time.
     retries: Option<AbortHandle>,

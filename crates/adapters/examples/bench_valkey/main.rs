@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use side::Outcome;
 
-/// What is compared: its name, ours and the official client's measurement, how many, in flight, with priorities, what waits
-/// before, and the least that ours must be times theirs (at most, for times).
+/// One comparison: its name, our measurement and the official client's, the number of jobs, the number in flight, priorities or
+/// none, and the least ratio of our rate to theirs (the greatest, for times).
 struct Row {
     name: &'static str,
     ours: &'static str,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::admission;
 
-/// What is measured.
+/// The measurement that a process makes: the server's port, the kind, the number of jobs, those in flight, and a job's data.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct What {
     pub(super) port: u16,
@@ -192,7 +192,7 @@ async fn work(queue: Arc<Queue>, tell: tokio::sync::mpsc::Sender<Instant>) -> Ou
     }
 }
 
-/// What the server can do at most: a script that does nothing with the arguments of a job.
+/// Measures the most that the server can do: a script that does nothing with the arguments of a job.
 async fn evalsha(what: What) -> Outcome<Value> {
     let client = redis::Client::open(("127.0.0.1", what.port))?;
     let connection = client.get_multiplexed_async_connection().await?;

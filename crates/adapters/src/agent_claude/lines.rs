@@ -84,7 +84,7 @@ fn title(input: &Value) -> String {
     if lines.next().is_some() { first + " …" } else { first }
 }
 
-/// What a `result` line says.
+/// The content of a `result` line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TurnResult {
     pub(super) subtype: String,
@@ -95,7 +95,7 @@ pub(super) struct TurnResult {
     /// Why the model stopped; empty when the program does not say.
     pub(super) stop_reason: String,
     pub(super) api_error_status: Option<u16>,
-    /// What was denied: tool, call id, command (for Bash).
+    /// Denied tool calls: tool, call id, command (for Bash).
     pub(super) denials: Vec<Denial>,
 }
 

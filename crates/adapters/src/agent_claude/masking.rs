@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::secret_scan::KnownSecrets;
 
-/// What must never be shown. Clones share it: a login that is renewed while a conversation runs is masked in it too.
+/// Secrets that must never be shown. Clones share them: a login that is renewed while a conversation runs is masked in it too.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     all: Arc<Mutex<VecDeque<String>>>,

@@ -37,14 +37,14 @@ pub(crate) use masking::Secrets;
 const TOOLS: &str = "Bash,Edit,Read,Write,Glob,Grep,Skill";
 /// File in the private directory that `--append-system-prompt-file` names; as an argument it could be too long.
 const SYSTEM_FILE: &str = "mosaic-system.md";
-/// What an agent must know about its background commands: the server waits for them.
+/// Instruction to an agent about its background commands: the server waits for them.
 const BACKGROUND: &str = "\n\nYour work is taken over once your turn is over and no background command of yours runs any more. Before \
     you end your last turn, stop every server or watcher that you started in the background.\n";
 
-/// What to do about a missing login.
+/// Advice to the operator about a missing login.
 const LOG_IN: &str = "set CLAUDE_API_KEY, or log in with the claude program and set MOSAIC_CLAUDE_LOGIN so that the login is passed on";
 
-/// What the operator configured.
+/// The operator's configuration of the runtime.
 #[derive(Clone, Default)]
 pub struct ClaudeOptions {
     /// Path of the program (`MOSAIC_CLAUDE_BIN`); else `claude` is looked up in `path_env`.
@@ -79,7 +79,7 @@ impl std::fmt::Debug for ClaudeOptions {
 #[derive(Debug, Clone)]
 pub struct ClaudeRuntime {
     options: ClaudeOptions,
-    /// What must never be shown: the key, and every token that an agent was lent or brought back.
+    /// Secrets that must never be shown: the key, and every token that an agent was lent or brought back.
     secrets: Secrets,
     /// Marks of the logins that agents have now, where that is another than the one they began with.
     lent: Arc<Mutex<HashMap<AgentId, String>>>,

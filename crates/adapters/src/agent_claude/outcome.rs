@@ -1,4 +1,4 @@
-//! What a finished run of Claude Code amounts to. "Success" in its words is not success in ours: an API error and a
+//! The outcome of a finished run of Claude Code. "Success" in its words is not success in ours: an API error and a
 //! denied tool both come with `subtype: success`, the latter even with exit 0. The cases were seen in real runs.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use super::lines::TurnResult;
 /// So often refused credentials are tried; the program itself would go on for minutes.
 pub(super) const GIVE_UP_REFUSALS: u32 = 2;
 
-/// What was gathered from the lines of one run.
+/// Facts that were gathered from the lines of one run.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) result: Option<TurnResult>,
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) called: bool,
     /// A tool call worked.
     pub(super) worked: bool,
-    /// What a person should know although the turns were no failures.
+    /// Warnings for a person, although the turns were no failures.
     pub(super) warnings: Vec<String>,
 }
 
@@ -116,7 +116,7 @@ fn unfinished(result: &TurnResult) -> Option<String> {
     Some(format!("{how}, so the work may be incomplete; look at the last lines of the transcript"))
 }
 
-/// How versions of 2025 said that a limit is reached, with its end after a bar.
+/// The message of versions of 2025 that a limit is reached; the limit's end follows after a bar.
 const OLD_LIMIT: &str = "Claude AI usage limit reached";
 
 /// Returns when the limit ends that a run met, as an event or the words of its end say.

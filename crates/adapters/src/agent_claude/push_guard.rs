@@ -103,7 +103,7 @@ fn mentions_push(text: &str) -> bool {
     words.any(|word| word == "push")
 }
 
-/// What a line was split into.
+/// The parts of a shell line.
 struct Parsed {
     /// The simple commands, each as its words without quotes.
     commands: Vec<Vec<String>>,

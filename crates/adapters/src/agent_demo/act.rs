@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::script::{self, DemoStep};
 use super::speech::Speech;
 
-/// How often an endless step shows that it lives.
+/// Interval at which an endless step shows that it lives.
 const TICK: Duration = Duration::from_millis(500);
 
 /// One run of the demo agent.
@@ -57,7 +57,7 @@ impl DemoRun {
     }
 }
 
-/// What reaches the working thread.
+/// An input of the working thread.
 enum Input {
     Initialize(String),
     Interrupt(String),
@@ -66,7 +66,7 @@ enum Input {
     Ran(io::Result<Ran>),
 }
 
-/// What came of a command.
+/// The result of a command.
 struct Ran {
     ok: bool,
     output: String,

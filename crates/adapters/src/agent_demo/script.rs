@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// The file that marks a repository made by `mosaic demo`, relative to its root.
 pub const MARKER: &str = ".mosaic/demo/README";
-/// How that file begins.
+/// The beginning of that file.
 pub const MARKER_TEXT: &str = "This sample repository was made by `mosaic demo`. The scripts beside this file are for its scripted agents.\n";
 
-/// What a demo agent does: the first list on the first user message, the second on the next, and so on.
+/// The script of a demo agent: the first list is for the first user message, the second for the next, and so on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DemoScript {

@@ -27,7 +27,7 @@ pub use files::Chain;
 pub use reader::{read, verify};
 use writer::{Shared, Waiting, lose};
 
-/// How soon another try is made for a lock that is held for moments only.
+/// Time between two attempts to take a lock that is held for moments only.
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Marks a record that was taken over from the command line's own chain.

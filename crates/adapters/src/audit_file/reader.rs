@@ -11,14 +11,14 @@ use crate::bounded_file;
 
 use super::files::Chain;
 
-/// How often a check starts over because the chain grew meanwhile.
+/// Most attempts of a check, which starts over when the chain grew meanwhile.
 const AGAIN: usize = 50;
 
 /// A line of a file.
 pub(super) enum Piece {
     /// A whole line, without its end.
     Whole(Vec<u8>),
-    /// What stands after the last end of line.
+    /// The bytes after the last end of line.
     Torn(Vec<u8>),
 }
 

@@ -22,11 +22,11 @@ use super::reader::{Piece, lines};
 /// A deed on its way.
 pub(super) struct Waiting {
     pub(super) deed: Deed,
-    /// Who waits for it; nobody for a note.
+    /// The way to the caller that waits for the result; none for a note.
     pub(super) answer: Option<oneshot::Sender<Result<Head, AuditError>>>,
 }
 
-/// What the thread shares with its callers.
+/// State that the writing thread shares with its callers.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The newest durable record.
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     /// Half a record of ours may stand behind it, because a write failed.
     pub(super) dirty: bool,
     pub(super) end: HeadFile,
-    /// How long records are kept at least.
+    /// Least time for which records are kept.
     pub(super) keep: Duration,
     pub(super) shared: Arc<Shared>,
     /// Held as long as this writes.

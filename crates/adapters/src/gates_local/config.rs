@@ -21,14 +21,14 @@ const FIELDS: &[&str] = &["run", "junit", "lcov", "min", "timeout"];
 /// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<eight digits>-<name>`.
 const NAME_CHARS: usize = 48;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Default)]
 pub(super) struct Config {
     /// The gates by name.
     pub gates: BTreeMap<Word, GateDefinition>,
-    /// What is added to each profile, in the file's order.
+    /// Gates that are added to each profile, in the file's order.
     pub added: Vec<(GateProfile, Vec<Word>)>,
-    /// What a person should know.
+    /// Warnings for a person.
     pub warnings: Vec<String>,
 }
 

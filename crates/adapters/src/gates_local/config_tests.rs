@@ -1,4 +1,4 @@
-//! What the definitions' reader accepts, refuses and says.
+//! Definitions that the reader accepts, definitions that it refuses, and its messages.
 
 use super::*;
 

@@ -46,12 +46,12 @@ patterns! {
     PLACE = r"^([^ :][^ :]*\.[A-Za-z0-9_+]+|[^ :]*[Mm]akefile):([0-9]+):(?:([0-9]+):)? ?(.+)$";
 }
 
-/// What was found in a log: findings of errors, or of warnings when there is no error.
+/// Findings in a log: errors, or warnings when there is no error.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The findings, at most [`limits::FINDINGS`].
     pub findings: Vec<Finding>,
-    /// How many there were.
+    /// Number of all findings in the log.
     pub count: usize,
 }
 

@@ -16,7 +16,7 @@ use super::git_dir::Pristine;
 use super::run::{self, Ended};
 use super::{GateOptions, findings, junit, lcov, report_file};
 
-/// What a gate says.
+/// The judgement of one gate.
 struct Judged {
     outcome: GateOutcome,
     summary: String,

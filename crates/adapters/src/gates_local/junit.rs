@@ -10,7 +10,7 @@ use super::xml::{Reader, Token, attribute, unescape};
 /// Longest part of a failure's text that becomes a finding's message, in bytes.
 const MESSAGE_BYTES: usize = 2048;
 
-/// What a report says.
+/// The content of a report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tests {
     /// Test cases that passed.

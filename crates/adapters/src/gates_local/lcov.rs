@@ -10,7 +10,7 @@ use mosaic_core::limits;
 /// Ranges of lines named per file; the rest is counted.
 const RANGES: usize = 8;
 
-/// What a report says about one file.
+/// The content of a report about one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Lines {
     /// Line and whether it ran, as they came; a line may come more than once.
@@ -19,7 +19,7 @@ struct Lines {
     summary: (u64, u64),
 }
 
-/// What a report says.
+/// The content of a report.
 #[derive(Debug, PartialEq)]
 pub(super) struct Coverage {
     /// Lines that ran.

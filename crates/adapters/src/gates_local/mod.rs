@@ -35,7 +35,7 @@ use crate::trash::Trash;
 
 pub use trust::{Trust, config_digest, trust};
 
-/// What the local gatekeeper works with.
+/// Options of the local gatekeeper.
 #[derive(Clone)]
 pub struct GateOptions {
     /// Runs the commands.

@@ -11,7 +11,7 @@ use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, 
 use super::GateOptions;
 use super::log_window::LogWindow;
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// With this exit code.

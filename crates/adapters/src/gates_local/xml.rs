@@ -3,7 +3,7 @@
 
 use mosaic_core::limits;
 
-/// What comes next in a document.
+/// The next part of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
     /// An element starts. `attributes` is the raw text after its name.

@@ -73,14 +73,14 @@ pub(super) const VARIABLES: &[(&str, &str)] = &[
 /// Longest time that a fuse may take to end what it runs.
 const FUSE_BURNS: Duration = Duration::from_secs(5);
 
-/// What goes to a child's standard input.
+/// The standard input of a child process.
 pub(super) enum Input {
     Nothing,
     Bytes(Vec<u8>),
     File(std::fs::File),
 }
 
-/// What a child left.
+/// The result of a child process that has ended.
 pub(super) struct Finished {
     pub(super) status: ExitStatus,
     pub(super) stdout: Vec<u8>,

@@ -16,7 +16,7 @@ use crate::bounded_file;
 use super::errors::Secrets;
 use crate::secret_scan::KnownSecrets;
 
-/// What the operator gave for reaching remotes. Its debug form shows no secret.
+/// The operator's credentials for remotes. Their debug form shows no secret.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// A file of git-credentials lines, `scheme://user:password@host`. Read anew for every call.

@@ -1,4 +1,4 @@
-//! What git's words mean: each stderr becomes a failure with a kind that decides about a retry and a text that
+//! The meaning of git's messages: each stderr becomes a failure with a kind that decides about a retry and a text that
 //! says what to do, without secrets and without control characters.
 
 use std::process::ExitStatus;

@@ -1,6 +1,6 @@
-//! What runs *inside the agent's confinement* when its turn is over (`mosaic harvest SPEC`): what is left over becomes a
-//! commit on top of HEAD, and HEAD a bundle against the base in the outbox. Nothing that the agent set up runs here, see
-//! `confined`: neither in this, nor in what takes its place for an agent that is ended before its turn is over
+//! The harvest, which runs *inside an agent's confinement* when the agent's turn is over (`mosaic harvest SPEC`): uncommitted
+//! work becomes a commit on top of HEAD, and HEAD a bundle against the base in the outbox. Nothing that the agent set up runs
+//! here, see `confined`: neither in this, nor in what takes its place for an agent that is ended before its turn is over
 //! (`salvage`). The tree and its `.git` stay as they are. The job's time limit is the deadline of everything here.
 
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ pub(super) const BUNDLE: &str = "bundle";
 /// a file with the reason, which is no bundle: the server then keeps the tree.
 pub(super) const ASIDE: &str = "aside-bundle";
 
-/// What the harvest is told, in a file outside the tree.
+/// Instructions for the harvest, in a file outside the tree.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spec {
@@ -57,7 +57,7 @@ pub(super) struct Spec {
     pub(super) rewrite: bool,
 }
 
-/// What the harvest is to do.
+/// The purpose of the harvest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Purpose {
@@ -69,7 +69,7 @@ pub(super) enum Purpose {
     Snapshot,
 }
 
-/// How a harvest went, and what is in the tree besides.
+/// The outcome of a harvest, and a report on everything else that is in the tree.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Harvested {
@@ -79,7 +79,7 @@ pub(super) struct Harvested {
     pub(super) left: LeftReport,
 }
 
-/// How a harvest went.
+/// The outcome of a harvest.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "camelCase")]
 pub(super) enum Report {
@@ -91,7 +91,7 @@ pub(super) enum Report {
     Bundled,
     /// It went wrong.
     Failed {
-        /// What went wrong.
+        /// The message of the failure.
         message: String,
     },
 }

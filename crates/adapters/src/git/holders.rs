@@ -1,6 +1,6 @@
-//! Who works on a git directory right now, as the kernel tells it: processes that have a file of it open, stand in
+//! Processes that work on a git directory right now, as the kernel reports them: those that have a file of it open, stand in
 //! it, or were started for it. Every git of ours carries its directory and its server in its environment, so that
-//! what a killed server left running is found and ended by the next one.
+//! the next server finds and ends the processes that a killed server left running.
 
 use std::ffi::OsStr;
 use std::fs;

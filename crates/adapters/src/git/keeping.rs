@@ -1,5 +1,5 @@
-//! What stores keep of agents by refs, long after their trees are gone: listing it, telling what of it is nowhere else,
-//! and forgetting it. Refs are files of ours; only those that somebody packed need git to remove them.
+//! Refs that repository stores keep for agents, long after their trees are gone: lists them, tells which of their commits
+//! are nowhere else, and deletes them. Refs are files of ours; only packed refs need git for their removal.
 
 use std::collections::BTreeMap;
 use std::fs;

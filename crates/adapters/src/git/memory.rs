@@ -1,4 +1,4 @@
-//! What was read from commits lately. A commit never changes, so an answer about one stays right; tasks on the same base
+//! Answers that were lately read from commits. A commit never changes, so an answer about one stays right; tasks on the same base
 //! ask the same questions one after another.
 
 use std::collections::VecDeque;

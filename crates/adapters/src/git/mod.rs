@@ -87,12 +87,12 @@ pub use self::harvest::harvest_main;
 pub use self::left_beside::holds_work;
 pub(crate) use self::tree::config_value;
 
-/// Who commits when the operator named nobody.
+/// Author of agents' commits when the operator named none.
 const AUTHOR: (&str, &str) = ("Mosaic Agent", "agent@mosaic.invalid");
 /// Remembered facts about ancestry; when they are more, they are simply asked of git again.
 const REMEMBERED: usize = 4096;
 
-/// What the adapter needs to know.
+/// Options of the git adapter.
 #[derive(Debug, Clone)]
 pub struct GitOptions {
     /// The state directory; stores, trees and trash lie below it, on one file system.
@@ -111,7 +111,7 @@ pub struct GitOptions {
     pub author_name: Option<String>,
     /// Email of the author of agents' commits.
     pub author_email: Option<String>,
-    /// How remotes are reached.
+    /// Credentials for remotes.
     pub credentials: Credentials,
     /// Further environment of calls to remotes: proxies, certificate files.
     pub network_env: Vec<(String, String)>,
@@ -179,7 +179,7 @@ pub struct GitRepositories {
     duplicates: memory::Memory<bool>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed.
     ref_files: Mutex<()>,
-    /// What earlier servers left running or locked was looked after.
+    /// Set once the processes and locks that earlier servers left were looked after.
     looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
     descents: Mutex<HashMap<CommitId, CommitId>>,

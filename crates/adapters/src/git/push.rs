@@ -15,7 +15,7 @@ use super::{GitRepositories, errors};
 /// Room for `--porcelain` output about one ref.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// What one line of `git push --porcelain` says about the ref.
+/// The status of the ref in one line of `git push --porcelain`.
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
     Accepted,

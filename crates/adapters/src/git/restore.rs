@@ -23,7 +23,7 @@ use super::{GitRepositories, errors, store};
 /// The branch for what was staged, where the index that is restored is the received commit's.
 const STAGED: &str = "salvaged/staged";
 
-/// What is known about a salvage commit.
+/// A salvage commit, its parents and its description.
 pub(super) struct Salvage {
     pub(super) commit: CommitId,
     parents: Vec<String>,
@@ -412,7 +412,7 @@ impl Making<'_> {
         Ok(done.stdout.split(|b| *b == 0).filter_map(entry).collect())
     }
 
-    /// What needs the files: announced entries, the index's knowledge of them, an unfinished merge.
+    /// Restores the parts that need the files: announced entries, the index's knowledge of them, an unfinished merge.
     async fn finish(&self, salvage: &Salvage) -> Result<(), Failure> {
         let nothing = State::default();
         let state = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);

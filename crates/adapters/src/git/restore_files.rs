@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 
 /// Longest target of a symbolic link.
 const LINK_BYTES: u64 = 4096;
-/// What a directory gets when nothing else is said.
+/// Permission bits of a directory for which no others are recorded.
 const DIRECTORY_MODE: u32 = 0o755;
 
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);

@@ -1,5 +1,5 @@
-//! What was salvaged of an agent before its newest salvage: a later one replaces it only when it holds the same. Else it
-//! stays under a name of its own, from which it is restored as a branch.
+//! Former salvages of an agent: a later salvage replaces the one before it only when it holds the same. Otherwise the former
+//! one stays under a name of its own, from which it is restored as a branch.
 
 use mosaic_core::domain::ids::{AgentId, CommitId};
 use mosaic_core::domain::outcome::Failure;

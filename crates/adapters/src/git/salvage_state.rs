@@ -1,4 +1,4 @@
-//! What a salvaged tree is besides commits and files: written by the salvage inside the agent's confinement, read by
+//! The description of a salvaged tree beyond commits and files: written by the salvage inside the agent's confinement, read by
 //! restore. It comes from the agent's side, so every word in it is checked where it is used.
 //!
 //! The salvage commit `W` has the working tree as its tree. Its parents are, where they exist: HEAD, a commit `I` of
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) const STATE_LINE: &str = "Mosaic-State: ";
 /// The description's name in its commit's tree.
 pub(super) const STATE_FILE: &str = "state.json";
-/// What a nested repository's `.git` is called when it is restored: its settings and hooks came from the agent, and
+/// Name of a nested repository's `.git` when it is restored: its settings and hooks came from the agent, and
 /// under its own name git would obey them.
 pub(super) const NESTED_GIT: &[u8] = b".git-salvaged";
 
@@ -114,9 +114,9 @@ pub(super) struct State {
     pub(super) stashes: Vec<Tip>,
     /// Commits that were being merged.
     pub(super) merging: Vec<String>,
-    /// What was under way: `merge`, `rebase`, `am`, `cherry-pick`, `revert`, `bisect`.
+    /// Operations under way: `merge`, `rebase`, `am`, `cherry-pick`, `revert`, `bisect`.
     pub(super) under_way: Vec<String>,
-    /// What cannot be kept: sockets, pipes, devices, files that cannot be read.
+    /// Paths that cannot be kept: sockets, pipes, devices, files that cannot be read.
     pub(super) left_out: Vec<RelPath>,
 }
 

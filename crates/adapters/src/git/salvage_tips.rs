@@ -54,8 +54,8 @@ pub(super) fn beside(mirror: &Mirror, base: &str) -> bool {
     store::read_ref(dir, STASH).is_some() || named(dir).iter().any(|(_, tip)| is_new(tip))
 }
 
-/// What the repository gives a name to: branches and all other refs but stashes and copies of the remote's branches,
-/// and the detached heads of other worktrees.
+/// Lists the commits to which the repository gives a name: branches and all other refs but stashes and copies of the remote's
+/// branches, and the detached heads of other worktrees.
 fn named(dir: &Path) -> Vec<(String, CommitId)> {
     let names = spaces(dir).into_iter().flat_map(|space| refs_below(dir, &format!("refs/{space}")));
     let refs = names.filter_map(|name| {

@@ -14,7 +14,7 @@ use crate::private_place::read_plain;
 
 use super::GitRepositories;
 
-/// What the marker beside a tree says; see `tree`.
+/// The content of the marker beside a tree; see `tree`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Marker {

@@ -31,7 +31,7 @@ pub(super) fn is_of_set_aside(name: &std::ffi::OsStr) -> bool {
     name == NOT_KEPT || name.to_string_lossy().starts_with(SET_ASIDE)
 }
 
-/// What the tree was made from; written last, so that its presence says that the tree is whole.
+/// The origin of the tree; written last, so that its presence means that the tree is whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Marker {

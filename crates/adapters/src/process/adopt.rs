@@ -14,7 +14,7 @@ use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux;
 use super::output_reader::OutputReader;
 
-/// How often a job that is just starting is looked at.
+/// Time between two looks at a job that is just starting.
 const STARTING: Duration = Duration::from_millis(5);
 
 /// Takes a job over; `None` when there is none, or it never came to run anything.

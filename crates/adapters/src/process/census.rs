@@ -23,7 +23,7 @@ pub(super) struct Census {
     marked: HashMap<i32, Mark>,
 }
 
-/// What a process says of itself.
+/// The agent and the job that a process names in its environment.
 #[derive(Debug)]
 struct Mark {
     agent: AgentId,

@@ -19,10 +19,10 @@ use super::linux;
 
 /// Name of the cgroup that holds the cgroups of all jobs.
 pub(super) const PARENT: &str = "mosaic";
-/// What separates a job's name from the mark of its data directory; no job has it in its name.
+/// Separator between a job's name and the mark of its data directory; no job has it in its name.
 const TAG: char = '@';
 
-/// Whether jobs get cgroups, and where.
+/// The operator's choice of cgroups for jobs, and of the place for them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CgroupChoice {
     /// Below the server's own cgroup when it may be written, else below the root of the hierarchy, else none.

@@ -1,5 +1,5 @@
-//! What holds a job's processes together so that none can get away: a cgroup where one can be made, else a pid
-//! namespace, else only that the shim inherits whoever loses its parent. The choice is the host's; it is said.
+//! The means that hold a job's processes together so that none can escape: a cgroup where one can be made, else a pid
+//! namespace, else only that the shim inherits every process that loses its parent. The choice is the host's; it is reported.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::CgroupChoice;
 use super::fence;
 
-/// What holds a job together, the weakest first.
+/// Means of holding a job together, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Confinement {
     /// The shim is a subreaper: the tree is walked until no child is left.
@@ -37,7 +37,7 @@ impl Confinement {
     }
 }
 
-/// How a pid namespace is made here: by the `unshare` program of util-linux.
+/// The way to make a pid namespace on this host: by the `unshare` program of util-linux.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NamespaceMaker {
@@ -99,7 +99,7 @@ fn succeeds(mut child: Child, patience: Duration) -> bool {
     }
 }
 
-/// What the jobs of a server get, and why.
+/// The confinement that the jobs of a server get, and the reason for the choice.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
     pub(crate) cgroups: Option<PathBuf>,

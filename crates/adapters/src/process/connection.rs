@@ -18,7 +18,7 @@ use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
 /// Longest line that a shim sends, in bytes.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// What an answer says.
+/// The content of a shim's answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said {
     /// Live processes of the job, where that was asked.

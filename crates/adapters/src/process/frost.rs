@@ -15,7 +15,7 @@ use super::layout::JobDir;
 use super::protocol::Request;
 use super::stop;
 
-/// What the shims of an agent said together.
+/// The answers of all shims of an agent, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Frost {
     /// Jobs that run and were asked.

@@ -36,7 +36,7 @@ const RECORD_BYTES: u64 = 64 * 1024 * 1024;
 pub(crate) struct SpecFile {
     /// Layout version.
     pub(crate) version: u32,
-    /// What runs.
+    /// The specification of the program that runs.
     pub(crate) job: JobSpec,
     /// The job's cgroup, when it is to have one.
     #[serde(default)]
@@ -45,7 +45,7 @@ pub(crate) struct SpecFile {
     /// lease.
     #[serde(default)]
     pub(crate) lease_until: Option<Duration>,
-    /// How to make a pid namespace for a job that gets no cgroup.
+    /// The way to make a pid namespace for a job that gets no cgroup.
     #[serde(default)]
     pub(crate) namespace: Option<NamespaceMaker>,
     /// Processes at once after which the job is ended; none for the usual bound.
@@ -78,7 +78,7 @@ pub(crate) struct ShimFile {
     pub(crate) fence: Option<PathBuf>,
     /// Length of the output file when the job began.
     pub(crate) output_base: u64,
-    /// What holds the job together.
+    /// The means that holds the job together.
     #[serde(default)]
     pub(crate) confinement: Confinement,
 }
@@ -89,11 +89,11 @@ pub(crate) struct ShimFile {
 pub(crate) struct ExitFile {
     /// Layout version.
     pub(crate) version: u32,
-    /// What the port reports.
+    /// The exit as the port reports it.
     pub(crate) exit: Exit,
     /// The furthest rung of the kill ladder.
     pub(crate) rung: String,
-    /// What held the job together; none when nobody was there to tell.
+    /// The means that held the job together; none when no shim recorded it.
     #[serde(default)]
     pub(crate) confinement: Option<Confinement>,
     /// Why part of the output could not be kept, such as a full disk.

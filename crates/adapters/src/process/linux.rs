@@ -1,4 +1,4 @@
-//! What `/proc` tells about processes, and signals that cannot hit the wrong one. All Linux-only code of the
+//! Facts about processes from `/proc`, and signals that cannot hit the wrong one. All Linux-only code of the
 //! process adapter that reads `/proc` is here.
 
 use std::collections::{HashMap, HashSet};
@@ -72,7 +72,7 @@ fn parse_stat(pid: i32, text: &[u8]) -> Option<Seen> {
     Some(Seen { process: ProcessRef { pid, start }, parent, session, zombie, leaderless, stopped })
 }
 
-/// What one process uses.
+/// Resources that one process uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Figures {
     /// Own CPU and that of children it waited for, in clock ticks.

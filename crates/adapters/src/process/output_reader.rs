@@ -13,7 +13,7 @@ use crate::private_place::open_unheld;
 
 use super::output_writer::{HEADER, overflow_paths, parse_header};
 
-/// What was read.
+/// The result of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// Output, never empty.

@@ -24,7 +24,7 @@ use super::shim::priority::First;
 /// Longest rest between two looks at what is dying.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
-/// How far the search for a job's processes goes.
+/// The extent of the search for a job's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// Only what belongs to this job for certain.
@@ -148,7 +148,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
     dir.save(&ExitFile { version: LAYOUT, exit, rung, confinement, output_error: why })
 }
 
-/// What is known of the job.
+/// The records and cgroups of the job whose processes are searched for.
 struct Hunt {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,

@@ -1,4 +1,4 @@
-//! What server and shim say to each other over the job's socket: one JSON object per line, the shim greets first
+//! The protocol between server and shim on the job's socket: one JSON object per line, the shim greets first
 //! with its version. Output does not travel here: the server reads it from the file, a `grew` only wakes it.
 
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Version of the protocol.
 pub(crate) const PROTOCOL: u32 = 1;
 
-/// What a server asks.
+/// A request of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Request {
@@ -32,7 +32,7 @@ pub(crate) enum Request {
     Thaw { id: u64 },
 }
 
-/// What a shim says.
+/// A message of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Answer {

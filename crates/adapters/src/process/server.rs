@@ -42,14 +42,14 @@ use crate::trash::Trash;
 /// Readings of usage under way at once.
 const READINGS: usize = 4;
 
-/// What jobs under shims need.
+/// Options of jobs under shims.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
     /// The data directory; jobs are recorded in `<data>/agents/<agent>/runs/<job>/`.
     pub data_dir: PathBuf,
     /// Program and first arguments of the shim; the job directory follows. In the product: this very binary and `shim`.
     pub shim_command: Vec<String>,
-    /// Whether jobs get cgroups.
+    /// The choice of cgroups for jobs.
     pub cgroup: CgroupChoice,
     /// Takes what is left of ended jobs; without it that is deleted in place.
     pub trash: Option<Arc<Trash>>,
@@ -355,7 +355,7 @@ impl Processes for ShimProcesses {
     }
 }
 
-/// What the removal of ended jobs needs.
+/// The settings that the removal of ended jobs needs.
 struct Removal {
     cgroups: Option<PathBuf>,
     trash: Option<Arc<Trash>>,

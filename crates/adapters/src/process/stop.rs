@@ -30,7 +30,7 @@ pub(super) fn further<'a>(one: &'a str, other: &'a str) -> &'a str {
     if height(one) >= height(other) { one } else { other }
 }
 
-/// What stopping one job did.
+/// The result of stopping one job.
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub(super) before: u32,

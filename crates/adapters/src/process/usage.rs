@@ -1,4 +1,4 @@
-//! What an agent's processes use: by its cgroup's own books where the kernel keeps them, else summed over `/proc`. A
+//! The resource usage of an agent: by its cgroup's own books where the kernel keeps them, else summed over `/proc`. A
 //! process counts when it is in the job's cgroup or below its supervisor, which is known by number and start time.
 //!
 //! Sums over live processes go back when one ends without having been waited for, so the newest sums are remembered
@@ -36,7 +36,7 @@ struct Newest {
     running: HashMap<ProcessRef, Sums>,
 }
 
-/// What only grows.
+/// Sums that only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sums {
     cpu: Duration,
@@ -62,7 +62,7 @@ impl Sums {
     }
 }
 
-/// What one running job uses.
+/// The resource usage of one running job.
 #[derive(Debug, Clone, Copy, Default)]
 struct JobUsage {
     sums: Sums,

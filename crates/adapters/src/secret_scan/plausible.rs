@@ -1,4 +1,4 @@
-//! Whether a value may be a secret at all: its entropy, and the many forms of "put yours here".
+//! Judges whether a value may be a secret at all: by its entropy, and by the many forms of "put yours here".
 
 /// Words that mark a value as nobody's secret.
 const PLACEHOLDERS: &[&[u8]] = &[
@@ -127,7 +127,7 @@ fn starts(value: &[u8], word: &[u8]) -> bool {
     value.get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
 }
 
-/// How many of lower-case letters, upper-case letters, digits and other characters a value has.
+/// Counts the kinds of characters in a value: lower-case letters, upper-case letters, digits and other characters.
 pub(super) fn classes(value: &[u8]) -> usize {
     let kinds: [fn(&u8) -> bool; 4] =
         [u8::is_ascii_lowercase, u8::is_ascii_uppercase, u8::is_ascii_digit, |byte| {

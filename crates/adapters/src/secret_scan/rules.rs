@@ -35,13 +35,13 @@ enum Finder {
 struct Format {
     pattern: &'static str,
     compiled: OnceLock<Regex>,
-    /// Whether the keyword is so short that it must start a word.
+    /// True when the keyword is so short that it must start a word.
     starts_word: bool,
     /// Least entropy in bits per byte, so that `ghp_xxxxxxxx` in a manual is not a finding.
     entropy: f64,
 }
 
-/// What stands at a keyword.
+/// The text at a keyword, as the rule judges it.
 pub(super) enum Found {
     /// Nothing.
     Nothing,

@@ -1,4 +1,4 @@
-//! What can go wrong below the port, and which of the port's words it becomes. The file's name is only known at
+//! Faults below the port, and the errors of the port that they become. The file's name is only known at
 //! the edge, so a fault gets its words there.
 
 use std::path::Path;

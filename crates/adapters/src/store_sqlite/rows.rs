@@ -112,7 +112,7 @@ pub(super) fn is_dead(agent: &Agent) -> bool {
     agent.end().is_some_and(|end| end.status == Status::Failed && retried(end.reason))
 }
 
-/// How many records are in each class.
+/// Number of records in each class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) ready: i64,

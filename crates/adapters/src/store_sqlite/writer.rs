@@ -15,7 +15,7 @@ use crate::disk::LastWrites;
 use super::failure::{Fault, words};
 use super::rows::Tally;
 
-/// What the writer knows without asking the file. It goes back to its old value when a write is undone.
+/// Values that the writer knows without asking the file. They go back to their old state when a write is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Books {
     /// The newest number in the event log.
@@ -30,7 +30,7 @@ pub(super) struct Books {
 pub(super) struct Writing<'c> {
     /// The connection; a transaction is open on it.
     pub(super) conn: &'c Connection,
-    /// What the request keeps up to date.
+    /// The values that the request keeps up to date.
     pub(super) books: Books,
 }
 
@@ -180,7 +180,7 @@ struct Desk {
     books: Books,
     announce: watch::Sender<u64>,
     path: PathBuf,
-    /// What a commit survives with the connection as it is set now.
+    /// The failure that a commit survives with the connection's present settings.
     safety: Safety,
 }
 

@@ -19,7 +19,7 @@ use super::search;
 /// Hex digits of the mark of a job's data: enough that a change is not missed.
 const DATA_MARK: usize = 16;
 
-/// What the script says about one admission.
+/// The script's answer to one admission.
 pub(super) enum Answer {
     New(u64),
     Replay(AgentId),
@@ -27,7 +27,7 @@ pub(super) enum Answer {
     Mismatch,
     Full(u64),
     Conflict,
-    /// Who works on the task cannot be read.
+    /// The record of the agent that works on the task cannot be read.
     Damaged(AgentId),
 }
 

@@ -1,5 +1,5 @@
-//! What goes into a script and what comes out of it: arguments in the order in which the script takes them, answers looked
-//! at before they are believed.
+//! Arguments and answers of scripts: arguments in the order in which the script takes them, answers that are checked
+//! before they are believed.
 
 use mosaic_core::ports::store::StoreError;
 use redis::Value;

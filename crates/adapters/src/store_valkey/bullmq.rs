@@ -25,7 +25,7 @@ pub struct NewJob {
     pub id: Option<String>,
     /// Its name.
     pub name: String,
-    /// What it carries, as JSON.
+    /// Its data, as JSON.
     pub data: String,
     /// Its options, a JSON object in BullMQ's words; priority and delay stand there and here.
     pub options: String,
@@ -44,7 +44,7 @@ pub struct Taken {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What it carries, as JSON.
+    /// Its data, as JSON.
     pub data: String,
     /// Its options, as JSON.
     pub options: String,
@@ -54,29 +54,29 @@ pub struct Taken {
     pub doomed: Option<String>,
 }
 
-/// How a job that is held ended.
+/// The end of a job that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The job.
     pub id: String,
     /// The return value as JSON, or the reason and the stack (a JSON array of strings).
     pub result: Result<String, (String, String)>,
-    /// What is kept of it.
+    /// The part of it that is kept.
     pub keep: Keep,
 }
 
-/// What is kept of a job that has ended.
+/// The part of an ended job that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// Everything.
     All,
-    /// What its own options say (`removeOnComplete`, `removeOnFail`).
+    /// As much as its own options say (`removeOnComplete`, `removeOnFail`).
     AsItsOptionsSay,
     /// Nothing.
     None,
 }
 
-/// What became of the end of a job, and what comes next.
+/// The result of ending a job, and the next job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turned {
     /// The end was not written: the job is gone, or held by somebody else, or its children are not done. BullMQ's number.
@@ -98,7 +98,7 @@ struct Turn {
 /// One queue.
 pub struct Queue {
     link: Link,
-    /// What its keys begin with.
+    /// The prefix of its keys.
     keys: [String; 1],
     adds: Together<NewJob, String>,
     turns: Together<Turn, Turned>,

@@ -22,7 +22,7 @@ use super::tls::Connector;
 /// A server's host and port.
 pub(super) type Address = (String, u16);
 
-/// What bytes go through.
+/// A stream of bytes to and from a server.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 

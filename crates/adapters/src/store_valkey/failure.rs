@@ -1,8 +1,8 @@
-//! What a server's errors mean, and in which words people hear of them.
+//! The meaning of a server's errors, and the messages about them for people.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What is to be done about an error.
+/// The kind of an error, by the reaction that it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The connection is of no use any more. Whether the command was carried out is not known.

@@ -33,7 +33,7 @@ struct Record {
     info: NodeInfo,
 }
 
-/// What `nodes.lua` answers.
+/// The answer of `nodes.lua`.
 type Listed = (u64, BTreeMap<String, String>, BTreeMap<String, String>, BTreeMap<String, u64>);
 
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {

@@ -22,39 +22,39 @@ const RECOMMENDED: (u32, u32) = (7, 0);
 /// The variable by which an operator accepts the risk.
 const ACCEPT: &str = "MOSAIC_VALKEY_ACCEPT_RISK";
 
-/// What must be known of a server at every connection.
+/// Facts about a server that every connection needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Glance {
     /// It is a replica.
     pub(super) replica: bool,
-    /// How many replicas it has.
+    /// Number of connected replicas.
     pub(super) replicas: u64,
     /// Its scripts may say in their first line what they do.
     pub(super) flags: bool,
 }
 
-/// What a server says of itself; `None` is what it does not say.
+/// Facts that a server states about itself; `None` where it states nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Looks {
     /// `Valkey` or `Redis`.
     pub product: String,
     /// Its version, whole.
     pub version: String,
-    /// Whether it is one of a cluster.
+    /// True when it is one of a cluster.
     pub cluster: bool,
     /// `master` or `slave`, as it says.
     pub role: Option<String>,
-    /// How many replicas are connected.
+    /// Number of connected replicas.
     pub replicas: u64,
-    /// Whether it refuses writes while too few replicas follow it (`min-replicas-to-write`).
+    /// True when it refuses writes while too few replicas follow it (`min-replicas-to-write`).
     pub guarded: bool,
-    /// Whether Sentinels may replace it.
+    /// True when Sentinels may replace it.
     pub watched: bool,
-    /// Whether it writes an append-only file.
+    /// True when it writes an append-only file.
     pub append_only: Option<bool>,
     /// When that is made durable: `always`, `everysec` or `no`.
     pub fsync: Option<String>,
-    /// What it does when its memory is full.
+    /// Its policy for a full memory (`maxmemory-policy`).
     pub policy: Option<String>,
     /// The most memory that it takes, in bytes; 0 is all.
     pub max_memory: Option<u64>,
@@ -66,14 +66,14 @@ pub struct Looks {
     pub rights: Option<Rights>,
 }
 
-/// What is wrong with a server, and what to do about it.
+/// A setting of a server that is a risk, with its consequence and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Risk {
     /// The setting and its value.
     pub what: String,
-    /// What comes of it.
+    /// The consequence.
     pub consequence: &'static str,
-    /// What to do.
+    /// The remedy.
     pub fix: &'static str,
 }
 

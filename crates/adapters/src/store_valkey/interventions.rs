@@ -1,5 +1,5 @@
-//! What other hands did to the queue: jobs of BullMQ's own producers, what Bull Board was told to do, what another worker
-//! finished. Found by a script that compares jobs with agents; refused jobs fail where their producers look.
+//! Changes that external clients made to the queue: jobs of BullMQ's own producers, commands from Bull Board, jobs that another
+//! worker finished. Found by a script that compares jobs with agents; refused jobs fail where their producers look.
 
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};

@@ -17,7 +17,7 @@ use super::honest::{self, Glance};
 use super::link::{Live, Standing, backoff};
 use super::replicas::Replicas;
 
-/// What a call found out about a connection.
+/// A report from a call about its connection.
 #[derive(Debug)]
 enum Order {
     /// It is of no use.

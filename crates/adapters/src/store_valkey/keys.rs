@@ -59,7 +59,7 @@ pub(super) enum Key<'a> {
     Work(AgentId),
     /// The newest format that any node has written.
     Format,
-    /// What nodes show each other.
+    /// The secret that nodes show each other.
     PeerSecret,
     /// Sorted set by time of removal: the agents that were removed.
     Tombstones,
@@ -115,18 +115,18 @@ pub(super) enum Key<'a> {
     Tied,
     /// A job.
     Job(&'a str),
-    /// Who holds a job.
+    /// The lock of a job, which names its holder.
     JobLock(&'a str),
     /// A job's log.
     JobLogs(&'a str),
 }
 
-/// What the names of keys begin with.
+/// The prefixes of the names of keys.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
-    /// What our own keys begin with.
+    /// The prefix of our own keys.
     pub(super) ours: String,
-    /// What the queue's keys begin with.
+    /// The prefix of the queue's keys.
     pub(super) queue: String,
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Live {
     pub(super) replicas: Arc<Replicas>,
 }
 
-/// How the connection stands.
+/// The state of the connection.
 #[derive(Clone)]
 pub(super) enum Standing {
     Up(Live),
@@ -253,7 +253,7 @@ fn said(address: &Address, why: &str) -> String {
     format!("the store at {}:{} does not take it: {why}", address.0, address.1)
 }
 
-/// What is sent in one go.
+/// One command or several, sent in one go.
 #[derive(Clone, Copy)]
 enum Sent<'a> {
     One(&'a Cmd),
@@ -282,7 +282,7 @@ impl Failed {
     }
 }
 
-/// How long a backoff may be at most after so many failures: doubled each time.
+/// Returns the longest backoff after so many failures: doubled each time.
 pub(super) fn backoff(failures: u32) -> Duration {
     limits::LINK_BACKOFF.saturating_mul(1 << failures.min(16)).min(limits::LINK_BACKOFF_CAP)
 }

@@ -70,14 +70,14 @@ pub use honest::{Looks, Risk, look_at};
 pub use options::{LinkOptions, Sentinels, Tls};
 pub use rights::Rights;
 
-/// How the shared store is used.
+/// Options of the shared store.
 #[derive(Debug, Clone)]
 pub struct ValkeyOptions {
     /// Where the server is.
     pub link: LinkOptions,
     /// The name of this node, as it stands in the events that it publishes.
     pub source: String,
-    /// How long a lease holds after it was granted or extended.
+    /// Time for which a lease holds after it was granted or extended.
     pub term: Duration,
     /// Most entries that may wait.
     pub queue_entries: u64,
@@ -118,7 +118,7 @@ pub struct ValkeyStore {
     inner: Arc<Inner>,
     admissions: Pump<admission::Answer>,
     advances: Pump<Value>,
-    /// What a failover may forget, as [`Safety::Process`] says.
+    /// Advances that a failover may forget, as [`Safety::Process`] says.
     light_advances: Pump<Value>,
     leases: Pump<Value>,
     /// Where a look under conditions goes on that found nothing near the front.
@@ -127,7 +127,7 @@ pub struct ValkeyStore {
     stir: Stir,
 }
 
-/// What every verb needs.
+/// State that every verb needs.
 struct Inner {
     link: Arc<Link>,
     names: Names,

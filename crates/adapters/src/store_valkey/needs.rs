@@ -1,5 +1,5 @@
-//! What a job needs of the node that takes it, in words that scripts compare: `r` and a mark of the repository, `t` and the
-//! runtime, `l` and each label. The asker's conditions come in the same words.
+//! Requirements of a job on the node that takes it, in words that scripts compare: `r` and a mark of the repository, `t` and
+//! the runtime, `l` and each label. The asker's conditions come in the same words.
 
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::placement::Conditions;

@@ -1,4 +1,4 @@
-//! What must be known to reach a Valkey server. The password is never shown.
+//! Settings for reaching a Valkey server. The password is never shown.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub struct Tls {
 pub struct Sentinels {
     /// Where they are.
     pub addresses: Vec<(String, u16)>,
-    /// What they call the server.
+    /// The name that they give to the server.
     pub master: String,
 }
 
@@ -41,7 +41,7 @@ pub struct LinkOptions {
     pub sentinels: Option<Sentinels>,
     /// Uses a server that may lose what it was given.
     pub accept_risk: bool,
-    /// What the server calls this connection in its list of clients: the node's name.
+    /// The name of this connection in the server's list of clients: the node's name.
     pub name: String,
 }
 

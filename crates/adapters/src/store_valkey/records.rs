@@ -10,7 +10,7 @@ use mosaic_core::ports::store::{StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What is read back of a record.
+/// The fields of a record that are read back.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Kept {
@@ -51,7 +51,7 @@ pub(super) fn parse_whole(text: &[u8]) -> Option<Versioned> {
     parse(kept.agent_id, text).ok()
 }
 
-/// What follows the head.
+/// The part of a record after the head.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tail<'a> {

@@ -19,7 +19,7 @@ fragments! {
     restore_data, repositories, leased_of,
 }
 
-/// What the server allows a script.
+/// Permission that the server gives to a script.
 #[derive(Clone, Copy)]
 enum Allowed {
     /// To write while there is memory for it.

@@ -111,7 +111,7 @@ struct Block {
     rows: Vec<u8>,
     /// Rows that are in the index.
     present: Vec<u8>,
-    /// What has one of the wanted statuses, when that is asked for or a row is not in the index.
+    /// Agents with a wanted status and their sequence numbers, read when a status is asked for or a row is not indexed.
     listed: Vec<(AgentId, u64)>,
 }
 

@@ -57,7 +57,7 @@ struct Archived {
     labels: BTreeMap<Word, String>,
 }
 
-/// What stays of a task's record, behind its head.
+/// The part of a task's record that the short form keeps, behind its head.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ShortTask<'a> {

@@ -1,6 +1,6 @@
-//! What others may have changed: a channel on which our own nodes tell each other, and the queue's marker, by which
-//! BullMQ's producers wake workers. This node waits for the marker under a worker's name, so that whoever lists the
-//! workers of the queue sees it.
+//! Notifications of changes that others may have made: a channel on which our own nodes notify each other, and the queue's
+//! marker, by which BullMQ's producers wake workers. This node waits for the marker under a worker's name, so that a client
+//! that lists the workers of the queue sees it.
 //!
 //! Whoever takes the marker takes it from all others that wait, so it is told on over the channel.
 
@@ -18,19 +18,19 @@ use super::link::{Link, Live, Standing, backoff};
 
 /// The queue's name as BullMQ writes it in names of connections: `orchestrator-tasks` in base64.
 const QUEUE: &str = "b3JjaGVzdHJhdG9yLXRhc2tz";
-/// How long one wait for the marker may take, in seconds, so that a connection that is dead is noticed.
+/// Longest wait for the marker, in seconds, so that a connection that is dead is noticed.
 const BLOCK_SECONDS: u64 = 10;
 /// Least time between two markers: a queue that is worked through makes thousands of them.
 const MARKERS: Duration = Duration::from_millis(10);
 
-/// What is listened for.
+/// The sources of notifications: the connection, the channel and the marker.
 pub(super) struct Ears {
     pub(super) link: Arc<Link>,
     /// The channel's name.
     pub(super) channel: String,
     /// The marker's key.
     pub(super) marker: String,
-    /// What keys begin with.
+    /// The prefix of keys.
     pub(super) prefix: String,
     /// This node's name.
     pub(super) node: String,

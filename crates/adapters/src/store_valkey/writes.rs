@@ -147,10 +147,10 @@ fn progress(agent: &Agent) -> Result<String, StoreError> {
     }))
 }
 
-/// How a job ends.
+/// The end of a job.
 struct JobEnd {
     outcome: &'static str,
-    /// What it returned, as JSON, or why it failed.
+    /// The return value as JSON, or the reason of the failure.
     result: String,
     /// A JSON array of texts.
     stack: String,

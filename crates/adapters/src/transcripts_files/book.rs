@@ -1,4 +1,4 @@
-//! What is known of one agent's entries without reading them: the last number, where the good lines end, and
+//! Facts about one agent's entries that are known without reading them: the last number, the end of the good lines, and
 //! some places in the file to begin reading at.
 
 use std::fs::OpenOptions;
@@ -38,7 +38,7 @@ pub(super) struct Book {
     unmarked: u64,
 }
 
-/// What of a line is needed to number the next one, and to know what is told.
+/// The fields of a line that are needed to number the next one, and to know how much of the output is told.
 #[derive(Deserialize)]
 struct Numbered {
     n: u64,

@@ -36,7 +36,7 @@ pub struct FileTranscripts {
     shelf: Arc<Shelf>,
 }
 
-/// What appends and reads share; blocking.
+/// State that appends and reads share; its methods block.
 struct Shelf {
     dir: PathBuf,
     quota: u64,

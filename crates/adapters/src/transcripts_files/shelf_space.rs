@@ -1,4 +1,4 @@
-//! How much room transcripts take, and giving it back. The folders are ours: agents cannot write here, so plain paths do.
+//! Measures the disk space of transcripts, and frees it. The folders are ours: agents cannot write here, so plain paths do.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use mosaic_core::ports::transcripts::Shelved;
 
 use crate::bounded_file;
 
-/// What a folder holds.
+/// The size of a folder in bytes, and the time of its last change.
 pub(super) struct Measured {
     pub(super) bytes: u64,
     touched: SystemTime,

@@ -1,4 +1,4 @@
-//! Who waits for entries of which agent. Agents that nobody watches any more are forgotten.
+//! The callers that wait for entries, by agent. Agents that no caller watches any more are forgotten.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What the secret scan finds and what it leaves alone. Everything that looks like a secret is put together while
+//! Texts that the secret scan finds, and texts that it leaves alone. Everything that looks like a secret is put together while
 //! the test runs, so that no scanner trips over this file.
 
 mod services;

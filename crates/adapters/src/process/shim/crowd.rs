@@ -7,7 +7,7 @@ use mosaic_core::limits;
 
 use super::ladder::Ladder;
 
-/// How full the machine was at the last count.
+/// The number of tasks on the machine at the last count, the bound of the job's processes, and the times of the next looks.
 #[derive(Debug)]
 pub(super) struct Crowd {
     most: u32,

@@ -18,16 +18,16 @@ use super::priority::First;
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
-/// How long what was killed as a whole is left to die before the process table is read: with thousands of processes that
-/// costs more than it finds.
+/// Time that processes which were killed as a whole get to die before the process table is read: with thousands of processes
+/// reading it costs more than it finds.
 const GROUP_DYING: Duration = Duration::from_secs(2);
 /// After this time a process that was killed and is still there is looked at less often.
 const SWEEP_BUSY: Duration = Duration::from_secs(5);
 
-/// How soon a program that is about to start in its namespace is looked for again.
+/// Time between two looks for a program that is about to start in its namespace.
 const NOT_YET: Duration = Duration::from_millis(10);
 
-/// How far a stop had to go.
+/// The furthest rung of the kill ladder that a stop needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rung {
     None,
@@ -50,7 +50,7 @@ impl Rung {
     }
 }
 
-/// How the main process ended: exit code or signal.
+/// The end of the main process: exit code or signal.
 pub(super) type Ended = (Option<i32>, Option<i32>);
 
 /// The ladder and where the job stands on it.
@@ -58,7 +58,7 @@ pub(super) type Ended = (Option<i32>, Option<i32>);
 pub(super) struct Ladder {
     own: i32,
     pub(super) cgroup: Option<Cgroup>,
-    /// What bounds the job's processes and lists them, where its cgroup does not count.
+    /// The fence that bounds the job's processes and lists them, where its cgroup does not count.
     pub(super) fence: Option<Fence>,
     /// Main process of a job in a pid namespace, whose helpers are left alone until everything is killed.
     pub(super) namespace: Option<i32>,

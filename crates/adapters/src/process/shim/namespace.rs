@@ -27,7 +27,7 @@ pub(super) const INIT: &str = "--init";
 const UNBOUNDED: &str = "-";
 /// Exit status of an init whose program could not be started, as shells have it.
 const NOT_STARTED: u8 = 127;
-/// What shells add to a signal's number to make an exit status of it.
+/// Number that shells add to a signal's number to make an exit status of it.
 const BY_SIGNAL: i32 = 128;
 
 /// `main.json`: how the program ended inside its namespace, as the init saw it.

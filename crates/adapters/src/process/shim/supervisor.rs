@@ -22,7 +22,7 @@ use super::namespace::MainFile;
 use super::stdin::StdinQueue;
 use super::stop_file::{STOP_FILE, StopFile};
 
-/// How long an exit that cannot be written, on a full disk, is tried again.
+/// Most attempts to write the exit again when it cannot be written, as on a full disk; they are 100 ms apart.
 const EXIT_TRIES: u32 = 600;
 
 /// The main process and its pipes.

@@ -1,4 +1,4 @@
-//! What an agent can plant, and that none of it runs in the server or leaves its place. Every vector is first shown
+//! Attacks that an agent can plant: none of them runs in the server or leaves its place. Every vector is first shown
 //! to work against plain git where it can, so that a silent canary means something.
 
 use std::fs;

@@ -10,7 +10,7 @@ use super::world::{World, branch, branch_main};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::ports::repositories::Repositories;
 
-/// How often real gits are killed; `MOSAIC_TEST_LOCKS` says more.
+/// Returns the number of times that real gits are killed: `MOSAIC_TEST_LOCKS`, or 8.
 fn rounds() -> u64 {
     std::env::var("MOSAIC_TEST_LOCKS").ok().and_then(|n| n.parse().ok()).unwrap_or(8)
 }

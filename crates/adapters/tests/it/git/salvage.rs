@@ -1,4 +1,4 @@
-//! What an ended agent's tree held comes back byte for byte: stories about the odd states a tree can be in, and random
+//! Trees of ended agents come back byte for byte: stories about the odd states a tree can be in, and random
 //! trees against real git.
 
 use std::collections::BTreeMap;
@@ -387,7 +387,7 @@ async fn a_salvage_with_a_forged_description_writes_nothing_outside() {
     }
 }
 
-/// What a random agent does to one path.
+/// One step of a random agent in its tree.
 #[derive(Debug, Clone)]
 enum Act {
     Write(Vec<u8>, Vec<u8>, u32),

@@ -1,4 +1,4 @@
-//! What ends jobs although nobody orders it: the stop file, and the bound of a job's processes.
+//! Ends of jobs without an order: the stop file, and the bound of a job's processes.
 
 use std::time::{Duration, Instant};
 

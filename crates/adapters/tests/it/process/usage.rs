@@ -1,4 +1,4 @@
-//! What running jobs use, measured on real processes: with a cgroup where there is one, and by the tree below the shim.
+//! Resource usage of running jobs, measured on real processes: with a cgroup where there is one, and by the tree below the shim.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the tests of the process adapter share: real shims, the misbehaving agent, and a look at what survived.
+//! Helpers that the tests of the process adapter share: real shims, the misbehaving agent, and a look at surviving processes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ pub(super) fn open(data: &Path, cgroup: CgroupChoice) -> ShimProcesses {
     })
 }
 
-/// What a job reported until it ended.
+/// The output and the exit that a job reported.
 #[derive(Debug)]
 pub(super) struct Story {
     pub(super) output: Vec<u8>,

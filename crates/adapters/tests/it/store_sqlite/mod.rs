@@ -1,4 +1,4 @@
-//! What only the embedded store promises: its lock, its file, what survives a kill.
+//! Promises of the embedded store alone: its lock, its file, and the data that survives a kill.
 
 mod damage;
 

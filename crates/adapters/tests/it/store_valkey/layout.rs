@@ -1,4 +1,4 @@
-//! What others read: the published records, the queue in BullMQ's layout, its events in legal order.
+//! Data that other programs read: the published records, the queue in BullMQ's layout, its events in legal order.
 
 use futures_util::StreamExt;
 use mosaic_core::domain::agent::Status;

@@ -15,7 +15,7 @@ use mosaic_core::ports::sandbox::Confinement;
 use mosaic_testkit::model_server::ModelServer;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-/// What must be seen nowhere but in the request's own header.
+/// The key, which must be seen nowhere but in the request's own header.
 pub(crate) const KEY: &str = "sk-test-canary-0123456789";
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) runtime: ClaudeRuntime,
 }
 
-/// What came of one run.
+/// The result of one run.
 pub(crate) struct Ran {
     pub(crate) outcome: Outcome,
     pub(crate) events: Vec<AgentEvent>,

@@ -1,4 +1,4 @@
-//! What other hands do to the queue, as the store lists it: each is told until it is taken up, and then no more.
+//! Changes of external clients to the queue, as the store lists them: each is listed until it is taken up, and then no more.
 
 use std::time::Duration;
 
