@@ -27,7 +27,7 @@ pub(crate) use valkey::ValkeyConfig;
 /// Longest content of a `NAME_FILE`, in bytes: a key or a token, never a document.
 const VALUE_FILE_BYTES: u64 = 64 * 1024;
 
-/// How an environment is looked up.
+/// Function that looks up a variable of an environment.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Looks up the real environment.
@@ -57,12 +57,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Whether callers of the API need a token.
+/// Authentication of the API's callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// They do.
+    /// Callers need a token.
     Token,
-    /// They do not; on loopback only.
+    /// Callers need no token; on loopback only.
     Off,
 }
 
@@ -75,7 +75,7 @@ pub(crate) enum Trust {
     Ask,
 }
 
-/// What holds an agent's processes together.
+/// Mechanism that holds an agent's processes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Confinement {
     /// The best that the host offers.
@@ -86,7 +86,7 @@ pub(crate) enum Confinement {
     Subreaper,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// Text on a terminal, JSON otherwise.
@@ -146,7 +146,7 @@ pub(crate) struct Config {
     pub(crate) agent_processes: u32,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
-    /// What holds an agent's processes together.
+    /// Mechanism that holds an agent's processes together.
     pub(crate) confinement: Confinement,
     /// `MOSAIC_STALL_MS`.
     pub(crate) stall: Duration,

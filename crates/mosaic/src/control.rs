@@ -18,7 +18,7 @@ pub(crate) struct Control {
     path: PathBuf,
 }
 
-/// What is sent.
+/// One request over the control socket.
 pub(crate) struct Request<'a> {
     /// `GET` or `POST`.
     pub(crate) method: &'a str,

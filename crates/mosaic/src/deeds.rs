@@ -1,5 +1,5 @@
-//! What this program does by itself, without a server, stands in the audit log too: in a chain of its own beside the
-//! server's, which the next server takes over.
+//! Audit entries of actions that this program takes by itself, without a server. They stand in a chain of their own in
+//! addition to the server's; the next server takes them over into its own.
 
 use std::path::Path;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use mosaic_api::{EndReason, Status, StatusView};
 
 use crate::problem::{ApiProblem, Problem};
 
-/// How the program ends.
+/// Exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.

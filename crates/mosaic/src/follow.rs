@@ -19,14 +19,14 @@ use crate::view::{AgentStatus, now, span, time};
 const BUFFER: usize = 256;
 /// Entries of one page of a transcript; the server gives no more.
 const PAGE: usize = 200;
-/// How long one question for the end waits; then it is said what the agent waits for.
+/// Longest wait of one request for the agent's end; after it, the command says what the agent waits for.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often a broken stream or poll is tried again in a row.
+/// Most retries in a row of a broken stream or poll.
 const TRIES: u32 = 5;
 /// Pause before trying again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What the readers tell.
+/// Report of a reader thread.
 pub(crate) enum Told {
     /// A new entry.
     Entry(Entry),
@@ -40,7 +40,7 @@ pub(crate) enum Told {
     Interrupted,
 }
 
-/// How following ended.
+/// Outcome of following an agent.
 pub(crate) enum Followed {
     /// The agent has ended.
     Ended(Agent),

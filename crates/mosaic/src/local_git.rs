@@ -18,7 +18,7 @@ const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
 /// Changed files that are named.
 const NAMED: usize = 10;
 
-/// What a child printed and how it ended.
+/// Output and exit of a child process.
 pub(crate) struct Ran {
     /// It ended with status 0.
     pub(crate) ok: bool,

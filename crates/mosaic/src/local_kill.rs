@@ -24,14 +24,14 @@ use crate::serve::{ServerFile, blocking};
 use crate::session::{Session, say};
 use crate::wire::Reach;
 
-/// How long a server may take to answer before it counts as gone.
+/// Longest wait for a server's answer before the server counts as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Rounds of a kill of all: what a waking server starts meanwhile is found in the next.
 const ROUNDS: usize = 3;
 /// Shortest start of an id by which an agent is named.
 const PREFIX: usize = 4;
 
-/// Who carries out a kill.
+/// The program that carries out a kill.
 pub(crate) enum Who {
     /// The server.
     Server(Client),
@@ -67,7 +67,7 @@ pub(crate) fn who(session: &Session) -> Result<Who, Problem> {
     Ok(Who::Here(Local::of(session, &data, why)))
 }
 
-/// What became of the agents.
+/// Result of a kill, by agent.
 struct Outcome {
     stopped: Vec<(AgentId, Result<StopReceipt, String>)>,
     /// The order is on disk.
@@ -278,7 +278,7 @@ fn line((agent, stopped): &(AgentId, Result<StopReceipt, String>)) -> String {
     }
 }
 
-/// Who gives the order, for the record of whoever finds it.
+/// Names the origin of the order, for the server that finds its record.
 fn by() -> String {
     format!("the command line, without a server (user {})", rustix::process::getuid().as_raw())
 }

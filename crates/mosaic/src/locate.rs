@@ -13,7 +13,7 @@ use crate::serve::ServerFile;
 /// Largest `server.json` or `token`, in bytes; both are a few lines.
 const FILE_BYTES: u64 = 64 * 1024;
 
-/// What the command line says about the server.
+/// Options of the command line that name the server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     /// `--url`.

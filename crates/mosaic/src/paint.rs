@@ -15,7 +15,7 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
-/// What the terminal can do.
+/// Capabilities of the terminal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terminal {
     /// Standard output is a terminal.
@@ -24,7 +24,7 @@ pub(crate) struct Terminal {
     pub(crate) asks: bool,
     /// Columns to fill; `None` when the output is piped.
     pub(crate) width: Option<usize>,
-    /// How to colour standard output.
+    /// Colouring of standard output.
     pub(crate) paint: Paint,
 }
 

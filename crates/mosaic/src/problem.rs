@@ -1,5 +1,5 @@
-//! What can go wrong on the command line, in words for a person: what happened and why (the message), what to do
-//! next (the hint). The exit code follows in `exit.rs`.
+//! Errors of the command line, in words for a person: what happened and why (the message), what to do next (the
+//! hint). The exit code follows in `exit.rs`.
 
 use thiserror::Error;
 
@@ -13,9 +13,9 @@ pub(crate) struct ApiProblem {
     pub(crate) status: u16,
     /// The stable code, such as `task_active`; empty when the answer had none.
     pub(crate) code: String,
-    /// What happened.
+    /// Description of what happened.
     pub(crate) detail: String,
-    /// What to do.
+    /// Advice on the next step.
     pub(crate) hint: Option<String>,
     /// Faulty fields: JSON pointer and message.
     pub(crate) fields: Vec<(String, String)>,
@@ -34,47 +34,47 @@ pub(crate) enum Problem {
     /// The command line is wrong.
     #[error("{what}")]
     Usage {
-        /// What is wrong.
+        /// Description of the mistake.
         what: String,
-        /// What to do.
+        /// Advice on the next step.
         hint: Option<String>,
     },
     /// There is no such thing.
     #[error("{what}")]
     NotFound {
-        /// What was looked for.
+        /// Description of what was looked for.
         what: String,
-        /// What to do.
+        /// Advice on the next step.
         hint: Option<String>,
     },
     /// It is not allowed here.
     #[error("{what}")]
     NotAllowed {
-        /// What was refused.
+        /// Description of what was refused.
         what: String,
-        /// What to do.
+        /// Advice on the next step.
         hint: Option<String>,
     },
     /// No server answers.
     #[error("{what}")]
     Unreachable {
-        /// What was tried.
+        /// Description of what was tried.
         what: String,
-        /// What to do.
+        /// Advice on the next step.
         hint: Option<String>,
     },
     /// The state here does not allow it.
     #[error("{what}")]
     Conflict {
-        /// What is in the way.
+        /// Description of the obstacle.
         what: String,
-        /// What to do.
+        /// Advice on the next step.
         hint: Option<String>,
     },
     /// The time for waiting ran out.
     #[error("{what}")]
     WaitTimeout {
-        /// What was waited for.
+        /// Description of what was waited for.
         what: String,
     },
     /// The server refused.

@@ -14,7 +14,7 @@ const PREFIX: usize = 4;
 /// Candidates that are fetched; more would not fit a screen either.
 const CANDIDATES: usize = 20;
 
-/// What the candidates say about what was typed.
+/// Result of matching the typed text against the candidates.
 #[derive(Debug, PartialEq)]
 enum Pick {
     One(usize),

@@ -1,4 +1,4 @@
-//! What every command has at hand: the flags, the environment, the terminal, and the server when it asks for it.
+//! Context of every command: the flags, the environment, the terminal, and the server when the command asks for it.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -19,7 +19,7 @@ use crate::serve::control_path;
 pub(crate) struct Session {
     /// The flags of every command.
     pub(crate) global: Global,
-    /// What the terminal can do.
+    /// Capabilities of the terminal.
     pub(crate) terminal: Terminal,
 }
 

@@ -1,4 +1,4 @@
-//! Whether the gate commands of the repository one is in may be run: asked once per content of its
+//! Trust in the gate commands of the repository one is in: asked for once per content of its
 //! `.mosaic/config.toml`, remembered by digest in the data directory.
 
 use std::io::{BufRead, Write};

@@ -47,7 +47,7 @@ use crate::local_git::capture;
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
 
-/// What the ports are dressed in on their way from the adapters to the core. Production wears [`Dress::PLAIN`].
+/// Wrappers that the ports get on their way from the adapters to the core. Production uses [`Dress::PLAIN`].
 #[derive(Clone, Copy)]
 pub struct Dress {
     /// Put around the processes, before any adapter that starts jobs gets them.
@@ -69,7 +69,7 @@ pub(crate) fn put_on(dress: Dress) {
     DRESS.get_or_init(|| dress);
 }
 
-/// What the configuration does not say.
+/// Settings of a caller that are not part of the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     /// A local repository that may be used although local ones are not allowed in general.
@@ -174,7 +174,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
 }
 
-/// What the configuration wants of the process adapter.
+/// Returns the process adapter's setting for the configured mechanism.
 fn confinement(config: &Config) -> CgroupChoice {
     match config.confinement {
         Confinement::Auto => CgroupChoice::Auto,
@@ -197,8 +197,8 @@ fn processes(data: &Path, self_exe: &Path, cgroup: CgroupChoice) -> ShimProcesse
     ShimProcesses::new(process_options(data, self_exe, cgroup))
 }
 
-/// What reaches the agents of a data directory without a server: their supervisors, and the orders that are left for
-/// the next one.
+/// Access to the agents of a data directory without a server: their shims, and the orders that are left for the next
+/// server.
 pub(crate) struct Reach {
     processes: ShimProcesses,
     orders: Arc<OrdersDir>,

@@ -30,7 +30,7 @@ const CHECK: Duration = Duration::from_secs(3);
 /// Oldest git that has what is needed (`merge-tree --write-tree`).
 const GIT: (u32, u32) = (2, 38);
 
-/// How a check came out.
+/// Outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Ok,
@@ -39,7 +39,7 @@ enum Level {
     Fail,
 }
 
-/// What a check found.
+/// Result of a check: its outcome, and the text that explains it.
 #[derive(Debug, Clone)]
 struct Finding {
     level: Level,

@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::session::{Session, say};
 use crate::view::span;
 
-/// How often the server is asked how many agents still run.
+/// Time between two requests that ask the server how many agents still run.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// Runs the command.

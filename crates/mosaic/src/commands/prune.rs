@@ -20,7 +20,7 @@ use crate::view::name_of;
 /// Most agents with unmerged work that are shown by name.
 const SHOWN: usize = 20;
 
-/// What the pages of one pass say together.
+/// Sum over the pages of one pass.
 #[derive(Default)]
 struct Sum {
     removed: u64,

@@ -33,7 +33,7 @@ use crate::serve::blocking;
 use crate::session::{Session, say};
 use crate::wire;
 
-/// How long a server may take to answer before it counts as gone.
+/// Longest wait for a server's answer before the server counts as gone.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// Agents that are ended in one request.
 const RELEASED: usize = 500;
@@ -57,7 +57,7 @@ struct Opened {
     _held: wire::store::Opened,
 }
 
-/// What an export or an import came to, for programs.
+/// Result of an export, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Exported {

@@ -1,5 +1,5 @@
-//! How an agent ended, in two or three lines: what happened, why, what to do next. `run`, `wait` and `logs -f` end
-//! with it.
+//! Summary of an agent's end, in two or three lines: what happened, why, what to do next. `run`, `wait` and `logs -f`
+//! end with it.
 
 use mosaic_api::{AgentView, EndReason, Status};
 

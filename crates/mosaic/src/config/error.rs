@@ -1,4 +1,4 @@
-//! What can be wrong with the configuration: always by name, never with a secret's value.
+//! Faults of the configuration, always with the variable's name and never with a secret's value.
 
 use thiserror::Error;
 
@@ -10,9 +10,9 @@ pub(crate) enum ConfigError {
     Value {
         /// The variable.
         name: String,
-        /// What the value looks like, never a secret's value.
+        /// Description of the value, never a secret's value itself.
         shape: String,
-        /// What is allowed.
+        /// Values that are allowed.
         allowed: String,
     },
     /// A contract variable asks for what this build does not have.
@@ -20,9 +20,9 @@ pub(crate) enum ConfigError {
     Missing {
         /// The variable.
         name: String,
-        /// What it asks for.
+        /// Capability that the variable asks for.
         capability: String,
-        /// What to unset or set instead.
+        /// Remedy: what to unset or set instead.
         fix: String,
     },
     /// The file of a `NAME_FILE` cannot be read.
@@ -36,9 +36,9 @@ pub(crate) enum ConfigError {
     /// Two values do not go together.
     #[error("{what}")]
     Together {
-        /// What does not fit.
+        /// Description of the conflict.
         what: String,
-        /// What to do.
+        /// Remedy, for people.
         fix: String,
     },
 }

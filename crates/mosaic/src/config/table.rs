@@ -17,9 +17,9 @@ pub(crate) enum Outcome {
     Wrong(String),
     /// It asks for something that this build does not have.
     Missing {
-        /// What it asks for.
+        /// Capability that the value asks for.
         capability: &'static str,
-        /// What to do.
+        /// Remedy, for people.
         fix: &'static str,
     },
 }
@@ -34,11 +34,11 @@ const CONFINEMENTS: [(&str, Confinement); 3] = [
 pub(crate) struct Variable {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What a value looks like.
+    /// Form of its values, for people.
     pub(crate) kind: &'static str,
     /// The value when it is not set, for people.
     pub(crate) default: &'static str,
-    /// What it does.
+    /// Effect of the variable, for people.
     pub(crate) meaning: &'static str,
     /// Its value is never shown.
     pub(crate) secret: bool,

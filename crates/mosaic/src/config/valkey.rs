@@ -1,4 +1,4 @@
-//! What is configured of the Valkey store: which server, and how it is spoken to.
+//! Configuration of the Valkey store: the server to use, and the connection to it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! How the demo talks to its own server: as every other program does, over the public API.
+//! Client of the demo's own server: it uses the public API, as every other program does.
 
 use std::time::Duration;
 

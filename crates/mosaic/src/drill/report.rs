@@ -1,4 +1,4 @@
-//! What a drill found, for people and for programs, with what cannot be promised on a machine like this.
+//! Report of a drill, for people and for programs, with the limits of what can be promised on a machine like this.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::plain;
 use crate::sent::Sent;
 use crate::table::{column, render};
 
-/// What happened to one shape.
+/// Result of the kills of one shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     shape: Shape,
@@ -58,7 +58,7 @@ fn height(rung: &str) -> usize {
     ["none", "interrupt", "term", "kill", "sweep"].iter().position(|known| *known == rung).unwrap_or(0)
 }
 
-/// What happened when the switch was thrown.
+/// Result of the kill-all at the end of the drill.
 #[derive(Debug, Clone)]
 pub(crate) struct Switch {
     agents: usize,
@@ -83,9 +83,9 @@ impl Switch {
 /// The whole drill.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
-    /// What holds agents together here.
+    /// Mechanism that holds agents together here.
     pub(super) confinement: &'static str,
-    /// Why it is that.
+    /// Reason for this mechanism.
     pub(super) why: String,
     /// One per shape.
     pub(super) rows: Vec<Row>,

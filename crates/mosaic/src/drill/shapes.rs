@@ -16,7 +16,7 @@ pub(crate) const SUBCOMMAND: &str = "drill-agent";
 const LIFE: Duration = Duration::from_secs(120);
 /// Processes that an agent starts besides itself.
 pub(super) const CHILDREN: usize = 5;
-/// How soon a process of a hydra starts the next one and ends.
+/// Time after which a process of a hydra starts the next one and ends.
 const HYDRA: Duration = Duration::from_millis(5);
 
 /// A way of getting away.
@@ -24,9 +24,9 @@ const HYDRA: Duration = Duration::from_millis(5);
 pub(super) struct Shape {
     /// Its word, part of the task's name.
     pub(super) name: &'static str,
-    /// What it does.
+    /// Description of its behaviour, for people.
     pub(super) what: &'static str,
-    /// How many of its processes one look is sure to find.
+    /// Number of its processes that one look is sure to find.
     pub(super) seen: usize,
 }
 

@@ -21,7 +21,7 @@ use crate::wire;
 
 /// Longest wait for the agents of a drill to be up, and for anything else that comes by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the processes are looked at meanwhile.
+/// Time between two looks at the processes during that wait.
 const PERIOD: Duration = Duration::from_millis(20);
 /// The grace of a drill's kills: its agents ignore every request anyway.
 pub(super) const GRACE: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! What a server is opened up with besides its port: the secret that agents' tokens are derived from, and the control
-//! socket, on which orders to stop get through whatever happens on the network.
+//! Ways into a server besides its port, and their secrets: the secret that agents' tokens are derived from, and the
+//! control socket, on which orders to stop get through whatever happens on the network.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;

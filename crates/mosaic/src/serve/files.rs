@@ -1,4 +1,4 @@
-//! What a server keeps in its data directory for the command line: where it answers, and the token.
+//! Files that a server keeps in its data directory for the command line: the server's address, and the token.
 
 use std::fs::Permissions;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::locate::read_small;
 
-/// What a running server writes into its data directory, so that the command line finds it.
+/// The file that a running server writes into its data directory, so that the command line finds the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerFile {

@@ -1,5 +1,5 @@
-//! What a server's start says in the audit log: that it started, which settings and tokens are others than at the
-//! start before, and who made a token. Values never stand in the log or in the file this compares with: keyed digests.
+//! Audit entries of a server's start: that it started, which settings and tokens differ from those of the start before,
+//! and that a token was made. Values never stand in the log or in the file this compares with: keyed digests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ use crate::logging;
 use crate::session::say;
 use crate::wire::Wishes;
 
-/// How the server inside another command behaves.
+/// Options of a server inside another command.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalOptions {
     /// The one local repository that is allowed.

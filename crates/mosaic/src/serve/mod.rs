@@ -44,12 +44,12 @@ pub(crate) use local::{LocalOptions, LocalServer, start_local};
 const MORE_PORTS: u16 = 20;
 /// Longest wait for background deletions at the end.
 const DELETIONS: Duration = Duration::from_secs(5);
-/// How long a drain that somebody asked for waits: until what runs has ended, whenever that is.
+/// Longest wait of a drain that an operator ordered: in practice, until everything that runs has ended.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// How long the server takes to end after a second order, whatever hangs.
+/// Longest time that the server takes to end after a second order, whatever hangs.
 const INSISTED: Duration = Duration::from_secs(5);
 /// Longest wait for file work that is under way when the program ends: a disk may never answer.
 const LAST_FILES: Duration = Duration::from_secs(2);

@@ -65,7 +65,7 @@ pub(super) async fn settle(config: &Config, opened: &Opened) -> anyhow::Result<(
     Ok(())
 }
 
-/// What the note of a data directory says while the embedded store is used.
+/// Content of the note in a data directory while the embedded store is used.
 const EMBEDDED: &str = "embedded";
 
 /// Tells whether the newest server of the directory used another store than the embedded one.
@@ -161,7 +161,7 @@ async fn connect(config: &Config) -> anyhow::Result<Arc<mosaic_adapters::store_v
     Ok(Arc::new(ValkeyStore::connect(options).await.map_err(advised)?))
 }
 
-/// How the server that was named is reached.
+/// Returns the options of the connection to the configured Valkey server.
 #[cfg(feature = "valkey")]
 fn link(config: &Config) -> mosaic_adapters::store_valkey::LinkOptions {
     use mosaic_adapters::store_valkey::{LinkOptions, Sentinels, Tls};
@@ -202,21 +202,21 @@ async fn valkey(_: &Config) -> anyhow::Result<Opened> {
     anyhow::bail!("this build has no Valkey store; unset VALKEY_HOST and VALKEY_PORT for the embedded store")
 }
 
-/// What is seen of a server that was named.
+/// One observation about the configured Valkey server.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "valkey"), expect(dead_code, reason = "a build without that store sees none"))]
 pub(crate) enum Seen {
     /// All that is as it should be, in one line.
     Fine(String),
-    /// What could not be seen, or should be better.
+    /// Something that could not be seen, or should be better.
     Remark(String),
     /// It may lose what it acknowledged.
     Risk {
         /// The setting and its value.
         what: String,
-        /// What comes of it.
+        /// Consequence of the setting.
         consequence: &'static str,
-        /// What to do.
+        /// Remedy, for people.
         fix: &'static str,
         /// The operator accepted it.
         accepted: bool,

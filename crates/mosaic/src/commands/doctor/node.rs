@@ -1,5 +1,5 @@
-//! What a running server says about itself, for `mosaic doctor`: agents that need a person, work that is held up, and
-//! what could not be cleaned up.
+//! Findings from the state that a running server reports, for `mosaic doctor`: agents that need a person, work that is
+//! held up, and resources that could not be cleaned up.
 
 use std::time::Duration;
 

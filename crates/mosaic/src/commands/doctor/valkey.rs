@@ -1,4 +1,4 @@
-//! What `doctor` finds about the Valkey server that was named.
+//! Findings of `doctor` about the configured Valkey server.
 
 use super::{Finding, Level, finding, fine};
 use crate::config::Config;

@@ -27,7 +27,7 @@ fn more_descriptors() {
     .unwrap();
 }
 
-/// What somebody says who takes a connection and does nothing with it.
+/// Returns the text that a client sends which takes a connection and then does nothing with it.
 fn words(server: &Server<'_>, i: usize) -> String {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", server.token);
     match i % 4 {

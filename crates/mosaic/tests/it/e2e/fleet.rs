@@ -14,7 +14,7 @@ use super::support::{Home, Server, body, script, until};
 
 /// The grace of servers in these tests.
 const GRACE: Duration = Duration::from_millis(500);
-/// What an agent says once it runs, and that it then does not listen to anybody.
+/// Script of an agent that prints a line once it runs, and then ignores SIGTERM and SIGINT.
 const DEAF: &str = "cat > /dev/null\ntrap '' TERM INT\necho said on $NODE\necho $$ >> DIR/pids\n\
                     setsid sleep 600 > /dev/null 2>&1 &\nwhile :; do sleep 0.1; done\n";
 

@@ -10,7 +10,7 @@ use super::support::{Answers, Home, Server, asking, body, rounds, script, until}
 
 /// Most that the server may grow, in KiB.
 const GROWTH_KIB: u64 = 64 * 1024;
-/// What is kept of the raw output of one run, in bytes, and what the newest part past it may take.
+/// Most bytes that the raw output of one run takes on disk: the part that is kept, and the newest part past it.
 const QUOTA: u64 = (256 + 8 + 1) * 1024 * 1024;
 
 /// Reads a line of `/proc/<pid>/status`, in KiB.
@@ -39,7 +39,7 @@ fn flooding(home: &Home, go: &Path, text: &str) -> String {
     script(home.path(), "agent.sh", &format!("case $MOSAIC_TASK_ID in\n{neighbour}*)\n{text};;\nesac\n"))
 }
 
-/// How long the lines of an agent that says the time took until they were in its transcript.
+/// Returns the delays of the lines of an agent that prints the time: from printing a line to its place in the transcript.
 fn heard(server: &Server<'_>, id: &str) -> Answers {
     let (mut all, mut after) = (Vec::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! What a hostile agent leaves in its tree: nothing of it runs in the server, nothing foreign is taken, no secret
+//! Traps that a hostile agent leaves in its tree: nothing of it runs in the server, nothing foreign is taken, no secret
 //! gets out.
 
 use std::path::{Path, PathBuf};

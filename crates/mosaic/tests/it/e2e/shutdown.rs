@@ -81,7 +81,7 @@ fn the_second_sigterm_ends_the_server_at_once_and_no_agent() {
     assert_eq!(marker.alive(), Vec::<String>::new());
 }
 
-/// What is asked of a server until it no longer answers: whether it is ready, and when, from its signal on.
+/// Asks a server for its readiness until it no longer answers. Returns each status with its time since the signal.
 fn readiness(server: &Server<'_>, signalled: Instant) -> Vec<(Duration, Option<u16>)> {
     let mut seen = Vec::new();
     let end = signalled + PATIENCE;

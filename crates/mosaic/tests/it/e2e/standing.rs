@@ -1,5 +1,5 @@
-//! What the server is to strangers and to its terminal: a closed terminal ends it as orderly as SIGTERM does, its memory is
-//! closed to other programs of its user, and readiness names no directory to whoever shows no token.
+//! Conduct of the server towards strangers and its terminal: a closed terminal ends it as orderly as SIGTERM does, its
+//! memory is closed to other programs of its user, and readiness names no directory to a caller that shows no token.
 
 use std::process::Command;
 

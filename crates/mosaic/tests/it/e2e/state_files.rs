@@ -20,7 +20,7 @@ fn cuts(length: usize, spread: usize) -> Vec<usize> {
     cuts
 }
 
-/// How many cuts are spread over the database; a long run asks for more.
+/// Returns the number of cuts that are spread over the database; a long run asks for more.
 fn spread() -> usize {
     std::env::var("MOSAIC_TEST_CUTS").ok().and_then(|n| n.parse().ok()).unwrap_or(6)
 }

@@ -9,7 +9,7 @@ use mosaic_testkit::valkey_server::ValkeyServer;
 
 use super::support::{Home, body, script, until};
 
-/// What protects a primary that lost its replicas, with the shortest lag that there is.
+/// Options that protect a primary that lost its replicas, with the shortest lag that there is.
 const GUARDED: [&str; 4] = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"];
 /// Clients that spawn at the same time.
 const CLIENTS: usize = 4;

@@ -86,7 +86,7 @@ impl Place {
         Server::start(&self.data(), &env)
     }
 
-    /// What is asked of an agent. Only a lost server may repeat an attempt, unless the test asks for more.
+    /// Returns the request for an agent. Only a lost server may repeat an attempt, unless the test asks for more.
     pub(crate) fn task(&self, name: &str, max_retries: u32) -> Value {
         json!({
             "taskId": name, "agentType": "worker", "gateProfile": "minimal", "maxRetries": max_retries,

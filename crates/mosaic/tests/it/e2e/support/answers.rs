@@ -1,4 +1,4 @@
-//! How long a server takes to answer while something else goes on.
+//! Response times of a server while something else goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

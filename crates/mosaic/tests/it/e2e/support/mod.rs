@@ -1,4 +1,4 @@
-//! What every story needs: a server with a data directory of its own, a client, remotes, processes by their marks.
+//! Common parts of all stories: a server with a data directory of its own, a client, remotes, processes by their marks.
 
 mod answers;
 mod http;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything in these tests: far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often something is done: a few times here, often where the environment says so.
+/// Returns the size of a test, such as its rounds: `few`, or as much as the environment variable `name` says.
 pub(crate) fn rounds(name: &str, few: usize) -> usize {
     std::env::var(name).map_or(few, |text| text.parse().unwrap())
 }
