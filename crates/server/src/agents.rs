@@ -187,7 +187,7 @@ pub(crate) async fn kill_all(
     Ok(Answer(KillAll { message: Some(message), ..report.shown() }).into_response())
 }
 
-/// What a kill came to, in the words of the audit log.
+/// Returns the result of a kill in the words of the audit log.
 fn kill_result(killed: &Result<Killed, StoreError>) -> String {
     match killed {
         Ok(killed) if killed.already_terminal => "had already ended".to_owned(),
@@ -204,7 +204,7 @@ fn kill_result(killed: &Result<Killed, StoreError>) -> String {
     }
 }
 
-/// Who gave an order, for the record.
+/// Names the origin of an order, for the record.
 pub(crate) fn by(RequestId(id): &RequestId) -> String {
     format!("HTTP request {id}")
 }

@@ -1,6 +1,6 @@
-//! Who may call. A bearer token is compared by digest in constant time; a route is closed unless the route table
-//! says otherwise, and so is everything that is no route at all. An agent has a token of its own, with which it sees
-//! itself and can stop, start and change nothing.
+//! Authentication of callers. A bearer token is compared by digest in constant time; a route is closed unless the route
+//! table says otherwise, and so is everything that is no route at all. An agent has a token of its own, with which it
+//! sees itself and can stop, start and change nothing.
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION};
@@ -22,7 +22,7 @@ use crate::lane::{Lanes, Seat};
 use crate::options::Auth;
 use crate::problem::Problem;
 
-/// What a caller needs for a route.
+/// Access that a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Nothing.

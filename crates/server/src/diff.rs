@@ -1,4 +1,4 @@
-//! What an agent changed, as a patch or taken apart; secrets in it are masked. Names and lines are bytes: in JSON, what is
+//! Changes of an agent, as a patch or taken apart; secrets in them are masked. Names and lines are bytes: in JSON, what is
 //! no UTF-8 comes in base64 and is marked as such.
 
 use std::collections::HashMap;

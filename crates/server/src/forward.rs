@@ -33,7 +33,7 @@ use crate::shell::RequestId;
 /// Names the node that passed a request on; such a request is answered where it arrives.
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");
 
-/// What the caller's headers say that the other node must know, too.
+/// Headers of the caller that the other node must know, too.
 const PASSED_ON: [&str; 6] =
     ["accept", "content-type", "last-event-id", "if-none-match", "idempotency-key", "range"];
 
@@ -145,7 +145,7 @@ pub(crate) fn address(url: &str) -> Option<&str> {
 /// The task that moves a connection's bytes; it ends with whoever holds this.
 pub(crate) type Connection = JoinSet<Result<(), hyper::Error>>;
 
-/// What the other end must answer before it is sent the key.
+/// Challenge that the other end must answer before it is sent the key.
 pub(crate) struct Challenge<'a> {
     key: &'a PeerKey,
     node: &'a NodeId,

@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::view;
 
-/// What came of it, in the words of the audit log.
+/// Returns the result of a freeze or a resumption in the words of the audit log.
 fn result(done: &Result<Frozen, FreezeError>) -> String {
     match done {
         Ok(done) if done.changed => "done".to_owned(),

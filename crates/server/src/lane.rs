@@ -12,7 +12,7 @@ use mosaic_api::Code;
 
 use crate::problem::Problem;
 
-/// How much is answered on a connection kept for orders to stop.
+/// Kind of a connection kept for orders to stop, which decides how much is answered on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// On the network, when all other connections are used up.

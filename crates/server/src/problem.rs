@@ -236,7 +236,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// What must not be done unrecorded was not done.
+/// Refusal of an action that must not be done unrecorded: it was not done.
 impl From<AuditError> for Problem {
     fn from(e: AuditError) -> Self {
         tracing::error!(error = %e, "the audit log did not take or give what a request wanted");
@@ -374,7 +374,7 @@ impl From<ReleaseError> for Problem {
     }
 }
 
-/// What git could not answer about work that is kept.
+/// A question about kept work that git could not answer.
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         tracing::warn!(error = %failure.message, "git did not answer a request");
@@ -383,7 +383,7 @@ impl From<Failure> for Problem {
 }
 
 impl Problem {
-    /// What is wrong with the remote of a spawn that was to be looked at first.
+    /// Makes the problem of a spawn whose remote was to be looked at first and failed.
     pub(crate) fn remote(failure: Failure) -> Self {
         let code = match failure.kind {
             FailureKind::MissingBranch => Code::BranchNotFound,

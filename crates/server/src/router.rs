@@ -126,7 +126,7 @@ pub struct RouteInfo {
     pub method: Method,
     /// The path, with its parameters in braces.
     pub path: &'static str,
-    /// What a caller needs.
+    /// Access that a caller needs.
     pub scope: Scope,
 }
 

@@ -60,13 +60,13 @@ pub async fn serve_control(
     take(listener, router, floor, shutdown).await
 }
 
-/// How many connections are taken.
+/// Numbers of connections that are taken.
 struct Floor {
     /// For everything.
     room: usize,
     /// For orders to stop, besides.
     seats: usize,
-    /// What is answered on those.
+    /// Kind of the latter, which decides what is answered on them.
     lane: Lane,
 }
 
@@ -183,7 +183,7 @@ impl Seats {
     }
 }
 
-/// What a connection is taken on.
+/// Place of a connection: in the pool or among those kept for orders to stop.
 enum Place {
     Pooled(PooledConnection),
     Reserved(Seat),

@@ -21,7 +21,7 @@ const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The highest number an event can have: stores count in signed numbers.
 const LAST: u64 = i64::MAX as u64;
 
-/// What a stream sends first: how soon a reader comes back.
+/// Start of every stream: the time after which a reader comes back, in milliseconds.
 pub(crate) const RETRY: &str = "retry: 1000\n\n";
 
 /// Writes one event. `kind` is a word of ours; JSON has no line break in it.

@@ -1,4 +1,4 @@
-//! What an agent said and did: a page of entries, the same live, or the raw output as its program wrote it, but
+//! Transcript of an agent: a page of entries, the same live, or the raw output as its program wrote it, but
 //! for secrets.
 
 use std::convert::Infallible;

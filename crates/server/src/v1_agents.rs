@@ -170,7 +170,7 @@ pub(crate) async fn list(
     Ok(response)
 }
 
-/// What a blocking query waits for.
+/// Condition that a blocking query waits for.
 enum Until {
     Terminal,
     Attention,

@@ -1,4 +1,4 @@
-//! What every audit log must do, whatever it is kept in.
+//! Requirements on every audit log, whatever it is kept in.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a test sets and reads in a world of fakes besides its agents' behaviour: the wall clock, what processes use, how
-//! much room the machine has, what agents say and what they are told.
+//! Controls of a test over a world of fakes besides its agents' behaviour: the wall clock, what processes use, the
+//! machine's capacity, what agents say and what they are told.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ pub struct Knobs {
     usage: Mutex<Usage>,
     reading: Mutex<Reading>,
     told: Mutex<Vec<(AgentId, String)>>,
-    /// What fails on which node.
+    /// Failures of the parts that are broken, by node and part.
     broken: Mutex<HashMap<(String, Broken), Failure>>,
     pub(crate) speech: watch::Sender<u64>,
 }

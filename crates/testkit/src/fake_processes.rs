@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
-/// What a job's standard error keeps, in bytes.
+/// Most bytes that are kept of a job's standard error, the newest ones.
 const STDERR_TAIL: usize = 8 * 1024;
 /// Far away for a test: the deadline of a job without a limit.
 const NO_LIMIT: Duration = Duration::from_secs(3600);

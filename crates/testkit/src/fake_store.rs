@@ -32,14 +32,14 @@ pub struct FakeStore {
     newest: watch::Sender<u64>,
     stirred: watch::Sender<u64>,
     queue_entries: u64,
-    /// How long leases hold; for ever when there is one node only.
+    /// Term of a lease; `None`, thus without an end, when there is one node only.
     term: Option<Duration>,
     mood: watch::Sender<Mood>,
     /// When this connection was made, or made again.
     connected: Mutex<Duration>,
 }
 
-/// How the store answers, for stories about bad days.
+/// Manner in which the store answers, for stories about bad days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// At once.
@@ -72,15 +72,15 @@ pub(crate) struct Inner {
     pub(crate) nodes: BTreeMap<NodeId, FakeNode>,
     /// Declared lost for good.
     pub(crate) lost: BTreeMap<NodeId, LostNode>,
-    /// What nodes reported of agents.
+    /// Reports of nodes about the work that they keep, by agent and node.
     pub(crate) work: BTreeMap<(AgentId, NodeId), WorkReport>,
-    /// What other hands did to the queue.
+    /// Changes that external clients made to the queue.
     interventions: Vec<Intervention>,
     /// Refused jobs with the reasons, in order.
     refused: Vec<(String, String)>,
 }
 
-/// What the store knows of a node.
+/// Entry of a node in the store.
 #[derive(Clone)]
 pub(crate) struct FakeNode {
     pub(crate) info: NodeInfo,

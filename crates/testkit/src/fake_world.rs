@@ -47,7 +47,7 @@ use crate::fake_fleet::FakeFleet;
 use crate::fake_knobs::{self, Broken, Knobs};
 use crate::fake_store::FakeStore;
 
-/// How agents' programs behave in a world.
+/// Behaviour of agents' programs in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// They end well at once.
@@ -61,7 +61,7 @@ pub enum Behaviour {
     ByTask,
 }
 
-/// What does not work in a world.
+/// Operation that fails in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stuck {
     /// Everything works.
@@ -69,11 +69,11 @@ pub enum Stuck {
     Nothing,
     /// Trees cannot be removed.
     Removal,
-    /// What is in a tree cannot be kept.
+    /// The content of trees cannot be kept.
     Salvage,
 }
 
-/// How the remote answers.
+/// Behaviour of the remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RemoteMood {
     /// It shows what was pushed.
@@ -97,12 +97,12 @@ struct Program {
     lapsed: Arc<AtomicBool>,
 }
 
-/// What the fakes share.
+/// State that the fakes share.
 pub struct FakeWorld {
-    /// What else a test sets and reads.
+    /// Further controls of a test.
     pub knobs: Knobs,
     behaviour: watch::Sender<Behaviour>,
-    /// What runs, where.
+    /// Programs that run, by agent and node.
     alive: Mutex<HashMap<Place, Program>>,
     /// Until when supervisors let it run.
     leases: Mutex<HashMap<Place, watch::Sender<Option<Duration>>>>,

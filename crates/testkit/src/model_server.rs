@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// What the model does in one assistant message.
+/// Actions of the model in one assistant message.
 #[derive(Debug, Clone, Default)]
 pub struct Step {
     blocks: Vec<Block>,

@@ -86,7 +86,7 @@ fn install(dir: &Path) -> Result<(), String> {
     Err(failed("npm install failed", &said.lines().last().unwrap_or("it said nothing")))
 }
 
-/// Who waits for the answer to which request.
+/// Receivers of the answers, by the request's number.
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>;
 
 /// The Node process. It ends with this value.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::require;
 use crate::valkey_server::{ask, ask_all};
 
-/// What Sentinels call the server here.
+/// Name by which Sentinels know the server here.
 pub const MASTER: &str = "mymaster";
 /// Longest wait for it to answer.
 const READY: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// How often a thread looks whether it is still wanted.
+/// Time between two looks of a thread at whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The wire. Dropping it closes everything on it.

@@ -1,4 +1,4 @@
-//! Who gets in: token, Host, Origin. The routes come from the table itself, so that a new one cannot be forgotten.
+//! Access control: token, Host, Origin. The routes come from the table itself, so that a new one cannot be forgotten.
 
 use axum::body::Body;
 use axum::http::Request;

@@ -1,5 +1,5 @@
-//! What an agent's own token opens: itself, for reading, as long as it has not ended. The routes come from the table,
-//! and each needs a decision here: a new one without fails.
+//! Access by an agent's own token: to the agent itself, for reading, as long as it has not ended. The routes come from
+//! the table, and each needs a decision here: a new one without fails.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -12,7 +12,7 @@ use mosaic_server::{Auth, Scope, routes};
 
 use crate::world::{TOKEN, World};
 
-/// What was decided for each route of the table.
+/// Decision about each route of the table.
 const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/health", Scope::Public),
     ("GET", "/health/ready", Scope::Public),

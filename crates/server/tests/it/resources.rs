@@ -1,4 +1,4 @@
-//! What is ours under `/v1`: lists, one agent, blocking queries, diff, gates, queue, tasks.
+//! Resources of our own under `/v1`: lists, one agent, blocking queries, diff, gates, queue, tasks.
 
 use axum::body::Body;
 use mosaic_core::domain::agent::{End, State, Status};

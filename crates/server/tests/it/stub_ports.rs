@@ -32,7 +32,7 @@ use mosaic_core::ports::scanner::{Secret, SecretScanner};
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::{mpsc, watch};
 
-/// How much faster than the real one the tests' clock waits.
+/// Factor by which the tests' clock runs faster than the real one.
 const HASTE: u32 = 50;
 
 /// A commit id of one repeated digit.

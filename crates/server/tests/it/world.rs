@@ -216,7 +216,7 @@ pub(crate) fn ask(method: &str, path: &str) -> axum::http::request::Builder {
         .header("authorization", format!("Bearer {TOKEN}"))
 }
 
-/// What came back.
+/// Answer of the server to one request.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,

@@ -34,7 +34,7 @@ usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready | -
   --evidence PATH  keep the logs of runs with violations below this directory
 ";
 
-/// What the command line asked for.
+/// Options of the command line.
 struct Asked {
     what: What,
     options: Options,
@@ -240,7 +240,7 @@ fn fleets(asked: &Asked, programs: &Programs) -> Outcome<bool> {
     Ok(figures.violations.is_empty())
 }
 
-/// What a server with 10,000 records may take until it is ready.
+/// Longest time until a server with 10,000 records is ready.
 const READY: Duration = Duration::from_secs(2);
 
 fn start(asked: &Asked, programs: &Programs) -> Outcome<bool> {

@@ -23,7 +23,7 @@ use super::{Outcome, Programs, while_};
 use crate::valkey_server::ValkeyServer;
 use crate::wire::Wire;
 
-/// How long a lease holds here: short, so that many of them run out.
+/// Term of a lease here: short, so that many of them run out.
 const LEASE: Duration = Duration::from_secs(6);
 /// Agents at once on a node.
 const SLOTS: u32 = 4;
@@ -31,12 +31,12 @@ const SLOTS: u32 = 4;
 const BACKLOG: usize = 60;
 /// Longest time for one task to end after the storm, on a machine with other work to do.
 const EACH: Duration = Duration::from_secs(3);
-/// How many nodes a task may lose here: with leases this short a node is in trouble every few seconds.
+/// Most nodes that a task may lose here: with leases this short a node is in trouble every few seconds.
 const RETRIES: u32 = 9;
 /// Longest wait for a node to listen.
 const START: Duration = Duration::from_secs(60);
 
-/// What protects a primary that lost its replica, with the shortest lag that there is.
+/// Options that protect a primary that lost its replica, with the shortest lag that there is.
 const GUARDED: [&str; 4] = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "1"];
 
 /// Waits until the replica of a server follows it.
@@ -55,7 +55,7 @@ fn in_step(primary: &ValkeyServer) -> Outcome<()> {
 /// failover of each kind.
 const FIRST: u64 = 4;
 
-/// What is asked of a storm.
+/// Size and seed of a storm.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// Nodes.
@@ -66,7 +66,7 @@ pub struct Wanted {
     pub seed: u64,
 }
 
-/// What a storm came to.
+/// Figures of a storm.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Nodes.
@@ -97,13 +97,13 @@ pub struct Figures {
     pub two_alive: usize,
     /// Pushes of a run after a newer one had started.
     pub stale_pushes: usize,
-    /// How many agents ended how.
+    /// Number of agents by their end.
     pub ends: BTreeMap<String, usize>,
     /// The time until the last task was acknowledged, and from then until everything had ended.
     pub storm: Duration,
     /// See [`Figures::storm`].
     pub calm: Duration,
-    /// What did not hold.
+    /// Violations that were found.
     pub violations: Vec<Violation>,
 }
 
@@ -136,7 +136,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// What is wrong with a node now, and until when.
+/// Present trouble of a node, with the time at which it ends.
 enum Trouble {
     Dead(Instant),
     Stopped(Instant),
@@ -497,7 +497,7 @@ impl Fleet {
         }
     }
 
-    /// What callers do: ask again for what was not answered, ask for more. Returns how many new tasks were asked for.
+    /// Acts as callers do: repeats spawns that got no answer, and asks for new tasks. Returns the number of new tasks.
     fn visit(&mut self, dice: &mut Dice, asked: usize, most: usize) -> usize {
         let well: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].trouble.is_none()).collect();
         if well.is_empty() || self.store_back.is_some() {

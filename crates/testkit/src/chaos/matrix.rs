@@ -17,10 +17,10 @@ use super::sweep::{Violation, sweep, transcripts};
 use super::{Outcome, Programs};
 use crate::failpoints::{self, Broken, Can, Failpoint, Mode};
 
-/// How often a step that did not come is waited for again: which calls there are may depend on what comes first.
+/// Most runs of a case whose step is not reached: the calls of a run may depend on what comes first.
 const TRIES: u32 = 3;
 
-/// What of the matrix is run.
+/// Selection of the parts of the matrix that are run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Only these stories; empty: all.
@@ -42,7 +42,7 @@ pub struct Options {
 pub struct Case {
     /// The story.
     pub story: Story,
-    /// What breaks; `None` for a clean run.
+    /// The failpoint that breaks a step; `None` for a clean run.
     pub failpoint: Option<Failpoint>,
 }
 
@@ -68,18 +68,18 @@ impl std::str::FromStr for Case {
     }
 }
 
-/// What one run came to.
+/// Result of one run.
 #[derive(Debug, Clone)]
 pub struct Ran {
-    /// What was run.
+    /// The case that was run.
     pub case: Case,
     /// The failpoint was reached.
     pub fired: bool,
-    /// What did not hold.
+    /// Violations that were found.
     pub violations: Vec<Violation>,
     /// From a server's death to the next one's first answer.
     pub recoveries: Vec<Duration>,
-    /// How long it took.
+    /// Duration of the run.
     pub took: Duration,
 }
 
@@ -164,7 +164,7 @@ fn seen(line: &str) -> Outcome<Seen> {
     Ok(Seen { step: step.to_owned(), nth, phase: phase.to_owned(), can: can.parse()? })
 }
 
-/// What a matrix came to.
+/// Result of a matrix.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Steps there are, by story: calls under the cap.
@@ -173,7 +173,7 @@ pub struct Report {
     cases: usize,
     /// Calls that a cap left out.
     capped: usize,
-    /// What was run.
+    /// Results of the cases that were run.
     pub ran: Vec<Ran>,
 }
 

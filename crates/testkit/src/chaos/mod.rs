@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use stories::Story;
 pub use sweep::Violation;
 
-/// What a part of the suite gives back: it either saw what it wanted to see or says why it could not.
+/// Result of a part of the suite: it either saw what it wanted to see or says why it could not.
 pub type Outcome<T> = Result<T, String>;
 
 /// Longest wait for something that is certain to come, on a machine with other work to do.

@@ -85,7 +85,7 @@ impl Place {
         self.dir.join("trace")
     }
 
-    /// What every server here is started with.
+    /// Returns the environment that every server here is started with.
     pub(crate) fn env(&self) -> BTreeMap<&'static str, String> {
         let text = |path: &Path| path.display().to_string();
         let mut env = BTreeMap::from([
@@ -111,7 +111,7 @@ impl Place {
         env
     }
 
-    /// What is asked of an agent. Only a lost server may repeat an attempt, unless `max_retries` allows more.
+    /// Returns the request for an agent. Only a lost server may repeat an attempt, unless `max_retries` allows more.
     pub(crate) fn task(&self, name: &str, max_retries: u32) -> Value {
         json!({
             "taskId": name, "agentType": "worker", "gateProfile": "minimal", "maxRetries": max_retries,

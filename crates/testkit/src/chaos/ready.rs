@@ -1,4 +1,4 @@
-//! How soon a server with many records is ready: what operators wait for after every restart.
+//! Time until a server with many records is ready: operators wait for it after every restart.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const CALLERS: usize = 8;
 /// Most waiting records among them; the others have ended.
 const WAITING: usize = 1000;
 
-/// What was measured.
+/// Measured times of several starts.
 #[derive(Debug, Clone)]
 pub struct Ready {
     /// Records in the store.

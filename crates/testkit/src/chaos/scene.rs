@@ -14,9 +14,9 @@ use super::{Outcome, Programs, SOON};
 
 /// Longest wait for a server to end after SIGTERM: its drain, then what it gives back.
 const ENDING: Duration = Duration::from_secs(30);
-/// How soon a caller asks again.
+/// Pause before a caller asks again.
 pub(crate) const AGAIN: Duration = Duration::from_millis(30);
-/// How long a caller waits for the log before it also asks whether the agent has ended.
+/// Time for which a caller waits for the log before it also asks whether the agent has ended.
 const DOUBT: Duration = Duration::from_secs(4);
 
 /// Servers in a place, and what their callers know.
@@ -24,7 +24,7 @@ pub(crate) struct Scene {
     pub(crate) place: Place,
     pub(crate) programs: Programs,
     server: Option<Server>,
-    /// Whether the server that runs is the one with the failpoint.
+    /// True while the server that runs is the one with the failpoint.
     broken: bool,
     died: Option<Instant>,
     /// From a server's death to the next one's first answer.
@@ -38,7 +38,7 @@ pub(crate) struct Scene {
     /// Agents whose removal was acknowledged.
     pub(crate) removed: BTreeSet<String>,
     pub(crate) deadline: Instant,
-    /// What went wrong that is no invariant of its own.
+    /// Faults that are covered by no invariant of their own.
     pub(crate) faults: Vec<String>,
 }
 

@@ -25,7 +25,7 @@ const SLOTS: u32 = 4;
 /// Unfinished tasks from which on nothing more is asked for, so that a storm of any length ends soon after.
 const BACKLOG: usize = 12;
 
-/// What a storm came to.
+/// Figures of a storm.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Servers killed.
@@ -50,11 +50,11 @@ pub struct Figures {
     pub events: u64,
     /// From a server's start to its first answer.
     pub ready: Vec<Duration>,
-    /// How long the storm and the calm after it took.
+    /// Duration of the storm itself: all rounds, each of which ends with a kill.
     pub storm: Duration,
-    /// The time until everything had ended.
+    /// The time from then until everything had ended.
     pub calm: Duration,
-    /// What did not hold.
+    /// Violations that were found.
     pub violations: Vec<Violation>,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// What the callers know.
+/// Knowledge of the callers.
 #[derive(Default)]
 struct Known {
     /// Tasks whose spawn got no answer: they are asked for again with the same key.
@@ -199,7 +199,7 @@ fn live(
     Ok(())
 }
 
-/// What callers do while a server lives: ask again, ask for more, look.
+/// Acts as callers do while a server lives: repeats spawns that got no answer, asks for more, and looks at the agents.
 fn visit(scene: &mut Scene, known: &mut Known, dice: &mut Dice, api: &Api, round: u64) {
     for task in known.unanswered.clone() {
         known.spawn(scene, api, &task);

@@ -27,7 +27,7 @@ pub struct Violation {
     /// Which invariant: `I1` to `I7`, `TOLD`, `END` for an agent that ended otherwise than its story says, `RUN` for a run that
     /// could not be finished.
     pub invariant: &'static str,
-    /// What was found.
+    /// Description of the violation.
     pub text: String,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn brief(agent: &Value) -> String {
     names.map(|name| format!("{name} {}", field(name))).join(", ")
 }
 
-/// What the records and the log say, on one node or many: I1, I2, I3, I5 and the log's part of I6.
+/// Checks the records and the log, of one node or many: I1, I2, I3, I5 and the log's part of I6.
 pub(super) fn records(
     place: &Place,
     spawned: &BTreeMap<String, String>,
@@ -83,7 +83,7 @@ pub(super) fn records(
     sequence(events, found);
 }
 
-/// What a kill's answer promised.
+/// Checks that every agent is killed whose kill was acknowledged.
 fn promised(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
     let killed = |agent: &&Value| {
         agent["agentId"].as_str().is_some_and(|id| scene.ordered.contains(id)) && agent["status"] != "killed"
@@ -331,8 +331,8 @@ pub(super) fn completed_means_pushed(place: &Place, agent: &Value, found: &mut V
     }
 }
 
-/// What agents said while servers died: every line once. Not part of the sweep, as a transcript that could not be written
-/// is no fault of the agent's.
+/// Checks the lines that agents printed while servers died: every line is told once. Not part of the sweep, as a
+/// transcript that could not be written is no fault of the agent's.
 pub(crate) fn transcripts(scene: &mut Scene, agents: &[Value]) -> Outcome<Vec<Violation>> {
     let api = scene.api()?;
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What a passing fault looks like at each port: the error that the port's own contract has for it.
+//! Passing faults at each port: the error that the port's own contract has for one.
 
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::audit::AuditError;

@@ -21,7 +21,7 @@ pub enum When {
     After,
 }
 
-/// How a step breaks.
+/// Manner in which a step breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// The process ends at once, as by `kill -9`: nothing is flushed, nothing is dropped.
@@ -172,7 +172,7 @@ impl FromStr for Failpoint {
     }
 }
 
-/// What one process does at its steps.
+/// Failpoints of one process, and the trace of its steps.
 #[derive(Debug, Default)]
 pub struct Plan {
     points: Vec<Failpoint>,
@@ -186,7 +186,7 @@ struct Counted {
     phase: &'static str,
 }
 
-/// What happens at one call.
+/// Plan for one call: the faults before and after it.
 pub(super) struct Call {
     /// Step and count, for errors.
     name: String,

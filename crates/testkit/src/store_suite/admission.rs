@@ -155,7 +155,7 @@ pub async fn refuses_when_the_queue_is_full(bench: &dyn Bench) {
     assert!(matches!(full, Err(StoreError::QueueFull(3))), "{full:?}");
 }
 
-/// What is refused leaves no agent, no fact, no key and no number behind.
+/// A refused admission leaves no agent, no fact, no key and no number behind.
 pub async fn a_refusal_writes_nothing(bench: &dyn Bench) {
     let store = bench.make(0).await;
     let full = store.admit(keyed(&agent("a", T0), "k", "f")).await;

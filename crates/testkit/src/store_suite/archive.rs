@@ -73,7 +73,7 @@ pub async fn a_moved_record_reads_the_same(bench: &dyn Bench) {
     assert_eq!(store.get(first.agent.id).await.unwrap(), first);
 }
 
-/// What is written over a moved record makes it whole again, by its version and only with the same end; it moves again.
+/// A write over a moved record makes it whole again, by its version and only with the same end; it moves again.
 pub async fn a_moved_record_is_written_over_as_before(bench: &dyn Bench) {
     let store = store(bench).await;
     let record = ended(&*store, "t", 10).await;

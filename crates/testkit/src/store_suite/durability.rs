@@ -1,4 +1,4 @@
-//! What a backend that keeps anything must still know after a new start.
+//! Knowledge that a backend that keeps anything must still have after a new start.
 
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::outcome::EndReason;
@@ -44,7 +44,7 @@ pub async fn a_new_start_sees_everything(bench: &dyn Bench) {
     assert!(matches!(second, Err(StoreError::TaskActive { .. })), "{second:?}");
 }
 
-/// What was held is still held: the next server lists it, takes it over and fences the one before.
+/// A held agent is still held: the next server lists it, takes it over and fences the server before.
 pub async fn leases_survive_and_can_be_taken_over(bench: &dyn Bench) {
     let store = store(bench).await;
     let a = agent("a", T0);

@@ -35,7 +35,7 @@ pub async fn numbers_have_no_gaps(bench: &dyn Bench) {
     assert!(log.windows(2).all(follows), "the facts of one call stand together");
 }
 
-/// Whoever saw a number announced can read that fact.
+/// A reader that saw a number announced can read that fact.
 pub async fn newest_changes_once_a_fact_is_readable(bench: &dyn Bench) {
     let store = store(bench).await;
     let mut newest = store.newest();

@@ -130,7 +130,7 @@ pub async fn take_over_needs_a_lease(bench: &dyn Bench) {
     assert!(matches!(ended, Err(StoreError::Conflict(_))), "{ended:?}");
 }
 
-/// What is held is listed, oldest admission first.
+/// Leased agents are listed, oldest admission first.
 pub async fn leased_lists_what_is_held(bench: &dyn Bench) {
     let store = store(bench).await;
     let (old, young) =

@@ -211,7 +211,7 @@ fn of(repository: &str, task: &str, when: Timestamp) -> mosaic_core::domain::age
     agent_from(json!({"taskId": task, "context": context, "runtime": "claude"}), when)
 }
 
-/// What conditions refuse is passed over, keeps its place, is not delayed, and goes to the next node that takes it.
+/// An entry that conditions refuse is passed over, keeps its place, is not delayed, and goes to the next node that takes it.
 pub async fn what_is_refused_stays_at_its_place_for_others(bench: &dyn Bench) {
     const A: &str = "https://git.example.com/a.git";
     const B: &str = "https://git.example.com/b.git";

@@ -62,7 +62,7 @@ pub async fn a_removed_record_leaves_a_note(bench: &dyn Bench) {
     assert_eq!(store.get(stays.agent.id).await.unwrap(), stays);
 }
 
-/// What waits, what runs, what changed since, and what never was stays as it is.
+/// Agents that wait, run or changed since stay as they are, and an unknown agent is not found.
 pub async fn only_ended_agents_of_the_version_are_removed(bench: &dyn Bench) {
     let store = store(bench).await;
     let runs = admit(&*store, &agent("runs", T0)).await;

@@ -52,7 +52,7 @@ pub async fn amend_compares_versions(bench: &dyn Bench) {
     assert!(store.lease(&node("n1"), T0).await.unwrap().is_none(), "a killed entry never starts");
 }
 
-/// What is leased is its holder's alone.
+/// A leased record is its holder's alone.
 pub async fn amend_refuses_what_is_held(bench: &dyn Bench) {
     let store = store(bench).await;
     let a = agent("a", T0);

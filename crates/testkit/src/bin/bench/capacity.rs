@@ -1,4 +1,4 @@
-//! What a fleet's store takes by the number of its records: memory of Valkey and disk per task, latencies of lists and of
+//! Costs of a fleet's store by the number of its records: memory of Valkey and disk per task, latencies of lists and of
 //! admission, processor time. One node on a server that it starts; dispatch is paused, so that tasks wait until a kill-all
 //! ends them and they are archived. Prints a table, and what follows for a million tasks a day on twenty nodes.
 
@@ -46,7 +46,7 @@ struct Row {
     figures: Vec<String>,
 }
 
-/// What one run came to, by name, in order.
+/// Figures of one run, by name, in order.
 struct Figures(Vec<(String, String)>);
 
 impl Figures {
@@ -56,7 +56,7 @@ impl Figures {
     }
 }
 
-/// What the extrapolation is made of.
+/// Costs and rates that the extrapolation is computed from.
 #[derive(Default, Clone, Copy)]
 struct Costs {
     bytes_ended: f64,
@@ -265,7 +265,7 @@ fn rss(pid: u32) -> Outcome<f64> {
     Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
 }
 
-/// What the costs of the largest run come to at a million tasks a day on twenty nodes.
+/// Extrapolates the costs of the largest run to a million tasks a day on twenty nodes.
 fn extrapolation(costs: Costs) -> Outcome<String> {
     let gib = f64::from(1 << 30);
     let (rate, kept) = (DAY / 86_400.0, DAY * DAYS);

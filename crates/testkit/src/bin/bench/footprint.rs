@@ -1,4 +1,4 @@
-//! What the program costs when nothing happens: its start, its memory at rest, and its memory per running agent.
+//! Costs of the program when nothing happens: its start, its memory at rest, and its memory per running agent.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ fn agents(options: &Options, server: &Server, bare: &Path, idle: &Memory, table:
 /// Memory of a process, in MiB.
 struct Memory {
     rss: f64,
-    /// What no other process has mapped.
+    /// Memory that no other process has mapped.
     private: f64,
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use self::table::Table;
 
-/// What a benchmark gives back: it either measured or says why it could not.
+/// Result of a benchmark: its measurement, or the reason why it could not measure.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "\
@@ -36,7 +36,7 @@ usage: bench spawns|life|footprint|kills|refs|capacity|all [options]   (capacity
   --keep           leave the directory with all data behind
 ";
 
-/// What the command line asked for.
+/// Options of the command line.
 struct Options {
     mosaic: PathBuf,
     dir: PathBuf,

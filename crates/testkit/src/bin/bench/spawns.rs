@@ -16,7 +16,7 @@ const MOST: u64 = 500_000;
 /// Acknowledged spawns per second that 64 clients must get.
 const TARGET: f64 = 3000.0;
 
-/// What one client saw.
+/// Measurements of one client, in seconds.
 struct Seen {
     latencies: Vec<f64>,
 }
