@@ -56,6 +56,27 @@ fn absent(below: &str, words: &[&str], except: &[&str], why: &str) {
 }
 
 #[test]
+fn no_summary_of_documentation_begins_with_a_question_word() {
+    // Help texts of the command line are documentation comments, too, and read as lines of a list.
+    let except = "crates/mosaic/src/cli";
+    let words = ["What", "Who", "Whoever", "Whether", "How"];
+    let mut faults = Vec::new();
+    for (name, text) in sources("crates").into_iter().filter(|(name, _)| !name.starts_with(except)) {
+        let mut before = "";
+        for (number, line) in text.lines().map(str::trim_start).enumerate() {
+            let is_first = |mark: &str| line.starts_with(mark) && !before.starts_with(mark.trim_end());
+            let first = is_first("/// ") || is_first("//! ");
+            let word = line.get(4..).unwrap_or_default().split([' ', ',', ':']).next().unwrap_or_default();
+            if first && words.contains(&word) {
+                faults.push(format!("{name}:{}: {line}", number + 1));
+            }
+            before = line;
+        }
+    }
+    assert!(faults.is_empty(), "a summary begins with a noun or a verb:\n{}", faults.join("\n"));
+}
+
+#[test]
 fn the_domain_knows_no_clock_no_await_no_io() {
     let words = [
         "async ",
