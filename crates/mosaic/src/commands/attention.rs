@@ -7,6 +7,7 @@ use crate::client::{Client, escape};
 use crate::exit::Exit;
 use crate::plain;
 use crate::problem::Problem;
+use crate::resolve;
 use crate::sent::Sent;
 use crate::session::Session;
 use crate::table::{Column, column, render, tabs};
@@ -85,7 +86,8 @@ pub(super) fn answer(session: &Session, args: &AnswerArgs) -> Result<Exit, Probl
         return Err(Problem::NotAllowed { what: "answers are not for agents".to_owned(), hint });
     }
     let client = session.client()?;
-    let id = meant(&args.decision, || all(&client))?;
+    let agent = || Ok(resolve::agent(&client, &args.decision)?.status.agent_id.clone());
+    let id = meant(&args.decision, agent, || all(&client))?;
     let body = mosaic_api::AnswerRequest { answer: args.answer.into(), reason: args.reason.clone() };
     let path = format!("/v1/attention/{}/answer", escape(&id));
     let answered = client.post(&path, &body)?.read::<AttentionAnswered>()?;
@@ -100,17 +102,21 @@ pub(super) fn answer(session: &Session, args: &AnswerArgs) -> Result<Exit, Probl
 }
 
 /// Finds the decision that is meant: by its whole name, which needs no look-up, or by its agent when that has just one.
-fn meant(typed: &str, open: impl FnOnce() -> Result<Vec<Open>, Problem>) -> Result<String, Problem> {
+fn meant(
+    typed: &str,
+    agent: impl FnOnce() -> Result<String, Problem>,
+    open: impl FnOnce() -> Result<Vec<Open>, Problem>,
+) -> Result<String, Problem> {
     if typed.contains('.') {
         return Ok(typed.to_owned());
     }
-    let open = open()?;
-    let found: Vec<&Open> = open.iter().filter(|one| one.name == typed || one.agent_id == typed).collect();
+    let (agent, open) = (agent()?, open()?);
+    let found: Vec<&Open> = open.iter().filter(|one| one.agent_id == agent).collect();
     let shown = plain::cut(&plain::line(typed), 80);
     match found.as_slice() {
         [one] => Ok(one.id.clone()),
         [] => Err(Problem::NotFound {
-            what: format!("no open decision is about \"{shown}\""),
+            what: format!("agent \"{shown}\" has no open decision"),
             hint: Some("all of them: mosaic attention".to_owned()),
         }),
         several => {
@@ -147,13 +153,14 @@ mod tests {
 
     #[test]
     fn an_agent_with_one_decision_names_it() {
-        assert_eq!(meant("fix-7d0c", || Ok(vec![open("quota")])).unwrap(), "a.quota.1");
-        assert_eq!(
-            meant("a.quota.1", || unreachable!("a whole name needs no look-up")).unwrap(),
-            "a.quota.1"
-        );
-        let two = meant("a", || Ok(vec![open("quota"), open("stalled")])).unwrap_err();
+        let agent = || Ok("a".to_owned());
+        assert_eq!(meant("fix", agent, || Ok(vec![open("quota")])).unwrap(), "a.quota.1");
+        let whole = meant("a.quota.1", || unreachable!("no look-up"), || unreachable!("no look-up"));
+        assert_eq!(whole.unwrap(), "a.quota.1");
+        let two = meant("a", agent, || Ok(vec![open("quota"), open("stalled")])).unwrap_err();
         assert!(two.to_string().contains("a.stalled.1"), "{two}");
-        assert!(meant("other", || Ok(Vec::new())).is_err());
+        assert!(meant("a", agent, || Ok(Vec::new())).unwrap_err().to_string().contains("no open decision"));
+        let of_another = meant("other", || Ok("b".to_owned()), || Ok(vec![open("quota")]));
+        assert!(of_another.is_err());
     }
 }
