@@ -15,7 +15,7 @@ test:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --features mosaic/chaos -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 
 # What every landing must pass.
 ci:
