@@ -58,8 +58,9 @@ pub async fn pass(o: &Orchestrator) -> Result<u64, StoreError> {
 
 /// Leaves out what something is still to be done about here, and what never ran anywhere and is another node's to take.
 fn ours(o: &Orchestrator, found: Vec<Moving>) -> Vec<Moving> {
-    let live = o.live();
+    // Never the other way round: whoever has the live drivers locked waits for nothing of the fleet.
     let nodes = o.fleet.alive();
+    let live = o.live();
     let is_ours = |one: &Moving| {
         let record = &one.record;
         let work = &record.agent.work;

@@ -19,16 +19,18 @@ impl Orchestrator {
     /// Tells whether the best entry is left to other nodes now. Each entry is left once at most, for a moment; then it is taken.
     pub(crate) async fn gives_way(&self) -> bool {
         let now = self.elapsed();
-        let lighter = {
+        // Copied: how many agents run is behind another lock.
+        let nodes = {
             let seen = self.fleet.seen();
             if let Some(given) = &seen.spreading.given {
                 return given.until > now;
             }
-            if !seen.spreading.unused.allow(now) {
+            if seen.nodes.len() < 2 || !seen.spreading.unused.allow(now) {
                 return false;
             }
-            self.lighter(&seen.nodes)
+            seen.nodes.clone()
         };
+        let lighter = self.lighter(&nodes);
         if lighter.is_empty() {
             return false;
         }
