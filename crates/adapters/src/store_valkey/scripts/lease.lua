@@ -185,7 +185,8 @@ end
 if #started == 0 and #askers == 1 and room == 1 then
   -- Tells where a look goes on when nothing of this part could be taken.
   for _, c in ipairs(classes) do
-    if c.more then
+    -- Else the first answer is a damaged record, which is set aside before anything else.
+    if c.more and type(answers[1]) ~= 'table' then
       answers[1] = math.max(answers[1] or 0, c.from)
     end
   end

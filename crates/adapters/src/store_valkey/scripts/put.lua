@@ -56,11 +56,14 @@ local function move_job(h, c, lines, was)
     drained()
     return
   end
-  if c.tried == '1' then
+  local unwritten = was.held and was.last == ''
+  if unwritten and (was.phase == 'backoff' or was.phase == 'queued' and c.tried ~= '1') then
+    -- It was given to a node that wrote nothing of it: the grant was lost, or the node left it to others. That is no start.
+    if tonumber(j[6] or 0) > 0 then
+      call('HINCRBY', K .. job, 'ats', -1)
+    end
+  elseif c.tried == '1' then
     call('HINCRBY', K .. job, 'atm', 1)
-  elseif was.held and was.phase == 'queued' and tonumber(j[6] or 0) > 0 then
-    -- It was given to a node that never began: the grant was lost, or the node left it to others. That is no start.
-    call('HINCRBY', K .. job, 'ats', -1)
   end
   local due = tonumber(c.due)
   if due > 0 then
@@ -75,7 +78,8 @@ end
 
 -- Writes the record; returns its new version.
 local function put(h, c)
-  local was = { held = h.node ~= 'null', ended = ENDED[h.status], phase = h.phase, status = h.status, due = h.due }
+  local was = { held = h.node ~= 'null', ended = ENDED[h.status], phase = h.phase, status = h.status, due = h.due,
+    last = h.last }
   local logged, lines = log_facts(c.facts, c.count, h.id, tonumber(h.logged))
   h.logged = whole(logged)
   if c.outcome ~= '' or c.queued == '1' then
