@@ -25,6 +25,9 @@ impl GitRepositories {
         agent: AgentId,
     ) -> Result<KeptRef, Failure> {
         let dir = self.layout.store(url);
+        // What is found there stays until the ref is written: nothing is repacked meanwhile.
+        let lock = self.store_lock(&dir);
+        let _alone = lock.lock().await;
         if !self.has_whole(&dir, tip).await? {
             let view = self.view(&dir).map_err(|e| errors::io("fetching the agent's branch", &e))?;
             let refspec = format!("refs/heads/{branch}");
@@ -38,7 +41,7 @@ impl GitRepositories {
                 return Err(Failure::new(FailureKind::Network, why));
             }
         }
-        let reference = format!("{}/{}", place(agent), tip.short());
+        let reference = format!("{}/{}", place(agent), tip);
         self.write_ref(&dir, &reference, tip).map_err(|e| errors::io("keeping the agent's branch", &e))?;
         Ok(KeptRef { reference, commit: tip.clone() })
     }
