@@ -135,7 +135,9 @@ impl ArchivePeers for HttpArchives {
             Ok(nodes) => nodes,
             Err(e) => return BTreeMap::from([(self.node.clone(), Err(e.to_string()))]),
         };
-        let others = nodes.into_iter().map(|node| node.info.node).filter(|node| *node != self.node);
+        // One that has left says nothing, and that is no fault of a removal here.
+        let others = nodes.into_iter().filter(|node| node.alive || !node.info.draining);
+        let others = others.map(|node| node.info.node).filter(|node| *node != self.node);
         let asked = ArchiveRequest { agents: Vec::new(), ended_before: Some(before.0) };
         let count = async |node: NodeId| {
             let answer = self.ask_in_time(&node, &asked).await;
