@@ -202,6 +202,8 @@ pub(crate) struct Config {
     pub(crate) ascii: bool,
     /// The operator's files that were read, the one that counts more last.
     pub(crate) operator_files: Vec<PathBuf>,
+    /// Operator's files that are there and that this user may not read.
+    pub(crate) unread_files: Vec<PathBuf>,
     /// Where each value that is not a default came from, by variable: the variable itself, its `_FILE`, or line of a file.
     pub(crate) origins: BTreeMap<&'static str, String>,
 }
@@ -255,10 +257,21 @@ fn no_home() -> ConfigError {
     }
 }
 
-/// Reads one setting by itself, for a command that needs no other; see [`setting`]. What is wrong with other settings of the
-/// operator's file is for the start of the server to say.
+/// Reads one setting by itself, for a command that needs no other. Errors when the operator's file as a whole cannot be used: a
+/// command must not look for a server in another place than the operator said. What is wrong with other settings of it, and a file
+/// with a value that this user may not read, is for the start of the server to say.
 pub(crate) fn read_value(row: &Variable, env: Lookup<'_>) -> Result<Option<(String, String)>, ConfigError> {
-    setting(row, env, &OperatorFile::load(env).0)
+    if let Some(found) = variable(row, env)? {
+        return Ok(Some(found));
+    }
+    let file = OperatorFile::load(env).0;
+    if let Some(fault) = file.unusable {
+        return Err(fault);
+    }
+    match setting(row, env, &file) {
+        Err(ConfigError::File { .. }) => Ok(None),
+        found => found,
+    }
 }
 
 /// Reads a setting from the environment, or else from the operator's file; returns the value and where it came from.
@@ -379,6 +392,7 @@ impl Config {
             log_format: LogFormat::Auto,
             ascii: false,
             operator_files: Vec::new(),
+            unread_files: Vec::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -406,7 +420,7 @@ impl Config {
                 Err(e) => faults.push(e),
             }
         }
-        config.operator_files = file.read;
+        (config.operator_files, config.unread_files) = (file.read, file.unread);
         faults.extend(config.together());
         (config, faults)
     }
@@ -439,6 +453,18 @@ impl Config {
             faults.push(no_home());
         }
         faults
+    }
+}
+
+impl Config {
+    /// Returns one warning per operator's file that this user may not read: its settings do not count here.
+    pub(crate) fn unread_warnings(&self) -> Vec<String> {
+        let unread = self.unread_files.iter();
+        unread
+            .map(|path| {
+                format!("the operator's file {} may not be read by this user and is left out", path.display())
+            })
+            .collect()
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
         return Ok(Exit::Ok);
     }
     let (config, faults) = Config::faults(&|name| session.env(name));
-    let warnings = unknown_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    let mut warnings = unknown_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    warnings.extend(config.unread_warnings());
     let flag = session.global.data_dir.is_some();
     if session.global.json {
         session.print_json(&as_json(&config, &faults, &warnings, flag))?;

@@ -91,7 +91,8 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
 /// nothing reads.
 fn server_config(session: &Session, flags: &ServeArgs) -> Result<Config, Problem> {
     let config = Config::from_env(&|name| overlay(session, flags, name))?;
-    for warning in unknown_names(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in unknown_names(names).into_iter().chain(config.unread_warnings()) {
         say(&format!("warning: {warning}"));
     }
     Ok(config)

@@ -2,6 +2,8 @@
 //! ([`super::table`]) in lower case without their prefix. A repository cannot set anything here: no path of one is ever read.
 
 use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,10 @@ pub(super) struct OperatorFile {
     entries: BTreeMap<&'static str, Entry>,
     /// The files that were read.
     pub(super) read: Vec<PathBuf>,
+    /// Files that are there and that this user may not read.
+    pub(super) unread: Vec<PathBuf>,
+    /// Fault of a file as a whole; what it says is not known then.
+    pub(super) unusable: Option<ConfigError>,
 }
 
 /// Returns the key of a variable in the file: `MOSAIC_SLOTS` is `slots`, `VALKEY_HOST` is `valkey_host`.
@@ -58,23 +64,28 @@ fn places(env: Lookup<'_>) -> (Vec<PathBuf>, bool) {
 }
 
 impl OperatorFile {
-    /// Reads the files that are there. What is wrong is named by file and line; the rest is used.
+    /// Reads the files that are there. What is wrong is named by file and line; the rest is used. For a program that an agent
+    /// starts there are no such files: it acts for the agent, whose environment says everything.
     pub(super) fn load(env: Lookup<'_>) -> (Self, Vec<ConfigError>) {
         let (mut found, mut faults) = (Self::default(), Vec::new());
+        if env("MOSAIC_AGENT_ID").is_some_and(|id| !id.is_empty()) {
+            return (found, faults);
+        }
         let (places, must_exist) = places(env);
         for path in places {
-            match bounded_file::read_linked_text(&path, BYTES) {
-                Ok(text) => {
-                    faults.extend(found.take(&path, &text));
+            match bounded_file::open_linked(&path).and_then(|file| text_of(&path, file)) {
+                Ok((text, about)) => {
+                    faults.extend(found.take(&path, &text, &about));
                     found.read.push(path);
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
-                // Above a user's own folder there may be one that this user may not enter; there is no file for it then.
-                Err(e)
-                    if e.kind() == std::io::ErrorKind::PermissionDenied && !must_exist && !path.exists() => {}
-                Err(e) => faults.push(unusable(&path, e.to_string())),
+                Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && !must_exist => {
+                    found.unread.push(path);
+                }
+                Err(e) => found.unusable = Some(unusable(&path, e.to_string())),
             }
         }
+        faults.extend(found.unusable.clone());
         (found, faults)
     }
 
@@ -84,16 +95,14 @@ impl OperatorFile {
     }
 
     /// Takes the settings of one file over those of the files before it.
-    fn take(&mut self, path: &Path, text: &str) -> Vec<ConfigError> {
-        let is_readable = match readable_by_others(path) {
-            Ok(is_readable) => is_readable,
-            Err(why) => return vec![unusable(path, why)],
-        };
+    fn take(&mut self, path: &Path, text: &str, about: &Metadata) -> Vec<ConfigError> {
+        let is_readable = about.mode() & 0o044 != 0;
         let table = match DeTable::parse(text) {
             Ok(table) => table.into_inner(),
             Err(e) => {
                 let at = e.span().map_or(1, |span| line(text, span.start));
-                return vec![unusable(path, format!("line {at}: {}", e.message()))];
+                self.unusable = Some(unusable(path, format!("line {at}: {}", e.message())));
+                return Vec::new();
             }
         };
         let mut faults = Vec::new();
@@ -161,6 +170,10 @@ fn setting(name: &str, value: &DeValue<'_>) -> Result<(&'static str, String, boo
         let what = format!("{name} is a {}", value.type_str());
         (what, "write a text, a number, true or false, or a list of texts".to_owned())
     })?;
+    // Against the working directory it would be a file of whatever repository a command is run in.
+    if in_file && !Path::new(&value).is_absolute() {
+        return Err((format!("{name} is no absolute path"), "write the whole path".to_owned()));
+    }
     Ok((variable, value, in_file))
 }
 
@@ -180,21 +193,27 @@ fn text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// Tells whether others may read the file. Refuses one that others could write: its writer decides which programs the server
-/// runs.
-fn readable_by_others(path: &Path) -> Result<bool, String> {
-    let about = std::fs::metadata(path).map_err(|e| e.to_string())?;
-    let own = [0, rustix::process::geteuid().as_raw()].contains(&about.uid());
-    if !own {
-        return Err(format!(
-            "it belongs to user {}, who could change the settings of this server",
+/// Reads a file that nobody else could have written: its writer decides which programs the server runs. The owner and the mode
+/// are those of what was opened, whatever has its name by now.
+fn text_of(path: &Path, file: File) -> std::io::Result<(String, Metadata)> {
+    let about = file.metadata()?;
+    let refused = |why: String| Err(std::io::Error::other(why));
+    if ![0, rustix::process::geteuid().as_raw()].contains(&about.uid()) {
+        return refused(format!(
+            "it belongs to user {}, who could change the settings of this server; chown it to root",
             about.uid()
         ));
     }
     if about.mode() & 0o022 != 0 {
-        return Err(format!("others may write it (mode {:o}); chmod go-w it", about.mode() & 0o777));
+        let mode = about.mode() & 0o777;
+        return refused(format!("others may write it (mode {mode:o}); chmod go-w {}", path.display()));
     }
-    Ok(about.mode() & 0o044 != 0)
+    let mut text = String::new();
+    file.take(BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > BYTES {
+        return refused(format!("it has more than {BYTES} bytes"));
+    }
+    Ok((text, about))
 }
 
 fn line(text: &str, at: usize) -> usize {
@@ -280,6 +299,9 @@ mod tests {
         with("slots = \n", &[], |_, faults, path| {
             assert!(faults[0].contains(path.to_str().unwrap()) && faults[0].contains("line 1"), "{faults:?}");
         });
+        with("token_file = \"token\"\n", &[], |_, faults, _| {
+            assert!(faults[0].contains("token_file is no absolute path"), "{faults:?}");
+        });
         with("config = \"/elsewhere.toml\"\n", &[], |_, faults, _| {
             assert!(faults[0].contains("config is no setting"), "{faults:?}");
         });
@@ -305,6 +327,32 @@ mod tests {
             let (_, faults) = Config::faults(&env);
             assert!(faults.iter().any(|fault| fault.to_string().contains("cannot be used")), "{faults:?}");
         });
+    }
+
+    #[test]
+    fn a_program_of_an_agent_reads_no_operators_file() {
+        with(
+            "slots = 3\ntoken = \"the-operators\"\nbroken = 1\n",
+            &[("MOSAIC_AGENT_ID", "a")],
+            |config, faults, _| {
+                assert_eq!(faults, [""; 0]);
+                assert!(config.token.is_none() && config.operator_files.is_empty());
+            },
+        );
+    }
+
+    #[test]
+    fn one_setting_is_found_or_refused_as_all_are() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("mosaic.toml");
+        let env = |name: &str| (name == NAMED || name == "HOME").then(|| path.as_os_str().to_owned());
+        std::fs::write(&path, "data_dir = \"/srv/mosaic\"\nslotz = 3\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(super::super::data_dir(&env).unwrap(), Path::new("/srv/mosaic"));
+        std::fs::write(&path, "data_dir = \"/srv/mosaic\n").unwrap();
+        assert!(super::super::data_dir(&env).unwrap_err().to_string().contains("line 1"));
+        let set = |name: &str| if name == "MOSAIC_DATA_DIR" { Some("/elsewhere".into()) } else { env(name) };
+        assert_eq!(super::super::data_dir(&set).unwrap(), Path::new("/elsewhere"), "no file is asked");
     }
 
     #[test]
