@@ -95,6 +95,8 @@ pub struct Answered {
     pub record: Versioned,
     /// The answer had an effect; false when it was given before.
     pub changed: bool,
+    /// False when the agent is being ended and it is not verified yet that nothing of it is alive.
+    pub confirmed: bool,
 }
 
 impl Orchestrator {
@@ -128,7 +130,7 @@ impl Orchestrator {
         }
         let record = self.ports.store.get(id.agent).await?;
         if was_given(&record.agent, id, answer) {
-            return Ok(Answered { record, changed: false });
+            return Ok(Answered { record, changed: false, confirmed: true });
         }
         if !is_open(&record.agent, id) {
             return Err(AnswerError::Closed { agent: id.agent, why: why_closed(&record.agent, id) });
@@ -136,43 +138,58 @@ impl Orchestrator {
         match answer {
             AttentionAnswer::Kill => {
                 let killed = self.kill(id.agent, KillCause::Operator, note).await?;
-                Ok(Answered { record: killed.record, changed: true })
+                if killed.already_terminal {
+                    let why = why_closed(&killed.record.agent, id);
+                    return Err(AnswerError::Closed { agent: id.agent, why });
+                }
+                Ok(Answered { record: killed.record, changed: true, confirmed: killed.confirmed })
             }
             AttentionAnswer::Wait => self.wait_for_silent(id, by).await,
         }
     }
 
-    /// Lets the silence of an agent count from now on, and waits until its record says so.
+    /// Lets the silence of an agent count from now on, and waits until its record says so. Nobody waits for an answer that is
+    /// refused: it is withdrawn.
     async fn wait_for_silent(&self, id: AttentionId, by: &str) -> Result<Answered, AnswerError> {
-        if !self.live().contains_key(&id.agent) {
-            let why = "this node does not run it".to_owned();
-            return Err(AnswerError::Closed { agent: id.agent, why });
+        let closed = |why: String| Err(AnswerError::Closed { agent: id.agent, why });
+        let Some(driver) = self.live().get(&id.agent).cloned() else {
+            return closed("this node does not run it".to_owned());
+        };
+        if *driver.frozen.borrow() {
+            return closed("it is frozen, and its silence does not count; thaw it first".to_owned());
         }
+        let vitals = self.monitor.vitals(id.agent);
         let (kind, since, at) = (id.kind, id.since, self.now());
-        let answered =
-            AnsweredAttention { kind, since, answer: AttentionAnswer::Wait, by: by.to_owned(), at };
+        let answer = AttentionAnswer::Wait;
+        vitals.wait_for_it(self.elapsed(), AnsweredAttention { kind, since, answer, by: by.to_owned(), at });
+        let taken = tokio::select! {
+            taken = self.answer_in_record(id) => taken,
+            () = self.ports.clock.sleep(limits::ATTENTION_ANSWER) => closed(format!(
+                "its supervision did not take the answer within {} s; answer again",
+                limits::ATTENTION_ANSWER.as_secs()
+            )),
+        };
+        if taken.is_err() {
+            vitals.withdraw_answer();
+        }
+        taken
+    }
+
+    /// Waits until the record of an agent has an answer, or does not need it any more.
+    async fn answer_in_record(&self, id: AttentionId) -> Result<Answered, AnswerError> {
         let mut newest = self.ports.store.newest();
-        self.monitor.vitals(id.agent).wait_for_it(self.elapsed(), answered);
-        let late = self.ports.clock.sleep(limits::ATTENTION_ANSWER);
-        tokio::pin!(late);
         loop {
             newest.borrow_and_update();
             let record = self.ports.store.get(id.agent).await?;
             if was_given(&record.agent, id, AttentionAnswer::Wait) {
-                return Ok(Answered { record, changed: true });
+                return Ok(Answered { record, changed: true, confirmed: true });
             }
             if !is_open(&record.agent, id) {
                 return Err(AnswerError::Closed { agent: id.agent, why: why_closed(&record.agent, id) });
             }
-            tokio::select! {
-                _ = newest.changed() => {}
-                () = &mut late => {
-                    let why = format!(
-                        "its supervision did not take the answer within {} s",
-                        limits::ATTENTION_ANSWER.as_secs()
-                    );
-                    return Err(AnswerError::Closed { agent: id.agent, why });
-                }
+            if newest.changed().await.is_err() {
+                // The store's end, which ends this server too.
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mosaic_api::{AttentionAnswered, AttentionList, Code, OpenAttention};
 use mosaic_core::attention::{AnswerError, Answered, AttentionId};
@@ -95,8 +96,12 @@ pub(crate) async fn answer(
     let deed = deed.reason(reason.as_deref());
     let (by, note) = (deed.actor.clone(), note(&request, reason));
     let done = to_the_end(&context.orchestrator, move |o| async move {
+        if answer == AttentionAnswer::Kill {
+            o.audit_soon(deed.clone().result("kill: ordered"));
+        }
         let done = Box::pin(o.answer_attention(id, answer, &by, &note)).await;
         let result = match &done {
+            Ok(done) if !done.confirmed => format!("{}: not verified in time", answer.as_str()),
             Ok(done) if done.changed => format!("{}: done", answer.as_str()),
             Ok(_) => format!("{}: was answered so already", answer.as_str()),
             Err(e) => format!("{}: not done: {e}", answer.as_str()),
@@ -104,10 +109,11 @@ pub(crate) async fn answer(
         o.audit_soon(deed.result(result));
         done
     });
-    let Answered { record, changed } = done.await??;
+    let Answered { record, changed, confirmed } = done.await??;
     let agent = view::status(&record.agent);
-    Ok(Answer(AttentionAnswered { id: id.to_string(), answer: answer.shown(), changed, agent })
-        .into_response())
+    let status = if confirmed { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let answered = AttentionAnswered { id: id.to_string(), answer: answer.shown(), changed, agent };
+    Ok((status, Answer(answered)).into_response())
 }
 
 fn read(answer: Option<Value>) -> Result<AttentionAnswer, Problem> {

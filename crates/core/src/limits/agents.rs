@@ -81,5 +81,6 @@ pub const OPEN_TOOLS: usize = 256;
 pub const STALL_CPU_PERMILLE: u32 = 20;
 /// Least and longest time between two looks at a silent agent.
 pub const STALL_LOOK: std::ops::RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(5);
-/// Longest wait until the supervision of a silent agent has taken the answer of a person: it looks several times a second.
-pub const ATTENTION_ANSWER: Duration = Duration::from_secs(10);
+/// Longest wait until the supervision of a silent agent has taken the answer of a person: it looks every 5 s at least, and may
+/// look after a credential meanwhile.
+pub const ATTENTION_ANSWER: Duration = Duration::from_secs(20);

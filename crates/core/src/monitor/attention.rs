@@ -32,10 +32,17 @@ pub(crate) async fn attended(
         }
         let now = *stage.borrow_and_update();
         if now == Stage::None
-            && let Some(answered) = vitals.take_answer()
+            && let Some(answered) = vitals.answer()
         {
-            write(o, lease, agent, Event::Answered(answered)).await?;
-            continue;
+            // One that came when the agent had just continued is about a decision that is no longer open.
+            let is_open =
+                agent.attention.iter().any(|one| (one.kind, one.since) == (answered.kind, answered.since));
+            if !is_open {
+                vitals.withdraw_answer();
+            } else if write(o, lease, agent, Event::Answered(answered)).await? {
+                vitals.answer_is_written();
+                continue;
+            }
         }
         let signals = vitals.signals(o.elapsed(), o.settings.stall / 10);
         note(o, lease, agent, now, summary(now, &signals)).await?;
@@ -56,18 +63,20 @@ async fn note(
         Stage::None | Stage::Kill => return Ok(()),
         _ => Event::Stalled { stage, summary },
     };
-    write(o, lease, agent, event).await
+    write(o, lease, agent, event).await.map(drop)
 }
 
-async fn write(o: &Orchestrator, lease: &Lease, agent: &mut Agent, event: Event) -> Result<(), StoreError> {
-    let Ok(step) = lifecycle::next(agent, event, o.decide_now()) else { return Ok(()) };
+/// Writes an event into the record; tells whether the store has it.
+async fn write(o: &Orchestrator, lease: &Lease, agent: &mut Agent, event: Event) -> Result<bool, StoreError> {
+    let Ok(step) = lifecycle::next(agent, event, o.decide_now()) else { return Ok(true) };
     let change = Change { safety: Safety::Process, agent: step.agent.clone(), facts: step.facts };
     match o.ports.store.advance(lease, change).await {
         Ok(_) => *agent = step.agent,
         Err(StoreError::Unavailable(why)) => {
             tracing::warn!(agent.id = %agent.id, why, "what is seen of the agent could not be noted");
+            return Ok(false);
         }
         Err(e) => return Err(e),
     }
-    Ok(())
+    Ok(true)
 }

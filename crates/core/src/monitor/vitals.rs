@@ -159,9 +159,22 @@ impl Vitals {
         (known.patience, known.answered) = (Some(elapsed), Some(answered));
     }
 
-    /// Takes the answer that is to be written down.
-    pub(crate) fn take_answer(&self) -> Option<AnsweredAttention> {
-        self.known.lock().answered.take()
+    /// Returns the answer that is to be written down.
+    pub(crate) fn answer(&self) -> Option<AnsweredAttention> {
+        self.known.lock().answered.clone()
+    }
+
+    /// Forgets the answer once it is written down.
+    pub(crate) fn answer_is_written(&self) {
+        self.known.lock().answered = None;
+    }
+
+    /// Withdraws an answer that nobody took: silence counts from where it did.
+    pub(crate) fn withdraw_answer(&self) {
+        let mut known = self.known.lock();
+        if known.answered.take().is_some() {
+            known.patience = None;
+        }
     }
 
     /// Notes the phase, when it is another.
