@@ -222,9 +222,13 @@ fn default_node() -> String {
 
 /// Returns the data directory when `MOSAIC_DATA_DIR` is not set.
 fn default_data_dir(env: Lookup<'_>) -> Option<PathBuf> {
-    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("mosaic"))
+    Some(directory(env, "XDG_STATE_HOME", ".local/state")?.join("mosaic"))
+}
+
+/// Returns a base directory of the user: that of the variable, else the one below `HOME`. Relative ones do not count.
+fn directory(env: Lookup<'_>, name: &str, below_home: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute(name).or_else(|| Some(absolute("HOME")?.join(below_home)))
 }
 
 /// Finds the data directory alone, for the commands that only look for a server's files.

@@ -1,7 +1,7 @@
 //! The operator's file: settings of this machine in TOML, below the environment. The keys are those of the one table
 //! ([`super::table`]) in lower case without their prefix. A repository cannot set anything here: no path of one is ever read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use mosaic_core::domain::spec::closest;
 use toml::de::{DeTable, DeValue};
 
 use super::table::{VARIABLES, find};
-use super::{ConfigError, Lookup};
+use super::{ConfigError, Lookup, directory};
 
 /// The file of the machine.
 const SYSTEM: &str = "/etc/mosaic/mosaic.toml";
@@ -57,8 +57,7 @@ fn places(env: Lookup<'_>) -> (Vec<PathBuf>, bool) {
     if let Some(path) = env(NAMED).filter(|path| !path.is_empty()) {
         return (vec![path.into()], true);
     }
-    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    let user = directory(env, "XDG_CONFIG_HOME", ".config");
     let user = user.map(|folder| folder.join("mosaic/mosaic.toml"));
     (std::iter::once(PathBuf::from(SYSTEM)).chain(user).collect(), false)
 }
@@ -108,39 +107,25 @@ impl OperatorFile {
         let mut faults = Vec::new();
         let mut settings: Vec<_> = table.iter().collect();
         settings.sort_by_key(|(name, _)| name.span().start);
+        let mut own = BTreeSet::new();
         for (name, value) in settings {
             let place = format!("{}:{}", path.display(), line(text, name.span().start));
-            match setting(name.get_ref(), value.get_ref()) {
-                Ok((variable, _, false)) if is_readable && find(variable).is_some_and(|row| row.secret) => {
-                    let what = format!("{place}: others may read {}, which is a secret", key(variable));
-                    let fix = format!(
-                        "chmod 600 {}, or give the path of a file as {}_file",
-                        path.display(),
-                        key(variable)
-                    );
-                    faults.push(ConfigError::Together { what, fix });
+            let taken = setting(name.get_ref(), value.get_ref()).and_then(|(variable, value, in_file)| {
+                let key = key(variable);
+                if is_readable && !in_file && find(variable).is_some_and(|row| row.secret) {
+                    let fix =
+                        format!("chmod 600 {}, or give the path of a file as {key}_file", path.display());
+                    return Err((format!("others may read {key}, which is a secret"), fix));
                 }
-                Ok((variable, value, in_file)) => {
-                    let entry = Entry { value, in_file, place };
-                    if self
-                        .entries
-                        .get(variable)
-                        .is_some_and(|known| known.place.starts_with(&format!("{}:", path.display())))
-                    {
-                        let what = format!(
-                            "{}: {} and {}_file are both set",
-                            entry.place,
-                            key(variable),
-                            key(variable)
-                        );
-                        faults.push(ConfigError::Together { what, fix: "keep one of them".to_owned() });
-                        continue;
-                    }
-                    self.entries.insert(variable, entry);
+                if !own.insert(variable) {
+                    let what = format!("{key} and {key}_file are both set");
+                    return Err((what, "keep one of them".to_owned()));
                 }
-                Err((what, fix)) => {
-                    faults.push(ConfigError::Together { what: format!("{place}: {what}"), fix })
-                }
+                self.entries.insert(variable, Entry { value, in_file, place: place.clone() });
+                Ok(())
+            });
+            if let Err((what, fix)) = taken {
+                faults.push(ConfigError::Together { what: format!("{place}: {what}"), fix });
             }
         }
         faults
@@ -229,7 +214,6 @@ fn unusable(path: &Path, why: String) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::ffi::OsString;
     use std::os::unix::fs::PermissionsExt as _;
 
