@@ -5,29 +5,14 @@ use std::path::Path;
 use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_core::ports::store::{Query, Store, StoreError};
 use mosaic_testkit::store_suite::sample::*;
-use rusqlite::Connection;
 
-fn open(dir: &Path) -> SqliteStore {
-    SqliteStore::open(dir).unwrap()
-}
+use super::{filled, open, raw};
 
 fn refusal(dir: &Path) -> String {
     match SqliteStore::open(dir) {
         Err(StoreError::Unusable(text) | StoreError::Damaged(text)) => text,
         Err(other) => panic!("expected Unusable, got {other:?}"),
         Ok(_) => panic!("expected a refusal"),
-    }
-}
-
-fn raw(dir: &Path) -> Connection {
-    Connection::open(dir.join("mosaic.db")).unwrap()
-}
-
-/// Makes a store with a few agents and ends it, so that everything is in the one file.
-async fn filled(dir: &Path, agents: usize) {
-    let store = open(dir);
-    for n in 0..agents {
-        admit(&store, &agent(&format!("t{n}"), at(n as u64))).await;
     }
 }
 

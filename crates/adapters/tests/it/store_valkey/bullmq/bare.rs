@@ -4,16 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_adapters::store_valkey::bullmq::{Ended, Keep, NewJob, Queue, Taken, Turned};
-use mosaic_core::domain::ids::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::hands::now;
 use super::place::Place;
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Timestamp(u64::try_from(since.as_millis()).unwrap())
-}
 
 fn job(n: u32, priority: u32, delay: u64) -> NewJob {
     NewJob {

@@ -14,8 +14,7 @@ use uuid::Uuid;
 use super::place::{Place, body, listed};
 
 pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Timestamp(u64::try_from(since.as_millis()).unwrap())
+    Timestamp::from(std::time::SystemTime::now())
 }
 
 pub(crate) async fn admit(store: &dyn Store, task: &str, job: Option<String>) -> Versioned {
