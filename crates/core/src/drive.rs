@@ -241,7 +241,7 @@ async fn decide(
 /// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
 /// this server hung, and its order waits in the state directory.
 ///
-/// What fails after the lease was over fails because its supervisor ended it.
+/// A failure after the end of the lease comes from the supervisor, which ended the program.
 async fn after_orders(
     o: &Orchestrator,
     driver: &AgentHandle,

@@ -60,7 +60,7 @@ pub(crate) struct AgentHandle {
     pub(crate) lease: Option<Lease>,
     /// Until when that holds, by this node's clock; for ever when `None`.
     pub(crate) held: watch::Sender<Option<Duration>>,
-    /// Somebody else was given the agent.
+    /// True once another holder was given the agent.
     pub(crate) lost: watch::Sender<bool>,
     /// Held while somebody looks into the agent's tree; see [`crate::steps::live`].
     pub(crate) looks: tokio::sync::Mutex<()>,
