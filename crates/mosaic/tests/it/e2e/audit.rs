@@ -170,9 +170,10 @@ fn an_agent_sees_itself_stops_nothing_and_its_token_stands_nowhere() {
     let out = home.path().join("seen");
     std::fs::create_dir(&out).unwrap();
     let mosaic = env!("CARGO_BIN_EXE_mosaic");
-    // What the program refuses to an agent by itself, the server refuses to its token.
+    // What the program refuses to an agent by itself, the server refuses to its token. The other agent, which
+    // starts as soon as this one ends, must not write over what this one saw.
     let agent = format!(
-        "cat > /dev/null\ncd '{out}'\ntouch up\nwhile [ ! -e go ]; do sleep 0.02; done\n\
+        "cat > /dev/null\ncd '{out}'\nmkdir up || exec sleep 600\nwhile [ ! -e go ]; do sleep 0.02; done\n\
          printf %s \"$MOSAIC_API_TOKEN\" > token\nprintf %s \"$MOSAIC_API\" > api\n\
          echo \"my token is $MOSAIC_API_TOKEN\"\necho \"{{\\\"t\\\":\\\"$MOSAIC_API_TOKEN\\\"}}\" >&2\n\
          '{mosaic}' status $MOSAIC_AGENT_ID --json > own.json; echo $? > own\n\
