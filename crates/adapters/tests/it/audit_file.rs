@@ -14,7 +14,7 @@ use mosaic_core::domain::audit::{Action, Broken, Deed, HeadFile};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::audit::{Audit, AuditError, Wanted};
 use mosaic_testkit::audit_suite;
-use mosaic_testkit::fake_audit::FakeAudit;
+use mosaic_testkit::fakes::audit::FakeAudit;
 
 const NODE: &str = "laptop";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

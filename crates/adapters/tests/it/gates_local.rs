@@ -20,7 +20,7 @@ use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Process
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Confinement;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
-use mosaic_testkit::fake_processes::PlainProcesses;
+use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use tokio::sync::watch;
 
 struct Logs(PathBuf);
@@ -77,7 +77,7 @@ impl Clock for Wall {
         SystemTime::now().into()
     }
     fn elapsed(&self) -> Duration {
-        mosaic_testkit::fake_knobs::elapsed()
+        mosaic_testkit::fakes::knobs::elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;

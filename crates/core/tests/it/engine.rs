@@ -3,71 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::{self, Rounds};
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::publication::Publication;
-use mosaic_core::engine;
 use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_core::restore::WorkPlace;
 use mosaic_core::steps::unwind::CleanUp;
 use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_store::FakeStore;
-use mosaic_testkit::fake_world::{Behaviour, FakeWorld, RemoteMood, Stuck};
-use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-
-/// Far longer than any story takes; only a fault reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Story {
-    world: Arc<FakeWorld>,
-    o: Arc<Orchestrator>,
-    stop: watch::Sender<Stop>,
-    engine: Option<JoinHandle<()>>,
-}
-
-impl Story {
-    fn begin(store: Arc<dyn Store>, slots: usize, behaviour: Behaviour) -> Self {
-        let (world, o) = FakeWorld::orchestrator(store, slots, behaviour);
-        Self { world, o, stop: watch::Sender::new(Stop::No), engine: None }
-    }
-
-    fn run(&mut self) {
-        self.engine = Some(tokio::spawn(engine::run(Arc::clone(&self.o), self.stop.subscribe())));
-    }
-
-    async fn spawn(&self, task: &str) -> AgentId {
-        let body = json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal",
-            "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}});
-        self.o.spawn(&body, None).await.expect("admitted").record.agent.id
-    }
-
-    /// Waits until the record is as wanted; the store's log tells when to look.
-    async fn until(&self, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
-        let mut newest = self.o.ports().store.newest();
-        let look = async {
-            loop {
-                let record = self.o.agent(id).await.expect("it is there");
-                if wanted(&record) {
-                    return record;
-                }
-                newest.changed().await.expect("the store lives");
-            }
-        };
-        tokio::time::timeout(PATIENCE, look).await.expect("it never came to that")
-    }
-
-    async fn end(mut self, how: Stop) {
-        self.stop.send_replace(how);
-        if let Some(engine) = self.engine.take() {
-            tokio::time::timeout(PATIENCE, engine).await.expect("the engine ends").expect("without a panic");
-        }
-    }
-}
+use mosaic_testkit::fakes::store::FakeStore;
+use mosaic_testkit::fakes::world::{Behaviour, RemoteMood, Stuck};
+use mosaic_testkit::story::{PATIENCE, Story};
 
 fn ended(record: &Versioned) -> bool {
     record.agent.is_terminal()
@@ -75,11 +22,11 @@ fn ended(record: &Versioned) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 3, Behaviour::EndAtOnce);
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 3, Behaviour::EndAtOnce, |_| {});
     story.run();
     let mut ids = Vec::new();
     for n in 0..20 {
-        ids.push(story.spawn(&format!("T-{n}")).await);
+        ids.push(story.spawn_usual(&format!("T-{n}")).await);
     }
     for id in ids {
         let record = story.until(id, ended).await;
@@ -87,32 +34,32 @@ async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {
         assert!(story.world.is_cleaned(id));
     }
     assert_eq!((story.world.pushed().len(), story.world.double_runs()), (20, 0));
-    story.end(Stop::Now).await;
+    story.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lies_beside_a_pushed_commit_stands_in_the_record() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce);
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
     story.run();
-    let plain = story.spawn("T-1").await;
+    let plain = story.spawn_usual("T-1").await;
     let plain = story.until(plain, ended).await.agent;
     assert_eq!((plain.work.salvage, plain.work.salvage_beside), (None, false));
     story.world.leave_beside();
-    let id = story.spawn("T-2").await;
+    let id = story.spawn_usual("T-2").await;
     let agent = story.until(id, ended).await.agent;
     assert_eq!(agent.status(), Status::Completed);
     assert!(agent.work.salvage.is_some() && agent.work.salvage_beside && !agent.work.dirty);
     assert!(agent.work.pushed.is_some() && story.world.is_cleaned(id));
     assert!(Box::pin(story.o.restore(id, WorkPlace::Last)).await.expect("restored").salvage.is_some());
-    story.end(Stop::Now).await;
+    story.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_given_while_slots_fill_is_never_lost() {
     for round in 0..200 {
-        let mut story = Story::begin(Arc::new(FakeStore::new()), 4, Behaviour::RunOn);
+        let mut story = Story::prepare(Arc::new(FakeStore::new()), 4, Behaviour::RunOn, |_| {});
         for n in 0..4 {
-            story.spawn(&format!("T-{round}-{n}")).await;
+            story.spawn_usual(&format!("T-{round}-{n}")).await;
         }
         story.run();
         if round % 2 == 0 {
@@ -128,59 +75,59 @@ async fn an_order_given_while_slots_fill_is_never_lost() {
             assert!(all.iter().all(|r| r.agent.status() == Status::Killed), "round {round}: {all:?}");
         }
         // A stop right after the slots filled must reach every driver, or the engine never ends.
-        story.end(Stop::Now).await;
+        story.end().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_lost_between_lease_and_first_step_runs_after_the_restart() {
     let store: Arc<dyn Store> = Arc::new(FakeStore::new());
-    let mut story = Story::begin(Arc::clone(&store), 1, Behaviour::EndAtOnce);
-    let id = story.spawn("T-1").await;
+    let mut story = Story::prepare(Arc::clone(&store), 1, Behaviour::EndAtOnce, |_| {});
+    let id = story.spawn_usual("T-1").await;
     let node = "here".parse().expect("a word");
     assert!(store.lease(&node, story.o.now()).await.expect("the store answers").is_some());
     story.run();
     let record = story.until(id, ended).await;
     assert_eq!((record.agent.status(), record.agent.attempt), (Status::Completed, 1));
-    story.end(Stop::Now).await;
+    story.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_gives_running_agents_back_without_counting_and_the_next_engine_finishes_them() {
     let store: Arc<dyn Store> = Arc::new(FakeStore::new());
-    let mut first = Story::begin(Arc::clone(&store), 2, Behaviour::RunOn);
-    let id = first.spawn("T-1").await;
+    let mut first = Story::prepare(Arc::clone(&store), 2, Behaviour::RunOn, |_| {});
+    let id = first.spawn_usual("T-1").await;
     first.run();
     first.until(id, |r| r.agent.phase() == Phase::Working).await;
-    first.end(Stop::Drain(Duration::ZERO)).await;
+    first.end_by(Stop::Drain(Duration::ZERO)).await;
     let record = store.get(id).await.expect("it is there");
     assert_eq!((record.agent.phase(), record.agent.attempt, record.node), (Phase::Queued, 1, None));
-    let mut second = Story::begin(store, 2, Behaviour::EndAtOnce);
+    let mut second = Story::prepare(store, 2, Behaviour::EndAtOnce, |_| {});
     second.run();
     let record = second.until(id, ended).await;
     assert_eq!((record.agent.status(), record.agent.attempt), (Status::Completed, 1));
-    second.end(Stop::Now).await;
+    second.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lets_running_agents_finish() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
-    let id = story.spawn("T-1").await;
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
+    let id = story.spawn_usual("T-1").await;
     story.run();
     story.until(id, |r| r.agent.phase() == Phase::Working).await;
     story.stop.send_replace(Stop::Drain(PATIENCE));
     story.world.release();
     let record = story.until(id, ended).await;
     assert_eq!(record.agent.status(), Status::Completed);
-    story.end(Stop::Drain(PATIENCE)).await;
+    story.end_by(Stop::Drain(PATIENCE)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
     let rounds = std::env::var("MOSAIC_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     for round in 0..rounds {
-        let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
-        let id = story.spawn("T-1").await;
+        let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
+        let id = story.spawn_usual("T-1").await;
         story.run();
         if round % 3 > 0 {
             story.until(id, |r| r.agent.phase() == Phase::Working).await;
@@ -201,34 +148,34 @@ async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
             .filter(|e| matches!(e.fact.kind.as_str(), "agent.completed" | "agent.failed" | "agent.killed"));
         assert_eq!(endings.count(), 1, "round {round}");
         assert!(story.world.alive().is_empty());
-        story.end(Stop::Now).await;
+        story.end().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 2, Behaviour::EndAtOnce);
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 2, Behaviour::EndAtOnce, |_| {});
     story.o.pause("test", None).await.expect("paused");
-    let id = story.spawn("T-1").await;
+    let id = story.spawn_usual("T-1").await;
     story.run();
-    let killed = story.spawn("T-2").await;
+    let killed = story.spawn_usual("T-2").await;
     let report = story.o.kill(killed, KillCause::Operator, "test").await.expect("killed");
     let receipt = report.receipt.expect("it had not ended before");
     assert!(report.confirmed && receipt.processes.is_some_and(|found| found.processes_before == 0));
     assert_eq!(story.o.agent(id).await.expect("there").agent.phase(), Phase::Queued);
     story.o.resume("test").await.expect("resumed");
     assert_eq!(story.until(id, ended).await.agent.status(), Status::Completed);
-    story.end(Stop::Now).await;
+    story.end().await;
 }
 
 /// Remains that cannot be cleaned up neither keep the slot nor are forgotten, and are gone once they can be.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
     for what in [Stuck::Removal, Stuck::Salvage] {
-        let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
+        let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
         story.world.stick(what);
         story.run();
-        let id = story.spawn("T-1").await;
+        let id = story.spawn_usual("T-1").await;
         story.until(id, |r| r.agent.phase() == Phase::Working).await;
         assert_eq!(story.o.clean_up_again(id).await.expect("read"), CleanUp::Active);
         story.o.kill(id, KillCause::Operator, "by test").await.expect("killed");
@@ -237,7 +184,7 @@ async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
         let pending = agent.work.cleanup_pending.clone().expect("it says what is left");
         assert!(!story.world.is_cleaned(id) && agent.work.dirty == (what == Stuck::Salvage), "{pending}");
         // The only slot is free.
-        let next = story.spawn("T-2").await;
+        let next = story.spawn_usual("T-2").await;
         story.until(next, |r| r.agent.phase() == Phase::Working).await;
         assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Pending(pending));
         story.world.stick(Stuck::Nothing);
@@ -247,7 +194,7 @@ async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
             assert_eq!((agent.status(), &agent.work.cleanup_pending), (Status::Killed, &None));
             assert!(agent.work.salvage.is_some() && !agent.work.dirty && story.world.is_cleaned(id));
         }
-        story.end(Stop::Now).await;
+        story.end().await;
     }
 }
 
@@ -255,7 +202,7 @@ async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
 async fn killed_while_pushing(story: &Story, mood: RemoteMood) -> (AgentId, Publication) {
     story.world.remote_is(mood);
     story.world.hang_pushes(true);
-    let id = story.spawn("T-1").await;
+    let id = story.spawn_usual("T-1").await;
     tokio::time::timeout(PATIENCE, story.world.push_begun()).await.expect("a push is begun");
     let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
     let told = killed.receipt.expect("it was killed now").publication;
@@ -266,7 +213,7 @@ async fn killed_while_pushing(story: &Story, mood: RemoteMood) -> (AgentId, Publ
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_remote_that_could_not_be_asked_about_a_push_is_asked_again() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce);
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
     story.run();
     let (id, told) = killed_while_pushing(&story, RemoteMood::Silent).await;
     assert!(told.is_open(), "{told:?}");
@@ -281,12 +228,12 @@ async fn a_remote_that_could_not_be_asked_about_a_push_is_asked_again() {
     );
     let told = story.o.ports().store.entries(0, 1000).await.unwrap();
     assert_eq!(told.iter().filter(|entry| entry.fact.kind == "git.pushed").count(), 1);
-    story.end(Stop::Now).await;
+    story.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_that_was_broken_off_counts_as_lost_only_when_it_cannot_arrive_any_more() {
-    let mut story = Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce);
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
     story.run();
     let (id, told) = killed_while_pushing(&story, RemoteMood::Honest).await;
     assert!(told.is_open(), "a remote may still be taking it in: {told:?}");
@@ -297,5 +244,5 @@ async fn a_push_that_was_broken_off_counts_as_lost_only_when_it_cannot_arrive_an
     caretaker::round(&story.o, &mut rounds).await;
     let work = story.o.agent(id).await.unwrap().agent.work;
     assert!(matches!(work.publication, Publication::NotThere { .. }) && work.pushed.is_none());
-    story.end(Stop::Now).await;
+    story.end().await;
 }

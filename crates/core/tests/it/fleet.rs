@@ -20,8 +20,8 @@ use mosaic_core::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval};
 use mosaic_core::ports::store::{EndedAfter, Intervention, Store, StoreError, Submission, Versioned};
 use mosaic_core::removal::{PruneRequest, RemoveError};
 use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_store::{FakeStore, Mood};
-use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
+use mosaic_testkit::fakes::store::{FakeStore, Mood};
+use mosaic_testkit::fakes::world::{Behaviour, FakeWorld};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -566,7 +566,7 @@ async fn a_node_whose_clock_is_wrong_takes_nothing_until_it_is_right_and_writes_
 }
 
 fn fleet_time() -> Timestamp {
-    mosaic_testkit::fake_knobs::wall()
+    mosaic_testkit::fakes::knobs::wall()
 }
 
 #[tokio::test(start_paused = true)]

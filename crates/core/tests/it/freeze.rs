@@ -5,83 +5,35 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
-use mosaic_core::engine;
 use mosaic_core::freeze::FreezeError;
-use mosaic_core::ports::store::Versioned;
-use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_store::FakeStore;
-use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
-use serde_json::json;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use mosaic_testkit::fakes::store::FakeStore;
+use mosaic_testkit::fakes::world::Behaviour;
+use mosaic_testkit::story::{PATIENCE, Story};
 
-/// Far longer than any story takes; only a fault reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Story {
-    world: Arc<FakeWorld>,
-    o: Arc<Orchestrator>,
-    stop: watch::Sender<Stop>,
-    engine: JoinHandle<()>,
+fn begin() -> Story {
+    Story::begin(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {})
 }
 
-impl Story {
-    fn begin() -> Self {
-        let (world, o) = FakeWorld::orchestrator(Arc::new(FakeStore::new()), 1, Behaviour::RunOn);
-        let stop = watch::Sender::new(Stop::No);
-        let engine = tokio::spawn(engine::run(Arc::clone(&o), stop.subscribe()));
-        Self { world, o, stop, engine }
-    }
+/// Spawns an agent and waits until it works.
+async fn working(story: &Story, task: &str) -> AgentId {
+    let id = story.spawn_usual(task).await;
+    story.until(id, |r| r.agent.phase() == Phase::Working).await;
+    id
+}
 
-    async fn spawn(&self, task: &str) -> AgentId {
-        let body = json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal",
-            "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}});
-        self.o.spawn(&body, None).await.unwrap().record.agent.id
-    }
-
-    async fn until(&self, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
-        let mut newest = self.o.ports().store.newest();
-        let look = async {
-            loop {
-                let record = self.o.agent(id).await.unwrap();
-                if wanted(&record) {
-                    return record;
-                }
-                newest.changed().await.unwrap();
-            }
-        };
-        tokio::time::timeout(PATIENCE, look).await.expect("it never came to that")
-    }
-
-    async fn working(&self, task: &str) -> AgentId {
-        let id = self.spawn(task).await;
-        self.until(id, |r| r.agent.phase() == Phase::Working).await;
-        id
-    }
-
-    async fn kinds(&self) -> Vec<String> {
-        let entries = self.o.ports().store.entries(0, 1000).await.unwrap();
-        entries
-            .into_iter()
-            .map(|entry| entry.fact.kind)
-            .filter(|kind| kind.ends_with("en") || kind.ends_with("wed"))
-            .collect()
-    }
-
-    async fn end(self) {
-        self.stop.send_replace(Stop::Now);
-        tokio::time::timeout(PATIENCE, self.engine).await.expect("the engine ends").unwrap();
-    }
+/// Returns the kinds of the facts about freezing, in order.
+async fn kinds(story: &Story) -> Vec<String> {
+    let kinds = story.log().await.into_iter().map(|entry| entry.fact.kind);
+    kinds.filter(|kind| kind.ends_with("en") || kind.ends_with("wed")).collect()
 }
 
 #[tokio::test]
 async fn a_frozen_agent_takes_no_further_step_until_it_is_thawed() {
-    let story = Story::begin();
-    let id = story.working("T-1").await;
+    let story = begin();
+    let id = working(&story, "T-1").await;
     assert!(story.o.freeze(id, "by a test").await.unwrap().changed);
     let again = story.o.freeze(id, "by a test").await.unwrap();
     assert!(again.frozen && !again.changed && story.o.is_frozen(id));
@@ -95,14 +47,14 @@ async fn a_frozen_agent_takes_no_further_step_until_it_is_thawed() {
     assert!(!story.o.thaw(id, "by a test").await.is_ok_and(|thawed| thawed.changed));
     let record = story.until(id, |r| r.agent.is_terminal()).await;
     assert_eq!(record.agent.status(), Status::Completed);
-    assert_eq!(story.kinds().await, ["agent.frozen", "agent.thawed"]);
+    assert_eq!(kinds(&story).await, ["agent.frozen", "agent.thawed"]);
     story.end().await;
 }
 
 #[tokio::test]
 async fn a_kill_ends_a_frozen_agent() {
-    let story = Story::begin();
-    let id = story.working("T-1").await;
+    let story = begin();
+    let id = working(&story, "T-1").await;
     story.o.freeze(id, "by a test").await.unwrap();
     let killed = story.o.kill(id, KillCause::Operator, "by a test").await.unwrap();
     assert!(killed.confirmed && killed.record.agent.status() == Status::Killed);
@@ -112,9 +64,9 @@ async fn a_kill_ends_a_frozen_agent() {
 
 #[tokio::test]
 async fn what_does_not_run_cannot_be_frozen() {
-    let story = Story::begin();
-    let running = story.working("T-1").await;
-    let waiting = story.spawn("T-2").await;
+    let story = begin();
+    let running = working(&story, "T-1").await;
+    let waiting = story.spawn_usual("T-2").await;
     let refused = story.o.freeze(waiting, "by a test").await.unwrap_err();
     assert!(matches!(&refused, FreezeError::NotRunning { phase, .. } if phase == "queued"), "{refused}");
     story.o.kill(running, KillCause::Operator, "by a test").await.unwrap();
@@ -124,8 +76,8 @@ async fn what_does_not_run_cannot_be_frozen() {
 
 #[tokio::test]
 async fn a_thaw_that_is_ordered_while_the_program_is_being_frozen_is_what_counts() {
-    let story = Story::begin();
-    let id = story.working("T-1").await;
+    let story = begin();
+    let id = working(&story, "T-1").await;
     story.world.hold_freezes(true);
     let o = Arc::clone(&story.o);
     let freeze = tokio::spawn(async move { o.freeze(id, "by a test").await });

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::story::Story;
 use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::store::{Intervention, Query, Store, Submission, Versioned};
-use mosaic_testkit::fake_store::{FakeStore, Mood};
-use mosaic_testkit::fake_world::Behaviour;
+use mosaic_testkit::fakes::store::{FakeStore, Mood};
+use mosaic_testkit::fakes::world::Behaviour;
+use mosaic_testkit::story::Story;
 use serde_json::{Value, json};
 
 fn begin(slots: usize, behaviour: Behaviour) -> (Arc<FakeStore>, Story) {

@@ -10,4 +10,3 @@ mod lifecycle;
 mod monitor;
 mod orders;
 mod stall;
-mod story;

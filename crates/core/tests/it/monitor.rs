@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::story::Story;
 use mosaic_core::attention::{AnswerError, AttentionId};
 use mosaic_core::domain::agent::{AttentionAnswer, AttentionKind, Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
@@ -16,9 +15,10 @@ use mosaic_core::limits;
 use mosaic_core::monitor::state::Dispatch;
 use mosaic_core::ports::processes::Usage;
 use mosaic_core::ports::store::{Change, Safety, Store, Versioned};
-use mosaic_testkit::fake_knobs::Broken;
-use mosaic_testkit::fake_store::FakeStore;
-use mosaic_testkit::fake_world::Behaviour;
+use mosaic_testkit::fakes::knobs::Broken;
+use mosaic_testkit::fakes::store::FakeStore;
+use mosaic_testkit::fakes::world::Behaviour;
+use mosaic_testkit::story::Story;
 
 const A: &str = "https://git.example.com/a.git";
 const B: &str = "https://git.example.com/b.git";

@@ -12,7 +12,7 @@ use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, OrderChange, Pause, Query, Removal,
     Store, StoreError, Versioned,
 };
-use mosaic_testkit::fake_store::FakeStore;
+use mosaic_testkit::fakes::store::FakeStore;
 use tokio::sync::watch;
 
 /// A store that can be made unavailable, damaged and forgetful.

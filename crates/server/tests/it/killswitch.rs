@@ -54,12 +54,12 @@ async fn an_engaged_switch_refuses_work_and_says_the_way_out() {
 async fn a_stop_file_must_go_before_the_switch_is_released() {
     let world = World::new();
     world.order("POST", "/v1/killswitch/engage").await;
-    world.orders.0.lock().unwrap().stop = StopFile::There;
+    world.orders.0.lock().stop = StopFile::There;
     let refused = world.order("POST", "/v1/killswitch/release").await;
     let body = refused.is(409, "dispatch_stopped").json();
     assert!(body["detail"].as_str().unwrap().contains("/var/lib/mosaic/STOP"), "{body}");
     world.post("/agents/spawn", &task("A")).await.is(409, "dispatch_stopped");
-    world.orders.0.lock().unwrap().stop = StopFile::Absent;
+    world.orders.0.lock().stop = StopFile::Absent;
     assert_eq!(world.order("POST", "/v1/killswitch/release").await.status, 200);
     world.spawned("A").await;
 }

@@ -15,6 +15,5 @@ mod node;
 mod openapi;
 mod resources;
 mod streams;
-mod stub_ports;
 mod wire;
 mod world;

@@ -6,9 +6,10 @@ use mosaic_core::domain::gates::{GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::repositories::{ChangeKind, FileStat};
 use mosaic_core::ports::transcripts::Transcripts;
+use mosaic_testkit::fakes::repositories::commit;
+use mosaic_testkit::fakes::scanner::SECRET;
 use serde_json::json;
 
-use crate::stub_ports::{SECRET, commit};
 use crate::world::{World, ask, example, task};
 
 fn completed(world: &World) -> State {
@@ -171,7 +172,7 @@ async fn diffs_come_whole_or_taken_apart() {
     world.write(&lease, agent, State::Working).await;
     let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
     let file = changed("x", 1, 1);
-    *world.repositories.diff.lock().unwrap() = (vec![file], text.as_bytes().to_vec());
+    *world.repositories.diff.lock() = (vec![file], text.as_bytes().to_vec());
     let json_diff = world.get(&path).await.json();
     assert_eq!(json_diff["files"][0]["hunks"][0], json!({"header": "@@ -1 +1 @@", "lines": "-a\n+b\n"}));
     assert_eq!((&json_diff["text"], &json_diff["truncated"]), (&json!(text), &json!(false)));
@@ -179,7 +180,7 @@ async fn diffs_come_whole_or_taken_apart() {
     assert_eq!((plain.text().as_str(), plain.header("content-type")), (text, "text/x-diff; charset=utf-8"));
     assert_eq!(world.get(&format!("{path}?stat=1")).await.json()["text"], "");
     world.get_as(&path, "image/png").await.is(406, "not_acceptable");
-    world.repositories.diff.lock().unwrap().1 = b"+\n".repeat(5 << 19);
+    world.repositories.diff.lock().1 = b"+\n".repeat(5 << 19);
     let cut = world.get_as(&path, "text/x-diff").await;
     assert_eq!((cut.status, cut.header("x-truncated"), cut.body.len()), (200, "true", 4 << 20));
 }
@@ -204,7 +205,7 @@ async fn a_blocked_secret_leaves_through_no_other_door() {
     world.write(&lease, agent, State::Working).await;
     let text = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+key {SECRET}\n");
     let file = changed("x", 1, 0);
-    *world.repositories.diff.lock().unwrap() = (vec![file], text.clone().into_bytes());
+    *world.repositories.diff.lock() = (vec![file], text.clone().into_bytes());
     std::fs::write(world.transcripts.log(id, "gate-tests-1"), format!("key {SECRET}\n")).unwrap();
     std::fs::write(world.transcripts.raw(id, 1), format!("{{\"key\":\"{SECRET}\"}}\n")).unwrap();
     let own = format!("/v1/agents/{id}");

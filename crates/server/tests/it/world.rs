@@ -1,8 +1,8 @@
 //! A server in a fake world, and how a test talks to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,15 +18,18 @@ use mosaic_core::ports::fleet::Fleet;
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::store::{Change, Lease, Safety, Store};
 use mosaic_server::{Auth, ServerOptions, router};
-use mosaic_testkit::fake_audit::FakeAudit;
+use mosaic_testkit::fakes::audit::FakeAudit;
+use mosaic_testkit::fakes::clock::{HastyClock, RealIds};
+use mosaic_testkit::fakes::host::StubHost;
+use mosaic_testkit::fakes::orders::MemoryOrders;
+use mosaic_testkit::fakes::readable_repositories::ReadableRepositories;
+use mosaic_testkit::fakes::scanner::OneSecret;
+use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
+use mosaic_testkit::fakes::unused::Unused;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::faulty_store::FaultyStore;
-use crate::stub_ports::{
-    HastyClock, Nothing, RealIds, StubHost, StubOrders, StubRepositories, StubTranscripts,
-};
 
 /// The token every test uses.
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
@@ -39,10 +42,10 @@ pub(crate) struct World {
     pub(crate) orchestrator: Arc<Orchestrator>,
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) host: Arc<StubHost>,
-    pub(crate) repositories: Arc<StubRepositories>,
-    pub(crate) transcripts: Arc<StubTranscripts>,
+    pub(crate) repositories: Arc<ReadableRepositories>,
+    pub(crate) transcripts: Arc<MemoryTranscripts>,
     pub(crate) audit: Arc<FakeAudit>,
-    pub(crate) orders: Arc<StubOrders>,
+    pub(crate) orders: Arc<MemoryOrders>,
 }
 
 /// The contract's published example.
@@ -68,7 +71,7 @@ impl World {
 
     pub(crate) fn with(queue_entries: u64, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let store = Arc::new(FaultyStore::new(queue_entries));
-        Self::node("laptop", store, Arc::new(mosaic_testkit::fake_fleet::FakeFleet::new()), change)
+        Self::node("laptop", store, Arc::new(mosaic_testkit::fakes::fleet::FakeFleet::new()), change)
     }
 
     /// One node of several on one store.
@@ -79,16 +82,12 @@ impl World {
         change: impl FnOnce(&mut ServerOptions),
     ) -> Self {
         let host = Arc::new(StubHost { free: AtomicU64::new(1 << 40), no_git: AtomicBool::new(false) });
-        let repositories = Arc::new(StubRepositories::default());
-        let transcripts = Arc::new(StubTranscripts {
-            directory: tempfile::tempdir().expect("a temporary directory can be made"),
-            lines: Mutex::default(),
-            newest: watch::channel(0).0,
-        });
+        let repositories = Arc::new(ReadableRepositories::default());
+        let transcripts = Arc::new(MemoryTranscripts::default());
         let audit = Arc::new(FakeAudit::default());
-        let orders = Arc::new(StubOrders::default());
+        let orders = Arc::new(MemoryOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
-            [("demo", Arc::new(Nothing) as Arc<dyn Runtime>), ("command", Arc::new(Nothing))]
+            [("demo", Arc::new(Unused) as Arc<dyn Runtime>), ("command", Arc::new(Unused))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
                 .into();
         let ports = Ports {
@@ -96,11 +95,11 @@ impl World {
             clock: Arc::new(HastyClock),
             chance: Arc::new(RealIds),
             repositories: repositories.clone(),
-            sandbox: Arc::new(Nothing),
-            processes: Arc::new(Nothing),
+            sandbox: Arc::new(Unused),
+            processes: Arc::new(Unused),
             runtimes,
-            gatekeeper: Arc::new(Nothing),
-            scanner: Arc::new(Nothing),
+            gatekeeper: Arc::new(Unused),
+            scanner: Arc::new(OneSecret),
             transcripts: transcripts.clone(),
             host: host.clone(),
             audit: audit.clone(),

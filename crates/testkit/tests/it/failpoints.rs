@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mosaic_core::ports::store::Store;
 use mosaic_testkit::failpoints::{self, Plan};
-use mosaic_testkit::fake_store::FakeStore;
+use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::store_suite::Bench;
 
 struct Wrapped;

@@ -1,4 +1,4 @@
 //! The test kit's own parts.
 
 mod failpoints;
-mod fake_store;
+mod fakes_store;

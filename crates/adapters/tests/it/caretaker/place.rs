@@ -31,8 +31,8 @@ use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Process
 use mosaic_core::ports::repositories::{Repositories, TreeRequest};
 use mosaic_core::ports::store::{Change, Safety, Store};
 use mosaic_core::ports::transcripts::Transcripts;
-use mosaic_testkit::fake_audit::FakeAudit;
-use mosaic_testkit::fake_processes::PlainProcesses;
+use mosaic_testkit::fakes::audit::FakeAudit;
+use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use mosaic_testkit::git_fixture::Fixture;
 use mosaic_testkit::store_suite::sample::{admit, agent_from, fact, settled};
 use serde_json::json;

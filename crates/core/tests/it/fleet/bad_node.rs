@@ -9,8 +9,8 @@ use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::fleet::health::ITSELF;
 use mosaic_core::ports::store::Versioned;
 use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_knobs::Broken;
-use mosaic_testkit::fake_world::Behaviour;
+use mosaic_testkit::fakes::knobs::Broken;
+use mosaic_testkit::fakes::world::Behaviour;
 
 use super::{Fleet, Node, ended, soon, spawn};
 

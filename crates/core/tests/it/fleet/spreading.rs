@@ -8,8 +8,8 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{Fleet as _, NodeHealth, NodeInfo, RuntimeHealth};
 use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_fleet::FakeFleet;
-use mosaic_testkit::fake_world::Behaviour;
+use mosaic_testkit::fakes::fleet::FakeFleet;
+use mosaic_testkit::fakes::world::Behaviour;
 use tokio::time::Instant;
 
 use super::{Fleet, Node, cordon, soon, spawn};

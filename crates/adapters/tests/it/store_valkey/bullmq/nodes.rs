@@ -8,7 +8,7 @@ use mosaic_core::domain::agent::Status;
 use mosaic_core::engine;
 use mosaic_core::ports::store::Versioned;
 use mosaic_core::stop::Stop;
-use mosaic_testkit::fake_world::{Behaviour, FakeWorld};
+use mosaic_testkit::fakes::world::{Behaviour, FakeWorld};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -14,8 +14,8 @@ use mosaic_core::ports::fleet::{
 };
 use mosaic_core::ports::store::{Lease, StoreError};
 
-use crate::fake_knobs::{elapsed, wall};
-use crate::fake_store::{FakeNode, FakeStore};
+use super::knobs::{elapsed, wall};
+use super::store::{FakeNode, FakeStore};
 
 /// The fleet as one node sees it.
 pub struct FakeFleet(Arc<FakeStore>);

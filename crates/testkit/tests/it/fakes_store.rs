@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::ports::store::Store;
-use mosaic_testkit::fake_store::FakeStore;
+use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::store_suite::Bench;
 use mosaic_testkit::store_suite::sample::*;
 

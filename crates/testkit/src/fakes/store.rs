@@ -24,7 +24,7 @@ use mosaic_core::ports::store::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use crate::fake_knobs::elapsed;
+use super::knobs::elapsed;
 
 /// A connection to an in-memory store.
 pub struct FakeStore {
