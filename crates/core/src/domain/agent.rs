@@ -1,200 +1,23 @@
 //! The agent's record: the truth about one agent. The data of a state sits in its variant; `status`, `phase` and
 //! `endReason` are projections. Only [`super::lifecycle::next`] makes a new state out of an old one.
 
+mod attention;
+mod status;
+mod work;
+
 use serde::{Deserialize, Serialize};
 
-use super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
+pub use self::attention::{AnsweredAttention, Attention, AttentionAnswer, AttentionKind};
+pub use self::status::{Phase, Status};
+pub use self::work::{Salvaged, Work};
+
+use super::gates::{Finding, Verdict};
 use super::ids::{AgentId, BranchName, CommitId, NodeId, Timestamp};
 use super::kept_work::LeftWork;
 use super::outcome::{EndReason, Failure, FailureKind};
-use super::publication::Publication;
 use super::spec::SpawnSpec;
 use super::spent::Spent;
 use super::stop::ForcedStop;
-
-/// The contract's five words. A terminal one never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Admitted, never run yet.
-    Spawning,
-    /// Ran at least once; backoff and later attempts included.
-    Running,
-    /// Ended well.
-    Completed,
-    /// Ended badly.
-    Failed,
-    /// Was ended by an order.
-    Killed,
-}
-
-impl Status {
-    /// All words, in the contract's order.
-    pub const ALL: [Self; 5] = [Self::Spawning, Self::Running, Self::Completed, Self::Failed, Self::Killed];
-
-    /// Returns the contract's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Spawning => "spawning",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Killed => "killed",
-        }
-    }
-
-    /// Tells whether nothing can follow.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Killed)
-    }
-}
-
-/// Where an agent is inside its life. A closed list on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are the documentation")]
-pub enum Phase {
-    Queued,
-    Checkout,
-    Starting,
-    Working,
-    Waiting,
-    Committing,
-    Gating,
-    Publishing,
-    Backoff,
-    Killing,
-    Settled,
-}
-
-impl Phase {
-    /// Returns the word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Checkout => "checkout",
-            Self::Starting => "starting",
-            Self::Working => "working",
-            Self::Waiting => "waiting",
-            Self::Committing => "committing",
-            Self::Gating => "gating",
-            Self::Publishing => "publishing",
-            Self::Backoff => "backoff",
-            Self::Killing => "killing",
-            Self::Settled => "settled",
-        }
-    }
-}
-
-/// A decision that a person is asked for. The list of kinds is closed; supervision raises `stalled` by itself, runtimes may raise
-/// others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attention {
-    /// Kind of the decision.
-    pub kind: AttentionKind,
-    /// One line for people.
-    pub summary: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// The kinds of decisions a person may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words are the documentation")]
-pub enum AttentionKind {
-    Permission,
-    Question,
-    Plan,
-    GateFailed,
-    Stalled,
-    Budget,
-    Conflict,
-    Secret,
-    Auth,
-    Lost,
-    Quota,
-}
-
-impl AttentionKind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::Permission,
-        Self::Question,
-        Self::Plan,
-        Self::GateFailed,
-        Self::Stalled,
-        Self::Budget,
-        Self::Conflict,
-        Self::Secret,
-        Self::Auth,
-        Self::Lost,
-        Self::Quota,
-    ];
-
-    /// Returns the word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Permission => "permission",
-            Self::Question => "question",
-            Self::Plan => "plan",
-            Self::GateFailed => "gate_failed",
-            Self::Stalled => "stalled",
-            Self::Budget => "budget",
-            Self::Conflict => "conflict",
-            Self::Secret => "secret",
-            Self::Auth => "auth",
-            Self::Lost => "lost",
-            Self::Quota => "quota",
-        }
-    }
-
-    /// Returns the answers that a decision of this kind takes.
-    pub fn answers(self) -> &'static [AttentionAnswer] {
-        match self {
-            Self::Stalled => &[AttentionAnswer::Wait, AttentionAnswer::Kill],
-            _ => &[AttentionAnswer::Kill],
-        }
-    }
-}
-
-/// An answer to a decision that a person was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttentionAnswer {
-    /// The silent agent gets the whole time again.
-    Wait,
-    /// The agent ends.
-    Kill,
-}
-
-impl AttentionAnswer {
-    /// Every answer.
-    pub const ALL: [Self; 2] = [Self::Wait, Self::Kill];
-
-    /// Returns the word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wait => "wait",
-            Self::Kill => "kill",
-        }
-    }
-}
-
-/// The last answer that let an agent continue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnsweredAttention {
-    /// Kind of the decision.
-    pub kind: AttentionKind,
-    /// Time since when a person was asked.
-    pub since: Timestamp,
-    /// The answer.
-    pub answer: AttentionAnswer,
-    /// Origin of the answer.
-    pub by: String,
-    /// Time of the answer.
-    pub at: Timestamp,
-}
 
 /// Why the agent's program is started (again).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,87 +185,6 @@ pub enum State {
         #[serde(flatten)]
         end: End,
     },
-}
-
-/// Work that nobody had received when the agent was ended, kept in the repository store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Salvaged {
-    /// The ref in the repository store that holds it.
-    pub reference: String,
-    /// The commit: its tree is the working tree as it was, its parents are HEAD, the index and what else there was.
-    pub commit: CommitId,
-}
-
-impl Work {
-    /// Tells whether an attempt on record pushed this commit, or was about to.
-    pub fn pushed_itself(&self, commit: &CommitId) -> bool {
-        let known = [self.pushed.as_ref(), self.publication.commit()];
-        self.offered.contains(commit) || known.into_iter().flatten().any(|one| one == commit)
-    }
-}
-
-/// State of the agent's work so far. Survives attempts.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Work {
-    /// The base commit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<CommitId>,
-    /// The remote tip of the agent's own branch as recorded at checkout; `None` when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remote_tip: Option<CommitId>,
-    /// The newest commit of the agent that the repository store holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<CommitId>,
-    /// The kept commit still waits to be judged or pushed: if an interruption comes now, the agent need not run again.
-    #[serde(default)]
-    pub unjudged: bool,
-    /// The tree may hold work that was not received into the store yet.
-    #[serde(default)]
-    pub dirty: bool,
-    /// Leftovers that could not be cleaned up yet, and the reason; the cleanup is tried again until they are gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cleanup_pending: Option<String>,
-    /// When the running program times out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<Timestamp>,
-    /// Milliseconds that the attempt's next program may run; the whole `timeoutSeconds` when not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time_left_ms: Option<u64>,
-    /// Findings that are not repaired yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
-    /// Judged commits that were about to be pushed, oldest first: the remote may have taken any of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub offered: Vec<CommitId>,
-    /// The commit that was pushed, by the word of the remote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pushed: Option<CommitId>,
-    /// Knowledge about its commit on the remote.
-    #[serde(default)]
-    pub publication: Publication,
-    /// The runtime's session, for resuming.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-    /// The gate plan by which it will be judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<GatePlan>,
-    /// The newest judgement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report: Option<GateReport>,
-    /// Changed paths for whose git filters the work was not published.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub filtered: Vec<FilteredPath>,
-    /// The agent's last text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<String>,
-    /// Work that was salvaged under a ref of its own when the agent ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub salvage: Option<Salvaged>,
-    /// The salvage holds what lay beside the received commits (other branches, stashes): `kept` is at least as new.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub salvage_beside: bool,
 }
 
 /// A failure that lies on the node where it happened.
