@@ -130,156 +130,176 @@ async fn drive(
     o: &Orchestrator,
     lease: &Lease,
     driver: &AgentHandle,
-    agent: Agent,
+    mut agent: Agent,
     entry: Entry,
     step_state: &mut StepState,
 ) -> Result<(), StoreError> {
-    let mut orders = driver.order.subscribe();
-    // An order that was given before this line counts as well.
-    orders.mark_changed();
-    let mut leaving = o.leaving.subscribe();
-    let mut agent = agent;
-    let mut fresh = true;
-    let mut facts = Vec::new();
-    let mut lost = driver.lost.subscribe();
+    let mut drive = Drive::new(o, lease, driver);
     if o.is_fleet() || entry == Entry::TakenOver {
         o.tell_supervisors(agent.id, driver.held_until()).await;
     }
-    // The driver is registered: an order that is given after this question finds it.
-    let mut event = match (o.standing_event(&agent, driver.seq), entry) {
-        (Some(standing), _) => standing,
-        (None, Entry::Leased) => placed(o, &mut agent, &mut facts).await,
-        (None, Entry::TakenOver) => {
-            let context = StepContext { orchestrator: o, agent: &agent, driver };
-            tokio::select! {
-                biased;
-                order = next_order(&mut orders) => order,
-                event = steps::resume::run(&context, step_state) => event,
-            }
-        }
-    };
+    let mut event = drive.first_event(&mut agent, entry, step_state).await;
+    let mut fresh = true;
     loop {
-        decide(o, lease, driver, &mut agent, event, &mut facts, step_state).await?;
+        drive.decide(&mut agent, event, step_state).await?;
         let effect = lifecycle::effect(&agent.state);
         if fresh && effect == Effect::Rest && agent.attempt > 0 {
             // It ended at the moment a slot took it, and an earlier attempt may have left a tree.
             o.clean_up(agent.id).await;
         }
-        if matches!(effect, Effect::Wait | Effect::Rest) || *leaving.borrow() {
+        if matches!(effect, Effect::Wait | Effect::Rest) || *drive.leaving.borrow() {
             return Ok(());
         }
         fresh = false;
+        let Some(happened) = drive.perform(effect, &mut agent, step_state).await? else { return Ok(()) };
+        let believed = drive.after_orders(happened).await;
+        event = o.weigh(&agent, believed).await;
+    }
+}
+
+/// One agent's drive: the channels on which a step is broken off, and the facts that wait for the next decision.
+struct Drive<'a> {
+    o: &'a Orchestrator,
+    lease: &'a Lease,
+    driver: &'a AgentHandle,
+    /// Orders to end the agent.
+    orders: watch::Receiver<Option<Order>>,
+    /// The server lets go of its agents.
+    leaving: watch::Receiver<bool>,
+    /// The lease was lost.
+    lost: watch::Receiver<bool>,
+    facts: Vec<Fact>,
+}
+
+impl<'a> Drive<'a> {
+    fn new(o: &'a Orchestrator, lease: &'a Lease, driver: &'a AgentHandle) -> Self {
+        let mut orders = driver.order.subscribe();
+        // An order that was given before this line counts as well.
+        orders.mark_changed();
+        let (leaving, lost) = (o.leaving.subscribe(), driver.lost.subscribe());
+        Self { o, lease, driver, orders, leaving, lost, facts: Vec::new() }
+    }
+
+    /// Returns the event that comes first. The driver is registered: an order that is given after the standing ones were
+    /// looked at finds it.
+    async fn first_event(&mut self, agent: &mut Agent, entry: Entry, step_state: &mut StepState) -> Event {
+        match (self.o.standing_event(agent, self.driver.seq), entry) {
+            (Some(standing), _) => standing,
+            (None, Entry::Leased) => placed(self.o, agent, &mut self.facts).await,
+            (None, Entry::TakenOver) => {
+                let context = StepContext { orchestrator: self.o, agent, driver: self.driver };
+                tokio::select! {
+                    biased;
+                    order = next_order(&mut self.orders) => order,
+                    event = steps::resume::run(&context, step_state) => event,
+                }
+            }
+        }
+    }
+
+    /// Performs an effect under its guards: the agent is not frozen, its lease holds, no order stands against it, and what
+    /// a person should know of it stands in its record. Returns what happened; nothing when the agent is left to the next
+    /// server. Errors when the lease was lost.
+    async fn perform(
+        &mut self,
+        effect: Effect,
+        agent: &mut Agent,
+        step_state: &mut StepState,
+    ) -> Result<Option<Event>, StoreError> {
+        let (o, driver) = (self.o, self.driver);
         let at_hand = agent.clone();
         let context = StepContext { orchestrator: o, agent: &at_hand, driver };
         let work = steps::freeze::held(driver, effect, steps::perform(effect, context, step_state));
-        let instead = match effect {
-            Effect::Unwind => None,
-            _ => regain(o, driver, &mut orders).await?,
-        };
-        event = if let Some(instead) = instead {
-            drop(work);
-            instead
-        } else if effect == Effect::Unwind {
-            // Giving back is never broken off; an order that came meanwhile finds the agent queued or ended.
+        if effect == Effect::Unwind {
+            // A release is never broken off; an order that came meanwhile finds the agent queued or ended.
             let done = work.await;
-            match take(&mut orders) {
-                Some(order @ Event::Kill { .. }) if is_requeue(&agent) => order,
-                _ => done,
-            }
-        } else {
-            tokio::select! {
-                biased;
-                order = next_order(&mut orders) => order,
-                // Errors never while the driver is borrowed.
-                _ = lost.wait_for(|lost| *lost) => return Err(StoreError::Fenced(agent.id)),
-                () = driver.lapsed(o) => Event::Interrupted,
-                // The program goes on without us.
-                _ = leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => return Ok(()),
-                event = monitor::attention::attended(o, lease, &mut agent, work) => event?,
+            let order = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
+            return Ok(Some(order.filter(|_| is_requeue(agent)).unwrap_or(done)));
+        }
+        if let Some(instead) = self.regain().await? {
+            return Ok(Some(instead));
+        }
+        tokio::select! {
+            biased;
+            order = next_order(&mut self.orders) => Ok(Some(order)),
+            // Errors never while the driver is borrowed.
+            _ = self.lost.wait_for(|lost| *lost) => Err(StoreError::Fenced(agent.id)),
+            () = driver.lapsed(o) => Ok(Some(Event::Interrupted)),
+            // The program goes on without us.
+            _ = self.leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => Ok(None),
+            event = monitor::attention::attended(o, self.lease, agent, work) => event.map(Some),
+        }
+    }
+
+    /// Decides about an event and makes the decision durable. An event that came too late changes nothing.
+    async fn decide(
+        &mut self,
+        agent: &mut Agent,
+        event: Event,
+        step_state: &mut StepState,
+    ) -> Result<(), StoreError> {
+        let (o, driver, facts) = (self.o, self.driver, &mut self.facts);
+        let sign = breaker::sign(agent, &event, o.default_runtime());
+        count_spent(o, agent);
+        if let Some((cause, receipt)) = driver.take_stop() {
+            facts.extend(lifecycle::note_stop(agent, cause, receipt, o.now()));
+        }
+        let mut step = match lifecycle::next(agent, event, o.decide_now()) {
+            Ok(step) => step,
+            Err(illegal) => {
+                tracing::debug!(agent.id = %agent.id, %illegal, "event ignored");
+                return Ok(());
             }
         };
-        event = after_orders(o, driver, &mut orders, event).await;
-        event = o.weigh(&agent, event).await;
-    }
-}
-
-/// Decides about an event and makes the decision durable. An event that came too late changes nothing.
-async fn decide(
-    o: &Orchestrator,
-    lease: &Lease,
-    driver: &AgentHandle,
-    agent: &mut Agent,
-    event: Event,
-    facts: &mut Vec<Fact>,
-    step_state: &mut StepState,
-) -> Result<(), StoreError> {
-    let sign = breaker::sign(agent, &event, o.default_runtime());
-    count_spent(o, agent);
-    if let Some((cause, receipt)) = driver.take_stop() {
-        facts.extend(lifecycle::note_stop(agent, cause, receipt, o.now()));
-    }
-    let mut step = match lifecycle::next(agent, event, o.decide_now()) {
-        Ok(step) => step,
-        Err(illegal) => {
-            tracing::debug!(agent.id = %agent.id, %illegal, "event ignored");
-            return Ok(());
+        facts.append(&mut step.facts);
+        step.facts = std::mem::take(facts);
+        steps::persist_decision(o, self.lease, driver, &step, step_state).await?;
+        *agent = step.agent;
+        o.note_quota(agent);
+        o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
+        if let Some((part, sign)) = sign {
+            o.note_sign(&part, &sign);
+            o.took_sign(agent.id, &part, sign).await;
         }
-    };
-    facts.append(&mut step.facts);
-    step.facts = std::mem::take(facts);
-    steps::persist_decision(o, lease, driver, &step, step_state).await?;
-    *agent = step.agent;
-    o.note_quota(agent);
-    o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
-    if let Some((part, sign)) = sign {
-        o.note_sign(&part, &sign);
-        o.took_sign(agent.id, &part, sign).await;
+        Ok(())
     }
-    Ok(())
-}
 
-/// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
-/// this server hung, and its order waits in the state directory.
-///
-/// A failure after the end of the lease comes from the supervisor, which ended the program.
-async fn after_orders(
-    o: &Orchestrator,
-    driver: &AgentHandle,
-    orders: &mut watch::Receiver<Option<Order>>,
-    event: Event,
-) -> Event {
-    let failed = match &event {
-        Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
-        Event::Judged { report, .. } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
-        event => matches!(event, Event::Failed(_)),
-    };
-    if !failed {
-        return event;
+    /// Looks for orders before a failure is believed: what ended the program may have been the command line's kill, while
+    /// this server hung, and its order waits in the state directory.
+    ///
+    /// A failure after the end of the lease comes from the supervisor, which ended the program.
+    async fn after_orders(&mut self, event: Event) -> Event {
+        let (o, driver) = (self.o, self.driver);
+        let failed = match &event {
+            Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
+            Event::Judged { report, .. } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
+            event => matches!(event, Event::Failed(_)),
+        };
+        if !failed {
+            return event;
+        }
+        o.catch_up_with_orders().await;
+        let kill = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
+        kill.unwrap_or(if driver.has_lapsed(o) { Event::Interrupted } else { event })
     }
-    o.catch_up_with_orders().await;
-    let kill = take(orders).filter(|order| matches!(order, Event::Kill { .. }));
-    kill.unwrap_or(if driver.has_lapsed(o) { Event::Interrupted } else { event })
-}
 
-/// Nothing is begun on a lease that is over by this node's clock: the next heartbeat is waited for, and what cannot wait
-/// longer goes back to the queue. Returns what happens instead of the step, when something does.
-async fn regain(
-    o: &Orchestrator,
-    driver: &AgentHandle,
-    orders: &mut watch::Receiver<Option<Order>>,
-) -> Result<Option<Event>, StoreError> {
-    if !driver.has_lapsed(o) {
-        return Ok(None);
-    }
-    let held = tokio::select! {
-        biased;
-        order = next_order(orders) => return Ok(Some(order)),
-        held = driver.holds_for(o, limits::LOOK_AGAIN) => held,
-    };
-    match (held, &driver.lease) {
-        (true, _) => Ok(None),
-        (false, Some(lease)) if *driver.lost.borrow() => Err(StoreError::Fenced(lease.agent)),
-        (false, _) => Ok(Some(Event::Interrupted)),
+    /// Nothing is begun on a lease that is over by this node's clock: the next heartbeat is waited for, and what cannot wait
+    /// longer goes back to the queue. Returns what happens instead of the step, when something does.
+    async fn regain(&mut self) -> Result<Option<Event>, StoreError> {
+        let (o, driver) = (self.o, self.driver);
+        if !driver.has_lapsed(o) {
+            return Ok(None);
+        }
+        let held = tokio::select! {
+            biased;
+            order = next_order(&mut self.orders) => return Ok(Some(order)),
+            held = driver.holds_for(o, limits::LOOK_AGAIN) => held,
+        };
+        match (held, &driver.lease) {
+            (true, _) => Ok(None),
+            (false, Some(lease)) if *driver.lost.borrow() => Err(StoreError::Fenced(lease.agent)),
+            (false, _) => Ok(Some(Event::Interrupted)),
+        }
     }
 }
 
