@@ -2,6 +2,8 @@
 //! agents wherever they are. The runtime's clock is paused, so that time passes only when everybody waits for it.
 
 mod bad_node;
+mod left_work;
+mod orders;
 mod spreading;
 
 use std::sync::Arc;
@@ -116,6 +118,10 @@ fn ended(record: &Versioned) -> bool {
 
 fn cordon(drain: bool) -> Option<Cordon> {
     Some(Cordon { by: "test".to_owned(), reason: None, at: Timestamp(1), drain })
+}
+
+fn fleet_time() -> Timestamp {
+    mosaic_testkit::fakes::knobs::wall()
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,133 +292,6 @@ async fn a_queued_agent_that_moves_leaves_behind_what_only_the_other_node_has() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kill_reaches_the_node_that_holds_the_agent_and_is_done_with_its_end() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let (a, b) = (fleet.node("a", 0), fleet.node("b", 1));
-    let id = spawn(&a.o, "T-1", 3).await;
-    fleet.works_on(id, "b").await;
-    let begun = tokio::time::Instant::now();
-    let killed = a.o.kill(id, KillCause::Operator, "looping (alice)").await.expect("killed");
-    assert!(begun.elapsed() <= Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert!(killed.confirmed && !killed.already_terminal && killed.elsewhere.is_none());
-    let end = killed.record.agent.end().cloned().expect("it ended");
-    assert_eq!((end.status, end.reason), (Status::Killed, EndReason::Operator));
-    assert_eq!(end.error.as_deref(), Some("looping (alice)"));
-    let mut orders = fleet.store.orders().await.expect("read");
-    while !orders.kills.is_empty() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        orders = fleet.store.orders().await.expect("read");
-    }
-    a.end(Stop::Now).await;
-    b.end(Stop::Now).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_kill_of_what_a_cut_off_node_holds_says_so_and_holds_for_ever() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let b = fleet.node("b", 1);
-    let a = fleet.node("a", 0);
-    let id = spawn(&a.o, "T-1", 3).await;
-    fleet.works_on(id, "b").await;
-    b.cut(true);
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    let killed = a.o.kill(id, KillCause::Operator, "no reason given (alice)").await.expect("ordered");
-    let elsewhere = killed.elsewhere.expect("somebody else holds it");
-    assert!(!killed.confirmed && elsewhere.silent && elsewhere.node.as_str() == "b");
-    assert!(elsewhere.lease_expires_at.is_some());
-    assert_eq!(fleet.store.orders().await.expect("read").kills.len(), 1, "it is durable");
-    let c = fleet.node("c", 1);
-    let record = fleet.until(id, ended).await;
-    assert_eq!((record.agent.status(), record.agent.runs), (Status::Killed, 1));
-    assert!(fleet.world.alive().is_empty());
-    b.cut(false);
-    tokio::time::sleep(TERM * 3).await;
-    assert!(fleet.world.alive().is_empty() && fleet.store.orders().await.expect("read").kills.is_empty());
-    for node in [a, b, c] {
-        node.end(Stop::Now).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn kill_all_ends_what_every_node_runs_and_what_nobody_took_in_yet() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let nodes: Vec<Node> = ["a", "b", "c", "d"].iter().map(|name| fleet.node(name, 8)).collect();
-    let mut ids = Vec::new();
-    for n in 0..40 {
-        ids.push(spawn(&nodes[n % 4].o, &format!("T-{n}"), 3).await);
-    }
-    soon(|| fleet.world.alive().len() == 32).await;
-    let job = "foreign-1".to_owned();
-    let (name, data, options) = ("spawn".to_owned(), "{}".to_owned(), "{}".to_owned());
-    let submission = Submission { job, name, data, options, at: Timestamp(1), until: None };
-    fleet.store.intervene(Intervention::Submitted(submission));
-    let report = nodes[0].o.kill_all("test", Some("enough".to_owned())).await;
-    assert_eq!((report.total, report.killed, report.failed), (40, 40, 0), "{:?}", report.errors);
-    assert!(report.verified && fleet.world.alive().is_empty());
-    let refused = fleet.store.refused();
-    assert!(refused.len() == 1 && refused[0].1.contains("enough"), "{refused:?}");
-    tokio::time::sleep(TERM * 2).await;
-    assert!(fleet.world.alive().is_empty());
-    for id in ids {
-        assert_eq!(fleet.store.get(id).await.expect("there").agent.status(), Status::Killed);
-    }
-    for node in nodes {
-        node.end(Stop::Now).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn kill_all_names_what_a_cut_off_node_has_not_confirmed() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let (a, b) = (fleet.node("a", 1), fleet.node("b", 1));
-    let (one, two) = (spawn(&a.o, "T-1", 3).await, spawn(&a.o, "T-2", 3).await);
-    for id in [one, two] {
-        fleet.until(id, |r| r.agent.phase() == Phase::Working).await;
-    }
-    b.cut(true);
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    let report = a.o.kill_all("test", None).await;
-    assert_eq!((report.total, report.killed, report.failed), (2, 1, 1), "{:?}", report.errors);
-    assert!(!report.verified && report.unconfirmed.len() == 1);
-    let said = &report.errors[0];
-    assert!(said.contains("node b unreachable since") && said.contains("then it stops itself"), "{said}");
-    assert!(report.unconfirmed[0].lease_expires_at.is_some());
-    for id in [one, two] {
-        assert_eq!(fleet.until(id, ended).await.agent.status(), Status::Killed);
-    }
-    assert!(fleet.world.alive().is_empty());
-    b.cut(false);
-    tokio::time::sleep(TERM * 2).await;
-    assert_eq!((fleet.world.alive().len(), fleet.world.double_runs()), (0, 0));
-    a.end(Stop::Now).await;
-    b.end(Stop::Now).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_kill_switch_covers_every_node_and_any_of_them_releases_it() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let (a, b) = (fleet.node("a", 1), fleet.node("b", 1));
-    let (one, two) = (spawn(&a.o, "T-1", 3).await, spawn(&a.o, "T-2", 3).await);
-    for id in [one, two] {
-        fleet.until(id, |r| r.agent.phase() == Phase::Working).await;
-    }
-    let (_, report) = a.o.engage("test", None).await;
-    assert_eq!((report.total, report.killed, report.verified), (2, 2, true), "{:?}", report.errors);
-    soon(|| b.o.switch_state().latch.is_some()).await;
-    let body = json!({"taskId": "T-3", "agentType": "worker", "context": {"repository": "https://git.example.com/r.git",
-        "branch": "main", "workItems": ["x"]}});
-    assert!(b.o.spawn(&body, None).await.is_err());
-    // Whoever releases it, it is released everywhere, also where it was engaged.
-    assert!(b.o.release("test").await.expect("released"));
-    soon(|| a.o.switch_state().latch.is_none()).await;
-    assert!(fleet.world.filed().orders.latch.is_none());
-    let id = spawn(&b.o, "T-3", 3).await;
-    fleet.until(id, |r| r.agent.phase() == Phase::Working).await;
-    a.end(Stop::Now).await;
-    b.end(Stop::Now).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cordoned_node_takes_nothing_and_a_drained_one_ends_when_it_is_empty() {
     let fleet = Fleet::new(Behaviour::RunOn);
     let (a, b) = (fleet.node("a", 1), fleet.node("b", 1));
@@ -563,101 +442,4 @@ async fn a_node_whose_clock_is_wrong_takes_nothing_until_it_is_right_and_writes_
     fleet.world.knobs.jump(-50_000);
     fleet.works_on(id, "a").await;
     node.end(Stop::Now).await;
-}
-
-fn fleet_time() -> Timestamp {
-    mosaic_testkit::fakes::knobs::wall()
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while_the_own_one_is_wrong() {
-    let fleet = Fleet::new(Behaviour::EndAtOnce);
-    let node = fleet.node("a", 2);
-    soon(|| node.o.clock_offset().is_some()).await;
-    let id = spawn(&node.o, "T-1", 0).await;
-    fleet.until(id, ended).await;
-    fleet.world.knobs.jump(400 * 24 * 3_600_000);
-    let mut rounds = Rounds::default();
-    caretaker::round(&node.o, &mut rounds).await;
-    assert!(fleet.store.get(id).await.is_ok(), "a record of this hour was removed as old");
-    fleet.world.knobs.jump(0);
-    node.end(Stop::Now).await;
-}
-
-/// Plays an agent that node `a` loses and `b` completes; `a` is cut off for good until its connection is given back.
-async fn lost_on_a_and_completed_on_b(fleet: &Fleet) -> (Node, Node, AgentId) {
-    let a = fleet.node("a", 1);
-    let id = spawn(&a.o, "T-1", 3).await;
-    fleet.works_on(id, "a").await;
-    let b = fleet.node("b", 1);
-    a.cut(true);
-    fleet.works_on(id, "b").await;
-    fleet.world.release();
-    fleet.until(id, ended).await;
-    soon(|| b.o.known_nodes().iter().any(|node| node.info.node.as_str() == "a" && !node.alive)).await;
-    // What ended this very moment is not old enough to go.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    (a, b, id)
-}
-
-fn deed() -> Deed {
-    Deed::new(Action::Remove, "test", Timestamp(1))
-}
-
-fn prune() -> PruneRequest {
-    let (older_than, after) = (Duration::ZERO, EndedAfter::default());
-    let why = "test".to_owned();
-    PruneRequest { older_than, dry_run: false, force: None, after, everywhere: true, why, by: deed() }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_lost_attempt_left_is_removed_by_nobody_who_was_not_asked() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let (a, b, id) = lost_on_a_and_completed_on_b(&fleet).await;
-    let refused = b.o.remove(id, None, "test", &deed()).await.expect_err("its work is on the other node");
-    let RemoveError::Unmerged(lost) = &refused else { panic!("{refused}") };
-    assert_eq!((lost.elsewhere.len(), lost.elsewhere[0].node.as_str()), (1, "a"));
-    let pruned = Box::pin(b.o.prune(&prune())).await.expect("looked");
-    assert_eq!((pruned.removed, pruned.unmerged.len()), (0, 1));
-    // Back again it says what it has, and that is no reason to let go of it either.
-    a.cut(false);
-    soon(|| fleet.world.trees_on("a").is_empty()).await;
-    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
-    // Who names the agent gives its work up wherever it lies.
-    let name = fleet.store.get(id).await.expect("there").agent.name;
-    b.o.remove(id, Some(&name), "test", &deed()).await.expect("removed");
-    let gone = fleet.store.get(id).await.expect_err("removed");
-    assert!(matches!(gone, StoreError::Pruned { node: None, .. }), "{gone:?}");
-    a.end(Stop::Now).await;
-    b.end(Stop::Now).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_a_person_declares_a_node_lost_and_only_then_others_decide_about_its_records() {
-    let fleet = Fleet::new(Behaviour::RunOn);
-    let (a, b, id) = lost_on_a_and_completed_on_b(&fleet).await;
-    let name = |name: &str| name.parse::<NodeId>().expect("a word");
-    let lost =
-        |node: &str| LostNode { node: name(node), by: "test".to_owned(), reason: None, at: Timestamp(1) };
-    let alive = b.o.remove_node(&name("b"), Some(&lost("b")), "test").await.expect("looked");
-    assert!(matches!(alive, NodeRemoval::Alive(_)), "{alive:?}");
-    assert_eq!(b.o.remove_node(&name("x"), None, "test").await.expect("looked"), NodeRemoval::Unknown);
-    // Off the list only, it still has what it has.
-    assert_eq!(b.o.remove_node(&name("a"), None, "test").await.expect("removed"), NodeRemoval::Done);
-    assert!(b.o.nodes().await.expect("read").iter().all(|node| node.info.node != name("a")));
-    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
-    let done = b.o.remove_node(&name("a"), Some(&lost("a")), "test").await.expect("declared");
-    assert_eq!(done, NodeRemoval::Done);
-    let record = fleet.store.get(id).await.expect("there");
-    assert_eq!(b.o.kept_work(&record).await[0].state, WorkState::Lost);
-    assert_eq!(Box::pin(b.o.prune(&prune())).await.expect("pruned").removed, 1);
-    assert!(fleet.kinds().await.contains(&"node.removed".to_owned()));
-    // Others than `a` never saw what lies there: should it come back, it keeps that.
-    let gone = fleet.store.get(id).await.expect_err("removed");
-    assert!(matches!(&gone, StoreError::Pruned { node: Some(node), .. } if *node == name("b")), "{gone:?}");
-    a.cut(false);
-    soon(|| b.o.known_nodes().iter().any(|node| node.info.node.as_str() == "a" && node.alive)).await;
-    assert!(b.o.ports().fleet.lost_nodes().await.expect("read").is_empty(), "it is one of the fleet again");
-    a.end(Stop::Now).await;
-    b.end(Stop::Now).await;
 }
