@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::archive::ArchivePeers;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
-    Pause, Query, Removal, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
+    Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -299,22 +298,6 @@ impl Store for ArchivedStore {
 
     async fn prune_events(&self, before: Timestamp, most: usize) -> Result<u64, StoreError> {
         self.shared.prune_events(before, most).await
-    }
-
-    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
-        self.shared.interventions(limit).await
-    }
-
-    async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {
-        self.shared.refuse(job, why, at).await
-    }
-
-    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
-        self.shared.restore_data(agent, job, fact).await
-    }
-
-    fn stirred(&self) -> watch::Receiver<u64> {
-        self.shared.stirred()
     }
 
     async fn check(&self) -> Result<(), StoreError> {

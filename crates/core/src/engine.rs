@@ -52,7 +52,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     care.spawn(caretaker::archive::run(Arc::clone(o), stop.clone()));
     let mut looked = o.elapsed();
-    let (mut stirred, mut others) = (o.ports.store.stirred(), true);
+    let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
     while *stop.borrow() == Stop::No {
         if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
@@ -70,7 +70,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         tokio::select! {
             () = o.wake.notified() => {}
             () = o.ports.clock.sleep(pause) => {}
-            changed = stirred.changed(), if others => {
+            changed = changes.changed(), if others => {
                 others = changed.is_ok();
                 o.orders.stir();
             }
@@ -89,7 +89,7 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
     if let Stop::Drain(patience) = ordered {
         let deadline = o.ports.clock.sleep(patience);
         tokio::pin!(deadline);
-        let (mut stirred, mut others) = (o.ports.store.stirred(), true);
+        let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
         while !drivers.is_empty() {
             // A drain may take hours, and what runs until then is killed like everything else.
             o.look_at_orders().await;
@@ -97,7 +97,7 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
                 Some(ended) = drivers.join_next() => note_panic(ended),
                 () = &mut deadline => break,
                 () = o.ports.clock.sleep(limits::ORDER_LOOK) => {}
-                changed = stirred.changed(), if others => {
+                changed = changes.changed(), if others => {
                     others = changed.is_ok();
                     o.orders.stir();
                 }

@@ -62,12 +62,12 @@ pub(crate) async fn beats(o: &Arc<Orchestrator>) {
             o.look_at_nodes(period).await;
         }
         let pause = if heard { period } else { period.min(limits::ORDER_LOOK) };
-        let mut stirred = o.ports.store.stirred();
-        stirred.mark_unchanged();
+        let mut changes = o.ports.external_queue.changes();
+        changes.mark_unchanged();
         tokio::select! {
             () = o.ports.clock.sleep(pause.saturating_sub(o.elapsed().saturating_sub(begun))) => {}
             // Somebody may have cordoned this node. Whatever else stirs costs a heartbeat now and then.
-            Ok(()) = stirred.changed() => o.ports.clock.sleep(period.min(limits::STIRRED_BEAT)).await,
+            Ok(()) = changes.changed() => o.ports.clock.sleep(period.min(limits::STIRRED_BEAT)).await,
         }
     }
 }

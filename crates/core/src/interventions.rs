@@ -15,7 +15,8 @@ use crate::domain::lifecycle::{self, Event, KillCause};
 use crate::domain::spec::{FieldError, SpawnSpec};
 use crate::limits;
 use crate::orchestrator::{Orchestrator, SpawnError};
-use crate::ports::store::{Change, Intervention, Safety, StoreError, Submission};
+use crate::ports::external_queue::{Intervention, Submission};
+use crate::ports::store::{Change, Safety, StoreError};
 use crate::steps::admit::Origin;
 
 /// The sentence for an external client that wrote over the data of an admitted job.
@@ -25,7 +26,7 @@ const DATA_REFUSED: &str = "the data of its job were changed after it was admitt
 impl Orchestrator {
     /// Takes up a bounded number of interventions; tells whether there may be more of them at once.
     pub(crate) async fn take_up_interventions(&self) -> bool {
-        let found = match self.ports.store.interventions(limits::INTERVENTIONS).await {
+        let found = match self.ports.external_queue.interventions(limits::INTERVENTIONS).await {
             Ok(found) => found,
             Err(e) => {
                 tracing::debug!(error = %e, "what others did to the queue cannot be read now");
@@ -150,7 +151,7 @@ impl Orchestrator {
     /// Refuses a job where its producer looks for it, and says so in the log.
     async fn turn_away(&self, job: &str, why: &str) -> Result<ControlFlow<(), bool>, StoreError> {
         let at = self.now();
-        let refused = self.ports.store.refuse(job, why, at).await?;
+        let refused = self.ports.external_queue.refuse(job, why, at).await?;
         if refused {
             tracing::warn!(job.id = job, reason = why, "work of another producer was refused");
             self.ports.store.log(vec![refusal(job, why, at)]).await?;
@@ -166,7 +167,7 @@ impl Orchestrator {
         }
         let data = json!({"jobId": job, "reason": DATA_REFUSED});
         let fact = lifecycle::fact("queue.data_refused", &record.agent, self.now(), data);
-        if !self.ports.store.restore_data(&record.agent, job, fact).await? {
+        if !self.ports.external_queue.restore_data(&record.agent, job, fact).await? {
             return Ok(false);
         }
         tracing::warn!(agent.id = %agent, job.id = job, "the data of a job were changed after its admission; they were written back");

@@ -20,7 +20,8 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::orders::Recorded;
 use crate::orders::standing::{Ordered, Rush};
-use crate::ports::store::{Intervention, OrderChange, Query, StoreError};
+use crate::ports::external_queue::Intervention;
+use crate::ports::store::{OrderChange, Query, StoreError};
 use crate::receipt::AgentReceipt;
 
 /// Result of a kill-all or of an engaged kill switch.
@@ -184,7 +185,7 @@ impl Orchestrator {
         let why = format!("killed by kill-all before it was taken in: {note}");
         let refuse = async {
             loop {
-                let page = self.ports.store.interventions(limits::INTERVENTIONS).await?;
+                let page = self.ports.external_queue.interventions(limits::INTERVENTIONS).await?;
                 let jobs = page.into_iter().filter_map(|intervention| match intervention {
                     Intervention::Submitted(submission) => Some(submission.job),
                     Intervention::Retried { job, .. } => Some(job),
@@ -194,7 +195,7 @@ impl Orchestrator {
                 });
                 let jobs: Vec<String> = jobs.collect();
                 for job in &jobs {
-                    self.ports.store.refuse(job, &why, self.now()).await?;
+                    self.ports.external_queue.refuse(job, &why, self.now()).await?;
                 }
                 if jobs.is_empty() {
                     return Ok::<(), StoreError>(());

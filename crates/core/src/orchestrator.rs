@@ -28,6 +28,7 @@ use crate::monitor::Monitor;
 use crate::orders::standing::Orders;
 use crate::ports::audit::Audit;
 use crate::ports::clock::{Chance, Clock};
+use crate::ports::external_queue::ExternalQueue;
 use crate::ports::fleet::Fleet;
 use crate::ports::gatekeeper::Gatekeeper;
 use crate::ports::host::Host;
@@ -44,6 +45,8 @@ use crate::ports::transcripts::Transcripts;
 pub struct Ports {
     /// Records, queue, leases, events.
     pub store: Arc<dyn Store>,
+    /// The queue as external clients share it.
+    pub external_queue: Arc<dyn ExternalQueue>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids and dice.

@@ -98,7 +98,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let data = &config.data_dir;
     let opened = store::open(config).await?;
     store::settle(config, &opened).await?;
-    let store::Opened { store, fleet, set_aside, lock } = opened;
+    let store::Opened { store, fleet, external_queue, set_aside, lock } = opened;
     let self_exe = std::env::current_exe().context("the path of this program cannot be read")?;
     let path_env = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned());
     // The adapters compare paths, so they must all see the same one.
@@ -152,6 +152,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     });
     let ports = Ports {
         store,
+        external_queue,
         clock,
         chance: Arc::new(SystemChance),
         repositories: Arc::new(OffThread::<dyn Repositories>::new(git)),

@@ -8,13 +8,13 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::journal::Entry;
 use mosaic_core::engine;
 use mosaic_core::orchestrator::Settings;
-use mosaic_core::ports::store::{Store, Versioned};
+use mosaic_core::ports::store::Versioned;
 use mosaic_core::stop::Stop;
-
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::fakes::backing::Backing;
 use crate::fakes::world::{Behaviour, FakeWorld};
 
 /// Far longer than any story takes; only a fault reaches it.
@@ -34,23 +34,23 @@ pub struct Story {
 impl Story {
     /// Makes an orchestrator whose engine does not run yet.
     pub fn prepare(
-        store: Arc<dyn Store>,
+        backing: impl Into<Backing>,
         slots: usize,
         behaviour: Behaviour,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
-        let (world, o) = FakeWorld::orchestrator_with(store, slots, behaviour, change);
+        let (world, o) = FakeWorld::orchestrator_with(backing, slots, behaviour, change);
         Self { world, o, stop: watch::Sender::new(Stop::No), engine: None }
     }
 
     /// Makes an orchestrator and runs its engine.
     pub fn begin(
-        store: Arc<dyn Store>,
+        backing: impl Into<Backing>,
         slots: usize,
         behaviour: Behaviour,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
-        let mut story = Self::prepare(store, slots, behaviour, change);
+        let mut story = Self::prepare(backing, slots, behaviour, change);
         story.run();
         story
     }

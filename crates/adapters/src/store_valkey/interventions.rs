@@ -5,7 +5,8 @@ use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::limits;
-use mosaic_core::ports::store::{Intervention, StoreError, Submission};
+use mosaic_core::ports::external_queue::{Intervention, Submission};
+use mosaic_core::ports::store::StoreError;
 use redis::Value;
 use serde_json::{Map, json};
 

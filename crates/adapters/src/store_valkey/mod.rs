@@ -51,9 +51,10 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
-    Pause, Query, Removal, Safety, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
+    Removal, Safety, Store, StoreError, Versioned,
 };
 use redis::Value;
 use tokio::sync::watch;
@@ -403,6 +404,19 @@ impl Store for ValkeyStore {
         self.inner.prune_events(before, most).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(self.inner.key(Key::Check)).arg(1);
+        self.inner.link.query_durably(cmd).await
+    }
+
+    async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
+        self.inner.damaged().await
+    }
+}
+
+#[async_trait]
+impl ExternalQueue for ValkeyStore {
     async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
         self.inner.interventions(limit).await
     }
@@ -415,17 +429,7 @@ impl Store for ValkeyStore {
         self.inner.restore_data(agent, job, fact).await
     }
 
-    fn stirred(&self) -> watch::Receiver<u64> {
+    fn changes(&self) -> watch::Receiver<u64> {
         self.stir.told()
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let mut cmd = redis::cmd("SET");
-        cmd.arg(self.inner.key(Key::Check)).arg(1);
-        self.inner.link.query_durably(cmd).await
-    }
-
-    async fn damaged(&self) -> Result<Vec<Damaged>, StoreError> {
-        self.inner.damaged().await
     }
 }

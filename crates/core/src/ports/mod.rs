@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod audit;
 pub mod clock;
+pub mod external_queue;
 pub mod fleet;
 pub mod gatekeeper;
 pub mod host;

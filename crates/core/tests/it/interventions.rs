@@ -7,7 +7,8 @@ use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::ports::store::{Intervention, Query, Store, Submission, Versioned};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention, Submission};
+use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_testkit::fakes::store::{FakeStore, Mood};
 use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::Story;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 fn begin(slots: usize, behaviour: Behaviour) -> (Arc<FakeStore>, Story) {
     let store = Arc::new(FakeStore::new());
-    let story = Story::begin(Arc::clone(&store) as Arc<dyn Store>, slots, behaviour, |_| {});
+    let story = Story::begin(Arc::clone(&store), slots, behaviour, |_| {});
     (store, story)
 }
 

@@ -9,6 +9,7 @@ use mosaic_adapters::data_dir::{self, DirLock};
 use mosaic_adapters::fleet_sole::SoleNode;
 use mosaic_adapters::orders_files::OrdersDir;
 use mosaic_adapters::store_sqlite::SqliteStore;
+use mosaic_core::ports::external_queue::{ExternalQueue, NoExternalQueue};
 use mosaic_core::ports::fleet::Fleet;
 use mosaic_core::ports::store::{Store, StoreError};
 
@@ -18,6 +19,7 @@ use crate::config::Config;
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) fleet: Arc<dyn Fleet>,
+    pub(super) external_queue: Arc<dyn ExternalQueue>,
     /// Where the damaged store lies that was found, if one was.
     pub(super) set_aside: Option<PathBuf>,
     /// Held as long as the server runs, where the store does not hold it itself.
@@ -35,7 +37,13 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Opened> {
         let aside = OrdersDir::new(data).set_barrier_aside(place);
         aside.context("the barrier of a store that was set aside cannot be moved to it")?;
     }
-    Ok(Opened { store: Arc::new(store), fleet: Arc::new(SoleNode::new()), set_aside, lock: None })
+    Ok(Opened {
+        store: Arc::new(store),
+        fleet: Arc::new(SoleNode::new()),
+        external_queue: Arc::new(NoExternalQueue),
+        set_aside,
+        lock: None,
+    })
 }
 
 /// Notes which store this directory's server uses. After another one the barrier of the newest kill-all is moved away: its
@@ -110,7 +118,13 @@ pub(crate) async fn open_beside(config: &Config) -> anyhow::Result<Opened> {
         Err(StoreError::InUse(_)) if uses_valkey(data) => (None, SqliteStore::open_beside(data)?),
         Err(e) => return Err(e.into()),
     };
-    Ok(Opened { store: Arc::new(store), fleet, set_aside: None, lock })
+    Ok(Opened {
+        store: Arc::new(store),
+        fleet,
+        external_queue: Arc::new(NoExternalQueue),
+        set_aside: None,
+        lock,
+    })
 }
 
 /// Says what to do when the server that was named cannot be reached.
@@ -142,7 +156,7 @@ async fn valkey(config: &Config) -> anyhow::Result<Opened> {
     let node: NodeId = config.node.parse().context("MOSAIC_NODE is not a usable name")?;
     let peers = Arc::new(HttpArchives::new(shared.clone(), node.clone()));
     let store = Arc::new(ArchivedStore::new(shared.clone(), Arc::new(archive), peers, node));
-    Ok(Opened { store, fleet: shared, set_aside: None, lock: Some(lock) })
+    Ok(Opened { store, fleet: shared.clone(), external_queue: shared, set_aside: None, lock: Some(lock) })
 }
 
 #[cfg(feature = "valkey")]
@@ -189,7 +203,13 @@ fn link(config: &Config) -> mosaic_adapters::store_valkey::LinkOptions {
 #[cfg(feature = "valkey")]
 async fn valkey_beside(config: &Config) -> anyhow::Result<Opened> {
     let store = connect(config).await?;
-    Ok(Opened { store: store.clone(), fleet: store, set_aside: None, lock: None })
+    Ok(Opened {
+        store: store.clone(),
+        fleet: store.clone(),
+        external_queue: store,
+        set_aside: None,
+        lock: None,
+    })
 }
 
 #[cfg(not(feature = "valkey"))]

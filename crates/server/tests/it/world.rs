@@ -92,6 +92,7 @@ impl World {
                 .into();
         let ports = Ports {
             store: store.clone(),
+            external_queue: Arc::new(mosaic_core::ports::external_queue::NoExternalQueue),
             clock: Arc::new(HastyClock),
             chance: Arc::new(RealIds),
             repositories: repositories.clone(),

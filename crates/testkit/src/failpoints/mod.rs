@@ -43,6 +43,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
     });
     Ports {
         store: store(&plan(), ports.store),
+        external_queue: Arc::new(records::Breakable { plan: plan(), inner: ports.external_queue }),
         repositories: Arc::new(trees::Breakable { plan: plan(), inner: ports.repositories }),
         sandbox: Arc::new(files::Breakable { plan: plan(), inner: ports.sandbox }),
         runtimes: runtimes.collect(),
@@ -62,6 +63,7 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
 /// Returns the name of every step that there is.
 pub fn steps() -> Vec<&'static str> {
     use mosaic_core::ports::audit::Audit;
+    use mosaic_core::ports::external_queue::ExternalQueue;
     use mosaic_core::ports::gatekeeper::Gatekeeper;
     use mosaic_core::ports::orders::OrderFiles;
     use mosaic_core::ports::repositories::Repositories;
@@ -72,6 +74,7 @@ pub fn steps() -> Vec<&'static str> {
 
     [
         Breakable::<dyn Store>::STEPS,
+        Breakable::<dyn ExternalQueue>::STEPS,
         Breakable::<dyn Audit>::STEPS,
         Breakable::<dyn Processes>::STEPS,
         Breakable::<dyn Repositories>::STEPS,

@@ -1,4 +1,4 @@
-//! Failpoints around the store and the audit log.
+//! Failpoints around the store, the queue of external clients and the audit log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,10 @@ use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Intervention, Lease, Moving, OrderChange,
-    Pause, Query, Removal, Store, StoreError, Versioned,
+    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
+    Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -60,11 +61,14 @@ wrap! { Store as "store" {
     last movable(node: &NodeId, before: Timestamp, unplaced: bool, limit: usize) -> Result<Vec<Moving>, StoreError>;
     last archive(records: &[Moving]) -> Result<(), StoreError>;
     first shorten(records: &[Moving], node: &NodeId) -> Result<Vec<Result<(), StoreError>>, StoreError>;
+    last damaged() -> Result<Vec<Damaged>, StoreError>;
+} }
+
+wrap! { ExternalQueue as "external_queue" {
     last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
     last restore_data(agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError>;
     last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
-    plain stirred() -> watch::Receiver<u64>;
-    last damaged() -> Result<Vec<Damaged>, StoreError>;
+    plain changes() -> watch::Receiver<u64>;
 } }
 
 wrap! { Audit as "audit" {

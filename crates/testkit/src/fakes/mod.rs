@@ -1,6 +1,7 @@
 //! Fakes of the ports, one file per port: most stand in one [`world`] that a test steers, some stand alone.
 
 pub mod audit;
+pub mod backing;
 pub mod clock;
 mod controls;
 pub mod fleet;

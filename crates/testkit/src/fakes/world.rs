@@ -13,11 +13,11 @@ use mosaic_core::domain::room::Floors;
 use mosaic_core::orchestrator::{Ports, Settings};
 use mosaic_core::ports::orders::Filed;
 use mosaic_core::ports::runtime::Runtime;
-use mosaic_core::ports::store::Store;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::audit::FakeAudit;
+use super::backing::Backing;
 use super::fleet::FakeFleet;
 use super::knobs::Knobs;
 use super::store::FakeStore;
@@ -117,16 +117,16 @@ pub struct FakeWorld {
 impl FakeWorld {
     /// Makes a world and an orchestrator in it.
     pub fn orchestrator(
-        store: Arc<dyn Store>,
+        backing: impl Into<Backing>,
         slots: usize,
         behaviour: Behaviour,
     ) -> (Arc<Self>, Arc<Orchestrator>) {
-        Self::orchestrator_with(store, slots, behaviour, |_| {})
+        Self::orchestrator_with(backing, slots, behaviour, |_| {})
     }
 
     /// The same with other settings.
     pub fn orchestrator_with(
-        store: Arc<dyn Store>,
+        backing: impl Into<Backing>,
         slots: usize,
         behaviour: Behaviour,
         change: impl FnOnce(&mut Settings),
@@ -159,22 +159,22 @@ impl FakeWorld {
             remote: Mutex::default(),
             files_hang: AtomicBool::new(false),
         });
-        let orchestrator = world.again_with(store, slots, change);
+        let orchestrator = world.again_with(backing, slots, change);
         (world, orchestrator)
     }
 
     /// Makes another orchestrator in this world, as after the death of the one before.
-    pub fn again(self: &Arc<Self>, store: Arc<dyn Store>, slots: usize) -> Arc<Orchestrator> {
-        self.again_with(store, slots, |_| {})
+    pub fn again(self: &Arc<Self>, backing: impl Into<Backing>, slots: usize) -> Arc<Orchestrator> {
+        self.again_with(backing, slots, |_| {})
     }
 
     fn again_with(
         self: &Arc<Self>,
-        store: Arc<dyn Store>,
+        backing: impl Into<Backing>,
         slots: usize,
         change: impl FnOnce(&mut Settings),
     ) -> Arc<Orchestrator> {
-        self.made(store, Arc::new(FakeFleet::new()), slots, change)
+        self.made(backing.into(), Arc::new(FakeFleet::new()), slots, change)
     }
 
     /// Makes a node of a fleet in this world, with its own connection to the store that all share.
@@ -187,7 +187,7 @@ impl FakeWorld {
     ) -> Arc<Orchestrator> {
         let fleet = Arc::new(FakeFleet::of(Arc::clone(connection)));
         let node: NodeId = name.parse().expect("a word");
-        self.made(Arc::clone(connection) as Arc<dyn Store>, fleet, slots, |settings| {
+        self.made(Arc::clone(connection).into(), fleet, slots, |settings| {
             settings.node = node;
             change(settings);
         })
@@ -195,7 +195,7 @@ impl FakeWorld {
 
     fn made(
         self: &Arc<Self>,
-        store: Arc<dyn Store>,
+        backing: Backing,
         fleet: Arc<FakeFleet>,
         slots: usize,
         change: impl FnOnce(&mut Settings),
@@ -221,7 +221,8 @@ impl FakeWorld {
         let mut runtimes: BTreeMap<String, Arc<dyn Runtime>> = BTreeMap::new();
         runtimes.insert("fake".to_owned(), Arc::new(parts()));
         let ports = Ports {
-            store,
+            store: backing.store,
+            external_queue: backing.external_queue,
             clock: Arc::new(parts()),
             chance: Arc::new(parts()),
             repositories: Arc::new(parts()),

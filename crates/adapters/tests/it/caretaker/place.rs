@@ -126,6 +126,7 @@ impl Place {
         });
         let ports = Ports {
             store: store.clone(),
+            external_queue: Arc::new(mosaic_core::ports::external_queue::NoExternalQueue),
             clock: clock.clone(),
             chance: Arc::new(SystemChance),
             repositories: git.clone(),

@@ -10,6 +10,7 @@ use mosaic_core::domain::ids::{NodeId, Timestamp};
 use mosaic_core::domain::journal::Fact;
 use mosaic_core::domain::kept_work::{KeptRef, WorkReport, WorkState};
 use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::ports::external_queue::ExternalQueue;
 use mosaic_core::ports::fleet::{Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval};
 use mosaic_core::ports::store::{Lease, Removal, Store};
 use mosaic_testkit::store_suite::sample::{T0, admission, agent, at, change, in_backoff, settled};
@@ -157,10 +158,10 @@ async fn a_cordon_is_told_with_the_beat_and_survives_the_node() {
         Cordon { by: "op".to_owned(), reason: Some("disk".to_owned()), at: Timestamp(5), drain: true };
     assert!(!store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap(), "there is no such node");
     store.join(&info("a", "i")).await.unwrap();
-    let mut stirred = store.stirred();
-    stirred.mark_unchanged();
+    let mut changes = store.changes();
+    changes.mark_unchanged();
     assert!(store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap());
-    tokio::time::timeout(PATIENCE, stirred.changed()).await.expect("others hear of it").unwrap();
+    tokio::time::timeout(PATIENCE, changes.changed()).await.expect("others hear of it").unwrap();
     assert!(store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap());
     assert_eq!(store.entries(0, 10).await.unwrap().len(), 1, "what changes nothing is not logged");
     store.join(&info("a", "i")).await.unwrap();
@@ -187,11 +188,11 @@ async fn a_marker_of_another_producer_wakes_every_node_at_once() {
         (waiting("a") && waiting("b") && listening >= 4).then_some(())
     })
     .await;
-    let mut all = [one.stirred(), two.stirred()];
-    all.iter_mut().for_each(|stirred| stirred.mark_unchanged());
+    let mut all = [one.changes(), two.changes()];
+    all.iter_mut().for_each(|changes| changes.mark_unchanged());
     server.ask("ZADD {m}:bull:orchestrator-tasks:marker 0 0").unwrap();
-    for stirred in &mut all {
-        tokio::time::timeout(PATIENCE, stirred.changed()).await.expect("it hears of it").unwrap();
+    for changes in &mut all {
+        tokio::time::timeout(PATIENCE, changes.changed()).await.expect("it hears of it").unwrap();
     }
 }
 

@@ -5,6 +5,7 @@ use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::spec::SpawnSpec;
+use mosaic_core::ports::external_queue::ExternalQueue;
 use mosaic_core::ports::store::{Pause, Removal, Store, StoreError};
 use mosaic_testkit::store_suite::sample::*;
 use serde_json::{Value, json};
@@ -16,8 +17,8 @@ async fn json_at(world: &World, key: &str) -> Value {
 }
 
 /// The store takes the queue's marker itself, as a worker does.
-async fn woken(stirred: &mut tokio::sync::watch::Receiver<u64>) {
-    let woken = tokio::time::timeout(std::time::Duration::from_secs(10), stirred.changed()).await;
+async fn woken(changes: &mut tokio::sync::watch::Receiver<u64>) {
+    let woken = tokio::time::timeout(std::time::Duration::from_secs(10), changes.changed()).await;
     woken.expect("workers are woken").unwrap();
 }
 
@@ -56,10 +57,10 @@ async fn a_life_is_told_in_legal_order() {
     let Some(world) = World::new(&[]).await else { return };
     let store = world.store().await;
     let a = agent("US-1", T0);
-    let mut stirred = store.stirred();
-    stirred.borrow_and_update();
+    let mut changes = store.changes();
+    changes.borrow_and_update();
     admit(&*store, &a).await;
-    woken(&mut stirred).await;
+    woken(&mut changes).await;
     let job: std::collections::HashMap<String, String> = world.ask(&format!("HGETALL ~{}", a.id)).await;
     let field = |name: &str| job[name].as_str();
     assert_eq!((field("name"), field("priority"), field("delay")), ("spawn", "5", "0"));
@@ -221,10 +222,10 @@ async fn pausing_is_the_queues_own_switch() {
     assert_eq!(world.ask::<u64>("EXISTS ~marker").await, 0);
     admit(&*store, &agent("b", T0)).await;
     assert_eq!(world.ask::<u64>("EXISTS ~marker").await, 0, "nobody is woken meanwhile");
-    let mut stirred = store.stirred();
-    stirred.borrow_and_update();
+    let mut changes = store.changes();
+    changes.borrow_and_update();
     store.set_pause(None, fact("queue.resumed", &agent("x", T0), at(2))).await.unwrap();
-    woken(&mut stirred).await;
+    woken(&mut changes).await;
     assert_eq!(world.ask::<u64>("HEXISTS ~meta paused").await, 0);
     assert_eq!(told(&world).await, ["added", "waiting", "paused", "added", "waiting", "resumed"]);
     lease(&*store, at(3)).await;

@@ -5,7 +5,8 @@ use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle;
 use mosaic_core::domain::spec::SpawnSpec;
-use mosaic_core::ports::store::{Admission, Intervention, Store, StoreError, Submission, Versioned};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention, Submission};
+use mosaic_core::ports::store::{Admission, Store, StoreError, Versioned};
 use mosaic_testkit::store_suite::sample::node;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -53,7 +54,7 @@ async fn admit_read(store: &dyn Store, task: &str, read: &Submission) -> Result<
     store.admit(admission).await.map(drop)
 }
 
-async fn restore(store: &dyn Store, record: &Versioned, job: &str) -> bool {
+async fn restore(store: &dyn ExternalQueue, record: &Versioned, job: &str) -> bool {
     let fact = lifecycle::fact("queue.data_refused", &record.agent, now(), json!({"jobId": job}));
     store.restore_data(&record.agent, job, fact).await.unwrap()
 }

@@ -2,7 +2,7 @@
 
 use mosaic_adapters::store_valkey::ValkeyStore;
 use mosaic_core::domain::ids::Timestamp;
-use mosaic_core::ports::store::{Intervention, Store};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use serde_json::{Value, json};
 
 use super::place::{Place, body, listed};

@@ -6,7 +6,8 @@ use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now};
 use mosaic_core::domain::spec::SpawnSpec;
-use mosaic_core::ports::store::{Admission, Admitted, Change, Intervention, Safety, Store, Versioned};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::store::{Admission, Admitted, Change, Safety, Store, Versioned};
 use mosaic_testkit::store_suite::sample::node;
 use serde_json::json;
 use uuid::Uuid;
@@ -39,7 +40,7 @@ pub(crate) fn kill() -> Event {
     Event::Kill { cause: KillCause::Operator, note: "test".to_owned() }
 }
 
-pub(crate) async fn nothing_is_listed(store: &dyn Store) {
+pub(crate) async fn nothing_is_listed(store: &dyn ExternalQueue) {
     assert_eq!(store.interventions(100).await.unwrap(), []);
 }
 

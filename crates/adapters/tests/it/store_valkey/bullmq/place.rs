@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mosaic_adapters::store_valkey::bullmq::Queue;
 use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
-use mosaic_core::ports::store::{Intervention, Store};
+use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_testkit::node_oracle::{NodeOracle, packages};
 use mosaic_testkit::valkey_server::ValkeyServer;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ pub(crate) fn body(task: &str) -> Value {
 }
 
 /// Waits until the store lists something of this kind.
-pub(crate) async fn listed<T>(store: &dyn Store, wanted: impl Fn(&Intervention) -> Option<T>) -> T {
+pub(crate) async fn listed<T>(store: &dyn ExternalQueue, wanted: impl Fn(&Intervention) -> Option<T>) -> T {
     let look = async {
         loop {
             let found = store.interventions(100).await.expect("listed");
