@@ -1,6 +1,8 @@
 //! Conformance suites per port, fakes, failpoints, git fixtures, a scripted model endpoint. A development dependency only.
 
 pub mod audit_suite;
+#[cfg(feature = "bare-queue")]
+pub mod bare_queue;
 pub mod chaos;
 pub mod failpoints;
 pub mod fakes;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mosaic_adapters::store_valkey::LinkOptions;
-use mosaic_adapters::store_valkey::bullmq::{Ended, Keep, NewJob, Queue};
 use mosaic_core::domain::ids::Timestamp;
+use mosaic_testkit::bare_queue::{Ended, Keep, NewJob, Queue, QueueError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -66,7 +66,7 @@ pub(super) fn options(what: &What) -> LinkOptions {
 }
 
 async fn queue(what: &What) -> Outcome<Arc<Queue>> {
-    Ok(Arc::new(Queue::connect(&options(what), &what.queue).await?))
+    Ok(Arc::new(Queue::connect(what.port, &what.prefix, &what.queue).await?))
 }
 
 fn job(what: &What, n: usize) -> NewJob {
@@ -101,7 +101,7 @@ async fn add(what: What) -> Outcome<Value> {
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= what.count {
-                    return Ok::<(), mosaic_core::ports::store::StoreError>(());
+                    return Ok::<(), QueueError>(());
                 }
                 queue.add(job(&what, n)).await?;
             }
@@ -142,7 +142,7 @@ async fn take(what: What) -> Outcome<Value> {
                     break;
                 }
             }
-            Ok::<usize, mosaic_core::ports::store::StoreError>(done)
+            Ok::<usize, QueueError>(done)
         });
     }
     let mut done = 0;

@@ -8,10 +8,10 @@ use redis::Value;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::Inner;
 use super::args::{self, Args, strange};
+use super::batcher::Batcher;
+use super::inner::Inner;
 use super::needs::needs;
-use super::pump::Pump;
 use super::records::{self, json_text, millis, quoted_inside};
 use super::scripts::ADMIT;
 use super::search;
@@ -35,11 +35,11 @@ impl Inner {
     /// Writes a new agent; see the port.
     pub(super) async fn admit(
         &self,
-        pump: &Pump<Answer>,
+        batcher: &Batcher<Answer>,
         admission: Admission,
     ) -> Result<Admitted, StoreError> {
         loop {
-            match pump.call(self.admission_args(&admission)?).await? {
+            match batcher.call(self.admission_args(&admission)?).await? {
                 Answer::Damaged(holder) => self.look_and_set_aside(holder).await?,
                 answer => return self.admitted(admission.agent, answer).await,
             }

@@ -9,22 +9,15 @@ use std::time::Duration;
 use mosaic_core::limits;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError, Value};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::failure::{io_words, words};
+use super::address::{Address, Wire};
+use super::dial_error::{Cause, DialError};
 use super::options::{LinkOptions, Sentinels};
 use super::quorum::Quorum;
 use super::servers::Servers;
 use super::tls::Connector;
-
-/// A server's host and port.
-pub(super) type Address = (String, u16);
-
-/// A stream of bytes to and from a server.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// A connection that many calls share, with the task that moves its bytes. The task ends with the connection.
 pub(super) struct Dialled {
@@ -49,8 +42,8 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    /// Reads what TLS needs. The error is for people.
-    pub(super) fn new(options: LinkOptions) -> Result<Self, String> {
+    /// Reads what TLS needs.
+    pub(super) fn new(options: LinkOptions) -> Result<Self, DialError> {
         let tls = options.tls.as_ref().map(Connector::new).transpose()?;
         let quorum = Arc::new(Quorum::new(options.accept_risk));
         let first = (options.host.clone(), options.port);
@@ -58,29 +51,29 @@ impl Dialler {
         Ok(Self { options, quorum, tls, servers })
     }
 
-    /// Returns where the server is now, or may be: of several each in turn. The error is for people.
-    pub(super) async fn locate(&self) -> Result<Address, String> {
+    /// Returns where the server is now, or may be: of several each in turn.
+    pub(super) async fn locate(&self) -> Result<Address, DialError> {
         match &self.options.sentinels {
             None => Ok(self.servers.next()),
             Some(sentinels) => self.ask_sentinels(sentinels).await,
         }
     }
 
-    async fn ask_sentinels(&self, sentinels: &Sentinels) -> Result<Address, String> {
+    async fn ask_sentinels(&self, sentinels: &Sentinels) -> Result<Address, DialError> {
         let mut faults = Vec::new();
         for (host, port) in &sentinels.addresses {
             let asked = self.ask_sentinel((host.clone(), *port), &sentinels.master);
             match tokio::time::timeout(limits::SENTINEL_ANSWER, asked).await {
                 Ok(Ok(Some(address))) => return Ok(address),
                 Ok(Ok(None)) => faults.push(format!("{host}:{port} knows no \"{}\"", sentinels.master)),
-                Ok(Err(why)) => faults.push(why),
+                Ok(Err(why)) => faults.push(why.to_string()),
                 Err(_) => faults.push(format!("{host}:{port}: no answer")),
             }
         }
-        Err(format!("no Sentinel says where the store is ({})", faults.join("; ")))
+        Err(DialError::NoSentinel(faults))
     }
 
-    async fn ask_sentinel(&self, address: Address, master: &str) -> Result<Option<Address>, String> {
+    async fn ask_sentinel(&self, address: Address, master: &str) -> Result<Option<Address>, DialError> {
         let plain = RedisConnectionInfo::default();
         // Sentinels often have no password although their servers do.
         let dialled = match self.talk(&address, &self.identity(0)).await {
@@ -93,7 +86,7 @@ impl Dialler {
         let answer: Option<(String, u16)> = command
             .query_async(&mut dialled.connection.clone())
             .await
-            .map_err(|e| format!("{}:{}: {}", address.0, address.1, words(&e)))?;
+            .map_err(|e| Cause::from(e).at(&address))?;
         Ok(answer)
     }
 
@@ -109,8 +102,8 @@ impl Dialler {
         info
     }
 
-    /// Opens a connection that calls share, under this name in the server's list. The error is for people.
-    pub(super) async fn dial(&self, address: &Address, name: &str) -> Result<Dialled, String> {
+    /// Opens a connection that calls share, under this name in the server's list.
+    pub(super) async fn dial(&self, address: &Address, name: &str) -> Result<Dialled, DialError> {
         let dialled = within(address, self.talk(address, &self.identity(self.options.database))).await?;
         let mut connection = dialled.connection.clone();
         let mut named = redis::cmd("CLIENT");
@@ -122,38 +115,38 @@ impl Dialler {
             drop(named.query_async::<Value>(&mut connection).await);
             Ok::<_, RedisError>(())
         };
-        within(address, async { greeted.await.map_err(|e| reach_words(address, &words(&e))) }).await?;
+        within(address, async { greeted.await.map_err(|e| Cause::from(e).at(address)) }).await?;
         Ok(dialled)
     }
 
-    async fn talk(&self, address: &Address, identity: &RedisConnectionInfo) -> Result<Dialled, String> {
+    async fn talk(&self, address: &Address, identity: &RedisConnectionInfo) -> Result<Dialled, DialError> {
         let wire = self.wire(address).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let opened = MultiplexedConnection::new_with_config(identity, wire, config).await;
-        let (connection, driver) = opened.map_err(|e| reach_words(address, &words(&e)))?;
+        let (connection, driver) = opened.map_err(|e| Cause::from(e).at(address))?;
         Ok(Dialled { connection, driver: tokio::spawn(driver) })
     }
 
-    /// Opens a connection that only listens. The error is for people.
-    pub(super) async fn listen(&self, address: &Address, channels: &[String]) -> Result<PubSub, String> {
+    /// Opens a connection that only listens.
+    pub(super) async fn listen(&self, address: &Address, channels: &[String]) -> Result<PubSub, DialError> {
         within(address, async {
             let wire = self.wire(address).await?;
             let opened = PubSub::new(&self.identity(0), wire).await;
-            let mut listening = opened.map_err(|e| reach_words(address, &words(&e)))?;
-            listening.subscribe(channels).await.map_err(|e| reach_words(address, &words(&e)))?;
+            let mut listening = opened.map_err(|e| Cause::from(e).at(address))?;
+            listening.subscribe(channels).await.map_err(|e| Cause::from(e).at(address))?;
             Ok(listening)
         })
         .await
     }
 
-    async fn wire(&self, address: &Address) -> Result<Box<dyn Wire>, String> {
+    async fn wire(&self, address: &Address) -> Result<Box<dyn Wire>, DialError> {
         let (host, port) = address;
         let socket = TcpStream::connect((host.as_str(), *port)).await;
-        let socket = socket.map_err(|e| reach_words(address, &io_words(&e)))?;
-        set_up(&socket).map_err(|e| reach_words(address, &io_words(&e)))?;
+        let socket = socket.map_err(|e| Cause::from(e).at(address))?;
+        set_up(&socket).map_err(|e| Cause::from(e).at(address))?;
         match &self.tls {
             None => Ok(Box::new(socket)),
-            Some(tls) => tls.wrap(host, socket).await.map_err(|why| reach_words(address, &why)),
+            Some(tls) => tls.wrap(host, socket).await.map_err(|e| Cause::from(e).at(address)),
         }
     }
 }
@@ -175,17 +168,13 @@ fn client_name(name: &str) -> String {
     name.chars().filter(char::is_ascii_graphic).collect()
 }
 
-pub(super) fn reach_words(address: &Address, why: &str) -> String {
-    format!("cannot reach the store at {}:{} ({why})", address.0, address.1)
-}
-
-async fn within<T>(address: &Address, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    match tokio::time::timeout(limits::LINK_CONNECT, work).await {
-        Ok(done) => done,
-        Err(_) => {
-            Err(reach_words(address, &format!("no answer within {} s", limits::LINK_CONNECT.as_secs())))
-        }
-    }
+/// Gives up what takes longer than a connection may take.
+async fn within<T>(
+    address: &Address,
+    work: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, DialError> {
+    let done = tokio::time::timeout(limits::LINK_CONNECT, work).await;
+    done.unwrap_or_else(|_| Err(Cause::Silent(limits::LINK_CONNECT).at(address)))
 }
 
 /// Shared by all that dial one server.

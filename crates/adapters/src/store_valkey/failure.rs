@@ -38,12 +38,12 @@ impl Fault {
     }
 }
 
-/// Returns an error's words for people.
-pub(super) fn words(error: &RedisError) -> String {
+/// Returns the message about an error, for people.
+pub(super) fn message(error: &RedisError) -> String {
     let detail = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
         (ErrorKind::Io, _) => match std::error::Error::source(error).and_then(|e| e.downcast_ref()) {
-            Some(io) => io_words(io),
+            Some(io) => io_message(io),
             None => "the connection was closed".to_owned(),
         },
         (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => "it is reading its files".to_owned(),
@@ -56,8 +56,8 @@ pub(super) fn words(error: &RedisError) -> String {
     }
 }
 
-/// Returns the words of an error of the operating system.
-pub(super) fn io_words(error: &std::io::Error) -> String {
+/// Returns the message about an error of the operating system.
+pub(super) fn io_message(error: &std::io::Error) -> String {
     use std::io::ErrorKind as Kind;
     match error.kind() {
         Kind::UnexpectedEof | Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted => {

@@ -19,10 +19,11 @@ use mosaic_core::ports::store::{Lease, StoreError};
 use redis::{FromRedisValue, Value};
 use serde::Deserialize;
 
+use super::ValkeyStore;
 use super::args::Args;
+use super::inner::Inner;
 use super::keys::Key;
 use super::scripts::{BEAT, CORDON, JOIN, LAPSED, LEAVE, NODES, REMOVE_NODE, REPORT_WORK, Script};
-use super::{Inner, ValkeyStore};
 
 /// A node's record as it stands in the hash.
 #[derive(Deserialize)]

@@ -10,9 +10,9 @@ use mosaic_core::ports::store::StoreError;
 use redis::Value;
 use serde_json::{Map, json};
 
-use super::Inner;
 use super::admission::data_mark;
 use super::args::{self, Args, strange};
+use super::inner::Inner;
 use super::records::json_text;
 use super::scripts::{INTERVENTIONS, REFUSE, RESTORE_DATA};
 

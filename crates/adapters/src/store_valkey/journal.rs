@@ -10,8 +10,8 @@ use mosaic_core::ports::store::StoreError;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 
-use super::Inner;
 use super::args;
+use super::inner::Inner;
 use super::keys::Key;
 use super::scripts::LOG;
 
@@ -24,15 +24,6 @@ impl Inner {
         let answer = self.run(&LOG, self.with_facts(self.logging(), facts)?).await?;
         self.announce(args::number(&answer));
         Ok(())
-    }
-
-    /// Tells who waits that facts up to this number can be read.
-    pub(super) fn announce(&self, newest: u64) {
-        self.newest.send_if_modified(|seen| {
-            let grows = newest > *seen;
-            *seen = newest.max(*seen);
-            grows
-        });
     }
 
     /// Looks which fact is the newest.

@@ -42,7 +42,7 @@ pub(super) enum Key<'a> {
     /// Channel: every logged fact in its envelope.
     Events,
     /// Channel: something changed that no fact needs to say.
-    Stir,
+    Changes,
     /// Why dispatch is paused, as JSON; whether it is says the queue's own switch.
     Pause,
     /// Hash: the barrier and the latch as JSON.
@@ -161,7 +161,7 @@ impl Names {
             Key::Ids(block) => ours(&format!("ids:{block}")),
             Key::Log => ours("log"),
             Key::Events => ours("events"),
-            Key::Stir => ours("stir"),
+            Key::Changes => ours("stir"),
             Key::Pause => ours("pause"),
             Key::Orders => ours("orders"),
             Key::Kills => ours("kills"),
@@ -226,7 +226,7 @@ mod tests {
             Key::Facts,
             Key::Log,
             Key::Events,
-            Key::Stir,
+            Key::Changes,
             Key::Pause,
             Key::Orders,
             Key::Kills,

@@ -9,10 +9,10 @@ use mosaic_core::limits::{AGEING_STEP, QUEUE_CLASSES, QUEUE_SKIPPED};
 use mosaic_core::ports::store::{Lease, StoreError, Versioned};
 use redis::Value;
 
-use super::Inner;
 use super::args::{self, Args, strange};
+use super::batcher::Batcher;
+use super::inner::Inner;
 use super::needs;
-use super::pump::Pump;
 use super::records;
 use super::scripts::{LEASE, LEASED_OF, TAKE_OVER};
 
@@ -20,12 +20,12 @@ impl Inner {
     /// Takes the best ready entry; see the port.
     pub(super) async fn lease(
         &self,
-        pump: &Pump<Value>,
+        batcher: &Batcher<Value>,
         node: &NodeId,
         now: Timestamp,
     ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         loop {
-            let answer = pump.call(Args::default().text(node.as_str()).all(self.deciding(now))).await?;
+            let answer = batcher.call(Args::default().text(node.as_str()).all(self.deciding(now))).await?;
             if matches!(answer, Value::Nil | Value::Int(_)) {
                 return Ok(None);
             }

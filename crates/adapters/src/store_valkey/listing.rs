@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::{AgentId, TaskId, Timestamp};
 use mosaic_core::limits::STORE_PAGE;
 use mosaic_core::ports::store::{Damaged, Query, StoreError, Versioned};
@@ -10,11 +9,12 @@ use redis::FromRedisValue;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 
-use super::Inner;
 use super::args::{Args, strange};
+use super::inner::Inner;
 use super::keys::Key;
 use super::records;
 use super::scripts::{PAGE, QUARANTINE};
+use super::search::indexes;
 use super::short;
 
 /// Records read in one call.
@@ -251,15 +251,6 @@ impl Inner {
         };
         Ok(page.ids.into_iter().map(read).collect())
     }
-}
-
-/// Returns the indexes in which what a query wants is found.
-pub(super) fn indexes(query: &Query) -> Vec<Key<'static>> {
-    if query.dead {
-        return vec![Key::Dead];
-    }
-    let wanted = |status: &Status| query.status.is_empty() || query.status.contains(status);
-    Status::ALL.iter().filter(|status| wanted(status)).map(|status| Key::Agents(status.as_str())).collect()
 }
 
 /// Tells whether a record meets a query.

@@ -5,26 +5,31 @@
 //! and everything else goes on. A write whose answer was lost is answered as unavailable; the same write again changes
 //! nothing more.
 
+mod address;
 mod admission;
 mod args;
-pub mod bullmq;
+mod ask;
+mod batcher;
+mod change_feed;
+mod connection;
 mod dial;
+mod dial_error;
 mod failure;
 mod fleet;
-mod honest;
+mod inner;
 mod interventions;
 mod journal;
-mod keeper;
 mod keys;
 mod leases;
-mod link;
 mod listing;
+mod live;
 mod needs;
 mod options;
 mod orders;
-mod pump;
+mod preflight;
 mod queue;
 mod quorum;
+mod reconnect;
 mod records;
 mod removal;
 mod replicas;
@@ -34,15 +39,12 @@ mod search;
 mod servers;
 mod set_clock;
 mod short;
-mod stir;
 mod tls;
-mod together;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
@@ -50,7 +52,6 @@ use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, Fact};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
-use mosaic_core::limits;
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
@@ -60,84 +61,30 @@ use redis::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use args::Args;
+use batcher::Batcher;
+use change_feed::{ChangeFeed, Subscriptions};
+use connection::Link;
+use inner::Inner;
 use keys::{Key, Names};
-use link::Link;
-use pump::Pump;
-use scripts::Script;
-use stir::{Ears, Stir};
 
-pub use honest::{Looks, Risk, look_at};
-pub use options::{LinkOptions, Sentinels, Tls};
+pub use dial_error::{Cause, DialError};
+pub use options::{LinkOptions, Sentinels, TimeSource, Tls, ValkeyOptions};
+pub use preflight::{Risk, ServerInfo, inspect};
 pub use rights::Rights;
-
-/// Options of the shared store.
-#[derive(Debug, Clone)]
-pub struct ValkeyOptions {
-    /// Where the server is.
-    pub link: LinkOptions,
-    /// The name of this node, as it stands in the events that it publishes.
-    pub source: String,
-    /// Time for which a lease holds after it was granted or extended.
-    pub term: Duration,
-    /// Most entries that may wait.
-    pub queue_entries: u64,
-    /// About how many facts the log keeps.
-    pub log_entries: u64,
-    /// About how many events the queue's stream keeps; what was set before, or what BullMQ takes, when not said.
-    pub queue_events: Option<u64>,
-    /// By which clock what is due is decided.
-    pub time: TimeSource,
-}
-
-/// A clock to decide by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimeSource {
-    /// The server's, so that no node's clock matters.
-    #[default]
-    Server,
-    /// The caller's: for the conformance suite, whose times are made up.
-    Caller,
-}
-
-impl Default for ValkeyOptions {
-    fn default() -> Self {
-        Self {
-            link: LinkOptions::default(),
-            source: "fleet".to_owned(),
-            term: Duration::from_secs(120),
-            queue_entries: limits::QUEUE_ENTRIES,
-            log_entries: limits::LOG_ENTRIES,
-            queue_events: None,
-            time: TimeSource::default(),
-        }
-    }
-}
+pub use tls::TlsError;
 
 /// The shared store.
 pub struct ValkeyStore {
     inner: Arc<Inner>,
-    admissions: Pump<admission::Answer>,
-    advances: Pump<Value>,
+    admissions: Batcher<admission::Answer>,
+    advances: Batcher<Value>,
     /// Advances that a failover may forget, as [`Safety::Process`] says.
-    light_advances: Pump<Value>,
-    leases: Pump<Value>,
+    light_advances: Batcher<Value>,
+    leases: Batcher<Value>,
     /// Where a look under conditions goes on that found nothing near the front.
     look_from: AtomicU64,
     follower: JoinHandle<()>,
-    stir: Stir,
-}
-
-/// State that every verb needs.
-struct Inner {
-    link: Arc<Link>,
-    names: Names,
-    begin: [String; 2],
-    options: ValkeyOptions,
-    newest: watch::Sender<u64>,
-    set_clock: set_clock::SetClock,
-    /// Where the next look for records to archive goes on.
-    moved_up_to: AtomicU64,
+    changes: ChangeFeed,
 }
 
 impl ValkeyStore {
@@ -159,26 +106,26 @@ impl ValkeyStore {
         inner.catch_up().await?;
         let follower = tokio::spawn(journal::follow(Arc::clone(&inner)));
         let shared = Arc::clone(&inner);
-        let admissions = Pump::start(move |items| {
+        let admissions = Batcher::start(move |items| {
             let inner = Arc::clone(&shared);
             async move { inner.admit_all(items).await }
         });
         let shared = Arc::clone(&inner);
-        let leases = Pump::start(move |askers| {
+        let leases = Batcher::start(move |askers| {
             let inner = Arc::clone(&shared);
             async move { inner.lease_all(askers).await }
         });
         let advances = |safety| {
             let shared = Arc::clone(&inner);
-            Pump::start(move |items| {
+            Batcher::start(move |items| {
                 let inner = Arc::clone(&shared);
                 async move { inner.write_all(&scripts::ADVANCE, items, safety).await }
             })
         };
         let (advances, light_advances) = (advances(Safety::Power), advances(Safety::Process));
-        let stir = Stir::listen(Ears {
+        let changes = ChangeFeed::listen(Subscriptions {
             link: Arc::clone(&inner.link),
-            channel: inner.key(Key::Stir),
+            channel: inner.key(Key::Changes),
             marker: inner.key(Key::Marker),
             prefix: inner.options.link.prefix.clone(),
             node: inner.options.source.clone(),
@@ -191,7 +138,7 @@ impl ValkeyStore {
             leases,
             look_from: AtomicU64::new(0),
             follower,
-            stir,
+            changes,
         })
     }
 
@@ -222,66 +169,6 @@ impl Drop for ValkeyStore {
     }
 }
 
-impl Inner {
-    fn key(&self, key: Key<'_>) -> String {
-        self.names.of(key)
-    }
-
-    /// Runs a script. What it wrote survives a failover once this has returned.
-    async fn run(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
-        if script.is_kept() {
-            return self.link.eval_durably(script, &self.begin, args.done()).await;
-        }
-        self.run_lightly(script, args).await
-    }
-
-    /// Runs a script that may be forgotten by a failover, with all that follows.
-    async fn run_lightly(&self, script: &'static Script, args: Args) -> Result<Value, StoreError> {
-        self.link.eval(script, &self.begin, args.done()).await
-    }
-
-    /// Returns the arguments with which every script begins that logs.
-    fn logging(&self) -> Args {
-        Args::default().number(self.options.log_entries)
-    }
-
-    /// Puts facts behind these arguments.
-    fn with_facts(&self, args: Args, facts: &[Fact]) -> Result<Args, StoreError> {
-        let mut args = args.number(facts.len() as u64);
-        for fact in facts {
-            for part in records::fact_args(fact, &self.options.source)? {
-                args = args.long(part);
-            }
-        }
-        Ok(args)
-    }
-
-    /// Returns the argument for the time by which a script decides what is due.
-    fn deciding(&self, caller: Timestamp) -> Args {
-        match self.options.time {
-            TimeSource::Server => Args::default().text(""),
-            TimeSource::Caller => Args::default().number(records::millis(caller)),
-        }
-    }
-
-    fn term_ms(&self) -> u64 {
-        u64::try_from(self.options.term.as_millis()).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// Writes what the queue's other users expect to be there.
-    async fn prepare(&self) -> Result<(), StoreError> {
-        let mut bytes = [0u8; 32];
-        getrandom::fill(&mut bytes)
-            .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
-        let fresh: String = base16ct::lower::encode_string(&bytes);
-        let wanted = self.options.queue_events;
-        let events = wanted.unwrap_or(queue::EVENTS_KEPT);
-        let args = Args::default().text(concat!("mosaic:", env!("CARGO_PKG_VERSION")));
-        self.run(&scripts::PREPARE, args.number(events).flag(wanted.is_some()).long(fresh)).await?;
-        Ok(())
-    }
-}
-
 #[async_trait]
 impl Store for ValkeyStore {
     async fn admit(&self, admission: Admission) -> Result<Admitted, StoreError> {
@@ -305,11 +192,11 @@ impl Store for ValkeyStore {
     }
 
     async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
-        let pump = match change.safety {
+        let batcher = match change.safety {
             Safety::Power => &self.advances,
             Safety::Process => &self.light_advances,
         };
-        self.inner.advance(pump, lease, change).await
+        self.inner.advance(batcher, lease, change).await
     }
 
     async fn amend(&self, changes: Vec<(u64, Change)>) -> Result<Vec<Result<u64, StoreError>>, StoreError> {
@@ -430,6 +317,6 @@ impl ExternalQueue for ValkeyStore {
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.stir.told()
+        self.changes.changes()
     }
 }

@@ -1,6 +1,52 @@
-//! Settings for reaching a Valkey server. The password is never shown.
+//! Settings of the shared store and of the way to its server. The password is never shown.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use mosaic_core::limits;
+
+/// Options of the shared store.
+#[derive(Debug, Clone)]
+pub struct ValkeyOptions {
+    /// Where the server is.
+    pub link: LinkOptions,
+    /// The name of this node, as it stands in the events that it publishes.
+    pub source: String,
+    /// Time for which a lease holds after it was granted or extended.
+    pub term: Duration,
+    /// Most entries that may wait.
+    pub queue_entries: u64,
+    /// About how many facts the log keeps.
+    pub log_entries: u64,
+    /// About how many events the queue's stream keeps; what was set before, or what BullMQ takes, when not said.
+    pub queue_events: Option<u64>,
+    /// By which clock what is due is decided.
+    pub time: TimeSource,
+}
+
+/// A clock to decide by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeSource {
+    /// The server's, so that no node's clock matters.
+    #[default]
+    Server,
+    /// The caller's: for the conformance suite, whose times are made up.
+    Caller,
+}
+
+impl Default for ValkeyOptions {
+    fn default() -> Self {
+        Self {
+            link: LinkOptions::default(),
+            source: "fleet".to_owned(),
+            term: Duration::from_secs(120),
+            queue_entries: limits::QUEUE_ENTRIES,
+            log_entries: limits::LOG_ENTRIES,
+            queue_events: None,
+            time: TimeSource::default(),
+        }
+    }
+}
 
 /// The authorities that may vouch for a server over TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::limits::ORDER_TRIES;
 use mosaic_core::ports::store::{OrderChange, StoreError};
 
-use super::Inner;
 use super::args::{self, strange};
+use super::inner::Inner;
 use super::keys::Key;
 use super::records::json_text;
 use super::scripts::{KILLS, ORDERS};

@@ -8,15 +8,15 @@ use mosaic_core::limits::{QUEUE_CLASSES, STORE_PAGE};
 use mosaic_core::ports::store::{Counts, Pause, StoreError, Versioned};
 use redis::Value;
 
-use super::Inner;
 use super::args::{self, Args, strange};
+use super::inner::Inner;
 use super::keys::Key;
 use super::leases::ageing_ms;
 use super::records::json_text;
-use super::scripts::{CLASSES, COUNTS, PAUSE, PEEK, POSITION};
+use super::scripts::{COUNTS, PAUSE, PEEK, POSITION, PREPARE, PROMOTE_DUE};
 
 /// Events that the queue's stream keeps, unless somebody set another number: what BullMQ itself takes.
-pub(super) const EVENTS_KEPT: u64 = 10_000;
+const EVENTS_KEPT: u64 = 10_000;
 /// Entries looked at in one call.
 const CHUNK: u64 = 200;
 
@@ -29,6 +29,19 @@ struct Class {
 }
 
 impl Inner {
+    /// Writes what the queue's other users expect to be there.
+    pub(super) async fn prepare(&self) -> Result<(), StoreError> {
+        let mut bytes = [0u8; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|e| StoreError::Unavailable(format!("the system has no random numbers: {e}")))?;
+        let fresh: String = base16ct::lower::encode_string(&bytes);
+        let wanted = self.options.queue_events;
+        let events = wanted.unwrap_or(EVENTS_KEPT);
+        let args = Args::default().text(concat!("mosaic:", env!("CARGO_PKG_VERSION")));
+        self.run(&PREPARE, args.number(events).flag(wanted.is_some()).long(fresh)).await?;
+        Ok(())
+    }
+
     /// Lists entries in starting order; see the port.
     pub(super) async fn waiting(
         &self,
@@ -38,7 +51,7 @@ impl Inner {
     ) -> Result<Vec<Versioned>, StoreError> {
         let limit = limit.min(STORE_PAGE);
         let args = self.deciding(now).number(QUEUE_CLASSES as u64);
-        let classes = args::list(self.run(&CLASSES, args).await?, "the classes")?;
+        let classes = args::list(self.run(&PROMOTE_DUE, args).await?, "the classes")?;
         let new = |value: &Value| Class {
             class: args::number(value),
             next: 0,

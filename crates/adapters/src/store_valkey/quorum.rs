@@ -37,6 +37,8 @@ pub(super) struct Short {
     pub(super) left: Option<Duration>,
 }
 
+impl std::error::Error for Short {}
+
 impl std::fmt::Display for Short {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { connected, needed, left } = self;

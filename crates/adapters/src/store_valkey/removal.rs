@@ -5,8 +5,8 @@ use mosaic_core::domain::outcome::cut;
 use mosaic_core::limits::{REMOVAL_WHY_BYTES, STORE_PAGE, TOMBSTONES};
 use mosaic_core::ports::store::{EndedAfter, Removal, StoreError, Versioned};
 
-use super::Inner;
 use super::args::{self, Args, strange};
+use super::inner::Inner;
 use super::keys::Key;
 use super::records::millis;
 use super::scripts::{PRUNE, REMOVE};

@@ -9,18 +9,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mosaic_core::limits;
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+use thiserror::Error;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::honest;
-use super::link::Live;
-use super::quorum::Quorum;
+use super::failure::message;
+use super::preflight;
+use super::quorum::{Quorum, Short};
+
+/// Reason why a write may be lost in a failover.
+#[derive(Debug, Clone, Error)]
+pub(super) enum NotConfirmed {
+    /// Fewer replicas are connected than the store had.
+    #[error(transparent)]
+    Fewer(#[from] Short),
+    /// Not all replicas confirmed in time.
+    #[error(
+        "{confirmed} of {needed} replicas confirmed the write within {millis} ms; it may be lost in a failover"
+    )]
+    TooFew {
+        /// Replicas that confirmed.
+        confirmed: u64,
+        /// Replicas that must.
+        needed: u64,
+        /// Time that they had.
+        millis: u64,
+    },
+    /// The server refused to answer.
+    #[error("{}", message(.0))]
+    Server(#[from] RedisError),
+    /// The server does not state its role.
+    #[error("it does not say how many replicas it has")]
+    NoRole,
+    /// The server does not answer to `WAIT`.
+    #[error("it does not say what its replicas have")]
+    Silent,
+}
 
 /// Result of the last `WAIT`, for the writes up to this ticket.
 #[derive(Debug, Default)]
 struct Round {
     upto: u64,
-    fault: Option<String>,
+    fault: Option<NotConfirmed>,
 }
 
 /// The replicas of the server at the end of one connection.
@@ -55,15 +87,16 @@ impl Replicas {
         (since < limits::REPLICAS_PERIOD).then(|| self.connected.load(Ordering::SeqCst))
     }
 
-    /// Refuses a write before it is sent, when it is certain that it could not be confirmed. The error is for people.
-    pub(super) async fn before(&self, live: &Live) -> Result<(), String> {
-        let connected = self.connected(live).await?;
-        self.quorum.required(connected, Instant::now()).map(drop).map_err(|short| short.to_string())
+    /// Refuses a write before it is sent, when it is certain that it could not be confirmed.
+    pub(super) async fn before(&self, connection: &MultiplexedConnection) -> Result<(), NotConfirmed> {
+        let connected = self.connected(connection).await?;
+        self.quorum.required(connected, Instant::now())?;
+        Ok(())
     }
 
     /// Returns once every replica that counts has everything that was answered on this connection before the call; at once
-    /// where the store never had one. The error is for people.
-    pub(super) async fn confirm(&self, live: &Live) -> Result<(), String> {
+    /// where the store never had one.
+    pub(super) async fn confirm(&self, connection: &MultiplexedConnection) -> Result<(), NotConfirmed> {
         if self.known() == Some(0) && self.quorum.required(0, Instant::now()) == Ok(0) {
             return Ok(());
         }
@@ -74,48 +107,46 @@ impl Replicas {
         }
         // Whoever drew a ticket by now had its answer by now.
         let upto = self.tickets.load(Ordering::SeqCst);
-        round.fault = self.confirm_all(live).await.err();
+        round.fault = self.confirm_all(connection).await.err();
         round.upto = upto;
         round.fault.clone().map_or(Ok(()), Err)
     }
 
-    async fn confirm_all(&self, live: &Live) -> Result<(), String> {
-        let connected = self.connected(live).await?;
+    async fn confirm_all(&self, connection: &MultiplexedConnection) -> Result<(), NotConfirmed> {
+        let connected = self.connected(connection).await?;
         match self.quorum.required(connected, Instant::now()) {
             Ok(0) => Ok(()),
-            Ok(needed) => wait(live, needed).await.inspect_err(|_| {
+            Ok(needed) => wait(connection, needed).await.inspect_err(|_| {
                 // A replica that left meanwhile is noticed by the next call, not a period later.
                 self.connected.store(0, Ordering::SeqCst);
                 self.asked.store(0, Ordering::SeqCst);
             }),
-            Err(short) => Err(short.to_string()),
+            Err(short) => Err(short.into()),
         }
     }
 
-    async fn connected(&self, live: &Live) -> Result<u64, String> {
+    async fn connected(&self, connection: &MultiplexedConnection) -> Result<u64, NotConfirmed> {
         if let Some(connected) = self.known() {
             return Ok(connected);
         }
-        let glance = timeout(limits::LINK_ANSWER, honest::glance(&live.connection)).await;
-        let glance = glance.unwrap_or_else(|_| Err("it does not say how many replicas it has".to_owned()))?;
-        self.connected.store(glance.replicas, Ordering::SeqCst);
+        let role = timeout(limits::LINK_ANSWER, preflight::role_info(connection)).await;
+        let role = role.map_err(|_| NotConfirmed::NoRole)??;
+        self.connected.store(role.replicas, Ordering::SeqCst);
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.asked.store(now, Ordering::SeqCst);
-        Ok(glance.replicas)
+        Ok(role.replicas)
     }
 }
 
-async fn wait(live: &Live, needed: u64) -> Result<(), String> {
+async fn wait(connection: &MultiplexedConnection, needed: u64) -> Result<(), NotConfirmed> {
     let mut command = redis::cmd("WAIT");
     let millis = u64::try_from(limits::REPLICA_ANSWER.as_millis()).unwrap_or(u64::MAX);
     command.arg(needed).arg(millis);
-    let mut connection = live.connection.clone();
+    let mut connection = connection.clone();
     match timeout(limits::LINK_ANSWER, command.query_async::<u64>(&mut connection)).await {
         Ok(Ok(confirmed)) if confirmed >= needed => Ok(()),
-        Ok(Ok(confirmed)) => Err(format!(
-            "{confirmed} of {needed} replicas confirmed the write within {millis} ms; it may be lost in a failover"
-        )),
-        Ok(Err(e)) => Err(super::failure::words(&e)),
-        Err(_) => Err("it does not say what its replicas have".to_owned()),
+        Ok(Ok(confirmed)) => Err(NotConfirmed::TooFew { confirmed, needed, millis }),
+        Ok(Err(e)) => Err(e.into()),
+        Err(_) => Err(NotConfirmed::Silent),
     }
 }

@@ -3,7 +3,7 @@
 
 use redis::aio::MultiplexedConnection;
 
-use super::honest::ask;
+use super::ask::ask;
 use super::keys::{Key, Names};
 
 /// The commands with keys, as one use of each; `K` stands for a key.

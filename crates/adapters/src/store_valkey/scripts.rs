@@ -12,9 +12,9 @@ macro_rules! fragments {
 }
 
 fragments! {
-    base, head, journal, tasks, queue, parents, keep, jobs, ranks, judge, refuse, interventions, lean_add, lean_turn,
-    put, grant, admit, advance, amend, lease, take_over, log, pause,
-    orders, kills, prune, remove, quarantine, peek, classes, position, counts, page, fleet, join, beat,
+    base, head, journal, tasks, queue, parents, job_retention, jobs, priorities, classify_external, refuse, interventions,
+    write_record, grant, admit, advance, amend, lease, take_over, log, pause,
+    orders, kills, prune, remove, quarantine, peek, promote_due, position, counts, page, fleet, join, beat,
     leave, nodes, cordon, lapsed, movable, shorten, index, prepare, remove_node, report_work,
     restore_data, repositories, leased_of,
 }
@@ -85,38 +85,53 @@ impl Script {
 
 use Allowed::{Read, Write, WriteAlways, WriteLightly};
 
-pub(super) static ADMIT: Script =
-    Script::new("admit", Write, &[base, head, journal, tasks, queue, parents, keep, jobs, index, admit]);
+pub(super) static ADMIT: Script = Script::new(
+    "admit",
+    Write,
+    &[base, head, journal, tasks, queue, parents, job_retention, jobs, index, admit],
+);
 pub(super) static ADVANCE: Script = Script::new(
     "advance",
     WriteAlways,
-    &[base, head, journal, tasks, queue, parents, keep, jobs, put, advance],
+    &[base, head, journal, tasks, queue, parents, job_retention, jobs, write_record, advance],
 );
-pub(super) static AMEND: Script =
-    Script::new("amend", WriteAlways, &[base, head, journal, tasks, queue, parents, keep, jobs, put, amend]);
-pub(super) static LEASE: Script =
-    Script::new("lease", WriteAlways, &[base, head, queue, parents, keep, jobs, ranks, repositories, lease]);
+pub(super) static AMEND: Script = Script::new(
+    "amend",
+    WriteAlways,
+    &[base, head, journal, tasks, queue, parents, job_retention, jobs, write_record, amend],
+);
+pub(super) static LEASE: Script = Script::new(
+    "lease",
+    WriteAlways,
+    &[base, head, queue, parents, job_retention, jobs, priorities, repositories, lease],
+);
 pub(super) static LEASED_OF: Script =
     Script::new("count leases", Read, &[base, head, repositories, leased_of]);
-pub(super) static TAKE_OVER: Script =
-    Script::new("take over", WriteAlways, &[base, head, queue, parents, keep, jobs, grant, take_over]);
+pub(super) static TAKE_OVER: Script = Script::new(
+    "take over",
+    WriteAlways,
+    &[base, head, queue, parents, job_retention, jobs, grant, take_over],
+);
 pub(super) static LOG: Script = Script::new("log", WriteAlways, &[base, head, journal, log]);
 pub(super) static PAUSE: Script =
-    Script::new("pause", WriteAlways, &[base, head, journal, queue, parents, keep, jobs, pause]);
+    Script::new("pause", WriteAlways, &[base, head, journal, queue, parents, job_retention, jobs, pause]);
 pub(super) static ORDERS: Script = Script::new("orders", WriteAlways, &[base, head, journal, orders]);
 pub(super) static KILLS: Script = Script::new("kills", WriteAlways, &[base, head, journal, kills]);
 pub(super) static PRUNE: Script = Script::new("prune", WriteAlways, &[base, prune]);
 pub(super) static REMOVE: Script = Script::new(
     "remove",
     WriteAlways,
-    &[base, head, journal, tasks, queue, parents, keep, jobs, index, remove],
+    &[base, head, journal, tasks, queue, parents, job_retention, jobs, index, remove],
 );
 pub(super) static QUARANTINE: Script =
-    Script::new("quarantine", WriteLightly, &[base, head, queue, parents, keep, jobs, quarantine]);
+    Script::new("quarantine", WriteLightly, &[base, head, queue, parents, job_retention, jobs, quarantine]);
 pub(super) static PEEK: Script = Script::new("peek", Read, &[base, peek]);
-pub(super) static CLASSES: Script =
-    Script::new("classes", WriteLightly, &[base, queue, parents, keep, jobs, ranks, classes]);
-pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, ranks, position]);
+pub(super) static PROMOTE_DUE: Script = Script::new(
+    "promote due",
+    WriteLightly,
+    &[base, queue, parents, job_retention, jobs, priorities, promote_due],
+);
+pub(super) static POSITION: Script = Script::new("position", Read, &[base, head, priorities, position]);
 pub(super) static COUNTS: Script = Script::new("counts", Read, &[base, counts]);
 pub(super) static PAGE: Script = Script::new("page", Read, &[base, page]);
 pub(super) static JOIN: Script = Script::new("join", WriteLightly, &[base, head, fleet, join]);
@@ -133,18 +148,18 @@ pub(super) static REPORT_WORK: Script =
 pub(super) static INTERVENTIONS: Script = Script::new(
     "look for interventions",
     WriteLightly,
-    &[base, head, queue, parents, keep, jobs, judge, interventions],
+    &[base, head, queue, parents, job_retention, jobs, classify_external, interventions],
 );
-pub(super) static REFUSE: Script =
-    Script::new("refuse", WriteAlways, &[base, head, queue, parents, keep, jobs, judge, refuse]);
+pub(super) static REFUSE: Script = Script::new(
+    "refuse",
+    WriteAlways,
+    &[base, head, queue, parents, job_retention, jobs, classify_external, refuse],
+);
 pub(super) static RESTORE_DATA: Script = Script::new(
     "restore data",
     WriteAlways,
-    &[base, head, journal, queue, parents, keep, jobs, judge, restore_data],
+    &[base, head, journal, queue, parents, job_retention, jobs, classify_external, restore_data],
 );
 pub(super) static MOVABLE: Script = Script::new("movable", Read, &[base, head, movable]);
 pub(super) static SHORTEN: Script =
     Script::new("shorten", WriteAlways, &[base, head, journal, tasks, shorten]);
-pub(super) static LEAN_ADD: Script = Script::new("add", Write, &[base, queue, lean_add]);
-pub(super) static LEAN_TURN: Script =
-    Script::new("turn", WriteAlways, &[base, queue, parents, keep, lean_turn]);

@@ -11,9 +11,8 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::store::{Query, StoreError};
 use uuid::Uuid;
 
-use super::Inner;
+use super::inner::Inner;
 use super::keys::Key;
-use super::listing::indexes;
 
 /// Rows of a block; `index.lua` knows them, too.
 pub(super) const ROWS: u64 = 1024;
@@ -102,6 +101,15 @@ fn mark(rows: &mut [u8], ids: &[u8], text: &str) {
             *byte |= 0x80 >> (row % 8);
         }
     }
+}
+
+/// Returns the indexes in which what a query wants is found.
+pub(super) fn indexes(query: &Query) -> Vec<Key<'static>> {
+    if query.dead {
+        return vec![Key::Dead];
+    }
+    let wanted = |status: &Status| query.status.is_empty() || query.status.contains(status);
+    Status::ALL.iter().filter(|status| wanted(status)).map(|status| Key::Agents(status.as_str())).collect()
 }
 
 /// One block as it was read.

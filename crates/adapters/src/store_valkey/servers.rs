@@ -7,7 +7,7 @@ use mosaic_core::limits;
 use parking_lot::Mutex;
 use redis::Value;
 
-use super::dial::Address;
+use super::address::Address;
 
 /// The servers, in the order in which they are tried.
 pub(super) struct Servers {

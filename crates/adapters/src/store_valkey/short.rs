@@ -16,8 +16,8 @@ use redis::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Inner;
 use super::args::{self, Args, strange};
+use super::inner::Inner;
 use super::records::{self, json_text, millis};
 use super::scripts::{MOVABLE, SHORTEN};
 

@@ -10,9 +10,9 @@ use mosaic_core::ports::store::{Change, Lease, Safety, StoreError};
 use redis::Value;
 use serde_json::json;
 
-use super::Inner;
 use super::args::{self, Args, strange};
-use super::pump::Pump;
+use super::batcher::Batcher;
+use super::inner::Inner;
 use super::records::{self, json_text, millis};
 use super::scripts::{AMEND, Script};
 
@@ -20,7 +20,7 @@ impl Inner {
     /// Writes a new state under a lease; see the port.
     pub(super) async fn advance(
         &self,
-        pump: &Pump<Value>,
+        batcher: &Batcher<Value>,
         lease: &Lease,
         change: Change,
     ) -> Result<u64, StoreError> {
@@ -29,7 +29,7 @@ impl Inner {
         }
         let item = Args::default().text(lease.node.as_str()).number(lease.epoch.0);
         let item = item.all(self.change_args(&change)?);
-        let answer = pump.call(item).await?;
+        let answer = batcher.call(item).await?;
         self.written(lease.agent, &answer).await
     }
 
@@ -97,7 +97,7 @@ impl Inner {
         })
     }
 
-    /// Puts together what scripts take for one change; see `put.lua`.
+    /// Puts together what scripts take for one change; see `write_record.lua`.
     fn change_args(&self, change: &Change) -> Result<Args, StoreError> {
         let agent = &change.agent;
         let tail = records::tail(agent)?;

@@ -56,13 +56,6 @@ pub const STORE_LOOK: Duration = Duration::from_secs(2);
 pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
 /// Most tries to write an order while other nodes change the orders.
 pub const ORDER_TRIES: usize = 100;
-/// Most calls of the bare queue that share a round trip: a script keeps the server from everybody else as long as it runs.
-pub const LEAN_BATCH: usize = 64;
-/// Round trips of one kind under way at once: while the server works on one, the next is put together. More would be
-/// emptier, and what a call costs the server by itself is more than what a job costs it.
-pub const LEAN_TRIPS: usize = 2;
-/// Most jobs that one script adds: 7 arguments each, and a script may unpack some thousands.
-pub const LEAN_BULK: usize = 500;
 /// Events of the queue that one look for interventions reads.
 pub const QUEUE_EVENTS_READ: usize = 1000;
 /// Entries of each list that one look for interventions goes through: what no event told is found all the same.

@@ -259,7 +259,7 @@ pub(crate) enum Seen {
 pub(crate) async fn look(config: &Config) -> Result<Vec<Seen>, String> {
     use mosaic_core::clocks::ClockOffset;
     let options = link(config);
-    let looks = mosaic_adapters::store_valkey::look_at(&options).await?;
+    let looks = mosaic_adapters::store_valkey::inspect(&options).await.map_err(|e| e.to_string())?;
     let mut seen = vec![Seen::Fine(format!("{}: {looks}", config.valkey.words()))];
     seen.extend(looks.impossible(&options).map(Seen::Impossible));
     let accepted = options.accept_risk;

@@ -12,7 +12,7 @@ for n = 1, tonumber(take()) do
     -- The same again: its answer was lost.
     answers[n] = tonumber(h.version)
   else
-    answers[n] = put(h, c)
+    answers[n] = write_record(h, c)
   end
 end
 answers[#answers + 1] = newest

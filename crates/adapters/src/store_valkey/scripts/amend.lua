@@ -22,7 +22,7 @@ for n = 1, tonumber(take()) do
   elseif refused(h, c, version) then
     answers[n] = 'conflict'
   else
-    answers[n] = put(h, c)
+    answers[n] = write_record(h, c)
   end
 end
 answers[#answers + 1] = newest

@@ -1,5 +1,5 @@
--- Lists what other hands did to the queue. The queue's own events say where to look; a look through the lists, a part at a
--- time, finds what they do not say. What was found stands in a list of our own until it is taken up.
+-- Lists the changes that external clients made to the queue. The queue's own events say where to look; a look through the
+-- lists, a part at a time, finds what they do not say. What was found stands in a list of our own until it is taken up.
 local most, EVENTS, PART, TURN, STALLED, JOBS = tonumber(take()), take(), tonumber(take()), take(), take(), tonumber(take())
 local now = whole(now_ms())
 
@@ -20,10 +20,12 @@ local function is_strange(e)
     end
     return call('HEXISTS', K .. e.jobId, 'agentId') == 0
   end
-  return ENDS[e.event] and judge(e.jobId) ~= nil
+  -- Ends are mostly our own. Only what the job itself shows tells them apart, so the job is looked at.
+  return ENDS[e.event] and classify_external(e.jobId) ~= nil
 end
 
 local function follow_events()
+  -- The first look of a store begins at the oldest event that is left: jobs may have been added before any node came.
   local seen = call('HGET', O .. 'others:seen', 'event')
   local list = call('XRANGE', K .. 'events', seen and '(' .. seen or '-', '+', 'COUNT', EVENTS)
   for _, entry in ipairs(list) do
@@ -43,6 +45,7 @@ end
 -- Takes the next part of a list, and begins again at its end. `read` gets the first and the last place.
 local function part(name, length, size, read)
   local from = tonumber(call('HGET', O .. 'others:seen', name) or 0)
+  -- The list may have shrunk since: what is left of it is read again from its beginning.
   if from >= length then
     from = 0
   end
@@ -100,6 +103,7 @@ local function look_through_agents(size)
       if h then
         local job = job_of(h)
         local j = call('HMGET', K .. job, 'name', 'finishedOn')
+        -- The job is gone, and with it the field that named the agent: the tie is the only way back from the job's id.
         if not j[1] and job ~= id then
           call('HSET', O .. 'tied', job, id)
         end
@@ -121,6 +125,7 @@ local function put_back_stalled()
     local h = id and read_head(id)
     local ours = h and h.node ~= 'null'
     if not ours and call('EXISTS', K .. job .. ':lock') == 0 and call('LREM', K .. 'active', 1, job) > 0 then
+      -- BullMQ lets a job stall once. The second time its worker is taken for the cause, and the job fails.
       if call('HINCRBY', K .. job, 'stc', 1) > 1 then
         call('HSET', K .. job, 'defa', 'job stalled more than allowable limit')
       end
@@ -131,6 +136,7 @@ local function put_back_stalled()
       suspect(job)
     end
   end
+  -- What is active now is put back at the next look, unless a lock shows by then that its worker lives.
   call('DEL', K .. 'stalled')
   local active = call('LRANGE', K .. 'active', 0, JOBS - 1)
   if #active > 0 then
@@ -140,7 +146,8 @@ end
 
 follow_events()
 if call('SET', O .. 'others:turn', '1', 'NX', 'PX', TURN) then
-  -- Somebody may have emptied the queue without a word: then there are fewer jobs than agents that wait for a slot.
+  -- An operator may have emptied the queue, which raises no event: then there are fewer jobs than agents that wait for a slot.
+  -- One node in a turn looks, whichever comes first: the look costs the same for one node and for a hundred.
   local jobs = call('LLEN', K .. 'wait') + call('ZCARD', K .. 'prioritized') + call('ZCARD', K .. 'delayed')
   local agents = call('ZCARD', AGENTS .. 'spawning') + call('ZCARD', AGENTS .. 'running') - call('ZCARD', O .. 'leased')
   -- More jobs than agents: another producer adds faster than the queue's events are kept, which then tell of some only.
@@ -161,9 +168,11 @@ local function add_submission(found, job)
   return found
 end
 
+-- What ends agents is told before new work: of a full answer the rest comes with the next look, and an agent that was removed
+-- must not start meanwhile.
 local out, new = {}, {}
 for _, job in ipairs(call('ZRANGE', O .. 'others', 0, JOBS - 1)) do
-  local found = judge(job)
+  local found = classify_external(job)
   if not found then
     call('ZREM', O .. 'others', job)
   elseif found[1] == 'doomed' then

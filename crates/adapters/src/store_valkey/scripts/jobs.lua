@@ -43,5 +43,5 @@ local function finish(job, outcome, ended, result, stack, prev, made)
     event('retries-exhausted', 'jobId', job, 'attemptsMade', made)
   end
   after_end(job, outcome, ended, result)
-  keep(job, outcome, ended)
+  retain_job(job, outcome, ended)
 end

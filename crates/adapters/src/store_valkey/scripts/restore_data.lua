@@ -2,7 +2,7 @@
 -- whether it did.
 local id, job, data, mark, log_lines = take(), take(), take(), take(), tonumber(take())
 local first, count = take_facts()
-local found = judge(job)
+local found = classify_external(job)
 call('ZREM', O .. 'others', job)
 if not found or found[1] ~= 'changed' or found[2] ~= id then
   return { 0, newest }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use mosaic_adapters::store_valkey::{LinkOptions, Tls, ValkeyOptions, ValkeyStore, look_at};
+use mosaic_adapters::store_valkey::{LinkOptions, Tls, ValkeyOptions, ValkeyStore, inspect};
 use mosaic_core::ports::store::{Store, StoreError};
 use mosaic_testkit::require;
 use mosaic_testkit::store_suite::sample::{T0, admission, agent};
@@ -140,9 +140,9 @@ async fn what_a_managed_server_hides_is_said_and_no_reason_to_refuse() {
         ..link(server.port())
     };
     connect(hidden.clone()).await.unwrap();
-    let looks = look_at(&hidden).await.unwrap();
-    assert!(looks.risks().is_empty() && looks.remarks().join(" ").contains("appendfsync"), "{looks:?}");
-    assert_eq!((looks.append_only, looks.policy.as_deref()), (Some(true), Some("noeviction")));
+    let server = inspect(&hidden).await.unwrap();
+    assert!(server.risks().is_empty() && server.remarks().join(" ").contains("appendfsync"), "{server:?}");
+    assert_eq!((server.append_only, server.policy.as_deref()), (Some(true), Some("noeviction")));
 }
 
 /// Makes an authority and a certificate for 127.0.0.1, with the program `openssl`.
@@ -229,7 +229,7 @@ async fn a_cluster_is_found_again_through_any_server_when_the_one_that_was_named
     assert!(refusal(link(named.port())).await.contains("cannot reach the store"));
     let several = LinkOptions { others: vec![("127.0.0.1".to_owned(), keys.port())], ..link(named.port()) };
     connect(several.clone()).await.unwrap().admit(admission(&agent("T-3", T0))).await.unwrap();
-    assert!(look_at(&several).await.unwrap().cluster);
+    assert!(inspect(&several).await.unwrap().cluster);
     // Several servers that are no cluster may have different truths.
     let Some(plain) = ValkeyServer::start() else { return };
     let two = LinkOptions { others: vec![("127.0.0.1".to_owned(), 1)], ..link(plain.port()) };

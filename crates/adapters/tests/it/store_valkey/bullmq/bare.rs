@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_adapters::store_valkey::bullmq::{Ended, Keep, NewJob, Queue, Taken, Turned};
+use mosaic_testkit::bare_queue::{Ended, Keep, NewJob, Queue, Taken, Turned};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mosaic_adapters::store_valkey::bullmq::Queue;
 use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_testkit::bare_queue::Queue;
 use mosaic_testkit::node_oracle::{NodeOracle, packages};
 use mosaic_testkit::valkey_server::ValkeyServer;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl Place {
     }
 
     pub(crate) async fn queue(&self, name: &str) -> Queue {
-        Queue::connect(&self.link(), name).await.expect("connected")
+        Queue::connect(self.port, &self.prefix, name).await.expect("connected")
     }
 
     pub(crate) async fn add(&self, data: Value, options: Value) -> String {

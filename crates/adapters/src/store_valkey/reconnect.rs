@@ -1,5 +1,5 @@
-//! Keeps the connection up: one task that dials, watches, and dials again with growing pauses. While the server is away
-//! it sleeps between attempts, and nothing else runs for it.
+//! Reconnection: one task dials, watches the connection, and dials again with growing pauses. While the server is away the task
+//! sleeps between attempts, and nothing else runs for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,86 +11,97 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::dial::{Address, Dialled, Dialler, SharedDialler, reach_words};
-use super::failure::{Fault, words};
-use super::honest::{self, Glance};
-use super::link::{Live, Standing, backoff};
+use super::address::Address;
+use super::dial::{Dialled, Dialler, SharedDialler};
+use super::dial_error::{Cause, DialError};
+use super::failure::Fault;
+use super::live::{Live, Standing, backoff};
+use super::preflight::{self, RoleInfo};
 use super::replicas::Replicas;
 
 /// A report from a call about its connection.
 #[derive(Debug)]
-enum Order {
+enum Report {
     /// It is of no use.
     GiveUp { generation: u64, why: String },
     /// Our keys are elsewhere.
     GoTo { generation: u64, address: Address },
 }
 
-/// Where calls say what they found out. What does not fit is found out again.
+/// The end of the line on which calls report what they found out. A report that does not fit is found out again.
 #[derive(Clone)]
-pub(super) struct Orders(mpsc::Sender<Order>);
+pub(super) struct Reports(mpsc::Sender<Report>);
 
-/// The keeper's end of it.
-pub(super) struct Taken(mpsc::Receiver<Order>);
+/// The end of the line at which reports arrive.
+pub(super) struct Received(mpsc::Receiver<Report>);
 
 /// Makes both ends.
-pub(super) fn orders() -> (Orders, Taken) {
+pub(super) fn reports() -> (Reports, Received) {
     let (send, take) = mpsc::channel(16);
-    (Orders(send), Taken(take))
+    (Reports(send), Received(take))
 }
 
-impl Orders {
+impl Reports {
     /// Says that a connection is of no use.
     pub(super) fn give_up(&self, generation: u64, why: &str) {
-        let _ = self.0.try_send(Order::GiveUp { generation, why: why.to_owned() });
+        let _ = self.0.try_send(Report::GiveUp { generation, why: why.to_owned() });
     }
 
     /// Says where our keys are.
     pub(super) fn go_to(&self, generation: u64, address: Address) {
-        let _ = self.0.try_send(Order::GoTo { generation, address });
+        let _ = self.0.try_send(Report::GoTo { generation, address });
     }
 }
 
 /// Connects for the first time: one attempt for each server that was named, but a server that reads its files is waited for.
-pub(super) async fn first(dialler: &SharedDialler) -> Result<(Live, Dialled), StoreError> {
+pub(super) async fn connect_first(dialler: &SharedDialler) -> Result<(Live, Dialled), StoreError> {
     let deadline = Instant::now() + limits::LINK_LOADING;
     let mut tried = 0;
     loop {
-        let address = dialler.locate().await.map_err(StoreError::Unavailable)?;
+        let address = dialler.locate().await?;
         match open(dialler, &address, 1).await {
             Ok(opened) => return Ok(opened),
-            Err(why) if why.contains("reading its files") && Instant::now() < deadline => {
+            Err(e) if e.is_loading() && Instant::now() < deadline => {
                 tokio::time::sleep(limits::LINK_BACKOFF_CAP).await;
             }
             // Another one of those that were named may be there.
             Err(_) if tried + 1 < dialler.servers.count() => tried += 1,
-            Err(why) => return Err(StoreError::Unavailable(why)),
+            Err(e) => return Err(e.into()),
         }
     }
 }
 
 /// Opens a connection and follows the cluster to the slot of our keys.
-async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(Live, Dialled), String> {
+async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(Live, Dialled), DialError> {
     let mut address = address.clone();
     for _ in 0..limits::LINK_REDIRECTS {
         let dialled = dialler.dial(&address, &dialler.options.name).await?;
         learn(dialler, &dialled.connection, &address).await;
         match settled(dialler, &dialled).await {
-            Ok(glance) => {
+            Ok(role) => {
                 let connection = dialled.connection.clone();
-                let replicas = Arc::new(Replicas::new(glance.replicas, Arc::clone(&dialler.quorum)));
-                let flags = glance.flags;
+                let replicas = Arc::new(Replicas::new(role.replicas, Arc::clone(&dialler.quorum)));
+                let flags = role.flags;
                 let live = Live { connection, generation, since: Instant::now(), address, flags, replicas };
                 return Ok((live, dialled));
             }
-            Err((Fault::Moved(host, port), _)) => {
+            Err(cause) => match moved(&cause) {
                 // An empty host stands for the one that was asked.
-                address = (if host.is_empty() { address.0 } else { host }, port);
-            }
-            Err((_, why)) => return Err(reach_words(&address, &why)),
+                Some((host, port)) => address = (if host.is_empty() { address.0 } else { host }, port),
+                None => return Err(cause.at(&address)),
+            },
         }
     }
-    Err(reach_words(&address, "the cluster sends us on and on"))
+    Err(Cause::Redirects.at(&address))
+}
+
+/// Returns the server to which a slot of the cluster was moved, when that is the cause.
+fn moved(cause: &Cause) -> Option<Address> {
+    let Cause::Server(error) = cause else { return None };
+    match Fault::of(error) {
+        Fault::Moved(host, port) => Some((host, port)),
+        _ => None,
+    }
 }
 
 /// Asks one of a cluster for the others; a server that is none says no.
@@ -116,51 +127,51 @@ async fn learning(dialler: &Dialler, live: &Live) {
 }
 
 /// Looks whether the server is the one for our keys.
-async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<Glance, (Fault, String)> {
+async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<RoleInfo, Cause> {
     let work = async {
         let mut connection = dialled.connection.clone();
         if dialler.options.one_slot() {
             let mut probe = redis::cmd("EXISTS");
             probe.arg(format!("{}:orchestrator:orders", dialler.options.prefix));
-            let probed = probe.query_async::<Value>(&mut connection).await;
-            probed.map_err(|e| (Fault::of(&e), words(&e)))?;
+            probe.query_async::<Value>(&mut connection).await?;
         }
-        let glance = honest::glance(&connection).await.map_err(|why| (Fault::Broken, why))?;
-        if dialler.options.sentinels.is_some() && glance.replica {
-            return Err((Fault::Elsewhere, "it is a replica; the Sentinels name it all the same".to_owned()));
+        let role = preflight::role_info(&connection).await?;
+        if dialler.options.sentinels.is_some() && role.replica {
+            return Err(Cause::Replica);
         }
-        Ok(glance)
+        Ok(role)
     };
-    match tokio::time::timeout(limits::LINK_CONNECT, work).await {
-        Ok(done) => done,
-        Err(_) => Err((Fault::Broken, format!("no answer within {} s", limits::LINK_CONNECT.as_secs()))),
-    }
+    let done = tokio::time::timeout(limits::LINK_CONNECT, work).await;
+    done.unwrap_or_else(|_| Err(Cause::Silent(limits::LINK_CONNECT)))
 }
 
 /// Keeps a connection up until this task is ended.
-pub(super) async fn keep(
+pub(super) async fn keep_up(
     dialler: SharedDialler,
     first: (Live, Dialled),
     tell: watch::Sender<Standing>,
-    mut orders: Taken,
+    mut reports: Received,
 ) {
     let mut current = Some(first);
     let mut generation = 1;
     let mut target: Option<Address> = None;
     let mut failures = 0;
     loop {
+        // The first round watches the connection that the start made; every later one begins without any, because calls must see
+        // `Down` before this task waits: they would use a dead connection for the whole backoff otherwise.
         if let Some((live, mut dialled)) = current.take() {
             let began = live.since;
-            let lost = lost(&dialler, &live, &mut dialled, &mut orders).await;
+            let lost = lost(&dialler, &live, &mut dialled, &mut reports).await;
             target = lost.target;
-            let words = format!("the store at {}:{} was lost: {}", live.address.0, live.address.1, lost.why);
+            let message =
+                format!("the store at {}:{} was lost: {}", live.address.0, live.address.1, lost.why);
             tracing::warn!(
                 store.host = live.address.0,
                 store.port = live.address.1,
                 why = lost.why,
                 "the store was lost"
             );
-            tell.send_replace(Standing::Down { why: words.into(), since: Instant::now() });
+            tell.send_replace(Standing::Down { why: message.into(), since: Instant::now() });
             // A connection that is lost as soon as it stands is no success.
             if began.elapsed() >= limits::LINK_BACKOFF_CAP {
                 failures = 0;
@@ -168,12 +179,13 @@ pub(super) async fn keep(
         }
         tokio::time::sleep(jittered(backoff(failures))).await;
         failures = failures.saturating_add(1);
+        // Reports about an older connection may still be on their way. The number tells them from reports about the next one.
         generation += 1;
         let opened = match target.take() {
             Some(address) => open(&dialler, &address, generation).await,
             None => match dialler.locate().await {
                 Ok(address) => open(&dialler, &address, generation).await,
-                Err(why) => Err(why),
+                Err(e) => Err(e),
             },
         };
         match opened {
@@ -182,11 +194,13 @@ pub(super) async fn keep(
                 tell.send_replace(Standing::Up(live.clone()));
                 current = Some((live, dialled));
             }
-            Err(words) => {
+            Err(e) => {
+                let message = e.to_string();
+                // The moment of the loss stays: calls wait for a connection only a short while after it.
                 tell.send_if_modified(|standing| match standing {
-                    Standing::Down { why, .. } if **why != *words => {
-                        tracing::warn!(why = words, "the store does not come back yet");
-                        *why = words.into();
+                    Standing::Down { why, .. } if **why != *message => {
+                        tracing::warn!(why = message, "the store does not come back yet");
+                        *why = message.into();
                         true
                     }
                     _ => false,
@@ -203,15 +217,15 @@ struct Lost {
 }
 
 /// Watches a connection until it is lost.
-async fn lost(dialler: &Dialler, live: &Live, dialled: &mut Dialled, orders: &mut Taken) -> Lost {
+async fn lost(dialler: &Dialler, live: &Live, dialled: &mut Dialled, reports: &mut Received) -> Lost {
     loop {
         tokio::select! {
             _ = &mut dialled.driver => return Lost { why: "the connection was closed".to_owned(), target: None },
-            order = orders.0.recv() => match order {
-                Some(Order::GiveUp { generation, why }) if generation == live.generation => {
+            report = reports.0.recv() => match report {
+                Some(Report::GiveUp { generation, why }) if generation == live.generation => {
                     return Lost { why, target: None };
                 }
-                Some(Order::GoTo { generation, address }) if generation == live.generation => {
+                Some(Report::GoTo { generation, address }) if generation == live.generation => {
                     let host = if address.0.is_empty() { live.address.0.clone() } else { address.0 };
                     return Lost { why: "its keys are elsewhere".to_owned(), target: Some((host, address.1)) };
                 }

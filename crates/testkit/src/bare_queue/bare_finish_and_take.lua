@@ -85,7 +85,7 @@ local function end_jobs()
     end
   end
   for _, one in ipairs(kept_as_options_say) do
-    keep(unpack(one))
+    retain_job(unpack(one))
   end
 end
 

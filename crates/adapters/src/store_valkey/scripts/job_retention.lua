@@ -23,7 +23,7 @@ local function trim_ended(outcome, ended, age, count, most)
 end
 
 -- Does what the job's options say about ended jobs; `opts` are its options where they are known.
-local function keep(job, outcome, ended, opts)
+local function retain_job(job, outcome, ended, opts)
   opts = opts or call('HGET', K .. job, 'opts')
   local field = outcome == 'completed' and 'removeOnComplete' or 'removeOnFail'
   if not opts or not string.find(opts, field, 1, true) then

@@ -2,7 +2,7 @@
 //! marker, by which BullMQ's producers wake workers. This node waits for the marker under a worker's name, so that a client
 //! that lists the workers of the queue sees it.
 //!
-//! Whoever takes the marker takes it from all others that wait, so it is told on over the channel.
+//! A node that takes the marker takes it from all others that wait, so it passes the notification on over the channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::link::{Link, Live, Standing, backoff};
+use super::connection::Link;
+use super::live::{Live, Standing, backoff};
 
 /// The queue's name as BullMQ writes it in names of connections: `orchestrator-tasks` in base64.
 const QUEUE: &str = "b3JjaGVzdHJhdG9yLXRhc2tz";
@@ -24,7 +25,7 @@ const BLOCK_SECONDS: u64 = 10;
 const MARKERS: Duration = Duration::from_millis(10);
 
 /// The sources of notifications: the connection, the channel and the marker.
-pub(super) struct Ears {
+pub(super) struct Subscriptions {
     pub(super) link: Arc<Link>,
     /// The channel's name.
     pub(super) channel: String,
@@ -36,30 +37,30 @@ pub(super) struct Ears {
     pub(super) node: String,
 }
 
-/// Tells when there is something new, until it is dropped.
-pub(super) struct Stir {
-    told: watch::Receiver<u64>,
+/// The feed of notifications, until it is dropped.
+pub(super) struct ChangeFeed {
+    changes: watch::Receiver<u64>,
     _tasks: JoinSet<()>,
 }
 
-impl Stir {
+impl ChangeFeed {
     /// Begins to listen.
-    pub(super) fn listen(ears: Ears) -> Self {
-        let (tell, told) = watch::channel(0);
-        let (ears, tell) = (Arc::new(ears), Arc::new(tell));
+    pub(super) fn listen(subscriptions: Subscriptions) -> Self {
+        let (tell, changes) = watch::channel(0);
+        let (subscriptions, tell) = (Arc::new(subscriptions), Arc::new(tell));
         let mut tasks = JoinSet::new();
-        tasks.spawn(channel(Arc::clone(&ears), Arc::clone(&tell)));
-        tasks.spawn(marker(ears, tell));
-        Self { told, _tasks: tasks }
+        tasks.spawn(channel(Arc::clone(&subscriptions), Arc::clone(&tell)));
+        tasks.spawn(marker(subscriptions, tell));
+        Self { changes, _tasks: tasks }
     }
 
     /// Returns a receiver that changes when there may be something new.
-    pub(super) fn told(&self) -> watch::Receiver<u64> {
-        self.told.clone()
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
     }
 }
 
-fn stir(tell: &watch::Sender<u64>) {
+fn announce(tell: &watch::Sender<u64>) {
     tell.send_modify(|count| *count = count.wrapping_add(1));
 }
 
@@ -73,18 +74,18 @@ async fn there(link: &Link) -> Option<Live> {
     }
 }
 
-async fn channel(ears: Arc<Ears>, tell: Arc<watch::Sender<u64>>) {
-    let channels = [ears.channel.clone()];
+async fn channel(subscriptions: Arc<Subscriptions>, tell: Arc<watch::Sender<u64>>) {
+    let channels = [subscriptions.channel.clone()];
     let mut failures = 0;
-    while let Some(live) = there(&ears.link).await {
-        if let Ok(listening) = ears.link.dialler().listen(&live.address, &channels).await {
+    while let Some(live) = there(&subscriptions.link).await {
+        if let Ok(listening) = subscriptions.link.dialler().listen(&live.address, &channels).await {
             failures = 0;
             // Whatever was said while nobody listened.
-            stir(&tell);
+            announce(&tell);
             let (mut sink, mut heard) = listening.split();
             loop {
                 match timeout(limits::LINK_ANSWER, heard.next()).await {
-                    Ok(Some(_)) => stir(&tell),
+                    Ok(Some(_)) => announce(&tell),
                     Ok(None) => break,
                     Err(_) => match timeout(limits::LINK_ANSWER, sink.ping::<Value>()).await {
                         Ok(Ok(_)) => {}
@@ -98,27 +99,29 @@ async fn channel(ears: Arc<Ears>, tell: Arc<watch::Sender<u64>>) {
     }
 }
 
-async fn marker(ears: Arc<Ears>, tell: Arc<watch::Sender<u64>>) {
-    let before = if ears.prefix.is_empty() { String::new() } else { format!("{}:", ears.prefix) };
-    let name = format!("{before}bull:{QUEUE}:w:{}", ears.node);
+async fn marker(subscriptions: Arc<Subscriptions>, tell: Arc<watch::Sender<u64>>) {
+    let before =
+        if subscriptions.prefix.is_empty() { String::new() } else { format!("{}:", subscriptions.prefix) };
+    let name = format!("{before}bull:{QUEUE}:w:{}", subscriptions.node);
     let mut failures = 0;
-    while let Some(live) = there(&ears.link).await {
-        if let Ok(dialled) = ears.link.dialler().dial(&live.address, &name).await {
+    while let Some(live) = there(&subscriptions.link).await {
+        // A call that blocks would hold up every other call on a shared connection, so the marker has one of its own.
+        if let Ok(dialled) = subscriptions.link.dialler().dial(&live.address, &name).await {
             failures = 0;
             let mut connection = dialled.connection.clone();
             let mut last = Instant::now();
             loop {
                 let mut pop = redis::cmd("BZPOPMIN");
-                pop.arg(&ears.marker).arg(BLOCK_SECONDS);
+                pop.arg(&subscriptions.marker).arg(BLOCK_SECONDS);
                 let most = Duration::from_secs(BLOCK_SECONDS) + limits::LINK_ANSWER;
                 match timeout(most, pop.query_async::<Value>(&mut connection)).await {
                     Ok(Ok(Value::Nil)) => {}
                     Ok(Ok(_)) => {
-                        stir(&tell);
+                        announce(&tell);
                         let mut tell_others = redis::cmd("PUBLISH");
-                        tell_others.arg(&ears.channel).arg("queue");
+                        tell_others.arg(&subscriptions.channel).arg("queue");
                         // Those that do not hear of it look for themselves after a second.
-                        drop(ears.link.query::<Value>(tell_others).await);
+                        drop(subscriptions.link.query::<Value>(tell_others).await);
                         tokio::time::sleep_until(last + MARKERS).await;
                         last = Instant::now();
                     }

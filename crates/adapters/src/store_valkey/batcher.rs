@@ -15,25 +15,27 @@ struct Waiting<A> {
 }
 
 /// Gathers the calls of one verb.
-pub(super) struct Pump<A> {
+pub(super) struct Batcher<A> {
     calls: mpsc::Sender<Waiting<A>>,
     task: JoinHandle<()>,
 }
 
-impl<A> Drop for Pump<A> {
+impl<A> Drop for Batcher<A> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<A: Send + 'static> Pump<A> {
-    /// Starts a pump over what carries out several calls at once, one answer each.
+impl<A: Send + 'static> Batcher<A> {
+    /// Starts a batcher; `run` carries out several calls at once, one answer each.
     pub(super) fn start<Run, Answers>(run: Run) -> Self
     where
         Run: Fn(Vec<Args>) -> Answers + Send + 'static,
         Answers: Future<Output = Result<Vec<A>, StoreError>> + Send,
     {
         let (calls, mut waiting) = mpsc::channel(STORE_WAITING_WRITES);
+        // One round at a time: two scripts under way at once gained nothing measurable (docs/valkey.md), and the order in which
+        // calls came is the order in which the server sees them.
         let task = tokio::spawn(async move {
             let mut left = None;
             while let Some((items, callers)) = gather(&mut waiting, &mut left).await {
@@ -66,6 +68,7 @@ async fn gather<A>(
     let mut bytes = first.item.bytes();
     let (mut items, mut callers) = (vec![first.item], vec![first.answer]);
     while items.len() < STORE_SHARED_BATCH {
+        // What has come is taken, what has not is not waited for: a call alone pays no delay for the chance of company.
         let Ok(next) = waiting.try_recv() else { break };
         bytes += next.item.bytes();
         if bytes > STORE_BATCH_BYTES {
@@ -113,7 +116,7 @@ mod tests {
     async fn calls_that_wait_together_go_together_each_with_its_answer() {
         let rounds = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&rounds);
-        let pump = Arc::new(Pump::start(move |items: Vec<Args>| {
+        let batcher = Arc::new(Batcher::start(move |items: Vec<Args>| {
             counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 tokio::task::yield_now().await;
@@ -122,9 +125,9 @@ mod tests {
         }));
         let mut callers = tokio::task::JoinSet::new();
         for n in 0..500u64 {
-            let pump = Arc::clone(&pump);
+            let batcher = Arc::clone(&batcher);
             callers.spawn(async move {
-                let answer = pump.call(Args::default().number(n)).await.unwrap();
+                let answer = batcher.call(Args::default().number(n)).await.unwrap();
                 assert_eq!(answer, n.to_string().into_bytes());
             });
         }
@@ -135,24 +138,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_that_fails_is_told_to_everybody_in_it() {
-        let pump = Pump::<u64>::start(|_| async { Err(StoreError::Unavailable("gone".to_owned())) });
-        let answer = pump.call(Args::default()).await;
+        let batcher = Batcher::<u64>::start(|_| async { Err(StoreError::Unavailable("gone".to_owned())) });
+        let answer = batcher.call(Args::default()).await;
         assert!(matches!(&answer, Err(StoreError::Unavailable(why)) if why == "gone"), "{answer:?}");
-        let pump = Pump::<u64>::start(|_| async { Ok(vec![1, 2]) });
-        assert!(pump.call(Args::default()).await.is_err(), "an answer too many is nobody's");
+        let batcher = Batcher::<u64>::start(|_| async { Ok(vec![1, 2]) });
+        assert!(batcher.call(Args::default()).await.is_err(), "an answer too many is nobody's");
     }
 
     #[tokio::test]
     async fn a_large_call_waits_for_the_next_round() {
-        let pump = Arc::new(Pump::start(|items: Vec<Args>| async move {
+        let batcher = Arc::new(Batcher::start(|items: Vec<Args>| async move {
             let bytes: usize = items.iter().map(Args::bytes).sum();
             Ok(vec![(items.len(), bytes); items.len()])
         }));
         let mut callers = tokio::task::JoinSet::new();
         for _ in 0..4 {
-            let pump = Arc::clone(&pump);
+            let batcher = Arc::clone(&batcher);
             let item = Args::default().bytes_of(vec![0; STORE_BATCH_BYTES * 2 / 3]);
-            callers.spawn(async move { pump.call(item).await.unwrap() });
+            callers.spawn(async move { batcher.call(item).await.unwrap() });
         }
         for (together, _) in callers.join_all().await {
             assert_eq!(together, 1);

@@ -77,7 +77,7 @@ local function move_job(h, c, lines, was)
 end
 
 -- Writes the record; returns its new version.
-local function put(h, c)
+local function write_record(h, c)
   local was = { held = h.node ~= 'null', ended = ENDED[h.status], phase = h.phase, status = h.status, due = h.due,
     last = h.last }
   local logged, lines = log_facts(c.facts, c.count, h.id, tonumber(h.logged))

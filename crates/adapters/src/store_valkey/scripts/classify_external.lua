@@ -1,4 +1,4 @@
--- What other hands did to a job, read off the job and its agent as they are now.
+-- Classification of the change that an external client made to a job, read off the job and its agent as they are now.
 
 -- Tells whether a job waits for a worker. Who is looked for in the long list is in none of the others.
 local function waits(job)
@@ -30,7 +30,7 @@ local function data_changed(job, is_archived)
 end
 
 -- Returns what is to be taken up about a job, as a list that begins with a word; nil when nothing is.
-local function judge(job)
+local function classify_external(job)
   local j = call('HMGET', K .. job, 'name', 'agentId', 'finishedOn', 'defa')
   if not j[1] then
     local id = call('HGET', O .. 'tied', job) or job

@@ -1,16 +1,19 @@
-//! The honest start: a server that forgets what it acknowledged is refused, by the name of the setting, unless the
+//! The preflight: a server that forgets what it acknowledged is refused, by the name of the setting, unless the
 //! operator accepted the risk. What a managed server does not let us see is said.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisError};
 use tokio::time::timeout;
 
-use super::dial::{Address, Dialler};
-use super::failure::{Fault, words};
+use super::address::Address;
+use super::ask::ask;
+use super::dial::Dialler;
+use super::dial_error::DialError;
+use super::failure::{Fault, message};
 use super::keys::Names;
 use super::options::LinkOptions;
 use super::rights::{self, Rights};
@@ -24,7 +27,7 @@ const ACCEPT: &str = "MOSAIC_VALKEY_ACCEPT_RISK";
 
 /// Facts about a server that every connection needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Glance {
+pub(super) struct RoleInfo {
     /// It is a replica.
     pub(super) replica: bool,
     /// Number of connected replicas.
@@ -35,7 +38,7 @@ pub(super) struct Glance {
 
 /// Facts that a server states about itself; `None` where it states nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Looks {
+pub struct ServerInfo {
     /// `Valkey` or `Redis`.
     pub product: String,
     /// Its version, whole.
@@ -81,15 +84,15 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// Looks at a server briefly; one that refuses to say counts as one without replicas. The error is for people.
-pub(super) async fn glance(connection: &MultiplexedConnection) -> Result<Glance, String> {
+/// Reads the role of a server; one that refuses to say counts as one without replicas.
+pub(super) async fn role_info(connection: &MultiplexedConnection) -> Result<RoleInfo, RedisError> {
     let info = match ask::<String>(connection, &redis::cmd("INFO")).await {
         Ok(info) => info,
         Err(e) if Fault::of(&e) == Fault::Refused => String::new(),
-        Err(e) => return Err(words(&e)),
+        Err(e) => return Err(e),
     };
     let version = field(&info, "valkey_version").or_else(|| field(&info, "redis_version"));
-    Ok(Glance {
+    Ok(RoleInfo {
         replica: field(&info, "role") == Some("slave"),
         replicas: field(&info, "connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0),
         flags: version.and_then(parsed).is_none_or(|version| version >= RECOMMENDED),
@@ -102,19 +105,12 @@ fn parsed(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-pub(super) async fn ask<T: FromRedisValue>(
-    connection: &MultiplexedConnection,
-    cmd: &redis::Cmd,
-) -> Result<T, RedisError> {
-    cmd.query_async(&mut connection.clone()).await
-}
-
-/// Looks at a server.
-pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, String> {
-    let info: String = ask(connection, &redis::cmd("INFO")).await.map_err(|e| words(&e))?;
+/// Reads what a server states about itself.
+pub(super) async fn server_info(connection: &MultiplexedConnection) -> Result<ServerInfo, RedisError> {
+    let info: String = ask(connection, &redis::cmd("INFO")).await?;
     let number = |name| field(&info, name).and_then(|n| n.parse().ok());
     let valkey = field(&info, "valkey_version");
-    let mut looks = Looks {
+    let mut server = ServerInfo {
         product: if valkey.is_some() { "Valkey" } else { "Redis" }.to_owned(),
         version: valkey.or_else(|| field(&info, "redis_version")).unwrap_or_default().to_owned(),
         cluster: field(&info, "cluster_enabled") == Some("1"),
@@ -134,8 +130,8 @@ pub(super) async fn looks(connection: &MultiplexedConnection) -> Result<Looks, S
     // Managed servers forbid CONFIG; what INFO says is enough but for this.
     let fsync: Result<Vec<String>, _> =
         ask(connection, redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await;
-    looks.fsync = fsync.ok().and_then(|pair| pair.into_iter().nth(1));
-    Ok(looks)
+    server.fsync = fsync.ok().and_then(|pair| pair.into_iter().nth(1));
+    Ok(server)
 }
 
 async fn clock_offset(connection: &MultiplexedConnection) -> Option<i64> {
@@ -146,7 +142,7 @@ async fn clock_offset(connection: &MultiplexedConnection) -> Option<i64> {
     Some(own - seconds * 1000 - micros / 1000)
 }
 
-impl std::fmt::Display for Looks {
+impl std::fmt::Display for ServerInfo {
     /// In one line: product, version, persistence, policy, role, memory.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.product, self.version)?;
@@ -175,7 +171,7 @@ impl std::fmt::Display for Looks {
     }
 }
 
-impl Looks {
+impl ServerInfo {
     /// Returns what no acceptance of a risk can mend.
     pub fn impossible(&self, options: &LinkOptions) -> Option<String> {
         if let Some(version) = parsed(&self.version).filter(|version| *version < OLDEST) {
@@ -275,8 +271,8 @@ impl Looks {
     }
 }
 
-/// Looks at the server that is named, with a connection of its own. The error is for people.
-pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
+/// Inspects the server that is named, with a connection of its own.
+pub async fn inspect(options: &LinkOptions) -> Result<ServerInfo, DialError> {
     let dialler = Dialler::new(options.clone())?;
     let mut tried = 1;
     let dialled = loop {
@@ -287,11 +283,12 @@ pub async fn look_at(options: &LinkOptions) -> Result<Looks, String> {
             Err(why) => return Err(why),
         }
     };
-    let seen = timeout(limits::LINK_ANSWER, looks(&dialled.connection))
+    let seen = timeout(limits::LINK_ANSWER, server_info(&dialled.connection))
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", limits::LINK_ANSWER.as_secs())))?;
+        .map_err(|_| DialError::Silent(limits::LINK_ANSWER))?
+        .map_err(DialError::Refused)?;
     let rights = rights_of(&dialled.connection, options).await;
-    Ok(Looks { watched: options.sentinels.is_some(), rights, ..seen })
+    Ok(ServerInfo { watched: options.sentinels.is_some(), rights, ..seen })
 }
 
 async fn rights_of(connection: &MultiplexedConnection, options: &LinkOptions) -> Option<Rights> {
@@ -301,19 +298,18 @@ async fn rights_of(connection: &MultiplexedConnection, options: &LinkOptions) ->
 }
 
 /// Refuses a server that must not be used; warns of what could not be seen.
-pub(super) async fn look(
+pub(super) async fn check(
     connection: &MultiplexedConnection,
     options: &LinkOptions,
     address: &Address,
 ) -> Result<(), StoreError> {
     let at = format!("{}:{}", address.0, address.1);
-    let seen = timeout(limits::LINK_ANSWER, looks(connection)).await;
-    let seen = seen.unwrap_or_else(|_| Err("no answer".to_owned()));
-    let seen = seen.map_err(|why| {
-        StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}"))
-    })?;
-    let looks = Looks { watched: options.sentinels.is_some(), ..seen };
-    if let Some(why) = looks.impossible(options) {
+    let seen = timeout(limits::LINK_ANSWER, server_info(connection)).await;
+    let silent =
+        |why: &str| StoreError::Unavailable(format!("the store at {at} does not say what it is: {why}"));
+    let seen = seen.map_err(|_| silent("no answer"))?.map_err(|e| silent(&message(&e)))?;
+    let server = ServerInfo { watched: options.sentinels.is_some(), ..seen };
+    if let Some(why) = server.impossible(options) {
         return Err(StoreError::Unusable(format!("the store at {at} cannot be used: {why}")));
     }
     if let Some(rights) = rights_of(connection, options).await.filter(|rights| !rights.missing.is_empty()) {
@@ -326,10 +322,10 @@ pub(super) async fn look(
             rights.fix()
         );
     }
-    for remark in looks.remarks() {
+    for remark in server.remarks() {
         tracing::warn!(store.host = address.0, store.port = address.1, remark, "about the store");
     }
-    let risks = looks.risks();
+    let risks = server.risks();
     if options.accept_risk {
         for risk in risks {
             tracing::warn!(
@@ -357,35 +353,39 @@ pub(super) async fn look(
 mod tests {
     use super::*;
 
-    fn safe() -> Looks {
-        Looks {
+    fn safe() -> ServerInfo {
+        ServerInfo {
             product: "Redis".to_owned(),
             version: "7.0.15".to_owned(),
             role: Some("master".to_owned()),
             append_only: Some(true),
             fsync: Some("everysec".to_owned()),
             policy: Some("noeviction".to_owned()),
-            ..Looks::default()
+            ..ServerInfo::default()
         }
     }
 
     #[test]
     fn every_risk_names_the_setting_its_value_and_the_fix() {
         assert!(safe().risks().is_empty() && safe().remarks().is_empty());
-        assert!(Looks { replicas: 2, watched: true, guarded: true, ..safe() }.risks().is_empty());
-        for (looks, what, fix) in [
-            (Looks { append_only: Some(false), ..safe() }, "appendonly is no", "CONFIG SET appendonly yes"),
+        assert!(ServerInfo { replicas: 2, watched: true, guarded: true, ..safe() }.risks().is_empty());
+        for (server, what, fix) in [
             (
-                Looks { policy: Some("allkeys-lru".to_owned()), ..safe() },
+                ServerInfo { append_only: Some(false), ..safe() },
+                "appendonly is no",
+                "CONFIG SET appendonly yes",
+            ),
+            (
+                ServerInfo { policy: Some("allkeys-lru".to_owned()), ..safe() },
                 "maxmemory-policy is allkeys-lru",
                 "noeviction",
             ),
-            (Looks { role: Some("slave".to_owned()), ..safe() }, "role is slave", "VALKEY_HOST"),
-            (Looks { fsync: Some("no".to_owned()), ..safe() }, "appendfsync is no", "everysec"),
-            (Looks { replicas: 1, ..safe() }, "min-replicas-to-write is 0", "min-replicas-to-write 1"),
-            (Looks { watched: true, ..safe() }, "min-replicas-to-write is 0", "its replicas"),
+            (ServerInfo { role: Some("slave".to_owned()), ..safe() }, "role is slave", "VALKEY_HOST"),
+            (ServerInfo { fsync: Some("no".to_owned()), ..safe() }, "appendfsync is no", "everysec"),
+            (ServerInfo { replicas: 1, ..safe() }, "min-replicas-to-write is 0", "min-replicas-to-write 1"),
+            (ServerInfo { watched: true, ..safe() }, "min-replicas-to-write is 0", "its replicas"),
         ] {
-            let risks = looks.risks();
+            let risks = server.risks();
             assert!(
                 risks.len() == 1 && risks[0].what.contains(what) && risks[0].fix.contains(fix),
                 "{risks:?}"
@@ -395,7 +395,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_said() {
-        let blind = Looks { product: "Redis".to_owned(), version: "7.2.4".to_owned(), ..Looks::default() };
+        let blind =
+            ServerInfo { product: "Redis".to_owned(), version: "7.2.4".to_owned(), ..ServerInfo::default() };
         assert!(blind.risks().is_empty());
         let said = blind.remarks().join(" ");
         for name in ["appendonly", "appendfsync", "maxmemory-policy", "role"] {
@@ -407,10 +408,10 @@ mod tests {
     fn old_servers_and_clusters_without_a_hash_tag_are_impossible() {
         let plain = LinkOptions::default();
         let tagged = LinkOptions { prefix: "{m}".to_owned(), ..LinkOptions::default() };
-        let old = Looks { version: "6.0.16".to_owned(), ..safe() };
+        let old = ServerInfo { version: "6.0.16".to_owned(), ..safe() };
         assert!(old.impossible(&plain).is_some_and(|why| why.contains("6.2")));
-        assert!(Looks { version: "6.2.0".to_owned(), ..safe() }.impossible(&plain).is_none());
-        let cluster = Looks { cluster: true, ..safe() };
+        assert!(ServerInfo { version: "6.2.0".to_owned(), ..safe() }.impossible(&plain).is_none());
+        let cluster = ServerInfo { cluster: true, ..safe() };
         assert!(cluster.impossible(&plain).is_some_and(|why| why.contains("MOSAIC_VALKEY_PREFIX")));
         assert!(cluster.impossible(&tagged).is_none());
     }

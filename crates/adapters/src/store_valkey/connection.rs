@@ -1,11 +1,10 @@
 //! The connection to the server that every verb goes through: one socket for all calls, kept up by a task beside them
-//! ([`super::keeper`]), with a deadline for every answer.
+//! ([`super::reconnect`]), with a deadline for every answer.
 //!
 //! A call that finds no connection waits a moment for one and is then refused. A call whose answer does not come was
 //! perhaps carried out: it is `Unavailable`, too, and the connection is given up, so that nothing of it arrives later.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
@@ -15,44 +14,21 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::{Address, Dialler, SharedDialler};
-use super::failure::{Fault, words};
-use super::honest;
-use super::keeper::{self, Orders};
+use super::address::Address;
+use super::dial::{Dialler, SharedDialler};
+use super::failure::{Fault, message};
+use super::live::{Live, Standing};
 use super::options::LinkOptions;
-use super::replicas::Replicas;
+use super::preflight;
+use super::reconnect::{self, Reports};
+use super::replicas::NotConfirmed;
 use super::scripts::Script;
-
-/// A connection that stands, until it does not.
-#[derive(Clone)]
-pub(super) struct Live {
-    pub(super) connection: MultiplexedConnection,
-    /// Counts the connections.
-    pub(super) generation: u64,
-    /// Since when it stands.
-    pub(super) since: Instant,
-    pub(super) address: Address,
-    /// Its scripts may say in their first line what they do.
-    pub(super) flags: bool,
-    pub(super) replicas: Arc<Replicas>,
-}
-
-/// The state of the connection.
-#[derive(Clone)]
-pub(super) enum Standing {
-    Up(Live),
-    Down {
-        /// For people: which server, and why.
-        why: Arc<str>,
-        since: Instant,
-    },
-}
 
 /// The connection to one server.
 pub(super) struct Link {
     dialler: SharedDialler,
     standing: watch::Receiver<Standing>,
-    orders: Orders,
+    reports: Reports,
     keeper: JoinHandle<()>,
 }
 
@@ -67,13 +43,14 @@ impl Link {
     ///
     /// Errors: `Unavailable` when it cannot be reached, `Unusable` when it must not be used.
     pub(super) async fn connect(options: &LinkOptions) -> Result<Self, StoreError> {
-        let dialler = Arc::new(Dialler::new(options.clone()).map_err(StoreError::Unusable)?);
-        let (first, driver) = keeper::first(&dialler).await?;
-        honest::look(&first.connection, options, &first.address).await?;
+        let dialler =
+            Arc::new(Dialler::new(options.clone()).map_err(|e| StoreError::Unusable(e.to_string()))?);
+        let (first, driver) = reconnect::connect_first(&dialler).await?;
+        preflight::check(&first.connection, options, &first.address).await?;
         let (tell, standing) = watch::channel(Standing::Up(first.clone()));
-        let (orders, taken) = keeper::orders();
-        let keeper = tokio::spawn(keeper::keep(Arc::clone(&dialler), (first, driver), tell, taken));
-        Ok(Self { dialler, standing, orders, keeper })
+        let (reports, received) = reconnect::reports();
+        let keeper = tokio::spawn(reconnect::keep_up(Arc::clone(&dialler), (first, driver), tell, received));
+        Ok(Self { dialler, standing, reports, keeper })
     }
 
     /// Runs a script by its digest; the server is told its text when it does not know it.
@@ -98,11 +75,12 @@ impl Link {
         args: Vec<Vec<u8>>,
     ) -> Result<Value, StoreError> {
         let deadline = Instant::now() + limits::LINK_ANSWER;
-        let not_safe = |live: &Live, why: String| StoreError::NotSafe(said(&live.address, &why));
+        let not_safe =
+            |live: &Live, why: NotConfirmed| StoreError::NotSafe(refused_at(&live.address, &why.to_string()));
         let live = self.live(deadline).await.map_err(Failed::into_error)?;
-        live.replicas.before(&live).await.map_err(|why| not_safe(&live, why))?;
+        live.replicas.before(&live.connection).await.map_err(|why| not_safe(&live, why))?;
         let (value, live) = self.run_script(script, keys, &args, deadline).await?;
-        live.replicas.confirm(&live).await.map_err(|why| not_safe(&live, why))?;
+        live.replicas.confirm(&live.connection).await.map_err(|why| not_safe(&live, why))?;
         Ok(value)
     }
 
@@ -141,8 +119,8 @@ impl Link {
     pub(super) async fn query_durably<T: FromRedisValue>(&self, cmd: Cmd) -> Result<T, StoreError> {
         let deadline = Instant::now() + limits::LINK_ANSWER;
         let (value, live) = self.send(Sent::One(&cmd), deadline).await.map_err(Failed::into_error)?;
-        let confirmed = live.replicas.confirm(&live).await;
-        confirmed.map_err(|why| StoreError::NotSafe(said(&live.address, &why)))?;
+        let confirmed = live.replicas.confirm(&live.connection).await;
+        confirmed.map_err(|why| StoreError::NotSafe(refused_at(&live.address, &why.to_string())))?;
         self.read(value, &live)
     }
 
@@ -175,7 +153,7 @@ impl Link {
     pub(super) async fn listen(&self, channels: &[String]) -> Result<PubSub, StoreError> {
         let deadline = Instant::now() + limits::LINK_ANSWER;
         let live = self.live(deadline).await.map_err(Failed::into_error)?;
-        self.dialler.listen(&live.address, channels).await.map_err(StoreError::Unavailable)
+        Ok(self.dialler.listen(&live.address, channels).await?)
     }
 
     /// Returns what dials the same server.
@@ -184,7 +162,7 @@ impl Link {
     }
 
     fn unavailable(&self, address: &Address, why: &str) -> StoreError {
-        StoreError::Unavailable(said(address, why))
+        StoreError::Unavailable(refused_at(address, why))
     }
 
     /// Sends a command, again where it was certainly not carried out.
@@ -197,26 +175,26 @@ impl Link {
                 Ok(answer) => answer,
                 Err(_) => {
                     let why = format!("no answer within {} s", limits::LINK_ANSWER.as_secs());
-                    self.orders.give_up(live.generation, &why);
-                    return Err(Failed::Unavailable(said(&live.address, &why)));
+                    self.reports.give_up(live.generation, &why);
+                    return Err(Failed::Unavailable(refused_at(&live.address, &why)));
                 }
             };
             let error = match answer {
                 Ok(value) => return Ok((value, live)),
                 Err(error) => error,
             };
-            let (fault, why) = (Fault::of(&error), words(&error));
+            let (fault, why) = (Fault::of(&error), message(&error));
             tries += 1;
             match &fault {
-                Fault::Broken | Fault::Elsewhere => self.orders.give_up(live.generation, &why),
-                Fault::Moved(host, port) => self.orders.go_to(live.generation, (host.clone(), *port)),
+                Fault::Broken | Fault::Elsewhere => self.reports.give_up(live.generation, &why),
+                Fault::Moved(host, port) => self.reports.go_to(live.generation, (host.clone(), *port)),
                 Fault::NoScript | Fault::Refused => {}
             }
             if matches!(fault, Fault::Elsewhere | Fault::Moved(..)) && tries < limits::LINK_REDIRECTS {
                 self.changed_from(live.generation, deadline).await;
                 continue;
             }
-            return Err(Failed::Fault(fault, said(&live.address, &why)));
+            return Err(Failed::Fault(fault, refused_at(&live.address, &why)));
         }
     }
 
@@ -249,7 +227,7 @@ impl Link {
     }
 }
 
-fn said(address: &Address, why: &str) -> String {
+fn refused_at(address: &Address, why: &str) -> String {
     format!("the store at {}:{} does not take it: {why}", address.0, address.1)
 }
 
@@ -280,9 +258,4 @@ impl Failed {
         let (Self::Unavailable(why) | Self::Fault(_, why)) = self;
         StoreError::Unavailable(why)
     }
-}
-
-/// Returns the longest backoff after so many failures: doubled each time.
-pub(super) fn backoff(failures: u32) -> Duration {
-    limits::LINK_BACKOFF.saturating_mul(1 << failures.min(16)).min(limits::LINK_BACKOFF_CAP)
 }
