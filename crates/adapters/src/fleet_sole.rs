@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::fleet::{
     Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
@@ -60,7 +60,7 @@ impl Fleet for SoleNode {
         Ok(self.with(|state| state.iter().cloned().collect()))
     }
 
-    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, _: Fact) -> Result<bool, StoreError> {
+    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, _: LogRecord) -> Result<bool, StoreError> {
         Ok(self.with(|state| match state {
             Some(state) if state.info.node == *node => {
                 state.cordon = cordon;
@@ -74,7 +74,7 @@ impl Fleet for SoleNode {
         &self,
         node: &NodeId,
         _: Option<&LostNode>,
-        _: Fact,
+        _: LogRecord,
     ) -> Result<NodeRemoval, StoreError> {
         Ok(self.with(|state| match state {
             Some(state) if state.info.node == *node => NodeRemoval::Alive(state.seen_at),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::archive::ArchivePeers;
@@ -238,7 +238,7 @@ impl Store for ArchivedStore {
         self.shared.next_due().await
     }
 
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         self.shared.set_pause(pause, fact).await
     }
 
@@ -246,7 +246,11 @@ impl Store for ArchivedStore {
         self.shared.pause().await
     }
 
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError> {
         self.shared.set_orders(change, facts).await
     }
 
@@ -254,7 +258,7 @@ impl Store for ArchivedStore {
         self.shared.orders().await
     }
 
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError> {
         self.shared.log(facts).await
     }
 

@@ -8,7 +8,7 @@ mod attention;
 mod audit;
 mod code;
 mod diff;
-mod events;
+pub mod events;
 mod fleet;
 mod gates;
 mod health;
@@ -35,7 +35,7 @@ pub use attention::{AnswerRequest, AttentionAnswered, AttentionList, OpenAttenti
 pub use audit::{AuditEntry, AuditHead, AuditPage, AuditVerified, BrokenChain};
 pub use code::Code;
 pub use diff::{Diff, DiffFile, DiffHunk};
-pub use events::{EventReset, EventSnapshot};
+pub use events::{Event, EventData, EventEnvelope, EventReset, EventSnapshot};
 pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
 pub use gates::{
     AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, SecretFinding,
@@ -61,7 +61,7 @@ pub use transfer::{
     TransferEntry, UnfinishedWork,
 };
 pub use words::{
-    AgentType, AttentionAnswer, AttentionKind, BackoffKind, ChangeKind, EndReason, FailureKind, GateOutcome,
-    GateProfile, LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status,
-    TextEncoding, TreeFate, Verdict, WorkState,
+    AgentType, AttentionAnswer, AttentionKind, BackoffKind, BreakerPart, ChangeKind, EndReason, FailureKind,
+    GateOutcome, GateProfile, LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status,
+    StopCause, TextEncoding, TreeFate, Verdict, WorkState,
 };

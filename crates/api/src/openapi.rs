@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::events::EventSchema;
 use crate::*;
 
 /// One route as the document describes it.
@@ -64,13 +65,34 @@ pub fn document(version: &str, operations: &[Operation]) -> Value {
 fn schemas() -> Map<String, Value> {
     let mut all: Vec<(String, RefOr<Schema>)> = Vec::new();
     schemas!(all:
-        AgentGates AgentList AgentView AnswerRequest ArchiveRequest ArchivedRecords AttentionAnswered AttentionList AuditPage AuditVerified Diff Dispatch DrainStarted EventReset EventSnapshot ExportRequest Frozen Health
+        AgentGates AgentList AgentView AnswerRequest ArchiveRequest ArchivedRecords AttentionAnswered AttentionList AuditPage AuditVerified Diff Dispatch DrainStarted EventEnvelope EventReset EventSnapshot ExportRequest Frozen Health
         Hello ImportRequest Imported KillAll KillSwitch Killed Node NodeList NodeRemoved NodeState OrderRequest ProblemBody PruneRequest Pruned Queue
         Readiness Released Removed Resources RestoreRequest Restored RetryRequest SpawnRequest Spawned StatusView SwitchEngaged
         SwitchReleased TaskAgents TaskRemoved TranscriptEnd TranscriptPage UnfinishedWork
     );
+    let events = Event::schemas();
+    let event = event_schema(&events);
+    all.extend(events.into_iter().flat_map(|event| event.all));
     let shown = |(name, schema)| (name, without_unknown(serde_json::to_value(schema).unwrap_or_default()));
-    all.into_iter().map(shown).collect()
+    let mut schemas: Map<String, Value> = all.into_iter().map(shown).collect();
+    schemas.insert("Event".to_owned(), event);
+    schemas
+}
+
+/// Returns the schema of an event: its envelope, and for each kind the details that are in its data.
+fn event_schema(events: &[EventSchema]) -> Value {
+    let one = |event: &EventSchema| {
+        let kind = format!("dev.mosaic.{}.v1", event.kind);
+        json!({
+            "type": "object",
+            "required": ["type", "data"],
+            "properties": {"type": {"type": "string", "enum": [kind]}, "data": reference(&event.name)},
+        })
+    };
+    json!({
+        "description": "One event of the stream: its envelope, and the details of its kind.",
+        "allOf": [reference("EventEnvelope"), {"oneOf": events.iter().map(one).collect::<Vec<Value>>()}],
+    })
 }
 
 /// Leaves out the word for what a client does not know: no server sends it.

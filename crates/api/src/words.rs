@@ -304,6 +304,38 @@ pub enum StallStage {
     Unknown,
 }
 
+/// Cause of the end of a run by force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum StopCause {
+    Order,
+    Deadline,
+    Silence,
+    AfterResult,
+    Conversation,
+    Supervisor,
+    CleanUp,
+    /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Part of a node's work that a breaker watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum BreakerPart {
+    Fetch,
+    Push,
+    Run,
+    /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
 /// Place where an order is written down: `durable` outlives the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -366,6 +398,7 @@ macro_rules! shown_as_on_the_wire {
 
 shown_as_on_the_wire!(
     Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
+    StopCause BreakerPart
 );
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::domain::agent::{Agent, Ending, State};
 use crate::domain::breaker;
 use crate::domain::gates::Verdict;
 use crate::domain::ids::AgentId;
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::domain::outcome::Outcome;
 use crate::domain::spent::Spent;
@@ -64,7 +64,7 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &St
 
 /// Prepares an agent from the queue: what an earlier attempt of it left here while another node had it is kept first,
 /// and what only another node has is left behind. Returns the event that comes first.
-async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<Fact>) -> Event {
+async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<LogRecord>) -> Event {
     if !o.is_fleet() {
         return Event::Leased;
     }
@@ -168,7 +168,7 @@ struct Drive<'a> {
     leaving: watch::Receiver<bool>,
     /// The lease was lost.
     lost: watch::Receiver<bool>,
-    facts: Vec<Fact>,
+    facts: Vec<LogRecord>,
 }
 
 impl<'a> Drive<'a> {

@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::domain::facts::{
+    Fact, NodeCordoned, NodeDrained, NodeJoined, NodeLost, NodeRemoved, NodeUncordoned, Stamp,
+};
 use crate::domain::ids::{AgentId, NodeId};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::driver::AgentHandle;
 use crate::fleet::membership::About;
 use crate::limits;
@@ -89,7 +91,8 @@ impl Orchestrator {
         self.ports.fleet.join(&self.info()).await?;
         self.fleet.joined.send_replace(true);
         if self.is_fleet() {
-            self.log_node("node.joined", &self.settings.node, json!({"slots": self.settings.slots})).await;
+            let (node, slots) = (self.settings.node.clone(), self.settings.slots);
+            self.log_node(Fact::NodeJoined(NodeJoined { node, slots })).await;
         }
         Ok(())
     }
@@ -154,13 +157,18 @@ impl Orchestrator {
 
     /// Says that a node takes nothing new (`Some`) or takes work again; false when there is no such node. Idempotent.
     pub async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>) -> Result<bool, StoreError> {
-        let (kind, data) = match &cordon {
-            Some(c) => {
-                ("node.cordoned", json!({"node": node, "by": &c.by, "reason": &c.reason, "drain": c.drain}))
-            }
-            None => ("node.uncordoned", json!({"node": node})),
+        let name = node.clone();
+        let fact = match &cordon {
+            Some(Cordon { by, reason, drain, .. }) => Fact::NodeCordoned(NodeCordoned {
+                node: name,
+                by: by.clone(),
+                reason: reason.clone(),
+                drain: *drain,
+            }),
+            None => Fact::NodeUncordoned(NodeUncordoned { node: name }),
         };
-        let known = self.ports.fleet.cordon(node, cordon.clone(), self.node_fact(kind, data)).await?;
+        let fact = LogRecord::new(&fact, self.now());
+        let known = self.ports.fleet.cordon(node, cordon.clone(), fact).await?;
         if known && *node == self.settings.node {
             if cordon.is_none() {
                 self.overruled();
@@ -177,9 +185,14 @@ impl Orchestrator {
         lost: Option<&LostNode>,
         by: &str,
     ) -> Result<NodeRemoval, StoreError> {
-        let reason = lost.and_then(|lost| lost.reason.as_deref());
-        let data = json!({"node": node, "by": by, "reason": reason, "lost": lost.is_some()});
-        let done = self.ports.fleet.remove_node(node, lost, self.node_fact("node.removed", data)).await?;
+        let removed = Fact::NodeRemoved(NodeRemoved {
+            node: node.clone(),
+            by: by.to_owned(),
+            reason: lost.and_then(|lost| lost.reason.clone()),
+            lost: lost.is_some(),
+        });
+        let fact = LogRecord::new(&removed, self.now());
+        let done = self.ports.fleet.remove_node(node, lost, fact).await?;
         if done == NodeRemoval::Done && lost.is_some() {
             self.fleet.seen().lost.insert(node.clone());
         }
@@ -226,7 +239,7 @@ impl Orchestrator {
             return;
         }
         if drained && self.is_fleet() {
-            self.log_node("node.drained", &self.settings.node, json!({})).await;
+            self.log_node(Fact::NodeDrained(NodeDrained { node: self.settings.node.clone() })).await;
         }
         let left = self.timely(self.ports.fleet.leave(&self.settings.node)).await;
         if let Ok(Err(e)) = left {
@@ -365,19 +378,15 @@ impl Orchestrator {
             let name = &node.info.node;
             tracing::warn!(node = %name, "a node of the fleet is not heard of any more");
             if first {
-                self.log_node("node.lost", name, json!({"seenAt": node.seen_at.to_rfc3339()})).await;
+                let (node, seen_at) = (name.clone(), Stamp(node.seen_at));
+                self.log_node(Fact::NodeLost(NodeLost { node, seen_at })).await;
             }
         }
     }
 
-    fn node_fact(&self, kind: &str, data: Value) -> Fact {
-        Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data }
-    }
-
-    async fn log_node(&self, kind: &str, node: &NodeId, mut data: Value) {
-        data["node"] = json!(node);
-        let fact = self.node_fact(kind, data);
-        match self.timely(self.ports.store.log(vec![fact])).await {
+    async fn log_node(&self, fact: Fact) {
+        let kind = fact.kind();
+        match self.timely(self.ports.store.log(vec![LogRecord::new(&fact, self.now())])).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
             Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),

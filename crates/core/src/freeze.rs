@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use thiserror::Error;
 
 use crate::domain::agent::{Agent, State};
+use crate::domain::facts::{AgentFreeze, Fact};
 use crate::domain::ids::AgentId;
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::driver::AgentHandle;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::ProcessError;
@@ -61,7 +61,7 @@ impl Orchestrator {
         }
         drop(turn);
         if changed {
-            self.tell("agent.frozen", &record.agent, note).await?;
+            self.tell(Fact::AgentFrozen, &record.agent, note).await?;
         }
         Ok(Frozen { record: self.ports.store.get(id).await?, frozen: true, changed })
     }
@@ -74,7 +74,7 @@ impl Orchestrator {
         let changed = driver.frozen.send_replace(false);
         drop(turn);
         if changed {
-            self.tell("agent.thawed", &record.agent, note).await?;
+            self.tell(Fact::AgentThawed, &record.agent, note).await?;
         }
         Ok(Frozen { record: self.ports.store.get(id).await?, frozen: false, changed })
     }
@@ -110,12 +110,8 @@ impl Orchestrator {
         Ok(())
     }
 
-    async fn tell(&self, kind: &str, agent: &Agent, note: &str) -> Result<(), StoreError> {
-        let (id, task) = (Some(agent.id), Some(agent.spec.task_id.clone()));
-        let data = json!({"name": agent.name, "note": note});
-        self.ports
-            .store
-            .log(vec![Fact { kind: kind.to_owned(), agent: id, task, at: self.now(), data }])
-            .await
+    async fn tell(&self, fact: fn(AgentFreeze) -> Fact, agent: &Agent, note: &str) -> Result<(), StoreError> {
+        let fact = fact(AgentFreeze { name: agent.name.clone(), note: note.to_owned() });
+        self.ports.store.log(vec![LogRecord::about(agent, &fact, self.now())]).await
     }
 }

@@ -5,12 +5,11 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::json;
-
 use crate::domain::agent::State;
+use crate::domain::facts::{DataRefused, Fact, JobRefused};
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::job;
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Event, KillCause};
 use crate::domain::spec::{FieldError, SpawnSpec};
 use crate::limits;
@@ -165,8 +164,8 @@ impl Orchestrator {
         if record.agent.is_terminal() {
             return Ok(false);
         }
-        let data = json!({"jobId": job, "reason": DATA_REFUSED});
-        let fact = lifecycle::fact("queue.data_refused", &record.agent, self.now(), data);
+        let refused = DataRefused { job_id: job.to_owned(), reason: DATA_REFUSED.to_owned() };
+        let fact = LogRecord::about(&record.agent, &Fact::QueueDataRefused(refused), self.now());
         if !self.ports.external_queue.restore_data(&record.agent, job, fact).await? {
             return Ok(false);
         }
@@ -222,7 +221,7 @@ fn in_one_line(faults: &[FieldError]) -> String {
     faults.join("; ")
 }
 
-fn refusal(job: &str, why: &str, at: Timestamp) -> Fact {
-    let data = json!({"jobId": job, "reason": why});
-    Fact { kind: "queue.job_refused".to_owned(), agent: None, task: None, at, data }
+fn refusal(job: &str, why: &str, at: Timestamp) -> LogRecord {
+    let refused = JobRefused { job_id: job.to_owned(), reason: why.to_owned() };
+    LogRecord::new(&Fact::QueueJobRefused(refused), at)
 }

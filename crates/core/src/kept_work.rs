@@ -1,11 +1,10 @@
 //! Work of earlier attempts: the reports of this node about what it keeps, and the list that people see. The record says
 //! where work was left, each node says what it found there.
 
-use serde_json::json;
-
+use crate::domain::facts::{Fact, WorkReported};
 use crate::domain::ids::{AgentId, NodeId};
+use crate::domain::journal::LogRecord;
 use crate::domain::kept_work::{KeptWork, WorkReport, WorkState};
-use crate::domain::lifecycle::fact;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{StoreError, Versioned};
@@ -65,8 +64,9 @@ impl Orchestrator {
             (false, false) => WorkState::Kept,
         };
         let report = WorkReport { node: self.settings.node.clone(), run: agent.runs, state, refs };
-        let data = json!({"node": &report.node, "state": report.state, "refs": &report.refs});
-        let facts = vec![fact("agent.work_reported", agent, self.now(), data)];
+        let (node, refs) = (report.node.clone(), report.refs.clone());
+        let reported = Fact::AgentWorkReported(WorkReported { node, state: report.state, refs });
+        let facts = vec![LogRecord::about(agent, &reported, self.now())];
         let reported = self.ports.fleet.report_work(id, &report, facts).await;
         reported.map_err(|e| format!("what is kept of it cannot be reported: {e}"))
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde::Serialize;
-use serde_json::json;
 
 use crate::domain::agent::{State, Status};
+use crate::domain::facts::{Fact, KillAllDone};
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::KillCause;
 use crate::domain::orders::{KillOrder, Latch};
 use crate::driver::{AgentHandle, Order};
@@ -214,10 +214,9 @@ impl Orchestrator {
 
     /// Logs that kill-all is done; the barrier stands whether that works or not.
     async fn log_kill_all(&self, report: &KillAllReport, note: &str) {
-        let data =
-            json!({"total": report.total, "killed": report.killed, "failed": report.failed, "note": note});
-        let kind = "orchestrator.kill_all".to_owned();
-        let fact = Fact { kind, agent: None, task: None, at: self.now(), data };
+        let (total, killed, failed) = (report.total, report.killed, report.failed);
+        let done = Fact::KillAllDone(KillAllDone { total, killed, failed, note: note.to_owned() });
+        let fact = LogRecord::new(&done, self.now());
         tokio::select! {
             logged = self.ports.store.log(vec![fact]) => if let Err(e) = logged {
                 tracing::warn!(error = %e, "kill-all could not be logged");

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
 
 use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
+use crate::domain::facts::{Fact, QueuePaused, QueueResumed};
 use crate::domain::ids::{AgentId, NodeId, Word};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::retention::Retention;
@@ -289,21 +289,15 @@ impl Orchestrator {
     /// Pauses dispatch: nothing new starts, what runs goes on. Idempotent.
     pub async fn pause(&self, by: &str, reason: Option<String>) -> Result<(), StoreError> {
         let at = self.now();
-        let data = json!({"by": by, "reason": &reason});
-        let fact = Fact { kind: "queue.paused".to_owned(), agent: None, task: None, at, data };
+        let paused = Fact::QueuePaused(QueuePaused { by: by.to_owned(), reason: reason.clone() });
+        let fact = LogRecord::new(&paused, at);
         self.ports.store.set_pause(Some(Pause { by: by.to_owned(), reason, at }), fact).await
     }
 
     /// Lets dispatch go on. Idempotent.
     pub async fn resume(&self, by: &str) -> Result<(), StoreError> {
-        let fact = Fact {
-            kind: "queue.resumed".to_owned(),
-            agent: None,
-            task: None,
-            at: self.now(),
-            data: json!({"by": by}),
-        };
-        self.ports.store.set_pause(None, fact).await?;
+        let resumed = Fact::QueueResumed(QueueResumed { by: by.to_owned() });
+        self.ports.store.set_pause(None, LogRecord::new(&resumed, self.now())).await?;
         self.wake.notify_one();
         Ok(())
     }

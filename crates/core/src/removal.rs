@@ -10,16 +10,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 use thiserror::Error;
 
 pub use self::prune::{PruneError, PruneRequest, Pruned};
 use crate::caretaker::former;
 use crate::domain::agent::Agent;
 use crate::domain::audit::Deed;
+use crate::domain::facts::{AgentRemoved, Fact};
 use crate::domain::ids::{AgentId, CommitId, NodeId};
+use crate::domain::journal::LogRecord;
 use crate::domain::kept_work::KeptWork;
-use crate::domain::lifecycle::fact;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::publication::Publication;
 use crate::domain::repository::RepositoryUrl;
@@ -306,15 +306,20 @@ impl Orchestrator {
         by: &Deed,
     ) -> Result<u64, StoreError> {
         let (agent, at) = (&record.agent, self.now());
-        let discarded: Vec<&str> = lost.commits.iter().map(|c| c.commit.as_str()).collect();
         let deed = by.clone().subject(agent.id).reason(Some(why));
         let deed = match lost.is_none() {
             true => deed,
             false => deed.result(lost.discards()),
         };
         self.audit(deed).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
-        let data = json!({"name": &agent.name, "why": why, "discarded": discarded, "tree": lost.tree.is_some(), "elsewhere": &lost.elsewhere});
-        let facts = vec![fact("agent.removed", agent, at, data)];
+        let removed = AgentRemoved {
+            name: agent.name.clone(),
+            why: why.to_owned(),
+            discarded: lost.commits.iter().map(|one| one.commit.clone()).collect(),
+            tree: lost.tree.is_some(),
+            elsewhere: lost.elsewhere.clone(),
+        };
+        let facts = vec![LogRecord::about(agent, &Fact::AgentRemoved(removed), at)];
         let removal = Removal {
             agent: agent.id,
             version: record.version,

@@ -2,14 +2,14 @@
 //! is kept is changed by it, so it can be done as often as wanted. Work that an earlier attempt left on another node is
 //! restored there, also while the agent runs on elsewhere.
 
-use serde_json::json;
 use thiserror::Error;
 
 use crate::caretaker::former;
 use crate::domain::agent::Agent;
+use crate::domain::facts::{Fact, GitRestored};
 use crate::domain::ids::{AgentId, NodeId};
+use crate::domain::journal::LogRecord;
 use crate::domain::kept_work::{KeptWork, LeftWork, WorkState};
-use crate::domain::lifecycle::fact;
 use crate::domain::outcome::Failure;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::{RestoreRequest, Restored};
@@ -113,10 +113,14 @@ impl Orchestrator {
             }
             return Err(RestoreError::Nothing(id));
         };
-        let salvage = restored.salvage.as_ref().map(|saved| &saved.commit);
-        let data = json!({"path": &restored.path, "head": &restored.head, "salvage": salvage, "node": &self.settings.node});
+        let fact = Fact::GitRestored(GitRestored {
+            path: restored.path.display().to_string(),
+            head: restored.head.clone(),
+            salvage: restored.salvage.as_ref().map(|saved| saved.commit.clone()),
+            node: self.settings.node.clone(),
+        });
         let agent = self.ports.store.get(id).await?.agent;
-        self.ports.store.log(vec![fact("git.restored", &agent, self.now(), data)]).await?;
+        self.ports.store.log(vec![LogRecord::about(&agent, &fact, self.now())]).await?;
         Ok(restored)
     }
 

@@ -2,11 +2,11 @@
 //! is admitted in the other. Each step can be repeated: the agent keeps its id, which no store admits twice.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::domain::agent::{Agent, State, Status};
+use crate::domain::facts::{AgentSpawning, Fact};
 use crate::domain::ids::AgentId;
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Event, KillCause, Now};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -139,13 +139,8 @@ pub async fn admit(store: &dyn Store, entry: &Entry, now: Now) -> Result<Arrival
     if barrier.is_some_and(|barrier| barrier.covers(u64::MAX, agent.spawned_at)) {
         agent.spawned_at = now.at;
     }
-    let data = json!({
-        "to": agent.status(), "name": &agent.name, "agentType": agent.spec.agent_type,
-        "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": agent.previous,
-    });
-    let (id, task) = (agent.id, agent.spec.task_id.clone());
-    let fact =
-        Fact { kind: "agent.spawning".to_owned(), agent: Some(id), task: Some(task), at: now.at, data };
+    let id = agent.id;
+    let fact = LogRecord::about(&agent, &Fact::AgentSpawning(AgentSpawning::of(&agent)), now.at);
     let admission = Admission { agent, idempotency: None, job: None, job_data: None, facts: vec![fact] };
     match store.admit(admission).await {
         Ok(_) => Ok(Arrival::Admitted),

@@ -55,8 +55,8 @@ impl Filter {
     fn wants(&self, entry: &Entry) -> bool {
         let fact = &entry.fact;
         let kind_fits = |wanted: &String| match wanted.strip_suffix('*') {
-            Some(start) => fact.kind.starts_with(start),
-            None => fact.kind == *wanted,
+            Some(start) => fact.kind().starts_with(start),
+            None => fact.kind() == wanted,
         };
         (self.agent.is_none() || self.agent == fact.agent)
             && (self.task.is_none() || self.task == fact.task)
@@ -152,7 +152,7 @@ impl Reader {
         let source = &self.context.orchestrator.settings().node;
         let wanted = entries.iter().filter(|entry| self.filter.wants(entry));
         let chunk: String = wanted
-            .map(|entry| event(entry.seq, &entry.fact.kind, &entry.envelope(source.as_str())))
+            .map(|entry| event(entry.seq, entry.fact.kind(), &entry.envelope(source.as_str())))
             .collect();
         self.place = Place::After(last);
         if chunk.is_empty() && entries.len() < PAGE {

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use mosaic_adapters::store_valkey::{ValkeyOptions, ValkeyStore};
 use mosaic_core::domain::agent::Agent;
+use mosaic_core::domain::facts::{AgentSpawning, Fact};
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now, Salvage};
 use mosaic_core::domain::publication::RemoteLook;
 use mosaic_core::domain::spec::SpawnSpec;
@@ -27,9 +29,7 @@ fn admission(what: &What) -> Outcome<Admission> {
     body["taskId"] = json!(id);
     let spec = SpawnSpec::parse(&body).map_err(|faults| format!("{faults:?}"))?;
     let agent = Agent::admitted(id, spec, "mosaic", None, now());
-    let data = json!({"to": "spawning", "name": &agent.name, "agentType": agent.spec.agent_type,
-        "repository": &agent.spec.context.repository, "priority": agent.spec.priority});
-    let facts = vec![lifecycle::fact("agent.spawning", &agent, now(), data)];
+    let facts = vec![LogRecord::about(&agent, &Fact::AgentSpawning(AgentSpawning::of(&agent)), now())];
     Ok(Admission { agent, idempotency: None, job: None, job_data: None, facts })
 }
 

@@ -2,7 +2,7 @@
 //! agent's log time never goes back, whatever the clock does.
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ pub(super) fn append_with(
     w: &mut Writing<'_>,
     agent: AgentId,
     mut logged_at: Timestamp,
-    facts: Vec<Fact>,
+    facts: Vec<LogRecord>,
 ) -> Result<Timestamp, Fault> {
     for mut fact in facts {
         if fact.agent == Some(agent) {
@@ -32,7 +32,7 @@ pub(super) fn append_with(
 }
 
 /// Logs a fact by itself.
-pub(super) fn append(w: &mut Writing<'_>, mut fact: Fact) -> Result<(), Fault> {
+pub(super) fn append(w: &mut Writing<'_>, mut fact: LogRecord) -> Result<(), Fault> {
     if let Some(agent) = fact.agent {
         let sql = "UPDATE agents SET logged_at = max(logged_at, ?2) WHERE id = ?1 RETURNING logged_at";
         let mut statement = w.conn.prepare_cached(sql)?;
@@ -43,11 +43,12 @@ pub(super) fn append(w: &mut Writing<'_>, mut fact: Fact) -> Result<(), Fault> {
     insert(w, &fact)
 }
 
-fn insert(w: &mut Writing<'_>, fact: &Fact) -> Result<(), Fault> {
+fn insert(w: &mut Writing<'_>, fact: &LogRecord) -> Result<(), Fault> {
     let next = w.books.newest + 1;
     let sql = "INSERT INTO events (seq, kind, agent, task, at, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let task = fact.task.as_ref().map(|task| task.as_str());
-    let row = params![int(next), fact.kind, fact.agent.map(key), task, int(fact.at.0), fact.data.to_string()];
+    let row =
+        params![int(next), fact.kind(), fact.agent.map(key), task, int(fact.at.0), fact.data().to_string()];
     w.conn.prepare_cached(sql)?.execute(row)?;
     w.books.newest = next;
     Ok(())
@@ -64,13 +65,13 @@ pub(super) fn entries(conn: &Connection, after: u64, limit: usize) -> Result<Vec
         let data: String = row.get(5)?;
         Ok(Entry {
             seq: uint(row.get(0)?),
-            fact: Fact {
-                kind: row.get(1)?,
-                agent: agent.and_then(|bytes| Uuid::from_slice(&bytes).ok()).map(AgentId),
-                task: task.and_then(|task| task.parse().ok()),
-                at: Timestamp(uint(row.get(4)?)),
-                data: serde_json::from_str(&data).unwrap_or(Value::Null),
-            },
+            fact: LogRecord::stored(
+                row.get::<_, String>(1)?,
+                agent.and_then(|bytes| Uuid::from_slice(&bytes).ok()).map(AgentId),
+                task.and_then(|task| task.parse().ok()),
+                Timestamp(uint(row.get(4)?)),
+                serde_json::from_str(&data).unwrap_or(Value::Null),
+            ),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

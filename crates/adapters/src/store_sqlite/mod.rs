@@ -26,7 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
@@ -220,7 +220,7 @@ impl Store for SqliteStore {
         self.read(queue::next_due).await
     }
 
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         self.write(move |w| queue::set_pause(w, pause, fact)).await
     }
 
@@ -228,7 +228,11 @@ impl Store for SqliteStore {
         self.read(queue::pause).await
     }
 
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError> {
         self.write(move |w| orders::set(w, change, facts)).await
     }
 
@@ -236,7 +240,7 @@ impl Store for SqliteStore {
         self.read(orders::read).await
     }
 
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError> {
         self.write(move |w| facts.into_iter().try_for_each(|fact| journal::append(w, fact))).await
     }
 

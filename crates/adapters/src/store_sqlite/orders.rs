@@ -1,7 +1,7 @@
 //! The standing orders: one row with the newest kill-all and the kill switch while it is engaged.
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::ports::store::{OrderChange, StoreError};
 use rusqlite::{Connection, params};
@@ -17,7 +17,7 @@ use super::writer::Writing;
 pub(super) fn set(
     w: &mut Writing<'_>,
     change: OrderChange,
-    facts: Vec<Fact>,
+    facts: Vec<LogRecord>,
 ) -> Result<StandingOrders, Fault> {
     let before = read(w.conn)?;
     let mut orders = before.clone();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Counts, Lease, Pause, StoreError, Versioned};
@@ -238,7 +238,7 @@ pub(super) fn next_due(conn: &Connection) -> Result<Option<Timestamp>, Fault> {
 }
 
 /// Pauses dispatch or lets it go on; logs the fact only when that changed something. The first pause stands.
-pub(super) fn set_pause(w: &mut Writing<'_>, wanted: Option<Pause>, fact: Fact) -> Result<(), Fault> {
+pub(super) fn set_pause(w: &mut Writing<'_>, wanted: Option<Pause>, fact: LogRecord) -> Result<(), Fault> {
     let sql = "INSERT INTO pause (one, by, reason, at) VALUES (1, ?1, ?2, ?3) ON CONFLICT DO NOTHING";
     let changed = match wanted {
         Some(p) => w.conn.prepare_cached(sql)?.execute(params![p.by, p.reason, int(p.at.0)])?,

@@ -263,17 +263,11 @@ mod tests {
     use super::*;
     use crate::store_sqlite::{files, journal, schema};
     use mosaic_core::domain::ids::Timestamp;
-    use mosaic_core::domain::journal::Fact;
+    use mosaic_core::domain::journal::LogRecord;
     use serde_json::json;
 
-    fn fact(text: String) -> Fact {
-        Fact {
-            kind: "x".to_owned(),
-            agent: None,
-            task: None,
-            at: Timestamp(1),
-            data: json!({ "text": text }),
-        }
+    fn fact(text: String) -> LogRecord {
+        LogRecord::stored("x", None, None, Timestamp(1), json!({ "text": text }))
     }
 
     fn writer(dir: &std::path::Path, pages: Option<u32>) -> Writer {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{
@@ -144,7 +144,12 @@ impl Fleet for ValkeyStore {
         Ok(all)
     }
 
-    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError> {
+    async fn cordon(
+        &self,
+        node: &NodeId,
+        cordon: Option<Cordon>,
+        fact: LogRecord,
+    ) -> Result<bool, StoreError> {
         let wanted = cordon.as_ref().map(json).transpose()?.unwrap_or_default();
         let args = self.inner.logging().text(node.as_str()).long(wanted);
         let (known, newest): (u64, u64) =
@@ -157,7 +162,7 @@ impl Fleet for ValkeyStore {
         &self,
         node: &NodeId,
         lost: Option<&LostNode>,
-        fact: Fact,
+        fact: LogRecord,
     ) -> Result<NodeRemoval, StoreError> {
         let lost = lost.map(json).transpose()?.unwrap_or_default();
         let args = self.inner.logging().text(node.as_str()).number(self.inner.term_ms()).long(lost);
@@ -181,7 +186,7 @@ impl Fleet for ValkeyStore {
         &self,
         agent: AgentId,
         report: &WorkReport,
-        facts: Vec<Fact>,
+        facts: Vec<LogRecord>,
     ) -> Result<(), StoreError> {
         let args = self.inner.logging().long(agent.to_string()).text(report.node.as_str());
         let args = self.inner.with_facts(args.long(json(report)?), &facts)?;

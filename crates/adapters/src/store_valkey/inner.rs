@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use mosaic_core::domain::ids::Timestamp;
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::store::StoreError;
 use redis::Value;
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ impl Inner {
     }
 
     /// Puts facts behind these arguments.
-    pub(super) fn with_facts(&self, args: Args, facts: &[Fact]) -> Result<Args, StoreError> {
+    pub(super) fn with_facts(&self, args: Args, facts: &[LogRecord]) -> Result<Args, StoreError> {
         let mut args = args.number(facts.len() as u64);
         for fact in facts {
             for part in records::fact_args(fact, &self.options.source)? {

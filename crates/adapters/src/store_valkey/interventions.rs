@@ -3,7 +3,7 @@
 
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::limits;
 use mosaic_core::ports::external_queue::{Intervention, Submission};
 use mosaic_core::ports::store::StoreError;
@@ -45,7 +45,7 @@ impl Inner {
         &self,
         agent: &Agent,
         job: &str,
-        fact: Fact,
+        fact: LogRecord,
     ) -> Result<bool, StoreError> {
         let data = json_text(&agent.spec)?;
         let mark = data_mark(&data);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::limits;
 use mosaic_core::ports::store::StoreError;
 use redis::streams::StreamRangeReply;
@@ -17,7 +17,7 @@ use super::scripts::LOG;
 
 impl Inner {
     /// Logs facts that belong to no change; see the port.
-    pub(super) async fn log(&self, facts: &[Fact]) -> Result<(), StoreError> {
+    pub(super) async fn log(&self, facts: &[LogRecord]) -> Result<(), StoreError> {
         if facts.is_empty() {
             return Ok(());
         }
@@ -51,11 +51,11 @@ impl Inner {
 }
 
 /// Saves of a damaged fact what can be saved.
-fn unreadable(text: &str) -> Fact {
+fn unreadable(text: &str) -> LogRecord {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     let kind = value["kind"].as_str().unwrap_or_default().to_owned();
     let at = mosaic_core::domain::ids::Timestamp(value["at"].as_u64().unwrap_or(0));
-    Fact { kind, agent: None, task: None, at, data: Value::Null }
+    LogRecord::stored(kind, None, None, at, Value::Null)
 }
 
 /// Follows what anybody logs, for as long as the store is there. What was missed while the connection was lost is caught up

@@ -49,7 +49,7 @@ use std::sync::atomic::AtomicU64;
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
@@ -246,7 +246,7 @@ impl Store for ValkeyStore {
         self.inner.next_due().await
     }
 
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         self.inner.set_pause(pause, fact).await
     }
 
@@ -254,7 +254,11 @@ impl Store for ValkeyStore {
         self.inner.pause().await
     }
 
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError> {
         self.inner.set_orders(change, &facts).await
     }
 
@@ -262,7 +266,7 @@ impl Store for ValkeyStore {
         self.inner.orders().await
     }
 
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError> {
         self.inner.log(&facts).await
     }
 
@@ -312,7 +316,7 @@ impl ExternalQueue for ValkeyStore {
         self.inner.refuse(job, why, at).await
     }
 
-    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError> {
         self.inner.restore_data(agent, job, fact).await
     }
 

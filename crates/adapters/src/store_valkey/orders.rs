@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::limits::ORDER_TRIES;
 use mosaic_core::ports::store::{OrderChange, StoreError};
@@ -34,7 +34,7 @@ impl Inner {
     pub(super) async fn set_orders(
         &self,
         change: OrderChange,
-        facts: &[Fact],
+        facts: &[LogRecord],
     ) -> Result<StandingOrders, StoreError> {
         match change {
             OrderChange::Kill(kill) => self.put_kill(kill.agent, json_text(&kill)?, facts).await,
@@ -54,7 +54,7 @@ impl Inner {
         &self,
         agent: AgentId,
         order: String,
-        facts: &[Fact],
+        facts: &[LogRecord],
     ) -> Result<StandingOrders, StoreError> {
         let args = self.with_facts(self.logging().long(agent.to_string()).long(order), facts)?;
         self.announce(args::number(&self.run(&KILLS, args).await?));
@@ -62,7 +62,7 @@ impl Inner {
     }
 
     /// Puts changed orders in place of those that were looked at; false when others were faster.
-    async fn put_orders(&self, change: &OrderChange, facts: &[Fact]) -> Result<bool, StoreError> {
+    async fn put_orders(&self, change: &OrderChange, facts: &[LogRecord]) -> Result<bool, StoreError> {
         let looked = self.look_at_orders().await?;
         let mut orders = looked.orders.clone();
         let mut covers_all = false;

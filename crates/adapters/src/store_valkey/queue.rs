@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::limits::{QUEUE_CLASSES, STORE_PAGE};
 use mosaic_core::ports::store::{Counts, Pause, StoreError, Versioned};
 use redis::Value;
@@ -163,7 +163,7 @@ impl Inner {
     }
 
     /// Pauses dispatch or lets it go on; logs the fact only when that changed something. The first pause stands.
-    pub(super) async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    pub(super) async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         let record = pause.as_ref().map(json_text).transpose()?.unwrap_or_default();
         let args = self.with_facts(self.logging().long(record), &[fact])?;
         self.announce(args::number(&self.run(&PAUSE, args).await?));

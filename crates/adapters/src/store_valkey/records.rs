@@ -3,7 +3,7 @@
 
 use mosaic_core::domain::agent::{Agent, Attention, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::outcome::{EndReason, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::store::{StoreError, Versioned};
@@ -129,9 +129,9 @@ pub(super) fn quoted_inside(id: &str) -> Result<String, StoreError> {
 }
 
 /// The six arguments of a fact: see `journal.lua`.
-pub(super) fn fact_args(fact: &Fact, source: &str) -> Result<[String; 6], StoreError> {
+pub(super) fn fact_args(fact: &LogRecord, source: &str) -> Result<[String; 6], StoreError> {
     let at = millis(fact.at);
-    let mut entry = json!({"kind": fact.kind, "data": fact.data});
+    let mut entry = json!({"kind": fact.kind(), "data": fact.data()});
     if let Some(agent) = fact.agent {
         entry["agent"] = json!(agent);
     }
@@ -141,7 +141,7 @@ pub(super) fn fact_args(fact: &Fact, source: &str) -> Result<[String; 6], StoreE
     let envelope = fact.envelope_before_its_place(source);
     let open = |value: &Value| json_text(value).map(|text| text[..text.len() - 1].to_owned());
     let stamp = Timestamp(at).to_rfc3339();
-    let mut line = format!("{stamp} {} {}", fact.kind, fact.data);
+    let mut line = format!("{stamp} {} {}", fact.kind(), fact.data());
     line = cut(line, limits::JOB_LOG_LINE_BYTES);
     Ok([
         fact.agent.map(|agent| agent.to_string()).unwrap_or_default(),

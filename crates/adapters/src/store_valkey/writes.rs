@@ -129,7 +129,7 @@ impl Inner {
         let mut hasher = DefaultHasher::new();
         tail.hash(&mut hasher);
         for fact in &change.facts {
-            (&fact.kind, fact.agent, fact.at, fact.data.to_string()).hash(&mut hasher);
+            (fact.kind(), fact.agent, fact.at, fact.data().to_string()).hash(&mut hasher);
         }
         format!("{:016x}", hasher.finish())
     }

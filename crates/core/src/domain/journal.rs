@@ -1,17 +1,20 @@
-//! Facts as they are written into the event log: one [`Entry`] per fact, numbered without gaps by the store; and the
-//! envelope (CloudEvents 1.0) in which a fact goes out.
+//! The event log: one [`Entry`] per fact, numbered without gaps by the store; and the envelope (CloudEvents 1.0) in which a
+//! fact goes out.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::agent::Agent;
+use super::facts::Fact;
 use super::ids::{AgentId, TaskId, Timestamp};
 
-/// A fact that is about to be logged.
+/// A fact with its subject and its time, as the log keeps it.
+///
+/// Kind and details are kept as they are written: what a newer build logged stays readable here, whatever it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Fact {
-    /// The kind, such as `agent.running`; a closed list in `docs/events.md`.
-    pub kind: String,
+pub struct LogRecord {
+    kind: String,
     /// The agent it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
@@ -20,8 +23,7 @@ pub struct Fact {
     pub task: Option<TaskId>,
     /// When it happened.
     pub at: Timestamp,
-    /// Further details of the fact; free of secrets.
-    pub data: Value,
+    data: Value,
 }
 
 /// A logged fact with its number.
@@ -31,10 +33,42 @@ pub struct Entry {
     pub seq: u64,
     /// The fact.
     #[serde(flatten)]
-    pub fact: Fact,
+    pub fact: LogRecord,
 }
 
-impl Fact {
+impl LogRecord {
+    /// Makes the record of a fact about no agent.
+    pub fn new(fact: &Fact, at: Timestamp) -> Self {
+        Self { kind: fact.kind().to_owned(), agent: None, task: None, at, data: fact.data() }
+    }
+
+    /// Makes the record of a fact about an agent.
+    pub fn about(agent: &Agent, fact: &Fact, at: Timestamp) -> Self {
+        let task = Some(agent.spec.task_id.clone());
+        Self { agent: Some(agent.id), task, ..Self::new(fact, at) }
+    }
+
+    /// Makes a record of what a log has: its kind may be one of a newer build.
+    pub fn stored(
+        kind: impl Into<String>,
+        agent: Option<AgentId>,
+        task: Option<TaskId>,
+        at: Timestamp,
+        data: Value,
+    ) -> Self {
+        Self { kind: kind.into(), agent, task, at, data }
+    }
+
+    /// Returns the kind, such as `agent.running`; `docs/events.md` lists all.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Returns the details of the fact; free of secrets.
+    pub fn data(&self) -> &Value {
+        &self.data
+    }
+
     /// Returns the envelope as far as it is known before the fact is logged: without `id`, `sequence` and `time`. `source`
     /// is the name of the node that tells of it.
     pub fn envelope_before_its_place(&self, source: &str) -> Value {

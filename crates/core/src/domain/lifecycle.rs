@@ -15,10 +15,10 @@ mod stops;
 use thiserror::Error;
 
 use super::agent::{Agent, State};
-use super::journal::Fact;
+use super::journal::LogRecord;
 
 use decision::Decision;
-pub use decision::{Now, fact};
+pub use decision::Now;
 pub use event::{Elsewhere, Event, KillCause, Salvage};
 pub(crate) use judgement::learn;
 pub(crate) use stops::note_stop;
@@ -56,7 +56,7 @@ pub struct Step {
     /// The next action.
     pub effect: Effect,
     /// Facts to log.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<LogRecord>,
 }
 
 /// An event that cannot happen in the state. The record stays as it is.

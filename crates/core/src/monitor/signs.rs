@@ -1,11 +1,12 @@
 //! Signs of success or failure of agents, reported to the breakers, and the turns of breakers, reported to the log.
 
-use serde_json::json;
+use std::time::Duration;
 
 use crate::domain::blame::Part;
 use crate::domain::breaker::{Sign, Turned};
+use crate::domain::facts::{BreakerTurned, Fact};
 use crate::domain::ids::AgentId;
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::orchestrator::Orchestrator;
 
 impl Orchestrator {
@@ -17,18 +18,19 @@ impl Orchestrator {
         let Some((turned, why)) = self.monitor.breakers.sign(agent, part, sign, self.elapsed()) else {
             return;
         };
-        let (kind, pause) = match turned {
-            Turned::Opened(pause) => ("breaker.opened", Some(pause.as_secs())),
-            Turned::Closed => ("breaker.closed", None),
-        };
         let why = self.ports.scanner.mask(&why);
-        tracing::warn!(part = part.words(), why, "{kind}");
-        let mut data = json!(part);
-        data["node"] = json!(self.settings.node);
-        data["pauseSeconds"] = json!(pause);
-        data["error"] = json!(Some(why).filter(|why| !why.is_empty()));
-        let fact = Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data };
-        if let Err(e) = self.ports.store.log(vec![fact]).await {
+        let turn = |pause: Option<Duration>| BreakerTurned {
+            part: part.clone(),
+            node: self.settings.node.clone(),
+            pause_seconds: pause.map(|pause| pause.as_secs()),
+            error: Some(why.clone()).filter(|why| !why.is_empty()),
+        };
+        let fact = match turned {
+            Turned::Opened(pause) => Fact::BreakerOpened(turn(Some(pause))),
+            Turned::Closed => Fact::BreakerClosed(turn(None)),
+        };
+        tracing::warn!(part = part.words(), why, "{}", fact.kind());
+        if let Err(e) = self.ports.store.log(vec![LogRecord::new(&fact, self.now())]).await {
             tracing::warn!(error = %e, "a breaker's turn could not be logged");
         }
         self.wake.notify_one();

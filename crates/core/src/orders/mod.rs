@@ -10,10 +10,11 @@ pub(crate) mod standing;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use thiserror::Error;
 
 use crate::domain::agent::Agent;
+use crate::domain::facts::{Fact, KillSwitchReleased};
+use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{Event, KillCause};
 use crate::domain::orders::{Barrier, Latch, Verdict};
 use crate::driver::Order;
@@ -137,7 +138,8 @@ impl Orchestrator {
             StopFile::There => return Err(ReleaseError::StopFile(self.ports.orders.stop_path())),
             StopFile::Unknown(why) => return Err(ReleaseError::Unread(why)),
         }
-        let facts = vec![self.switch_fact("killswitch.released", json!({"by": by}))];
+        let switched = Fact::KillSwitchReleased(KillSwitchReleased { by: by.to_owned() });
+        let facts = vec![LogRecord::new(&switched, self.now())];
         let released = self.timely(self.ports.store.set_orders(OrderChange::Release, facts)).await;
         released.map_err(late(store))??;
         self.timely(self.ports.orders.write_latch(None)).await.map_err(late(files))??;

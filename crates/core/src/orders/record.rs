@@ -1,9 +1,8 @@
 //! Writing standing orders down: in the state directory and the store at the same time, each for a bounded time.
 
-use serde_json::json;
-
 use super::Recorded;
-use crate::domain::journal::Fact;
+use crate::domain::facts::{Fact, KillSwitchEngaged};
+use crate::domain::journal::LogRecord;
 use crate::domain::orders::{Barrier, Latch};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -64,8 +63,9 @@ impl Orchestrator {
     }
 
     pub(super) async fn write_latch(&self, latch: &Latch) -> Recorded {
-        let data = json!({"by": &latch.by, "reason": &latch.reason});
-        let facts = vec![self.switch_fact("killswitch.engaged", data)];
+        let (by, reason) = (latch.by.clone(), latch.reason.clone());
+        let engaged = Fact::KillSwitchEngaged(KillSwitchEngaged { by, reason });
+        let facts = vec![LogRecord::new(&engaged, self.now())];
         let store = async {
             let stored = self.timely(self.ports.store.set_orders(OrderChange::Engage(latch.clone()), facts));
             let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
@@ -86,10 +86,6 @@ impl Orchestrator {
         standing.latch_unwritten = store.is_err() || file.is_err();
         standing.memory_only = recorded == Recorded::Memory;
         recorded
-    }
-
-    pub(super) fn switch_fact(&self, kind: &str, data: serde_json::Value) -> Fact {
-        Fact { kind: kind.to_owned(), agent: None, task: None, at: self.now(), data }
     }
 
     /// Waits for a write at most [`limits::ORDER_RECORD`].

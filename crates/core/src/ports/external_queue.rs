@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Timestamp};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::ports::store::StoreError;
 
 /// Work that another producer put into the queue.
@@ -74,7 +74,7 @@ pub trait ExternalQueue: Send + Sync {
 
     /// Writes the data that an agent was admitted with back into its job, with a fact to log; false when there is nothing to
     /// write back any more.
-    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError>;
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError>;
 
     /// Returns a receiver that changes when other nodes or external clients may have changed what there is to do: the queue,
     /// the standing orders, the nodes that may start something. Its number means nothing. Where its sender is gone, there are
@@ -96,7 +96,7 @@ impl ExternalQueue for NoExternalQueue {
         Err(StoreError::Unusable(format!("there is no job {job}: no external client can reach this queue")))
     }
 
-    async fn restore_data(&self, _agent: &Agent, _job: &str, _fact: Fact) -> Result<bool, StoreError> {
+    async fn restore_data(&self, _agent: &Agent, _job: &str, _fact: LogRecord) -> Result<bool, StoreError> {
         Ok(false)
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::store::{Lease, StoreError};
 use crate::domain::breaker::BreakerState;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 use crate::domain::kept_work::WorkReport;
 
 /// The format of what this build writes into a shared store. It goes up by one with whatever a build before cannot read or would
@@ -298,7 +298,12 @@ pub trait Fleet: Send + Sync {
 
     /// Cordons a node (`Some`) or lets it take work again (`None`), with a fact to log; false when there is no such node.
     /// Idempotent; survives the node's restart.
-    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError>;
+    async fn cordon(
+        &self,
+        node: &NodeId,
+        cordon: Option<Cordon>,
+        fact: LogRecord,
+    ) -> Result<bool, StoreError>;
 
     /// Takes a node that is gone off the list, with a fact to log; with `lost` it is declared lost for good as well, listed or
     /// not. Nothing is changed of one that is heard of or holds leases. A node of that name that joins later is an ordinary
@@ -307,7 +312,7 @@ pub trait Fleet: Send + Sync {
         &self,
         node: &NodeId,
         lost: Option<&LostNode>,
-        fact: Fact,
+        fact: LogRecord,
     ) -> Result<NodeRemoval, StoreError> {
         let _ = (node, lost, fact);
         Ok(NodeRemoval::Unknown)
@@ -324,7 +329,7 @@ pub trait Fleet: Send + Sync {
         &self,
         agent: AgentId,
         report: &WorkReport,
-        facts: Vec<Fact>,
+        facts: Vec<LogRecord>,
     ) -> Result<(), StoreError> {
         let _ = (agent, report, facts);
         Ok(())

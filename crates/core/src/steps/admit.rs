@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::domain::agent::Agent;
+use crate::domain::facts::{AgentSpawning, Fact};
 use crate::domain::ids::{AgentId, Timestamp, Word};
-use crate::domain::lifecycle::{self, Event, fact};
+use crate::domain::journal::LogRecord;
+use crate::domain::lifecycle::{self, Event};
 use crate::domain::secrets::AllowedSecret;
 use crate::domain::spec::{FieldError, GateProfile, SpawnSpec};
 use crate::orchestrator::{Orchestrator, RetryError, SpawnError, Spawned};
@@ -118,11 +120,8 @@ impl Orchestrator {
         if let Some(until) = until {
             agent = put_off(&agent, until, self.decide_now());
         }
-        let data = json!({
-            "to": "spawning", "name": &agent.name, "agentType": agent.spec.agent_type,
-            "repository": &agent.spec.context.repository, "priority": agent.spec.priority, "previousAgentId": previous,
-        });
-        let facts = vec![fact("agent.spawning", &agent, now, data)];
+        let spawning = Fact::AgentSpawning(AgentSpawning::of(&agent));
+        let facts = vec![LogRecord::about(&agent, &spawning, now)];
         let admitted = self.ports.store.admit(Admission { agent, idempotency, job, job_data, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {

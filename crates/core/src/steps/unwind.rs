@@ -10,8 +10,10 @@ use super::context::{StepContext, StepState, is_kill};
 use super::tend::Lent;
 use crate::caretaker::former;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
+use crate::domain::facts::{Fact, GitSalvaged};
 use crate::domain::ids::AgentId;
-use crate::domain::lifecycle::{Event, Salvage, fact};
+use crate::domain::journal::LogRecord;
+use crate::domain::lifecycle::{Event, Salvage};
 use crate::domain::outcome::Failure;
 use crate::domain::publication::RemoteLook;
 use crate::domain::stop::StopCause;
@@ -20,7 +22,6 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::Kept;
 use crate::ports::store::{Change, Safety, StoreError, Versioned};
-use serde_json::json;
 
 /// Result of cleaning up after an agent that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,7 +364,6 @@ impl Orchestrator {
     }
 }
 
-fn salvaged(agent: &Agent, saved: &Salvaged, o: &Orchestrator) -> crate::domain::journal::Fact {
-    let data = json!({"reference": &saved.reference, "commit": &saved.commit});
-    fact("git.salvaged", agent, o.now(), data)
+fn salvaged(agent: &Agent, saved: &Salvaged, o: &Orchestrator) -> LogRecord {
+    LogRecord::about(agent, &Fact::GitSalvaged(GitSalvaged::of(saved)), o.now())
 }

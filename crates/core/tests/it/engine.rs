@@ -145,7 +145,7 @@ async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
         let entries = story.o.ports().store.entries(0, 1000).await.expect("the log is read");
         let endings = entries
             .iter()
-            .filter(|e| matches!(e.fact.kind.as_str(), "agent.completed" | "agent.failed" | "agent.killed"));
+            .filter(|e| matches!(e.fact.kind(), "agent.completed" | "agent.failed" | "agent.killed"));
         assert_eq!(endings.count(), 1, "round {round}");
         assert!(story.world.alive().is_empty());
         story.end().await;
@@ -227,7 +227,7 @@ async fn a_remote_that_could_not_be_asked_about_a_push_is_asked_again() {
         matches!(&work.publication, Publication::There { commit } if work.pushed.as_ref() == Some(commit))
     );
     let told = story.o.ports().store.entries(0, 1000).await.unwrap();
-    assert_eq!(told.iter().filter(|entry| entry.fact.kind == "git.pushed").count(), 1);
+    assert_eq!(told.iter().filter(|entry| entry.fact.kind() == "git.pushed").count(), 1);
     story.end().await;
 }
 

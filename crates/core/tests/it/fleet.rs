@@ -93,7 +93,7 @@ impl Fleet {
 
     async fn kinds(&self) -> Vec<String> {
         let log = self.store.entries(0, 10_000).await.expect("the log is read");
-        log.into_iter().map(|entry| entry.fact.kind).collect()
+        log.into_iter().map(|entry| entry.fact.kind().to_owned()).collect()
     }
 }
 

@@ -26,7 +26,7 @@ async fn working(story: &Story, task: &str) -> AgentId {
 
 /// Returns the kinds of the facts about freezing, in order.
 async fn kinds(story: &Story) -> Vec<String> {
-    let kinds = story.log().await.into_iter().map(|entry| entry.fact.kind);
+    let kinds = story.log().await.into_iter().map(|entry| entry.fact.kind().to_owned());
     kinds.filter(|kind| kind.ends_with("en") || kind.ends_with("wed")).collect()
 }
 

@@ -45,7 +45,7 @@ async fn refusal(story: &Story, store: &FakeStore, job: &str) -> String {
     let why = story.soon(of_job).await;
     let is_told = async || {
         let told = |log: Vec<mosaic_core::domain::journal::Entry>| {
-            log.iter().any(|e| e.fact.kind == "queue.job_refused" && e.fact.data["jobId"] == job)
+            log.iter().any(|e| e.fact.kind() == "queue.job_refused" && e.fact.data()["jobId"] == job)
         };
         told(story.log().await).then_some(())
     };
@@ -201,9 +201,9 @@ async fn new_data_of_an_admitted_job_are_refused_and_the_record_says_so() {
     let record = story.until(id, warned).await;
     assert_eq!(record.agent.status(), Status::Spawning);
     let told: Vec<_> =
-        story.log().await.into_iter().filter(|e| e.fact.kind == "queue.data_refused").collect();
+        story.log().await.into_iter().filter(|e| e.fact.kind() == "queue.data_refused").collect();
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].fact.agent, &told[0].fact.data["jobId"]), (Some(id), &json!(id)));
+    assert_eq!((told[0].fact.agent, &told[0].fact.data()["jobId"]), (Some(id), &json!(id)));
     assert!(store.interventions(10).await.expect("listed").is_empty());
     story.end().await;
 }

@@ -303,9 +303,9 @@ fn the_deadline_counts_from_the_first_launch_of_the_attempt() {
 #[test]
 fn what_another_worker_finished_has_run_and_ended() {
     let done = next(&agent("worker"), pick("FinishedElsewhere(ok)"), now()).unwrap();
-    let kinds: Vec<&str> = done.facts.iter().map(|fact| fact.kind.as_str()).collect();
+    let kinds: Vec<&str> = done.facts.iter().map(|fact| fact.kind()).collect();
     assert_eq!(kinds, ["agent.running", "agent.phase", "agent.completed"]);
-    assert_eq!(done.facts[2].data["from"], "running");
+    assert_eq!(done.facts[2].data()["from"], "running");
     let end = done.agent.end().unwrap();
     assert_eq!((end.status, end.reason), (Status::Completed, EndReason::Done));
     assert_eq!(done.agent.work.result.as_deref(), Some("done elsewhere"));
@@ -408,7 +408,7 @@ proptest! {
             prop_assert!(!killed || ends_killed, "a kill did not end it: {:?}", record.state);
             if before.status() != record.status() {
                 let kind = format!("agent.{}", record.status().as_str());
-                prop_assert_eq!(step.facts.iter().filter(|f| f.kind == kind).count(), 1);
+                prop_assert_eq!(step.facts.iter().filter(|f| f.kind() == kind).count(), 1);
             }
             let text = serde_json::to_string(&record).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Agent>(&text).unwrap(), &record, "the record does not read back");

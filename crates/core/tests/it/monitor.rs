@@ -42,8 +42,8 @@ fn stalled(record: &Versioned) -> bool {
 
 /// Returns the stages that were logged of an agent, and where its attention was cleared.
 async fn stages(story: &Story, id: AgentId) -> Vec<String> {
-    let of = |e: &mosaic_core::domain::journal::Entry| match e.fact.kind.as_str() {
-        "agent.attention" => e.fact.data["stage"].as_str().map(str::to_owned),
+    let of = |e: &mosaic_core::domain::journal::Entry| match e.fact.kind() {
+        "agent.attention" => e.fact.data()["stage"].as_str().map(str::to_owned),
         "agent.attention_cleared" => Some("cleared".to_owned()),
         _ => None,
     };
@@ -188,7 +188,7 @@ async fn an_open_breaker_holds_up_its_repository_and_no_other() {
     let state = story.o.state().await.expect("it is read");
     assert_eq!(state.breakers.len(), 1, "{:?}", state.breakers);
     assert_eq!((state.breakers[0].state.as_str(), state.breakers[0].part.repository()), ("open", Some(A)));
-    let kinds: Vec<String> = story.log().await.into_iter().map(|e| e.fact.kind).collect();
+    let kinds: Vec<String> = story.log().await.into_iter().map(|e| e.fact.kind().to_owned()).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "breaker.opened").count(), 1);
     story.end().await;
 }

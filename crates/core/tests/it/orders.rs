@@ -118,7 +118,13 @@ async fn all(store: &dyn Store) -> Vec<Versioned> {
 }
 
 async fn kinds(store: &dyn Store) -> Vec<String> {
-    store.entries(0, 100_000).await.expect("read").into_iter().map(|entry| entry.fact.kind).collect()
+    store
+        .entries(0, 100_000)
+        .await
+        .expect("read")
+        .into_iter()
+        .map(|entry| entry.fact.kind().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

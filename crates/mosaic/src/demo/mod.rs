@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use mosaic_api::{
-    AgentType, Context, GateProfile, Killed, OrderRequest, SpawnRequest, Spawned, Status, StatusView, Verdict,
+    AgentType, Context, Event, Finding, GateProfile, Killed, OrderRequest, SpawnRequest, Spawned, Status,
+    StatusView, Verdict,
 };
-use serde_json::Value;
 
 use crate::cli::DemoArgs;
 use crate::config::{Config, Trust};
@@ -160,13 +160,14 @@ fn follow(
     began: Instant,
 ) -> anyhow::Result<BTreeMap<&'static str, Agent>> {
     let mut endings = BTreeMap::new();
-    stage.events(|kind, event| {
-        let Some(id) = event["agentId"].as_str() else { return Ok(true) };
+    stage.events(|envelope| {
+        let Some(id) = envelope.data.agent_id.as_deref() else { return Ok(true) };
         let Some(agent) = cast.get_mut(id) else { return Ok(true) };
-        if let Some(line) = tell(kind, event) {
+        let event = envelope.event();
+        if let Some(line) = tell(&event) {
             println!("[{:>4.1}s] {:<18} {line}", began.elapsed().as_secs_f64(), agent.name);
         }
-        if matches!(kind, "agent.completed" | "agent.failed" | "agent.killed") {
+        if event.is_end() {
             endings.insert(agent.story, stage.get(&format!("/v1/agents/{id}"))?);
         }
         let others_done = endings.len() == STORIES.len() - 1;
@@ -202,43 +203,43 @@ fn kill(stage: &Stage, runaway: &Cast, began: Instant) -> anyhow::Result<()> {
 }
 
 /// Returns what to say about an event; nothing for those that would only be noise.
-fn tell(kind: &str, event: &Value) -> Option<String> {
-    let text = |value: &Value| plain::line(value.as_str().unwrap_or_default());
-    let findings = || {
-        event["findings"]
-            .as_array()
-            .and_then(|list| list.first())
-            .map(|f| {
-                let place = match (f["path"].as_str(), f["line"].as_u64()) {
-                    (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
-                    (Some(path), None) => format!("{} ", plain::line(path)),
-                    _ => String::new(),
-                };
-                format!("{place}{}", text(&f["message"]))
-            })
-            .unwrap_or_default()
+fn tell(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::AgentRunning(_) => "running".to_owned(),
+        Event::GitCommit(git) => {
+            format!("commit   {}", plain::line(&git.commit.chars().take(7).collect::<String>()))
+        }
+        Event::SecretFound(secret) => format!("BLOCKED  {}", first(&secret.findings)),
+        Event::GateFinished(gates) => {
+            let words: Vec<String> = gates
+                .results
+                .iter()
+                .map(|one| format!("{} {}", plain::line(&one.name), one.outcome))
+                .collect();
+            format!("gates    {}", words.join(" · "))
+        }
+        Event::AgentFixRequested(fix) => {
+            format!("returned to the agent (round {}): {}", fix.fix_round, first(&fix.findings))
+        }
+        Event::GitPushed(git) => format!("pushed   {}", plain::line(&git.branch)),
+        Event::AgentCompleted(_) => "completed".to_owned(),
+        Event::AgentFailed(end) => {
+            format!("FAILED   {}", plain::line(end.error.as_deref().unwrap_or_default()))
+        }
+        Event::AgentKilled(_) => "killed".to_owned(),
+        _ => return None,
+    })
+}
+
+/// Returns the first finding in one line, or nothing.
+fn first(findings: &[Finding]) -> String {
+    let Some(finding) = findings.first() else { return String::new() };
+    let place = match (&finding.path, finding.line) {
+        (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
+        (Some(path), None) => format!("{} ", plain::line(path)),
+        _ => String::new(),
     };
-    match kind {
-        "agent.running" => Some("running".to_owned()),
-        "git.commit" => {
-            Some(format!("commit   {}", &text(&event["commit"]).chars().take(7).collect::<String>()))
-        }
-        "secret.found" => Some(format!("BLOCKED  {}", findings())),
-        "gate.finished" => {
-            let results = event["results"].as_array()?;
-            let words: Vec<String> =
-                results.iter().map(|r| format!("{} {}", text(&r["name"]), text(&r["outcome"]))).collect();
-            Some(format!("gates    {}", words.join(" · ")))
-        }
-        "agent.fix_requested" => {
-            Some(format!("returned to the agent (round {}): {}", event["fixRound"], findings()))
-        }
-        "git.pushed" => Some(format!("pushed   {}", text(&event["branch"]))),
-        "agent.completed" => Some("completed".to_owned()),
-        "agent.failed" => Some(format!("FAILED   {}", text(&event["error"]))),
-        "agent.killed" => Some("killed".to_owned()),
-        _ => None,
-    }
+    format!("{place}{}", plain::line(&finding.message))
 }
 
 /// Compares how the stories ended with how they are told.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use serde::Serialize;
+use mosaic_api::EventEnvelope;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize as _, Serialize};
 
 use crate::client::{Answer, Client};
 use crate::config::Secret;
@@ -53,11 +53,13 @@ impl Stage {
     /// Reads events from the first one on until the listener says that it has heard enough.
     pub(super) fn events(
         &self,
-        mut listen: impl FnMut(&str, &Value) -> anyhow::Result<bool>,
+        mut listen: impl FnMut(&EventEnvelope) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let mut heard = Ok(true);
-        let read = self.client.events("/v1/events?after=0", |kind, event| {
-            heard = listen(kind, &event["data"]);
+        let read = self.client.events("/v1/events?after=0", |_, event| {
+            heard = EventEnvelope::deserialize(event)
+                .map_err(anyhow::Error::new)
+                .and_then(|envelope| listen(&envelope));
             matches!(heard, Ok(true))
         });
         match (heard, read) {

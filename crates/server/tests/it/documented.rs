@@ -7,24 +7,24 @@ use std::path::Path;
 use mosaic_core::domain::audit::Action;
 use mosaic_server::{Code, routes};
 
-fn page(name: &str) -> String {
+pub(crate) fn page(name: &str) -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     fs::read_to_string(docs).expect("the page is there")
 }
 
 /// Returns the words between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 /// Returns the cells of the rows of the table that has this title.
-fn rows<'t>(page: &'t str, title: &str) -> Vec<Vec<&'t str>> {
+pub(crate) fn rows<'t>(page: &'t str, title: &str) -> Vec<Vec<&'t str>> {
     let lines = page.lines().skip_while(|line| !line.starts_with(title)).skip(2);
     let cells = |line: &'t str| line.trim_matches('|').split(" | ").map(str::trim).collect();
     lines.take_while(|line| line.starts_with('|')).map(cells).collect()
 }
 
-fn same(what: &str, documented: BTreeSet<String>, there: BTreeSet<String>) {
+pub(crate) fn same(what: &str, documented: BTreeSet<String>, there: BTreeSet<String>) {
     let missing: Vec<_> = there.difference(&documented).collect();
     let made_up: Vec<_> = documented.difference(&there).collect();
     assert!(

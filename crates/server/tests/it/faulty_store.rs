@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::store::{
@@ -116,19 +116,23 @@ impl Store for FaultyStore {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.up()?.next_due().await
     }
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         self.up()?.set_pause(pause, fact).await
     }
     async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         self.up()?.pause().await
     }
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError> {
         self.up()?.set_orders(change, facts).await
     }
     async fn orders(&self) -> Result<StandingOrders, StoreError> {
         self.up()?.orders().await
     }
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError> {
         self.up()?.log(facts).await
     }
     async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -9,7 +9,7 @@ use axum::http::Request;
 use mosaic_core::domain::access::AgentAccess;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
 use mosaic_core::ports::store::{Lease, StoreError};
 use mosaic_core::ports::transcripts::Line;
@@ -64,7 +64,7 @@ impl Fleet for Nodes {
         };
         Ok(self.0.iter().map(state).collect())
     }
-    async fn cordon(&self, _: &NodeId, _: Option<Cordon>, _: Fact) -> Result<bool, StoreError> {
+    async fn cordon(&self, _: &NodeId, _: Option<Cordon>, _: LogRecord) -> Result<bool, StoreError> {
         Ok(false)
     }
     async fn lapsed(&self, _: usize) -> Result<Vec<AgentId>, StoreError> {

@@ -7,6 +7,7 @@ mod attention;
 mod audit;
 mod contract;
 mod documented;
+mod facts;
 mod faulty_store;
 mod forward;
 mod hostile;

@@ -162,7 +162,7 @@ const DESCRIBED: &[Described] = &[
     ("DELETE", "/v1/tasks/{taskId}", "Ends waiting agents of a task", &[], "", (200, "TaskRemoved")),
 ];
 
-fn made() -> Value {
+pub(crate) fn made() -> Value {
     let described = |(method, path, summary, query, body, answer): &Described| {
         let route =
             routes().into_iter().find(|route| route.method.as_str() == *method && route.path == *path);

@@ -3,7 +3,7 @@
 use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
 use mosaic_core::domain::agent::{End, State, Status};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::store::Store;
@@ -80,13 +80,7 @@ impl Listener {
 }
 
 async fn log(world: &World, kind: &str, n: usize) {
-    let fact = |i| Fact {
-        kind: kind.to_owned(),
-        agent: None,
-        task: None,
-        at: world.orchestrator.now(),
-        data: json!({"i": i}),
-    };
+    let fact = |i| LogRecord::stored(kind, None, None, world.orchestrator.now(), json!({"i": i}));
     world.store.log((0..n).map(fact).collect()).await.expect("the test's own step works");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::store::Store;
 use mosaic_server::{ConnectionLimits, serve};
 use serde_json::json;
@@ -119,13 +119,7 @@ async fn who_stops_reading_holds_up_nobody() {
     let long = "x".repeat(10_000);
     for _ in 0..2000 {
         let at = world.orchestrator.now();
-        let fact = Fact {
-            kind: "queue.paused".to_owned(),
-            agent: None,
-            task: None,
-            at,
-            data: json!({"reason": &long}),
-        };
+        let fact = LogRecord::stored("queue.paused", None, None, at, json!({"reason": &long}));
         world.store.log(vec![fact]).await.unwrap();
     }
     let (_other, text) = request(address, "GET /v1/events?after=1999", "id: 2000").await;

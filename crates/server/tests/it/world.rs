@@ -200,7 +200,7 @@ impl World {
         let (agent_id, task) = (Some(agent.id), Some(agent.spec.task_id.clone()));
         let kind = format!("agent.{}", agent.status().as_str());
         let (at, data) = (self.orchestrator.now(), json!({"name": &agent.name}));
-        let fact = mosaic_core::domain::journal::Fact { kind, agent: agent_id, task, at, data };
+        let fact = mosaic_core::domain::journal::LogRecord::stored(kind, agent_id, task, at, data);
         let change = Change { safety: Safety::Process, agent: agent.clone(), facts: vec![fact] };
         self.store.advance(lease, change).await.expect("the lease holds");
         agent

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use mosaic_api::{SseBlock, SseEvent, SseReader};
+use mosaic_api::{Event, EventEnvelope, SseBlock, SseEvent, SseReader};
 use serde_json::Value;
 
 use super::{Outcome, while_};
@@ -23,21 +23,16 @@ pub(crate) struct Api {
 
 /// One entry of the event log.
 #[derive(Debug, Clone)]
-pub(crate) struct Event {
+pub(crate) struct Logged {
     pub(crate) seq: u64,
-    pub(crate) kind: String,
-    pub(crate) data: Value,
+    pub(crate) event: Event,
+    agent: Option<String>,
 }
 
-impl Event {
+impl Logged {
     /// Returns the agent it is about, or nothing.
     pub(crate) fn agent(&self) -> &str {
-        self.data["agentId"].as_str().unwrap_or_default()
-    }
-
-    /// Tells whether it says that an agent has ended.
-    pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self.kind.as_str(), "agent.completed" | "agent.failed" | "agent.killed")
+        self.agent.as_deref().unwrap_or_default()
     }
 }
 
@@ -106,12 +101,12 @@ impl Api {
 
     /// Follows the event log from its first entry until `enough` says so; false when the time is over before or the
     /// server is gone.
-    pub(crate) fn follow(&self, until: Instant, enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
+    pub(crate) fn follow(&self, until: Instant, enough: impl FnMut(&Logged) -> bool) -> Outcome<bool> {
         self.listen("?after=0", until, enough)
     }
 
     /// Reads the whole event log, as it is now: the first event of a new reader says how far it goes.
-    pub(crate) fn events(&self) -> Outcome<Vec<Event>> {
+    pub(crate) fn events(&self) -> Outcome<Vec<Logged>> {
         let until = Instant::now() + ANSWER;
         let mut newest = None;
         self.listen("", until, |event| {
@@ -128,7 +123,7 @@ impl Api {
         if whole { Ok(all) } else { Err(format!("the event log ends after {} of {newest}", all.len())) }
     }
 
-    fn listen(&self, query: &str, until: Instant, mut enough: impl FnMut(&Event) -> bool) -> Outcome<bool> {
+    fn listen(&self, query: &str, until: Instant, mut enough: impl FnMut(&Logged) -> bool) -> Outcome<bool> {
         let path = format!("/v1/events{query}");
         let mut stream = self.open("GET", &path, "Accept: text/event-stream\r\n", "")?;
         let (status, _) = head(&mut stream)?;
@@ -140,10 +135,11 @@ impl Api {
         let mut events = SseReader::new(stream, ANSWER_BYTES);
         while Instant::now() <= until {
             match events.next_block() {
-                Ok(SseBlock::Event(SseEvent { id, event: kind, data })) => {
+                Ok(SseBlock::Event(SseEvent { id, data, .. })) => {
                     let seq = id.parse().map_err(while_("event id"))?;
-                    let mut event: Value = serde_json::from_str(&data).map_err(while_("event"))?;
-                    if enough(&Event { seq, kind, data: event["data"].take() }) {
+                    let envelope: EventEnvelope = serde_json::from_str(&data).map_err(while_("event"))?;
+                    let event = envelope.event();
+                    if enough(&Logged { seq, event, agent: envelope.data.agent_id }) {
                         return Ok(true);
                     }
                 }

@@ -224,7 +224,7 @@ impl Scene {
             let deadline = self.deadline;
             let api = self.api()?;
             let followed = api.follow(deadline, |event| {
-                if event.is_terminal() {
+                if event.event.is_end() {
                     ended.insert(event.agent().to_owned());
                 }
                 wanted.is_subset(&ended)

@@ -11,10 +11,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use mosaic_api::Event;
 use serde_json::Value;
 
 use super::Outcome;
-use super::api::Event;
+use super::api::Logged;
 use super::place::Place;
 use super::scene::{Scene, has_ended};
 
@@ -69,7 +70,7 @@ pub(super) fn records(
     place: &Place,
     spawned: &BTreeMap<String, String>,
     agents: &[Value],
-    events: &[Event],
+    events: &[Logged],
     found: &mut Vec<Violation>,
 ) {
     acknowledged(spawned, agents, found);
@@ -106,25 +107,32 @@ fn acknowledged(spawned: &BTreeMap<String, String>, agents: &[Value], found: &mu
 }
 
 /// I5: one end per agent, and nothing of it afterwards.
-fn finality(agents: &[Value], events: &[Event], found: &mut Vec<Violation>) {
-    let mut ends: BTreeMap<&str, &Event> = BTreeMap::new();
+fn finality(agents: &[Value], events: &[Logged], found: &mut Vec<Violation>) {
+    let mut ends: BTreeMap<&str, &Logged> = BTreeMap::new();
     for event in events {
+        let kind = event.event.kind();
         let of_agent = ["agent.", "task.", "git.", "gate.", "secret."];
-        let counts = of_agent.iter().any(|family| event.kind.starts_with(family));
+        let counts = of_agent.iter().any(|family| kind.starts_with(family));
         // What is done with an ended agent's record and work comes after its end by its nature; under the kill switch no
         // job of an agent starts, so that its work is kept once that is released.
-        let afterwards = ["agent.removed", "agent.work_reported", "git.restored", "git.salvaged"]
-            .contains(&event.kind.as_str());
+        let afterwards = matches!(
+            event.event,
+            Event::AgentRemoved(_)
+                | Event::AgentWorkReported(_)
+                | Event::GitRestored(_)
+                | Event::GitSalvaged(_)
+        );
         if let Some(end) = ends.get(event.agent()).filter(|_| counts && !afterwards) {
-            let text = format!("{} {} after {} {}: {}", event.seq, event.kind, end.seq, end.kind, event.data);
+            let (at, details) = (end.seq, event.event.details());
+            let text = format!("{} {kind} after {at} {}: {details}", event.seq, end.event);
             found.push(Violation::new("I5", text));
-        } else if event.is_terminal() {
+        } else if event.event.is_end() {
             ends.insert(event.agent(), event);
         }
     }
     for agent in agents.iter().filter(|agent| has_ended(agent)) {
         let id = agent["agentId"].as_str().unwrap_or_default();
-        let told = ends.get(id).map(|end| end.kind.trim_start_matches("agent."));
+        let told = ends.get(id).map(|end| end.event.kind().trim_start_matches("agent."));
         if told != agent["status"].as_str() {
             found.push(Violation::new("I5", format!("the log says {told:?}: {}", brief(agent))));
         }
@@ -132,9 +140,9 @@ fn finality(agents: &[Value], events: &[Event], found: &mut Vec<Violation>) {
 }
 
 /// I6.
-fn sequence(events: &[Event], found: &mut Vec<Violation>) {
+fn sequence(events: &[Logged], found: &mut Vec<Violation>) {
     let mut last = 0;
-    for event in events.iter().filter(|event| event.kind != "snapshot") {
+    for event in events.iter().filter(|event| event.event.kind() != "snapshot") {
         if event.seq != last + 1 {
             found.push(Violation::new("I6", format!("event {} follows {last}", event.seq)));
         }

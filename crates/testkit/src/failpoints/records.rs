@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::audit::{Deed, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
@@ -41,14 +41,14 @@ wrap! { Store as "store" {
     last of_task(task: &TaskId) -> Result<Vec<Versioned>, StoreError>;
     last counts(now: Timestamp) -> Result<Counts, StoreError>;
     last next_due() -> Result<Option<Timestamp>, StoreError>;
-    last set_pause(pause: Option<Pause>, fact: Fact) -> Result<(), StoreError>;
+    last set_pause(pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError>;
     last pause() -> Result<Option<Pause>, StoreError>;
-    last set_orders(change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+    last set_orders(change: OrderChange, facts: Vec<LogRecord>) -> Result<StandingOrders, StoreError>;
     last orders() -> Result<StandingOrders, StoreError>;
     last remove(removal: Removal) -> Result<(), StoreError>;
     last settled(before: Timestamp, after: EndedAfter, limit: usize) -> Result<Vec<Versioned>, StoreError>;
     last prune_events(before: Timestamp, most: usize) -> Result<u64, StoreError>;
-    last log(facts: Vec<Fact>) -> Result<(), StoreError>;
+    last log(facts: Vec<LogRecord>) -> Result<(), StoreError>;
     last entries(after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;
     plain newest() -> watch::Receiver<u64>;
     last check() -> Result<(), StoreError>;
@@ -66,7 +66,7 @@ wrap! { Store as "store" {
 
 wrap! { ExternalQueue as "external_queue" {
     last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
-    last restore_data(agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError>;
+    last restore_data(agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError>;
     last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
     plain changes() -> watch::Receiver<u64>;
 } }

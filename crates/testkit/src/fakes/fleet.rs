@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{
@@ -124,7 +124,12 @@ impl Fleet for FakeFleet {
         Ok(states.collect())
     }
 
-    async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>, fact: Fact) -> Result<bool, StoreError> {
+    async fn cordon(
+        &self,
+        node: &NodeId,
+        cordon: Option<Cordon>,
+        fact: LogRecord,
+    ) -> Result<bool, StoreError> {
         self.0.up().await?;
         let known = self.0.write(|inner| {
             let Some(known) = inner.nodes.get_mut(node) else { return false };
@@ -144,7 +149,7 @@ impl Fleet for FakeFleet {
         &self,
         node: &NodeId,
         lost: Option<&LostNode>,
-        fact: Fact,
+        fact: LogRecord,
     ) -> Result<NodeRemoval, StoreError> {
         self.0.up().await?;
         let known = self.0.inner().nodes.get(node).cloned();
@@ -175,7 +180,7 @@ impl Fleet for FakeFleet {
         &self,
         agent: AgentId,
         report: &WorkReport,
-        facts: Vec<Fact>,
+        facts: Vec<LogRecord>,
     ) -> Result<(), StoreError> {
         self.0.up().await?;
         self.0.write(|inner| {

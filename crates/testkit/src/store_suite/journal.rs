@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::ports::store::Pause;
 use serde_json::{Value, json};
 
 use super::Bench;
 use super::sample::*;
 
-fn loose(kind: &str, seconds: u64) -> Fact {
-    Fact { kind: kind.to_owned(), agent: None, task: None, at: at(seconds), data: json!({"n": seconds}) }
+fn loose(kind: &str, seconds: u64) -> LogRecord {
+    LogRecord::stored(kind, None, None, at(seconds), json!({"n": seconds}))
 }
 
 /// Forty callers that log at once, some refused: the numbers have no gap and no double.
@@ -30,7 +30,7 @@ pub async fn numbers_have_no_gaps(bench: &dyn Bench) {
     let numbers: Vec<u64> = log.iter().map(|entry| entry.seq).collect();
     assert_eq!(numbers, (1..=120).collect::<Vec<_>>());
     let follows = |pair: &[Entry]| {
-        pair[0].fact.kind != "a" || (pair[1].fact.kind == "b" && pair[0].fact.at == pair[1].fact.at)
+        pair[0].fact.kind() != "a" || (pair[1].fact.kind() == "b" && pair[0].fact.at == pair[1].fact.at)
     };
     assert!(log.windows(2).all(follows), "the facts of one call stand together");
 }
@@ -91,7 +91,7 @@ pub async fn time_never_goes_back_for_an_agent(bench: &dyn Bench) {
 /// A page begins after any number and holds at most what was asked for; facts read back as they were logged.
 pub async fn pages_from_any_number(bench: &dyn Bench) {
     let store = store(bench).await;
-    let facts: Vec<Fact> = (0..25).map(|n| loose("x", n)).collect();
+    let facts: Vec<LogRecord> = (0..25).map(|n| loose("x", n)).collect();
     store.log(facts.clone()).await.unwrap();
     store.log(Vec::new()).await.unwrap();
     for (after, limit, first, count) in [(0, 10, 1, 10), (10, 10, 11, 10), (20, 10, 21, 5), (24, 1, 25, 1)] {
@@ -103,7 +103,7 @@ pub async fn pages_from_any_number(bench: &dyn Bench) {
     }
     assert!(store.entries(25, 10).await.unwrap().is_empty());
     assert!(store.entries(u64::MAX, 10).await.unwrap().is_empty());
-    let odd = Fact { data: Value::Null, kind: "odd '\"\u{0}".to_owned(), ..loose("x", 1) };
+    let odd = LogRecord::stored("odd '\"\u{0}", None, None, at(1), Value::Null);
     store.log(vec![odd.clone()]).await.unwrap();
     assert_eq!(store.entries(25, 1).await.unwrap()[0].fact, odd);
 }
@@ -117,6 +117,6 @@ pub async fn set_pause_logs_once(bench: &dyn Bench) {
         store.set_pause(wanted, loose(kind, 1)).await.unwrap();
     }
     let kinds: Vec<String> =
-        store.entries(0, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind).collect();
+        store.entries(0, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind().to_owned()).collect();
     assert_eq!(kinds, ["queue.paused", "queue.resumed"]);
 }

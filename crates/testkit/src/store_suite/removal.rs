@@ -56,7 +56,7 @@ pub async fn a_removed_record_leaves_a_note(bench: &dyn Bench) {
     assert_eq!(store.counts(T0).await.unwrap().killed, 1);
     assert!(store.position(gone.agent.id).await.unwrap().is_none());
     let last = store.entries(0, 100).await.unwrap().pop().unwrap();
-    assert_eq!((last.fact.kind.as_str(), last.fact.agent), ("agent.removed", Some(gone.agent.id)));
+    assert_eq!((last.fact.kind(), last.fact.agent), ("agent.removed", Some(gone.agent.id)));
     let amended = store.amend(vec![(gone.version, change(gone.agent.clone(), "x", at(901)))]).await.unwrap();
     assert!(matches!(amended[..], [Err(StoreError::Pruned { .. })]), "{amended:?}");
     assert_eq!(store.get(stays.agent.id).await.unwrap(), stays);
@@ -196,5 +196,5 @@ pub async fn of_racing_removals_one_wins(bench: &dyn Bench) {
     let told = |answer: &&Result<(), StoreError>| matches!(answer, Err(StoreError::Pruned { .. }));
     assert_eq!(answers.iter().filter(told).count(), 19, "{answers:?}");
     let log = store.entries(0, 100).await.unwrap();
-    assert_eq!(log.iter().filter(|entry| entry.fact.kind == "agent.removed").count(), 1);
+    assert_eq!(log.iter().filter(|entry| entry.fact.kind() == "agent.removed").count(), 1);
 }

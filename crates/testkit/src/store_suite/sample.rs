@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mosaic_core::domain::agent::{Agent, End, QueueCause, State, Status, Turn};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::limits;
@@ -62,9 +62,9 @@ pub fn agent(task: &str, admitted: Timestamp) -> Agent {
 }
 
 /// Makes a fact about this agent.
-pub fn fact(kind: &str, agent: &Agent, when: Timestamp) -> Fact {
+pub fn fact(kind: &str, agent: &Agent, when: Timestamp) -> LogRecord {
     let task = Some(agent.spec.task_id.clone());
-    Fact { kind: kind.to_owned(), agent: Some(agent.id), task, at: when, data: json!({"k": kind}) }
+    LogRecord::stored(kind, Some(agent.id), task, when, json!({"k": kind}))
 }
 
 /// Makes the admission of this agent with one fact.

@@ -22,7 +22,7 @@ pub async fn advance_writes_record_and_facts(bench: &dyn Bench) {
     let record = store.get(a.id).await.unwrap();
     assert_eq!((&record.agent, record.version, record.seq), (&new, 2, 1));
     let kinds: Vec<String> =
-        store.entries(1, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind).collect();
+        store.entries(1, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind().to_owned()).collect();
     assert_eq!(kinds, ["one", "two"]);
     let silent = mosaic_core::ports::store::Change {
         safety: mosaic_core::ports::store::Safety::Power,

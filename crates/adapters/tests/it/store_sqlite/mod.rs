@@ -114,7 +114,7 @@ async fn a_sample_of_version_1_loads() {
     assert_eq!((counts.completed, counts.failed, counts.killed, counts.dead), (1, 1, 1, 1));
     let log = store.entries(0, 100).await.unwrap();
     assert_eq!(log.len() as u64, *store.newest().borrow());
-    assert_eq!(log[0].fact.kind, "agent.spawned");
+    assert_eq!(log[0].fact.kind(), "agent.spawned");
     assert_eq!(store.pause().await.unwrap().unwrap().by, "alice");
     let old = store.settled(at(1000), EndedAfter::default(), 10).await.unwrap();
     assert_eq!(old.iter().map(|record| record.seq).collect::<Vec<_>>(), [2, 3, 4], "their ends are known");
@@ -279,7 +279,8 @@ async fn sample_can_be_written() {
     }
     let pause = mosaic_core::ports::store::Pause { by: "alice".to_owned(), reason: None, at: at(13) };
     let about = agent("x", at(13));
-    let fact = mosaic_core::domain::journal::Fact { agent: None, ..fact("queue.paused", &about, at(13)) };
+    let mut fact = fact("queue.paused", &about, at(13));
+    fact.agent = None;
     store.set_pause(Some(pause), fact).await.unwrap();
     assert_eq!(*store.newest().borrow(), 16);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::{NodeId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::kept_work::{KeptRef, WorkReport, WorkState};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::external_queue::ExternalQueue;
@@ -55,14 +55,8 @@ fn info(node: &str, instance: &str) -> NodeInfo {
     }
 }
 
-fn fact() -> Fact {
-    Fact {
-        kind: "node.cordoned".to_owned(),
-        agent: None,
-        task: None,
-        at: Timestamp(1),
-        data: serde_json::Value::Null,
-    }
+fn fact() -> LogRecord {
+    LogRecord::stored("node.cordoned", None, None, Timestamp(1), serde_json::Value::Null)
 }
 
 /// Looks again and again until there is an answer.

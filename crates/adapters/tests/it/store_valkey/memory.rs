@@ -41,7 +41,7 @@ async fn full_memory_refuses_new_work_and_records_transitions() {
     };
     store.remove(removal).await.unwrap();
     let kinds: Vec<_> =
-        store.entries(3, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind).collect();
+        store.entries(3, 10).await.unwrap().into_iter().map(|entry| entry.fact.kind().to_owned()).collect();
     assert_eq!(kinds, ["agent.running", "agent.killed", "killswitch.x", "agent.completed"]);
     world.ask::<()>("CONFIG SET maxmemory 0").await;
     admit(&*store, &agent("d", at(6))).await;

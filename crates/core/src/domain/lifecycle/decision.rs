@@ -1,10 +1,9 @@
 //! A decision in the making: the record as it changes, and what is to be logged.
 
-use serde_json::json;
-
 use super::super::agent::{Agent, Attention, AttentionKind, End, Ending, QueueCause, State, Status};
+use super::super::facts::{AgentEnded, AgentPhase, AgentRan, AttentionCleared, Fact};
 use super::super::ids::Timestamp;
-use super::super::journal::Fact;
+use super::super::journal::LogRecord;
 use super::super::outcome::EndReason;
 use super::super::spent::Spent;
 
@@ -20,7 +19,7 @@ pub struct Now {
 pub(super) struct Decision {
     pub(super) agent: Agent,
     pub(super) now: Now,
-    pub(super) facts: Vec<Fact>,
+    pub(super) facts: Vec<LogRecord>,
 }
 
 impl Decision {
@@ -55,32 +54,34 @@ impl Decision {
         let cleared: Vec<AttentionKind> =
             before.attention.iter().filter(is_left).map(|one| one.kind).collect();
         for kind in cleared {
-            self.note("agent.attention_cleared", json!({"kind": kind}));
+            self.note(Fact::AgentAttentionCleared(AttentionCleared { kind }));
         }
         self.agent.state = state;
         let (new_status, new_phase) = (self.agent.status(), self.agent.phase());
         if new_phase != phase {
-            let data = json!({"from": phase, "to": new_phase, "attempt": self.agent.attempt, "fixRound": self.agent.fix_round});
-            self.note("agent.phase", data);
+            let (attempt, fix_round) = (self.agent.attempt, self.agent.fix_round);
+            self.note(Fact::AgentPhase(AgentPhase { from: phase, to: new_phase, attempt, fix_round }));
         }
         if new_status != status {
-            let mut data = json!({"from": status, "to": new_status, "name": &self.agent.name});
-            if let Some(end) = self.agent.end() {
-                data["endReason"] = json!(end.reason);
-                data["error"] = json!(end.error);
-            }
-            self.note(&format!("agent.{}", new_status.as_str()), data);
+            self.note(status_changed(&self.agent, status));
         }
     }
 
-    pub(super) fn note(&mut self, kind: &str, data: serde_json::Value) {
-        self.facts.push(fact(kind, &self.agent, self.now.at, data));
+    pub(super) fn note(&mut self, fact: Fact) {
+        self.facts.push(LogRecord::about(&self.agent, &fact, self.now.at));
     }
 }
 
-/// Makes a fact about an agent.
-pub fn fact(kind: &str, agent: &Agent, at: Timestamp, data: serde_json::Value) -> Fact {
-    Fact { kind: kind.to_owned(), agent: Some(agent.id), task: Some(agent.spec.task_id.clone()), at, data }
+/// Returns the fact that an agent's status is another than before.
+fn status_changed(agent: &Agent, from: Status) -> Fact {
+    let (to, name) = (agent.status(), agent.name.clone());
+    let Some(end) = agent.end() else { return Fact::AgentRunning(AgentRan { from, to, name }) };
+    let ended = AgentEnded::of(agent, from, end);
+    match end.status {
+        Status::Completed => Fact::AgentCompleted(ended),
+        Status::Killed => Fact::AgentKilled(ended),
+        Status::Failed | Status::Spawning | Status::Running => Fact::AgentFailed(ended),
+    }
 }
 
 pub(super) fn count(n: usize, thing: &str) -> String {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::agent::{End, Ending, QueueCause, State, Status};
+use super::super::facts::{AgentAdopted, AgentRan, Fact, GitSalvaged, RetryScheduled, Stamp};
 use super::super::outcome::{EndReason, Failure, FailureKind, cut};
 use super::super::retry;
 use super::decision::Decision;
@@ -22,7 +21,8 @@ impl Decision {
         }
         if failure.kind.is_retryable() && self.agent.attempt <= self.agent.spec.max_retries {
             let until = self.now.at.plus(self.pause());
-            self.note("task.retry_scheduled", json!({"until": until.to_rfc3339(), "error": &failure.message, "attempt": self.agent.attempt}));
+            let (error, attempt) = (failure.message.clone(), self.agent.attempt);
+            self.note(Fact::TaskRetryScheduled(RetryScheduled { until: Stamp(until), error, attempt }));
             return State::Unwinding {
                 ending: Ending::Requeue { cause: QueueCause::Backoff { until, failure } },
             };
@@ -49,9 +49,8 @@ impl Decision {
         let (status, reason, error) = match result {
             Ok(value) => {
                 if self.agent.started_at.is_none() {
-                    let data =
-                        json!({"from": self.agent.status(), "to": Status::Running, "name": &self.agent.name});
-                    self.note("agent.running", data);
+                    let (from, name) = (self.agent.status(), self.agent.name.clone());
+                    self.note(Fact::AgentRunning(AgentRan { from, to: Status::Running, name }));
                     self.agent.started_at = Some(self.now.at);
                 }
                 self.agent.work.result =
@@ -95,7 +94,8 @@ impl Decision {
             State::Confining { turn } | State::Launching { turn } => State::Checkout { turn },
             same => same,
         };
-        self.note("agent.adopted", json!({"phase": self.agent.phase(), "attempt": self.agent.attempt}));
+        let (phase, attempt) = (self.agent.phase(), self.agent.attempt);
+        self.note(Fact::AgentAdopted(AgentAdopted { phase, attempt }));
         Some(state)
     }
 
@@ -108,7 +108,7 @@ impl Decision {
             Salvage::Saved(ref saved) | Salvage::Beside(ref saved) => {
                 work.salvage_beside = matches!(salvage, Salvage::Beside(_));
                 work.salvage = Some(saved.clone());
-                self.note("git.salvaged", json!({"reference": &saved.reference, "commit": &saved.commit}));
+                self.note(Fact::GitSalvaged(GitSalvaged::of(saved)));
             }
             Salvage::Nothing | Salvage::Failed => {}
         }

@@ -1,19 +1,20 @@
 //! The judgement of a commit and its publication: filters, secrets, gates, conflicts, the push.
 
-use serde_json::json;
-
 use super::super::agent::{Agent, State, Status, Turn};
+use super::super::facts::{
+    Fact, FilterRefused, FixRequested, GateFinished, GitConflict, GitPushed, SecretFound,
+};
 use super::super::gates::{FilteredPath, Finding, GateOutcome, GateReport, Verdict};
 use super::super::ids::{CommitId, Timestamp};
-use super::super::journal::Fact;
+use super::super::journal::LogRecord;
 use super::super::outcome::EndReason;
 use super::super::publication::{Publication, RemoteLook};
-use super::decision::{Decision, count, fact};
+use super::decision::{Decision, count};
 use crate::limits;
 
 impl Decision {
     pub(super) fn secrets_found(&mut self, findings: Vec<Finding>) -> State {
-        self.note("secret.found", json!({"findings": &findings}));
+        self.note(Fact::SecretFound(SecretFound { findings: findings.clone() }));
         let text = format!(
             "a new commit holds {}: {}; nothing was pushed",
             count(findings.len(), "secret"),
@@ -40,16 +41,14 @@ impl Decision {
             self.agent.name
         );
         paths.truncate(limits::FINDINGS);
-        self.note("filter.refused", json!({"paths": &paths}));
+        self.note(Fact::FilterRefused(FilterRefused { paths: paths.clone() }));
         self.agent.work.unjudged = false;
         self.agent.work.filtered = paths;
         self.settle(Status::Failed, EndReason::FilteredPaths, Some(text))
     }
 
     pub(super) fn judged(&mut self, head: CommitId, report: GateReport) -> State {
-        let results: Vec<_> =
-            report.results.iter().map(|r| json!({"name": r.name, "outcome": r.outcome})).collect();
-        self.note("gate.finished", json!({"commit": &head, "verdict": report.verdict, "results": results}));
+        self.note(Fact::GateFinished(GateFinished::of(&report, head.clone())));
         let failed = report.verdict == Verdict::Failed;
         if report.verdict == Verdict::Incomplete {
             self.agent.warn("verdict incomplete: not every gate of the profile could be judged; see gates");
@@ -92,7 +91,7 @@ impl Decision {
     }
 
     pub(super) fn conflicted(&mut self, base: &CommitId, files: &[String]) -> State {
-        self.note("git.conflict", json!({"base": base, "files": files}));
+        self.note(Fact::GitConflict(GitConflict { base: base.clone(), files: files.to_vec() }));
         let findings = files.iter().map(|path| Finding {
             source: "conflict".to_owned(),
             path: Some(path.clone()),
@@ -119,10 +118,9 @@ impl Decision {
         self.agent.work.findings.clone_from(&findings);
         if self.agent.fix_round < self.agent.spec.max_fix_rounds {
             self.agent.fix_round += 1;
-            self.note(
-                "agent.fix_requested",
-                json!({"reason": reason, "fixRound": self.agent.fix_round, "findings": &findings}),
-            );
+            let fix_round = self.agent.fix_round;
+            let requested = FixRequested { reason, fix_round, findings: findings.clone() };
+            self.note(Fact::AgentFixRequested(requested));
             return State::Checkout { turn: Turn::Fix { findings } };
         }
         let rounds = count(self.agent.fix_round as usize, "fix round");
@@ -130,13 +128,13 @@ impl Decision {
     }
 }
 
-fn pushed(agent: &Agent, commit: &CommitId, shown: bool, at: Timestamp) -> Fact {
-    let data = json!({"branch": &agent.branch, "commit": commit, "shown": shown});
-    fact("git.pushed", agent, at, data)
+fn pushed(agent: &Agent, commit: &CommitId, shown: bool, at: Timestamp) -> LogRecord {
+    let (branch, commit) = (agent.branch.clone(), commit.clone());
+    LogRecord::about(agent, &Fact::GitPushed(GitPushed { branch, commit, shown }), at)
 }
 
 /// Records the remote's answer about a push of which the end was not known; returns the fact when it arrived.
-pub(crate) fn learn(agent: &mut Agent, look: &RemoteLook, at: Timestamp) -> Option<Fact> {
+pub(crate) fn learn(agent: &mut Agent, look: &RemoteLook, at: Timestamp) -> Option<LogRecord> {
     let work = &mut agent.work;
     work.publication = std::mem::take(&mut work.publication).after(look);
     let RemoteLook::Shows(commit) = look else { return None };

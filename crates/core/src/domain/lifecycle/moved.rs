@@ -2,9 +2,8 @@
 //! no other node can go on from it: an agent that moves begins its attempt anew, and its record says where the earlier
 //! work is. An attempt that a node took with it is not the agent's fault, but nobody is given to lost nodes for ever.
 
-use serde_json::json;
-
 use super::super::agent::{Ending, QueueCause, State, Status};
+use super::super::facts::{AgentNodeLost, Fact};
 use super::super::ids::NodeId;
 use super::super::outcome::EndReason;
 use super::decision::{Decision, count};
@@ -45,8 +44,8 @@ impl Decision {
     fn again_elsewhere(&mut self, node: &NodeId) -> State {
         self.agent.node_losses += 1;
         let (losses, retries) = (self.agent.node_losses, self.agent.spec.max_retries);
-        let data = json!({"node": node, "attempt": self.agent.attempt, "losses": losses});
-        self.note("agent.node_lost", data);
+        let (node_lost, attempt) = (node.clone(), self.agent.attempt);
+        self.note(Fact::AgentNodeLost(AgentNodeLost { node: node_lost, attempt, losses }));
         // One loss is nobody's fault, also when nothing is to be tried again.
         if losses <= retries.max(1) {
             return State::Queued { cause: QueueCause::Interrupted };

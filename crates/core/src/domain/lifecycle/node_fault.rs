@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::agent::{NodeFault, QueueCause, State};
+use super::super::facts::{AgentMoved, Fact, Stamp};
 use super::super::ids::NodeId;
 use super::super::outcome::{Failure, FailureKind, cut};
 use super::decision::Decision;
@@ -30,10 +29,12 @@ impl Decision {
             return self.failed_on_nodes(failure, in_setup);
         }
         let until = (elsewhere == Elsewhere::Away).then(|| self.now.at.plus(pause(tries)));
-        self.note(
-            "agent.moved",
-            json!({"node": &node, "error": &failure.message, "tries": tries, "until": until.map(|at| at.to_rfc3339())}),
-        );
+        self.note(Fact::AgentMoved(AgentMoved {
+            node: node.clone(),
+            error: failure.message.clone(),
+            tries,
+            until: until.map(Stamp),
+        }));
         let cause = match until {
             None => QueueCause::Interrupted,
             Some(until) => {

@@ -1,9 +1,8 @@
 //! Limits of the model service that say when they end: the agent goes back into the queue until then. That is no attempt of
 //! its own, however often it happens within reason, and a person is told.
 
-use serde_json::json;
-
 use super::super::agent::{Attention, AttentionKind, QueueCause, State};
+use super::super::facts::{AgentAttention, Fact, Stamp};
 use super::super::outcome::Failure;
 use super::super::quota::Reset;
 use super::decision::Decision;
@@ -14,8 +13,12 @@ impl Decision {
         let until = reset.at(self.now.at);
         self.agent.quota_waits += 1;
         let summary = format!("waits until {}: {}", until.to_rfc3339(), failure.message);
-        let data = json!({"kind": AttentionKind::Quota, "until": until.to_rfc3339(), "summary": &summary});
-        self.note("agent.attention", data);
+        self.note(Fact::AgentAttention(AgentAttention {
+            kind: AttentionKind::Quota,
+            stage: None,
+            until: Some(Stamp(until)),
+            summary: summary.clone(),
+        }));
         self.agent.attention.retain(|one| one.kind != AttentionKind::Quota);
         self.agent.attention.push(Attention { kind: AttentionKind::Quota, summary, since: self.now.at });
         let failure = Failure { reset: Some(Reset::At(until)), ..failure };

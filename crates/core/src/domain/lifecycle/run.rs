@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::agent::{Attention, AttentionKind, QueueCause, State, Status, Turn};
+use super::super::facts::{AgentAttention, Fact, GitCommit};
 use super::super::ids::CommitId;
 use super::super::outcome::{EndReason, Failure, FailureKind, Outcome};
 use super::super::spec::AgentType;
@@ -43,8 +42,12 @@ impl Decision {
 
     /// Asks for a person while the silence lasts; the first stage says since when.
     pub(super) fn stalled(&mut self, stage: Stage, summary: String) -> State {
-        let data = json!({"kind": AttentionKind::Stalled, "stage": stage, "summary": &summary});
-        self.note("agent.attention", data);
+        self.note(Fact::AgentAttention(AgentAttention {
+            kind: AttentionKind::Stalled,
+            stage: Some(stage),
+            until: None,
+            summary: summary.clone(),
+        }));
         let attention = &mut self.agent.attention;
         match attention.iter_mut().find(|one| one.kind == AttentionKind::Stalled) {
             Some(known) => known.summary = summary,
@@ -65,7 +68,7 @@ impl Decision {
     }
 
     pub(super) fn kept(&mut self, head: CommitId) -> State {
-        self.note("git.commit", json!({"commit": &head}));
+        self.note(Fact::GitCommit(GitCommit { commit: head.clone() }));
         let work = &mut self.agent.work;
         work.kept = Some(head.clone());
         (work.dirty, work.unjudged) = (false, true);

@@ -1,12 +1,10 @@
 //! The stop of a run in its agent's record.
 
-use serde_json::json;
-
 use super::super::agent::Agent;
+use super::super::facts::Fact;
 use super::super::ids::Timestamp;
-use super::super::journal::Fact;
+use super::super::journal::LogRecord;
 use super::super::stop::{ForcedStop, StopCause, StopReceipt};
-use super::decision::fact;
 
 /// Records the stop of a run; returns the fact. Of several stops of one run the first counts that found processes.
 pub(crate) fn note_stop(
@@ -14,13 +12,13 @@ pub(crate) fn note_stop(
     cause: StopCause,
     receipt: StopReceipt,
     at: Timestamp,
-) -> Option<Fact> {
+) -> Option<LogRecord> {
     let known = agent.stop.as_ref().filter(|known| known.run == agent.runs);
     if known.is_some_and(|known| known.receipt.processes_before > 0 || receipt.processes_before == 0) {
         return None;
     }
     let stop = ForcedStop { run: agent.runs, cause, receipt };
-    let fact = fact("agent.stopped", agent, at, json!(&stop));
+    let stopped = LogRecord::about(agent, &Fact::AgentStopped(stop.clone()), at);
     agent.stop = Some(Box::new(stop));
-    Some(fact)
+    Some(stopped)
 }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use crate::domain::journal::{Entry, Fact};
+use crate::domain::journal::{Entry, LogRecord};
 use crate::domain::orders::StandingOrders;
 use crate::domain::placement::Conditions;
 
@@ -113,20 +113,24 @@ pub trait Store: Send + Sync {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Pauses dispatch durably (`Some`) or lets it go on (`None`), with a fact to log. Idempotent.
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError>;
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError>;
 
     /// Returns why dispatch is paused, when it is.
     async fn pause(&self) -> Result<Option<Pause>, StoreError>;
 
     /// Changes the standing orders durably, with facts to log, and returns them as they stand then; the barrier never
     /// sinks and has a place. Facts of a change that changes nothing are not logged.
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError>;
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError>;
 
     /// Returns the standing orders. A latch that cannot be read counts as engaged.
     async fn orders(&self) -> Result<StandingOrders, StoreError>;
 
     /// Logs facts that belong to no state change.
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError>;
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError>;
 
     /// Returns logged facts after this sequence number, oldest first, at most `limit`.
     async fn entries(&self, after: u64, limit: usize) -> Result<Vec<Entry>, StoreError>;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
-use crate::domain::journal::Fact;
+use crate::domain::journal::LogRecord;
 
 use super::listing::EndedAfter;
 
@@ -59,7 +59,7 @@ pub struct Admission {
     /// The data of that job, where the agent was made of them: refused when they were changed since.
     pub job_data: Option<String>,
     /// Facts to log.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<LogRecord>,
 }
 
 /// The answer to an admission.
@@ -90,7 +90,7 @@ pub struct Change {
     /// The new record.
     pub agent: Agent,
     /// Facts to log.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<LogRecord>,
 }
 
 /// A record that is to go for good.
@@ -108,7 +108,7 @@ pub struct Removal {
     /// was given up wherever it lies.
     pub node: Option<NodeId>,
     /// Facts to log.
-    pub facts: Vec<Fact>,
+    pub facts: Vec<LogRecord>,
 }
 
 /// A record that could not be read and was set aside.

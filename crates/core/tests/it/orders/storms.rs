@@ -54,7 +54,7 @@ impl Storm {
 async fn histories_are_legal(store: &dyn Store) {
     let mut over = std::collections::HashSet::new();
     for entry in store.entries(0, 100_000).await.expect("read") {
-        let (kind, agent) = (entry.fact.kind.as_str(), entry.fact.agent);
+        let (kind, agent) = (entry.fact.kind(), entry.fact.agent);
         let Some(agent) = agent else { continue };
         let later = kind == "git.salvaged";
         assert!(later || !over.contains(&agent), "{kind} of agent {agent} after its end");

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use mosaic_api::SseReader;
+use mosaic_api::{Event, EventEnvelope, SseReader};
 use serde_json::Value;
 
 use crate::Outcome;
@@ -106,7 +106,7 @@ impl Client {
             return Err(format!("the event stream was answered {status}").into());
         }
         let mut events = Events { stream: SseReader::new(self.stream, ANSWER_BYTES as u64) };
-        while events.next()? != "snapshot" {}
+        while events.next()?.kind() != "snapshot" {}
         Ok(events)
     }
 }
@@ -117,9 +117,9 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Waits for the next event and returns its kind.
-    pub(crate) fn next(&mut self) -> Outcome<String> {
+    /// Waits for the next event.
+    pub(crate) fn next(&mut self) -> Outcome<Event> {
         let event = self.stream.next_event()?.ok_or("the server closed the event stream")?;
-        Ok(event.event)
+        Ok(serde_json::from_str::<EventEnvelope>(&event.data)?.event())
     }
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mosaic_api::Event;
+
 use crate::server::Server;
 use crate::table::{Table, median};
 use crate::{Options, Outcome, remote};
@@ -103,10 +105,10 @@ fn mosaic(options: &Options, place: &Path, bare: &Path, concurrency: usize) -> O
         client.json("POST", "/agents/spawn", &body.to_string())?;
     }
     for done in 0..options.tasks {
-        let kind = events.next()?;
-        if kind != "agent.completed" {
+        let event = events.next()?;
+        if !matches!(event, Event::AgentCompleted(_)) {
             let agents = client.json("GET", "/v1/agents?limit=100", "")?;
-            return Err(format!("after {done} agents came {kind}: {agents}").into());
+            return Err(format!("after {done} agents came {event}: {agents}").into());
         }
     }
     let removed_by = Instant::now() + REMOVAL;

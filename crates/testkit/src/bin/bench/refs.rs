@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use mosaic_api::Event;
+
 use crate::server::Server;
 use crate::table::Table;
 use crate::{Options, Outcome, remote};
@@ -57,9 +59,9 @@ fn batch(server: &Server, bare: &Path, tasks: usize, next: &mut usize) -> Outcom
         client.json("POST", "/agents/spawn", &body.to_string())?;
     }
     for _ in 0..tasks {
-        let kind = events.next()?;
-        if kind != "agent.completed" {
-            return Err(format!("an agent ended with {kind}").into());
+        let event = events.next()?;
+        if !matches!(event, Event::AgentCompleted(_)) {
+            return Err(format!("an agent ended with {event}").into());
         }
     }
     let used = ticks(server.pid())? - before;

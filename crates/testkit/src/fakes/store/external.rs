@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::journal::Fact;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_core::ports::store::{Store, StoreError};
 use tokio::sync::watch;
@@ -57,7 +57,7 @@ impl ExternalQueue for FakeStore {
         Ok(known)
     }
 
-    async fn restore_data(&self, agent: &Agent, job: &str, fact: Fact) -> Result<bool, StoreError> {
+    async fn restore_data(&self, agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError> {
         self.up().await?;
         let told = Intervention::DataChanged { agent: agent.id, job: job.to_owned() };
         let known = {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use mosaic_core::domain::agent::{Agent, State, Status};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::{Barrier, StandingOrders};
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::limits;
@@ -183,7 +183,7 @@ impl Store for FakeStore {
             .min())
     }
 
-    async fn set_pause(&self, pause: Option<Pause>, fact: Fact) -> Result<(), StoreError> {
+    async fn set_pause(&self, pause: Option<Pause>, fact: LogRecord) -> Result<(), StoreError> {
         self.up().await?;
         self.write(|inner| {
             if inner.pause.is_some() != pause.is_some() {
@@ -200,7 +200,11 @@ impl Store for FakeStore {
         Ok(self.inner().pause.clone())
     }
 
-    async fn set_orders(&self, change: OrderChange, facts: Vec<Fact>) -> Result<StandingOrders, StoreError> {
+    async fn set_orders(
+        &self,
+        change: OrderChange,
+        facts: Vec<LogRecord>,
+    ) -> Result<StandingOrders, StoreError> {
         self.up().await?;
         let orders = self.write(|inner| {
             let before = inner.orders.clone();
@@ -231,7 +235,7 @@ impl Store for FakeStore {
         Ok(self.inner().orders.clone())
     }
 
-    async fn log(&self, facts: Vec<Fact>) -> Result<(), StoreError> {
+    async fn log(&self, facts: Vec<LogRecord>) -> Result<(), StoreError> {
         self.up().await?;
         self.write(|inner| inner.log(facts));
         Ok(())

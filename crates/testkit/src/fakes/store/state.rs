@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mosaic_core::domain::agent::State;
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
-use mosaic_core::domain::journal::{Entry, Fact};
+use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
@@ -61,7 +61,7 @@ impl Inner {
         self.pruned + self.log.len() as u64
     }
 
-    pub(crate) fn log(&mut self, facts: Vec<Fact>) {
+    pub(crate) fn log(&mut self, facts: Vec<LogRecord>) {
         for mut fact in facts {
             if let Some(agent) = fact.agent.filter(|agent| self.by_id.contains_key(agent)) {
                 let last = self.logged_at.entry(agent).or_insert(fact.at);

@@ -2,8 +2,9 @@
 //! another attempt of what has ended, refused in between, so that the job shows what its agent does.
 
 use mosaic_core::domain::agent::Agent;
+use mosaic_core::domain::facts::{DataRefused, Fact};
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::lifecycle;
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention, Submission};
 use mosaic_core::ports::store::{Admission, Store, StoreError, Versioned};
@@ -55,7 +56,8 @@ async fn admit_read(store: &dyn Store, task: &str, read: &Submission) -> Result<
 }
 
 async fn restore(store: &dyn ExternalQueue, record: &Versioned, job: &str) -> bool {
-    let fact = lifecycle::fact("queue.data_refused", &record.agent, now(), json!({"jobId": job}));
+    let refused = DataRefused { job_id: job.to_owned(), reason: "it changed".to_owned() };
+    let fact = LogRecord::about(&record.agent, &Fact::QueueDataRefused(refused), now());
     store.restore_data(&record.agent, job, fact).await.unwrap()
 }
 
@@ -95,7 +97,7 @@ async fn data_that_were_changed_after_the_admission_are_told_until_the_admitted_
         let shown = place.job(&job).await;
         assert_eq!(work_items(&shown["data"]), &json!(["x"]), "{shown:#}");
         let told = store.entries(newest, 10).await.unwrap();
-        assert_eq!((told.len(), told[0].fact.kind.as_str()), (1, "queue.data_refused"));
+        assert_eq!((told.len(), told[0].fact.kind()), (1, "queue.data_refused"));
         let log = place.raw("LRANGE", &format!("{job}:logs 0 -1"));
         assert_eq!(log, "*1", "the job's log does not say it");
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mosaic_core::domain::agent::Agent;
+use mosaic_core::domain::facts::{AgentSpawning, Fact};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now};
 use mosaic_core::domain::spec::SpawnSpec;
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
@@ -21,7 +23,7 @@ pub(crate) fn now() -> Timestamp {
 pub(crate) async fn admit(store: &dyn Store, task: &str, job: Option<String>) -> Versioned {
     let spec = SpawnSpec::parse(&body(task)).unwrap();
     let agent = Agent::admitted(AgentId(Uuid::new_v4()), spec, "mosaic", None, now());
-    let fact = lifecycle::fact("agent.spawning", &agent, now(), json!({}));
+    let fact = LogRecord::about(&agent, &Fact::AgentSpawning(AgentSpawning::of(&agent)), now());
     let admission = Admission { agent, idempotency: None, job, job_data: None, facts: vec![fact] };
     match store.admit(admission).await.unwrap() {
         Admitted::New(record) => record,
@@ -247,13 +249,11 @@ async fn promoted_and_reordered_jobs_are_taken_as_they_stand_now() {
 
 #[tokio::test]
 async fn a_pause_holds_on_both_sides_and_the_kill_switch_is_not_released_by_a_resume() {
-    use mosaic_core::domain::journal::Fact;
     use mosaic_core::domain::orders::Latch;
     use mosaic_core::ports::store::{OrderChange, Pause};
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
-    let fact =
-        || Fact { kind: "queue.paused".to_owned(), agent: None, task: None, at: now(), data: json!({}) };
+    let fact = || LogRecord::stored("queue.paused", None, None, now(), json!({}));
     admit(&*store, "T-1", None).await;
     place.tell_queue("pause", json!([])).await;
     assert!(store.lease(&node("n1"), now()).await.unwrap().is_none());
