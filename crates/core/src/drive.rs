@@ -183,7 +183,7 @@ impl<'a> Drive<'a> {
     /// Returns the event that comes first. The driver is registered: an order that is given after the standing ones were
     /// looked at finds it.
     async fn first_event(&mut self, agent: &mut Agent, entry: Entry, step_state: &mut StepState) -> Event {
-        match (self.o.standing_event(agent, self.driver.seq), entry) {
+        match (self.o.orders.standing_event(agent, self.driver.seq), entry) {
             (Some(standing), _) => standing,
             (None, Entry::Leased) => placed(self.o, agent, &mut self.facts).await,
             (None, Entry::TakenOver) => {
@@ -278,7 +278,7 @@ impl<'a> Drive<'a> {
         if !failed {
             return event;
         }
-        o.catch_up_with_orders().await;
+        o.orders.catch_up().await;
         let kill = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
         kill.unwrap_or(if driver.has_lapsed(o) { Event::Interrupted } else { event })
     }

@@ -1,12 +1,13 @@
 //! The handle of a live driver, and the orders that reach its agent through it. The loop itself is in [`crate::drive`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use crate::domain::ids::Timestamp;
+use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::lifecycle::KillCause;
 use crate::domain::stop::{StopCause, StopReceipt};
 use crate::ports::store::{Lease, Versioned};
@@ -28,6 +29,21 @@ pub(crate) enum Entry {
     Leased,
     /// From a server that is gone.
     TakenOver,
+}
+
+/// The live drivers of this node, by their agents.
+#[derive(Default)]
+pub(crate) struct Drivers(Mutex<HashMap<AgentId, Arc<AgentHandle>>>);
+
+impl Drivers {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<AgentHandle>>> {
+        self.0.lock()
+    }
+
+    /// Returns how many agents this node runs now.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 /// An order to a driver.

@@ -21,7 +21,7 @@ use crate::stop::Stop;
 /// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
 /// earlier server left behind; see [`crate::recovery`].
 pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
-    orchestrator.catch_up_with_log().await;
+    orchestrator.clocks.catch_up_with_log(&*orchestrator.ports.store).await;
     let ordered = stop.clone();
     tokio::select! {
         () = dispatch(&orchestrator, stop) => {}
@@ -36,7 +36,7 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
     fleet::joined(o, &mut stop).await;
-    o.learn_orders(&mut stop).await;
+    o.orders.learn(&mut stop).await;
     while *stop.borrow() == Stop::No && !recovery::take_over(o, &mut drivers).await {
         tokio::select! {
             () = o.ports.clock.sleep(limits::STORE_RETRY) => {}
@@ -60,7 +60,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             o.recall_quotas().await;
             looked = o.elapsed();
         }
-        if o.look_at_orders().await {
+        if o.orders.look().await {
             if o.take_up_interventions().await {
                 o.wake.notify_one();
             }
@@ -92,7 +92,7 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
         let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
         while !drivers.is_empty() {
             // A drain may take hours, and what runs until then is killed like everything else.
-            o.look_at_orders().await;
+            o.orders.look().await;
             tokio::select! {
                 Some(ended) = drivers.join_next() => note_panic(ended),
                 () = &mut deadline => break,

@@ -77,7 +77,7 @@ pub(crate) async fn beats(o: &Arc<Orchestrator>) {
 impl Orchestrator {
     /// Tells whether leases end here, because other nodes could take what this one holds.
     pub fn is_fleet(&self) -> bool {
-        self.ports.fleet.term().is_some()
+        self.clocks.is_shared()
     }
 
     /// Says what others are told of this node. Only the first call counts; without one it has no address.
@@ -87,7 +87,7 @@ impl Orchestrator {
 
     /// Makes this node one of the fleet, before it takes anything.
     pub async fn join(&self) -> Result<(), JoinError> {
-        self.measure_clock().await?;
+        self.clocks.measure().await?;
         self.ports.fleet.join(&self.info()).await?;
         self.fleet.joined.send_replace(true);
         if self.is_fleet() {
@@ -138,15 +138,6 @@ impl Orchestrator {
         match known {
             1 => Ok(format!("1 node{cordoned}{ailing}")),
             _ => Ok(format!("{known} nodes, {alive} alive{cordoned}{ailing}")),
-        }
-    }
-
-    /// Says how this machine's clock stands to the store's.
-    pub(crate) fn clock_words(&self) -> Result<String, String> {
-        match (self.clock_fault(), self.clock_offset()) {
-            (Some(fault), _) => Err(fault),
-            (None, Some(offset)) => Ok(offset.words()),
-            (None, None) => Err("clock: the store's time is not known yet".to_owned()),
         }
     }
 
@@ -241,7 +232,7 @@ impl Orchestrator {
         if drained && self.is_fleet() {
             self.log_node(Fact::NodeDrained(NodeDrained { node: self.settings.node.clone() })).await;
         }
-        let left = self.timely(self.ports.fleet.leave(&self.settings.node)).await;
+        let left = self.clocks.timely(self.ports.fleet.leave(&self.settings.node)).await;
         if let Ok(Err(e)) = left {
             tracing::warn!(error = %e, "the fleet could not be told that this node ends; it will be missed");
         }
@@ -260,8 +251,8 @@ impl Orchestrator {
             slots: self.settings.slots,
             running: self.running(),
             labels: about.labels,
-            clock_offset_ms: self.clock_offset().map(|offset| offset.offset_ms),
-            clock_error_ms: self.clock_offset().map(|offset| offset.error_ms),
+            clock_offset_ms: self.clocks.offset().map(|offset| offset.offset_ms),
+            clock_error_ms: self.clocks.offset().map(|offset| offset.error_ms),
             archives: true,
             format: FORMAT,
             started_at: *self.fleet.started.get_or_init(|| self.now()),
@@ -284,7 +275,7 @@ impl Orchestrator {
         let both = async {
             // Asked first, and shown with the next heartbeat.
             let (measured, answer) =
-                tokio::join!(self.measure_clock(), self.ports.fleet.beat(&info, &leases));
+                tokio::join!(self.clocks.measure(), self.ports.fleet.beat(&info, &leases));
             if let Err(e) = measured {
                 tracing::debug!(error = %e, "the store's time could not be had");
             }
@@ -366,7 +357,7 @@ impl Orchestrator {
             () = self.ports.clock.sleep(patience) => return,
         };
         let Ok(nodes) = nodes else { return };
-        if let Ok(Ok(lost)) = self.timely(self.ports.fleet.lost_nodes()).await {
+        if let Ok(Ok(lost)) = self.clocks.timely(self.ports.fleet.lost_nodes()).await {
             self.fleet.seen().lost = lost.into_iter().map(|lost| lost.node).collect();
         }
         let before = std::mem::replace(&mut self.fleet.seen().nodes, nodes.clone());
@@ -386,7 +377,7 @@ impl Orchestrator {
 
     async fn log_node(&self, fact: Fact) {
         let kind = fact.kind();
-        match self.timely(self.ports.store.log(vec![LogRecord::new(&fact, self.now())])).await {
+        match self.clocks.timely(self.ports.store.log(vec![LogRecord::new(&fact, self.now())])).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
             Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),

@@ -187,7 +187,8 @@ impl Orchestrator {
             return Ok(false);
         }
         let ran = record.agent.attempt > 0;
-        let ended = self.kill_waiting(vec![record], KillCause::Operator, "removed from the queue").await?;
+        let ended =
+            self.orders.kill_waiting(vec![record], KillCause::Operator, "removed from the queue").await?;
         if ran && !ended.is_empty() {
             self.clean_up(agent).await;
         }

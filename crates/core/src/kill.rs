@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::agent::{Agent, State, Status};
+use crate::domain::agent::{State, Status};
 use crate::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
-use crate::domain::lifecycle::{self, KillCause};
+use crate::domain::lifecycle::KillCause;
 use crate::domain::orders::KillOrder;
 use crate::driver::{AgentHandle, Order};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::StopReceipt;
-use crate::ports::store::{Change, OrderChange, Safety, StoreError, Versioned};
+use crate::ports::store::{OrderChange, StoreError, Versioned};
 use crate::receipt::KillReceipt;
 
 /// Result of a kill.
@@ -149,7 +149,7 @@ impl Orchestrator {
                 continue;
             }
             let ran = record.agent.attempt > 0;
-            if waits && !self.kill_waiting(vec![record], demand.cause, demand.note).await?.is_empty() {
+            if waits && !self.orders.kill_waiting(vec![record], demand.cause, demand.note).await?.is_empty() {
                 ended_here = true;
                 if ran && demand.cause == KillCause::Operator {
                     self.clean_up(id).await;
@@ -174,7 +174,7 @@ impl Orchestrator {
     /// Says who holds an agent, when that is another node.
     pub(crate) async fn elsewhere(&self, record: &Versioned) -> Option<Elsewhere> {
         let node = record.node.clone().filter(|node| self.is_elsewhere(Some(node)))?;
-        let nodes = self.timely(self.ports.fleet.nodes()).await.ok()?.ok()?;
+        let nodes = self.clocks.timely(self.ports.fleet.nodes()).await.ok()?.ok()?;
         // This node's own heartbeat tells what time it is for the store.
         let newest = nodes.iter().map(|known| known.seen_at).max();
         let known = nodes.into_iter().find(|known| known.info.node == node);
@@ -198,42 +198,11 @@ impl Orchestrator {
                 _ = done.wait_for(|done| *done) => return true,
                 () = self.ports.clock.sleep(pause) => {}
             }
-            let is_away = async || !matches!(self.timely(self.ports.store.check()).await, Ok(Ok(())));
+            let is_away = async || !matches!(self.clocks.timely(self.ports.store.check()).await, Ok(Ok(())));
             if settle.is_some() || is_away().await {
                 return false;
             }
         }
-    }
-
-    /// Ends queued agents; returns those that were ended. The others changed meanwhile. Trees that earlier attempts left
-    /// are the caretaker's, a few at a time.
-    pub(crate) async fn kill_waiting(
-        &self,
-        records: Vec<Versioned>,
-        cause: KillCause,
-        note: &str,
-    ) -> Result<Vec<AgentId>, StoreError> {
-        let mut changes = Vec::new();
-        for record in records {
-            let kill = lifecycle::Event::Kill { cause, note: note.to_owned() };
-            if let Ok(step) = lifecycle::next(&record.agent, kill, self.decide_now()) {
-                changes.push((
-                    record.version,
-                    Change { safety: Safety::Power, agent: step.agent, facts: step.facts },
-                ));
-            }
-        }
-        let agents: Vec<Agent> = changes.iter().map(|(_, change)| change.agent.clone()).collect();
-        let results = self.ports.store.amend(changes).await?;
-        let mut ended = Vec::new();
-        for (agent, result) in agents.into_iter().zip(results) {
-            match result {
-                Ok(_) => ended.push(agent.id),
-                Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(ended)
     }
 
     /// Removes waiting work of a task: its queued agents end as killed by the operator. Returns the agents that
@@ -248,7 +217,7 @@ impl Orchestrator {
         let (waiting, mut active): (Vec<_>, Vec<_>) =
             unfinished.into_iter().partition(|r| matches!(r.agent.state, State::Queued { .. }));
         let ids: Vec<AgentId> = waiting.iter().map(|r| r.agent.id).collect();
-        let ended = self.kill_waiting(waiting, KillCause::Operator, note).await?;
+        let ended = self.orders.kill_waiting(waiting, KillCause::Operator, note).await?;
         let mut running: Vec<AgentId> = active.drain(..).map(|r| r.agent.id).collect();
         running.extend(ids.into_iter().filter(|id| !ended.contains(id)));
         Ok((ended, running))

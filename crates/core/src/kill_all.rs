@@ -8,20 +8,20 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use crate::domain::agent::{State, Status};
 use crate::domain::facts::{Fact, KillAllDone};
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::KillCause;
-use crate::domain::orders::{KillOrder, Latch};
-use crate::driver::{AgentHandle, Order};
+use crate::domain::orders::Latch;
+use crate::driver::AgentHandle;
 use crate::kill::{Demand, Killed};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::orders::Recorded;
+use crate::orders::carry_out::Swept;
 use crate::orders::standing::{Ordered, Rush};
 use crate::ports::external_queue::Intervention;
-use crate::ports::store::{OrderChange, Query, StoreError};
+use crate::ports::store::StoreError;
 use crate::receipt::AgentReceipt;
 
 /// Result of a kill-all or of an engaged kill switch.
@@ -90,14 +90,6 @@ fn unconfirmed(killed: &Killed) -> String {
 /// Result for one agent; `None` when it waits again.
 type Reported = (AgentId, Result<Option<Killed>, StoreError>);
 
-/// Result of a sweep of the queue.
-pub(crate) struct Swept {
-    /// The agents that it ended.
-    ended: BTreeSet<AgentId>,
-    /// Others that are not terminal yet: slots hold them.
-    held: Vec<AgentId>,
-}
-
 impl Orchestrator {
     /// Ends every agent that is not terminal now, queued ones included; none of them starts, is tried again or taken
     /// over afterwards. What is spawned later is not touched. Needs no store to end what runs.
@@ -105,7 +97,7 @@ impl Orchestrator {
         let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
         let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
         let barrier = self.orders.raise(by, reason, at, self.is_fleet());
-        let live = self.order_live();
+        let live = self.orders.order_live();
         let note = barrier.note();
         let demand = Demand {
             cause: KillCause::KillAll,
@@ -116,13 +108,13 @@ impl Orchestrator {
         };
         let running = self.end_live(&live, &demand, rush);
         let rest = async {
-            let (recorded, store) = self.record_barrier(&barrier).await;
+            let (recorded, store) = self.orders.record_barrier(&barrier).await;
             if let Err(why) = store {
                 return (recorded, Err(why));
             }
             self.refuse_submitted(&note).await;
             tokio::select! {
-                swept = self.sweep_barrier(&note) => (recorded, swept.map_err(|e| e.to_string())),
+                swept = self.orders.sweep_barrier(&note) => (recorded, swept.map_err(|e| e.to_string())),
                 () = self.ports.clock.sleep(patience) => (recorded, Err("the store does not answer".to_owned())),
             }
         };
@@ -225,35 +217,12 @@ impl Orchestrator {
         }
     }
 
-    /// Ends the queued agents that the barrier covers, page by page.
-    pub(crate) async fn sweep_barrier(&self, note: &str) -> Result<Swept, StoreError> {
-        let (mut ended, mut held) = (BTreeSet::new(), Vec::new());
-        let mut before = Some(self.orders.barrier_seq() + 1);
-        loop {
-            let status = vec![Status::Spawning, Status::Running];
-            let query = Query { status, before_seq: before, limit: limits::STORE_PAGE, ..Query::default() };
-            let page = self.ports.store.list(query).await?;
-            let Some(last) = page.last() else { break };
-            before = Some(last.seq);
-            let (waiting, taken): (Vec<_>, Vec<_>) =
-                page.into_iter().partition(|r| matches!(r.agent.state, State::Queued { .. }));
-            held.extend(taken.into_iter().map(|record| record.agent.id));
-            let ids: Vec<AgentId> = waiting.iter().map(|record| record.agent.id).collect();
-            // Another sweep may be counting: it finds out by itself what became of these.
-            ids.iter().for_each(|id| self.orders.note_early(*id));
-            ended.extend(self.kill_waiting(waiting, KillCause::KillAll, note).await?);
-            held.extend(ids.into_iter().filter(|id| !ended.contains(id)));
-        }
-        self.orders.swept();
-        Ok(Swept { ended, held })
-    }
-
     /// Engages the kill switch: nothing starts until [`Orchestrator::release`], what runs is ended, what waits keeps its
     /// place. Engaging it again only ends what runs. Returns the latch that stands and what it came to.
     pub async fn engage(&self, by: &str, reason: Option<String>) -> (Latch, KillAllReport) {
         let at = self.now();
         let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
-        let (latch, live) = self.latch_now(by, reason);
+        let (latch, live) = self.orders.latch_now(by, reason);
         let note = latch.note();
         let demand = Demand {
             cause: KillCause::KillAll,
@@ -264,9 +233,9 @@ impl Orchestrator {
         };
         let running = self.end_live(&live, &demand, rush);
         let (held_elsewhere, mut ends, recorded) =
-            tokio::join!(self.held_elsewhere(), running, self.record_latch(&latch));
+            tokio::join!(self.held_elsewhere(), running, self.orders.record_latch(&latch));
         let mut report = KillAllReport::new(recorded, self.orders.barrier_seq());
-        match self.timely(self.held_and_waiting()).await {
+        match self.clocks.timely(self.held_and_waiting()).await {
             Ok(Ok((held, waiting))) => {
                 report.queued = waiting;
                 let held = held.into_iter().chain(self.orders.ended_early()).chain(held_elsewhere);
@@ -285,7 +254,7 @@ impl Orchestrator {
         if !self.is_fleet() {
             return Vec::new();
         }
-        let Ok(Ok(leased)) = self.timely(self.ports.store.leased()).await else { return Vec::new() };
+        let Ok(Ok(leased)) = self.clocks.timely(self.ports.store.leased()).await else { return Vec::new() };
         let elsewhere = leased.into_iter().filter(|record| self.is_elsewhere(record.node.as_ref()));
         elsewhere.map(|record| record.agent.id).collect()
     }
@@ -294,56 +263,6 @@ impl Orchestrator {
         let held = self.ports.store.leased().await?;
         let counts = self.ports.store.counts(self.now()).await?;
         Ok((held.into_iter().map(|record| record.agent.id).collect(), counts.waiting + counts.delayed))
-    }
-
-    /// Carries out the orders about single agents that were left in the state directory: what a driver holds was
-    /// ordered already, what waits ends here, and an order is forgotten once its agent's end is durable.
-    pub(crate) async fn carry_out_kills(&self) {
-        for (kill, stored) in self.orders.left_kills() {
-            match self.carry_out(&kill, stored).await {
-                Ok(false) => {}
-                Ok(true) => self.carried_out(&kill, stored).await,
-                Err(e) => {
-                    tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order waits for the store")
-                }
-            }
-        }
-    }
-
-    /// Takes an order away whose agent has ended.
-    async fn carried_out(&self, kill: &KillOrder, stored: bool) {
-        let done = if stored {
-            let done = self.ports.store.set_orders(OrderChange::Killed(kill.agent), Vec::new()).await;
-            done.map(|orders| _ = self.orders.take_kills(orders.kills)).map_err(|e| e.to_string())
-        } else {
-            let forgotten = self.timely(self.ports.orders.forget_kill(kill.agent)).await;
-            forgotten.and_then(|forgotten| forgotten.map_err(|e| e.to_string()))
-        };
-        if let Err(why) = done {
-            tracing::warn!(agent.id = %kill.agent, why, "a kill order that was carried out could not be removed");
-        }
-    }
-
-    /// Returns whether the agent has ended.
-    async fn carry_out(&self, kill: &KillOrder, stored: bool) -> Result<bool, StoreError> {
-        let record = match self.ports.store.glance(kill.agent).await {
-            Err(StoreError::NotFound(_) | StoreError::Quarantined(_) | StoreError::Pruned { .. }) => {
-                return Ok(true);
-            }
-            record => record?,
-        };
-        let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
-        if waits {
-            self.kill_waiting(vec![record], KillCause::Operator, &kill.note()).await?;
-            return Ok(false);
-        }
-        if let Some(driver) = self.live().get(&kill.agent) {
-            driver.give(Order::Kill(KillCause::Operator, kill.note()));
-        } else if !stored && record.node.as_ref().is_some_and(|node| self.is_elsewhere(Some(node))) {
-            // It was left here, but another node holds the agent.
-            self.ports.store.set_orders(OrderChange::Kill(kill.clone()), Vec::new()).await?;
-        }
-        Ok(record.agent.is_terminal())
     }
 }
 

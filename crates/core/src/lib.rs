@@ -29,7 +29,6 @@ pub mod removal;
 pub mod restore;
 pub mod steps;
 pub mod stop;
-mod time;
 pub mod transfer;
 
 pub use orchestrator::Orchestrator;

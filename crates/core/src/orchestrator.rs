@@ -1,12 +1,12 @@
 //! The orchestrator as its callers see it: what the HTTP routes and the in-process command line call. It holds the
 //! ports and the live drivers, and no other state: the truth is in the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
@@ -15,65 +15,20 @@ use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
 use crate::domain::facts::{Fact, QueuePaused, QueueResumed};
-use crate::domain::ids::{AgentId, NodeId, Word};
+use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::retention::Retention;
 use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
-use crate::driver::AgentHandle;
+use crate::driver::{AgentHandle, Drivers};
 use crate::fleet::membership::Membership;
 use crate::monitor::Monitor;
 use crate::orders::standing::Orders;
-use crate::ports::audit::Audit;
-use crate::ports::clock::{Chance, Clock};
-use crate::ports::external_queue::ExternalQueue;
-use crate::ports::fleet::Fleet;
-use crate::ports::gatekeeper::Gatekeeper;
-use crate::ports::host::Host;
-use crate::ports::orders::OrderFiles;
-use crate::ports::processes::Processes;
-use crate::ports::repositories::Repositories;
-use crate::ports::runtime::Runtime;
-use crate::ports::sandbox::Sandbox;
-use crate::ports::scanner::SecretScanner;
-use crate::ports::store::{Pause, Query, Store, StoreError, Versioned};
-use crate::ports::transcripts::Transcripts;
-
-/// Ports to everything that the orchestrator needs from outside.
-pub struct Ports {
-    /// Records, queue, leases, events.
-    pub store: Arc<dyn Store>,
-    /// The queue as external clients share it.
-    pub external_queue: Arc<dyn ExternalQueue>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Ids and dice.
-    pub chance: Arc<dyn Chance>,
-    /// Git.
-    pub repositories: Arc<dyn Repositories>,
-    /// Confinement.
-    pub sandbox: Arc<dyn Sandbox>,
-    /// Jobs.
-    pub processes: Arc<dyn Processes>,
-    /// Kinds of agents by name.
-    pub runtimes: BTreeMap<String, Arc<dyn Runtime>>,
-    /// Gates.
-    pub gatekeeper: Arc<dyn Gatekeeper>,
-    /// Secret scan.
-    pub scanner: Arc<dyn SecretScanner>,
-    /// Transcripts.
-    pub transcripts: Arc<dyn Transcripts>,
-    /// This machine.
-    pub host: Arc<dyn Host>,
-    /// The audit log.
-    pub audit: Arc<dyn Audit>,
-    /// The state directory's copy of the standing orders.
-    pub orders: Arc<dyn OrderFiles>,
-    /// The other nodes.
-    pub fleet: Arc<dyn Fleet>,
-}
+use crate::orders::{ReleaseError, SwitchState};
+use crate::ports::Ports;
+use crate::ports::store::{Pause, Query, StoreError, Versioned};
 
 /// Settings of this node.
 #[derive(Debug, Clone)]
@@ -169,16 +124,16 @@ pub struct Orchestrator {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
     pub(crate) orders: Orders,
-    pub(crate) live: Mutex<HashMap<AgentId, Arc<AgentHandle>>>,
+    pub(crate) drivers: Arc<Drivers>,
     /// Something may be ready to start, or a slot became free.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Arc<Notify>,
     pub(crate) draining: AtomicBool,
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
     /// Knowledge of the monitor, in addition to the records.
     pub(crate) monitor: Monitor,
     /// Clocks of this machine and of the store.
-    pub(crate) clocks: Clocks,
+    pub(crate) clocks: Arc<Clocks>,
     /// Access through which agents see themselves; see [`Orchestrator::grant_access`].
     pub(crate) access: OnceLock<AgentAccess>,
     /// Drivers let go of their agents, which go on for the next server.
@@ -192,16 +147,25 @@ pub struct Orchestrator {
 impl Orchestrator {
     /// Makes an orchestrator. Nothing runs until [`crate::engine::run`].
     pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
+        let clocks = Arc::new(Clocks::new(Arc::clone(&ports.clock), Arc::clone(&ports.fleet)));
+        let (drivers, wake) = (Arc::new(Drivers::default()), Arc::new(Notify::new()));
+        let orders = Orders::new(
+            settings.node.clone(),
+            &ports,
+            Arc::clone(&clocks),
+            Arc::clone(&drivers),
+            Arc::clone(&wake),
+        );
         Arc::new(Self {
             ports,
             settings,
-            orders: Orders::new(),
-            live: Mutex::new(HashMap::new()),
-            wake: Notify::new(),
+            orders,
+            drivers,
+            wake,
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
             monitor: Monitor::default(),
-            clocks: Clocks::default(),
+            clocks,
             access: OnceLock::new(),
             leaving: watch::Sender::new(false),
             drain: watch::Sender::new(false),
@@ -218,6 +182,36 @@ impl Orchestrator {
     /// Returns the settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns the clocks of this node.
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// Learns what stands, unless that is known already; see [`Orders::know`].
+    pub async fn know_orders(&self) {
+        self.orders.know().await;
+    }
+
+    /// Returns the kill switch as it is.
+    pub fn switch_state(&self) -> SwitchState {
+        self.orders.switch_state()
+    }
+
+    /// Releases the kill switch; see [`Orders::release`].
+    pub async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
+        self.orders.release(by).await
+    }
+
+    /// Returns the time since some moment of this process, for timers.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clocks.elapsed()
+    }
+
+    /// Returns the current time for logs and records; see [`Clocks::now`].
+    pub fn now(&self) -> Timestamp {
+        self.clocks.now()
     }
 
     /// Returns what the caretaker last saw.
@@ -257,11 +251,11 @@ impl Orchestrator {
 
     /// Returns how many agents this node runs now.
     pub fn running(&self) -> usize {
-        self.live().len()
+        self.drivers.count()
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, HashMap<AgentId, Arc<AgentHandle>>> {
-        self.live.lock()
+        self.drivers.lock()
     }
 
     /// Returns what a decision is made with.
@@ -331,7 +325,7 @@ impl Orchestrator {
         ];
         if self.is_fleet() {
             checks.push(check("fleet", self.fleet_room()));
-            checks.push(check("clock", self.clock_words()));
+            checks.push(check("clock", self.clocks.words()));
         }
         checks
     }

@@ -106,8 +106,10 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
 /// found again among those that this node holds.
 async fn give_back(o: &Orchestrator, lease: &Lease, record: Versioned, from: NodeId) {
     // What an order ends is not lost, whatever became of its node.
-    let kill =
-        o.standing_event(&record.agent, record.seq).filter(|event| matches!(event, Event::Kill { .. }));
+    let kill = o
+        .orders
+        .standing_event(&record.agent, record.seq)
+        .filter(|event| matches!(event, Event::Kill { .. }));
     let killed = kill.and_then(|kill| lifecycle::next(&record.agent, kill, o.decide_now()).ok());
     let (agent, mut facts) = killed.map_or((record.agent, Vec::new()), |step| (step.agent, step.facts));
     let agent = match lifecycle::next(&agent, Event::NodeLost { node: from }, o.decide_now()) {

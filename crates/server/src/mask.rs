@@ -10,7 +10,7 @@ use axum::body::Body;
 use futures_util::stream;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::key_lines::KeyLines;
-use mosaic_core::orchestrator::Ports;
+use mosaic_core::ports::Ports;
 use mosaic_core::ports::scanner::SecretScanner;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -32,7 +32,7 @@ pub(crate) async fn show(
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     body.uptime_seconds = context.orchestrator.now().since(context.options.started_at).as_secs();
-    body.clock = context.orchestrator.clock_offset().shown();
+    body.clock = context.orchestrator.clocks().offset().shown();
     Ok(([(ETAG, tag)], Answer(body)).into_response())
 }
 

@@ -134,9 +134,9 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             // Nobody asked for what lies here to go.
             Record::RemovedElsewhere => is_safe(o, &one).await,
             // The files' times are of this machine: while its clock is wrong they say nothing of an age.
-            Record::Lost if o.clock_fault().is_some() => false,
+            Record::Lost if o.clocks.fault().is_some() => false,
             Record::Lost => {
-                o.own_now().since(one.since) >= o.settings.retention.records && is_safe(o, &one).await
+                o.clocks.own_now().since(one.since) >= o.settings.retention.records && is_safe(o, &one).await
             }
         };
         if !gone || tried >= limits::CARE_BATCH {

@@ -83,7 +83,7 @@ async fn prune_page(o: &Orchestrator, request: &PruneRequest, report: &mut CareR
 
 /// Removes facts that are older than records are kept.
 pub async fn events(o: &Orchestrator, report: &mut CareReport) {
-    let now = match o.certain_now().await {
+    let now = match o.clocks.certain_now().await {
         Ok(now) => now,
         Err(e) => return report.problem(format!("old events: {e}")),
     };
@@ -116,10 +116,10 @@ pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
     let retention = &o.settings.retention;
     let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
     let (mut gone, mut looked) = (0, 0);
-    let clock_is_off = o.clock_fault().is_some();
+    let clock_is_off = o.clocks.fault().is_some();
     for one in &shelved {
         // The files' times are of this machine: while its clock is wrong they say nothing of an age.
-        let old = !clock_is_off && o.own_now().since(one.touched) >= retention.transcripts;
+        let old = !clock_is_off && o.clocks.own_now().since(one.touched) >= retention.transcripts;
         // They are in order of age, so nothing further on is old, and what is too much ends with the sum.
         if (!old && total <= retention.bytes) || looked >= limits::CARE_BATCH * 10 {
             break;

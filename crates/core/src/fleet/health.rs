@@ -213,7 +213,7 @@ impl Orchestrator {
         }
         let cordon =
             why.map(|why| Cordon { by: ITSELF.to_owned(), reason: Some(why), at: self.now(), drain: false });
-        let done = self.timely(self.cordon(&self.settings.node, cordon)).await;
+        let done = self.clocks.timely(self.cordon(&self.settings.node, cordon)).await;
         if let Ok(Err(e)) = done {
             tracing::warn!(error = %e, "this node's own cordon could not be written; it is tried again");
             self.fleet.seen().health.own = None;
@@ -316,7 +316,9 @@ impl Orchestrator {
     async fn look_for_moved(&self) {
         for _ in 0..limits::NODE_MOVED_LOOKS {
             let Some(moved) = self.fleet.seen().health.moved.pop_front() else { return };
-            let Ok(Ok(record)) = self.timely(self.ports.store.get(moved.agent)).await else { continue };
+            let Ok(Ok(record)) = self.clocks.timely(self.ports.store.get(moved.agent)).await else {
+                continue;
+            };
             let agent = &record.agent;
             let elsewhere = record.home.as_ref().is_some_and(|home| *home != self.settings.node);
             let mut seen = self.fleet.seen();

@@ -25,7 +25,8 @@ impl Orchestrator {
         }
         // Decided anew every time: what was started since then counts.
         let refusal = self
-            .clock_fault()
+            .clocks
+            .fault()
             .or_else(|| asked.disk.clone())
             .or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
         if refusal.is_some() != asked.refusal.is_some() {
@@ -43,6 +44,6 @@ impl Orchestrator {
     pub fn room(&self) -> (Option<String>, Reading) {
         let unread = self.orders.unread().map(|why| format!("orders: {why}"));
         let asked = self.monitor.room.0.lock();
-        (unread.or_else(|| self.clock_fault()).or_else(|| asked.refusal.clone()), asked.reading)
+        (unread.or_else(|| self.clocks.fault()).or_else(|| asked.refusal.clone()), asked.reading)
     }
 }

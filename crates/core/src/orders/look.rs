@@ -9,25 +9,25 @@ use tokio::sync::watch;
 use crate::domain::ids::Timestamp;
 use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::limits;
-use crate::orchestrator::Orchestrator;
+use crate::orders::standing::Orders;
 use crate::ports::orders::{Filed, StopFile};
 use crate::ports::store::{OrderChange, Query, StoreError};
 use crate::stop::Stop;
 
-impl Orchestrator {
+impl Orders {
     /// Learns what stands, unless that is known already: for whoever answers callers before the engine runs. A store that
     /// does not answer leaves it unknown; then nothing is dispatched.
-    pub async fn know_orders(&self) {
-        if !self.orders.known.load(Ordering::SeqCst) {
-            self.look_at_orders().await;
+    pub(crate) async fn know(&self) {
+        if !self.known.load(Ordering::SeqCst) {
+            self.look().await;
         }
     }
 
     /// Reads what stands before the first dispatch; waits while the store does not answer, unless told to stop.
-    pub(crate) async fn learn_orders(&self, stop: &mut watch::Receiver<Stop>) {
-        while *stop.borrow() == Stop::No && !self.look_at_orders().await {
+    pub(crate) async fn learn(&self, stop: &mut watch::Receiver<Stop>) {
+        while *stop.borrow() == Stop::No && !self.look().await {
             tokio::select! {
-                () = self.ports.clock.sleep(limits::STORE_RETRY) => {}
+                () = self.clocks.sleep(limits::STORE_RETRY) => {}
                 changed = stop.changed() => if changed.is_err() { return },
             }
         }
@@ -35,28 +35,28 @@ impl Orchestrator {
 
     /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
     /// until then nothing may be dispatched.
-    pub(crate) async fn look_at_orders(&self) -> bool {
-        let Ok(_looking) = self.orders.looking.try_lock() else {
-            return self.orders.known.load(Ordering::SeqCst);
+    pub(crate) async fn look(&self) -> bool {
+        let Ok(_looking) = self.looking.try_lock() else {
+            return self.known.load(Ordering::SeqCst);
         };
         self.look_in_turn().await
     }
 
     /// The same for who must not go on before it is done: somebody else's look may have begun too early.
-    pub(crate) async fn catch_up_with_orders(&self) {
-        let _looking = self.orders.looking.lock().await;
+    pub(crate) async fn catch_up(&self) {
+        let _looking = self.looking.lock().await;
         self.look_in_turn().await;
     }
 
     async fn look_in_turn(&self) -> bool {
-        if !self.orders.known.load(Ordering::SeqCst)
+        if !self.known.load(Ordering::SeqCst)
             && let Err(e) = self.read_stored().await
         {
             tracing::warn!(error = %e, "standing orders could not be read; nothing is dispatched until they are");
             return false;
         }
         self.read_again().await;
-        let releases = self.orders.standing().releases;
+        let releases = self.standing().releases;
         let filed = self.read_files().await;
         self.note_unread(filed.unread.clone());
         self.adopt_kills(&filed);
@@ -65,7 +65,7 @@ impl Orchestrator {
         }
         self.adopt_latch(&filed, releases).await;
         let unwritten = {
-            let standing = self.orders.standing();
+            let standing = self.standing();
             standing.orders.barrier.clone().filter(|_| standing.barrier_unwritten)
         };
         match unwritten {
@@ -73,10 +73,10 @@ impl Orchestrator {
             Some(barrier) => drop(self.write_barrier(barrier.clone(), &barrier).await),
             None => {}
         }
-        self.orders.known.store(true, Ordering::SeqCst);
+        self.known.store(true, Ordering::SeqCst);
         self.carry_out_kills().await;
-        if self.orders.unswept.load(Ordering::SeqCst)
-            && let Err(e) = self.sweep_barrier(&self.orders.barrier_note()).await
+        if self.unswept.load(Ordering::SeqCst)
+            && let Err(e) = self.sweep_barrier(&self.barrier_note()).await
         {
             tracing::warn!(error = %e, "queued agents could not be ended yet; none of them starts");
         }
@@ -89,13 +89,13 @@ impl Orchestrator {
             let why = format!("the state directory does not answer: {why}");
             Filed { stop: StopFile::Unknown(why.clone()), unread: Some(why), ..Filed::default() }
         };
-        self.timely(self.ports.orders.read()).await.unwrap_or_else(late)
+        self.clocks.timely(self.files.read()).await.unwrap_or_else(late)
     }
 
     /// Notes whether it is known what the files order. Who cannot read holds dispatch and ends nothing: an order that
     /// might be there is none.
     fn note_unread(&self, unread: Option<String>) {
-        let before = std::mem::replace(&mut self.orders.standing().unread, unread.clone());
+        let before = std::mem::replace(&mut self.standing().unread, unread.clone());
         match (before, unread) {
             (None, Some(why)) => {
                 tracing::error!(why, "standing orders cannot be read; nothing is dispatched until they are");
@@ -107,30 +107,30 @@ impl Orchestrator {
 
     /// Reads the store's copy and the highest place that was given.
     async fn read_stored(&self) -> Result<(), StoreError> {
-        let stored = self.ports.store.orders().await?;
-        let newest = self.ports.store.list(Query { limit: 1, ..Query::default() }).await?;
-        self.orders.admitted(newest.first().map_or(0, |record| record.seq));
-        self.orders.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
-        let mut standing = self.orders.standing();
+        let stored = self.store.orders().await?;
+        let newest = self.store.list(Query { limit: 1, ..Query::default() }).await?;
+        self.admitted(newest.first().map_or(0, |record| record.seq));
+        self.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
+        let mut standing = self.standing();
         standing.orders.take_latch(stored.latch.clone());
         standing.stored_latch.clone_from(&stored.latch);
         let kills = stored.kills.clone();
         standing.orders.merge(stored);
         drop(standing);
-        self.orders.take_kills(kills);
+        self.take_kills(kills);
         Ok(())
     }
 
     /// Learns what other nodes ordered since the last look.
     async fn read_again(&self) {
-        let now = self.elapsed();
+        let now = self.clocks.elapsed();
         let is_due = |at: Option<Duration>| at.is_none_or(|at| now.saturating_sub(at) >= limits::ORDER_LOOK);
-        if !self.is_fleet() || !(self.orders.stirred() || is_due(self.orders.standing().read_at)) {
+        if !self.clocks.is_shared() || !(self.stirred() || is_due(self.standing().read_at)) {
             return;
         }
-        match self.timely(self.ports.store.orders()).await {
+        match self.clocks.timely(self.store.orders()).await {
             Ok(Ok(stored)) => {
-                self.orders.standing().read_at = Some(now);
+                self.standing().read_at = Some(now);
                 self.adopt_stored(stored).await;
             }
             Ok(Err(e)) => tracing::debug!(error = %e, "standing orders could not be read again yet"),
@@ -139,16 +139,16 @@ impl Orchestrator {
     }
 
     async fn adopt_stored(&self, stored: StandingOrders) {
-        let mut new = self.orders.take_kills(stored.kills);
+        let mut new = self.take_kills(stored.kills);
         let released = {
-            let mut standing = self.orders.standing();
+            let mut standing = self.standing();
             if let Some(barrier) = stored.barrier {
                 let before = standing.orders.barrier.clone();
                 standing.orders.raise(barrier);
                 // Who raised it ends what waits; this is for when that one is lost meanwhile.
                 if standing.orders.barrier != before {
                     new = true;
-                    self.orders.not_swept();
+                    self.not_swept();
                 }
             }
             // A latch that was in the store and is not any more was released by another node.
@@ -167,11 +167,11 @@ impl Orchestrator {
             }
             released
         };
-        self.orders.announce_latch();
+        self.announce_latch();
         if released {
             tracing::warn!("dispatch goes on: the kill switch was released");
-            self.orders.standing().releases += 1;
-            let removed = self.timely(self.ports.orders.write_latch(None)).await;
+            self.standing().releases += 1;
+            let removed = self.clocks.timely(self.files.write_latch(None)).await;
             if let Err(why) = removed.and_then(|removed| removed.map_err(|e| e.to_string())) {
                 tracing::warn!(why, "the state directory still says that dispatch is stopped");
             }
@@ -182,7 +182,7 @@ impl Orchestrator {
     }
 
     fn adopt_kills(&self, filed: &Filed) {
-        let mut standing = self.orders.standing();
+        let mut standing = self.standing();
         let new = filed.kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
         if filed.unread.is_none() {
             standing.kills.clear();
@@ -197,13 +197,13 @@ impl Orchestrator {
     /// Puts a barrier from the file into force. A place that nobody was given yet comes from another store's life, so it
     /// ends at what is there; one given by time becomes a place, so that a clock that is set back ends nothing new.
     async fn adopt_barrier(&self, mut barrier: Barrier) {
-        let highest = self.orders.admitted.load(Ordering::SeqCst);
+        let highest = self.admitted.load(Ordering::SeqCst);
         {
-            let mut standing = self.orders.standing();
+            let mut standing = self.standing();
             if standing.foreign.as_ref() == Some(&barrier) {
                 return;
             }
-            if !self.orders.known.load(Ordering::SeqCst) && barrier.seq.is_some_and(|seq| seq > highest) {
+            if !self.known.load(Ordering::SeqCst) && barrier.seq.is_some_and(|seq| seq > highest) {
                 standing.foreign = Some(barrier.clone());
             }
         }
@@ -212,9 +212,9 @@ impl Orchestrator {
             return;
         }
         {
-            let mut standing = self.orders.standing();
+            let mut standing = self.standing();
             standing.orders.raise(barrier.clone());
-            self.orders.not_swept();
+            self.not_swept();
         }
         self.order_live();
         if barrier.before.0 > 0 {
@@ -225,7 +225,7 @@ impl Orchestrator {
     /// Gives a barrier that covers by time the sequence number that it stands for, everywhere.
     async fn place(&self, mut barrier: Barrier) {
         let until = Some(Timestamp(barrier.before.0 + 1));
-        match self.ports.store.list(Query { until, limit: 1, ..Query::default() }).await {
+        match self.store.list(Query { until, limit: 1, ..Query::default() }).await {
             Ok(newest) => {
                 let place = newest.first().map_or(0, |record| record.seq);
                 barrier.seq = Some(barrier.seq.unwrap_or(0).max(place));
@@ -236,24 +236,25 @@ impl Orchestrator {
     }
 
     fn reaches_further(&self, barrier: &Barrier) -> bool {
-        let mut merged = self.orders.standing().orders.clone();
+        let mut merged = self.standing().orders.clone();
         merged.raise(barrier.clone());
-        merged != self.orders.standing().orders
+        merged != self.standing().orders
     }
 
     /// Writes down the place of a barrier that was given by time, and forgets the time.
     async fn pin(&self, barrier: Barrier) {
         let pinned = Barrier { before: Timestamp(0), at: barrier.at.max(barrier.before), ..barrier };
-        let stored = self.timely(self.ports.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
+        let stored =
+            self.clocks.timely(self.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
         match stored.await {
             Ok(Ok(_)) => {
                 {
-                    let mut standing = self.orders.standing();
+                    let mut standing = self.standing();
                     standing.orders.raise_placed(pinned.clone());
                     standing.barrier_unwritten = false;
                 }
                 self.order_live();
-                let filed = self.timely(self.ports.orders.write_barrier(&pinned)).await;
+                let filed = self.clocks.timely(self.files.write_barrier(&pinned)).await;
                 if let Err(why) = filed.and_then(|filed| filed.map_err(|e| e.to_string())) {
                     tracing::warn!(why, "kill-all could not be written into the state directory yet");
                 }
@@ -266,14 +267,14 @@ impl Orchestrator {
     /// Puts a latch from the files into force, and writes down one that is not written everywhere yet. `releases` counts
     /// those before the files were read: what was released since then does not come back.
     async fn adopt_latch(&self, filed: &Filed, releases: u64) {
-        let Ok(_writing) = self.timely(self.orders.writing.lock()).await else { return };
+        let Ok(_writing) = self.clocks.timely(self.writing.lock()).await else { return };
         let stop = (filed.stop == StopFile::There).then(|| Latch {
-            by: format!("the file {}", self.ports.orders.stop_path()),
+            by: format!("the file {}", self.files.stop_path()),
             reason: None,
-            at: self.now(),
+            at: self.clocks.now(),
         });
         let (new, unwritten) = {
-            let mut standing = self.orders.standing();
+            let mut standing = self.standing();
             if standing.releases != releases {
                 return;
             }
@@ -292,7 +293,7 @@ impl Orchestrator {
                 by = latch.by,
                 "dispatch is stopped: the kill switch was engaged in the state directory"
             );
-            self.orders.engage(latch.clone());
+            self.engage(latch.clone());
             self.order_live();
         }
         if let Some(latch) = new.or(unwritten) {

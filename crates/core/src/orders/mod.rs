@@ -3,6 +3,7 @@
 //! can hold up a kill. What an earlier server or the command line left is read before anything is dispatched, and the
 //! files again before every round.
 
+pub(crate) mod carry_out;
 mod look;
 mod record;
 pub(crate) mod standing;
@@ -18,8 +19,7 @@ use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{Event, KillCause};
 use crate::domain::orders::{Barrier, Latch, Verdict};
 use crate::driver::Order;
-use crate::orchestrator::Orchestrator;
-use crate::orders::standing::Ordered;
+use crate::orders::standing::{Ordered, Orders};
 use crate::ports::orders::StopFile;
 use crate::ports::store::{OrderChange, StoreError};
 
@@ -72,13 +72,13 @@ pub enum ReleaseError {
     Unread(String),
 }
 
-impl Orchestrator {
+impl Orders {
     /// Returns the kill switch as it is.
-    pub fn switch_state(&self) -> SwitchState {
-        let standing = self.orders.standing();
+    pub(crate) fn switch_state(&self) -> SwitchState {
+        let standing = self.standing();
         SwitchState {
             latch: standing.orders.latch.clone(),
-            stop_file: standing.stop_file.then(|| self.ports.orders.stop_path()),
+            stop_file: standing.stop_file.then(|| self.files.stop_path()),
             recorded: if standing.memory_only { Recorded::Memory } else { Recorded::Durable },
             barrier: standing.orders.barrier.clone(),
         }
@@ -86,13 +86,13 @@ impl Orchestrator {
 
     /// Returns what the standing orders do with an agent that was just taken; nothing when it may run.
     pub(crate) fn standing_event(&self, agent: &Agent, seq: u64) -> Option<Event> {
-        let standing = self.orders.standing();
+        let standing = self.standing();
         let event = match standing.kill(agent.id) {
             Some(kill) => Some(Event::Kill { cause: KillCause::Operator, note: kill.note() }),
             None => standing.orders.event(agent, seq),
         };
         if matches!(event, Some(Event::Kill { .. })) {
-            self.orders.note_early(agent.id);
+            self.note_early(agent.id);
         }
         event
     }
@@ -100,8 +100,8 @@ impl Orchestrator {
     /// Gives every live driver the order that stands for its agent; returns those that there was one for.
     pub(crate) fn order_live(&self) -> Ordered {
         let mut ordered = Ordered::new();
-        let standing = self.orders.standing();
-        for (id, driver) in self.live().iter() {
+        let standing = self.standing();
+        for (id, driver) in self.drivers.lock().iter() {
             let order = match (standing.kill(*id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
                 (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
                 (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
@@ -118,33 +118,33 @@ impl Orchestrator {
     }
     /// Stops dispatch in memory and orders what runs to end; returns the latch that stands now, and what was ordered.
     pub(crate) fn latch_now(&self, by: &str, reason: Option<String>) -> (Latch, Ordered) {
-        let latch = self.orders.engage(Latch { by: by.to_owned(), reason, at: self.now() });
+        let latch = self.engage(Latch { by: by.to_owned(), reason, at: self.clocks.now() });
         (latch, self.order_live())
     }
 
     /// Releases the kill switch: first where it is written down, then in memory, so that it is never half released.
     /// Returns whether it was engaged. Errors leave it engaged.
-    pub async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
+    pub(crate) async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
         let late = |part| move |why| ReleaseError::Late { part, why };
         let (files, store) = ("the state directory", "the store");
-        let _writing = self.timely(self.orders.writing.lock()).await.map_err(late(files))?;
+        let _writing = self.clocks.timely(self.writing.lock()).await.map_err(late(files))?;
         let (seen, engaged) = {
-            let standing = self.orders.standing();
+            let standing = self.standing();
             (standing.engagements, standing.orders.latch.is_some())
         };
-        let filed = self.timely(self.ports.orders.read()).await.map_err(late(files))?;
+        let filed = self.clocks.timely(self.files.read()).await.map_err(late(files))?;
         match filed.stop {
             StopFile::Absent => {}
-            StopFile::There => return Err(ReleaseError::StopFile(self.ports.orders.stop_path())),
+            StopFile::There => return Err(ReleaseError::StopFile(self.files.stop_path())),
             StopFile::Unknown(why) => return Err(ReleaseError::Unread(why)),
         }
         let switched = Fact::KillSwitchReleased(KillSwitchReleased { by: by.to_owned() });
-        let facts = vec![LogRecord::new(&switched, self.now())];
-        let released = self.timely(self.ports.store.set_orders(OrderChange::Release, facts)).await;
+        let facts = vec![LogRecord::new(&switched, self.clocks.now())];
+        let released = self.clocks.timely(self.store.set_orders(OrderChange::Release, facts)).await;
         released.map_err(late(store))??;
-        self.timely(self.ports.orders.write_latch(None)).await.map_err(late(files))??;
+        self.clocks.timely(self.files.write_latch(None)).await.map_err(late(files))??;
         {
-            let mut standing = self.orders.standing();
+            let mut standing = self.standing();
             standing.stop_file = false;
             standing.releases += 1;
             standing.stored_latch = None;
@@ -153,7 +153,7 @@ impl Orchestrator {
                 (standing.latch_unwritten, standing.memory_only) = (false, false);
             }
         }
-        self.orders.announce_latch();
+        self.announce_latch();
         self.wake.notify_one();
         Ok(engaged)
     }

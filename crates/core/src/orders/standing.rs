@@ -1,4 +1,4 @@
-//! The standing orders as this process has them in memory. Nothing here waits for a disk or the store.
+//! The part that owns the standing orders, as this process has them in memory. Nothing in this file waits for a disk or the store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,17 +6,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::clocks::Clocks;
+use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
-use crate::driver::AgentHandle;
+use crate::driver::{AgentHandle, Drivers};
+use crate::ports::Ports;
+use crate::ports::clock::Chance;
+use crate::ports::orders::OrderFiles;
+use crate::ports::store::Store;
 
 /// Drivers that were given an order, by their agents.
 pub(crate) type Ordered = BTreeMap<AgentId, Arc<AgentHandle>>;
 
-/// Knowledge of this process about the standing orders.
+/// The standing orders: knowledge of this process about them, and where they are written down.
 pub(crate) struct Orders {
+    /// This node.
+    pub(super) node: NodeId,
+    pub(super) chance: Arc<dyn Chance>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) files: Arc<dyn OrderFiles>,
+    pub(super) clocks: Arc<Clocks>,
+    pub(super) drivers: Arc<Drivers>,
+    /// The dispatcher sleeps until this is notified.
+    pub(super) wake: Arc<Notify>,
     pub(super) standing: Mutex<Standing>,
     /// The highest place in the order of admissions that anybody was told.
     pub(super) admitted: AtomicU64,
@@ -101,8 +115,21 @@ impl Standing {
 }
 
 impl Orders {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(
+        node: NodeId,
+        ports: &Ports,
+        clocks: Arc<Clocks>,
+        drivers: Arc<Drivers>,
+        wake: Arc<Notify>,
+    ) -> Self {
         Self {
+            node,
+            chance: Arc::clone(&ports.chance),
+            store: Arc::clone(&ports.store),
+            files: Arc::clone(&ports.orders),
+            clocks,
+            drivers,
+            wake,
             standing: Mutex::default(),
             admitted: AtomicU64::new(0),
             looking: tokio::sync::Mutex::new(()),

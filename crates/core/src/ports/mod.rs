@@ -16,3 +16,55 @@ pub mod sandbox;
 pub mod scanner;
 pub mod store;
 pub mod transcripts;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::audit::Audit;
+use self::clock::{Chance, Clock};
+use self::external_queue::ExternalQueue;
+use self::fleet::Fleet;
+use self::gatekeeper::Gatekeeper;
+use self::host::Host;
+use self::orders::OrderFiles;
+use self::processes::Processes;
+use self::repositories::Repositories;
+use self::runtime::Runtime;
+use self::sandbox::Sandbox;
+use self::scanner::SecretScanner;
+use self::store::Store;
+use self::transcripts::Transcripts;
+
+/// Ports to everything that the orchestrator needs from outside.
+pub struct Ports {
+    /// Records, queue, leases, events.
+    pub store: Arc<dyn Store>,
+    /// The queue as external clients share it.
+    pub external_queue: Arc<dyn ExternalQueue>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and dice.
+    pub chance: Arc<dyn Chance>,
+    /// Git.
+    pub repositories: Arc<dyn Repositories>,
+    /// Confinement.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Jobs.
+    pub processes: Arc<dyn Processes>,
+    /// Kinds of agents by name.
+    pub runtimes: BTreeMap<String, Arc<dyn Runtime>>,
+    /// Gates.
+    pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// Secret scan.
+    pub scanner: Arc<dyn SecretScanner>,
+    /// Transcripts.
+    pub transcripts: Arc<dyn Transcripts>,
+    /// This machine.
+    pub host: Arc<dyn Host>,
+    /// The audit log.
+    pub audit: Arc<dyn Audit>,
+    /// The state directory's copy of the standing orders.
+    pub orders: Arc<dyn OrderFiles>,
+    /// The other nodes.
+    pub fleet: Arc<dyn Fleet>,
+}

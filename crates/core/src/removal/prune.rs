@@ -70,7 +70,7 @@ pub enum PruneError {
 impl Orchestrator {
     /// Removes agents that ended long ago, one page of them. Unmerged work stays unless it is counted out.
     pub async fn prune(&self, request: &PruneRequest) -> Result<Pruned, PruneError> {
-        let before = Timestamp(self.certain_now().await?.0.saturating_sub(millis(request.older_than)));
+        let before = Timestamp(self.clocks.certain_now().await?.0.saturating_sub(millis(request.older_than)));
         let page = self.ports.store.settled(before, request.after, limits::PRUNE_PAGE).await?;
         let mut report = Pruned::default();
         if page.len() == limits::PRUNE_PAGE {

@@ -104,7 +104,7 @@ impl Orchestrator {
         if self.is_draining() {
             return Err(SpawnError::ShuttingDown);
         }
-        self.know_orders().await;
+        self.orders.know().await;
         if let Some(latch) = self.orders.latch() {
             return Err(SpawnError::Stopped(latch));
         }

@@ -420,9 +420,9 @@ async fn the_shared_store_lets_nobody_else_take_a_lease_that_holds() {
 async fn a_node_whose_clock_is_wrong_takes_nothing_until_it_is_right_and_writes_the_store_s_time() {
     let fleet = Fleet::new(Behaviour::RunOn);
     let node = fleet.node("a", 2);
-    soon(|| node.o.clock_offset().is_some()).await;
+    soon(|| node.o.clocks().offset().is_some()).await;
     fleet.world.knobs.jump(3_600_000);
-    let offset = node.o.clock_offset().unwrap();
+    let offset = node.o.clocks().offset().unwrap();
     assert!(offset.offset_ms.abs_diff(3_600_000) < 100, "{offset:?}");
     let before = fleet_time();
     let id = spawn(&node.o, "T-1", 0).await;

@@ -93,7 +93,7 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
     let listener = bind(config, explicit_port).await?;
     // Before anything is recorded: records carry the store's time where it is shared.
-    if let Err(e) = wired.orchestrator.measure_clock().await {
+    if let Err(e) = wired.orchestrator.clocks().measure().await {
         tracing::warn!(error = %e, "the store's time is not known yet; asking again");
     }
     let address = listener.local_addr().context("the listening address cannot be read")?;

@@ -15,7 +15,7 @@ mod wrap;
 
 use std::sync::Arc;
 
-use mosaic_core::orchestrator::Ports;
+use mosaic_core::ports::Ports;
 use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::store::Store;
 

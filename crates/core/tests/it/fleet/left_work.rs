@@ -6,7 +6,7 @@ use super::*;
 async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while_the_own_one_is_wrong() {
     let fleet = Fleet::new(Behaviour::EndAtOnce);
     let node = fleet.node("a", 2);
-    soon(|| node.o.clock_offset().is_some()).await;
+    soon(|| node.o.clocks().offset().is_some()).await;
     let id = spawn(&node.o, "T-1", 0).await;
     fleet.until(id, ended).await;
     fleet.world.knobs.jump(400 * 24 * 3_600_000);
