@@ -18,9 +18,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use crate::domain::facts::{
-    Fact, NodeCordoned, NodeDrained, NodeJoined, NodeLost, NodeRemoved, NodeUncordoned, Stamp,
+    Fact, NodeCordoned, NodeDrained, NodeJoined, NodeLost, NodeRemoved, NodeUncordoned,
 };
-use crate::domain::ids::{AgentId, NodeId};
+use crate::domain::ids::{AgentId, NodeId, Stamp};
 use crate::domain::journal::LogRecord;
 use crate::driver::AgentHandle;
 use crate::fleet::membership::About;

@@ -1,10 +1,11 @@
 //! Records as JSON. A record begins with a head that scripts read and write; then come the fields of the contract's status
 //! answer and ours, for people; last the whole record as the program knows it. Head and whole record are the truth.
 
-use mosaic_core::domain::agent::{Agent, Attention, State, Status};
+use mosaic_core::domain::agent::{Agent, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::outcome::{EndReason, cut};
+use mosaic_core::domain::status::StatusProjection;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{StoreError, Versioned};
 use serde::{Deserialize, Serialize};
@@ -53,51 +54,16 @@ pub(super) fn parse_whole(text: &[u8]) -> Option<Versioned> {
 
 /// The part of a record after the head.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Tail<'a> {
-    agent_id: AgentId,
-    task_id: &'a str,
-    spawned_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    completed_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    end_reason: Option<EndReason>,
-    attention: Vec<Value>,
-    attempt: u32,
-    fix_round: u32,
-    name: &'a str,
-    branch: Option<&'a str>,
-    previous_agent_id: Option<AgentId>,
+    #[serde(flatten)]
+    status: StatusProjection<'a>,
     record: &'a Agent,
 }
 
 /// Writes what follows the head of a record.
 pub(super) fn tail(agent: &Agent) -> Result<String, StoreError> {
-    let end = agent.end();
-    json_text(&Tail {
-        agent_id: agent.id,
-        task_id: agent.spec.task_id.as_str(),
-        spawned_at: agent.spawned_at.to_rfc3339(),
-        started_at: agent.started_at.map(Timestamp::to_rfc3339),
-        completed_at: end.map(|end| end.at.to_rfc3339()),
-        error: end.and_then(|end| end.error.as_deref()),
-        end_reason: end.map(|end| end.reason),
-        attention: agent.attention.iter().map(attention).collect(),
-        attempt: agent.attempt,
-        fix_round: agent.fix_round,
-        name: &agent.name,
-        branch: agent.shown_branch().map(|branch| branch.as_str()),
-        previous_agent_id: agent.previous,
-        record: agent,
-    })
-    .map(|text| text[1..].to_owned())
-}
-
-fn attention(one: &Attention) -> Value {
-    json!({"kind": one.kind, "summary": one.summary, "since": one.since.to_rfc3339()})
+    let tail = Tail { status: StatusProjection::of(agent), record: agent };
+    json_text(&tail).map(|text| text[1..].to_owned())
 }
 
 /// Writes what follows the head of a task's record.
@@ -163,4 +129,39 @@ pub(super) fn is_dead(agent: &Agent) -> bool {
 /// Tells whether an agent waits in the queue, once nobody holds it.
 pub(super) fn is_queued(agent: &Agent) -> bool {
     matches!(agent.state, State::Queued { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use mosaic_core::domain::agent::{Attention, AttentionKind, End};
+    use mosaic_core::domain::outcome::EndReason;
+    use mosaic_testkit::store_suite::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_record_shows_the_status_between_its_head_and_the_whole() {
+        let mut agent = sample::agent("T-1", Timestamp(1_795_341_849_112));
+        let since = agent.spawned_at;
+        agent.attention = vec![Attention { kind: AttentionKind::Quota, summary: "waits".to_owned(), since }];
+        let (id, name, branch) = (agent.id, agent.name.clone(), agent.branch.clone());
+        let shown = |text: String| text.split_once(",\"record\":").expect("the whole follows").0.to_owned();
+        let attention = r#"[{"kind":"quota","since":"2026-11-22T10:04:09.112Z","summary":"waits"}]"#;
+        let start = format!(r#""agentId":"{id}","taskId":"T-1","spawnedAt":"2026-11-22T10:04:09.112Z","#);
+        let rest =
+            format!(r#""attempt":0,"fixRound":0,"name":"{name}","branch":"{branch}","previousAgentId":null"#);
+        assert_eq!(
+            shown(tail(&agent).unwrap()),
+            format!(r#"{start}"endReason":null,"attention":{attention},{rest}"#)
+        );
+        agent.started_at = Some(since);
+        let (status, reason) = (Status::Failed, EndReason::Auth);
+        agent.state =
+            State::Settled { end: End { status, reason, error: Some("why".to_owned()), at: since } };
+        let times = r#""startedAt":"2026-11-22T10:04:09.112Z","completedAt":"2026-11-22T10:04:09.112Z","error":"why","#;
+        assert_eq!(
+            shown(tail(&agent).unwrap()),
+            format!(r#"{start}{times}"endReason":"auth","attention":{attention},{rest}"#)
+        );
+    }
 }

@@ -8,6 +8,7 @@ use mosaic_core::domain::agent::{Agent, End, State, Status};
 use mosaic_core::domain::ids::{AgentId, Epoch, NodeId, TaskId, Timestamp, Word};
 use mosaic_core::domain::outcome::{EndReason, cut};
 use mosaic_core::domain::spec::{AgentType, SpawnSpec};
+use mosaic_core::domain::status::StatusProjection;
 use mosaic_core::limits::{
     ARCHIVE_LOOKS, SHORT_CONTEXT_BYTES, SHORT_ERROR_BYTES, SHORT_LABELS_BYTES, STORE_BATCH, STORE_PAGE,
 };
@@ -74,29 +75,28 @@ pub(super) fn is_short(text: &[u8]) -> bool {
 /// job's id, when it is another than the agent's.
 fn short_form(record: &Versioned, node: &NodeId) -> Result<(String, String), StoreError> {
     let agent = &record.agent;
-    let (spec, end) = (&agent.spec, agent.end());
+    let (spec, status) = (&agent.spec, StatusProjection::of(agent));
     let labels = match json_text(&spec.labels)?.len() <= SHORT_LABELS_BYTES {
         true => spec.labels.clone(),
         false => BTreeMap::new(),
     };
-    let error = end.and_then(|end| end.error.clone());
     let mut head = json_text(&Short {
-        agent_id: agent.id,
-        status: agent.status(),
+        agent_id: status.agent_id,
+        status: status.status,
         archive: Archived {
             node: node.clone(),
             seq: record.seq,
             version: record.version,
             epoch: record.epoch.0,
             agent_type: spec.agent_type,
-            reason: end.map(|end| end.reason),
+            reason: status.end_reason,
             labels,
         },
-        task_id: spec.task_id.clone(),
-        spawned_at: agent.spawned_at.to_rfc3339(),
-        started_at: agent.started_at.map(Timestamp::to_rfc3339),
-        completed_at: end.map(|end| end.at.to_rfc3339()),
-        error: error.map(|error| cut(error, SHORT_ERROR_BYTES)),
+        task_id: status.task_id.clone(),
+        spawned_at: status.spawned_at.to_string(),
+        started_at: status.started_at.map(|at| at.to_string()),
+        completed_at: status.completed_at.map(|at| at.to_string()),
+        error: status.error.map(|error| cut(error.to_owned(), SHORT_ERROR_BYTES)),
     })?;
     // No name before it has a quote.
     let tail = head.split_off(head.find(",\"type\":").unwrap_or(head.len()));

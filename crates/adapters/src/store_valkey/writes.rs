@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mosaic_core::domain::agent::{Agent, QueueCause, State, Status};
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::status::StatusProjection;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{Change, Lease, Safety, StoreError};
 use redis::Value;
@@ -142,9 +143,8 @@ fn is_retry(agent: &Agent) -> bool {
 
 /// Returns what the job shows of where its agent is.
 fn progress(agent: &Agent) -> Result<String, StoreError> {
-    json_text(&json!({
-        "phase": agent.phase(), "status": agent.status(), "attempt": agent.attempt, "fixRound": agent.fix_round,
-    }))
+    let StatusProjection { phase, status, attempt, fix_round, .. } = StatusProjection::of(agent);
+    json_text(&json!({"phase": phase, "status": status, "attempt": attempt, "fixRound": fix_round}))
 }
 
 /// The end of a job.

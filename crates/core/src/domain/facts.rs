@@ -5,10 +5,8 @@ mod agents;
 mod server;
 mod work;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
-
-use super::ids::Timestamp;
 
 pub use agents::{
     AgentAdopted, AgentAttention, AgentEnded, AgentFreeze, AgentMoved, AgentNodeLost, AgentPhase, AgentRan,
@@ -103,14 +101,4 @@ facts! {
 /// Returns details as JSON. They are words, numbers and lists of those, which JSON can always have.
 fn logged(details: &impl Serialize) -> Value {
     serde_json::to_value(details).unwrap_or_default()
-}
-
-/// A time as the event log writes it: RFC 3339 in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp(pub Timestamp);
-
-impl Serialize for Stamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339())
-    }
 }

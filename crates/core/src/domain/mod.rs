@@ -31,6 +31,7 @@ pub mod spec;
 pub mod spent;
 pub mod spreading;
 pub mod stall;
+pub mod status;
 pub mod steady;
 pub mod stop;
 pub mod store_clock;

@@ -2,7 +2,7 @@
 
 use mosaic_api::{AgentView, Detail, Links, StatusView};
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::agent::{Agent, Attention, Ending, QueueCause, State};
+use mosaic_core::domain::agent::{Agent, Ending, QueueCause, State};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::domain::kept_work::KeptWork;
 use mosaic_core::domain::outcome::Failure;
@@ -10,6 +10,7 @@ use mosaic_core::domain::publication::Publication;
 use mosaic_core::domain::retry::Backoff;
 use mosaic_core::domain::spec::{Budget, Context};
 use mosaic_core::domain::spent::Spent;
+use mosaic_core::domain::status::{AttentionProjection, StatusProjection};
 use mosaic_core::ports::store::Versioned;
 use mosaic_core::receipt::KillReceipt;
 
@@ -35,12 +36,12 @@ pub(crate) fn links(id: AgentId) -> Links {
     }
 }
 
-impl Shown for Attention {
+impl Shown for AttentionProjection<'_> {
     type View = mosaic_api::Attention;
 
     fn shown(&self) -> Self::View {
         let Self { kind, summary, since } = self;
-        mosaic_api::Attention { kind: kind.shown(), summary: summary.clone(), since: since.shown() }
+        mosaic_api::Attention { kind: kind.shown(), summary: (*summary).to_owned(), since: since.to_string() }
     }
 }
 
@@ -100,25 +101,25 @@ impl Shown for Context {
 /// Returns the status of an agent. Whether it is frozen, what nodes reported of its work and where its record lies are not
 /// part of its record: the caller sets them.
 pub(crate) fn status(agent: &Agent) -> StatusView {
-    let end = agent.end();
+    let projection = StatusProjection::of(agent);
     StatusView {
-        agent_id: agent.id.to_string(),
-        task_id: agent.spec.task_id.to_string(),
-        status: agent.status().shown(),
-        spawned_at: agent.spawned_at.shown(),
-        started_at: agent.started_at.shown(),
-        completed_at: end.map(|end| end.at.shown()),
-        error: end.and_then(|end| end.error.clone()),
-        phase: agent.phase().shown(),
-        attention: agent.attention.shown(),
-        end_reason: end.map(|end| end.reason.shown()),
-        attempt: agent.attempt,
-        fix_round: agent.fix_round,
-        verdict: agent.verdict().shown(),
+        agent_id: projection.agent_id.to_string(),
+        task_id: projection.task_id.to_string(),
+        status: projection.status.shown(),
+        spawned_at: projection.spawned_at.to_string(),
+        started_at: projection.started_at.map(|at| at.to_string()),
+        completed_at: projection.completed_at.map(|at| at.to_string()),
+        error: projection.error.map(str::to_owned),
+        phase: projection.phase.shown(),
+        attention: projection.attention.shown(),
+        end_reason: projection.end_reason.shown(),
+        attempt: projection.attempt,
+        fix_round: projection.fix_round,
+        verdict: projection.verdict.shown(),
         warnings: warnings(agent, &agent.left_work()),
-        branch: agent.shown_branch().map(ToString::to_string),
-        name: agent.name.clone(),
-        previous_agent_id: agent.previous.shown(),
+        branch: projection.branch.map(ToString::to_string),
+        name: projection.name.to_owned(),
+        previous_agent_id: projection.previous_agent_id.shown(),
         links: links(agent.id),
         frozen: false,
         archive: None,

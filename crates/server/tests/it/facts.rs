@@ -7,7 +7,7 @@ use mosaic_core::domain::agent::{AttentionKind, Phase, Salvaged, Status};
 use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::facts::*;
 use mosaic_core::domain::gates::{FilteredPath, Finding, GateOutcome, Verdict};
-use mosaic_core::domain::ids::{CommitId, NodeId, Timestamp};
+use mosaic_core::domain::ids::{CommitId, NodeId, Stamp, Timestamp};
 use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::kept_work::{KeptRef, KeptWork, WorkState};
 use mosaic_core::domain::outcome::EndReason;

@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::Stamp;
 use crate::domain::agent::{Agent, AttentionKind, End, Phase, Status};
 use crate::domain::gates::Finding;
-use crate::domain::ids::{AgentId, CommitId, NodeId};
+use crate::domain::ids::{AgentId, CommitId, NodeId, Stamp};
 use crate::domain::kept_work::{KeptRef, KeptWork, WorkState};
 use crate::domain::outcome::EndReason;
 use crate::domain::repository::RepositoryUrl;

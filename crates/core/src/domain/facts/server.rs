@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::Stamp;
 use crate::domain::blame::Part;
-use crate::domain::ids::NodeId;
+use crate::domain::ids::{NodeId, Stamp};
 
 /// Details of a breaker that opened or closed.
 #[derive(Debug, Clone, PartialEq, Serialize)]

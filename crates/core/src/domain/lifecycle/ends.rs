@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::agent::{End, Ending, QueueCause, State, Status};
-use super::super::facts::{AgentAdopted, AgentRan, Fact, GitSalvaged, RetryScheduled, Stamp};
+use super::super::facts::{AgentAdopted, AgentRan, Fact, GitSalvaged, RetryScheduled};
+use super::super::ids::Stamp;
 use super::super::outcome::{EndReason, Failure, FailureKind, cut};
 use super::super::retry;
 use super::decision::Decision;

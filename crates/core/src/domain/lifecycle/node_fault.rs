@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::super::agent::{NodeFault, QueueCause, State};
-use super::super::facts::{AgentMoved, Fact, Stamp};
-use super::super::ids::NodeId;
+use super::super::facts::{AgentMoved, Fact};
+use super::super::ids::{NodeId, Stamp};
 use super::super::outcome::{Failure, FailureKind, cut};
 use super::decision::Decision;
 use super::event::Elsewhere;

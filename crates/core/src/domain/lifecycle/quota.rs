@@ -2,7 +2,8 @@
 //! its own, however often it happens within reason, and a person is told.
 
 use super::super::agent::{Attention, AttentionKind, QueueCause, State};
-use super::super::facts::{AgentAttention, Fact, Stamp};
+use super::super::facts::{AgentAttention, Fact};
+use super::super::ids::Stamp;
 use super::super::outcome::Failure;
 use super::super::quota::Reset;
 use super::decision::Decision;
