@@ -22,53 +22,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
-use super::GitOptions;
 use super::credentials::{CredentialFile, Credentials};
 use super::errors::{self, Secrets};
-use super::view::View;
-use super::{fuse, holders, resolve};
+use super::hardening::{SETTINGS, VARIABLES};
+use super::options::GitOptions;
+use super::{bare_repository, lock_holders, private_files, push_watchdog, resolve};
 use crate::bounded_file;
-
-/// Settings given to every call: each closes a way by which a repository or a remote could run or redirect
-/// something, or make git do work nobody asked for.
-pub(super) const SETTINGS: &[&str] = &[
-    "core.hooksPath=/dev/null",      // no hook of any repository
-    "core.fsmonitor=false",          // a repository may name a program here
-    "core.attributesFile=/dev/null", // attributes select filters
-    "core.excludesFile=/dev/null",   // nor may a file in HOME hide anything
-    "core.quotePath=false",          // paths as they are; odd ones are still quoted
-    "core.pager=cat",
-    "gc.auto=0",              // objects of running agents must not be pruned
-    "maintenance.auto=false", // nor a detached child be left behind
-    "protocol.version=2",
-    "http.followRedirects=false", // credentials stay with the host they were given for
-    "http.lowSpeedLimit=1",
-    "http.lowSpeedTime=60",
-    "submodule.recurse=false",
-    "fetch.recurseSubmodules=false",
-    "credential.helper=", // forgets every helper configured elsewhere
-    "credential.interactive=false",
-    "advice.detachedHead=false",
-];
-
-/// Variables of every call, here and in an agent's confinement: each closes a way by which the machine or the operator's own
-/// settings could make git run something, ask somebody or show something else than what is there.
-pub(super) const VARIABLES: &[(&str, &str)] = &[
-    ("LC_ALL", "C"), // messages are read by `errors`
-    ("GIT_CONFIG_NOSYSTEM", "1"),
-    ("GIT_CONFIG_SYSTEM", "/dev/null"),
-    ("GIT_CONFIG_GLOBAL", "/dev/null"),
-    ("GIT_ATTR_NOSYSTEM", "1"),
-    ("GIT_TERMINAL_PROMPT", "0"),
-    ("GIT_ASKPASS", "/bin/false"),
-    ("SSH_ASKPASS", "/bin/false"),
-    ("SSH_ASKPASS_REQUIRE", "never"),
-    ("GIT_EDITOR", "/bin/false"),
-    ("GIT_OPTIONAL_LOCKS", "0"),
-    ("GIT_NO_REPLACE_OBJECTS", "1"), // a replaced object is not what would be handed over or pushed
-    ("GIT_NO_LAZY_FETCH", "1"),
-    ("GIT_LITERAL_PATHSPECS", "1"),
-];
 
 /// Longest time that a fuse may take to end what it runs.
 const FUSE_BURNS: Duration = Duration::from_secs(5);
@@ -81,13 +40,13 @@ pub(super) enum Input {
 }
 
 /// The result of a child process that has ended.
-pub(super) struct Finished {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<u8>,
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
     /// Free of secrets, at most [`limits::ERROR_BYTES`], control characters removed.
-    pub(super) stderr: String,
+    pub(crate) stderr: String,
     /// The output was longer than asked for.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 impl Finished {
@@ -155,7 +114,7 @@ impl GitProgram {
             allow_local: options.allow_local,
             network: options.network_deadline,
             local: options.local_deadline,
-            owner: holders::this_process(),
+            owner: lock_holders::this_process(),
             turns: Turns::default(),
         }
     }
@@ -179,7 +138,7 @@ impl GitProgram {
     pub(super) fn prepare(&self) -> std::io::Result<()> {
         for dir in [&self.home, &self.scratch] {
             bounded_file::put_aside_unless_directory(dir)?;
-            super::store::private_dir(dir)?;
+            private_files::private_dir(dir)?;
         }
         Ok(())
     }
@@ -197,7 +156,7 @@ impl GitProgram {
     }
 
     /// The same for a call that must be dead before the right to make it is over, whatever becomes of this process; see
-    /// [`super::fuse`].
+    /// [`crate::git::push_watchdog`].
     pub(super) fn network_held(
         &self,
         git_dir: &Path,
@@ -206,7 +165,7 @@ impl GitProgram {
     ) -> Result<Call, Failure> {
         let Some(until) = hold.until() else { return self.network(git_dir, url) };
         let mut command = Command::new(&self.self_exe);
-        command.arg(fuse::FUSE).arg(until.as_millis().to_string()).arg(&self.program);
+        command.arg(push_watchdog::FUSE).arg(until.as_millis().to_string()).arg(&self.program);
         let mut call = self.outbound(command, git_dir, url)?;
         call.command.kill_on_drop(false);
         call.hold = Some(hold.clone());
@@ -247,9 +206,9 @@ impl GitProgram {
     }
 
     fn base(&self, mut command: Command, git_dir: &Path, deadline: Duration) -> Call {
-        super::store::remove_pipes(git_dir);
+        bare_repository::remove_pipes(git_dir);
         // Nothing is kept in it: where it is gone, it is made again. A failure shows when git is started.
-        let _ = super::store::private_dir(&self.home);
+        let _ = private_files::private_dir(&self.home);
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
         let mut call = Call {
             command,
@@ -269,8 +228,8 @@ impl GitProgram {
             call.env(name, value);
         }
         call.env("GIT_DIR", git_dir);
-        call.env(holders::STORE, git_dir);
-        call.env(holders::OWNER, &self.owner);
+        call.env(lock_holders::STORE, git_dir);
+        call.env(lock_holders::OWNER, &self.owner);
         for setting in SETTINGS {
             let (key, value) = setting.split_once('=').expect("every setting has an equals sign");
             call.config(key, value);
@@ -323,9 +282,9 @@ impl Call {
     }
 
     /// Lets the call see the objects of its bare repository, and of its refs only what the view has.
-    pub(super) fn through(mut self, view: &View) -> Self {
-        self.env("GIT_DIR", &view.dir);
-        self.env("GIT_OBJECT_DIRECTORY", &view.objects);
+    pub(super) fn through(mut self, (dir, objects): (&Path, &Path)) -> Self {
+        self.env("GIT_DIR", dir);
+        self.env("GIT_OBJECT_DIRECTORY", objects);
         self
     }
 

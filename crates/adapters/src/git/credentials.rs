@@ -11,9 +11,8 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 
-use crate::bounded_file;
-
 use super::errors::Secrets;
+use crate::bounded_file;
 use crate::secret_scan::KnownSecrets;
 
 /// The operator's credentials for remotes. Their debug form shows no secret.

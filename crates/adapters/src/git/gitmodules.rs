@@ -12,19 +12,19 @@ const NAME_BYTES: usize = 255;
 
 /// One submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Declared {
+pub(crate) struct Declared {
     /// Its name, which is safe as a path below `.git/modules`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its path in the tree.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its address as it stands there, perhaps relative.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// It is not to be checked out.
-    pub(super) never: bool,
+    pub(crate) never: bool,
 }
 
 /// Reads what `git config -z --get-regexp` prints of the file. Returns the usable ones and, in words, the others.
-pub(super) fn declared(output: &[u8]) -> (Vec<Declared>, Vec<String>) {
+pub(crate) fn declared(output: &[u8]) -> (Vec<Declared>, Vec<String>) {
     let mut sections: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
     let mut faults = Vec::new();
     for entry in output.split(|b| *b == 0).filter(|entry| !entry.is_empty()) {
@@ -79,7 +79,7 @@ fn is_plain_path(text: &str) -> bool {
 }
 
 /// Returns the address of a submodule. A relative one is taken from the address of the repository that declares it.
-pub(super) fn address(base: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
+pub(crate) fn address(base: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
     let shown = || format!("its address {} ", plain(url));
     let whole = if url.starts_with("./") || url.starts_with("../") {
         relative(base.as_str(), url).ok_or_else(|| shown() + "leads out of its server")?

@@ -1,5 +1,5 @@
 //! Locks that a killed git leaves behind. In an agent's tree they are removed when everything of the agent is dead;
-//! in our own stores when nobody can hold them (see `heal`).
+//! in our own stores when nobody can hold them (see `cache::stale_locks`).
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -2,6 +2,7 @@
 //! breaks it.
 
 mod fault_matrix;
+mod git_walls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

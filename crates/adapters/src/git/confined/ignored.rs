@@ -11,14 +11,14 @@ use std::process::Stdio;
 use mosaic_core::limits;
 use rustix::fs::{self as rfs, AtFlags, FileType};
 
-use super::super::filters::next_object;
-use super::super::harvest::Spec;
-use super::data;
+use super::found::{Content, File, Found, LONGEST, seen};
 use super::left::{Fate, Ignored, Left, Why};
 use super::listing::{Checkout, Listing};
 use super::program::Git;
 use super::rules::{Rules, Verdict};
-use super::walk::{Content, File, Found, LONGEST, seen};
+use crate::git::bundle_spec::Spec;
+use crate::git::handles;
+use crate::git::output::next_object;
 
 /// Name of the files with ignore rules.
 const IGNORE_FILE: &[u8] = b".gitignore";
@@ -151,13 +151,13 @@ impl Search<'_> {
         let (last, above) = parts.split_last().ok_or(io::ErrorKind::NotFound)?;
         match above.is_empty() {
             true => Ok((self.tree.dir.try_clone()?, *last)),
-            false => Ok((data::descend(self.tree.dir, above)?, *last)),
+            false => Ok((handles::descend(self.tree.dir, above)?, *last)),
         }
     }
 
     fn is_directory(&self, path: &[u8]) -> bool {
-        let stat = self.above(path).and_then(|(dir, name)| data::look(dir, name));
-        stat.is_ok_and(|stat| data::kind(&stat) == FileType::Directory)
+        let stat = self.above(path).and_then(|(dir, name)| handles::look(dir, name));
+        stat.is_ok_and(|stat| handles::kind(&stat) == FileType::Directory)
     }
 
     fn group(&mut self, path: Vec<u8>, is_directory: bool) -> Option<Group> {
@@ -168,10 +168,10 @@ impl Search<'_> {
             self.file(&dir, name, path.clone(), &mut group);
             return Some(group);
         }
-        let here = match data::enter_here(&dir, name) {
+        let here = match handles::enter_here(&dir, name) {
             Ok(here) => here,
             // What is mounted there is not the agent's.
-            Err(e) if data::is_mount(&e) => return None,
+            Err(e) if handles::is_mount(&e) => return None,
             Err(_) => {
                 group.is_stubborn = true;
                 return Some(group);
@@ -191,14 +191,14 @@ impl Search<'_> {
     /// Takes what lies in a directory; directories in it wait.
     fn directory(&mut self, path: &[u8], group: &mut Group, left: &mut Vec<Vec<u8>>) -> io::Result<()> {
         let (above, name) = self.above(path)?;
-        let here = data::enter_here(&above, name)?;
+        let here = handles::enter_here(&above, name)?;
         let (mut files, mut dirs) = (Vec::new(), Vec::new());
-        for (name, _) in data::names(&here)? {
-            let Ok(stat) = data::look(&here, &name) else { continue };
+        for (name, _) in handles::names(&here)? {
+            let Ok(stat) = handles::look(&here, &name) else { continue };
             let path = [path, b"/", name.as_slice()].concat();
             // A repository cannot be kept under the name that git obeys.
             group.is_stubborn |= name == b".git";
-            match data::kind(&stat) {
+            match handles::kind(&stat) {
                 FileType::Directory => dirs.push(path),
                 _ => files.push(path),
             }
@@ -211,7 +211,7 @@ impl Search<'_> {
         for path in self.only_new(dirs, b"/") {
             let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
             let is_other = !group.is_reproducible
-                && data::enter_here(&here, name).is_ok_and(|dir| is_reproducible(&dir, name));
+                && handles::enter_here(&here, name).is_ok_and(|dir| is_reproducible(&dir, name));
             match is_other {
                 true => self.waiting.push(path),
                 false => left.push(path),
@@ -221,8 +221,8 @@ impl Search<'_> {
     }
 
     fn file(&mut self, dir: &OwnedFd, name: &[u8], path: Vec<u8>, group: &mut Group) {
-        let Ok(stat) = data::look(dir, name) else { return };
-        let content = match data::kind(&stat) {
+        let Ok(stat) = handles::look(dir, name) else { return };
+        let content = match handles::kind(&stat) {
             FileType::RegularFile => Ok(Content::InTree),
             FileType::Symlink => rfs::readlinkat(dir, name, Vec::new())
                 .map(|target| Content::Link(target.into_bytes()))
@@ -255,11 +255,11 @@ impl Search<'_> {
 fn is_reproducible(dir: &OwnedFd, name: &[u8]) -> bool {
     let is_cache = || {
         let mut start = Vec::new();
-        let read = data::open_plain(dir, b"CACHEDIR.TAG")
+        let read = handles::open_plain(dir, b"CACHEDIR.TAG")
             .and_then(|file| file.take(CACHE_MARK.len() as u64).read_to_end(&mut start));
         read.is_ok() && start == CACHE_MARK
     };
-    REPRODUCIBLE.contains(&name) || data::open_plain(dir, b"pyvenv.cfg").is_ok() || is_cache()
+    REPRODUCIBLE.contains(&name) || handles::open_plain(dir, b"pyvenv.cfg").is_ok() || is_cache()
 }
 
 /// Takes the smallest groups for the salvage, as long as there is room, and names all of them.

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 
 use rustix::fs::FileType;
-use serde::{Deserialize, Serialize};
 
 use mosaic_core::limits;
 
-use super::super::errors;
+use crate::git::bundle_spec::LeftReport;
+use crate::git::errors;
 
 /// Why something is not in the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::git) enum Why {
+pub(crate) enum Why {
     /// A pipe, a socket or a device has no content that could be kept.
     Special(&'static str),
     /// It may not be read.
@@ -44,7 +44,7 @@ pub(in crate::git) enum Why {
 
 /// Extent and fate of something that only the agent's own ignore rules leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::git) struct Ignored {
+pub(crate) struct Ignored {
     pub(super) files: u64,
     pub(super) bytes: u64,
     /// Counting was given up.
@@ -99,14 +99,14 @@ impl Why {
     }
 
     /// Tells whether a salvage keeps it.
-    pub(in crate::git) fn is_salvaged(self) -> bool {
+    pub(crate) fn is_salvaged(self) -> bool {
         use Why::{Link, Refused, Repository, Staged, Submodule, TooLong, Worktree};
         matches!(self, TooLong | Refused | Repository | Worktree | Submodule | Link | Staged)
             || self.fate() == Some(Fate::Salvaged)
     }
 
     /// Tells whether it is only where it is, so that the tree must not go.
-    pub(in crate::git) fn is_only_there(self) -> bool {
+    pub(crate) fn is_only_there(self) -> bool {
         matches!(self, Self::Unreadable | Self::TooDeep | Self::TooLarge | Self::Hidden)
             || self.fate() == Some(Fate::TooMuch)
     }
@@ -116,7 +116,7 @@ impl Why {
     }
 
     /// Tells whether commits keep what they have at this path and below: that it is gone from the tree is not known.
-    pub(in crate::git) fn keeps_committed(self) -> bool {
+    pub(crate) fn keeps_committed(self) -> bool {
         // Taking a path out of the index and ignoring it is how a file is deleted from a branch and kept at hand.
         self.fate().is_none() && self.is_only_there() || self == Self::Mounted
     }
@@ -143,9 +143,9 @@ impl Why {
 
 /// One thing that is not in the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::git) struct Left {
-    pub(in crate::git) path: Vec<u8>,
-    pub(in crate::git) why: Why,
+pub(crate) struct Left {
+    pub(crate) path: Vec<u8>,
+    pub(crate) why: Why,
 }
 
 /// Returns where a repository is whose `.git` was left.
@@ -154,28 +154,8 @@ fn repository(one: &Left) -> Option<String> {
     String::from_utf8(path.to_vec()).ok().filter(|path| path.len() <= 1000)
 }
 
-/// The same for the report, which is small.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(in crate::git) struct LeftReport {
-    /// The first ones: path and reason.
-    pub(in crate::git) named: Vec<(String, String)>,
-    /// Number of further ones.
-    pub(in crate::git) more: u64,
-    /// Some are kept nowhere but in the tree.
-    pub(in crate::git) only_there: bool,
-    /// Some are in the index only.
-    pub(in crate::git) staged: bool,
-    /// Repositories in the tree that the base does not know, the first ones.
-    pub(in crate::git) repositories: Vec<String>,
-    /// The tree's own git directory could not be read, and is to be kept as it is.
-    pub(in crate::git) git_dir: bool,
-    /// Further warnings.
-    pub(in crate::git) notes: Vec<String>,
-}
-
 impl LeftReport {
-    pub(in crate::git) fn of(left: &[Left]) -> Self {
+    pub(crate) fn of(left: &[Left]) -> Self {
         let name = |one: &Left| {
             let path: String = String::from_utf8_lossy(&one.path).chars().take(200).collect();
             (errors::plain(&path), one.why.text().into_owned())

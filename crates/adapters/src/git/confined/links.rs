@@ -6,11 +6,10 @@ use std::os::fd::OwnedFd;
 
 use mosaic_core::limits;
 
-use super::super::gitmodules;
-use super::data;
-use super::index::{Entry, GITLINK};
 use super::listing::Listing;
 use super::mirror::Mirror;
+use crate::git::index_file::{Entry, GITLINK};
+use crate::git::{gitmodules, handles};
 
 /// A submodule as the agent has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub(super) struct Link {
 }
 
 /// The submodules of a tree.
-pub(in crate::git) struct Links {
+pub(crate) struct Links {
     /// Those of the base, with their commits.
     base: BTreeMap<Vec<u8>, String>,
     /// Those of the index or of HEAD.
@@ -92,7 +91,7 @@ fn current(index: Option<&[Entry]>, head: &BTreeMap<Vec<u8>, String>) -> BTreeMa
 /// Reads which paths the tree's `.gitmodules` declares.
 fn declared(mirror: &Mirror, tree: &OwnedFd) -> BTreeSet<Vec<u8>> {
     let read = || {
-        let text = data::read_plain(tree, b".gitmodules", limits::GITMODULES_BYTES as u64).ok()?;
+        let text = handles::read_plain(tree, b".gitmodules", limits::GITMODULES_BYTES as u64).ok()?;
         let args = ["config", "--no-includes", "-z", "--file", "-", "--get-regexp", r"^submodule\."];
         mirror.git.ask(None, args, &text).ok()
     };

@@ -8,20 +8,20 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use mosaic_core::limits;
 
-use super::super::harvest::Spec;
-use super::data;
-use super::index::{self, Entry};
+use super::found::{Content, File};
 use super::program::Git;
-use super::walk::{Content, File};
+use crate::git::bundle_spec::Spec;
+use crate::git::handles;
+use crate::git::index_file::{self, Entry};
 
 /// Coarsest step of a file system's clock: what changed within it of the copy may have changed unseen.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Paths of a commit: mode and object.
-pub(in crate::git) type Listing = BTreeMap<Vec<u8>, (u32, String)>;
+pub(crate) type Listing = BTreeMap<Vec<u8>, (u32, String)>;
 
 /// Lists a commit.
-pub(in crate::git) fn of_commit(git: &Git, commit: &str) -> Result<Listing, String> {
+pub(crate) fn of_commit(git: &Git, commit: &str) -> Result<Listing, String> {
     let listed = git.ask(None, ["ls-tree", "-r", "-z", "--full-tree", commit], &[])?;
     let entry = |line: &[u8]| {
         let tab = line.iter().position(|b| *b == b'\t')?;
@@ -35,7 +35,7 @@ pub(in crate::git) fn of_commit(git: &Git, commit: &str) -> Result<Listing, Stri
 
 /// The tree as it was made.
 #[derive(Default)]
-pub(in crate::git) struct Checkout {
+pub(crate) struct Checkout {
     entries: BTreeMap<Vec<u8>, Entry>,
     /// The commit that was checked out.
     commit: String,
@@ -48,12 +48,12 @@ impl Checkout {
     pub(super) fn read(spec: &Spec) -> Self {
         let read = || -> Option<Self> {
             let (dir, name) = (spec.checked_out.parent()?, spec.checked_out.file_name()?);
-            let dir = data::open_directory(dir).ok()?;
+            let dir = handles::open_directory(dir).ok()?;
             let name = std::os::unix::ffi::OsStrExt::as_bytes(name);
-            let bytes = data::read_plain(&dir, name, limits::INDEX_BYTES).ok()?;
+            let bytes = handles::read_plain(&dir, name, limits::INDEX_BYTES).ok()?;
             let line = bytes.iter().position(|b| *b == b'\n')?;
             let commit = String::from_utf8_lossy(&bytes[..line]).into_owned();
-            let entries = index::parse(&bytes[line + 1..], spec.base.len() == 64)?;
+            let entries = index_file::parse(&bytes[line + 1..], spec.base.len() == 64)?;
             let written = fs::symlink_metadata(&spec.checked_out).ok()?.modified().ok()?;
             let entries = entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
             Some(Self { entries, commit, written: written.duration_since(UNIX_EPOCH).ok()? })
@@ -72,7 +72,7 @@ impl Checkout {
     }
 
     /// Returns the object of a file that has not changed since.
-    pub(in crate::git) fn unchanged(&self, path: &[u8], file: &File) -> Option<&str> {
+    pub(crate) fn unchanged(&self, path: &[u8], file: &File) -> Option<&str> {
         let entry = self.entries.get(path)?;
         let changed = Duration::new(u64::from(entry.seen.ctime.0), entry.seen.ctime.1);
         let same = entry.seen == file.seen

@@ -11,14 +11,12 @@ use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 use rustix::fs::FileType;
 
-use super::super::harvest::Spec;
-use super::super::store;
-use super::data;
-use super::index::{self, Entry};
 use super::program::Git;
+use crate::git::bundle_spec::Spec;
+use crate::git::head_file::{NAMES_BYTES, is_ref_name, read_below};
+use crate::git::index_file::{self, Entry};
+use crate::git::{bare_repository, handles, ref_files};
 
-/// Longest ref or file that names commits, in bytes: an octopus merge names one a line.
-const NAMES_BYTES: u64 = 64 * 1024;
 /// Longest log of stashes that is read, in bytes.
 const STASH_LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// Deepest nesting of directories of refs.
@@ -44,26 +42,26 @@ const NOTES: &[&str] = &[
 ];
 
 /// The copy.
-pub(in crate::git) struct Mirror {
-    pub(in crate::git) git: Git,
+pub(crate) struct Mirror {
+    pub(crate) git: Git,
     /// HEAD's commit; none on a branch without commits.
-    pub(in crate::git) head: Option<String>,
+    pub(crate) head: Option<String>,
     /// The branch that HEAD is on; none when it is detached.
-    pub(in crate::git) head_ref: Option<String>,
+    pub(crate) head_ref: Option<String>,
     /// Entries of the index; none when it cannot be read.
-    pub(in crate::git) index: Option<Vec<Entry>>,
+    pub(crate) index: Option<Vec<Entry>>,
     /// Why the agent's git directory cannot be relied on; then only files are taken.
-    pub(in crate::git) unusable: Option<String>,
+    pub(crate) unusable: Option<String>,
     /// The objects of the repository store, which are always read.
     shared: PathBuf,
 }
 
 impl Mirror {
     /// Copies the git directory of the tree. One that is missing, or no directory, leaves the mirror empty.
-    pub(in crate::git) fn of(spec: &Spec, tree: &OwnedFd) -> Result<Self, String> {
+    pub(crate) fn of(spec: &Spec, tree: &OwnedFd) -> Result<Self, String> {
         let dir = spec.outbox.join(format!("mirror-{}.git", uuid::Uuid::new_v4().simple()));
         let mut mirror = Self::empty(spec, dir)?;
-        let git_dir = match data::enter(tree, b".git") {
+        let git_dir = match handles::enter(tree, b".git") {
             Ok(git_dir) => git_dir,
             Err(e) => {
                 mirror.unusable = Some(format!("its .git is no directory ({e})"));
@@ -91,7 +89,7 @@ impl Mirror {
     fn empty(spec: &Spec, dir: PathBuf) -> Result<Self, String> {
         // What a planted file of these kinds would say about history is not looked at.
         let settings = "[core]\n\tcommitGraph = false\n\tmultiPackIndex = false\n";
-        store::skeleton(&dir, true, spec.base.len() == 64, settings).map_err(copying)?;
+        bare_repository::skeleton(&dir, true, spec.base.len() == 64, settings).map_err(copying)?;
         let git = Git::new(spec, dir);
         let mirror = Self {
             git,
@@ -114,7 +112,7 @@ impl Mirror {
     ) -> Result<(), String> {
         self.objects(from, path, known).map_err(|e| format!("its objects: {e}"))?;
         let mut budget = limits::MIRRORED_REFS;
-        if let Ok(refs) = data::enter(from, b"refs") {
+        if let Ok(refs) = handles::enter(from, b"refs") {
             self.refs(&refs, "refs", 0, &mut budget).map_err(copying)?;
         }
         self.packed(from).map_err(copying)?;
@@ -124,7 +122,7 @@ impl Mirror {
         self.head(from, &spec.branch).inspect_err(|_| {
             // What was committed on the branch that was made for the agent is there all the same.
             let own = format!("refs/heads/{}", spec.branch);
-            self.head = store::read_ref(&self.git.dir, &own).map(String::from);
+            self.head = ref_files::read_ref(&self.git.dir, &own).map(String::from);
             self.head_ref = self.head.is_some().then_some(own);
         })
     }
@@ -137,14 +135,14 @@ impl Mirror {
 
     /// Reads what HEAD is at.
     fn head(&mut self, from: &OwnedFd, own: &str) -> Result<(), String> {
-        let text = data::read_plain(from, b"HEAD", NAMES_BYTES).map_err(|e| format!("its HEAD: {e}"))?;
+        let text = handles::read_plain(from, b"HEAD", NAMES_BYTES).map_err(|e| format!("its HEAD: {e}"))?;
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         match text.strip_prefix("ref: ").map(str::trim) {
             Some(name) if is_ref_name(name) => {
                 self.head_ref = Some(name.to_owned());
-                self.head = store::read_ref(&self.git.dir, name).map(String::from);
+                self.head = ref_files::read_ref(&self.git.dir, name).map(String::from);
                 let is_own = name.strip_prefix("refs/heads/") == Some(own);
-                if self.head.is_none() && (is_own || data::look(from, name.as_bytes()).is_ok()) {
+                if self.head.is_none() && (is_own || handles::look(from, name.as_bytes()).is_ok()) {
                     return Err(format!("{name}, which HEAD is on, cannot be read"));
                 }
                 self.write("HEAD", format!("ref: {name}\n").as_bytes()).map_err(copying)
@@ -160,18 +158,18 @@ impl Mirror {
 
     /// Copies loose refs that name a commit; what is no plain file is left.
     fn refs(&self, from: &OwnedFd, name: &str, depth: usize, budget: &mut usize) -> io::Result<()> {
-        for (part, _) in data::names(from)? {
+        for (part, _) in handles::names(from)? {
             let Ok(part) = std::str::from_utf8(&part) else { continue };
             let name = format!("{name}/{part}");
             if *budget == 0 || !is_ref_name(&name) {
                 continue;
             }
             *budget -= 1;
-            if let Ok(below) = data::enter(from, part.as_bytes()) {
+            if let Ok(below) = handles::enter(from, part.as_bytes()) {
                 if depth < DEPTH {
                     self.refs(&below, &name, depth + 1, budget)?;
                 }
-            } else if let Ok(text) = data::read_plain(from, part.as_bytes(), NAMES_BYTES)
+            } else if let Ok(text) = handles::read_plain(from, part.as_bytes(), NAMES_BYTES)
                 && let Ok(commit) = String::from_utf8_lossy(&text).trim_end().parse::<CommitId>()
             {
                 self.write(&name, format!("{commit}\n").as_bytes())?;
@@ -182,7 +180,7 @@ impl Mirror {
 
     /// Copies the lines of `packed-refs` that are well formed.
     fn packed(&self, from: &OwnedFd) -> io::Result<()> {
-        let Ok(text) = data::read_plain(from, b"packed-refs", limits::LISTING_BYTES as u64) else {
+        let Ok(text) = handles::read_plain(from, b"packed-refs", limits::LISTING_BYTES as u64) else {
             return Ok(());
         };
         let text = String::from_utf8_lossy(&text);
@@ -195,7 +193,7 @@ impl Mirror {
 
     fn notes(&self, from: &OwnedFd) -> io::Result<()> {
         for dir in ["rebase-merge", "rebase-apply"] {
-            if data::enter(from, dir.as_bytes()).is_ok() {
+            if handles::enter(from, dir.as_bytes()).is_ok() {
                 fs::create_dir_all(self.git.dir.join(dir))?;
             }
         }
@@ -215,11 +213,11 @@ impl Mirror {
 
     /// Copies the heads of other worktrees.
     fn worktrees(&self, from: &OwnedFd) -> io::Result<()> {
-        let Ok(all) = data::enter(from, b"worktrees") else { return Ok(()) };
-        for (name, _) in data::names(&all)?.into_iter().take(limits::KEPT_BRANCHES) {
+        let Ok(all) = handles::enter(from, b"worktrees") else { return Ok(()) };
+        for (name, _) in handles::names(&all)?.into_iter().take(limits::KEPT_BRANCHES) {
             let Ok(name) = String::from_utf8(name) else { continue };
-            let Ok(one) = data::enter(&all, name.as_bytes()) else { continue };
-            if let Ok(head) = data::read_plain(&one, b"HEAD", NAMES_BYTES) {
+            let Ok(one) = handles::enter(&all, name.as_bytes()) else { continue };
+            if let Ok(head) = handles::read_plain(&one, b"HEAD", NAMES_BYTES) {
                 self.write(&format!("worktrees/{name}/HEAD"), &head)?;
             }
         }
@@ -227,44 +225,44 @@ impl Mirror {
     }
 
     fn read_index(&self, spec: &Spec, from: &OwnedFd) -> Option<Vec<Entry>> {
-        let bytes = data::read_plain(from, b"index", limits::INDEX_BYTES).ok()?;
+        let bytes = handles::read_plain(from, b"index", limits::INDEX_BYTES).ok()?;
         self.entries(spec, from, &bytes)
     }
 
     /// Reads entries, with git's help where they do not all stand in one file.
     fn entries(&self, spec: &Spec, from: &OwnedFd, bytes: &[u8]) -> Option<Vec<Entry>> {
-        if let Some(entries) = index::parse(bytes, spec.base.len() == 64) {
+        if let Some(entries) = index_file::parse(bytes, spec.base.len() == 64) {
             return Some(entries);
         }
         self.write("agent-index", bytes).ok()?;
-        for (name, _) in data::names(from).ok()? {
+        for (name, _) in handles::names(from).ok()? {
             let Ok(text) = std::str::from_utf8(&name) else { continue };
             if text.starts_with("sharedindex.") && is_ref_name(&format!("refs/{text}")) {
-                let part = data::read_plain(from, &name, limits::INDEX_BYTES).ok()?;
+                let part = handles::read_plain(from, &name, limits::INDEX_BYTES).ok()?;
                 self.write(text, &part).ok()?;
             }
         }
         let index = self.git.dir.join("agent-index");
         let listed = self.git.ask(Some(&index), ["ls-files", "-s", "-t", "-z"], &[]).ok()?;
-        Some(index::parse_listing(&listed))
+        Some(index_file::parse_listing(&listed))
     }
 
     fn share(&self, stores: &[&Path]) -> io::Result<()> {
         let others = stores.iter().filter(|dir| **dir != self.shared);
         let all: Vec<&Path> = others.copied().chain([self.shared.as_path()]).collect();
-        store::share_objects(&self.git.dir, &all)
+        bare_repository::share_objects(&self.git.dir, &all)
     }
 
     /// Lets the objects of a git directory be read, and those of further stores that it names, as far as they are known.
     /// Where its directory holds anything but plain files, or names other stores, each plain file is linked by itself:
     /// neither can a pipe hold up git, nor another repository come in.
     fn objects(&self, from: &OwnedFd, path: &Path, known: &dyn Fn(&Path) -> bool) -> io::Result<()> {
-        let objects = data::enter(from, b"objects")?;
+        let objects = handles::enter(from, b"objects")?;
         let path = path.join("objects");
         let mut plain = Vec::new();
         let only_plain = list_objects(&objects, &mut plain)?;
-        let info = data::enter(&objects, b"info");
-        let names_some = info.is_ok_and(|info| data::look(&info, b"alternates").is_ok());
+        let info = handles::enter(&objects, b"info");
+        let names_some = info.is_ok_and(|info| handles::look(&info, b"alternates").is_ok());
         let named = read_below(&objects, "info/alternates", NAMES_BYTES);
         let named = named.map(|text| String::from_utf8_lossy(&text).into_owned());
         let lines: Vec<&Path> = named.iter().flat_map(|text| text.lines()).map(Path::new).collect();
@@ -283,42 +281,23 @@ impl Mirror {
     }
 }
 
-/// Reads where HEAD is, from the files: the branch, unless it is detached, and the commit.
-pub(in crate::git) fn head_at(git_dir: &OwnedFd) -> Option<(Option<String>, CommitId)> {
-    let text = data::read_plain(git_dir, b"HEAD", NAMES_BYTES).ok()?;
-    let text = String::from_utf8_lossy(&text).trim_end().to_owned();
-    let Some(name) = text.strip_prefix("ref: ").map(str::trim) else {
-        return Some((None, text.parse().ok()?));
-    };
-    if !is_ref_name(name) {
-        return None;
-    }
-    let loose =
-        read_below(git_dir, name, NAMES_BYTES).map(|text| String::from_utf8_lossy(&text).into_owned());
-    let packed = || {
-        let text = data::read_plain(git_dir, b"packed-refs", limits::LISTING_BYTES as u64).ok()?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        Some(text.lines().find_map(|line| line.split_once(' ').filter(|(_, n)| *n == name))?.0.to_owned())
-    };
-    Some((Some(name.to_owned()), loose.or_else(packed)?.trim_end().parse().ok()?))
-}
-
 /// Lists the files of an object directory that are loose objects or packs; tells whether there is nothing but plain
 /// files and directories.
 fn list_objects(objects: &OwnedFd, plain: &mut Vec<PathBuf>) -> io::Result<bool> {
     let mut only_plain = true;
-    for (dir, kind) in data::names(objects)? {
+    for (dir, kind) in handles::names(objects)? {
         let wanted = dir == b"pack" || dir.len() == 2 && dir.iter().all(u8::is_ascii_hexdigit);
-        let below = match data::enter(objects, &dir) {
+        let below = match handles::enter(objects, &dir) {
             Ok(below) => below,
             Err(_) => {
                 only_plain &= kind == FileType::RegularFile;
                 continue;
             }
         };
-        for (name, kind) in data::names(&below)? {
+        for (name, kind) in handles::names(&below)? {
             // Some file systems do not say it in the listing.
-            let kind = if kind == FileType::Unknown { data::kind(&data::look(&below, &name)?) } else { kind };
+            let kind =
+                if kind == FileType::Unknown { handles::kind(&handles::look(&below, &name)?) } else { kind };
             only_plain &= matches!(kind, FileType::RegularFile | FileType::Directory);
             let name = String::from_utf8_lossy(&name).into_owned();
             if wanted && kind == FileType::RegularFile && name.is_ascii() {
@@ -327,30 +306,6 @@ fn list_objects(objects: &OwnedFd, plain: &mut Vec<PathBuf>) -> io::Result<bool>
         }
     }
     Ok(only_plain)
-}
-
-/// Reads a plain file some levels below; none when it is missing or something else.
-fn read_below(from: &OwnedFd, name: &str, most: u64) -> Option<Vec<u8>> {
-    let parts: Vec<&[u8]> = name.split('/').map(str::as_bytes).collect();
-    let (last, above) = parts.split_last()?;
-    match above.is_empty() {
-        true => data::read_plain(from, last, most).ok(),
-        false => data::read_plain(data::descend(from, above).ok()?, last, most).ok(),
-    }
-}
-
-/// Tells whether this is a name that git accepts for a ref, which cannot lead out of a git directory either.
-fn is_ref_name(name: &str) -> bool {
-    let ok = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock") && !part.ends_with('.')
-    };
-    let bad = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
-    name.starts_with("refs/")
-        && name.len() <= 4096
-        && !name.contains("..")
-        && !name.contains("@{")
-        && !name.contains(bad)
-        && name.split('/').all(ok)
 }
 
 fn copying(e: io::Error) -> String {

@@ -10,14 +10,15 @@ use std::path::PathBuf;
 
 use mosaic_core::limits;
 
-use super::super::salvage_state::NESTED_GIT;
-use super::super::{salvage_files, salvage_tips};
-use super::index::{self, GITLINK};
+use super::found::{Content, File, Found, place};
 use super::left::Why;
 use super::links::Link;
 use super::mirror::Mirror;
-use super::walk::{Content, File, Found, Walk, place, walking};
-use super::{data, listing};
+use super::walk::{Walk, walking};
+use super::{listing, quoting, salvage_files, salvage_tips};
+use crate::git::bundle_spec::salvage_state::{self, NESTED_GIT};
+use crate::git::handles;
+use crate::git::index_file::{self, GITLINK};
 
 impl Walk<'_> {
     /// Takes a repository that the base does not know.
@@ -55,7 +56,7 @@ impl Walk<'_> {
         let git_dir = self.git_dir(here, path);
         let mirror = git_dir
             .as_ref()
-            .and_then(|dir| Mirror::of_nested(self.spec, &data::open_directory(dir).ok()?, dir).ok());
+            .and_then(|dir| Mirror::of_nested(self.spec, &handles::open_directory(dir).ok()?, dir).ok());
         let at = mirror.as_ref().and_then(|mirror| mirror.head.clone());
         let at = at.or_else(|| link.map(|link| link.commit.clone())).unwrap_or_default();
         if link.is_some() {
@@ -100,7 +101,7 @@ impl Walk<'_> {
             self.found.keep_beside(place(self.spec, &path), path, file);
         }
         self.found.beside.extend(inner.beside);
-        self.found.empty.extend(inner.empty.into_iter().filter(|path| salvage_files::is_of_git_dir(path)));
+        self.found.empty.extend(inner.empty.into_iter().filter(|path| salvage_state::is_of_git_dir(path)));
         self.found.left.extend(inner.left);
     }
 
@@ -112,16 +113,16 @@ impl Walk<'_> {
 
     /// Finds the git directory of a repository inside the tree; none when there is none that is a directory.
     fn git_dir(&self, here: &OwnedFd, path: &[u8]) -> Option<PathBuf> {
-        data::look(here, b".git").ok()?;
+        handles::look(here, b".git").ok()?;
         let dir = salvage_files::git_dir(&self.spec.tree, &place(self.spec, path));
-        data::open_directory(&dir).is_ok().then_some(dir)
+        handles::open_directory(&dir).is_ok().then_some(dir)
     }
 
-    fn tracked_inside(&self, here: &OwnedFd, path: &[u8]) -> Vec<index::Entry> {
+    fn tracked_inside(&self, here: &OwnedFd, path: &[u8]) -> Vec<index_file::Entry> {
         let read = || {
-            let dir = data::open_directory(&self.git_dir(here, path)?).ok()?;
-            let bytes = data::read_plain(&dir, b"index", limits::INDEX_BYTES).ok()?;
-            index::parse(&bytes, self.spec.base.len() == 64)
+            let dir = handles::open_directory(&self.git_dir(here, path)?).ok()?;
+            let bytes = handles::read_plain(&dir, b"index", limits::INDEX_BYTES).ok()?;
+            index_file::parse(&bytes, self.spec.base.len() == 64)
         };
         read().unwrap_or_default()
     }
@@ -129,7 +130,7 @@ impl Walk<'_> {
     /// Tells whether it is a working tree of the tree's own repository.
     fn is_worktree(&self, here: &OwnedFd, path: &[u8]) -> bool {
         let own = self.spec.tree.join(".git/worktrees");
-        data::open_plain(here, b".git").is_ok()
+        handles::open_plain(here, b".git").is_ok()
             && salvage_files::git_dir(&self.spec.tree, &place(self.spec, path)).starts_with(own)
     }
 }
@@ -141,7 +142,7 @@ fn is_clean(mirror: &Mirror, path: &[u8], inner: &Found, walk: &Walk<'_>) -> boo
         return false;
     }
     let Ok(committed) = listing::of_commit(&mirror.git, head) else { return false };
-    let staged: BTreeMap<&[u8], &index::Entry> = index.iter().map(|e| (e.path.as_slice(), e)).collect();
+    let staged: BTreeMap<&[u8], &index_file::Entry> = index.iter().map(|e| (e.path.as_slice(), e)).collect();
     let same = |(path, (mode, object)): (&Vec<u8>, &(u32, String))| {
         staged.get(path.as_slice()).is_some_and(|e| e.mode == *mode && e.object == *object && e.stage == 0)
     };
@@ -171,7 +172,7 @@ fn same_content(mirror: &Mirror, inner: &Found, doubtful: &[(&Vec<u8>, String)],
     let list: Vec<u8> = doubtful
         .iter()
         .flat_map(|(path, _)| {
-            (super::quoted(place(walk.spec, path).as_os_str().as_bytes()) + "\n").into_bytes()
+            (quoting::quoted(place(walk.spec, path).as_os_str().as_bytes()) + "\n").into_bytes()
         })
         .collect();
     let hashed = mirror.git.ask(None, ["hash-object", "--no-filters", "--stdin-paths"], &list);

@@ -9,32 +9,32 @@ use std::process::{Child, Command, Stdio};
 
 use mosaic_core::limits;
 
-use super::super::command::{SETTINGS, VARIABLES};
-use super::super::errors;
-use super::super::harvest::Spec;
+use crate::git::bundle_spec::Spec;
+use crate::git::errors;
+use crate::git::hardening::{SETTINGS, VARIABLES};
 
 /// Hardened git calls in one git directory.
 #[derive(Debug, Clone)]
-pub(in crate::git) struct Git {
-    pub(in crate::git) dir: PathBuf,
+pub(crate) struct Git {
+    pub(crate) dir: PathBuf,
     program: PathBuf,
     path: String,
     author: (String, String),
 }
 
 /// Result of a call.
-pub(in crate::git) struct Ran {
-    pub(in crate::git) ok: bool,
-    pub(in crate::git) code: Option<i32>,
-    pub(in crate::git) stderr: String,
+pub(crate) struct Ran {
+    pub(crate) ok: bool,
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
 }
 
 impl Git {
-    pub(in crate::git) fn new(spec: &Spec, dir: PathBuf) -> Self {
+    pub(crate) fn new(spec: &Spec, dir: PathBuf) -> Self {
         Self { dir, program: spec.git.clone(), path: spec.path.clone(), author: spec.author.clone() }
     }
 
-    pub(in crate::git) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear();
         // By these the processes of an agent are found.
@@ -55,10 +55,7 @@ impl Git {
     }
 
     /// Runs to the end and keeps the beginning of its complaints.
-    pub(in crate::git) fn run<S: AsRef<OsStr>>(
-        &self,
-        args: impl IntoIterator<Item = S>,
-    ) -> Result<Ran, String> {
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
         let mut command = self.command(args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(not_run)?;
         let stderr = beginning(child.stderr.take());
@@ -67,7 +64,7 @@ impl Git {
     }
 
     /// Runs with this input and returns its whole output; what it says besides goes to the log of the harvest.
-    pub(in crate::git) fn ask<S: AsRef<OsStr>>(
+    pub(crate) fn ask<S: AsRef<OsStr>>(
         &self,
         index: Option<&Path>,
         args: impl IntoIterator<Item = S>,
@@ -87,7 +84,7 @@ impl Git {
     }
 
     /// The same for an answer of one line; an empty one is an error.
-    pub(in crate::git) fn line<const N: usize>(&self, args: [&str; N]) -> Result<String, String> {
+    pub(crate) fn line<const N: usize>(&self, args: [&str; N]) -> Result<String, String> {
         let out = self.ask(None, args, &[])?;
         let line = String::from_utf8_lossy(&out).trim().to_owned();
         if line.is_empty() { Err(format!("git {args:?} said nothing")) } else { Ok(line) }

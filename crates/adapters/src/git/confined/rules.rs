@@ -10,8 +10,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use mosaic_core::limits;
 
-use super::data;
 use super::program::Git;
+use crate::git::handles;
 
 /// Bytes of questions put at once, which fit into a pipe while it is empty.
 const BATCH: usize = 16 * 1024;
@@ -64,7 +64,7 @@ impl Rules {
     pub(super) fn enter(&mut self, dir: &OwnedFd, below: &[u8]) -> io::Result<()> {
         for name in [".gitignore", ".gitattributes"] {
             // What is no plain file git would not obey either.
-            let Ok(text) = data::read_plain(dir, name.as_bytes(), limits::RULES_BYTES) else { continue };
+            let Ok(text) = handles::read_plain(dir, name.as_bytes(), limits::RULES_BYTES) else { continue };
             let path = [below, name.as_bytes()].concat();
             self.place(&path, |at| fs::write(at, &text))?;
             match name {

@@ -1,97 +1,30 @@
 //! Files of a tree, found by handles: no link is followed, no pipe waited for, no path too long. What git tracks or
 //! would take is told apart from what the tree's rules leave out; everything else that is there is either found or named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mosaic_core::limits;
 use rustix::fs::{self as rfs, AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::super::harvest::Spec;
-use super::super::salvage_state::{RelPath, is_odd};
-use super::data;
-use super::index::Seen;
+use super::found::{Content, File, Found, LONGEST, seen};
 use super::left::{Left, Why};
 use super::links::Links;
 use super::mirror::Mirror;
 use super::rules::{Rules, Verdict};
+use crate::git::bundle_spec::Spec;
+use crate::git::bundle_spec::salvage_state::is_odd;
+use crate::git::handles;
+use crate::git::index_file::Seen;
 
 /// Deepest nesting of directories that is walked; each level keeps a directory open.
 const DEPTH: usize = 800;
-/// Longest path that git can write into a working tree, in bytes.
-pub(super) const LONGEST: usize = 4000;
-
-/// Where the content of a file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::git) enum Content {
-    /// In the tree, under its path.
-    InTree,
-    /// In a copy made here, because its path is too long to be opened.
-    Copied(PathBuf),
-    /// It is a link with this target.
-    Link(Vec<u8>),
-}
-
-/// One file or link.
-#[derive(Debug, Clone)]
-pub(in crate::git) struct File {
-    /// Permission bits.
-    pub(in crate::git) mode: u32,
-    pub(in crate::git) content: Content,
-    /// In bytes.
-    pub(super) size: u64,
-    pub(super) seen: Seen,
-}
-
-impl File {
-    pub(in crate::git) fn is_link(&self) -> bool {
-        matches!(self.content, Content::Link(_))
-    }
-
-    /// Returns the mode that a tree of git has for it.
-    pub(in crate::git) fn git_mode(&self) -> u32 {
-        match (self.is_link(), self.mode & 0o100 != 0) {
-            (true, _) => 0o120_000,
-            (_, true) => 0o100_755,
-            _ => 0o100_644,
-        }
-    }
-}
-
-/// A file that no tree that git accepts can hold where it is; it is kept beside, see `salvage_state`.
-#[derive(Debug, Clone)]
-pub(in crate::git) struct Beside {
-    /// Where it is.
-    pub(in crate::git) source: PathBuf,
-    /// Where it is restored.
-    pub(in crate::git) path: RelPath,
-    pub(in crate::git) mode: u32,
-    pub(in crate::git) content: Content,
-}
-
-/// Result of a walk.
-#[derive(Default)]
-pub(in crate::git) struct Found {
-    pub(in crate::git) files: BTreeMap<Vec<u8>, File>,
-    /// Submodules that are there, with the commit that each is at.
-    pub(in crate::git) gitlinks: BTreeMap<Vec<u8>, String>,
-    pub(in crate::git) beside: Vec<Beside>,
-    /// Directories with their permission bits.
-    pub(in crate::git) directories: BTreeMap<Vec<u8>, u32>,
-    /// Those of them without any entry.
-    pub(in crate::git) empty: Vec<Vec<u8>>,
-    /// Files that only the agent's own ignore rules leave out: for the salvage, not for the commit.
-    pub(in crate::git) ignored: BTreeMap<Vec<u8>, File>,
-    /// Paths that a commit cannot hold, with the reason.
-    pub(in crate::git) left: Vec<Left>,
-}
-
 /// A walk through one tree.
 pub(super) struct Walk<'a> {
     pub(super) spec: &'a Spec,
@@ -125,7 +58,7 @@ impl<'a> Walk<'a> {
 
     /// Walks everything below a directory but its own `.git`.
     pub(super) fn visit(&mut self, dir: &OwnedFd, below: &[u8], depth: usize) -> Result<(), String> {
-        let names = data::names(dir).map_err(walking)?;
+        let names = handles::names(dir).map_err(walking)?;
         if names.is_empty() && !below.is_empty() {
             self.found.empty.push(below[..below.len() - 1].to_vec());
         }
@@ -133,7 +66,7 @@ impl<'a> Walk<'a> {
         let mut here = Vec::new();
         for (name, _) in names.into_iter().filter(|(name, _)| name != b".git") {
             let path = [below, name.as_slice()].concat();
-            match data::look(dir, &name) {
+            match handles::look(dir, &name) {
                 Ok(stat) => here.push(Name { path, name, stat }),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(walking(e)),
@@ -162,7 +95,7 @@ impl<'a> Walk<'a> {
             if self.tracked.contains(&one.path) {
                 continue;
             }
-            if data::kind(&one.stat) != FileType::Directory {
+            if handles::kind(&one.stat) != FileType::Directory {
                 asked.push(one.path.clone());
                 continue;
             }
@@ -188,7 +121,7 @@ impl<'a> Walk<'a> {
 
     fn entry(&mut self, dir: &OwnedFd, one: Name, depth: usize) -> Result<(), String> {
         let mode = one.stat.st_mode & 0o7777;
-        match data::kind(&one.stat) {
+        match handles::kind(&one.stat) {
             FileType::Directory => self.directory(dir, one, mode, depth),
             FileType::RegularFile => self.file(dir, one, mode),
             FileType::Symlink => {
@@ -217,9 +150,9 @@ impl<'a> Walk<'a> {
             // When it fails, that shows when it is opened.
             let _ = rfs::chmodat(dir, one.name.as_slice(), bits(mode | needed), AtFlags::empty());
         }
-        let here = match data::enter_here(dir, &one.name) {
+        let here = match handles::enter_here(dir, &one.name) {
             Ok(here) => here,
-            Err(e) if data::is_mount(&e) => {
+            Err(e) if handles::is_mount(&e) => {
                 self.leave(one.path, Why::Mounted);
                 return Ok(());
             }
@@ -231,7 +164,7 @@ impl<'a> Walk<'a> {
             }
         };
         self.found.directories.insert(one.path.clone(), mode);
-        let is_repository = data::look(&here, b".git").is_ok();
+        let is_repository = handles::look(&here, b".git").is_ok();
         // Of a submodule that is staged git itself takes nothing but its commit, whatever its directory holds.
         let link = self.links.current(&one.path).filter(|link| link.staged || is_repository);
         if link.is_some() || is_repository && self.is_dropped(&one.path) {
@@ -280,30 +213,12 @@ impl<'a> Walk<'a> {
         let place = self.mirror.git.dir.join("copies");
         fs::create_dir_all(&place)?;
         let copy = place.join(uuid::Uuid::new_v4().simple().to_string());
-        io::copy(&mut data::open_plain(dir, name)?, &mut fs::File::create(&copy)?)?;
+        io::copy(&mut handles::open_plain(dir, name)?, &mut fs::File::create(&copy)?)?;
         Ok(copy)
     }
 
     pub(super) fn leave(&mut self, path: Vec<u8>, why: Why) {
         self.found.left.push(Left { path, why });
-    }
-}
-
-impl Found {
-    pub(super) fn keep_beside(&mut self, source: PathBuf, path: Vec<u8>, file: File) {
-        let File { mode, content, .. } = file;
-        self.beside.push(Beside { source, path: RelPath(path), mode, content });
-    }
-
-    /// Forgets directories that hold nothing that is kept.
-    pub(super) fn prune_directories(&mut self) {
-        let parents = |path: &[u8]| -> Vec<Vec<u8>> {
-            path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| path[..at].to_vec()).collect()
-        };
-        let empty: BTreeSet<&Vec<u8>> = self.empty.iter().collect();
-        let kept: BTreeSet<Vec<u8>> =
-            self.files.keys().chain(&self.empty).flat_map(|path| parents(path)).collect();
-        self.directories.retain(|path, _| kept.contains(path) || empty.contains(path));
     }
 }
 
@@ -319,27 +234,10 @@ fn refused(path: &[u8], is_link: bool) -> Option<Why> {
     (is_odd(path, false) && !is_modules || is_strict).then_some(Why::Refused)
 }
 
-pub(super) fn seen(stat: &Stat) -> Seen {
-    // As git writes them: the low 32 bits.
-    let low = |number: i64| (number & 0xffff_ffff) as u32;
-    let nanos = |number: u64| (number & 0xffff_ffff) as u32;
-    Seen {
-        ctime: (low(stat.st_ctime), nanos(stat.st_ctime_nsec)),
-        mtime: (low(stat.st_mtime), nanos(stat.st_mtime_nsec)),
-        inode: (stat.st_ino & 0xffff_ffff) as u32,
-        size: low(stat.st_size),
-    }
-}
-
 fn bits(mode: u32) -> Mode {
     Mode::from_raw_mode(mode & 0o7777)
 }
 
 pub(super) fn walking(e: io::Error) -> String {
     format!("walking the tree: {e}")
-}
-
-/// Returns the path of something in the tree.
-pub(super) fn place(spec: &Spec, path: &[u8]) -> PathBuf {
-    Path::new(&spec.tree).join(OsStr::from_bytes(path))
 }

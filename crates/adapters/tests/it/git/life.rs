@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::world::{World, branch, branch_main};
+use crate::git::world::{World, branch, branch_main};
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::fleet::Hold;
@@ -443,9 +443,10 @@ async fn a_shallow_clone_is_refused_by_that_word() {
     let from = format!("file://{}", world.fixture.url());
     world.fixture.run(&at, &["clone", "-q", "--depth", "1", &from, "shallow"]);
     world.url = at.join("shallow").to_str().unwrap().parse().unwrap();
-    let main = super::world::branch_main();
-    let refused = world.git.fetch(&world.url, &main, &super::world::branch("mosaic/x")).await.unwrap_err();
+    let main = crate::git::world::branch_main();
+    let refused =
+        world.git.fetch(&world.url, &main, &crate::git::world::branch("mosaic/x")).await.unwrap_err();
     assert!(refused.message.contains("--unshallow"), "{}", refused.message);
     world.fixture.run(&at.join("shallow"), &["fetch", "-q", "--unshallow"]);
-    world.git.fetch(&world.url, &main, &super::world::branch("mosaic/x")).await.unwrap();
+    world.git.fetch(&world.url, &main, &crate::git::world::branch("mosaic/x")).await.unwrap();
 }

@@ -83,8 +83,8 @@ fn read(name: &Name, text: &str, known: &BTreeSet<Name>) -> Module {
         .map(|line| line.split("//").next().unwrap_or_default())
         .collect();
     let mut module = Module::default();
-    let joined = code.join(" ");
-    for statement in uses(&code) {
+    let (statements, rest) = uses(&code);
+    for statement in statements {
         for (path, alias) in expand(&statement) {
             if let Some(path) = absolute(name, &path, known) {
                 module.scope.insert(alias, path.clone());
@@ -92,7 +92,7 @@ fn read(name: &Name, text: &str, known: &BTreeSet<Name>) -> Module {
             }
         }
     }
-    let words: Vec<&str> = joined.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).collect();
+    let words: Vec<&str> = rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).collect();
     for word in words.iter().filter(|word| word.contains("::")) {
         let path: Vec<String> = word.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if let Some(path) = absolute(name, &path, known) {
@@ -102,17 +102,22 @@ fn read(name: &Name, text: &str, known: &BTreeSet<Name>) -> Module {
     module
 }
 
-/// Returns the `use` statements of a file, each as one line without the word.
-fn uses(code: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
+/// Returns the `use` statements of a file, each as one line without the word, and the rest of it: in a statement
+/// `super::{a, b}` the parent itself is not named.
+fn uses(code: &[&str]) -> (Vec<String>, String) {
+    let (mut found, mut rest) = (Vec::new(), String::new());
     let mut open: Option<String> = None;
     for line in code.iter().map(|line| line.trim()) {
         let begun =
             line.split_once("use ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
         let part = match (&open, begun) {
-            (None, Some((_, rest))) => rest,
+            (None, Some((_, tree))) => tree,
             (Some(_), _) => line,
-            (None, None) => continue,
+            (None, None) => {
+                rest.push_str(line);
+                rest.push(' ');
+                continue;
+            }
         };
         let text = open.get_or_insert_default();
         text.push_str(part);
@@ -121,7 +126,7 @@ fn uses(code: &[&str]) -> Vec<String> {
             open = None;
         }
     }
-    found
+    (found, rest)
 }
 
 /// Expands `a::{b, c::{d, self}}` into paths, each with the name that it gets.

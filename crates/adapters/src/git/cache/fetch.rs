@@ -1,0 +1,188 @@
+//! Asking the remote and bringing its base branch into the store. The usual case, a base that has not moved, is one
+//! question (see `ask`) and nothing else; fetches for one repository wait for each other and share what the last one found.
+
+use std::path::Path;
+use std::time::Instant;
+
+use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::ports::repositories::RemoteState;
+
+use super::last_fetch::LastFetch;
+use super::view::View;
+use crate::git::command::{Finished, Input};
+use crate::git::repositories::GitRepositories;
+use crate::git::{bare_repository, errors, ref_files};
+
+/// Room for the answer of `ls-remote` about a few exact names.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Tags in files of their own from which on they are packed.
+const LOOSE_TAGS: usize = 32;
+
+impl GitRepositories {
+    pub(crate) async fn fetch_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        own: Option<&BranchName>,
+    ) -> Result<RemoteState, Failure> {
+        self.ready().await;
+        let asked = Instant::now();
+        let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
+        let mut tips = self.tips(url, &names).await?;
+        let tip = if own.is_some() { tips.pop().flatten() } else { None };
+        let Some(seen) = tips.pop().flatten() else {
+            let place = errors::plain(url.as_str());
+            let why = format!("the branch {base} does not exist in {place}; check context.branch");
+            return Err(Failure::new(FailureKind::MissingBranch, why));
+        };
+        let dir = self.layout.bare_repository(url);
+        bare_repository::ensure(&dir, bare_repository::is_sha256(&seen))
+            .map_err(|e| errors::io("making the repository store", &e))?;
+        let base = self.bring(url, &dir, base, seen, asked).await?;
+        Ok(RemoteState { base, tip })
+    }
+
+    /// Makes sure that the store has the branch as it was seen, or newer.
+    async fn bring(
+        &self,
+        url: &RepositoryUrl,
+        dir: &Path,
+        branch: &BranchName,
+        seen: CommitId,
+        asked: Instant,
+    ) -> Result<CommitId, Failure> {
+        let name = format!("refs/heads/{branch}");
+        if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
+            return Ok(seen);
+        }
+        let lock = self.repository_lock(dir);
+        let mut last = lock.lock().await;
+        if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
+            return Ok(seen);
+        }
+        if let Some(fetched) = last.get(branch.as_str()).filter(|f| f.began >= asked) {
+            return Ok(fetched.tip.clone());
+        }
+        let began = Instant::now();
+        let view = self.view(dir).map_err(|e| errors::io("fetching the base branch", &e))?;
+        let refspec = format!("+{name}:{name}");
+        let mut done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
+        if !done.status.success() && self.healed(dir, &done.stderr).await {
+            done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
+        }
+        if !done.status.success() && done.stderr.contains("refs/tags/") {
+            // A tag that cannot be kept, such as `v1/a` where `v1` was, must not cost the branch.
+            done = self.fetch_refspec(url, dir, &view, &refspec, Tags::None).await?;
+        }
+        self.pack_tags(dir).await?;
+        if !done.status.success() {
+            return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
+        }
+        // git leaves such a branch out and calls that a success.
+        if done.stderr.contains("shallow roots are not allowed") {
+            let place = errors::plain(url.as_str());
+            let why = format!(
+                "{place} is a shallow clone, which lacks the history that a branch stands on; \
+                 run `git fetch --unshallow` there, or check it out with its whole history (fetch-depth: 0)"
+            );
+            return Err(Failure::new(FailureKind::BadInput, why));
+        }
+        let tip = view.tip(&name).ok_or_else(|| {
+            Failure::new(
+                FailureKind::Internal,
+                format!("git fetched the branch {branch} but left no ref of it"),
+            )
+        })?;
+        clear_the_way(dir, &name);
+        self.write_ref(dir, &name, &tip).map_err(|e| errors::io("keeping the base branch", &e))?;
+        last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
+        Ok(tip)
+    }
+
+    pub(crate) async fn fetch_refspec(
+        &self,
+        url: &RepositoryUrl,
+        dir: &Path,
+        view: &View,
+        refspec: &str,
+        tags: Tags,
+    ) -> Result<Finished, Failure> {
+        // The tags of commits that are fetched come along: `git describe` tells versions by them.
+        let tags: &[&str] = if tags == Tags::None { &["--no-tags"] } else { &[] };
+        let call = self.git.network(dir, url)?.args(["fetch", "--quiet"]).args(tags).args([
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--end-of-options",
+            url.as_str(),
+            refspec,
+        ]);
+        call.through(view.places()).run(Input::Nothing, ANSWER_BYTES).await
+    }
+
+    /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.
+    async fn pack_tags(&self, dir: &Path) -> Result<(), Failure> {
+        let loose = std::fs::read_dir(dir.join("refs/tags")).map_or(0, |all| all.take(LOOSE_TAGS).count());
+        if loose < LOOSE_TAGS {
+            return Ok(());
+        }
+        let call = self.git.local(dir).args(["pack-refs"]);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        if !done.status.success() {
+            tracing::warn!(stderr = done.stderr, "the tags of a repository store cannot be packed");
+        }
+        Ok(())
+    }
+
+    /// Asks the remote for the tips of these branches.
+    pub(crate) async fn tips(
+        &self,
+        url: &RepositoryUrl,
+        branches: &[&BranchName],
+    ) -> Result<Vec<Option<CommitId>>, Failure> {
+        self.allow(url)?;
+        let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
+        if let Some(tips) = self.listed(url, &names).await? {
+            return Ok(names.iter().map(|name| tips.get(name).cloned()).collect());
+        }
+        let call = self.git.network(&self.layout.nowhere(), url)?;
+        let call = call.args(["ls-remote", "--quiet", "--end-of-options", url.as_str()]).args(&names);
+        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
+        if !done.status.success() {
+            return Err(errors::remote("reading the remote", url, done.status, &done.stderr));
+        }
+        let text = done.text();
+        let tip = |name: &String| {
+            text.lines().find_map(|l| l.split_once('\t').filter(|(_, n)| n == name)?.0.parse().ok())
+        };
+        Ok(names.iter().map(tip).collect())
+    }
+}
+
+/// Which tags a fetch brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// Those of the commits that it brings.
+    Follow,
+    /// None.
+    None,
+}
+
+/// Removes refs of ours that stand where the branch's path needs a directory or a file: `a` and `a/b` cannot both
+/// exist, and the remote has replaced one by the other.
+fn clear_the_way(dir: &Path, name: &str) {
+    for (at, _) in name.match_indices('/').skip(2) {
+        let above = dir.join(&name[..at]);
+        if above.is_file() {
+            let _ = std::fs::remove_file(above);
+        }
+    }
+    let own = dir.join(name);
+    if own.is_dir() {
+        // Only directories of refs/heads in a store of ours, which hold nothing but copies of the remote's tips.
+        let _ = std::fs::remove_dir_all(own);
+    }
+}

@@ -1,0 +1,113 @@
+//! Stale locks in our own stores: removed only when nobody can hold them. No git of ours works on the store and none
+//! may start meanwhile, what a server that is gone left running is ended, no other process has to do with the store,
+//! and all that is seen twice, of the very same file. Its age proves nothing.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::limits;
+
+use crate::git::repositories::GitRepositories;
+use crate::git::{lock_holders, locks};
+
+/// A lock file as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lock {
+    path: PathBuf,
+    file: (u64, u64),
+    changed: (i64, i64),
+}
+
+impl GitRepositories {
+    /// Removes the locks in a repository's store that nobody holds; returns how many. Errors with words about who may
+    /// hold one: then none was touched.
+    ///
+    /// # Errors
+    /// When a process may hold one of them, or they cannot be read or removed.
+    pub async fn heal(&self, repository: &RepositoryUrl) -> Result<usize, String> {
+        self.heal_store(&self.layout.bare_repository(repository)).await
+    }
+
+    pub(crate) async fn heal_store(&self, store: &Path) -> Result<usize, String> {
+        if find(store).is_empty() {
+            return Ok(0);
+        }
+        let turn = self.git.alone(store);
+        let Ok(_alone) = tokio::time::timeout(limits::GIT_ORPHANS, turn).await else {
+            return Err("git works on it".to_owned());
+        };
+        look(store.to_owned()).await?;
+        let first = find(store);
+        tokio::time::sleep(limits::LOCK_SECOND_LOOK).await;
+        look(store.to_owned()).await?;
+        let second = find(store);
+        let mut healed = 0;
+        for lock in first.iter().filter(|lock| second.contains(lock)) {
+            if seen(&lock.path).as_ref() == Some(lock) {
+                fs::remove_file(&lock.path).map_err(|e| format!("{}: {e}", lock.path.display()))?;
+                tracing::info!(path = %lock.path.display(), "a git lock whose holder is gone was removed");
+                healed += 1;
+            }
+        }
+        Ok(healed)
+    }
+
+    /// Once per server, before git is first used on what earlier ones left: ends the git processes of servers that
+    /// are gone and removes stale locks from all stores.
+    pub(crate) async fn ready(&self) {
+        self.looked_after.get_or_init(|| self.look_after()).await;
+    }
+
+    async fn look_after(&self) {
+        let data = self.layout.data.clone();
+        let ended = tokio::task::spawn_blocking(move || lock_holders::end_orphans(&data)).await;
+        match ended {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "git processes of an earlier server were ended"),
+            Ok(Err(why)) => tracing::warn!(why, "git processes of an earlier server are still running"),
+            Err(e) => tracing::error!(error = %e, "looking for git processes of an earlier server broke"),
+        }
+        self.clear_views();
+        let stores = fs::read_dir(self.layout.data.join("repos")).into_iter().flatten().flatten();
+        for store in stores {
+            if let Err(why) = self.heal_store(&store.path()).await {
+                tracing::warn!(path = %store.path().display(), why, "locks in a repository store are left alone");
+            }
+        }
+    }
+
+    /// Tells whether git failed on a lock that nobody held and that is gone now.
+    pub(crate) async fn healed(&self, store: &Path, stderr: &str) -> bool {
+        if !stderr.contains(".lock") && !stderr.contains("cannot lock ref") {
+            return false;
+        }
+        match self.heal_store(store).await {
+            Ok(count) => count > 0,
+            Err(why) => {
+                tracing::warn!(path = %store.display(), why, "a lock in a repository store is left alone");
+                false
+            }
+        }
+    }
+}
+
+/// Ends orphans, and errors when anybody is left who may hold a lock.
+async fn look(store: PathBuf) -> Result<(), String> {
+    let looked = tokio::task::spawn_blocking(move || {
+        lock_holders::end_orphans(&store)?;
+        lock_holders::holder(&store).map_or(Ok(()), Err)
+    });
+    looked.await.map_err(|e| format!("looking for processes broke: {e}"))?
+}
+
+fn find(store: &Path) -> Vec<Lock> {
+    locks::find(store).iter().filter_map(|path| seen(path)).collect()
+}
+
+fn seen(path: &Path) -> Option<Lock> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let (file, changed) = ((meta.dev(), meta.ino()), (meta.ctime(), meta.ctime_nsec()));
+    Some(Lock { path: path.to_owned(), file, changed })
+}

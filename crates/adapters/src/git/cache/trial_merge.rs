@@ -1,0 +1,47 @@
+//! Trial merge of a commit onto the newest base.
+
+use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::repository::RepositoryUrl;
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::Fit;
+
+use crate::git::command::Input;
+use crate::git::errors;
+use crate::git::repositories::GitRepositories;
+
+impl GitRepositories {
+    pub(crate) async fn fit_now(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        head: &CommitId,
+    ) -> Result<Fit, Failure> {
+        let newest = self.fetch_now(url, base, None).await?.base;
+        if self.descends(head, &newest) {
+            return Ok(Fit::Clean(newest));
+        }
+        let call = self.git.local(&self.layout.bare_repository(url)).args([
+            "merge-tree",
+            "--write-tree",
+            "--allow-unrelated-histories",
+            "--name-only",
+            "--no-messages",
+            "-z",
+            newest.as_str(),
+            head.as_str(),
+        ]);
+        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        match done.code() {
+            Some(0) => Ok(Fit::Clean(newest)),
+            Some(1) => {
+                // The first field is the tree with the conflict markers.
+                let paths = done.stdout.split(|b| *b == 0).skip(1).filter(|p| !p.is_empty());
+                let files =
+                    paths.take(limits::FINDINGS).map(|p| String::from_utf8_lossy(p).into_owned()).collect();
+                Ok(Fit::Conflict { base: newest, files })
+            }
+            _ => Err(errors::local("merging onto the newest base", done.status, &done.stderr)),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Judging exactly one commit: a fresh checkout with a git directory of its own, and whether it fits onto the newest base.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use mosaic_core::domain::ids::CommitId;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::limits;
+use mosaic_core::ports::repositories::{JudgingCheckout, JudgingRequest};
+
+use super::submodules::For;
+use crate::git::command::Input;
+use crate::git::repositories::GitRepositories;
+use crate::git::{bare_repository, errors, private_files, ref_files};
+
+impl GitRepositories {
+    pub(crate) async fn checkout_now(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        let label = &request.label;
+        let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
+            return Err(Failure::new(
+                FailureKind::BadInput,
+                "a checkout's label is made of letters, digits, dashes and underscores",
+            ));
+        }
+        self.ready().await;
+        let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
+        let name = format!("judge-{label}");
+        self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
+        let path = self.layout.agent(request.agent).join(&name);
+        private_files::private_dir(&path).map_err(io)?;
+        let git_dir = path.join(".git");
+        let tags = self.tags(&self.layout.bare_repository(&request.repository), &request.commit).await?;
+        self.write_judging_git_dir(&git_dir, request, &tags).map_err(io)?;
+        let call = self.git.local(&git_dir).work_tree(&path, None);
+        let done =
+            call.args(["read-tree", "--reset", "-u", request.commit.as_str()]).run(Input::Nothing, 0).await?;
+        done.success("making a fresh checkout")?;
+        let commits = (&request.base, &request.commit);
+        let warnings = self.fill_submodules(&request.repository, commits, &path, For::Gates).await?;
+        Ok(JudgingCheckout { path, warnings })
+    }
+
+    /// Writes a git directory whose HEAD is the judged commit. It reads the store's objects and has neither a remote nor
+    /// credentials, so that nothing a gate does with git leaves the checkout.
+    fn write_judging_git_dir(&self, dir: &Path, request: &JudgingRequest, tags: &str) -> io::Result<()> {
+        let config = format!("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{}", self.author_config());
+        bare_repository::skeleton(dir, false, bare_repository::is_sha256(&request.commit), &config)?;
+        let shared = self.layout.bare_repository(&request.repository).join("objects");
+        bare_repository::share_objects(dir, &[&shared])?;
+        let packed = format!(
+            "# pack-refs with: peeled fully-peeled sorted \n{} refs/remotes/origin/{}\n{tags}",
+            request.base, request.base_branch
+        );
+        fs::write(dir.join("packed-refs"), packed)?;
+        fs::write(dir.join("HEAD"), format!("{}\n", request.commit))
+    }
+
+    /// Returns the tags that the commit descends from, in the form of a list of packed refs: `git describe` and what is
+    /// built on it tell versions by them.
+    async fn tags(&self, dir: &Path, commit: &CommitId) -> Result<String, Failure> {
+        if !ref_files::has_tags(dir) {
+            return Ok(String::new());
+        }
+        let call = self.git.local(dir).args([
+            "for-each-ref",
+            &format!("--merged={commit}"),
+            "--format=%(objectname) %(refname)%(if)%(*objectname)%(then)%0a^%(*objectname)%(end)",
+            "refs/tags",
+        ]);
+        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        // Without tags a version is not known, which is what a gate then says; a list that was cut has no whole last line.
+        if !done.status.success() || done.cut {
+            tracing::warn!(stderr = done.stderr, "the tags of a judged commit cannot be listed");
+            return Ok(String::new());
+        }
+        Ok(done.text())
+    }
+}

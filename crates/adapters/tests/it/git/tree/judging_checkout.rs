@@ -1,0 +1,98 @@
+//! The git directory of a checkout that is judged: what gates ask git there is answered about the judged commit, and
+//! nothing they do with it reaches the repository's store.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::git::world::World;
+
+fn git(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(dir).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
+    command.output().expect("git starts")
+}
+
+fn said(dir: &Path, args: &[&str]) -> String {
+    let out = git(dir, args);
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+/// Every file below a directory with its content.
+fn files(dir: &Path) -> BTreeSet<(String, Vec<u8>)> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(dir).expect("readable").flatten() {
+        if entry.file_type().expect("known").is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found
+                .insert((entry.path().display().to_string(), std::fs::read(entry.path()).expect("readable")));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_gate_asks_git_about_the_judged_commit() {
+    let world = World::new();
+    let work = world.fixture.path().join("work");
+    world.fixture.run(&work, &["tag", "-m", "first", "v1.2.0"]);
+    world.fixture.run(&work, &["tag", "light"]);
+    world.fixture.run(&work, &["push", "-q", "origin", "v1.2.0", "light"]);
+    let request = world.agent().await;
+    world.write(&request, "new.txt", "new\n");
+    let head = world.keep_commits(&request).await;
+    let dir = world.judging(&request, &head, "a").await.unwrap().path;
+    assert_eq!(said(&dir, &["rev-parse", "HEAD"]), head.as_str());
+    assert_eq!(said(&dir, &["log", "-1", "--format=%s"]), "Mosaic: work left uncommitted");
+    assert_eq!(said(&dir, &["status", "--porcelain"]), "");
+    assert!(git(&dir, &["diff", "--exit-code"]).status.success());
+    assert!(said(&dir, &["ls-files"]).lines().any(|file| file == "new.txt"));
+    assert_eq!(said(&dir, &["describe"]), format!("v1.2.0-1-g{}", head.short()));
+    assert_eq!(said(&dir, &["tag", "--merged"]), "light\nv1.2.0");
+    assert_eq!(said(&dir, &["diff", "--name-only", "origin/main...HEAD"]), "new.txt");
+    assert_eq!(said(&dir, &["remote"]), "");
+    std::fs::write(dir.join("new.txt"), "changed\n").unwrap();
+    assert_eq!(git(&dir, &["diff", "--exit-code", "--quiet"]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn what_a_gate_does_with_git_stays_in_its_checkout() {
+    let world = World::new();
+    let request = world.agent().await;
+    world.write(&request, "new.txt", "new\n");
+    let head = world.keep_commits(&request).await;
+    let before = files(&world.store());
+    let dir = world.judging(&request, &head, "a").await.unwrap().path;
+    std::fs::write(dir.join("more.txt"), "more\n").unwrap();
+    said(&dir, &["add", "-A"]);
+    said(&dir, &["commit", "-qm", "of the gate"]);
+    said(&dir, &["branch", "mine"]);
+    said(&dir, &["tag", "v9"]);
+    said(&dir, &["gc", "--quiet", "--prune=now"]);
+    said(&dir, &["reset", "-q", "--hard", "HEAD~2"]);
+    assert!(files(&world.store()) == before, "the store was written to");
+    let again = world.judging(&request, &head, "b").await.unwrap().path;
+    assert_eq!(said(&again, &["rev-parse", "HEAD"]), head.as_str());
+    assert_eq!(said(&again, &["tag"]), "");
+}
+
+#[tokio::test]
+async fn a_tag_that_cannot_be_kept_does_not_cost_the_branch() {
+    let world = World::new();
+    let work = world.fixture.path().join("work");
+    let (run, remote) = (|args: &[&str]| world.fixture.run(&work, args), world.fixture.remote());
+    run(&["tag", "v1"]);
+    run(&["push", "-q", "origin", "v1"]);
+    world.agent().await;
+    world.fixture.run(&remote, &["tag", "-d", "v1"]);
+    run(&["tag", "-d", "v1"]);
+    world.fixture.commit_on("main", &[("later.txt", "later")]);
+    run(&["fetch", "-q", "origin"]);
+    run(&["tag", "v1/a", "origin/main"]);
+    run(&["push", "-q", "origin", "v1/a"]);
+    let request = world.agent().await;
+    assert!(world.tree(&request).join("later.txt").exists());
+}

@@ -1,0 +1,4 @@
+//! Trees that the server makes.
+
+mod judging_checkout;
+mod submodules;
