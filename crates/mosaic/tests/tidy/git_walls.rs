@@ -21,7 +21,11 @@ fn named(text: &str) -> Vec<(usize, String)> {
             found.extend(words.map(|rest| (number, first_word(rest))));
         }
         if let Some((number, list)) = open.take_if(|(_, list)| list.ends_with("};")) {
-            found.extend(list.split(',').map(|item| (number, first_word(item.trim()))));
+            found.extend(
+                list.split(',')
+                    .map(|item| (number, first_word(item.trim())))
+                    .filter(|(_, word)| !word.is_empty()),
+            );
         }
     }
     found
