@@ -173,8 +173,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
-    let may = || o.orders.may_dispatch() && o.cordoned().is_none();
-    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && may() {
+    while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.may_take().await {
         if !o.taking_again().is_zero() || o.gives_way().await {
             return;
         }

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod caretaker;
 pub mod clocks;
 pub mod diff;
+pub mod dispatch_gate;
 pub mod domain;
 mod drive;
 mod driver;

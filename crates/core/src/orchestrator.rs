@@ -314,7 +314,7 @@ impl Orchestrator {
             Err("draining: no new work is taken".to_owned())
         } else {
             // Work is taken all the same, it only waits.
-            let held = self.room().0.map(|why| format!("starts nothing now; {why}"));
+            let held = self.blocked().map(|blocked| format!("starts nothing now; {}", blocked.message()));
             Ok(held.or_else(|| self.quota_words()).unwrap_or_else(|| "ok".to_owned()))
         };
         let mut checks = vec![

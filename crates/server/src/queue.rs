@@ -89,7 +89,7 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     let counts = store.counts(now).await?;
     let waiting = store.waiting(offset, limit, now).await?;
     let leased = orchestrator.leased_beside(waiting.iter().map(|record| &record.agent)).await;
-    let held = orchestrator.room().0;
+    let held = orchestrator.blocked().map(|blocked| blocked.message());
     let all = match &pause {
         Some(_) => Some("dispatch is paused"),
         None => held.as_deref(),

@@ -52,7 +52,7 @@ impl Orchestrator {
             runtimes,
             sandbox: Some(self.ports.sandbox.name().to_owned()),
             breakers,
-            held: self.room().0,
+            held: self.held_by_machine(),
             crashes: seen.0,
             completed: seen.1,
         }

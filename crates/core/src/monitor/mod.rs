@@ -5,10 +5,9 @@
 
 pub(crate) mod attention;
 pub(crate) mod breakers;
-mod dispatch_gate;
 mod quotas;
 mod resources;
-mod room;
+pub(crate) mod room;
 pub(crate) mod sampler;
 mod signs;
 pub mod state;
@@ -32,7 +31,7 @@ pub(crate) struct Monitor {
     vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
     pub(crate) breakers: Breakers,
     quotas: Mutex<Quotas>,
-    room: Room,
+    pub(crate) room: Room,
     cleanup_pending: AtomicUsize,
 }
 

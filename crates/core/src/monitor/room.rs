@@ -8,14 +8,14 @@ use crate::domain::room::Reading;
 
 /// The machine's newest answer, and the decision that followed from it.
 #[derive(Default)]
-pub(crate) struct Room(pub(super) Mutex<Asked>);
+pub(crate) struct Room(pub(crate) Mutex<Asked>);
 
 #[derive(Default, Clone)]
-pub(super) struct Asked {
-    pub(super) at: Option<Duration>,
-    pub(super) reading: Reading,
+pub(crate) struct Asked {
+    pub(crate) at: Option<Duration>,
+    pub(crate) reading: Reading,
     /// Why the disk takes nothing more.
-    pub(super) disk: Option<String>,
+    pub(crate) disk: Option<String>,
     /// The newest decision: the reason why nothing new starts, if there is one.
-    pub(super) refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dispatch_gate::Blocked;
 use crate::domain::agent::AttentionKind;
 use crate::domain::breaker::BreakerState;
 use crate::domain::ids::NodeId;
@@ -21,9 +22,9 @@ pub enum Dispatch {
     Running,
     /// A person paused the queue.
     Paused,
-    /// The machine has no room now.
+    /// The node is cordoned, or its machine has no capacity now.
     Held,
-    /// The server is stopping.
+    /// The server is stopping, or the kill switch is engaged.
     Stopped,
 }
 
@@ -42,7 +43,7 @@ pub struct NodeState {
     pub dispatch: Dispatch,
     /// The pause, when there is one.
     pub pause: Option<Pause>,
-    /// Why the machine holds up the queue, when it does.
+    /// Why this node starts nothing new, a pause aside.
     pub held: Option<String>,
     /// The machine's newest reading.
     pub reading: Reading,
@@ -72,11 +73,11 @@ impl Orchestrator {
         let store = &self.ports.store;
         let (counts, pause, leased) =
             tokio::try_join!(store.counts(self.now()), store.pause(), store.leased())?;
-        let (held, reading) = self.room();
-        let dispatch = match (&pause, &held) {
-            _ if self.is_draining() => Dispatch::Stopped,
-            (Some(_), _) => Dispatch::Paused,
-            (None, Some(_)) => Dispatch::Held,
+        let blocked = self.blocked();
+        let dispatch = match (&blocked, &pause) {
+            (Some(Blocked::Draining | Blocked::KillSwitch(_)), _) => Dispatch::Stopped,
+            (_, Some(_)) => Dispatch::Paused,
+            (Some(_), None) => Dispatch::Held,
             (None, None) => Dispatch::Running,
         };
         let agents = || leased.iter().map(|record| &record.agent);
@@ -87,8 +88,8 @@ impl Orchestrator {
             used: self.running(),
             counts,
             dispatch,
-            held,
-            reading,
+            held: blocked.map(|blocked| blocked.message()),
+            reading: self.reading(),
             breakers: self.monitor.breakers.shown(self.elapsed()),
             quotas: self.quotas(),
             attention: agents().filter(|agent| !agent.attention.is_empty()).count(),

@@ -229,9 +229,9 @@ impl Orders {
         self.admitted.fetch_max(seq, Ordering::SeqCst);
     }
 
-    /// Tells whether anything may be dispatched now.
-    pub(crate) fn may_dispatch(&self) -> bool {
-        self.known.load(Ordering::SeqCst) && self.latch().is_none() && self.unread().is_none()
+    /// Tells whether the orders that an earlier server left were read.
+    pub(crate) fn are_known(&self) -> bool {
+        self.known.load(Ordering::SeqCst)
     }
 
     /// Returns why it is not known what the state directory orders, when that is so.

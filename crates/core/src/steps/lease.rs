@@ -15,9 +15,6 @@ use crate::ports::store::{Change, Lease, Safety, Versioned};
 
 /// Takes the best entry that may start here, when there is one, the machine has room, and the store answers.
 pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
-    if o.held_up().await.is_some() {
-        return None;
-    }
     loop {
         let asked = o.elapsed();
         let taken = o.ports.store.lease_within(&o.settings.node, o.now(), &o.conditions()).await;

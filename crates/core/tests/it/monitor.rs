@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mosaic_core::Orchestrator;
 use mosaic_core::attention::{AnswerError, AttentionId};
+use mosaic_core::dispatch_gate::Blocked;
 use mosaic_core::domain::agent::{AttentionAnswer, AttentionKind, Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind};
@@ -48,6 +50,14 @@ async fn stages(story: &Story, id: AgentId) -> Vec<String> {
         _ => None,
     };
     story.log().await.iter().filter(|e| e.fact.agent == Some(id)).filter_map(of).collect()
+}
+
+/// Returns what the machine has against one more agent.
+fn capacity(o: &Orchestrator) -> Option<String> {
+    match o.blocked() {
+        Some(Blocked::Capacity(why)) => Some(why),
+        _ => None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,7 +255,7 @@ async fn below_the_memory_floor_nothing_starts_and_it_goes_on_by_itself() {
     let story = Story::begin(store(), 2, Behaviour::EndAtOnce, |s| s.floors = floors);
     story.world.knobs.set_reading(Reading { memory_bytes: Some(10 << 20), load_per_core: None });
     // The engine may have asked before the machine became narrow.
-    let why = story.soon(async || story.o.room().0).await;
+    let why = story.soon(async || capacity(&story.o)).await;
     assert!(why.starts_with("memory: 10 MiB available"), "{why}");
     let id = story.spawn("T-1", A, 0).await;
     let state = story.o.state().await.expect("it is read");
@@ -264,10 +274,10 @@ async fn above_the_load_ceiling_one_agent_runs_at_a_time() {
     let floors = Floors { memory_bytes: 0, load_per_core: 1.0 };
     let story = Story::begin(store(), 4, Behaviour::RunOn, |s| s.floors = floors);
     story.world.knobs.set_reading(Reading { memory_bytes: None, load_per_core: Some(5.0) });
-    story.soon(async || story.o.room().1.load_per_core).await;
+    story.soon(async || story.o.reading().load_per_core).await;
     let (first, second) = (story.spawn("T-1", A, 0).await, story.spawn("T-2", A, 0).await);
     story.until(first, working).await;
-    story.soon(async || story.o.room().0).await;
+    story.soon(async || capacity(&story.o)).await;
     assert_eq!(story.o.agent(second).await.expect("it is there").agent.phase(), Phase::Queued);
     story.world.knobs.set_reading(Reading { memory_bytes: None, load_per_core: Some(0.5) });
     story.until(second, working).await;

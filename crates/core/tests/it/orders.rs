@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mosaic_core::Orchestrator;
+use mosaic_core::dispatch_gate::Blocked;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
@@ -415,7 +416,7 @@ async fn what_cannot_be_read_is_no_order_it_holds_dispatch_and_ends_nobody() {
         filed.unread = Some(why.clone());
         filed.stop = StopFile::Unknown(why.clone());
     }
-    eventually(&server.o, || server.o.room().0.is_some()).await;
+    eventually(&server.o, || matches!(server.o.blocked(), Some(Blocked::OrdersUnknown(Some(_))))).await;
     let waits = spawn(&server.o, "b").await;
     let state = server.o.state().await.expect("told");
     assert!(state.held.as_ref().is_some_and(|held| held.contains(&why)), "{state:?}");

@@ -40,12 +40,21 @@ async fn an_engaged_switch_refuses_work_and_says_the_way_out() {
     let ready = world.get("/health/ready").await;
     assert_eq!((ready.status, &ready.json()["dispatch"]), (200, &json!("stopped")));
     assert_eq!(world.get(&format!("/agents/{waiting}/status")).await.json()["phase"], "queued");
+    // Everything that is asked why nothing starts gives the same answer.
+    let (state, queue) = (world.get("/v1/state").await.json(), world.get("/v1/queue").await.json());
+    let why = queue["waiting"][0]["reason"].as_str().unwrap();
+    assert!(why.starts_with("the kill switch is engaged by ") && why.ends_with(": release freeze"), "{why}");
+    assert_eq!((&state["dispatch"], &state["admission"]["open"]), (&json!("stopped"), &json!(false)));
+    assert_eq!((&state["admission"]["reason"], &queue["held"]), (&json!(why), &json!(why)));
+    let checks = ready.json()["checks"].to_string();
+    assert!(checks.contains(&format!("starts nothing now; {why}")), "{checks}");
 
     let released = world.order("POST", "/v1/killswitch/release").await.json();
     assert_eq!((&released["engaged"], &released["wasEngaged"]), (&json!(false), &json!(true)));
     let again = world.order("POST", "/v1/killswitch/release").await.json();
     assert_eq!(again["wasEngaged"], false);
     assert_eq!(world.get("/health/ready").await.json()["dispatch"], "running");
+    assert_eq!(world.get("/v1/state").await.json()["dispatch"], "running");
     world.spawned("C").await;
     world.post("/v1/killswitch/engage", &json!({"raeson": "x"})).await.is(400, "validation_failed");
 }

@@ -54,15 +54,15 @@ fn dispatch(state: &NodeState) -> Finding {
             Level::Warn,
             "Server",
             "D-ROOM-1",
-            format!("dispatch is held up by {} · {used}", shown(&state.admission.reason)),
-            "nothing new is started until there is room",
+            format!("nothing new starts: {} · {used}", shown(&state.admission.reason)),
+            "what waits keeps its place",
             "",
         ),
         "stopped" => finding(
             Level::Note,
             "Server",
             "D-QUEUE-2",
-            format!("dispatch is stopped · {used}"),
+            format!("dispatch is stopped: {} · {used}", shown(&state.admission.reason)),
             "nothing new is started",
             "mosaic status",
         ),
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(
             texts(&trouble),
             [
-                "dispatch is held up by memory: 9 MiB available · 0 of 4 slots",
+                "nothing new starts: memory: 9 MiB available · 0 of 4 slots",
                 "breaker open for fetching from https://x/r.git: no network; one agent is tried in 1m01s",
                 "the limit of the model service for claude is reached until 2026-11-30T15:00:00.000Z: session limit",
                 "this node is out of service, by itself: no runtime can be used here",

@@ -1,0 +1,122 @@
+//! The one owner of the question why nothing new starts on this node. The dispatcher asks it before anything is taken from the
+//! queue; `GET /v1/state`, `/health/ready`, the queue's reasons and the heartbeat show its newest answer.
+
+use crate::domain::orders::Latch;
+use crate::domain::room::{self, Reading};
+use crate::limits;
+use crate::orchestrator::Orchestrator;
+use crate::ports::fleet::Cordon;
+
+/// Reason why this node starts nothing new. Each ends by itself or by an order; none changes what runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// The server is stopping.
+    Draining,
+    /// The kill switch is engaged.
+    KillSwitch(Latch),
+    /// The standing orders are not known, for a reason when there is one.
+    OrdersUnknown(Option<String>),
+    /// The node is out of service.
+    Cordoned(Cordon),
+    /// This machine's clock is wrong.
+    Clock(String),
+    /// This machine has no capacity for one more agent.
+    Capacity(String),
+}
+
+impl Blocked {
+    /// Returns the reason for people, as a lower-case fragment.
+    pub fn message(&self) -> String {
+        let because = |reason: &Option<String>| reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        match self {
+            Self::Draining => "the server is stopping; the next one continues".to_owned(),
+            Self::KillSwitch(latch) => {
+                format!("the kill switch is engaged by {}{}", latch.by, because(&latch.reason))
+            }
+            Self::OrdersUnknown(why) => format!("orders: {}", why.as_deref().unwrap_or("not read yet")),
+            Self::Cordoned(cordon) => {
+                format!("this node is cordoned by {}{}", cordon.by, because(&cordon.reason))
+            }
+            Self::Clock(why) | Self::Capacity(why) => why.clone(),
+        }
+    }
+}
+
+impl Orchestrator {
+    /// Returns why nothing new starts here, as far as is known without asking the machine again. A pause of the queue stands in
+    /// the store, which gives no entry out while it lasts.
+    pub fn blocked(&self) -> Option<Blocked> {
+        if self.is_draining() {
+            return Some(Blocked::Draining);
+        }
+        if let Some(latch) = self.orders.latch() {
+            return Some(Blocked::KillSwitch(latch));
+        }
+        if let Some(why) = self.orders.unread() {
+            return Some(Blocked::OrdersUnknown(Some(why)));
+        }
+        if !self.orders.are_known() {
+            return Some(Blocked::OrdersUnknown(None));
+        }
+        self.cordoned().map(Blocked::Cordoned).or_else(|| self.machine_blocks())
+    }
+
+    /// Returns what the machine has against one more agent, by its newest answer.
+    fn machine_blocks(&self) -> Option<Blocked> {
+        let refusal = || self.monitor.room.0.lock().refusal.clone().map(Blocked::Capacity);
+        self.clocks.fault().map(Blocked::Clock).or_else(refusal)
+    }
+
+    /// Tells whether the dispatcher may take an entry now; asks the machine again when its answer is old.
+    pub(crate) async fn may_take(&self) -> bool {
+        match self.blocked() {
+            None => self.held_up().await.is_none(),
+            Some(Blocked::Clock(_) | Blocked::Capacity(_)) => {
+                self.held_up().await.is_none() && self.blocked().is_none()
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Says why nothing new may start now, when that is so. A machine that does not answer holds nothing up, except for
+    /// its disk: what cannot be written must not be started.
+    async fn held_up(&self) -> Option<String> {
+        let mut asked = self.monitor.room.0.lock().clone();
+        if asked.at.is_none_or(|at| self.elapsed().saturating_sub(at) >= limits::ROOM_PERIOD) {
+            let ask = async { tokio::join!(self.ports.host.reading(), self.disk_room()) };
+            let (reading, disk) = tokio::select! {
+                answer = ask => answer,
+                () = self.ports.clock.sleep(limits::ROOM_ANSWER) => {
+                    let why = format!("no answer within {} s", limits::ROOM_ANSWER.as_secs());
+                    (Reading::default(), Err(why))
+                }
+            };
+            asked.at = Some(self.elapsed());
+            asked.reading = reading;
+            asked.disk = disk.err().map(|why| format!("disk: {why}"));
+        }
+        // Decided anew every time: what was started since then counts.
+        let refusal =
+            asked.disk.clone().or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
+        if refusal.is_some() != asked.refusal.is_some() {
+            match &refusal {
+                Some(why) => tracing::warn!(why, "nothing new is started"),
+                None => tracing::info!("there is room again; agents are started"),
+            }
+        }
+        asked.refusal.clone_from(&refusal);
+        *self.monitor.room.0.lock() = asked;
+        refusal
+    }
+
+    /// Returns what this machine has against new agents, whatever orders stand: what other nodes are told of it.
+    pub(crate) fn held_by_machine(&self) -> Option<String> {
+        let unread = self.orders.unread().map(|why| Blocked::OrdersUnknown(Some(why)));
+        unread.or_else(|| self.machine_blocks()).map(|blocked| blocked.message())
+    }
+
+    /// Returns the machine's newest reading.
+    pub fn reading(&self) -> Reading {
+        self.monitor.room.0.lock().reading
+    }
+}
