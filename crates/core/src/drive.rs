@@ -15,6 +15,7 @@ use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Effect, Event};
 use crate::domain::outcome::Outcome;
 use crate::domain::spent::Spent;
+use crate::domain::stop::StopCause;
 use crate::driver::{AgentHandle, Entry, Order, Taken};
 use crate::limits;
 use crate::monitor;
@@ -242,6 +243,10 @@ impl<'a> Drive<'a> {
         let sign = breaker::sign(agent, &event, o.default_runtime());
         count_spent(o, agent);
         if let Some((cause, receipt)) = driver.take_stop() {
+            // The supervisor does not know who told it to stop: while this server hung it was the command line, whose
+            // order is the event by now.
+            let ordered = cause == StopCause::Supervisor && matches!(event, Event::Kill { .. });
+            let cause = if ordered { StopCause::Order } else { cause };
             facts.extend(lifecycle::note_stop(agent, cause, receipt, o.now()));
         }
         let mut step = match lifecycle::next(agent, event, o.decide_now()) {

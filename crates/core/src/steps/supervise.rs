@@ -18,7 +18,7 @@ use crate::domain::key_lines::KeyLines;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::stall::{Signals, Stage, Stall, summary};
-use crate::domain::stop::StopCause;
+use crate::domain::stop::{StopCause, StopReceipt};
 use crate::limits;
 use crate::monitor::vitals::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent, ProcessError};
@@ -102,7 +102,10 @@ impl Supervisor<'_> {
         self.hears(Hearing::Begins);
         let mut timers = Timers::start(self.context, self.ours).await;
         let (exit, alarm) = self.until_exit(&mut timers).await?;
-        if let Some(receipt) = exit.receipt.as_ref().filter(|_| alarm.is_none() && !self.gave_up) {
+        // A program that ended well and left nothing was not stopped, whatever its supervisor had begun.
+        let stopped = |receipt: &&StopReceipt| receipt.processes_before > 0 || exit.code != Some(0);
+        let by_supervisor = exit.receipt.as_ref().filter(|_| alarm.is_none() && !self.gave_up);
+        if let Some(receipt) = by_supervisor.filter(stopped) {
             self.context.driver.note_stop(StopCause::Supervisor, receipt);
         }
         if let Some(rest) = self.lines.take_rest() {

@@ -133,7 +133,10 @@ impl Supervisor {
                 }
                 if !self.ladder.is_sweeping() {
                     self.leaked = self.ladder.count();
-                    self.begin_toll(Instant::now(), Duration::ZERO, self.leaked);
+                    // What ended between the two looks was not stopped: a receipt of nothing would say so.
+                    if self.leaked > 0 {
+                        self.begin_toll(Instant::now(), Duration::ZERO, self.leaked);
+                    }
                     self.ladder.start_sweep(Instant::now());
                 }
             }

@@ -33,6 +33,21 @@ async fn exit_codes_and_standard_error_are_kept() {
 }
 
 #[tokio::test]
+async fn a_job_that_left_nothing_has_no_receipt_and_one_that_left_something_counts_it() {
+    let world = World::new(CgroupChoice::Auto);
+    // Its last child ends at the moment of its own end, so that the supervisor now and then sees it once and not again.
+    for n in 0..60 {
+        let mut spec = world.spec(&[]);
+        spec.name = format!("run-{n}").parse().unwrap();
+        spec.command = ["sh", "-c", "sh -c : >/dev/null 2>&1 & exit 0"].map(str::to_owned).to_vec();
+        let story = follow(&mut *world.processes.start(spec).await.unwrap()).await;
+        let counted = story.exit.receipt.as_ref().map(|receipt| receipt.processes_before);
+        assert_ne!(counted, Some(0), "job {n}: {:?}", story.exit);
+        assert_eq!(counted.unwrap_or(0), story.exit.leaked, "job {n}: {:?}", story.exit);
+    }
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_an_exit_with_a_reason() {
     let world = World::new(CgroupChoice::Auto);
     let mut spec = world.spec(&[]);

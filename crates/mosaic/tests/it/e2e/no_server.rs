@@ -29,6 +29,14 @@ fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Checks that an agent's stop stands in the log as an order, whoever carried it out.
+#[track_caller]
+fn assert_ordered(server: &Server<'_>, id: &str) {
+    let stops = server.http.logged("agent.stopped", id);
+    assert_eq!(stops.len(), 1, "{stops:#?}");
+    assert_eq!((&stops[0]["cause"], &stops[0]["processesAfter"]), (&"order".into(), &0.into()), "{stops:#?}");
+}
+
 #[test]
 fn a_hung_server_keeps_nobody_alive_and_brings_nobody_back() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
@@ -50,6 +58,9 @@ fn a_hung_server_keeps_nobody_alive_and_brings_nobody_back() {
     for id in ids.iter().chain([&waiting]) {
         let agent = server.ended(id);
         assert_eq!(agent["status"], "killed", "{agent:#}\n{}", server.log());
+    }
+    for id in &ids {
+        assert_ordered(&server, id);
     }
     assert_eq!(marker.alive(), [""; 0], "nothing comes back");
     // What is spawned afterwards is new and runs.
@@ -79,6 +90,7 @@ fn one_agent_of_a_hung_server_is_killed_by_its_name() {
     assert_eq!(marker.alive().len(), 3, "the other one runs on");
     server.signal(Signal::CONT);
     assert_eq!(server.ended(&ids[0])["status"], "killed");
+    assert_ordered(&server, &ids[0]);
     assert_eq!(server.agent(&ids[1])["phase"], "working");
     server.kill(&ids[1]);
 }
