@@ -23,9 +23,10 @@ impl Orchestrator {
         Deed::new(action, MOSAIC, self.now())
     }
 
-    /// Reasons and results may quote what people, agents and repositories said.
+    /// Reasons and results may quote what people, agents and repositories said, and actors and requests are named by callers.
     fn masked(&self, mut deed: Deed) -> Deed {
-        for text in [&mut deed.reason, &mut deed.result, &mut deed.subject].into_iter().flatten() {
+        let said = [&mut deed.reason, &mut deed.result, &mut deed.subject, &mut deed.request];
+        for text in said.into_iter().flatten().chain([&mut deed.actor]) {
             *text = self.ports.scanner.mask(text);
         }
         deed

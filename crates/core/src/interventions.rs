@@ -150,10 +150,12 @@ impl Orchestrator {
     /// Refuses a job where its producer looks for it, and says so in the log.
     async fn turn_away(&self, job: &str, why: &str) -> Result<ControlFlow<(), bool>, StoreError> {
         let at = self.now();
+        // Both are the producer's words: faults quote names, and a job's id is one.
+        let (why, named) = (&self.hide(why.to_owned()), &self.hide(job.to_owned()));
         let refused = self.ports.external_queue.refuse(job, why, at).await?;
         if refused {
-            tracing::warn!(job.id = job, reason = why, "work of another producer was refused");
-            self.ports.store.log(vec![refusal(job, why, at)]).await?;
+            tracing::warn!(job.id = named, reason = why, "work of another producer was refused");
+            self.ports.store.log(vec![refusal(named, why, at)]).await?;
         }
         Ok(ControlFlow::Continue(refused))
     }

@@ -5,6 +5,7 @@
 
 pub mod attention;
 pub mod audit;
+mod caller_texts;
 pub mod caretaker;
 pub mod clocks;
 pub mod diff;

@@ -3,10 +3,12 @@
 //! for the server that wakes up or comes next.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use mosaic_adapters::bounded_file;
+use mosaic_adapters::secret_scan::KnownSecrets;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
@@ -22,7 +24,7 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::serve::{ServerFile, blocking};
 use crate::session::{Session, say};
-use crate::wire::Reach;
+use crate::wire::{self, Reach};
 
 /// Longest wait for a server's answer before the server counts as gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ pub(crate) struct Local {
     why: &'static str,
     places: Vec<PathBuf>,
     grace: Duration,
+    /// Values that stand in no reason that is written down.
+    known: Arc<KnownSecrets>,
 }
 
 /// Asks the server whether it is there. Without one that answers in time the kill is done here, if it is one of this
@@ -82,8 +86,9 @@ impl Local {
         // The common one always: an agent may wait there that never ran.
         let places = std::iter::once(data.to_owned()).chain(runs).collect();
         // A variable that is wrong must not keep anybody alive.
-        let grace = Config::faults(&|name| session.env(name)).0.kill_grace;
-        Self { why, places, grace }
+        let config = Config::faults(&|name| session.env(name)).0;
+        let known = wire::known::of_command_line(&config, data);
+        Self { why, places, grace: config.kill_grace, known }
     }
 
     /// Lists everything that is alive.
@@ -104,6 +109,8 @@ impl Local {
     /// Kills one agent.
     pub(crate) fn kill(&self, session: &Session, typed: &str, reason: Option<&str>) -> Result<Exit, Problem> {
         let (place, agent) = self.find(typed)?;
+        let reason = &reason.map(|text| self.known.mask(text));
+        let reason = reason.as_deref();
         let order = KillOrder { agent, by: by(), reason: reason.map(str::to_owned), at: now() };
         let (durable, stopped) = blocking(async {
             let reach = Reach::of(&place)?;
@@ -116,7 +123,8 @@ impl Local {
 
     /// Kills everything, what waits included: the barrier ends it before it starts.
     pub(crate) fn kill_all(&self, session: &Session, reason: Option<&str>) -> Result<Exit, Problem> {
-        let at = now();
+        let reason = &reason.map(|text| self.known.mask(text));
+        let (reason, at) = (reason.as_deref(), now());
         let barrier = Barrier { seq: None, before: at, by: by(), reason: reason.map(str::to_owned), at };
         self.stop_all(session, Action::KillAll, reason, async |reach| {
             reach.leave_barrier(barrier.clone()).await
@@ -125,6 +133,8 @@ impl Local {
 
     /// Engages the kill switch: what runs is killed, what waits is kept, nothing starts.
     pub(crate) fn engage(&self, session: &Session, reason: Option<&str>) -> Result<Exit, Problem> {
+        let reason = &reason.map(|text| self.known.mask(text));
+        let reason = reason.as_deref();
         let latch = Latch { by: by(), reason: reason.map(str::to_owned), at: now() };
         self.stop_all(session, Action::KillswitchEngage, reason, async |reach| {
             reach.leave_latch(latch.clone()).await

@@ -137,7 +137,7 @@ pub(crate) async fn kill(
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let deed =
         caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
     let note = note(&request, reason);
@@ -171,7 +171,7 @@ pub(crate) async fn kill_all(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (by, reason) = (by(&request), body.reason()?);
+    let (by, reason) = (by(&request), body.reason(&context.orchestrator)?);
     let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
     let report = to_the_end(&context.orchestrator, move |o| async move {
         o.audit_soon(deed.clone().result("ordered"));

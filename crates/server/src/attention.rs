@@ -91,7 +91,7 @@ pub(crate) async fn answer(
         Problem::new(Code::AttentionNotFound, e.to_string()).hint("GET /v1/attention lists the open ones")
     })?;
     let answer = read(body.take("answer"))?;
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let deed = caller.deed(&context.orchestrator, Action::AttentionAnswer, &request).subject(id);
     let deed = deed.reason(reason.as_deref());
     let (by, note) = (deed.actor.clone(), note(&request, reason));

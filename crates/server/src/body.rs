@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use futures_util::StreamExt;
 use mosaic_api::Code;
+use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::is_unprintable;
 use mosaic_core::domain::spec::{FieldError, closest};
 use mosaic_core::limits;
@@ -64,8 +65,9 @@ impl OptionalJson {
         self.0.as_mut()?.as_object_mut()?.remove(name)
     }
 
-    /// Reads `{"reason": "…"}`, the only thing that an order may say.
-    pub(crate) fn reason(self) -> Result<Option<String>, Problem> {
+    /// Reads `{"reason": "…"}`, the only thing that an order may say. Secrets in it are hidden: no order fails because of its
+    /// reason.
+    pub(crate) fn reason(self, o: &Orchestrator) -> Result<Option<String>, Problem> {
         let mut errors = Vec::new();
         let mut fault = |pointer: String, code: &str, message: String| {
             errors.push(FieldError { pointer, code: code.to_owned(), message });
@@ -92,7 +94,8 @@ impl OptionalJson {
                             );
                         }
                         ("reason", Value::String(text)) => {
-                            reason = Some(text).filter(|text| !text.trim().is_empty())
+                            reason =
+                                Some(text).filter(|text| !text.trim().is_empty()).map(|text| o.hide(text));
                         }
                         ("reason", _) => fault("/reason".to_owned(), "type", "must be a string".to_owned()),
                         (other, _) => fault(pointer(other), "unknown", unknown(other, "field", &["reason"])),

@@ -35,7 +35,8 @@ impl Caller {
             Self::Peer(node, name) => named(&format!("node/{node}"), name),
             Self::Agent(id) => format!("agent/{id}"),
         };
-        Deed::new(action, &actor, orchestrator.now()).request(&request.0)
+        // Records name the actor, too, not only the audit log.
+        Deed::new(action, &orchestrator.hide(actor), orchestrator.now()).request(&request.0)
     }
 
     /// Returns the name that a person or program gave.

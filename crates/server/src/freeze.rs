@@ -39,7 +39,7 @@ pub(crate) async fn freeze(
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let deed =
         caller.deed(&context.orchestrator, Action::Freeze, &request).subject(id).reason(reason.as_deref());
     let note = note(&request, reason);
@@ -59,7 +59,7 @@ pub(crate) async fn thaw(
     Id(id): Id,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let deed =
         caller.deed(&context.orchestrator, Action::Thaw, &request).subject(id).reason(reason.as_deref());
     let note = note(&request, reason);

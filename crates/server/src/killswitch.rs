@@ -29,7 +29,7 @@ pub(crate) async fn engage(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (by, reason) = (by(&request), body.reason()?);
+    let (by, reason) = (by(&request), body.reason(&context.orchestrator)?);
     let deed =
         caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
     let order = move |o: std::sync::Arc<Orchestrator>| async move {
@@ -50,7 +50,7 @@ pub(crate) async fn release(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let by = by(&request);
     let deed =
         caller.deed(&context.orchestrator, Action::KillswitchRelease, &request).reason(reason.as_deref());

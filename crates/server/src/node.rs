@@ -22,7 +22,7 @@ pub(crate) async fn drain(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (o, reason) = (&context.orchestrator, body.reason()?);
+    let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
     o.audit_soon(caller.deed(o, Action::Drain, &request).reason(reason.as_deref()));
     let running = o.drain();
     tracing::info!(running, reason, "drain asked for");

@@ -81,7 +81,7 @@ pub(crate) async fn remove(
 ) -> Result<Response, Problem> {
     let mut r = params.reader(&["lost", "reason"]);
     let is_lost = r.switch("lost").unwrap_or(false);
-    let reason = r.text("reason").map(str::to_owned);
+    let reason = r.text("reason").map(|text| context.orchestrator.hide(text.to_owned()));
     if reason.as_ref().is_some_and(|text| text.len() > limits::REASON_BYTES) {
         r.fault("reason", "range", format!("is longer than {} bytes", limits::REASON_BYTES));
     }
@@ -131,7 +131,7 @@ async fn change(
     body: OptionalJson,
     wish: Wish,
 ) -> Result<Response, Problem> {
-    let (node, reason) = (path.get::<NodeId>("node")?, body.reason()?);
+    let (node, reason) = (path.get::<NodeId>("node")?, body.reason(o)?);
     let action = match wish {
         Wish::Cordon => Action::NodeCordon,
         Wish::Uncordon => Action::NodeUncordon,

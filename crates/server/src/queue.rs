@@ -114,7 +114,7 @@ pub(crate) async fn pause(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (o, reason) = (&context.orchestrator, body.reason()?);
+    let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
     o.audit_soon(caller.deed(o, Action::QueuePause, &request).reason(reason.as_deref()));
     o.pause(&format!("HTTP request {}", request.0), reason).await?;
     dispatch(&context).await
@@ -127,7 +127,7 @@ pub(crate) async fn resume(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let (o, reason) = (&context.orchestrator, body.reason()?);
+    let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
     o.audit(caller.deed(o, Action::QueueResume, &request).reason(reason.as_deref())).await?;
     o.resume(&format!("HTTP request {}", request.0)).await?;
     dispatch(&context).await

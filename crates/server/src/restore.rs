@@ -33,7 +33,7 @@ pub(crate) async fn create(
     let (headers, bytes) = read(Request::from_parts(parts.clone(), body), &context).await?;
     let mut body = OptionalJson::parse(&headers, &bytes)?;
     let choice = choice(&mut body)?;
-    let reason = body.reason()?;
+    let reason = body.reason(&context.orchestrator)?;
     let o = &context.orchestrator;
     let (place, node) = o.work_place(id, choice).await?;
     let node = node.filter(|_| !was_passed_on(&headers));

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use mosaic_core::Orchestrator;
 
 use crate::context::Context;
 use crate::problem::Problem;
@@ -21,11 +22,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct RequestId(pub(crate) String);
 
 impl RequestId {
-    /// Takes the caller's id when it can do no harm in a log, else makes one.
-    fn of(headers: &HeaderMap) -> Self {
+    /// Takes the caller's id when it can do no harm in logs and records, else makes one.
+    fn of(headers: &HeaderMap, o: &Orchestrator) -> Self {
         let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-        match sent.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(ok)) {
+        let sent = sent.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(ok));
+        match sent.filter(|id| !o.holds_known_value(id)) {
             Some(id) => Self(id.to_owned()),
             None => Self(uuid::Uuid::new_v4().simple().to_string()),
         }
@@ -34,7 +36,7 @@ impl RequestId {
 
 /// Wraps a request from the outside.
 pub(crate) async fn wrap(State(context): State<Context>, mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
+    let id = RequestId::of(request.headers(), &context.orchestrator);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

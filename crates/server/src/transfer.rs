@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use mosaic_api::{ExportRequest, ImportRequest, Imported, Released, TransferEntry, UnfinishedWork};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::spec::FieldError;
 use mosaic_core::transfer::{self, Arrival, Entry};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +26,10 @@ fn body<T: DeserializeOwned>(Json(body): Json) -> Result<T, Problem> {
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_json::from_value(value).map_err(|e| Problem::field("", format!("cannot be read: {e}")))
+}
+
+fn refuse_known(errors: Vec<FieldError>) -> Result<(), Problem> {
+    if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
 }
 
 impl Shown for Arrival {
@@ -71,6 +76,7 @@ pub(crate) async fn release(
     let ExportRequest { export, agents } = body(json)?;
     let agents = agents.into_iter().map(|id| read(Value::String(id))).collect::<Result<Vec<AgentId>, _>>()?;
     let o = &context.orchestrator;
+    refuse_known(o.known_values_in("/export", &export))?;
     let deed = caller.deed(o, Action::QueueExport, &request).subject(&export);
     o.audit(deed.result(format!("{} agents are to leave", agents.len()))).await?;
     let released = transfer::release(&*o.ports().store, &export, &agents, o.decide_now()).await?;
@@ -88,6 +94,12 @@ pub(crate) async fn admit(
     let arrived = |entry: TransferEntry| Ok(Entry { seq: entry.seq, agent: read(entry.agent)? });
     let entries = entries.into_iter().map(arrived).collect::<Result<Vec<Entry>, Problem>>()?;
     let o = &context.orchestrator;
+    let known = entries.iter().enumerate();
+    refuse_known(
+        known
+            .flat_map(|(n, entry)| o.known_values_in(&format!("/entries/{n}/agent"), &entry.agent))
+            .collect(),
+    )?;
     let deed = caller.deed(o, Action::QueueImport, &request);
     o.audit(deed.result(format!("{} agents come from another store", entries.len()))).await?;
     let mut arrivals = Vec::with_capacity(entries.len());

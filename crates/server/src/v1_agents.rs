@@ -286,7 +286,7 @@ pub(crate) async fn retry(
 ) -> Result<Response, Problem> {
     let allowed = body.take("allowedSecrets");
     let allowed = AllowedSecret::list("/allowedSecrets", allowed.as_ref()).map_err(Problem::invalid)?;
-    let (o, reason) = (&context.orchestrator, body.reason()?);
+    let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
     let idempotency = idempotency(&headers, uri.path(), &fingerprinted(&reason, &allowed)?)?;
     o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
     if !allowed.is_empty() {

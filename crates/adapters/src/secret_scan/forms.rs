@@ -7,6 +7,8 @@ use super::squeeze::squeeze;
 
 /// Fewest letters and digits of a pattern: with fewer, ordinary text would fit.
 const SHORTEST: usize = 8;
+/// The same for the forms of a value that is looked for as a word: digits of a checksum fit eight of them now and then.
+const SHORTEST_OF_WORD: usize = 9;
 /// Fewest letters and digits of a value that is looked for in pieces and backwards.
 const IN_PIECES: usize = 12;
 
@@ -108,7 +110,8 @@ pub(super) fn squeezed(value: &[u8]) -> Vec<Pattern> {
     }
     out.extend((0..5).map(|shift| part(stem32(value, shift))));
     out.push(whole(hex.into_bytes()));
-    out.retain(|pattern| pattern.text.len() >= SHORTEST);
+    let shortest = if value.len() < limits::KNOWN_SHORTEST { SHORTEST_OF_WORD } else { SHORTEST };
+    out.retain(|pattern| pattern.text.len() >= shortest);
     out
 }
 

@@ -52,15 +52,48 @@ struct Known {
     value: Vec<u8>,
 }
 
+/// Way in which a value is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookedFor {
+    /// In every form in which values travel.
+    Everywhere,
+    /// As it is, with no letter or digit beside it, and encoded: it is so short that more would find it in ordinary text.
+    AsWord,
+}
+
 /// Says why a value is not looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooWeak {
     /// Ordinary text would be taken for it.
-    #[error("it has fewer than {} bytes", limits::KNOWN_SHORTEST)]
+    #[error("it has fewer than {} bytes", limits::KNOWN_WORD)]
     Short,
     /// It is a word.
-    #[error("it is a word that may stand anywhere")]
+    #[error("it is a word or number that may stand anywhere")]
     Word,
+}
+
+impl LookedFor {
+    /// Tells how a value of this kind is looked for.
+    ///
+    /// # Errors
+    /// When the value is so weak that ordinary text would be taken for it. It is not looked for then.
+    pub fn of(value: &[u8]) -> Result<Self, TooWeak> {
+        let value = value.trim_ascii();
+        if value.len() < limits::KNOWN_WORD {
+            return Err(TooWeak::Short);
+        }
+        let is_short = value.len() < limits::KNOWN_SHORTEST;
+        // A capital at the beginning makes no word a secret; digits alone are ports, years and sums.
+        let rest = if is_short && value[0].is_ascii_uppercase() { &value[1..] } else { value };
+        let one_kind = rest.iter().all(u8::is_ascii_lowercase) || value.iter().all(u8::is_ascii_uppercase);
+        let number = is_short
+            && value.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':' | b'-' | b'/'));
+        match (one_kind && value.len() < 16 || number, is_short) {
+            (true, _) => Err(TooWeak::Word),
+            (false, true) => Ok(Self::AsWord),
+            (false, false) => Ok(Self::Everywhere),
+        }
+    }
 }
 
 impl std::fmt::Debug for KnownSecrets {
@@ -76,19 +109,19 @@ impl KnownSecrets {
     ///
     /// # Errors
     /// When the value is so weak that ordinary text would be taken for it. It is not looked for then.
-    pub fn register(&self, name: &str, value: &[u8]) -> Result<(), TooWeak> {
+    pub fn register(&self, name: &str, value: &[u8]) -> Result<LookedFor, TooWeak> {
         let value = value.trim_ascii();
-        strong_enough(value)?;
+        let looked_for = LookedFor::of(value)?;
         let mut values = self.values.lock();
         if values.iter().any(|known| known.value == value) {
-            return Ok(());
+            return Ok(looked_for);
         }
         if values.len() >= limits::KNOWN_SECRETS {
             values.pop_front();
         }
         values.push_back(Known { name: name.into(), value: value.to_owned() });
         *self.matcher.write() = None;
-        Ok(())
+        Ok(looked_for)
     }
 
     fn matcher(&self) -> Arc<Matcher> {
@@ -128,15 +161,6 @@ pub(super) fn secret(text: &str, hit: KnownHit) -> Secret {
         pieces: hit.pieces.into_iter().map(whole).collect(),
         known: true,
     }
-}
-
-/// Errors when ordinary text would be taken for this value.
-fn strong_enough(value: &[u8]) -> Result<(), TooWeak> {
-    if value.len() < limits::KNOWN_SHORTEST {
-        return Err(TooWeak::Short);
-    }
-    let word = value.iter().all(u8::is_ascii_lowercase) || value.iter().all(u8::is_ascii_uppercase);
-    if word && value.len() < 16 { Err(TooWeak::Word) } else { Ok(()) }
 }
 
 /// The automata over all forms of all values.
@@ -427,9 +451,53 @@ mod tests {
             assert_eq!(known.mask(text), text);
         }
         assert!(known.mask(&encode(b"redis-dev", 0)).contains("[WEAK]"));
-        assert_eq!(known.register("SHORT", b"hunter2"), Err(TooWeak::Short));
+        assert_eq!(known.register("SHORT", b"hun"), Err(TooWeak::Short));
         assert_eq!(known.register("WORD", b"password"), Err(TooWeak::Word));
         assert_eq!(known.register("EMPTY", b""), Err(TooWeak::Short));
+    }
+
+    #[test]
+    fn a_short_value_is_found_as_a_word_and_encoded_and_in_no_longer_word() {
+        let known = KnownSecrets::default();
+        let value = ["hun", "ter2"].concat();
+        assert_eq!(known.register("PIN", value.as_bytes()), Ok(LookedFor::AsWord));
+        assert_eq!(known.register("LONG", b"hunter2-and-more"), Ok(LookedFor::Everywhere));
+        let hex = base16ct::lower::encode_string(value.as_bytes());
+        let base64 = forms::base64(value.as_bytes(), false);
+        let wide: String = value.chars().flat_map(|c| [c, '\0']).collect();
+        for text in [
+            value.clone(),
+            format!("p={value};"),
+            format!("_{value}_"),
+            format!("'{value}'"),
+            hex,
+            base64,
+            wide,
+        ] {
+            let masked = known.mask(&text);
+            assert!(masked.contains("[PIN]"), "{text:?}: {masked:?}");
+            assert!(known.find(&masked).is_empty(), "{masked:?}");
+        }
+        for text in [
+            format!("x{value}"),
+            format!("{value}5"),
+            "hunter 2".to_owned(),
+            "hun\nter2".to_owned(),
+            "2retnuh".to_owned(),
+        ] {
+            assert_eq!(known.mask(&text), text);
+        }
+        // Words, names and numbers of this length stand in every text.
+        for (weak, why) in [
+            ("abc", TooWeak::Short),
+            ("secret", TooWeak::Word),
+            ("Secret", TooWeak::Word),
+            ("SECRET", TooWeak::Word),
+            ("8080", TooWeak::Word),
+            ("1.2.3", TooWeak::Word),
+        ] {
+            assert_eq!(known.register("WEAK", weak.as_bytes()), Err(why), "{weak}");
+        }
     }
 
     #[test]

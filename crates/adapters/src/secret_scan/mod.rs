@@ -27,7 +27,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
 use mosaic_core::ports::scanner::{Secret, SecretScanner, replace};
 
-pub use known::{KnownSecrets, TooWeak};
+pub use known::{KnownSecrets, LookedFor, TooWeak};
 use rules::{Found, RULES, Rule};
 
 /// Tells whether the name of a variable says that its value is a secret, by the rule for values under telling names.

@@ -27,8 +27,10 @@ pub const ALLOWED_SECRETS: usize = 100;
 /// Most values of the server that are looked for in what leaves it: settings, lines of credentials, logins that were renewed.
 /// Every one is up to a hundred patterns of an automaton.
 pub const KNOWN_SECRETS: usize = 256;
-/// Shortest value that is looked for, in bytes: ordinary words would be taken for a shorter one.
+/// Shortest value that is looked for in all forms, in bytes: parts of ordinary words would be taken for a shorter one.
 pub const KNOWN_SHORTEST: usize = 8;
+/// Shortest value that is looked for as a word, in bytes: three characters of any kind stand somewhere in every program.
+pub const KNOWN_WORD: usize = 4;
 /// Longest text over which the pieces of one known value may lie, in bytes: this, and [`KNOWN_SPREAD`] for every letter.
 pub const KNOWN_APART: usize = 256;
 /// Bytes of text for every letter of a known value in pieces: a line of its own for each letter, indented.

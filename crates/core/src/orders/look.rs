@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::caller_texts;
 use crate::domain::ids::Timestamp;
 use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::limits;
@@ -89,7 +90,10 @@ impl Orders {
             let why = format!("the state directory does not answer: {why}");
             Filed { stop: StopFile::Unknown(why.clone()), unread: Some(why), ..Filed::default() }
         };
-        self.clocks.timely(self.files.read()).await.unwrap_or_else(late)
+        caller_texts::hide_in_orders(
+            &*self.scanner,
+            self.clocks.timely(self.files.read()).await.unwrap_or_else(late),
+        )
     }
 
     /// Notes whether it is known what the files order. Who cannot read holds dispatch and ends nothing: an order that

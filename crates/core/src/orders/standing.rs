@@ -15,6 +15,7 @@ use crate::driver::{AgentHandle, Drivers};
 use crate::ports::Ports;
 use crate::ports::clock::Chance;
 use crate::ports::orders::OrderFiles;
+use crate::ports::scanner::SecretScanner;
 use crate::ports::store::Store;
 
 /// Drivers that were given an order, by their agents.
@@ -27,6 +28,8 @@ pub(crate) struct Orders {
     pub(super) chance: Arc<dyn Chance>,
     pub(super) store: Arc<dyn Store>,
     pub(super) files: Arc<dyn OrderFiles>,
+    /// Hides secrets in the reasons of orders that were left in files.
+    pub(super) scanner: Arc<dyn SecretScanner>,
     pub(super) clocks: Arc<Clocks>,
     pub(super) drivers: Arc<Drivers>,
     /// The dispatcher sleeps until this is notified.
@@ -127,6 +130,7 @@ impl Orders {
             chance: Arc::clone(&ports.chance),
             store: Arc::clone(&ports.store),
             files: Arc::clone(&ports.orders),
+            scanner: Arc::clone(&ports.scanner),
             clocks,
             drivers,
             wake,

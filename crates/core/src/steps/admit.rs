@@ -1,12 +1,10 @@
 //! Step 1, admit: look at the request, give ids, write task, agent and queue entry in one atomic step, answer.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::domain::agent::Agent;
 use crate::domain::facts::{AgentSpawning, Fact};
-use crate::domain::ids::{AgentId, Timestamp, Word};
+use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Event};
 use crate::domain::secrets::AllowedSecret;
@@ -32,16 +30,20 @@ pub(crate) struct Origin {
 impl Orchestrator {
     /// Admits the agent that the body of a spawn request describes. It is durable when this returns.
     pub async fn spawn(&self, body: &Value, idempotency: Option<Idempotency>) -> Result<Spawned, SpawnError> {
-        let spec = SpawnSpec::parse(body).map_err(refused)?;
+        let spec = self.understand(body)?;
         self.admit(spec, Origin { idempotency, ..Origin::default() }).await
     }
 
     /// Checks a spawn request without admitting anything; returns the specification as understood.
     pub fn validate(&self, body: &Value) -> Result<SpawnSpec, SpawnError> {
-        let spec = SpawnSpec::parse(body).map_err(refused)?;
+        let spec = self.understand(body)?;
+        self.refuse_known_values(&spec, &Origin::default())?;
         self.check_satisfiable(&spec)?;
-        self.refuse_secret_names(&spec)?;
         Ok(spec)
+    }
+
+    fn understand(&self, body: &Value) -> Result<SpawnSpec, SpawnError> {
+        SpawnSpec::parse(body).map_err(|errors| refused(self.hide_in_faults(errors)))
     }
 
     /// Makes a new agent with the specification of one that has ended; it names its predecessor. `allowed` are findings of
@@ -82,20 +84,13 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// Refuses names that hold a value which the server itself keeps secret: they are shown everywhere, and the branch, which is
-    /// pushed, is named after the task. The answer repeats nothing of the value.
-    fn refuse_secret_names(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {
-        let holds = |text: &str| self.ports.scanner.scan(None, text).iter().any(|found| found.known);
-        let mut errors: Vec<FieldError> = names_in(spec)
-            .filter(|(_, text)| holds(text))
-            .map(|(pointer, _)| FieldError {
-                pointer: pointer.to_owned(),
-                code: "invalid".to_owned(),
-                message: "holds a value that this server keeps secret, and names are shown and pushed; choose another one"
-                    .to_owned(),
-            })
-            .collect();
-        errors.dedup();
+    /// Refuses a request that holds a value which the server itself keeps secret, whatever text of it does: it is recorded,
+    /// shown and handed to the agent, and the branch, which is pushed, is named after the task. The answer repeats nothing of it.
+    fn refuse_known_values(&self, spec: &SpawnSpec, origin: &Origin) -> Result<(), SpawnError> {
+        let mut errors = self.known_values_in("", spec);
+        let key = origin.idempotency.as_ref().map(|one| ("/headers/idempotency-key", &one.key));
+        let names = key.into_iter().chain(origin.job.as_ref().map(|job| ("/jobId", job)));
+        errors.extend(names.flat_map(|(pointer, text)| self.known_values_in(pointer, text)));
         if errors.is_empty() { Ok(()) } else { Err(SpawnError::Invalid(errors)) }
     }
 
@@ -108,8 +103,8 @@ impl Orchestrator {
         if let Some(latch) = self.orders.latch() {
             return Err(SpawnError::Stopped(latch));
         }
+        self.refuse_known_values(&spec, &origin)?;
         self.check_satisfiable(&spec)?;
-        self.refuse_secret_names(&spec)?;
         // Whichever node runs it, and whatever that one's default is: it is what was promised here.
         spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
         self.disk_room().await.map_err(SpawnError::DiskLow)?;
@@ -132,28 +127,6 @@ impl Orchestrator {
             Admitted::Replay(record) => Spawned { record, replayed: true },
         })
     }
-}
-
-/// Lists the names in a request, each with a pointer to its field; a pointer into the labels would repeat a name.
-fn names_in(spec: &SpawnSpec) -> impl Iterator<Item = (&'static str, String)> {
-    let context = &spec.context;
-    let one = [
-        ("/taskId", spec.task_id.to_string()),
-        ("/context/repository", context.repository.to_string()),
-        ("/context/branch", context.branch.to_string()),
-        ("/model", spec.model.clone().unwrap_or_default()),
-    ];
-    let labels = |pointer: &'static str, labels: &BTreeMap<Word, String>| -> Vec<_> {
-        labels.iter().map(|(name, value)| (pointer, format!("{name}={value}"))).collect()
-    };
-    let words = |pointer: &'static str, words: &[Word]| -> Vec<_> {
-        words.iter().map(|word| (pointer, word.to_string())).collect()
-    };
-    one.into_iter()
-        .chain(labels("/labels", &spec.labels))
-        .chain(labels("/nodeLabels", &spec.node_labels))
-        .chain(words("/context/skills", &context.skills))
-        .chain(words("/gates", &spec.gates))
 }
 
 /// Lets a new agent wait until the time that its producer wants.

@@ -89,6 +89,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
     });
     findings.extend(found);
     findings.push(access(&config));
+    findings.extend(weak_secrets(&config));
     let failed = findings.iter().filter(|f| f.level == Level::Fail).count();
     if session.global.json {
         let items: Vec<Value> = findings.iter().map(as_json).collect();
@@ -136,6 +137,22 @@ fn render(findings: &[Finding], paint: Paint) -> String {
         counted(count(Level::Warn), "warning")
     ));
     out
+}
+
+/// Names the secrets of the settings that the look for the server's own values cannot find in every form.
+fn weak_secrets(config: &Config) -> Vec<Finding> {
+    let weak = |text| {
+        let consequence = "an agent that gets hold of it may push or show it";
+        finding(
+            Level::Warn,
+            "Secrets",
+            "D-SECRET-1",
+            text,
+            consequence,
+            "set a longer value of letters and digits",
+        )
+    };
+    crate::wire::known::weak_settings(config).into_iter().map(weak).collect()
 }
 
 /// Reads the version out of `git version 2.47.3`.

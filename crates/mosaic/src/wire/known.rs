@@ -1,28 +1,68 @@
 //! The values of the configuration that must not leave the server: each secret setting, looked for from the start on.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use mosaic_adapters::secret_scan::KnownSecrets;
+use mosaic_adapters::bounded_file;
+use mosaic_adapters::secret_scan::{KnownSecrets, LookedFor};
+use mosaic_core::limits;
 
 use crate::config::Config;
 use crate::config::table::VARIABLES;
 
+/// Longest token file that is read, in bytes; tokens have 43.
+const TOKEN_BYTES: u64 = 4096;
+
 /// Registers every secret setting.
 pub(super) fn of_settings(config: &Config) -> Arc<KnownSecrets> {
     let known = Arc::new(KnownSecrets::default());
-    for row in VARIABLES.iter().filter(|row| row.secret) {
-        if let Some(secret) = (row.reveal)(config) {
-            learn(&known, row.name, secret.expose().as_bytes());
-        }
+    for (name, value) in secret_settings(config) {
+        learn(&known, name, &value);
     }
     known
 }
 
-/// Registers one value; says so when it is too weak to be looked for.
-pub(crate) fn learn(known: &KnownSecrets, name: &str, value: &[u8]) {
-    if let Err(why) = known.register(name, value) {
-        tracing::warn!(
-            "{name} is not looked for in what agents push and in what is shown: {why}; choose a longer one"
-        );
+fn secret_settings(config: &Config) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let secrets = VARIABLES.iter().filter(|row| row.secret);
+    secrets.filter_map(|row| Some((row.name, (row.reveal)(config)?.expose().as_bytes().to_vec())))
+}
+
+/// Registers what the command line can know without a server: the secret settings and the API token.
+pub(crate) fn of_command_line(config: &Config, data_dir: &Path) -> Arc<KnownSecrets> {
+    let known = Arc::new(KnownSecrets::default());
+    // Silently: who orders a kill needs no words about a password.
+    for (name, value) in secret_settings(config) {
+        let _ = known.register(name, &value);
     }
+    // Bounded, no link and no pipe: nothing may hold up an order to stop.
+    if let Ok(token) = bounded_file::read(&data_dir.join("token"), TOKEN_BYTES) {
+        let _ = known.register("API token", &token);
+    }
+    known
+}
+
+/// Registers one value; says so when it is too weak to be looked for, or so short that it is looked for as a word only.
+pub(crate) fn learn(known: &KnownSecrets, name: &str, value: &[u8]) {
+    if let Some(weakness) = weakness(name, value) {
+        tracing::warn!("{weakness}; choose a longer one");
+    }
+    // What is wrong with it was said.
+    let _ = known.register(name, value);
+}
+
+/// Says what is wrong with a value that is kept secret, when something is.
+pub(crate) fn weakness(name: &str, value: &[u8]) -> Option<String> {
+    match LookedFor::of(value) {
+        Ok(LookedFor::Everywhere) => None,
+        Ok(LookedFor::AsWord) => Some(format!(
+            "{name} has fewer than {} bytes: in what agents push and in what is shown it is looked for as a whole word only",
+            limits::KNOWN_SHORTEST
+        )),
+        Err(why) => Some(format!("{name} is not looked for in what agents push and in what is shown: {why}")),
+    }
+}
+
+/// Lists the secret settings that are too weak to be looked for in every form.
+pub(crate) fn weak_settings(config: &Config) -> Vec<String> {
+    secret_settings(config).filter_map(|(name, value)| weakness(name, &value)).collect()
 }

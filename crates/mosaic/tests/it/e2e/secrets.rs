@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use mosaic_testkit::git_fixture::Fixture;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::support::{Home, Server, body, script};
@@ -299,7 +300,10 @@ fn names_that_hold_a_value_of_the_servers_are_refused_without_repeating_it() {
         let mut body = body(&fixture.url(), "T-1");
         match body.pointer_mut(pointer) {
             Some(field) => *field = value,
-            None => body[&pointer[1..]] = value,
+            None => match pointer[1..].split_once('/') {
+                Some((place, name)) => body[place][name] = value,
+                None => body[&pointer[1..]] = value,
+            },
         }
         body
     };
@@ -309,14 +313,86 @@ fn names_that_hold_a_value_of_the_servers_are_refused_without_repeating_it() {
         ("/labels", with("/labels", json!({(own().to_lowercase()): "x"}))),
         ("/context/branch", with("/context/branch", json!(format!("feature/{}", own())))),
         ("/model", with("/model", json!(own()))),
+        (
+            "/context/workItems/1",
+            with("/context/workItems", json!(["fine", format!("use {} to push", own())])),
+        ),
+        ("/context/instructions", with("/context/instructions", json!(base64(&own())))),
+        ("/context/skills/0", with("/context/skills", json!([own().to_lowercase()]))),
+        ("unknown field", with("/context", json!({(own()): "x"}))),
     ];
     for (pointer, body) in cases {
         let answer = server.http.post("/agents/spawn", Some(&body));
         let text = answer.expect(400).to_string();
-        assert!(text.contains(pointer) && text.contains("keeps secret"), "{pointer}: {text}");
+        let says = text.contains("keeps secret") || pointer == "unknown field";
+        assert!(text.contains(pointer) && says, "{pointer}: {text}");
         assert!(!text.to_lowercase().contains(&own().to_lowercase()), "{text}");
     }
+    let key = format!("k-{}", own());
+    let url = fixture.url();
+    let spawn = ["spawn", "--repo", &url, "--branch", "main", "--idempotency-key", &key, "do it"];
+    let refused = server.cli(&spawn);
+    assert!(!refused.status.success(), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("idempotency-key") && !said(&refused).contains(&own()),
+        "{}",
+        said(&refused)
+    );
     assert!(!server.log().contains(&own()));
+}
+
+#[test]
+fn an_order_is_never_refused_for_its_reason_and_no_record_of_it_shows_a_value() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let mut server = home.serve(&[
+        ("MOSAIC_GIT_TOKEN", &own()),
+        ("MOSAIC_GIT_TOKEN_HOST", "git.example.com"),
+        ("MOSAIC_COMMAND", "cat > /dev/null; sleep 600"),
+    ]);
+    let reason = json!({"reason": format!("it printed {}", own())});
+    let ids: Vec<String> = (0..3).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
+    let order = |path: &str| server.http.post(path, Some(&reason)).expect(200);
+    order(&format!("/v1/agents/{}/kill", ids[0]));
+    order("/v1/queue/pause");
+    order("/v1/queue/resume");
+    server.http.post(&format!("/v1/agents/{}/retry", ids[0]), Some(&reason)).expect(201);
+    order("/v1/agents/kill-all");
+    order("/v1/killswitch/engage");
+    let mut shown = server.log() + &server.http.get("/v1/killswitch").expect(200).to_string();
+    shown += &said(&server.cli(&["audit", "--json"]));
+    let killed = server.http.logged("agent.killed", &ids[0]);
+    shown += &format!("{killed:?}");
+    for id in &ids {
+        shown += &server.http.get(&format!("/v1/agents/{id}")).expect(200).to_string();
+    }
+    assert!(shown.contains("it printed [MOSAIC_GIT_TOKEN]"), "{shown}");
+    server.signal(Signal::TERM);
+    server.wait_end();
+    // Without a server the command line writes the order down itself.
+    let env = [("MOSAIC_GIT_TOKEN", &*own()), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")];
+    let output = home.run(&env, &["killswitch", "engage", "--yes", "--reason", &own()]);
+    assert!(said(&output).contains("killed locally"), "{}", said(&output));
+    shown += &said(&output);
+    assert!(!shown.contains(&own()), "{shown}");
+    assert_eq!(holders(&home.data(), own().as_bytes()), Vec::<std::path::PathBuf>::new());
+}
+
+/// Finds files below a directory that hold some bytes.
+fn holders(place: &std::path::Path, bytes: &[u8]) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(place).unwrap().flatten() {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(holders(&entry.path(), bytes)),
+            kind if kind.is_file() => {
+                let text = std::fs::read(entry.path()).unwrap_or_default();
+                if text.windows(bytes.len()).any(|part| part == bytes) {
+                    found.push(entry.path());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 #[test]
