@@ -14,6 +14,7 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch, StandingOrders};
 use mosaic_core::domain::outcome::EndReason;
+use mosaic_core::domain::stop::StopCause;
 use mosaic_core::engine;
 use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::orders::{Recorded, ReleaseError};
@@ -292,6 +293,36 @@ async fn a_kill_order_that_was_left_is_carried_out_once() {
     };
     tokio::time::timeout(PATIENCE, gone).await.expect("the orders are forgotten");
     second.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_command_line_killed_beside_a_hung_server_was_stopped_by_an_order() {
+    let (_store, world, server) = begin(1, Behaviour::RunOn);
+    let agent = spawn(&server.o, "a").await;
+    until(&server.o, agent, working).await;
+    world.knobs.stopped_by_supervisors(3);
+    // The order is there before the supervisor obeys it, and the server learns of the end first.
+    world.filed().kills.push(KillOrder { agent, by: "bob".to_owned(), reason: None, at: Timestamp(1) });
+    world.behave(Behaviour::CrashAtOnce);
+    let record = until(&server.o, agent, ended).await;
+    assert_eq!(record.agent.status(), Status::Killed);
+    assert_eq!(record.agent.stop.map(|stop| stop.cause), Some(StopCause::Order));
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_completed_agent_has_no_receipt_of_a_stop_that_found_nothing() {
+    for (left, told) in [(0, None), (2, Some(2))] {
+        let (_store, world, server) = begin(1, Behaviour::RunOn);
+        let agent = spawn(&server.o, "a").await;
+        until(&server.o, agent, working).await;
+        world.knobs.stopped_by_supervisors(left);
+        world.release();
+        let record = until(&server.o, agent, ended).await;
+        assert_eq!(record.agent.status(), Status::Completed);
+        assert_eq!(record.agent.stop.map(|stop| stop.receipt.processes_before), told);
+        server.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::room::Reading;
-use mosaic_core::ports::processes::Usage;
+use mosaic_core::ports::processes::{StopReceipt, Usage};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ pub struct Knobs {
     told: Mutex<Vec<(AgentId, String)>>,
     /// Failures of the parts that are broken, by node and part.
     broken: Mutex<HashMap<(String, Broken), Failure>>,
+    /// Receipt that supervisors write into the exits of their programs.
+    receipt: Mutex<Option<StopReceipt>>,
     pub(crate) speech: watch::Sender<u64>,
 }
 
@@ -33,6 +35,7 @@ impl Default for Knobs {
             reading: Mutex::default(),
             told: Mutex::default(),
             broken: Mutex::default(),
+            receipt: Mutex::default(),
             speech: watch::Sender::new(0),
         }
     }
@@ -63,6 +66,17 @@ impl Knobs {
 
     pub(crate) fn works(&self, node: &str, part: Broken) -> Result<(), Failure> {
         self.broken.lock().get(&(node.to_owned(), part)).cloned().map_or(Ok(()), Err)
+    }
+
+    /// Lets supervisors say that they stopped this many processes when a program ends from now on.
+    pub fn stopped_by_supervisors(&self, processes: u32) {
+        let receipt =
+            StopReceipt { processes_before: processes, rung: "kill".to_owned(), ..StopReceipt::default() };
+        *self.receipt.lock() = Some(receipt);
+    }
+
+    pub(crate) fn receipt(&self) -> Option<StopReceipt> {
+        self.receipt.lock().clone()
     }
 
     /// Sets the wall clock forward or back, counted from the true time.

@@ -96,7 +96,7 @@ impl Job for FakeJob {
             program.stop.send_replace(true);
         }
         let lapsed = self.lapsed.load(Ordering::SeqCst);
-        Ok(JobEvent::Exited(Exit { lapsed, ..exit(code) }))
+        Ok(JobEvent::Exited(Exit { lapsed, receipt: self.world.knobs.receipt(), ..exit(code) }))
     }
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
         self.world.knobs.tell(self.place.1, bytes);

@@ -37,7 +37,7 @@ impl<'a> Look<'a> {
         let same = merging.is_empty() && self.is_same(head.as_deref(), made.as_deref())?;
         let head = if same { head } else { made };
         let head = match (origin.filter(|_| is_snapshot), head) {
-            (Some(origin), Some(now)) => Some(rebased_so_far(&git, &origin, &now).unwrap_or(now)),
+            (Some(origin), Some(now)) => Some(rebased_so_far(&git, &origin, &now)?),
             (_, head) => head,
         };
         if let Some(head) = &head {
