@@ -1,6 +1,6 @@
 //! The adapter itself: its parts, and what they share. The methods stand beside what they do, in `tree`, `cache` and `port`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ pub struct GitRepositories {
     pub(super) submodules: bool,
     pub(super) allowed_local_paths: Vec<PathBuf>,
     pub(super) attribute_sources: Vec<PathBuf>,
+    /// Attribute files of the operator that could not be read and were named in the log.
+    pub(super) unreadable_attributes: Mutex<BTreeSet<PathBuf>>,
     pub(super) locks: Mutex<HashMap<PathBuf, RepositoryLock>>,
     pub(super) listings: Memory<Vec<String>>,
     pub(super) contents: Memory<Option<Vec<u8>>>,
@@ -70,6 +72,7 @@ impl GitRepositories {
             submodules: options.submodules,
             allowed_local_paths: options.allowed_local_paths,
             attribute_sources: options.attribute_files,
+            unreadable_attributes: Mutex::default(),
             locks: Mutex::default(),
             listings: Memory::new(),
             contents: Memory::new(),

@@ -2,6 +2,7 @@
 //! the repository. No commit has them, and in the operator's hands git obeys them: what they put behind a filter is no
 //! more to be published as plain bytes than what a commit puts there.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::outcome::Failure;
@@ -21,6 +22,8 @@ pub(crate) struct OperatorAttributes {
     pub(crate) all: Option<Copy>,
     /// Those of the clone alone: stronger than those of a commit.
     pub(crate) own: Option<Copy>,
+    /// Files that are there and cannot be read, each with the reason. Git says so and goes on without them.
+    unreadable: Vec<(PathBuf, std::io::Error)>,
 }
 
 impl OperatorAttributes {
@@ -65,39 +68,61 @@ impl GitRepositories {
         let (shared, dir) = (self.attribute_sources.clone(), self.layout.data.join("git/attributes"));
         let read = disk::run(move || copies(&shared, clone.as_deref(), &dir)).await;
         let failed = |e| errors::io("reading the operator's attribute files", &e);
-        read.map_err(failed)?.map_err(failed)
+        let read = read.map_err(failed)?.map_err(failed)?;
+        for (file, why) in &read.unreadable {
+            // Once for each file: every gating reads them again.
+            if self.unreadable_attributes.lock().insert(file.clone()) {
+                tracing::warn!(file = %file.display(), error = %why, "attribute file of the operator cannot be read, and filters that it names are not known; let the server's user read it");
+            }
+        }
+        Ok(read)
     }
 }
 
 /// Copies the files that are there; nothing when none of them can name a filter.
 fn copies(shared: &[PathBuf], clone: Option<&Path>, dir: &Path) -> std::io::Result<OperatorAttributes> {
-    let mut all = Vec::new();
+    let (mut all, mut unreadable) = (Vec::new(), Vec::new());
     for file in shared {
-        append(&mut all, file)?;
+        append(&mut all, file, &mut unreadable)?;
     }
     let mut own = Vec::new();
     if let Some(clone) = clone {
-        append(&mut own, &common_dir(clone).join("info/attributes"))?;
+        append(&mut own, &common_dir(clone).join("info/attributes"), &mut unreadable)?;
         all.extend_from_slice(&own);
     }
     let copy = |text: &[u8]| match text.windows(6).any(|word| word == b"filter") {
         true => Copy::new(dir, text).map(Some),
         false => Ok(None),
     };
-    Ok(OperatorAttributes { all: copy(&all)?, own: copy(&own)? })
+    Ok(OperatorAttributes { all: copy(&all)?, own: copy(&own)?, unreadable })
 }
 
-/// Appends a file as git reads it, with a line's end.
-fn append(text: &mut Vec<u8>, file: &Path) -> std::io::Result<()> {
+/// Appends a file as git reads it, with a line's end. One that cannot be read is passed over, as git does.
+fn append(
+    text: &mut Vec<u8>,
+    file: &Path,
+    unreadable: &mut Vec<(PathBuf, std::io::Error)>,
+) -> std::io::Result<()> {
     let read = match bounded_file::read_linked(file, limits::LISTING_BYTES as u64) {
         Ok(read) => read,
-        // What is no file, git does not read either.
-        Err(_) if !file.is_file() => return Ok(()),
-        Err(e) => return Err(std::io::Error::new(e.kind(), format!("{}: {e}", file.display()))),
+        // Git reads one that is larger than this: without it what is behind a filter would not be known.
+        Err(e) if e.kind() == ErrorKind::FileTooLarge => {
+            return Err(std::io::Error::new(e.kind(), format!("{}: {e}", file.display())));
+        }
+        Err(e) => {
+            // What is not there or no file is none.
+            let is_there = std::fs::metadata(file).map_or_else(|e| !is_absent(&e), |found| found.is_file());
+            unreadable.extend(is_there.then(|| (file.to_owned(), e)));
+            return Ok(());
+        }
     };
     text.extend(attributes::rewritten(&read).unwrap_or(read));
     text.push(b'\n');
     Ok(())
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Returns the git directory of an operator's clone, for a working tree beside it the one that it shares.
@@ -131,6 +156,35 @@ mod tests {
         let side = common_dir(&at("side")).canonicalize().unwrap();
         assert_eq!(side, common_dir(&at("clone")).canonicalize().unwrap());
         assert_eq!(common_dir(&at("bare.git")), at("bare.git"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_passed_over_as_git_does_and_named() {
+        let place = tempfile::tempdir().unwrap();
+        let sealed = place.path().join("sealed");
+        std::fs::write(&sealed, "*.sec filter=crypt").unwrap();
+        // Reading it fails whoever asks, root too.
+        let (broken, looped) = (place.path().join("broken"), place.path().join("looped"));
+        std::os::unix::fs::symlink("/proc/self/mem", &broken).unwrap();
+        std::os::unix::fs::symlink(&looped, &looped).unwrap();
+        let git = |file: &Path| {
+            let setting = format!("core.attributesFile={}", file.display());
+            let args = ["-c", &setting, "check-attr", "filter", "--", "x"];
+            let asked =
+                std::process::Command::new("git").args(args).current_dir(place.path()).output().unwrap();
+            (asked.status.success(), String::from_utf8_lossy(&asked.stdout).into_owned())
+        };
+        std::process::Command::new("git").args(["init", "-q"]).current_dir(place.path()).status().unwrap();
+        for file in [&broken, &looped] {
+            assert_eq!(git(file), (true, "x: filter: unspecified\n".to_owned()), "git goes on without it");
+        }
+        let missing = [place.path().join("missing"), sealed.join("below-a-file"), place.path().to_owned()];
+        let files = [&missing[..], &[broken.clone(), looped.clone(), sealed]].concat();
+        let found = copies(&files, None, &place.path().join("copies")).unwrap();
+        let names: Vec<&PathBuf> = found.unreadable.iter().map(|(file, _)| file).collect();
+        assert_eq!(names, [&broken, &looped]);
+        let text = std::fs::read_to_string(found.all.as_ref().unwrap().path()).unwrap();
+        assert_eq!(text, "*.sec filter=crypt\n", "the others count");
     }
 
     #[test]

@@ -4,5 +4,6 @@ mod beside;
 mod ignored;
 mod look;
 mod nested;
+mod rebases;
 mod replaced;
 mod salvage;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use mosaic_core::ports::repositories::{HarvestJob, Repositories};
 
-use super::world::{World, branch_main};
+use crate::git::world::{World, branch_main};
 
 /// Lets a job use a git that refuses some calls, as an older one does that does not know their options.
 fn with_older_git(world: &World, job: &HarvestJob, refused: &str) {
