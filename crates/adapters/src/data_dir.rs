@@ -91,8 +91,9 @@ const OURS: [&str; 16] = [
 const SECRETS: [&str; 2] = ["token", "agent-secret"];
 
 /// Takes away what others may write of a data directory that is there, and of what a server keeps in it. Returns a
-/// warning for each. Errors when it cannot be taken away, or belongs to somebody who could give it back to himself.
-pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
+/// warning for each. Errors when it cannot be taken away, or belongs to somebody who could give it back to himself; `node` is the
+/// server's name.
+pub fn keep_private(dir: &Path, node: &str) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
     let Ok(found) = std::fs::metadata(dir) else { return Ok(warnings) };
     if !found.is_dir() {
@@ -102,7 +103,7 @@ pub fn keep_private(dir: &Path) -> Result<Vec<String>, StoreError> {
             dir.display()
         )));
     }
-    data_kinds::check(dir)?;
+    warnings.extend(data_kinds::check(dir, node)?);
     // Nothing of anybody else's is changed: a directory with other things in it is no data directory yet.
     if found.mode() & 0o022 != 0 && is_somebody_elses(dir) {
         let why = "is open to others and holds files, but none of a server's; use a directory of its own";
@@ -245,10 +246,10 @@ mod tests {
     fn what_others_may_write_is_closed_and_told_and_a_shared_directory_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("data");
-        assert_eq!(keep_private(&dir).unwrap(), [""; 0], "it is made later");
+        assert_eq!(keep_private(&dir, "node").unwrap(), [""; 0], "it is made later");
         std::fs::create_dir(&dir).unwrap();
         std::fs::set_permissions(&dir, Permissions::from_mode(0o750)).unwrap();
-        assert_eq!(keep_private(&dir).unwrap(), [""; 0]);
+        assert_eq!(keep_private(&dir, "node").unwrap(), [""; 0]);
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
         let open = |path: &Path, mode: u32| {
             std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -261,22 +262,22 @@ mod tests {
                 write_private(&path, b"secret").unwrap();
             }
             open(&path, given);
-            let warnings = keep_private(&dir).unwrap();
+            let warnings = keep_private(&dir, "node").unwrap();
             assert!(warnings.len() == 1 && warnings[0].contains(path.to_str().unwrap()), "{warnings:?}");
-            assert_eq!((mode(&path), keep_private(&dir).unwrap().len()), (left, 0), "{name}");
+            assert_eq!((mode(&path), keep_private(&dir, "node").unwrap().len()), (left, 0), "{name}");
         }
         let file = place.path().join("file");
         std::fs::write(&file, "").unwrap();
         open(&file, 0o666);
-        assert!(keep_private(&file).unwrap_err().to_string().contains("is no directory"));
+        assert!(keep_private(&file, "node").unwrap_err().to_string().contains("is no directory"));
         let shared = place.path().join("shared");
         std::fs::create_dir(&shared).unwrap();
         std::fs::write(shared.join("report.txt"), "").unwrap();
         open(&shared, 0o777);
-        assert!(keep_private(&shared).unwrap_err().to_string().contains("none of a server's"));
+        assert!(keep_private(&shared, "node").unwrap_err().to_string().contains("none of a server's"));
         assert_eq!((mode(&file), mode(&shared)), (0o666, 0o777), "nothing is changed there");
         open(&dir, 0o1777);
-        assert!(keep_private(&dir).unwrap_err().to_string().contains("one of its own"));
+        assert!(keep_private(&dir, "node").unwrap_err().to_string().contains("one of its own"));
         assert_eq!(mode(&dir), 0o1777, "nothing is changed there");
     }
 
@@ -289,7 +290,7 @@ mod tests {
         let open = |mode| std::fs::set_permissions(&above, Permissions::from_mode(mode)).unwrap();
         for (mode, told) in [(0o755, 0), (0o777, 1), (0o757, 1), (0o1777, 0)] {
             open(mode);
-            let warnings = keep_private(&dir).unwrap();
+            let warnings = keep_private(&dir, "node").unwrap();
             assert_eq!(warnings.len(), told, "{mode:o}: {warnings:?}");
             assert!(warnings.iter().all(|text| text.contains(above.to_str().unwrap())), "{warnings:?}");
         }

@@ -38,9 +38,12 @@ const ENTRIES: [(&str, Kind, &str); 11] = [
     ("archive", Kind::Directory, "a new archive begins; records in the old one cannot be read"),
 ];
 
+const LOG: &str = "a new audit log begins; keep the old one";
 const STORE: &str = "a new store without tasks is made; restore a backup in its place to keep them";
 /// Endings of the files of an audit log.
 const LOG_FILES: [&str; 3] = [".head", ".jsonl", ".lock"];
+/// The endings by which a log is found.
+const READ_FILES: [&str; 2] = [".head", ".jsonl"];
 
 impl Kind {
     fn word(self) -> &'static str {
@@ -61,21 +64,42 @@ impl Kind {
     }
 }
 
-/// Refuses a data directory that has something else in the place of one of the server's files or directories. Nothing is
-/// opened, so nothing is waited for; what cannot be looked at is told by whoever needs it.
-pub fn check(dir: &Path) -> Result<(), StoreError> {
+/// Refuses a data directory that has something else in the place of one of the server's files or directories; `node` names its
+/// audit log. Returns warnings about what only has the name of a log of another node, which this server reads when it
+/// is asked and never writes. Nothing is opened, so nothing is waited for; what cannot be looked at is told by whoever needs it.
+pub fn check(dir: &Path, node: &str) -> Result<Vec<String>, StoreError> {
     for (name, kind, consequence) in ENTRIES {
         check_entry(&dir.join(name), kind, consequence)?;
     }
-    let Ok(entries) = std::fs::read_dir(dir.join("audit")) else { return Ok(()) };
+    let audit = dir.join("audit");
+    for chain in [node.to_owned(), format!("{node}+cli")] {
+        for ending in LOG_FILES {
+            check_entry(&audit.join(format!("{chain}{ending}")), Kind::PlainFile, LOG)?;
+        }
+    }
+    let mut warnings = Vec::new();
+    let Ok(entries) = std::fs::read_dir(audit) else { return Ok(warnings) };
     for entry in entries.take(limits::AGENT_ENTRIES).flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if LOG_FILES.iter().any(|ending| name.ends_with(ending)) {
-            check_entry(&entry.path(), Kind::PlainFile, "a new audit log begins; keep the old one")?;
+        let is_plain = || entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !READ_FILES.iter().any(|ending| name.ends_with(ending)) || is_plain() {
+            continue;
+        }
+        let full = name.strip_suffix(".jsonl").and_then(|name| name.split_once('@'));
+        let is_own = full.is_some_and(|(chain, first)| {
+            chain.trim_end_matches("+cli") == node && first.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        match check_entry(&entry.path(), Kind::PlainFile, LOG) {
+            Err(refused) if is_own => return Err(refused),
+            Err(_) => warnings.push(format!(
+                "{} has the name of an audit log and is none; it is passed over: look where it comes from and move it away",
+                entry.path().display()
+            )),
+            Ok(()) => {}
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 fn check_entry(path: &Path, kind: Kind, consequence: &str) -> Result<(), StoreError> {
@@ -143,7 +167,10 @@ mod tests {
 
     #[test]
     fn every_wrong_kind_in_the_place_of_a_file_or_directory_is_named_with_what_to_do() {
-        let logs = LOG_FILES.map(|ending| (format!("audit/node{ending}"), Kind::PlainFile));
+        let logs = LOG_FILES.iter().flat_map(|ending| {
+            ["node", "node+cli"].map(|chain| (format!("audit/{chain}{ending}"), Kind::PlainFile))
+        });
+        let logs = logs.chain([("audit/node@000000000007.jsonl".to_owned(), Kind::PlainFile)]);
         let entries = ENTRIES.iter().map(|(name, kind, _)| ((*name).to_owned(), *kind));
         for (name, kind) in entries.chain(logs) {
             for (shape, make) in SHAPES {
@@ -151,7 +178,7 @@ mod tests {
                 let path = place.path().join(&name);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 make(&path);
-                let checked = check(place.path());
+                let checked = check(place.path(), "node");
                 assert_eq!(checked.is_ok(), is_allowed(kind, shape), "{shape} at {name}: {checked:?}");
                 let Err(refused) = checked else { continue };
                 let text = refused.to_string();
@@ -163,6 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn what_has_the_name_of_another_nodes_log_is_named_and_stops_nothing() {
+        for name in ["audit/x.jsonl", "audit/x.head", "audit/nodes@1.jsonl", "audit/node@x.jsonl"] {
+            for (shape, make) in SHAPES.into_iter().filter(|(shape, _)| *shape != "a file") {
+                let place = tempfile::tempdir().unwrap();
+                let path = place.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                make(&path);
+                let warnings = check(place.path(), "node").unwrap();
+                assert_eq!(warnings.len(), 1, "{shape} at {name}: {warnings:?}");
+                assert!(warnings[0].contains(path.to_str().unwrap()), "{shape} at {name}: {warnings:?}");
+                let chains = crate::audit_file::Chain::all(place.path()).unwrap();
+                assert!(chains.is_empty(), "{shape} at {name} is read as a log");
+            }
+        }
+        // A lock is asked for by its own node only.
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("audit/x.lock")).unwrap();
+        assert_eq!(check(place.path(), "node").unwrap(), [""; 0]);
+    }
+
+    #[test]
     fn a_link_to_what_belongs_there_is_as_good() {
         let place = tempfile::tempdir().unwrap();
         let (data, other) = (place.path().join("data"), place.path().join("other"));
@@ -171,6 +219,6 @@ mod tests {
         std::fs::write(other.join("token"), "secret").unwrap();
         symlink(other.join("token"), data.join("token")).unwrap();
         symlink(&other, data.join("audit")).unwrap();
-        check(&data).unwrap();
+        assert_eq!(check(&data, "node").unwrap(), [""; 0]);
     }
 }

@@ -43,7 +43,12 @@ impl Chain {
             Err(e) => return Err(e),
         };
         for entry in entries {
-            let file = entry?.file_name();
+            let entry = entry?;
+            // Something else of such a name was never a log; the start names it.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
+            let file = entry.file_name();
             let Some(file) = file.to_str() else { continue };
             let name = file.strip_suffix(".head").or_else(|| file.strip_suffix(".jsonl"));
             if let Some(name) = name {

@@ -86,7 +86,9 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     // A file that reaches a size limit is an error of that write, not the end of the server or of `run`.
     let _handled = harmless_signals();
     let open_files = access::more_descriptors();
-    for warning in keep_private(&config.data_dir).map_err(|e| StartError::Other(e.into()))? {
+    for warning in
+        keep_private(&config.data_dir, config.node.as_str()).map_err(|e| StartError::Other(e.into()))?
+    {
         tracing::warn!("{warning}");
     }
     let wishes = &Wishes { open_files, ..wishes.clone() };
