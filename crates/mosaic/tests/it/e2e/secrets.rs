@@ -368,7 +368,8 @@ fn an_order_is_never_refused_for_its_reason_and_no_record_of_it_shows_a_value() 
     assert!(shown.contains("it printed [MOSAIC_GIT_TOKEN]"), "{shown}");
     server.signal(Signal::TERM);
     server.wait_end();
-    // Without a server the command line writes the order down itself.
+    // Without a server the command line writes the order down itself, where agents may have been.
+    std::fs::create_dir_all(home.data().join("agents")).unwrap();
     let env = [("MOSAIC_GIT_TOKEN", &*own()), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")];
     let output = home.run(&env, &["killswitch", "engage", "--yes", "--reason", &own()]);
     assert!(said(&output).contains("killed locally"), "{}", said(&output));
