@@ -9,7 +9,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime, RuntimeCapabilities,
 };
 
 /// The `command` runtime.
@@ -52,6 +52,17 @@ impl CommandRuntime {
 impl Runtime for CommandRuntime {
     fn name(&self) -> &'static str {
         "command"
+    }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: false,
+            resumes: false,
+            takes_messages: false,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[],
+        }
     }
 
     async fn probe(&self) -> Result<Probe, String> {

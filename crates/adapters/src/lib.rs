@@ -17,6 +17,7 @@ pub mod git_identity;
 pub mod host_system;
 pub mod orders_files;
 mod passing;
+pub mod private_dirs;
 mod private_place;
 pub mod process;
 pub mod sandbox_none;

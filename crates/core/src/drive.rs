@@ -54,7 +54,7 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &St
         }
     }
     tracing::warn!(agent.id = %id, error = %why, "agent cannot be driven on; ending what runs here");
-    if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+    if let Err(e) = o.stop_jobs(id, Duration::ZERO).await {
         tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
     }
     if o.is_fleet() && matches!(why, StoreError::Fenced(_)) {

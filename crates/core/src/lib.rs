@@ -31,6 +31,7 @@ pub mod removal;
 pub mod restore;
 pub mod steps;
 pub mod stop;
+mod stop_jobs;
 pub mod transfer;
 
 pub use orchestrator::Orchestrator;

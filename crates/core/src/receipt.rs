@@ -18,7 +18,7 @@ pub struct KillReceipt {
     #[serde(flatten)]
     pub processes: Option<StopReceipt>,
     /// The container that is left; `none`.
-    pub container: &'static str,
+    pub container: String,
     /// Fate of its lease.
     pub lease: LeaseFate,
     /// Fate of its working tree.
@@ -107,9 +107,10 @@ impl KillReceipt {
     /// Reads from the record what became of what the agent held.
     pub(crate) fn of(record: &Versioned, processes: Option<StopReceipt>) -> Self {
         let lease = if record.node.is_none() { LeaseFate::Released } else { LeaseFate::Held };
+        let left = processes.as_ref().and_then(|stop| stop.container.clone());
         Self {
             processes,
-            container: "none",
+            container: left.unwrap_or_else(|| "none".to_owned()),
             lease,
             worktree: tree(record),
             salvage: salvage(record),

@@ -154,7 +154,7 @@ async fn stop_stray(o: &Orchestrator, id: AgentId) {
 }
 
 async fn stop(o: &Orchestrator, id: AgentId) {
-    if let Err(e) = o.ports.processes.stop(id, Duration::ZERO).await {
+    if let Err(e) = o.stop_jobs(id, Duration::ZERO).await {
         tracing::error!(agent.id = %id, error = %e, "processes of an agent that nobody watches could not be stopped");
     }
 }

@@ -342,12 +342,12 @@ impl Orchestrator {
     /// Takes away what an agent whose record is gone still has besides refs. Its work was kept or given up before.
     /// Idempotent; returns the bytes of transcripts and logs that were freed.
     pub(crate) async fn take_away(&self, id: AgentId) -> Result<u64, String> {
-        self.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+        self.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
         let trees = self.ports.repositories.abandon(id).await;
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;
         let freed = self.ports.transcripts.discard(id).await;
-        private.map_err(|e| e.message)?;
+        private.map_err(|e| e.to_string())?;
         jobs.map_err(|e| e.to_string())?;
         // What lies there now was nowhere in the way of the others, and goes with what was beside the tree before.
         self.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;

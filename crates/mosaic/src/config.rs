@@ -77,7 +77,7 @@ pub(crate) enum Trust {
 
 /// Mechanism that holds an agent's processes together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Confinement {
+pub(crate) enum Containment {
     /// The best that the host offers.
     Auto,
     /// A pid namespace at best.
@@ -147,7 +147,7 @@ pub(crate) struct Config {
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
     /// Mechanism that holds an agent's processes together.
-    pub(crate) confinement: Confinement,
+    pub(crate) containment: Containment,
     /// `MOSAIC_STALL_MS`.
     pub(crate) stall: Duration,
     /// `MOSAIC_MEMORY_FLOOR_BYTES`; 0 is no floor.
@@ -368,7 +368,7 @@ impl Config {
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,
             kill_grace: Duration::from_millis(5000),
-            confinement: Confinement::Auto,
+            containment: Containment::Auto,
             stall: limits::STALL,
             memory_floor: limits::MEMORY_FLOOR_BYTES,
             load_ceiling: 0.0,

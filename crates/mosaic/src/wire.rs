@@ -21,6 +21,7 @@ use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTr
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories, forget_repository};
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
+use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::{KnownSecrets, RuleScanner};
@@ -39,10 +40,10 @@ use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{Processes, StopReceipt};
 use mosaic_core::ports::repositories::Repositories;
 use mosaic_core::ports::runtime::Runtime;
-use mosaic_core::ports::sandbox::Sandbox;
+use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
 use mosaic_core::ports::store::StoreError;
 
-use crate::config::{Config, Confinement, Secret, Trust, real_env};
+use crate::config::{Config, Containment, Secret, Trust, real_env};
 use crate::local_git::capture;
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
@@ -120,16 +121,16 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     for (name, secret) in crate::agent_env::secrets(&passed) {
         known::learn(&known, &name, &secret);
     }
-    let sandbox = NoSandbox::new(data.clone(), path_env.clone(), trash.clone())
+    let dirs = PrivateDirs::new(data.clone(), path_env.clone(), trash.clone())
         .with_short_dirs(short.clone())
         .passing(passed)
-        .with_identity(identity.clone());
-    let sandbox = Arc::new(sandbox);
+        .with_identity(identity);
+    let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(Arc::new(NoSandbox::new(dirs))));
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
     let jobs = ProcessOptions {
         trash: Some(trash.clone()),
         open_files: wishes.open_files,
-        ..process_options(data, &self_exe, confinement(config))
+        ..process_options(data, &self_exe, containment(config))
     };
     let jobs = ShimProcesses::new(jobs).with_most_processes(config.agent_processes);
     let processes = (dress.processes)(Arc::new(jobs));
@@ -148,8 +149,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         scanner: scanner.clone(),
         trust,
         trash: trash.clone(),
-        short: short.clone(),
-        identity: Some(identity),
+        sandbox: sandbox.clone(),
     });
     let ports = Ports {
         store,
@@ -157,7 +157,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         clock,
         chance: Arc::new(SystemChance),
         repositories: Arc::new(OffThread::<dyn Repositories>::new(git)),
-        sandbox: Arc::new(OffThread::<dyn Sandbox>::new(sandbox)),
+        sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env, &known)?,
         gatekeeper: Arc::new(OffThread::<dyn Gatekeeper>::new(Arc::new(gatekeeper))),
@@ -177,11 +177,11 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
 }
 
 /// Returns the process adapter's setting for the configured mechanism.
-fn confinement(config: &Config) -> CgroupChoice {
-    match config.confinement {
-        Confinement::Auto => CgroupChoice::Auto,
-        Confinement::PidNamespace => CgroupChoice::PidNamespace,
-        Confinement::Subreaper => CgroupChoice::Off,
+fn containment(config: &Config) -> CgroupChoice {
+    match config.containment {
+        Containment::Auto => CgroupChoice::Auto,
+        Containment::PidNamespace => CgroupChoice::PidNamespace,
+        Containment::Subreaper => CgroupChoice::Off,
     }
 }
 
@@ -406,10 +406,18 @@ fn operator_git_command() -> Command {
     command
 }
 
+/// Asks the configured sandbox whether it can be used here. Nothing is made.
+pub(crate) fn probe_sandbox(config: &Config) -> Result<Probe, SandboxError> {
+    let trash = Arc::new(Trash::new(config.data_dir.clone()));
+    let sandbox = NoSandbox::new(PrivateDirs::new(config.data_dir.clone(), "", trash));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(SandboxError::NoAnswer)?.block_on(sandbox.probe())
+}
+
 /// Returns what holds agents together on this machine, and why it is that.
 pub(crate) fn held_together_by(config: &Config) -> (&'static str, String) {
-    let processes = processes(Path::new(""), Path::new(""), confinement(config));
-    let (word, why) = processes.confinement();
+    let processes = processes(Path::new(""), Path::new(""), containment(config));
+    let (word, why) = processes.containment();
     (word, format!("{why}; how many there are is bounded by {}", processes.bounded_by()))
 }
 

@@ -24,7 +24,9 @@ use login::{BroughtBack, Exchanged, Login};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+use mosaic_core::ports::runtime::{
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+};
 use parking_lot::Mutex;
 
 use crate::private_place::PrivatePlace;
@@ -177,7 +179,7 @@ impl ClaudeRuntime {
     /// The environment on top of the confinement's.
     fn env(&self, request: &LaunchRequest, has_login: bool) -> Vec<(String, String)> {
         let mut env =
-            vec![("CLAUDE_CONFIG_DIR".to_owned(), request.confinement.config.display().to_string())];
+            vec![("CLAUDE_CONFIG_DIR".to_owned(), request.sandbox.config_inside.display().to_string())];
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         // No traffic but the model's; no update under a running fleet; our own deadlines instead of long retries.
         set("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
@@ -208,7 +210,7 @@ impl ClaudeRuntime {
         add(&["--permission-mode", "bypassPermissions", "--permission-prompt-tool", "stdio"]);
         // The repository's own settings, hooks and tool servers stay unread.
         add(&["--setting-sources", "user", "--strict-mcp-config", "--tools", TOOLS]);
-        let system = request.confinement.config.join(SYSTEM_FILE);
+        let system = request.sandbox.config_inside.join(SYSTEM_FILE);
         add(&["--append-system-prompt-file", &system.display().to_string()]);
         match resumable(request) {
             Some(session) => add(&["--resume", plain("session", session)?]),
@@ -231,6 +233,17 @@ impl ClaudeRuntime {
 impl Runtime for ClaudeRuntime {
     fn name(&self) -> &'static str {
         "claude"
+    }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: true,
+            resumes: true,
+            takes_messages: true,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[".claude", "CLAUDE.md", "CLAUDE.local.md", ".mcp.json"],
+        }
     }
 
     fn credential(&self) -> Option<String> {
@@ -286,7 +299,7 @@ impl Runtime for ClaudeRuntime {
         }
         let program = self.program().map_err(|why| Failure::new(FailureKind::ProgramMissing, why))?;
         let command = self.command(&program, request)?;
-        let config = &request.confinement.config;
+        let config = &request.sandbox.config;
         let files = [
             ("settings.json", b"{}\n".to_vec()),
             (".claude.json", br#"{"hasCompletedOnboarding":true}"#.to_vec()),
@@ -355,7 +368,7 @@ impl Runtime for ClaudeRuntime {
 fn resumable(request: &LaunchRequest) -> Option<&str> {
     let session = request.resume.as_deref().filter(|session| !session.contains('/'))?;
     let file = format!("{session}.jsonl");
-    let mut projects = std::fs::read_dir(request.confinement.config.join("projects")).ok()?.flatten();
+    let mut projects = std::fs::read_dir(request.sandbox.config.join("projects")).ok()?.flatten();
     let kept = |project: std::fs::DirEntry| {
         project.path().join(&file).symlink_metadata().is_ok_and(|found| found.is_file())
     };

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use async_trait::async_trait;
 use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+use mosaic_core::ports::runtime::{
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+};
 
 use crate::agent_claude::{ClaudeDialogue, Secrets, interrupt_line};
 pub use act::{DemoRun, converse};
@@ -41,6 +43,17 @@ impl Runtime for DemoRuntime {
         "demo"
     }
 
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: true,
+            resumes: true,
+            takes_messages: true,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[],
+        }
+    }
+
     async fn probe(&self) -> Result<Probe, String> {
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
         Ok(Probe { program: self.self_exe.display().to_string(), version })
@@ -50,7 +63,7 @@ impl Runtime for DemoRuntime {
         if !script::is_demo_repository(&request.tree) {
             return Err(Failure::new(FailureKind::BadInput, script::refusal()));
         }
-        let state = request.confinement.config.display().to_string();
+        let state = request.sandbox.config_inside.display().to_string();
         let story = slug(request.task.as_str());
         let mut command = vec![self.self_exe.display().to_string(), SUBCOMMAND.to_owned()];
         command.extend(["--story".to_owned(), story, "--state".to_owned(), state]);

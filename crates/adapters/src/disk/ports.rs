@@ -8,9 +8,14 @@ use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
-use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::runtime::{
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+};
+use mosaic_core::ports::sandbox::{
+    Capabilities, Command, Policy, Probe as SandboxProbe, Purpose, Sandbox, SandboxError, SandboxHandle,
+    Stopped,
+};
 
 use super::threads::drive;
 
@@ -37,29 +42,68 @@ impl Sandbox for OffThread<dyn Sandbox> {
         self.inner.name()
     }
 
-    async fn confine(&self, agent: AgentId) -> Result<Confinement, Failure> {
-        let inner = Arc::clone(&self.inner);
-        drive(async move { inner.confine(agent).await }).await.map_err(no_answer)?
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
-    async fn staging(&self, agent: AgentId) -> Result<PathBuf, Failure> {
+    async fn probe(&self) -> Result<SandboxProbe, SandboxError> {
         let inner = Arc::clone(&self.inner);
-        drive(async move { inner.staging(agent).await }).await.map_err(no_answer)?
+        drive(async move { inner.probe().await }).await.map_err(SandboxError::NoAnswer)?
     }
 
-    async fn place(&self, agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure> {
+    async fn prepare(
+        &self,
+        agent: AgentId,
+        purpose: Purpose,
+        policy: &Policy,
+    ) -> Result<SandboxHandle, SandboxError> {
+        let (inner, policy) = (Arc::clone(&self.inner), policy.clone());
+        let prepare = async move { inner.prepare(agent, purpose, &policy).await };
+        drive(prepare).await.map_err(SandboxError::NoAnswer)?
+    }
+
+    fn command(&self, handle: &SandboxHandle, command: Command) -> Command {
+        self.inner.command(handle, command)
+    }
+
+    async fn discard(&self, handle: &SandboxHandle) -> Result<(), SandboxError> {
+        let (inner, handle) = (Arc::clone(&self.inner), handle.clone());
+        drive(async move { inner.discard(&handle).await }).await.map_err(SandboxError::NoAnswer)?
+    }
+
+    async fn staging(&self, agent: AgentId) -> Result<PathBuf, SandboxError> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.staging(agent).await }).await.map_err(SandboxError::NoAnswer)?
+    }
+
+    async fn place(&self, agent: AgentId, source: &Path, relative: &str) -> Result<(), SandboxError> {
         let (inner, source, relative) = (Arc::clone(&self.inner), source.to_owned(), relative.to_owned());
-        drive(async move { inner.place(agent, &source, &relative).await }).await.map_err(no_answer)?
+        let place = async move { inner.place(agent, &source, &relative).await };
+        drive(place).await.map_err(SandboxError::NoAnswer)?
     }
 
-    async fn release(&self, agent: AgentId) -> Result<(), Failure> {
+    async fn stop(&self, agent: AgentId) -> Result<Stopped, SandboxError> {
         let inner = Arc::clone(&self.inner);
-        drive(async move { inner.release(agent).await }).await.map_err(no_answer)?
+        drive(async move { inner.stop(agent).await }).await.map_err(SandboxError::NoAnswer)?
+    }
+
+    async fn leftovers(&self) -> Result<Vec<AgentId>, SandboxError> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.leftovers().await }).await.map_err(SandboxError::NoAnswer)?
+    }
+
+    async fn release(&self, agent: AgentId) -> Result<(), SandboxError> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.release(agent).await }).await.map_err(SandboxError::NoAnswer)?
     }
 }
 
 #[async_trait]
 impl Gatekeeper for OffThread<dyn Gatekeeper> {
+    fn reads(&self) -> CommitForm {
+        self.inner.reads()
+    }
+
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         let (inner, profile) = (Arc::clone(&self.inner), request.profile);
         let (custom, base) = (request.custom.to_owned(), request.base.clone());
@@ -71,9 +115,13 @@ impl Gatekeeper for OffThread<dyn Gatekeeper> {
         drive(plan).await.map_err(no_answer)?
     }
 
-    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
+    async fn judge(
+        &self,
+        request: JudgeRequest,
+        source: Arc<dyn CommitSource>,
+    ) -> Result<GateReport, Failure> {
         let inner = Arc::clone(&self.inner);
-        drive(async move { inner.judge(request).await }).await.map_err(no_answer)?
+        drive(async move { inner.judge(request, source).await }).await.map_err(no_answer)?
     }
 }
 
@@ -81,6 +129,10 @@ impl Gatekeeper for OffThread<dyn Gatekeeper> {
 impl Runtime for OffThread<dyn Runtime> {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        self.inner.capabilities()
     }
 
     async fn probe(&self) -> Result<Probe, String> {

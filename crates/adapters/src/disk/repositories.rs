@@ -1,6 +1,6 @@
 //! Repositories whose calls each have a thread of their own: around the git programs there are many small reads of files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,6 +52,7 @@ off_thread! {
     additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) => (&repository, &base, &head, into) -> ();
     fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) => (&repository, &base, &head) -> Fit;
     checkout_for_judging(request: &JudgingRequest) => (&request) -> JudgingCheckout;
+    bundle_for_judging(request: &JudgingRequest) => (&request) -> PathBuf;
     filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
     filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
     shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;

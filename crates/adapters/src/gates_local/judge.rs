@@ -8,11 +8,11 @@ use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GateRepor
 use mosaic_core::domain::key_lines::KeyLines;
 use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
 use mosaic_core::limits;
-use mosaic_core::ports::gatekeeper::JudgeRequest;
 use mosaic_core::ports::scanner::SecretScanner;
 
 use super::config::FLOOR;
 use super::git_dir::Pristine;
+use super::judging_home::Judging;
 use super::run::{self, Ended};
 use super::{GateOptions, findings, junit, lcov, report_file};
 
@@ -40,13 +40,9 @@ impl Judged {
 
 /// Judges the commit. Whatever cannot be judged is an error in the report; only where this machine could not run the
 /// gates there is none.
-pub(super) async fn all(
-    options: &GateOptions,
-    request: &JudgeRequest,
-    own: &Path,
-) -> Result<GateReport, Failure> {
+pub(super) async fn all(options: &GateOptions, request: &Judging) -> Result<GateReport, Failure> {
     let mut results = Vec::new();
-    let pristine = pristine(request, own).await?;
+    let pristine = pristine(request).await?;
     // Reports that came with the commit must not count: only what a gate writes now.
     let stale = match request.plan.trusted {
         true => {
@@ -89,11 +85,11 @@ pub(super) async fn all(
 }
 
 /// Keeps the git directory as it is, for the gates after the first.
-async fn pristine(request: &JudgeRequest, own: &Path) -> Result<Arc<Pristine>, Failure> {
+async fn pristine(request: &Judging) -> Result<Arc<Pristine>, Failure> {
     if request.plan.gates.len() < 2 {
         return Ok(Arc::default());
     }
-    let own = own.to_owned();
+    let own = request.place.own.clone();
     let kept = blocking(request, move |checkout, _| vec![Pristine::keep(checkout, &own)]).await.pop();
     let why = match kept {
         Some(Ok(pristine)) => return Ok(Arc::new(pristine)),
@@ -107,7 +103,7 @@ async fn pristine(request: &JudgeRequest, own: &Path) -> Result<Arc<Pristine>, F
 /// Gives a gate the git directory that the first one found.
 async fn restored(
     options: &GateOptions,
-    request: &JudgeRequest,
+    request: &Judging,
     pristine: &Arc<Pristine>,
     index: usize,
 ) -> Result<(), String> {
@@ -123,11 +119,7 @@ async fn restored(
     }
 }
 
-async fn one(
-    options: &GateOptions,
-    request: &JudgeRequest,
-    gate: &GateDefinition,
-) -> Result<Judged, Failure> {
+async fn one(options: &GateOptions, request: &Judging, gate: &GateDefinition) -> Result<Judged, Failure> {
     let Some(command) = &gate.run else { return Ok(reports(request, gate).await) };
     let own = gate.clone();
     let removed = blocking(request, move |checkout, _| vec![remove_reports(checkout, &own)]).await;
@@ -151,7 +143,7 @@ async fn one(
 }
 
 /// Judges a command that ended with another code than 0: it failed; a test report only says more about it.
-async fn failed(request: &JudgeRequest, gate: &GateDefinition, code: i32, log: &str) -> Judged {
+async fn failed(request: &Judging, gate: &GateDefinition, code: i32, log: &str) -> Judged {
     let (name, junit) = (gate.name.clone(), gate.junit.clone());
     let tests = blocking(request, move |checkout, _| {
         let read = |path: String| junit::parse(name.as_str(), &report_file::read(checkout, &path)?);
@@ -186,7 +178,7 @@ fn log_findings(gate: &GateDefinition, log: &str, checkout: &Path) -> (Vec<Findi
 }
 
 /// Judges by the reports that the gate declares; without any, the exit code 0 has said it all.
-async fn reports(request: &JudgeRequest, gate: &GateDefinition) -> Judged {
+async fn reports(request: &Judging, gate: &GateDefinition) -> Judged {
     let gate = gate.clone();
     let read = move |checkout: &Path, _: &_| {
         let tests = gate.junit.as_deref().map(|path| tests(checkout, &gate, path));
@@ -250,7 +242,7 @@ fn remove_reports(checkout: &Path, gate: &GateDefinition) -> Result<(), String> 
 
 /// Does file work off the event loop: reports may be large. A panic there judges nothing and gives an empty list.
 async fn blocking<T: Send + 'static>(
-    request: &JudgeRequest,
+    request: &Judging,
     work: impl FnOnce(&Path, &mosaic_core::domain::gates::GatePlan) -> Vec<T> + Send + 'static,
 ) -> Vec<T> {
     let (checkout, plan) = (request.checkout.clone(), request.plan.clone());

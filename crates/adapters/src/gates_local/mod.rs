@@ -8,11 +8,11 @@ mod config;
 mod findings;
 mod git_dir;
 mod judge;
+mod judging_home;
 mod junit;
 mod lcov;
 mod log_window;
 mod plan;
-mod quarters;
 mod report_file;
 mod run;
 mod trust;
@@ -24,13 +24,12 @@ use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::clock::Clock;
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::sandbox::Sandbox;
 use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Transcripts;
 
-use crate::git_identity::Identity;
-use crate::short_dirs::ShortDirs;
 use crate::trash::Trash;
 
 pub use trust::{Trust, config_digest, trust};
@@ -50,13 +49,11 @@ pub struct GateOptions {
     pub trust: Trust,
     /// Takes a checkout away once it is judged; of the data directory below which checkouts lie.
     pub trash: Arc<Trash>,
-    /// Makes temporary directories whose paths are short.
-    pub short: Arc<ShortDirs>,
-    /// The author of commits that gates make in scratch repositories.
-    pub identity: Option<Identity>,
+    /// Prepares the places that commands run in.
+    pub sandbox: Arc<dyn Sandbox>,
 }
 
-/// Judges commits on this machine, in the agent's kind of confinement.
+/// Judges commits on this machine, in the agent's kind of sandbox.
 pub struct LocalGatekeeper {
     options: GateOptions,
 }
@@ -70,14 +67,22 @@ impl LocalGatekeeper {
 
 #[async_trait]
 impl Gatekeeper for LocalGatekeeper {
+    fn reads(&self) -> CommitForm {
+        CommitForm::Checkout
+    }
+
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         plan::make(&request, &self.options.trust)
     }
 
-    async fn judge(&self, mut request: JudgeRequest) -> Result<GateReport, Failure> {
-        let quarters = quarters::move_in(&self.options, &mut request)?;
-        let judged = judge::all(&self.options, &request, &quarters.own).await;
-        quarters.leave(&self.options, &request);
+    async fn judge(
+        &self,
+        request: JudgeRequest,
+        source: Arc<dyn CommitSource>,
+    ) -> Result<GateReport, Failure> {
+        let judging = judging_home::create(&self.options, request, source.as_ref()).await?;
+        let judged = judge::all(&self.options, &judging).await;
+        judging.remove(&self.options).await;
         judged
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use mosaic_core::domain::gates::GateDefinition;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
-use mosaic_core::ports::gatekeeper::JudgeRequest;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Stdin};
+use mosaic_core::ports::sandbox::Command;
 
 use super::GateOptions;
+use super::judging_home::Judging;
 use super::log_window::LogWindow;
 
 /// The end of a command.
@@ -27,7 +28,7 @@ pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
 
 /// Returns the name of a gate's job. A judgement that a lost server left unfinished is repeated in the same round, and
 /// a job's name is used once; the checkout is new each time.
-fn job_name(request: &JudgeRequest, gate: &GateDefinition) -> String {
+fn job_name(request: &Judging, gate: &GateDefinition) -> String {
     let checkout = request.checkout.file_name().unwrap_or_default().to_string_lossy();
     let mut name = format!("gate-{}-{}", checkout.trim_start_matches("judge-"), gate.name);
     if name.len() > limits::JOB_NAME_BYTES {
@@ -43,7 +44,7 @@ fn job_name(request: &JudgeRequest, gate: &GateDefinition) -> String {
 /// commit, so it is a failure of this attempt and not of the gate.
 pub(super) async fn run(
     options: &GateOptions,
-    request: &JudgeRequest,
+    request: &Judging,
     gate: &GateDefinition,
     command: &str,
 ) -> Result<(Ended, String), Failure> {
@@ -65,7 +66,7 @@ fn failed(gate: &GateDefinition, why: &ProcessError) -> Failure {
 
 fn spec(
     options: &GateOptions,
-    request: &JudgeRequest,
+    request: &Judging,
     gate: &GateDefinition,
     command: &str,
 ) -> Result<JobSpec, String> {
@@ -73,17 +74,17 @@ fn spec(
     let name = job_name(request, gate);
     // The command is an argument of its own: nothing in it can end the script around it.
     let shell = ["sh", "-c", "exec 2>&1; eval \"$1\"", "sh", command].map(str::to_owned);
-    let mut env = request.confinement.env.clone();
     let ours =
         [("CI", "true"), ("MOSAIC_GATE", gate.name.as_str()), ("MOSAIC_COMMIT", request.commit.as_str())];
-    env.retain(|(key, _)| ours.iter().all(|(name, _)| name != key));
-    env.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let env = ours.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let command = Command { argv: shell.to_vec(), env, cwd: request.checkout.clone() };
+    let command = options.sandbox.command(&request.place, command);
     Ok(JobSpec {
         agent: request.agent,
         name: name.parse().map_err(|e| format!("could not be run: the job's name {e}"))?,
-        command: request.confinement.wrap.iter().cloned().chain(shell).collect(),
-        env,
-        cwd: request.checkout.clone(),
+        command: command.argv,
+        env: command.env,
+        cwd: command.cwd,
         stdin: Stdin::Null,
         output,
         output_limit: limits::GATE_LOG_BYTES,

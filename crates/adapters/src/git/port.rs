@@ -1,6 +1,6 @@
 //! The port, method by method.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use mosaic_core::domain::agent::Salvaged;
@@ -121,6 +121,10 @@ impl Repositories for GitRepositories {
 
     async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         self.checkout_now(request).await
+    }
+
+    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
+        self.judging_bundle(request).await
     }
 
     async fn push(

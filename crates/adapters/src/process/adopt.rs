@@ -40,7 +40,7 @@ fn never_started(dir: &JobDir) -> Result<(), ProcessError> {
     let why = "its server was lost before it started".to_owned();
     let exit = Exit { start_error: Some(why), ..Exit::default() };
     let rung = "none".to_owned();
-    Ok(dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: None, confinement: None })?)
+    Ok(dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: None, containment: None })?)
 }
 
 /// Returns who supervises or supervised the job. A supervisor that is just starting it is waited for; one that was

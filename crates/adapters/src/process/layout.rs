@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::bounded_file::{self, put_aside_unless_plain};
 
-use super::confinement::{Confinement, NamespaceMaker};
+use super::containment::{Containment, NamespaceMaker};
 use super::linux::ProcessRef;
 use super::stop;
 
@@ -78,9 +78,9 @@ pub(crate) struct ShimFile {
     pub(crate) fence: Option<PathBuf>,
     /// Length of the output file when the job began.
     pub(crate) output_base: u64,
-    /// The means that holds the job together.
-    #[serde(default)]
-    pub(crate) confinement: Confinement,
+    /// The means that holds the job together. Shims outlive their server, so the name in the file stays.
+    #[serde(default, rename = "confinement")]
+    pub(crate) containment: Containment,
 }
 
 /// `exit.json`: how it ended. It exists once nothing of the job is alive.
@@ -93,9 +93,9 @@ pub(crate) struct ExitFile {
     pub(crate) exit: Exit,
     /// The furthest rung of the kill ladder.
     pub(crate) rung: String,
-    /// The means that held the job together; none when no shim recorded it.
-    #[serde(default)]
-    pub(crate) confinement: Option<Confinement>,
+    /// The means that held the job together; none when no shim recorded it. The name in the file is that of earlier builds.
+    #[serde(default, rename = "confinement")]
+    pub(crate) containment: Option<Containment>,
     /// Why part of the output could not be kept, such as a full disk.
     #[serde(default)]
     pub(crate) output_error: Option<String>,
@@ -104,12 +104,14 @@ pub(crate) struct ExitFile {
 impl ExitFile {
     /// Returns the exit. The file lies where the agent can write: of a receipt only known words are passed on.
     pub(crate) fn into_exit(self) -> Exit {
-        let Self { mut exit, rung, confinement, .. } = self;
+        let Self { mut exit, rung, containment, .. } = self;
         if let Some(receipt) = &mut exit.receipt {
             let rung = stop::RUNGS.into_iter().find(|known| *known == rung).unwrap_or(stop::RUNGS[0]);
             receipt.rung = rung.to_owned();
-            receipt.confinement = confinement.map(Confinement::word).unwrap_or_default().to_owned();
+            receipt.confinement = containment.map(Containment::word).unwrap_or_default().to_owned();
             receipt.processes_after = 0;
+            // A container is its sandbox's to name, never a shim's.
+            receipt.container = None;
         }
         exit
     }

@@ -6,8 +6,8 @@
 mod adopt;
 mod census;
 mod cgroup;
-mod confinement;
 mod connection;
+mod containment;
 mod fence;
 mod frost;
 mod groups;

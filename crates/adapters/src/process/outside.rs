@@ -144,8 +144,8 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         // The same.
         let _ = fence.remove();
     }
-    let confinement = hunt.shim.as_ref().map(|shim| shim.confinement);
-    dir.save(&ExitFile { version: LAYOUT, exit, rung, confinement, output_error: why })
+    let containment = hunt.shim.as_ref().map(|shim| shim.containment);
+    dir.save(&ExitFile { version: LAYOUT, exit, rung, containment, output_error: why })
 }
 
 /// The records and cgroups of the job whose processes are searched for.

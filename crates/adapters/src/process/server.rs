@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
-use super::confinement::{Chosen, Confinement};
 use super::connection::Connection;
+use super::containment::{Chosen, Containment};
 use super::fence::Fence;
 use super::frost;
 use super::groups;
@@ -93,7 +93,7 @@ impl ShimProcesses {
     }
 
     /// Returns what holds a job together here (`cgroup`, `pid namespace` or `subreaper`) and why.
-    pub fn confinement(&self) -> (&'static str, String) {
+    pub fn containment(&self) -> (&'static str, String) {
         self.chosen.said()
     }
 
@@ -275,7 +275,7 @@ impl Processes for ShimProcesses {
         for stopped in all {
             receipt.processes_before += stopped.before;
             receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
-            weakest = weakest.into_iter().chain(stopped.confinement).min();
+            weakest = weakest.into_iter().chain(stopped.containment).min();
         }
         let (cgroups, fences) = (self.chosen.cgroups.clone(), self.chosen.fences.clone());
         let data = self.options.data_dir.clone();
@@ -290,7 +290,7 @@ impl Processes for ShimProcesses {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let took = begun.elapsed();
         (receipt.took_ms, receipt.past_grace_ms) = (ms(took), ms(took.saturating_sub(grace)));
-        receipt.confinement = weakest.map(Confinement::word).unwrap_or_default().to_owned();
+        receipt.confinement = weakest.map(Containment::word).unwrap_or_default().to_owned();
         if receipt.processes_after > 0 {
             return Err(ProcessError::Survivors(receipt.processes_after));
         }

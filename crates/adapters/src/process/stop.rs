@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::bounded_file;
 use crate::disk;
 
-use super::confinement::Confinement;
 use super::connection::Connection;
+use super::containment::Containment;
 use super::layout::{self, ExitFile, JobDir, ShimFile};
 use super::outside::{self, Counts, Reach};
 use super::protocol::{Answer, Request};
@@ -35,7 +35,7 @@ pub(super) fn further<'a>(one: &'a str, other: &'a str) -> &'a str {
 pub(super) struct Stopped {
     pub(super) before: u32,
     pub(super) rung: String,
-    pub(super) confinement: Option<Confinement>,
+    pub(super) containment: Option<Containment>,
 }
 
 /// Lists the agent's jobs that have not ended cleanly.
@@ -87,10 +87,10 @@ pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: 
         before = before.max(counts.before);
         if counts.after > 0 {
             let of = dir.clone();
-            let confinement = disk::drive_for(limits::DISK_ANSWER, async move {
-                of.load::<ShimFile>().ok().flatten().map(|shim| shim.confinement)
+            let containment = disk::drive_for(limits::DISK_ANSWER, async move {
+                of.load::<ShimFile>().ok().flatten().map(|shim| shim.containment)
             });
-            return Stopped { before, rung: RUNGS[4].to_owned(), confinement: confinement.await.flatten() };
+            return Stopped { before, rung: RUNGS[4].to_owned(), containment: containment.await.flatten() };
         }
         // The shim counts as part of the agent too.
         let of = dir.clone();
@@ -115,7 +115,7 @@ async fn has_gone(dir: &JobDir) -> bool {
 /// Ends jobs without a supervisor, one after the other: each looks for everything that is the agent's, and all but the
 /// first find nothing more.
 pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option<&Path>) -> Stopped {
-    let mut all = Stopped { before: 0, rung: RUNGS[0].to_owned(), confinement: None };
+    let mut all = Stopped { before: 0, rung: RUNGS[0].to_owned(), containment: None };
     let until = Instant::now() + limits::SHIM_PROOF;
     let sorted = move || {
         let mut jobs = jobs;
@@ -134,7 +134,7 @@ pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option
         let one = told(&job.dir, before).await;
         all.before += one.before;
         all.rung = further(&all.rung, &one.rung).to_owned();
-        all.confinement = all.confinement.into_iter().chain(one.confinement).min();
+        all.containment = all.containment.into_iter().chain(one.containment).min();
     }
     all
 }
@@ -153,10 +153,10 @@ async fn told(dir: &JobDir, before: u32) -> Stopped {
     let of = dir.clone();
     let exit = disk::drive_for(limits::DISK_ANSWER, async move { of.load::<ExitFile>() }).await;
     let exit = exit.and_then(Result::ok).flatten();
-    let confinement = exit.as_ref().and_then(|file| file.confinement);
+    let containment = exit.as_ref().and_then(|file| file.containment);
     // The file may be the agent's: only a word of ours is passed on.
     let rung = exit.and_then(|file| RUNGS.into_iter().find(|rung| *rung == file.rung)).unwrap_or(RUNGS[0]);
-    Stopped { before, rung: rung.to_owned(), confinement }
+    Stopped { before, rung: rung.to_owned(), containment }
 }
 
 /// Orders the shim to stop its job, notes how many processes there are, and waits until it has. Returns at once when there

@@ -10,7 +10,7 @@ use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_testkit::fakes::sandbox::handle;
 
 fn request() -> LaunchRequest {
     LaunchRequest {
@@ -20,12 +20,7 @@ fn request() -> LaunchRequest {
         prompt: "Do it.".into(),
         system: "Rules.\n".into(),
         tree: "/tree".into(),
-        confinement: Confinement {
-            home: "/agent/home".into(),
-            config: "/agent/config".into(),
-            env: vec![],
-            wrap: vec![],
-        },
+        sandbox: handle("/agent/home", "/agent/config"),
         model: None,
         budget: Budget::default(),
         resume: None,

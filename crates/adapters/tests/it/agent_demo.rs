@@ -12,7 +12,7 @@ use mosaic_core::domain::outcome::{FailureKind, Outcome};
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_testkit::fakes::sandbox::handle;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -38,7 +38,7 @@ fn request(place: &Place, resume: Option<String>) -> LaunchRequest {
         prompt: "Do it.".into(),
         system: String::new(),
         tree: place.tree(),
-        confinement: Confinement { home: place.dir.path().into(), config, env: vec![], wrap: vec![] },
+        sandbox: handle(place.dir.path(), config),
         model: None,
         budget: Budget::default(),
         resume,

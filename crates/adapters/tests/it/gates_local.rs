@@ -7,19 +7,21 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
+use mosaic_adapters::private_dirs::PrivateDirs;
+use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
-use mosaic_adapters::short_dirs::ShortDirs;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{Gatekeeper, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_core::ports::sandbox::Purpose;
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_testkit::fakes::gatekeeper::{CheckedOut, judge_request};
 use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use tokio::sync::watch;
 
@@ -84,6 +86,10 @@ impl Clock for Wall {
     }
 }
 
+fn agent() -> AgentId {
+    "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().unwrap()
+}
+
 /// A checkout with a gatekeeper around it.
 struct World {
     home: tempfile::TempDir,
@@ -119,35 +125,24 @@ impl World {
         config: &str,
     ) -> Result<GateReport, Failure> {
         let trash = Arc::new(Trash::new(self.home.path()));
+        let dirs = PrivateDirs::new(self.home.path(), "/usr/local/bin:/usr/bin:/bin", Arc::clone(&trash))
+            .passing(vec![("CI".to_owned(), "no".to_owned())]);
         let keeper = LocalGatekeeper::new(GateOptions {
             processes,
             transcripts: Arc::new(Logs(self.home.path().join("logs"))),
             clock: Arc::new(Wall),
             scanner: Arc::new(RuleScanner::new()),
             trust: self.trust.clone(),
-            trash: Arc::clone(&trash),
-            short: Arc::new(ShortDirs::new(self.home.path(), trash)),
-            identity: None,
+            trash,
+            sandbox: Arc::new(NoSandbox::new(dirs)),
         });
         let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
         let config = Some(config.as_bytes());
         let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, config };
         let plan = keeper.plan(wanted).await.unwrap();
-        let confinement = Confinement {
-            home: self.home.path().to_owned(),
-            config: self.home.path().to_owned(),
-            env: vec![
-                ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
-                ("CI".to_owned(), "no".to_owned()),
-                ("HOME".to_owned(), self.home.path().join("home").display().to_string()),
-                ("TMPDIR".to_owned(), self.home.path().join("tmp").display().to_string()),
-            ],
-            wrap: Vec::new(),
-        };
-        let agent = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().unwrap();
-        let checkout = self.home.path().join(checkout);
-        let judged = keeper.judge(JudgeRequest { agent, round: 1, commit, checkout, confinement, plan });
+        let source = Arc::new(CheckedOut(self.home.path().join(checkout)));
+        let judged = keeper.judge(judge_request(agent(), commit, plan), source);
         tokio::time::timeout(Duration::from_secs(60), judged).await.expect("gates end in time")
     }
 
@@ -187,16 +182,29 @@ async fn a_gate_sees_its_environment_and_nothing_else() {
     let log = std::fs::read_to_string(world.home.path().join("logs/gate-1-gate")).unwrap();
     let names: Vec<&str> =
         log.split_whitespace().filter(|name| !matches!(*name, "PWD" | "OLDPWD" | "_" | "SHLVL")).collect();
-    assert_eq!(names, ["CI", "HOME", "MOSAIC_COMMIT", "MOSAIC_GATE", "PATH", "TMPDIR"]);
+    assert_eq!(
+        names,
+        [
+            "CI",
+            "GIT_CEILING_DIRECTORIES",
+            "HOME",
+            "LANG",
+            "MOSAIC_COMMIT",
+            "MOSAIC_GATE",
+            "PATH",
+            "TERM",
+            "TMPDIR",
+        ]
+    );
 }
 
 #[tokio::test]
 async fn what_the_agent_left_in_its_home_does_not_judge() {
     let world = World::new();
-    for place in ["home", "tmp"] {
-        std::fs::create_dir(world.home.path().join(place)).unwrap();
-        std::fs::write(world.home.path().join(place).join(".gitconfig"), "[alias]\n\tstrict = !true\n")
-            .unwrap();
+    let trash = Arc::new(Trash::new(world.home.path()));
+    let of_agent = PrivateDirs::new(world.home.path(), "", trash).prepare(agent(), Purpose::Agent).unwrap();
+    for place in [&of_agent.home, &of_agent.tmp] {
+        std::fs::write(place.join(".gitconfig"), "[alias]\n\tstrict = !true\n").unwrap();
     }
     // Without the planted alias there is no such command.
     let result = world.judge_one("'git strict'").await;
@@ -349,11 +357,13 @@ async fn a_judgement_that_is_repeated_starts_new_jobs() {
         let judged = world.judge_with(world.processes.clone(), checkout, &gates, &config).await;
         assert_eq!(judged.unwrap().verdict, Verdict::Passed);
     }
-    let left = std::fs::read_dir(world.home.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(
-        !left.into_iter().any(|name| name.to_string_lossy().starts_with("judge-")),
-        "a judgement leaves nothing"
-    );
+    for place in [world.home.path().to_owned(), world.home.path().join("agents").join(agent().to_string())] {
+        let left = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(
+            !left.into_iter().any(|name| name.to_string_lossy().starts_with("judge-")),
+            "a judgement leaves nothing"
+        );
+    }
     let names: BTreeSet<String> = world.processes.started().iter().map(|job| job.name.to_string()).collect();
     assert_eq!(names.len(), 6, "{names:?}");
 }

@@ -8,6 +8,7 @@ mod agent_command;
 mod agent_demo;
 mod audit_file;
 mod caretaker;
+mod conformance;
 mod gates_local;
 mod git;
 mod orders_files;

@@ -30,7 +30,7 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
             return;
         }
         tried += 1;
-        let stopped = o.ports.processes.stop(id, Duration::ZERO).await;
+        let stopped = o.stop_jobs(id, Duration::ZERO).await;
         let done = match stopped {
             Ok(_) => o.ports.processes.forget(id).await,
             Err(e) => Err(e),

@@ -47,6 +47,16 @@ async fn record(o: &Orchestrator, id: AgentId) -> Record {
 pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
     // An error was told by the pass before.
     let Ok(present) = o.ports.repositories.present().await else { return };
+    let leftovers = match o.ports.sandbox.leftovers().await {
+        Ok(leftovers) => leftovers,
+        Err(e) => {
+            report.problem(format!("places in the sandbox: {e}"));
+            Vec::new()
+        }
+    };
+    // A sandbox may have a place of an agent that never had a tree, or whose tree is gone.
+    let elsewhere = leftovers.into_iter().filter(|id| !present.contains(id));
+    let present: Vec<AgentId> = present.iter().copied().chain(elsewhere).collect();
     // Of a removed agent that is all that a crash may have left.
     let beside = o.ports.repositories.kept_beside().await.unwrap_or_default();
     let only_beside: Vec<AgentId> = beside.into_iter().filter(|id| !present.contains(id)).collect();
@@ -87,7 +97,7 @@ async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
 /// Stops what runs of an agent and keeps what lies in its tree, which stays.
 pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), String> {
     o.tell_supervisors(id, None).await;
-    o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+    o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
     match o.ports.repositories.stray_tree(id).await.map_err(|e| e.message)? {
         StrayTree::None | StrayTree::Unused => {}
         StrayTree::Unknown(why) => return Err(why),
@@ -95,7 +105,7 @@ pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), Strin
             let kept = stray::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
             tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the repository store");
             // The harvest is a job of the agent's as well.
-            o.ports.processes.stop(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+            o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
         }
     }
     Ok(())
@@ -104,7 +114,9 @@ pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), Strin
 /// Releases what an agent whose work is kept still has.
 pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), String> {
     let trees = o.ports.repositories.remove(id).await;
-    trees.and(o.ports.sandbox.release(id).await).map_err(|e| e.message)?;
+    let private = o.ports.sandbox.release(id).await;
+    trees.map_err(|e| e.message)?;
+    private.map_err(|e| e.to_string())?;
     o.ports.processes.forget(id).await.map_err(|e| e.to_string())?;
     let beside = o.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;
     if !beside.is_empty() {

@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn of(state: &State, kind: FailureKind) -> Blame {
-        blame(&agent(state.clone()), &Failure::new(kind, "x"), "claude")
+        blame(&agent(state.clone()), &Failure::new(kind, "x"), "wanted")
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
     fn what_is_missing_on_the_node_is_laid_on_the_part_that_lacks_it() {
         use FailureKind as K;
         let repository = || "https://h/r.git".to_owned();
-        let run = Part::Run { runtime: "claude".to_owned() };
+        let run = Part::Run { runtime: "wanted".to_owned() };
         let states = states();
         let cases = [
             (0, K::RemoteAuth, Blame::Node(Part::Fetch { repository: repository() })),

@@ -28,6 +28,14 @@ pub struct GateDefinition {
     pub timeout_ms: u64,
 }
 
+impl GateDefinition {
+    /// Defines a gate that is judged by the exit code of a command alone.
+    pub fn of_command(name: Word, run: String) -> Self {
+        let timeout_ms = u64::try_from(crate::limits::GATE.as_millis()).unwrap_or(u64::MAX);
+        Self { name, run: Some(run), lcov: None, junit: None, min: None, timeout_ms }
+    }
+}
+
 /// Gates that will judge an agent's work: fixed at checkout, from the base commit, before the agent starts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod orders;
 pub mod outcome;
 pub mod placement;
+pub mod policy;
 pub mod prompt;
 pub mod publication;
 pub mod queue;

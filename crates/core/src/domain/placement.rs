@@ -55,7 +55,7 @@ mod tests {
 
     fn agent(labels: &serde_json::Value) -> Agent {
         let body = json!({
-            "taskId": "T-1", "agentType": "worker", "runtime": "claude", "nodeLabels": labels,
+            "taskId": "T-1", "agentType": "worker", "runtime": "wanted", "nodeLabels": labels,
             "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}
         });
         let spec = SpawnSpec::parse(&body).expect("the body is well");
@@ -78,7 +78,7 @@ mod tests {
             |n| Conditions { agents: [AgentId(uuid::Uuid::from_u128(n))].into(), ..Conditions::default() };
         for (refusing, allowing) in [
             (repositories("https://git.example.com/r.git"), repositories("https://git.example.com/s.git")),
-            (runtimes("claude"), runtimes("command")),
+            (runtimes("wanted"), runtimes("other")),
             (agents(7), agents(8)),
         ] {
             assert!(!refusing.allow(&one) && !refusing.are_plain(), "{refusing:?}");

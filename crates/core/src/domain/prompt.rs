@@ -118,11 +118,13 @@ pub fn fix_prompt(findings: &[Finding], base_branch: &BranchName) -> String {
 }
 
 /// Returns what is added to the system prompt: our rules, then the repository's own instructions to agents, each
-/// file cut to [`limits::PROMPT_FILE_BYTES`].
-pub fn system_text(agents_md: Option<&str>, claude_md: Option<&str>) -> String {
+/// file, with its name, cut to [`limits::PROMPT_FILE_BYTES`].
+pub fn system_text<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::from(RULES);
-    for (name, file) in [("AGENTS.md", agents_md), ("CLAUDE.md", claude_md)] {
-        let Some(file) = file.map(str::trim).filter(|file| !file.is_empty()) else { continue };
+    for (name, file) in files.into_iter().map(|(name, file)| (name, file.trim())) {
+        if file.is_empty() {
+            continue;
+        }
         let file = cut(file.to_owned(), limits::PROMPT_FILE_BYTES);
         push(&mut text, format_args!("\n# The repository's {name}\n\n{file}\n"));
     }
@@ -293,13 +295,13 @@ mod tests {
     #[test]
     fn the_system_text_has_the_rules_and_cuts_files() {
         let long = "ä".repeat(limits::PROMPT_FILE_BYTES);
-        let text = system_text(Some(&long), Some("Use tabs."));
+        let text = system_text([("AGENTS.md", &*long), ("TOOLS.md", "Use tabs.")]);
         assert!(
             text.contains("Never push")
                 && text.contains("repository's AGENTS.md")
                 && text.contains("Use tabs.")
         );
         assert!(text.len() < limits::PROMPT_FILE_BYTES + 4096, "{}", text.len());
-        assert!(!system_text(None, Some(" \n")).contains("CLAUDE.md"));
+        assert!(!system_text([("TOOLS.md", " \n")]).contains("TOOLS.md"));
     }
 }

@@ -19,6 +19,9 @@ pub struct StopReceipt {
     /// when there were none.
     #[serde(default)]
     pub confinement: String,
+    /// Name of the container that its sandbox could not end; `None` when nothing is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Of `took_ms`, the part after the grace was over; 0 when the processes went before that.
     #[serde(default)]
     pub past_grace_ms: u64,

@@ -1,13 +1,15 @@
-//! The gatekeeper: says what will judge a commit, and judges it.
+//! The gatekeeper: says what will judge a commit, and judges it. The conformance suite is `mosaic_testkit::gatekeeper_suite`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::sandbox::Confinement;
+use super::repositories::JudgingCheckout;
 use crate::domain::gates::{GatePlan, GateReport};
-use crate::domain::ids::{AgentId, CommitId, Word};
+use crate::domain::ids::{AgentId, BranchName, CommitId, TaskId, Word};
 use crate::domain::outcome::Failure;
+use crate::domain::repository::RepositoryUrl;
 use crate::domain::spec::GateProfile;
 
 /// Inputs of a gate plan.
@@ -23,34 +25,65 @@ pub struct PlanRequest<'a> {
     pub config: Option<&'a [u8]>,
 }
 
-/// Inputs of a judgement.
+/// Inputs of a judgement: everything but the commit's content, which its [`CommitSource`] has.
 #[derive(Debug, Clone)]
 pub struct JudgeRequest {
     /// The agent.
     pub agent: AgentId,
-    /// Which judgement of this agent this is, from 1; names jobs and logs.
+    /// Number of the judgement among this agent's, from 1; names jobs and logs.
     pub round: u32,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// The base commit.
+    pub base: CommitId,
     /// The commit.
     pub commit: CommitId,
-    /// A fresh checkout of it that no agent ever saw.
-    pub checkout: PathBuf,
-    /// The confinement its commands run in.
-    pub confinement: Confinement,
+    /// The branch that is to carry the commit.
+    pub branch: BranchName,
+    /// The task.
+    pub task: TaskId,
     /// The plan made at checkout.
     pub plan: GatePlan,
+    /// Paths in which the commit differs from its base.
+    pub changed: Vec<Vec<u8>>,
+}
+
+/// Form in which a gatekeeper reads a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitForm {
+    /// Files in a directory.
+    Checkout,
+    /// One file with the commits after the base.
+    Bundle,
+}
+
+/// The content of a commit that is judged, taken from the repository store and never from an agent's tree.
+#[async_trait]
+pub trait CommitSource: Send + Sync {
+    /// Returns a fresh checkout that no agent ever saw; whoever asks removes it. Asked again, it is the same one.
+    async fn checkout(&self) -> Result<JudgingCheckout, Failure>;
+
+    /// Returns a git bundle of the commit, as `HEAD`, that stands on the base. The file is removed with the agent's tree.
+    async fn bundle(&self) -> Result<PathBuf, Failure>;
 }
 
 /// Plans and judges.
 #[async_trait]
 pub trait Gatekeeper: Send + Sync {
+    /// Returns the form in which it reads commits, so that one can be prepared while the secret scan runs.
+    fn reads(&self) -> CommitForm;
+
     /// Makes the plan from the profile and the base commit's definitions: a repository may add gates to a
     /// profile and never remove one. Fails with `BadInput` when the definitions cannot be read.
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
 
     /// Runs the plan's gates, each under its deadline, and reports. A gate that cannot be judged is an error in
     /// the report, never a pass; a fault of this machine (no supervisor, no disk) is a failure, which says nothing
-    /// about the commit. The commands get a home and a temporary directory of their own that no agent ever saw, and the
-    /// checkout is taken away afterwards. Dropping the future leaves no job behind once
-    /// [`super::processes::Processes::stop`] has run for the agent.
-    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure>;
+    /// about the commit. Commands run in a place that no agent ever saw, and the checkout is removed afterwards. Dropping
+    /// the future leaves no job behind once [`super::processes::Processes::stop`] has run for the agent.
+    async fn judge(
+        &self,
+        request: JudgeRequest,
+        source: Arc<dyn CommitSource>,
+    ) -> Result<GateReport, Failure>;
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::sandbox::SandboxError;
 use crate::domain::ids::{AgentId, Word};
 pub use crate::domain::stop::StopReceipt;
 
@@ -134,6 +135,9 @@ pub enum ProcessError {
     /// Something of the agent is still alive after the whole ladder.
     #[error("{0} processes of the agent survived")]
     Survivors(u32),
+    /// The sandbox could not end what outlives the processes.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The operating system refused.
     #[error("{0}")]
     Io(#[from] std::io::Error),

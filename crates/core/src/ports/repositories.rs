@@ -412,6 +412,10 @@ pub trait Repositories: Send + Sync {
     /// Nothing that is written there reaches the repository's store.
     async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
 
+    /// Makes a bundle of exactly the commit, as `HEAD`, that stands on the base: for a gatekeeper on another machine. It lies
+    /// where checkouts for judging do and is removed with the agent's tree.
+    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure>;
+
     /// Pushes exactly this commit to the branch if the remote's branch still is `expected` (`None`: absent). What talks to
     /// the remote is dead before `hold` is over, whatever becomes of this server.
     async fn push(

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::processes::Exit;
-use super::sandbox::Confinement;
+use super::sandbox::SandboxHandle;
 use crate::domain::ids::{AgentId, TaskId};
 use crate::domain::outcome::{Failure, Outcome};
 use crate::domain::spec::{AgentType, Budget};
@@ -28,8 +28,8 @@ pub struct LaunchRequest {
     pub system: String,
     /// The agent's tree, its working directory.
     pub tree: PathBuf,
-    /// Its confinement.
-    pub confinement: Confinement,
+    /// Its place in the sandbox.
+    pub sandbox: SandboxHandle,
     /// The model asked for.
     pub model: Option<String>,
     /// Caps on spending: what is left for this run.
@@ -43,9 +43,9 @@ pub struct LaunchRequest {
 /// Command that is to be run, with its environment and its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchPlan {
-    /// Program and arguments, without the confinement's wrapping.
+    /// Program and arguments, as it is to run inside the sandbox.
     pub command: Vec<String>,
-    /// Environment added to the confinement's.
+    /// Environment added to the sandbox's.
     pub env: Vec<(String, String)>,
     /// Standard input for runtimes without a dialogue; `None` keeps it open and begins with [`Dialogue::start`].
     pub stdin: Option<String>,
@@ -222,16 +222,36 @@ pub struct Probe {
     pub version: Option<String>,
 }
 
+/// Abilities and customs of a runtime. What they say is a promise: `mosaic_testkit::runtime_suite` checks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimeCapabilities {
+    /// It reports what a run cost, so that a cap in US dollars can be kept.
+    pub reports_cost: bool,
+    /// It resumes a session of an earlier run.
+    pub resumes: bool,
+    /// Messages reach its program while it works; see [`Dialogue::nudge`].
+    pub takes_messages: bool,
+    /// Directory of a repository that holds skills, each in a directory of its own with a `SKILL.md`.
+    pub skills_directory: Option<&'static str>,
+    /// Files of a repository with instructions to agents, which become part of the system prompt, in this order.
+    pub instruction_files: &'static [&'static str],
+    /// Names in a repository that its program gives a meaning by itself, unless it is told not to.
+    pub native_names: &'static [&'static str],
+}
+
 /// A kind of agent.
 #[async_trait]
 pub trait Runtime: Send + Sync {
-    /// Returns its name, such as `claude`.
+    /// Returns its name, which a spawn request can ask for.
     fn name(&self) -> &'static str;
+
+    /// Returns its abilities. They never change.
+    fn capabilities(&self) -> RuntimeCapabilities;
 
     /// Looks whether it can be used here. Errors with what to do about it. Takes at most a few seconds.
     async fn probe(&self) -> Result<Probe, String>;
 
-    /// Says what to run and places the files the run needs into the confinement's private directories. Fails
+    /// Says what to run and places the files the run needs into the sandbox's private directories. Fails
     /// before anything starts when it cannot work, for instance without credentials.
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure>;
 

@@ -69,7 +69,8 @@ pub trait Transcripts: Send + Sync {
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()>;
 
-    /// Returns how much of a run's output is told, from the marks that reached the file.
+    /// Returns how much of a run's output is told, from the marks that reached the file; of a run that a later one followed,
+    /// at least that.
     async fn told(&self, agent: AgentId, run: u32) -> std::io::Result<Told>;
 
     /// Reads entries after this number, at most `limit`. An unknown agent has none.

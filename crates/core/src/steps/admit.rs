@@ -72,14 +72,16 @@ impl Orchestrator {
             return Err(SpawnError::Unsatisfiable(text.to_owned()));
         }
         let name = spec.runtime.as_ref().map_or(self.settings.default_runtime.as_str(), |r| r.as_str());
-        if !self.ports.runtimes.contains_key(name) {
+        let Some(runtime) = self.ports.runtimes.get(name) else {
             let known: Vec<&str> = self.ports.runtimes.keys().map(String::as_str).collect();
             let text = format!("no runtime \"{name}\" on this node; there are: {}", known.join(", "));
             return Err(SpawnError::Unsatisfiable(text));
-        }
-        if spec.budget.usd.is_some() && name == "command" {
-            let text = "a dollar cap needs a runtime that reports cost, which \"command\" does not; cap timeoutSeconds instead";
-            return Err(SpawnError::Unsatisfiable(text.to_owned()));
+        };
+        if spec.budget.usd.is_some() && !runtime.capabilities().reports_cost {
+            let text = format!(
+                "a dollar cap needs a runtime that reports cost, which \"{name}\" does not; cap timeoutSeconds instead"
+            );
+            return Err(SpawnError::Unsatisfiable(text));
         }
         Ok(())
     }

@@ -10,9 +10,6 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::prompt::{self, PromptParts, WorkItem};
 use crate::limits;
 
-/// Where the repository keeps skills.
-const REPOSITORY_SKILLS: &str = ".claude/skills";
-
 /// Skills by where they were found.
 #[derive(Debug, Default)]
 pub(super) struct Skills {
@@ -64,11 +61,13 @@ impl StepContext<'_> {
             return Ok(skills);
         }
         let operators = self.orchestrator.settings.skills_dir.clone();
+        let of_repository = self.runtime(self.runtime_name())?.capabilities().skills_directory;
         let files = self.files(step_state, base).await?;
         for name in &self.agent.spec.context.skills {
-            let directory = format!("{REPOSITORY_SKILLS}/{name}");
+            let directory = of_repository.map(|directory| format!("{directory}/{name}"));
+            let tracked = |directory: &String| files.contains(&format!("{directory}/SKILL.md"));
             let own = operators.as_ref().map(|dir| dir.join(name.as_str()));
-            if files.iter().any(|path| *path == format!("{directory}/SKILL.md")) {
+            if let Some(directory) = directory.filter(tracked) {
                 skills.in_repository.push(directory);
             } else if let Some(own) = own.filter(|dir| dir.join("SKILL.md").is_file()) {
                 skills.of_operator.push(own);
@@ -109,8 +108,12 @@ impl StepContext<'_> {
         for id in &context.work_items {
             work_items.push(WorkItem { id: id.clone(), body: self.work_item(step_state, base, id).await? });
         }
-        let agents_md = self.instructions_file(step_state, base, "AGENTS.md").await?;
-        let claude_md = self.instructions_file(step_state, base, "CLAUDE.md").await?;
+        let mut instructions = Vec::new();
+        for name in self.runtime(self.runtime_name())?.capabilities().instruction_files {
+            if let Some(text) = self.instructions_file(step_state, base, name).await? {
+                instructions.push((*name, text));
+            }
+        }
         let parts = PromptParts {
             task_id: self.agent.spec.task_id.to_string(),
             agent_type: self.agent.spec.agent_type,
@@ -137,7 +140,8 @@ impl StepContext<'_> {
             );
             return Err(Failure::new(FailureKind::BadInput, text));
         }
-        Ok(Briefing { prompt, system: prompt::system_text(agents_md.as_deref(), claude_md.as_deref()) })
+        let system = prompt::system_text(instructions.iter().map(|(name, text)| (*name, text.as_str())));
+        Ok(Briefing { prompt, system })
     }
 
     async fn instructions_file(

@@ -163,7 +163,12 @@ async fn missing_skills(
     let names = missing.join(", ");
     if context.orchestrator.settings.require_skills {
         let text = format!(
-            "skills not found: {names}. Looked in .claude/skills of the base commit and in MOSAIC_SKILLS_DIR."
+            "skills not found: {names}. Looked in {} of the base commit and in MOSAIC_SKILLS_DIR.",
+            context
+                .runtime(context.runtime_name())?
+                .capabilities()
+                .skills_directory
+                .unwrap_or("no directory")
         );
         return Err(Failure::new(FailureKind::BadInput, text));
     }

@@ -14,9 +14,10 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::{HarvestJob, Kept, Received};
+use crate::ports::sandbox::Purpose;
 
-pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
-    let Received { kept, beside, mut warnings } = harvest(context, step_state).await?;
+pub(super) async fn run(context: &StepContext<'_>, _: &mut StepState) -> Result<Event, Failure> {
+    let Received { kept, beside, mut warnings } = harvest(context).await?;
     Ok(match kept {
         Kept::Commits { head } => {
             if !beside.is_empty() {
@@ -34,13 +35,10 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
 }
 
 /// Commits, bundles and receives what the agent left.
-pub(super) async fn harvest(
-    context: &StepContext<'_>,
-    step_state: &mut StepState,
-) -> Result<Received, Failure> {
+pub(super) async fn harvest(context: &StepContext<'_>) -> Result<Received, Failure> {
     let tree = context.tree()?;
     let harvest = context.orchestrator.ports.repositories.harvest(&tree).await?;
-    let outbox = perform(context, step_state, "harvest", harvest, limits::HARVEST).await?;
+    let outbox = perform(context, "harvest", harvest, limits::HARVEST).await?;
     let mut received =
         context.orchestrator.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
             // Its tree is kept by the unwind.
@@ -60,31 +58,24 @@ pub(super) async fn harvest(
 }
 
 /// Bundles and receives the tree as it is; `None` when it holds nothing of its own.
-pub(super) async fn salvage(
-    context: &StepContext<'_>,
-    step_state: &mut StepState,
-) -> Result<Option<Salvaged>, Failure> {
+pub(super) async fn salvage(context: &StepContext<'_>) -> Result<Option<Salvaged>, Failure> {
     let tree = context.tree()?;
     let salvage = context.orchestrator.ports.repositories.salvage(&tree).await?;
-    let outbox = perform(context, step_state, "salvage", salvage, limits::HARVEST).await?;
+    let outbox = perform(context, "salvage", salvage, limits::HARVEST).await?;
     context.orchestrator.ports.repositories.receive_salvage(&tree, &outbox).await
 }
 
 /// Commits, bundles and receives the tree of an agent that goes on working; `None` when nothing in it was changed.
-pub(super) async fn snapshot(
-    context: &StepContext<'_>,
-    step_state: &mut StepState,
-) -> Result<Option<CommitId>, Failure> {
+pub(super) async fn snapshot(context: &StepContext<'_>) -> Result<Option<CommitId>, Failure> {
     let tree = context.tree()?;
     let snapshot = context.orchestrator.ports.repositories.snapshot(&tree).await?;
-    let outbox = perform(context, step_state, "snapshot", snapshot, limits::LIVE_DIFF).await?;
+    let outbox = perform(context, "snapshot", snapshot, limits::LIVE_DIFF).await?;
     context.orchestrator.ports.repositories.receive_snapshot(&tree, &outbox).await
 }
 
 /// Runs a harvest inside the agent's confinement and returns its outbox.
 async fn perform(
     context: &StepContext<'_>,
-    step_state: &mut StepState,
     what: &str,
     harvest: HarvestJob,
     limit: Duration,
@@ -94,14 +85,9 @@ async fn perform(
         return Err(held());
     }
     room(o).await?;
-    let confinement = context.confinement(step_state).await?;
-    let mut job = context.job(
-        &format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short()),
-        harvest.command,
-        &confinement,
-        &harvest.outbox,
-    );
-    job.env.extend(harvest.env);
+    let handle = context.prepare(Purpose::Harvest, Some(harvest.outbox.clone())).await?;
+    let name = format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short());
+    let mut job = context.job(&name, &handle, harvest.command, harvest.env, &harvest.outbox);
     job.output = o.ports.transcripts.log(agent.id, &format!("{what}-{}", agent.runs));
     job.output_limit = limits::GATE_LOG_BYTES;
     job.time_limit = Some(limit);
@@ -110,7 +96,7 @@ async fn perform(
         biased;
         // No job of an agent runs while the switch is engaged, not even one of ours.
         () = o.orders.engaged() => {
-            let stopped = o.ports.processes.stop(agent.id, Duration::ZERO).await;
+            let stopped = o.stop_jobs(agent.id, Duration::ZERO).await;
             return Err(stopped.err().map_or_else(held, |e| supervisor_failed(&e)));
         }
         exit = until_exit(job.as_mut()) => exit?,

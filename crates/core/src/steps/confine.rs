@@ -5,6 +5,6 @@ use crate::domain::lifecycle::Event;
 use crate::domain::outcome::Failure;
 
 pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
-    context.confinement(step_state).await?;
+    context.sandbox(step_state).await?;
     Ok(Event::Confined)
 }

@@ -1,5 +1,7 @@
 //! The surroundings of a step, and what a driver holds in memory between two of them.
 
+use std::path::{Path, PathBuf};
+
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};
 use crate::domain::ids::Word;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -9,15 +11,15 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
 use crate::ports::runtime::{Dialogue, Opening, Runtime};
-use crate::ports::sandbox::Confinement;
+use crate::ports::sandbox::{Command, Mount, Policy, Purpose, SandboxHandle};
 use crate::ports::transcripts::Told;
 
 /// State that a driver holds in memory between two steps. Everything in it can be lost: what must be released is found again
 /// through the ports by the agent's id.
 #[derive(Default)]
 pub(crate) struct StepState {
-    /// The confinement made by step 4.
-    pub(super) confinement: Option<Confinement>,
+    /// The agent's place in the sandbox, prepared by step 4.
+    pub(super) sandbox: Option<SandboxHandle>,
     /// The running program, from step 5 to step 6.
     pub(super) running: Option<Running>,
     /// The tracked paths of the base commit.
@@ -105,36 +107,53 @@ impl StepContext<'_> {
         })
     }
 
-    /// Returns the confinement, made again when this driver did not make it.
-    pub(super) async fn confinement(&self, step_state: &mut StepState) -> Result<Confinement, Failure> {
-        if let Some(confinement) = &step_state.confinement {
-            return Ok(confinement.clone());
+    /// Returns the agent's place in the sandbox, prepared again when this driver did not prepare it.
+    pub(super) async fn sandbox(&self, step_state: &mut StepState) -> Result<SandboxHandle, Failure> {
+        if let Some(handle) = &step_state.sandbox {
+            return Ok(handle.clone());
         }
-        let confinement = self.orchestrator.ports.sandbox.confine(self.agent.id).await?;
-        step_state.confinement = Some(confinement.clone());
-        Ok(confinement)
+        let tree = step_state.tree.as_ref().map(|tree| tree.path.clone());
+        let handle = self.prepare(Purpose::Agent, tree).await?;
+        step_state.sandbox = Some(handle.clone());
+        Ok(handle)
     }
 
-    /// Returns a job in the agent's confinement with the environment that every agent has.
+    /// Prepares a place in the sandbox, with this directory in it.
+    pub(super) async fn prepare(
+        &self,
+        purpose: Purpose,
+        directory: Option<PathBuf>,
+    ) -> Result<SandboxHandle, Failure> {
+        let policy = Policy::of(self.agent.spec.agent_type);
+        let policy = directory.map(Mount::writable).into_iter().fold(policy, Policy::with);
+        Ok(self.orchestrator.ports.sandbox.prepare(self.agent.id, purpose, &policy).await?)
+    }
+
+    /// Returns a job in a prepared place, with the environment that every agent has and then its own.
     pub(super) fn job(
         &self,
         name: &str,
-        command: Vec<String>,
-        confinement: &Confinement,
-        tree: &std::path::Path,
+        handle: &SandboxHandle,
+        argv: Vec<String>,
+        env: Vec<(String, String)>,
+        tree: &Path,
     ) -> JobSpec {
-        let mut env = confinement.env.clone();
         let base = self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string);
-        env.push(("MOSAIC_AGENT_ID".to_owned(), self.agent.id.to_string()));
-        env.push(("MOSAIC_TASK_ID".to_owned(), self.agent.spec.task_id.to_string()));
-        env.push(("MOSAIC_WORKTREE".to_owned(), tree.display().to_string()));
-        env.push(("MOSAIC_BASE".to_owned(), base));
+        let of_agent = [
+            ("MOSAIC_AGENT_ID", self.agent.id.to_string()),
+            ("MOSAIC_TASK_ID", self.agent.spec.task_id.to_string()),
+            ("MOSAIC_WORKTREE", tree.display().to_string()),
+            ("MOSAIC_BASE", base),
+        ];
+        let of_agent = of_agent.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let command = Command { argv, env: of_agent.chain(env).collect(), cwd: tree.to_owned() };
+        let command = self.orchestrator.ports.sandbox.command(handle, command);
         JobSpec {
             agent: self.agent.id,
             name: job_name(name),
-            command: confinement.wrap.iter().cloned().chain(command).collect(),
-            env,
-            cwd: tree.to_owned(),
+            command: command.argv,
+            env: command.env,
+            cwd: command.cwd,
             stdin: Stdin::Null,
             output: self.orchestrator.ports.transcripts.raw(self.agent.id, self.agent.runs),
             output_limit: limits::TRANSCRIPT_BYTES,

@@ -1,17 +1,18 @@
 //! Step 8, gate: paths that only a git filter may publish end it, every new commit is scanned for secrets, then the plan's gates judge a fresh checkout of exactly the
 //! commit that would be pushed.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::context::{StepContext, StepState};
+use super::judged_commit::JudgedCommit;
 use super::secrets;
 use crate::domain::agent::State;
-use crate::domain::gates::{Finding, GateReport};
+use crate::domain::gates::{Finding, GatePlan, GateReport};
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::ports::gatekeeper::JudgeRequest;
-use crate::ports::repositories::{JudgingCheckout, JudgingRequest};
+use crate::ports::repositories::JudgingRequest;
 use crate::ports::runtime::AgentEvent;
 use crate::ports::transcripts::Mark;
 
@@ -29,19 +30,22 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     }
     // Nothing would run when nothing is defined or trusted, so nothing is checked out; the verdict says "incomplete".
     let judged = !plan.gates.is_empty() && plan.trusted;
-    let checkout = async { if judged { checkout(context, base, head).await.map(Some) } else { Ok(None) } };
+    let source = Arc::new(source(context, base, head));
+    let form = context.orchestrator.ports.gatekeeper.reads();
+    let ready = async { if judged { source.prepare(form).await } else { Ok(()) } };
     // Both only read the store; what was checked out for nothing goes with the tree.
-    let (findings, checkout) = tokio::join!(secrets::look(context, base, head), checkout);
+    let (findings, ready) = tokio::join!(secrets::look(context, base, head), ready);
     let findings = findings?;
     if !findings.is_empty() {
         tell(context, &findings).await;
         return Ok(Event::SecretsFound { findings });
     }
-    let (report, warnings) = match checkout? {
-        Some(checkout) => (judge(context, step_state, head, checkout.path).await?, checkout.warnings),
-        None => (GateReport::new(head.clone(), Vec::new(), plan), Vec::new()),
+    ready?;
+    let report = match judged {
+        true => judge(context, base, head, plan, Arc::clone(&source)).await?,
+        false => GateReport::new(head.clone(), Vec::new(), plan),
     };
-    Ok(Event::Judged { report, warnings })
+    Ok(Event::Judged { report, warnings: source.warnings() })
 }
 
 /// Writes findings into the transcript, so that they stand where a person looks for what happened.
@@ -66,11 +70,7 @@ fn notice(finding: &Finding) -> String {
     format!("{}:{place} {}{fingerprint}", finding.source, finding.message)
 }
 
-async fn checkout(
-    context: &StepContext<'_>,
-    base: &CommitId,
-    head: &CommitId,
-) -> Result<JudgingCheckout, Failure> {
+fn source(context: &StepContext<'_>, base: &CommitId, head: &CommitId) -> JudgedCommit {
     let (o, agent) = (context.orchestrator, context.agent);
     let task = &agent.spec.context;
     let request = JudgingRequest {
@@ -81,7 +81,7 @@ async fn checkout(
         commit: head.clone(),
         label: format!("{}-{}", round(context), o.ports.chance.agent_id().short()),
     };
-    o.ports.repositories.checkout_for_judging(&request).await
+    JudgedCommit::new(Arc::clone(&o.ports.repositories), request)
 }
 
 fn round(context: &StepContext<'_>) -> u32 {
@@ -90,16 +90,24 @@ fn round(context: &StepContext<'_>) -> u32 {
 
 async fn judge(
     context: &StepContext<'_>,
-    step_state: &mut StepState,
+    base: &CommitId,
     head: &CommitId,
-    checkout: PathBuf,
+    plan: &GatePlan,
+    source: Arc<JudgedCommit>,
 ) -> Result<GateReport, Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
-    let confinement = context.confinement(step_state).await?;
-    let plan = agent.work.plan.clone().unwrap_or_default();
-    let (commit, round) = (head.clone(), round(context));
-    o.ports
-        .gatekeeper
-        .judge(JudgeRequest { agent: agent.id, round, commit, checkout, confinement, plan })
-        .await
+    let repository = agent.spec.context.repository.clone();
+    let changed = o.ports.repositories.stat(&repository, base, head).await?;
+    let request = JudgeRequest {
+        agent: agent.id,
+        round: round(context),
+        repository,
+        base: base.clone(),
+        commit: head.clone(),
+        branch: agent.branch.clone(),
+        task: agent.spec.task_id.clone(),
+        plan: plan.clone(),
+        changed: changed.into_iter().map(|file| file.path).collect(),
+    };
+    o.ports.gatekeeper.judge(request, source).await
 }

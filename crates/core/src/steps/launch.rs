@@ -24,7 +24,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     let (Some(tree), Some(base)) = (step_state.tree.clone(), agent.work.base.clone()) else {
         return Err(Failure::new(FailureKind::Internal, "the agent's tree is not known to this server"));
     };
-    let confinement = context.confinement(step_state).await?;
+    let handle = context.sandbox(step_state).await?;
     let skills = context.skills(step_state, &base).await?;
     context.place_skills(&skills, &base).await?;
     // A session only makes sense in the tree that it knows.
@@ -37,7 +37,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         prompt: briefing.prompt,
         system: briefing.system,
         tree: tree.path.clone(),
-        confinement: confinement.clone(),
+        sandbox: handle.clone(),
         model: spec.model.clone(),
         budget,
         resume: agent.work.session.clone().filter(|_| resumes),
@@ -46,14 +46,14 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     let plan = runtime.plan(&request).await?;
     let opening = Opening { prompt: request.prompt, session: plan.session, lent: plan.lent };
     let mut dialogue = runtime.dialogue(&opening);
-    let mut job = context.job(context.run_name().as_str(), plan.command, &confinement, &tree.path);
-    job.env.extend(plan.env);
-    job.env.extend(o.access_env(agent.id));
+    let mut env = plan.env;
+    env.extend(o.access_env(agent.id));
     let left = [
         ("MOSAIC_BUDGET_USD", budget.usd.map(|usd| usd.to_string())),
         ("MOSAIC_BUDGET_TURNS", budget.turns.map(|n| n.to_string())),
     ];
-    job.env.extend(left.into_iter().filter_map(|(name, left)| Some((name.to_owned(), left?))));
+    env.extend(left.into_iter().filter_map(|(name, left)| Some((name.to_owned(), left?))));
+    let mut job = context.job(context.run_name().as_str(), &handle, plan.command, env, &tree.path);
     job.interrupt = plan.interrupt;
     // The supervisor keeps the deadline; the shim's own limit only ends what no server watches any more.
     let left =

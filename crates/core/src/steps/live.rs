@@ -2,7 +2,7 @@
 //! runs in the agent's confinement beside its program, changes nothing in the tree and runs nothing that the agent set up.
 
 use super::commit;
-use super::context::{StepContext, StepState};
+use super::context::StepContext;
 use crate::domain::agent::State;
 use crate::domain::ids::{AgentId, CommitId};
 use crate::domain::outcome::{Failure, FailureKind};
@@ -44,7 +44,7 @@ impl Orchestrator {
             // One look at a time: the next one takes away what this one works on.
             let _one = driver.looks.lock().await;
             let context = StepContext { orchestrator: self, agent: &agent, driver: &driver };
-            commit::snapshot(&context, &mut StepState::default()).await
+            commit::snapshot(&context).await
         };
         let looked = tokio::select! {
             looked = Box::pin(look) => looked,

@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         State::Launching { .. } | State::Working => program(context, step_state).await,
         State::Committing { .. } | State::Gating { .. } | State::Publishing { .. } => {
             // A harvest or a gate of the earlier server would meet the one that is begun now.
-            match context.orchestrator.ports.processes.stop(context.agent.id, Duration::ZERO).await {
+            match context.orchestrator.stop_jobs(context.agent.id, Duration::ZERO).await {
                 Ok(_) => Event::TakenOver,
                 Err(e) => {
                     tracing::error!(agent.id = %context.agent.id, error = %e, "a job of an earlier server could not be stopped");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::commit;
-use super::context::{StepContext, StepState};
+use super::context::StepContext;
 use crate::domain::agent::Agent;
 use crate::domain::ids::Epoch;
 use crate::domain::outcome::{Failure, FailureKind};
@@ -30,6 +30,6 @@ pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<St
         Versioned { agent, version: 0, seq: 0, epoch: Epoch(0), node: None, home: None, short: None };
     let driver = AgentHandle::new(&record);
     let context = StepContext { orchestrator: o, agent: &record.agent, driver: &driver };
-    let saved = commit::salvage(&context, &mut StepState::default()).await?;
+    let saved = commit::salvage(&context).await?;
     Ok(saved.map_or_else(|| "nothing was changed".to_owned(), |saved| saved.reference))
 }

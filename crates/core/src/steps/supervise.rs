@@ -228,7 +228,7 @@ impl Supervisor<'_> {
     /// when everything is given back; why the run had to end stays the reason.
     async fn end(&mut self, cause: StopCause) -> Exit {
         let (o, agent) = (self.context.orchestrator, self.context.agent.id);
-        match o.ports.processes.stop(agent, o.settings.kill_grace).await {
+        match o.stop_jobs(agent, o.settings.kill_grace).await {
             Ok(receipt) => self.context.driver.note_stop(cause, &receipt),
             Err(e) => {
                 tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");

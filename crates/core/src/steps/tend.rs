@@ -15,15 +15,15 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    /// Finds where it lies. `None` when the agent's confinement is gone.
+    /// Finds where it lies. `None` when the agent's place in the sandbox is gone.
     pub(super) async fn find(
         context: &StepContext<'_>,
         step_state: &mut StepState,
         runtime: String,
         mark: Option<String>,
     ) -> Option<Self> {
-        let confinement = context.confinement(step_state).await.ok()?;
-        Some(Self { config: confinement.config, runtime, mark, said: None })
+        let handle = context.sandbox(step_state).await.ok()?;
+        Some(Self { config: handle.config, runtime, mark, said: None })
     }
 
     /// Looks once; returns what a person should know that was not said before. A fault of it ends nothing.

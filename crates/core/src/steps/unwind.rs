@@ -73,8 +73,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
             }
             (false, true) => beside(context.orchestrator, context.agent).await,
             (false, false) => Ok(Salvage::Nothing),
-            (true, true) => save(context, step_state).await,
-            (true, false) => keep(context, step_state, &mut warnings).await,
+            (true, true) => save(context).await,
+            (true, false) => keep(context, &mut warnings).await,
         }
     };
     let (kept, look) = tokio::join!(keep, look);
@@ -126,7 +126,7 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
     let mut hurry = o.hurry.subscribe();
     loop {
         let stopped = tokio::select! {
-            stopped = o.ports.processes.stop(agent.id, grace) => stopped,
+            stopped = o.stop_jobs(agent.id, grace) => stopped,
             // Errors never: the sender lives as long as the orchestrator. A second stop only makes the first faster.
             _ = hurry.wait_for(|now| *now), if !grace.is_zero() => {
                 grace = Duration::ZERO;
@@ -139,11 +139,15 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
                     let cause = if is_kill(&agent.state) { StopCause::Order } else { StopCause::CleanUp };
                     context.driver.note_stop(cause, &receipt);
                 }
+                let left = receipt.container.clone();
                 let mut slot = context.driver.receipt.lock();
-                if receipt.processes_before > 0 || slot.is_none() {
-                    *slot = Some(receipt);
+                match &mut *slot {
+                    Some(known) if receipt.processes_before == 0 => known.container = receipt.container,
+                    slot => *slot = Some(receipt),
                 }
-                return;
+                drop(slot);
+                let Some(container) = left else { return };
+                tracing::error!(agent.id = %agent.id, container, "a container of the agent is still alive; stopping it again");
             }
             Err(e) => {
                 tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again");
@@ -161,12 +165,8 @@ fn ends_badly(state: &State) -> bool {
 
 /// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes
 /// on. Errors with what is left; the tree stays then.
-async fn keep(
-    context: &StepContext<'_>,
-    step_state: &mut StepState,
-    warnings: &mut Vec<String>,
-) -> Result<Salvage, String> {
-    let received = commit::harvest(context, step_state).await.map_err(|e| not_kept(context, &e))?;
+async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<Salvage, String> {
+    let received = commit::harvest(context).await.map_err(|e| not_kept(context, &e))?;
     warnings.extend(received.warnings);
     Ok(match received.kept {
         Kept::Commits { head } => Salvage::Kept(head),
@@ -183,12 +183,12 @@ async fn keep(
 }
 
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
-async fn save(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Salvage, String> {
+async fn save(context: &StepContext<'_>) -> Result<Salvage, String> {
     let (o, agent) = (context.orchestrator, context.agent);
     if !o.ports.repositories.has_tree(agent.id).await.map_err(|e| not_kept(context, &e))? {
         return gone(context).await.map_err(|e| not_kept(context, &e));
     }
-    match commit::salvage(context, step_state).await {
+    match commit::salvage(context).await {
         Ok(Some(saved)) => Ok(Salvage::Saved(saved)),
         Ok(None) => beside(o, agent).await,
         Err(e) => Err(not_kept(context, &e)),
@@ -238,7 +238,7 @@ async fn take_away(o: &Orchestrator, agent: AgentId) -> Vec<String> {
         left.push(format!("the working tree could not be removed: {}", e.message));
     }
     if let Err(e) = o.ports.sandbox.release(agent).await {
-        left.push(format!("the private directories could not be removed: {}", e.message));
+        left.push(format!("the private directories could not be removed: {e}"));
     }
     left
 }
@@ -282,7 +282,7 @@ impl Orchestrator {
             }
             other => other,
         };
-        let stopped = self.ports.processes.stop(id, Duration::ZERO).await;
+        let stopped = self.stop_jobs(id, Duration::ZERO).await;
         // What is kept now is kept without a lease.
         self.tell_supervisors(id, None).await;
         let mut record = match record {
@@ -328,7 +328,7 @@ impl Orchestrator {
     async fn save_again(&self, record: &Versioned) -> Result<Salvage, String> {
         let driver = AgentHandle::new(record);
         let context = StepContext { orchestrator: self, agent: &record.agent, driver: &driver };
-        save(&context, &mut StepState::default()).await
+        save(&context).await
     }
 
     /// Writes what changed; nothing when nothing did. A record that changed meanwhile is left to the next try.

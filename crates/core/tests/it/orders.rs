@@ -147,7 +147,7 @@ async fn kill_all_says_what_was_verified_and_what_is_spawned_later_runs() {
             (found.processes_before, found.processes_after, found.confinement.as_str()),
             (1, 0, "fake")
         );
-        assert_eq!((receipt.status, receipt.receipt.container), (Status::Killed, "none"));
+        assert_eq!((receipt.status, receipt.receipt.container.as_str()), (Status::Killed, "none"));
         assert_eq!(
             (receipt.receipt.lease, receipt.receipt.worktree),
             (LeaseFate::Released, TreeFate::Removed)

@@ -80,7 +80,9 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| claude(&config, &path)),
             scope.spawn(|| shims::look(&config.agent_env, &path, &|name| session.env(name))),
-            scope.spawn(|| vec![sandboxes(&path), held_together(crate::wire::held_together_by(&config))]),
+            scope.spawn(|| {
+                vec![sandboxes(&config, &path), held_together(crate::wire::held_together_by(&config))]
+            }),
             scope.spawn(|| data_dir(&config.data_dir, config.retention.disk_floor)),
             scope.spawn(|| valkey::look(&config)),
             scope.spawn(|| server(session)),
@@ -231,21 +233,31 @@ fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
     vec![first, second]
 }
 
-fn sandboxes(path: &std::ffi::OsStr) -> Finding {
+/// Asks the configured sandbox, and names the programs of others.
+fn sandboxes(config: &Config, path: &std::ffi::OsStr) -> Finding {
     let found: Vec<&str> = ["bwrap", "docker"].into_iter().filter(|p| in_path(path, p).is_some()).collect();
     let found = if found.is_empty() {
-        "none found".to_owned()
+        "no program of another one found".to_owned()
     } else {
         found.join(" and ") + " found, not used by this build"
     };
-    finding(
-        Level::Note,
-        "Machine",
-        "D-SANDBOX-1",
-        format!("sandbox: {found}"),
-        "agents run without a sandbox, as this user",
-        "",
-    )
+    match crate::wire::probe_sandbox(config) {
+        Ok(probe) => {
+            let text = format!("{}; {found}", probe.summary);
+            finding(
+                Level::Note,
+                "Machine",
+                "D-SANDBOX-1",
+                text,
+                "agents may read whatever this user may read",
+                "",
+            )
+        }
+        Err(e) => {
+            let fix = "choose another sandbox with MOSAIC_SANDBOX";
+            finding(Level::Fail, "Machine", "D-SANDBOX-1", e.to_string(), "the server does not start", fix)
+        }
+    }
 }
 
 /// Says what the process adapter holds an agent's processes together with, which makes kills certain.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::parsers as p;
 use super::valkey::{self, built as valkey};
-use super::{Auth, Config, Confinement, LogFormat, Secret, Trust};
+use super::{Auth, Config, Containment, LogFormat, Secret, Trust};
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -24,10 +24,10 @@ pub(crate) enum Outcome {
     },
 }
 
-const CONFINEMENTS: [(&str, Confinement); 3] = [
-    ("auto", Confinement::Auto),
-    ("pid-namespace", Confinement::PidNamespace),
-    ("subreaper", Confinement::Subreaper),
+const CONTAINMENTS: [(&str, Containment); 3] = [
+    ("auto", Containment::Auto),
+    ("pid-namespace", Containment::PidNamespace),
+    ("subreaper", Containment::Subreaper),
 ];
 
 /// One variable.
@@ -356,11 +356,18 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "MOSAIC_CONFINEMENT",
         "auto, pid-namespace, subreaper",
         "auto",
+        "old name of MOSAIC_CONTAINMENT, which counts when both are set",
+    )
+    .read(|c, v| p::choice(v, &CONTAINMENTS).map(|x| c.containment = x), |_| None),
+    ours(
+        "MOSAIC_CONTAINMENT",
+        "auto, pid-namespace, subreaper",
+        "auto",
         "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
     )
     .read(
-        |c, v| p::choice(v, &CONFINEMENTS).map(|x| c.confinement = x),
-        |c| CONFINEMENTS.iter().find(|(_, x)| *x == c.confinement).map(|(word, _)| (*word).to_owned()),
+        |c, v| p::choice(v, &CONTAINMENTS).map(|x| c.containment = x),
+        |c| CONTAINMENTS.iter().find(|(_, x)| *x == c.containment).map(|(word, _)| (*word).to_owned()),
     ),
     ours(
         "MOSAIC_STALL_MS",

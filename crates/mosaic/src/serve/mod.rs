@@ -78,6 +78,8 @@ struct Listening {
     data_dir: PathBuf,
     url: String,
     token: Option<String>,
+    /// Line for people on what stands between agents and this machine.
+    sandbox: String,
 }
 
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
@@ -93,6 +95,9 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
     }
     let wishes = &Wishes { open_files, ..wishes.clone() };
     let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
+    // A sandbox that cannot be used is the operator's to mend: without it no agent may run.
+    let sandbox =
+        wired.orchestrator.ports().sandbox.probe().await.context("agents cannot be run here")?.summary;
     let listener = bind(config, explicit_port).await?;
     // Before anything is recorded: records carry the store's time where it is shared.
     if let Err(e) = wired.orchestrator.clocks().measure().await {
@@ -135,7 +140,16 @@ async fn listen(config: &Config, wishes: &Wishes, explicit_port: bool) -> Result
         peer_key: peer_key.map(PeerKey::new),
     };
     announce(&config.data_dir, &url, started_at, token.is_some())?;
-    Ok(Listening { wired, listener, control, options, data_dir: config.data_dir.clone(), url, token })
+    Ok(Listening {
+        wired,
+        listener,
+        control,
+        options,
+        data_dir: config.data_dir.clone(),
+        url,
+        token,
+        sandbox,
+    })
 }
 
 /// Makes this server one of its fleet, before it takes or answers anything. While the store does not answer the engine
@@ -382,7 +396,7 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     let served = runtime().map_err(StartError::Other).and_then(|runtime| {
         let served = runtime.block_on(async {
             let listening = listen(config, &Wishes::default(), explicit_port).await?;
-            banner(config, &listening.url, began.elapsed());
+            banner(config, &listening, began.elapsed());
             if let Some(place) = &listening.wired.set_aside {
                 say(&format!(
                     "warning: the store was damaged and begins anew; the old one is in {}\n  work in trees and in the repository stores is kept: mosaic doctor",
@@ -415,7 +429,8 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
 }
 
 /// Says where the server is and what it does, on standard error: standard output is for data.
-fn banner(config: &Config, url: &str, took: Duration) {
+fn banner(config: &Config, listening: &Listening, took: Duration) {
+    let Listening { url, sandbox, .. } = listening;
     let slots = if config.slots == 1 {
         "1 agent at once".to_owned()
     } else {
@@ -437,7 +452,7 @@ fn banner(config: &Config, url: &str, took: Duration) {
             say("  Token    OFF: every program on this machine may give orders (ORCHESTRATOR_AUTH=off)")
         }
     }
-    say(&format!("  Agents   {} · {slots} · no sandbox: agents run as this user", config.runtime));
+    say(&format!("  Agents   {} · {slots} · {sandbox}", config.runtime));
     if agents_end_with_us() {
         say(&format!(
             "  Note     this is the first process of its container: agents end with it, after at most {} s (MOSAIC_DRAIN_MS)",

@@ -38,7 +38,7 @@ impl Shown for KillReceipt {
             took_ms: processes.map(|stop| stop.took_ms),
             confinement: processes.map(|stop| stop.confinement.clone()),
             past_grace_ms: processes.map(|stop| stop.past_grace_ms),
-            container: (*container).to_owned(),
+            container: container.clone(),
             lease: lease.shown(),
             worktree: worktree.shown(),
             salvage: salvage.shown(),

@@ -82,6 +82,7 @@ fn life() -> Vec<(Fact, Value)> {
     let kept_json = json!({"attempt": 1, "run": 2, "node": "laptop", "at": "2026-11-22T10:04:09.112Z", "state": "kept",
         "refs": [{"reference": "refs/agents/x/head", "commit": COMMIT}], "earlier": true});
     let receipt = StopReceipt {
+        container: None,
         processes_before: 2,
         processes_after: 0,
         rung: text("term"),

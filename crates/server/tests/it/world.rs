@@ -26,7 +26,7 @@ use mosaic_testkit::fakes::orders::MemoryOrders;
 use mosaic_testkit::fakes::readable_repositories::ReadableRepositories;
 use mosaic_testkit::fakes::scanner::OneSecret;
 use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
-use mosaic_testkit::fakes::unused::Unused;
+use mosaic_testkit::fakes::unused::{Unused, UnusedWithoutCost};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -88,7 +88,7 @@ impl World {
         let audit = Arc::new(FakeAudit::default());
         let orders = Arc::new(MemoryOrders::default());
         let runtimes: BTreeMap<String, Arc<dyn Runtime>> =
-            [("demo", Arc::new(Unused) as Arc<dyn Runtime>), ("command", Arc::new(Unused))]
+            [("demo", Arc::new(Unused) as Arc<dyn Runtime>), ("command", Arc::new(UnusedWithoutCost))]
                 .map(|(name, runtime)| (name.to_owned(), runtime))
                 .into();
         let ports = Ports {

@@ -3,6 +3,7 @@
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::processes::ProcessError;
+use mosaic_core::ports::sandbox::SandboxError;
 use mosaic_core::ports::store::StoreError;
 
 /// An error that a backend could give for a fault that passes.
@@ -30,6 +31,12 @@ impl Fault for AuditError {
 impl Fault for Failure {
     fn passing(step: &str) -> Self {
         Self::new(FailureKind::Internal, words(step))
+    }
+}
+
+impl Fault for SandboxError {
+    fn passing(step: &str) -> Self {
+        Self::NoAnswer(Fault::passing(step))
     }
 }
 

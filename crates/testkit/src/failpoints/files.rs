@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, Latch};
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::orders::{Filed, OrderFiles};
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::sandbox::{
+    Capabilities, Command, Policy, Probe, Purpose, Sandbox, SandboxError, SandboxHandle, Stopped,
+};
 use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
 use tokio::sync::watch;
 
@@ -16,10 +17,21 @@ use super::wrap::wrap;
 
 wrap! { Sandbox as "sandbox" {
     plain name() -> &'static str;
-    last confine(agent: AgentId) -> Result<Confinement, Failure>;
-    last staging(agent: AgentId) -> Result<PathBuf, Failure>;
-    first place(agent: AgentId, source: &Path, relative: &str) -> Result<(), Failure>;
-    last release(agent: AgentId) -> Result<(), Failure>;
+    plain capabilities() -> Capabilities;
+    own [] {
+        /// Asked by `doctor` and the start, never by the life of a task.
+        async fn probe(&self) -> Result<Probe, SandboxError> {
+            self.inner.probe().await
+        }
+    }
+    last prepare(agent: AgentId, purpose: Purpose, policy: &Policy) -> Result<SandboxHandle, SandboxError>;
+    plain command(handle: &SandboxHandle, command: Command) -> Command;
+    last discard(handle: &SandboxHandle) -> Result<(), SandboxError>;
+    last staging(agent: AgentId) -> Result<PathBuf, SandboxError>;
+    first place(agent: AgentId, source: &Path, relative: &str) -> Result<(), SandboxError>;
+    last stop(agent: AgentId) -> Result<Stopped, SandboxError>;
+    last leftovers() -> Result<Vec<AgentId>, SandboxError>;
+    last release(agent: AgentId) -> Result<(), SandboxError>;
 } }
 
 wrap! { Transcripts as "transcripts" {

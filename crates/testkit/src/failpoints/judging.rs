@@ -1,23 +1,28 @@
 //! Failpoints around the gatekeeper and the runtimes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
+use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::runtime::{
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+};
 
 pub(super) use super::wrap::Breakable;
 use super::wrap::wrap;
 
 wrap! { Gatekeeper as "gatekeeper" {
     last plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
-    first judge(request: JudgeRequest) -> Result<GateReport, Failure>;
+    plain reads() -> CommitForm;
+    first judge(request: JudgeRequest, source: Arc<dyn CommitSource>) -> Result<GateReport, Failure>;
 } }
 
 wrap! { Runtime as "runtime" {
     plain name() -> &'static str;
+    plain capabilities() -> RuntimeCapabilities;
     own [] {
         /// Asked by `doctor` and the start, never by the life of a task.
         async fn probe(&self) -> Result<Probe, String> {

@@ -1,6 +1,6 @@
 //! Failpoints around the repositories.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::gates::FilteredPath;
@@ -40,6 +40,7 @@ wrap! { Repositories as "repositories" {
     last additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) -> Result<(), Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     first checkout_for_judging(request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
+    first bundle_for_judging(request: &JudgingRequest) -> Result<PathBuf, Failure>;
     last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;
     last filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FilteredPath>, Failure>;
     last filters(repository: &RepositoryUrl, commit: &CommitId) -> Result<Vec<FilterUse>, Failure>;

@@ -63,3 +63,19 @@ impl Chance for RealIds {
         0.5
     }
 }
+
+/// This machine's clock.
+pub struct RealClock;
+
+#[async_trait]
+impl Clock for RealClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+    fn elapsed(&self) -> Duration {
+        knobs::elapsed()
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}

@@ -1,18 +1,66 @@
 //! A gatekeeper without gates, which passes every commit.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use mosaic_core::domain::gates::{GatePlan, GateReport};
-use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::domain::gates::{GateDefinition, GateOutcome, GatePlan, GateReport, GateResult};
+use mosaic_core::domain::ids::{AgentId, CommitId};
+use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::repositories::JudgingCheckout;
 
 use super::world::Part;
 
 #[async_trait]
 impl Gatekeeper for Part {
+    fn reads(&self) -> CommitForm {
+        CommitForm::Checkout
+    }
     async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         Ok(GatePlan { trusted: true, ..GatePlan::default() })
     }
-    async fn judge(&self, request: JudgeRequest) -> Result<GateReport, Failure> {
-        Ok(GateReport::new(request.commit, Vec::new(), &request.plan))
+    async fn judge(&self, request: JudgeRequest, _: Arc<dyn CommitSource>) -> Result<GateReport, Failure> {
+        let outcome = if request.plan.trusted { GateOutcome::Pass } else { GateOutcome::Skip };
+        let result = |gate: &GateDefinition| GateResult {
+            name: gate.name.clone(),
+            outcome,
+            command: gate.run.clone(),
+            exit_code: request.plan.trusted.then_some(0),
+            duration_ms: 0,
+            summary: "not judged by a fake".to_owned(),
+            findings: Vec::new(),
+            log: None,
+        };
+        let results = request.plan.gates.iter().map(result).collect();
+        Ok(GateReport::new(request.commit, results, &request.plan))
+    }
+}
+
+/// A commit that was checked out before, and cannot be bundled.
+pub struct CheckedOut(pub PathBuf);
+
+#[async_trait]
+impl CommitSource for CheckedOut {
+    async fn checkout(&self) -> Result<JudgingCheckout, Failure> {
+        Ok(JudgingCheckout { path: self.0.clone(), warnings: Vec::new() })
+    }
+    async fn bundle(&self) -> Result<PathBuf, Failure> {
+        Err(Failure::new(FailureKind::Internal, "there is only a checkout"))
+    }
+}
+
+/// Returns a request to judge this commit by this plan, about a repository that is not there.
+pub fn judge_request(agent: AgentId, commit: CommitId, plan: GatePlan) -> JudgeRequest {
+    JudgeRequest {
+        agent,
+        round: 1,
+        repository: "https://git.example.com/r.git".parse().expect("it is one"),
+        base: "0".repeat(40).parse().expect("it is one"),
+        commit,
+        branch: "mosaic/t-1".parse().expect("it is one"),
+        task: "T-1".parse().expect("it is one"),
+        plan,
+        changed: Vec::new(),
     }
 }

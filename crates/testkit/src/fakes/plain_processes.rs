@@ -14,7 +14,7 @@ use mosaic_core::ports::processes::{
     Adopted, Exit, Job, JobEvent, JobSpec, ProcessError, Processes, Stdin, StopReceipt, Usage,
 };
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
@@ -30,6 +30,8 @@ type Groups = Arc<Mutex<HashMap<AgentId, Vec<Pid>>>>;
 #[derive(Default)]
 pub struct PlainProcesses {
     groups: Groups,
+    /// Since when an agent's jobs stand still.
+    frozen: Mutex<HashMap<AgentId, Instant>>,
     /// Every job that was asked for, in order.
     started: Mutex<Vec<JobSpec>>,
 }
@@ -131,17 +133,27 @@ impl Processes for PlainProcesses {
 
     async fn stop(&self, agent: AgentId, _grace: Duration) -> Result<StopReceipt, ProcessError> {
         let groups = self.groups.lock().remove(&agent).unwrap_or_default();
+        self.frozen.lock().remove(&agent);
         let live = groups.iter().filter(|group| kill_process_group(**group, Signal::KILL).is_ok()).count();
         let processes_before = u32::try_from(live).unwrap_or(u32::MAX);
         Ok(StopReceipt { processes_before, rung: "kill".to_owned(), ..StopReceipt::default() })
     }
 
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
-        Ok(self.signal(agent, Signal::STOP))
+        let count = self.signal(agent, Signal::STOP);
+        if count > 0 {
+            self.frozen.lock().entry(agent).or_insert_with(Instant::now);
+        }
+        Ok(count)
     }
 
     async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
+        self.frozen.lock().remove(&agent);
         Ok(self.signal(agent, Signal::CONT))
+    }
+
+    async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
+        Ok(self.frozen.lock().get(&agent).map(Instant::elapsed))
     }
 
     async fn usage(&self, _agent: AgentId) -> Result<Usage, ProcessError> {
@@ -149,7 +161,10 @@ impl Processes for PlainProcesses {
     }
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
-        Ok(self.groups.lock().keys().copied().collect())
+        let mut groups = self.groups.lock();
+        // A group without a process has ended; one whose leader was not reaped yet is seen as live.
+        groups.retain(|_, groups| groups.iter().any(|group| test_kill_process_group(*group).is_ok()));
+        Ok(groups.keys().copied().collect())
     }
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {

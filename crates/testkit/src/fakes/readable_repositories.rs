@@ -109,6 +109,9 @@ impl Repositories for ReadableRepositories {
     async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         Err(unused())
     }
+    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
+        Err(unused())
+    }
     async fn push(
         &self,
         _: &RepositoryUrl,

@@ -106,6 +106,9 @@ impl Repositories for Part {
     async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         Ok(JudgingCheckout { path: PathBuf::from("/nonexistent"), warnings: Vec::new() })
     }
+    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
+        Ok(PathBuf::from("/nonexistent"))
+    }
     async fn push(
         &self,
         _: &RepositoryUrl,

@@ -4,17 +4,20 @@ use async_trait::async_trait;
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime,
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime, RuntimeCapabilities,
 };
 
 use super::knobs::Broken;
 use super::world::Part;
 
-struct FakeDialogue;
+/// A conversation that begins with its prompt.
+struct FakeDialogue {
+    prompt: String,
+}
 
 impl Dialogue for FakeDialogue {
     fn start(&mut self) -> Vec<String> {
-        Vec::new()
+        vec![format!("{}\n", self.prompt)]
     }
     fn line(&mut self, line: &[u8]) -> Reaction {
         let text = String::from_utf8_lossy(line).into_owned();
@@ -42,6 +45,17 @@ impl Runtime for Part {
     fn name(&self) -> &'static str {
         "fake"
     }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: true,
+            resumes: false,
+            takes_messages: true,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[],
+        }
+    }
     async fn probe(&self) -> Result<Probe, String> {
         self.0.knobs.works(self.1.as_str(), Broken::Program).map_err(|failure| failure.message)?;
         Ok(Probe { program: "fake".to_owned(), version: None })
@@ -51,7 +65,7 @@ impl Runtime for Part {
         let command = vec!["fake".to_owned()];
         Ok(LaunchPlan { command, env: Vec::new(), stdin: None, interrupt: None, session: None, lent: None })
     }
-    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
-        Box::new(FakeDialogue)
+    fn dialogue(&self, opening: &Opening) -> Box<dyn Dialogue> {
+        Box::new(FakeDialogue { prompt: opening.prompt.clone() })
     }
 }

@@ -4,29 +4,80 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::sandbox::{
+    Capabilities, Command, Network, Policy, Probe, Purpose, Sandbox, SandboxError, SandboxHandle, Stopped,
+};
 
 use super::knobs::Broken;
 use super::world::Part;
+
+/// Returns the handle of an agent's place with these directories, which look the same from inside.
+pub fn handle(home: impl Into<PathBuf>, config: impl Into<PathBuf>) -> SandboxHandle {
+    let (home, config) = (home.into(), config.into());
+    SandboxHandle {
+        agent: AgentId(uuid::Uuid::nil()),
+        purpose: Purpose::Agent,
+        own: home.clone(),
+        tmp: home.join("tmp"),
+        home,
+        config_inside: config.clone(),
+        config,
+        env: Vec::new(),
+    }
+}
 
 #[async_trait]
 impl Sandbox for Part {
     fn name(&self) -> &'static str {
         "fake"
     }
-    async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
-        self.0.knobs.works(self.1.as_str(), Broken::Sandbox)?;
-        let nowhere = PathBuf::from("/nonexistent");
-        Ok(Confinement { home: nowhere.clone(), config: nowhere, env: Vec::new(), wrap: Vec::new() })
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
-    async fn staging(&self, _: AgentId) -> Result<PathBuf, Failure> {
-        Ok(PathBuf::from("/nonexistent"))
+    async fn probe(&self) -> Result<Probe, SandboxError> {
+        Ok(Probe { summary: "a fake".to_owned(), version: None })
     }
-    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), Failure> {
+    async fn prepare(
+        &self,
+        agent: AgentId,
+        purpose: Purpose,
+        policy: &Policy,
+    ) -> Result<SandboxHandle, SandboxError> {
+        let moved = policy.mounts.iter().any(|mount| mount.source != mount.target);
+        if moved || !policy.limits().is_empty() || policy.network != Network::Host {
+            return Err(SandboxError::Unsupported { sandbox: "fake", demand: "limits".to_owned() });
+        }
+        let broken = self.0.knobs.works(self.1.as_str(), Broken::Sandbox);
+        broken.map_err(|failure| SandboxError::Unavailable { sandbox: "fake", why: failure.message })?;
+        self.0.places.lock().insert(self.place(agent));
+        let mut own = PathBuf::from("/nonexistent").join(agent.to_string());
+        if purpose == Purpose::Gate {
+            own.push(format!("gate-{}", uuid::Uuid::new_v4()));
+        }
+        Ok(SandboxHandle { agent, purpose, ..handle(own.join("home"), own.join("config")) })
+    }
+    fn command(&self, handle: &SandboxHandle, command: Command) -> Command {
+        let env = handle.env.iter().cloned().chain(command.env).collect();
+        Command { env, ..command }
+    }
+    async fn discard(&self, _: &SandboxHandle) -> Result<(), SandboxError> {
         Ok(())
     }
-    async fn release(&self, _: AgentId) -> Result<(), Failure> {
+    async fn staging(&self, _: AgentId) -> Result<PathBuf, SandboxError> {
+        Ok(PathBuf::from("/nonexistent"))
+    }
+    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), SandboxError> {
+        Ok(())
+    }
+    async fn stop(&self, _: AgentId) -> Result<Stopped, SandboxError> {
+        Ok(Stopped::default())
+    }
+    async fn leftovers(&self) -> Result<Vec<AgentId>, SandboxError> {
+        let places = self.0.places.lock();
+        Ok(places.iter().filter(|(node, _)| *node == self.1).map(|(_, agent)| *agent).collect())
+    }
+    async fn release(&self, agent: AgentId) -> Result<(), SandboxError> {
+        self.0.places.lock().remove(&self.place(agent));
         Ok(())
     }
 }

@@ -64,12 +64,14 @@ pub struct MemoryTranscripts {
     pub lines: Mutex<HashMap<AgentId, Vec<Line>>>,
     /// Changes with every append.
     pub newest: watch::Sender<u64>,
+    /// Bytes that are told, by agent and run.
+    told: Mutex<HashMap<(AgentId, u32), u64>>,
 }
 
 impl Default for MemoryTranscripts {
     fn default() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        Self { directory, lines: Mutex::default(), newest: watch::Sender::new(0) }
+        Self { directory, lines: Mutex::default(), newest: watch::Sender::new(0), told: Mutex::default() }
     }
 }
 
@@ -80,7 +82,7 @@ impl Transcripts for MemoryTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
-        _: Mark,
+        mark: Mark,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         let mut all = self.lines.lock();
@@ -88,11 +90,13 @@ impl Transcripts for MemoryTranscripts {
         for event in events {
             lines.push(Line { n: lines.len() as u64 + 1, at, attempt, event });
         }
+        self.told.lock().insert((agent, mark.run), mark.bytes);
         self.newest.send_modify(|n| *n += 1);
         Ok(())
     }
-    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
-        Ok(Told::default())
+    async fn told(&self, agent: AgentId, run: u32) -> std::io::Result<Told> {
+        let bytes = self.told.lock().get(&(agent, run)).copied().unwrap_or_default();
+        Ok(Told { bytes, entries: 0 })
     }
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>> {
         let all = self.lines.lock();
@@ -106,7 +110,7 @@ impl Transcripts for MemoryTranscripts {
         self.directory.path().join(format!("{agent}-{run}.raw"))
     }
     async fn raw_files(&self, agent: AgentId) -> std::io::Result<Vec<PathBuf>> {
-        Ok((1..10).map(|run| self.raw(agent, run)).filter(|path| path.exists()).collect())
+        Ok((1..100).map(|run| self.raw(agent, run)).filter(|path| path.exists()).collect())
     }
     async fn piece(&self, _: AgentId, file: &Path, from: u64, most: usize) -> std::io::Result<Vec<u8>> {
         let bytes = std::fs::read(file)?;
@@ -117,12 +121,28 @@ impl Transcripts for MemoryTranscripts {
         self.directory.path().join(format!("{agent}-{name}.log"))
     }
     async fn shelved(&self) -> std::io::Result<Vec<Shelved>> {
-        Ok(Vec::new())
+        let agents: Vec<AgentId> = self.lines.lock().keys().copied().collect();
+        let mut shelved = Vec::new();
+        for agent in agents {
+            shelved.push(Shelved { agent, bytes: self.size(agent).await?, touched: Timestamp(0) });
+        }
+        Ok(shelved)
     }
-    async fn size(&self, _: AgentId) -> std::io::Result<u64> {
-        Ok(0)
+    async fn size(&self, agent: AgentId) -> std::io::Result<u64> {
+        let lines = self.lines.lock().get(&agent).cloned().unwrap_or_default();
+        let entries: usize =
+            lines.iter().map(|line| serde_json::to_vec(line).map_or(0, |bytes| bytes.len())).sum();
+        let raw = self.raw_files(agent).await?;
+        let raw: u64 = raw.iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum();
+        Ok(entries as u64 + raw)
     }
-    async fn discard(&self, _: AgentId) -> std::io::Result<u64> {
-        Ok(0)
+    async fn discard(&self, agent: AgentId) -> std::io::Result<u64> {
+        let freed = self.size(agent).await?;
+        for path in self.raw_files(agent).await? {
+            std::fs::remove_file(path)?;
+        }
+        self.lines.lock().remove(&agent);
+        self.told.lock().retain(|(of, _), _| *of != agent);
+        Ok(freed)
     }
 }

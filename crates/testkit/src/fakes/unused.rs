@@ -1,16 +1,22 @@
 //! Ports that a test never reaches.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
-use mosaic_core::ports::runtime::{Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime};
-use mosaic_core::ports::sandbox::{Confinement, Sandbox};
+use mosaic_core::ports::runtime::{
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+};
+use mosaic_core::ports::sandbox::{
+    Capabilities, Command, Policy, Probe as SandboxProbe, Purpose, Sandbox, SandboxError, SandboxHandle,
+    Stopped,
+};
 
 /// Failure of a port that is not part of the test.
 pub(super) fn unused() -> Failure {
@@ -20,21 +26,43 @@ pub(super) fn unused() -> Failure {
 /// Ports that a test never reaches: they answer as little as they can.
 pub struct Unused;
 
+fn unused_sandbox() -> SandboxError {
+    SandboxError::Unavailable { sandbox: "none", why: "not part of this test".to_owned() }
+}
+
 #[async_trait]
 impl Sandbox for Unused {
     fn name(&self) -> &'static str {
         "none"
     }
-    async fn confine(&self, _: AgentId) -> Result<Confinement, Failure> {
-        Err(unused())
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
     }
-    async fn staging(&self, _: AgentId) -> Result<PathBuf, Failure> {
-        Err(unused())
+    async fn probe(&self) -> Result<SandboxProbe, SandboxError> {
+        Err(unused_sandbox())
     }
-    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), Failure> {
-        Err(unused())
+    async fn prepare(&self, _: AgentId, _: Purpose, _: &Policy) -> Result<SandboxHandle, SandboxError> {
+        Err(unused_sandbox())
     }
-    async fn release(&self, _: AgentId) -> Result<(), Failure> {
+    fn command(&self, _: &SandboxHandle, command: Command) -> Command {
+        command
+    }
+    async fn discard(&self, _: &SandboxHandle) -> Result<(), SandboxError> {
+        Ok(())
+    }
+    async fn staging(&self, _: AgentId) -> Result<PathBuf, SandboxError> {
+        Err(unused_sandbox())
+    }
+    async fn place(&self, _: AgentId, _: &Path, _: &str) -> Result<(), SandboxError> {
+        Err(unused_sandbox())
+    }
+    async fn stop(&self, _: AgentId) -> Result<Stopped, SandboxError> {
+        Ok(Stopped::default())
+    }
+    async fn leftovers(&self) -> Result<Vec<AgentId>, SandboxError> {
+        Ok(Vec::new())
+    }
+    async fn release(&self, _: AgentId) -> Result<(), SandboxError> {
         Ok(())
     }
 }
@@ -69,6 +97,47 @@ impl Runtime for Unused {
     fn name(&self) -> &'static str {
         "demo"
     }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: true,
+            resumes: false,
+            takes_messages: false,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[],
+        }
+    }
+    async fn probe(&self) -> Result<Probe, String> {
+        Err("no runtime here".to_owned())
+    }
+    async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
+        Err(unused())
+    }
+    fn dialogue(&self, _: &Opening) -> Box<dyn Dialogue> {
+        unreachable!("nothing is launched here")
+    }
+}
+
+/// A runtime that a test never reaches, and that reports no cost.
+pub struct UnusedWithoutCost;
+
+#[async_trait]
+impl Runtime for UnusedWithoutCost {
+    fn name(&self) -> &'static str {
+        "demo"
+    }
+
+    fn capabilities(&self) -> RuntimeCapabilities {
+        RuntimeCapabilities {
+            reports_cost: false,
+            resumes: false,
+            takes_messages: false,
+            skills_directory: Some(".claude/skills"),
+            instruction_files: &["AGENTS.md", "CLAUDE.md"],
+            native_names: &[],
+        }
+    }
     async fn probe(&self) -> Result<Probe, String> {
         Err("no runtime here".to_owned())
     }
@@ -82,10 +151,13 @@ impl Runtime for Unused {
 
 #[async_trait]
 impl Gatekeeper for Unused {
+    fn reads(&self) -> CommitForm {
+        CommitForm::Checkout
+    }
     async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         Err(unused())
     }
-    async fn judge(&self, _: JudgeRequest) -> Result<GateReport, Failure> {
+    async fn judge(&self, _: JudgeRequest, _: Arc<dyn CommitSource>) -> Result<GateReport, Failure> {
         Err(unused())
     }
 }

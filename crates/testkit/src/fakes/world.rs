@@ -96,6 +96,8 @@ pub struct FakeWorld {
     /// Pushes that were given up because their lease was over.
     pub(super) given_up: AtomicUsize,
     pub(super) trees: Mutex<HashSet<Place>>,
+    /// Places in the sandbox that were prepared and not released.
+    pub(super) places: Mutex<HashSet<Place>>,
     pub(super) cleaned: Mutex<HashSet<AgentId>>,
     pub(super) salvaged: Mutex<HashSet<AgentId>>,
     /// Where stores keep what an attempt left.
@@ -146,6 +148,7 @@ impl FakeWorld {
             hangs: watch::Sender::new(false),
             given_up: AtomicUsize::new(0),
             trees: Mutex::default(),
+            places: Mutex::default(),
             cleaned: Mutex::default(),
             salvaged: Mutex::default(),
             kept_on: Mutex::default(),

@@ -1,4 +1,5 @@
 //! The test kit's own parts.
 
+mod conformance;
 mod failpoints;
 mod fakes_store;

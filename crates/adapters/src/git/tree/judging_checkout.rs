@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -14,16 +14,20 @@ use crate::git::command::Input;
 use crate::git::repositories::GitRepositories;
 use crate::git::{bare_repository, errors, private_files, ref_files};
 
+/// Refuses a label that could name anything but one directory beside the tree.
+fn check_label(label: &str) -> Result<(), Failure> {
+    let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
+        let why = "a checkout's label is made of letters, digits, dashes and underscores";
+        return Err(Failure::new(FailureKind::BadInput, why));
+    }
+    Ok(())
+}
+
 impl GitRepositories {
     pub(crate) async fn checkout_now(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         let label = &request.label;
-        let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
-            return Err(Failure::new(
-                FailureKind::BadInput,
-                "a checkout's label is made of letters, digits, dashes and underscores",
-            ));
-        }
+        check_label(label)?;
         self.ready().await;
         let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
         let name = format!("judge-{label}");
@@ -40,6 +44,23 @@ impl GitRepositories {
         let commits = (&request.base, &request.commit);
         let warnings = self.fill_submodules(&request.repository, commits, &path, For::Gates).await?;
         Ok(JudgingCheckout { path, warnings })
+    }
+
+    /// Makes a bundle of the judged commit from a git directory of its own, in which it is HEAD.
+    pub(crate) async fn judging_bundle(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
+        check_label(&request.label)?;
+        self.ready().await;
+        let io = |e: std::io::Error| errors::io("making a bundle for judging", &e);
+        let name = format!("judge-{}-bundle", request.label);
+        self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
+        let place = self.layout.agent(request.agent).join(&name);
+        private_files::private_dir(&place).map_err(io)?;
+        let (git_dir, bundle) = (place.join("git"), place.join("bundle"));
+        self.write_judging_git_dir(&git_dir, request, "").map_err(io)?;
+        let call = self.git.local(&git_dir).args(["bundle", "create", "--quiet"]).args([&bundle]);
+        let done = call.args(["HEAD", &format!("^{}", request.base)]).run(Input::Nothing, 0).await?;
+        done.success("making a bundle for judging")?;
+        Ok(bundle)
     }
 
     /// Writes a git directory whose HEAD is the judged commit. It reads the store's objects and has neither a remote nor

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, wait};
 
 use super::super::cgroup::Cgroup;
-use super::super::confinement::Confinement;
+use super::super::containment::Containment;
 use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
 use super::namespace;
@@ -207,11 +207,11 @@ impl Ladder {
     }
 
     /// Returns what holds the job together.
-    pub(super) fn confinement(&self) -> Confinement {
+    pub(super) fn containment(&self) -> Containment {
         match (&self.cgroup, self.namespace) {
-            (Some(_), _) => Confinement::Cgroup,
-            (None, Some(_)) => Confinement::PidNamespace,
-            (None, None) => Confinement::Subreaper,
+            (Some(_), _) => Containment::Cgroup,
+            (None, Some(_)) => Containment::PidNamespace,
+            (None, None) => Containment::Subreaper,
         }
     }
 

@@ -11,7 +11,7 @@ use mosaic_core::ports::processes::{JobSpec, Stdin};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::super::cgroup::{self, Cgroup};
-use super::super::confinement::Confinement;
+use super::super::containment::Containment;
 use super::super::fence::Fence;
 use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
 use super::super::linux;
@@ -49,13 +49,13 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
         cgroup: cgroup.as_ref().and(spec.cgroup.clone()),
         fence: fence.as_ref().and(spec.fence.clone()),
         output_base: output.base(),
-        confinement: Confinement::Subreaper,
+        containment: Containment::Subreaper,
     };
     let main = child.map(|child| watch(child, &spec.job.stdin)).transpose()?;
     let mut ladder = Ladder::new(own, cgroup);
     ladder.fence = fence;
     ladder.namespace = main.as_ref().map(|main| main.pid).filter(|_| namespace);
-    let record = ShimFile { confinement: ladder.confinement(), ..record };
+    let record = ShimFile { containment: ladder.containment(), ..record };
     let mut supervisor = Supervisor::new(dir, &spec, main, start_error, clients, output, errors, ladder);
     if let Err(e) = supervisor.dir.save(&record) {
         // Without the record nobody could find the job later, so it must not run.

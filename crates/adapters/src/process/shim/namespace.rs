@@ -16,7 +16,7 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::super::confinement::NamespaceMaker;
+use super::super::containment::NamespaceMaker;
 use super::super::layout::{JobDir, LAYOUT, Versioned};
 use super::super::linux;
 

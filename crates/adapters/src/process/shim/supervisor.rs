@@ -312,7 +312,8 @@ impl Supervisor {
             processes_after: 0,
             rung: self.ladder.rung.word().to_owned(),
             took_ms: ms(took),
-            confinement: self.ladder.confinement().word().to_owned(),
+            confinement: self.ladder.containment().word().to_owned(),
+            container: None,
             past_grace_ms: ms(took.saturating_sub(toll.grace)),
         })
     }
@@ -422,9 +423,9 @@ impl Supervisor {
             receipt: self.receipt(),
         };
         let rung = self.ladder.rung.word().to_owned();
-        let (confinement, output_error) =
-            (Some(self.ladder.confinement()), self.output.error().map(str::to_owned));
-        let file = ExitFile { version: LAYOUT, exit, rung, confinement, output_error };
+        let (containment, output_error) =
+            (Some(self.ladder.containment()), self.output.error().map(str::to_owned));
+        let file = ExitFile { version: LAYOUT, exit, rung, containment, output_error };
         self.ladder.give_back();
         let mut tries = 0;
         while let Err(e) = self.dir.save(&file) {

@@ -10,7 +10,7 @@ use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, Dialogue, LaunchRequest, Opening, Pending, Reaction, Runtime};
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_testkit::fakes::sandbox::handle;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn request(config: PathBuf) -> LaunchRequest {
         prompt: "Do it.\nNow.".into(),
         system: "rules".into(),
         tree: "/tree".into(),
-        confinement: Confinement { home: "/agent/home".into(), config, env: vec![], wrap: vec![] },
+        sandbox: handle("/agent/home", config),
         model: None,
         budget: Budget::default(),
         resume: None,

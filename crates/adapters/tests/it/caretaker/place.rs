@@ -12,6 +12,7 @@ use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::FileOrders;
+use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::store_sqlite::SqliteStore;
@@ -115,9 +116,10 @@ impl Place {
         let processes = Arc::new(Jobs(PlainProcesses::new(), data.clone()));
         let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
         let (clock, scanner) = (Arc::new(MovedClock::default()), Arc::new(RuleScanner::new()));
+        let dirs = PrivateDirs::new(&data, std::env::var("PATH").unwrap(), trash.clone());
+        let sandbox = Arc::new(NoSandbox::new(dirs));
         let gates = LocalGatekeeper::new(GateOptions {
-            short: Arc::new(mosaic_adapters::short_dirs::ShortDirs::new(&data, trash.clone())),
-            identity: None,
+            sandbox: sandbox.clone(),
             processes: processes.clone(),
             transcripts: transcripts.clone(),
             clock: clock.clone(),
@@ -131,7 +133,7 @@ impl Place {
             clock: clock.clone(),
             chance: Arc::new(SystemChance),
             repositories: git.clone(),
-            sandbox: Arc::new(NoSandbox::new(&data, std::env::var("PATH").unwrap(), trash)),
+            sandbox,
             processes,
             runtimes: BTreeMap::new(),
             gatekeeper: Arc::new(gates),

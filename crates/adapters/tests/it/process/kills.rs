@@ -86,7 +86,7 @@ async fn fifty_agents_are_stopped_together() {
         let begun = Instant::now();
         let stopped = join_all(agents.iter().map(|agent| world.processes.stop(*agent, GRACE))).await;
         let past = begun.elapsed().saturating_sub(GRACE);
-        let word = world.processes.confinement().0;
+        let word = world.processes.containment().0;
         println!("{word:<13} 50 agents together: past grace {past:?}");
         assert!(stopped.into_iter().all(|receipt| receipt.unwrap().processes_after == 0));
         assert_eq!(world.survivors(), [0; 0]);

@@ -19,7 +19,7 @@ pub(super) fn with_cgroup() -> Option<CgroupChoice> {
 
 /// Tells whether pid namespaces can be had here; `None` skips.
 pub(super) fn with_namespace() -> Option<CgroupChoice> {
-    let works = World::new(CgroupChoice::PidNamespace).processes.confinement().0 == "pid namespace";
+    let works = World::new(CgroupChoice::PidNamespace).processes.containment().0 == "pid namespace";
     require::have("namespace", works, "pid namespaces that may be made").then_some(CgroupChoice::PidNamespace)
 }
 

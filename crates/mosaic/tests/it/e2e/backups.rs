@@ -91,7 +91,7 @@ fn settings(port: &str, line: &str) -> Vec<(&'static str, String)> {
         ("VALKEY_PORT", port.to_owned()),
         ("MOSAIC_NODE", "n1".to_owned()),
         ("MOSAIC_SLOTS", "1".to_owned()),
-        ("MOSAIC_CONFINEMENT", "subreaper".to_owned()),
+        ("MOSAIC_CONTAINMENT", "subreaper".to_owned()),
         ("MOSAIC_LEASE_MS", "6000".to_owned()),
         ("MOSAIC_COMMAND", line.to_owned()),
     ]

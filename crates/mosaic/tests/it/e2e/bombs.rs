@@ -147,7 +147,7 @@ fn a_bomb_of_five_thousand_that_goes_on_forking_is_killed_as_a_whole_before_the_
         let line = script(home.path(), "agent.sh", ENDLESS_BOMB);
         let env = [
             ("MOSAIC_COMMAND", line.as_str()),
-            ("MOSAIC_CONFINEMENT", confinement),
+            ("MOSAIC_CONTAINMENT", confinement),
             // The agent's own bound is not what is tried here.
             ("MOSAIC_AGENT_PROCESSES", "1000000"),
         ];

@@ -19,7 +19,7 @@ fn marked(home: &Home) -> Vec<String> {
 fn drill(home: &Home, confinement: &str) -> Command {
     let mut command = home.mosaic(&["drill", "--json"]);
     // Its place is made below this, so that what is left can be told from other drills.
-    command.env("TMPDIR", home.path()).env("MOSAIC_CONFINEMENT", confinement);
+    command.env("TMPDIR", home.path()).env("MOSAIC_CONTAINMENT", confinement);
     command
 }
 

@@ -46,7 +46,7 @@ fn node_with<'h>(
         ("MOSAIC_SLOTS", "10"),
         ("MOSAIC_LEASE_MS", lease),
         ("MOSAIC_COMMAND", &line),
-        ("MOSAIC_CONFINEMENT", "subreaper"),
+        ("MOSAIC_CONTAINMENT", "subreaper"),
     ];
     home.serve(&[&settings, more].concat())
 }

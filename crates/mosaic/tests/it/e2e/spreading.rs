@@ -24,7 +24,7 @@ fn node<'h>(home: &'h Home, name: &str, store: u16, more: &[(&str, &str)]) -> Se
         ("MOSAIC_SLOTS", "20"),
         ("MOSAIC_LEASE_MS", "60000"),
         ("MOSAIC_COMMAND", line.as_str()),
-        ("MOSAIC_CONFINEMENT", "subreaper"),
+        ("MOSAIC_CONTAINMENT", "subreaper"),
     ];
     home.serve(&[&settings, more].concat())
 }

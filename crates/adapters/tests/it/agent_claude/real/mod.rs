@@ -231,7 +231,7 @@ async fn caps_and_long_instructions_reach_the_program() {
     let mut request = place.request("[[mock:many]]", None);
     request.budget = Budget { usd: None, turns: Some(2) };
     request.system = format!("{} the end is heliotrope", "long ".repeat(40_000));
-    let skill = request.confinement.config.join("skills/tidy");
+    let skill = request.sandbox.config.join("skills/tidy");
     std::fs::create_dir_all(&skill).expect("made");
     std::fs::write(skill.join("SKILL.md"), "---\nname: tidy\ndescription: Canary skill\n---\nTidy up.\n")
         .expect("written");

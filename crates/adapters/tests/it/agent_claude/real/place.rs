@@ -11,7 +11,8 @@ use mosaic_core::domain::outcome::Outcome;
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
-use mosaic_core::ports::sandbox::Confinement;
+use mosaic_core::ports::sandbox::SandboxHandle;
+use mosaic_testkit::fakes::sandbox::handle;
 use mosaic_testkit::model_server::ModelServer;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -89,7 +90,7 @@ impl Place {
             prompt: prompt.into(),
             system: "Canary rule: the word is heliotrope.".into(),
             tree: self.tree(),
-            confinement: Confinement { home: at("home"), config: at("config"), env, wrap: vec![] },
+            sandbox: SandboxHandle { env, ..handle(at("home"), at("config")) },
             model: None,
             budget: Budget::default(),
             resume,
@@ -124,7 +125,7 @@ impl Place {
         let mut child = tokio::process::Command::new(&plan.command[0])
             .args(&plan.command[1..])
             .env_clear()
-            .envs(request.confinement.env.iter().chain(&plan.env).map(|(name, value)| (name, value)))
+            .envs(request.sandbox.env.iter().chain(&plan.env).map(|(name, value)| (name, value)))
             .current_dir(&request.tree)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use mosaic_core::ports::repositories::Repositories;
+
 use crate::git::world::World;
 
 fn git(dir: &Path, args: &[&str]) -> Output {
@@ -95,4 +97,23 @@ async fn a_tag_that_cannot_be_kept_does_not_cost_the_branch() {
     run(&["push", "-q", "origin", "v1/a"]);
     let request = world.agent().await;
     assert!(world.tree(&request).join("later.txt").exists());
+}
+
+#[tokio::test]
+async fn a_gatekeeper_elsewhere_gets_exactly_the_judged_commit() {
+    let world = World::new();
+    let request = world.agent().await;
+    world.write(&request, "new.txt", "new\n");
+    let head = world.keep_commits(&request).await;
+    let bundle = world.judging_bundle(&request, &head, "a").await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let origin = world.fixture.path().join("work");
+    said(elsewhere.path(), &["clone", "-q", origin.to_str().unwrap(), "."]);
+    said(elsewhere.path(), &["fetch", "-q", bundle.to_str().unwrap(), "HEAD"]);
+    assert_eq!(said(elsewhere.path(), &["rev-parse", "FETCH_HEAD"]), head.as_str());
+    assert_eq!(said(elsewhere.path(), &["show", "FETCH_HEAD:new.txt"]), "new");
+    // Asked again, as after a restart in the middle, it is made again.
+    assert_eq!(world.judging_bundle(&request, &head, "a").await.unwrap(), bundle);
+    world.git.remove(request.agent).await.unwrap();
+    assert!(!bundle.exists());
 }

@@ -115,15 +115,17 @@ impl World {
         commit: &CommitId,
         label: &str,
     ) -> Result<JudgingCheckout, Failure> {
-        let judging = JudgingRequest {
-            agent: request.agent,
-            repository: request.repository.clone(),
-            base_branch: request.base_branch.clone(),
-            base: request.base.clone(),
-            commit: commit.clone(),
-            label: label.to_owned(),
-        };
-        self.git.checkout_for_judging(&judging).await
+        self.git.checkout_for_judging(&judging(request, commit, label)).await
+    }
+
+    /// Bundles a commit of the agent for a gatekeeper elsewhere.
+    pub(crate) async fn judging_bundle(
+        &self,
+        request: &TreeRequest,
+        commit: &CommitId,
+        label: &str,
+    ) -> Result<PathBuf, Failure> {
+        self.git.bundle_for_judging(&judging(request, commit, label)).await
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {
@@ -153,4 +155,15 @@ pub(crate) fn branch(name: &str) -> BranchName {
 
 pub(crate) fn branch_main() -> BranchName {
     branch("main")
+}
+
+fn judging(request: &TreeRequest, commit: &CommitId, label: &str) -> JudgingRequest {
+    JudgingRequest {
+        agent: request.agent,
+        repository: request.repository.clone(),
+        base_branch: request.base_branch.clone(),
+        base: request.base.clone(),
+        commit: commit.clone(),
+        label: label.to_owned(),
+    }
 }

@@ -13,7 +13,7 @@ use super::fence;
 
 /// Means of holding a job together, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub(crate) enum Confinement {
+pub(crate) enum Containment {
     /// The shim is a subreaper: the tree is walked until no child is left.
     #[default]
     #[serde(rename = "subreaper")]
@@ -26,7 +26,7 @@ pub(crate) enum Confinement {
     Cgroup,
 }
 
-impl Confinement {
+impl Containment {
     /// Returns the word of receipts.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ fn succeeds(mut child: Child, patience: Duration) -> bool {
     }
 }
 
-/// The confinement that the jobs of a server get, and the reason for the choice.
+/// The containment that the jobs of a server get, and the reason for the choice.
 #[derive(Debug, Clone)]
 pub(crate) struct Chosen {
     pub(crate) cgroups: Option<PathBuf>,
@@ -154,9 +154,9 @@ impl Chosen {
     /// Returns what a job gets and why.
     pub(crate) fn said(&self) -> (&'static str, String) {
         let kind = match (&self.cgroups, &self.namespace) {
-            (Some(_), _) => Confinement::Cgroup,
-            (None, Some(_)) => Confinement::PidNamespace,
-            (None, None) => Confinement::Subreaper,
+            (Some(_), _) => Containment::Cgroup,
+            (None, Some(_)) => Containment::PidNamespace,
+            (None, None) => Containment::Subreaper,
         };
         (kind.word(), self.why.clone())
     }

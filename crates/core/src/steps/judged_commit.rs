@@ -1,0 +1,51 @@
+//! The content of the commit that is judged, from the repository store: made once, in the form that the gatekeeper reads.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use crate::domain::outcome::Failure;
+use crate::ports::gatekeeper::{CommitForm, CommitSource};
+use crate::ports::repositories::{JudgingCheckout, JudgingRequest, Repositories};
+
+/// A commit of the repository store.
+pub(super) struct JudgedCommit {
+    repositories: Arc<dyn Repositories>,
+    request: JudgingRequest,
+    checkout: OnceCell<JudgingCheckout>,
+    bundle: OnceCell<PathBuf>,
+}
+
+impl JudgedCommit {
+    pub(super) fn new(repositories: Arc<dyn Repositories>, request: JudgingRequest) -> Self {
+        Self { repositories, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
+    }
+
+    /// Makes the commit's content in this form.
+    pub(super) async fn prepare(&self, form: CommitForm) -> Result<(), Failure> {
+        match form {
+            CommitForm::Checkout => self.checkout().await.map(drop),
+            CommitForm::Bundle => self.bundle().await.map(drop),
+        }
+    }
+
+    /// Returns what a person should know of the checkout; nothing when none was made.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.checkout.get().map(|checkout| checkout.warnings.clone()).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl CommitSource for JudgedCommit {
+    async fn checkout(&self) -> Result<JudgingCheckout, Failure> {
+        let make = || self.repositories.checkout_for_judging(&self.request);
+        self.checkout.get_or_try_init(make).await.cloned()
+    }
+
+    async fn bundle(&self) -> Result<PathBuf, Failure> {
+        let make = || self.repositories.bundle_for_judging(&self.request);
+        self.bundle.get_or_try_init(make).await.cloned()
+    }
+}
