@@ -56,7 +56,11 @@ impl Stage {
         mut listen: impl FnMut(&EventEnvelope) -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
         let mut heard = Ok(true);
-        let read = self.client.events("/v1/events?after=0", |_, event| {
+        let read = self.client.events("/v1/events?after=0", |kind, event| {
+            // It has no envelope: the log was pruned, and what follows begins anew.
+            if kind == "reset" {
+                return true;
+            }
             heard = EventEnvelope::deserialize(event)
                 .map_err(anyhow::Error::new)
                 .and_then(|envelope| listen(&envelope));

@@ -135,6 +135,8 @@ impl Api {
         let mut events = SseReader::new(stream, ANSWER_BYTES);
         while Instant::now() <= until {
             match events.next_block() {
+                // It has no envelope: the log was pruned, and what follows begins anew.
+                Ok(SseBlock::Event(SseEvent { event, .. })) if event == "reset" => {}
                 Ok(SseBlock::Event(SseEvent { id, data, .. })) => {
                     let seq = id.parse().map_err(while_("event id"))?;
                     let envelope: EventEnvelope = serde_json::from_str(&data).map_err(while_("event"))?;
