@@ -50,13 +50,18 @@ impl Storm {
 }
 
 /// Checks that every agent's history is one that may happen, and that it ends once. Work is kept after the end where the
-/// kill switch forbade every job of the agent until then.
+/// kill switch forbade every job of the agent until then; and the remote is asked after the end whether a push that a kill
+/// broke off had arrived.
 async fn histories_are_legal(store: &dyn Store) {
-    let mut over = std::collections::HashSet::new();
+    let (mut over, mut pushes) = (std::collections::HashSet::new(), std::collections::HashSet::new());
     for entry in store.entries(0, 100_000).await.expect("read") {
         let (kind, agent) = (entry.fact.kind(), entry.fact.agent);
         let Some(agent) = agent else { continue };
-        let later = kind == "git.salvaged";
+        let late_push = kind == "git.pushed" && over.contains(&agent) && pushes.insert(agent);
+        let later = match late_push {
+            true => store.get(agent).await.expect("it is there").agent.status() == Status::Killed,
+            false => kind == "git.salvaged",
+        };
         assert!(later || !over.contains(&agent), "{kind} of agent {agent} after its end");
         if matches!(kind, "agent.completed" | "agent.failed" | "agent.killed") {
             over.insert(agent);
