@@ -46,9 +46,12 @@ impl Orchestrator {
     /// Returns why nothing new starts here, as far as is known without asking the machine again. A pause of the queue stands in
     /// the store, which gives no entry out while it lasts.
     pub fn blocked(&self) -> Option<Blocked> {
-        if self.is_draining() {
-            return Some(Blocked::Draining);
-        }
+        self.is_draining().then_some(Blocked::Draining).or_else(|| self.order_or_machine_blocks())
+    }
+
+    /// Returns what blocks the dispatcher. That new agents are refused does not: what was admitted before that still runs, and
+    /// the dispatcher itself is told when to stop.
+    fn order_or_machine_blocks(&self) -> Option<Blocked> {
         if let Some(latch) = self.orders.latch() {
             return Some(Blocked::KillSwitch(latch));
         }
@@ -69,18 +72,25 @@ impl Orchestrator {
 
     /// Tells whether the dispatcher may take an entry now; asks the machine again when its answer is old.
     pub(crate) async fn may_take(&self) -> bool {
-        match self.blocked() {
-            None => self.held_up().await.is_none(),
-            Some(Blocked::Clock(_) | Blocked::Capacity(_)) => {
-                self.held_up().await.is_none() && self.blocked().is_none()
-            }
-            Some(_) => false,
+        let machine = |blocked: &Blocked| matches!(blocked, Blocked::Clock(_) | Blocked::Capacity(_));
+        if self.order_or_machine_blocks().is_some_and(|blocked| !machine(&blocked)) {
+            return false;
         }
+        self.ask_machine().await;
+        let blocked = self.order_or_machine_blocks();
+        let is_held = blocked.is_some();
+        if std::mem::replace(&mut self.monitor.room.0.lock().announced, is_held) != is_held {
+            match &blocked {
+                Some(blocked) => tracing::warn!(why = blocked.message(), "nothing new is started"),
+                None => tracing::info!("there is room again; agents are started"),
+            }
+        }
+        !is_held
     }
 
-    /// Says why nothing new may start now, when that is so. A machine that does not answer holds nothing up, except for
-    /// its disk: what cannot be written must not be started.
-    async fn held_up(&self) -> Option<String> {
+    /// Learns whether the machine has capacity for one more agent. One that does not answer holds nothing up, except for its
+    /// disk: what cannot be written must not be started.
+    async fn ask_machine(&self) {
         let mut asked = self.monitor.room.0.lock().clone();
         if asked.at.is_none_or(|at| self.elapsed().saturating_sub(at) >= limits::ROOM_PERIOD) {
             let ask = async { tokio::join!(self.ports.host.reading(), self.disk_room()) };
@@ -96,17 +106,9 @@ impl Orchestrator {
             asked.disk = disk.err().map(|why| format!("disk: {why}"));
         }
         // Decided anew every time: what was started since then counts.
-        let refusal =
+        asked.refusal =
             asked.disk.clone().or_else(|| room::refuse(self.settings.floors, asked.reading, self.running()));
-        if refusal.is_some() != asked.refusal.is_some() {
-            match &refusal {
-                Some(why) => tracing::warn!(why, "nothing new is started"),
-                None => tracing::info!("there is room again; agents are started"),
-            }
-        }
-        asked.refusal.clone_from(&refusal);
         *self.monitor.room.0.lock() = asked;
-        refusal
     }
 
     /// Returns what this machine has against new agents, whatever orders stand: what other nodes are told of it.

@@ -187,6 +187,7 @@ async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &wat
             return;
         }
     }
+    o.forget_moment_given();
 }
 
 /// Returns how long to sleep when nothing happens.

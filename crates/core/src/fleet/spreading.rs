@@ -63,6 +63,12 @@ impl Orchestrator {
         }
     }
 
+    /// Forgets a moment that is over and after which this node took nothing, since it may not take anything now.
+    pub(crate) fn forget_moment_given(&self) {
+        let now = self.elapsed();
+        self.fleet.seen().spreading.given.take_if(|given| given.until <= now);
+    }
+
     async fn still_waits(&self, agent: AgentId) -> bool {
         let record = tokio::select! {
             record = self.ports.store.glance(agent) => record,

@@ -18,4 +18,6 @@ pub(crate) struct Asked {
     pub(crate) disk: Option<String>,
     /// The newest decision: the reason why nothing new starts, if there is one.
     pub(crate) refusal: Option<String>,
+    /// It was logged that the machine or its clock holds dispatch.
+    pub(crate) announced: bool,
 }

@@ -122,6 +122,20 @@ async fn a_drain_lets_running_agents_finish() {
     story.end_by(Stop::Drain(PATIENCE)).await;
 }
 
+/// `mosaic run` without a server admits its task and then refuses others; the task still gets all its attempts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_admitted_before_new_work_is_refused_gets_all_its_attempts() {
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::CrashAtOnce, |_| {});
+    let id = story.spawn("T-1", "https://git.example.com/r.git", 1).await;
+    story.o.refuse_new();
+    story.run();
+    story.until(id, |r| r.agent.phase() == Phase::Backoff).await;
+    story.world.skip(Duration::from_secs(600));
+    let record = story.until(id, ended).await;
+    assert_eq!((record.agent.status(), record.agent.attempt), (Status::Failed, 2));
+    story.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
     let rounds = std::env::var("MOSAIC_RACE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);

@@ -50,6 +50,8 @@ fn dispatch(state: &NodeState) -> Finding {
             "nothing new is started",
             "mosaic queue resume",
         ),
+        // Said by a finding of its own, with the way out.
+        "held" if state.cordon.is_some() => fine("Server", format!("nothing new starts · {used}")),
         "held" => finding(
             Level::Warn,
             "Server",
