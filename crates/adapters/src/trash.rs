@@ -22,10 +22,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
-use self::deletion::Deletion;
+use self::deletion::{DIRECTORY, Deletion};
 use crate::private_place::ASIDE;
-
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Something in the trash that could not be deleted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 mod files;
 mod opened;
 mod reader;
+mod taken;
 mod writer;
 
 use std::io;
@@ -29,15 +30,6 @@ use writer::{Shared, Waiting, lose};
 
 /// Time between two attempts to take a lock that is held for moments only.
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
-
-/// Marks a record that was taken over from the command line's own chain.
-fn taken_word(n: u64) -> String {
-    format!("local-{n}")
-}
-
-fn taken_number(deed: &Deed) -> Option<u64> {
-    deed.request.as_deref()?.strip_prefix("local-")?.parse().ok()
-}
 
 fn unavailable(e: io::Error) -> AuditError {
     AuditError::Unavailable(e.to_string())

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::files::Chain;
 use super::reader::{Piece, lines, read};
+use super::taken;
 use super::writer::{Shared, Writer, now};
 use crate::bounded_file;
 
@@ -43,7 +44,7 @@ fn tail(chain: &Chain) -> io::Result<Tail> {
                     tail.size += line.len() as u64 + 1;
                     match Record::read(&line) {
                         Ok(record) => {
-                            tail.taken = tail.taken.max(super::taken_number(&record.deed).unwrap_or(0));
+                            tail.taken = tail.taken.max(taken::number(&record.deed).unwrap_or(0));
                             tail.first.get_or_insert_with(|| record.clone());
                             tail.last = Some(record);
                         }
@@ -175,7 +176,7 @@ fn take_over(writer: &mut Writer) -> io::Result<()> {
             let result = record.deed.result.clone().unwrap_or_default();
             let text =
                 format!("{result} (done by the command line; record {} of {})", record.n, local.name());
-            record.deed.clone().result(text).request(&super::taken_word(record.n))
+            record.deed.clone().result(text).request(&taken::mark(record.n))
         });
         writer.append(deeds.collect())?;
     }

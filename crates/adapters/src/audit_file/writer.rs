@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::files::Chain;
 use super::reader::{Piece, lines};
+use super::taken;
 
 /// A deed on its way.
 pub(super) struct Waiting {
@@ -110,7 +111,7 @@ impl Writer {
         self.same_file(&mut text)?;
         let mut taken = self.end.taken;
         for deed in deeds {
-            taken = taken.max(super::taken_number(&deed).unwrap_or(0));
+            taken = taken.max(taken::number(&deed).unwrap_or(0));
             let record = Record::seal(head, deed);
             head = record.head();
             heads.push(head);

@@ -17,10 +17,10 @@ use mosaic_core::ports::scanner::{Secret, replace};
 use parking_lot::{Mutex, RwLock};
 
 use super::agent_tokens;
+use super::characters::whole_characters;
 use super::escapes::{self, Decoded};
 use super::forms;
 use super::squeeze::{pieces, squeeze, unsqueeze};
-use super::whole_characters;
 
 /// A known value that was found.
 pub(super) struct KnownHit {

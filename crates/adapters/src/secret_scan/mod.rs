@@ -10,6 +10,7 @@
 mod agent_tokens;
 mod assignment;
 mod authorization;
+mod characters;
 mod escapes;
 mod forms;
 mod known;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
 use mosaic_core::ports::scanner::{Secret, SecretScanner, replace};
 
+use characters::whole_characters;
 pub use known::{KnownSecrets, LookedFor, TooWeak};
 use rules::{Found, RULES, Rule};
 
@@ -175,18 +177,6 @@ fn count_lines(text: &str, found: &mut [Secret]) {
 fn is_lock_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     LOCK_FILES.contains(&name.as_str())
-}
-
-/// Widens a span to whole characters, so that it can be cut out of the text.
-fn whole_characters(text: &str, span: Range<usize>) -> Range<usize> {
-    let (mut start, mut end) = (span.start, span.end.min(text.len()));
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    start..end
 }
 
 /// Sorts hits and joins those that overlap: the most precise rule names what all of them cover.

@@ -6,8 +6,13 @@ use std::sync::{LazyLock, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::assignment;
+use super::authorization;
+use super::plausible;
+use super::private_key;
 use super::services::SERVICES;
-use super::{assignment, authorization, plausible, private_key, suffixed, url_password};
+use super::suffixed;
+use super::url_password;
 
 /// Bytes that a format's expression may look at, from its keyword on. Real tokens are far shorter.
 const WINDOW: usize = 16 * 1024;

@@ -7,8 +7,10 @@ use mosaic_core::limits::STORE_PAGE;
 use mosaic_core::ports::store::{EndedAfter, Moving, StoreError, Versioned};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::{int, key, uint};
 use super::failure::Fault;
-use super::rows::{self, COLUMNS, Place, Unreadable, int, key};
+use super::rows::{self, COLUMNS, Unreadable};
+use super::tally::{self, Place, Tally};
 use super::writer::Writing;
 use super::{SqliteStore, encode, verbs};
 
@@ -69,14 +71,13 @@ impl SqliteStore {
     /// Counts what is kept of agents that ended before a time.
     pub async fn count_before(&self, before: Timestamp) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM agents INDEXED BY agents_ended WHERE ended_at < ?1";
-        self.read(move |conn| Ok(conn.query_row(sql, [int(before.0)], |row| row.get(0)).map(rows::uint)?))
-            .await
+        self.read(move |conn| Ok(conn.query_row(sql, [int(before.0)], |row| row.get(0)).map(uint)?)).await
     }
 
     /// Measures what is kept.
     pub async fn size(&self) -> Result<ArchiveSize, StoreError> {
         self.read(|conn| {
-            let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(rows::uint);
+            let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(uint);
             let records = number("SELECT count(*) FROM agents")?;
             let pages = number("PRAGMA page_count")? - number("PRAGMA freelist_count")?;
             Ok(ArchiveSize { records, bytes: pages * number("PRAGMA page_size")? })
@@ -106,7 +107,7 @@ fn keep_one(w: &mut Writing<'_>, moved: &Moving, body: &str) -> Result<(), Fault
         int(rank(spec.priority, agent.spawned_at)),
         agent.status().as_str(),
         agent.phase().as_str(),
-        rows::is_dead(agent),
+        tally::is_dead(agent),
         int(epoch.0),
         int(*version),
         verbs::ended_at(agent),
@@ -129,7 +130,7 @@ fn make_way(w: &mut Writing<'_>, seq: u64) -> Result<(), Fault> {
     if there.is_some() {
         let sql = "DELETE FROM agents WHERE seq = ?1";
         w.conn.prepare_cached(sql)?.execute([int(seq)])?;
-        w.books.tally = rows::Tally::recount(w.conn)?;
+        w.books.tally = Tally::recount(w.conn)?;
     }
     Ok(())
 }

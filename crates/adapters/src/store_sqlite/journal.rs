@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::columns::{int, key, uint};
 use super::failure::Fault;
-use super::rows::{int, key, uint};
 use super::writer::Writing;
 
 /// Logs facts that come with a write of `agent`, whose log was last written at `logged_at`; returns the new

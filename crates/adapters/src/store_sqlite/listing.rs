@@ -9,8 +9,9 @@ use mosaic_core::ports::store::{Damaged, Query, Versioned};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, params_from_iter};
 
+use super::columns::{int, key};
 use super::failure::Fault;
-use super::rows::{self, COLUMNS, Unreadable, int, key};
+use super::rows::{self, COLUMNS, Unreadable};
 
 /// Runs a query of [`COLUMNS`] and parts the records from the damaged rows; stops after `limit` records.
 pub(super) fn gather(

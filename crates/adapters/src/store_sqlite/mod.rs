@@ -6,6 +6,7 @@
 //! be read is moved to the table `quarantine`, and everything else goes on.
 
 mod archive;
+mod columns;
 mod failure;
 mod files;
 mod journal;
@@ -16,6 +17,7 @@ mod readers;
 mod removal;
 mod rows;
 mod schema;
+mod tally;
 mod verbs;
 mod writer;
 

@@ -8,9 +8,9 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::columns::{key, uint};
 use super::failure::Fault;
 use super::journal;
-use super::rows::{key, uint};
 use super::writer::Writing;
 
 /// Changes the standing orders; see the port.

@@ -10,11 +10,13 @@ use mosaic_core::limits;
 use mosaic_core::ports::store::{Counts, Lease, Pause, StoreError, Versioned};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::{READY, int, key, uint};
 use super::failure::Fault;
 use super::journal;
 use super::listing::gather;
 use super::orders;
-use super::rows::{self, COLUMNS, Class, Kept, Place, READY, Unreadable, int, key, uint};
+use super::rows::{self, COLUMNS, Kept, Unreadable};
+use super::tally::{Class, Place, Tally};
 use super::writer::Writing;
 
 /// Takes the best ready entry under a new lease; see the port.
@@ -217,7 +219,7 @@ pub(super) fn position(conn: &Connection, agent: AgentId) -> Result<Option<u64>,
 
 /// Counts entries and agents; see the port.
 pub(super) fn counts(conn: &Connection, now: Timestamp) -> Result<Counts, Fault> {
-    let tally = rows::Tally::load(conn)?;
+    let tally = Tally::load(conn)?;
     let due = count_due(conn, now)?;
     Ok(Counts {
         waiting: uint(tally.ready) + due,

@@ -1,15 +1,16 @@
 //! Records and facts that go for good. Each call does a bounded piece of work, so that the writer is never kept long.
 
-use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::outcome::cut;
 use mosaic_core::limits;
 use mosaic_core::ports::store::{EndedAfter, Removal, StoreError, Versioned};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
+use super::columns::{int, key, uint};
 use super::failure::Fault;
 use super::journal;
 use super::listing::gather;
-use super::rows::{self, COLUMNS, Unreadable, int, key, uint};
+use super::rows::{self, COLUMNS, Unreadable};
 use super::writer::Writing;
 
 /// Removes an ended agent's record and leaves a note; see the port.
@@ -31,13 +32,6 @@ pub(super) fn remove(w: &mut Writing<'_>, removal: Removal) -> Result<(), Fault>
     let oldest = w.conn.last_insert_rowid().saturating_sub(int(limits::TOMBSTONES));
     w.conn.prepare_cached("DELETE FROM tombstones WHERE seq <= ?1")?.execute([oldest])?;
     Ok(())
-}
-
-/// Returns when an agent's record was removed, if it was.
-pub(super) fn removed_at(conn: &Connection, agent: AgentId) -> Result<Option<Timestamp>, Fault> {
-    let mut statement = conn.prepare_cached("SELECT at FROM tombstones WHERE id = ?1")?;
-    let at: Option<i64> = statement.query_row([key(agent)], |row| row.get(0)).optional()?;
-    Ok(at.map(|at| Timestamp(uint(at))))
 }
 
 /// Lists what ended before a time, oldest end first; see the port.

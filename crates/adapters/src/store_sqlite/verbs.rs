@@ -9,9 +9,11 @@ use mosaic_core::ports::store::{Admission, Admitted, Change, Idempotency, Lease,
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
+use super::columns::{int, key, uint};
 use super::failure::Fault;
 use super::journal;
-use super::rows::{self, Kept, Place, Unreadable, int, key, uint};
+use super::rows::{self, Kept, Unreadable};
+use super::tally::{self, Place};
 use super::writer::Writing;
 
 /// Writes a new agent; see the port.
@@ -104,8 +106,8 @@ fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) 
         agent.status().as_str(),
         agent.phase().as_str(),
         agent.is_terminal(),
-        rows::is_dead(agent),
-        rows::queue_column(agent),
+        tally::is_dead(agent),
+        tally::queue_column(agent),
         agent.not_before().map(|at| int(at.0)),
         int(logged_at.0),
         body,
@@ -189,7 +191,7 @@ fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u
     let old = &kept.versioned;
     let logged_at = journal::append_with(w, agent.id, kept.logged_at, facts)?;
     let held = old.node.is_some();
-    let node = old.node.as_ref().filter(|_| !rows::ends_lease(&agent));
+    let node = old.node.as_ref().filter(|_| !tally::ends_lease(&agent));
     let version = old.version + 1;
     let sql =
         "UPDATE agents SET status = ?2, phase = ?3, terminal = ?4, dead = ?5, queue = ?6, not_before = ?7,
@@ -199,8 +201,8 @@ fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u
         agent.status().as_str(),
         agent.phase().as_str(),
         agent.is_terminal(),
-        rows::is_dead(&agent),
-        rows::queue_column(&agent),
+        tally::is_dead(&agent),
+        tally::queue_column(&agent),
         agent.not_before().map(|at| int(at.0)),
         node.map(|node| node.as_str()),
         int(version),

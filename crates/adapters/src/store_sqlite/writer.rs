@@ -13,7 +13,7 @@ use crate::data_dir::DirLock;
 use crate::disk::LastWrites;
 
 use super::failure::{Fault, words};
-use super::rows::Tally;
+use super::tally::Tally;
 
 /// Values that the writer knows without asking the file. They go back to their old state when a write is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

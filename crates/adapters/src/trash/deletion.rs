@@ -15,8 +15,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::DIRECTORY;
-
+/// Opens a directory, never through a link.
+pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Depth at which a subtree is moved up instead of entered: each level keeps a file open.
 const DEPTH: u32 = 64;
 
