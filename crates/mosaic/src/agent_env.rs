@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use mosaic_adapters::git::chooses_repository;
 use mosaic_adapters::secret_scan::{found_in, names_secret};
 
-use crate::config::{AgentEnv, Lookup};
+use crate::config::AgentEnv;
+use crate::config::Lookup;
 
 /// Longest value that is passed on, in bytes; the kernel takes 128 KiB for one variable.
 const VALUE_BYTES: usize = 32 * 1024;

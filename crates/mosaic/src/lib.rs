@@ -32,6 +32,7 @@ mod samples;
 mod sent;
 mod serve;
 mod session;
+mod small_file;
 mod table;
 mod transcript;
 mod trust;

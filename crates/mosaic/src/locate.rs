@@ -4,14 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use crate::config::{self, ConfigError, Lookup, Secret, table};
 use crate::problem::Problem;
 use crate::serve::ServerFile;
-
-/// Largest `server.json` or `token`, in bytes; both are a few lines.
-const FILE_BYTES: u64 = 64 * 1024;
+use crate::small_file::read_small;
 
 /// Options of the command line that name the server.
 #[derive(Debug, Clone, Default)]
@@ -33,20 +29,6 @@ pub(crate) struct Place {
     pub(crate) explicit: bool,
     /// The port that the server's proof must name; none for an address that may lead through a tunnel.
     pub(crate) port: Option<u16>,
-}
-
-/// Reads a small plain file; anything else that stands there, such as a FIFO, is refused and not waited for.
-pub(crate) fn read_small(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is no plain file"));
-    }
-    let mut text = String::new();
-    file.take(FILE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn variable(name: &str, env: Lookup<'_>) -> Result<Option<String>, ConfigError> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::ConfigArgs;
-use crate::config::table::{VARIABLES, markdown};
+use crate::config::table::{markdown, variables};
 use crate::config::{Config, ConfigError, unknown_names};
 use crate::exit::Exit;
 use crate::problem::Problem;
@@ -23,8 +23,7 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
     if session.global.json {
         session.print_json(&as_json(&config, &faults, &warnings, flag))?;
     } else {
-        let rows: Vec<Vec<String>> = VARIABLES
-            .iter()
+        let rows: Vec<Vec<String>> = variables()
             .map(|row| {
                 let value = (row.show)(&config).map_or_else(|| "—".to_owned(), |v| crate::plain::line(&v));
                 vec![row.name.to_owned(), value, origin(&config, row.name, flag), row.meaning.to_owned()]
@@ -55,8 +54,7 @@ fn origin(config: &Config, name: &str, data_dir_flag: bool) -> String {
 }
 
 fn as_json(config: &Config, faults: &[ConfigError], warnings: &[String], flag: bool) -> Value {
-    let rows: Vec<Value> = VARIABLES
-        .iter()
+    let rows: Vec<Value> = variables()
         .map(|row| {
             json!({
                 "name": row.name, "value": (row.show)(config), "origin": origin(config, row.name, flag), "type": row.kind,

@@ -1,20 +1,22 @@
 //! `mosaic doctor`: is this machine ready? Every finding has an id, its consequence and one command. The exit code
 //! is 1 when something is broken.
 
+mod finding;
 mod node;
-
-pub(super) use node::breaker_about;
+mod programs;
 mod shims;
 mod valkey;
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use mosaic_adapters::data_dir::{others_may_swap, swap_warning};
 use mosaic_api::NodeState;
 use serde_json::{Value, json};
+
+use finding::{Finding, Level, finding, fine};
+pub(super) use node::breaker_about;
+use programs::{CHECK, in_path};
 
 use crate::client::Client;
 use crate::config::{Auth, Config};
@@ -25,45 +27,8 @@ use crate::plain;
 use crate::problem::Problem;
 use crate::session::Session;
 
-/// Longest time of one check.
-const CHECK: Duration = Duration::from_secs(3);
 /// Oldest git that has what is needed (`merge-tree --write-tree`).
 const GIT: (u32, u32) = (2, 38);
-
-/// Outcome of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Ok,
-    Note,
-    Warn,
-    Fail,
-}
-
-/// Result of a check: its outcome, and the text that explains it.
-#[derive(Debug, Clone)]
-struct Finding {
-    level: Level,
-    group: &'static str,
-    id: &'static str,
-    text: String,
-    consequence: &'static str,
-    fix: Cow<'static, str>,
-}
-
-fn fine(group: &'static str, text: impl Into<String>) -> Finding {
-    Finding { level: Level::Ok, group, id: "", text: text.into(), consequence: "", fix: "".into() }
-}
-
-fn finding(
-    level: Level,
-    group: &'static str,
-    id: &'static str,
-    text: impl Into<String>,
-    consequence: &'static str,
-    fix: impl Into<Cow<'static, str>>,
-) -> Finding {
-    Finding { level, group, id, text: text.into(), consequence, fix: fix.into() }
-}
 
 /// Runs the command.
 pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
@@ -186,10 +151,6 @@ fn shell() -> Finding {
             "sudo apt-get install dash",
         ),
     }
-}
-
-fn in_path(path: &std::ffi::OsStr, program: &str) -> Option<std::path::PathBuf> {
-    std::env::split_paths(path).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {

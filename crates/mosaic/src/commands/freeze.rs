@@ -80,7 +80,7 @@ fn meant(client: &Client, args: &FreezeArgs, way: Way) -> Result<Vec<Agent>, Pro
     if !args.all {
         return args.agents.iter().map(|typed| resolve::agent(client, typed)).collect();
     }
-    let mut agents = super::ps::list(client, "&status=spawning,running", MOST)?;
+    let mut agents = super::agent_list::list(client, "&status=spawning,running", MOST)?;
     agents.retain(|agent| match way {
         Way::Freeze => !matches!(agent.status.phase, Phase::Queued | Phase::Backoff | Phase::Killing),
         Way::Thaw => agent.status.frozen,

@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session, args: &KillAllArgs) -> Result<Exit, Problem
 /// Lists what is not terminal. An error is one of the server's own, such as a store that is away; then an order is given
 /// without a count.
 pub(super) fn active(client: &Client) -> Result<Vec<Agent>, Problem> {
-    super::ps::list(client, "&status=spawning,running", COUNTED)
+    super::agent_list::list(client, "&status=spawning,running", COUNTED)
 }
 
 /// Gives the order and says what it came to.

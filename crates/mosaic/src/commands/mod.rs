@@ -1,5 +1,6 @@
 //! The commands, one file each, and the choice among them.
 
+mod agent_list;
 mod attention;
 mod audit;
 mod body;
@@ -25,20 +26,20 @@ mod restore;
 mod retry;
 mod rm;
 mod run;
+mod server_config;
 mod spawn;
 mod status;
 mod summary;
 mod token;
 mod wait;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::cli::{Command, ServeArgs};
-use crate::config::{Config, unknown_names};
 use crate::exit::Exit;
 use crate::problem::Problem;
-use crate::session::{Session, say};
+use crate::session::Session;
+use server_config::server_config;
 
 /// Runs what was asked for.
 pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCode, Problem> {
@@ -85,31 +86,4 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Completions(args)) => completions::run(session, &args),
     };
     exit.map(Exit::into)
-}
-
-/// Reads the whole configuration, for whoever starts a server: flags over variables. Warns about variables that
-/// nothing reads.
-fn server_config(session: &Session, flags: &ServeArgs) -> Result<Config, Problem> {
-    let config = Config::from_env(&|name| overlay(session, flags, name))?;
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for warning in unknown_names(names).into_iter().chain(config.unread_warnings()) {
-        say(&format!("warning: {warning}"));
-    }
-    Ok(config)
-}
-
-/// Looks up a variable under the flags of `serve`.
-fn overlay(session: &Session, flags: &ServeArgs, name: &str) -> Option<OsString> {
-    let flag = match name.strip_suffix("_FILE").unwrap_or(name) {
-        "ORCHESTRATOR_PORT" => flags.port.map(|n| n.to_string()),
-        "MOSAIC_BIND" => flags.bind.clone(),
-        "MOSAIC_SLOTS" => flags.slots.map(|n| n.to_string()),
-        _ => None,
-    };
-    match flag {
-        // A flag stands over the variable's file too.
-        Some(_) if name.ends_with("_FILE") => None,
-        Some(value) => Some(value.into()),
-        None => session.env(name),
-    }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mosaic_api::{AgentView, Page, Phase, Status};
+use mosaic_api::{AgentView, Phase, Status};
 use serde_json::json;
 
+use super::agent_list;
 use crate::cli::PsArgs;
 use crate::client::{Client, escape};
 use crate::exit::Exit;
@@ -15,9 +16,6 @@ use crate::sent::Agent;
 use crate::session::Session;
 use crate::table::{Column, column, render, tabs};
 use crate::view::{AgentStatus, now, place, shown, span, time, word};
-
-/// Agents of one page.
-const PAGE: usize = 200;
 
 /// Runs the command.
 pub(super) fn run(session: &Session, args: &PsArgs) -> Result<Exit, Problem> {
@@ -69,27 +67,8 @@ fn filters(args: &PsArgs) -> String {
 
 /// Reads the list page by page, at most `limit` agents.
 fn fetch(client: &Client, args: &PsArgs) -> Result<Vec<Agent>, Problem> {
-    let most = usize::try_from(args.limit).unwrap_or(PAGE);
-    list(client, &filters(args), most)
-}
-
-/// Reads agents page by page. `filters` is the rest of the query, each part with its `&`.
-pub(super) fn list(client: &Client, filters: &str, most: usize) -> Result<Vec<Agent>, Problem> {
-    let mut agents: Vec<Agent> = Vec::new();
-    let mut cursor = String::new();
-    while agents.len() < most {
-        let limit = PAGE.min(most - agents.len());
-        let page = client.get::<Page<Agent>>(&format!("/v1/agents?limit={limit}{filters}{cursor}"))?;
-        let next = page.next_cursor.as_deref().map(|cursor| format!("&cursor={}", escape(cursor)));
-        let done = page.items.is_empty();
-        agents.extend(page.items.iter().cloned());
-        match next {
-            Some(next) if !done => cursor = next,
-            _ => break,
-        }
-    }
-    agents.truncate(most);
-    Ok(agents)
+    let most = usize::try_from(args.limit).unwrap_or(agent_list::PAGE);
+    agent_list::list(client, &filters(args), most)
 }
 
 const NEEDS: [Column; 5] = [

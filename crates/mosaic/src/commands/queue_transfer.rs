@@ -21,10 +21,10 @@ use mosaic_core::transfer::{self, Arrival, Entry, Unfinished};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::server_config;
+use super::server_config::server_config;
 use crate::cli::ServeArgs;
 use crate::client::Client;
-use crate::config::ValkeyConfig;
+use crate::config::valkey::ValkeyConfig;
 use crate::deeds;
 use crate::exit::Exit;
 use crate::problem::Problem;

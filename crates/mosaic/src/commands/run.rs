@@ -3,8 +3,11 @@
 
 use mosaic_api::{AgentView, Code, OrderRequest, PublicationState, SpawnRequest};
 
-use super::body::{self, Place};
-use super::{spawn, summary};
+use super::body;
+use super::body::Place;
+use super::server_config::server_config;
+use super::spawn;
+use super::summary;
 use crate::cli::{RunArgs, ServeArgs};
 use crate::client::{Client, escape};
 use crate::exit::Exit;
@@ -100,7 +103,7 @@ fn in_process(
     repository: &LocalRepository,
     body: &SpawnRequest,
 ) -> Result<Server, Problem> {
-    let mut config = super::server_config(session, &ServeArgs::default())?;
+    let mut config = server_config(session, &ServeArgs::default())?;
     let choice = trust::settle(session, config.trust, &config.data_dir, repository)?;
     let allowed_repository = std::fs::canonicalize(&repository.root)
         .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;

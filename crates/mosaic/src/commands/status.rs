@@ -214,7 +214,7 @@ fn labels(agent: &AgentView) -> String {
 fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
     let (ready, health) = client.ready()?;
     let queue = client.get::<Queue>("/v1/queue")?;
-    let active = super::ps::list(client, "&status=spawning,running", 1000)?;
+    let active = super::agent_list::list(client, "&status=spawning,running", 1000)?;
     if session.global.json {
         session.print_json(&json!({"url": client.url(), "ready": ready, "health": health, "queue": queue, "active": active.len()}))?;
         return Ok(if ready { Exit::Ok } else { Exit::Error });

@@ -11,8 +11,9 @@ use mosaic_adapters::bounded_file;
 use mosaic_core::domain::spec::closest;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{VARIABLES, find};
-use super::{ConfigError, Lookup, directory};
+use super::error::ConfigError;
+use super::table::{find, variables};
+use super::values::{Lookup, directory};
 
 /// The file of the machine.
 const SYSTEM: &str = "/etc/mosaic/mosaic.toml";
@@ -134,14 +135,13 @@ impl OperatorFile {
 
 /// Reads one setting: the variable, its value, and whether that is the path of a file with the value.
 fn setting(name: &str, value: &DeValue<'_>) -> Result<(&'static str, String, bool), (String, String)> {
-    let row = |wanted: &str| {
-        VARIABLES.iter().map(|row| row.name).find(|known| *known != NAMED && key(known) == wanted)
-    };
+    let row =
+        |wanted: &str| variables().map(|row| row.name).find(|known| *known != NAMED && key(known) == wanted);
     let (variable, in_file) = match (row(name), name.strip_suffix("_file").and_then(row)) {
         (Some(variable), _) => (variable, false),
         (None, Some(variable)) => (variable, true),
         (None, None) => {
-            let keys: Vec<String> = VARIABLES.iter().map(|row| key(row.name)).collect();
+            let keys: Vec<String> = variables().map(|row| key(row.name)).collect();
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let shown = crate::plain::line(name);
             let fix = closest(name, &keys).map_or_else(
@@ -238,8 +238,8 @@ mod tests {
 
     #[test]
     fn no_two_settings_have_one_key() {
-        let keys: BTreeSet<String> = VARIABLES.iter().map(|row| key(row.name)).collect();
-        assert_eq!(keys.len(), VARIABLES.len());
+        let keys: BTreeSet<String> = variables().map(|row| key(row.name)).collect();
+        assert_eq!(keys.len(), variables().count());
     }
 
     #[test]

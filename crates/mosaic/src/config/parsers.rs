@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use mosaic_core::limits;
 
-use super::table::Outcome;
+use super::outcome::Outcome;
+use super::values::{AgentEnv, Secret};
 
 /// The result of reading a value.
-pub(in crate::config) type Read<T> = Result<T, Outcome>;
+pub(super) type Read<T> = Result<T, Outcome>;
 
 fn wrong<T>(allowed: impl Into<String>) -> Read<T> {
     Err(Outcome::Wrong(allowed.into()))
@@ -111,12 +112,12 @@ pub(super) fn address(value: &str) -> Read<String> {
 }
 
 /// Reads a secret: one line of printable characters.
-pub(super) fn secret(value: &str) -> Read<super::Secret> {
+pub(super) fn secret(value: &str) -> Read<Secret> {
     let text = value.trim();
     if text.is_empty() || text.bytes().any(|b| !b.is_ascii_graphic()) {
         return wrong("one line of printable ASCII characters without spaces");
     }
-    Ok(super::Secret::new(text.to_owned()))
+    Ok(Secret::new(text.to_owned()))
 }
 
 /// Reads a name made of letters, digits, dots, dashes and underscores.
@@ -147,8 +148,8 @@ const NAMES: usize = 64;
 const NAME_BYTES: usize = 128;
 
 /// Reads names of variables; one with a dash before it is taken away from the defaults.
-pub(super) fn agent_env(value: &str) -> Read<super::AgentEnv> {
-    let mut read = super::AgentEnv::default();
+pub(super) fn agent_env(value: &str) -> Read<AgentEnv> {
+    let mut read = AgentEnv::default();
     for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
         let (list, name) = match word.strip_prefix('-') {
             Some(name) => (&mut read.without, name),

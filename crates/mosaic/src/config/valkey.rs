@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::parsers::{self as p, Read};
-use super::table::Outcome;
-use super::{ConfigError, Secret};
+use super::error::ConfigError;
+use super::outcome::Outcome;
+use super::parsers as p;
+use super::parsers::Read;
+use super::values::Secret;
 
 /// The port of a Valkey server when none is named.
 const PORT: u16 = 6379;

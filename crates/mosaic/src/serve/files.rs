@@ -12,7 +12,7 @@ use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
 
-use crate::locate::read_small;
+use crate::small_file::read_small;
 
 /// The file that a running server writes into its data directory, so that the command line finds the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::audit::AuditError;
 
 use crate::config::Config;
-use crate::config::table::VARIABLES;
+use crate::config::table::variables;
 
 /// The setting that names the file of credentials; what stands in the file counts as well.
 const CREDENTIALS: &str = "MOSAIC_GIT_CREDENTIALS_FILE";
@@ -30,16 +30,16 @@ fn path(data_dir: &Path) -> PathBuf {
 /// Returns the digest of every setting's effective value, of the secret ones too, and of what stands in the file of
 /// credentials. That the file of a secret was read is part of it: the value is.
 fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeMap<String, String> {
-    let value = |row: &crate::config::table::Variable| match row.name {
+    let value = |row: &crate::config::row::Variable| match row.name {
         // What the commands call a server with is no setting of the server.
         "MOSAIC_TOKEN" | "MOSAIC_URL" => None,
         _ if row.secret => (row.reveal)(config).map(|secret| secret.expose().to_owned()),
         CREDENTIALS => config.git_credentials_file.as_ref().map(|file| {
-            format!("{}\n{}", file.display(), crate::locate::read_small(file).unwrap_or_default())
+            format!("{}\n{}", file.display(), crate::small_file::read_small(file).unwrap_or_default())
         }),
         _ => (row.show)(config),
     };
-    let settings = VARIABLES.iter().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
+    let settings = variables().filter_map(|row| Some((row.name.to_owned(), value(row)?)));
     let token = token.map(|token| (TOKEN.to_owned(), token.to_owned()));
     // Keyed by that very secret, so that its name alone says whether it is the same.
     let agents = [(AGENT_SECRET.to_owned(), String::new())];
@@ -133,7 +133,7 @@ mod tests {
     }
 
     /// A configuration in which one secret setting has this value.
-    fn with(row: &crate::config::table::Variable, value: &str) -> Config {
+    fn with(row: &crate::config::row::Variable, value: &str) -> Config {
         let mut config = Config::defaults(PathBuf::from("/data"));
         (row.apply)(&mut config, value).unwrap();
         config
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn every_secret_setting_is_named_when_it_changes_and_never_its_value() {
         let secret = AgentSecret::new([7; 32]);
-        let rows = VARIABLES.iter().filter(|row| row.secret && row.name != "MOSAIC_TOKEN");
+        let rows = variables().filter(|row| row.secret && row.name != "MOSAIC_TOKEN");
         for row in rows {
             let [one, two] = ["canary-one-0123456789", "canary-two-0123456789"]
                 .map(|v| digests(&with(row, v), None, &secret));

@@ -9,7 +9,7 @@ use mosaic_core::Orchestrator;
 use mosaic_core::stop::Stop;
 use tokio::sync::watch;
 
-use super::{listen, run, runtime};
+use super::running::{listen, run, runtime};
 use crate::config::valkey::ValkeyConfig;
 use crate::config::{Config, Trust};
 use crate::logging;

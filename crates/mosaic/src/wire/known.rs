@@ -8,7 +8,7 @@ use mosaic_adapters::secret_scan::{KnownSecrets, LookedFor};
 use mosaic_core::limits;
 
 use crate::config::Config;
-use crate::config::table::VARIABLES;
+use crate::config::table::variables;
 
 /// Longest token file that is read, in bytes; tokens have 43.
 const TOKEN_BYTES: u64 = 4096;
@@ -23,7 +23,7 @@ pub(super) fn of_settings(config: &Config) -> Arc<KnownSecrets> {
 }
 
 fn secret_settings(config: &Config) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-    let secrets = VARIABLES.iter().filter(|row| row.secret);
+    let secrets = variables().filter(|row| row.secret);
     secrets.filter_map(|row| Some((row.name, (row.reveal)(config)?.expose().as_bytes().to_vec())))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mosaic_api::{Breaker, Cordon, NodeRuntime, NodeState, Quota};
 
-use super::{Finding, Level, finding, fine};
+use super::finding::{Finding, Level, finding, fine};
 use crate::plain;
 use crate::view::{shown, span};
 
@@ -83,7 +83,7 @@ fn open_breaker(breaker: &Breaker) -> Finding {
 }
 
 /// Says what a breaker is about.
-pub(in crate::commands) fn breaker_about(breaker: &Breaker) -> String {
+pub(crate) fn breaker_about(breaker: &Breaker) -> String {
     match breaker.part.as_str() {
         "fetch" => format!("fetching from {}", shown(&breaker.repository)),
         "push" => format!("pushing to {}", shown(&breaker.repository)),

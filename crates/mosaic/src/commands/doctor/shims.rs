@@ -7,9 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{CHECK, Finding, Level, capture, finding, fine, in_path, plain};
+use super::finding::{Finding, Level, finding, fine};
+use super::programs::{CHECK, in_path};
 use crate::agent_env;
 use crate::config::{AgentEnv, Lookup};
+use crate::local_git::capture;
+use crate::plain;
 
 /// Programs that managers of toolchains put shims of in `PATH`.
 const TOOLS: &[&str] =

@@ -1,6 +1,6 @@
 //! Findings of `doctor` about the configured Valkey server.
 
-use super::{Finding, Level, finding, fine};
+use super::finding::{Finding, Level, finding, fine};
 use crate::config::Config;
 use crate::plain;
 

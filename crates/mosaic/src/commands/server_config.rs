@@ -1,0 +1,35 @@
+//! The whole configuration, for the commands that start a server.
+
+use std::ffi::OsString;
+
+use crate::cli::ServeArgs;
+use crate::config::{Config, unknown_names};
+use crate::problem::Problem;
+use crate::session::{Session, say};
+
+/// Reads the whole configuration: flags over variables. Warns about variables that
+/// nothing reads.
+pub(super) fn server_config(session: &Session, flags: &ServeArgs) -> Result<Config, Problem> {
+    let config = Config::from_env(&|name| overlay(session, flags, name))?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in unknown_names(names).into_iter().chain(config.unread_warnings()) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+/// Looks up a variable under the flags of `serve`.
+fn overlay(session: &Session, flags: &ServeArgs, name: &str) -> Option<OsString> {
+    let flag = match name.strip_suffix("_FILE").unwrap_or(name) {
+        "ORCHESTRATOR_PORT" => flags.port.map(|n| n.to_string()),
+        "MOSAIC_BIND" => flags.bind.clone(),
+        "MOSAIC_SLOTS" => flags.slots.map(|n| n.to_string()),
+        _ => None,
+    };
+    match flag {
+        // A flag stands over the variable's file too.
+        Some(_) if name.ends_with("_FILE") => None,
+        Some(value) => Some(value.into()),
+        None => session.env(name),
+    }
+}

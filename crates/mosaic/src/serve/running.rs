@@ -1,0 +1,374 @@
+//! A server from the first step of its start to the last of its end; each is one sequence that can be read from top to bottom.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mosaic_adapters::data_dir::keep_private;
+use mosaic_core::domain::access::AgentAccess;
+use mosaic_core::domain::audit::Action;
+use mosaic_core::engine;
+use mosaic_core::fleet::membership::About;
+use mosaic_core::ports::fleet::JoinError as FleetError;
+use mosaic_core::ports::store::StoreError;
+use mosaic_core::stop::Stop;
+use mosaic_server::{ConnectionLimits, PeerKey, ServerOptions};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinError;
+
+use super::access;
+use super::access::control_path;
+use super::files::{ServerFile, announce, instance, place_of_instance};
+use super::history;
+use crate::config::Config;
+use crate::interrupt::{ignores_hangup, next_signal};
+use crate::log_output::say;
+use crate::logging;
+use crate::wire::{self, Wired, Wishes};
+
+/// Ports tried after a busy default one.
+const MORE_PORTS: u16 = 20;
+/// Longest wait for background deletions at the end.
+const DELETIONS: Duration = Duration::from_secs(5);
+/// Longest wait of a drain that an operator ordered: in practice, until everything that runs has ended.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// Longest time that the server takes to end after a second order, whatever hangs.
+const INSISTED: Duration = Duration::from_secs(5);
+
+/// SIGXFSZ, the same on every Linux.
+const SIZE_LIMIT: i32 = 25;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Another server has the data directory.
+    #[error("{0}")]
+    InUse(String),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// A server that listens, before its engine runs.
+pub(super) struct Listening {
+    pub(super) wired: Wired,
+    pub(super) listener: TcpListener,
+    /// None when it cannot be made here; the port is all there is then.
+    pub(super) control: Option<UnixListener>,
+    pub(super) options: ServerOptions,
+    pub(super) data_dir: PathBuf,
+    pub(super) url: String,
+    pub(super) token: Option<String>,
+    /// Line for people on what stands between agents and this machine.
+    pub(super) sandbox: String,
+}
+
+/// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
+pub(super) async fn listen(
+    config: &Config,
+    wishes: &Wishes,
+    explicit_port: bool,
+) -> Result<Listening, StartError> {
+    access::close_memory();
+    // A file that reaches a size limit is an error of that write, not the end of the server or of `run`.
+    let _handled = harmless_signals();
+    let open_files = access::more_descriptors();
+    for warning in
+        keep_private(&config.data_dir, config.node.as_str()).map_err(|e| StartError::Other(e.into()))?
+    {
+        tracing::warn!("{warning}");
+    }
+    let wishes = &Wishes { open_files, ..wishes.clone() };
+    let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
+    // A sandbox that cannot be used is the operator's to mend: without it no agent may run.
+    let sandbox =
+        wired.orchestrator.ports().sandbox.probe().await.context("agents cannot be run here")?.summary;
+    let listener = bind(config, explicit_port).await?;
+    // Before anything is recorded: records carry the store's time where it is shared.
+    if let Err(e) = wired.orchestrator.clocks().measure().await {
+        tracing::warn!(error = %e, "the store's time is not known yet; asking again");
+    }
+    let address = listener.local_addr().context("the listening address cannot be read")?;
+    let url = url(address);
+    let peer_key = wired.orchestrator.ports().fleet.peer_secret().await;
+    let peer_key = peer_key.context("the key that nodes show each other cannot be read from the store")?;
+    let tokens = access::Tokens::find(config, peer_key.as_deref())?;
+    let token = tokens.first().map(str::to_owned);
+    let secret = access::agent_secret(&config.data_dir)?;
+    wire::known::learn(&wired.known, "agent-secret", secret.expose());
+    for token in tokens.all() {
+        wire::known::learn(&wired.known, "API token", token.as_bytes());
+    }
+    logging::hide(&wired.known);
+    let recorded = history::started(&wired.orchestrator, config, token.as_deref(), &secret).await;
+    recorded.context("the start cannot be recorded in the audit log")?;
+    wired.orchestrator.grant_access(AgentAccess { url: url.clone(), secret });
+    join(&wired, config, &url).await?;
+    let control = match access::control(&config.data_dir) {
+        Ok(control) => Some(control),
+        Err(e) => {
+            tracing::warn!(error = %e, "there is no control socket; orders to stop come over the port only");
+            None
+        }
+    };
+    let started_at = wired.orchestrator.now();
+    if let Some(key) = &peer_key {
+        wire::known::learn(&wired.known, "key of the nodes", key.as_bytes());
+    }
+    let options = ServerOptions {
+        auth: tokens.auth(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        port: address.port(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at,
+        public_url: None,
+        peer_key: peer_key.map(PeerKey::new),
+    };
+    announce(&config.data_dir, &url, started_at, token.is_some())?;
+    let data_dir = config.data_dir.clone();
+    Ok(Listening { wired, listener, control, options, data_dir, url, token, sandbox })
+}
+
+/// Makes this server one of its fleet, before it takes or answers anything. While the store does not answer the engine
+/// goes on trying; a name that is taken is for the operator.
+async fn join(wired: &Wired, config: &Config, url: &str) -> anyhow::Result<()> {
+    let o = &wired.orchestrator;
+    let instance = if o.is_fleet() { instance(&config.data_dir)? } else { String::new() };
+    let directory = place_of_instance(&config.data_dir);
+    let boot = Some(mosaic_adapters::process::boot_id()).filter(|boot| !boot.is_empty());
+    // Others cannot reach what only this machine can, unless the operator says how.
+    let reached = !config.bind.is_loopback() && !config.bind.is_unspecified();
+    let url = config.node_url.clone().or_else(|| reached.then(|| url.to_owned()));
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let labels = config.node_labels.clone();
+    o.introduce(About { instance, directory, boot, url, version, labels });
+    match o.join().await {
+        Ok(()) => Ok(()),
+        Err(
+            e @ (FleetError::NameTaken { .. }
+            | FleetError::StoreNewer { .. }
+            | FleetError::OthersOlder { .. }),
+        ) => Err(e).context("this node cannot join the fleet"),
+        Err(e) => {
+            tracing::warn!(error = %e, "the fleet cannot be joined yet; nothing is taken until it can");
+            Ok(())
+        }
+    }
+}
+
+/// Tells apart that another server has the data directory; then says where that one is.
+fn in_use(config: &Config, error: anyhow::Error) -> StartError {
+    match (error.downcast::<StoreError>(), ServerFile::read(&config.data_dir)) {
+        (Ok(StoreError::InUse(_)), Some(server)) => StartError::InUse(format!(
+            "already running: {} (pid {}, since {}); nothing was started",
+            server.url, server.pid, server.started_at
+        )),
+        (Ok(StoreError::InUse(why)), None) => StartError::InUse(why),
+        (Ok(e), _) => StartError::Other(anyhow::Error::new(e).context("the store cannot be opened")),
+        (Err(e), _) => StartError::Other(e),
+    }
+}
+
+async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListener> {
+    let more = if explicit_port || config.port == 0 { 0 } else { MORE_PORTS };
+    let last = config.port.saturating_add(more);
+    for port in config.port..=last {
+        match TcpListener::bind((config.bind, port)).await {
+            Ok(listener) => {
+                if port != config.port {
+                    say(&format!("note  port {} is used by another program; using {port}", config.port));
+                }
+                return Ok(listener);
+            }
+            Err(e) if e.kind() == ErrorKind::AddrInUse && port < last => {}
+            Err(e) => {
+                let text = format!(
+                    "cannot listen on {}:{port}; choose another with ORCHESTRATOR_PORT or --port",
+                    config.bind
+                );
+                return Err(anyhow::Error::new(e).context(text));
+            }
+        }
+    }
+    unreachable!("the last port returns either way")
+}
+
+fn url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// The listening side as a task.
+type Served = tokio::task::JoinHandle<std::io::Result<()>>;
+
+/// Runs engine and HTTP until told to stop, then ends both in order: nothing new is taken, what runs gets its time
+/// or is given back, the API answers until then, deletions are waited for.
+pub(super) async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
+    let Listening { wired, listener, control, options, data_dir, .. } = listening;
+    // Before anybody is answered: an engaged kill switch must refuse the first spawn, too.
+    wired.orchestrator.know_orders().await;
+    let router = mosaic_server::router(wired.orchestrator.clone(), options);
+    let most = ConnectionLimits::of(access::descriptors(), wired.orchestrator.settings().slots);
+    let (end_http, http_ends) = watch::channel(());
+    // A dropped sender ends it as well.
+    let ended = |mut ends: watch::Receiver<()>| async move { drop(ends.changed().await) };
+    let stops = control.map(|control| {
+        tokio::spawn(mosaic_server::serve_control(control, router.clone(), most, ended(http_ends.clone())))
+    });
+    let mut http = tokio::spawn(mosaic_server::serve(listener, router, most, ended(http_ends)));
+    let (engine, served) = until_ended(&wired, &mut http, stop).await;
+    engine.context("the engine broke")?;
+    let left = wired.orchestrator.left().await;
+    if left > 0 {
+        logging::tell(&format!(
+            "{left} agents run on under their supervisors; the next server takes them over: mosaic serve. To stop them: mosaic kill-all"
+        ));
+    }
+    drop(end_http);
+    if let Some(stops) = stops {
+        stops.await.context("the control socket broke")?.context("the control socket failed")?;
+    }
+    let (served, by_itself) = match served {
+        Some(served) => (served, true),
+        None => (http.await, false),
+    };
+    served.context("the HTTP server broke")?.context("the HTTP server failed")?;
+    anyhow::ensure!(!by_itself, "the HTTP server ended by itself; its agents were given back to the queue");
+    if tokio::time::timeout(DELETIONS, wired.idle()).await.is_err() {
+        tracing::info!("deletions go on at the next start");
+    }
+    let o = &wired.orchestrator;
+    if let Err(e) = o.audit(o.own_deed(Action::ServerStop).subject(&o.settings().node)).await {
+        tracing::error!(error = %e, "the stop could not be recorded in the audit log");
+    }
+    let removed = mosaic_adapters::disk::run(move || {
+        // Whoever finds none there takes the port; one that nobody answers on is only slower.
+        let _ = std::fs::remove_file(control_path(&data_dir));
+        std::fs::remove_file(ServerFile::path(&data_dir))
+    });
+    match removed.await.and_then(|removed| removed) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e).context("the server file cannot be removed"),
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the engine's end. When its API ends before it, the engine is stopped: nobody could see or stop what
+/// runs. Also returns how the API ended, when it did.
+async fn until_ended(
+    wired: &Wired,
+    http: &mut Served,
+    mut stop: watch::Receiver<Stop>,
+) -> (Result<(), JoinError>, Option<Result<std::io::Result<()>, JoinError>>) {
+    // The engine has a switch of its own, which also turns when nobody could reach it any more.
+    let (order, ordered) = watch::channel(*stop.borrow_and_update());
+    wired.sweep();
+    let mut engine = tokio::spawn(engine::run(wired.orchestrator.clone(), ordered));
+    let (mut served, mut draining) = (None, false);
+    loop {
+        tokio::select! {
+            ended = &mut engine => break (ended, served),
+            ended = &mut *http, if served.is_none() => {
+                tracing::error!("the HTTP server ended by itself; stopping");
+                order.send_replace(Stop::Now);
+                served = Some(ended);
+            }
+            () = wired.orchestrator.drain_asked(), if !draining => {
+                draining = true;
+                if *order.borrow() == Stop::No {
+                    order.send_replace(Stop::Drain(LONGEST_DRAIN));
+                }
+            }
+            changed = stop.changed() => {
+                // Whoever gave orders is gone: nobody could ever end this.
+                let next = if changed.is_ok() { *stop.borrow_and_update() } else { Stop::Now };
+                if next != Stop::No {
+                    wired.orchestrator.refuse_new();
+                }
+                if served.is_none() {
+                    order.send_replace(next);
+                }
+                if changed.is_err() {
+                    break ((&mut engine).await, served);
+                }
+            }
+        }
+    }
+}
+
+/// Turns the first SIGTERM, SIGINT, SIGQUIT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
+/// a disk, is left behind after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where
+/// they can, and are left to the next one; where they cannot, they get their time and are given back with their work.
+pub(super) async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut quit = signal(SignalKind::quit()).context("SIGQUIT cannot be waited for")?;
+    let mut hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
+    let alone = agents_end_with_us();
+    let mut count = 0;
+    // Counted from the second order: more of them must not put the end off.
+    let mut insisted = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = quit.recv() => {}
+            () = next_signal(&mut hangup) => {}
+            () = tokio::time::sleep_until(insisted), if count > 1 && !alone => {
+                anyhow::bail!("a part of the server did not end after it was told twice, and was left; agents run on under their supervisors");
+            }
+        }
+        count += 1;
+        if count == 2 {
+            insisted = tokio::time::Instant::now() + INSISTED;
+        }
+        let order = match (alone, count) {
+            (true, 1) => Stop::Drain(drain),
+            (true, _) => Stop::Now,
+            (false, 1) => Stop::Leave(LEAVING),
+            (false, _) => Stop::Leave(Duration::ZERO),
+        };
+        if count == 1 && alone {
+            tracing::info!(
+                seconds = drain.as_secs_f64(),
+                "stopping: nothing new is taken, running agents get their time; again to stop at once"
+            );
+        }
+        stop.send_replace(order);
+    }
+}
+
+/// Takes the signals that would end the server by default although nobody who sends them means that: a log rotation's SIGUSR1, a
+/// timer's SIGALRM, and SIGXFSZ, which makes a file that reaches a size limit an error of that write. They are handled and not
+/// ignored, because programs that are started inherit what is ignored. One that cannot be taken keeps its effect.
+fn harmless_signals() -> Vec<Signal> {
+    let user =
+        [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::io()];
+    // SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGPWR, and the real-time signals that are free for everybody.
+    let others = [24, SIZE_LIMIT, 26, 27, 30].into_iter().chain(34..=64).map(SignalKind::from_raw);
+    user.into_iter().chain(others).filter_map(|kind| signal(kind).ok()).collect()
+}
+
+/// Tells whether nothing can outlive this process: it is the first of its container, which ends with it.
+pub(super) fn agents_end_with_us() -> bool {
+    std::process::id() == 1
+}
+
+/// Makes the async runtime.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
+}
+
+/// Waits for a short piece of async work from a program without a runtime.
+pub(crate) fn blocking<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime()?.block_on(work)
+}
