@@ -17,6 +17,10 @@ lint:
     cargo clippy --workspace --all-targets --features mosaic/chaos -- -D warnings
     RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items
 
+# Checks licences, versions and sources of what is built with.
+deny:
+    .ci/full deny
+
 # What every landing must pass.
 ci:
     .ci/run
