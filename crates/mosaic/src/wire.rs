@@ -136,18 +136,12 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let processes = (dress.processes)(Arc::new(jobs));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::knowing(Arc::clone(&known))));
-    let trust = match config.trust {
-        Some(Trust::All) | None => GateTrust::All,
-        Some(Trust::Ask) => {
-            GateTrust::Known(wishes.trusted.clone().unwrap_or_else(|| crate::trust::file(data)))
-        }
-    };
     let gatekeeper = LocalGatekeeper::new(GateOptions {
         processes: processes.clone(),
         transcripts: transcripts.clone(),
         clock: clock.clone(),
         scanner: scanner.clone(),
-        trust,
+        trust: gate_trust(config, wishes, data),
         trash: trash.clone(),
         sandbox: sandbox.clone(),
     });
@@ -164,16 +158,29 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         scanner,
         transcripts,
         audit: Arc::new(audit),
-        host: Arc::new(
-            SystemHost::new(data.clone())
-                .also(["agents", "repos", "transcripts"].map(|part| data.join(part)))
-                .with_short_dirs(short.clone()),
-        ),
+        host: Arc::new(host(data, &short)),
         orders: Arc::new(FileOrders::new(data)),
         fleet,
     };
     let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
+}
+
+/// Returns this machine as the core sees it: the disks that it looks at are those of the state.
+fn host(data: &Path, short: &Arc<ShortDirs>) -> SystemHost {
+    SystemHost::new(data)
+        .also(["agents", "repos", "transcripts"].map(|part| data.join(part)))
+        .with_short_dirs(short.clone())
+}
+
+/// Returns whose gate commands are run.
+fn gate_trust(config: &Config, wishes: &Wishes, data: &Path) -> GateTrust {
+    match config.trust {
+        Some(Trust::All) | None => GateTrust::All,
+        Some(Trust::Ask) => {
+            GateTrust::Known(wishes.trusted.clone().unwrap_or_else(|| crate::trust::file(data)))
+        }
+    }
 }
 
 /// Returns the process adapter's setting for the configured mechanism.

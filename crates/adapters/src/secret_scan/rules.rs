@@ -130,7 +130,7 @@ pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let services = SERVICES.iter().map(|(id, keywords, pattern, starts_word, entropy)| {
         format(0, id, keywords, pattern, *starts_word, *entropy)
     });
-    let all = first().into_iter().chain(services).chain([last()]);
+    let all = keys().into_iter().chain(tokens()).chain(passwords()).chain(services).chain([last()]);
     all.enumerate().map(|(order, rule)| Rule { order, ..rule }).collect()
 });
 
@@ -140,8 +140,8 @@ const fn last() -> Rule {
     Rule { id: "generic-secret", order: 0, keywords: assignment::KEYWORDS, generic: true, finder }
 }
 
-/// The rules that come first.
-fn first() -> [Rule; 19] {
+/// The rules of keys and of the tokens of model services and code hosts.
+fn keys() -> [Rule; 7] {
     [
         code(0, "private-key", &["PRIVATE KEY"], private_key::find),
         format(
@@ -178,6 +178,12 @@ fn first() -> [Rule; 19] {
             3.3,
         ),
         format(6, "openai-api-key", &["sk-"], r"^(sk-[A-Za-z0-9]{20,})(?:[^A-Za-z0-9_-]|$)", true, 3.5),
+    ]
+}
+
+/// The rules of tokens of other services that come first.
+fn tokens() -> [Rule; 5] {
+    [
         format(
             7,
             "slack-token",
@@ -218,6 +224,12 @@ fn first() -> [Rule; 19] {
             true,
             4.0,
         ),
+    ]
+}
+
+/// The rules of passwords where they are used, and of tokens that are known by their end.
+fn passwords() -> [Rule; 7] {
+    [
         code(12, "url-password", &["://"], url_password::find),
         // What agents of this program are given for themselves.
         format(

@@ -3,28 +3,31 @@
 //! no push is one of an earlier holder. Orders to stop are given while the store is away or on a node that is cut off, see
 //! [`super::stop_orders`], and the store fails over to its replica.
 
+mod figures;
+mod node;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
+
+pub use figures::{Figures, Wanted};
+use node::{LEASE, Node, Trouble};
 
 use super::api::Api;
 use super::dice::Dice;
 use super::place::Place;
 use super::scene::has_ended;
 use super::server::Server;
-use super::stop_orders::{GRACE, Look, MARGIN, StopOrder, running_on};
+use super::stop_orders::{Look, StopOrder, running_on};
 use super::sweep::{self, Violation};
 use super::{Outcome, Programs, while_};
 use crate::valkey_server::ValkeyServer;
 use crate::wire::Wire;
 
-/// Term of a lease here: short, so that many of them run out.
-const LEASE: Duration = Duration::from_secs(6);
 /// Agents at once on a node.
 const SLOTS: u32 = 4;
 /// Unfinished tasks from which on nothing more is asked for.
@@ -54,158 +57,6 @@ fn in_step(primary: &ValkeyServer) -> Outcome<()> {
 /// Troubles that every storm begins with, however short it is: the store away with an order, a node cut off with an order, a
 /// failover of each kind.
 const FIRST: u64 = 4;
-
-/// Size and seed of a storm.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// Nodes.
-    pub nodes: usize,
-    /// Tasks.
-    pub tasks: usize,
-    /// Chance that repeats.
-    pub seed: u64,
-}
-
-/// Figures of a storm.
-#[derive(Debug, Default)]
-pub struct Figures {
-    /// Nodes.
-    pub nodes: usize,
-    /// Acknowledged tasks.
-    pub tasks: usize,
-    /// Nodes killed, stopped for longer than a lease, cut off; stores killed.
-    pub killed: usize,
-    /// See [`Figures::killed`].
-    pub stopped: usize,
-    /// See [`Figures::killed`].
-    pub cut_off: usize,
-    /// See [`Figures::killed`].
-    pub stores_killed: usize,
-    /// Failovers of the store to its replica.
-    pub failovers: usize,
-    /// Orders to stop that were given while the store was away or on a node that was cut off.
-    pub orders: usize,
-    /// Orders after which something was alive although grace and margin had passed since everything was well.
-    pub outlived: usize,
-    /// Runs of agents.
-    pub runs: usize,
-    /// Pushes that reached the remote.
-    pub pushes: usize,
-    /// Acknowledged tasks without a record, or not ended.
-    pub lost: usize,
-    /// Times that two agents of one task were alive at once.
-    pub two_alive: usize,
-    /// Pushes of a run after a newer one had started.
-    pub stale_pushes: usize,
-    /// Number of agents by their end.
-    pub ends: BTreeMap<String, usize>,
-    /// The time until the last task was acknowledged, and from then until everything had ended.
-    pub storm: Duration,
-    /// See [`Figures::storm`].
-    pub calm: Duration,
-    /// Violations that were found.
-    pub violations: Vec<Violation>,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} nodes, {} tasks; {} nodes killed, {} stopped, {} cut off, {} stores killed, {} failovers; {} orders to stop, {} \
-             outlived by more than {:.1} s; {} agent runs, {} pushes, ends {:?}; {} lost, {} times two alive, {} stale pushes; storm {:.0} s, calm {:.0} s; {} violations",
-            self.nodes,
-            self.tasks,
-            self.killed,
-            self.stopped,
-            self.cut_off,
-            self.stores_killed,
-            self.failovers,
-            self.orders,
-            self.outlived,
-            (GRACE + MARGIN).as_secs_f64(),
-            self.runs,
-            self.pushes,
-            self.ends,
-            self.lost,
-            self.two_alive,
-            self.stale_pushes,
-            self.storm.as_secs_f64(),
-            self.calm.as_secs_f64(),
-            self.violations.len()
-        )
-    }
-}
-
-/// Present trouble of a node, with the time at which it ends.
-enum Trouble {
-    Dead(Instant),
-    Stopped(Instant),
-    CutOff(Instant),
-}
-
-/// One node: its server, and the wire to the store.
-struct Node {
-    name: String,
-    data: PathBuf,
-    port: u16,
-    wire: Wire,
-    server: Option<Server>,
-    trouble: Option<Trouble>,
-}
-
-impl Node {
-    fn start(&mut self, programs: &Programs, place: &Place) -> Outcome<()> {
-        let text = |value: &dyn fmt::Display| value.to_string();
-        let env = [
-            ("MOSAIC_DATA_DIR", text(&self.data.display())),
-            ("MOSAIC_NODE", self.name.clone()),
-            ("MOSAIC_NODE_URL", format!("http://127.0.0.1:{}", self.port)),
-            ("ORCHESTRATOR_PORT", text(&self.port)),
-            ("VALKEY_HOST", "127.0.0.1".to_owned()),
-            ("VALKEY_PORT", text(&self.wire.port())),
-            ("MOSAIC_LEASE_MS", text(&LEASE.as_millis())),
-        ];
-        place.note(&format!("{} starts", self.name));
-        self.server = Some(Server::start(&programs.mosaic, place, &env)?);
-        Ok(())
-    }
-
-    /// Returns its API when it is not known to be in trouble and listens.
-    fn api(&mut self, patience: Duration) -> Option<Api> {
-        if self.trouble.is_some() {
-            return None;
-        }
-        self.server.as_mut()?.api_by(Instant::now() + patience)
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.server.as_ref().and_then(|server| Pid::from_raw(server.pid().cast_signed())) {
-            // The child is not reaped yet, so its id is its own.
-            let _ = kill_process(pid, signal);
-        }
-    }
-
-    /// Ends a trouble whose time is over, or at once.
-    fn heal(&mut self, programs: &Programs, place: &Place, now: Option<Instant>) -> Outcome<()> {
-        let over = |at: &Instant| now.is_none_or(|now| now >= *at);
-        match &self.trouble {
-            Some(Trouble::Dead(at)) if over(at) => self.start(programs, place)?,
-            Some(Trouble::Stopped(at)) if over(at) => self.signal(Signal::CONT),
-            Some(Trouble::CutOff(at)) if over(at) => self.wire.mend(),
-            Some(_) => return Ok(()),
-            None => {
-                // A server that ends by itself, because the store was away when it started, is started again.
-                if self.server.as_mut().is_none_or(|server| server.ended().is_some()) {
-                    self.start(programs, place)?;
-                }
-                return Ok(());
-            }
-        }
-        place.note(&format!("{} is well again", self.name));
-        self.trouble = None;
-        Ok(())
-    }
-}
 
 /// The nodes, their store, and what callers know.
 struct Fleet {

@@ -167,13 +167,8 @@ async fn bull_board_shows_and_steers_what_runs_here() {
     let Some(place) = Place::new().await else { return };
     let node = Node::start(&place, "n1", 1).await;
     let q = "orchestrator-tasks";
-    let running = board(
-        &place,
-        "post",
-        &format!("{q}/add"),
-        json!({"name": "spawn", "data": body("long"), "options": {}}),
-    )
-    .await;
+    let job = json!({"name": "spawn", "data": body("long"), "options": {}});
+    let running = board(&place, "post", &format!("{q}/add"), job).await;
     let running = running["job"]["id"].as_str().unwrap().to_owned();
     agent_of(&node.o, "long", |r| r.agent.status() == Status::Running).await;
     let waiting = place.add(body("quick-1"), json!({"priority": 2})).await;
@@ -182,14 +177,9 @@ async fn bull_board_shows_and_steers_what_runs_here() {
     for task in ["quick-1", "quick-2", "quick-3"] {
         agent_of(&node.o, task, |_| true).await;
     }
-    let listed = place
-        .node
-        .ask(
-            "board",
-            json!({"method": "get", "path": "/api/queues",
-        "query": {"activeQueue": q, "page": "1", "jobsPerPage": "20"}}),
-        )
-        .await;
+    let query = json!({"activeQueue": q, "page": "1", "jobsPerPage": "20"});
+    let ask = json!({"method": "get", "path": "/api/queues", "query": query});
+    let listed = place.node.ask("board", ask).await;
     let shown = &listed["body"]["queues"][0];
     let counts = &shown["counts"];
     assert_eq!(
