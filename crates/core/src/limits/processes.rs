@@ -90,3 +90,7 @@ pub const CROWD_LOOK: Duration = Duration::from_secs(30);
 pub const FREEZING: Duration = Duration::from_millis(500);
 /// Longest time for trying whether a pid namespace can be made.
 pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
+
+/// Longest wait for a sandbox to end what it keeps running of an agent; then the stop counts as not verified and is repeated. As
+/// long as a container engine gives a container to end, with time to remove it.
+pub const SANDBOX_STOP: Duration = Duration::from_secs(15);

@@ -44,8 +44,8 @@ pub struct JudgeRequest {
     pub task: TaskId,
     /// The plan made at checkout.
     pub plan: GatePlan,
-    /// Paths in which the commit differs from its base.
-    pub changed: Vec<Vec<u8>>,
+    /// Paths in which the commit differs from its base. `None` when they are not known: then everything counts as changed.
+    pub changed: Option<Vec<Vec<u8>>>,
 }
 
 /// Form in which a gatekeeper reads a commit.

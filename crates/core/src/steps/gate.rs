@@ -97,7 +97,11 @@ async fn judge(
 ) -> Result<GateReport, Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
     let repository = agent.spec.context.repository.clone();
-    let changed = o.ports.repositories.stat(&repository, base, head).await?;
+    let stat = o.ports.repositories.stat(&repository, base, head).await;
+    let changed = stat.map(|files| files.into_iter().map(|file| file.path).collect());
+    if let Err(e) = &changed {
+        tracing::warn!(agent.id = %agent.id, error = e.message, "the changed paths are not known to the gatekeeper");
+    }
     let request = JudgeRequest {
         agent: agent.id,
         round: round(context),
@@ -107,7 +111,7 @@ async fn judge(
         branch: agent.branch.clone(),
         task: agent.spec.task_id.clone(),
         plan: plan.clone(),
-        changed: changed.into_iter().map(|file| file.path).collect(),
+        changed: changed.ok(),
     };
     o.ports.gatekeeper.judge(request, source).await
 }

@@ -7,11 +7,13 @@ use mosaic_core::caretaker::{self, Rounds};
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::publication::Publication;
 use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_core::restore::WorkPlace;
 use mosaic_core::steps::unwind::CleanUp;
 use mosaic_core::stop::Stop;
+use mosaic_testkit::fakes::knobs::Broken;
 use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::fakes::world::{Behaviour, RemoteMood, Stuck};
 use mosaic_testkit::story::{PATIENCE, Story};
@@ -133,6 +135,26 @@ async fn what_was_admitted_before_new_work_is_refused_gets_all_its_attempts() {
     story.world.skip(Duration::from_secs(600));
     let record = story.until(id, ended).await;
     assert_eq!((record.agent.status(), record.agent.attempt), (Status::Failed, 2));
+    story.end().await;
+}
+
+/// What was verified of the jobs is not lost when the sandbox fails, and the kill is not called verified before it answers.
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_fails_to_stop_leaves_the_kill_unverified_and_is_asked_again() {
+    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
+    let node = story.o.settings().node.to_string();
+    story.run();
+    let id = story.spawn_usual("T-1").await;
+    story.until(id, |r| r.agent.phase() == Phase::Working).await;
+    let away = Failure::new(FailureKind::Internal, "the engine is away");
+    story.world.knobs.breaks(&node, Broken::SandboxStop, Some(away));
+    let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
+    assert!(!killed.confirmed && story.world.alive().is_empty());
+    story.world.knobs.breaks(&node, Broken::SandboxStop, None);
+    let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
+    let receipt = killed.receipt.expect("it was stopped");
+    assert!(killed.confirmed && receipt.container == "none", "{receipt:?}");
+    assert_eq!(receipt.processes.map(|stop| stop.processes_before), Some(1));
     story.end().await;
 }
 

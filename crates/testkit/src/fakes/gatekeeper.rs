@@ -61,6 +61,6 @@ pub fn judge_request(agent: AgentId, commit: CommitId, plan: GatePlan) -> JudgeR
         branch: "mosaic/t-1".parse().expect("it is one"),
         task: "T-1".parse().expect("it is one"),
         plan,
-        changed: Vec::new(),
+        changed: Some(Vec::new()),
     }
 }

@@ -52,6 +52,8 @@ pub enum Broken {
     Program,
     /// The confinement.
     Sandbox,
+    /// What the confinement keeps running cannot be ended.
+    SandboxStop,
 }
 
 impl Knobs {

@@ -70,7 +70,9 @@ impl Sandbox for Part {
         Ok(())
     }
     async fn stop(&self, _: AgentId) -> Result<Stopped, SandboxError> {
-        Ok(Stopped::default())
+        let broken = self.0.knobs.works(self.1.as_str(), Broken::SandboxStop);
+        let gone = broken.map(|()| Stopped::default());
+        gone.map_err(|failure| SandboxError::Unavailable { sandbox: "fake", why: failure.message })
     }
     async fn leftovers(&self) -> Result<Vec<AgentId>, SandboxError> {
         let places = self.0.places.lock();
