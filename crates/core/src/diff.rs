@@ -40,8 +40,8 @@ impl Orchestrator {
         let newest = live.as_ref().or(kept);
         let (Some(base), Some(head)) = (&work.base, newest) else { return Ok(None) };
         let repository = &agent.spec.context.repository;
-        let files = self.ports.repositories.stat(repository, base, head).await?;
-        let (text, truncated) = self.ports.repositories.diff(repository, base, head, form, most).await?;
+        let files = self.ports.commits.stat(repository, base, head).await?;
+        let (text, truncated) = self.ports.commits.diff(repository, base, head, form, most).await?;
         Ok(Some(Diff {
             base: base.to_string(),
             head: head.to_string(),

@@ -54,7 +54,7 @@ impl Orchestrator {
             Err(e) => return Err(format!("its record cannot be read: {e}")),
         };
         let agent = &record.agent;
-        let (git, safe) = (&self.ports.repositories, agent.work.base.iter().cloned().collect::<Vec<_>>());
+        let (git, safe) = (&self.ports.kept_work, agent.work.base.iter().cloned().collect::<Vec<_>>());
         let store = git.store_of(&agent.spec.context.repository);
         let refs = git.refs_of(&store, id, limits::REPORTED_REFS).await.map_err(|e| e.message)?;
         let unmerged = git.unmerged(&store, id, &safe, 1).await.map_err(|e| e.message)?;

@@ -208,7 +208,7 @@ impl Orchestrator {
     async fn keep_left(&self, record: &Versioned) -> Result<(), Failure> {
         let (agent, here) = (&record.agent, &self.settings.node);
         let left = agent.left.iter().any(|left| left.node == *here);
-        if !left || agent.node.as_ref() == Some(here) || !self.ports.repositories.has_tree(agent.id).await? {
+        if !left || agent.node.as_ref() == Some(here) || !self.ports.trees.has_tree(agent.id).await? {
             return Ok(());
         }
         let kept = Box::pin(former::keep_now(self, agent.id)).await;
@@ -258,8 +258,8 @@ impl Orchestrator {
     }
 
     async fn nowhere_else(&self, agent: &Agent, safe: &[CommitId]) -> Result<Vec<UnmergedCommit>, Failure> {
-        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
-        self.ports.repositories.unmerged(&store, agent.id, safe, limits::NAMED_COMMITS + 1).await
+        let store = self.ports.kept_work.store_of(&agent.spec.context.repository);
+        self.ports.kept_work.unmerged(&store, agent.id, safe, limits::NAMED_COMMITS + 1).await
     }
 
     /// Returns the agent's commit that the remote has. Errors with the reason when it was pushed and does not count as
@@ -329,8 +329,8 @@ impl Orchestrator {
             facts,
         };
         self.ports.store.remove(removal).await?;
-        let store = self.ports.repositories.store_of(&agent.spec.context.repository);
-        if let Err(e) = self.ports.repositories.forget(&store, agent.id).await {
+        let store = self.ports.kept_work.store_of(&agent.spec.context.repository);
+        if let Err(e) = self.ports.kept_work.forget(&store, agent.id).await {
             tracing::warn!(agent.id = %agent.id, error = %e.message, "refs of a removed agent are left; they are removed later");
         }
         Ok(self.take_away(agent.id).await.unwrap_or_else(|why| {
@@ -343,16 +343,16 @@ impl Orchestrator {
     /// Idempotent; returns the bytes of transcripts and logs that were freed.
     pub(crate) async fn take_away(&self, id: AgentId) -> Result<u64, String> {
         self.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
-        let trees = self.ports.repositories.abandon(id).await;
+        let trees = self.ports.trees.abandon(id).await;
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;
         let freed = self.ports.transcripts.discard(id).await;
         private.map_err(|e| e.to_string())?;
         jobs.map_err(|e| e.to_string())?;
         // What lies there now was nowhere in the way of the others, and goes with what was beside the tree before.
-        self.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;
-        let beside = trees.map_err(|e| e.message)?
-            + self.ports.repositories.abandon(id).await.map_err(|e| e.message)?;
+        self.ports.trees.keep_beside(id).await.map_err(|e| e.message)?;
+        let beside =
+            trees.map_err(|e| e.message)? + self.ports.trees.abandon(id).await.map_err(|e| e.message)?;
         Ok(beside + freed.map_err(|e| format!("transcripts could not be removed: {e}"))?)
     }
 }

@@ -105,7 +105,7 @@ impl Orchestrator {
             WorkPlace::Last => self.last_request(record).await?,
             WorkPlace::Earlier(left) => self.earlier_request(&record.agent, left).await?,
         };
-        let restored = self.ports.repositories.restore(&request).await.map_err(RestoreError::Git)?;
+        let restored = self.ports.kept_work.restore(&request).await.map_err(RestoreError::Git)?;
         let Some(restored) = restored else {
             // What was expected here is not: whoever looks next is told.
             if let Err(why) = self.report_work(id).await {
@@ -154,14 +154,14 @@ impl Orchestrator {
         let is_driven = || self.live().contains_key(&id);
         let moved = agent.node.as_ref() != Some(&self.settings.node);
         if moved
-            && self.ports.repositories.has_tree(id).await.map_err(RestoreError::Git)?
+            && self.ports.trees.has_tree(id).await.map_err(RestoreError::Git)?
             && !Box::pin(former::keep(self, id, is_driven)).await
         {
             let why = format!("its tree on node {} could not be kept yet; see the log there", left.node);
             return Err(RestoreError::Pending { agent: id, why });
         }
         let base = left.base.ok_or(RestoreError::Nothing(id))?;
-        let salvage = self.ports.repositories.salvaged(&agent.spec.context.repository, id).await;
+        let salvage = self.ports.kept_work.salvaged(&agent.spec.context.repository, id).await;
         let salvage = salvage.map_err(RestoreError::Git)?;
         Ok(RestoreRequest { head: left.received, salvage, ..request(agent, base) })
     }

@@ -38,7 +38,7 @@ use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{Processes, StopReceipt};
-use mosaic_core::ports::repositories::Repositories;
+use mosaic_core::ports::repositories::{Commits, Intake, KeptWork, Publisher, Trees};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
 use mosaic_core::ports::store::StoreError;
@@ -150,7 +150,11 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         external_queue,
         clock,
         chance: Arc::new(SystemChance),
-        repositories: Arc::new(OffThread::<dyn Repositories>::new(git)),
+        trees: Arc::new(OffThread::<dyn Trees>::new(git.clone())),
+        intake: Arc::new(OffThread::<dyn Intake>::new(git.clone())),
+        commits: Arc::new(OffThread::<dyn Commits>::new(git.clone())),
+        publisher: Arc::new(OffThread::<dyn Publisher>::new(git.clone())),
+        kept_work: Arc::new(OffThread::<dyn KeptWork>::new(git)),
         sandbox,
         processes,
         runtimes: runtimes(config, &self_exe, &path_env, &known)?,

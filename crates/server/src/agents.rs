@@ -54,7 +54,7 @@ pub(crate) async fn spawn(
         let spec = orchestrator.validate(&body)?;
         let place = &spec.context;
         let fetched =
-            orchestrator.ports().repositories.fetch(&place.repository, &place.branch, &place.branch).await;
+            orchestrator.ports().publisher.fetch(&place.repository, &place.branch, &place.branch).await;
         fetched.map_err(Problem::remote)?;
     }
     match orchestrator.spawn(&body, idempotency).await {

@@ -135,7 +135,7 @@ async fn is_clean(context: &Context, agent: &Agent, head: &str, path: &[u8]) -> 
     let (Ok(path), Ok(head)) = (std::str::from_utf8(path), head.parse()) else { return Ok(false) };
     let ports = context.orchestrator.ports();
     let repository = &agent.spec.context.repository;
-    let bytes = ports.repositories.read_file(repository, &head, path, limits::DIFF_BYTES + 1).await?;
+    let bytes = ports.commits.read_file(repository, &head, path, limits::DIFF_BYTES + 1).await?;
     let Some(bytes) = bytes.filter(|bytes| bytes.len() <= limits::DIFF_BYTES) else { return Ok(false) };
     let (scanner, path) = (Arc::clone(&ports.scanner), path.to_owned());
     let scan = move || scanner.scan(Some(&path), &String::from_utf8_lossy(&bytes)).is_empty();

@@ -12,9 +12,9 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
-    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
-    UnmergedCommit, Worktree,
+    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
+    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
+    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -23,9 +23,9 @@ use super::threads::drive;
 
 /// Writes methods that are carried out on a thread of their own: each argument is copied, then given as it says behind `=>`.
 macro_rules! off_thread {
-    ($($method:ident($($arg:ident: $type:ty),*) => ($($given:expr),*) -> $answer:ty;)* @ $($own:tt)*) => {
+    ($port:ident: $($method:ident($($arg:ident: $type:ty),*) => ($($given:expr),*) -> $answer:ty;)* @ $($own:tt)*) => {
         #[async_trait]
-        impl Repositories for OffThread<dyn Repositories> {
+        impl $port for OffThread<dyn $port> {
             $(async fn $method(&self, $($arg: $type),*) -> Result<$answer, Failure> {
                 let inner = Arc::clone(&self.inner);
                 $(let $arg = $arg.to_owned();)*
@@ -36,32 +36,11 @@ macro_rules! off_thread {
     };
 }
 
-off_thread! {
-    fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) => (&repository, &base, &own) -> RemoteState;
+off_thread! { Trees:
     make_tree(request: &TreeRequest) => (&request) -> Worktree;
-    harvest(request: &TreeRequest) => (&request) -> HarvestJob;
-    receive(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Received;
-    snapshot(request: &TreeRequest) => (&request) -> HarvestJob;
-    receive_snapshot(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<CommitId>;
     has_tree(agent: AgentId) => (agent) -> bool;
-    salvage(request: &TreeRequest) => (&request) -> HarvestJob;
-    receive_salvage(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<Salvaged>;
-    salvaged(repository: &RepositoryUrl, agent: AgentId) => (&repository, agent) -> Option<Salvaged>;
-    restore(request: &RestoreRequest) => (&request) -> Option<Restored>;
-    files_with(repository: &RepositoryUrl, commit: &CommitId, lines: &[String]) => (&repository, &commit, &lines) -> Vec<(String, Vec<u8>)>;
-    additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) => (&repository, &base, &head, into) -> ();
-    fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) => (&repository, &base, &head) -> Fit;
     checkout_for_judging(request: &JudgingRequest) => (&request) -> JudgingCheckout;
     bundle_for_judging(request: &JudgingRequest) => (&request) -> PathBuf;
-    filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
-    filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
-    shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;
-    keep_remote_tip(repository: &RepositoryUrl, branch: &BranchName, tip: &CommitId, agent: AgentId) => (&repository, &branch, &tip, agent) -> KeptRef;
-    read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) => (&repository, &commit, &path, most) -> Option<Vec<u8>>;
-    list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) => (&repository, &commit, &below) -> Vec<String>;
-    export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) => (&repository, &commit, &directory, &into) -> ();
-    diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) => (&repository, &base, &head, form, most) -> (Vec<u8>, bool);
-    stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FileStat>;
     remove(agent: AgentId) => (agent) -> ();
     abandon(agent: AgentId) => (agent) -> u64;
     keep_beside(agent: AgentId) => (agent) -> Vec<String>;
@@ -69,18 +48,40 @@ off_thread! {
     kept_beside() => () -> Vec<AgentId>;
     present() => () -> Vec<AgentId>;
     stray_tree(agent: AgentId) => (agent) -> StrayTree;
-    kept_refs() => () -> Vec<KeptRefs>;
-    refs_of(store: &StoreName, agent: AgentId, most: usize) => (&store, agent, most) -> Vec<KeptRef>;
-    unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) => (&store, agent, &safe, most) -> Vec<UnmergedCommit>;
-    forget(store: &StoreName, agent: AgentId) => (&store, agent) -> ();
-    tidy(running: &[RepositoryUrl]) => (&running) -> Option<StoreName>;
+    @
+}
+
+off_thread! { Intake:
+    harvest(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Received;
+    snapshot(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive_snapshot(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<CommitId>;
+    salvage(request: &TreeRequest) => (&request) -> HarvestJob;
+    receive_salvage(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<Salvaged>;
+    @
+}
+
+off_thread! { Commits:
+    files_with(repository: &RepositoryUrl, commit: &CommitId, lines: &[String]) => (&repository, &commit, &lines) -> Vec<(String, Vec<u8>)>;
+    additions(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, into: mpsc::Sender<Added>) => (&repository, &base, &head, into) -> ();
+    filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
+    filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
+    read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) => (&repository, &commit, &path, most) -> Option<Vec<u8>>;
+    list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) => (&repository, &commit, &below) -> Vec<String>;
+    export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) => (&repository, &commit, &directory, &into) -> ();
+    diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) => (&repository, &base, &head, form, most) -> (Vec<u8>, bool);
+    stat(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FileStat>;
+    @
+}
+
+off_thread! { Publisher:
+    fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) => (&repository, &base, &own) -> RemoteState;
+    fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) => (&repository, &base, &head) -> Fit;
+    shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;
+    keep_remote_tip(repository: &RepositoryUrl, branch: &BranchName, tip: &CommitId, agent: AgentId) => (&repository, &branch, &tip, agent) -> KeptRef;
     @
     fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
         self.inner.allowed(repository)
-    }
-
-    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
-        self.inner.store_of(repository)
     }
 
     async fn push(
@@ -96,5 +97,19 @@ off_thread! {
         let push =
             async move { inner.push(&repository, &head, &branch, expected.as_ref(), &hold).await };
         drive(push).await.map_err(no_answer)?
+    }
+}
+
+off_thread! { KeptWork:
+    salvaged(repository: &RepositoryUrl, agent: AgentId) => (&repository, agent) -> Option<Salvaged>;
+    restore(request: &RestoreRequest) => (&request) -> Option<Restored>;
+    kept_refs() => () -> Vec<KeptRefs>;
+    refs_of(store: &StoreName, agent: AgentId, most: usize) => (&store, agent, most) -> Vec<KeptRef>;
+    unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) => (&store, agent, &safe, most) -> Vec<UnmergedCommit>;
+    forget(store: &StoreName, agent: AgentId) => (&store, agent) -> ();
+    tidy(running: &[RepositoryUrl]) => (&running) -> Option<StoreName>;
+    @
+    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
+        self.inner.store_of(repository)
     }
 }

@@ -11,9 +11,9 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
-    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
-    UnmergedCommit, Worktree,
+    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
+    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
+    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -22,24 +22,55 @@ use super::repositories::GitRepositories;
 use super::{errors, ref_files, ref_names};
 
 #[async_trait]
-impl Repositories for GitRepositories {
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
-        self.allows(repository)
-    }
-
-    async fn fetch(
-        &self,
-        repository: &RepositoryUrl,
-        base: &BranchName,
-        own: &BranchName,
-    ) -> Result<RemoteState, Failure> {
-        self.fetch_now(repository, base, Some(own)).await
-    }
-
+impl Trees for GitRepositories {
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
         self.make_tree_now(request).await
     }
 
+    async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
+        let is_dir = std::fs::symlink_metadata(self.layout.tree(agent)).is_ok_and(|meta| meta.is_dir());
+        Ok(is_dir && self.layout.marker(agent).is_file())
+    }
+
+    async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        self.checkout_now(request).await
+    }
+
+    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
+        self.judging_bundle(request).await
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
+        self.remove_now(agent)
+    }
+
+    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
+        self.abandon_now(agent)
+    }
+
+    async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure> {
+        self.keep_beside_now(agent).map_err(|e| errors::io("keeping what lies beside the agent's tree", &e))
+    }
+
+    async fn beside_bytes(&self, agent: AgentId) -> Result<u64, Failure> {
+        Ok(self.beside_bytes_now(agent))
+    }
+
+    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(self.kept_beside())
+    }
+
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        self.present_now().map_err(|e| errors::io("listing the directories of agents", &e))
+    }
+
+    async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure> {
+        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", &e))
+    }
+}
+
+#[async_trait]
+impl Intake for GitRepositories {
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.prepare_harvest(request, Purpose::Commit).await
     }
@@ -60,11 +91,6 @@ impl Repositories for GitRepositories {
         self.receive_snapshot_now(request, outbox).await
     }
 
-    async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
-        let is_dir = std::fs::symlink_metadata(self.layout.tree(agent)).is_ok_and(|meta| meta.is_dir());
-        Ok(is_dir && self.layout.marker(agent).is_file())
-    }
-
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.prepare_harvest(request, Purpose::Salvage).await
     }
@@ -76,21 +102,10 @@ impl Repositories for GitRepositories {
     ) -> Result<Option<Salvaged>, Failure> {
         self.receive_salvage_now(request, outbox).await
     }
+}
 
-    async fn salvaged(
-        &self,
-        repository: &RepositoryUrl,
-        agent: AgentId,
-    ) -> Result<Option<Salvaged>, Failure> {
-        let reference = ref_names::salvage(agent);
-        let commit = ref_files::read_ref(&self.layout.bare_repository(repository), &reference);
-        Ok(commit.map(|commit| Salvaged { reference, commit }))
-    }
-
-    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
-        self.restore_now(request).await
-    }
-
+#[async_trait]
+impl Commits for GitRepositories {
     async fn files_with(
         &self,
         repository: &RepositoryUrl,
@@ -110,34 +125,6 @@ impl Repositories for GitRepositories {
         self.additions_now(repository, base, head, into).await
     }
 
-    async fn fit(
-        &self,
-        repository: &RepositoryUrl,
-        base: &BranchName,
-        head: &CommitId,
-    ) -> Result<Fit, Failure> {
-        self.fit_now(repository, base, head).await
-    }
-
-    async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
-        self.checkout_now(request).await
-    }
-
-    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
-        self.judging_bundle(request).await
-    }
-
-    async fn push(
-        &self,
-        repository: &RepositoryUrl,
-        head: &CommitId,
-        branch: &BranchName,
-        expected: Option<&CommitId>,
-        hold: &Hold,
-    ) -> Result<Pushed, Failure> {
-        self.push_now(repository, head, branch, expected, hold).await
-    }
-
     async fn filtered(
         &self,
         repository: &RepositoryUrl,
@@ -153,26 +140,6 @@ impl Repositories for GitRepositories {
         commit: &CommitId,
     ) -> Result<Vec<FilterUse>, Failure> {
         self.filters_now(repository, commit).await
-    }
-
-    async fn shown(
-        &self,
-        repository: &RepositoryUrl,
-        branch: &BranchName,
-        base: &BranchName,
-        commits: &[CommitId],
-    ) -> Result<Option<CommitId>, Failure> {
-        self.shown_now(repository, branch, base, commits).await
-    }
-
-    async fn keep_remote_tip(
-        &self,
-        repository: &RepositoryUrl,
-        branch: &BranchName,
-        tip: &CommitId,
-        agent: AgentId,
-    ) -> Result<KeptRef, Failure> {
-        self.keep_remote_tip_now(repository, branch, tip, agent).await
     }
 
     async fn read_file(
@@ -223,37 +190,82 @@ impl Repositories for GitRepositories {
     ) -> Result<Vec<FileStat>, Failure> {
         self.stat_now(repository, base, head).await
     }
+}
 
-    async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
-        self.remove_now(agent)
+#[async_trait]
+impl Publisher for GitRepositories {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+        self.allows(repository)
     }
 
-    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
-        self.abandon_now(agent)
+    async fn fetch(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        own: &BranchName,
+    ) -> Result<RemoteState, Failure> {
+        self.fetch_now(repository, base, Some(own)).await
     }
 
-    async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure> {
-        self.keep_beside_now(agent).map_err(|e| errors::io("keeping what lies beside the agent's tree", &e))
+    async fn fit(
+        &self,
+        repository: &RepositoryUrl,
+        base: &BranchName,
+        head: &CommitId,
+    ) -> Result<Fit, Failure> {
+        self.fit_now(repository, base, head).await
     }
 
-    async fn beside_bytes(&self, agent: AgentId) -> Result<u64, Failure> {
-        Ok(self.beside_bytes_now(agent))
+    async fn push(
+        &self,
+        repository: &RepositoryUrl,
+        head: &CommitId,
+        branch: &BranchName,
+        expected: Option<&CommitId>,
+        hold: &Hold,
+    ) -> Result<Pushed, Failure> {
+        self.push_now(repository, head, branch, expected, hold).await
     }
 
-    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
-        Ok(self.kept_beside())
+    async fn shown(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        base: &BranchName,
+        commits: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        self.shown_now(repository, branch, base, commits).await
+    }
+
+    async fn keep_remote_tip(
+        &self,
+        repository: &RepositoryUrl,
+        branch: &BranchName,
+        tip: &CommitId,
+        agent: AgentId,
+    ) -> Result<KeptRef, Failure> {
+        self.keep_remote_tip_now(repository, branch, tip, agent).await
+    }
+}
+
+#[async_trait]
+impl KeptWork for GitRepositories {
+    async fn salvaged(
+        &self,
+        repository: &RepositoryUrl,
+        agent: AgentId,
+    ) -> Result<Option<Salvaged>, Failure> {
+        let reference = ref_names::salvage(agent);
+        let commit = ref_files::read_ref(&self.layout.bare_repository(repository), &reference);
+        Ok(commit.map(|commit| Salvaged { reference, commit }))
+    }
+
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        self.restore_now(request).await
     }
 
     fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
         self.name_of(repository)
-    }
-
-    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
-        self.present_now().map_err(|e| errors::io("listing the directories of agents", &e))
-    }
-
-    async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure> {
-        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", &e))
     }
 
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {

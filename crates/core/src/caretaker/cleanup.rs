@@ -8,7 +8,7 @@ use crate::ports::store::StoreError;
 
 /// Cleans up after ended agents, at most [`limits::CARE_BATCH`] of them, and counts those that are left.
 pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
-    let present = match o.ports.repositories.present().await {
+    let present = match o.ports.trees.present().await {
         Ok(present) => present,
         Err(e) => return report.problem(format!("directories of agents: {}", e.message)),
     };
@@ -48,5 +48,5 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
 
 /// Tells whether an agent still has something.
 async fn is_left(o: &Orchestrator, id: crate::domain::ids::AgentId) -> bool {
-    o.ports.repositories.present().await.is_ok_and(|present| present.contains(&id))
+    o.ports.trees.present().await.is_ok_and(|present| present.contains(&id))
 }

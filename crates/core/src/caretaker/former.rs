@@ -15,7 +15,7 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
         return;
     }
     // An error was told by the pass before.
-    let Ok(present) = o.ports.repositories.present().await else { return };
+    let Ok(present) = o.ports.trees.present().await else { return };
     let mut tried = 0;
     for id in present {
         let is_driven = || o.live().contains_key(&id);

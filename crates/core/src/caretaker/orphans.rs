@@ -46,7 +46,7 @@ async fn record(o: &Orchestrator, id: AgentId) -> Record {
 /// Deals with at most [`limits::CARE_BATCH`] directories, and counts what is left.
 pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareReport) {
     // An error was told by the pass before.
-    let Ok(present) = o.ports.repositories.present().await else { return };
+    let Ok(present) = o.ports.trees.present().await else { return };
     let leftovers = match o.ports.sandbox.leftovers().await {
         Ok(leftovers) => leftovers,
         Err(e) => {
@@ -58,7 +58,7 @@ pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareR
     let elsewhere = leftovers.into_iter().filter(|id| !present.contains(id));
     let present: Vec<AgentId> = present.iter().copied().chain(elsewhere).collect();
     // Of a removed agent that is all that a crash may have left.
-    let beside = o.ports.repositories.kept_beside().await.unwrap_or_default();
+    let beside = o.ports.trees.kept_beside().await.unwrap_or_default();
     let only_beside: Vec<AgentId> = beside.into_iter().filter(|id| !present.contains(id)).collect();
     let mut tried = 0;
     for id in present.iter().chain(&only_beside).copied() {
@@ -98,7 +98,7 @@ async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
 pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), String> {
     o.tell_supervisors(id, None).await;
     o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
-    match o.ports.repositories.stray_tree(id).await.map_err(|e| e.message)? {
+    match o.ports.trees.stray_tree(id).await.map_err(|e| e.message)? {
         StrayTree::None | StrayTree::Unused => {}
         StrayTree::Unknown(why) => return Err(why),
         StrayTree::Handed(tree) => {
@@ -113,12 +113,12 @@ pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), Strin
 
 /// Releases what an agent whose work is kept still has.
 pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), String> {
-    let trees = o.ports.repositories.remove(id).await;
+    let trees = o.ports.trees.remove(id).await;
     let private = o.ports.sandbox.release(id).await;
     trees.map_err(|e| e.message)?;
     private.map_err(|e| e.to_string())?;
     o.ports.processes.forget(id).await.map_err(|e| e.to_string())?;
-    let beside = o.ports.repositories.keep_beside(id).await.map_err(|e| e.message)?;
+    let beside = o.ports.trees.keep_beside(id).await.map_err(|e| e.message)?;
     if !beside.is_empty() {
         tracing::warn!(agent.id = %id, names = ?beside, "what lay beside a tree without a record is kept");
     }
@@ -129,7 +129,7 @@ pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), String>
 /// so this looks at as many records.
 pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
     report.orphan_refs = 0;
-    let kept = match o.ports.repositories.kept_refs().await {
+    let kept = match o.ports.kept_work.kept_refs().await {
         Ok(kept) => kept,
         Err(e) => return report.problem(format!("refs of agents: {}", e.message)),
     };
@@ -156,7 +156,7 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             continue;
         }
         tried += 1;
-        if let Err(e) = o.ports.repositories.forget(&one.store, one.agent).await {
+        if let Err(e) = o.ports.kept_work.forget(&one.store, one.agent).await {
             report.orphan_refs += 1;
             report.problem(format!("refs of agent {}: {}", one.agent, e.message));
         }
@@ -177,6 +177,6 @@ async fn report_again(o: &Orchestrator, refs: &KeptRefs, report: &mut CareReport
 
 /// Tells whether everything that the refs keep is on a branch of the remote.
 async fn is_safe(o: &Orchestrator, refs: &KeptRefs) -> bool {
-    let found = o.ports.repositories.unmerged(&refs.store, refs.agent, &[], 1).await;
+    let found = o.ports.kept_work.unmerged(&refs.store, refs.agent, &[], 1).await;
     found.is_ok_and(|commits| commits.is_empty())
 }

@@ -10,7 +10,7 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
         Err(e) => return report.problem(format!("repository stores: {e}")),
     };
     let running: Vec<_> = leased.into_iter().map(|r| r.agent.spec.context.repository).collect();
-    match o.ports.repositories.tidy(&running).await {
+    match o.ports.kept_work.tidy(&running).await {
         Ok(None) => {}
         Ok(Some(store)) => tracing::info!(store = %store.0, "a repository store was packed again"),
         Err(e) => report.problem(format!("repository stores: {}", e.message)),

@@ -28,7 +28,7 @@ use self::gatekeeper::Gatekeeper;
 use self::host::Host;
 use self::orders::OrderFiles;
 use self::processes::Processes;
-use self::repositories::Repositories;
+use self::repositories::{Commits, Intake, KeptWork, Publisher, Trees};
 use self::runtime::Runtime;
 use self::sandbox::Sandbox;
 use self::scanner::SecretScanner;
@@ -45,8 +45,16 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Ids and dice.
     pub chance: Arc<dyn Chance>,
-    /// Git.
-    pub repositories: Arc<dyn Repositories>,
+    /// Working trees on this machine.
+    pub trees: Arc<dyn Trees>,
+    /// Work of agents on its way in.
+    pub intake: Arc<dyn Intake>,
+    /// Commits, to be read.
+    pub commits: Arc<dyn Commits>,
+    /// Remotes.
+    pub publisher: Arc<dyn Publisher>,
+    /// Work of agents that is kept.
+    pub kept_work: Arc<dyn KeptWork>,
     /// Confinement.
     pub sandbox: Arc<dyn Sandbox>,
     /// Jobs.

@@ -137,7 +137,7 @@ impl Orchestrator {
     /// Returns the bytes that a removal would free, as far as they can be counted.
     async fn would_free(&self, id: AgentId) -> u64 {
         let transcripts = self.ports.transcripts.size(id).await.unwrap_or(0);
-        transcripts + self.ports.repositories.beside_bytes(id).await.unwrap_or(0)
+        transcripts + self.ports.trees.beside_bytes(id).await.unwrap_or(0)
     }
 
     async fn prune_one(

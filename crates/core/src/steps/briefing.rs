@@ -44,8 +44,7 @@ impl StepContext<'_> {
     ) -> Result<&'h [String], Failure> {
         if step_state.files.is_none() {
             let repository = &self.agent.spec.context.repository;
-            step_state.files =
-                Some(self.orchestrator.ports.repositories.list_files(repository, base, "").await?);
+            step_state.files = Some(self.orchestrator.ports.commits.list_files(repository, base, "").await?);
         }
         Ok(step_state.files.as_deref().unwrap_or_default())
     }
@@ -85,7 +84,7 @@ impl StepContext<'_> {
             let name = directory.rsplit('/').next().unwrap_or(directory);
             let staged = ports.sandbox.staging(agent).await?;
             let repository = &self.agent.spec.context.repository;
-            ports.repositories.export(repository, base, directory, &staged).await?;
+            ports.commits.export(repository, base, directory, &staged).await?;
             ports.sandbox.place(agent, &staged, &format!("skills/{name}")).await?;
         }
         for source in &skills.of_operator {
@@ -186,7 +185,7 @@ impl StepContext<'_> {
         let bytes = self
             .orchestrator
             .ports
-            .repositories
+            .commits
             .read_file(repository, base, path, limits::PROMPT_FILE_BYTES)
             .await?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))

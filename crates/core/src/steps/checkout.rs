@@ -28,7 +28,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     if agent.work.kept.is_none() {
         request.start = base.clone();
     }
-    let tree = o.ports.repositories.make_tree(&request).await?;
+    let tree = o.ports.trees.make_tree(&request).await?;
     warnings.extend(tree.warnings.iter().cloned());
     warnings.extend(unknown_tip(context, remote_tip.as_ref()).await?);
     step_state.tree = Some(tree);
@@ -42,7 +42,7 @@ async fn unknown_tip(context: &StepContext<'_>, tip: Option<&CommitId>) -> Resul
     let (o, agent) = (context.orchestrator, context.agent);
     let Some(tip) = tip.filter(|tip| !agent.work.pushed_itself(tip)) else { return Ok(None) };
     let repository = &agent.spec.context.repository;
-    let kept = o.ports.repositories.keep_remote_tip(repository, &agent.branch, tip, agent.id).await?;
+    let kept = o.ports.publisher.keep_remote_tip(repository, &agent.branch, tip, agent.id).await?;
     let cause = match agent.work.base {
         None => {
             "before any attempt that is on record: an earlier one was forgotten, for example by a store that was restored from \
@@ -67,7 +67,7 @@ async fn base(context: &StepContext<'_>) -> Result<(CommitId, Option<CommitId>),
     let remote = context
         .orchestrator
         .ports
-        .repositories
+        .publisher
         .fetch(&task.repository, &task.branch, &context.agent.branch)
         .await?;
     let base = match (&work.base, &work.kept) {
@@ -101,7 +101,7 @@ async fn plan(
     let (o, spec) = (context.orchestrator, &context.agent.spec);
     let repository = &spec.context.repository;
     let config = match context.files(step_state, base).await?.iter().any(|path| path == CONFIG) {
-        true => o.ports.repositories.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
+        true => o.ports.commits.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
         false => None,
     };
     let request =
@@ -134,7 +134,7 @@ async fn plan(
 /// Names the git filters of the base commit: a change behind one is not published.
 async fn filters(context: &StepContext<'_>, base: &CommitId) -> Result<Option<String>, Failure> {
     let repository = &context.agent.spec.context.repository;
-    let uses = context.orchestrator.ports.repositories.filters(repository, base).await?;
+    let uses = context.orchestrator.ports.commits.filters(repository, base).await?;
     if uses.is_empty() {
         return Ok(None);
     }

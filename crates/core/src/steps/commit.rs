@@ -37,10 +37,10 @@ pub(super) async fn run(context: &StepContext<'_>, _: &mut StepState) -> Result<
 /// Commits, bundles and receives what the agent left.
 pub(super) async fn harvest(context: &StepContext<'_>) -> Result<Received, Failure> {
     let tree = context.tree()?;
-    let harvest = context.orchestrator.ports.repositories.harvest(&tree).await?;
+    let harvest = context.orchestrator.ports.intake.harvest(&tree).await?;
     let outbox = perform(context, "harvest", harvest, limits::HARVEST).await?;
     let mut received =
-        context.orchestrator.ports.repositories.receive(&tree, &outbox).await.map_err(|failure| {
+        context.orchestrator.ports.intake.receive(&tree, &outbox).await.map_err(|failure| {
             // Its tree is kept by the unwind.
             let name = &context.agent.name;
             match failure.kind {
@@ -60,17 +60,17 @@ pub(super) async fn harvest(context: &StepContext<'_>) -> Result<Received, Failu
 /// Bundles and receives the tree as it is; `None` when it holds nothing of its own.
 pub(super) async fn salvage(context: &StepContext<'_>) -> Result<Option<Salvaged>, Failure> {
     let tree = context.tree()?;
-    let salvage = context.orchestrator.ports.repositories.salvage(&tree).await?;
+    let salvage = context.orchestrator.ports.intake.salvage(&tree).await?;
     let outbox = perform(context, "salvage", salvage, limits::HARVEST).await?;
-    context.orchestrator.ports.repositories.receive_salvage(&tree, &outbox).await
+    context.orchestrator.ports.intake.receive_salvage(&tree, &outbox).await
 }
 
 /// Commits, bundles and receives the tree of an agent that goes on working; `None` when nothing in it was changed.
 pub(super) async fn snapshot(context: &StepContext<'_>) -> Result<Option<CommitId>, Failure> {
     let tree = context.tree()?;
-    let snapshot = context.orchestrator.ports.repositories.snapshot(&tree).await?;
+    let snapshot = context.orchestrator.ports.intake.snapshot(&tree).await?;
     let outbox = perform(context, "snapshot", snapshot, limits::LIVE_DIFF).await?;
-    context.orchestrator.ports.repositories.receive_snapshot(&tree, &outbox).await
+    context.orchestrator.ports.intake.receive_snapshot(&tree, &outbox).await
 }
 
 /// Runs a harvest inside the agent's confinement and returns its outbox.

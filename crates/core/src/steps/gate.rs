@@ -24,7 +24,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     };
     step_state.push_over = agent.work.offered.is_empty();
     let filtered =
-        context.orchestrator.ports.repositories.filtered(&agent.spec.context.repository, base, head).await?;
+        context.orchestrator.ports.commits.filtered(&agent.spec.context.repository, base, head).await?;
     if !filtered.is_empty() {
         return Ok(Event::Filtered { paths: filtered });
     }
@@ -81,7 +81,7 @@ fn source(context: &StepContext<'_>, base: &CommitId, head: &CommitId) -> Judged
         commit: head.clone(),
         label: format!("{}-{}", round(context), o.ports.chance.agent_id().short()),
     };
-    JudgedCommit::new(Arc::clone(&o.ports.repositories), request)
+    JudgedCommit::new(Arc::clone(&o.ports.trees), request)
 }
 
 fn round(context: &StepContext<'_>) -> u32 {
@@ -97,7 +97,7 @@ async fn judge(
 ) -> Result<GateReport, Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
     let repository = agent.spec.context.repository.clone();
-    let stat = o.ports.repositories.stat(&repository, base, head).await;
+    let stat = o.ports.commits.stat(&repository, base, head).await;
     let changed = stat.map(|files| files.into_iter().map(|file| file.path).collect());
     if let Err(e) = &changed {
         tracing::warn!(agent.id = %agent.id, error = e.message, "the changed paths are not known to the gatekeeper");

@@ -8,19 +8,19 @@ use tokio::sync::OnceCell;
 
 use crate::domain::outcome::Failure;
 use crate::ports::gatekeeper::{CommitForm, CommitSource};
-use crate::ports::repositories::{JudgingCheckout, JudgingRequest, Repositories};
+use crate::ports::repositories::{JudgingCheckout, JudgingRequest, Trees};
 
 /// A commit of the repository store.
 pub(super) struct JudgedCommit {
-    repositories: Arc<dyn Repositories>,
+    trees: Arc<dyn Trees>,
     request: JudgingRequest,
     checkout: OnceCell<JudgingCheckout>,
     bundle: OnceCell<PathBuf>,
 }
 
 impl JudgedCommit {
-    pub(super) fn new(repositories: Arc<dyn Repositories>, request: JudgingRequest) -> Self {
-        Self { repositories, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
+    pub(super) fn new(trees: Arc<dyn Trees>, request: JudgingRequest) -> Self {
+        Self { trees, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
     }
 
     /// Makes the commit's content in this form.
@@ -40,12 +40,12 @@ impl JudgedCommit {
 #[async_trait]
 impl CommitSource for JudgedCommit {
     async fn checkout(&self) -> Result<JudgingCheckout, Failure> {
-        let make = || self.repositories.checkout_for_judging(&self.request);
+        let make = || self.trees.checkout_for_judging(&self.request);
         self.checkout.get_or_try_init(make).await.cloned()
     }
 
     async fn bundle(&self) -> Result<PathBuf, Failure> {
-        let make = || self.repositories.bundle_for_judging(&self.request);
+        let make = || self.trees.bundle_for_judging(&self.request);
         self.bundle.get_or_try_init(make).await.cloned()
     }
 }

@@ -18,8 +18,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         return Err(Failure::new(FailureKind::Internal, "the judged commit is not known"));
     };
     let task = &agent.spec.context;
-    let repositories = &context.orchestrator.ports.repositories;
-    if let Fit::Conflict { base, files } = repositories.fit(&task.repository, &task.branch, head).await? {
+    let publisher = &context.orchestrator.ports.publisher;
+    if let Fit::Conflict { base, files } = publisher.fit(&task.repository, &task.branch, head).await? {
         return Ok(Event::Conflicted { base, files });
     }
     if !may_push(context).await? {
@@ -47,10 +47,10 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
 }
 
 async fn push(context: &StepContext<'_>, head: &CommitId) -> Result<Pushed, Failure> {
-    let (agent, repositories) = (context.agent, &context.orchestrator.ports.repositories);
+    let (agent, publisher) = (context.agent, &context.orchestrator.ports.publisher);
     let hold = Hold::of(context.driver.held.subscribe());
     let to = &agent.spec.context.repository;
-    let push = |expected| repositories.push(to, head, &agent.branch, expected, &hold);
+    let push = |expected| publisher.push(to, head, &agent.branch, expected, &hold);
     match push(agent.work.remote_tip.as_ref()).await? {
         // An earlier push of ours arrived although its answer did not.
         Pushed::Moved(Some(tip)) if agent.work.offered.contains(&tip) => push(Some(&tip)).await,

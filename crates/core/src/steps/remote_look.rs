@@ -22,7 +22,7 @@ impl Orchestrator {
             return Ok(None);
         }
         let asked =
-            self.ports.repositories.shown(&context.repository, &agent.branch, &context.branch, &newest_first);
+            self.ports.publisher.shown(&context.repository, &agent.branch, &context.branch, &newest_first);
         tokio::select! {
             shown = asked => shown,
             () = self.ports.clock.sleep(limits::REMOTE_LOOK) => {

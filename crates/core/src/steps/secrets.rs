@@ -28,7 +28,7 @@ pub(super) async fn look(
     let repository = &context.agent.spec.context.repository;
     // A few hunks in flight are enough to keep reader and scanner both busy.
     let (send, mut receive) = mpsc::channel::<Added>(8);
-    let read = o.ports.repositories.additions(repository, base, head, send);
+    let read = o.ports.commits.additions(repository, base, head, send);
     let scan = async {
         let mut seen = Sightings::default();
         let mut border = Border::default();
@@ -45,7 +45,7 @@ pub(super) async fn look(
     }
     let standing = standing(context, base, &seen).await?;
     let file =
-        o.ports.repositories.read_file(repository, base, ALLOWED_FILE, limits::ALLOWED_SECRETS_BYTES).await?;
+        o.ports.commits.read_file(repository, base, ALLOWED_FILE, limits::ALLOWED_SECRETS_BYTES).await?;
     let by_repository = file.map(|file| allowed_in(&file)).unwrap_or_default();
     let by_operator: BTreeSet<&Fingerprint> =
         context.agent.spec.allowed_secrets.iter().map(|allowed| &allowed.fingerprint).collect();
@@ -237,8 +237,7 @@ async fn standing(
     base: &CommitId,
     seen: &Sightings,
 ) -> Result<BTreeSet<ValueDigest>, Failure> {
-    let (repositories, scanner) =
-        (&context.orchestrator.ports.repositories, &context.orchestrator.ports.scanner);
+    let (commits, scanner) = (&context.orchestrator.ports.commits, &context.orchestrator.ports.scanner);
     let repository = &context.agent.spec.context.repository;
     let comparable = || seen.values.values().filter(|sighting| !sighting.own);
     let mut lines: Vec<String> = comparable().filter_map(|sighting| longest_part(&sighting.value)).collect();
@@ -253,7 +252,7 @@ async fn standing(
     };
     let mut compared = 0_usize;
     if !lines.is_empty() {
-        let files = repositories.files_with(repository, base, &lines).await?;
+        let files = commits.files_with(repository, base, &lines).await?;
         for (path, bytes) in files {
             let text = String::from_utf8_lossy(&bytes);
             scan(Some(&path), &text);
@@ -271,7 +270,7 @@ async fn standing(
     }
     let in_name = |sighting: &Sighting| sighting.places.iter().any(|place| place.part == AddedPart::Name);
     if comparable().any(in_name) {
-        for path in repositories.list_files(repository, base, "").await? {
+        for path in commits.list_files(repository, base, "").await? {
             scan(None, &path);
         }
     }

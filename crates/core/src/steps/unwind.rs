@@ -185,7 +185,7 @@ async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<S
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
 async fn save(context: &StepContext<'_>) -> Result<Salvage, String> {
     let (o, agent) = (context.orchestrator, context.agent);
-    if !o.ports.repositories.has_tree(agent.id).await.map_err(|e| not_kept(context, &e))? {
+    if !o.ports.trees.has_tree(agent.id).await.map_err(|e| not_kept(context, &e))? {
         return gone(context).await.map_err(|e| not_kept(context, &e));
     }
     match commit::salvage(context).await {
@@ -200,7 +200,7 @@ async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
     if agent.work.base.is_none() {
         return Ok(Salvage::Nothing);
     }
-    let saved = o.ports.repositories.salvaged(&agent.spec.context.repository, agent.id).await;
+    let saved = o.ports.kept_work.salvaged(&agent.spec.context.repository, agent.id).await;
     let saved = saved.map_err(|e| format!("what was kept of it could not be read: {}", e.message))?;
     Ok(saved.map_or(Salvage::Nothing, Salvage::Beside))
 }
@@ -209,7 +209,7 @@ async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
 /// removed it.
 async fn gone(context: &StepContext<'_>) -> Result<Salvage, Failure> {
     let repository = &context.agent.spec.context.repository;
-    let saved = context.orchestrator.ports.repositories.salvaged(repository, context.agent.id).await?;
+    let saved = context.orchestrator.ports.kept_work.salvaged(repository, context.agent.id).await?;
     Ok(saved.map_or(Salvage::Nothing, Salvage::Saved))
 }
 
@@ -223,7 +223,7 @@ fn not_kept(context: &StepContext<'_>, e: &Failure) -> String {
 
 /// Keeps what the agent left beside its tree, once all that is ours is gone; returns a warning that names it.
 async fn keep_beside(o: &Orchestrator, agent: AgentId) -> Result<Option<String>, String> {
-    let names = o.ports.repositories.keep_beside(agent).await;
+    let names = o.ports.trees.keep_beside(agent).await;
     let names = names.map_err(|e| format!("what lies beside its tree could not be kept: {}", e.message))?;
     Ok((!names.is_empty()).then(|| {
         let names = o.ports.scanner.mask(&names.join(", "));
@@ -234,7 +234,7 @@ async fn keep_beside(o: &Orchestrator, agent: AgentId) -> Result<Option<String>,
 /// Takes tree and private directories away; returns what could not be.
 async fn take_away(o: &Orchestrator, agent: AgentId) -> Vec<String> {
     let mut left = Vec::new();
-    if let Err(e) = o.ports.repositories.remove(agent).await {
+    if let Err(e) = o.ports.trees.remove(agent).await {
         left.push(format!("the working tree could not be removed: {}", e.message));
     }
     if let Err(e) = o.ports.sandbox.release(agent).await {

@@ -44,7 +44,11 @@ pub fn ports(plan: &Arc<Plan>, ports: Ports) -> Ports {
     Ports {
         store: store(&plan(), ports.store),
         external_queue: Arc::new(records::Breakable { plan: plan(), inner: ports.external_queue }),
-        repositories: Arc::new(trees::Breakable { plan: plan(), inner: ports.repositories }),
+        trees: Arc::new(trees::Breakable { plan: plan(), inner: ports.trees }),
+        intake: Arc::new(trees::Breakable { plan: plan(), inner: ports.intake }),
+        commits: Arc::new(trees::Breakable { plan: plan(), inner: ports.commits }),
+        publisher: Arc::new(trees::Breakable { plan: plan(), inner: ports.publisher }),
+        kept_work: Arc::new(trees::Breakable { plan: plan(), inner: ports.kept_work }),
         sandbox: Arc::new(files::Breakable { plan: plan(), inner: ports.sandbox }),
         runtimes: runtimes.collect(),
         gatekeeper: Arc::new(judging::Breakable { plan: plan(), inner: ports.gatekeeper }),
@@ -66,7 +70,7 @@ pub fn steps() -> Vec<&'static str> {
     use mosaic_core::ports::external_queue::ExternalQueue;
     use mosaic_core::ports::gatekeeper::Gatekeeper;
     use mosaic_core::ports::orders::OrderFiles;
-    use mosaic_core::ports::repositories::Repositories;
+    use mosaic_core::ports::repositories::{Commits, Intake, KeptWork, Publisher, Trees};
     use mosaic_core::ports::runtime::Runtime;
     use mosaic_core::ports::sandbox::Sandbox;
     use mosaic_core::ports::transcripts::Transcripts;
@@ -77,7 +81,11 @@ pub fn steps() -> Vec<&'static str> {
         Breakable::<dyn ExternalQueue>::STEPS,
         Breakable::<dyn Audit>::STEPS,
         Breakable::<dyn Processes>::STEPS,
-        Breakable::<dyn Repositories>::STEPS,
+        Breakable::<dyn Trees>::STEPS,
+        Breakable::<dyn Intake>::STEPS,
+        Breakable::<dyn Commits>::STEPS,
+        Breakable::<dyn Publisher>::STEPS,
+        Breakable::<dyn KeptWork>::STEPS,
         Breakable::<dyn Sandbox>::STEPS,
         Breakable::<dyn Gatekeeper>::STEPS,
         Breakable::<dyn Runtime>::STEPS,

@@ -11,9 +11,9 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, DiffForm, FileStat, FilterUse, Fit, HarvestJob, JudgingCheckout, JudgingRequest, KeptRefs, Pushed,
-    Received, RemoteState, Repositories, RestoreRequest, Restored, StoreName, StrayTree, TreeRequest,
-    UnmergedCommit, Worktree,
+    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
+    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
+    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -31,32 +31,44 @@ pub struct ReadableRepositories {
 }
 
 #[async_trait]
-impl Repositories for ReadableRepositories {
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
-        match repository.needs_local_permission() {
-            true => {
-                Err("local repositories are not allowed; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true".to_owned())
-            }
-            false => Ok(()),
-        }
-    }
-    async fn fetch(
-        &self,
-        url: &RepositoryUrl,
-        base: &BranchName,
-        _: &BranchName,
-    ) -> Result<RemoteState, Failure> {
-        if url.as_str().contains("unreachable") {
-            return Err(Failure::new(FailureKind::Network, "host did not answer"));
-        }
-        if base.as_str() == "missing" {
-            return Err(Failure::new(FailureKind::MissingBranch, "no branch missing"));
-        }
-        Ok(RemoteState { base: commit('a'), tip: None })
-    }
+impl Trees for ReadableRepositories {
     async fn make_tree(&self, _: &TreeRequest) -> Result<Worktree, Failure> {
         Err(unused())
     }
+    async fn has_tree(&self, _: AgentId) -> Result<bool, Failure> {
+        Ok(true)
+    }
+    async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+        Err(unused())
+    }
+    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
+        Err(unused())
+    }
+    async fn remove(&self, _: AgentId) -> Result<(), Failure> {
+        Ok(())
+    }
+    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
+        Ok(StrayTree::None)
+    }
+    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
+        self.remove(agent).await.map(|()| 0)
+    }
+    async fn keep_beside(&self, _: AgentId) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+    async fn beside_bytes(&self, _: AgentId) -> Result<u64, Failure> {
+        Ok(0)
+    }
+    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Intake for ReadableRepositories {
     async fn harvest(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {
         Err(unused())
     }
@@ -69,23 +81,16 @@ impl Repositories for ReadableRepositories {
     async fn receive_snapshot(&self, _: &TreeRequest, _: &Path) -> Result<Option<CommitId>, Failure> {
         Err(unused())
     }
-    async fn has_tree(&self, _: AgentId) -> Result<bool, Failure> {
-        Ok(true)
-    }
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.harvest(request).await
     }
     async fn receive_salvage(&self, request: &TreeRequest, _: &Path) -> Result<Option<Salvaged>, Failure> {
         self.salvaged(&request.repository, request.agent).await
     }
-    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
-        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
-    }
-    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
-        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
-        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
-        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
-    }
+}
+
+#[async_trait]
+impl Commits for ReadableRepositories {
     async fn files_with(
         &self,
         _: &RepositoryUrl,
@@ -103,25 +108,6 @@ impl Repositories for ReadableRepositories {
     ) -> Result<(), Failure> {
         Err(unused())
     }
-    async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
-        Err(unused())
-    }
-    async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
-        Err(unused())
-    }
-    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
-        Err(unused())
-    }
-    async fn push(
-        &self,
-        _: &RepositoryUrl,
-        _: &CommitId,
-        _: &BranchName,
-        _: Option<&CommitId>,
-        _: &Hold,
-    ) -> Result<Pushed, Failure> {
-        Err(unused())
-    }
     async fn filtered(
         &self,
         _: &RepositoryUrl,
@@ -131,24 +117,6 @@ impl Repositories for ReadableRepositories {
         Err(unused())
     }
     async fn filters(&self, _: &RepositoryUrl, _: &CommitId) -> Result<Vec<FilterUse>, Failure> {
-        Err(unused())
-    }
-    async fn shown(
-        &self,
-        _: &RepositoryUrl,
-        _: &BranchName,
-        _: &BranchName,
-        _: &[CommitId],
-    ) -> Result<Option<CommitId>, Failure> {
-        Err(unused())
-    }
-    async fn keep_remote_tip(
-        &self,
-        _: &RepositoryUrl,
-        _: &BranchName,
-        _: &CommitId,
-        _: AgentId,
-    ) -> Result<KeptRef, Failure> {
         Err(unused())
     }
     async fn read_file(
@@ -182,17 +150,77 @@ impl Repositories for ReadableRepositories {
     async fn stat(&self, _: &RepositoryUrl, _: &CommitId, _: &CommitId) -> Result<Vec<FileStat>, Failure> {
         Ok(self.diff.lock().0.clone())
     }
-    async fn remove(&self, _: AgentId) -> Result<(), Failure> {
-        Ok(())
+}
+
+#[async_trait]
+impl Publisher for ReadableRepositories {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+        match repository.needs_local_permission() {
+            true => {
+                Err("local repositories are not allowed; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true".to_owned())
+            }
+            false => Ok(()),
+        }
+    }
+    async fn fetch(
+        &self,
+        url: &RepositoryUrl,
+        base: &BranchName,
+        _: &BranchName,
+    ) -> Result<RemoteState, Failure> {
+        if url.as_str().contains("unreachable") {
+            return Err(Failure::new(FailureKind::Network, "host did not answer"));
+        }
+        if base.as_str() == "missing" {
+            return Err(Failure::new(FailureKind::MissingBranch, "no branch missing"));
+        }
+        Ok(RemoteState { base: commit('a'), tip: None })
+    }
+    async fn fit(&self, _: &RepositoryUrl, _: &BranchName, _: &CommitId) -> Result<Fit, Failure> {
+        Err(unused())
+    }
+    async fn push(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &BranchName,
+        _: Option<&CommitId>,
+        _: &Hold,
+    ) -> Result<Pushed, Failure> {
+        Err(unused())
+    }
+    async fn shown(
+        &self,
+        _: &RepositoryUrl,
+        _: &BranchName,
+        _: &BranchName,
+        _: &[CommitId],
+    ) -> Result<Option<CommitId>, Failure> {
+        Err(unused())
+    }
+    async fn keep_remote_tip(
+        &self,
+        _: &RepositoryUrl,
+        _: &BranchName,
+        _: &CommitId,
+        _: AgentId,
+    ) -> Result<KeptRef, Failure> {
+        Err(unused())
+    }
+}
+
+#[async_trait]
+impl KeptWork for ReadableRepositories {
+    async fn salvaged(&self, _: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure> {
+        Ok(Some(Salvaged { reference: format!("refs/mosaic/salvage/{agent}"), commit: commit('d') }))
+    }
+    async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+        let Some(salvage) = request.salvage.clone() else { return Ok(None) };
+        let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
+        Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
     fn store_of(&self, _: &RepositoryUrl) -> StoreName {
         StoreName("fake.git".to_owned())
-    }
-    async fn present(&self) -> Result<Vec<AgentId>, Failure> {
-        Ok(Vec::new())
-    }
-    async fn stray_tree(&self, _: AgentId) -> Result<StrayTree, Failure> {
-        Ok(StrayTree::None)
     }
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         Ok(Vec::new())
@@ -211,18 +239,6 @@ impl Repositories for ReadableRepositories {
     }
     async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
         Ok(())
-    }
-    async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
-        self.remove(agent).await.map(|()| 0)
-    }
-    async fn keep_beside(&self, _: AgentId) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-    async fn beside_bytes(&self, _: AgentId) -> Result<u64, Failure> {
-        Ok(0)
-    }
-    async fn kept_beside(&self) -> Result<Vec<AgentId>, Failure> {
-        Ok(Vec::new())
     }
     async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
         Ok(None)

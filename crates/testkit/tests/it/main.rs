@@ -2,4 +2,5 @@
 
 mod conformance;
 mod failpoints;
+mod fakes_repositories;
 mod fakes_store;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::publication::Publication;
 use mosaic_core::domain::retention::Retention;
-use mosaic_core::ports::repositories::Repositories;
+use mosaic_core::ports::repositories::{KeptWork, Publisher, Trees};
 use mosaic_core::ports::store::{Removal, Store, StoreError};
 use mosaic_core::ports::transcripts::Transcripts;
 use place::Place;

@@ -30,7 +30,7 @@ use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
-use mosaic_core::ports::repositories::{Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Publisher, TreeRequest, Trees};
 use mosaic_core::ports::store::{Change, Safety, Store};
 use mosaic_core::ports::transcripts::Transcripts;
 use mosaic_testkit::fakes::audit::FakeAudit;
@@ -132,7 +132,11 @@ impl Place {
             external_queue: Arc::new(mosaic_core::ports::external_queue::NoExternalQueue),
             clock: clock.clone(),
             chance: Arc::new(SystemChance),
-            repositories: git.clone(),
+            trees: git.clone(),
+            intake: git.clone(),
+            commits: git.clone(),
+            publisher: git.clone(),
+            kept_work: git.clone(),
             sandbox,
             processes,
             runtimes: BTreeMap::new(),

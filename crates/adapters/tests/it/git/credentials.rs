@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::repositories::Repositories;
+use mosaic_core::ports::repositories::Publisher;
 use mosaic_testkit::require;
 
 const TOKEN: &str = "canary-token-1f9a";

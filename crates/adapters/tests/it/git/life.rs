@@ -6,7 +6,7 @@ use crate::git::world::{World, branch, branch_main};
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{DiffForm, FileStat, Fit, Kept, Pushed, Repositories};
+use mosaic_core::ports::repositories::{Commits, DiffForm, FileStat, Fit, Kept, Publisher, Pushed, Trees};
 
 fn paths(files: &[FileStat]) -> Vec<&str> {
     files.iter().map(|file| std::str::from_utf8(&file.path).expect("a name of ours")).collect()

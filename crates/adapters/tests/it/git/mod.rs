@@ -6,6 +6,7 @@ mod confined;
 mod credentials;
 mod hostile;
 mod life;
+mod port;
 mod push_watchdog;
 mod tree;
 mod world;

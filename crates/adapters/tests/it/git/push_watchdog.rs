@@ -12,7 +12,7 @@ use mosaic_adapters::clock_system::SystemClock;
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{Pushed, Repositories};
+use mosaic_core::ports::repositories::{Publisher, Pushed};
 use tokio::sync::watch;
 
 /// Longest wait of a test for anything.

@@ -2,7 +2,7 @@
 //! the base and of the head, and by nothing that an agent can change in between.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::ports::repositories::{Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, Publisher, TreeRequest};
 
 use crate::git::world::World;
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use crate::git::world::World;
-use mosaic_core::ports::repositories::{Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Kept, Publisher, TreeRequest};
 
 /// Writes an object into the remote as it is.
 fn object(world: &World, kind: &str, content: &[u8]) -> String {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{Pushed, Repositories};
+use mosaic_core::ports::repositories::{Commits, KeptWork, Publisher, Pushed};
 
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_testkit::git_http_server::{GitHttpServer, Mood};

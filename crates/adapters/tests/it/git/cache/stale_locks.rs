@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::git::world::{World, branch, branch_main};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
-use mosaic_core::ports::repositories::Repositories;
+use mosaic_core::ports::repositories::{Publisher, Trees};
 
 /// Returns the number of times that real gits are killed: `MOSAIC_TEST_LOCKS`, or 8.
 fn rounds() -> u64 {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::git::world::{World, branch_main};
-use mosaic_core::ports::repositories::{Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, Intake, Kept, KeptWork, Publisher, TreeRequest, Trees};
 
 /// Commits one file on a new branch and goes back; returns the commit.
 fn precious(world: &World, request: &TreeRequest) -> String {

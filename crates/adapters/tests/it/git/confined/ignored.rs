@@ -5,7 +5,7 @@ use std::fs;
 use crate::git::world::World;
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::ports::repositories::{Kept, Received, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, Kept, KeptWork, Received, TreeRequest, Trees};
 
 /// Paths of a commit.
 async fn files(world: &World, commit: &CommitId) -> Vec<String> {

@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime};
 use crate::git::world::World;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
-use mosaic_core::ports::repositories::{Kept, Received, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{
+    Commits, Intake, Kept, KeptWork, Publisher, Received, TreeRequest, Trees,
+};
 
 pub(super) fn head(received: &Received) -> &CommitId {
     match &received.kept {

@@ -5,7 +5,7 @@ use std::fs;
 
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::FailureKind;
-use mosaic_core::ports::repositories::{Kept, Received, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, Kept, Received, TreeRequest};
 
 use super::look::{content, files, head};
 use crate::git::world::World;

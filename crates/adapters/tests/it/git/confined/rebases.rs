@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use mosaic_core::ports::repositories::{HarvestJob, Repositories};
+use mosaic_core::ports::repositories::{Commits, HarvestJob, Intake, Publisher};
 
 use crate::git::world::{World, branch_main};
 

@@ -9,7 +9,7 @@ use mosaic_testkit::require::have;
 
 use crate::git::world::World;
 use mosaic_core::domain::outcome::FailureKind;
-use mosaic_core::ports::repositories::{DiffForm, Kept, Received, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, DiffForm, Intake, Kept, Received, TreeRequest, Trees};
 
 /// Runs the harvest with something mounted at a path below the agent's directory.
 async fn received_under_mount(world: &World, request: &TreeRequest, at: &str) -> Result<Received, String> {

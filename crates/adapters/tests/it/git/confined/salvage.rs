@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::git::world::{World, branch_main};
 use mosaic_core::domain::agent::Salvaged;
-use mosaic_core::ports::repositories::{Repositories, Restored, TreeRequest};
+use mosaic_core::ports::repositories::{KeptWork, Publisher, Restored, TreeRequest, Trees};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

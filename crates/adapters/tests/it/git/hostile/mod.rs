@@ -15,7 +15,7 @@ use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::fleet::Hold;
-use mosaic_core::ports::repositories::{DiffForm, Kept, Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, DiffForm, Intake, Kept, Publisher, TreeRequest, Trees};
 
 /// Plain git in the tree, as a careless server would run it. None of its failures matter, only the canary.
 fn careless(world: &World, request: &TreeRequest) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use mosaic_core::ports::repositories::Repositories;
+use mosaic_core::ports::repositories::Trees;
 
 use crate::git::world::World;
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::ports::repositories::{Repositories, TreeRequest};
+use mosaic_core::ports::repositories::{Publisher, TreeRequest, Trees};
 use mosaic_testkit::git_http_server::{GitHttpServer, Mood};
 
 use crate::git::world::{World, branch, branch_main};

@@ -1,7 +1,7 @@
 //! Reading additions.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::ports::repositories::{Added, Repositories};
+use mosaic_core::ports::repositories::{Added, Commits};
 use tokio::sync::mpsc;
 
 use super::World;

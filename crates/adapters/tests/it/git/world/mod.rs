@@ -11,7 +11,7 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::{
-    HarvestJob, JudgingCheckout, JudgingRequest, Kept, Received, Repositories, TreeRequest,
+    HarvestJob, Intake, JudgingCheckout, JudgingRequest, Kept, Publisher, Received, TreeRequest, Trees,
 };
 use mosaic_testkit::git_fixture::Fixture;
 

@@ -3,7 +3,7 @@
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::repositories::{Repositories, RestoreRequest, Restored, TreeRequest};
+use mosaic_core::ports::repositories::{Intake, KeptWork, RestoreRequest, Restored, TreeRequest};
 
 use super::World;
 
