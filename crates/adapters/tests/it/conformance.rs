@@ -3,16 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
+use mosaic_adapters::agent_command::CommandRuntime;
+use mosaic_adapters::agent_demo::{DemoRuntime, MARKER, MARKER_TEXT};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::private_dirs::PrivateDirs;
+use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
+use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
+use mosaic_core::domain::ids::AgentId;
+use mosaic_core::domain::spec::{AgentType, Budget};
+use mosaic_core::ports::processes::Processes;
+use mosaic_core::ports::runtime::LaunchRequest;
 use mosaic_testkit::fakes::clock::RealClock;
 use mosaic_testkit::fakes::plain_processes::PlainProcesses;
+use mosaic_testkit::fakes::sandbox::handle;
 use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
 use mosaic_testkit::gatekeeper_suite::{self, Subject};
-use mosaic_testkit::sandbox_suite;
+use mosaic_testkit::processes_suite::{self, Place};
+use mosaic_testkit::{runtime_suite, sandbox_suite, transcripts_suite};
 
 /// Makes a directory that stays until the test's process has ended: what is made in it may outlive its maker.
 fn directory() -> PathBuf {
@@ -37,6 +48,17 @@ async fn no_sandbox_keeps_the_contract_of_a_sandbox() {
 }
 
 #[tokio::test]
+async fn transcripts_in_files_keep_the_contract() {
+    let place = tempfile::tempdir().unwrap();
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let fresh = || {
+        let n = number.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Arc::new(FileTranscripts::new(place.path().join(n.to_string())))
+    };
+    transcripts_suite::run(fresh).await;
+}
+
+#[tokio::test]
 async fn the_local_gatekeeper_keeps_the_contract() {
     let fresh = || {
         let data = directory();
@@ -55,4 +77,92 @@ async fn the_local_gatekeeper_keeps_the_contract() {
         Subject { keeper: Arc::new(keeper), checkout, reads_definitions: true }
     };
     gatekeeper_suite::run(fresh, b"[gates]\npasses = 'true'\nfails = 'exit 3'\n").await;
+}
+
+struct Shims {
+    data: PathBuf,
+    cgroup: CgroupChoice,
+    processes: ShimProcesses,
+}
+
+impl Shims {
+    fn at(data: PathBuf, cgroup: CgroupChoice) -> Self {
+        let processes = ShimProcesses::new(ProcessOptions {
+            data_dir: data.clone(),
+            shim_command: vec![crate::programs::example("shim").display().to_string(), "shim".to_owned()],
+            cgroup: cgroup.clone(),
+            trash: None,
+            open_files: None,
+        });
+        Self { data, cgroup, processes }
+    }
+}
+
+impl Place for Shims {
+    fn processes(&self) -> &dyn Processes {
+        &self.processes
+    }
+    fn directory(&self) -> &Path {
+        &self.data
+    }
+    fn restart(&mut self) -> bool {
+        *self = Self::at(self.data.clone(), self.cgroup.clone());
+        true
+    }
+}
+
+#[tokio::test]
+async fn jobs_under_shims_keep_the_contract() {
+    processes_suite::run(|| Shims::at(directory(), CgroupChoice::Auto)).await;
+}
+
+#[tokio::test]
+async fn jobs_under_shims_without_cgroups_keep_the_contract() {
+    processes_suite::run(|| Shims::at(directory(), CgroupChoice::Off)).await;
+}
+
+fn request(place: &Path, tree: &Path) -> LaunchRequest {
+    LaunchRequest {
+        agent: AgentId(uuid::Uuid::from_u128(7)),
+        task: "demo-fix".parse().unwrap(),
+        agent_type: AgentType::Worker,
+        prompt: "Do it.\nNow.".to_owned(),
+        system: "rules".to_owned(),
+        tree: tree.to_owned(),
+        sandbox: handle(place.join("home"), place.join("config")),
+        model: None,
+        budget: Budget::default(),
+        resume: None,
+        new_session: "5e55e55e-0000-4000-8000-000000000001".to_owned(),
+    }
+}
+
+/// Returns the lines of a recorded success, after the program's answer to its greeting.
+fn recorded() -> Vec<Vec<u8>> {
+    let path = format!("{}/tests/data/streams/claude_2.1.330_commit.jsonl", env!("CARGO_MANIFEST_DIR"));
+    let ready =
+        br#"{"type":"control_response","response":{"subtype":"success","request_id":"mosaic-initialize","response":{}}}"#;
+    let stream = std::fs::read(path).unwrap();
+    let lines = stream.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec);
+    std::iter::once(ready.to_vec()).chain(lines).collect()
+}
+
+#[tokio::test]
+async fn every_runtime_keeps_the_contract() {
+    let place = directory();
+    for part in ["home", "config", "tree/.mosaic/demo"] {
+        std::fs::create_dir_all(place.join(part)).unwrap();
+    }
+    let tree = place.join("tree");
+    std::fs::write(tree.join(MARKER), MARKER_TEXT).unwrap();
+    let request = request(&place, &tree);
+    let options = ClaudeOptions {
+        program: Some("/bin/sh".into()),
+        api_key: Some("sk-ant-api03-a-key-for-tests".to_owned()),
+        ..ClaudeOptions::default()
+    };
+    runtime_suite::run(Arc::new(ClaudeRuntime::new(options)), &request, &recorded()).await;
+    runtime_suite::run(Arc::new(DemoRuntime::new("/mosaic".into())), &request, &recorded()).await;
+    let command = CommandRuntime::new("sh -c 'cat'".to_owned(), Vec::new());
+    runtime_suite::run(Arc::new(command), &request, &[b"working".to_vec(), b"done".to_vec()]).await;
 }
