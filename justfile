@@ -34,8 +34,10 @@ bench *args="all":
     cargo build --release -p mosaic
     cargo run --release -p mosaic-testkit --bin bench -- {{args}}
 
-# Writes the documents anew that are made from code.
+# Writes the documents and the snapshots anew that are made from code; look at the difference before you commit it.
 snapshots:
+    INSTA_UPDATE=always cargo test -p mosaic-server --test it snapshots
+    INSTA_UPDATE=always cargo test -p mosaic --test it screens
     MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test it the_openapi_document_is_as
 
 # Measures the structure of the code: circles, long files and functions.

@@ -1,6 +1,8 @@
 # Shared by the three tiers of CI: packages by name, timed steps, parts that a later call resumes. Sourced, never run.
 
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+# A snapshot that does not fit fails its test and is never written here.
+export INSTA_UPDATE=no
 claude_version=2.1.330         # the Claude Code that the tests drive against a scripted model endpoint
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/mosaic-ci
 scratch=$(mktemp -d)

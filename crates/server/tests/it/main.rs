@@ -15,6 +15,7 @@ mod killswitch;
 mod node;
 mod openapi;
 mod resources;
+mod snapshots;
 mod streams;
 mod wire;
 mod world;

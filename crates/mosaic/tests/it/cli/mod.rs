@@ -1,5 +1,6 @@
 //! The program from outside: help, usage errors, exit codes, and calls to a server that answers as the API does.
 
+mod screens;
 mod stub_server;
 
 use std::net::TcpListener;
