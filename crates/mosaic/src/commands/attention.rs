@@ -90,7 +90,7 @@ pub(super) fn answer(session: &Session, args: &AnswerArgs) -> Result<Exit, Probl
     let id = meant(&args.decision, agent, || all(&client))?;
     let body = mosaic_api::AnswerRequest { answer: args.answer.into(), reason: args.reason.clone() };
     let path = format!("/v1/attention/{}/answer", escape(&id));
-    let answered = client.post(&path, &body)?.read::<AttentionAnswered>()?;
+    let answered = client.post(&path, &body).map_err(of_command_line)?.read::<AttentionAnswered>()?;
     if session.global.json {
         session.print_json(&answered)?;
     } else {
@@ -99,6 +99,19 @@ pub(super) fn answer(session: &Session, args: &AnswerArgs) -> Result<Exit, Probl
         session.print(format!("{name}  {was}: {}\n", answered.answer))?;
     }
     Ok(Exit::Ok)
+}
+
+/// Names the command that lists open decisions where the server, which knows no command line, names its route.
+fn of_command_line(problem: Problem) -> Problem {
+    match problem {
+        Problem::Api(mut refused)
+            if matches!(refused.code.as_str(), "attention_closed" | "attention_not_found") =>
+        {
+            refused.hint = Some("nothing was done; all open ones: mosaic attention".to_owned());
+            Problem::Api(refused)
+        }
+        other => other,
+    }
 }
 
 /// Finds the decision that is meant: by its whole name, which needs no look-up, or by its agent when that has just one.

@@ -73,6 +73,38 @@ fn a_silent_agent_is_seen_and_ended_within_its_ceiling() {
 }
 
 #[test]
+fn a_decision_is_raised_listed_and_answered_by_command_line_and_http() {
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let line = script(home.path(), "agent.sh", "cat >/dev/null\nexec sleep 1000\n");
+    let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_STALL_MS", "20000")]);
+    let id = server.spawn(&body(&fixture.url(), "asks"));
+    let open = until("a decision", || {
+        let list = server.http.get("/v1/attention").expect(200);
+        list["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&open["agentId"], &open["kind"]), (&json!(id), &json!("stalled")), "{open:#}");
+    let decision = open["id"].as_str().unwrap();
+    let listed = server.cli(&["attention", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["items"][0]["id"], open["id"], "{listed:#}");
+    // The same decision of another time: it is closed, and nothing is done for it.
+    let late = format!("{id}.stalled.1");
+    let refused = server.http.post(&format!("/v1/attention/{late}/answer"), Some(&json!({"answer": "kill"})));
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("attention_closed")));
+    let refused = server.cli(&["answer", &late, "kill"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("mosaic attention"), "{said}");
+    assert!(!said.contains("/v1/attention"), "{said}");
+    assert_eq!(server.agent(&id)["status"], "running");
+    let answered = server.cli(&["answer", decision, "kill", "--reason", "it hangs"]);
+    assert!(answered.status.success(), "{}", String::from_utf8_lossy(&answered.stderr));
+    let ended = server.ended(&id);
+    assert_eq!((&ended["status"], &ended["endReason"]), (&json!("killed"), &json!("operator")), "{ended:#}");
+    assert!(ended["error"].as_str().is_some_and(|error| error.contains("it hangs")), "{ended:#}");
+    assert_eq!(server.http.get("/v1/attention").expect(200)["items"], json!([]));
+}
+
+#[test]
 fn what_an_agent_uses_is_shown_and_an_unchanged_state_is_not_sent_twice() {
     let (home, fixture) = (Home::new(), Fixture::new());
     let line = script(home.path(), "agent.sh", "cat >/dev/null\necho here\nsleep 1000 & sleep 1000\n");
