@@ -25,13 +25,13 @@ const ROOM: usize = 1024 * 1024;
 pub trait Ground: Send + Sync {
     /// Working trees.
     fn trees(&self) -> Arc<dyn Trees>;
-    /// What comes in.
+    /// Intake.
     fn intake(&self) -> Arc<dyn Intake>;
     /// Commits.
     fn commits(&self) -> Arc<dyn Commits>;
     /// The remote.
     fn publisher(&self) -> Arc<dyn Publisher>;
-    /// What is kept.
+    /// Kept work.
     fn kept_work(&self) -> Arc<dyn KeptWork>;
     /// Returns the request for the tree of a new agent, on the remote's base as it was fetched.
     async fn request(&self) -> TreeRequest;
@@ -175,7 +175,7 @@ pub async fn a_snapshot_takes_nothing_in(ground: &dyn Ground) {
     assert_eq!(kept, None);
 }
 
-/// What was salvaged is listed and counts as not merged, until it is forgotten; forgetting again changes nothing.
+/// Salvaged work is listed and counts as not merged, until it is forgotten; forgetting again changes nothing.
 pub async fn a_salvage_is_listed_until_it_is_forgotten(ground: &dyn Ground) {
     let (kept_work, request) = (ground.kept_work(), made(ground).await);
     salvaged(ground, &request).await;

@@ -138,7 +138,7 @@ async fn what_was_admitted_before_new_work_is_refused_gets_all_its_attempts() {
     story.end().await;
 }
 
-/// What was verified of the jobs is not lost when the sandbox fails, and the kill is not called verified before it answers.
+/// A verified stop of the jobs is not lost when the sandbox fails, and the kill is not called verified before it answers.
 #[tokio::test(start_paused = true)]
 async fn a_sandbox_that_fails_to_stop_leaves_the_kill_unverified_and_is_asked_again() {
     let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});

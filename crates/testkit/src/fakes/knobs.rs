@@ -52,7 +52,7 @@ pub enum Broken {
     Program,
     /// The confinement.
     Sandbox,
-    /// What the confinement keeps running cannot be ended.
+    /// The end of what the confinement keeps running.
     SandboxStop,
 }
 

@@ -134,6 +134,9 @@ mod tests {
         assert_eq!(texts(&quiet), ["dispatch is running · 1 of 4 slots"]);
         let mut admission = quiet.json().pointer("/admission").unwrap().clone();
         admission["reason"] = json!("memory: 9 MiB available");
+        let narrow =
+            state(json!({"dispatch": "held", "admission": admission, "slots": {"used": 0, "total": 4}}));
+        assert_eq!(texts(&narrow), ["nothing new starts: memory: 9 MiB available · 0 of 4 slots"]);
         let trouble = state(json!({
             "dispatch": "held", "admission": admission, "slots": {"used": 0, "total": 4},
             "breakers": [{"part": "fetch", "repository": "https://x/r.git", "state": "open", "retryInMs": 61_000, "trialAgentId": null, "why": "no network"}],
@@ -145,7 +148,7 @@ mod tests {
         assert_eq!(
             texts(&trouble),
             [
-                "nothing new starts: memory: 9 MiB available · 0 of 4 slots",
+                "nothing new starts · 0 of 4 slots",
                 "breaker open for fetching from https://x/r.git: no network; one agent is tried in 1m01s",
                 "the limit of the model service for claude is reached until 2026-11-30T15:00:00.000Z: session limit",
                 "this node is out of service, by itself: no runtime can be used here",
