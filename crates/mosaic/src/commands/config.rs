@@ -50,7 +50,9 @@ fn origin(config: &Config, name: &str, data_dir_flag: bool) -> String {
     if data_dir_flag && name == "MOSAIC_DATA_DIR" {
         return "--data-dir".to_owned();
     }
-    config.origins.get(name).cloned().unwrap_or_else(|| "default".to_owned())
+    // A value that stands under the old name of a setting came from there.
+    let old = (name == "MOSAIC_CONTAINMENT").then(|| config.origins.get("MOSAIC_CONFINEMENT")).flatten();
+    config.origins.get(name).or(old).cloned().unwrap_or_else(|| "default".to_owned())
 }
 
 fn as_json(config: &Config, faults: &[ConfigError], warnings: &[String], flag: bool) -> Value {
