@@ -63,10 +63,13 @@ impl Orchestrator {
         }
     }
 
-    /// Forgets a moment that is over and after which this node took nothing, since it may not take anything now.
+    /// Ends a moment that is over and after which this node took nothing, since it may not take anything now. It was in vain.
     pub(crate) fn forget_moment_given(&self) {
         let now = self.elapsed();
-        self.fleet.seen().spreading.given.take_if(|given| given.until <= now);
+        let spreading = &mut self.fleet.seen().spreading;
+        if let Some(given) = spreading.given.take_if(|given| given.until <= now) {
+            spreading.unused.add(given.moment, now);
+        }
     }
 
     async fn still_waits(&self, agent: AgentId) -> bool {
