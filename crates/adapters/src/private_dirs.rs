@@ -29,6 +29,8 @@ const STAGING: &str = "staging-";
 /// Beginning of the names of the directories of judgements. It begins as those of their checkouts do, which are removed
 /// with a tree.
 const JUDGING: &str = "judge-home-";
+/// Beginning of the names of directories for one harvest.
+const HARVESTING: &str = "harvest-home-";
 
 /// Makes the private directories of the agents of one data directory.
 #[derive(Debug)]
@@ -68,16 +70,18 @@ impl PrivateDirs {
         Self { identity: Some(identity), ..self }
     }
 
-    /// Makes the directories for a purpose: the agent's own, where they are not there yet, or new ones for a judgement.
+    /// Makes the directories for a purpose: the agent's own, where they are not there yet, or new ones for a judgement or a harvest.
     ///
     /// # Errors
     /// When one cannot be made, or something else has its name.
     pub fn prepare(&self, agent: AgentId, purpose: Purpose) -> Result<SandboxHandle, SandboxError> {
         let (agents, of_agent) = (self.data.join("agents"), self.own(agent));
         let own = match purpose {
-            Purpose::Agent | Purpose::Harvest => of_agent,
-            Purpose::Gate => {
-                let name = format!("{JUDGING}{}", &Uuid::new_v4().simple().to_string()[..8]);
+            Purpose::Agent => of_agent,
+            // New for a harvest, too: whatever an agent made of its own directories keeps nobody from receiving its work.
+            Purpose::Harvest | Purpose::Gate => {
+                let start = if purpose == Purpose::Gate { JUDGING } else { HARVESTING };
+                let name = format!("{start}{}", &Uuid::new_v4().simple().to_string()[..8]);
                 make_private(&of_agent).map_err(|e| failure("make", &of_agent, e))?;
                 let own = of_agent.join(name);
                 make_new(&own).map_err(|e| failure("make", &own, e))?;
@@ -91,8 +95,8 @@ impl PrivateDirs {
         // The fence is for the tree, too: it keeps git out of a repository that the data directory lies in.
         fence::raise(&agents).map_err(|e| failure("fence", &own, e))?;
         let tmp = match purpose {
-            Purpose::Agent | Purpose::Harvest => self.short.of(agent),
-            Purpose::Gate => self.short.fresh(agent),
+            Purpose::Agent => self.short.of(agent),
+            Purpose::Harvest | Purpose::Gate => self.short.fresh(agent),
         };
         let tmp = tmp.map_err(|e| failure("make a temporary directory for", &own, e))?;
         if let Some(identity) = &self.identity {
@@ -124,12 +128,12 @@ impl PrivateDirs {
         env
     }
 
-    /// Removes the directories of a judgement; those that jobs of the agent share stay. Idempotent.
+    /// Removes the directories of a judgement or a harvest; the agent's own stay. Idempotent.
     ///
     /// # Errors
     /// When one cannot be moved out of its place.
     pub fn discard(&self, handle: &SandboxHandle) -> Result<(), SandboxError> {
-        if handle.purpose != Purpose::Gate {
+        if handle.purpose == Purpose::Agent {
             return Ok(());
         }
         let own = self.trash.discard(&handle.own);
@@ -184,7 +188,7 @@ impl PrivateDirs {
         self.short.release(agent).map_err(|e| failure("remove temporary directories of", &own, e))?;
         // Half-made files of a server that was killed go too: nothing is made here any more.
         let wanted = |name: &str| {
-            let made = [STAGING, ASIDE, JUDGING].iter().any(|start| name.starts_with(start));
+            let made = [STAGING, ASIDE, JUDGING, HARVESTING].iter().any(|start| name.starts_with(start));
             made || PRIVATE.contains(&name)
         };
         self.trash.discard_in(&own, wanted).map_err(|e| failure("remove", &own, e))

@@ -152,7 +152,9 @@ async fn drive(
             return Ok(());
         }
         fresh = false;
-        let Some(happened) = drive.perform(effect, &mut agent, step_state).await? else { return Ok(()) };
+        let Some(happened) = Box::pin(drive.perform(effect, &mut agent, step_state)).await? else {
+            return Ok(());
+        };
         let believed = drive.after_orders(happened).await;
         event = o.weigh(&agent, believed).await;
     }

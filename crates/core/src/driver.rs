@@ -124,6 +124,7 @@ impl AgentHandle {
         let mut slot = self.stop.lock();
         match slot.as_mut() {
             Some((before, known)) if known.processes_before > 0 || receipt.processes_before == 0 => {
+                known.container.clone_from(&receipt.container);
                 if cause == StopCause::Order {
                     *before = cause;
                 }

@@ -8,16 +8,23 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{ProcessError, StopReceipt};
 
 impl Orchestrator {
-    /// Stops every job of an agent, then what its sandbox keeps running. The receipt names a container that is left, or says
-    /// that none is known to be gone: a sandbox that hangs or fails takes nothing from what was verified of the jobs.
-    /// Idempotent.
+    /// Stops every job of an agent, then what its sandbox keeps running. Errors while anything may be left. Idempotent.
     pub(crate) async fn stop_jobs(
         &self,
         agent: AgentId,
         grace: Duration,
     ) -> Result<StopReceipt, ProcessError> {
-        let mut receipt = self.ports.processes.stop(agent, grace).await?;
-        receipt.container = tokio::select! {
+        let receipt = self.ports.processes.stop(agent, grace).await?;
+        match self.stop_sandbox(agent).await {
+            None => Ok(receipt),
+            Some(container) => Err(ProcessError::ContainerLeft { agent, container }),
+        }
+    }
+
+    /// Stops what an agent's sandbox keeps running; returns the container that is left, or why it is not known that none is.
+    /// Idempotent.
+    pub(crate) async fn stop_sandbox(&self, agent: AgentId) -> Option<String> {
+        tokio::select! {
             stopped = self.ports.sandbox.stop(agent) => match stopped {
                 Ok(stopped) => stopped.container,
                 Err(e) => Some(format!("unknown: {e}")),
@@ -25,7 +32,6 @@ impl Orchestrator {
             () = self.clocks.sleep(limits::SANDBOX_STOP) => {
                 Some(format!("unknown: the sandbox did not answer within {} s", limits::SANDBOX_STOP.as_secs()))
             }
-        };
-        Ok(receipt)
+        }
     }
 }

@@ -33,7 +33,18 @@ async fn an_agents_place_is_the_same_every_time(sandbox: Arc<impl Sandbox + ?Siz
     let again = sandbox.prepare(one, Purpose::Agent, &Policy::default()).await.expect("prepared again");
     assert_eq!(again, first);
     let harvest = sandbox.prepare(one, Purpose::Harvest, &Policy::default()).await.expect("prepared");
-    assert_eq!((&harvest.home, &harvest.config), (&first.home, &first.config));
+    assert_ne!((&harvest.home, &harvest.tmp), (&first.home, &first.tmp));
+    if files {
+        std::fs::remove_dir_all(&first.home).expect("an agent may do that");
+        std::os::unix::fs::symlink("/nonexistent", &first.home).expect("and that");
+        let robust = sandbox.prepare(one, Purpose::Harvest, &Policy::default()).await;
+        sandbox
+            .discard(&robust.expect("no agent keeps its work from being received"))
+            .await
+            .expect("discarded");
+        std::fs::remove_file(&first.home).expect("a link");
+        std::fs::create_dir(&first.home).expect("made again");
+    }
     let foreign = sandbox.prepare(other, Purpose::Agent, &Policy::default()).await.expect("prepared");
     assert_ne!((&foreign.home, &foreign.config), (&first.home, &first.config));
     sandbox.discard(&harvest).await.expect("discarded");

@@ -91,6 +91,6 @@ pub const FREEZING: Duration = Duration::from_millis(500);
 /// Longest time for trying whether a pid namespace can be made.
 pub const NAMESPACE_TRIAL: Duration = Duration::from_secs(2);
 
-/// Longest wait for a sandbox to end what it keeps running of an agent; then the stop counts as not verified and is repeated. As
-/// long as a container engine gives a container to end, with time to remove it.
-pub const SANDBOX_STOP: Duration = Duration::from_secs(15);
+/// Longest wait for a sandbox to end what it keeps running of an agent; then the stop counts as not verified and is repeated. The
+/// jobs are dead by then, so that only a container has to be removed; well below what the answer to a kill waits for.
+pub const SANDBOX_STOP: Duration = Duration::from_secs(5);

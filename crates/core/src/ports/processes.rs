@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::sandbox::SandboxError;
 use crate::domain::ids::{AgentId, Word};
 pub use crate::domain::stop::StopReceipt;
 
@@ -135,9 +134,14 @@ pub enum ProcessError {
     /// Something of the agent is still alive after the whole ladder.
     #[error("{0} processes of the agent survived")]
     Survivors(u32),
-    /// The sandbox could not end what outlives the processes.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
+    /// The processes are dead, and the sandbox has not ended what outlives them.
+    #[error("the container of agent {agent} is not known to be gone: {container}")]
+    ContainerLeft {
+        /// The agent.
+        agent: AgentId,
+        /// The container, or why it is not known.
+        container: String,
+    },
     /// The operating system refused.
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -143,8 +143,8 @@ pub trait Sandbox: Send + Sync {
     /// most a few seconds.
     async fn probe(&self) -> Result<Probe, SandboxError>;
 
-    /// Makes a place for jobs of this purpose. For the agent and its harvests it is the same place every time, and what is
-    /// in it is kept; for gates each place is new, and no agent ever saw it. Errors with `Unsupported` for a policy that it
+    /// Makes a place for jobs of this purpose. For the agent it is the same place every time, and what is in it is
+    /// kept; for harvests and gates each place is new, and no agent ever saw it. Errors with `Unsupported` for a policy that it
     /// cannot keep, before anything is made.
     async fn prepare(
         &self,
@@ -156,8 +156,7 @@ pub trait Sandbox: Send + Sync {
     /// Turns a command into the one that runs it in a prepared place: the environment is the place's, then the command's.
     fn command(&self, handle: &SandboxHandle, command: Command) -> Command;
 
-    /// Releases one place before its agent is released: what a gate had. A place that jobs of the agent share stays.
-    /// Idempotent.
+    /// Releases one place before its agent is released: that of a gate or a harvest. The agent's own stays. Idempotent.
     async fn discard(&self, handle: &SandboxHandle) -> Result<(), SandboxError>;
 
     /// Makes an empty directory that no agent has ever seen, to put together what [`Sandbox::place`] then moves. It is

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::processes::{Exit, Job, JobEvent};
 use crate::ports::repositories::{HarvestJob, Kept, Received};
-use crate::ports::sandbox::Purpose;
+use crate::ports::sandbox::{Purpose, SandboxHandle};
 
 pub(super) async fn run(context: &StepContext<'_>, _: &mut StepState) -> Result<Event, Failure> {
     let Received { kept, beside, mut warnings } = harvest(context).await?;
@@ -86,8 +86,23 @@ async fn perform(
     }
     room(o).await?;
     let handle = context.prepare(Purpose::Harvest, Some(harvest.outbox.clone())).await?;
+    let performed = Box::pin(perform_in(context, &handle, what, harvest, limit)).await;
+    if let Err(e) = o.ports.sandbox.discard(&handle).await {
+        tracing::warn!(agent.id = %agent.id, error = %e, "the directories of a harvest are left until the agent is released");
+    }
+    performed
+}
+
+async fn perform_in(
+    context: &StepContext<'_>,
+    handle: &SandboxHandle,
+    what: &str,
+    harvest: HarvestJob,
+    limit: Duration,
+) -> Result<PathBuf, Failure> {
+    let (o, agent) = (context.orchestrator, context.agent);
     let name = format!("{what}-{}-{}", agent.runs, o.ports.chance.agent_id().short());
-    let mut job = context.job(&name, &handle, harvest.command, harvest.env, &harvest.outbox);
+    let mut job = context.job(&name, handle, harvest.command, harvest.env, &harvest.outbox);
     job.output = o.ports.transcripts.log(agent.id, &format!("{what}-{}", agent.runs));
     job.output_limit = limits::GATE_LOG_BYTES;
     job.time_limit = Some(limit);

@@ -228,8 +228,12 @@ impl Supervisor<'_> {
     /// when everything is given back; why the run had to end stays the reason.
     async fn end(&mut self, cause: StopCause) -> Exit {
         let (o, agent) = (self.context.orchestrator, self.context.agent.id);
-        match o.stop_jobs(agent, o.settings.kill_grace).await {
-            Ok(receipt) => self.context.driver.note_stop(cause, &receipt),
+        match o.ports.processes.stop(agent, o.settings.kill_grace).await {
+            Ok(mut receipt) => {
+                // One that is left is stopped again at the end, before anything is released.
+                receipt.container = o.stop_sandbox(agent).await;
+                self.context.driver.note_stop(cause, &receipt);
+            }
             Err(e) => {
                 tracing::warn!(agent.id = %agent, error = %e, "the agent's program could not be stopped at once");
                 return ended_by_force();

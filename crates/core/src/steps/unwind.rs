@@ -16,7 +16,7 @@ use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{Event, Salvage};
 use crate::domain::outcome::Failure;
 use crate::domain::publication::RemoteLook;
-use crate::domain::stop::StopCause;
+use crate::domain::stop::{StopCause, StopReceipt};
 use crate::driver::AgentHandle;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -126,7 +126,7 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
     let mut hurry = o.hurry.subscribe();
     loop {
         let stopped = tokio::select! {
-            stopped = o.stop_jobs(agent.id, grace) => stopped,
+            stopped = o.ports.processes.stop(agent.id, grace) => stopped,
             // Errors never: the sender lives as long as the orchestrator. A second stop only makes the first faster.
             _ = hurry.wait_for(|now| *now), if !grace.is_zero() => {
                 grace = Duration::ZERO;
@@ -134,19 +134,17 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
             }
         };
         match stopped {
-            Ok(receipt) => {
+            Ok(mut receipt) => {
+                // Told before the sandbox is asked: one that hangs holds up no receipt of the processes.
+                receipt.container = Some("unknown: the sandbox has not answered yet".to_owned());
+                keep_receipt(context.driver, &receipt);
+                receipt.container = o.stop_sandbox(agent.id).await;
+                keep_receipt(context.driver, &receipt);
                 if receipt.processes_before > 0 || ends_badly(&agent.state) {
                     let cause = if is_kill(&agent.state) { StopCause::Order } else { StopCause::CleanUp };
                     context.driver.note_stop(cause, &receipt);
                 }
-                let left = receipt.container.clone();
-                let mut slot = context.driver.receipt.lock();
-                match &mut *slot {
-                    Some(known) if receipt.processes_before == 0 => known.container = receipt.container,
-                    slot => *slot = Some(receipt),
-                }
-                drop(slot);
-                let Some(container) = left else { return };
+                let Some(container) = receipt.container else { return };
                 tracing::error!(agent.id = %agent.id, container, "a container of the agent is still alive; stopping it again");
             }
             Err(e) => {
@@ -155,6 +153,15 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
         }
         o.ports.clock.sleep(pause).await;
         pause = (pause * 2).min(limits::STRAYS);
+    }
+}
+
+/// Keeps a receipt for the answer to a kill. One that found nothing does not hide one that did.
+fn keep_receipt(driver: &AgentHandle, receipt: &StopReceipt) {
+    let mut slot = driver.receipt.lock();
+    match &mut *slot {
+        Some(known) if receipt.processes_before == 0 => known.container.clone_from(&receipt.container),
+        slot => *slot = Some(receipt.clone()),
     }
 }
 

@@ -51,8 +51,8 @@ impl Sandbox for Part {
         broken.map_err(|failure| SandboxError::Unavailable { sandbox: "fake", why: failure.message })?;
         self.0.places.lock().insert(self.place(agent));
         let mut own = PathBuf::from("/nonexistent").join(agent.to_string());
-        if purpose == Purpose::Gate {
-            own.push(format!("gate-{}", uuid::Uuid::new_v4()));
+        if purpose != Purpose::Agent {
+            own.push(format!("new-{}", uuid::Uuid::new_v4()));
         }
         Ok(SandboxHandle { agent, purpose, ..handle(own.join("home"), own.join("config")) })
     }
