@@ -3,19 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_core::caretaker::{self, Rounds};
 use mosaic_core::domain::agent::{Phase, Status};
-use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::domain::publication::Publication;
 use mosaic_core::ports::store::{Query, Store, Versioned};
-use mosaic_core::restore::WorkPlace;
-use mosaic_core::steps::unwind::CleanUp;
 use mosaic_core::stop::Stop;
 use mosaic_testkit::fakes::knobs::Broken;
 use mosaic_testkit::fakes::store::FakeStore;
-use mosaic_testkit::fakes::world::{Behaviour, RemoteMood, Stuck};
+use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::{PATIENCE, Story};
 
 fn ended(record: &Versioned) -> bool {
@@ -36,23 +31,6 @@ async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {
         assert!(story.world.is_cleaned(id));
     }
     assert_eq!((story.world.pushed().len(), story.world.double_runs()), (20, 0));
-    story.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_lies_beside_a_pushed_commit_stands_in_the_record() {
-    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
-    story.run();
-    let plain = story.spawn_usual("T-1").await;
-    let plain = story.until(plain, ended).await.agent;
-    assert_eq!((plain.work.salvage, plain.work.salvage_beside), (None, false));
-    story.world.leave_beside();
-    let id = story.spawn_usual("T-2").await;
-    let agent = story.until(id, ended).await.agent;
-    assert_eq!(agent.status(), Status::Completed);
-    assert!(agent.work.salvage.is_some() && agent.work.salvage_beside && !agent.work.dirty);
-    assert!(agent.work.pushed.is_some() && story.world.is_cleaned(id));
-    assert!(Box::pin(story.o.restore(id, WorkPlace::Last)).await.expect("restored").salvage.is_some());
     story.end().await;
 }
 
@@ -201,84 +179,5 @@ async fn a_paused_queue_starts_nothing_and_goes_on_where_it_was() {
     assert_eq!(story.o.agent(id).await.expect("there").agent.phase(), Phase::Queued);
     story.o.resume("test").await.expect("resumed");
     assert_eq!(story.until(id, ended).await.agent.status(), Status::Completed);
-    story.end().await;
-}
-
-/// Remains that cannot be cleaned up neither keep the slot nor are forgotten, and are gone once they can be.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
-    for what in [Stuck::Removal, Stuck::Salvage] {
-        let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
-        story.world.stick(what);
-        story.run();
-        let id = story.spawn_usual("T-1").await;
-        story.until(id, |r| r.agent.phase() == Phase::Working).await;
-        assert_eq!(story.o.clean_up_again(id).await.expect("read"), CleanUp::Active);
-        story.o.kill(id, KillCause::Operator, "by test").await.expect("killed");
-        let agent = story.until(id, ended).await.agent;
-        assert_eq!(agent.status(), Status::Killed);
-        let pending = agent.work.cleanup_pending.clone().expect("it says what is left");
-        assert!(!story.world.is_cleaned(id) && agent.work.dirty == (what == Stuck::Salvage), "{pending}");
-        // The only slot is free.
-        let next = story.spawn_usual("T-2").await;
-        story.until(next, |r| r.agent.phase() == Phase::Working).await;
-        assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Pending(pending));
-        story.world.stick(Stuck::Nothing);
-        for _ in 0..2 {
-            assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Done);
-            let agent = story.o.agent(id).await.expect("there").agent;
-            assert_eq!((agent.status(), &agent.work.cleanup_pending), (Status::Killed, &None));
-            assert!(agent.work.salvage.is_some() && !agent.work.dirty && story.world.is_cleaned(id));
-        }
-        story.end().await;
-    }
-}
-
-/// Kills an agent in the middle of its push and returns what is known of it then.
-async fn killed_while_pushing(story: &Story, mood: RemoteMood) -> (AgentId, Publication) {
-    story.world.remote_is(mood);
-    story.world.hang_pushes(true);
-    let id = story.spawn_usual("T-1").await;
-    tokio::time::timeout(PATIENCE, story.world.push_begun()).await.expect("a push is begun");
-    let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
-    let told = killed.receipt.expect("it was killed now").publication;
-    let record = story.until(id, ended).await;
-    assert_eq!((record.agent.status(), &record.agent.work.publication), (Status::Killed, &told));
-    (id, told)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_remote_that_could_not_be_asked_about_a_push_is_asked_again() {
-    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
-    story.run();
-    let (id, told) = killed_while_pushing(&story, RemoteMood::Silent).await;
-    assert!(told.is_open(), "{told:?}");
-    let mut rounds = Rounds::default();
-    caretaker::round(&story.o, &mut rounds).await;
-    assert!(story.o.agent(id).await.unwrap().agent.work.publication.is_open(), "nobody has answered yet");
-    story.world.remote_is(RemoteMood::Honest);
-    caretaker::round(&story.o, &mut rounds).await;
-    let work = story.o.agent(id).await.unwrap().agent.work;
-    assert!(
-        matches!(&work.publication, Publication::There { commit } if work.pushed.as_ref() == Some(commit))
-    );
-    let told = story.o.ports().store.entries(0, 1000).await.unwrap();
-    assert_eq!(told.iter().filter(|entry| entry.fact.kind() == "git.pushed").count(), 1);
-    story.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_push_that_was_broken_off_counts_as_lost_only_when_it_cannot_arrive_any_more() {
-    let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::EndAtOnce, |_| {});
-    story.run();
-    let (id, told) = killed_while_pushing(&story, RemoteMood::Honest).await;
-    assert!(told.is_open(), "a remote may still be taking it in: {told:?}");
-    let mut rounds = Rounds::default();
-    caretaker::round(&story.o, &mut rounds).await;
-    assert!(story.o.agent(id).await.unwrap().agent.work.publication.is_open());
-    story.world.skip(mosaic_core::limits::PUSH_ARRIVES);
-    caretaker::round(&story.o, &mut rounds).await;
-    let work = story.o.agent(id).await.unwrap().agent.work;
-    assert!(matches!(work.publication, Publication::NotThere { .. }) && work.pushed.is_none());
     story.end().await;
 }

@@ -10,3 +10,4 @@ mod lifecycle;
 mod monitor;
 mod orders;
 mod stall;
+mod steps;

@@ -1,4 +1,4 @@
-//! A gatekeeper without gates, which passes every commit.
+//! A gatekeeper without gates, which passes every commit; with [`Broken::Gate`] one that fails every commit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::repositories::JudgingCheckout;
 
+use super::knobs::Broken;
 use super::world::Part;
 
 #[async_trait]
@@ -18,10 +19,17 @@ impl Gatekeeper for Part {
         CommitForm::Checkout
     }
     async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
-        Ok(GatePlan { trusted: true, ..GatePlan::default() })
+        let broken = self.0.knobs.works(self.1.as_str(), Broken::Gate).is_err();
+        let tests = || GateDefinition::of_command("tests".parse().expect("a word"), "true".to_owned());
+        let gates = broken.then(tests).into_iter().collect();
+        Ok(GatePlan { gates, trusted: true, ..GatePlan::default() })
     }
     async fn judge(&self, request: JudgeRequest, _: Arc<dyn CommitSource>) -> Result<GateReport, Failure> {
-        let outcome = if request.plan.trusted { GateOutcome::Pass } else { GateOutcome::Skip };
+        let outcome = match self.0.knobs.works(self.1.as_str(), Broken::Gate) {
+            _ if !request.plan.trusted => GateOutcome::Skip,
+            Ok(()) => GateOutcome::Pass,
+            Err(_) => GateOutcome::Fail,
+        };
         let result = |gate: &GateDefinition| GateResult {
             name: gate.name.clone(),
             outcome,

@@ -52,6 +52,8 @@ pub enum Broken {
     Program,
     /// The confinement.
     Sandbox,
+    /// One gate that every plan has then, and every commit fails.
+    Gate,
     /// The end of what the confinement keeps running.
     SandboxStop,
 }
