@@ -45,6 +45,7 @@ impl Redaction {
             Value::Object(fields) => {
                 let of_the_moment = [
                     "uptimeMs",
+                    "uptimeSeconds",
                     "offsetMs",
                     "uncertaintyMs",
                     "version",
