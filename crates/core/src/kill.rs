@@ -87,9 +87,14 @@ impl Orchestrator {
             },
             () = self.ports.clock.sleep(patience) => {}
         }
-        let record = match (&last, self.glance(id)) {
-            (Some(driver), _) if !*driver.done.borrow() => driver.seen().clone(),
-            (_, read) => read.await?,
+        let record = match &last {
+            Some(driver) if !*driver.done.borrow() => driver.seen().clone(),
+            // Its driver is gone, and where the store is away that is the last that is known of it.
+            Some(driver) => match self.glance(id).await {
+                Err(StoreError::Unavailable(_) | StoreError::NotSafe(_)) => driver.seen().clone(),
+                read => read?,
+            },
+            None => self.glance(id).await?,
         };
         // Its processes may be gone while its work is still being kept: that is what a kill promises.
         let gone = last.as_ref().is_some_and(|driver| *driver.empty.borrow());
