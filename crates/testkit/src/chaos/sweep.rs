@@ -122,7 +122,10 @@ fn finality(agents: &[Value], events: &[Logged], found: &mut Vec<Violation>) {
                 | Event::GitRestored(_)
                 | Event::GitSalvaged(_)
         );
-        if let Some(end) = ends.get(event.agent()).filter(|_| counts && !afterwards) {
+        // Whether a push arrived that a kill broke off, the remote says only afterwards.
+        let learnt =
+            |end: &Logged| matches!((&end.event, &event.event), (Event::AgentKilled(_), Event::GitPushed(_)));
+        if let Some(end) = ends.get(event.agent()).filter(|end| counts && !afterwards && !learnt(end)) {
             let (at, details) = (end.seq, event.event.details());
             let text = format!("{} {kind} after {at} {}: {details}", event.seq, end.event);
             found.push(Violation::new("I5", text));
