@@ -133,7 +133,7 @@ pub async fn what_was_received_fits_and_is_shown_once_it_was_pushed(ground: &dyn
     assert_eq!(shown().await, Some(head.clone()));
 }
 
-/// The same tree gives the same commit again as long as nothing changes in what was committed.
+/// A bundle that is received twice gives the same commit.
 pub async fn receiving_twice_gives_the_same_commit(ground: &dyn Ground) {
     let request = made(ground).await;
     let job = ground.intake().harvest(&request).await.expect("a harvest is prepared");

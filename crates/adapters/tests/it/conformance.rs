@@ -25,7 +25,7 @@ use mosaic_testkit::gatekeeper_suite::{self, Subject};
 use mosaic_testkit::processes_suite::{self, Place};
 use mosaic_testkit::{runtime_suite, sandbox_suite, transcripts_suite};
 
-/// Makes a directory that stays until the test's process has ended: what is made in it may outlive its maker.
+/// Makes a directory that stays among the temporary ones after the test: shims in it may outlive their maker by a moment.
 fn directory() -> PathBuf {
     tempfile::tempdir().unwrap().keep()
 }
