@@ -13,6 +13,7 @@ use super::job::ShimJob;
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux;
 use super::output_reader::OutputReader;
+use super::rung::Rung;
 
 /// Time between two looks at a job that is just starting.
 const STARTING: Duration = Duration::from_millis(5);
@@ -39,7 +40,7 @@ fn never_started(dir: &JobDir) -> Result<(), ProcessError> {
     }
     let why = "its server was lost before it started".to_owned();
     let exit = Exit { start_error: Some(why), ..Exit::default() };
-    let rung = "none".to_owned();
+    let rung = Rung::None.word().to_owned();
     Ok(dir.save(&ExitFile { version: LAYOUT, exit, rung, output_error: None, containment: None })?)
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::layout;
 use super::linux::{self, Seen};
-use super::shim::{AGENT_VARIABLE, JOB_VARIABLE};
+use super::variables::{AGENT_VARIABLE, JOB_VARIABLE};
 
 /// Every process that could be seen at one moment.
 #[derive(Debug)]

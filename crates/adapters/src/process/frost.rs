@@ -11,9 +11,9 @@ use mosaic_core::limits;
 use crate::disk;
 
 use super::connection::{Connection, Said};
+use super::job_list;
 use super::layout::JobDir;
 use super::protocol::Request;
-use super::stop;
 
 /// The answers of all shims of an agent, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ async fn ask_in_place(
     agent: AgentId,
     make: impl Fn(u64) -> Request + Copy,
 ) -> io::Result<Frost> {
-    let jobs = stop::unended(&data, agent)?;
+    let jobs = job_list::unended(&data, agent)?;
     let mut frost = Frost::default();
     for said in join_all(jobs.iter().map(|dir| ask(dir, make))).await {
         let Some(said) = said? else { continue };

@@ -1,15 +1,13 @@
 //! The job directory, `<data>/agents/<agent>/runs/<job>/`: what is intended, who supervises, how it ended. Every
 //! file carries a layout version, because the server that reads it may be newer than the shim that wrote it.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mosaic_core::domain::ids::{AgentId, Word};
-use mosaic_core::limits;
+use mosaic_core::domain::ids::AgentId;
 use mosaic_core::ports::processes::{Exit, JobSpec};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
@@ -21,7 +19,7 @@ use crate::bounded_file::{self, put_aside_unless_plain};
 
 use super::containment::{Containment, NamespaceMaker};
 use super::linux::ProcessRef;
-use super::stop;
+use super::rung::Rung;
 
 /// Version of the files in a job directory.
 pub(crate) const LAYOUT: u32 = 1;
@@ -106,8 +104,7 @@ impl ExitFile {
     pub(crate) fn into_exit(self) -> Exit {
         let Self { mut exit, rung, containment, .. } = self;
         if let Some(receipt) = &mut exit.receipt {
-            let rung = stop::RUNGS.into_iter().find(|known| *known == rung).unwrap_or(stop::RUNGS[0]);
-            receipt.rung = rung.to_owned();
+            receipt.rung = Rung::from_record(&rung).word().to_owned();
             receipt.confinement = containment.map(Containment::word).unwrap_or_default().to_owned();
             receipt.processes_after = 0;
             // A container is its sandbox's to name, never a shim's.
@@ -260,19 +257,6 @@ pub(crate) fn data_of(job: &Path) -> Option<&Path> {
 /// Returns the directory of an agent's jobs.
 pub(crate) fn runs(data: &Path, agent: AgentId) -> PathBuf {
     data.join("agents").join(agent.to_string()).join("runs")
-}
-
-/// Lists the job directories below `runs`, none when it does not exist. The agent can write there: what is no directory
-/// with a job's name is no job, and neither is anything when `runs` itself is something else. At most
-/// [`limits::JOB_ENTRIES`] entries are looked at; whatever runs beyond them is found without its records.
-pub(crate) fn jobs(runs: &Path) -> io::Result<Vec<JobDir>> {
-    let listed = match bounded_file::names(runs, limits::JOB_ENTRIES) {
-        Err(e) if bounded_file::is_wrong_kind(&e) => return Ok(Vec::new()),
-        listed => listed?,
-    };
-    let is_job = |name: &OsString| name.to_str().is_some_and(|name| name.parse::<Word>().is_ok());
-    let paths = listed.names.into_iter().filter(is_job).map(|name| runs.join(name));
-    Ok(paths.filter(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir())).map(JobDir::at).collect())
 }
 
 #[cfg(test)]

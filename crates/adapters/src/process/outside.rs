@@ -19,7 +19,8 @@ use super::cgroup::{self, Cgroup};
 use super::fence::Fence;
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
-use super::shim::priority::First;
+use super::precedence::First;
+use super::rung::Rung;
 
 /// Longest rest between two looks at what is dying.
 const LONGEST_REST: Duration = Duration::from_millis(500);
@@ -134,7 +135,7 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
         // The stop that looks from outside has one of its own.
         receipt: None,
     };
-    let rung = if before > 0 { "sweep" } else { "none" }.to_owned();
+    let rung = if before > 0 { Rung::Sweep } else { Rung::None }.word().to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
     for cgroup in &hunt.cgroups {
         // What stays is removed when the job is forgotten.

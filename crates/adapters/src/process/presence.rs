@@ -12,7 +12,7 @@ use crate::disk;
 
 use super::census::Census;
 use super::server::ShimProcesses;
-use super::{cgroup, stop};
+use super::{cgroup, job_list};
 
 impl ShimProcesses {
     /// Lists the agents of this data directory that have something alive here, or jobs that have not ended cleanly:
@@ -25,7 +25,7 @@ impl ShimProcesses {
 }
 
 fn present(data: &Path, cgroups: Option<&Path>) -> io::Result<Vec<AgentId>> {
-    let mut found: BTreeSet<AgentId> = stop::unfinished(data)?.into_iter().collect();
+    let mut found: BTreeSet<AgentId> = job_list::unfinished(data)?.into_iter().collect();
     // Other data directories have agents too: only those with a directory in this one are ours.
     let ours = |agent: &AgentId| data.join("agents").join(agent.to_string()).is_dir();
     let census = Census::take();

@@ -23,15 +23,18 @@ use tokio::time::timeout;
 use super::adopt;
 use super::cgroup::{self, CgroupChoice};
 use super::connection::Connection;
-use super::containment::{Chosen, Containment};
+use super::containment::Containment;
+use super::containment_choice::Chosen;
 use super::fence::Fence;
 use super::frost;
 use super::groups;
 use super::job::ShimJob;
+use super::job_list;
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::output_reader::OutputReader;
 use super::outside::{self, Reach};
 use super::protocol::Request;
+use super::rung::Rung;
 use super::stop;
 use super::usage::Meter;
 use crate::bounded_file;
@@ -265,7 +268,8 @@ impl Processes for ShimProcesses {
             Ok(Vec::new())
         })?;
         let parent = self.cgroups();
-        let mut receipt = StopReceipt { rung: stop::RUNGS[0].to_owned(), ..StopReceipt::default() };
+        let mut receipt = StopReceipt::default();
+        let mut rung = Rung::None;
         // Jobs with a living shim first: ending the others looks for everything that is the agent's, without grace.
         let (lost, living): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.is_lost);
         let stops = living.iter().map(|job| stop::stop(&job.dir, agent, grace, parent));
@@ -274,7 +278,7 @@ impl Processes for ShimProcesses {
         let mut weakest = None;
         for stopped in all {
             receipt.processes_before += stopped.before;
-            receipt.rung = stop::further(&receipt.rung, &stopped.rung).to_owned();
+            rung = rung.max(stopped.rung);
             weakest = weakest.into_iter().chain(stopped.containment).min();
         }
         let (cgroups, fences) = (self.chosen.cgroups.clone(), self.chosen.fences.clone());
@@ -285,8 +289,9 @@ impl Processes for ShimProcesses {
         receipt.processes_after = swept.after;
         if swept.before > 0 {
             receipt.processes_before += swept.before;
-            receipt.rung = stop::RUNGS[4].to_owned();
+            rung = Rung::Sweep;
         }
+        receipt.rung = rung.word().to_owned();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let took = begun.elapsed();
         (receipt.took_ms, receipt.past_grace_ms) = (ms(took), ms(took.saturating_sub(grace)));
@@ -333,7 +338,7 @@ impl Processes for ShimProcesses {
 
     async fn unfinished(&self) -> Result<Vec<AgentId>, ProcessError> {
         let data = self.options.data_dir.clone();
-        Ok(disk::run(move || stop::unfinished(&data)).await??)
+        Ok(disk::run(move || job_list::unfinished(&data)).await??)
     }
 
     async fn forget(&self, agent: AgentId) -> Result<(), ProcessError> {
@@ -372,7 +377,7 @@ impl Removal {
     /// a supervisor still works on stays. Blocks.
     fn remove_jobs(&self, runs: &Path, agent: AgentId) -> io::Result<()> {
         let (mut lives, mut ended) = (false, Vec::new());
-        for dir in layout::jobs(runs)? {
+        for dir in job_list::jobs(runs)? {
             // A supervisor goes right after it wrote the end.
             if !dir.has_ended() && matches!(dir.try_lock(), Ok(None)) {
                 lives = true;

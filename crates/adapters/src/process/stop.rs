@@ -12,37 +12,22 @@ use mosaic_core::limits;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::bounded_file;
 use crate::disk;
 
 use super::connection::Connection;
 use super::containment::Containment;
+use super::job_list;
 use super::layout::{self, ExitFile, JobDir, ShimFile};
 use super::outside::{self, Counts, Reach};
 use super::protocol::{Answer, Request};
-
-/// The rungs of the kill ladder in climbing order, as receipts name them.
-pub(super) const RUNGS: [&str; 5] = ["none", "interrupt", "term", "kill", "sweep"];
-
-/// Returns the rung that is further up.
-pub(super) fn further<'a>(one: &'a str, other: &'a str) -> &'a str {
-    let height = |rung: &str| RUNGS.iter().position(|known| *known == rung);
-    if height(one) >= height(other) { one } else { other }
-}
+use super::rung::Rung;
 
 /// The result of stopping one job.
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub(super) before: u32,
-    pub(super) rung: String,
+    pub(super) rung: Rung,
     pub(super) containment: Option<Containment>,
-}
-
-/// Lists the agent's jobs that have not ended cleanly.
-pub(super) fn unended(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
-    let mut jobs = layout::jobs(&layout::runs(data, agent))?;
-    jobs.retain(|dir| !dir.has_ended());
-    Ok(jobs)
 }
 
 /// A job that has not ended for certain.
@@ -53,10 +38,10 @@ pub(super) struct Suspect {
     pub(super) is_lost: bool,
 }
 
-/// Lists the agent's jobs that a stop must look at: those, and those whose supervisor lives on although an exit is
-/// recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one. May block.
+/// Lists the agent's jobs that a stop must look at: those that have not ended cleanly, and those whose
+/// supervisor lives on although an exit is recorded. The record lies where the agent can write; the supervisor goes right after it wrote a true one. May block.
 pub(super) async fn suspects(data: PathBuf, agent: AgentId) -> io::Result<Vec<Suspect>> {
-    let jobs = layout::jobs(&layout::runs(&data, agent))?;
+    let jobs = job_list::jobs(&layout::runs(&data, agent))?;
     Ok(join_all(jobs.into_iter().map(suspect)).await.into_iter().flatten().collect())
 }
 
@@ -64,14 +49,6 @@ async fn suspect(dir: JobDir) -> Option<Suspect> {
     let stays = !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err();
     let is_lost = stays && matches!(dir.try_lock(), Ok(Some(_)));
     stays.then_some(Suspect { dir, is_lost })
-}
-
-/// Lists the agents that have such jobs.
-pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
-    let (agents, _) = bounded_file::agents(&data.join("agents"))?;
-    // An agent whose jobs cannot be listed may have some; it keeps nobody from the others.
-    let may_run = |agent: &AgentId| unended(data, *agent).map_or(true, |jobs| !jobs.is_empty());
-    Ok(agents.into_iter().filter(may_run).collect())
 }
 
 /// Stops a job: through its supervisor, and from outside where that does not end it in time. What is wrong with its
@@ -90,7 +67,7 @@ pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: 
             let containment = disk::drive_for(limits::DISK_ANSWER, async move {
                 of.load::<ShimFile>().ok().flatten().map(|shim| shim.containment)
             });
-            return Stopped { before, rung: RUNGS[4].to_owned(), containment: containment.await.flatten() };
+            return Stopped { before, rung: Rung::Sweep, containment: containment.await.flatten() };
         }
         // The shim counts as part of the agent too.
         let of = dir.clone();
@@ -115,7 +92,7 @@ async fn has_gone(dir: &JobDir) -> bool {
 /// Ends jobs without a supervisor, one after the other: each looks for everything that is the agent's, and all but the
 /// first find nothing more.
 pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option<&Path>) -> Stopped {
-    let mut all = Stopped { before: 0, rung: RUNGS[0].to_owned(), containment: None };
+    let mut all = Stopped { before: 0, rung: Rung::None, containment: None };
     let until = Instant::now() + limits::SHIM_PROOF;
     let sorted = move || {
         let mut jobs = jobs;
@@ -133,7 +110,7 @@ pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option
         let before = end_outside(&job.dir, agent, parent).await.before;
         let one = told(&job.dir, before).await;
         all.before += one.before;
-        all.rung = further(&all.rung, &one.rung).to_owned();
+        all.rung = all.rung.max(one.rung);
         all.containment = all.containment.into_iter().chain(one.containment).min();
     }
     all
@@ -155,8 +132,8 @@ async fn told(dir: &JobDir, before: u32) -> Stopped {
     let exit = exit.and_then(Result::ok).flatten();
     let containment = exit.as_ref().and_then(|file| file.containment);
     // The file may be the agent's: only a word of ours is passed on.
-    let rung = exit.and_then(|file| RUNGS.into_iter().find(|rung| *rung == file.rung)).unwrap_or(RUNGS[0]);
-    Stopped { before, rung: rung.to_owned(), containment }
+    let rung = exit.map_or(Rung::None, |file| Rung::from_record(&file.rung));
+    Stopped { before, rung, containment }
 }
 
 /// Orders the shim to stop its job, notes how many processes there are, and waits until it has. Returns at once when there

@@ -16,9 +16,9 @@ use mosaic_core::ports::processes::Usage;
 use parking_lot::Mutex;
 
 use super::cgroup::{self, Cgroup};
+use super::job_list;
 use super::layout::{JobDir, ShimFile};
 use super::linux::{self, ProcessRef, Seen};
-use super::stop;
 
 /// Reads usage and remembers what must not go back.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl Meter {
     pub(super) fn read(&self, data: &Path, agent: AgentId, parent: Option<&Path>) -> io::Result<Usage> {
         let boot = linux::boot_id();
         let mut now: HashMap<ProcessRef, JobUsage> = HashMap::new();
-        for dir in stop::unended(data, agent)? {
+        for dir in job_list::unended(data, agent)? {
             // A job that is just starting or ending has no books worth reading.
             let Ok(Some(shim)) = dir.load::<ShimFile>() else { continue };
             if shim.boot_id == boot {

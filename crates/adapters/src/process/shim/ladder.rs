@@ -13,8 +13,9 @@ use super::super::cgroup::Cgroup;
 use super::super::containment::Containment;
 use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
+use super::super::precedence::First;
+use super::super::rung::Rung;
 use super::namespace;
-use super::priority::First;
 
 /// Longest time of one sweep before other things are looked after again.
 const SWEEP_SLICE: Duration = Duration::from_millis(200);
@@ -26,29 +27,6 @@ const SWEEP_BUSY: Duration = Duration::from_secs(5);
 
 /// Time between two looks for a program that is about to start in its namespace.
 const NOT_YET: Duration = Duration::from_millis(10);
-
-/// The furthest rung of the kill ladder that a stop needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rung {
-    None,
-    Interrupt,
-    Term,
-    Kill,
-    Sweep,
-}
-
-impl Rung {
-    /// Returns the word of the port's receipt.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Interrupt => "interrupt",
-            Self::Term => "term",
-            Self::Kill => "kill",
-            Self::Sweep => "sweep",
-        }
-    }
-}
 
 /// The end of the main process: exit code or signal.
 pub(super) type Ended = (Option<i32>, Option<i32>);

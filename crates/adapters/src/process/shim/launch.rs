@@ -16,17 +16,12 @@ use super::super::fence::Fence;
 use super::super::layout::{JobDir, LAYOUT, ShimFile, SpecFile};
 use super::super::linux;
 use super::super::output_writer::{ErrorTail, OutputWriter};
+use super::super::variables::{AGENT_VARIABLE, JOB_VARIABLE};
 use super::clients::Clients;
 use super::ladder::Ladder;
 use super::stdin::StdinQueue;
 use super::supervisor::{Main, Supervisor};
 use super::{namespace, priority};
-
-/// The variable by which an agent's processes can be recognised when their supervisor is gone.
-pub(in super::super) const AGENT_VARIABLE: &str = "MOSAIC_AGENT_ID";
-
-/// The variable that says whose data directory they belong to: another node on the same machine may run the same agent.
-pub(in super::super) const JOB_VARIABLE: &str = "MOSAIC_JOB";
 
 /// Opens everything the job needs, starts it and records who supervises it. A program that cannot be started is
 /// not an error here: the supervisor then ends at once and reports it.

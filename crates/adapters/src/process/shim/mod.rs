@@ -7,7 +7,7 @@ mod freezer;
 mod ladder;
 mod launch;
 mod namespace;
-pub(super) mod priority;
+mod priority;
 mod stdin;
 mod stop_file;
 mod supervisor;
@@ -19,12 +19,9 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
 
-pub(super) use launch::{AGENT_VARIABLE, JOB_VARIABLE};
-pub(super) use stop_file::STOP_FILE;
-
 use crate::clock_system::since_boot;
 
-use self::stop_file::StopFile;
+use self::stop_file::{STOP_FILE, StopFile};
 use super::layout::{JobDir, SpecFile, Versioned};
 
 /// Longest specification that is read, in bytes: the task's text and its files with room to spare.

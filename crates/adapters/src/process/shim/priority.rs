@@ -1,4 +1,4 @@
-//! Order of precedence when processor, memory or descriptors are short: the supervisor, and only then its job.
+//! Start of a program that comes after its supervisor when processor, memory or descriptors are short.
 
 use std::io;
 use std::process::{Child, Command};
@@ -9,8 +9,6 @@ use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setprior
 
 /// The nicest that a process can be.
 const NICEST: i32 = 19;
-/// The least nice.
-const LEAST_NICE: i32 = -20;
 const OOM: &str = "/proc/self/oom_score_adj";
 
 /// Starts a program that is nicer than this process, is ended before it when memory runs out, and has the soft limit of
@@ -30,26 +28,6 @@ pub(super) fn spawn(mut command: Command, open_files: Option<u64>) -> io::Result
     });
     drop((oom, files));
     child
-}
-
-/// Puts this thread before all others, as far as it may, until the value is dropped: what has to be killed may keep every
-/// core busy.
-#[derive(Debug)]
-pub(in super::super) struct First(i32);
-
-impl First {
-    pub(in super::super) fn now() -> Option<Self> {
-        let before = getpriority_process(None).ok()?;
-        // Only few may do that; a job is nicer all the same.
-        setpriority_process(None, LEAST_NICE).is_ok().then_some(Self(before))
-    }
-}
-
-impl Drop for First {
-    fn drop(&mut self) {
-        // Becoming nicer is always allowed.
-        let _ = setpriority_process(None, self.0);
-    }
 }
 
 /// A higher score for being ended when memory runs out, until it is dropped.

@@ -8,7 +8,7 @@ use mosaic_core::limits;
 use rustix::fs::{AtFlags, statat};
 
 /// Name of the file.
-pub(in super::super) const STOP_FILE: &str = "STOP";
+pub(super) const STOP_FILE: &str = "STOP";
 
 /// Where the data directory is, seen from a job directory: `<data>/agents/<agent>/runs/<job>`.
 const DATA: &str = "../../../..";
