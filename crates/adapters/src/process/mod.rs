@@ -10,7 +10,7 @@ mod connection;
 mod containment;
 mod containment_choice;
 mod fence;
-mod frost;
+mod freeze;
 mod groups;
 mod job;
 mod job_list;

@@ -26,7 +26,7 @@ use super::connection::Connection;
 use super::containment::Containment;
 use super::containment_choice::Chosen;
 use super::fence::Fence;
-use super::frost;
+use super::freeze;
 use super::groups;
 use super::job::ShimJob;
 use super::job_list;
@@ -160,7 +160,7 @@ impl ShimProcesses {
     async fn tell_lease(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
         let until_ms = until.map(|until| u64::try_from(until.as_millis()).unwrap_or(u64::MAX));
         let extend = move |id| Request::Extend { id, until_ms };
-        frost::ask_all(&self.options.data_dir, agent, extend).await?;
+        freeze::ask_all(&self.options.data_dir, agent, extend).await?;
         Ok(())
     }
 
@@ -303,15 +303,15 @@ impl Processes for ShimProcesses {
     }
 
     async fn freeze(&self, agent: AgentId) -> Result<u32, ProcessError> {
-        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Freeze { id }).await?.frozen)
+        Ok(freeze::ask_all(&self.options.data_dir, agent, |id| Request::Freeze { id }).await?.frozen)
     }
 
     async fn thaw(&self, agent: AgentId) -> Result<u32, ProcessError> {
-        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Thaw { id }).await?.asked)
+        Ok(freeze::ask_all(&self.options.data_dir, agent, |id| Request::Thaw { id }).await?.asked)
     }
 
     async fn frozen_for(&self, agent: AgentId) -> Result<Option<Duration>, ProcessError> {
-        Ok(frost::ask_all(&self.options.data_dir, agent, |id| Request::Status { id }).await?.longest)
+        Ok(freeze::ask_all(&self.options.data_dir, agent, |id| Request::Status { id }).await?.longest)
     }
 
     async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {

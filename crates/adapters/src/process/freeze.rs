@@ -17,7 +17,7 @@ use super::protocol::Request;
 
 /// The answers of all shims of an agent, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Frost {
+pub(super) struct ShimAnswers {
     /// Jobs that run and were asked.
     pub(super) asked: u32,
     /// Of these, those that are frozen now.
@@ -31,7 +31,7 @@ pub(super) async fn ask_all(
     data: &Path,
     agent: AgentId,
     make: impl Fn(u64) -> Request + Copy + Send + Sync + 'static,
-) -> io::Result<Frost> {
+) -> io::Result<ShimAnswers> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent's job records do not answer");
     let asked = ask_in_place(data.to_owned(), agent, make);
     disk::drive_for(limits::SHIM_ANSWER + limits::DISK_ANSWER, asked).await.unwrap_or_else(|| Err(late()))
@@ -42,16 +42,16 @@ async fn ask_in_place(
     data: PathBuf,
     agent: AgentId,
     make: impl Fn(u64) -> Request + Copy,
-) -> io::Result<Frost> {
+) -> io::Result<ShimAnswers> {
     let jobs = job_list::unended(&data, agent)?;
-    let mut frost = Frost::default();
+    let mut answers = ShimAnswers::default();
     for said in join_all(jobs.iter().map(|dir| ask(dir, make))).await {
         let Some(said) = said? else { continue };
-        frost.asked += 1;
-        frost.frozen += u32::from(said.frozen.is_some());
-        frost.longest = frost.longest.max(said.frozen);
+        answers.asked += 1;
+        answers.frozen += u32::from(said.frozen.is_some());
+        answers.longest = answers.longest.max(said.frozen);
     }
-    Ok(frost)
+    Ok(answers)
 }
 
 /// Asks one job; `None` when it is over.
