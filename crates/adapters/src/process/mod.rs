@@ -4,7 +4,6 @@
 //! directory, which is the truth that a next server reads; the socket only carries orders and wake-ups.
 
 mod adopt;
-mod census;
 mod cgroup;
 mod connection;
 mod containment;
@@ -21,6 +20,7 @@ mod output_writer;
 mod outside;
 mod precedence;
 mod presence;
+mod process_table;
 mod protocol;
 mod rung;
 mod server;

@@ -14,12 +14,12 @@ use rustix::process::Signal;
 
 use crate::disk;
 
-use super::census::Census;
 use super::cgroup::{self, Cgroup};
 use super::fence::Fence;
 use super::layout::{ExitFile, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::linux::{self, Seen};
 use super::precedence::First;
+use super::process_table::ProcessTable;
 use super::rung::Rung;
 
 /// Longest rest between two looks at what is dying.
@@ -204,8 +204,8 @@ impl Hunt {
 
     /// Lists the job's live processes, a living shim last.
     fn find(&self) -> Vec<Seen> {
-        let census = Census::take();
-        let all = &census.all;
+        let table = ProcessTable::take();
+        let all = &table.all;
         let members = self.grouped();
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
@@ -219,7 +219,7 @@ impl Hunt {
                 && !recycled
         };
         let marked =
-            |pid: i32| self.marked.is_some_and(|agent| census.is_marked(pid, agent, self.data.as_deref()));
+            |pid: i32| self.marked.is_some_and(|agent| table.is_marked(pid, agent, self.data.as_deref()));
         let is_root = |seen: &&Seen| {
             let pid = seen.process.pid;
             members.contains(&pid)

@@ -10,7 +10,7 @@ use mosaic_core::ports::processes::ProcessError;
 
 use crate::disk;
 
-use super::census::Census;
+use super::process_table::ProcessTable;
 use super::server::ShimProcesses;
 use super::{cgroup, job_list};
 
@@ -28,8 +28,8 @@ fn present(data: &Path, cgroups: Option<&Path>) -> io::Result<Vec<AgentId>> {
     let mut found: BTreeSet<AgentId> = job_list::unfinished(data)?.into_iter().collect();
     // Other data directories have agents too: only those with a directory in this one are ours.
     let ours = |agent: &AgentId| data.join("agents").join(agent.to_string()).is_dir();
-    let census = Census::take();
+    let table = ProcessTable::take();
     let known = cgroups.map(|parent| cgroup::agents(parent, data)).unwrap_or_default();
-    found.extend(census.agents(data).chain(known).filter(ours));
+    found.extend(table.agents(data).chain(known).filter(ours));
     Ok(found.into_iter().collect())
 }

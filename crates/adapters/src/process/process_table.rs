@@ -15,7 +15,7 @@ use super::variables::{AGENT_VARIABLE, JOB_VARIABLE};
 
 /// Every process that could be seen at one moment.
 #[derive(Debug)]
-pub(super) struct Census {
+pub(super) struct ProcessTable {
     begun: Instant,
     /// The processes.
     pub(super) all: Vec<Seen>,
@@ -48,19 +48,19 @@ impl Mark {
     }
 }
 
-static LAST: Mutex<Option<Arc<Census>>> = Mutex::new(None);
+static LAST: Mutex<Option<Arc<ProcessTable>>> = Mutex::new(None);
 
-impl Census {
+impl ProcessTable {
     /// Looks, or takes the look of somebody else that began after this call.
     pub(super) fn take() -> Arc<Self> {
         let asked = Instant::now();
         let mut last = LAST.lock();
-        if let Some(census) = last.as_ref().filter(|census| census.begun > asked) {
-            return Arc::clone(census);
+        if let Some(table) = last.as_ref().filter(|table| table.begun > asked) {
+            return Arc::clone(table);
         }
-        let census = Arc::new(Self::look());
-        *last = Some(Arc::clone(&census));
-        census
+        let table = Arc::new(Self::look());
+        *last = Some(Arc::clone(&table));
+        table
     }
 
     fn look() -> Self {
@@ -94,8 +94,8 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..20 {
                         let asked = Instant::now();
-                        let census = Census::take();
-                        assert!(census.begun >= asked && !census.all.is_empty());
+                        let table = ProcessTable::take();
+                        assert!(table.begun >= asked && !table.all.is_empty());
                     }
                 });
             }
