@@ -30,9 +30,9 @@ use super::freeze;
 use super::groups;
 use super::job::ShimJob;
 use super::job_list;
+use super::kill_without_shim::{self, Reach};
 use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::output_reader::OutputReader;
-use super::outside::{self, Reach};
 use super::protocol::Request;
 use super::rung::Rung;
 use super::stop;
@@ -146,7 +146,7 @@ impl ShimProcesses {
         let _ = child.start_kill();
         self.reap(child);
         let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.chosen.cgroups.clone());
-        spawn_blocking(move || outside::end(&late, agent, Reach::Job, cgroups.as_deref()))
+        spawn_blocking(move || kill_without_shim::end(&late, agent, Reach::Job, cgroups.as_deref()))
             .await
             .map_err(io::Error::other)??;
         Err(not_started(failure))
@@ -283,8 +283,10 @@ impl Processes for ShimProcesses {
         }
         let (cgroups, fences) = (self.chosen.cgroups.clone(), self.chosen.fences.clone());
         let data = self.options.data_dir.clone();
-        let swept =
-            spawn_blocking(move || outside::sweep(&data, agent, cgroups.as_deref(), fences.as_deref())).await;
+        let swept = spawn_blocking(move || {
+            kill_without_shim::sweep(&data, agent, cgroups.as_deref(), fences.as_deref())
+        })
+        .await;
         let swept = swept.map_err(io::Error::other)??;
         receipt.processes_after = swept.after;
         if swept.before > 0 {

@@ -17,8 +17,8 @@ use crate::disk;
 use super::connection::Connection;
 use super::containment::Containment;
 use super::job_list;
+use super::kill_without_shim::{self, Counts, Reach};
 use super::layout::{self, ExitFile, JobDir, ShimFile};
-use super::outside::{self, Counts, Reach};
 use super::protocol::{Answer, Request};
 use super::rung::Rung;
 
@@ -60,7 +60,7 @@ pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: 
     let _ = disk::drive_for(grace + limits::SHIM_PROOF, order(dir.clone(), grace, Arc::clone(&seen))).await;
     let mut before = seen.load(Ordering::SeqCst);
     if !has_gone(dir).await {
-        let counts = end_outside(dir, agent, parent).await;
+        let counts = end_without_shim(dir, agent, parent).await;
         before = before.max(counts.before);
         if counts.after > 0 {
             let of = dir.clone();
@@ -107,7 +107,7 @@ pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option
             tracing::warn!(agent.id = %agent, "not every job directory of the agent could be looked at in time");
             break;
         }
-        let before = end_outside(&job.dir, agent, parent).await.before;
+        let before = end_without_shim(&job.dir, agent, parent).await.before;
         let one = told(&job.dir, before).await;
         all.before += one.before;
         all.rung = all.rung.max(one.rung);
@@ -116,11 +116,12 @@ pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option
     all
 }
 
-async fn end_outside(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> Counts {
+async fn end_without_shim(dir: &JobDir, agent: AgentId, parent: Option<&Path>) -> Counts {
     let (place, parent) = (dir.clone(), parent.map(Path::to_owned));
-    let ended = spawn_blocking(move || outside::end(&place, agent, Reach::Agent, parent.as_deref())).await;
+    let ended =
+        spawn_blocking(move || kill_without_shim::end(&place, agent, Reach::Agent, parent.as_deref())).await;
     ended.map_err(io::Error::other).and_then(|ended| ended).unwrap_or_else(|e| {
-        tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "a job could not be ended from outside");
+        tracing::warn!(agent.id = %agent, job = %dir.label(), error = %e, "a job could not be ended without its shim");
         Counts { before: 0, after: 1 }
     })
 }
