@@ -11,7 +11,6 @@ mod containment_choice;
 mod fence;
 mod find_agents;
 mod freeze;
-mod groups;
 mod job;
 mod job_list;
 mod kill_without_shim;
@@ -26,6 +25,7 @@ mod rung;
 mod server;
 pub mod shim;
 mod stop;
+mod stray_cgroups;
 mod usage;
 mod variables;
 

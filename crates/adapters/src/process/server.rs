@@ -27,7 +27,6 @@ use super::containment::Containment;
 use super::containment_choice::Chosen;
 use super::fence::Fence;
 use super::freeze;
-use super::groups;
 use super::job::ShimJob;
 use super::job_list;
 use super::kill_without_shim::{self, Reach};
@@ -36,6 +35,7 @@ use super::output_reader::OutputReader;
 use super::protocol::Request;
 use super::rung::Rung;
 use super::stop;
+use super::stray_cgroups;
 use super::usage::Meter;
 use crate::bounded_file;
 use crate::clock_system::since_boot;
@@ -348,7 +348,7 @@ impl Processes for ShimProcesses {
         let (own, place) = (self.clone_for_removal(), runs.clone());
         disk::run(move || own.remove_jobs(&place, agent)).await??;
         if let Some(parent) = &self.chosen.cgroups {
-            groups::remove(parent, &self.options.data_dir, agent);
+            stray_cgroups::remove(parent, &self.options.data_dir, agent);
         }
         self.leases().remove(&agent);
         // Whoever gives back last takes the agent's directory away.
@@ -358,7 +358,7 @@ impl Processes for ShimProcesses {
     async fn grouped(&self) -> Result<Vec<AgentId>, ProcessError> {
         let Some(parent) = self.chosen.cgroups.clone() else { return Ok(Vec::new()) };
         let (data, fences) = (self.options.data_dir.clone(), self.chosen.fences.clone());
-        Ok(disk::run(move || groups::agents(&parent, fences.as_deref(), &data)).await?)
+        Ok(disk::run(move || stray_cgroups::agents(&parent, fences.as_deref(), &data)).await?)
     }
 }
 
