@@ -85,7 +85,7 @@ pub const SHIM_PROOF: Duration = Duration::from_secs(3);
 /// Most entries of an agent's directory of jobs that are looked at: an agent has some dozens of jobs.
 pub const JOB_ENTRIES: usize = 4096;
 /// Time between two counts of a job's processes while the machine as a whole has hardly more of them.
-pub const CROWD_LOOK: Duration = Duration::from_secs(30);
+pub const FORK_BOMB_LOOK: Duration = Duration::from_secs(30);
 /// Longest time until everything of a job that is being frozen has stopped, before it is let run again.
 pub const FREEZING: Duration = Duration::from_millis(500);
 /// Longest time for trying whether a pid namespace can be made.

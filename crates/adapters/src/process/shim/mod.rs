@@ -2,7 +2,7 @@
 //! entered before any async runtime exists, has one thread and waits in `poll(2)` only.
 
 mod clients;
-mod crowd;
+mod fork_bomb;
 mod freezer;
 mod ladder;
 mod launch;

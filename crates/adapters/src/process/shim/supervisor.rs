@@ -16,7 +16,7 @@ use super::super::layout::{ExitFile, JobDir, LAYOUT, SpecFile};
 use super::super::output_writer::{ErrorTail, OutputWriter};
 use super::super::protocol::{Answer, Request};
 use super::clients::Clients;
-use super::crowd::Crowd;
+use super::fork_bomb::ForkBombGuard;
 use super::ladder::{Ended, Ladder, pause};
 use super::namespace::MainFile;
 use super::stdin::StdinQueue;
@@ -55,7 +55,7 @@ pub(super) struct Supervisor {
     drain_until: Option<Instant>,
     leaked: u32,
     stop_file: StopFile,
-    crowd: Crowd,
+    fork_bomb: ForkBombGuard,
     frozen: Option<Instant>,
     ended_by: Option<String>,
     stopped: bool,
@@ -106,7 +106,7 @@ impl Supervisor {
             drain_until: None,
             leaked: 0,
             stop_file: StopFile::open(),
-            crowd: Crowd::new(spec.most_processes.unwrap_or(limits::JOB_PROCESSES), now),
+            fork_bomb: ForkBombGuard::new(spec.most_processes.unwrap_or(limits::JOB_PROCESSES), now),
             frozen: None,
             ended_by: None,
             stopped: false,
@@ -349,7 +349,8 @@ impl Supervisor {
             self.stopped = true;
             self.end_by_itself(now, format!("{STOP_FILE} stands in the data directory"));
         }
-        if let Some(count) = self.crowd.is_over(now, &self.ladder).filter(|_| !self.ladder.is_sweeping()) {
+        if let Some(count) = self.fork_bomb.is_over(now, &self.ladder).filter(|_| !self.ladder.is_sweeping())
+        {
             self.end_by_itself(now, format!("it had {count} processes at once"));
         }
         self.ladder.climb(now);

@@ -9,17 +9,17 @@ use super::ladder::Ladder;
 
 /// The number of tasks on the machine at the last count, the bound of the job's processes, and the times of the next looks.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct ForkBombGuard {
     most: u32,
     then: u64,
     next: Instant,
     next_look: Instant,
 }
 
-impl Crowd {
+impl ForkBombGuard {
     /// Allows so many processes.
     pub(super) fn new(most: u32, now: Instant) -> Self {
-        Self { most, then: tasks(), next: now + limits::CROWD_LOOK, next_look: now }
+        Self { most, then: tasks(), next: now + limits::FORK_BOMB_LOOK, next_look: now }
     }
 
     /// Returns how many processes the job has when they are too many.
@@ -33,7 +33,7 @@ impl Crowd {
         if all < self.then + u64::from(self.most / 2) && now < self.next {
             return None;
         }
-        (self.then, self.next) = (all, now + limits::CROWD_LOOK);
+        (self.then, self.next) = (all, now + limits::FORK_BOMB_LOOK);
         Some(ladder.count()).filter(|count| *count > self.most)
     }
 }
