@@ -44,12 +44,12 @@ pub(super) struct Counts {
 /// Kills what is left of a job and records its end, so that it cannot start late. Blocks, at most for the time
 /// that a proof may take.
 pub(super) fn end(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Counts> {
-    let hunt = Arc::new(Hunt::new(dir, agent, reach, parent)?);
-    let counts = hunt.end();
+    let sweep = Arc::new(Sweep::new(dir, agent, reach, parent)?);
+    let counts = sweep.end();
     if counts.after > 0 {
         return Ok(counts);
     }
-    let (place, found) = (dir.clone(), Arc::clone(&hunt));
+    let (place, found) = (dir.clone(), Arc::clone(&sweep));
     // On a disk that hangs it is recorded whenever that answers again.
     let recorded = disk::within(limits::DISK_ANSWER, move || record(&place, &found, counts.before));
     if let Err(e) = recorded.unwrap_or_else(|| Err(io::Error::other("the disk does not answer"))) {
@@ -69,11 +69,11 @@ pub(super) fn sweep(
 ) -> io::Result<Counts> {
     let cgroups = parent.map(|parent| cgroup::of_agent(parent, data, agent)).unwrap_or_default();
     let fences = fences.map(|parent| Fence::of_agent(parent, data, agent)).unwrap_or_default();
-    let hunt = Hunt { fences, ..Hunt::of_agent(Some(data), agent, cgroups)? };
-    Ok(hunt.end())
+    let sweep = Sweep { fences, ..Sweep::of_agent(Some(data), agent, cgroups)? };
+    Ok(sweep.end())
 }
 
-impl Hunt {
+impl Sweep {
     /// Kills until nothing is left, or the deadline.
     fn end(&self) -> Counts {
         let _first = First::now();
@@ -105,7 +105,7 @@ fn count(found: &[Seen]) -> u32 {
 
 /// Writes the exit file with the job's lock held, unless the shim did so at the last moment. A shim that comes
 /// later finds it and goes.
-fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
+fn record(dir: &JobDir, sweep: &Sweep, before: u32) -> io::Result<()> {
     let deadline = Instant::now() + limits::SHIM_PROOF;
     let _lock = loop {
         match dir.try_lock()? {
@@ -120,13 +120,13 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
     if dir.has_ended() {
         return Ok(());
     }
-    let started = hunt.shim.is_some();
+    let started = sweep.shim.is_some();
     let exit = Exit {
         code: None,
         signal: started.then(|| Signal::KILL.as_raw()),
         timed_out: false,
         leaked: 0,
-        output_bytes: hunt.output_bytes(),
+        output_bytes: sweep.output_bytes(),
         stderr_tail: String::new(),
         start_error: (!started).then(|| "stopped before it started".to_owned()),
         ended_by: None,
@@ -137,20 +137,20 @@ fn record(dir: &JobDir, hunt: &Hunt, before: u32) -> io::Result<()> {
     };
     let rung = if before > 0 { Rung::Sweep } else { Rung::None }.word().to_owned();
     let why = Some("its supervisor was lost".to_owned()).filter(|_| started);
-    for cgroup in &hunt.cgroups {
+    for cgroup in &sweep.cgroups {
         // What stays is removed when the job is forgotten.
         let _ = cgroup.remove();
     }
-    for fence in &hunt.fences {
+    for fence in &sweep.fences {
         // The same.
         let _ = fence.remove();
     }
-    let containment = hunt.shim.as_ref().map(|shim| shim.containment);
+    let containment = sweep.shim.as_ref().map(|shim| shim.containment);
     dir.save(&ExitFile { version: LAYOUT, exit, rung, containment, output_error: why })
 }
 
 /// The records and cgroups of the job whose processes are searched for.
-struct Hunt {
+struct Sweep {
     spec: Option<SpecFile>,
     shim: Option<ShimFile>,
     cgroups: Vec<Cgroup>,
@@ -162,7 +162,7 @@ struct Hunt {
     own: i32,
 }
 
-impl Hunt {
+impl Sweep {
     fn new(dir: &JobDir, agent: AgentId, reach: Reach, parent: Option<&Path>) -> io::Result<Self> {
         // A damaged file, or a disk that hangs, must not keep a job alive: the other ways of finding it remain.
         let place = dir.clone();
@@ -176,9 +176,9 @@ impl Hunt {
         let fenced = shim.as_ref().and_then(|shim| shim.fence.clone());
         let fenced = fenced.or_else(|| spec.as_ref()?.fence.clone());
         let fences = Fence::of_job(dir, agent, fenced.as_deref()).into_iter().collect();
-        let hunt = Self::of_agent(dir.data(), agent, cgroups.into_iter().collect())?;
+        let sweep = Self::of_agent(dir.data(), agent, cgroups.into_iter().collect())?;
         let marked = Some(agent).filter(|_| reach == Reach::Agent);
-        Ok(Self { spec, shim, fences, marked, ..hunt })
+        Ok(Self { spec, shim, fences, marked, ..sweep })
     }
 
     fn of_agent(data: Option<&Path>, agent: AgentId, cgroups: Vec<Cgroup>) -> io::Result<Self> {
