@@ -9,8 +9,35 @@ use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime, RuntimeCapabilities,
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Reaction, Runtime,
+    RuntimeCapabilities,
 };
+use thiserror::Error;
+
+/// Advice for a setting that names no program.
+const FIX: &str = "set MOSAIC_COMMAND to a program and its arguments, such as \"my-agent --unattended\"";
+
+/// Reasons why the program line names nothing that can be run.
+#[derive(Debug, Error)]
+enum CommandError {
+    #[error("the command runtime has no program; {FIX}")]
+    NoProgram,
+    #[error("MOSAIC_COMMAND cannot be read: {0}; {FIX}")]
+    Unreadable(#[source] QuoteError),
+    #[error("MOSAIC_COMMAND names {0:?}, which is no program that can be run; correct it")]
+    NotRunnable(String),
+}
+
+/// Reasons why a line cannot be split into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum QuoteError {
+    #[error("it ends with a backslash")]
+    Backslash,
+    #[error("a single quote is not closed")]
+    Single,
+    #[error("a double quote is not closed")]
+    Double,
+}
 
 /// The `command` runtime.
 #[derive(Debug, Clone)]
@@ -26,12 +53,11 @@ impl CommandRuntime {
         Self { program_line, env }
     }
 
-    fn words(&self) -> Result<Vec<String>, String> {
-        let fix = "set MOSAIC_COMMAND to a program and its arguments, such as \"my-agent --unattended\"";
+    fn words(&self) -> Result<Vec<String>, CommandError> {
         match split_words(&self.program_line) {
             Ok(words) if words.first().is_some_and(|word| !word.is_empty()) => Ok(words),
-            Ok(_) => Err(format!("the command runtime has no program; {fix}")),
-            Err(why) => Err(format!("MOSAIC_COMMAND cannot be read: {why}; {fix}")),
+            Ok(_) => Err(CommandError::NoProgram),
+            Err(e) => Err(CommandError::Unreadable(e)),
         }
     }
 
@@ -65,17 +91,15 @@ impl Runtime for CommandRuntime {
         }
     }
 
-    async fn probe(&self) -> Result<Probe, String> {
-        let words = self.words()?;
-        let missing = || {
-            format!("MOSAIC_COMMAND names {:?}, which is no program that can be run; correct it", words[0])
-        };
+    async fn probe(&self) -> Result<Probe, ProbeError> {
+        let words = self.words().map_err(ProbeError::new)?;
+        let missing = || ProbeError::new(CommandError::NotRunnable(words[0].clone()));
         let program = self.locate(&words[0]).ok_or_else(missing)?;
         Ok(Probe { program: program.display().to_string(), version: None })
     }
 
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
-        let command = self.words().map_err(|why| Failure::new(FailureKind::ProgramMissing, why))?;
+        let command = self.words().map_err(|e| Failure::new(FailureKind::ProgramMissing, e.to_string()))?;
         let stdin = if request.system.trim().is_empty() {
             request.prompt.clone()
         } else {
@@ -158,8 +182,8 @@ fn failure(exit: &Exit) -> Failure {
 }
 
 /// Splits a line into words as a POSIX shell does: blanks separate, quotes and backslashes protect. Nothing is
-/// expanded. Says what is wrong about a quote that is not closed.
-fn split_words(line: &str) -> Result<Vec<String>, String> {
+/// expanded. Errors at a quote that is not closed.
+fn split_words(line: &str) -> Result<Vec<String>, QuoteError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut rest = line.chars();
@@ -170,7 +194,7 @@ fn split_words(line: &str) -> Result<Vec<String>, String> {
             '\\' => match rest.next() {
                 Some('\n') => {}
                 Some(c) => word.get_or_insert_default().push(c),
-                None => return Err("it ends with a backslash".to_owned()),
+                None => return Err(QuoteError::Backslash),
             },
             c if c.is_whitespace() => words.extend(word.take()),
             c => word.get_or_insert_default().push(c),
@@ -181,18 +205,18 @@ fn split_words(line: &str) -> Result<Vec<String>, String> {
 }
 
 /// Inside single quotes nothing is special.
-fn single_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), String> {
+fn single_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), QuoteError> {
     for c in rest {
         if c == '\'' {
             return Ok(());
         }
         word.push(c);
     }
-    Err("a single quote is not closed".to_owned())
+    Err(QuoteError::Single)
 }
 
 /// Inside double quotes a backslash protects only what would be special there.
-fn double_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), String> {
+fn double_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), QuoteError> {
     while let Some(c) = rest.next() {
         match c {
             '"' => return Ok(()),
@@ -205,7 +229,7 @@ fn double_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<()
             c => word.push(c),
         }
     }
-    Err("a double quote is not closed".to_owned())
+    Err(QuoteError::Double)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::room::Reading;
 use mosaic_core::limits;
-use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::host::{DiskUse, Host, HostError};
 use tokio::task::spawn_blocking;
 
 use crate::bounded_file;
@@ -28,17 +28,17 @@ const LOOKS: usize = 4;
 const RESERVE: &str = "reserve";
 
 /// Makes the reserve unless it is there. Where the file system cannot set room aside there is none.
-fn hold(file: &Path, bytes: u64) -> Result<(), String> {
+fn hold(file: &Path, bytes: u64) -> Result<(), HostError> {
     if std::fs::symlink_metadata(file).is_ok_and(|meta| meta.len() >= bytes) {
         return Ok(());
     }
     let made = bounded_file::open_own(file).and_then(|made| {
         rustix::fs::fallocate(&made, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(Into::into)
     });
-    made.map_err(|e| {
+    made.map_err(|cause| {
         // Half a reserve is none.
         let _ = std::fs::remove_file(file);
-        format!("no room can be set aside in {}: {e}", file.display())
+        HostError::Reserve { file: file.to_owned(), cause }
     })
 }
 
@@ -73,15 +73,15 @@ impl SystemHost {
 
 #[async_trait]
 impl Host for SystemHost {
-    async fn free_bytes(&self) -> Result<u64, String> {
+    async fn free_bytes(&self) -> Result<u64, HostError> {
         let (dir, also) = (self.dir.clone(), self.also.clone());
         let look = self.looks.run(limits::DISK_ANSWER, move || free_bytes(&dir, &also));
-        look.await.map_err(|e| format!("{}: {e}", self.dir.display()))?
+        look.await.map_err(|cause| HostError::FreeSpace { place: self.dir.clone(), cause })?
     }
 
-    async fn hold_reserve(&self, bytes: u64) -> Result<(), String> {
+    async fn hold_reserve(&self, bytes: u64) -> Result<(), HostError> {
         let file = self.dir.join(RESERVE);
-        self.looks.run(limits::STORE_ANSWER, move || hold(&file, bytes)).await.map_err(|e| e.to_string())?
+        self.looks.run(limits::STORE_ANSWER, move || hold(&file, bytes)).await?
     }
 
     async fn release_reserve(&self) -> bool {
@@ -93,43 +93,38 @@ impl Host for SystemHost {
         spawn_blocking(reading).await.unwrap_or_default()
     }
 
-    async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, String> {
+    async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, HostError> {
         let place = self.dir.join("agents").join(agent.to_string());
         let short = self.short.as_ref().map(Arc::clone);
         let places = move || {
             let further = short.map_or_else(Vec::new, |short| short.present(agent));
             std::iter::once(place).chain(further)
         };
-        self.looks.run(limits::DISK_WALK * 2, move || walk(places())).await.map_err(|e| e.to_string())
+        Ok(self.looks.run(limits::DISK_WALK * 2, move || walk(places())).await?)
     }
 
-    async fn git_version(&self) -> Result<String, String> {
+    async fn git_version(&self) -> Result<String, HostError> {
         let mut command = tokio::process::Command::new("git");
         command.arg("--version").env("LC_ALL", "C").kill_on_drop(true).stdin(std::process::Stdio::null());
         let out = match tokio::time::timeout(ANSWER, command.output()).await {
             Ok(Ok(out)) if out.status.success() => out,
-            Ok(Ok(out)) => return Err(format!("git --version failed ({}); reinstall git", out.status)),
-            Ok(Err(e)) => {
-                return Err(format!(
-                    "git could not be started: {e}; install git 2.38 or newer and put it in PATH"
-                ));
-            }
-            Err(_) => {
-                return Err("git --version did not answer within 10 s; check the git in PATH".to_owned());
-            }
+            Ok(Ok(out)) => return Err(HostError::GitFailed(out.status.to_string())),
+            Ok(Err(e)) => return Err(HostError::GitNotStarted(e)),
+            Err(_) => return Err(HostError::GitSilent),
         };
         let text = String::from_utf8_lossy(&out.stdout);
         let version = text.trim().strip_prefix("git version ").unwrap_or(text.trim()).to_owned();
         if is_new_enough(&version) {
             return Ok(version);
         }
-        Err(format!("git {version} is too old; install git 2.38 or newer"))
+        Err(HostError::GitTooOld(version))
     }
 }
 
 /// Returns the room that is left where this is least.
-fn free_bytes(dir: &Path, also: &[PathBuf]) -> Result<u64, String> {
-    let stat = rustix::fs::statvfs(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+fn free_bytes(dir: &Path, also: &[PathBuf]) -> Result<u64, HostError> {
+    let failed = |e: rustix::io::Errno| HostError::FreeSpace { place: dir.to_owned(), cause: e.into() };
+    let stat = rustix::fs::statvfs(dir).map_err(failed)?;
     let free = |stat: rustix::fs::StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
     let others = also.iter().filter_map(|dir| rustix::fs::statvfs(dir).ok()).map(free);
     Ok(others.fold(free(stat), u64::min))
@@ -228,7 +223,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let id = AgentId(uuid::Uuid::new_v4());
         let host = SystemHost::new(place.path());
-        assert_eq!(host.disk_of(id).await, Ok(DiskUse::default()));
+        assert_eq!(host.disk_of(id).await.unwrap(), DiskUse::default());
         let tree = place.path().join("agents").join(id.to_string()).join("tree/deep");
         std::fs::create_dir_all(&tree).unwrap();
         std::fs::write(tree.join("file"), vec![7; 300_000]).unwrap();

@@ -15,8 +15,8 @@ use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::archive::ArchivePeers;
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
-    Removal, Store, StoreError, Versioned,
+    Admission, Admitted, ArchiveError, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange,
+    Pause, Query, Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -42,9 +42,9 @@ impl ArchivedStore {
         Self { shared, archive, peers, node }
     }
 
-    async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, String> {
+    async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, ArchiveError> {
         if *node == self.node {
-            return self.archive.kept(agents).await.map_err(|e| e.to_string());
+            return Ok(self.archive.kept(agents).await?);
         }
         self.peers.read(node, agents).await
     }
@@ -53,7 +53,7 @@ impl ArchivedStore {
     async fn read_all(
         &self,
         records: &[Versioned],
-    ) -> (HashMap<AgentId, Versioned>, BTreeMap<NodeId, String>) {
+    ) -> (HashMap<AgentId, Versioned>, BTreeMap<NodeId, ArchiveError>) {
         let mut by_node: BTreeMap<&NodeId, Vec<AgentId>> = BTreeMap::new();
         for record in records {
             if let Some(node) = &record.short {
@@ -143,7 +143,10 @@ impl Store for ArchivedStore {
         if now.short.is_none() {
             return Ok(now);
         }
-        let why = away.get(&node).cloned().unwrap_or_else(|| "its archive does not have it".to_owned());
+        let why = away
+            .get(&node)
+            .map(ToString::to_string)
+            .unwrap_or_else(|| "its archive does not have it".to_owned());
         Err(StoreError::ArchiveAway { agent, node, why })
     }
 
@@ -157,7 +160,7 @@ impl Store for ArchivedStore {
         }
         let (mut found, away) = self.read_all(&records).await;
         for (node, why) in away {
-            tracing::info!(node = %node, why, "an archive could not be read; its records are shown in their short form");
+            tracing::info!(node = %node, error = %why, "an archive could not be read; its records are shown in their short form");
         }
         Ok(records.into_iter().map(|record| Self::completed(record, &mut found)).collect())
     }
@@ -177,7 +180,7 @@ impl Store for ArchivedStore {
     async fn archived_elsewhere(
         &self,
         before: Timestamp,
-    ) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError> {
+    ) -> Result<BTreeMap<NodeId, Result<u64, ArchiveError>>, StoreError> {
         Ok(self.peers.ended_before(before).await)
     }
 

@@ -305,11 +305,8 @@ impl Orchestrator {
         };
         let store =
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
-        let (store, disk, git) = tokio::join!(
-            self.soon(store),
-            self.soon(self.disk_room()),
-            self.soon(self.ports.host.git_version())
-        );
+        let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
+        let (store, disk, git) = tokio::join!(self.soon(store), self.soon(self.disk_room()), self.soon(git));
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
@@ -355,7 +352,7 @@ impl Orchestrator {
 
     /// Checks the free space against [`Retention::disk_floor`]; says how much there is, or what to do.
     pub(crate) async fn disk_room(&self) -> Result<String, String> {
-        let free = self.ports.host.free_bytes().await?;
+        let free = self.ports.host.free_bytes().await.map_err(|e| e.to_string())?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
         let floor = self.settings.retention.disk_floor;
         if free < floor {

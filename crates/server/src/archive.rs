@@ -19,7 +19,7 @@ use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::archive::ArchivePeers;
 use mosaic_core::ports::fleet::Fleet;
-use mosaic_core::ports::store::Versioned;
+use mosaic_core::ports::store::{ArchiveError, Versioned};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -118,22 +118,22 @@ impl HttpArchives {
 
 #[async_trait]
 impl ArchivePeers for HttpArchives {
-    async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, String> {
+    async fn read(&self, node: &NodeId, agents: &[AgentId]) -> Result<Vec<Versioned>, ArchiveError> {
         let mut found = Vec::with_capacity(agents.len());
         for part in agents.chunks(limits::HTTP_PAGE) {
             let agents = part.iter().map(AgentId::to_string).collect();
             let asked = ArchiveRequest { agents, ended_before: None };
-            let records = self.ask_in_time(node, &asked).await?.records;
+            let records = self.ask_in_time(node, &asked).await.map_err(ArchiveError::peer)?.records;
             let records = records.into_iter().map(serde_json::from_value::<Versioned>);
-            found.extend(records.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?);
+            found.extend(records.collect::<Result<Vec<_>, _>>().map_err(ArchiveError::peer)?);
         }
         Ok(found)
     }
 
-    async fn ended_before(&self, before: Timestamp) -> BTreeMap<NodeId, Result<u64, String>> {
+    async fn ended_before(&self, before: Timestamp) -> BTreeMap<NodeId, Result<u64, ArchiveError>> {
         let nodes = match self.fleet.nodes().await {
             Ok(nodes) => nodes,
-            Err(e) => return BTreeMap::from([(self.node.clone(), Err(e.to_string()))]),
+            Err(e) => return BTreeMap::from([(self.node.clone(), Err(e.into()))]),
         };
         // One that has left says nothing, and that is no fault of a removal here.
         let others = nodes.into_iter().filter(|node| node.alive || !node.info.draining);
@@ -143,7 +143,7 @@ impl ArchivePeers for HttpArchives {
             let answer = self.ask_in_time(&node, &asked).await;
             let unsaid = || "its build does not count what its archive has".to_owned();
             let count = answer.and_then(|found| found.ended_before.ok_or_else(unsaid));
-            (node, count)
+            (node, count.map_err(ArchiveError::peer))
         };
         join_all(others.map(count)).await.into_iter().collect()
     }

@@ -10,6 +10,7 @@ mod login;
 mod masking;
 mod outcome;
 mod private_files;
+mod program_error;
 mod push_guard;
 mod spending;
 mod turns;
@@ -25,9 +26,10 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::{
-    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
 use parking_lot::Mutex;
+use program_error::ProgramError;
 
 use crate::private_place::PrivatePlace;
 use crate::secret_scan::KnownSecrets;
@@ -96,18 +98,14 @@ impl ClaudeRuntime {
         Self { options, secrets, lent: Arc::default(), account: Arc::default() }
     }
 
-    /// Returns the program's path, or what to do about its absence.
-    fn program(&self) -> Result<PathBuf, String> {
-        let hint = "install Claude Code or set MOSAIC_CLAUDE_BIN to the path of its program";
+    /// Returns the program's path.
+    fn program(&self) -> Result<PathBuf, ProgramError> {
         if let Some(program) = &self.options.program {
             let found = is_program(program).then(|| program.clone());
-            return found
-                .ok_or_else(|| format!("{} is no program that can be run; {hint}", program.display()));
+            return found.ok_or_else(|| ProgramError::NotRunnable(program.clone()));
         }
         let mut places = std::env::split_paths(&self.options.path_env).map(|dir| dir.join("claude"));
-        places
-            .find(|path| path.is_absolute() && is_program(path))
-            .ok_or_else(|| format!("claude is not in PATH; {hint}"))
+        places.find(|path| path.is_absolute() && is_program(path)).ok_or(ProgramError::NotInPath)
     }
 
     /// Returns where the login to pass on is. `Ok(None)` when the key is used instead.
@@ -261,8 +259,8 @@ impl Runtime for ClaudeRuntime {
         self.learn();
     }
 
-    async fn probe(&self) -> Result<Probe, String> {
-        let program = self.program()?;
+    async fn probe(&self) -> Result<Probe, ProbeError> {
+        let program = self.program().map_err(ProbeError::new)?;
         let mut command = tokio::process::Command::new(&program);
         command
             .arg("--version")
@@ -270,21 +268,13 @@ impl Runtime for ClaudeRuntime {
             .env("PATH", &self.options.path_env)
             .env("DISABLE_AUTOUPDATER", "1");
         command.stdin(std::process::Stdio::null()).kill_on_drop(true);
-        let hint = format!("{} --version", program.display());
         let output = match tokio::time::timeout(limits::PROBE, command.output()).await {
-            Err(_) => {
-                return Err(format!(
-                    "{hint} said nothing within {} s; check the installation",
-                    limits::PROBE.as_secs()
-                ));
-            }
-            Ok(Err(error)) => {
-                return Err(format!("{hint} could not be run: {error}; check MOSAIC_CLAUDE_BIN"));
-            }
+            Err(_) => return Err(ProbeError::new(ProgramError::Silent(program))),
+            Ok(Err(cause)) => return Err(ProbeError::new(ProgramError::NotStarted { program, cause })),
             Ok(Ok(output)) => output,
         };
         if !output.status.success() {
-            return Err(format!("{hint} failed with {}; check the installation", output.status));
+            return Err(ProbeError::new(ProgramError::Failed { program, status: output.status }));
         }
         let version = String::from_utf8_lossy(&output.stdout).split_whitespace().next().map(str::to_owned);
         Ok(Probe { program: program.display().to_string(), version })
@@ -297,7 +287,7 @@ impl Runtime for ClaudeRuntime {
             // Before anything is written: without one there is nothing to start.
             login.read().map_err(|e| Failure::new(FailureKind::Auth, format!("{e}; {LOG_IN}")))?;
         }
-        let program = self.program().map_err(|why| Failure::new(FailureKind::ProgramMissing, why))?;
+        let program = self.program().map_err(|e| Failure::new(FailureKind::ProgramMissing, e.to_string()))?;
         let command = self.command(&program, request)?;
         let config = &request.sandbox.config;
         let files = [

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
 use serde_json::{Value, json};
+use thiserror::Error;
 
 use super::script::{self, DemoStep};
 use super::speech::Speech;
@@ -30,17 +31,28 @@ pub struct DemoRun {
     pub story: String,
 }
 
+/// Reasons why the arguments of the demo agent cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DemoArgumentError {
+    /// An option is missing, or has no value; its names.
+    #[error("{} needs a value", .0.join(" or "))]
+    NoValue(&'static [&'static str]),
+    /// The value names no session.
+    #[error("{0:?} is no session id")]
+    NoSession(String),
+}
+
 impl DemoRun {
     /// Reads the arguments `--story NAME --state DIR (--session-id ID | --resume ID)`.
-    pub fn from_args(args: &[String], tree: PathBuf) -> Result<Self, String> {
-        let value = |names: &[&str]| {
+    pub fn from_args(args: &[String], tree: PathBuf) -> Result<Self, DemoArgumentError> {
+        let value = |names: &'static [&'static str]| {
             let at = args.iter().position(|arg| names.contains(&arg.as_str()));
             let value = at.and_then(|at| args.get(at + 1)).filter(|value| !value.is_empty());
-            value.cloned().ok_or_else(|| format!("{} needs a value", names.join(" or ")))
+            value.cloned().ok_or(DemoArgumentError::NoValue(names))
         };
         let session = value(&["--session-id", "--resume"])?;
         if !session.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            return Err(format!("{session:?} is no session id"));
+            return Err(DemoArgumentError::NoSession(session));
         }
         Ok(Self { tree, state: value(&["--state"])?.into(), session, story: value(&["--story"])? })
     }
@@ -193,7 +205,8 @@ impl<W: Write> Agent<'_, W> {
         if !script::is_demo_repository(&self.run.tree) {
             return Err(Halt::Failed(script::refusal()));
         }
-        let script = script::load(&self.run.tree, &self.run.story).map_err(Halt::Failed)?;
+        let script =
+            script::load(&self.run.tree, &self.run.story).map_err(|e| Halt::Failed(e.to_string()))?;
         let turn =
             self.run.next_turn().map_err(|error| Halt::Failed(format!("cannot count turns: {error}")))?;
         let Some(steps) = script.turns.get(turn) else {

@@ -14,11 +14,11 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::runtime::{
-    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
 
 use crate::agent_claude::{ClaudeDialogue, Secrets, interrupt_line};
-pub use act::{DemoRun, converse};
+pub use act::{DemoArgumentError, DemoRun, converse};
 pub use script::{DemoScript, DemoStep, MARKER, MARKER_TEXT, script_path};
 
 /// The hidden subcommand under which the program runs [`demo_agent_main`].
@@ -54,7 +54,7 @@ impl Runtime for DemoRuntime {
         }
     }
 
-    async fn probe(&self) -> Result<Probe, String> {
+    async fn probe(&self) -> Result<Probe, ProbeError> {
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
         Ok(Probe { program: self.self_exe.display().to_string(), version })
     }

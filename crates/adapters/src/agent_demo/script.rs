@@ -1,9 +1,11 @@
 //! A demo agent's script: a JSON file in the repository, one list of steps per user message of a session.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// The file that marks a repository made by `mosaic demo`, relative to its root.
 pub const MARKER: &str = ".mosaic/demo/README";
@@ -62,14 +64,33 @@ pub(super) fn refusal() -> String {
     )
 }
 
+/// Reasons why a story has no script.
+#[derive(Debug, Error)]
+pub(super) enum ScriptError {
+    #[error("{0:?} is no name of a story")]
+    NoStory(String),
+    #[error("there is no script {}: {cause}", path.display())]
+    Missing {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("the script {} is not valid: {cause}", path.display())]
+    Invalid {
+        path: PathBuf,
+        #[source]
+        cause: serde_json::Error,
+    },
+}
+
 /// Reads a story's script.
-pub(super) fn load(tree: &Path, story: &str) -> Result<DemoScript, String> {
+pub(super) fn load(tree: &Path, story: &str) -> Result<DemoScript, ScriptError> {
     if story.is_empty() || story.contains(['/', '\0']) || story.starts_with('.') {
-        return Err(format!("{story:?} is no name of a story"));
+        return Err(ScriptError::NoStory(story.to_owned()));
     }
     let path = script_path(story);
-    let bytes = std::fs::read(tree.join(&path))
-        .map_err(|error| format!("there is no script {}: {error}", path.display()))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| format!("the script {} is not valid: {error}", path.display()))
+    match std::fs::read(tree.join(&path)) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|cause| ScriptError::Invalid { path, cause }),
+        Err(cause) => Err(ScriptError::Missing { path, cause }),
+    }
 }

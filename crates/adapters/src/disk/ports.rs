@@ -10,7 +10,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::runtime::{
-    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
 use mosaic_core::ports::sandbox::{
     Capabilities, Command, Policy, Probe as SandboxProbe, Purpose, Sandbox, SandboxError, SandboxHandle,
@@ -135,7 +135,7 @@ impl Runtime for OffThread<dyn Runtime> {
         self.inner.capabilities()
     }
 
-    async fn probe(&self) -> Result<Probe, String> {
+    async fn probe(&self) -> Result<Probe, ProbeError> {
         self.inner.probe().await
     }
 

@@ -13,8 +13,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
-    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -80,7 +80,7 @@ off_thread! { Publisher:
     shown(repository: &RepositoryUrl, branch: &BranchName, base: &BranchName, commits: &[CommitId]) => (&repository, &branch, &base, &commits) -> Option<CommitId>;
     keep_remote_tip(repository: &RepositoryUrl, branch: &BranchName, tip: &CommitId, agent: AgentId) => (&repository, &branch, &tip, agent) -> KeptRef;
     @
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed> {
         self.inner.allowed(repository)
     }
 

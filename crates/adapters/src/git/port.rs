@@ -12,8 +12,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
-    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -194,7 +194,7 @@ impl Commits for GitRepositories {
 
 #[async_trait]
 impl Publisher for GitRepositories {
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed> {
         self.allows(repository)
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
+use mosaic_core::ports::repositories::NotAllowed;
 use parking_lot::Mutex;
 
 use super::cache::commit_cache::Memory;
@@ -98,7 +99,7 @@ impl GitRepositories {
     }
 
     pub(super) fn allow(&self, url: &RepositoryUrl) -> Result<(), Failure> {
-        self.allows(url).map_err(|why| Failure::new(FailureKind::BadInput, why))
+        self.allows(url).map_err(|e| Failure::new(FailureKind::BadInput, e.0))
     }
 
     pub(super) fn repository_lock(&self, store: &Path) -> RepositoryLock {
@@ -119,7 +120,7 @@ impl GitRepositories {
     }
 
     /// Tells whether policy allows this repository.
-    pub(super) fn allows(&self, repository: &RepositoryUrl) -> Result<(), String> {
+    pub(super) fn allows(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed> {
         if !repository.needs_local_permission() || self.allow_local {
             return Ok(());
         }
@@ -134,8 +135,8 @@ impl GitRepositories {
             Transport::LoopbackHttp => "http addresses",
             Transport::Https | Transport::Ssh => "addresses of this machine and of its link",
         };
-        Err(format!(
+        Err(NotAllowed(format!(
             "{what} are not allowed as repositories; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow them"
-        ))
+        )))
     }
 }

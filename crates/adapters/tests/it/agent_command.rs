@@ -110,6 +110,6 @@ async fn a_line_that_names_no_program_is_refused_with_what_to_do() {
         assert!(failure.message.contains("MOSAIC_COMMAND"), "{}", failure.message);
     }
     let missing = CommandRuntime::new("no-such-program-anywhere".into(), vec![]);
-    assert!(missing.probe().await.expect_err("missing").contains("MOSAIC_COMMAND"));
+    assert!(missing.probe().await.expect_err("missing").to_string().contains("MOSAIC_COMMAND"));
     assert!(CommandRuntime::new("sh -c true".into(), vec![]).probe().await.is_ok());
 }

@@ -14,6 +14,6 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
         return;
     }
     if let Err(e) = o.ports.host.hold_reserve(bytes).await {
-        report.problem(e);
+        report.problem(e.to_string());
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::outcome::{Failure, cut};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{Cordon, NodeHealth, NodeState, RuntimeHealth};
+use crate::ports::runtime::ProbeError;
 
 /// The word in `by` of a cordon that a node put on itself.
 pub const ITSELF: &str = "mosaic";
@@ -278,10 +279,10 @@ impl Orchestrator {
         for (name, runtime) in &self.ports.runtimes {
             let answer = tokio::select! {
                 answer = runtime.probe() => answer,
-                () = self.ports.clock.sleep(limits::PROBE * 2) => Err("it did not answer in time".to_owned()),
+                () = self.ports.clock.sleep(limits::PROBE * 2) => Err(ProbeError::new("it did not answer in time")),
             };
-            let error =
-                answer.as_ref().err().map(|why| cut(self.ports.scanner.mask(why), limits::NODE_REASON_BYTES));
+            let why = answer.as_ref().err().map(ToString::to_string);
+            let error = why.map(|why| cut(self.ports.scanner.mask(&why), limits::NODE_REASON_BYTES));
             let version = answer.ok().and_then(|probe| probe.version);
             found.push(RuntimeHealth { name: name.clone(), version, error });
         }

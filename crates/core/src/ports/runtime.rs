@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::processes::Exit;
 use super::sandbox::SandboxHandle;
@@ -239,6 +240,18 @@ pub struct RuntimeCapabilities {
     pub native_names: &'static [&'static str],
 }
 
+/// The reason why a runtime cannot be used here, with what to do about it. Each runtime has its own reasons.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct ProbeError(Box<dyn std::error::Error + Send + Sync>);
+
+impl ProbeError {
+    /// Takes a runtime's own error, or a message.
+    pub fn new(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// A kind of agent.
 #[async_trait]
 pub trait Runtime: Send + Sync {
@@ -249,7 +262,7 @@ pub trait Runtime: Send + Sync {
     fn capabilities(&self) -> RuntimeCapabilities;
 
     /// Looks whether it can be used here. Errors with what to do about it. Takes at most a few seconds.
-    async fn probe(&self) -> Result<Probe, String>;
+    async fn probe(&self) -> Result<Probe, ProbeError>;
 
     /// Says what to run and places the files the run needs into the sandbox's private directories. Fails
     /// before anything starts when it cannot work, for instance without credentials.

@@ -66,7 +66,7 @@ impl Orchestrator {
     }
 
     fn check_satisfiable(&self, spec: &SpawnSpec) -> Result<(), SpawnError> {
-        self.ports.publisher.allowed(&spec.context.repository).map_err(SpawnError::Denied)?;
+        self.ports.publisher.allowed(&spec.context.repository).map_err(|e| SpawnError::Denied(e.0))?;
         if spec.gate_profile == GateProfile::Custom && spec.gates.is_empty() {
             let text = "gateProfile custom needs a list of gates; add \"gates\": [\"tests\", …]";
             return Err(SpawnError::Unsatisfiable(text.to_owned()));

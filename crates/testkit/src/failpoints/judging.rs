@@ -8,7 +8,7 @@ use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::runtime::{
-    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
 
 pub(super) use super::wrap::Breakable;
@@ -25,7 +25,7 @@ wrap! { Runtime as "runtime" {
     plain capabilities() -> RuntimeCapabilities;
     own [] {
         /// Asked by `doctor` and the start, never by the life of a task.
-        async fn probe(&self) -> Result<Probe, String> {
+        async fn probe(&self) -> Result<Probe, ProbeError> {
             self.inner.probe().await
         }
 

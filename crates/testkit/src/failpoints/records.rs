@@ -11,8 +11,8 @@ use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
 use mosaic_core::ports::store::{
-    Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
-    Removal, Store, StoreError, Versioned,
+    Admission, Admitted, ArchiveError, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange,
+    Pause, Query, Removal, Store, StoreError, Versioned,
 };
 use tokio::sync::watch;
 
@@ -57,7 +57,7 @@ wrap! { Store as "store" {
     last archive_bytes() -> Result<u64, StoreError>;
     last archived(agents: &[AgentId]) -> Result<Vec<Versioned>, StoreError>;
     last archived_before(before: Timestamp) -> Result<u64, StoreError>;
-    last archived_elsewhere(before: Timestamp) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError>;
+    last archived_elsewhere(before: Timestamp) -> Result<BTreeMap<NodeId, Result<u64, ArchiveError>>, StoreError>;
     last movable(node: &NodeId, before: Timestamp, unplaced: bool, limit: usize) -> Result<Vec<Moving>, StoreError>;
     last archive(records: &[Moving]) -> Result<(), StoreError>;
     first shorten(records: &[Moving], node: &NodeId) -> Result<Vec<Result<(), StoreError>>, StoreError>;

@@ -11,8 +11,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
-    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -60,7 +60,7 @@ wrap! { Commits as "repositories" {
 } }
 
 wrap! { Publisher as "repositories" {
-    plain allowed(repository: &RepositoryUrl) -> Result<(), String>;
+    plain allowed(repository: &RepositoryUrl) -> Result<(), NotAllowed>;
     last fetch(repository: &RepositoryUrl, base: &BranchName, own: &BranchName) -> Result<RemoteState, Failure>;
     last fit(repository: &RepositoryUrl, base: &BranchName, head: &CommitId) -> Result<Fit, Failure>;
     last push(repository: &RepositoryUrl, head: &CommitId, branch: &BranchName, expected: Option<&CommitId>, hold: &Hold) -> Result<Pushed, Failure>;

@@ -5,22 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::room::Reading;
-use mosaic_core::ports::host::{DiskUse, Host};
+use mosaic_core::ports::host::{DiskUse, Host, HostError};
 
 use super::world::Part;
 
 #[async_trait]
 impl Host for Part {
-    async fn free_bytes(&self) -> Result<u64, String> {
+    async fn free_bytes(&self) -> Result<u64, HostError> {
         Ok(u64::MAX)
     }
     async fn reading(&self) -> Reading {
         self.0.knobs.reading()
     }
-    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, HostError> {
         Ok(DiskUse { bytes: 4096, entries: 1, more: false })
     }
-    async fn git_version(&self) -> Result<String, String> {
+    async fn git_version(&self) -> Result<String, HostError> {
         Ok("fake".to_owned())
     }
 }
@@ -36,18 +36,18 @@ pub struct StubHost {
 
 #[async_trait]
 impl Host for StubHost {
-    async fn free_bytes(&self) -> Result<u64, String> {
+    async fn free_bytes(&self) -> Result<u64, HostError> {
         Ok(self.free.load(Ordering::SeqCst))
     }
     async fn reading(&self) -> Reading {
         Reading { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
     }
-    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, String> {
+    async fn disk_of(&self, _: AgentId) -> Result<DiskUse, HostError> {
         Ok(DiskUse::default())
     }
-    async fn git_version(&self) -> Result<String, String> {
+    async fn git_version(&self) -> Result<String, HostError> {
         match self.no_git.load(Ordering::SeqCst) {
-            true => Err("git is not installed; apt install git".to_owned()),
+            true => Err(HostError::GitNotStarted(std::io::ErrorKind::NotFound.into())),
             false => Ok("2.47.0".to_owned()),
         }
     }

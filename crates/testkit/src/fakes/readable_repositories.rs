@@ -12,8 +12,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored, StoreName,
-    StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
+    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -154,11 +154,11 @@ impl Commits for ReadableRepositories {
 
 #[async_trait]
 impl Publisher for ReadableRepositories {
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String> {
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed> {
         match repository.needs_local_permission() {
-            true => {
-                Err("local repositories are not allowed; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true".to_owned())
-            }
+            true => Err(NotAllowed(
+                "local repositories are not allowed; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true".to_owned(),
+            )),
             false => Ok(()),
         }
     }

@@ -15,8 +15,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, ChangeKind, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
-    JudgingRequest, Kept, KeptRefs, KeptWork, Publisher, Pushed, Received, RemoteState, RestoreRequest,
-    Restored, StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    JudgingRequest, Kept, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState,
+    RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -241,7 +241,7 @@ impl Commits for Part {
 
 #[async_trait]
 impl Publisher for Part {
-    fn allowed(&self, _: &RepositoryUrl) -> Result<(), String> {
+    fn allowed(&self, _: &RepositoryUrl) -> Result<(), NotAllowed> {
         Ok(())
     }
     async fn fetch(&self, _: &RepositoryUrl, _: &BranchName, _: &BranchName) -> Result<RemoteState, Failure> {

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use mosaic_core::domain::outcome::{Failure, FailureKind, Outcome};
 use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{
-    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Reaction, Runtime, RuntimeCapabilities,
+    AgentEvent, Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Reaction, Runtime,
+    RuntimeCapabilities,
 };
 
 use super::knobs::Broken;
@@ -56,8 +57,11 @@ impl Runtime for Part {
             native_names: &[],
         }
     }
-    async fn probe(&self) -> Result<Probe, String> {
-        self.0.knobs.works(self.1.as_str(), Broken::Program).map_err(|failure| failure.message)?;
+    async fn probe(&self) -> Result<Probe, ProbeError> {
+        self.0
+            .knobs
+            .works(self.1.as_str(), Broken::Program)
+            .map_err(|failure| ProbeError::new(failure.message))?;
         Ok(Probe { program: "fake".to_owned(), version: None })
     }
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {

@@ -11,7 +11,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::{
-    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, Runtime, RuntimeCapabilities,
+    Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
 use mosaic_core::ports::sandbox::{
     Capabilities, Command, Policy, Probe as SandboxProbe, Purpose, Sandbox, SandboxError, SandboxHandle,
@@ -108,8 +108,8 @@ impl Runtime for Unused {
             native_names: &[],
         }
     }
-    async fn probe(&self) -> Result<Probe, String> {
-        Err("no runtime here".to_owned())
+    async fn probe(&self) -> Result<Probe, ProbeError> {
+        Err(ProbeError::new("no runtime here"))
     }
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         Err(unused())
@@ -138,8 +138,8 @@ impl Runtime for UnusedWithoutCost {
             native_names: &[],
         }
     }
-    async fn probe(&self) -> Result<Probe, String> {
-        Err("no runtime here".to_owned())
+    async fn probe(&self) -> Result<Probe, ProbeError> {
+        Err(ProbeError::new("no runtime here"))
     }
     async fn plan(&self, _: &LaunchRequest) -> Result<LaunchPlan, Failure> {
         Err(unused())

@@ -236,8 +236,8 @@ impl GitRepositories {
         }
         let mut refused = None;
         for base in &project.addresses {
-            let found =
-                gitmodules::address(base, &declared.url).and_then(|url| self.allows(&url).map(|()| url));
+            let found = gitmodules::address(base, &declared.url)
+                .and_then(|url| self.allows(&url).map(|()| url).map_err(|e| e.0));
             match found {
                 Ok(url) if !sources.contains(&url) => sources.push(url),
                 Ok(_) => {}

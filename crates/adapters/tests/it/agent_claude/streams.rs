@@ -654,7 +654,7 @@ async fn a_missing_program_is_named_with_what_to_do() {
     let dir = tempfile::tempdir().expect("a directory");
     let nowhere =
         ClaudeRuntime::new(ClaudeOptions { program: None, path_env: "/nonexistent".into(), ..options() });
-    assert!(nowhere.probe().await.expect_err("missing").contains("MOSAIC_CLAUDE_BIN"));
+    assert!(nowhere.probe().await.expect_err("missing").to_string().contains("MOSAIC_CLAUDE_BIN"));
     let failure = nowhere.plan(&request(dir.path().into())).await.expect_err("missing");
     assert!(!failure.kind.is_retryable() && failure.message.contains("MOSAIC_CLAUDE_BIN"));
 }

@@ -1,6 +1,7 @@
 //! The remote: what it has, whether work fits onto it, and the push.
 
 use async_trait::async_trait;
+use thiserror::Error;
 
 use crate::domain::ids::{AgentId, BranchName, CommitId};
 use crate::domain::kept_work::KeptRef;
@@ -42,14 +43,18 @@ pub enum Pushed {
     Refused(String),
 }
 
+/// A repository that policy does not allow, with the message for the client.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct NotAllowed(pub String);
+
 /// Asks remotes and pushes to them. Network methods have a deadline of
 /// [`crate::limits::GIT_NETWORK`], local ones of [`crate::limits::GIT_LOCAL`]; a child that passes it is killed. Failures carry a kind
 /// that decides about a retry, and words without secrets.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Tells whether policy allows this repository at all (scheme, local permission). Errors with the words for
-    /// the caller.
-    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), String>;
+    /// Tells whether policy allows this repository at all (scheme, local permission).
+    fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed>;
 
     /// Fetches the base branch into the repository's store (made when missing) and reads the tip of the agent's
     /// own branch on the remote. Calls for one repository at the same time share one fetch where they can.

@@ -69,3 +69,21 @@ pub enum StoreError {
     #[error("{0}")]
     Damaged(String),
 }
+
+/// Reasons why the archive of a node says nothing.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// This node's own archive failed.
+    #[error(transparent)]
+    Own(#[from] StoreError),
+    /// The node was not reached, or gave no answer that can be used.
+    #[error(transparent)]
+    Peer(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ArchiveError {
+    /// Takes the error of the way to a node, or a message.
+    pub fn peer(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Peer(reason.into())
+    }
+}

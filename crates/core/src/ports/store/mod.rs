@@ -24,7 +24,7 @@ use crate::domain::orders::StandingOrders;
 use crate::domain::placement::Conditions;
 
 pub use archive::Moving;
-pub use error::StoreError;
+pub use error::{ArchiveError, StoreError};
 pub use listing::{Counts, EndedAfter, Query};
 pub use orders::OrderChange;
 pub use queue::{Lease, Pause};
@@ -189,7 +189,7 @@ pub trait Store: Send + Sync {
     async fn archived_elsewhere(
         &self,
         before: Timestamp,
-    ) -> Result<BTreeMap<NodeId, Result<u64, String>>, StoreError> {
+    ) -> Result<BTreeMap<NodeId, Result<u64, ArchiveError>>, StoreError> {
         let _ = before;
         Ok(BTreeMap::new())
     }
