@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::args::{Args, strange};
 use super::inner::Inner;
 use super::keys::Key;
+use super::record_error::RecordError;
 use super::records;
 use super::scripts::{PAGE, QUARANTINE};
 use super::search::indexes;
@@ -69,12 +70,16 @@ impl Inner {
     }
 
     /// Sets a record aside that could not be read, if it is still the same.
-    pub(super) async fn set_aside(&self, agent: AgentId, text: &[u8], why: &str) -> Result<(), StoreError> {
-        let seen = String::from_utf8_lossy(text);
+    pub(super) async fn set_aside(
+        &self,
+        agent: AgentId,
+        text: &[u8],
+        why: &RecordError,
+    ) -> Result<(), StoreError> {
         let mut args = Args::default().long(agent.to_string()).bytes_of(text.to_vec());
-        args = args.text(why);
+        args = args.text(&why.to_string());
         if self.run(&QUARANTINE, args).await? == redis::Value::Int(1) {
-            tracing::warn!(agent.id = %agent, why, bytes = seen.len(), "a damaged record was set aside");
+            tracing::warn!(agent.id = %agent, error = %why, bytes = text.len(), "a damaged record was set aside");
         }
         Ok(())
     }
@@ -85,7 +90,7 @@ impl Inner {
         cmd.arg(self.key(Key::Agent(agent)));
         let text: Option<Vec<u8>> = self.link.query(cmd).await?;
         let text = text.unwrap_or_default();
-        let why = records::parse(agent, &text).err().unwrap_or_else(|| "its head is damaged".to_owned());
+        let why = records::parse(agent, &text).err().unwrap_or(RecordError::Head);
         self.set_aside(agent, &text, &why).await
     }
 
@@ -104,12 +109,12 @@ impl Inner {
             let mut short = self.read_short(&short).await?.into_iter();
             for (id, text) in texts {
                 let parsed = match short::is_short(&text) {
-                    true => short.next().unwrap_or_else(|| Err("it was not read".to_owned())),
+                    true => short.next().unwrap_or(Err(RecordError::NotRead)),
                     false => records::parse(id, &text),
                 };
                 match parsed {
                     Ok(record) => found.push(record),
-                    Err(_) if text.is_empty() => self.set_aside(id, &text, "it is gone").await?,
+                    Err(_) if text.is_empty() => self.set_aside(id, &text, &RecordError::Gone).await?,
                     Err(why) => self.set_aside(id, &text, &why).await?,
                 }
             }
@@ -121,7 +126,7 @@ impl Inner {
     async fn read_short(
         &self,
         texts: &[(AgentId, Vec<u8>)],
-    ) -> Result<Vec<Result<Versioned, String>>, StoreError> {
+    ) -> Result<Vec<Result<Versioned, RecordError>>, StoreError> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }

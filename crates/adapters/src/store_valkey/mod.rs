@@ -30,6 +30,7 @@ mod preflight;
 mod queue;
 mod quorum;
 mod reconnect;
+mod record_error;
 mod records;
 mod removal;
 mod replicas;

@@ -11,6 +11,8 @@ use mosaic_core::ports::store::{StoreError, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::record_error::RecordError;
+
 /// The fields of a record that are read back.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,15 +27,15 @@ struct Kept {
     record: Agent,
 }
 
-/// Reads a record; the error says why it is none.
-pub(super) fn parse(id: AgentId, text: &[u8]) -> Result<Versioned, String> {
-    let kept: Kept = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+/// Reads a record.
+pub(super) fn parse(id: AgentId, text: &[u8]) -> Result<Versioned, RecordError> {
+    let kept: Kept = serde_json::from_slice(text)?;
     if kept.agent_id != id || kept.record.id != id {
-        return Err(format!("the record is that of agent {}", kept.record.id));
+        return Err(RecordError::OtherAgent(kept.record.id));
     }
     let status = kept.record.status().as_str();
     if kept.status != status {
-        return Err(format!("its status is {status} in the record and {} in its head", kept.status));
+        return Err(RecordError::Status { record: status, head: kept.status });
     }
     Ok(Versioned {
         agent: kept.record,

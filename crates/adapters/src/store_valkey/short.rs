@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::args::{self, Args, strange};
 use super::inner::Inner;
+use super::record_error::RecordError;
 use super::records::{self, json_text, millis};
 use super::scripts::{MOVABLE, SHORTEN};
 
@@ -118,12 +119,14 @@ pub(super) fn task_of(text: &[u8]) -> Option<TaskId> {
 }
 
 /// Reads a short form; `task` is the record of its task. What neither says is as of a new agent.
-pub(super) fn parse_short(id: AgentId, text: &[u8], task: &[u8]) -> Result<Versioned, String> {
-    let short: Short = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+pub(super) fn parse_short(id: AgentId, text: &[u8], task: &[u8]) -> Result<Versioned, RecordError> {
+    let short: Short = serde_json::from_slice(text)?;
     if short.agent_id != id {
-        return Err(format!("the record is that of agent {}", short.agent_id));
+        return Err(RecordError::OtherAgent(short.agent_id));
     }
-    let at = |text: &str| Timestamp::from_rfc3339(text).map_err(|e| format!("time {text}: {e}"));
+    let at = |text: &str| {
+        Timestamp::from_rfc3339(text).map_err(|cause| RecordError::Time { text: text.to_owned(), cause })
+    };
     let spawned_at = at(&short.spawned_at)?;
     let mut agent = Agent::admitted(id, spec_of(&short, task)?, "mosaic", None, spawned_at);
     agent.started_at = short.started_at.as_deref().map(at).transpose()?;
@@ -149,7 +152,7 @@ pub(super) fn parse_short(id: AgentId, text: &[u8], task: &[u8]) -> Result<Versi
     })
 }
 
-fn spec_of(short: &Short, task: &[u8]) -> Result<SpawnSpec, String> {
+fn spec_of(short: &Short, task: &[u8]) -> Result<SpawnSpec, RecordError> {
     let task: serde_json::Value = serde_json::from_slice(task).unwrap_or_default();
     let context = &task["context"];
     let cut_off = context["workItems"].as_array().is_none_or(Vec::is_empty);
@@ -164,9 +167,7 @@ fn spec_of(short: &Short, task: &[u8]) -> Result<SpawnSpec, String> {
         SpawnSpec::parse(&body)
     });
     let mut spec = spec.map_err(|faults| {
-        let faults: Vec<String> =
-            faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.message)).collect();
-        faults.join("; ")
+        RecordError::Task(faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.message)).collect())
     })?;
     if cut_off {
         spec.context.work_items.clear();
