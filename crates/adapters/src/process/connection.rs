@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::bounded_file;
 use crate::disk;
 
+use super::connection_error::ConnectionError;
 use super::layout::JobDir;
 use super::protocol::{Answer, PROTOCOL, Request, line, take_line};
 
@@ -38,36 +39,30 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects to the shim of a job. The socket is named through a handle of its directory, because a socket's
     /// path has room for 107 bytes only.
-    pub(super) async fn open(dir: &JobDir) -> io::Result<Self> {
+    pub(super) async fn open(dir: &JobDir) -> Result<Self, ConnectionError> {
         let path = dir.path().to_owned();
         let connect = disk::run(move || {
             let handle = bounded_file::open_dir(&path)?;
             std::os::unix::net::UnixStream::connect(format!("/proc/self/fd/{}/sock", handle.as_raw_fd()))
         });
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the supervisor's socket does not answer");
-        let stream = timeout(limits::DISK_ANSWER, connect).await.map_err(late)???;
+        let connected = timeout(limits::DISK_ANSWER, connect).await;
+        let stream = connected.map_err(|_| ConnectionError::NoSocket)???;
         stream.set_nonblocking(true)?;
         Ok(Self { stream: UnixStream::from_std(stream)?, inbox: Vec::new(), last_id: 0 })
     }
 
     /// Waits for the next thing the shim says, `None` at the end of the connection. Cancel-safe.
-    pub(super) async fn receive(&mut self) -> io::Result<Option<Answer>> {
+    pub(super) async fn receive(&mut self) -> Result<Option<Answer>, ConnectionError> {
         loop {
             if let Some(text) = take_line(&mut self.inbox) {
                 match serde_json::from_slice(&text)? {
                     Answer::Hello { v: PROTOCOL } => continue,
-                    Answer::Hello { v } => {
-                        let why = format!("the supervisor speaks version {v}, this program {PROTOCOL}");
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                    }
+                    Answer::Hello { v } => return Err(ConnectionError::Version(v)),
                     other => return Ok(Some(other)),
                 }
             }
             if self.inbox.len() > ANSWER_BYTES {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the supervisor sent an endless line",
-                ));
+                return Err(ConnectionError::EndlessLine);
             }
             self.stream.readable().await?;
             let mut chunk = [0; 4096];
@@ -76,14 +71,14 @@ impl Connection {
                 Ok(n) => self.inbox.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(e) => return Err(e),
+                Err(e) => return Err(e.into()),
             }
         }
     }
 
     /// Asks something and waits for the answer; returns what is in it. What the shim announces meanwhile is
     /// dropped: the files say it too.
-    pub(super) async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> io::Result<Said> {
+    pub(super) async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> Result<Said, ConnectionError> {
         self.last_id += 1;
         let id = self.last_id;
         let request = line(&make(id));
@@ -94,12 +89,12 @@ impl Connection {
                     Answer::Ok { id: of, live, frozen_ms } if of == id => {
                         return Ok(Said { live, frozen: frozen_ms.map(Duration::from_millis) });
                     }
-                    Answer::Refused { id: of, why } if of == id => return Err(io::Error::other(why)),
+                    Answer::Refused { id: of, why } if of == id => return Err(ConnectionError::Refused(why)),
                     _ => {}
                 }
             }
-            Err(io::Error::new(io::ErrorKind::BrokenPipe, "the job has ended"))
+            Err(ConnectionError::Ended)
         });
-        answer.await.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the supervisor does not answer"))?
+        answer.await.map_err(|_| ConnectionError::Silent)?
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// Means of holding a job together, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -44,20 +45,29 @@ pub(crate) struct NamespaceMaker {
     pub(crate) user: bool,
 }
 
+/// Reasons why a host offers no pid namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum NoNamespace {
+    #[error("the program unshare (util-linux) was not found")]
+    NoProgram,
+    #[error("this user may make no pid namespace")]
+    Forbidden,
+}
+
 /// Directories in which the program is looked for, whatever `PATH` says: what it runs must be the system's own.
 const PLACES: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
 
 impl NamespaceMaker {
-    /// Tries whether one can be made; says why not.
-    pub(super) fn find() -> Result<Self, String> {
+    /// Tries whether one can be made.
+    pub(super) fn find() -> Result<Self, NoNamespace> {
         let unshare = PLACES.iter().map(|place| Path::new(place).join("unshare")).find(|path| path.is_file());
-        let unshare = unshare.ok_or("the program unshare (util-linux) was not found")?;
+        let unshare = unshare.ok_or(NoNamespace::NoProgram)?;
         let plain = Self { unshare: unshare.clone(), user: false };
         let within = Self { unshare, user: true };
         match (plain.try_out(), within.try_out()) {
             (true, _) => Ok(plain),
             (false, true) => Ok(within),
-            (false, false) => Err("this user may make no pid namespace".to_owned()),
+            (false, false) => Err(NoNamespace::Forbidden),
         }
     }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::limits;
+use mosaic_core::ports::processes::ProcessError;
 
 use crate::disk;
 
 use super::connection::{Connection, Said};
+use super::connection_error::ConnectionError;
 use super::job_list;
 use super::layout::JobDir;
 use super::protocol::Request;
@@ -31,10 +33,12 @@ pub(super) async fn ask_all(
     data: &Path,
     agent: AgentId,
     make: impl Fn(u64) -> Request + Copy + Send + Sync + 'static,
-) -> io::Result<ShimAnswers> {
+) -> Result<ShimAnswers, ProcessError> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent's job records do not answer");
     let asked = ask_in_place(data.to_owned(), agent, make);
-    disk::drive_for(limits::SHIM_ANSWER + limits::DISK_ANSWER, asked).await.unwrap_or_else(|| Err(late()))
+    disk::drive_for(limits::SHIM_ANSWER + limits::DISK_ANSWER, asked)
+        .await
+        .unwrap_or_else(|| Err(late().into()))
 }
 
 /// Does so on this thread, which the disk may keep.
@@ -42,7 +46,7 @@ async fn ask_in_place(
     data: PathBuf,
     agent: AgentId,
     make: impl Fn(u64) -> Request + Copy,
-) -> io::Result<ShimAnswers> {
+) -> Result<ShimAnswers, ProcessError> {
     let jobs = job_list::unended(&data, agent)?;
     let mut answers = ShimAnswers::default();
     for said in join_all(jobs.iter().map(|dir| ask(dir, make))).await {
@@ -55,7 +59,7 @@ async fn ask_in_place(
 }
 
 /// Asks one job; `None` when it is over.
-async fn ask(dir: &JobDir, make: impl Fn(u64) -> Request) -> io::Result<Option<Said>> {
+async fn ask(dir: &JobDir, make: impl Fn(u64) -> Request) -> Result<Option<Said>, ConnectionError> {
     let is_over = || dir.has_ended() || matches!(dir.try_lock(), Ok(Some(_)));
     if is_over() {
         return Ok(None);

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::connection::Connection;
+use super::connection_error::ConnectionError;
 use super::layout::{ExitFile, JobDir};
 use super::output_reader::{OutputReader, Piece};
 use super::protocol::Request;
@@ -143,9 +144,9 @@ impl ShimJob {
         }
     }
 
-    async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> Result<(), ProcessError> {
+    async fn ask(&mut self, make: impl FnOnce(u64) -> Request) -> Result<(), ConnectionError> {
         let Some(connection) = &mut self.connection else {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the job has ended").into());
+            return Err(ConnectionError::Ended);
         };
         connection.ask(make).await?;
         Ok(())
@@ -187,7 +188,7 @@ impl Job for ShimJob {
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ProcessError> {
         let data = input_text(bytes)?;
-        self.ask(|id| Request::Write { id, data, answers: None }).await
+        Ok(self.ask(|id| Request::Write { id, data, answers: None }).await?)
     }
 
     async fn answer(&mut self, line_end: u64, bytes: &[u8]) -> Result<(), ProcessError> {
@@ -196,11 +197,11 @@ impl Job for ShimJob {
         match self.ask(make).await {
             // The supervisor may have taken it before its connection was lost; it knows that by itself, so that it can
             // be asked again.
-            Err(ProcessError::Io(e)) if e.kind() != io::ErrorKind::Other => {
+            Err(e) if !matches!(e, ConnectionError::Refused(_)) => {
                 self.connection = Connection::open(&self.dir).await.ok();
-                self.ask(make).await
+                Ok(self.ask(make).await?)
             }
-            asked => asked,
+            asked => Ok(asked?),
         }
     }
 
@@ -209,8 +210,8 @@ impl Job for ShimJob {
             return Ok(());
         }
         match self.ask(|id| Request::CloseStdin { id }).await {
-            Err(ProcessError::Io(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
+            Err(e) if e.is_end() => Ok(()),
+            asked => Ok(asked?),
         }
     }
 }

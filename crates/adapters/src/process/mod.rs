@@ -14,6 +14,7 @@ mod variables;
 
 // The records of a job, its output and its socket: what a shim and a server of different versions share.
 mod connection;
+mod connection_error;
 mod job_list;
 mod layout;
 mod output_reader;
@@ -35,6 +36,7 @@ mod freeze;
 mod job;
 mod kill_without_shim;
 mod process_table;
+mod start_error;
 mod stop;
 mod usage;
 

@@ -32,6 +32,21 @@ pub(crate) enum Request {
     Thaw { id: u64 },
 }
 
+impl Request {
+    /// Returns its number, which the answer repeats.
+    pub(crate) fn id(&self) -> u64 {
+        match self {
+            Self::Write { id, .. }
+            | Self::CloseStdin { id }
+            | Self::Stop { id, .. }
+            | Self::Extend { id, .. }
+            | Self::Status { id }
+            | Self::Freeze { id }
+            | Self::Thaw { id } => *id,
+        }
+    }
+}
+
 /// A message of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]

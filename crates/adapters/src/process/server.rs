@@ -34,6 +34,7 @@ use super::layout::{self, JobDir, LAYOUT, ShimFile, SpecFile};
 use super::output_reader::OutputReader;
 use super::protocol::Request;
 use super::rung::Rung;
+use super::start_error::StartError;
 use super::stop;
 use super::stray_cgroups;
 use super::usage::Meter;
@@ -115,18 +116,16 @@ impl ShimProcesses {
     /// Starts a job. Every step may block.
     async fn start_now(self, spec: JobSpec) -> Result<Box<dyn Job>, ProcessError> {
         let dir = JobDir::at(layout::runs(&self.options.data_dir, spec.agent).join(spec.name.as_str()));
-        let not_started = |why: String| ProcessError::NotStarted { job: dir.label(), why };
         if let Some(above) = spec.output.parent() {
             // That it could not be made shows when the output is opened.
             let _ = private_dir(above);
         }
-        dir.make().map_err(|e| not_started(format!("cannot make its directory: {e}")))?;
+        dir.make().map_err(|e| StartError::Directory(e).of(&dir))?;
         let spec = self.spec_file(spec);
         dir.save(&without_secrets(&spec))?;
         // A caller that gave up while the disk hung is noticed here, before anything runs.
         tokio::task::yield_now().await;
-        let mut child =
-            self.spawn(&dir).map_err(|e| not_started(format!("cannot run its supervisor: {e}")))?;
+        let mut child = self.spawn(&dir).map_err(|e| StartError::Spawn(e).of(&dir))?;
         let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
         let failure = match ready {
             Ok(Ok(())) => {
@@ -139,8 +138,8 @@ impl ShimProcesses {
                 }
                 return Self::follow(dir, &spec.job).await;
             }
-            Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {} s", limits::SHIM_START.as_secs()),
+            Ok(Err(failure)) => failure,
+            Err(_) => StartError::Silent,
         };
         // It must not start late.
         let _ = child.start_kill();
@@ -149,7 +148,7 @@ impl ShimProcesses {
         spawn_blocking(move || kill_without_shim::end(&late, agent, Reach::Job, cgroups.as_deref()))
             .await
             .map_err(io::Error::other)??;
-        Err(not_started(failure))
+        Err(failure.of(&dir))
     }
 
     fn leases(&self) -> MutexGuard<'_, HashMap<AgentId, Duration>> {
@@ -187,19 +186,19 @@ impl ShimProcesses {
     }
 
     /// Hands the specification over and waits until the shim says that the program runs.
-    async fn await_ready(child: &mut Child, spec: &SpecFile) -> Result<(), String> {
-        let (mut input, output) = child.stdin.take().zip(child.stdout.take()).ok_or("it has no pipes")?;
-        let text = serde_json::to_vec(spec).map_err(|e| e.to_string())?;
+    async fn await_ready(child: &mut Child, spec: &SpecFile) -> Result<(), StartError> {
+        let (mut input, output) = child.stdin.take().zip(child.stdout.take()).ok_or(StartError::NoPipes)?;
+        let text = serde_json::to_vec(spec)?;
         // A shim that refuses closes its end; its answer says why.
         let _ = input.write_all(&text).await;
         drop(input);
         let mut line = String::new();
         let mut output = BufReader::new(output).take(4096);
-        output.read_line(&mut line).await.map_err(|e| e.to_string())?;
+        output.read_line(&mut line).await?;
         match line.trim_end() {
             "ready" => Ok(()),
-            "" => Err("it ended at once; shim.err in the job directory may say why".to_owned()),
-            other => Err(other.strip_prefix("failed ").unwrap_or(other).to_owned()),
+            "" => Err(StartError::EndedAtOnce),
+            other => Err(StartError::Refused(other.strip_prefix("failed ").unwrap_or(other).to_owned())),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::disk;
 
 use super::connection::Connection;
+use super::connection_error::ConnectionError;
 use super::containment::Containment;
 use super::job_list;
 use super::kill_without_shim::{self, Counts, Reach};
@@ -139,7 +140,7 @@ async fn told(dir: &JobDir, before: u32) -> Stopped {
 
 /// Orders the shim to stop its job, notes how many processes there are, and waits until it has. Returns at once when there
 /// is no shim.
-async fn order(dir: JobDir, grace: Duration, seen: Arc<AtomicU32>) -> io::Result<()> {
+async fn order(dir: JobDir, grace: Duration, seen: Arc<AtomicU32>) -> Result<(), ConnectionError> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     // The lock may be held by something of the agent's that has no socket.
     let patience = Instant::now() + limits::SHIM_CONNECT;

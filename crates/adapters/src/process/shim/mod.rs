@@ -8,16 +8,18 @@ mod ladder;
 mod launch;
 mod namespace;
 mod priority;
+mod refusal;
 mod stdin;
 mod stop_file;
 mod supervisor;
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
+use thiserror::Error;
 
 use crate::clock_system::since_boot;
 
@@ -40,8 +42,8 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match supervise(PathBuf::from(directory)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let line = why.replace('\n', " ");
+        Err(error) => {
+            let line = error.to_string().replace('\n', " ");
             // The server may be gone; then nobody needs to know.
             let _ = writeln!(std::io::stdout(), "failed {line}");
             ExitCode::FAILURE
@@ -49,20 +51,39 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Reasons why a shim starts nothing, or could not supervise to the end. The server gets them as text.
+#[derive(Debug, Error)]
+enum ShimError {
+    #[error("{step}: {cause}")]
+    Io {
+        step: &'static str,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("the job has another supervisor, or is being stopped")]
+    Locked,
+    #[error("the job was stopped before it started")]
+    Ended,
+    #[error("{STOP_FILE} stands in the data directory: nothing starts until it is removed")]
+    StopFile,
+    #[error("the lease of its agent is over")]
+    LeaseOver,
+}
+
 /// Takes the job's lock, starts the job and supervises it to its end.
-fn supervise(directory: PathBuf) -> Result<(), String> {
-    let failed = |what: &'static str| move |e: std::io::Error| format!("{what}: {e}");
+fn supervise(directory: PathBuf) -> Result<(), ShimError> {
+    let failed = |step: &'static str| move |cause: io::Error| ShimError::Io { step, cause };
     // It fails only for a process that leads a group already, which is as good.
     let _ = setsid();
     std::env::set_current_dir(&directory).map_err(failed("cannot enter the job directory"))?;
     let dir = JobDir::at(directory);
     let lock = dir.try_lock().map_err(failed("cannot lock the job directory"))?;
-    let _lock = lock.ok_or("the job has another supervisor, or is being stopped")?;
+    let _lock = lock.ok_or(ShimError::Locked)?;
     if dir.has_ended() {
-        return Err("the job was stopped before it started".to_owned());
+        return Err(ShimError::Ended);
     }
     if StopFile::open().is_there() {
-        return Err(format!("{STOP_FILE} stands in the data directory: nothing starts until it is removed"));
+        return Err(ShimError::StopFile);
     }
     let mut text = Vec::new();
     std::io::stdin()
@@ -72,9 +93,10 @@ fn supervise(directory: PathBuf) -> Result<(), String> {
     let spec = SpecFile::parse(&text).map_err(failed("the specification is damaged"))?;
     drop(text);
     if spec.lease_until.is_some_and(|until| until <= since_boot()) {
-        return Err("the lease of its agent is over".to_owned());
+        return Err(ShimError::LeaseOver);
     }
-    set_child_subreaper(Some(getpid())).map_err(|e| format!("cannot become a subreaper: {e}"))?;
+    let adopts = set_child_subreaper(Some(getpid())).map_err(io::Error::from);
+    adopts.map_err(failed("cannot become a subreaper"))?;
     // The environment of the job passed through this process; others have no business reading its memory.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let mut supervisor = launch::launch(dir, spec).map_err(failed("cannot prepare the job"))?;

@@ -7,6 +7,8 @@ use std::process::ChildStdin;
 use mosaic_core::limits;
 use mosaic_core::ports::processes::Stdin;
 
+use super::refusal::Refusal;
+
 /// The writing side.
 #[derive(Debug)]
 pub(super) struct StdinQueue {
@@ -31,15 +33,15 @@ impl StdinQueue {
         queue
     }
 
-    /// Queues more, or says why not.
-    pub(super) fn push(&mut self, text: &str) -> Result<(), String> {
+    /// Queues more.
+    pub(super) fn push(&mut self, text: &str) -> Result<(), Refusal> {
         if self.pipe.is_none() || self.closing {
-            return Err("its standard input is closed".to_owned());
+            return Err(Refusal::InputClosed);
         }
         self.queue.drain(..self.done);
         self.done = 0;
         if self.queue.len() + text.len() > limits::STDIN_QUEUE_BYTES {
-            return Err(format!("it does not read: {} bytes are waiting for it", self.queue.len()));
+            return Err(Refusal::InputFull { waiting: self.queue.len() });
         }
         self.queue.extend_from_slice(text.as_bytes());
         self.flush();
@@ -48,7 +50,7 @@ impl StdinQueue {
 
     /// Queues the answer to the line of output that ends after so many bytes, unless it was taken before: a later server
     /// reads the output from its start and cannot know how far the earlier one came.
-    pub(super) fn answer(&mut self, line_end: u64, text: &str) -> Result<(), String> {
+    pub(super) fn answer(&mut self, line_end: u64, text: &str) -> Result<(), Refusal> {
         if line_end > self.answered {
             self.push(text)?;
             self.answered = line_end;

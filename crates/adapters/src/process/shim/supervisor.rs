@@ -19,6 +19,7 @@ use super::clients::Clients;
 use super::fork_bomb::ForkBombGuard;
 use super::ladder::{Ended, Ladder, pause};
 use super::namespace::MainFile;
+use super::refusal::Refusal;
 use super::stdin::StdinQueue;
 use super::stop_file::{STOP_FILE, StopFile};
 
@@ -206,28 +207,27 @@ impl Supervisor {
         }
     }
 
-    /// Does what a server asks.
+    /// Does what a server asks, and answers it.
     fn obey(&mut self, request: Request) -> Answer {
         let now = Instant::now();
-        let id = match &request {
-            Request::Write { id, .. }
-            | Request::CloseStdin { id }
-            | Request::Stop { id, .. }
-            | Request::Extend { id, .. }
-            | Request::Status { id }
-            | Request::Freeze { id }
-            | Request::Thaw { id } => *id,
-        };
-        let mut live = None;
+        let id = request.id();
+        match self.carry_out(request, now) {
+            Ok(live) => {
+                let frozen = self.frozen.map(|since| now.saturating_duration_since(since).as_millis());
+                Answer::Ok { id, live, frozen_ms: frozen.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)) }
+            }
+            Err(refusal) => Answer::Refused { id, why: refusal.to_string() },
+        }
+    }
+
+    /// Does what a server asks. Returns how many processes the job has, where the request asks for that.
+    fn carry_out(&mut self, request: Request, now: Instant) -> Result<Option<u32>, Refusal> {
         match request {
             Request::Write { data, answers, .. } => {
-                let pushed =
-                    self.main.as_mut().map_or(Err("it does not run".to_owned()), |m| match answers {
-                        Some(line_end) => m.stdin.answer(line_end, &data),
-                        None => m.stdin.push(&data),
-                    });
-                if let Err(why) = pushed {
-                    return Answer::Refused { id, why };
+                let main = self.main.as_mut().ok_or(Refusal::NotRunning)?;
+                match answers {
+                    Some(line_end) => main.stdin.answer(line_end, &data)?,
+                    None => main.stdin.push(&data)?,
                 }
             }
             Request::CloseStdin { .. } => {
@@ -235,43 +235,40 @@ impl Supervisor {
                     main.stdin.close();
                 }
             }
-            // One that is over stays so: what it ended must not be waited for.
-            Request::Extend { until_ms, .. } if !self.lapsed => {
-                self.lease = until_ms.map(Duration::from_millis)
-            }
-            Request::Extend { .. } => return Answer::Refused { id, why: "its lease is over".to_owned() },
-            Request::Status { .. } => live = Some(self.ladder.count()),
-            Request::Freeze { .. } => {
-                if let Err(why) = self.freeze(now) {
-                    return Answer::Refused { id, why };
-                }
-            }
+            // A lapsed lease is not revived: the job is being killed for it, and another node may run the agent already.
+            Request::Extend { .. } if self.lapsed => return Err(Refusal::LeaseOver),
+            Request::Extend { until_ms, .. } => self.lease = until_ms.map(Duration::from_millis),
+            Request::Status { .. } => return Ok(Some(self.ladder.count())),
+            Request::Freeze { .. } => self.freeze(now)?,
             Request::Thaw { .. } => self.thaw(now),
             Request::Stop { grace_ms, .. } => {
-                // With a grace there is time to count first; without one the kill comes first.
-                let before = (grace_ms > 0 && self.frozen.is_none()).then(|| self.ladder.count());
-                let grace = Duration::from_millis(grace_ms);
-                let killed = self.order_stop(now, grace);
-                let count = before.or(killed).unwrap_or_else(|| self.ladder.count());
-                self.begin_toll(now, grace, count);
-                live = Some(count);
+                return Ok(Some(self.stop(now, Duration::from_millis(grace_ms))));
             }
         }
-        let frozen = self.frozen.map(|since| now.saturating_duration_since(since).as_millis());
-        Answer::Ok { id, live, frozen_ms: frozen.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)) }
+        Ok(None)
+    }
+
+    /// Stops the job as a server asks; returns how many processes it had.
+    fn stop(&mut self, now: Instant, grace: Duration) -> u32 {
+        // With a grace there is time to count first; without one the kill comes first.
+        let before = (!grace.is_zero() && self.frozen.is_none()).then(|| self.ladder.count());
+        let killed = self.order_stop(now, grace);
+        let count = before.or(killed).unwrap_or_else(|| self.ladder.count());
+        self.begin_toll(now, grace, count);
+        count
     }
 
     /// Stops the job from running on. One that is being stopped is not held up.
-    fn freeze(&mut self, now: Instant) -> Result<(), String> {
+    fn freeze(&mut self, now: Instant) -> Result<(), Refusal> {
         if self.frozen.is_some() {
             return Ok(());
         }
         if self.ladder.is_ordered() || self.ended.is_some() {
-            return Err("it is ending".to_owned());
+            return Err(Refusal::Ending);
         }
         if !self.ladder.freeze() {
             self.ladder.thaw();
-            return Err("its processes slip away faster than they can be stopped; kill it instead".to_owned());
+            return Err(Refusal::SlipsAway);
         }
         self.frozen = Some(now);
         Ok(())
