@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use mosaic_core::domain::capacity::HostLoad;
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::room::Reading;
 use mosaic_core::limits;
 use mosaic_core::ports::host::{DiskUse, Host, HostError};
 use tokio::task::spawn_blocking;
@@ -89,8 +89,8 @@ impl Host for SystemHost {
         self.looks.run(limits::DISK_ANSWER, move || std::fs::remove_file(file).is_ok()).await.unwrap_or(false)
     }
 
-    async fn reading(&self) -> Reading {
-        spawn_blocking(reading).await.unwrap_or_default()
+    async fn load(&self) -> HostLoad {
+        spawn_blocking(read_load).await.unwrap_or_default()
     }
 
     async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, HostError> {
@@ -130,7 +130,7 @@ fn free_bytes(dir: &Path, also: &[PathBuf]) -> Result<u64, HostError> {
     Ok(others.fold(free(stat), u64::min))
 }
 
-fn reading() -> Reading {
+fn read_load() -> HostLoad {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| available(&text));
     // In a container the limit of its own cgroup is what counts.
@@ -142,7 +142,7 @@ fn reading() -> Reading {
     let cores =
         std::thread::available_parallelism().map_or(1.0, |n| f64::from(u32::try_from(n.get()).unwrap_or(1)));
     let load = read("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    Reading {
+    HostLoad {
         memory_bytes: machine.into_iter().chain(own).min(),
         load_per_core: load.map(|load| load / cores),
     }
@@ -235,8 +235,8 @@ mod tests {
 
     #[tokio::test]
     async fn this_machine_answers() {
-        let reading = SystemHost::new("/").reading().await;
-        assert!(reading.memory_bytes.is_some_and(|bytes| bytes > 0) && reading.load_per_core.is_some());
+        let load = SystemHost::new("/").load().await;
+        assert!(load.memory_bytes.is_some_and(|bytes| bytes > 0) && load.load_per_core.is_some());
         let host = SystemHost::new(std::env::temp_dir());
         assert!(host.free_bytes().await.unwrap() > 0);
         assert!(host.git_version().await.is_ok());

@@ -120,7 +120,7 @@ impl Orchestrator {
     }
 
     /// Says whether this node is one of the fleet, and how many there are.
-    pub(crate) fn fleet_room(&self) -> Result<String, String> {
+    pub(crate) fn fleet_summary(&self) -> Result<String, String> {
         if !*self.fleet.joined.borrow() {
             return Err("this node has not joined the fleet yet: nothing is taken until it has".to_owned());
         }

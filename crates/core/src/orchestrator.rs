@@ -14,13 +14,13 @@ use tokio::sync::{Notify, watch};
 use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
+use crate::domain::capacity::CapacityLimits;
 use crate::domain::facts::{Fact, QueuePaused, QueueResumed};
 use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::retention::Retention;
-use crate::domain::room::Floors;
 use crate::domain::spec::FieldError;
 use crate::driver::{AgentHandle, Drivers};
 use crate::fleet::membership::Membership;
@@ -56,7 +56,7 @@ pub struct Settings {
     /// Silence after which an agent is killed, whatever speaks for it; the stages before are parts of it.
     pub stall: Duration,
     /// Capacity that must stay free on this machine for new agents to start.
-    pub floors: Floors,
+    pub capacity: CapacityLimits,
     /// Bounds of retention, and the disk space that must be free.
     pub retention: Retention,
 }
@@ -306,7 +306,7 @@ impl Orchestrator {
         let store =
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
         let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
-        let (store, disk, git) = tokio::join!(self.soon(store), self.soon(self.disk_room()), self.soon(git));
+        let (store, disk, git) = tokio::join!(self.soon(store), self.soon(self.disk_capacity()), self.soon(git));
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
@@ -321,7 +321,7 @@ impl Orchestrator {
             check("dispatcher", dispatcher),
         ];
         if self.is_fleet() {
-            checks.push(check("fleet", self.fleet_room()));
+            checks.push(check("fleet", self.fleet_summary()));
             checks.push(check("clock", self.clocks.words()));
         }
         checks
@@ -351,7 +351,7 @@ impl Orchestrator {
     }
 
     /// Checks the free space against [`Retention::disk_floor`]; says how much there is, or what to do.
-    pub(crate) async fn disk_room(&self) -> Result<String, String> {
+    pub(crate) async fn disk_capacity(&self) -> Result<String, String> {
         let free = self.ports.host.free_bytes().await.map_err(|e| e.to_string())?;
         let mib = |bytes: u64| bytes / (1024 * 1024);
         let floor = self.settings.retention.disk_floor;

@@ -30,9 +30,9 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
+use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
-use mosaic_core::domain::room::Floors;
 use mosaic_core::limits;
 use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
@@ -300,7 +300,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         skills_dir: config.skills_dir.clone(),
         kill_grace: config.kill_grace,
         stall: config.stall,
-        floors: Floors { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
+        capacity: CapacityLimits { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
         retention: config.retention,
     })
 }

@@ -55,7 +55,7 @@ fn view(context: &Context, state: Snapshot) -> NodeState {
         until: held.until.shown(),
         why: scanner.mask(&held.why),
     };
-    let floors = orchestrator.settings().floors;
+    let capacity = orchestrator.settings().capacity;
     let dispatch = match state.dispatch {
         Dispatch::Running => "running",
         Dispatch::Paused => "paused",
@@ -65,10 +65,10 @@ fn view(context: &Context, state: Snapshot) -> NodeState {
     let admission = Admission {
         open: state.held.is_none(),
         reason: state.held,
-        memory_bytes: state.reading.memory_bytes,
-        memory_floor_bytes: floors.memory_bytes,
-        load_per_core: state.reading.load_per_core,
-        load_ceiling: floors.load_per_core,
+        memory_bytes: state.host_load.memory_bytes,
+        memory_floor_bytes: capacity.memory_bytes,
+        load_per_core: state.host_load.load_per_core,
+        load_ceiling: capacity.load_per_core,
         disk_floor_bytes: limits::DISK_FLOOR_BYTES,
     };
     NodeState {

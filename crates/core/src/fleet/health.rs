@@ -255,7 +255,7 @@ impl Orchestrator {
     async fn disk_ails(&self) -> Option<String> {
         let look = async {
             self.ports.host.free_bytes().await.ok()?;
-            self.disk_room().await.err()
+            self.disk_capacity().await.err()
         };
         tokio::select! {
             why = look => why,

@@ -26,6 +26,6 @@ pub const BREAKERS: usize = 1000;
 /// Available memory below which nothing new starts: a small agent and its tests must fit.
 pub const MEMORY_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
 /// Time for which one answer about the machine's capacity serves the dispatcher.
-pub const ROOM_PERIOD: Duration = Duration::from_secs(1);
+pub const CAPACITY_PERIOD: Duration = Duration::from_secs(1);
 /// Longest time for the machine to say how much room it has before nothing is held up by it.
-pub const ROOM_ANSWER: Duration = Duration::from_secs(2);
+pub const CAPACITY_ANSWER: Duration = Duration::from_secs(2);

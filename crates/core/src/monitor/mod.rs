@@ -1,13 +1,13 @@
 //! The monitor: what is known about the agents of this node and the node itself besides their records. One loop samples
-//! every live agent; supervision reports what it hears; the dispatcher asks whether there is room and whether a
+//! every live agent; supervision reports what it hears; the dispatcher asks whether there is capacity and whether a
 //! repository's breaker is closed. All of it is in memory and starts afresh with the server: nothing here decides what
 //! is true about an agent, and breakers that forget only cost a few attempts.
 
 pub(crate) mod attention;
 pub(crate) mod breakers;
+pub(crate) mod capacity;
 mod quotas;
 mod resources;
-pub(crate) mod room;
 pub(crate) mod sampler;
 mod signs;
 pub mod state;
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::domain::ids::AgentId;
 use crate::domain::quota::Quotas;
 use crate::monitor::breakers::Breakers;
-use crate::monitor::room::Room;
+use crate::monitor::capacity::Capacity;
 use crate::monitor::vitals::Vitals;
 
 /// Memory of the monitor.
@@ -31,7 +31,7 @@ pub(crate) struct Monitor {
     vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
     pub(crate) breakers: Breakers,
     quotas: Mutex<Quotas>,
-    pub(crate) room: Room,
+    pub(crate) capacity: Capacity,
     cleanup_pending: AtomicUsize,
 }
 

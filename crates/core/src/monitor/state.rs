@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::dispatch_gate::Blocked;
 use crate::domain::agent::AttentionKind;
 use crate::domain::breaker::BreakerState;
+use crate::domain::capacity::HostLoad;
 use crate::domain::ids::NodeId;
 use crate::domain::quota::Held;
-use crate::domain::room::Reading;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{Cordon, RuntimeHealth};
 use crate::ports::store::{Counts, Pause, StoreError};
@@ -45,8 +45,8 @@ pub struct NodeState {
     pub pause: Option<Pause>,
     /// Why this node starts nothing new, a pause aside.
     pub held: Option<String>,
-    /// The machine's newest reading.
-    pub reading: Reading,
+    /// Newest load of this machine.
+    pub host_load: HostLoad,
     /// Breakers that are not closed.
     pub breakers: Vec<BreakerState>,
     /// Limits of model services that hold up their credentials.
@@ -89,7 +89,7 @@ impl Orchestrator {
             counts,
             dispatch,
             held: blocked.map(|blocked| blocked.message()),
-            reading: self.reading(),
+            host_load: self.host_load(),
             breakers: self.monitor.breakers.shown(self.elapsed()),
             quotas: self.quotas(),
             attention: agents().filter(|agent| !agent.attention.is_empty()).count(),

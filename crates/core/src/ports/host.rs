@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::domain::capacity::HostLoad;
 use crate::domain::ids::AgentId;
-use crate::domain::room::Reading;
 
 /// Use of the disk by an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub trait Host: Send + Sync {
     }
 
     /// Says how much memory is left and how busy the processors are. What cannot be read is left out.
-    async fn reading(&self) -> Reading;
+    async fn load(&self) -> HostLoad;
 
     /// Counts what the agent has on disk: its tree and its private directories. Follows no link and crosses no mount.
     async fn disk_of(&self, agent: AgentId) -> Result<DiskUse, HostError>;

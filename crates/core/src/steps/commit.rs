@@ -84,7 +84,7 @@ async fn perform(
     if o.orders.latch().is_some() {
         return Err(held());
     }
-    room(o).await?;
+    disk_allows_bundle(o).await?;
     let handle = context.prepare(Purpose::Harvest, Some(harvest.outbox.clone())).await?;
     let performed = Box::pin(perform_in(context, &handle, what, harvest, limit)).await;
     if let Err(e) = o.ports.sandbox.discard(&handle).await {
@@ -135,9 +135,9 @@ fn held() -> Failure {
     Failure::new(FailureKind::Internal, why)
 }
 
-/// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last room, which
+/// Refuses to begin on a disk that is all but full: a bundle would not fit, and trying would use up the last space, which
 /// is for decisions. The tree stays until there is more.
-async fn room(o: &Orchestrator) -> Result<(), Failure> {
+async fn disk_allows_bundle(o: &Orchestrator) -> Result<(), Failure> {
     let least = o.settings.retention.disk_floor / limits::BUNDLE_PART;
     match o.ports.host.free_bytes().await {
         Ok(free) if free < least => {

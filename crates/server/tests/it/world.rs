@@ -124,7 +124,7 @@ impl World {
             skills_dir: None,
             kill_grace: Duration::from_millis(500),
             stall: mosaic_core::limits::STALL,
-            floors: Default::default(),
+            capacity: Default::default(),
             retention: Retention::default(),
         };
         let orchestrator = Orchestrator::new(ports, settings);

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use mosaic_core::domain::capacity::HostLoad;
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::host::{DiskUse, Host, HostError};
 
 use super::world::Part;
@@ -14,8 +14,8 @@ impl Host for Part {
     async fn free_bytes(&self) -> Result<u64, HostError> {
         Ok(u64::MAX)
     }
-    async fn reading(&self) -> Reading {
-        self.0.knobs.reading()
+    async fn load(&self) -> HostLoad {
+        self.0.knobs.host_load()
     }
     async fn disk_of(&self, _: AgentId) -> Result<DiskUse, HostError> {
         Ok(DiskUse { bytes: 4096, entries: 1, more: false })
@@ -39,8 +39,8 @@ impl Host for StubHost {
     async fn free_bytes(&self) -> Result<u64, HostError> {
         Ok(self.free.load(Ordering::SeqCst))
     }
-    async fn reading(&self) -> Reading {
-        Reading { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
+    async fn load(&self) -> HostLoad {
+        HostLoad { memory_bytes: Some(1 << 30), load_per_core: Some(0.5) }
     }
     async fn disk_of(&self, _: AgentId) -> Result<DiskUse, HostError> {
         Ok(DiskUse::default())

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use mosaic_core::domain::capacity::HostLoad;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::outcome::Failure;
-use mosaic_core::domain::room::Reading;
 use mosaic_core::ports::processes::{StopReceipt, Usage};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ pub struct Knobs {
     /// Milliseconds by which the wall clock is wrong.
     jump: AtomicI64,
     usage: Mutex<Usage>,
-    reading: Mutex<Reading>,
+    host_load: Mutex<HostLoad>,
     told: Mutex<Vec<(AgentId, String)>>,
     /// Failures of the parts that are broken, by node and part.
     broken: Mutex<HashMap<(String, Broken), Failure>>,
@@ -32,7 +32,7 @@ impl Default for Knobs {
         Self {
             jump: AtomicI64::new(0),
             usage: Mutex::default(),
-            reading: Mutex::default(),
+            host_load: Mutex::default(),
             told: Mutex::default(),
             broken: Mutex::default(),
             receipt: Mutex::default(),
@@ -94,8 +94,8 @@ impl Knobs {
     }
 
     /// Sets what the machine has.
-    pub fn set_reading(&self, reading: Reading) {
-        *self.reading.lock() = reading;
+    pub fn set_host_load(&self, host_load: HostLoad) {
+        *self.host_load.lock() = host_load;
     }
 
     /// Lets every running program say a line.
@@ -116,8 +116,8 @@ impl Knobs {
         *self.usage.lock()
     }
 
-    pub(crate) fn reading(&self) -> Reading {
-        *self.reading.lock()
+    pub(crate) fn host_load(&self) -> HostLoad {
+        *self.host_load.lock()
     }
 
     pub(crate) fn wall(&self) -> Timestamp {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use mosaic_core::Orchestrator;
+use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::{AgentId, NodeId};
 use mosaic_core::domain::retention::Retention;
-use mosaic_core::domain::room::Floors;
 use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::orders::Filed;
@@ -216,7 +216,7 @@ impl FakeWorld {
             skills_dir: None,
             kill_grace: Duration::from_millis(10),
             stall: mosaic_core::limits::STALL,
-            floors: Floors::default(),
+            capacity: CapacityLimits::default(),
             retention: Retention::default(),
         };
         change(&mut settings);

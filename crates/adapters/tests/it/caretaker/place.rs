@@ -22,10 +22,10 @@ use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::report::CareReport;
 use mosaic_core::caretaker::{Rounds, round};
 use mosaic_core::domain::agent::{Agent, Status};
+use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::retention::Retention;
-use mosaic_core::domain::room::Floors;
 use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::clock::Clock;
@@ -161,7 +161,7 @@ impl Place {
             kill_grace: Duration::ZERO,
             retention,
             stall: mosaic_core::limits::STALL,
-            floors: Floors::default(),
+            capacity: CapacityLimits::default(),
         };
         let o = Orchestrator::new(ports, settings);
         Self { fixture, store, git, transcripts, o, rounds: Rounds::default(), clock, data }

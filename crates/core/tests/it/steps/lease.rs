@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mosaic_core::Orchestrator;
 use mosaic_core::dispatch_gate::Blocked;
 use mosaic_core::domain::agent::{Phase, Status};
+use mosaic_core::domain::capacity::{CapacityLimits, HostLoad};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::domain::room::{Floors, Reading};
 use mosaic_core::limits;
 use mosaic_core::monitor::state::Dispatch;
 use mosaic_testkit::fakes::knobs::Broken;
@@ -108,9 +108,9 @@ async fn kills_and_work_that_is_refused_open_no_breaker() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn below_the_memory_floor_nothing_starts_and_it_goes_on_by_itself() {
-    let floors = Floors { memory_bytes: 100 << 20, load_per_core: 0.0 };
-    let story = Story::begin(store(), 2, Behaviour::EndAtOnce, |s| s.floors = floors);
-    story.world.knobs.set_reading(Reading { memory_bytes: Some(10 << 20), load_per_core: None });
+    let limits = CapacityLimits { memory_bytes: 100 << 20, load_per_core: 0.0 };
+    let story = Story::begin(store(), 2, Behaviour::EndAtOnce, |s| s.capacity = limits);
+    story.world.knobs.set_host_load(HostLoad { memory_bytes: Some(10 << 20), load_per_core: None });
     // The engine may have asked before the machine became narrow.
     let why = story.soon(async || capacity(&story.o)).await;
     assert!(why.starts_with("memory: 10 MiB available"), "{why}");
@@ -120,7 +120,7 @@ async fn below_the_memory_floor_nothing_starts_and_it_goes_on_by_itself() {
     let detail = story.o.ready().await.into_iter().find(|check| check.name == "dispatcher");
     assert!(detail.is_some_and(|check| check.ok && check.detail.contains(&why)));
     assert_eq!(story.o.agent(id).await.expect("it is there").agent.attempt, 0);
-    story.world.knobs.set_reading(Reading { memory_bytes: Some(1 << 30), load_per_core: None });
+    story.world.knobs.set_host_load(HostLoad { memory_bytes: Some(1 << 30), load_per_core: None });
     let record = story.until(id, ended).await;
     assert_eq!(record.agent.status(), Status::Completed);
     story.end().await;
@@ -128,15 +128,15 @@ async fn below_the_memory_floor_nothing_starts_and_it_goes_on_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn above_the_load_ceiling_one_agent_runs_at_a_time() {
-    let floors = Floors { memory_bytes: 0, load_per_core: 1.0 };
-    let story = Story::begin(store(), 4, Behaviour::RunOn, |s| s.floors = floors);
-    story.world.knobs.set_reading(Reading { memory_bytes: None, load_per_core: Some(5.0) });
-    story.soon(async || story.o.reading().load_per_core).await;
+    let limits = CapacityLimits { memory_bytes: 0, load_per_core: 1.0 };
+    let story = Story::begin(store(), 4, Behaviour::RunOn, |s| s.capacity = limits);
+    story.world.knobs.set_host_load(HostLoad { memory_bytes: None, load_per_core: Some(5.0) });
+    story.soon(async || story.o.host_load().load_per_core).await;
     let (first, second) = (story.spawn("T-1", A, 0).await, story.spawn("T-2", A, 0).await);
     story.until(first, working).await;
     story.soon(async || capacity(&story.o)).await;
     assert_eq!(story.o.agent(second).await.expect("it is there").agent.phase(), Phase::Queued);
-    story.world.knobs.set_reading(Reading { memory_bytes: None, load_per_core: Some(0.5) });
+    story.world.knobs.set_host_load(HostLoad { memory_bytes: None, load_per_core: Some(0.5) });
     story.until(second, working).await;
     story.world.release();
     story.until(second, ended).await;

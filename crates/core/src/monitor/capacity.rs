@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::domain::room::Reading;
+use crate::domain::capacity::HostLoad;
 
 /// The machine's newest answer, and the decision that followed from it.
 #[derive(Default)]
-pub(crate) struct Room(pub(crate) Mutex<Asked>);
+pub(crate) struct Capacity(pub(crate) Mutex<Asked>);
 
 #[derive(Default, Clone)]
 pub(crate) struct Asked {
     pub(crate) at: Option<Duration>,
-    pub(crate) reading: Reading,
+    pub(crate) host_load: HostLoad,
     /// Why the disk takes nothing more.
     pub(crate) disk: Option<String>,
     /// The newest decision: the reason why nothing new starts, if there is one.
