@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::domain::ids::Timestamp;
-use crate::domain::steady::Steady;
+use crate::domain::monotonic_clock::MonotonicClock;
 use crate::domain::store_clock::{Measured, StoreClock};
 use crate::limits;
 use crate::ports::clock::Clock;
@@ -50,9 +50,9 @@ pub struct Clocks {
 #[derive(Debug, Default)]
 struct Told {
     /// Of this machine's wall clock.
-    own: Option<Steady>,
+    own: Option<MonotonicClock>,
     /// Of the store's clock, once it was measured.
-    store: Option<(StoreClock, Steady)>,
+    store: Option<(StoreClock, MonotonicClock)>,
 }
 
 impl Clocks {
@@ -99,12 +99,12 @@ impl Clocks {
     }
 
     /// Returns the current time for logs and records: the store's where nodes share one. Never goes back, whatever is done
-    /// to the wall clock; see [`Steady`].
+    /// to the wall clock; see [`MonotonicClock`].
     pub fn now(&self) -> Timestamp {
         let elapsed = self.elapsed();
         let told = self.told(|told| {
-            let (clock, steady) = told.store.as_mut()?;
-            Some(steady.tell(clock.at(elapsed), elapsed))
+            let (clock, monotonic) = told.store.as_mut()?;
+            Some(monotonic.now(clock.at(elapsed), elapsed))
         });
         told.unwrap_or_else(|| self.own_now())
     }
@@ -112,7 +112,9 @@ impl Clocks {
     /// Returns the time by this machine's wall clock, for what its own files say. Never goes back either.
     pub(crate) fn own_now(&self) -> Timestamp {
         let (wall, elapsed) = (self.clock.now(), self.elapsed());
-        self.told(|told| told.own.get_or_insert_with(|| Steady::new(wall, elapsed)).tell(wall, elapsed))
+        self.told(|told| {
+            told.own.get_or_insert_with(|| MonotonicClock::new(wall, elapsed)).now(wall, elapsed)
+        })
     }
 
     /// Continues with time where the log ends, when the wall clock was set back since. A log that lies further ahead than
@@ -128,7 +130,7 @@ impl Clocks {
         let ahead = logged.since(self.now());
         if !ahead.is_zero() && ahead <= limits::LOG_AHEAD {
             let elapsed = self.elapsed();
-            self.told(|told| told.own = Some(Steady::new(logged, elapsed)));
+            self.told(|told| told.own = Some(MonotonicClock::new(logged, elapsed)));
         }
     }
 
@@ -161,9 +163,9 @@ impl Clocks {
     fn take_measured(&self, new: Measured) {
         let elapsed = new.answered;
         self.told(|told| {
-            let Some((clock, steady)) = &mut told.store else {
+            let Some((clock, monotonic)) = &mut told.store else {
                 let clock = StoreClock::new(new);
-                told.store = Some((clock, Steady::new(clock.at(elapsed), elapsed)));
+                told.store = Some((clock, MonotonicClock::new(clock.at(elapsed), elapsed)));
                 return;
             };
             let before = clock.at(elapsed);
@@ -172,7 +174,7 @@ impl Clocks {
                 tracing::warn!(milliseconds = %by, "the store's clock was set");
                 if before.since(clock.at(elapsed)) > limits::CLOCK_OFFSET {
                     // What is due would wait as long as that clock went back; time in the log goes back once instead.
-                    *steady = Steady::new(clock.at(elapsed), elapsed);
+                    *monotonic = MonotonicClock::new(clock.at(elapsed), elapsed);
                 }
             }
         });
@@ -186,7 +188,7 @@ impl Clocks {
             let (clock, _) = told.store.as_ref()?;
             Some((clock.at(elapsed), clock.error(elapsed)))
         })?;
-        // Not the steady one: what counts is how the wall clock stands this moment.
+        // Not the monotonic one: what counts is how the wall clock stands this moment.
         let own = self.clock.now();
         let offset = i128::from(own.0) - i128::from(store.0);
         Some(ClockOffset {

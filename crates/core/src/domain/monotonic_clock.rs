@@ -12,14 +12,14 @@ use crate::limits;
 /// by one hour the two agree again, and nothing that waits until a certain time waits noticeably longer.
 pub const CATCHING_UP_PERMILLE: u32 = 900;
 
-/// The newest time that was told.
+/// A clock, as the newest time that it told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steady {
+pub struct MonotonicClock {
     told: Timestamp,
     at: Duration,
 }
 
-impl Steady {
+impl MonotonicClock {
     /// Starts at this time; `elapsed` is monotonic.
     pub fn new(told: Timestamp, elapsed: Duration) -> Self {
         Self { told, at: elapsed }
@@ -27,7 +27,7 @@ impl Steady {
 
     /// Returns the time now, never less than what was told before, but for a clock that was wrong by more than
     /// [`limits::LOG_AHEAD`].
-    pub fn tell(&mut self, wall: Timestamp, elapsed: Duration) -> Timestamp {
+    pub fn now(&mut self, wall: Timestamp, elapsed: Duration) -> Timestamp {
         if self.told.since(wall) > limits::LOG_AHEAD {
             // It followed a jump that was taken back.
             *self = Self { told: wall, at: elapsed };
@@ -53,13 +53,13 @@ mod tests {
 
     #[test]
     fn it_never_goes_back_and_finds_the_wall_clock_again() {
-        let mut steady = Steady::new(Timestamp(10 * HOUR), Duration::ZERO);
+        let mut clock = MonotonicClock::new(Timestamp(10 * HOUR), Duration::ZERO);
         let mut before = Timestamp(0);
         let mut agreed = None;
         // An hour back after one hour; a look per second.
         for second in 0..20 * 3600_u64 {
             let wall = Timestamp(10 * HOUR + second * 1000 - if second >= 3600 { HOUR } else { 0 });
-            let told = steady.tell(wall, Duration::from_secs(second));
+            let told = clock.now(wall, Duration::from_secs(second));
             assert!(told >= before, "second {second}");
             assert!(told >= wall);
             before = told;
@@ -74,21 +74,21 @@ mod tests {
     #[test]
     fn a_jump_by_years_that_is_taken_back_is_forgotten() {
         let year = 365 * 24 * HOUR;
-        let mut steady = Steady::new(Timestamp(HOUR), Duration::ZERO);
-        assert_eq!(steady.tell(Timestamp(10 * year), Duration::from_secs(1)), Timestamp(10 * year));
+        let mut clock = MonotonicClock::new(Timestamp(HOUR), Duration::ZERO);
+        assert_eq!(clock.now(Timestamp(10 * year), Duration::from_secs(1)), Timestamp(10 * year));
         let back = Timestamp(HOUR + 2000);
-        assert_eq!(steady.tell(back, Duration::from_secs(2)), back);
-        assert_eq!(steady.tell(Timestamp(back.0 + 5), Duration::from_millis(2005)), Timestamp(back.0 + 5));
+        assert_eq!(clock.now(back, Duration::from_secs(2)), back);
+        assert_eq!(clock.now(Timestamp(back.0 + 5), Duration::from_millis(2005)), Timestamp(back.0 + 5));
     }
 
     #[test]
     fn it_follows_forward_at_once_and_counts_short_looks() {
-        let mut steady = Steady::new(Timestamp(HOUR), Duration::ZERO);
-        assert_eq!(steady.tell(Timestamp(2 * HOUR), Duration::from_secs(1)), Timestamp(2 * HOUR));
+        let mut clock = MonotonicClock::new(Timestamp(HOUR), Duration::ZERO);
+        assert_eq!(clock.now(Timestamp(2 * HOUR), Duration::from_secs(1)), Timestamp(2 * HOUR));
         for micro in 1..=10_000 {
-            steady.tell(Timestamp(HOUR), Duration::from_secs(1) + Duration::from_micros(micro));
+            clock.now(Timestamp(HOUR), Duration::from_secs(1) + Duration::from_micros(micro));
         }
-        let told = steady.tell(Timestamp(HOUR), Duration::from_millis(1010)).0 - 2 * HOUR;
+        let told = clock.now(Timestamp(HOUR), Duration::from_millis(1010)).0 - 2 * HOUR;
         assert!((8..=9).contains(&told), "10 ms became {told}");
     }
 }
