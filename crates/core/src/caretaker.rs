@@ -5,15 +5,15 @@
 //! Leases are taken over by [`crate::recovery`], on the dispatcher's own beat: nothing may run unwatched for long.
 
 pub mod archive;
+pub mod cgroups;
 pub mod cleanup;
-pub mod former;
-pub mod groups;
+pub mod disk_reserve;
+pub mod moved_agents;
 pub mod orphans;
 pub mod pushes;
+pub mod repack;
 pub mod report;
-pub mod reserve;
 pub mod retention;
-pub mod stores;
 
 use std::sync::Arc;
 
@@ -67,11 +67,11 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
         orphan_refs: last.orphan_refs,
         ..CareReport::default()
     };
-    in_time(o, reserve::pass(o, &mut report)).await;
+    in_time(o, disk_reserve::pass(o, &mut report)).await;
     in_time(o, Box::pin(cleanup::pass(o, &mut rounds.again, &mut report))).await;
     in_time(o, orphans::directories(o, &mut rounds.again, &mut report)).await;
-    in_time(o, former::pass(o, &mut rounds.again, &mut report)).await;
-    in_time(o, groups::pass(o, &mut report)).await;
+    in_time(o, moved_agents::pass(o, &mut rounds.again, &mut report)).await;
+    in_time(o, cgroups::pass(o, &mut report)).await;
     in_time(o, pushes::pass(o, &mut report)).await;
     in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
@@ -79,7 +79,7 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
         in_time(o, Box::pin(retention::archive(o, &mut report))).await;
         in_time(o, retention::transcripts(o, &mut report)).await;
         in_time(o, retention::events(o, &mut report)).await;
-        in_time(o, stores::pass(o, &mut report)).await;
+        in_time(o, repack::pass(o, &mut report)).await;
         rounds.measured = Some(o.now());
     }
     report.at = Some(o.now());

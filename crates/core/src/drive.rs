@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::caretaker::former;
+use crate::caretaker::moved_agents;
 use crate::domain::agent::{Agent, Ending, State};
 use crate::domain::breaker;
 use crate::domain::gates::Verdict;
@@ -59,7 +59,7 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &St
     }
     if o.is_fleet() && matches!(why, StoreError::Fenced(_)) {
         let is_driven = || o.live().get(&id).is_some_and(|other| !Arc::ptr_eq(other, driver));
-        Box::pin(former::keep(o, id, is_driven)).await;
+        Box::pin(moved_agents::keep(o, id, is_driven)).await;
     }
 }
 
@@ -72,9 +72,9 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<LogRecord>)
     o.fleet.kept(agent.id).await;
     if agent.runs > 0
         && o.is_elsewhere(agent.node.as_ref())
-        && let Err(why) = Box::pin(former::keep_now(o, agent.id)).await
+        && let Err(why) = Box::pin(moved_agents::keep_now(o, agent.id)).await
     {
-        let until = o.now().plus(limits::FORMER_RETRY);
+        let until = o.now().plus(limits::MOVED_AGENT_RETRY);
         return Event::PutOff {
             until,
             why: format!("what an earlier attempt left here is kept first: {why}"),

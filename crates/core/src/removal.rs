@@ -13,7 +13,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use self::prune::{PruneError, PruneRequest, Pruned};
-use crate::caretaker::former;
+use crate::caretaker::moved_agents;
 use crate::domain::agent::Agent;
 use crate::domain::audit::Deed;
 use crate::domain::facts::{AgentRemoved, Fact};
@@ -211,7 +211,7 @@ impl Orchestrator {
         if !left || agent.node.as_ref() == Some(here) || !self.ports.trees.has_tree(agent.id).await? {
             return Ok(());
         }
-        let kept = Box::pin(former::keep_now(self, agent.id)).await;
+        let kept = Box::pin(moved_agents::keep_now(self, agent.id)).await;
         kept.map_err(|why| Failure::new(FailureKind::Internal, format!("an earlier attempt's tree: {why}")))
     }
 

@@ -95,6 +95,6 @@ pub const ELSEWHERE_LOOK: Duration = Duration::from_millis(250);
 /// Agents of lost nodes that are given back to the queue in one round.
 pub const LAPSED: usize = 200;
 /// Pause before an agent whose earlier attempt's tree could not be kept here is tried again.
-pub const FORMER_RETRY: Duration = Duration::from_secs(30);
+pub const MOVED_AGENT_RETRY: Duration = Duration::from_secs(30);
 /// Least time between a stir and the heartbeat that it causes: many stirs cause one.
 pub const STIRRED_BEAT: Duration = Duration::from_millis(400);

@@ -171,7 +171,7 @@ fn only_the_lifecycle_makes_a_state() {
 fn only_unwind_gives_back() {
     let words = [".sandbox.release(", ".trees.remove(", ".trees.abandon(", ".processes.forget("];
     // What is left of agents without a record, or whose record is to go, is taken away by removal and by the caretaker.
-    let allowed = ["steps/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/groups.rs"];
+    let allowed = ["steps/unwind.rs", "removal.rs", "caretaker/orphans.rs", "caretaker/cgroups.rs"];
     absent("crates/core/src", &words, &allowed, "giving back happens in unwind.rs");
 }
 
