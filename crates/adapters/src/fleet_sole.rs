@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::ports::fleet::{
-    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+    Cordon, Fleet, HeartbeatReply, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
 use mosaic_core::ports::store::{Lease, StoreError};
 use parking_lot::Mutex;
@@ -34,11 +34,11 @@ impl Fleet for SoleNode {
     }
 
     async fn join(&self, info: &NodeInfo) -> Result<(), JoinError> {
-        self.beat(info, &[]).await?;
+        self.heartbeat(info, &[]).await?;
         Ok(())
     }
 
-    async fn beat(&self, info: &NodeInfo, _: &[Lease]) -> Result<Beaten, StoreError> {
+    async fn heartbeat(&self, info: &NodeInfo, _: &[Lease]) -> Result<HeartbeatReply, StoreError> {
         Ok(self.with(|state| {
             let cordon = state.as_ref().and_then(|state| state.cordon.clone());
             *state = Some(NodeState {
@@ -48,7 +48,7 @@ impl Fleet for SoleNode {
                 leases_end_at: None,
                 cordon: cordon.clone(),
             });
-            Beaten { cordon, lost: Vec::new() }
+            HeartbeatReply { cordon, lost: Vec::new() }
         }))
     }
 

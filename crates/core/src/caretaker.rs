@@ -2,7 +2,7 @@
 //! reconciler is a file of its own with one pass that reads the truth, does a bounded piece of work and can be repeated;
 //! none of them keeps new work waiting.
 //!
-//! Leases are taken over by [`crate::recovery`], on the dispatcher's own beat: nothing may run unwatched for long.
+//! Leases are adopted by [`crate::recovery`], in the dispatcher's own loop: nothing may run unwatched for long.
 
 pub mod archive;
 pub mod cgroups;

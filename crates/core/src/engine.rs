@@ -26,7 +26,7 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
     tokio::select! {
         () = dispatch(&orchestrator, stop) => {}
         () = monitor::sampler::run(&orchestrator) => {}
-        () = fleet::beats(&orchestrator) => {}
+        () = fleet::heartbeat_loop(&orchestrator) => {}
         () = fleet::health::watch(&orchestrator) => {}
     }
     let drained = matches!(*ordered.borrow(), Stop::Drain(_));
@@ -119,7 +119,7 @@ async fn leave(
     stop: &mut watch::Receiver<Stop>,
     patience: Duration,
 ) {
-    o.beat_once_more().await;
+    o.final_heartbeat().await;
     o.leaving.send_replace(true);
     let mut deadline = o.ports.clock.sleep(patience);
     while !drivers.is_empty() {

@@ -26,7 +26,9 @@ use crate::driver::AgentHandle;
 use crate::fleet::membership::About;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
-use crate::ports::fleet::{Beaten, Cordon, FORMAT, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState};
+use crate::ports::fleet::{
+    Cordon, FORMAT, HeartbeatReply, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+};
 use crate::ports::store::{Lease, StoreError};
 use crate::stop::Stop;
 
@@ -53,13 +55,15 @@ pub(crate) async fn joined(o: &Orchestrator, stop: &mut watch::Receiver<Stop>) {
 }
 
 /// Says again and again that this node is alive.
-pub(crate) async fn beats(o: &Arc<Orchestrator>) {
+pub(crate) async fn heartbeat_loop(o: &Arc<Orchestrator>) {
     // Errors never: the sender lives as long as the orchestrator.
     let _ = o.fleet.joined.subscribe().wait_for(|joined| *joined).await;
-    let period = o.ports.fleet.term().map_or(limits::BEAT, |term| (term / limits::BEATS).min(limits::BEAT));
+    let period = o.ports.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
+        (term / limits::HEARTBEATS_PER_LEASE).min(limits::NODE_HEARTBEAT)
+    });
     loop {
         let begun = o.elapsed();
-        let heard = o.beat(period).await;
+        let heard = o.heartbeat(period).await;
         if o.is_fleet() {
             o.look_at_nodes(period).await;
         }
@@ -69,7 +73,7 @@ pub(crate) async fn beats(o: &Arc<Orchestrator>) {
         tokio::select! {
             () = o.ports.clock.sleep(pause.saturating_sub(o.elapsed().saturating_sub(begun))) => {}
             // Somebody may have cordoned this node. Whatever else stirs costs a heartbeat now and then.
-            Ok(()) = changes.changed() => o.ports.clock.sleep(period.min(limits::STIRRED_BEAT)).await,
+            Ok(()) = changes.changed() => o.ports.clock.sleep(period.min(limits::CHANGE_HEARTBEAT)).await,
         }
     }
 }
@@ -218,9 +222,9 @@ impl Orchestrator {
     }
 
     /// Lets every supervisor go on as long as can be, before this server leaves them to the next one.
-    pub(crate) async fn beat_once_more(&self) {
+    pub(crate) async fn final_heartbeat(&self) {
         if self.is_fleet() && *self.fleet.joined.borrow() {
-            self.beat(limits::BEAT).await;
+            self.heartbeat(limits::NODE_HEARTBEAT).await;
         }
     }
 
@@ -262,7 +266,7 @@ impl Orchestrator {
     }
 
     /// Extends every lease that a driver has; returns whether the store answered in time.
-    async fn beat(&self, patience: Duration) -> bool {
+    async fn heartbeat(&self, patience: Duration) -> bool {
         let drivers: Vec<(Lease, Arc<AgentHandle>)> = self
             .live()
             .values()
@@ -275,7 +279,7 @@ impl Orchestrator {
         let both = async {
             // Asked first, and shown with the next heartbeat.
             let (measured, answer) =
-                tokio::join!(self.clocks.measure(), self.ports.fleet.beat(&info, &leases));
+                tokio::join!(self.clocks.measure(), self.ports.fleet.heartbeat(&info, &leases));
             if let Err(e) = measured {
                 tracing::debug!(error = %e, "the store's time could not be had");
             }
@@ -288,11 +292,11 @@ impl Orchestrator {
             }
         };
         match answer {
-            Ok(beaten) => {
+            Ok(reply) => {
                 if std::mem::take(&mut self.fleet.seen().failing) {
                     tracing::info!("heartbeats are answered again");
                 }
-                self.beaten(beaten, &drivers, asked, patience).await;
+                self.apply_reply(reply, &drivers, asked, patience).await;
                 true
             }
             Err(e) => {
@@ -304,20 +308,20 @@ impl Orchestrator {
         }
     }
 
-    async fn beaten(
+    async fn apply_reply(
         &self,
-        beaten: Beaten,
+        reply: HeartbeatReply,
         drivers: &[(Lease, Arc<AgentHandle>)],
         asked: Duration,
         patience: Duration,
     ) {
-        self.obey(beaten.cordon);
+        self.obey(reply.cordon);
         let until = self.holds_until(asked);
         if until.is_none() {
             return;
         }
         let (lost, held): (Vec<_>, Vec<_>) =
-            drivers.iter().partition(|(lease, _)| beaten.lost.contains(&lease.agent));
+            drivers.iter().partition(|(lease, _)| reply.lost.contains(&lease.agent));
         for (lease, driver) in lost {
             tracing::warn!(agent.id = %lease.agent, "the lease was given to somebody else; ending what runs here");
             driver.lost.send_replace(true);

@@ -184,7 +184,8 @@ impl Orchestrator {
         let newest = nodes.iter().map(|known| known.seen_at).max();
         let known = nodes.into_iter().find(|known| known.info.node == node);
         let seen_at = known.as_ref().map(|known| known.seen_at);
-        let silent = seen_at.zip(newest).is_none_or(|(seen, now)| now.since(seen) > limits::BEAT * 2);
+        let silent =
+            seen_at.zip(newest).is_none_or(|(seen, now)| now.since(seen) > limits::NODE_HEARTBEAT * 2);
         let lease_expires_at = known.and_then(|known| known.leases_end_at);
         Some(Elsewhere { node, seen_at, silent, lease_expires_at })
     }

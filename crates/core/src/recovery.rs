@@ -21,7 +21,9 @@ use crate::ports::store::{Change, Lease, Safety, StoreError, Versioned};
 /// Returns how often agents that nobody watches are looked for.
 pub(crate) fn period(o: &Orchestrator) -> Duration {
     let term = o.ports.fleet.term();
-    term.map_or(limits::UNWATCHED_PERIOD, |term| (term / limits::BEATS).min(limits::UNWATCHED_PERIOD))
+    term.map_or(limits::UNWATCHED_PERIOD, |term| {
+        (term / limits::HEARTBEATS_PER_LEASE).min(limits::UNWATCHED_PERIOD)
+    })
 }
 
 /// Takes over every agent leased to this node that no driver watches: those of an earlier server at the start, and later those

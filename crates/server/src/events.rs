@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::negotiate::choose;
 use crate::params::{ParamReader, Params};
 use crate::problem::Problem;
-use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
+use crate::sse::{HeartbeatTimer, RETRY, event, heartbeat, heartbeat_timer, respond, resume_after};
 use crate::view::{self, Shown};
 
 /// Entries read at once.
@@ -81,7 +81,7 @@ struct Reader {
     place: Place,
     greeted: bool,
     failures: u32,
-    beat: Beat,
+    heartbeat: HeartbeatTimer,
 }
 
 /// `GET /v1/events`.
@@ -96,11 +96,11 @@ pub(crate) async fn stream(
     let filter = Filter::read(&mut r);
     r.finish()?;
     let newest = context.orchestrator.ports().store.newest();
-    let first_beat = beat(&context);
-    let reader = Reader { context, filter, newest, place, greeted: false, failures: 0, beat: first_beat };
+    let first = heartbeat_timer(&context);
+    let reader = Reader { context, filter, newest, place, greeted: false, failures: 0, heartbeat: first };
     Ok(respond(stream::unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
-        reader.beat = beat(&reader.context);
+        reader.heartbeat = heartbeat_timer(&reader.context);
         Some((Ok::<_, Infallible>(chunk), reader))
     })))
 }
@@ -165,7 +165,7 @@ impl Reader {
     async fn wait(&mut self, after: u64) -> Option<String> {
         tokio::select! {
             Ok(()) = self.newest.changed() => None,
-            () = &mut self.beat => Some(heartbeat(after)),
+            () = &mut self.heartbeat => Some(heartbeat(after)),
         }
     }
 

@@ -36,10 +36,10 @@ pub(crate) fn heartbeat(id: u64) -> String {
 }
 
 /// Ready when the next heartbeat is due.
-pub(crate) type Beat = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type HeartbeatTimer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Starts the time until the next heartbeat.
-pub(crate) fn beat(context: &Context) -> Beat {
+pub(crate) fn heartbeat_timer(context: &Context) -> HeartbeatTimer {
     let orchestrator = context.orchestrator.clone();
     Box::pin(async move { orchestrator.ports().clock.sleep(limits::HEARTBEAT).await })
 }

@@ -23,7 +23,7 @@ use crate::mask::{self, stream_files};
 use crate::negotiate::choose;
 use crate::params::{Id, ParamReader, Params};
 use crate::problem::Problem;
-use crate::sse::{Beat, RETRY, beat, event, heartbeat, respond, resume_after};
+use crate::sse::{HeartbeatTimer, RETRY, event, heartbeat, heartbeat_timer, respond, resume_after};
 use crate::view::Shown;
 
 const JSON: &str = "application/json";
@@ -134,7 +134,7 @@ struct Tail {
     appended: watch::Receiver<u64>,
     newest: watch::Receiver<u64>,
     state: TailState,
-    beat: Beat,
+    heartbeat: HeartbeatTimer,
 }
 
 #[derive(PartialEq)]
@@ -148,11 +148,11 @@ enum TailState {
 fn live(context: Context, id: AgentId, after: u64, filter: Filter) -> Response {
     let ports = context.orchestrator.ports();
     let (appended, newest) = (ports.transcripts.watch(id), ports.store.newest());
-    let first_beat = beat(&context);
-    let tail = Tail { context, id, after, filter, appended, newest, state: TailState::New, beat: first_beat };
+    let first = heartbeat_timer(&context);
+    let tail = Tail { context, id, after, filter, appended, newest, state: TailState::New, heartbeat: first };
     respond(stream::unfold(tail, |mut tail| async move {
         let chunk = tail.next().await?;
-        tail.beat = beat(&tail.context);
+        tail.heartbeat = heartbeat_timer(&tail.context);
         Some((Ok::<_, Infallible>(chunk), tail))
     }))
 }
@@ -198,7 +198,7 @@ impl Tail {
             tokio::select! {
                 Ok(()) = self.appended.changed() => {}
                 Ok(()) = self.newest.changed() => ports.clock.sleep(LOOK).await,
-                () = &mut self.beat => return Some(heartbeat(self.after)),
+                () = &mut self.heartbeat => return Some(heartbeat(self.after)),
             }
         }
     }

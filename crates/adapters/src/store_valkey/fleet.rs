@@ -13,7 +13,7 @@ use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{
-    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+    Cordon, Fleet, HeartbeatReply, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
 use mosaic_core::ports::store::{Lease, StoreError};
 use redis::{FromRedisValue, Value};
@@ -94,7 +94,7 @@ impl Fleet for ValkeyStore {
         })
     }
 
-    async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError> {
+    async fn heartbeat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<HeartbeatReply, StoreError> {
         let held: Vec<(String, String)> =
             leases.iter().map(|lease| (lease.agent.to_string(), lease.epoch.0.to_string())).collect();
         let args = self.inner.about(info).long(json(info)?).long(json(&held)?);
@@ -102,7 +102,7 @@ impl Fleet for ValkeyStore {
         let mut answer = answer.into_iter();
         let cordon = read_cordon(&answer.next().unwrap_or_default())?;
         let lost = answer.map(|id| id.parse().map_err(|e| unreadable("an agent's id", &e)));
-        Ok(Beaten { cordon, lost: lost.collect::<Result<_, _>>()? })
+        Ok(HeartbeatReply { cordon, lost: lost.collect::<Result<_, _>>()? })
     }
 
     async fn leave(&self, node: &NodeId) -> Result<(), StoreError> {

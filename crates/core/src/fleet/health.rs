@@ -22,7 +22,9 @@ pub const ITSELF: &str = "mosaic";
 pub(crate) async fn watch(o: &Orchestrator) {
     // Errors never: the sender lives as long as the orchestrator.
     let _ = o.fleet.joined.subscribe().wait_for(|joined| *joined).await;
-    let period = o.ports.fleet.term().map_or(limits::BEAT, |term| (term / limits::BEATS).min(limits::BEAT));
+    let period = o.ports.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
+        (term / limits::HEARTBEATS_PER_LEASE).min(limits::NODE_HEARTBEAT)
+    });
     loop {
         o.look_after_itself().await;
         o.ports.clock.sleep(period).await;

@@ -84,7 +84,9 @@ impl Orchestrator {
     fn lighter(&self, nodes: &[NodeState]) -> Vec<NodeState> {
         let own = Load { running: self.running(), slots: self.settings.slots };
         // Two heartbeats may be missing, and each may be as late as a look for orders.
-        let silence = limits::BEAT.min(self.ports.fleet.term().unwrap_or_default() / limits::BEATS) * 2
+        let silence = limits::NODE_HEARTBEAT
+            .min(self.ports.fleet.term().unwrap_or_default() / limits::HEARTBEATS_PER_LEASE)
+            * 2
             + limits::ORDER_LOOK;
         let is_lighter = |node: &&NodeState| {
             node.info.node != self.settings.node

@@ -73,9 +73,9 @@ pub const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// The part of a short lease that is its margin instead.
 pub const LEASE_MARGIN_PART: u32 = 4;
 /// Heartbeats in the time of one lease, so that two may fail.
-pub const BEATS: u32 = 4;
+pub const HEARTBEATS_PER_LEASE: u32 = 4;
 /// Longest time between two heartbeats: where leases never end, and where they are long.
-pub const BEAT: Duration = Duration::from_secs(5);
+pub const NODE_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Time that must be left of a lease for a push to start; of a lease shorter than twice this, half of it.
 pub const PUSH_LEASE: Duration = Duration::from_secs(10);
 /// Longest moment for which a node leaves an entry to nodes with a smaller share of their slots in use: longer than the way of a
@@ -87,7 +87,7 @@ pub const SPREAD_LEAST: Duration = Duration::from_millis(5);
 /// looks free and takes nothing is found out by it at once and by its heartbeats a little later.
 pub const SPREAD_UNUSED: Duration = Duration::from_millis(250);
 /// The period of that bound.
-pub const SPREAD_PERIOD: Duration = BEAT;
+pub const SPREAD_PERIOD: Duration = NODE_HEARTBEAT;
 /// Entries at the front of the queue that are looked at for the one that this node would take.
 pub const SPREAD_LOOK: usize = 8;
 /// Time after which a caller looks again at a record that another node writes, when nothing was announced.
@@ -96,5 +96,5 @@ pub const ELSEWHERE_LOOK: Duration = Duration::from_millis(250);
 pub const LAPSED: usize = 200;
 /// Pause before an agent whose earlier attempt's tree could not be kept here is tried again.
 pub const MOVED_AGENT_RETRY: Duration = Duration::from_secs(30);
-/// Least time between a stir and the heartbeat that it causes: many stirs cause one.
-pub const STIRRED_BEAT: Duration = Duration::from_millis(400);
+/// Least time between a change and the heartbeat that it causes: many changes cause one.
+pub const CHANGE_HEARTBEAT: Duration = Duration::from_millis(400);

@@ -176,7 +176,7 @@ pub enum NodeRemoval {
 
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Beaten {
+pub struct HeartbeatReply {
     /// Somebody said that this node takes nothing new.
     pub cordon: Option<Cordon>,
     /// Of the leases that were to be extended, those that are not the newest any more: their holder must stop.
@@ -286,7 +286,7 @@ pub trait Fleet: Send + Sync {
 
     /// Says that this node is alive and extends these leases of its own by a whole term, all in one step. A lease whose
     /// time is over is extended, too, unless somebody else was given the agent meanwhile.
-    async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError>;
+    async fn heartbeat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<HeartbeatReply, StoreError>;
 
     /// Says that this node's server ends: it is not missed, and listed as draining and not alive from then on. What it still
     /// holds stays its own until the leases end.

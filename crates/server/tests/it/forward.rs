@@ -10,7 +10,7 @@ use mosaic_core::domain::access::AgentAccess;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
-use mosaic_core::ports::fleet::{Beaten, Cordon, Fleet, JoinError, NodeInfo, NodeState};
+use mosaic_core::ports::fleet::{Cordon, Fleet, HeartbeatReply, JoinError, NodeInfo, NodeState};
 use mosaic_core::ports::store::{Lease, StoreError};
 use mosaic_core::ports::transcripts::Line;
 use mosaic_server::PeerKey;
@@ -31,8 +31,8 @@ impl Fleet for Nodes {
     async fn join(&self, _: &NodeInfo) -> Result<(), JoinError> {
         Ok(())
     }
-    async fn beat(&self, _: &NodeInfo, _: &[Lease]) -> Result<Beaten, StoreError> {
-        Ok(Beaten::default())
+    async fn heartbeat(&self, _: &NodeInfo, _: &[Lease]) -> Result<HeartbeatReply, StoreError> {
+        Ok(HeartbeatReply::default())
     }
     async fn leave(&self, _: &NodeId) -> Result<(), StoreError> {
         Ok(())

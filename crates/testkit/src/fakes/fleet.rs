@@ -10,7 +10,7 @@ use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::{
-    Beaten, Cordon, Fleet, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
+    Cordon, Fleet, HeartbeatReply, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
 use mosaic_core::ports::store::{Lease, StoreError};
 
@@ -74,11 +74,11 @@ impl Fleet for FakeFleet {
         if let Some(seen_at) = taken {
             return Err(JoinError::NameTaken { node: info.node.clone(), seen_at });
         }
-        self.beat(info, &[]).await?;
+        self.heartbeat(info, &[]).await?;
         Ok(())
     }
 
-    async fn beat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<Beaten, StoreError> {
+    async fn heartbeat(&self, info: &NodeInfo, leases: &[Lease]) -> Result<HeartbeatReply, StoreError> {
         self.0.up().await?;
         let term = self.0.term();
         Ok(self.0.write(|inner| {
@@ -98,7 +98,7 @@ impl Fleet for FakeFleet {
                 !inner.extend(lease, term)
             });
             let lost = lost.map(|lease| lease.agent).collect();
-            Beaten { cordon, lost }
+            HeartbeatReply { cordon, lost }
         }))
     }
 

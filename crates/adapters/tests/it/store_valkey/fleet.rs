@@ -97,7 +97,7 @@ async fn a_name_is_one_server_s_while_it_is_alive_or_holds_something() {
     assert!(store.join(&info("a", "second")).await.is_err(), "what it holds is still its own");
     until("the lease to end", async || store.join(&info("a", "second")).await.ok()).await;
     // The first one, back from wherever it was, does not take the name back.
-    store.beat(&info("a", "first"), &[]).await.unwrap();
+    store.heartbeat(&info("a", "first"), &[]).await.unwrap();
     assert_eq!(store.nodes().await.unwrap()[0].info.instance, "second");
 }
 
@@ -115,8 +115,9 @@ async fn a_beat_extends_what_is_held_and_tells_what_is_lost() {
     let other: NodeId = "b".parse().unwrap();
     let (newer, _) = store.take_over(taken.agent, &other).await.unwrap();
     assert_eq!(server.ask(&format!("PEXPIRE {} 5000", lock(&kept))).unwrap(), ":1");
-    let beaten = store.beat(&info("a", "i"), &[kept.clone(), taken.clone(), lapsed.clone()]).await.unwrap();
-    assert_eq!(beaten.lost, [taken.agent]);
+    let reply =
+        store.heartbeat(&info("a", "i"), &[kept.clone(), taken.clone(), lapsed.clone()]).await.unwrap();
+    assert_eq!(reply.lost, [taken.agent]);
     for lease in [&kept, &lapsed] {
         let left = server.ask(&format!("PTTL {}", lock(lease))).unwrap();
         assert!(left.trim_start_matches(':').parse::<u64>().unwrap() > 50_000, "{left}");
@@ -159,9 +160,9 @@ async fn a_cordon_is_told_with_the_beat_and_survives_the_node() {
     assert!(store.cordon(&node, Some(cordon.clone()), fact()).await.unwrap());
     assert_eq!(store.entries(0, 10).await.unwrap().len(), 1, "what changes nothing is not logged");
     store.join(&info("a", "i")).await.unwrap();
-    assert_eq!(store.beat(&info("a", "i"), &[]).await.unwrap().cordon, Some(cordon));
+    assert_eq!(store.heartbeat(&info("a", "i"), &[]).await.unwrap().cordon, Some(cordon));
     assert!(store.cordon(&node, None, fact()).await.unwrap());
-    assert_eq!(store.beat(&info("a", "i"), &[]).await.unwrap().cordon, None);
+    assert_eq!(store.heartbeat(&info("a", "i"), &[]).await.unwrap().cordon, None);
     assert_eq!(store.nodes().await.unwrap()[0].cordon, None);
 }
 
@@ -206,7 +207,7 @@ async fn a_copied_directory_and_a_copied_machine_do_not_join_beside_the_original
     let imaged = store.join(&of("8-1", "second")).await;
     assert!(matches!(imaged, Err(JoinError::Restarted { .. })), "{imaged:?}");
     // A heartbeat of one that did not join changes nothing either.
-    store.beat(&of("8-1", "second"), &[]).await.unwrap();
+    store.heartbeat(&of("8-1", "second"), &[]).await.unwrap();
     assert_eq!(store.nodes().await.unwrap()[0].info.boot.as_deref(), Some("first"));
     // A machine that really was started anew is let in once the server before has been silent for a whole lease.
     until("the name to be free", async || store.join(&of("8-1", "second")).await.ok()).await;
@@ -253,7 +254,7 @@ async fn a_server_whose_clock_is_set_forward_gives_no_lease_to_anybody_for_a_who
     let mut last = std::time::Instant::now();
     // Both have stood for a term, and the lease is extended meanwhile.
     until("the quiet term to end", async || {
-        assert!(store.beat(&info("a", "i"), std::slice::from_ref(&held)).await.unwrap().lost.is_empty());
+        assert!(store.heartbeat(&info("a", "i"), std::slice::from_ref(&held)).await.unwrap().lost.is_empty());
         other.store_time().await.unwrap();
         (last.elapsed() > term + term / 4).then_some(())
     })
@@ -352,10 +353,10 @@ async fn builds_that_cannot_read_each_other_do_not_share_a_store() {
     assert!(matches!(late, JoinError::StoreNewer { store: 2, own: 1 }), "{late:?}");
     let held = leased(&store, "old").await;
     assert!(
-        store.beat(&of("old", 1), std::slice::from_ref(&held)).await.is_err(),
+        store.heartbeat(&of("old", 1), std::slice::from_ref(&held)).await.is_err(),
         "an older node extends its leases"
     );
-    store.beat(&of("new", 2), &[]).await.unwrap();
+    store.heartbeat(&of("new", 2), &[]).await.unwrap();
 }
 
 #[tokio::test]

@@ -49,8 +49,8 @@ impl Ghost {
         ghost
     }
 
-    async fn beat(&self) {
-        self.fleet.beat(&self.info, &[]).await.expect("it is heard");
+    async fn heartbeat(&self) {
+        self.fleet.heartbeat(&self.info, &[]).await.expect("it is heard");
     }
 }
 
@@ -76,9 +76,9 @@ async fn half_full(fleet: &Fleet, ghost: &Ghost) -> Node {
     soon(|| a.o.known_nodes().len() == 2).await;
     // The first two find the ghost as free as a; both moments may pass in vain.
     waits(fleet, &a, 0..2).await;
-    ghost.beat().await;
+    ghost.heartbeat().await;
     tokio::time::sleep(limits::SPREAD_PERIOD * 2).await;
-    ghost.beat().await;
+    ghost.heartbeat().await;
     let known = || a.o.known_nodes().iter().any(|node| node.info == ghost.info);
     soon(known).await;
     a
@@ -156,9 +156,9 @@ async fn nothing_waits_for_a_node_that_is_cordoned_or_silent() {
     soon(|| a.o.known_nodes().iter().any(|node| node.cordon.is_some())).await;
     assert_eq!(waits(&fleet, &a, 2..3).await, [Duration::ZERO], "for one that is cordoned");
     a.o.cordon(&ghost.info.node, None).await.expect("it is written");
-    ghost.beat().await;
+    ghost.heartbeat().await;
     // Its leases would hold for long; it is as good as gone once three heartbeats are missing.
-    tokio::time::sleep(limits::BEAT * 2 + limits::ORDER_LOOK * 2).await;
+    tokio::time::sleep(limits::NODE_HEARTBEAT * 2 + limits::ORDER_LOOK * 2).await;
     assert!(a.o.known_nodes().iter().all(|node| node.alive));
     assert_eq!(waits(&fleet, &a, 3..4).await, [Duration::ZERO], "for one that is silent");
     a.end(Stop::Now).await;
@@ -170,7 +170,7 @@ async fn a_node_that_looks_free_and_takes_nothing_costs_a_bounded_time() {
     let ghost = Ghost::join(&fleet, "b", 100).await;
     let a = fleet.node("a", 40);
     soon(|| a.o.known_nodes().len() == 2).await;
-    ghost.beat().await;
+    ghost.heartbeat().await;
     let begun = Instant::now();
     let waited = waits(&fleet, &a, 0..40).await;
     let (all, longest) = (begun.elapsed(), waited.iter().max().copied().unwrap_or_default());
