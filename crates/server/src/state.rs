@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use mosaic_api::{Admission, NodeCount, NodeSlots, NodeState, Quota};
 use mosaic_core::domain::quota::Held;
 use mosaic_core::limits;
-use mosaic_core::monitor::state::{Dispatch, NodeState as Snapshot};
+use mosaic_core::monitor::state::{Dispatch, NodeSnapshot};
 use sha2::{Digest, Sha256};
 
 use crate::context::Context;
@@ -46,7 +46,7 @@ fn tag(body: &NodeState) -> Result<String, Problem> {
     Ok(format!("W/\"{tag}\""))
 }
 
-fn view(context: &Context, state: Snapshot) -> NodeState {
+fn view(context: &Context, state: NodeSnapshot) -> NodeState {
     let (orchestrator, options) = (&context.orchestrator, &context.options);
     let scanner = &*orchestrator.ports().scanner;
     let quota = |held: &Held| Quota {

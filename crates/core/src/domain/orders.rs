@@ -72,7 +72,7 @@ pub struct KillOrder {
 
 /// Effect of the standing orders on one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum OrderVerdict {
     /// It may run.
     Run,
     /// It may not start now; what waits stays as it is.
@@ -89,13 +89,13 @@ pub enum Verdict {
 impl StandingOrders {
     /// Says what holds for an agent with this place in the order of admissions, admitted at this time. The barrier goes
     /// before the latch: what ends needs no start.
-    pub fn verdict(&self, seq: u64, spawned_at: Timestamp) -> Verdict {
+    pub fn verdict(&self, seq: u64, spawned_at: Timestamp) -> OrderVerdict {
         match (&self.barrier, &self.latch) {
             (Some(barrier), _) if barrier.covers(seq, spawned_at) => {
-                Verdict::End { cause: KillCause::KillAll, note: barrier.note() }
+                OrderVerdict::End { cause: KillCause::KillAll, note: barrier.note() }
             }
-            (_, Some(_)) => Verdict::Hold,
-            _ => Verdict::Run,
+            (_, Some(_)) => OrderVerdict::Hold,
+            _ => OrderVerdict::Run,
         }
     }
 
@@ -103,9 +103,11 @@ impl StandingOrders {
     /// Under the latch an agent of which nothing was done yet goes back as it is, and one that had begun ends.
     pub fn event(&self, agent: &Agent, seq: u64) -> Option<Event> {
         match (self.verdict(seq, agent.spawned_at), &self.latch) {
-            (Verdict::End { cause, note }, _) => Some(Event::Kill { cause, note }),
-            (Verdict::Hold, _) if matches!(agent.state, State::Queued { .. }) => Some(Event::Interrupted),
-            (Verdict::Hold, Some(latch)) => {
+            (OrderVerdict::End { cause, note }, _) => Some(Event::Kill { cause, note }),
+            (OrderVerdict::Hold, _) if matches!(agent.state, State::Queued { .. }) => {
+                Some(Event::Interrupted)
+            }
+            (OrderVerdict::Hold, Some(latch)) => {
                 Some(Event::Kill { cause: KillCause::KillAll, note: latch.note() })
             }
             _ => None,
@@ -229,17 +231,21 @@ mod tests {
             latch: Some(latch()),
             ..StandingOrders::default()
         };
-        assert!(matches!(both.verdict(3, Timestamp(9)), Verdict::End { .. }));
-        assert_eq!(both.verdict(4, Timestamp(0)), Verdict::Hold, "a place says all when there is no time");
-        assert_eq!(StandingOrders::default().verdict(1, Timestamp(1)), Verdict::Run);
+        assert!(matches!(both.verdict(3, Timestamp(9)), OrderVerdict::End { .. }));
+        assert_eq!(
+            both.verdict(4, Timestamp(0)),
+            OrderVerdict::Hold,
+            "a place says all when there is no time"
+        );
+        assert_eq!(StandingOrders::default().verdict(1, Timestamp(1)), OrderVerdict::Run);
         assert_eq!(latch().note(), "kill switch: freeze (alice)");
     }
 
     #[test]
     fn a_barrier_by_time_ends_what_was_admitted_up_to_it() {
         let orders = StandingOrders { barrier: Some(barrier(None, 100)), ..StandingOrders::default() };
-        assert!(matches!(orders.verdict(7, Timestamp(100)), Verdict::End { .. }));
-        assert_eq!(orders.verdict(7, Timestamp(101)), Verdict::Run);
+        assert!(matches!(orders.verdict(7, Timestamp(100)), OrderVerdict::End { .. }));
+        assert_eq!(orders.verdict(7, Timestamp(101)), OrderVerdict::Run);
     }
 
     #[test]
@@ -264,7 +270,7 @@ mod tests {
                 ..StandingOrders::default()
             };
             let (one, other) = (orders(a, engaged.0), orders(b, engaged.1));
-            let ends = |o: &StandingOrders| matches!(o.verdict(seq, Timestamp(at)), Verdict::End { .. });
+            let ends = |o: &StandingOrders| matches!(o.verdict(seq, Timestamp(at)), OrderVerdict::End { .. });
             let (mut left, mut right) = (one.clone(), other.clone());
             left.merge(other.clone());
             right.merge(one.clone());

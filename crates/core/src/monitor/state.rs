@@ -28,9 +28,9 @@ pub enum Dispatch {
     Stopped,
 }
 
-/// The state of one node.
+/// Snapshot of one node: its capacity, its dispatch and what needs a person.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NodeState {
+pub struct NodeSnapshot {
     /// The node.
     pub node: NodeId,
     /// Entries and agents by status.
@@ -69,7 +69,7 @@ pub struct NodeState {
 
 impl Orchestrator {
     /// Takes the snapshot: three short reads of the store, of which only the leased records count agents.
-    pub async fn state(&self) -> Result<NodeState, StoreError> {
+    pub async fn state(&self) -> Result<NodeSnapshot, StoreError> {
         let store = &self.ports.store;
         let (counts, pause, leased) =
             tokio::try_join!(store.counts(self.now()), store.pause(), store.leased())?;
@@ -82,7 +82,7 @@ impl Orchestrator {
         };
         let agents = || leased.iter().map(|record| &record.agent);
         let stalled = agents().filter(|a| a.attention.iter().any(|one| one.kind == AttentionKind::Stalled));
-        Ok(NodeState {
+        Ok(NodeSnapshot {
             node: self.settings.node.clone(),
             slots: self.settings.slots,
             used: self.running(),

@@ -17,7 +17,7 @@ use crate::domain::agent::Agent;
 use crate::domain::facts::{Fact, KillSwitchReleased};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{Event, KillCause};
-use crate::domain::orders::{Barrier, Latch, Verdict};
+use crate::domain::orders::{Barrier, Latch, OrderVerdict};
 use crate::driver::Order;
 use crate::orders::standing::{Ordered, Orders};
 use crate::ports::orders::StopFile;
@@ -104,12 +104,12 @@ impl Orders {
         for (id, driver) in self.drivers.lock().iter() {
             let order = match (standing.kill(*id), standing.orders.verdict(driver.seq, driver.spawned_at)) {
                 (Some(kill), _) => Order::Kill(KillCause::Operator, kill.note()),
-                (None, Verdict::End { cause, note }) => Order::Kill(cause, note),
-                (None, Verdict::Hold) => {
+                (None, OrderVerdict::End { cause, note }) => Order::Kill(cause, note),
+                (None, OrderVerdict::Hold) => {
                     let note = standing.orders.latch.as_ref().map(Latch::note).unwrap_or_default();
                     Order::Kill(KillCause::KillAll, note)
                 }
-                (None, Verdict::Run) => continue,
+                (None, OrderVerdict::Run) => continue,
             };
             driver.give(order);
             ordered.insert(*id, Arc::clone(driver));
