@@ -14,7 +14,7 @@ pub struct Operation {
     pub method: String,
     /// The path, with its parameters in braces.
     pub path: String,
-    /// Its deed in a few words.
+    /// Its effect in a few words.
     pub summary: &'static str,
     /// Its query parameters.
     pub query: &'static [&'static str],

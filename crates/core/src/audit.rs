@@ -2,34 +2,34 @@
 //! [`Orchestrator::audit`]; a stop never waits for its entry, which [`Orchestrator::audit_soon`] records.
 
 use crate::domain::access::AgentAccess;
-use crate::domain::audit::{Action, Deed, Head, MOSAIC};
+use crate::domain::audit::{Action, AuditEntry, Head, MOSAIC};
 use crate::domain::ids::AgentId;
 use crate::orchestrator::Orchestrator;
 use crate::ports::audit::AuditError;
 
 impl Orchestrator {
-    /// Records a deed; it is durable when this returns. For what must not be done unrecorded: deletions, overrides.
-    pub async fn audit(&self, deed: Deed) -> Result<Head, AuditError> {
-        self.ports.audit.append(self.masked(deed)).await
+    /// Records an audit entry; it is durable when this returns. For what must not be done unrecorded: deletions, overrides.
+    pub async fn audit(&self, entry: AuditEntry) -> Result<Head, AuditError> {
+        self.ports.audit.append(self.masked(entry)).await
     }
 
-    /// Records a deed as soon as the disk lets it, and never waits. For stops, and for what has happened already.
-    pub fn audit_soon(&self, deed: Deed) {
-        self.ports.audit.note(self.masked(deed));
+    /// Records an audit entry as soon as the disk lets it, and never waits. For stops, and for what has happened already.
+    pub fn audit_soon(&self, entry: AuditEntry) {
+        self.ports.audit.note(self.masked(entry));
     }
 
-    /// Starts a deed of the orchestrator's own, now.
-    pub fn own_deed(&self, action: Action) -> Deed {
-        Deed::new(action, MOSAIC, self.now())
+    /// Starts an entry for an action of the server itself, now.
+    pub fn system_entry(&self, action: Action) -> AuditEntry {
+        AuditEntry::new(action, MOSAIC, self.now())
     }
 
     /// Reasons and results may quote what people, agents and repositories said, and actors and requests are named by callers.
-    fn masked(&self, mut deed: Deed) -> Deed {
-        let said = [&mut deed.reason, &mut deed.result, &mut deed.subject, &mut deed.request];
-        for text in said.into_iter().flatten().chain([&mut deed.actor]) {
+    fn masked(&self, mut entry: AuditEntry) -> AuditEntry {
+        let said = [&mut entry.reason, &mut entry.result, &mut entry.subject, &mut entry.request];
+        for text in said.into_iter().flatten().chain([&mut entry.actor]) {
             *text = self.ports.scanner.mask(text);
         }
-        deed
+        entry
     }
 
     /// Says where agents find the API and what their tokens are derived from. Before this nobody has a token; a

@@ -42,7 +42,7 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
     if !unwatched.is_empty() {
         tracing::info!(agents = unwatched.len(), "taking over agents that nobody watches");
         let taken = format!("{} agents that nobody watches are taken over", unwatched.len());
-        o.audit_soon(o.own_deed(Action::Recovery).result(taken));
+        o.audit_soon(o.system_entry(Action::Recovery).result(taken));
     }
     let mut all = true;
     for record in unwatched {
@@ -99,7 +99,7 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
     }
     if given > 0 {
         o.audit_soon(
-            o.own_deed(Action::Recovery).result(format!("{given} agents of lost nodes are given back")),
+            o.system_entry(Action::Recovery).result(format!("{given} agents of lost nodes are given back")),
         );
     }
 }

@@ -15,7 +15,7 @@ use thiserror::Error;
 pub use self::prune::{PruneError, PruneRequest, Pruned};
 use crate::caretaker::moved_agents;
 use crate::domain::agent::Agent;
-use crate::domain::audit::Deed;
+use crate::domain::audit::AuditEntry;
 use crate::domain::facts::{AgentRemoved, Fact};
 use crate::domain::ids::{AgentId, CommitId, NodeId};
 use crate::domain::journal::LogRecord;
@@ -138,7 +138,7 @@ impl Orchestrator {
         id: AgentId,
         discard: Option<&str>,
         why: &str,
-        by: &Deed,
+        by: &AuditEntry,
     ) -> Result<Removed, RemoveError> {
         let record = self.ended(id).await?;
         if let Some(given) = discard
@@ -303,15 +303,15 @@ impl Orchestrator {
         record: &Versioned,
         lost: &Unmerged,
         why: &str,
-        by: &Deed,
+        by: &AuditEntry,
     ) -> Result<u64, StoreError> {
         let (agent, at) = (&record.agent, self.now());
-        let deed = by.clone().subject(agent.id).reason(Some(why));
-        let deed = match lost.is_none() {
-            true => deed,
-            false => deed.result(lost.discards()),
+        let entry = by.clone().subject(agent.id).reason(Some(why));
+        let entry = match lost.is_none() {
+            true => entry,
+            false => entry.result(lost.discards()),
         };
-        self.audit(deed).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        self.audit(entry).await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let removed = AgentRemoved {
             name: agent.name.clone(),
             why: why.to_owned(),

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::deeds;
 use crate::exit::Exit;
+use crate::local_audit;
 use crate::locate;
 use crate::plain;
 use crate::problem::Problem;
@@ -240,9 +240,9 @@ impl Local {
         let failed = outcome.stopped.iter().filter(|(_, stopped)| stopped.is_err()).count();
         let killed = outcome.stopped.len() - failed;
         let result = format!("{}; killed locally: {killed} killed, {failed} failed", self.why);
-        let deed = deeds::local_deed(action).reason(reason).result(result);
-        let deed = agent.map_or_else(|| deed.clone(), |agent| deed.clone().subject(agent));
-        deeds::record(session, place, vec![deed]);
+        let entry = local_audit::local_entry(action).reason(reason).result(result);
+        let entry = agent.map_or_else(|| entry.clone(), |agent| entry.clone().subject(agent));
+        local_audit::record(session, place, vec![entry]);
     }
 
     fn report(&self, session: &Session, outcome: &Outcome) -> Result<Exit, Problem> {

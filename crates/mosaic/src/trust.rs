@@ -8,7 +8,7 @@ use mosaic_adapters::gates_local::{config_digest, trust as remember};
 use mosaic_core::domain::audit::Action;
 
 use crate::config::Trust;
-use crate::deeds::{self, local_deed};
+use crate::local_audit::{self, local_entry};
 use crate::local_git::LocalRepository;
 use crate::plain;
 use crate::problem::Problem;
@@ -82,8 +82,8 @@ pub(crate) fn settle(
     }
     commands.iter().for_each(|line| say(line));
     if confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")? {
-        let deed = local_deed(Action::Trust).subject(format!("{CONFIG} {digest}"));
-        deeds::record(session, data_dir, vec![deed.result("its gate commands may be run")]);
+        let entry = local_entry(Action::Trust).subject(format!("{CONFIG} {digest}"));
+        local_audit::record(session, data_dir, vec![entry.result("its gate commands may be run")]);
         remember(&file, &digest)
             .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
     } else {

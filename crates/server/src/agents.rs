@@ -138,13 +138,15 @@ pub(crate) async fn kill(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let reason = body.reason(&context.orchestrator)?;
-    let deed =
-        caller.deed(&context.orchestrator, Action::Kill, &request).subject(id).reason(reason.as_deref());
+    let entry = caller
+        .audit_entry(&context.orchestrator, Action::Kill, &request)
+        .subject(id)
+        .reason(reason.as_deref());
     let note = note(&request, reason);
     let killed = to_the_end(&context.orchestrator, move |o| async move {
-        o.audit_soon(deed.clone().result("ordered"));
+        o.audit_soon(entry.clone().result("ordered"));
         let killed = o.kill(id, KillCause::Operator, &note).await;
-        o.audit_soon(deed.result(kill_result(&killed)));
+        o.audit_soon(entry.result(kill_result(&killed)));
         killed
     });
     let Killed { record, already_terminal, confirmed, receipt, elsewhere } = killed.await??;
@@ -172,11 +174,12 @@ pub(crate) async fn kill_all(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (by, reason) = (by(&request), body.reason(&context.orchestrator)?);
-    let deed = caller.deed(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
+    let entry =
+        caller.audit_entry(&context.orchestrator, Action::KillAll, &request).reason(reason.as_deref());
     let report = to_the_end(&context.orchestrator, move |o| async move {
-        o.audit_soon(deed.clone().result("ordered"));
+        o.audit_soon(entry.clone().result("ordered"));
         let report = o.kill_all(&by, reason).await;
-        o.audit_soon(deed.result(format!(
+        o.audit_soon(entry.result(format!(
             "{} killed, {} failed, {} of them queued",
             report.killed, report.failed, report.queued
         )));

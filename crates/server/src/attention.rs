@@ -92,12 +92,12 @@ pub(crate) async fn answer(
     })?;
     let answer = read(body.take("answer"))?;
     let reason = body.reason(&context.orchestrator)?;
-    let deed = caller.deed(&context.orchestrator, Action::AttentionAnswer, &request).subject(id);
-    let deed = deed.reason(reason.as_deref());
-    let (by, note) = (deed.actor.clone(), note(&request, reason));
+    let entry = caller.audit_entry(&context.orchestrator, Action::AttentionAnswer, &request).subject(id);
+    let entry = entry.reason(reason.as_deref());
+    let (by, note) = (entry.actor.clone(), note(&request, reason));
     let done = to_the_end(&context.orchestrator, move |o| async move {
         if answer == AttentionAnswer::Kill {
-            o.audit_soon(deed.clone().result("kill: ordered"));
+            o.audit_soon(entry.clone().result("kill: ordered"));
         }
         let done = Box::pin(o.answer_attention(id, answer, &by, &note)).await;
         let result = match &done {
@@ -106,7 +106,7 @@ pub(crate) async fn answer(
             Ok(_) => format!("{}: was answered so already", answer.as_str()),
             Err(e) => format!("{}: not done: {e}", answer.as_str()),
         };
-        o.audit_soon(deed.result(result));
+        o.audit_soon(entry.result(result));
         done
     });
     let Answered { record, changed, confirmed } = done.await??;

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName};
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::ids::{AgentId, NodeId};
 
 use crate::shell::RequestId;
@@ -24,8 +24,13 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Starts the record of a deed of this caller, now.
-    pub(crate) fn deed(&self, orchestrator: &Orchestrator, action: Action, request: &RequestId) -> Deed {
+    /// Starts an audit entry of this caller, now.
+    pub(crate) fn audit_entry(
+        &self,
+        orchestrator: &Orchestrator,
+        action: Action,
+        request: &RequestId,
+    ) -> AuditEntry {
         let named = |who: &str, name: &Option<String>| {
             name.as_ref().map_or_else(|| who.to_owned(), |name| format!("{who}/{name}"))
         };
@@ -36,7 +41,7 @@ impl Caller {
             Self::Agent(id) => format!("agent/{id}"),
         };
         // Records name the actor, too, not only the audit log.
-        Deed::new(action, &orchestrator.hide(actor), orchestrator.now()).request(&request.0)
+        AuditEntry::new(action, &orchestrator.hide(actor), orchestrator.now()).request(&request.0)
     }
 
     /// Returns the name that a person or program gave.

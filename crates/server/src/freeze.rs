@@ -40,12 +40,14 @@ pub(crate) async fn freeze(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let reason = body.reason(&context.orchestrator)?;
-    let deed =
-        caller.deed(&context.orchestrator, Action::Freeze, &request).subject(id).reason(reason.as_deref());
+    let entry = caller
+        .audit_entry(&context.orchestrator, Action::Freeze, &request)
+        .subject(id)
+        .reason(reason.as_deref());
     let note = note(&request, reason);
     let done = to_the_end(&context.orchestrator, move |o| async move {
         let done = o.freeze(id, &note).await;
-        o.audit_soon(deed.result(result(&done)));
+        o.audit_soon(entry.result(result(&done)));
         done
     });
     answer(done.await?)
@@ -60,12 +62,14 @@ pub(crate) async fn thaw(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let reason = body.reason(&context.orchestrator)?;
-    let deed =
-        caller.deed(&context.orchestrator, Action::Thaw, &request).subject(id).reason(reason.as_deref());
+    let entry = caller
+        .audit_entry(&context.orchestrator, Action::Thaw, &request)
+        .subject(id)
+        .reason(reason.as_deref());
     let note = note(&request, reason);
     let done = to_the_end(&context.orchestrator, move |o| async move {
         let done = o.thaw(id, &note).await;
-        o.audit_soon(deed.result(result(&done)));
+        o.audit_soon(entry.result(result(&done)));
         done
     });
     answer(done.await?)

@@ -30,12 +30,13 @@ pub(crate) async fn engage(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (by, reason) = (by(&request), body.reason(&context.orchestrator)?);
-    let deed =
-        caller.deed(&context.orchestrator, Action::KillswitchEngage, &request).reason(reason.as_deref());
+    let entry = caller
+        .audit_entry(&context.orchestrator, Action::KillswitchEngage, &request)
+        .reason(reason.as_deref());
     let order = move |o: std::sync::Arc<Orchestrator>| async move {
-        o.audit_soon(deed.clone().result("ordered"));
+        o.audit_soon(entry.clone().result("ordered"));
         let (latch, report) = o.engage(&by, reason).await;
-        o.audit_soon(deed.result(format!("{} killed, {} failed", report.killed, report.failed)));
+        o.audit_soon(entry.result(format!("{} killed, {} failed", report.killed, report.failed)));
         (latch, report)
     };
     let (_, report) = to_the_end(&context.orchestrator, order).await?;
@@ -52,11 +53,12 @@ pub(crate) async fn release(
 ) -> Result<Response, Problem> {
     let reason = body.reason(&context.orchestrator)?;
     let by = by(&request);
-    let deed =
-        caller.deed(&context.orchestrator, Action::KillswitchRelease, &request).reason(reason.as_deref());
+    let entry = caller
+        .audit_entry(&context.orchestrator, Action::KillswitchRelease, &request)
+        .reason(reason.as_deref());
     let was_engaged = to_the_end(&context.orchestrator, move |o| async move {
         let released = o.release(&by).await;
-        o.audit_soon(deed.result(match &released {
+        o.audit_soon(entry.result(match &released {
             Ok(true) => "released".to_owned(),
             Ok(false) => "was not engaged".to_owned(),
             Err(e) => format!("not done: {e}"),

@@ -23,7 +23,7 @@ pub(crate) async fn drain(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
-    o.audit_soon(caller.deed(o, Action::Drain, &request).reason(reason.as_deref()));
+    o.audit_soon(caller.audit_entry(o, Action::Drain, &request).reason(reason.as_deref()));
     let running = o.drain();
     tracing::info!(running, reason, "drain asked for");
     Ok((StatusCode::ACCEPTED, Answer(DrainStarted { draining: true, running })).into_response())

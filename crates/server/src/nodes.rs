@@ -88,7 +88,7 @@ pub(crate) async fn remove(
     r.finish()?;
     let (o, node) = (&context.orchestrator, path.get::<NodeId>("node")?);
     let action = if is_lost { Action::NodeLost } else { Action::NodeRemove };
-    o.audit(caller.deed(o, action, &request).subject(&node).reason(reason.as_deref())).await?;
+    o.audit(caller.audit_entry(o, action, &request).subject(&node).reason(reason.as_deref())).await?;
     let (by, at) = (by(&request), o.now());
     let lost = is_lost.then(|| LostNode { node: node.clone(), by: by.clone(), reason, at });
     match o.remove_node(&node, lost.as_ref(), &by).await? {
@@ -137,7 +137,7 @@ async fn change(
         Wish::Uncordon => Action::NodeUncordon,
         Wish::Drain => Action::NodeDrain,
     };
-    o.audit(caller.deed(o, action, request).subject(&node).reason(reason.as_deref())).await?;
+    o.audit(caller.audit_entry(o, action, request).subject(&node).reason(reason.as_deref())).await?;
     let stands = Cordon { by: by(request), reason, at: o.now(), drain: wish == Wish::Drain };
     let stands = Some(stands).filter(|_| wish != Wish::Uncordon);
     if !o.cordon(&node, stands).await? {

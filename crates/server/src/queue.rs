@@ -115,7 +115,7 @@ pub(crate) async fn pause(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
-    o.audit_soon(caller.deed(o, Action::QueuePause, &request).reason(reason.as_deref()));
+    o.audit_soon(caller.audit_entry(o, Action::QueuePause, &request).reason(reason.as_deref()));
     o.pause(&format!("HTTP request {}", request.0), reason).await?;
     dispatch(&context).await
 }
@@ -128,7 +128,7 @@ pub(crate) async fn resume(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
-    o.audit(caller.deed(o, Action::QueueResume, &request).reason(reason.as_deref())).await?;
+    o.audit(caller.audit_entry(o, Action::QueueResume, &request).reason(reason.as_deref())).await?;
     o.resume(&format!("HTTP request {}", request.0)).await?;
     dispatch(&context).await
 }

@@ -8,7 +8,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use mosaic_api::Pruned;
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::limits;
 use mosaic_core::ports::store::EndedAfter;
@@ -42,7 +42,7 @@ pub(crate) async fn remove(
     r.finish()?;
     let why = format!("removed by HTTP request {}", request.0);
     let action = if discard.is_some() { Action::Discard } else { Action::Remove };
-    let by = caller.deed(&context.orchestrator, action, &request);
+    let by = caller.audit_entry(&context.orchestrator, action, &request);
     let removal = move |o: std::sync::Arc<mosaic_core::Orchestrator>| async move {
         Box::pin(o.remove(id, discard.as_deref(), &why, &by)).await
     };
@@ -57,7 +57,7 @@ pub(crate) async fn prune(
     Extension(request): Extension<RequestId>,
     body: OptionalJson,
 ) -> Result<Response, Problem> {
-    let by = caller.deed(&context.orchestrator, Action::Prune, &request);
+    let by = caller.audit_entry(&context.orchestrator, Action::Prune, &request);
     let mut wanted = read(body.object()?, by)?;
     wanted.why = format!("pruned by HTTP request {}", request.0);
     if wanted.force.is_some() {
@@ -81,7 +81,7 @@ pub(crate) async fn prune(
     Ok(Answer(answer).into_response())
 }
 
-fn read(fields: Map<String, Value>, by: Deed) -> Result<PruneRequest, Problem> {
+fn read(fields: Map<String, Value>, by: AuditEntry) -> Result<PruneRequest, Problem> {
     let mut wanted = PruneRequest {
         older_than: OLDER_THAN,
         dry_run: false,

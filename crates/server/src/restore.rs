@@ -40,10 +40,10 @@ pub(crate) async fn create(
     if let Some(node) = other_node(&context, node, &place).await? {
         return to_node(&context, &node, Request::from_parts(parts, Body::from(bytes))).await;
     }
-    let deed = caller.deed(o, Action::Restore, &request_id).subject(id).reason(reason.as_deref());
+    let entry = caller.audit_entry(o, Action::Restore, &request_id).subject(id).reason(reason.as_deref());
     let restored = to_the_end(o, move |o| async move {
         let restored = Box::pin(o.restore(id, place)).await;
-        o.audit_soon(deed.result(match &restored {
+        o.audit_soon(entry.result(match &restored {
             Ok(restored) => format!("to {}", restored.path.display()),
             Err(e) => format!("not done: {e}"),
         }));

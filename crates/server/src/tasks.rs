@@ -53,7 +53,7 @@ pub(crate) async fn remove(
         return Err(unknown(&task));
     }
     let o = &context.orchestrator;
-    o.audit(caller.deed(o, Action::QueueRemove, &request).subject(&task)).await?;
+    o.audit(caller.audit_entry(o, Action::QueueRemove, &request).subject(&task)).await?;
     let note = format!("removed by HTTP request {}", request.0);
     let (removed, running) = context.orchestrator.remove_waiting(&task, &note).await?;
     if let (true, Some(first)) = (removed.is_empty(), running.first()) {

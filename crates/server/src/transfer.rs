@@ -77,8 +77,8 @@ pub(crate) async fn release(
     let agents = agents.into_iter().map(|id| read(Value::String(id))).collect::<Result<Vec<AgentId>, _>>()?;
     let o = &context.orchestrator;
     refuse_known(o.known_values_in("/export", &export))?;
-    let deed = caller.deed(o, Action::QueueExport, &request).subject(&export);
-    o.audit(deed.result(format!("{} agents are to leave", agents.len()))).await?;
+    let entry = caller.audit_entry(o, Action::QueueExport, &request).subject(&export);
+    o.audit(entry.result(format!("{} agents are to leave", agents.len()))).await?;
     let released = transfer::release(&*o.ports().store, &export, &agents, o.decide_now()).await?;
     Ok(Answer(Released { released: texts(&released) }).into_response())
 }
@@ -100,8 +100,8 @@ pub(crate) async fn admit(
             .flat_map(|(n, entry)| o.known_values_in(&format!("/entries/{n}/agent"), &entry.agent))
             .collect(),
     )?;
-    let deed = caller.deed(o, Action::QueueImport, &request);
-    o.audit(deed.result(format!("{} agents come from another store", entries.len()))).await?;
+    let entry = caller.audit_entry(o, Action::QueueImport, &request);
+    o.audit(entry.result(format!("{} agents come from another store", entries.len()))).await?;
     let mut arrivals = Vec::with_capacity(entries.len());
     for entry in &entries {
         arrivals.push(o.take_in_entry(entry).await?.shown());

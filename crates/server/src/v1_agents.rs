@@ -288,13 +288,14 @@ pub(crate) async fn retry(
     let allowed = AllowedSecret::list("/allowedSecrets", allowed.as_ref()).map_err(Problem::invalid)?;
     let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
     let idempotency = idempotency(&headers, uri.path(), &fingerprinted(&reason, &allowed)?)?;
-    o.audit(caller.deed(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
+    o.audit(caller.audit_entry(o, Action::Retry, &request).subject(id).reason(reason.as_deref())).await?;
     if !allowed.is_empty() {
         check_seen(&o.agent(id).await?.agent, &allowed)?;
     }
     for one in &allowed {
-        let deed = caller.deed(o, Action::SecretAllow, &request).subject(id).reason(Some(&one.reason));
-        o.audit(deed.result(format!("fingerprint {}", one.fingerprint.as_str()))).await?;
+        let entry =
+            caller.audit_entry(o, Action::SecretAllow, &request).subject(id).reason(Some(&one.reason));
+        o.audit(entry.result(format!("fingerprint {}", one.fingerprint.as_str()))).await?;
     }
     match context.orchestrator.retry(id, allowed, idempotency).await {
         Ok(spawned) => created(&context.orchestrator, &spawned).await,

@@ -3,20 +3,20 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::audit::{Audit, Wanted};
 
-/// Time of the first deed.
+/// Time of the first audit entry.
 const START: u64 = 1_795_341_849_112;
 
-fn deed(n: u64) -> Deed {
+fn entry(n: u64) -> AuditEntry {
     let (action, actor) = match n % 3 {
         0 => (Action::Kill, "operator".to_owned()),
         1 => (Action::QueuePause, format!("agent/{n}")),
         _ => (Action::Retention, "agents".to_owned()),
     };
-    Deed::new(action, &actor, Timestamp(START + n))
+    AuditEntry::new(action, &actor, Timestamp(START + n))
         .subject(n)
         .reason(Some("why \"not\"\n"))
         .request(&format!("r{n}"))
@@ -36,13 +36,13 @@ pub async fn run<A: Audit + 'static, F: Future<Output = Arc<A>>>(fresh: impl Fn(
 async fn records_come_back_in_order(audit: Arc<impl Audit>) {
     assert_eq!(audit.head().n, 0);
     assert_eq!(audit.verify().await.expect("it can be checked").broken, None);
-    assert_eq!(audit.append(deed(1)).await.expect("it is recorded").n, 1);
-    audit.note(deed(2));
-    let third = audit.append(deed(3)).await.expect("it is recorded");
+    assert_eq!(audit.append(entry(1)).await.expect("it is recorded").n, 1);
+    audit.note(entry(2));
+    let third = audit.append(entry(3)).await.expect("it is recorded");
     assert_eq!((third.n, audit.head()), (3, third), "a note keeps its place in the queue");
     let page = audit.read(all(10)).await.expect("it can be read");
-    let deeds: Vec<Deed> = page.records.iter().map(|record| record.deed.clone()).collect();
-    assert_eq!(deeds, [deed(1), deed(2), deed(3)]);
+    let entries: Vec<AuditEntry> = page.records.iter().map(|record| record.entry.clone()).collect();
+    assert_eq!(entries, [entry(1), entry(2), entry(3)]);
     assert_eq!((page.next, page.records[2].head()), (None, third));
     let verified = audit.verify().await.expect("it can be checked");
     assert_eq!((verified.broken, verified.head, verified.first), (None, third, 1));
@@ -52,7 +52,7 @@ async fn many_at_once_make_one_chain(audit: Arc<impl Audit + 'static>) {
     let calls: Vec<_> = (0..200)
         .map(|n| {
             let audit = Arc::clone(&audit);
-            tokio::spawn(async move { audit.append(deed(n)).await.expect("it is recorded").n })
+            tokio::spawn(async move { audit.append(entry(n)).await.expect("it is recorded").n })
         })
         .collect();
     let mut numbers = Vec::new();
@@ -67,7 +67,7 @@ async fn many_at_once_make_one_chain(audit: Arc<impl Audit + 'static>) {
 
 async fn pages_and_filters(audit: Arc<impl Audit>) {
     for n in 1..=9 {
-        audit.append(deed(n)).await.expect("it is recorded");
+        audit.append(entry(n)).await.expect("it is recorded");
     }
     let numbers = async |wanted: Wanted| {
         let page = audit.read(wanted).await.expect("it can be read");

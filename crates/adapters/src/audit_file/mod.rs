@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mosaic_core::domain::audit::{Deed, Head};
+use mosaic_core::domain::audit::{AuditEntry, Head};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use tokio::sync::{mpsc, oneshot};
@@ -85,23 +85,23 @@ impl Drop for FileAudit {
 
 #[async_trait]
 impl Audit for FileAudit {
-    async fn append(&self, deed: Deed) -> Result<Head, AuditError> {
+    async fn append(&self, entry: AuditEntry) -> Result<Head, AuditError> {
         let (tell, told) = oneshot::channel();
         let work = async {
             let gone = || AuditError::Unavailable("its writer has ended".to_owned());
-            self.queue().send(Waiting { deed, answer: Some(tell) }).await.map_err(|_| gone())?;
+            self.queue().send(Waiting { entry, answer: Some(tell) }).await.map_err(|_| gone())?;
             told.await.map_err(|_| gone())?
         };
         let late = || AuditError::Unavailable("the disk did not answer in time".to_owned());
         tokio::time::timeout(limits::AUDIT_ANSWER, work).await.map_err(|_| late())?
     }
 
-    fn note(&self, deed: Deed) {
-        if let Err(e) = self.queue().try_send(Waiting { deed, answer: None }) {
+    fn note(&self, entry: AuditEntry) {
+        if let Err(e) = self.queue().try_send(Waiting { entry, answer: None }) {
             let why = e.to_string();
             let (mpsc::error::TrySendError::Full(waiting) | mpsc::error::TrySendError::Closed(waiting)) = e;
             self.shared.lost.fetch_add(1, Ordering::SeqCst);
-            lose(&waiting.deed, &why);
+            lose(&waiting.entry, &why);
         }
     }
 
@@ -120,13 +120,13 @@ impl Audit for FileAudit {
     }
 }
 
-/// Records deeds that the command line does by itself while no server answers: into a chain of its own, which the next
+/// Records audit entries that the command line does by itself while no server answers: into a chain of its own, which the next
 /// server takes over. Waits a moment for another command that is just doing the same.
 pub fn record_locally(
     data_dir: &Path,
     node: &str,
     keep: Duration,
-    deeds: Vec<Deed>,
+    entries: Vec<AuditEntry>,
 ) -> Result<Head, AuditError> {
     let chain = Chain::new(data_dir, node).local();
     let mut waited = Duration::ZERO;
@@ -140,6 +140,6 @@ pub fn record_locally(
             }
         }
     };
-    writer.append(deeds).map_err(unavailable)?;
+    writer.append(entries).map_err(unavailable)?;
     Ok(writer.end.head)
 }

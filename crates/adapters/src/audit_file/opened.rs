@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use mosaic_core::domain::audit::{Action, Deed, Hash, Head, HeadFile, MOSAIC, Record};
+use mosaic_core::domain::audit::{Action, AuditEntry, Hash, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
 use parking_lot::Mutex;
@@ -44,7 +44,7 @@ fn tail(chain: &Chain) -> io::Result<Tail> {
                     tail.size += line.len() as u64 + 1;
                     match Record::read(&line) {
                         Ok(record) => {
-                            tail.taken = tail.taken.max(taken::number(&record.deed).unwrap_or(0));
+                            tail.taken = tail.taken.max(taken::number(&record.entry).unwrap_or(0));
                             tail.first.get_or_insert_with(|| record.clone());
                             tail.last = Some(record);
                         }
@@ -66,8 +66,8 @@ pub(super) fn open(chain: Chain, keep: Duration) -> io::Result<Option<Writer>> {
     let Some(lock) = chain.lock()? else { return Ok(None) };
     let tail = tail(&chain)?;
     let found = chain.read_head()?;
-    let mut deeds = Vec::new();
-    let mut say = |action, text: String| deeds.push(Deed::new(action, MOSAIC, now()).result(text));
+    let mut entries = Vec::new();
+    let mut say = |action, text: String| entries.push(AuditEntry::new(action, MOSAIC, now()).result(text));
     let end = end(&chain, &tail, found, &mut say);
     if !tail.torn.is_empty() {
         say(Action::AuditHealed, set_aside(&chain, &tail, end.head)?);
@@ -77,11 +77,11 @@ pub(super) fn open(chain: Chain, keep: Duration) -> io::Result<Option<Writer>> {
     let shared = Arc::new(Shared { head: Mutex::new(end.head), lost: AtomicU64::new(0) });
     let mut writer = Writer { chain, file, size, dirty: false, end, keep, shared, _lock: lock };
     writer.chain.write_head(&writer.end)?;
-    if !deeds.is_empty() {
-        for deed in &deeds {
-            tracing::warn!(action = deed.action, "audit log: {}", deed.result.as_deref().unwrap_or(""));
+    if !entries.is_empty() {
+        for entry in &entries {
+            tracing::warn!(action = entry.action, "audit log: {}", entry.result.as_deref().unwrap_or(""));
         }
-        writer.append(deeds)?;
+        writer.append(entries)?;
     }
     take_over(&mut writer)?;
     writer.rotate()?;
@@ -172,12 +172,12 @@ fn take_over(writer: &mut Writer) -> io::Result<()> {
         if page.records.is_empty() {
             return Ok(());
         }
-        let deeds = page.records.into_iter().map(|record| {
-            let result = record.deed.result.clone().unwrap_or_default();
+        let entries = page.records.into_iter().map(|record| {
+            let result = record.entry.result.clone().unwrap_or_default();
             let text =
                 format!("{result} (done by the command line; record {} of {})", record.n, local.name());
-            record.deed.clone().result(text).request(&taken::mark(record.n))
+            record.entry.clone().result(text).request(&taken::mark(record.n))
         });
-        writer.append(deeds.collect())?;
+        writer.append(entries.collect())?;
     }
 }

@@ -62,7 +62,7 @@ pub fn read(chain: &Chain, wanted: &Wanted) -> io::Result<Page> {
                 return Ok(page);
             }
             seen += 1;
-            if wanted.fits(&record.deed) {
+            if wanted.fits(&record.entry) {
                 page.records.push(record);
             }
         }
@@ -193,12 +193,12 @@ impl Look {
 
     fn remark(&mut self, record: &Record) {
         let notable = [Action::AuditHealed, Action::AuditBroken, Action::AuditLost];
-        if notable.iter().any(|action| record.deed.action == action.as_str()) {
+        if notable.iter().any(|action| record.entry.action == action.as_str()) {
             let text = format!(
                 "record {}: {}: {}",
                 record.n,
-                record.deed.action,
-                record.deed.result.as_deref().unwrap_or("")
+                record.entry.action,
+                record.entry.result.as_deref().unwrap_or("")
             );
             if self.remarks.len() < limits::AUDIT_REMARKS {
                 self.remarks.push(text);

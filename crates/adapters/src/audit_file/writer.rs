@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use mosaic_core::domain::audit::{Action, Deed, Head, HeadFile, MOSAIC, Record};
+use mosaic_core::domain::audit::{Action, AuditEntry, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::ports::audit::AuditError;
@@ -20,9 +20,9 @@ use super::files::Chain;
 use super::reader::{Piece, lines};
 use super::taken;
 
-/// A deed on its way.
+/// An audit entry on its way.
 pub(super) struct Waiting {
-    pub(super) deed: Deed,
+    pub(super) entry: AuditEntry,
     /// The way to the caller that waits for the result; none for a note.
     pub(super) answer: Option<oneshot::Sender<Result<Head, AuditError>>>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 pub(super) struct Shared {
     /// The newest durable record.
     pub(super) head: Mutex<Head>,
-    /// Deeds that could not be recorded and were not yet spoken of in a record.
+    /// Audit entries that could not be recorded and were not yet spoken of in a record.
     pub(super) lost: AtomicU64,
 }
 
@@ -79,16 +79,16 @@ impl Writer {
             .collect();
         let lost = self.shared.lost.swap(0, Ordering::SeqCst);
         let apology = (lost > 0).then(|| {
-            Deed::new(Action::AuditLost, MOSAIC, now())
-                .result(format!("{lost} deeds could not be recorded; the server's log has them"))
+            AuditEntry::new(Action::AuditLost, MOSAIC, now())
+                .result(format!("{lost} entries could not be recorded; the server's log has them"))
         });
-        let deeds = apology.into_iter().chain(batch.iter().map(|w| w.deed.clone())).collect();
-        let written = self.append(deeds);
+        let entries = apology.into_iter().chain(batch.iter().map(|w| w.entry.clone())).collect();
+        let written = self.append(entries);
         if let Err(e) = &written {
             self.shared.lost.fetch_add(lost, Ordering::SeqCst);
             for waiting in batch.iter().filter(|w| w.answer.is_none()) {
                 self.shared.lost.fetch_add(1, Ordering::SeqCst);
-                lose(&waiting.deed, &e.to_string());
+                lose(&waiting.entry, &e.to_string());
             }
         }
         // The apology, if there was one, is nobody's.
@@ -103,16 +103,16 @@ impl Writer {
         }
     }
 
-    /// Makes deeds durable in this order; returns the end that each of them made. On an error none is recorded.
-    pub(super) fn append(&mut self, deeds: Vec<Deed>) -> io::Result<Vec<Head>> {
+    /// Makes audit entries durable in this order; returns the end that each of them made. On an error none is recorded.
+    pub(super) fn append(&mut self, entries: Vec<AuditEntry>) -> io::Result<Vec<Head>> {
         let mut head = self.end.head;
-        let mut heads = Vec::with_capacity(deeds.len());
+        let mut heads = Vec::with_capacity(entries.len());
         let mut text = String::new();
         self.same_file(&mut text)?;
         let mut taken = self.end.taken;
-        for deed in deeds {
-            taken = taken.max(taken::number(&deed).unwrap_or(0));
-            let record = Record::seal(head, deed);
+        for entry in entries {
+            taken = taken.max(taken::number(&entry).unwrap_or(0));
+            let record = Record::seal(head, entry);
             head = record.head();
             heads.push(head);
             text.push_str(&record.line());
@@ -184,7 +184,7 @@ impl Writer {
         let mut go = Vec::new();
         for (_, path) in full {
             let Some(last) = last_record(&path)? else { break };
-            if now.since(last.deed.at) < self.keep {
+            if now.since(last.entry.at) < self.keep {
                 break;
             }
             if last.n > self.end.anchor.n {
@@ -193,11 +193,11 @@ impl Writer {
             go.push(path);
         }
         if let Some(anchor) = anchor {
-            let deed = Deed::new(Action::AuditTrimmed, MOSAIC, now)
+            let entry = AuditEntry::new(Action::AuditTrimmed, MOSAIC, now)
                 .subject(format!("records {} to {}", self.end.anchor.n + 1, anchor.n))
                 .reason(Some("older than MOSAIC_KEEP_AUDIT_DAYS"))
                 .result(format!("the chain goes on behind {}", anchor.hash));
-            self.append(vec![deed])?;
+            self.append(vec![entry])?;
             self.end.anchor = anchor;
             self.chain.write_head(&self.end)?;
         }
@@ -206,14 +206,14 @@ impl Writer {
 }
 
 /// Says in the server's log what the audit log could not take.
-pub(super) fn lose(deed: &Deed, why: &str) {
+pub(super) fn lose(entry: &AuditEntry, why: &str) {
     tracing::error!(
-        audit.actor = deed.actor,
-        audit.action = deed.action,
-        audit.subject = deed.subject.as_deref().unwrap_or(""),
-        audit.result = deed.result.as_deref().unwrap_or(""),
+        audit.actor = entry.actor,
+        audit.action = entry.action,
+        audit.subject = entry.subject.as_deref().unwrap_or(""),
+        audit.result = entry.result.as_deref().unwrap_or(""),
         why,
-        "a deed could not be recorded in the audit log"
+        "an audit entry could not be recorded in the audit log"
     );
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_adapters::audit_file::{Chain, FileAudit, read, record_locally, verify};
-use mosaic_core::domain::audit::{Action, Broken, Deed, HeadFile};
+use mosaic_core::domain::audit::{Action, AuditEntry, Broken, HeadFile};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::audit::{Audit, AuditError, Wanted};
 use mosaic_testkit::audit_suite;
@@ -23,9 +23,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Set in the process that is killed while it writes.
 const CHILD: &str = "MOSAIC_TEST_AUDIT_CHILD";
 
-fn deed(n: usize) -> Deed {
+fn entry(n: usize) -> AuditEntry {
     let at = Timestamp(1_795_341_849_112 + n as u64);
-    Deed::new(Action::Kill, "operator", at)
+    AuditEntry::new(Action::Kill, "operator", at)
         .subject(format!("agent {n}"))
         .reason(Some("looping"))
         .result("killed")
@@ -57,7 +57,7 @@ async fn written(data: &Path, count: usize) {
     let calls: Vec<_> = (0..count)
         .map(|n| {
             let audit = Arc::clone(&audit);
-            tokio::spawn(async move { audit.append(deed(n)).await.unwrap() })
+            tokio::spawn(async move { audit.append(entry(n)).await.unwrap() })
         })
         .collect();
     for call in calls {
@@ -111,7 +111,7 @@ async fn a_cut_log_is_not_covered_up_by_the_next_start() {
     assert_eq!(original.with(&cut).unwrap().n, 16);
     let audit = open(original.dir.path());
     assert_eq!(
-        audit.append(deed(99)).await.unwrap().n,
+        audit.append(entry(99)).await.unwrap().n,
         22,
         "behind the highest number and the record about the cut"
     );
@@ -120,7 +120,7 @@ async fn a_cut_log_is_not_covered_up_by_the_next_start() {
     drop(audit);
     let kept = read(&Chain::new(original.dir.path(), NODE), &Wanted { after: 15, ..all() }).unwrap().records;
     assert_eq!(
-        kept.iter().map(|r| (r.n, r.deed.action.as_str())).collect::<Vec<_>>(),
+        kept.iter().map(|r| (r.n, r.entry.action.as_str())).collect::<Vec<_>>(),
         [(21, "audit-broken"), (22, "kill")]
     );
 }
@@ -129,13 +129,13 @@ async fn a_cut_log_is_not_covered_up_by_the_next_start() {
 async fn what_others_do_to_the_file_meanwhile_is_found_and_no_record_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path());
-    audit.append(deed(1)).await.unwrap();
+    audit.append(entry(1)).await.unwrap();
     OpenOptions::new().append(true).open(log(dir.path())).unwrap().write_all(b"{\"half").unwrap();
-    audit.append(deed(2)).await.unwrap();
+    audit.append(entry(2)).await.unwrap();
     assert_eq!(audit.verify().await.unwrap().broken.unwrap().n, 2);
     assert_eq!(audit.read(all()).await.unwrap().records.len(), 2);
     fs::remove_file(log(dir.path())).unwrap();
-    assert_eq!(audit.append(deed(3)).await.unwrap().n, 3);
+    assert_eq!(audit.append(entry(3)).await.unwrap().n, 3);
     assert_eq!(audit.read(all()).await.unwrap().records[0].n, 3);
     assert_eq!(audit.verify().await.unwrap().broken.unwrap().n, 1);
 }
@@ -158,7 +158,7 @@ async fn every_state_a_crash_can_leave_is_whole() {
         fs::write(log(dir.path()), &original.bytes[..at]).unwrap();
         assert_eq!(broken(dir.path()), None, "cut at {at}");
         let audit = open(dir.path());
-        audit.append(deed(9)).await.unwrap();
+        audit.append(entry(9)).await.unwrap();
         let verified = audit.verify().await.unwrap();
         assert_eq!(verified.broken, None, "cut at {at}, after the start");
         // What did not arrive, and what is half there, is spoken of.
@@ -191,7 +191,7 @@ async fn a_torn_line_is_set_aside_and_the_log_says_so() {
     let bytes = {
         let audit = open(other.path());
         for n in [0, 1, 2] {
-            audit.append(deed(n)).await.unwrap();
+            audit.append(entry(n)).await.unwrap();
         }
         fs::read(log(other.path())).unwrap()
     };
@@ -199,7 +199,7 @@ async fn a_torn_line_is_set_aside_and_the_log_says_so() {
     OpenOptions::new().append(true).open(log(dir.path())).unwrap().write_all(half).unwrap();
     assert_eq!(broken(dir.path()).unwrap().n, 4, "nothing was being written: somebody put it there");
     let audit = open(dir.path());
-    assert_eq!(audit.append(deed(4)).await.unwrap().n, 5);
+    assert_eq!(audit.append(entry(4)).await.unwrap().n, 5);
     let verified = audit.verify().await.unwrap();
     assert_eq!(verified.broken, None);
     assert!(
@@ -222,7 +222,7 @@ fn the_writing_child() {
             let audit = Arc::clone(&audit);
             tokio::spawn(async move {
                 for n in 0.. {
-                    let head = audit.append(deed(writer * 1_000_000 + n)).await.unwrap();
+                    let head = audit.append(entry(writer * 1_000_000 + n)).await.unwrap();
                     // Acknowledged: whoever reads this line may rely on it.
                     println!("ack {} {}", head.n, head.hash);
                 }
@@ -285,7 +285,7 @@ async fn two_programs_never_write_one_log() {
         .output()
         .unwrap();
     assert!(!child.status.success());
-    first.append(deed(1)).await.unwrap();
+    first.append(entry(1)).await.unwrap();
     drop(first);
     assert_eq!(open(dir.path()).head().n, 1);
 }
@@ -294,22 +294,22 @@ async fn two_programs_never_write_one_log() {
 async fn what_the_command_line_did_is_taken_over_once() {
     let dir = tempfile::tempdir().unwrap();
     let server = open(dir.path());
-    server.append(deed(1)).await.unwrap();
+    server.append(entry(1)).await.unwrap();
     // A server that hangs has the lock, and the command line records all the same.
-    record_locally(dir.path(), NODE, YEAR, vec![deed(2)]).unwrap();
-    record_locally(dir.path(), NODE, YEAR, vec![deed(3), deed(4)]).unwrap();
+    record_locally(dir.path(), NODE, YEAR, vec![entry(2)]).unwrap();
+    record_locally(dir.path(), NODE, YEAR, vec![entry(3), entry(4)]).unwrap();
     assert_eq!(server.head().n, 1);
     drop(server);
     for _ in 0..3 {
         let audit = open(dir.path());
         let records = audit.read(all()).await.unwrap().records;
-        let subjects: Vec<&str> = records.iter().filter_map(|r| r.deed.subject.as_deref()).collect();
+        let subjects: Vec<&str> = records.iter().filter_map(|r| r.entry.subject.as_deref()).collect();
         assert_eq!(subjects, ["agent 1", "agent 2", "agent 3", "agent 4"]);
         assert_eq!(
-            records[3].deed.result.as_deref(),
+            records[3].entry.result.as_deref(),
             Some("killed (done by the command line; record 3 of laptop+cli)")
         );
-        assert_eq!(records[3].deed.at, deed(4).at);
+        assert_eq!(records[3].entry.at, entry(4).at);
     }
     let names: Vec<String> = Chain::all(dir.path()).unwrap().iter().map(|c| c.name().to_owned()).collect();
     assert_eq!(names, ["laptop", "laptop+cli"]);
@@ -321,7 +321,7 @@ async fn what_the_command_line_did_is_taken_over_once() {
 #[tokio::test]
 async fn the_chain_goes_on_across_files_and_old_files_go() {
     let dir = tempfile::tempdir().unwrap();
-    let long = |n: usize| deed(n).result("x".repeat(1000));
+    let long = |n: usize| entry(n).result("x".repeat(1000));
     // In waves: all of them at once would wait longer for a busy disk than any caller does.
     let fill = async |audit: &Arc<FileAudit>, count: usize| {
         for wave in (0..count).step_by(500) {
@@ -371,9 +371,9 @@ async fn the_chain_goes_on_across_files_and_old_files_go() {
     assert_eq!(verified.broken, None);
     assert!(verified.first > 1 && verified.head.n == 7001, "{verified:?}");
     let said = read(&Chain::new(dir.path(), NODE), &Wanted { after: 7000, ..all() }).unwrap().records;
-    assert_eq!(said[0].deed.action, "audit-trimmed");
+    assert_eq!(said[0].entry.action, "audit-trimmed");
     assert_eq!(
-        said[0].deed.subject.as_deref(),
+        said[0].entry.subject.as_deref(),
         Some(format!("records 1 to {}", verified.first - 1).as_str())
     );
     // The oldest record that is kept must still be the one behind the anchor.
@@ -387,25 +387,25 @@ async fn the_chain_goes_on_across_files_and_old_files_go() {
 async fn what_cannot_be_recorded_is_refused_or_counted() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path());
-    audit.append(deed(1)).await.unwrap();
+    audit.append(entry(1)).await.unwrap();
     // Nothing can be announced where this name is a directory.
     let blocked = dir.path().join("audit/laptop.head-new");
     fs::create_dir(&blocked).unwrap();
-    audit.note(deed(2));
-    assert!(matches!(audit.append(deed(3)).await, Err(AuditError::Unavailable(_))));
+    audit.note(entry(2));
+    assert!(matches!(audit.append(entry(3)).await, Err(AuditError::Unavailable(_))));
     fs::remove_dir(&blocked).unwrap();
-    audit.append(deed(4)).await.unwrap();
+    audit.append(entry(4)).await.unwrap();
     let told: Vec<_> = audit
         .read(all())
         .await
         .unwrap()
         .records
         .into_iter()
-        .map(|r| (r.deed.action, r.deed.result.unwrap()))
+        .map(|r| (r.entry.action, r.entry.result.unwrap()))
         .collect();
     assert_eq!(
         told[1],
-        ("audit-lost".to_owned(), "1 deeds could not be recorded; the server's log has them".to_owned())
+        ("audit-lost".to_owned(), "1 entries could not be recorded; the server's log has them".to_owned())
     );
     assert_eq!((told.len(), audit.verify().await.unwrap().broken), (3, None));
     let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;

@@ -56,7 +56,7 @@ fn request(o: &Orchestrator, older_than: Duration, after: EndedAfter, why: &str)
         after,
         everywhere: false,
         why: why.to_owned(),
-        by: o.own_deed(Action::Retention),
+        by: o.system_entry(Action::Retention),
     }
 }
 
@@ -142,8 +142,8 @@ async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bo
     }
     match o.ports.transcripts.discard(one.agent).await {
         Ok(_) => {
-            let deed = o.own_deed(Action::Retention).subject(one.agent);
-            o.audit_soon(deed.result(format!("transcripts and logs removed, {} bytes", one.bytes)));
+            let entry = o.system_entry(Action::Retention).subject(one.agent);
+            o.audit_soon(entry.result(format!("transcripts and logs removed, {} bytes", one.bytes)));
             true
         }
         Err(e) => {

@@ -8,11 +8,11 @@ pub const AUDIT_FIELD_BYTES: usize = 1024;
 pub const AUDIT_LINE_BYTES: usize = 64 * 1024;
 /// Size of one file of the audit log, in bytes; then the next one begins. About ten thousand records.
 pub const AUDIT_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// Deeds that may wait for the writer of the audit log: a kill-all of every agent a node can hold, twice.
+/// Audit entries that may wait for the writer of the audit log: a kill-all of every agent a node can hold, twice.
 pub const AUDIT_WAITING: usize = 2048;
 /// Most records that are made durable together.
 pub const AUDIT_BATCH: usize = 256;
-/// Longest wait until a record is durable, before the deed it announces is refused.
+/// Longest wait until a record is durable, before the action it announces is refused.
 pub const AUDIT_ANSWER: Duration = Duration::from_secs(10);
 /// Longest time for reading or checking the audit log, which may have hundreds of megabytes.
 pub const AUDIT_CHECK: Duration = Duration::from_secs(60);

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::domain::audit::{Broken, Deed, Head, Record};
+use crate::domain::audit::{AuditEntry, Broken, Head, Record};
 use crate::domain::ids::Timestamp;
 
-/// Why a deed could not be recorded, or the log not be read.
+/// Why an entry could not be recorded, or the log not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AuditError {
     /// The disk refused, or did not answer in time. Nothing was recorded.
@@ -35,13 +35,13 @@ pub struct Wanted {
 
 impl Wanted {
     /// Tells whether a record is wanted, its place left aside.
-    pub fn fits(&self, deed: &Deed) -> bool {
+    pub fn fits(&self, entry: &AuditEntry) -> bool {
         let below = |actor: &str| {
-            deed.actor == actor || deed.actor.strip_prefix(actor).is_some_and(|rest| rest.starts_with('/'))
+            entry.actor == actor || entry.actor.strip_prefix(actor).is_some_and(|rest| rest.starts_with('/'))
         };
         self.actor.as_deref().is_none_or(below)
-            && self.action.as_deref().is_none_or(|action| deed.action == action)
-            && self.since.is_none_or(|since| deed.at >= since)
+            && self.action.as_deref().is_none_or(|action| entry.action == action)
+            && self.since.is_none_or(|since| entry.at >= since)
     }
 }
 
@@ -70,18 +70,18 @@ pub struct Verified {
     pub remarks: Vec<String>,
 }
 
-/// Records deeds. Records are numbered from 1 without gaps, and each carries the hash of the one before it. They are
+/// Records audit entries. Records are numbered from 1 without gaps, and each carries the hash of the one before it. They are
 /// appended in the order in which the calls took their place in the queue, whichever of the two calls it was.
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Appends a record. When this returns it is durable, and no later crash loses it. Errors when it
     /// cannot be written within [`crate::limits::AUDIT_ANSWER`]; there is no record then, unless the time ended while it
-    /// was being written: the log may speak of a deed that was refused, never the other way round.
-    async fn append(&self, deed: Deed) -> Result<Head, AuditError>;
+    /// was being written: the log may have an entry for an action that was refused, never the other way round.
+    async fn append(&self, entry: AuditEntry) -> Result<Head, AuditError>;
 
-    /// Puts a deed into the queue and returns at once, whatever the disk does. What cannot be recorded is logged as
+    /// Puts an audit entry into the queue and returns at once, whatever the disk does. What cannot be recorded is logged as
     /// an error and counted in the next record that can be written.
-    fn note(&self, deed: Deed);
+    fn note(&self, entry: AuditEntry);
 
     /// Reads records in their order; at most [`crate::limits::AUDIT_SCAN`] are looked at for one page.
     async fn read(&self, wanted: Wanted) -> Result<Page, AuditError>;

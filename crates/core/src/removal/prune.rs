@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{RemoveError, Silent, Unmerged};
-use crate::domain::audit::Deed;
+use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -29,7 +29,7 @@ pub struct PruneRequest {
     /// Author and reason, for the record.
     pub why: String,
     /// The same for the audit log, in which every removal stands before it is done.
-    pub by: Deed,
+    pub by: AuditEntry,
 }
 
 /// Result of a prune, for one page of agents.

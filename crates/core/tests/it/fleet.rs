@@ -13,7 +13,7 @@ use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::{self, Rounds};
 use mosaic_core::dispatch_gate::Blocked;
 use mosaic_core::domain::agent::{Phase, Status};
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::domain::kept_work::{WorkState, head_ref, salvage_ref};
 use mosaic_core::domain::lifecycle::KillCause;

@@ -243,13 +243,13 @@ fn export(session: &Session) -> Result<Exit, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mosaic_core::domain::audit::{Action, Broken, Deed, Head, Record};
+    use mosaic_core::domain::audit::{Action, AuditEntry, Broken, Head, Record};
 
     #[test]
     fn an_exported_record_is_the_line_of_the_file() {
-        let deed =
-            Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112)).reason(Some("é\u{7}\"\n"));
-        let record = Record::seal(Head::genesis("n"), deed);
+        let killed = AuditEntry::new(Action::Kill, "operator", Timestamp(1_795_341_849_112))
+            .reason(Some("é\u{7}\"\n"));
+        let record = Record::seal(Head::genesis("n"), killed);
         assert_eq!(entry(&record.line()).unwrap().json().to_string(), record.line());
     }
 

@@ -25,8 +25,8 @@ use super::server_config::server_config;
 use crate::cli::ServeArgs;
 use crate::client::Client;
 use crate::config::valkey::ValkeyConfig;
-use crate::deeds;
 use crate::exit::Exit;
+use crate::local_audit;
 use crate::problem::Problem;
 use crate::queue_file::{self, Head, QueueFile};
 use crate::serve::blocking;
@@ -380,7 +380,7 @@ impl Way {
     /// Records what was done where no server does.
     fn record(&self, session: &Session, action: Action, result: &str) {
         if let Self::Store(opened) = self {
-            deeds::record(session, &opened.data, vec![deeds::local_deed(action).result(result)]);
+            local_audit::record(session, &opened.data, vec![local_audit::local_entry(action).result(result)]);
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn started(
     secret: &AgentSecret,
 ) -> Result<(), AuditError> {
     let version = env!("CARGO_PKG_VERSION");
-    let start = o.own_deed(Action::ServerStart).subject(&config.node);
+    let start = o.system_entry(Action::ServerStart).subject(&config.node);
     o.audit(start.result(format!("version {version}, pid {}", std::process::id()))).await?;
     let now = digests(config, token, secret);
     let before: Option<BTreeMap<String, String>> = read(&path(&config.data_dir), limits::SETTING_FILE_BYTES)
@@ -82,7 +82,7 @@ pub(super) async fn started(
         // The digests are keyed by it, so all of them are others now.
         names.clear();
         let what = "the secret of the agents' tokens is another one than at the last start; whether settings changed cannot be told";
-        o.audit(o.own_deed(Action::Token).subject(AGENT_SECRET).result(what)).await?;
+        o.audit(o.system_entry(Action::Token).subject(AGENT_SECRET).result(what)).await?;
     }
     let token_changed = names.iter().position(|name| name == TOKEN).map(|at| names.remove(at)).is_some();
     if token_changed {
@@ -92,7 +92,7 @@ pub(super) async fn started(
             (true, Some(_)) => "the API token is another one than at the last start",
             (true, None) => "the API wants no token any more",
         };
-        o.audit(o.own_deed(Action::Token).subject("operator").result(word)).await?;
+        o.audit(o.system_entry(Action::Token).subject("operator").result(word)).await?;
     }
     let all: Vec<&str> = now.values().map(String::as_str).collect();
     let digest = secret.digest(&all.join("\n"));
@@ -102,7 +102,9 @@ pub(super) async fn started(
         (Some(_), false) => format!("changed since the last start: {}", names.join(", ")),
     };
     o.audit(
-        o.own_deed(Action::Config).subject(&config.node).result(format!("{what}; digest {}", &digest[..16])),
+        o.system_entry(Action::Config)
+            .subject(&config.node)
+            .result(format!("{what}; digest {}", &digest[..16])),
     )
     .await?;
     if let Err(e) = write(&config.data_dir, &now) {

@@ -248,7 +248,7 @@ pub(super) async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> an
         tracing::info!("deletions go on at the next start");
     }
     let o = &wired.orchestrator;
-    if let Err(e) = o.audit(o.own_deed(Action::ServerStop).subject(&o.settings().node)).await {
+    if let Err(e) = o.audit(o.system_entry(Action::ServerStop).subject(&o.settings().node)).await {
         tracing::error!(error = %e, "the stop could not be recorded in the audit log");
     }
     let removed = mosaic_adapters::disk::run(move || {

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::ports::audit::Audit;
 use serde_json::{Value, json};
 
@@ -47,11 +47,14 @@ async fn orders_are_recorded_with_who_why_and_what_came_of_it() {
         "queue-remove T-1 ".to_owned(),
     ];
     assert_eq!(told, expected);
-    let deeds = world.audit.deeds();
-    let who: Vec<&str> = deeds.iter().map(|deed| deed.actor.as_str()).collect();
+    let entries = world.audit.entries();
+    let who: Vec<&str> = entries.iter().map(|entry| entry.actor.as_str()).collect();
     let (alice, operator, bob) = ("operator/alice", "operator", "operator/bob");
     assert_eq!(who, [alice, alice, alice, alice, operator, operator, bob, bob, bob, operator]);
-    assert_eq!((deeds[0].reason.as_deref(), deeds[0].request.as_deref()), (Some("looping"), Some("req-1")));
+    assert_eq!(
+        (entries[0].reason.as_deref(), entries[0].request.as_deref()),
+        (Some("looping"), Some("req-1"))
+    );
 }
 
 #[tokio::test]
@@ -74,9 +77,12 @@ async fn the_log_is_paged_filtered_streamed_and_checked() {
     let world = World::new();
     for n in 0..450u64 {
         let action = if n % 2 == 0 { Action::Kill } else { Action::Retention };
-        let deed =
-            Deed::new(action, if n % 3 == 0 { "operator/alice" } else { "mosaic" }, world.orchestrator.now());
-        world.audit.note(deed.subject(n));
+        let entry = AuditEntry::new(
+            action,
+            if n % 3 == 0 { "operator/alice" } else { "mosaic" },
+            world.orchestrator.now(),
+        );
+        world.audit.note(entry.subject(n));
     }
     let first = world.get("/v1/audit?limit=200").await.json();
     assert_eq!(

@@ -140,8 +140,11 @@ async fn errors_of_the_other_node_arrive_as_they_are() {
     pair.asked.get(&format!("/v1/agents/{id}/transcript?kinds=nonsense")).await.is(400, "validation_failed");
     pair.asked.order("DELETE", &format!("/v1/agents/{id}")).await.is(409, "agent_active");
     pair.asked.order("POST", &format!("/v1/agents/{id}/thaw")).await;
-    let deeds = pair.home.audit.deeds();
-    assert!(!deeds.is_empty() && deeds.iter().all(|deed| deed.actor.starts_with("node/asked")), "{deeds:?}");
+    let entries = pair.home.audit.entries();
+    assert!(
+        !entries.is_empty() && entries.iter().all(|entry| entry.actor.starts_with("node/asked")),
+        "{entries:?}"
+    );
 }
 
 #[tokio::test]

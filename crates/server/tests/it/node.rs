@@ -63,6 +63,6 @@ async fn nodes_are_listed_cordoned_and_let_go_on() {
     let state = world.get("/v1/state").await.json();
     assert_eq!((&state["cordoned"], &state["nodes"]), (&json!(false), &json!({"total": 1, "alive": 1})));
     let told = world.audit.told();
-    assert!(told.iter().any(|deed| deed.contains("node-cordon")), "{told:?}");
+    assert!(told.iter().any(|entry| entry.contains("node-cordon")), "{told:?}");
     world.get("/v1/nodes?x=1").await.is(400, "validation_failed");
 }

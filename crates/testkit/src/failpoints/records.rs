@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mosaic_core::domain::agent::Agent;
-use mosaic_core::domain::audit::{Deed, Head};
+use mosaic_core::domain::audit::{AuditEntry, Head};
 use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
@@ -72,8 +72,8 @@ wrap! { ExternalQueue as "external_queue" {
 } }
 
 wrap! { Audit as "audit" {
-    first append(deed: Deed) -> Result<Head, AuditError>;
-    sure note(deed: Deed) -> ();
+    first append(entry: AuditEntry) -> Result<Head, AuditError>;
+    sure note(entry: AuditEntry) -> ();
     last read(wanted: Wanted) -> Result<Page, AuditError>;
     last verify() -> Result<Verified, AuditError>;
     plain head() -> Head;

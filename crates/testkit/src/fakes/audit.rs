@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use mosaic_core::domain::audit::{self, Deed, Head, Record};
+use mosaic_core::domain::audit::{self, AuditEntry, Head, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
 use parking_lot::{Mutex, MutexGuard};
@@ -24,42 +24,42 @@ impl FakeAudit {
         self.records.lock()
     }
 
-    /// Returns every deed so far as `action subject result`, for tests to compare.
+    /// Returns every audit entry so far as `action subject result`, for tests to compare.
     pub fn told(&self) -> Vec<String> {
         let text = |r: &Record| {
             let part = |text: &Option<String>| text.clone().unwrap_or_default();
-            format!("{} {} {}", r.deed.action, part(&r.deed.subject), part(&r.deed.result))
+            format!("{} {} {}", r.entry.action, part(&r.entry.subject), part(&r.entry.result))
         };
         self.records().iter().map(text).collect()
     }
 
-    /// Returns every deed so far.
-    pub fn deeds(&self) -> Vec<Deed> {
-        self.records().iter().map(|record| record.deed.clone()).collect()
+    /// Returns every audit entry so far.
+    pub fn entries(&self) -> Vec<AuditEntry> {
+        self.records().iter().map(|record| record.entry.clone()).collect()
     }
 }
 
 #[async_trait]
 impl Audit for FakeAudit {
-    async fn append(&self, deed: Deed) -> Result<Head, AuditError> {
+    async fn append(&self, entry: AuditEntry) -> Result<Head, AuditError> {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(AuditError::Unavailable("the test said so".to_owned()));
         }
         let mut records = self.records();
         let end = records.last().map_or(Head::genesis(CHAIN), Record::head);
-        let record = Record::seal(end, deed);
+        let record = Record::seal(end, entry);
         let head = record.head();
         records.push(record);
         Ok(head)
     }
 
-    fn note(&self, deed: Deed) {
+    fn note(&self, entry: AuditEntry) {
         if self.refuses.load(Ordering::SeqCst) {
             return;
         }
         let mut records = self.records();
         let end = records.last().map_or(Head::genesis(CHAIN), Record::head);
-        records.push(Record::seal(end, deed));
+        records.push(Record::seal(end, entry));
     }
 
     async fn read(&self, wanted: Wanted) -> Result<Page, AuditError> {
@@ -70,7 +70,7 @@ impl Audit for FakeAudit {
                 page.next = Some(record.n - 1);
                 break;
             }
-            if wanted.fits(&record.deed) {
+            if wanted.fits(&record.entry) {
                 page.records.push(record.clone());
             }
         }

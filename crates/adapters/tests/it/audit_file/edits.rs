@@ -158,16 +158,16 @@ async fn edits_of_the_head_file_and_whole_rewrites_are_found() {
     let forged = tempfile::tempdir().unwrap();
     let audit = open(forged.path());
     for n in 0..19 {
-        audit.append(deed(n)).await.unwrap();
+        audit.append(entry(n)).await.unwrap();
     }
-    audit.append(deed(777)).await.unwrap();
+    audit.append(entry(777)).await.unwrap();
     drop(audit);
     let bytes = fs::read(log(forged.path())).unwrap();
     assert_eq!(original.with(&bytes).unwrap().n, 20);
     // The log of another node under this one's name.
     let other = tempfile::tempdir().unwrap();
     let audit = FileAudit::open(other.path(), "other", YEAR).unwrap();
-    audit.append(deed(0)).await.unwrap();
+    audit.append(entry(0)).await.unwrap();
     drop(audit);
     for end in ["jsonl", "head"] {
         let from = other.path().join(format!("audit/other.{end}"));

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::entry::Deed;
+use super::entry::AuditEntry;
 use crate::domain::ids::Timestamp;
 
 /// A SHA-256 hash, in lower-case hexadecimal digits as text.
@@ -94,7 +94,7 @@ pub struct Record {
     /// Its number, from 1, without gaps.
     pub n: u64,
     /// The audit entry.
-    pub deed: Deed,
+    pub entry: AuditEntry,
     /// The hash of the record before it.
     pub previous: Hash,
     /// The hash of everything above, in the canonical form.
@@ -121,28 +121,28 @@ struct Line<'a> {
 
 impl Record {
     /// Makes the next record of a chain.
-    pub fn seal(head: Head, deed: Deed) -> Self {
-        let mut record = Self { n: head.n.saturating_add(1), deed, previous: head.hash, hash: head.hash };
+    pub fn seal(head: Head, entry: AuditEntry) -> Self {
+        let mut record = Self { n: head.n.saturating_add(1), entry, previous: head.hash, hash: head.hash };
         record.hash = record.own_hash();
         record
     }
 
     fn text(&self, hash: Option<Hash>) -> String {
-        let deed = &self.deed;
+        let entry = &self.entry;
         fn part(text: &Option<String>) -> Option<Cow<'_, str>> {
             text.as_deref().map(Cow::Borrowed)
         }
         let line = Line {
-            action: Cow::Borrowed(&deed.action),
-            actor: Cow::Borrowed(&deed.actor),
-            at: deed.at.to_rfc3339().into(),
+            action: Cow::Borrowed(&entry.action),
+            actor: Cow::Borrowed(&entry.actor),
+            at: entry.at.to_rfc3339().into(),
             hash,
             n: self.n,
             previous: self.previous,
-            reason: part(&deed.reason),
-            request: part(&deed.request),
-            result: part(&deed.result),
-            subject: part(&deed.subject),
+            reason: part(&entry.reason),
+            request: part(&entry.request),
+            result: part(&entry.result),
+            subject: part(&entry.subject),
         };
         serde_json::to_string(&line).expect("texts and numbers always become JSON")
     }
@@ -162,7 +162,7 @@ impl Record {
         let parsed: Line<'_> = serde_json::from_slice(line).map_err(|e| format!("it cannot be read: {e}"))?;
         let at = Timestamp::from_rfc3339(&parsed.at).map_err(|e| format!("its time {e}"))?;
         let hash = parsed.hash.ok_or("it has no hash")?;
-        let deed = Deed {
+        let entry = AuditEntry {
             at,
             actor: parsed.actor.into_owned(),
             action: parsed.action.into_owned(),
@@ -171,7 +171,7 @@ impl Record {
             result: parsed.result.map(Cow::into_owned),
             request: parsed.request.map(Cow::into_owned),
         };
-        let record = Self { n: parsed.n, deed, previous: parsed.previous, hash };
+        let record = Self { n: parsed.n, entry, previous: parsed.previous, hash };
         if record.line().as_bytes() != line {
             return Err("it is not written as records are written".to_owned());
         }
@@ -318,8 +318,9 @@ mod tests {
         let mut head = Head::genesis("n");
         let mut records = Vec::new();
         for i in 0..count {
-            let deed = Deed::new(Action::Kill, "operator", Timestamp(1_795_341_849_112 + i)).subject(i);
-            let record = Record::seal(head, deed.reason(Some("looping \"so\"\n")).result("killed"));
+            let entry =
+                AuditEntry::new(Action::Kill, "operator", Timestamp(1_795_341_849_112 + i)).subject(i);
+            let record = Record::seal(head, entry.reason(Some("looping \"so\"\n")).result("killed"));
             head = record.head();
             records.push(record);
         }
@@ -380,8 +381,9 @@ mod tests {
 
     #[test]
     fn texts_are_bounded() {
-        let deed = Deed::new(Action::Kill, &"x".repeat(1 << 20), Timestamp(0)).result("y".repeat(1 << 20));
-        let record = Record::seal(Head::genesis("n"), deed);
+        let entry =
+            AuditEntry::new(Action::Kill, &"x".repeat(1 << 20), Timestamp(0)).result("y".repeat(1 << 20));
+        let record = Record::seal(Head::genesis("n"), entry);
         assert!(record.line().len() < limits::AUDIT_LINE_BYTES);
     }
 }

@@ -8,7 +8,7 @@ use crate::limits;
 
 macro_rules! actions {
     ($($name:ident = $word:literal,)*) => {
-        /// Kind of a deed. The words on disk may be more than these: a newer version may have written them.
+        /// Kind of an audit entry. The words on disk may be more than these: a newer version may have written them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the words in `as_str` say what each one means")]
         pub enum Action {
@@ -72,9 +72,9 @@ actions! {
 /// Name of the actor when the orchestrator acts by itself.
 pub const MOSAIC: &str = "mosaic";
 
-/// One deed: who did what to whom, why, and what came of it.
+/// An audit entry: who did what to whom, why, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deed {
+pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// Actor: `operator`, `operator/NAME`, `agent/ID`, `cli/NAME`, `anyone` or [`MOSAIC`].
@@ -91,8 +91,8 @@ pub struct Deed {
     pub request: Option<String>,
 }
 
-impl Deed {
-    /// Makes a deed with nothing but actor and action.
+impl AuditEntry {
+    /// Makes an audit entry with nothing but actor and action.
     pub fn new(action: Action, actor: &str, at: Timestamp) -> Self {
         let (actor, action) = (field(actor), action.as_str().to_owned());
         Self { at, actor, action, subject: None, reason: None, result: None, request: None }
@@ -123,7 +123,7 @@ impl Deed {
     }
 }
 
-/// Bounds one text of a deed.
+/// Bounds one text of an audit entry.
 fn field(text: &str) -> String {
     cut(text.to_owned(), limits::AUDIT_FIELD_BYTES)
 }

@@ -33,21 +33,21 @@ async fn lost_on_a_and_completed_on_b(fleet: &Fleet) -> (Node, Node, AgentId) {
     (a, b, id)
 }
 
-fn deed() -> Deed {
-    Deed::new(Action::Remove, "test", Timestamp(1))
+fn entry() -> AuditEntry {
+    AuditEntry::new(Action::Remove, "test", Timestamp(1))
 }
 
 fn prune() -> PruneRequest {
     let (older_than, after) = (Duration::ZERO, EndedAfter::default());
     let why = "test".to_owned();
-    PruneRequest { older_than, dry_run: false, force: None, after, everywhere: true, why, by: deed() }
+    PruneRequest { older_than, dry_run: false, force: None, after, everywhere: true, why, by: entry() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_lost_attempt_left_is_removed_by_nobody_who_was_not_asked() {
     let fleet = Fleet::new(Behaviour::RunOn);
     let (a, b, id) = lost_on_a_and_completed_on_b(&fleet).await;
-    let refused = b.o.remove(id, None, "test", &deed()).await.expect_err("its work is on the other node");
+    let refused = b.o.remove(id, None, "test", &entry()).await.expect_err("its work is on the other node");
     let RemoveError::Unmerged(lost) = &refused else { panic!("{refused}") };
     assert_eq!((lost.elsewhere.len(), lost.elsewhere[0].node.as_str()), (1, "a"));
     let pruned = Box::pin(b.o.prune(&prune())).await.expect("looked");
@@ -55,10 +55,10 @@ async fn what_a_lost_attempt_left_is_removed_by_nobody_who_was_not_asked() {
     // Back again it says what it has, and that is no reason to let go of it either.
     a.cut(false);
     soon(|| fleet.world.trees_on("a").is_empty()).await;
-    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
+    assert!(matches!(b.o.remove(id, None, "test", &entry()).await, Err(RemoveError::Unmerged(_))));
     // Who names the agent gives its work up wherever it lies.
     let name = fleet.store.get(id).await.expect("there").agent.name;
-    b.o.remove(id, Some(&name), "test", &deed()).await.expect("removed");
+    b.o.remove(id, Some(&name), "test", &entry()).await.expect("removed");
     let gone = fleet.store.get(id).await.expect_err("removed");
     assert!(matches!(gone, StoreError::Pruned { node: None, .. }), "{gone:?}");
     a.end(Stop::Now).await;
@@ -78,7 +78,7 @@ async fn only_a_person_declares_a_node_lost_and_only_then_others_decide_about_it
     // Off the list only, it still has what it has.
     assert_eq!(b.o.remove_node(&name("a"), None, "test").await.expect("removed"), NodeRemoval::Done);
     assert!(b.o.nodes().await.expect("read").iter().all(|node| node.info.node != name("a")));
-    assert!(matches!(b.o.remove(id, None, "test", &deed()).await, Err(RemoveError::Unmerged(_))));
+    assert!(matches!(b.o.remove(id, None, "test", &entry()).await, Err(RemoveError::Unmerged(_))));
     let done = b.o.remove_node(&name("a"), Some(&lost("a")), "test").await.expect("declared");
     assert_eq!(done, NodeRemoval::Done);
     let record = fleet.store.get(id).await.expect("there");

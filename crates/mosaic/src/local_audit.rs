@@ -5,26 +5,26 @@ use std::path::Path;
 use std::time::Duration;
 
 use mosaic_adapters::audit_file::record_locally;
-use mosaic_core::domain::audit::{Action, Deed};
+use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::ids::Timestamp;
 
 use crate::session::{Session, say};
 
-/// Starts the record of a deed of whoever sits at this command line, now.
-pub(crate) fn local_deed(action: Action) -> Deed {
+/// Starts an audit entry of the person at this command line, now.
+pub(crate) fn local_entry(action: Action) -> AuditEntry {
     let actor = crate::client::user().map_or_else(|| "cli".to_owned(), |name| format!("cli/{name}"));
-    Deed::new(action, &actor, Timestamp::from(std::time::SystemTime::now()))
+    AuditEntry::new(action, &actor, Timestamp::from(std::time::SystemTime::now()))
 }
 
-/// Records deeds in a data directory, after they were done: a stop never waits for it and never fails with it. Says so
+/// Records actions in a data directory, after they were done: a stop never waits for it and never fails with it. Says so
 /// on standard error when they could not be recorded.
-pub(crate) fn record(session: &Session, data_dir: &Path, deeds: Vec<Deed>) {
+pub(crate) fn record(session: &Session, data_dir: &Path, entries: Vec<AuditEntry>) {
     let node = match crate::config::node(&|name| session.env(name)) {
         Ok(node) => node,
         Err(e) => return say(&format!("warning: what was done could not be recorded in the audit log: {e}")),
     };
     // Nothing is let go here: retention is the server's.
-    if let Err(e) = record_locally(data_dir, &node, Duration::MAX, deeds) {
+    if let Err(e) = record_locally(data_dir, &node, Duration::MAX, entries) {
         say(&format!("warning: what was done could not be recorded in the audit log: {e}"));
     }
 }
