@@ -43,12 +43,12 @@ impl ClockOffset {
 pub struct Clocks {
     clock: Arc<dyn Clock>,
     fleet: Arc<dyn Fleet>,
-    told: Mutex<Told>,
+    latest: Mutex<LatestTimes>,
 }
 
-/// The times that were told last.
+/// Newest times of both clocks.
 #[derive(Debug, Default)]
-struct Told {
+struct LatestTimes {
     /// Of this machine's wall clock.
     own: Option<MonotonicClock>,
     /// Of the store's clock, once it was measured.
@@ -57,11 +57,11 @@ struct Told {
 
 impl Clocks {
     pub(crate) fn new(clock: Arc<dyn Clock>, fleet: Arc<dyn Fleet>) -> Self {
-        Self { clock, fleet, told: Mutex::default() }
+        Self { clock, fleet, latest: Mutex::default() }
     }
 
-    fn told<T>(&self, f: impl FnOnce(&mut Told) -> T) -> T {
-        f(&mut self.told.lock())
+    fn with_latest<T>(&self, f: impl FnOnce(&mut LatestTimes) -> T) -> T {
+        f(&mut self.latest.lock())
     }
 
     /// Tells whether nodes share a store, whose clock then counts.
@@ -102,18 +102,18 @@ impl Clocks {
     /// to the wall clock; see [`MonotonicClock`].
     pub fn now(&self) -> Timestamp {
         let elapsed = self.elapsed();
-        let told = self.told(|told| {
-            let (clock, monotonic) = told.store.as_mut()?;
+        let now = self.with_latest(|latest| {
+            let (clock, monotonic) = latest.store.as_mut()?;
             Some(monotonic.now(clock.at(elapsed), elapsed))
         });
-        told.unwrap_or_else(|| self.own_now())
+        now.unwrap_or_else(|| self.own_now())
     }
 
     /// Returns the time by this machine's wall clock, for what its own files say. Never goes back either.
     pub(crate) fn own_now(&self) -> Timestamp {
         let (wall, elapsed) = (self.clock.now(), self.elapsed());
-        self.told(|told| {
-            told.own.get_or_insert_with(|| MonotonicClock::new(wall, elapsed)).now(wall, elapsed)
+        self.with_latest(|latest| {
+            latest.own.get_or_insert_with(|| MonotonicClock::new(wall, elapsed)).now(wall, elapsed)
         })
     }
 
@@ -130,7 +130,7 @@ impl Clocks {
         let ahead = logged.since(self.now());
         if !ahead.is_zero() && ahead <= limits::LOG_AHEAD {
             let elapsed = self.elapsed();
-            self.told(|told| told.own = Some(MonotonicClock::new(logged, elapsed)));
+            self.with_latest(|latest| latest.own = Some(MonotonicClock::new(logged, elapsed)));
         }
     }
 
@@ -162,10 +162,10 @@ impl Clocks {
 
     fn take_measured(&self, new: Measured) {
         let elapsed = new.answered;
-        self.told(|told| {
-            let Some((clock, monotonic)) = &mut told.store else {
+        self.with_latest(|latest| {
+            let Some((clock, monotonic)) = &mut latest.store else {
                 let clock = StoreClock::new(new);
-                told.store = Some((clock, MonotonicClock::new(clock.at(elapsed), elapsed)));
+                latest.store = Some((clock, MonotonicClock::new(clock.at(elapsed), elapsed)));
                 return;
             };
             let before = clock.at(elapsed);
@@ -184,8 +184,8 @@ impl Clocks {
     /// not known yet.
     pub fn offset(&self) -> Option<ClockOffset> {
         let elapsed = self.elapsed();
-        let (store, error) = self.told(|told| {
-            let (clock, _) = told.store.as_ref()?;
+        let (store, error) = self.with_latest(|latest| {
+            let (clock, _) = latest.store.as_ref()?;
             Some((clock.at(elapsed), clock.error(elapsed)))
         })?;
         // Not the monotonic one: what counts is how the wall clock stands this moment.

@@ -27,7 +27,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Report of a reader thread.
-pub(crate) enum Told {
+pub(crate) enum FollowEvent {
     /// A new entry.
     Entry(Entry),
     /// The agent has ended.
@@ -88,19 +88,19 @@ fn waits(agent: &AgentView) -> Option<String> {
 }
 
 /// Polls until the agent has ended. A passing fault is tried again.
-fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
+fn watch_end(client: &Client, id: &str, tell: &SyncSender<FollowEvent>) {
     let mut faults = 0;
     loop {
         let asked = Instant::now();
         match long_poll(client, id, LOOK) {
             Ok(agent) if agent.status.is_final() => {
-                let _ = tell.send(Told::Ended(agent));
+                let _ = tell.send(FollowEvent::Ended(agent));
                 return;
             }
             // A server that does not wait must not be asked without pause.
             Ok(agent) => {
                 faults = 0;
-                if tell.send(Told::Goes(agent)).is_err() {
+                if tell.send(FollowEvent::Goes(agent)).is_err() {
                     return;
                 }
                 std::thread::sleep(PAUSE.saturating_sub(asked.elapsed()));
@@ -110,7 +110,7 @@ fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
                 std::thread::sleep(PAUSE * faults);
             }
             Err(problem) => {
-                let _ = tell.send(Told::Lost(problem));
+                let _ = tell.send(FollowEvent::Lost(problem));
                 return;
             }
         }
@@ -119,7 +119,7 @@ fn watch_end(client: &Client, id: &str, tell: &SyncSender<Told>) {
 
 /// Reads the stream and opens it again where it stopped, until nobody listens. A server without streams is no
 /// fault: the end is watched elsewhere and the rest is then read by pages.
-fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<Told>) {
+fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<FollowEvent>) {
     let mut silent = 0;
     let mut heard = true;
     while silent < TRIES && heard {
@@ -129,7 +129,7 @@ fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<To
             let Some(entry) = transcript::streamed(kind, data) else { return true };
             if entry.n > after {
                 after = entry.n;
-                heard = tell.send(Told::Entry(entry)).is_ok();
+                heard = tell.send(FollowEvent::Entry(entry)).is_ok();
             }
             heard
         });
@@ -152,7 +152,7 @@ pub(crate) fn follow(
     let (tell, told) = sync_channel(BUFFER);
     if let Some(interrupts) = interrupts {
         let tell = tell.clone();
-        interrupts.tell(move || tell.send(Told::Interrupted).is_ok());
+        interrupts.tell(move || tell.send(FollowEvent::Interrupted).is_ok());
     }
     // The threads end by themselves: the watcher with the agent, the reader when its messages are refused. They
     // are not joined, since a reader may sit in a silent stream; nothing of theirs outlives the process.
@@ -168,31 +168,31 @@ fn show(
     client: &Client,
     id: &str,
     mut after: u64,
-    told: &Receiver<Told>,
+    told: &Receiver<FollowEvent>,
     each: &mut dyn FnMut(&Entry) -> Result<(), Problem>,
 ) -> Result<Followed, Problem> {
     let mut waited = None;
     loop {
         match told.recv_timeout(Duration::from_secs(2)) {
-            Ok(Told::Entry(entry)) => {
+            Ok(FollowEvent::Entry(entry)) => {
                 if entry.n > after {
                     after = entry.n;
                     each(&entry)?;
                 }
             }
-            Ok(Told::Ended(agent)) => {
+            Ok(FollowEvent::Ended(agent)) => {
                 pages(client, id, after, each)?;
                 return Ok(Followed::Ended(agent));
             }
-            Ok(Told::Goes(agent)) => {
+            Ok(FollowEvent::Goes(agent)) => {
                 let now = waits(&agent);
                 if let Some(text) = now.as_ref().filter(|_| now != waited) {
                     say(text);
                 }
                 waited = now;
             }
-            Ok(Told::Interrupted) => return Ok(Followed::Interrupted),
-            Ok(Told::Lost(problem)) => return Err(problem),
+            Ok(FollowEvent::Interrupted) => return Ok(Followed::Interrupted),
+            Ok(FollowEvent::Lost(problem)) => return Err(problem),
             // The stream may be broken or missing: pages bring what it did not.
             Err(RecvTimeoutError::Timeout) => after = pages(client, id, after, each)?,
             Err(RecvTimeoutError::Disconnected) => {

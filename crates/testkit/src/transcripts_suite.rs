@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, TranscriptCursor, Transcripts};
 
 /// Time of the first entry.
 const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -27,8 +27,8 @@ fn text(n: usize) -> AgentEvent {
     AgentEvent::Text { text: format!("line {n} \u{202e} \"quoted\"\nsecond") }
 }
 
-fn mark(run: u32, bytes: u64) -> Mark {
-    Mark { run, bytes }
+fn checkpoint(run: u32, bytes: u64) -> Checkpoint {
+    Checkpoint { run, bytes }
 }
 
 async fn entries_are_read_back_from_any_cursor(kept: &(impl Transcripts + ?Sized)) {
@@ -37,7 +37,7 @@ async fn entries_are_read_back_from_any_cursor(kept: &(impl Transcripts + ?Sized
     for (at, batch) in [vec![1], vec![2, 3, 4], vec![], vec![5, 6], vec![7]].into_iter().enumerate() {
         let events = batch.into_iter().map(text).collect();
         let time = Timestamp(START.0 + at as u64);
-        kept.append(agent(1), time, 1, mark(1, at as u64), events).await.expect("appended");
+        kept.append(agent(1), time, 1, checkpoint(1, at as u64), events).await.expect("appended");
     }
     for after in 0..8 {
         for limit in [1, 3, 100] {
@@ -54,8 +54,8 @@ async fn entries_are_read_back_from_any_cursor(kept: &(impl Transcripts + ?Sized
 }
 
 async fn agents_are_kept_apart(kept: &(impl Transcripts + ?Sized)) {
-    kept.append(agent(1), START, 1, mark(1, 1), vec![text(1)]).await.expect("appended");
-    kept.append(agent(2), START, 3, mark(1, 1), vec![text(2)]).await.expect("appended");
+    kept.append(agent(1), START, 1, checkpoint(1, 1), vec![text(1)]).await.expect("appended");
+    kept.append(agent(2), START, 3, checkpoint(1, 1), vec![text(2)]).await.expect("appended");
     let lines = kept.read(agent(2), 0, 10).await.expect("read");
     assert_eq!((lines.len(), lines[0].n, lines[0].attempt), (1, 1, 3));
     assert_ne!(kept.raw(agent(1), 1), kept.raw(agent(2), 1));
@@ -63,21 +63,21 @@ async fn agents_are_kept_apart(kept: &(impl Transcripts + ?Sized)) {
 }
 
 async fn a_cursor_says_what_the_marks_said(kept: &(impl Transcripts + ?Sized)) {
-    assert_eq!(kept.told(agent(1), 1).await.expect("nothing is told yet"), Told::default());
-    kept.append(agent(1), START, 1, mark(1, 40), vec![text(1), text(2)]).await.expect("appended");
-    kept.append(agent(1), START, 1, mark(1, 90), vec![text(3)]).await.expect("appended");
-    assert_eq!(kept.told(agent(1), 1).await.expect("told"), Told { bytes: 90, entries: 0 });
-    kept.append(agent(1), START, 1, mark(2, 7), vec![text(4)]).await.expect("appended");
-    let earlier = kept.told(agent(1), 1).await.expect("told");
+    assert_eq!(kept.cursor(agent(1), 1).await.expect("nothing is told yet"), TranscriptCursor::default());
+    kept.append(agent(1), START, 1, checkpoint(1, 40), vec![text(1), text(2)]).await.expect("appended");
+    kept.append(agent(1), START, 1, checkpoint(1, 90), vec![text(3)]).await.expect("appended");
+    assert_eq!(kept.cursor(agent(1), 1).await.expect("told"), TranscriptCursor { bytes: 90, entries: 0 });
+    kept.append(agent(1), START, 1, checkpoint(2, 7), vec![text(4)]).await.expect("appended");
+    let earlier = kept.cursor(agent(1), 1).await.expect("told");
     assert!(earlier.bytes >= 90 && earlier.entries == 0, "an earlier run is told as a whole: {earlier:?}");
-    assert_eq!(kept.told(agent(1), 2).await.expect("told"), Told { bytes: 7, entries: 0 });
-    assert_eq!(kept.told(agent(1), 3).await.expect("told"), Told::default());
+    assert_eq!(kept.cursor(agent(1), 2).await.expect("told"), TranscriptCursor { bytes: 7, entries: 0 });
+    assert_eq!(kept.cursor(agent(1), 3).await.expect("told"), TranscriptCursor::default());
 }
 
 async fn readers_learn_of_every_append(kept: &(impl Transcripts + ?Sized)) {
     let mut newest = kept.watch(agent(1));
     newest.mark_unchanged();
-    kept.append(agent(1), START, 1, mark(1, 1), vec![text(1)]).await.expect("appended");
+    kept.append(agent(1), START, 1, checkpoint(1, 1), vec![text(1)]).await.expect("appended");
     assert!(newest.has_changed().expect("the keeper lives"));
 }
 
@@ -100,8 +100,8 @@ async fn raw_files_are_read_by_pieces(kept: &(impl Transcripts + ?Sized)) {
 
 async fn what_is_discarded_is_gone(kept: &(impl Transcripts + ?Sized)) {
     assert_eq!(kept.discard(agent(1)).await.expect("there is nothing"), 0);
-    kept.append(agent(1), START, 1, mark(1, 9), vec![text(1)]).await.expect("appended");
-    kept.append(agent(2), START, 1, mark(1, 9), vec![text(1)]).await.expect("appended");
+    kept.append(agent(1), START, 1, checkpoint(1, 9), vec![text(1)]).await.expect("appended");
+    kept.append(agent(2), START, 1, checkpoint(1, 9), vec![text(1)]).await.expect("appended");
     let size = kept.size(agent(1)).await.expect("measured");
     assert!(size > 0);
     let mut shelved: Vec<AgentId> =
@@ -111,6 +111,6 @@ async fn what_is_discarded_is_gone(kept: &(impl Transcripts + ?Sized)) {
     assert_eq!(kept.discard(agent(1)).await.expect("discarded"), size);
     assert_eq!(kept.discard(agent(1)).await.expect("a second time"), 0);
     assert!(kept.read(agent(1), 0, 10).await.expect("read").is_empty());
-    assert_eq!(kept.told(agent(1), 1).await.expect("told"), Told::default());
+    assert_eq!(kept.cursor(agent(1), 1).await.expect("told"), TranscriptCursor::default());
     assert_eq!(kept.read(agent(2), 0, 10).await.expect("read").len(), 1);
 }

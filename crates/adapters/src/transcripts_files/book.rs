@@ -8,7 +8,7 @@ use std::path::Path;
 
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Mark, Told};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, TranscriptCursor};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +33,8 @@ pub(super) struct Book {
     places: Vec<(u64, u64)>,
     full: bool,
     dropped: u64,
-    /// The newest mark, and the entries after it.
-    mark: Option<Mark>,
+    /// The newest checkpoint, and the entries after it.
+    mark: Option<Checkpoint>,
     unmarked: u64,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Book {
 struct Numbered {
     n: u64,
     #[serde(default)]
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
 }
 
 /// A line as it stands in the file: the last one of every append says how much of the output is told with it.
@@ -52,7 +52,7 @@ struct Written {
     #[serde(flatten)]
     line: Line,
     #[serde(skip_serializing_if = "Option::is_none")]
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
 }
 
 impl Book {
@@ -106,20 +106,20 @@ impl Book {
         (self.last, self.end) = (n, offset + length);
     }
 
-    fn see(&mut self, mark: Option<Mark>) {
+    fn see(&mut self, mark: Option<Checkpoint>) {
         match mark {
             Some(mark) => (self.mark, self.unmarked) = (Some(mark), 0),
             None => self.unmarked += 1,
         }
     }
 
-    /// Returns how much of a run's output is told. Entries after the last mark are of the run that was being told, which
+    /// Returns the cursor in a run's output. Entries after the last checkpoint are of the run that was being told, which
     /// is the newest.
-    pub(super) fn told(&self, run: u32) -> Told {
+    pub(super) fn cursor(&self, run: u32) -> TranscriptCursor {
         match self.mark {
-            Some(mark) if mark.run > run => Told { bytes: u64::MAX, entries: 0 },
-            Some(mark) if mark.run == run => Told { bytes: mark.bytes, entries: self.unmarked },
-            _ => Told { bytes: 0, entries: self.unmarked },
+            Some(mark) if mark.run > run => TranscriptCursor { bytes: u64::MAX, entries: 0 },
+            Some(mark) if mark.run == run => TranscriptCursor { bytes: mark.bytes, entries: self.unmarked },
+            _ => TranscriptCursor { bytes: 0, entries: self.unmarked },
         }
     }
 
@@ -145,7 +145,7 @@ impl Book {
         folder: &Path,
         at: Timestamp,
         attempt: u32,
-        mark: Mark,
+        checkpoint: Checkpoint,
         events: Vec<AgentEvent>,
         quota: u64,
     ) -> io::Result<u64> {
@@ -154,7 +154,7 @@ impl Book {
         let mut left = events.len();
         for event in events {
             left -= 1;
-            let mark = (left == 0).then_some(mark);
+            let mark = (left == 0).then_some(checkpoint);
             if full {
                 refused += 1;
                 continue;
@@ -175,7 +175,7 @@ impl Book {
             for (n, offset, length) in places {
                 self.note(n, offset, length);
             }
-            (self.mark, self.unmarked) = (Some(mark), 0);
+            (self.mark, self.unmarked) = (Some(checkpoint), 0);
             (self.full, self.loaded) = (full, true);
         }
         if refused > 0 {
@@ -197,7 +197,7 @@ impl Book {
     }
 }
 
-fn encode(line: Line, mark: Option<Mark>) -> io::Result<Vec<u8>> {
+fn encode(line: Line, mark: Option<Checkpoint>) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(&Written { line, mark })?;
     bytes.push(b'\n');
     Ok(bytes)

@@ -22,7 +22,7 @@ use book::Book;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, Shelved, TranscriptCursor, Transcripts};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use watchers::Watchers;
@@ -109,7 +109,7 @@ impl Shelf {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
-        mark: Mark,
+        checkpoint: Checkpoint,
         events: Vec<AgentEvent>,
     ) -> io::Result<()> {
         if events.is_empty() {
@@ -120,16 +120,16 @@ impl Shelf {
         let folder = self.folder(agent);
         make_dir(&folder)?;
         book.load(&folder)?;
-        let last = book.append(&folder, at, attempt, mark, events, self.quota)?;
+        let last = book.append(&folder, at, attempt, checkpoint, events, self.quota)?;
         self.watchers.announce(agent, last);
         Ok(())
     }
 
-    fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
+    fn cursor(&self, agent: AgentId, run: u32) -> io::Result<TranscriptCursor> {
         let book = self.book(agent);
         let mut book = book.lock();
         book.load(&self.folder(agent))?;
-        Ok(book.told(run))
+        Ok(book.cursor(run))
     }
 
     fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {
@@ -189,14 +189,14 @@ impl Transcripts for FileTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
-        mark: Mark,
+        checkpoint: Checkpoint,
         events: Vec<AgentEvent>,
     ) -> io::Result<()> {
-        self.of(agent, move |shelf| shelf.append(agent, at, attempt, mark, events)).await
+        self.of(agent, move |shelf| shelf.append(agent, at, attempt, checkpoint, events)).await
     }
 
-    async fn told(&self, agent: AgentId, run: u32) -> io::Result<Told> {
-        self.of(agent, move |shelf| shelf.told(agent, run)).await
+    async fn cursor(&self, agent: AgentId, run: u32) -> io::Result<TranscriptCursor> {
+        self.of(agent, move |shelf| shelf.cursor(agent, run)).await
     }
 
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> io::Result<Vec<Line>> {

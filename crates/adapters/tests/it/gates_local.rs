@@ -20,7 +20,7 @@ use mosaic_core::ports::gatekeeper::{Gatekeeper, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Purpose;
-use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, Shelved, TranscriptCursor, Transcripts};
 use mosaic_testkit::fakes::gatekeeper::{CheckedOut, judge_request};
 use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use tokio::sync::watch;
@@ -34,13 +34,13 @@ impl Transcripts for Logs {
         _: AgentId,
         _: Timestamp,
         _: u32,
-        _: Mark,
+        _: Checkpoint,
         _: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         Ok(())
     }
-    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
-        Ok(Told::default())
+    async fn cursor(&self, _: AgentId, _: u32) -> std::io::Result<TranscriptCursor> {
+        Ok(TranscriptCursor::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())

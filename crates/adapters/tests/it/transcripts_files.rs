@@ -8,7 +8,7 @@ use std::time::Duration;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Mark, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, TranscriptCursor, Transcripts};
 use uuid::Uuid;
 
 const T0: Timestamp = Timestamp(1_800_000_000_000);
@@ -25,8 +25,8 @@ fn entries(dir: &Path) -> std::path::PathBuf {
     dir.join(agent(1).to_string()).join("entries.jsonl")
 }
 
-fn at(bytes: u64) -> Mark {
-    Mark { run: 1, bytes }
+fn at(bytes: u64) -> Checkpoint {
+    Checkpoint { run: 1, bytes }
 }
 
 fn open(dir: &Path) -> FileTranscripts {
@@ -181,11 +181,11 @@ async fn what_is_told_is_known_after_a_crash_to_the_entry() {
     let dir = tempfile::tempdir().unwrap();
     let told = |run| {
         let transcripts = open(dir.path());
-        async move { transcripts.told(agent(1), run).await.unwrap() }
+        async move { transcripts.cursor(agent(1), run).await.unwrap() }
     };
-    assert_eq!(told(1).await, Told::default());
+    assert_eq!(told(1).await, TranscriptCursor::default());
     open(dir.path()).append(agent(1), T0, 1, at(100), vec![text(1), text(2)]).await.unwrap();
-    assert_eq!(told(1).await, Told { bytes: 100, entries: 0 });
+    assert_eq!(told(1).await, TranscriptCursor { bytes: 100, entries: 0 });
     let whole = std::fs::read(entries(dir.path())).unwrap();
     open(dir.path()).append(agent(1), T0, 1, at(250), vec![text(3), text(4), text(5)]).await.unwrap();
     let more = std::fs::read(entries(dir.path())).unwrap();
@@ -193,18 +193,18 @@ async fn what_is_told_is_known_after_a_crash_to_the_entry() {
     for length in whole.len()..more.len() {
         std::fs::write(entries(dir.path()), &more[..length]).unwrap();
         let complete = more[whole.len()..length].iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_eq!(told(1).await, Told { bytes: 100, entries: complete }, "cut at {length}");
+        assert_eq!(told(1).await, TranscriptCursor { bytes: 100, entries: complete }, "cut at {length}");
         let read = open(dir.path()).read(agent(1), 0, 10).await.unwrap();
         assert_eq!(read.len() as u64, 2 + complete);
     }
     std::fs::write(entries(dir.path()), &more).unwrap();
-    assert_eq!(told(1).await, Told { bytes: 250, entries: 0 });
+    assert_eq!(told(1).await, TranscriptCursor { bytes: 250, entries: 0 });
     // The next run has its own output; what belongs to an earlier one is told whole.
-    assert_eq!(told(2).await, Told { bytes: 0, entries: 0 });
-    let next = Mark { run: 2, bytes: 7 };
+    assert_eq!(told(2).await, TranscriptCursor { bytes: 0, entries: 0 });
+    let next = Checkpoint { run: 2, bytes: 7 };
     open(dir.path()).append(agent(1), T0, 1, next, vec![text(6)]).await.unwrap();
     assert_eq!(
         (told(2).await, told(1).await),
-        (Told { bytes: 7, entries: 0 }, Told { bytes: u64::MAX, entries: 0 })
+        (TranscriptCursor { bytes: 7, entries: 0 }, TranscriptCursor { bytes: u64::MAX, entries: 0 })
     );
 }

@@ -27,16 +27,16 @@ pub struct Line {
 
 /// Transcript cursor in a run's raw output: the transcript covers everything up to a byte, and so many entries of what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Told {
+pub struct TranscriptCursor {
     /// Bytes of the run's standard output from its start.
     pub bytes: u64,
     /// Entries about what comes after these bytes: a crash tore the last append.
     pub entries: u64,
 }
 
-/// The place in a run's raw output up to which an append tells everything.
+/// Checkpoint in a run's raw output: an append tells everything up to here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct Checkpoint {
     /// The run, from 1.
     pub run: u32,
     /// Bytes of its standard output from its start.
@@ -58,20 +58,20 @@ pub struct Shelved {
 /// full transcript is counted and dropped with a marker.
 #[async_trait]
 pub trait Transcripts: Send + Sync {
-    /// Appends entries; numbers them. `mark` says how much of the run's output is told once all of them are there.
+    /// Appends entries; numbers them. The checkpoint says how much of the run's output is told once all of them are there.
     /// Errors with the operating system's words; nothing else is affected.
     async fn append(
         &self,
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
-        mark: Mark,
+        checkpoint: Checkpoint,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()>;
 
-    /// Returns how much of a run's output is told, from the marks that reached the file; of a run that a later one followed,
+    /// Returns the cursor in a run's output, from the checkpoints that reached the file; of a run that a later one followed,
     /// at least that.
-    async fn told(&self, agent: AgentId, run: u32) -> std::io::Result<Told>;
+    async fn cursor(&self, agent: AgentId, run: u32) -> std::io::Result<TranscriptCursor>;
 
     /// Reads entries after this number, at most `limit`. An unknown agent has none.
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;

@@ -12,7 +12,7 @@ use crate::ports::processes::{Job, JobSpec, ProcessError, Stdin};
 use crate::ports::repositories::{TreeRequest, Worktree};
 use crate::ports::runtime::{Dialogue, Opening, Runtime};
 use crate::ports::sandbox::{Command, Mount, Policy, Purpose, SandboxHandle};
-use crate::ports::transcripts::Told;
+use crate::ports::transcripts::TranscriptCursor;
 
 /// State that a driver holds in memory between two steps. Everything in it can be lost: what must be released is found again
 /// through the ports by the agent's id.
@@ -42,7 +42,7 @@ pub(super) struct Running {
     /// Mark of the credential that it was started with.
     pub(super) credential: Option<String>,
     /// Part of the output that the transcript has already; nothing unless an earlier server followed it.
-    pub(super) told: Told,
+    pub(super) cursor: TranscriptCursor,
     /// This server started it, and knows by its own timer how long it has run.
     pub(super) ours: bool,
 }

@@ -14,7 +14,7 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::ports::gatekeeper::JudgeRequest;
 use crate::ports::repositories::JudgingRequest;
 use crate::ports::runtime::AgentEvent;
-use crate::ports::transcripts::Mark;
+use crate::ports::transcripts::Checkpoint;
 
 pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
     let agent = context.agent;
@@ -52,9 +52,9 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
 async fn tell(context: &StepContext<'_>, findings: &[Finding]) {
     let (o, agent) = (context.orchestrator, context.agent);
     let entries = findings.iter().map(|finding| AgentEvent::Notice { text: notice(finding) }).collect();
-    let told = o.ports.transcripts.told(agent.id, agent.runs).await.unwrap_or_default();
-    let mark = Mark { run: agent.runs, bytes: told.bytes };
-    if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
+    let cursor = o.ports.transcripts.cursor(agent.id, agent.runs).await.unwrap_or_default();
+    let checkpoint = Checkpoint { run: agent.runs, bytes: cursor.bytes };
+    if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, checkpoint, entries).await {
         tracing::warn!(agent.id = %agent.id, error = %e, "the findings could not be written into the transcript");
     }
 }

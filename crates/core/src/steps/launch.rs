@@ -11,7 +11,7 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::limits;
 use crate::ports::processes::Stdin;
 use crate::ports::runtime::{LaunchRequest, Opening};
-use crate::ports::transcripts::Told;
+use crate::ports::transcripts::TranscriptCursor;
 
 pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
@@ -66,8 +66,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     let job = o.ports.processes.start(job).await.map_err(|e| supervisor_failed(&e))?;
     let Memo { runtime, opening, credential } = memo;
     let session = opening.session.clone();
-    let told = Told::default();
-    step_state.running = Some(Running { job, dialogue, opening, runtime, credential, told, ours: true });
+    let cursor = TranscriptCursor::default();
+    step_state.running = Some(Running { job, dialogue, opening, runtime, credential, cursor, ours: true });
     Ok(Event::Launched { session, warnings: Vec::new() })
 }
 

@@ -9,7 +9,7 @@ use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::ports::processes::Adopted;
 use crate::ports::runtime::Opening;
-use crate::ports::transcripts::Told;
+use crate::ports::transcripts::TranscriptCursor;
 use crate::steps::launch::Memo;
 
 pub(crate) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Event {
@@ -57,7 +57,7 @@ async fn program(context: &StepContext<'_>, step_state: &mut StepState) -> Event
     }
 }
 
-/// Puts conversation and transcript back to where the program's output is told.
+/// Puts conversation and transcript back to the transcript cursor.
 async fn running(context: &StepContext<'_>, adopted: Adopted) -> Result<(Running, Option<String>), Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
     let memo = adopted.memo.as_deref().and_then(|text| serde_json::from_str::<Memo>(text).ok());
@@ -71,12 +71,12 @@ async fn running(context: &StepContext<'_>, adopted: Adopted) -> Result<(Running
     let mut dialogue = runtime.dialogue(&memo.opening);
     // The supervisor wrote this when the program started.
     drop(dialogue.start());
-    let told = o.ports.transcripts.told(agent.id, agent.runs).await.unwrap_or_else(|e| {
+    let cursor = o.ports.transcripts.cursor(agent.id, agent.runs).await.unwrap_or_else(|e| {
         tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be read; this run is told from its start again");
-        Told::default()
+        TranscriptCursor::default()
     });
     let credential = memo.credential.or_else(|| runtime.credential());
     let (job, runtime, opening) = (adopted.job, memo.runtime, memo.opening);
     let session = opening.session.clone();
-    Ok((Running { job, dialogue, opening, runtime, credential, told, ours: false }, session))
+    Ok((Running { job, dialogue, opening, runtime, credential, cursor, ours: false }, session))
 }

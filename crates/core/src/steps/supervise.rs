@@ -23,7 +23,7 @@ use crate::limits;
 use crate::monitor::vitals::{Hearing, Vitals};
 use crate::ports::processes::{Exit, Job, JobEvent, ProcessError};
 use crate::ports::runtime::{AgentEvent, Dialogue, Pending, Reaction};
-use crate::ports::transcripts::Told;
+use crate::ports::transcripts::TranscriptCursor;
 
 /// Why the supervisor ends a run that did not end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ enum Alarm {
 }
 
 pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
-    let Some(Running { job, dialogue, opening, runtime, credential, told, ours }) = step_state.running.take()
+    let Some(Running { job, dialogue, opening, runtime, credential, cursor, ours }) =
+        step_state.running.take()
     else {
         return Err(Failure::new(FailureKind::Internal, "the running program is not known to this server"));
     };
@@ -48,7 +49,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         vitals: context.orchestrator.monitor.vitals(context.agent.id),
         stall: Stall::new(context.orchestrator.settings.stall),
         interrupted: false,
-        told,
+        cursor,
         ours,
         read: 0,
         line_end: 0,
@@ -79,7 +80,7 @@ struct Supervisor<'a> {
     interrupted: bool,
     /// Part of this run's output that an earlier server put into the transcript. Its lines are read again for the
     /// conversation's sake, but neither recorded nor answered twice.
-    told: Told,
+    cursor: TranscriptCursor,
     ours: bool,
     /// Bytes of output that were read.
     read: u64,

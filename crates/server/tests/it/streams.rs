@@ -7,7 +7,7 @@ use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::store::Store;
-use mosaic_core::ports::transcripts::{Mark, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Transcripts};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -233,7 +233,7 @@ async fn a_transcript_is_paged_filtered_followed_and_raw() {
     let mut events: Vec<AgentEvent> = (0..450).map(|n| text(&format!("line {n}"))).collect();
     events[10] = AgentEvent::Thinking { text: "hm".to_owned() };
     events[449] = AgentEvent::Tool { id: "1".to_owned(), name: "Bash".to_owned(), title: "ls".to_owned() };
-    world.transcripts.append(id, now, 1, Mark { run: 1, bytes: 0 }, events).await.unwrap();
+    world.transcripts.append(id, now, 1, Checkpoint { run: 1, bytes: 0 }, events).await.unwrap();
     let mut seen = Vec::new();
     let mut next = Some("0".to_owned());
     while let Some(after) = next {
@@ -256,14 +256,18 @@ async fn a_transcript_is_paged_filtered_followed_and_raw() {
     assert_eq!((tool.kind.as_str(), &tool.json()["name"]), ("tool", &json!("Bash")));
     world
         .transcripts
-        .append(id, now, 1, Mark { run: 1, bytes: 0 }, vec![text("data: x\n\nevent: evil")])
+        .append(id, now, 1, Checkpoint { run: 1, bytes: 0 }, vec![text("data: x\n\nevent: evil")])
         .await
         .unwrap();
     let said = live.event().await.unwrap();
     assert_eq!((said.id.as_str(), said.kind.as_str()), ("451", "text"));
     assert_eq!(said.json()["text"], "data: x\n\nevent: evil");
     let (lease, agent) = world.leased().await;
-    world.transcripts.append(id, now, 1, Mark { run: 1, bytes: 0 }, vec![text("last words")]).await.unwrap();
+    world
+        .transcripts
+        .append(id, now, 1, Checkpoint { run: 1, bytes: 0 }, vec![text("last words")])
+        .await
+        .unwrap();
     let end = End { status: Status::Completed, reason: EndReason::Done, error: None, at: now };
     world.write(&lease, agent, State::Settled { end }).await;
     assert_eq!(live.event().await.unwrap().json()["text"], "last words");

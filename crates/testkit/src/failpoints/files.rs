@@ -9,7 +9,7 @@ use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::{
     Capabilities, Command, Policy, Probe, Purpose, Sandbox, SandboxError, SandboxHandle, Stopped,
 };
-use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, Shelved, TranscriptCursor, Transcripts};
 use tokio::sync::watch;
 
 pub(super) use super::wrap::Breakable;
@@ -35,8 +35,8 @@ wrap! { Sandbox as "sandbox" {
 } }
 
 wrap! { Transcripts as "transcripts" {
-    last append(agent: AgentId, at: Timestamp, attempt: u32, mark: Mark, events: Vec<AgentEvent>) -> std::io::Result<()>;
-    last told(agent: AgentId, run: u32) -> std::io::Result<Told>;
+    last append(agent: AgentId, at: Timestamp, attempt: u32, checkpoint: Checkpoint, events: Vec<AgentEvent>) -> std::io::Result<()>;
+    last cursor(agent: AgentId, run: u32) -> std::io::Result<TranscriptCursor>;
     last read(agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>>;
     plain watch(agent: AgentId) -> watch::Receiver<u64>;
     sure raw(agent: AgentId, run: u32) -> PathBuf;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::ports::runtime::AgentEvent;
-use mosaic_core::ports::transcripts::{Line, Mark, Shelved, Told, Transcripts};
+use mosaic_core::ports::transcripts::{Checkpoint, Line, Shelved, TranscriptCursor, Transcripts};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -19,13 +19,13 @@ impl Transcripts for Part {
         _: AgentId,
         _: Timestamp,
         _: u32,
-        _: Mark,
+        _: Checkpoint,
         _: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         Ok(())
     }
-    async fn told(&self, _: AgentId, _: u32) -> std::io::Result<Told> {
-        Ok(Told::default())
+    async fn cursor(&self, _: AgentId, _: u32) -> std::io::Result<TranscriptCursor> {
+        Ok(TranscriptCursor::default())
     }
     async fn read(&self, _: AgentId, _: u64, _: usize) -> std::io::Result<Vec<Line>> {
         Ok(Vec::new())
@@ -64,14 +64,14 @@ pub struct MemoryTranscripts {
     pub lines: Mutex<HashMap<AgentId, Vec<Line>>>,
     /// Changes with every append.
     pub newest: watch::Sender<u64>,
-    /// Bytes that are told, by agent and run.
-    told: Mutex<HashMap<(AgentId, u32), u64>>,
+    /// Transcript cursors, in bytes, by agent and run.
+    cursors: Mutex<HashMap<(AgentId, u32), u64>>,
 }
 
 impl Default for MemoryTranscripts {
     fn default() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        Self { directory, lines: Mutex::default(), newest: watch::Sender::new(0), told: Mutex::default() }
+        Self { directory, lines: Mutex::default(), newest: watch::Sender::new(0), cursors: Mutex::default() }
     }
 }
 
@@ -82,7 +82,7 @@ impl Transcripts for MemoryTranscripts {
         agent: AgentId,
         at: Timestamp,
         attempt: u32,
-        mark: Mark,
+        checkpoint: Checkpoint,
         events: Vec<AgentEvent>,
     ) -> std::io::Result<()> {
         let mut all = self.lines.lock();
@@ -90,13 +90,13 @@ impl Transcripts for MemoryTranscripts {
         for event in events {
             lines.push(Line { n: lines.len() as u64 + 1, at, attempt, event });
         }
-        self.told.lock().insert((agent, mark.run), mark.bytes);
+        self.cursors.lock().insert((agent, checkpoint.run), checkpoint.bytes);
         self.newest.send_modify(|n| *n += 1);
         Ok(())
     }
-    async fn told(&self, agent: AgentId, run: u32) -> std::io::Result<Told> {
-        let bytes = self.told.lock().get(&(agent, run)).copied().unwrap_or_default();
-        Ok(Told { bytes, entries: 0 })
+    async fn cursor(&self, agent: AgentId, run: u32) -> std::io::Result<TranscriptCursor> {
+        let bytes = self.cursors.lock().get(&(agent, run)).copied().unwrap_or_default();
+        Ok(TranscriptCursor { bytes, entries: 0 })
     }
     async fn read(&self, agent: AgentId, after: u64, limit: usize) -> std::io::Result<Vec<Line>> {
         let all = self.lines.lock();
@@ -142,7 +142,7 @@ impl Transcripts for MemoryTranscripts {
             std::fs::remove_file(path)?;
         }
         self.lines.lock().remove(&agent);
-        self.told.lock().retain(|(of, _), _| *of != agent);
+        self.cursors.lock().retain(|(of, _), _| *of != agent);
         Ok(freed)
     }
 }

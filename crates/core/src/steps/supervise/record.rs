@@ -5,7 +5,7 @@ use super::messages::{masked, spoken};
 use crate::domain::outcome::cut;
 use crate::limits;
 use crate::ports::runtime::AgentEvent;
-use crate::ports::transcripts::Mark;
+use crate::ports::transcripts::Checkpoint;
 
 impl Supervisor<'_> {
     /// Keeps an event for the transcript while there is room; the raw output has the rest.
@@ -31,7 +31,7 @@ impl Supervisor<'_> {
 
     /// Tells whether an earlier server dealt with the current line whole.
     pub(super) fn is_told(&self) -> bool {
-        self.line_end <= self.told.bytes
+        self.line_end <= self.cursor.bytes
     }
 
     /// Puts an event into the transcript unless it stands there.
@@ -39,8 +39,8 @@ impl Supervisor<'_> {
         if self.is_told() {
             return;
         }
-        match self.told.entries.checked_sub(1) {
-            Some(left) => self.told.entries = left,
+        match self.cursor.entries.checked_sub(1) {
+            Some(left) => self.cursor.entries = left,
             None => self.entries.push(event),
         }
     }
@@ -52,8 +52,10 @@ impl Supervisor<'_> {
         }
         let (o, agent, entries) =
             (self.context.orchestrator, self.context.agent, std::mem::take(&mut self.entries));
-        let mark = Mark { run: agent.runs, bytes: self.line_end.max(self.told.bytes) };
-        if let Err(e) = o.ports.transcripts.append(agent.id, o.now(), agent.attempt, mark, entries).await {
+        let checkpoint = Checkpoint { run: agent.runs, bytes: self.line_end.max(self.cursor.bytes) };
+        if let Err(e) =
+            o.ports.transcripts.append(agent.id, o.now(), agent.attempt, checkpoint, entries).await
+        {
             tracing::warn!(agent.id = %agent.id, error = %e, "transcript could not be written");
         }
     }
