@@ -61,7 +61,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             looked = o.elapsed();
         }
         if o.orders.look().await {
-            if o.take_up_interventions().await {
+            if o.take_up_external_changes().await {
                 o.wake.notify_one();
             }
             fill_slots(o, &mut drivers, &stop).await;

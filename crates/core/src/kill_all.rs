@@ -20,7 +20,7 @@ use crate::orchestrator::Orchestrator;
 use crate::orders::Recorded;
 use crate::orders::carry_out::Swept;
 use crate::orders::standing::{Ordered, Rush};
-use crate::ports::external_queue::Intervention;
+use crate::ports::external_queue::ExternalChange;
 use crate::ports::store::StoreError;
 use crate::receipt::AgentReceipt;
 
@@ -177,13 +177,13 @@ impl Orchestrator {
         let why = format!("killed by kill-all before it was taken in: {note}");
         let refuse = async {
             loop {
-                let page = self.ports.external_queue.interventions(limits::INTERVENTIONS).await?;
-                let jobs = page.into_iter().filter_map(|intervention| match intervention {
-                    Intervention::Submitted(submission) => Some(submission.job),
-                    Intervention::Retried { job, .. } => Some(job),
-                    Intervention::DataChanged { .. }
-                    | Intervention::Removed(_)
-                    | Intervention::Finished { .. } => None,
+                let page = self.ports.external_queue.external_changes(limits::EXTERNAL_CHANGES).await?;
+                let jobs = page.into_iter().filter_map(|change| match change {
+                    ExternalChange::Submitted(submission) => Some(submission.job),
+                    ExternalChange::Retried { job, .. } => Some(job),
+                    ExternalChange::DataChanged { .. }
+                    | ExternalChange::Removed(_)
+                    | ExternalChange::Finished { .. } => None,
                 });
                 let jobs: Vec<String> = jobs.collect();
                 for job in &jobs {

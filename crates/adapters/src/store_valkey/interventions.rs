@@ -5,7 +5,7 @@ use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::limits;
-use mosaic_core::ports::external_queue::{Intervention, Submission};
+use mosaic_core::ports::external_queue::{ExternalChange, Submission};
 use mosaic_core::ports::store::StoreError;
 use redis::Value;
 use serde_json::{Map, json};
@@ -20,7 +20,7 @@ const WHAT: &str = "a look for interventions";
 
 impl Inner {
     /// Lists what no record says yet; see the port.
-    pub(super) async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+    pub(super) async fn external_changes(&self, limit: usize) -> Result<Vec<ExternalChange>, StoreError> {
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let args = Args::default()
             .number(limit as u64)
@@ -58,20 +58,20 @@ impl Inner {
     }
 }
 
-fn intervention(found: Value) -> Result<Intervention, StoreError> {
+fn intervention(found: Value) -> Result<ExternalChange, StoreError> {
     let parts = args::list(found, WHAT)?;
     let part = |n: usize| parts.get(n).map(lossy).unwrap_or_default();
     let agent = || part(1).parse::<AgentId>().map_err(|_| strange(WHAT));
     Ok(match part(0).as_str() {
-        "submitted" => Intervention::Submitted(submission(&part)),
+        "submitted" => ExternalChange::Submitted(submission(&part)),
         "retried" => {
             let changed = (part(2) == "changed").then(|| submission(&|n| part(n + 2)));
-            Intervention::Retried { agent: agent()?, job: part(3), changed }
+            ExternalChange::Retried { agent: agent()?, job: part(3), changed }
         }
-        "changed" => Intervention::DataChanged { agent: agent()?, job: part(2) },
-        "removed" => Intervention::Removed(agent()?),
-        "completed" => Intervention::Finished { agent: agent()?, result: Ok(part(2)) },
-        "failed" => Intervention::Finished { agent: agent()?, result: Err(part(2)) },
+        "changed" => ExternalChange::DataChanged { agent: agent()?, job: part(2) },
+        "removed" => ExternalChange::Removed(agent()?),
+        "completed" => ExternalChange::Finished { agent: agent()?, result: Ok(part(2)) },
+        "failed" => ExternalChange::Finished { agent: agent()?, result: Err(part(2)) },
         _ => return Err(strange(WHAT)),
     })
 }

@@ -53,7 +53,7 @@ use mosaic_core::domain::ids::{AgentId, NodeId, TaskId, Timestamp};
 use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_core::ports::store::{
     Admission, Admitted, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange, Pause, Query,
     Removal, Safety, Store, StoreError, Versioned,
@@ -309,8 +309,8 @@ impl Store for ValkeyStore {
 
 #[async_trait]
 impl ExternalQueue for ValkeyStore {
-    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
-        self.inner.interventions(limit).await
+    async fn external_changes(&self, limit: usize) -> Result<Vec<ExternalChange>, StoreError> {
+        self.inner.external_changes(limit).await
     }
 
     async fn refuse(&self, job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Most interventions of other hands that are taken up in one round.
-pub const INTERVENTIONS: usize = 200;
+/// Most changes of external clients that are taken up in one round.
+pub const EXTERNAL_CHANGES: usize = 200;
 /// Longest wait for an answer of a store that other machines share, and for its socket to be sure that nobody is there.
 pub const LINK_ANSWER: Duration = Duration::from_secs(5);
 /// Longest time for connecting to such a store, greetings included.
@@ -56,9 +56,9 @@ pub const STORE_LOOK: Duration = Duration::from_secs(2);
 pub const STORE_LISTEN_AGAIN: Duration = Duration::from_millis(200);
 /// Most tries to write an order while other nodes change the orders.
 pub const ORDER_TRIES: usize = 100;
-/// Events of the queue that one look for interventions reads.
+/// Events of the queue that one look for external changes reads.
 pub const QUEUE_EVENTS_READ: usize = 1000;
-/// Entries of each list that one look for interventions goes through: what no event told is found all the same.
+/// Entries of each list that one look for external changes goes through: what no event told is found all the same.
 pub const QUEUE_PART: usize = 300;
 /// Least time between two such looks, over all nodes.
 pub const QUEUE_TURN: Duration = Duration::from_millis(900);
@@ -70,5 +70,5 @@ pub const TRANSFER_PAGE: usize = 50;
 pub const TRANSFER_BYTES: usize = 512 * 1024;
 /// Longest line of an exported queue: a spawn has 1 MiB at most, and its record what happened since.
 pub const TRANSFER_LINE_BYTES: u64 = 8 * 1024 * 1024;
-/// Most jobs that one look for interventions decides about.
+/// Most jobs that one look for external changes decides about.
 pub const QUEUE_LOOK: usize = 1000;

@@ -29,7 +29,7 @@ pub struct Submission {
 /// Change that an external client made to the queue (another producer, another worker, an operator's tool) and that no record
 /// shows yet. It is reported again until a write takes it up.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Intervention {
+pub enum ExternalChange {
     /// New work. Taken up by an [admission](crate::ports::store::Admission) with its job, or by [`ExternalQueue::refuse`].
     Submitted(Submission),
     /// A waiting agent's job was removed. Taken up by an amendment that ends the agent.
@@ -66,7 +66,7 @@ pub enum Intervention {
 #[async_trait]
 pub trait ExternalQueue: Send + Sync {
     /// Lists the changes that external clients made to the queue and that no record shows yet, oldest first, at most `limit`.
-    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError>;
+    async fn external_changes(&self, limit: usize) -> Result<Vec<ExternalChange>, StoreError>;
 
     /// Fails a job of another producer for good, with the reason where that producer looks for it; false when there is
     /// nothing to refuse any more: it was refused, removed, taken in or taken by another worker meanwhile.
@@ -88,7 +88,7 @@ pub struct NoExternalQueue;
 
 #[async_trait]
 impl ExternalQueue for NoExternalQueue {
-    async fn interventions(&self, _limit: usize) -> Result<Vec<Intervention>, StoreError> {
+    async fn external_changes(&self, _limit: usize) -> Result<Vec<ExternalChange>, StoreError> {
         Ok(Vec::new())
     }
 

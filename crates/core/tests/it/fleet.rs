@@ -19,7 +19,7 @@ use mosaic_core::domain::kept_work::{WorkState, head_ref, salvage_ref};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::engine;
-use mosaic_core::ports::external_queue::{Intervention, Submission};
+use mosaic_core::ports::external_queue::{ExternalChange, Submission};
 use mosaic_core::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval};
 use mosaic_core::ports::store::{EndedAfter, Store, StoreError, Versioned};
 use mosaic_core::removal::{PruneRequest, RemoveError};

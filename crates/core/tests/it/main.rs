@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod engine;
+mod external_changes;
 mod fleet;
 mod freeze;
-mod interventions;
 mod lifecycle;
 mod monitor;
 mod orders;

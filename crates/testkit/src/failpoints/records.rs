@@ -9,7 +9,7 @@ use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::domain::placement::Conditions;
 use mosaic_core::ports::audit::{Audit, AuditError, Page, Verified, Wanted};
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_core::ports::store::{
     Admission, Admitted, ArchiveError, Change, Counts, Damaged, EndedAfter, Lease, Moving, OrderChange,
     Pause, Query, Removal, Store, StoreError, Versioned,
@@ -65,7 +65,7 @@ wrap! { Store as "store" {
 } }
 
 wrap! { ExternalQueue as "external_queue" {
-    last interventions(limit: usize) -> Result<Vec<Intervention>, StoreError>;
+    last external_changes(limit: usize) -> Result<Vec<ExternalChange>, StoreError>;
     last restore_data(agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError>;
     last refuse(job: &str, why: &str, at: Timestamp) -> Result<bool, StoreError>;
     plain changes() -> watch::Receiver<u64>;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mosaic_adapters::store_valkey::{LinkOptions, TimeSource, ValkeyOptions, ValkeyStore};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::limits;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_core::ports::store::{Query, Store};
 use mosaic_testkit::store_suite::Bench;
 use mosaic_testkit::store_suite::sample::{T0, admit, agent_from, ids};
@@ -89,9 +89,9 @@ async fn a_burst_of_other_producers_is_found_although_no_event_tells_of_it() {
         tell(&place, "DEL P:orchestrator:others:turn");
         turns += 1;
         loop {
-            let found = store.interventions(200).await.unwrap();
+            let found = store.external_changes(200).await.unwrap();
             for one in &found {
-                let Intervention::Submitted(submission) = one else { panic!("{one:?}") };
+                let ExternalChange::Submitted(submission) = one else { panic!("{one:?}") };
                 assert!(store.refuse(&submission.job, "not here", Timestamp(2)).await.unwrap());
             }
             taken += found.len();

@@ -54,7 +54,7 @@ pub struct Admission {
     /// The caller's idempotency key, when given.
     pub idempotency: Option<Idempotency>,
     /// The job that another producer put into the queue for it, when it came that way: it keeps its place. Only from
-    /// [`crate::ports::external_queue::ExternalQueue::interventions`].
+    /// [`crate::ports::external_queue::ExternalQueue::external_changes`].
     pub job: Option<String>,
     /// The data of that job, where the agent was made of them: refused when they were changed since.
     pub job_data: Option<String>,

@@ -62,7 +62,7 @@ async fn kill_all_ends_what_every_node_runs_and_what_nobody_took_in_yet() {
     let job = "foreign-1".to_owned();
     let (name, data, options) = ("spawn".to_owned(), "{}".to_owned(), "{}".to_owned());
     let submission = Submission { job, name, data, options, at: Timestamp(1), until: None };
-    fleet.store.intervene(Intervention::Submitted(submission));
+    fleet.store.intervene(ExternalChange::Submitted(submission));
     let report = nodes[0].o.kill_all("test", Some("enough".to_owned())).await;
     assert_eq!((report.total, report.killed, report.failed), (40, 40, 0), "{:?}", report.errors);
     assert!(report.verified && fleet.world.alive().is_empty());

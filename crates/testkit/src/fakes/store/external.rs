@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_core::ports::store::{Store, StoreError};
 use tokio::sync::watch;
 
@@ -15,36 +15,36 @@ use super::state::Inner;
 impl Inner {
     /// Takes a job off the list of what others put into the queue; false when it is not on it.
     pub(super) fn take_job(&mut self, wanted: &str) -> bool {
-        let before = self.interventions.len();
-        self.interventions.retain(|one| match one {
-            Intervention::Submitted(submission) => submission.job != wanted,
-            Intervention::Retried { job, .. } => job != wanted,
-            Intervention::DataChanged { .. } | Intervention::Removed(_) | Intervention::Finished { .. } => {
-                true
-            }
+        let before = self.external_changes.len();
+        self.external_changes.retain(|one| match one {
+            ExternalChange::Submitted(submission) => submission.job != wanted,
+            ExternalChange::Retried { job, .. } => job != wanted,
+            ExternalChange::DataChanged { .. }
+            | ExternalChange::Removed(_)
+            | ExternalChange::Finished { .. } => true,
         });
-        self.interventions.len() < before
+        self.external_changes.len() < before
     }
 
     /// Lists what others did and no record says yet.
-    pub(super) fn interventions(&mut self, limit: usize) -> Vec<Intervention> {
+    pub(super) fn external_changes(&mut self, limit: usize) -> Vec<ExternalChange> {
         let records = &self.records;
         let waits = |id: &AgentId| records.values().any(|record| record.agent.id == *id && is_queued(record));
-        self.interventions.retain(|one| match one {
-            Intervention::Removed(agent) | Intervention::Finished { agent, .. } => waits(agent),
-            Intervention::Submitted(_) | Intervention::Retried { .. } | Intervention::DataChanged { .. } => {
-                true
-            }
+        self.external_changes.retain(|one| match one {
+            ExternalChange::Removed(agent) | ExternalChange::Finished { agent, .. } => waits(agent),
+            ExternalChange::Submitted(_)
+            | ExternalChange::Retried { .. }
+            | ExternalChange::DataChanged { .. } => true,
         });
-        self.interventions.iter().take(limit).cloned().collect()
+        self.external_changes.iter().take(limit).cloned().collect()
     }
 }
 
 #[async_trait]
 impl ExternalQueue for FakeStore {
-    async fn interventions(&self, limit: usize) -> Result<Vec<Intervention>, StoreError> {
+    async fn external_changes(&self, limit: usize) -> Result<Vec<ExternalChange>, StoreError> {
         self.up().await?;
-        Ok(self.inner().interventions(limit))
+        Ok(self.inner().external_changes(limit))
     }
 
     async fn refuse(&self, job: &str, why: &str, _at: Timestamp) -> Result<bool, StoreError> {
@@ -59,12 +59,12 @@ impl ExternalQueue for FakeStore {
 
     async fn restore_data(&self, agent: &Agent, job: &str, fact: LogRecord) -> Result<bool, StoreError> {
         self.up().await?;
-        let told = Intervention::DataChanged { agent: agent.id, job: job.to_owned() };
+        let told = ExternalChange::DataChanged { agent: agent.id, job: job.to_owned() };
         let known = {
             let mut inner = self.inner();
-            let before = inner.interventions.len();
-            inner.interventions.retain(|one| *one != told);
-            inner.interventions.len() < before
+            let before = inner.external_changes.len();
+            inner.external_changes.retain(|one| *one != told);
+            inner.external_changes.len() < before
         };
         if known {
             self.log(vec![fact]).await?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::limits;
-use mosaic_core::ports::external_queue::Intervention;
+use mosaic_core::ports::external_queue::ExternalChange;
 use mosaic_core::ports::store::StoreError;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -95,8 +95,8 @@ impl FakeStore {
     }
 
     /// Does something to the queue as another hand would; it is listed until it is taken up.
-    pub fn intervene(&self, what: Intervention) {
-        self.inner().interventions.push(what);
+    pub fn intervene(&self, what: ExternalChange) {
+        self.inner().external_changes.push(what);
         self.stir();
     }
 

@@ -9,7 +9,7 @@ use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::kept_work::WorkReport;
 use mosaic_core::domain::orders::StandingOrders;
 use mosaic_core::limits;
-use mosaic_core::ports::external_queue::Intervention;
+use mosaic_core::ports::external_queue::ExternalChange;
 use mosaic_core::ports::fleet::{Cordon, LostNode, NodeInfo};
 use mosaic_core::ports::store::{Admission, Admitted, Change, Lease, Pause, StoreError, Versioned};
 
@@ -41,7 +41,7 @@ pub(crate) struct Inner {
     /// Reports of nodes about the work that they keep, by agent and node.
     pub(crate) work: BTreeMap<(AgentId, NodeId), WorkReport>,
     /// Changes that external clients made to the queue.
-    pub(super) interventions: Vec<Intervention>,
+    pub(super) external_changes: Vec<ExternalChange>,
     /// Refused jobs with the reasons, in order.
     pub(super) refused: Vec<(String, String)>,
 }

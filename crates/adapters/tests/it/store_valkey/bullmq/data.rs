@@ -6,7 +6,7 @@ use mosaic_core::domain::facts::{DataRefused, Fact};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::spec::SpawnSpec;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention, Submission};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue, Submission};
 use mosaic_core::ports::store::{Admission, Store, StoreError, Versioned};
 use mosaic_testkit::store_suite::sample::node;
 use serde_json::{Value, json};
@@ -22,16 +22,16 @@ fn other(task: &str) -> Value {
     other
 }
 
-fn submitted(one: &Intervention) -> Option<Submission> {
+fn submitted(one: &ExternalChange) -> Option<Submission> {
     match one {
-        Intervention::Submitted(submission) => Some(submission.clone()),
+        ExternalChange::Submitted(submission) => Some(submission.clone()),
         _ => None,
     }
 }
 
-fn changed(one: &Intervention) -> Option<(AgentId, String)> {
+fn changed(one: &ExternalChange) -> Option<(AgentId, String)> {
     match one {
-        Intervention::DataChanged { agent, job } => Some((*agent, job.clone())),
+        ExternalChange::DataChanged { agent, job } => Some((*agent, job.clone())),
         _ => None,
     }
 }
@@ -130,8 +130,8 @@ async fn data_of_what_runs_are_looked_at_as_well_and_a_worker_may_change_those_o
 async fn a_retry_of_what_has_ended_is_told_with_the_data_that_were_changed_since() {
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
-    let again = |one: &Intervention| match one {
-        Intervention::Retried { agent, job, changed } => Some((*agent, job.clone(), changed.clone())),
+    let again = |one: &ExternalChange| match one {
+        ExternalChange::Retried { agent, job, changed } => Some((*agent, job.clone(), changed.clone())),
         _ => None,
     };
     let own = admit(&*store, "T-1", None).await;

@@ -2,14 +2,14 @@
 
 use mosaic_adapters::store_valkey::ValkeyStore;
 use mosaic_core::domain::ids::Timestamp;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use serde_json::{Value, json};
 
 use super::place::{Place, body, listed};
 
 async fn submitted(store: &ValkeyStore, job: &str) {
-    let wanted = |one: &Intervention| match one {
-        Intervention::Submitted(submission) if submission.job == job => Some(()),
+    let wanted = |one: &ExternalChange| match one {
+        ExternalChange::Submitted(submission) if submission.job == job => Some(()),
         _ => None,
     };
     listed(store, wanted).await;
@@ -84,14 +84,14 @@ async fn a_parent_in_our_queue_whose_child_failed_is_failed_without_being_run() 
     let ids = place.node.ask("flow", json!({"flow": flow})).await;
     let id = ids["id"].as_str().unwrap().to_owned();
     assert_eq!(
-        store.interventions(10).await.unwrap(),
+        store.external_changes(10).await.unwrap(),
         [],
         "a parent that waits for its children is not work yet"
     );
     place.node.ask("work", json!({"as": "c", "queue": "children", "unrecoverable": "no luck"})).await;
     let failed = async {
         while place.job(&id).await["state"] != "failed" {
-            assert_eq!(store.interventions(10).await.unwrap(), [], "it was listed as work");
+            assert_eq!(store.external_changes(10).await.unwrap(), [], "it was listed as work");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };

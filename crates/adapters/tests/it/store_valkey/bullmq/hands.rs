@@ -8,7 +8,7 @@ use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now};
 use mosaic_core::domain::spec::SpawnSpec;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_core::ports::store::{Admission, Admitted, Change, Safety, Store, Versioned};
 use mosaic_testkit::store_suite::sample::node;
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(crate) fn kill() -> Event {
 }
 
 pub(crate) async fn nothing_is_listed(store: &dyn ExternalQueue) {
-    assert_eq!(store.interventions(100).await.unwrap(), []);
+    assert_eq!(store.external_changes(100).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -53,8 +53,8 @@ async fn a_job_of_the_official_client_is_listed_until_it_is_admitted() {
     let options =
         json!({"priority": 3, "attempts": 4, "backoff": {"type": "fixed", "delay": 50}, "jobId": "mine"});
     let id = place.add(body("T-1"), options).await;
-    let wanted = |one: &Intervention| match one {
-        Intervention::Submitted(submission) => Some(submission.clone()),
+    let wanted = |one: &ExternalChange| match one {
+        ExternalChange::Submitted(submission) => Some(submission.clone()),
         _ => None,
     };
     let submission = listed(&*store, wanted).await;
@@ -65,7 +65,7 @@ async fn a_job_of_the_official_client_is_listed_until_it_is_admitted() {
     let options: serde_json::Value = serde_json::from_str(&submission.options).unwrap();
     assert_eq!((&options["priority"], &options["attempts"]), (&json!(3), &json!(4)));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&submission.data).unwrap(), body("T-1"));
-    assert_eq!(store.interventions(100).await.unwrap().len(), 1, "it is told again until it is taken up");
+    assert_eq!(store.external_changes(100).await.unwrap().len(), 1, "it is told again until it is taken up");
     let record = admit(&*store, "T-1", Some(id.clone())).await;
     nothing_is_listed(&*store).await;
     let (lease, _) = store.lease(&node("n1"), now()).await.unwrap().expect("it can be taken");
@@ -85,7 +85,7 @@ async fn delayed_work_says_until_when() {
     let before = now();
     place.add(body("T-1"), json!({"delay": 60_000})).await;
     let until = listed(&*store, |one| match one {
-        Intervention::Submitted(submission) => submission.until,
+        ExternalChange::Submitted(submission) => submission.until,
         _ => None,
     });
     let until = until.await;
@@ -99,7 +99,7 @@ async fn a_refused_job_fails_with_the_reason() {
     for options in [json!({}), json!({"priority": 2}), json!({"delay": 60_000})] {
         let id = place.add(json!("nonsense"), options).await;
         let job = listed(&*store, |one| match one {
-            Intervention::Submitted(submission) => Some(submission.job.clone()),
+            ExternalChange::Submitted(submission) => Some(submission.job.clone()),
             _ => None,
         });
         assert_eq!(job.await, id);
@@ -132,8 +132,8 @@ async fn a_refusal_leaves_alone_what_is_somebodys() {
 async fn waiting_jobs_that_are_taken_away_are_told_of() {
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
-    let removed = |one: &Intervention| match one {
-        Intervention::Removed(agent) => Some(*agent),
+    let removed = |one: &ExternalChange| match one {
+        ExternalChange::Removed(agent) => Some(*agent),
         _ => None,
     };
     let own = admit(&*store, "T-1", None).await;
@@ -165,8 +165,8 @@ async fn waiting_jobs_that_are_taken_away_are_told_of() {
 async fn a_job_that_is_put_back_names_its_agent() {
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
-    let retried = |one: &Intervention| match one {
-        Intervention::Retried { agent, job, changed: None } => Some((*agent, job.clone())),
+    let retried = |one: &ExternalChange| match one {
+        ExternalChange::Retried { agent, job, changed: None } => Some((*agent, job.clone())),
         _ => None,
     };
     let own = admit(&*store, "T-1", None).await;
@@ -198,8 +198,8 @@ async fn a_job_that_is_put_back_names_its_agent() {
 async fn what_an_official_worker_finishes_is_told_with_its_result() {
     let Some(place) = Place::new().await else { return };
     let store = place.store().await;
-    let finished = |one: &Intervention| match one {
-        Intervention::Finished { agent, result } => Some((*agent, result.clone())),
+    let finished = |one: &ExternalChange| match one {
+        ExternalChange::Finished { agent, result } => Some((*agent, result.clone())),
         _ => None,
     };
     let good = admit(&*store, "T-1", None).await;
@@ -296,7 +296,7 @@ async fn a_job_whose_worker_is_gone_waits_again_and_is_given_up_the_second_time(
             while place.job(&job).await["state"] == "active" {
                 // The look for such jobs and the look through the lists are due at once.
                 place.raw("DEL", "stalled-check");
-                store.interventions(100).await.unwrap();
+                store.external_changes(100).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -306,8 +306,8 @@ async fn a_job_whose_worker_is_gone_waits_again_and_is_given_up_the_second_time(
             nothing_is_listed(&*store).await;
         }
     }
-    let given_up = |one: &Intervention| match one {
-        Intervention::Finished { agent, result: Err(why) } => Some((*agent, why.contains("stalled"))),
+    let given_up = |one: &ExternalChange| match one {
+        ExternalChange::Finished { agent, result: Err(why) } => Some((*agent, why.contains("stalled"))),
         _ => None,
     };
     assert_eq!(listed(&*store, given_up).await, (own.agent.id, true));
@@ -332,13 +332,13 @@ async fn what_no_event_tells_is_found_all_the_same() {
     place.tell(&again_id.to_string(), "retry", json!(["failed"])).await;
     place.raw("DEL", "events");
     for job in jobs {
-        let wanted = |one: &Intervention| match one {
-            Intervention::Submitted(submission) if submission.job == job => Some(()),
+        let wanted = |one: &ExternalChange| match one {
+            ExternalChange::Submitted(submission) if submission.job == job => Some(()),
             _ => None,
         };
         listed(&*store, wanted).await;
     }
-    listed(&*store, |one| (*one == Intervention::Removed(gone_id)).then_some(())).await;
-    let retried = Intervention::Retried { agent: again_id, job: again_id.to_string(), changed: None };
+    listed(&*store, |one| (*one == ExternalChange::Removed(gone_id)).then_some(())).await;
+    let retried = ExternalChange::Retried { agent: again_id, job: again_id.to_string(), changed: None };
     listed(&*store, |one| (*one == retried).then_some(())).await;
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use mosaic_adapters::store_valkey::{LinkOptions, ValkeyOptions, ValkeyStore};
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue};
 use mosaic_testkit::bare_queue::Queue;
 use mosaic_testkit::node_oracle::{NodeOracle, packages};
 use mosaic_testkit::valkey_server::ValkeyServer;
@@ -110,10 +110,10 @@ pub(crate) fn body(task: &str) -> Value {
 }
 
 /// Waits until the store lists something of this kind.
-pub(crate) async fn listed<T>(store: &dyn ExternalQueue, wanted: impl Fn(&Intervention) -> Option<T>) -> T {
+pub(crate) async fn listed<T>(store: &dyn ExternalQueue, wanted: impl Fn(&ExternalChange) -> Option<T>) -> T {
     let look = async {
         loop {
-            let found = store.interventions(100).await.expect("listed");
+            let found = store.external_changes(100).await.expect("listed");
             if let Some(found) = found.iter().find_map(&wanted) {
                 return found;
             }

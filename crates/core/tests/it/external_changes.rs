@@ -1,4 +1,4 @@
-//! Stories about what other hands do to the queue, in a world of fakes: every intervention is taken up once, and what
+//! Stories about changes that external clients make to the queue, in a world of fakes: every change is taken up once, and what
 //! cannot be done is refused with the reason.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
-use mosaic_core::ports::external_queue::{ExternalQueue, Intervention, Submission};
+use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue, Submission};
 use mosaic_core::ports::store::{Query, Store, Versioned};
 use mosaic_testkit::fakes::store::{FakeStore, Mood};
 use mosaic_testkit::fakes::world::Behaviour;
@@ -61,7 +61,7 @@ fn ended(record: &Versioned) -> bool {
 async fn work_of_another_producer_is_admitted_and_run() {
     let (store, story) = begin(2, Behaviour::EndAtOnce);
     let options = json!({"priority": 3, "attempts": 5, "backoff": {"type": "fixed", "delay": 40}});
-    store.intervene(Intervention::Submitted(submission("job-1", "T-1", &options)));
+    store.intervene(ExternalChange::Submitted(submission("job-1", "T-1", &options)));
     let id = agent_of(&story, "T-1").await.agent.id;
     let record = story.until(id, ended).await;
     assert_eq!(record.agent.status(), Status::Completed);
@@ -76,7 +76,7 @@ async fn a_delayed_job_waits_for_its_time() {
     let (store, story) = begin(2, Behaviour::EndAtOnce);
     let until = story.o.now().plus(std::time::Duration::from_secs(3600));
     let delayed = Submission { until: Some(until), ..submission("later", "T-1", &json!({})) };
-    store.intervene(Intervention::Submitted(delayed));
+    store.intervene(ExternalChange::Submitted(delayed));
     let record = agent_of(&story, "T-1").await;
     assert_eq!((record.agent.status(), record.agent.not_before()), (Status::Spawning, Some(until)));
     assert!(matches!(record.agent.state, State::Queued { cause: QueueCause::Delayed { .. } }));
@@ -96,7 +96,7 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
     let busy = submission("busy", "T-busy", &json!({}));
     let far = Submission { until: Some(Timestamp(u64::MAX / 2)), ..submission("far", "T-1", &json!({})) };
     for one in [named, broken, strange, busy, far] {
-        store.intervene(Intervention::Submitted(one));
+        store.intervene(ExternalChange::Submitted(one));
     }
     for (job, part) in [
         ("named", "\"spawn\""),
@@ -119,13 +119,13 @@ async fn the_kill_switch_leaves_new_work_where_it_is() {
     let removed = story.spawn("T-0", "https://git.example.com/r.git", 0).await;
     let _ = story.o.engage("test", None).await;
     let bad = Submission { name: "bad".to_owned(), ..submission("job-2", "T-2", &json!({})) };
-    store.intervene(Intervention::Submitted(submission("job-1", "T-1", &json!({}))));
-    store.intervene(Intervention::Submitted(bad));
-    store.intervene(Intervention::Removed(removed));
+    store.intervene(ExternalChange::Submitted(submission("job-1", "T-1", &json!({}))));
+    store.intervene(ExternalChange::Submitted(bad));
+    store.intervene(ExternalChange::Removed(removed));
     // What ends agents is taken up all the same; it stands behind the new work in the list.
     story.until(removed, ended).await;
     assert_eq!(store.refused(), []);
-    let list = store.interventions(10).await.expect("listed");
+    let list = store.external_changes(10).await.expect("listed");
     assert_eq!(list.len(), 2, "{list:?}");
     assert!(story.o.release("test").await.expect("released"));
     agent_of(&story, "T-1").await;
@@ -137,7 +137,7 @@ async fn the_kill_switch_leaves_new_work_where_it_is() {
 async fn a_removed_job_ends_its_agent() {
     let (store, story) = begin(0, Behaviour::EndAtOnce);
     let id = story.spawn("T-1", "https://git.example.com/r.git", 0).await;
-    store.intervene(Intervention::Removed(id));
+    store.intervene(ExternalChange::Removed(id));
     let record = story.until(id, ended).await;
     let end = record.agent.end().expect("it has ended");
     assert_eq!((end.status, end.reason), (Status::Killed, EndReason::Operator));
@@ -150,7 +150,7 @@ async fn a_job_that_is_put_back_makes_an_agent_that_names_its_predecessor() {
     let (store, story) = begin(1, Behaviour::EndAtOnce);
     let first = story.spawn("T-1", "https://git.example.com/r.git", 2).await;
     story.until(first, ended).await;
-    store.intervene(Intervention::Retried { agent: first, job: "job-1".to_owned(), changed: None });
+    store.intervene(ExternalChange::Retried { agent: first, job: "job-1".to_owned(), changed: None });
     let task = "T-1".parse().expect("a task id");
     let again = story
         .soon(async || {
@@ -161,7 +161,7 @@ async fn a_job_that_is_put_back_makes_an_agent_that_names_its_predecessor() {
     story.until(again.agent.id, ended).await;
     assert_eq!(again.agent.spec.max_retries, 2);
     let gone: AgentId = "7d0c6c1e-4a52-4d0e-9a55-0d7c9f2f3f9a".parse().expect("an id");
-    store.intervene(Intervention::Retried { agent: gone, job: "job-2".to_owned(), changed: None });
+    store.intervene(ExternalChange::Retried { agent: gone, job: "job-2".to_owned(), changed: None });
     assert!(refusal(&story, &store, "job-2").await.contains("cannot be repeated"));
     story.end().await;
 }
@@ -171,8 +171,8 @@ async fn what_another_worker_finished_settles_the_agent() {
     let (store, story) = begin(0, Behaviour::EndAtOnce);
     let done = story.spawn("T-1", "https://git.example.com/r.git", 0).await;
     let failed = story.spawn("T-2", "https://git.example.com/r.git", 0).await;
-    store.intervene(Intervention::Finished { agent: done, result: Ok("{\"ok\":true}".to_owned()) });
-    store.intervene(Intervention::Finished { agent: failed, result: Err("no luck".to_owned()) });
+    store.intervene(ExternalChange::Finished { agent: done, result: Ok("{\"ok\":true}".to_owned()) });
+    store.intervene(ExternalChange::Finished { agent: failed, result: Err("no luck".to_owned()) });
     let done = story.until(done, ended).await.agent;
     assert_eq!((done.status(), done.work.result.as_deref()), (Status::Completed, Some("{\"ok\":true}")));
     let failed = story.until(failed, ended).await.agent;
@@ -185,7 +185,7 @@ async fn what_another_worker_finished_settles_the_agent() {
 async fn a_bad_day_of_the_store_is_waited_out() {
     let (store, story) = begin(1, Behaviour::EndAtOnce);
     store.set_mood(Mood::Down);
-    store.intervene(Intervention::Submitted(submission("job-1", "T-1", &json!({}))));
+    store.intervene(ExternalChange::Submitted(submission("job-1", "T-1", &json!({}))));
     store.set_mood(Mood::Well);
     let id = agent_of(&story, "T-1").await.agent.id;
     story.until(id, ended).await;
@@ -196,7 +196,7 @@ async fn a_bad_day_of_the_store_is_waited_out() {
 async fn new_data_of_an_admitted_job_are_refused_and_the_record_says_so() {
     let (store, story) = begin(0, Behaviour::EndAtOnce);
     let id = story.spawn("T-1", "https://git.example.com/r.git", 0).await;
-    store.intervene(Intervention::DataChanged { agent: id, job: id.to_string() });
+    store.intervene(ExternalChange::DataChanged { agent: id, job: id.to_string() });
     let warned = |record: &Versioned| record.agent.warnings.iter().any(|text| text.contains("were changed"));
     let record = story.until(id, warned).await;
     assert_eq!(record.agent.status(), Status::Spawning);
@@ -204,7 +204,7 @@ async fn new_data_of_an_admitted_job_are_refused_and_the_record_says_so() {
         story.log().await.into_iter().filter(|e| e.fact.kind() == "queue.data_refused").collect();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].fact.agent, &told[0].fact.data()["jobId"]), (Some(id), &json!(id)));
-    assert!(store.interventions(10).await.expect("listed").is_empty());
+    assert!(store.external_changes(10).await.expect("listed").is_empty());
     story.end().await;
 }
 
@@ -215,11 +215,11 @@ async fn a_retry_with_new_data_runs_these_or_is_refused_with_their_faults() {
     story.o.kill(first, KillCause::Operator, "test").await.expect("it is killed");
     story.until(first, ended).await;
     let now = submission(&first.to_string(), "T-new", &json!({}));
-    store.intervene(Intervention::Retried { agent: first, job: first.to_string(), changed: Some(now) });
+    store.intervene(ExternalChange::Retried { agent: first, job: first.to_string(), changed: Some(now) });
     let again = agent_of(&story, "T-new").await;
     assert_eq!(again.agent.previous, Some(first));
     let bad = Submission { data: "{".to_owned(), ..submission("job-2", "T-2", &json!({})) };
-    store.intervene(Intervention::Retried { agent: first, job: "job-2".to_owned(), changed: Some(bad) });
+    store.intervene(ExternalChange::Retried { agent: first, job: "job-2".to_owned(), changed: Some(bad) });
     assert!(refusal(&story, &store, "job-2").await.contains("not JSON"));
     story.end().await;
 }

@@ -14,7 +14,7 @@ use crate::domain::lifecycle::{self, Event, KillCause};
 use crate::domain::spec::{FieldError, SpawnSpec};
 use crate::limits;
 use crate::orchestrator::{Orchestrator, SpawnError};
-use crate::ports::external_queue::{Intervention, Submission};
+use crate::ports::external_queue::{ExternalChange, Submission};
 use crate::ports::store::{Change, Safety, StoreError};
 use crate::steps::admit::Origin;
 
@@ -23,20 +23,20 @@ const DATA_REFUSED: &str = "the data of its job were changed after it was admitt
      what was admitted. To run something else, remove the job and add a new one";
 
 impl Orchestrator {
-    /// Takes up a bounded number of interventions; tells whether there may be more of them at once.
-    pub(crate) async fn take_up_interventions(&self) -> bool {
-        let found = match self.ports.external_queue.interventions(limits::INTERVENTIONS).await {
+    /// Takes up a bounded number of external changes; tells whether there may be more of them at once.
+    pub(crate) async fn take_up_external_changes(&self) -> bool {
+        let found = match self.ports.external_queue.external_changes(limits::EXTERNAL_CHANGES).await {
             Ok(found) => found,
             Err(e) => {
                 tracing::debug!(error = %e, "what others did to the queue cannot be read now");
                 return false;
             }
         };
-        let many = found.len() >= limits::INTERVENTIONS;
+        let many = found.len() >= limits::EXTERNAL_CHANGES;
         let mut progress = false;
         let mut hold = self.is_draining() || self.orders.latch().is_some();
         for one in found {
-            let is_new = matches!(one, Intervention::Submitted(_) | Intervention::Retried { .. });
+            let is_new = matches!(one, ExternalChange::Submitted(_) | ExternalChange::Retried { .. });
             if is_new && hold {
                 continue;
             }
@@ -54,15 +54,15 @@ impl Orchestrator {
     }
 
     /// Takes up one. Continues with whether anything changed; breaks when new work must wait.
-    async fn take_up(&self, one: Intervention) -> Result<ControlFlow<(), bool>, StoreError> {
+    async fn take_up(&self, one: ExternalChange) -> Result<ControlFlow<(), bool>, StoreError> {
         let taken = match one {
-            Intervention::Submitted(submission) => return self.take_in(submission).await,
-            Intervention::Retried { agent, job, changed } => {
+            ExternalChange::Submitted(submission) => return self.take_in(submission).await,
+            ExternalChange::Retried { agent, job, changed } => {
                 return self.take_again(agent, job, changed).await;
             }
-            Intervention::DataChanged { agent, job } => self.undo_change(agent, &job).await,
-            Intervention::Removed(agent) => self.end_removed(agent).await,
-            Intervention::Finished { agent, result } => self.end_finished(agent, result).await,
+            ExternalChange::DataChanged { agent, job } => self.undo_change(agent, &job).await,
+            ExternalChange::Removed(agent) => self.end_removed(agent).await,
+            ExternalChange::Finished { agent, result } => self.end_finished(agent, result).await,
         };
         match taken {
             // Somebody else was faster, or the agent is somewhere else by now: the list says what is left to do.
