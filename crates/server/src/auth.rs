@@ -18,9 +18,9 @@ use crate::caller::{Caller, user};
 use crate::connection_pool::{Holder, Visit};
 use crate::context::Context;
 use crate::forward::passed_on_by;
-use crate::lane::{Lanes, Seat};
 use crate::options::Auth;
 use crate::problem::Problem;
+use crate::reserved_connections::{Lanes, ReservedConnection};
 
 /// Access that a caller needs for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,8 +137,8 @@ pub(crate) async fn guard(
             return forbidden().into_response();
         }
     }
-    if let Some(seat) = parts.extensions.get::<Seat>() {
-        seat.settle();
+    if let Some(reservation) = parts.extensions.get::<ReservedConnection>() {
+        reservation.settle();
     }
     if let Some(visit) = parts.extensions.get::<Visit>()
         && lanes != Lanes::All

@@ -1,6 +1,6 @@
 //! The connections on which everything is answered. There are only so many, so none is held for nothing and no caller
 //! holds all of them: when all are taken, one on which no request is under way makes way for the next, and each caller
-//! has a share of the requests that are answered at once. What orders to stop need is kept apart; see [`crate::lane`].
+//! has a share of the requests that are answered at once. What orders to stop need is kept apart; see [`crate::reserved_connections`].
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //! its own: each request asks the orchestrator, and what it answers comes from the store.
 //!
 //! Every request goes through the same checks, in this order: `shell` (request id, headers, faults), `hosts` (Host and
-//! Origin), `lane` (connections kept for orders to stop), `auth` (token), the route.
+//! Origin), `reserved_connections` (those kept for orders to stop), `auth` (token), the route.
 
 mod agents;
 mod archive;
@@ -22,7 +22,6 @@ mod health;
 mod hello;
 mod hosts;
 mod killswitch;
-mod lane;
 mod mask;
 mod negotiate;
 mod node;
@@ -34,6 +33,7 @@ mod patch;
 mod problem;
 mod queue;
 mod removal;
+mod reserved_connections;
 mod resources;
 mod restore;
 mod router;

@@ -16,13 +16,13 @@ use mosaic_core::Orchestrator;
 
 use crate::auth::{Scope, authorize, guard};
 use crate::context::Context;
-use crate::lane::Lanes;
 use crate::options::ServerOptions;
 use crate::problem::Problem;
+use crate::reserved_connections::{self, Lanes};
 use crate::{
     agents, archive, attention, audit, diff, events, forward, freeze, gates, health, hello, hosts,
-    killswitch, lane, node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks,
-    transcript, transfer, v1_agents,
+    killswitch, node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks, transcript,
+    transfer, v1_agents,
 };
 
 /// One line of the table.
@@ -146,7 +146,7 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
         }
         let door = (context.clone(), route.scope, route.lanes);
         let guarded = handler.route_layer(from_fn_with_state(door, guard));
-        let guarded = guarded.route_layer(from_fn_with_state(route.lanes, lane::check));
+        let guarded = guarded.route_layer(from_fn_with_state(route.lanes, reserved_connections::check));
         let (handlers, allowed) = by_path.remove(route.path).unwrap_or_default();
         by_path.insert(route.path, (handlers.merge(guarded), [allowed, methods(&route.method)].concat()));
     }
@@ -157,10 +157,10 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
             let refused = authorize(&context, &headers).await.err();
             refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow))
         };
-        let refuse = refuse.layer(from_fn_with_state(Lanes::None, lane::check));
+        let refuse = refuse.layer(from_fn_with_state(Lanes::None, reserved_connections::check));
         router = router.route(path, handlers.fallback_service(refuse.with_state(context.clone())));
     }
-    let nowhere = nowhere.layer(from_fn_with_state(Lanes::None, lane::check));
+    let nowhere = nowhere.layer(from_fn_with_state(Lanes::None, reserved_connections::check));
     router
         .fallback_service(nowhere.with_state(context.clone()))
         .layer(from_fn_with_state(context.clone(), hosts::check))

@@ -27,7 +27,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tower::ServiceExt;
 
 use crate::connection_pool::{ConnectionLimits, HeldBody, Pool, PooledConnection};
-use crate::lane::{Lane, Seat};
+use crate::reserved_connections::{Lane, ReservedConnection};
 
 /// Pause after a connection could not be taken, above all when descriptors have run out.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -45,8 +45,8 @@ pub async fn serve(
     most: ConnectionLimits,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    let floor = Floor { room: most.open, seats: most.reserved, lane: Lane::Reserve };
-    take(listener, router, floor, shutdown).await
+    let listener_limits = ListenerLimits { open: most.open, reserved: most.reserved, lane: Lane::Reserve };
+    take(listener, router, listener_limits, shutdown).await
 }
 
 /// Serves the control socket in the same way: orders to stop, on connections of its own.
@@ -56,29 +56,29 @@ pub async fn serve_control(
     most: ConnectionLimits,
     shutdown: impl Future,
 ) -> io::Result<()> {
-    let floor = Floor { room: 0, seats: most.control, lane: Lane::Control };
-    take(listener, router, floor, shutdown).await
+    let listener_limits = ListenerLimits { open: 0, reserved: most.control, lane: Lane::Control };
+    take(listener, router, listener_limits, shutdown).await
 }
 
 /// Numbers of connections that are taken.
-struct Floor {
+struct ListenerLimits {
     /// For everything.
-    room: usize,
+    open: usize,
     /// For orders to stop, besides.
-    seats: usize,
+    reserved: usize,
     /// Kind of the latter, which decides what is answered on them.
     lane: Lane,
 }
 
 /// Something that connections come from.
-trait Door {
+trait Listener {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// Waits for the next one; also says where it comes from, when that is a machine.
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
-impl Door for TcpListener {
+impl Listener for TcpListener {
     type Stream = TcpStream;
 
     async fn next(&self) -> io::Result<(TcpStream, Option<IpAddr>)> {
@@ -89,7 +89,7 @@ impl Door for TcpListener {
     }
 }
 
-impl Door for UnixListener {
+impl Listener for UnixListener {
     type Stream = UnixStream;
 
     async fn next(&self) -> io::Result<(UnixStream, Option<IpAddr>)> {
@@ -97,19 +97,24 @@ impl Door for UnixListener {
     }
 }
 
-async fn take<D: Door>(door: D, router: Router, floor: Floor, shutdown: impl Future) -> io::Result<()> {
+async fn take<D: Listener>(
+    listener: D,
+    router: Router,
+    listener_limits: ListenerLimits,
+    shutdown: impl Future,
+) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let stop = watch::Sender::new(false);
-    let pool = Pool::new(floor.room);
-    let mut seats = Seats { most: floor.seats, taken: VecDeque::new() };
+    let pool = Pool::new(listener_limits.open);
+    let mut reserved = ReservedConnections { most: listener_limits.reserved, taken: VecDeque::new() };
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             _ = &mut shutdown => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = async {
-                seats.vacant(&pool).await;
-                door.next().await
+                reserved.vacant(&pool).await;
+                listener.next().await
             } => accepted,
         };
         let (stream, from) = match accepted {
@@ -125,21 +130,21 @@ async fn take<D: Door>(door: D, router: Router, floor: Floor, shutdown: impl Fut
             }
         };
         match pool.take(from, Instant::now()) {
-            Some(place) => {
-                let id = place.id();
-                let place = Arc::new(Place::Pooled(place));
-                let task = connections.spawn(connection(stream, router.clone(), place, stop.subscribe()));
+            Some(held) => {
+                let id = held.id();
+                let held = Arc::new(Connection::Pooled(held));
+                let task = connections.spawn(connection(stream, router.clone(), held, stop.subscribe()));
                 pool.runs(id, task);
             }
             None => {
-                let seat = Seat::new(floor.lane);
-                let place = Arc::new(Place::Reserved(seat.clone()));
-                let task = connections.spawn(connection(stream, router.clone(), place, stop.subscribe()));
-                seats.fill(seat, task);
+                let reservation = ReservedConnection::new(listener_limits.lane);
+                let held = Arc::new(Connection::Reserved(reservation.clone()));
+                let task = connections.spawn(connection(stream, router.clone(), held, stop.subscribe()));
+                reserved.fill(reservation, task);
             }
         }
     }
-    drop(door);
+    drop(listener);
     stop.send_replace(true);
     let all = async { while connections.join_next().await.is_some() {} };
     if timeout(limits::HTTP_GRACE, all).await.is_err() {
@@ -149,18 +154,18 @@ async fn take<D: Door>(door: D, router: Router, floor: Floor, shutdown: impl Fut
 }
 
 /// The connections kept for orders to stop, oldest first.
-struct Seats {
+struct ReservedConnections {
     most: usize,
-    taken: VecDeque<(Instant, Seat, AbortHandle)>,
+    taken: VecDeque<(Instant, ReservedConnection, AbortHandle)>,
 }
 
-impl Seats {
-    /// Waits until one more could be taken: there is room, a seat is free, or somebody who has said nothing yet can
+impl ReservedConnections {
+    /// Waits until one more could be taken: the pool has a free one, a reserved one is free, or a client that has said nothing yet can
     /// make way.
     async fn vacant(&mut self, pool: &Pool) {
         while !pool.has_room(Instant::now()) {
             self.taken.retain(|(_, _, connection)| !connection.is_finished());
-            let idle = self.taken.iter().filter(|(_, seat, _)| !seat.is_settled());
+            let idle = self.taken.iter().filter(|(_, reservation, _)| !reservation.is_settled());
             let oldest = idle.map(|(since, _, _)| *since + limits::STOP_HEAD_START).min();
             if self.taken.len() < self.most || oldest.is_some_and(|until| until <= Instant::now()) {
                 return;
@@ -172,32 +177,36 @@ impl Seats {
     }
 
     /// Takes one more; the one that has said nothing for longest makes way when all are taken.
-    fn fill(&mut self, seat: Seat, connection: AbortHandle) {
+    fn fill(&mut self, reservation: ReservedConnection, connection: AbortHandle) {
         if self.taken.len() >= self.most
-            && let Some(place) = self.taken.iter().position(|(_, seat, _)| !seat.is_settled())
-            && let Some((_, _, idle)) = self.taken.remove(place)
+            && let Some(index) = self.taken.iter().position(|(_, reservation, _)| !reservation.is_settled())
+            && let Some((_, _, idle)) = self.taken.remove(index)
         {
             idle.abort();
         }
-        self.taken.push_back((Instant::now(), seat, connection));
+        self.taken.push_back((Instant::now(), reservation, connection));
     }
 }
 
-/// Place of a connection: in the pool or among those kept for orders to stop.
-enum Place {
+/// A connection: one of the pool, or one of those kept for orders to stop.
+enum Connection {
     Pooled(PooledConnection),
-    Reserved(Seat),
+    Reserved(ReservedConnection),
 }
 
 /// Answers one request; on a pooled connection it counts as under way until its answer is sent.
-async fn answer(place: &Place, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+async fn answer(
+    held: &Connection,
+    router: Router,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
-    match place {
-        Place::Reserved(seat) => {
-            request.extensions_mut().insert(seat.clone());
+    match held {
+        Connection::Reserved(reservation) => {
+            request.extensions_mut().insert(reservation.clone());
             router.oneshot(request).await
         }
-        Place::Pooled(connection) => {
+        Connection::Pooled(connection) => {
             let visit = connection.begin();
             request.extensions_mut().insert(visit.clone());
             let mut response = router.oneshot(request).await?;
@@ -218,22 +227,22 @@ fn turns_away(status: StatusCode) -> bool {
 async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
-    place: Arc<Place>,
+    held: Arc<Connection>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    let reserved = matches!(*place, Place::Reserved(_));
-    let patience = if reserved { limits::STOP_HEADER_READ } else { limits::HEADER_READ };
+    let reserved = matches!(*held, Connection::Reserved(_));
+    let head_deadline = if reserved { limits::STOP_HEADER_READ } else { limits::HEADER_READ };
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
+        .header_read_timeout(head_deadline)
         .max_buf_size(limits::HEADER_BYTES)
         .keep_alive(!reserved);
     let service = service_fn(move |request| {
-        let (place, router) = (Arc::clone(&place), router.clone());
-        async move { answer(&place, router, request).await }
+        let (held, router) = (Arc::clone(&held), router.clone());
+        async move { answer(&held, router, request).await }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(WriteTimeout::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = async { drop(stop.wait_for(|stop| *stop).await) } => {
@@ -247,12 +256,12 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// A connection whose writes fail once the other side has taken nothing for [`limits::WRITE_STALL`].
-struct Patient<S> {
+struct WriteTimeout<S> {
     stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     fn new(stream: S) -> Self {
         Self { stream, stalled: None }
     }
@@ -269,7 +278,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -279,7 +288,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(written, cx)

@@ -23,12 +23,12 @@ pub(crate) enum Lane {
 
 /// A connection kept for orders to stop. Until an authorised request has come it makes way for newer ones.
 #[derive(Debug, Clone)]
-pub(crate) struct Seat {
+pub(crate) struct ReservedConnection {
     lane: Lane,
     settled: Arc<AtomicBool>,
 }
 
-impl Seat {
+impl ReservedConnection {
     pub(crate) fn new(lane: Lane) -> Self {
         Self { lane, settled: Arc::new(AtomicBool::new(false)) }
     }
@@ -62,7 +62,7 @@ impl Lanes {
 
 /// Refuses a request on such a connection unless its route is answered there.
 pub(crate) async fn check(State(lanes): State<Lanes>, request: Request, next: Next) -> Response {
-    let lane = request.extensions().get::<Seat>().map(|seat| seat.lane);
+    let lane = request.extensions().get::<ReservedConnection>().map(|reserved| reserved.lane);
     let Some(lane) = lane.filter(|lane| !lanes.has(*lane)) else { return next.run(request).await };
     let text = match lane {
         Lane::Reserve => "all connections of the server are in use; only orders to stop are taken now",
