@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use flags::*;
 
+use crate::color::ColorChoice;
 use crate::exit;
-use crate::paint::ColorChoice;
 
 /// The commands by group, as the help shows them. A test compares it with the real list.
 const GROUPS: &str = "\

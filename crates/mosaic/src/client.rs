@@ -321,7 +321,7 @@ impl Client {
             return Err(Problem::Api(problem_of(status, &bytes)));
         }
         if !form.starts_with(accept) {
-            let shown = crate::plain::line(&form);
+            let shown = crate::sanitize::line(&form);
             return Err(Problem::Other(anyhow::anyhow!("the server answered {shown} instead of {accept}")));
         }
         Ok(Box::new(reader))

@@ -47,7 +47,7 @@ pub(crate) fn unknown_names(names: impl IntoIterator<Item = String>) -> Vec<Stri
                 closest(&name, &known).map_or(String::new(), |near| format!(" (did you mean {near}?)"));
             warnings.push(format!(
                 "{} is not a variable of mosaic and has no effect{near}",
-                crate::plain::line(&name)
+                crate::sanitize::line(&name)
             ));
         }
     }

@@ -8,8 +8,8 @@ use mosaic_api::{AgentView, Page};
 
 use crate::client::{Client, escape};
 use crate::interrupt::Interrupts;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::session::say;
 use crate::transcript::{self, Entry};
@@ -81,7 +81,7 @@ pub(crate) fn long_poll(client: &Client, id: &str, most: Duration) -> Result<Age
 /// Says until when and why an agent waits for a limit of the model service, its own or another agent's.
 fn waits(agent: &AgentView) -> Option<String> {
     let until = agent.not_before.as_deref().and_then(time)?;
-    let why = plain::line(agent.delayed_because.as_deref()?);
+    let why = sanitize::line(agent.delayed_because.as_deref()?);
     let at = until.to_rfc3339();
     let at = at.get(..16).unwrap_or(&at).replace('T', " ");
     Some(format!("waits until {at} UTC (in {}): {why}", span(until.since(now()))))

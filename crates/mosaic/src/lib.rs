@@ -5,6 +5,7 @@
 mod agent_env;
 mod cli;
 mod client;
+mod color;
 mod commands;
 mod config;
 mod control;
@@ -20,8 +21,6 @@ mod local_kill;
 mod locate;
 mod log_output;
 mod logging;
-mod paint;
-mod plain;
 mod problem;
 mod proof;
 mod queue_file;
@@ -29,6 +28,7 @@ mod resolve;
 mod run_state;
 #[cfg(test)]
 mod samples;
+mod sanitize;
 mod sent;
 mod serve;
 mod session;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use mosaic_adapters::git::forget_repository;
 use mosaic_core::limits;
 
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 
 /// Largest answer of git that is read, in bytes.
 const ANSWER_BYTES: u64 = 8 * 1024 * 1024;
@@ -177,7 +177,7 @@ impl LocalRepository {
         if !ran.ok {
             return Err(Problem::Other(anyhow::anyhow!(
                 "git status did not work: {}",
-                plain::first_line(&ran.err, 200)
+                sanitize::first_line(&ran.err, 200)
             )));
         }
         Ok(name_changes(&ran.out))
@@ -217,8 +217,8 @@ pub(crate) fn default_branch(url: &str) -> Result<String, Problem> {
         _ => Err(Problem::usage_hint(
             format!(
                 "the default branch of {} could not be asked: {}",
-                plain::line(url),
-                plain::first_line(&ran.err, 200)
+                sanitize::line(url),
+                sanitize::first_line(&ran.err, 200)
             ),
             "name it: --branch main",
         )),
@@ -232,7 +232,7 @@ fn name_changes(bytes: &[u8]) -> Option<String> {
     let mut parts = text.split('\0');
     while let Some(part) = parts.next() {
         let (Some(code), Some(name)) = (part.get(..2), part.get(3..)) else { continue };
-        names.push(plain::line(name));
+        names.push(sanitize::line(name));
         if code.starts_with(['R', 'C']) {
             // The old name follows in a part of its own.
             parts.next();

@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::local_audit;
 use crate::locate;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::serve::{ServerFile, blocking};
 use crate::session::{Session, say};
 use crate::wire::{self, Reach};
@@ -204,7 +204,7 @@ impl Local {
         let all: Vec<_> = self.places.iter().flat_map(known).collect();
         let fits = |(_, id): &&(PathBuf, AgentId)| hex(start) && id.to_string().starts_with(start);
         let found: Vec<_> = all.iter().filter(fits).collect();
-        let shown = plain::cut(&plain::line(typed), 80);
+        let shown = sanitize::cut(&sanitize::line(typed), 80);
         let ids = |list: &mut dyn Iterator<Item = &(PathBuf, AgentId)>| {
             list.map(|(_, id)| format!("\n  {id}")).collect::<String>()
         };
@@ -284,7 +284,7 @@ fn line((agent, stopped): &(AgentId, Result<StopReceipt, String>)) -> String {
             let (after, before) = (r.processes_after, r.processes_before);
             format!("{agent}  killed in {} ms ({})  {after} of {before} processes left\n", r.took_ms, r.rung)
         }
-        Err(why) => format!("{agent}  FAILED: {}\n", plain::line(why)),
+        Err(why) => format!("{agent}  FAILED: {}\n", sanitize::line(why)),
     }
 }
 

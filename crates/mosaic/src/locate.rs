@@ -46,7 +46,10 @@ fn of_agent(name: &str, env: Lookup<'_>) -> Option<String> {
 pub(crate) fn token(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Secret>, Problem> {
     if let Some(file) = &wanted.token_file {
         let text = read_small(file).map_err(|e| {
-            Problem::usage(format!("--token-file {}: {e}", crate::plain::line(&file.display().to_string())))
+            Problem::usage(format!(
+                "--token-file {}: {e}",
+                crate::sanitize::line(&file.display().to_string())
+            ))
         })?;
         return checked_token(text.trim(), "--token-file").map(Some);
     }
@@ -129,7 +132,7 @@ fn checked_url(url: &str, from: &str) -> Result<String, Problem> {
         && rest.bytes().all(|b| b.is_ascii_graphic())
         && !rest.contains(['@', '?', '#', '/']);
     if !fine {
-        let shown = crate::plain::cut(&crate::plain::line(url), 80);
+        let shown = crate::sanitize::cut(&crate::sanitize::line(url), 80);
         return Err(Problem::usage(format!(
             "{from}: \"{shown}\" is no address such as http://127.0.0.1:3001"
         )));

@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::config::ConfigError;
-use crate::plain;
+use crate::sanitize;
 
 /// An error answer of the server (`application/problem+json`), read tolerantly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,12 +92,12 @@ pub(crate) enum Problem {
 }
 
 fn api_words(api: &ApiProblem) -> String {
-    let mut text = plain::line(&api.detail);
+    let mut text = sanitize::line(&api.detail);
     if text.is_empty() {
         text = format!("the server answered {}", api.status);
     }
     for (pointer, message) in &api.fields {
-        let part = format!("{}: {}", plain::line(pointer), plain::line(message));
+        let part = format!("{}: {}", sanitize::line(pointer), sanitize::line(message));
         text.push_str("\n  ");
         text.push_str(&part);
     }
@@ -124,7 +124,7 @@ impl Problem {
             | Self::Conflict { hint, .. }
             | Self::Unreachable { hint, .. } => hint.clone(),
             Self::Api(api) => match (&api.hint, api.status) {
-                (Some(hint), _) => Some(plain::line(hint)),
+                (Some(hint), _) => Some(sanitize::line(hint)),
                 (None, 401) => Some("the token is the file `token` in the server's data directory: --token-file or MOSAIC_TOKEN".to_owned()),
                 _ => None,
             },
@@ -138,7 +138,7 @@ impl Problem {
         let mut text = format!("error: {self}\n");
         let mut cause = std::error::Error::source(self);
         while let Some(one) = cause {
-            text.push_str(&format!("  because: {}\n", plain::line(&one.to_string())));
+            text.push_str(&format!("  because: {}\n", sanitize::line(&one.to_string())));
             cause = one.source();
         }
         if let Some(hint) = self.hint() {

@@ -4,8 +4,8 @@
 use mosaic_api::{Page, StatusView};
 
 use crate::client::{Client, escape};
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::view::{AgentStatus, name_of, now, span, time};
 
@@ -48,16 +48,16 @@ fn items(client: &Client, path: &str) -> Result<Vec<Agent>, Problem> {
 }
 
 fn not_found(typed: &str) -> Problem {
-    let what = format!("there is no agent \"{}\"", plain::cut(&plain::line(typed), 80));
+    let what = format!("there is no agent \"{}\"", sanitize::cut(&sanitize::line(typed), 80));
     Problem::NotFound { what, hint: Some("all of them: mosaic ps -a".to_owned()) }
 }
 
 fn ambiguous(typed: &str, candidates: &[&Agent]) -> Problem {
-    let mut what = format!("\"{}\" may mean any of {} agents:", plain::line(typed), candidates.len());
+    let mut what = format!("\"{}\" may mean any of {} agents:", sanitize::line(typed), candidates.len());
     for agent in candidates {
         let StatusView { agent_id, task_id, status, spawned_at, .. } = &agent.status;
         let age = time(spawned_at).map_or(String::new(), |at| format!("{} ago", span(now().since(at))));
-        let (id, name, task) = (plain::line(agent_id), agent.status.short_name(), plain::line(task_id));
+        let (id, name, task) = (sanitize::line(agent_id), agent.status.short_name(), sanitize::line(task_id));
         what.push_str(&format!("\n  {id}  {name}  {task}  {status}  {age}"));
     }
     Problem::usage_hint(what, "type more of the name or of the id")
@@ -76,7 +76,7 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Agent, Problem> {
     if typed.is_empty() || typed.starts_with('@') {
         return Err(Problem::usage(format!(
             "\"{}\" is no agent: a name, an id, the start of one, or @last",
-            plain::line(typed)
+            sanitize::line(typed)
         )));
     }
     if is_uuid(typed) {
@@ -103,7 +103,7 @@ pub(crate) fn agent(client: &Client, typed: &str) -> Result<Agent, Problem> {
         Pick::None if typed.chars().count() < PREFIX => {
             let hint = format!("at least {PREFIX} characters of a name or an id are needed");
             Err(Problem::NotFound {
-                what: format!("there is no agent \"{}\"", plain::line(typed)),
+                what: format!("there is no agent \"{}\"", sanitize::line(typed)),
                 hint: Some(hint),
             })
         }

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::color::{Paint, Terminal};
 use crate::config::{self, real_env};
 use crate::control::Control;
 use crate::locate::{self, Place, Wanted};
-use crate::paint::{Paint, Terminal};
 use crate::problem::Problem;
 use crate::serve::control_path;
 

@@ -1,8 +1,8 @@
 //! Tables for people: aligned columns, dropped from right to left when the terminal is narrow; the columns that
 //! say what and why never drop, the last one is cut.
 
-use crate::paint::Paint;
-use crate::plain;
+use crate::color::Paint;
+use crate::sanitize;
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ pub(crate) fn render(
             let last = at + 1 == shown.len();
             let mut cell = cells(i);
             if let (true, Some(w)) = (last, width) {
-                cell = plain::cut(&cell, w.saturating_sub(used).max(8));
+                cell = sanitize::cut(&cell, w.saturating_sub(used).max(8));
             }
             let pad = " ".repeat(widths[at].saturating_sub(cell.chars().count()));
             let painted = if head { paint.dim(&cell) } else { colour(columns[i].title, &cell, cell.clone()) };
@@ -101,7 +101,7 @@ pub(crate) fn tabs(columns: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
 
     const COLUMNS: [Column; 4] =
         [column("AGENT"), column("ROLE").from(60), column("N").right(), column("WHY")];

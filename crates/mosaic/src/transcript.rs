@@ -4,8 +4,8 @@
 use mosaic_api::{TranscriptEntry, TranscriptEvent, TranscriptKind};
 use serde_json::Value;
 
-use crate::paint::Paint;
-use crate::plain;
+use crate::color::Paint;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::view::{clock, shown, time};
 
@@ -39,7 +39,7 @@ fn tool_word(name: &str) -> String {
     match name {
         "Bash" => "run".to_owned(),
         "" => "tool".to_owned(),
-        other => plain::cut(&plain::line(other).to_lowercase(), KIND),
+        other => sanitize::cut(&sanitize::line(other).to_lowercase(), KIND),
     }
 }
 
@@ -48,7 +48,7 @@ fn below(text: &str, paint: Paint) -> String {
     let mut out = String::new();
     let lines: Vec<&str> = text.lines().collect();
     for line in lines.iter().take(OUTPUT_LINES) {
-        out.push_str(&format!("          {}\n", paint.dim(&format!("| {}", plain::line(line)))));
+        out.push_str(&format!("          {}\n", paint.dim(&format!("| {}", sanitize::line(line)))));
     }
     if lines.len() > OUTPUT_LINES {
         let more = format!("| … {} more lines (all of it: --json or --raw)", lines.len() - OUTPUT_LINES);
@@ -69,9 +69,11 @@ pub(crate) fn render(entry: &Entry, paint: Paint) -> String {
     };
     let prose = |kind: &str, text: &str| {
         let mut lines = text.trim().lines();
-        let mut out = head(kind, &plain::line(lines.next().unwrap_or("")));
+        let mut out = head(kind, &sanitize::line(lines.next().unwrap_or("")));
         for line in lines {
-            out.push_str(&format!("{:20}{}\n", "", plain::line(line)).replace(&format!("{:20}\n", ""), "\n"));
+            out.push_str(
+                &format!("{:20}{}\n", "", sanitize::line(line)).replace(&format!("{:20}\n", ""), "\n"),
+            );
         }
         out
     };
@@ -83,11 +85,11 @@ pub(crate) fn render(entry: &Entry, paint: Paint) -> String {
         }
         TranscriptEvent::Text { text } => prose("agent", text),
         TranscriptEvent::Thinking { text } => prose("think", text),
-        TranscriptEvent::Tool { name, title, .. } => head(&tool_word(name), &plain::line(title)),
+        TranscriptEvent::Tool { name, title, .. } => head(&tool_word(name), &sanitize::line(title)),
         TranscriptEvent::ToolResult { ok: true, text, .. } => below(text, paint),
         TranscriptEvent::ToolResult { text, .. } => head("error", "the tool failed") + &below(text, paint),
         TranscriptEvent::Denied { tool, reason } => {
-            head("denied", &format!("{}: {}", plain::line(tool), plain::line(reason)))
+            head("denied", &format!("{}: {}", sanitize::line(tool), sanitize::line(reason)))
         }
         TranscriptEvent::ApiRetry { status, tries } => {
             let status = status.map_or_else(|| "without an answer".to_owned(), |status| status.to_string());
@@ -97,11 +99,14 @@ pub(crate) fn render(entry: &Entry, paint: Paint) -> String {
             let cost = cost_usd.map_or(String::new(), |cost| format!(" · ${cost:.2}"));
             head("usage", &format!("{input_tokens} tokens in, {output_tokens} out{cost}"))
         }
-        TranscriptEvent::Output { text } => head("out", &plain::line(text)),
-        TranscriptEvent::Notice { text } => head("note", &plain::line(text.trim_end())),
+        TranscriptEvent::Output { text } => head("out", &sanitize::line(text)),
+        TranscriptEvent::Notice { text } => head("note", &sanitize::line(text.trim_end())),
         TranscriptEvent::Unknown => {
             let json = entry.json().to_string();
-            head(&plain::cut(&plain::line(&kind_of(entry)), KIND), &plain::cut(&plain::line(&json), 200))
+            head(
+                &sanitize::cut(&sanitize::line(&kind_of(entry)), KIND),
+                &sanitize::cut(&sanitize::line(&json), 200),
+            )
         }
     }
 }
@@ -109,7 +114,7 @@ pub(crate) fn render(entry: &Entry, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::json;
 
     fn shown(entry: Value) -> String {

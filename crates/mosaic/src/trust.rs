@@ -10,8 +10,8 @@ use mosaic_core::domain::audit::Action;
 use crate::config::Trust;
 use crate::local_audit::{self, local_entry};
 use crate::local_git::LocalRepository;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::session::{Session, say};
 
 /// The file that defines gates.
@@ -37,7 +37,11 @@ fn commands(bytes: &[u8]) -> Vec<String> {
         for (name, value) in entries {
             let command = value.as_str().or_else(|| value.get("run").and_then(toml::Value::as_str));
             if let Some(command) = command {
-                found.push(format!("  {:<12} {}", plain::line(name), plain::cut(&plain::line(command), 200)));
+                found.push(format!(
+                    "  {:<12} {}",
+                    sanitize::line(name),
+                    sanitize::cut(&sanitize::line(command), 200)
+                ));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mosaic_api::{Spawned, StatusView};
 use mosaic_core::domain::ids::Timestamp;
 
-use crate::plain;
+use crate::sanitize;
 
 /// Parts of an agent's status that many commands show.
 pub(crate) trait AgentStatus {
@@ -45,7 +45,7 @@ impl AgentStatus for StatusView {
     }
 
     fn shown_warnings(&self) -> Vec<String> {
-        self.warnings.iter().map(|warning| plain::line(warning)).collect()
+        self.warnings.iter().map(|warning| sanitize::line(warning)).collect()
     }
 }
 
@@ -57,14 +57,14 @@ pub(crate) fn admitted_name(spawned: &Spawned) -> String {
 /// Returns a name as one line, or the start of the id when there is none.
 pub(crate) fn name_of(name: &str, id: &str) -> String {
     match name {
-        "" => plain::cut(&plain::line(id), 9),
-        name => plain::line(name),
+        "" => sanitize::cut(&sanitize::line(id), 9),
+        name => sanitize::line(name),
     }
 }
 
 /// Shows a text as one line that is safe to print; empty when there is none.
 pub(crate) fn shown(text: &Option<String>) -> String {
-    text.as_deref().map_or(String::new(), plain::line)
+    text.as_deref().map_or(String::new(), sanitize::line)
 }
 
 /// Shows a word; empty when there is none.

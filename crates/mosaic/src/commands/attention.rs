@@ -5,9 +5,9 @@ use mosaic_api::{AttentionAnswer, AttentionAnswered, OpenAttention, Page};
 use crate::cli::AnswerArgs;
 use crate::client::{Client, escape};
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::Session;
 use crate::table::{Column, column, render, tabs};
@@ -27,13 +27,13 @@ pub(super) fn list(session: &Session) -> Result<Exit, Problem> {
         let titles = ["id", "agentId", "name", "kind", "since", "answers", "message"];
         let row = |one: &Open| {
             vec![
-                plain::line(&one.id),
-                plain::line(&one.agent_id),
-                plain::line(&one.name),
+                sanitize::line(&one.id),
+                sanitize::line(&one.agent_id),
+                sanitize::line(&one.name),
                 one.kind.to_string(),
-                plain::line(&one.since),
+                sanitize::line(&one.since),
                 answers(one),
-                plain::line(&one.message),
+                sanitize::line(&one.message),
             ]
         };
         session.print(tabs(&titles, &open.iter().map(row).collect::<Vec<_>>()))?;
@@ -61,19 +61,25 @@ fn answers(one: &OpenAttention) -> String {
 const COLUMNS: [Column; 5] =
     [column("AGENT"), column("KIND"), column("WAITING").right(), column("ANSWERS").from(60), column("WHY")];
 
-fn show(open: &[Open], width: Option<usize>, paint: crate::paint::Paint) -> String {
+fn show(open: &[Open], width: Option<usize>, paint: crate::color::Paint) -> String {
     if open.is_empty() {
         return "nothing needs you\n".to_owned();
     }
     let at = now();
     let row = |one: &Open| {
         let since = time(&one.since).map_or(String::new(), |since| span(at.since(since)));
-        vec![plain::line(&one.name), one.kind.to_string(), since, answers(one), plain::line(&one.message)]
+        vec![
+            sanitize::line(&one.name),
+            one.kind.to_string(),
+            since,
+            answers(one),
+            sanitize::line(&one.message),
+        ]
     };
     let rows: Vec<Vec<String>> = open.iter().map(row).collect();
     let mut out = render(&COLUMNS, &rows, width, 0, paint, &|_, _, shown| shown);
     for one in open {
-        out.push_str(&format!("{}: {}\n", plain::line(&one.name), plain::line(&one.next)));
+        out.push_str(&format!("{}: {}\n", sanitize::line(&one.name), sanitize::line(&one.next)));
     }
     out.push_str("answer: mosaic answer AGENT ANSWER\n");
     out
@@ -125,7 +131,7 @@ fn meant(
     }
     let (agent, open) = (agent()?, open()?);
     let found: Vec<&Open> = open.iter().filter(|one| one.agent_id == agent).collect();
-    let shown = plain::cut(&plain::line(typed), 80);
+    let shown = sanitize::cut(&sanitize::line(typed), 80);
     match found.as_slice() {
         [one] => Ok(one.id.clone()),
         [] => Err(Problem::NotFound {
@@ -133,7 +139,7 @@ fn meant(
             hint: Some("all of them: mosaic attention".to_owned()),
         }),
         several => {
-            let ids: String = several.iter().map(|one| format!("\n  {}", plain::line(&one.id))).collect();
+            let ids: String = several.iter().map(|one| format!("\n  {}", sanitize::line(&one.id))).collect();
             let what = format!("\"{shown}\" has {} open decisions:{ids}", several.len());
             Err(Problem::usage_hint(what, "name one of them"))
         }
@@ -143,7 +149,7 @@ fn meant(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::{ColorChoice, Paint};
+    use crate::color::{ColorChoice, Paint};
     use serde_json::json;
 
     fn open(kind: &str) -> Open {

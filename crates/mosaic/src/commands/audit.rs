@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::cli::{AuditAction, AuditArgs, AuditFilter};
 use crate::client::escape;
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::table::tabs;
@@ -121,7 +121,10 @@ fn since(text: &str) -> Result<Timestamp, Problem> {
         return Ok(at);
     }
     let ago = humantime::parse_duration(text).map_err(|_| {
-        Problem::usage(format!("--since {}: write it as 2h, 7d or 2026-11-22T10:04:09Z", plain::line(text)))
+        Problem::usage(format!(
+            "--since {}: write it as 2h, 7d or 2026-11-22T10:04:09Z",
+            sanitize::line(text)
+        ))
     })?;
     let now = Timestamp::from(std::time::SystemTime::now());
     Ok(Timestamp(now.0.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))))
@@ -145,9 +148,9 @@ fn list(session: &Session, filter: &AuditFilter) -> Result<Exit, Problem> {
     let row = |(_, record): &(String, Entry)| {
         vec![
             record.n.to_string(),
-            plain::line(&record.at),
-            plain::line(&record.actor),
-            plain::line(&record.action),
+            sanitize::line(&record.at),
+            sanitize::line(&record.actor),
+            sanitize::line(&record.action),
             shown(&record.subject),
             shown(&record.result),
             shown(&record.reason),
@@ -182,9 +185,9 @@ fn check(session: &Session) -> Result<Exit, Problem> {
 }
 
 fn render(verified: &Verified) -> String {
-    let chain = plain::line(&verified.chain);
+    let chain = sanitize::line(&verified.chain);
     let mut out = match &verified.broken {
-        Some(broken) => format!("{chain}  BROKEN at record {}: {}\n", broken.n, plain::line(&broken.why)),
+        Some(broken) => format!("{chain}  BROKEN at record {}: {}\n", broken.n, sanitize::line(&broken.why)),
         None if verified.head.n == 0 => format!("{chain}  whole: no records yet\n"),
         None => format!(
             "{chain}  whole: records {} to {}, newest hash {}\n",
@@ -192,7 +195,7 @@ fn render(verified: &Verified) -> String {
         ),
     };
     for remark in &verified.remarks {
-        out.push_str(&format!("  note: {}\n", plain::line(remark)));
+        out.push_str(&format!("  note: {}\n", sanitize::line(remark)));
     }
     out
 }
@@ -225,7 +228,7 @@ fn head(session: &Session) -> Result<Exit, Problem> {
         session.print_json(&map)?;
     } else {
         let line = |(chain, head): &(String, AuditHead)| {
-            format!("{}\t{}\t{}\n", plain::line(chain), head.n, plain::line(&head.hash))
+            format!("{}\t{}\t{}\n", sanitize::line(chain), head.n, sanitize::line(&head.hash))
         };
         session.print(heads.iter().map(line).collect())?;
     }

@@ -8,8 +8,8 @@ use mosaic_core::domain::ids::slug;
 use mosaic_core::domain::spec::SpawnSpec;
 
 use crate::cli::{Cap, GateChoice, TaskArgs, TypeChoice};
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 
 /// Where the work is.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ fn check(body: &SpawnRequest) -> Result<(), Problem> {
         Err(faults) => faults,
     };
     let lines: Vec<String> =
-        faults.iter().map(|f| format!("{}: {}", flag(&f.pointer), plain::line(&f.message))).collect();
+        faults.iter().map(|f| format!("{}: {}", flag(&f.pointer), sanitize::line(&f.message))).collect();
     Err(Problem::usage(lines.join("\n  ")))
 }
 

@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
     } else {
         let rows: Vec<Vec<String>> = variables()
             .map(|row| {
-                let value = (row.show)(&config).map_or_else(|| "—".to_owned(), |v| crate::plain::line(&v));
+                let value = (row.show)(&config).map_or_else(|| "—".to_owned(), |v| crate::sanitize::line(&v));
                 vec![row.name.to_owned(), value, origin(&config, row.name, flag), row.meaning.to_owned()]
             })
             .collect();

@@ -8,11 +8,11 @@ use mosaic_api::{AgentView, Diff, DiffFile, TextEncoding};
 
 use crate::cli::DiffArgs;
 use crate::client::escape;
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::session::{Session, say};
 use crate::view::{AgentStatus, shown};
 
@@ -64,7 +64,7 @@ fn name_of(name: &str, encoding: Option<TextEncoding>) -> String {
         Some(TextEncoding::Base64) => STANDARD.decode(name).unwrap_or_default(),
         _ => name.as_bytes().to_vec(),
     };
-    plain::line(&String::from_utf8_lossy(&bytes))
+    sanitize::line(&String::from_utf8_lossy(&bytes))
 }
 
 fn new_name(file: &DiffFile) -> String {
@@ -80,7 +80,7 @@ fn names(file: &DiffFile) -> String {
 }
 
 fn short(commit: &str) -> String {
-    plain::line(commit.get(..7).unwrap_or(commit))
+    sanitize::line(commit.get(..7).unwrap_or(commit))
 }
 
 fn stat(agent: &AgentView, diff: &Diff, paint: Paint) -> String {
@@ -88,7 +88,7 @@ fn stat(agent: &AgentView, diff: &Diff, paint: Paint) -> String {
     let mut out = format!(
         "{} vs {}@{}   {} files  +{} -{}\n",
         shown(&agent.status.branch),
-        plain::line(&agent.base_branch),
+        sanitize::line(&agent.base_branch),
         short(diff.base.as_deref().unwrap_or_default()),
         diff.files.len(),
         sum(|file| file.added),
@@ -107,7 +107,7 @@ fn stat(agent: &AgentView, diff: &Diff, paint: Paint) -> String {
 fn patch(text: &str, paint: Paint) -> String {
     let mut out = String::new();
     for line in text.lines() {
-        let safe = plain::block(line);
+        let safe = sanitize::block(line);
         let coloured = match line.as_bytes().first() {
             _ if line.starts_with("+++") || line.starts_with("---") || line.starts_with("diff ") => {
                 paint.bold(&safe)
@@ -126,7 +126,7 @@ fn patch(text: &str, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::json;
 
     #[test]

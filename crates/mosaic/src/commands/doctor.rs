@@ -19,12 +19,12 @@ pub(super) use node::breaker_about;
 use programs::{CHECK, in_path};
 
 use crate::client::Client;
+use crate::color::Paint;
 use crate::config::{Auth, Config};
 use crate::exit::Exit;
 use crate::local_git::capture;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::session::Session;
 
 /// Oldest git that has what is needed (`merge-tree --write-tree`).
@@ -87,7 +87,11 @@ fn render(findings: &[Finding], paint: Paint) -> String {
         let head = if f.group == group { "" } else { f.group };
         group = f.group;
         let mark = format!("{:<4}", word(f.level));
-        out.push_str(&format!("{head:<12}{}  {}", paint.by_word(word(f.level), &mark), plain::line(&f.text)));
+        out.push_str(&format!(
+            "{head:<12}{}  {}",
+            paint.by_word(word(f.level), &mark),
+            sanitize::line(&f.text)
+        ));
         if !f.id.is_empty() {
             out.push_str(&format!("   {}\n{:18}{}", paint.dim(f.id), "", f.consequence));
             if !f.fix.is_empty() {
@@ -169,7 +173,7 @@ fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
             return missing(format!(
                 "{} does not work: {}",
                 program.display(),
-                plain::first_line(&ran.err, 100)
+                sanitize::first_line(&ran.err, 100)
             ));
         }
         Err(e) => return missing(format!("{} does not work: {e}", program.display())),
@@ -400,7 +404,7 @@ fn access(config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
 
     #[test]
     fn versions_of_git_are_compared() {

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::cli::FreezeArgs;
 use crate::client::{Answer, Client, escape};
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::{Agent, Sent};
 use crate::session::{Session, say};
 use crate::view::AgentStatus;
@@ -109,7 +109,7 @@ fn report(
             Ok(body) if !body.changed => out.push_str(&format!("{name}  was {} already\n", way.done())),
             Ok(_) => out.push_str(&format!("{name}  {}\n", way.done())),
             Err(why) if answers.len() > 1 => {
-                out.push_str(&format!("{name}  not {}: {}\n", way.done(), plain::line(why)))
+                out.push_str(&format!("{name}  not {}: {}\n", way.done(), sanitize::line(why)))
             }
             Err(_) => {}
         }

@@ -5,11 +5,11 @@ use mosaic_api::{AgentGates, AgentView, Finding, GateOutcome, GateResult, Verdic
 
 use crate::cli::OneAgent;
 use crate::client::escape;
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::session::Session;
 use crate::view::{AgentStatus, shown};
 
@@ -35,13 +35,13 @@ fn verdict(gates: &AgentGates) -> Option<Verdict> {
 /// Renders plan and report.
 fn render(agent: &AgentView, gates: &AgentGates, paint: Paint) -> String {
     let commit = gates.report.as_ref().and_then(|report| report.commit.get(..7));
-    let at = commit.map_or(String::new(), |commit| format!(" @ {}", plain::line(commit)));
+    let at = commit.map_or(String::new(), |commit| format!(" @ {}", sanitize::line(commit)));
     let name = agent.status.short_name();
     let mut out = format!("{} for {name}{at}\n", agent.gate_profile);
     let results = gates.report.as_ref().map_or(&[][..], |report| &report.results);
-    let width = results.iter().map(|r| plain::line(&r.name).chars().count()).max().unwrap_or(0).max(10);
+    let width = results.iter().map(|r| sanitize::line(&r.name).chars().count()).max().unwrap_or(0).max(10);
     if let Some(plan) = &gates.plan {
-        let by = plain::line(&plan.defined_by);
+        let by = sanitize::line(&plan.defined_by);
         out.push_str(&paint.dim(&format!("defined by {by} · run by mosaic, not by the agent")));
         out.push('\n');
     }
@@ -52,14 +52,14 @@ fn render(agent: &AgentView, gates: &AgentGates, paint: Paint) -> String {
         out.push_str(&format!(
             "  {} [      —] {:<width$}   no definition\n",
             paint.warn("SKIP "),
-            plain::line(name)
+            sanitize::line(name)
         ));
     }
     let mut warn = |warning: &str| {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     };
     if let Some(plan) = &gates.plan {
-        plan.warnings.iter().for_each(|warning| warn(&plain::line(warning)));
+        plan.warnings.iter().for_each(|warning| warn(&sanitize::line(warning)));
     }
     // What the agent's run was warned about bears on what the gates could judge.
     agent.status.shown_warnings().iter().for_each(|warning| warn(warning));
@@ -71,7 +71,7 @@ fn render(agent: &AgentView, gates: &AgentGates, paint: Paint) -> String {
 
 fn result_line(result: &GateResult, width: usize, paint: Paint) -> String {
     let outcome = result.outcome.to_string();
-    let word = plain::cut(&outcome.to_uppercase(), 5);
+    let word = sanitize::cut(&outcome.to_uppercase(), 5);
     let word = format!(
         "{}{}",
         paint.by_word(&outcome, &word),
@@ -79,11 +79,11 @@ fn result_line(result: &GateResult, width: usize, paint: Paint) -> String {
     );
     let tenths = result.duration_ms / 100;
     let time = format!("{}.{}s", tenths / 10, tenths % 10);
-    let command = plain::cut(&shown(&result.command), 30);
+    let command = sanitize::cut(&shown(&result.command), 30);
     let line = format!(
         "  {word} [{time:>7}] {:<width$}  {command:<30}  {}",
-        plain::line(&result.name),
-        plain::line(&result.summary)
+        sanitize::line(&result.name),
+        sanitize::line(&result.summary)
     );
     format!("{}\n", line.trim_end())
 }
@@ -93,8 +93,8 @@ fn findings(results: &[GateResult], paint: Paint) -> String {
     for finding in results.iter().flat_map(|result| &result.findings) {
         let line = finding.line.map_or(String::new(), |n| format!(":{n}"));
         let place = shown(&finding.path);
-        let place = if place.is_empty() { plain::line(&finding.source) } else { format!("{place}{line}") };
-        let message = plain::block(&finding.message).replace('\n', "\n    ");
+        let place = if place.is_empty() { sanitize::line(&finding.source) } else { format!("{place}{line}") };
+        let message = sanitize::block(&finding.message).replace('\n', "\n    ");
         lines.push(format!("{place}   {message}\n"));
     }
     if lines.is_empty() {
@@ -142,7 +142,7 @@ fn conclusion(agent: &AgentView, verdict: Option<Verdict>, results: &[GateResult
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::json;
 
     #[test]

@@ -4,12 +4,12 @@ use mosaic_api::{KillReceipt, Killed, OrderRequest, PublicationState, SalvageSta
 
 use crate::cli::KillArgs;
 use crate::client::escape;
+use crate::color::Paint;
 use crate::exit::Exit;
 use crate::local_kill::{self, Who};
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve::{self, ToStop};
+use crate::sanitize;
 use crate::session::Session;
 use crate::view::shown;
 
@@ -47,12 +47,12 @@ fn receipt(agent: &ToStop, answer: &Killed, pending: bool, paint: Paint) -> Stri
     if pending && let Some(node) = &answer.node {
         let ends = match &answer.lease_expires_at {
             None => "it stops itself when its lease ends".to_owned(),
-            Some(at) => format!("its lease expires {}, then it stops itself", plain::line(at)),
+            Some(at) => format!("its lease expires {}, then it stops itself", sanitize::line(at)),
         };
         return format!(
             "{name}  {} node {} has not confirmed it; {ends}\n  look again: mosaic wait {name}\n",
             paint.warn("killing:"),
-            plain::line(node)
+            sanitize::line(node)
         );
     }
     if pending {
@@ -65,7 +65,7 @@ fn receipt(agent: &ToStop, answer: &Killed, pending: bool, paint: Paint) -> Stri
     let time = inner.and_then(|inner| inner.took_ms).filter(|took| *took > 0);
     let time = time.map_or(String::new(), |took| format!(" in {}.{}s", took / 1000, took % 1000 / 100));
     let rung = inner.and_then(|inner| inner.rung.as_deref()).filter(|rung| !matches!(*rung, "" | "none"));
-    let rung = rung.map_or(String::new(), |rung| format!(" ({})", plain::line(rung)));
+    let rung = rung.map_or(String::new(), |rung| format!(" ({})", sanitize::line(rung)));
     let mut out = format!("{name}  {}{time}{rung}\n", paint.warn("killed"));
     match inner.and_then(|inner| Some((inner.processes_after?, inner))) {
         Some((after, inner)) => out.push_str(&format!(
@@ -89,7 +89,7 @@ fn receipt(agent: &ToStop, answer: &Killed, pending: bool, paint: Paint) -> Stri
 fn held_by(receipt: &KillReceipt) -> String {
     let parts = [
         ("", shown(&receipt.confinement)),
-        ("container ", plain::line(&receipt.container)),
+        ("container ", sanitize::line(&receipt.container)),
         ("worktree ", receipt.worktree.to_string()),
     ];
     let said = parts.iter().filter(|(_, word)| !word.is_empty());
@@ -125,7 +125,7 @@ fn salvaged(receipt: &KillReceipt) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::json;
 
     #[test]

@@ -6,8 +6,8 @@ use crate::cli::KillAllArgs;
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::local_kill::{self, Local, Who};
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
@@ -130,7 +130,7 @@ pub(super) fn permit_uncounted(
         Problem::Api(api) if api.status >= 500 => api,
         other => return Err(other),
     };
-    say(&format!("how many agents there are cannot be told: {}", plain::line(&api.detail)));
+    say(&format!("how many agents there are cannot be told: {}", sanitize::line(&api.detail)));
     match yes {
         Some(None) => return Ok(()),
         Some(Some(n)) => {
@@ -158,7 +158,7 @@ pub(super) fn render(report: &KillAll) -> String {
     };
     let mut out = format!("{} killed{seconds} · {} failed{verified}\n", report.killed, report.failed);
     for error in &report.errors {
-        out.push_str(&format!("  {}\n", plain::line(error)));
+        out.push_str(&format!("  {}\n", sanitize::line(error)));
     }
     if report.recorded == Recorded::Memory {
         out.push_str(

@@ -8,8 +8,8 @@ use crate::cli::{KillswitchArgs, SwitchAction};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::local_kill::{self, Local, Who};
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::{Agent, Sent};
 use crate::session::{Session, say};
 use crate::view::shown;
@@ -111,7 +111,7 @@ fn line(state: &KillSwitch) -> Option<String> {
     };
     let out = match &state.stop_file {
         None => "go on: mosaic killswitch release".to_owned(),
-        Some(file) => format!("go on: remove {}, then mosaic killswitch release", plain::line(file)),
+        Some(file) => format!("go on: remove {}, then mosaic killswitch release", sanitize::line(file)),
     };
     Some(format!("STOPPED by {} at {}{reason} · {out}", shown(&state.by), shown(&state.since)))
 }

@@ -8,9 +8,9 @@ use crate::cli::LogsArgs;
 use crate::client::{Client, escape};
 use crate::exit::Exit;
 use crate::follow::{self, Followed};
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::session::{Session, say};
 use crate::transcript::{self, Entry};
 use crate::view::AgentStatus;
@@ -98,7 +98,7 @@ fn raw(session: &Session, client: &Client, id: &str) -> Result<Exit, Problem> {
             return Ok(Exit::Ok);
         }
         if session.terminal.out {
-            session.print_raw(plain::block(&String::from_utf8_lossy(&buffer[..read])).as_bytes())?;
+            session.print_raw(sanitize::block(&String::from_utf8_lossy(&buffer[..read])).as_bytes())?;
         } else {
             session.print_raw(&buffer[..read])?;
         }

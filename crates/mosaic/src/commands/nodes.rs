@@ -8,10 +8,10 @@ use super::doctor::breaker_about;
 use super::drain;
 use crate::cli::{NodeArgs, NodeDrainArgs, NodeRemoveArgs, NodesAction, NodesArgs};
 use crate::client::{Client, escape};
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
 use crate::view::{now, shown, span, time};
@@ -79,7 +79,7 @@ fn remove(session: &Session, args: &NodeRemoveArgs) -> Result<Exit, Problem> {
         }
         false => "is off the list; what only it had is looked for there once it is back",
     };
-    say(&format!("{} {said}", plain::line(&answer.node)));
+    say(&format!("{} {said}", sanitize::line(&answer.node)));
     if session.global.json {
         session.print_json(&answer)?;
     }
@@ -90,7 +90,7 @@ fn change(session: &Session, args: &NodeArgs, verb: &str, said: &str) -> Result<
     let body = OrderRequest { reason: args.reason.clone() };
     let path = format!("/v1/nodes/{}/{verb}", escape(&args.node));
     let answer = session.client()?.post(&path, &body)?.read::<Node>()?;
-    say(&format!("{} {said}", plain::line(&answer.node)));
+    say(&format!("{} {said}", sanitize::line(&answer.node)));
     if session.global.json {
         session.print_json(&answer)?;
     }
@@ -108,19 +108,19 @@ fn list(session: &Session) -> Result<Exit, Problem> {
             ["node", "state", "used", "slots", "version", "seenAt", "leasesEndAt", "clockOffsetMs", "note"];
         let row = |node: &Node| {
             vec![
-                plain::line(&node.node),
+                sanitize::line(&node.node),
                 state(node).to_owned(),
                 node.slots.used.to_string(),
                 node.slots.total.to_string(),
-                plain::line(&node.version),
-                plain::line(&node.seen_at),
+                sanitize::line(&node.version),
+                sanitize::line(&node.seen_at),
                 shown(&node.leases_end_at),
                 node.clock.as_ref().map_or_else(String::new, |clock| clock.offset_ms.to_string()),
                 note(node),
             ]
         };
         let gone = |node: &LostNode| {
-            let mut cells = vec![plain::line(&node.node), GONE.to_owned()];
+            let mut cells = vec![sanitize::line(&node.node), GONE.to_owned()];
             cells.resize(titles.len() - 1, String::new());
             cells.push(given_up(node));
             cells
@@ -163,7 +163,7 @@ fn given_up(node: &LostNode) -> String {
         reason if reason.is_empty() => reason,
         reason => format!(": {reason}"),
     };
-    format!("declared lost for good by {} at {}{why}", plain::line(&node.by), plain::line(&node.at))
+    format!("declared lost for good by {} at {}{why}", sanitize::line(&node.by), sanitize::line(&node.at))
 }
 
 fn show(list: &NodeList, width: Option<usize>, paint: Paint) -> String {
@@ -171,17 +171,17 @@ fn show(list: &NodeList, width: Option<usize>, paint: Paint) -> String {
     let row = |node: &Node| {
         let seen = time(&node.seen_at).map_or(String::new(), |seen| span(at.since(seen)));
         vec![
-            plain::line(&node.node),
+            sanitize::line(&node.node),
             state(node).to_owned(),
             format!("{}/{}", node.slots.used, node.slots.total),
             seen,
-            plain::line(&node.version),
+            sanitize::line(&node.version),
             note(node),
         ]
     };
     let gone = |node: &LostNode| {
         let empty = String::new;
-        vec![plain::line(&node.node), GONE.to_owned(), empty(), empty(), empty(), given_up(node)]
+        vec![sanitize::line(&node.node), GONE.to_owned(), empty(), empty(), empty(), given_up(node)]
     };
     let rows: Vec<Vec<String>> = list.nodes.iter().map(row).chain(list.lost.iter().map(gone)).collect();
     if rows.is_empty() {
@@ -192,21 +192,21 @@ fn show(list: &NodeList, width: Option<usize>, paint: Paint) -> String {
 
 /// Says what a node does not take now, and why.
 fn troubles(node: &Node) -> Vec<String> {
-    let held = node.held.as_ref().map(|held| format!("starts nothing: {}", plain::line(held)));
+    let held = node.held.as_ref().map(|held| format!("starts nothing: {}", sanitize::line(held)));
     let mut parts: Vec<String> = held.into_iter().collect();
     for breaker in &node.breakers {
-        let (about, why) = (breaker_about(breaker), plain::first_line(&breaker.why, 120));
+        let (about, why) = (breaker_about(breaker), sanitize::first_line(&breaker.why, 120));
         parts.push(format!("breaker open for {about}: {why}"));
     }
     let missing = node.runtimes.iter().filter(|runtime| runtime.error.is_some());
-    parts.extend(missing.map(|runtime| format!("no {}", plain::line(&runtime.name))));
+    parts.extend(missing.map(|runtime| format!("no {}", sanitize::line(&runtime.name))));
     parts
 }
 
 /// Says why a node is out of service, when it is.
 fn cordoned(node: &Node) -> Option<String> {
     let cordon = node.cordon.as_ref()?;
-    let by = plain::line(&cordon.by);
+    let by = sanitize::line(&cordon.by);
     Some(match shown(&cordon.reason) {
         reason if reason.is_empty() => format!("by {by}"),
         reason => format!("{reason} ({by})"),
@@ -222,10 +222,10 @@ fn note(node: &Node) -> String {
     parts.extend(node.clock.as_ref().and_then(clock));
     parts.extend(troubles(node));
     let labels: Vec<String> =
-        node.labels.iter().map(|(name, value)| plain::line(&format!("{name}={value}"))).collect();
+        node.labels.iter().map(|(name, value)| sanitize::line(&format!("{name}={value}"))).collect();
     parts.extend((!labels.is_empty()).then(|| labels.join(" ")));
     if let (Some(ends), "lost") = (&node.leases_end_at, state(node)) {
-        parts.push(format!("its leases end {}", plain::line(ends)));
+        parts.push(format!("its leases end {}", sanitize::line(ends)));
     }
     parts.join(" · ")
 }
@@ -241,7 +241,7 @@ fn clock(clock: &Clock) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::{Value, json};
 
     fn paint() -> Paint {

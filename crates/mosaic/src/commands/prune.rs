@@ -10,8 +10,8 @@ use super::rm::bytes;
 use crate::cli::PruneArgs;
 use crate::client::Client;
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
@@ -150,8 +150,8 @@ fn list_unmerged(unmerged: &[Unmerged]) {
     for one in unmerged.iter().take(SHOWN) {
         let name = name_of(&one.name, &one.agent_id);
         for commit in &one.commits {
-            let short: String = plain::line(&commit.commit).chars().take(7).collect();
-            say(&format!("  {name}  {short} {}", plain::line(&commit.subject)));
+            let short: String = sanitize::line(&commit.commit).chars().take(7).collect();
+            say(&format!("  {name}  {short} {}", sanitize::line(&commit.subject)));
         }
         if one.tree.is_some() {
             say(&format!("  {name}  a working tree that was not received"));
@@ -184,13 +184,13 @@ fn render(sum: &Sum, dry: bool) -> String {
     }
     out.push('\n');
     for (node, count) in &sum.elsewhere {
-        let node = plain::line(node);
+        let node = sanitize::line(node);
         out.push_str(&format!(
             "  {count} ran on node {node}, which alone can remove them: mosaic prune --url URL-OF-{node}\n"
         ));
     }
     for error in &sum.errors {
-        out.push_str(&format!("  {}\n", plain::line(error)));
+        out.push_str(&format!("  {}\n", sanitize::line(error)));
     }
     out
 }

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::agent_list;
 use crate::cli::PsArgs;
 use crate::client::{Client, escape};
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::session::Session;
 use crate::table::{Column, column, render, tabs};
@@ -25,7 +25,8 @@ pub(super) fn run(session: &Session, args: &PsArgs) -> Result<Exit, Problem> {
         agents.retain(is_problem);
     }
     if args.quiet {
-        let ids: String = agents.iter().map(|a| format!("{}\n", plain::line(&a.status.agent_id))).collect();
+        let ids: String =
+            agents.iter().map(|a| format!("{}\n", sanitize::line(&a.status.agent_id))).collect();
         session.print(ids)?;
     } else if session.global.json {
         session.print_json(&json!({"items": agents}))?;
@@ -119,7 +120,7 @@ fn group_of(agent: &AgentView) -> usize {
 fn row(agent: &AgentView, group: usize) -> Vec<String> {
     let at = now();
     let status = &agent.status;
-    let mut cells = vec![status.short_name(), agent.agent_type.to_string(), plain::line(&status.task_id)];
+    let mut cells = vec![status.short_name(), agent.agent_type.to_string(), sanitize::line(&status.task_id)];
     let elapsed = status.elapsed(at).map_or(String::new(), span);
     match group {
         0 => {
@@ -127,7 +128,7 @@ fn row(agent: &AgentView, group: usize) -> Vec<String> {
             let since =
                 first.and_then(|one| time(&one.since)).map_or(String::new(), |since| span(at.since(since)));
             let why =
-                first.map_or(String::new(), |one| format!("{}: {}", one.kind, plain::line(&one.summary)));
+                first.map_or(String::new(), |one| format!("{}: {}", one.kind, sanitize::line(&one.summary)));
             cells.extend([since, why]);
         }
         1 => {
@@ -136,7 +137,8 @@ fn row(agent: &AgentView, group: usize) -> Vec<String> {
                 0 => status.phase.to_string(),
                 round => format!("{} (fix {round})", status.phase),
             };
-            let warn = status.shown_warnings().first().map_or(String::new(), |first| plain::cut(first, 40));
+            let warn =
+                status.shown_warnings().first().map_or(String::new(), |first| sanitize::cut(first, 40));
             let last = agent.last_event_at.as_deref().and_then(time);
             let last = last.map_or(String::new(), |heard| span(at.since(heard)));
             cells.extend([phase, tries, last, elapsed, warn]);
@@ -144,12 +146,12 @@ fn row(agent: &AgentView, group: usize) -> Vec<String> {
         2 => {
             let place = place(agent.queue_position)
                 .map_or_else(|| status.phase.to_string(), |place| place.to_string());
-            let why = plain::first_line(agent.delayed_because.as_deref().unwrap_or_default(), 100);
+            let why = sanitize::first_line(agent.delayed_because.as_deref().unwrap_or_default(), 100);
             cells.extend([agent.priority.to_string(), elapsed, place, why]);
         }
         _ => {
             let reason = word(status.end_reason);
-            let why = match plain::first_line(status.error.as_deref().unwrap_or_default(), 100) {
+            let why = match sanitize::first_line(status.error.as_deref().unwrap_or_default(), 100) {
                 text if text.is_empty() => reason,
                 text => format!("{reason}: {text}"),
             };
@@ -203,14 +205,14 @@ fn flat(agents: &[Agent]) -> String {
         "completedAt",
         "delayedBecause",
     ];
-    let at = |text: &str| time(text).map_or_else(|| plain::line(text), |at| at.to_rfc3339());
+    let at = |text: &str| time(text).map_or_else(|| sanitize::line(text), |at| at.to_rfc3339());
     let maybe = |text: &Option<String>| text.as_deref().map_or(String::new(), at);
     let row = |agent: &Agent| {
         let status = &agent.status;
         vec![
-            plain::line(&status.agent_id),
-            plain::line(&status.name),
-            plain::line(&status.task_id),
+            sanitize::line(&status.agent_id),
+            sanitize::line(&status.name),
+            sanitize::line(&status.task_id),
             agent.agent_type.to_string(),
             status.status.to_string(),
             status.phase.to_string(),
@@ -228,7 +230,7 @@ fn flat(agents: &[Agent]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
 
     fn agents() -> Vec<Agent> {
         let all = [

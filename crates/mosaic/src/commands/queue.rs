@@ -5,10 +5,10 @@ use mosaic_api::{Dispatch, OrderRequest, Queue, QueueEntry, TaskRemoved};
 use super::queue_transfer;
 use crate::cli::{QueueAction, QueueArgs};
 use crate::client::escape;
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::table::{Column, column, render, tabs};
@@ -49,7 +49,7 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
         Some(QueueAction::Export { .. } | QueueAction::Import { .. }) => unreachable!("dealt with above"),
         Some(QueueAction::Rm { task }) => {
             let answer = client.delete::<TaskRemoved>(&format!("/v1/tasks/{}", escape(task)))?;
-            say(&format!("{} is out of the queue", plain::line(task)));
+            say(&format!("{} is out of the queue", sanitize::line(task)));
             answer.json().clone()
         }
     };
@@ -62,10 +62,10 @@ pub(super) fn run(session: &Session, args: &QueueArgs) -> Result<Exit, Problem> 
 /// Says in one line how the queue is.
 pub(super) fn headline(queue: &Queue) -> String {
     let reason = queue.pause.as_ref().and_then(|pause| pause.reason.as_deref()).filter(|r| !r.is_empty());
-    let reason = reason.map_or(String::new(), |reason| format!(" ({})", plain::line(reason)));
+    let reason = reason.map_or(String::new(), |reason| format!(" ({})", sanitize::line(reason)));
     let dispatch = match (queue.paused, &queue.held) {
         (true, _) => format!("dispatch paused{reason}"),
-        (false, Some(held)) => format!("dispatch held ({})", plain::line(held)),
+        (false, Some(held)) => format!("dispatch held ({})", sanitize::line(held)),
         (false, None) => "dispatch running".to_owned(),
     };
     let (slots, counts) = (&queue.slots, &queue.counts);
@@ -85,11 +85,11 @@ fn list(session: &Session, queue: &Sent<Queue>) -> Result<Exit, Problem> {
         let row = |entry: &QueueEntry| {
             vec![
                 entry.priority.to_string(),
-                plain::line(&entry.task_id),
+                sanitize::line(&entry.task_id),
                 entry.agent_type.to_string(),
                 entry.phase.to_string(),
-                plain::line(&entry.agent_id),
-                plain::line(&entry.spawned_at),
+                sanitize::line(&entry.agent_id),
+                sanitize::line(&entry.spawned_at),
             ]
         };
         session.print(tabs(&titles, &queue.waiting.iter().map(row).collect::<Vec<_>>()))?;
@@ -117,12 +117,12 @@ fn show(queue: &Queue, width: Option<usize>, paint: Paint) -> String {
         };
         vec![
             entry.priority.to_string(),
-            plain::line(&entry.task_id),
+            sanitize::line(&entry.task_id),
             entry.agent_type.to_string(),
             waits,
             (entry.attempt + 1).to_string(),
             name_of(&entry.name, &entry.agent_id),
-            plain::cut(&plain::line(entry.reason.as_deref().unwrap_or_default()), 80),
+            sanitize::cut(&sanitize::line(entry.reason.as_deref().unwrap_or_default()), 80),
         ]
     };
     let rows: Vec<Vec<String>> = queue.waiting.iter().map(row).collect();
@@ -138,7 +138,7 @@ fn show(queue: &Queue, width: Option<usize>, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use crate::samples::{counts, queue, queue_entry};
     use serde_json::json;
 

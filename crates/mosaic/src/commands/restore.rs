@@ -5,9 +5,9 @@ use mosaic_api::{AgentView, RestoreRequest, Restored};
 use crate::cli::RestoreArgs;
 use crate::client::escape;
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::Session;
 use crate::view::AgentStatus;
@@ -20,7 +20,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> Result<Exit, Problem
     let path = format!("/v1/agents/{}/restore", escape(&agent.status.agent_id));
     let answer: Sent<Restored> = client.post(&path, &body)?.read()?;
     if args.quiet {
-        session.print(format!("{}\n", plain::line(&answer.path)))?;
+        session.print(format!("{}\n", sanitize::line(&answer.path)))?;
     } else if session.global.json {
         session.print_json(&answer)?;
     } else {
@@ -35,7 +35,7 @@ fn receipt(agent: &AgentView, restored: &Restored) -> String {
         .head
         .as_deref()
         .map_or_else(|| "no commit".to_owned(), |head| head.chars().take(7).collect());
-    let on = match plain::line(&restored.node) {
+    let on = match sanitize::line(&restored.node) {
         node if node.is_empty() || agent.node.as_ref() == Some(&restored.node) => String::new(),
         node => format!(" on node {node}"),
     };
@@ -46,8 +46,8 @@ fn receipt(agent: &AgentView, restored: &Restored) -> String {
     format!(
         "{}  restored into {}{on}\n  branch      {} at {head}\n  holds       {what}\n",
         agent.status.short_name(),
-        plain::line(&restored.path),
-        plain::line(&restored.branch)
+        sanitize::line(&restored.path),
+        sanitize::line(&restored.branch)
     )
 }
 

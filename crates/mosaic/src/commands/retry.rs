@@ -5,9 +5,9 @@ use mosaic_api::{AllowedSecret, RetryRequest, Spawned};
 use crate::cli::RetryArgs;
 use crate::client::escape;
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::view::{AgentStatus, admitted_name};
@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: &RetryArgs) -> Result<Exit, Problem> 
     let path = format!("/v1/agents/{}/retry", escape(&agent.status.agent_id));
     let answer: Sent<Spawned> = client.post(&path, &body)?.read()?;
     if args.quiet {
-        session.print(format!("{}\n", plain::line(&answer.agent_id)))?;
+        session.print(format!("{}\n", sanitize::line(&answer.agent_id)))?;
     } else if session.global.json {
         session.print_json(&answer)?;
     } else {

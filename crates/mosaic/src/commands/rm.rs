@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::cli::RmArgs;
 use crate::client::{Client, escape};
 use crate::exit::Exit;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::trust::ask_line;
@@ -76,7 +76,7 @@ fn one(
             if !session.terminal.asks {
                 let hint = format!(
                     "{}; or say which: mosaic rm {} --discard=NAME",
-                    plain::line(&api.detail),
+                    sanitize::line(&api.detail),
                     shown_name
                 );
                 return Err(Problem::usage_hint(
@@ -84,7 +84,7 @@ fn one(
                     hint,
                 ));
             }
-            say(&plain::line(&api.detail));
+            say(&sanitize::line(&api.detail));
             let typed = ask_line(&format!("Type {shown_name} to give it up for good: "))?;
             if typed != agent.status.name {
                 return Err(Problem::usage("not confirmed; nothing was removed"));

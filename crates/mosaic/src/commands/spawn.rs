@@ -14,8 +14,8 @@ use crate::cli::{SpawnArgs, TaskArgs};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::local_git::{self, LocalRepository};
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::session::{Session, say};
 use crate::view::{admitted_name, place as place_of};
@@ -78,7 +78,7 @@ pub(super) fn send(
 pub(super) fn admitted(agent: &Spawned) -> String {
     let queued = place_of(agent.queue_position)
         .map_or_else(|| agent.phase.to_string(), |place| format!("queued (place {place})"));
-    let branch = plain::line(&agent.branch);
+    let branch = sanitize::line(&agent.branch);
     let branch = if branch.is_empty() { String::new() } else { format!("   branch {branch}") };
     format!("{}  {queued}{branch}", admitted_name(agent))
 }
@@ -89,7 +89,7 @@ fn one(session: &Session, text: Option<&str>, args: &SpawnArgs) -> Result<Exit, 
     let client = session.client()?;
     let agent = send(&client, &body, args.task.idempotency_key.as_deref())?;
     if args.quiet {
-        session.print(format!("{}\n", plain::line(&agent.agent_id)))?;
+        session.print(format!("{}\n", sanitize::line(&agent.agent_id)))?;
     } else if session.global.json {
         session.print_json(&agent)?;
     } else {
@@ -105,7 +105,7 @@ fn batch(session: &Session, file: &Path, quiet: bool) -> Result<Exit, Problem> {
     let input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        let name = plain::line(&file.display().to_string());
+        let name = sanitize::line(&file.display().to_string());
         let opened = std::fs::File::open(file)
             .map_err(|e| Problem::NotFound { what: format!("{name} cannot be read: {e}"), hint: None })?;
         Box::new(opened)
@@ -148,7 +148,7 @@ fn batch(session: &Session, file: &Path, quiet: bool) -> Result<Exit, Problem> {
 }
 
 fn print_line(session: &Session, number: u64, agent: &Sent<Spawned>, quiet: bool) -> Result<(), Problem> {
-    let id = plain::line(&agent.agent_id);
+    let id = sanitize::line(&agent.agent_id);
     if quiet {
         session.print(format!("{id}\n"))
     } else if session.global.json {

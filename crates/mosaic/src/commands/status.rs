@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::cli::StatusArgs;
 use crate::client::{Client, escape};
+use crate::color::Paint;
 use crate::exit::Exit;
-use crate::paint::Paint;
-use crate::plain;
 use crate::problem::Problem;
 use crate::resolve;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::session::Session;
 use crate::view::{AgentStatus, now, place, shown, span, time, word};
@@ -52,7 +52,7 @@ fn process(resources: &Resources) -> String {
 }
 
 fn short(commit: &str) -> String {
-    plain::line(commit.get(..7).unwrap_or(commit))
+    sanitize::line(commit.get(..7).unwrap_or(commit))
 }
 
 fn short_of(commit: &Option<String>) -> String {
@@ -78,7 +78,7 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     } else {
         join(&[status, state.phase.to_string()])
     };
-    let id = plain::line(&state.agent_id);
+    let id = sanitize::line(&state.agent_id);
     let mut out = format!("{}   {shown_state}   {}\n", paint.bold(&name), paint.dim(&id));
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
@@ -88,8 +88,8 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     line("Task", task(agent));
     let model = labelled("model ", shown(&agent.model));
     line("Agent", join(&[shown(&agent.runtime), model, agent.agent_type.to_string()]));
-    let base = labelled("from ", plain::line(&agent.base_branch));
-    line("Where", join(&[plain::line(&agent.repository), base]));
+    let base = labelled("from ", sanitize::line(&agent.base_branch));
+    line("Where", join(&[sanitize::line(&agent.repository), base]));
     line("Branch", branch(agent));
     line("Time", times(agent));
     line("Process", resources.map(process).unwrap_or_default());
@@ -98,7 +98,7 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     line("Labels", labels(agent));
     line("Repeats", shown(&state.previous_agent_id));
     for one in &state.attention {
-        line("Needs you", paint.warn(&format!("{}: {}", one.kind, plain::line(&one.summary))));
+        line("Needs you", paint.warn(&format!("{}: {}", one.kind, sanitize::line(&one.summary))));
     }
     for warning in state.shown_warnings() {
         line("Warning", paint.warn(&warning));
@@ -107,14 +107,14 @@ fn render(agent: &AgentView, resources: Option<&Resources>, paint: Paint) -> Str
     for work in agent.kept_work.iter().filter(|work| is_to_be_looked_after(work)) {
         line("Kept", kept(work));
     }
-    for (n, text) in plain::block(state.error.as_deref().unwrap_or_default()).lines().enumerate() {
+    for (n, text) in sanitize::block(state.error.as_deref().unwrap_or_default()).lines().enumerate() {
         line(if n == 0 { "Error" } else { "" }, paint.bad(text));
     }
     if let Some(detail) = &agent.detail {
         for found in &detail.findings {
             line("Secret", secret(found));
         }
-        line("Result", plain::first_line(detail.result.as_deref().unwrap_or_default(), 200));
+        line("Result", sanitize::first_line(detail.result.as_deref().unwrap_or_default(), 200));
     }
     line("Next", super::summary::next(agent, &name).trim_start_matches("next: ").to_owned());
     out
@@ -137,9 +137,9 @@ fn is_to_be_looked_after(work: &KeptWork) -> bool {
 
 /// Says in one line where an attempt's work lies.
 fn kept(work: &KeptWork) -> String {
-    let refs: Vec<String> = work.refs.iter().map(|kept| plain::line(&kept.reference)).collect();
+    let refs: Vec<String> = work.refs.iter().map(|kept| sanitize::line(&kept.reference)).collect();
     let run = format!("run {} (attempt {})", work.run, work.attempt);
-    let node = labelled("on node ", plain::line(&work.node));
+    let node = labelled("on node ", sanitize::line(&work.node));
     join(&[run, node, work.state.to_string(), refs.join(", ")])
 }
 
@@ -150,8 +150,8 @@ pub(super) fn secret(found: &Finding) -> String {
     let place = shown(&found.path);
     let place = if place.is_empty() { "commit message".to_owned() } else { format!("{place}{line}") };
     let commit = labelled("commit ", short(&secret.commit));
-    let fingerprint = labelled("fingerprint ", plain::line(&secret.fingerprint));
-    join(&[plain::line(&secret.rule), place, commit, fingerprint])
+    let fingerprint = labelled("fingerprint ", sanitize::line(&secret.fingerprint));
+    join(&[sanitize::line(&secret.rule), place, commit, fingerprint])
 }
 
 fn task(agent: &AgentView) -> String {
@@ -164,7 +164,7 @@ fn task(agent: &AgentView) -> String {
         n => format!("fix round {n}"),
     };
     let place = place(agent.queue_position).map_or(String::new(), |n| format!("place {n} in the queue"));
-    join(&[plain::line(&agent.status.task_id), tries, fix, format!("priority {}", agent.priority), place])
+    join(&[sanitize::line(&agent.status.task_id), tries, fix, format!("priority {}", agent.priority), place])
 }
 
 fn branch(agent: &AgentView) -> String {
@@ -206,7 +206,7 @@ fn gates(agent: &AgentView, paint: Paint) -> String {
 }
 
 fn labels(agent: &AgentView) -> String {
-    let one = |(key, value): (&String, &String)| format!("{}={}", plain::line(key), plain::line(value));
+    let one = |(key, value): (&String, &String)| format!("{}={}", sanitize::line(key), sanitize::line(value));
     agent.labels.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
@@ -243,7 +243,7 @@ fn fleet(session: &Session, client: &Client) -> Result<Exit, Problem> {
 /// Lists the checks of readiness: name, result, detail.
 pub(super) fn checks(health: &Readiness) -> Vec<(String, bool, String)> {
     let one = |(name, check): (&String, &mosaic_api::Check)| {
-        (plain::line(name), check.status == mosaic_api::Check::OK, plain::line(&check.detail))
+        (sanitize::line(name), check.status == mosaic_api::Check::OK, sanitize::line(&check.detail))
     };
     health.checks.iter().map(one).collect()
 }
@@ -251,7 +251,7 @@ pub(super) fn checks(health: &Readiness) -> Vec<(String, bool, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
 
     #[test]
     fn one_agent_fits_a_screen() {

@@ -3,8 +3,8 @@
 
 use mosaic_api::{AgentView, EndReason, Status};
 
-use crate::paint::Paint;
-use crate::plain;
+use crate::color::Paint;
+use crate::sanitize;
 use crate::view::{AgentStatus, now, shown, span, word};
 
 /// Renders the end of an agent, with the commands that make sense now.
@@ -28,7 +28,7 @@ pub(super) fn told(agent: &AgentView, paint: Paint) -> String {
         format!("   gates {}", paint.by_word(&verdict, &verdict))
     };
     let mut out = format!("{name}  {}{reason}{took}{gates}\n", paint.by_word(&status, &status));
-    let error = plain::block(state.error.as_deref().unwrap_or_default());
+    let error = sanitize::block(state.error.as_deref().unwrap_or_default());
     for line in error.lines() {
         out.push_str(&format!("  {line}\n"));
     }
@@ -36,7 +36,7 @@ pub(super) fn told(agent: &AgentView, paint: Paint) -> String {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     }
     if agent.pushed_commit.is_some() {
-        let (branch, repository) = (shown(&state.branch), plain::line(&agent.repository));
+        let (branch, repository) = (shown(&state.branch), sanitize::line(&agent.repository));
         out.push_str(&format!("  pushed {branch} to {repository}\n"));
     }
     out
@@ -62,7 +62,7 @@ pub(super) fn next(agent: &AgentView, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paint::ColorChoice;
+    use crate::color::ColorChoice;
     use serde_json::json;
 
     #[test]

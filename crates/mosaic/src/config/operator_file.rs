@@ -143,7 +143,7 @@ fn setting(name: &str, value: &DeValue<'_>) -> Result<(&'static str, String, boo
         (None, None) => {
             let keys: Vec<String> = variables().map(|row| key(row.name)).collect();
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let shown = crate::plain::line(name);
+            let shown = crate::sanitize::line(name);
             let fix = closest(name, &keys).map_or_else(
                 || "all settings: mosaic config".to_owned(),
                 |near| format!("did you mean {near}? All settings: mosaic config"),

@@ -143,7 +143,7 @@ fn apply(row: &Variable, config: &mut Config, value: &str) -> Result<(), ConfigE
             let shape = if row.secret {
                 format!("a secret of {} bytes", value.len())
             } else {
-                format!("\"{}\"", crate::plain::cut(&crate::plain::line(value), 80))
+                format!("\"{}\"", crate::sanitize::cut(&crate::sanitize::line(value), 80))
             };
             Err(ConfigError::Value { name: row.name.to_owned(), shape, allowed })
         }

@@ -19,8 +19,8 @@ use crate::cli::DemoArgs;
 use crate::config::{Config, Trust};
 use crate::exit::Exit;
 use crate::interrupt;
-use crate::plain;
 use crate::problem::Problem;
+use crate::sanitize;
 use crate::sent::Agent;
 use crate::serve::{LocalOptions, LocalServer, blocking, private_dir, start_local};
 use crate::session::say;
@@ -207,24 +207,24 @@ fn tell(event: &Event) -> Option<String> {
     Some(match event {
         Event::AgentRunning(_) => "running".to_owned(),
         Event::GitCommit(git) => {
-            format!("commit   {}", plain::line(&git.commit.chars().take(7).collect::<String>()))
+            format!("commit   {}", sanitize::line(&git.commit.chars().take(7).collect::<String>()))
         }
         Event::SecretFound(secret) => format!("BLOCKED  {}", first(&secret.findings)),
         Event::GateFinished(gates) => {
             let words: Vec<String> = gates
                 .results
                 .iter()
-                .map(|one| format!("{} {}", plain::line(&one.name), one.outcome))
+                .map(|one| format!("{} {}", sanitize::line(&one.name), one.outcome))
                 .collect();
             format!("gates    {}", words.join(" · "))
         }
         Event::AgentFixRequested(fix) => {
             format!("returned to the agent (round {}): {}", fix.fix_round, first(&fix.findings))
         }
-        Event::GitPushed(git) => format!("pushed   {}", plain::line(&git.branch)),
+        Event::GitPushed(git) => format!("pushed   {}", sanitize::line(&git.branch)),
         Event::AgentCompleted(_) => "completed".to_owned(),
         Event::AgentFailed(end) => {
-            format!("FAILED   {}", plain::line(end.error.as_deref().unwrap_or_default()))
+            format!("FAILED   {}", sanitize::line(end.error.as_deref().unwrap_or_default()))
         }
         Event::AgentKilled(_) => "killed".to_owned(),
         _ => return None,
@@ -235,11 +235,11 @@ fn tell(event: &Event) -> Option<String> {
 fn first(findings: &[Finding]) -> String {
     let Some(finding) = findings.first() else { return String::new() };
     let place = match (&finding.path, finding.line) {
-        (Some(path), Some(line)) => format!("{}:{line} ", plain::line(path)),
-        (Some(path), None) => format!("{} ", plain::line(path)),
+        (Some(path), Some(line)) => format!("{}:{line} ", sanitize::line(path)),
+        (Some(path), None) => format!("{} ", sanitize::line(path)),
         _ => String::new(),
     };
-    format!("{place}{}", plain::line(&finding.message))
+    format!("{place}{}", sanitize::line(&finding.message))
 }
 
 /// Compares how the stories ended with how they are told.
@@ -270,7 +270,7 @@ fn finish(server: LocalServer, place: &Path, began: Instant) -> anyhow::Result<(
     );
     println!("\nOn the remote now:");
     for (branch, subject) in branches {
-        println!("  {branch:<32} {}", plain::line(&subject));
+        println!("  {branch:<32} {}", sanitize::line(&subject));
     }
     server.stop();
     println!(

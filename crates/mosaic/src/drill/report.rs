@@ -6,8 +6,8 @@ use mosaic_api::{KillAll, KillReceipt, Killed, Status};
 use serde_json::{Value, json};
 
 use super::shapes::Shape;
-use crate::paint::Paint;
-use crate::plain;
+use crate::color::Paint;
+use crate::sanitize;
 use crate::sent::Sent;
 use crate::table::{column, render};
 
@@ -169,7 +169,7 @@ impl Report {
             super::stage::GRACE.as_millis(),
             verdict(s.passed())
         ));
-        out.push_str(&format!("held together by a {}: {}\n", self.confinement, plain::line(&self.why)));
+        out.push_str(&format!("held together by a {}: {}\n", self.confinement, sanitize::line(&self.why)));
         for line in self.not_promised() {
             out.push_str(&format!("  not promised here: {line}\n"));
         }

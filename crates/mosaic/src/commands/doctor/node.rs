@@ -6,7 +6,7 @@ use std::time::Duration;
 use mosaic_api::{Breaker, Cordon, NodeRuntime, NodeState, Quota};
 
 use super::finding::{Finding, Level, finding, fine};
-use crate::plain;
+use crate::sanitize;
 use crate::view::{shown, span};
 
 /// Reads the findings out of `GET /v1/state`.
@@ -77,7 +77,7 @@ fn open_breaker(breaker: &Breaker) -> Finding {
         Some(ms) => format!("one agent is tried in {}", span(Duration::from_millis(ms))),
         None => "one agent is being tried".to_owned(),
     };
-    let (about, why) = (breaker_about(breaker), plain::first_line(&breaker.why, 120));
+    let (about, why) = (breaker_about(breaker), sanitize::first_line(&breaker.why, 120));
     let text = format!("breaker open for {about}: {why}; {next}");
     finding(Level::Warn, "Server", "D-BREAKER-1", text, "this node takes none of its agents", "mosaic queue")
 }
@@ -94,16 +94,16 @@ pub(crate) fn breaker_about(breaker: &Breaker) -> String {
 fn limited(quota: &Quota) -> Finding {
     let text = format!(
         "the limit of the model service for {} is reached until {}: {}",
-        plain::line(&quota.runtime),
-        plain::line(&quota.until),
-        plain::first_line(&quota.why, 160)
+        sanitize::line(&quota.runtime),
+        sanitize::line(&quota.until),
+        sanitize::first_line(&quota.why, 160)
     );
     let fix = "wait, or start the server with another credential";
     finding(Level::Note, "Server", "D-QUOTA-1", text, "agents of this credential start after it", fix)
 }
 
 fn out_of_service(cordon: &Cordon) -> Finding {
-    let (by, reason) = (plain::line(&cordon.by), shown(&cordon.reason));
+    let (by, reason) = (sanitize::line(&cordon.by), shown(&cordon.reason));
     let itself = by == "mosaic";
     let who = if itself { "itself".to_owned() } else { by };
     let text = format!("this node is out of service, by {who}: {reason}");
@@ -115,8 +115,8 @@ fn out_of_service(cordon: &Cordon) -> Finding {
 fn missing(runtime: &NodeRuntime) -> Finding {
     let text = format!(
         "the runtime {} cannot be used: {}",
-        plain::line(&runtime.name),
-        plain::first_line(runtime.error.as_deref().unwrap_or_default(), 160)
+        sanitize::line(&runtime.name),
+        sanitize::first_line(runtime.error.as_deref().unwrap_or_default(), 160)
     );
     finding(Level::Warn, "Server", "D-NODE-2", text, "its agents run on other nodes, or fail", "mosaic nodes")
 }

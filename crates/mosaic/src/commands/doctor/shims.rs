@@ -12,7 +12,7 @@ use super::programs::{CHECK, in_path};
 use crate::agent_env;
 use crate::config::{AgentEnv, Lookup};
 use crate::local_git::capture;
-use crate::plain;
+use crate::sanitize;
 
 /// Programs that managers of toolchains put shims of in `PATH`.
 const TOOLS: &[&str] =
@@ -135,7 +135,7 @@ fn try_both(
     command.envs(passed.iter().map(|(name, value)| (name, value)));
     let why = match capture(&mut command, CHECK) {
         Ok(ran) if ran.ok => return None,
-        Ok(ran) => plain::first_line(&ran.err, 120),
+        Ok(ran) => sanitize::first_line(&ran.err, 120),
         Err(e) => e.to_string(),
     };
     let operator =

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Level, finding, fine};
 use crate::config::Config;
-use crate::plain;
+use crate::sanitize;
 
 /// Looks at the server; nothing when none was named.
 pub(super) fn look(config: &Config) -> Vec<Finding> {
@@ -15,7 +15,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
             Level::Warn,
             "Store",
             "D-QUEUE-3",
-            plain::line(&text),
+            sanitize::line(&text),
             what,
             "mosaic queue export --embedded FILE",
         )
@@ -27,7 +27,7 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
             Level::Fail,
             "Store",
             "D-VALKEY-1",
-            plain::line(&why),
+            sanitize::line(&why),
             "the server does not start",
             "start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store",
         )],
