@@ -73,7 +73,7 @@ pub(crate) fn put_on(dress: Dress) {
 
 /// Settings of a caller that are not part of the configuration.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Overrides {
     /// A local repository that may be used although local ones are not allowed in general.
     pub(crate) allowed_repository: Option<PathBuf>,
     /// The file of approved digests, when it is not the data directory's own.
@@ -96,7 +96,7 @@ pub(crate) struct Wired {
 }
 
 /// Opens the store and puts everything together. Errors with a [`StoreError`] when it is the store that cannot be used.
-pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wired> {
+pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Result<Wired> {
     let data = &config.data_dir;
     let opened = store::open(config).await?;
     store::settle(config, &opened).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let known = known::of_settings(config);
-    let mut options = git_options(config, &self_exe, wishes);
+    let mut options = git_options(config, &self_exe, overrides);
     options.credentials.known = Some(Arc::clone(&known));
     options.credentials.learn_file();
     options.trash = Some(trash.clone());
@@ -129,7 +129,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
     let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
     let jobs = ProcessOptions {
         trash: Some(trash.clone()),
-        open_files: wishes.open_files,
+        open_files: overrides.open_files,
         ..process_options(data, &self_exe, containment(config))
     };
     let jobs = ShimProcesses::new(jobs).with_most_processes(config.agent_processes);
@@ -141,7 +141,7 @@ pub(crate) async fn wire(config: &Config, wishes: &Wishes) -> anyhow::Result<Wir
         transcripts: transcripts.clone(),
         clock: clock.clone(),
         scanner: scanner.clone(),
-        trust: gate_trust(config, wishes, data),
+        trust: gate_trust(config, overrides, data),
         trash: trash.clone(),
         sandbox: sandbox.clone(),
     });
@@ -178,11 +178,11 @@ fn host(data: &Path, short: &Arc<ShortDirs>) -> SystemHost {
 }
 
 /// Returns whose gate commands are run.
-fn gate_trust(config: &Config, wishes: &Wishes, data: &Path) -> GateTrust {
+fn gate_trust(config: &Config, overrides: &Overrides, data: &Path) -> GateTrust {
     match config.trust {
         Some(Trust::All) | None => GateTrust::All,
         Some(Trust::Ask) => {
-            GateTrust::Known(wishes.trusted.clone().unwrap_or_else(|| crate::trust::file(data)))
+            GateTrust::Known(overrides.trusted.clone().unwrap_or_else(|| crate::trust::file(data)))
         }
     }
 }
@@ -332,7 +332,7 @@ fn runtimes(
     Ok(all.into_iter().map(off_thread).collect())
 }
 
-fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions {
+fn git_options(config: &Config, self_exe: &Path, overrides: &Overrides) -> GitOptions {
     let operator = operator_git();
     let value = |key: &str| operator.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
     let name = config.git_name.clone().or_else(|| value("user.name"));
@@ -341,7 +341,7 @@ fn git_options(config: &Config, self_exe: &Path, wishes: &Wishes) -> GitOptions 
     let mut options = GitOptions::new(config.data_dir.clone(), self_exe);
     options.allow_local = config.allow_local_repositories;
     options.submodules = config.submodules;
-    options.allowed_local_paths = wishes.allowed_repository.iter().cloned().collect();
+    options.allowed_local_paths = overrides.allowed_repository.iter().cloned().collect();
     (options.author_name, options.author_email) = (name, email);
     options.attribute_files = attribute_files(value("core.attributesfile"), home.as_deref());
     options.network_env = network_env();

@@ -14,7 +14,7 @@ use crate::config::valkey::ValkeyConfig;
 use crate::config::{Config, Trust};
 use crate::logging;
 use crate::session::say;
-use crate::wire::Wishes;
+use crate::wire::Overrides;
 
 /// Options of a server inside another command.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct LocalServer {
 pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
     logging::start_quiet(config);
     let (allowed_repository, trusted) = (options.allowed_repository, options.trusted);
-    let wishes = Wishes { allowed_repository, trusted, open_files: None };
+    let overrides = Overrides { allowed_repository, trusted, open_files: None };
     let mut config = config.clone();
     (config.port, config.trust) = (0, Some(options.trust));
     // Its own store, whatever is named: what it runs is on this machine, and nobody else may take it.
@@ -49,7 +49,7 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let body = move || {
         runtime()?.block_on(async {
-            match listen(&config, &wishes, false).await {
+            match listen(&config, &overrides, false).await {
                 Ok(listening) => {
                     let orchestrator = Arc::clone(&listening.wired.orchestrator);
                     let told = tell.send(Ok((listening.url.clone(), listening.token.clone(), orchestrator)));

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::log_output::say;
 use crate::logging;
 use crate::problem::Problem;
-use crate::wire::Wishes;
+use crate::wire::Overrides;
 pub(crate) use access::control_path;
 pub(crate) use files::{ServerFile, private_dir, token};
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
@@ -35,7 +35,7 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     let explicit_port = args.port.is_some() || config.origins.contains_key("ORCHESTRATOR_PORT");
     let served = runtime().map_err(StartError::Other).and_then(|runtime| {
         let served = runtime.block_on(async {
-            let listening = listen(config, &Wishes::default(), explicit_port).await?;
+            let listening = listen(config, &Overrides::default(), explicit_port).await?;
             banner(config, &listening, began.elapsed());
             if let Some(place) = &listening.wired.set_aside {
                 say(&format!(

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::interrupt::{ignores_hangup, next_signal};
 use crate::log_output::say;
 use crate::logging;
-use crate::wire::{self, Wired, Wishes};
+use crate::wire::{self, Overrides, Wired};
 
 /// Ports tried after a busy default one.
 const MORE_PORTS: u16 = 20;
@@ -73,7 +73,7 @@ pub(super) struct Listening {
 /// Opens the store, wires, binds and announces. `explicit_port` forbids taking another one.
 pub(super) async fn listen(
     config: &Config,
-    wishes: &Wishes,
+    overrides: &Overrides,
     explicit_port: bool,
 ) -> Result<Listening, StartError> {
     access::close_memory();
@@ -85,8 +85,8 @@ pub(super) async fn listen(
     {
         tracing::warn!("{warning}");
     }
-    let wishes = &Wishes { open_files, ..wishes.clone() };
-    let wired = wire::wire(config, wishes).await.map_err(|e| in_use(config, e))?;
+    let overrides = &Overrides { open_files, ..overrides.clone() };
+    let wired = wire::wire(config, overrides).await.map_err(|e| in_use(config, e))?;
     // A sandbox that cannot be used is the operator's to mend: without it no agent may run.
     let sandbox =
         wired.orchestrator.ports().sandbox.probe().await.context("agents cannot be run here")?.summary;
