@@ -1,6 +1,6 @@
 //! The `mosaic` program: the server, and the commands that talk to one. One file per command under `commands/`;
 //! `config.rs` knows every setting, `exit.rs` every exit code. A library, so that the program and the one that breaks
-//! its ports on purpose are the same but for their [`Dress`].
+//! its ports on purpose are the same except for their [`PortWrappers`].
 
 mod agent_env;
 mod cli;
@@ -46,15 +46,15 @@ use clap::Parser;
 use exit::Exit;
 use session::{Session, say};
 
-pub use wire::Dress;
+pub use wire::PortWrappers;
 
-/// Runs the program with its ports in this dress.
-pub fn main_with(dress: Dress) -> ExitCode {
+/// Runs the program with its ports in these wrappers.
+pub fn main_with(wrappers: PortWrappers) -> ExitCode {
     let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     if let Some(code) = hidden::dispatch(&args) {
         return code;
     }
-    wire::put_on(dress);
+    wire::install(wrappers);
     let parsed = match cli::Cli::try_parse() {
         Ok(parsed) => parsed,
         Err(e) => {

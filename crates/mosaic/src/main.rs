@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mosaic::main_with(mosaic::Dress::PLAIN)
+    mosaic::main_with(mosaic::PortWrappers::PLAIN)
 }

@@ -49,26 +49,26 @@ use crate::local_git::capture;
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
 
-/// Wrappers that the ports get on their way from the adapters to the core. Production uses [`Dress::PLAIN`].
+/// Wrappers that the ports get on their way from the adapters to the core. Production uses [`PortWrappers::PLAIN`].
 #[derive(Clone, Copy)]
-pub struct Dress {
+pub struct PortWrappers {
     /// Put around the processes, before any adapter that starts jobs gets them.
     pub processes: fn(Arc<dyn Processes>) -> Arc<dyn Processes>,
-    /// Put around the ports. The processes among them are dressed already.
+    /// Put around the ports. The processes among them are wrapped already.
     pub ports: fn(Ports) -> Ports,
 }
 
-impl Dress {
+impl PortWrappers {
     /// Nothing at all.
     pub const PLAIN: Self = Self { processes: |processes| processes, ports: |ports| ports };
 }
 
 /// Chosen once by the program's `main`, for every server that it starts.
-static DRESS: OnceLock<Dress> = OnceLock::new();
+static WRAPPERS: OnceLock<PortWrappers> = OnceLock::new();
 
-/// Dresses what is wired from now on. The first choice stays.
-pub(crate) fn put_on(dress: Dress) {
-    DRESS.get_or_init(|| dress);
+/// Installs the wrappers of what is wired from now on. The first choice stays.
+pub(crate) fn install(wrappers: PortWrappers) {
+    WRAPPERS.get_or_init(|| wrappers);
 }
 
 /// Settings of a caller that are not part of the configuration.
@@ -126,14 +126,14 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         .passing(passed)
         .with_identity(identity);
     let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(Arc::new(NoSandbox::new(dirs))));
-    let dress = DRESS.get().unwrap_or(&Dress::PLAIN);
+    let wrappers = WRAPPERS.get().unwrap_or(&PortWrappers::PLAIN);
     let jobs = ProcessOptions {
         trash: Some(trash.clone()),
         open_files: overrides.open_files,
         ..process_options(data, &self_exe, containment(config))
     };
     let jobs = ShimProcesses::new(jobs).with_most_processes(config.agent_processes);
-    let processes = (dress.processes)(Arc::new(jobs));
+    let processes = (wrappers.processes)(Arc::new(jobs));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::knowing(Arc::clone(&known))));
     let gatekeeper = LocalGatekeeper::new(GateOptions {
@@ -166,7 +166,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         orders: Arc::new(FileOrders::new(data)),
         fleet,
     };
-    let orchestrator = Orchestrator::new((dress.ports)(ports), settings(config)?);
+    let orchestrator = Orchestrator::new((wrappers.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
 }
 

@@ -15,7 +15,7 @@ static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| match Plan::from_env() {
 });
 
 fn main() -> ExitCode {
-    mosaic::main_with(mosaic::Dress {
+    mosaic::main_with(mosaic::PortWrappers {
         processes: |processes| failpoints::processes(&PLAN, processes),
         ports: |ports| failpoints::ports(&PLAN, ports),
     })
