@@ -25,8 +25,8 @@ use super::server::Server;
 use super::stop_orders::{Look, StopOrder, running_on};
 use super::sweep::{self, Violation};
 use super::{Outcome, Programs, while_};
+use crate::tcp_proxy::TcpProxy;
 use crate::valkey_server::ValkeyServer;
-use crate::wire::Wire;
 
 /// Agents at once on a node.
 const SLOTS: u32 = 4;
@@ -129,7 +129,7 @@ impl Fleet {
             let listener = TcpListener::bind("127.0.0.1:0").map_err(while_("a port"))?;
             let port = listener.local_addr().map_err(while_("a port"))?.port();
             let data = place.dir().join(&name);
-            let wire = Wire::lay(store).map_err(while_("a wire"))?;
+            let wire = TcpProxy::lay(store).map_err(while_("a wire"))?;
             drop(listener);
             let mut node = Node { name, data, port, wire, server: None, trouble: None };
             node.start(programs, &place)?;

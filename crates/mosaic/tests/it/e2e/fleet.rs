@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mosaic_testkit::git_fixture::Fixture;
+use mosaic_testkit::tcp_proxy::TcpProxy;
 use mosaic_testkit::valkey_server::ValkeyServer;
-use mosaic_testkit::wire::Wire;
 use serde_json::{Value, json};
 
 use super::support::{Home, Server, body, script, until};
@@ -116,7 +116,7 @@ fn a_node_that_is_cut_off_is_named_with_the_end_of_its_leases_and_ends_its_agent
     let Some(store) = ValkeyServer::start() else { return };
     let (homes, fixture) = ([Home::new(), Home::new()], Fixture::new());
     let dir = homes[0].path();
-    let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
+    let wire = TcpProxy::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
     let servers = [
         node(&homes[0], "near", store.port(), dir, "30000"),
         node(&homes[1], "far", wire.port(), dir, "30000"),
@@ -210,8 +210,8 @@ fn work_on_a_node_with_a_wire<'h>(
     homes: &'h [Home; 2],
     fixture: &Fixture,
     store: &ValkeyServer,
-) -> ([Server<'h>; 2], Wire, String) {
-    let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
+) -> ([Server<'h>; 2], TcpProxy, String) {
+    let wire = TcpProxy::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
     let dir = homes[0].path();
     let servers = [
         node(&homes[0], "near", store.port(), dir, "4000"),

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mosaic_testkit::git_fixture::Fixture;
+use mosaic_testkit::tcp_proxy::TcpProxy;
 use mosaic_testkit::valkey_server::ValkeyServer;
-use mosaic_testkit::wire::Wire;
 
 use super::support::{Home, Server, body, script, until};
 
@@ -55,7 +55,7 @@ fn spread(through: &Server<'_>, fixture: &Fixture, count: usize) -> BTreeMap<Str
 fn forty_tasks_on_four_idle_nodes_spread_also_to_the_one_that_is_far_from_the_store() {
     let Some(store) = ValkeyServer::start() else { return };
     let (homes, fixture) = ([(); 4].map(|()| Home::new()), Fixture::new());
-    let wire = Wire::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
+    let wire = TcpProxy::lay(SocketAddr::from((Ipv4Addr::LOCALHOST, store.port()))).unwrap();
     let port = |n: usize| if n == 3 { wire.port() } else { store.port() };
     let servers: Vec<Server<'_>> =
         homes.iter().enumerate().map(|(n, home)| node(home, &format!("node-{n}"), port(n), &[])).collect();

@@ -10,7 +10,7 @@ use crate::chaos::api::Api;
 use crate::chaos::place::Place;
 use crate::chaos::server::Server;
 use crate::chaos::{Outcome, Programs};
-use crate::wire::Wire;
+use crate::tcp_proxy::TcpProxy;
 
 /// Term of a lease here: short, so that many of them run out.
 pub(super) const LEASE: Duration = Duration::from_secs(6);
@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) name: String,
     pub(super) data: PathBuf,
     pub(super) port: u16,
-    pub(super) wire: Wire,
+    pub(super) wire: TcpProxy,
     pub(super) server: Option<Server>,
     pub(super) trouble: Option<Trouble>,
 }

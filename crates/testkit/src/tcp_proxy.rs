@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The wire. Dropping it closes everything on it.
-pub struct Wire {
+pub struct TcpProxy {
     port: u16,
     state: Arc<State>,
 }
@@ -45,7 +45,7 @@ impl State {
     }
 }
 
-impl Wire {
+impl TcpProxy {
     /// Lays a wire to this address; it is whole. Errors when loopback has no free port.
     pub fn lay(to: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -96,7 +96,7 @@ impl Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.state.over.store(true, Ordering::SeqCst);
         self.state.close();
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn nothing_gets_through_a_cut_wire_and_everything_through_a_mended_one() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire::lay(server.local_addr().unwrap()).unwrap();
+        let wire = TcpProxy::lay(server.local_addr().unwrap()).unwrap();
         let mut client = TcpStream::connect(("127.0.0.1", wire.port())).unwrap();
         let (mut there, _) = server.accept().unwrap();
         let mut byte = [0];
