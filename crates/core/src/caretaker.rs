@@ -31,7 +31,7 @@ pub struct Rounds {
     /// See [`cleanup`] and [`orphans`].
     pub again: Again,
     /// See [`retention`].
-    pub place: retention::Place,
+    pub cursor: retention::RetentionCursor,
     measured: Option<Timestamp>,
 }
 
@@ -73,7 +73,7 @@ pub async fn round(o: &Orchestrator, rounds: &mut Rounds) {
     in_time(o, moved_agents::pass(o, &mut rounds.again, &mut report)).await;
     in_time(o, cgroups::pass(o, &mut report)).await;
     in_time(o, pushes::pass(o, &mut report)).await;
-    in_time(o, Box::pin(retention::records(o, &mut rounds.place, &mut report))).await;
+    in_time(o, Box::pin(retention::records(o, &mut rounds.cursor, &mut report))).await;
     if rounds.measured.is_none_or(|at| o.now().since(at) >= limits::RETENTION_PERIOD) {
         in_time(o, orphans::refs(o, &mut report)).await;
         in_time(o, Box::pin(retention::archive(o, &mut report))).await;

@@ -14,7 +14,7 @@ use ureq::{Agent, Body};
 
 use crate::config::Secret;
 use crate::control::{self, Control};
-use crate::locate::Place;
+use crate::locate::ServerLocation;
 use crate::problem::{ApiProblem, Problem};
 use crate::proof::Challenge;
 use crate::sent::Sent;
@@ -74,7 +74,7 @@ impl Answer {
 
 impl Client {
     /// Makes a client; nothing is sent yet.
-    pub(crate) fn new(place: &Place) -> Self {
+    pub(crate) fn new(place: &ServerLocation) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -18,9 +18,9 @@ pub(crate) struct Wanted {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// Where a server is expected.
+/// Location of a server and its token.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct ServerLocation {
     /// Its address, `http://host:port`.
     pub(crate) url: String,
     /// Its token; none when there is no token file (a server with authentication off writes none).
@@ -79,7 +79,7 @@ fn checked_token(text: &str, from: &str) -> Result<Secret, Problem> {
 }
 
 /// Finds the server's place. `None` when nothing says where one could be.
-pub(crate) fn find(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Place>, Problem> {
+pub(crate) fn find(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<ServerLocation>, Problem> {
     let asked = match &wanted.url {
         Some(url) => Some(("--url", url.clone())),
         None => match variable("MOSAIC_URL", env)? {
@@ -91,14 +91,14 @@ pub(crate) fn find(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Place>, Pr
         let url = checked_url(&url, from)?;
         let own = own_server(env).filter(|file| file.url.trim_end_matches('/') == url);
         let token = token_for(own.as_ref(), wanted, env)?;
-        return Ok(Some(Place { url, token, explicit: true, port: None }));
+        return Ok(Some(ServerLocation { url, token, explicit: true, port: None }));
     }
     let Some(file) = own_server(env) else { return Ok(None) };
     let url = checked_url(&file.url, "server.json")?;
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
     let port = port.ok_or_else(|| Problem::usage(format!("server.json: {url} names no port")))?;
     let token = token_for(Some(&file), wanted, env)?;
-    Ok(Some(Place { url, token, explicit: false, port: Some(port) }))
+    Ok(Some(ServerLocation { url, token, explicit: false, port: Some(port) }))
 }
 
 /// Returns what the server of the data directory says about itself, while it runs.

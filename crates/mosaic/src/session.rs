@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::color::{Paint, Terminal};
 use crate::config::{self, real_env};
 use crate::control::Control;
-use crate::locate::{self, Place, Wanted};
+use crate::locate::{self, ServerLocation, Wanted};
 use crate::problem::Problem;
 use crate::serve::control_path;
 
@@ -59,7 +59,7 @@ impl Session {
     }
 
     /// Returns where the server is expected, if anything says so.
-    pub(crate) fn place(&self) -> Result<Option<Place>, Problem> {
+    pub(crate) fn place(&self) -> Result<Option<ServerLocation>, Problem> {
         locate::find(&self.wanted(), &|name| self.env(name))
     }
 

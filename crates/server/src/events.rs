@@ -64,8 +64,8 @@ impl Filter {
     }
 }
 
-/// Where a reader stands.
-enum Place {
+/// Position of a reader in the stream.
+enum StreamPosition {
     /// It needs the state first.
     Fresh,
     /// It named the last event it has; not checked yet.
@@ -78,7 +78,7 @@ struct Reader {
     context: Context,
     filter: Filter,
     newest: watch::Receiver<u64>,
-    place: Place,
+    position: StreamPosition,
     greeted: bool,
     failures: u32,
     heartbeat: HeartbeatTimer,
@@ -92,12 +92,12 @@ pub(crate) async fn stream(
 ) -> Result<Response, Problem> {
     choose(&headers, &["text/event-stream"])?;
     let mut r = params.reader(&["after", "agent", "task", "types"]);
-    let place = resume_after(&headers, &mut r).map_or(Place::Fresh, Place::Resuming);
+    let position = resume_after(&headers, &mut r).map_or(StreamPosition::Fresh, StreamPosition::Resuming);
     let filter = Filter::read(&mut r);
     r.finish()?;
     let newest = context.orchestrator.ports().store.newest();
     let first = heartbeat_timer(&context);
-    let reader = Reader { context, filter, newest, place, greeted: false, failures: 0, heartbeat: first };
+    let reader = Reader { context, filter, newest, position, greeted: false, failures: 0, heartbeat: first };
     Ok(respond(stream::unfold(reader, |mut reader| async move {
         let chunk = reader.next().await?;
         reader.heartbeat = heartbeat_timer(&reader.context);
@@ -135,12 +135,14 @@ impl Reader {
     /// Does one step; `None` when it brought nothing to send.
     async fn step(&mut self) -> Result<Option<String>, StoreError> {
         let newest = *self.newest.borrow_and_update();
-        let after = match self.place {
-            Place::Fresh => return self.snapshot(newest).await.map(Some),
-            Place::Resuming(after) if after > newest => return self.start_over(newest).await.map(Some),
-            Place::Resuming(after) | Place::After(after) => after,
+        let after = match self.position {
+            StreamPosition::Fresh => return self.snapshot(newest).await.map(Some),
+            StreamPosition::Resuming(after) if after > newest => {
+                return self.start_over(newest).await.map(Some);
+            }
+            StreamPosition::Resuming(after) | StreamPosition::After(after) => after,
         };
-        self.place = Place::After(after);
+        self.position = StreamPosition::After(after);
         let entries = self.context.orchestrator.ports().store.entries(after, PAGE).await?;
         let Some((first, last)) = entries.first().zip(entries.last()) else {
             return Ok(self.wait(after).await);
@@ -154,7 +156,7 @@ impl Reader {
         let chunk: String = wanted
             .map(|entry| event(entry.seq, entry.fact.kind(), &entry.envelope(source.as_str())))
             .collect();
-        self.place = Place::After(last);
+        self.position = StreamPosition::After(last);
         if chunk.is_empty() && entries.len() < PAGE {
             return Ok(None);
         }
@@ -199,7 +201,7 @@ impl Reader {
         let data = serde_json::to_value(data).unwrap_or_default();
         let node = orchestrator.settings().node.as_str();
         let cloud = cloud_event(node, newest, "snapshot", "orchestrator", now, data);
-        self.place = Place::After(newest);
+        self.position = StreamPosition::After(newest);
         Ok(event(newest, "snapshot", &cloud))
     }
 }

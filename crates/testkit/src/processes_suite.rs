@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Something that runs jobs, below a directory of its own.
-pub trait Place {
+pub trait ProcessesFixture {
     /// Returns what runs the jobs.
     fn processes(&self) -> &dyn Processes;
     /// Returns a directory for output.
@@ -23,7 +23,7 @@ pub trait Place {
 }
 
 /// Runs every check, each in a fresh place.
-pub async fn run<P: Place>(fresh: impl Fn() -> P) {
+pub async fn run<P: ProcessesFixture>(fresh: impl Fn() -> P) {
     a_job_reports_its_output_and_its_end(&fresh()).await;
     a_program_that_is_not_there_is_an_end(&fresh()).await;
     standard_input_reaches_the_program(&fresh()).await;
@@ -37,7 +37,7 @@ pub async fn run<P: Place>(fresh: impl Fn() -> P) {
     }
 }
 
-fn spec(place: &impl Place, agent: AgentId, name: &str, script: &str) -> JobSpec {
+fn spec(place: &impl ProcessesFixture, agent: AgentId, name: &str, script: &str) -> JobSpec {
     JobSpec {
         agent,
         name: name.parse().expect("it is a word"),
@@ -87,7 +87,7 @@ async fn until_line(job: &mut dyn Job, line: &str) {
     }
 }
 
-async fn a_job_reports_its_output_and_its_end(place: &impl Place) {
+async fn a_job_reports_its_output_and_its_end(place: &impl ProcessesFixture) {
     let spec = spec(
         place,
         agent(),
@@ -101,7 +101,7 @@ async fn a_job_reports_its_output_and_its_end(place: &impl Place) {
     assert_eq!(std::fs::read_to_string(spec.output).expect("the output is kept"), "out\n1\n");
 }
 
-async fn a_program_that_is_not_there_is_an_end(place: &impl Place) {
+async fn a_program_that_is_not_there_is_an_end(place: &impl ProcessesFixture) {
     let mut spec = spec(place, agent(), "run-1", "");
     spec.command = vec!["/nonexistent/program".to_owned()];
     let mut job = place.processes().start(spec).await.expect("a job, whose end says why");
@@ -109,7 +109,7 @@ async fn a_program_that_is_not_there_is_an_end(place: &impl Place) {
     assert!(exit.start_error.is_some() && exit.code.is_none(), "{exit:?}");
 }
 
-async fn standard_input_reaches_the_program(place: &impl Place) {
+async fn standard_input_reaches_the_program(place: &impl ProcessesFixture) {
     let text =
         JobSpec { stdin: Stdin::Text("all of it\n".to_owned()), ..spec(place, agent(), "run-1", "cat") };
     let mut job = place.processes().start(text).await.expect("started");
@@ -124,7 +124,7 @@ async fn standard_input_reaches_the_program(place: &impl Place) {
     assert_eq!((output.as_str(), exit.code), ("first\nsecond\n", Some(0)));
 }
 
-async fn a_stop_ends_every_job_counts_and_may_be_repeated(place: &impl Place) {
+async fn a_stop_ends_every_job_counts_and_may_be_repeated(place: &impl ProcessesFixture) {
     let (one, other) = (agent(), agent());
     let nothing = place.processes().stop(one, GRACE).await.expect("nothing to stop");
     assert_eq!((nothing.processes_before, nothing.processes_after), (0, 0));
@@ -153,7 +153,7 @@ async fn a_stop_ends_every_job_counts_and_may_be_repeated(place: &impl Place) {
     place.processes().stop(other, Duration::ZERO).await.expect("stopped");
 }
 
-async fn the_time_limit_ends_a_job(place: &impl Place) {
+async fn the_time_limit_ends_a_job(place: &impl ProcessesFixture) {
     let limit = Some(Duration::from_millis(300));
     let spec = JobSpec { time_limit: limit, ..spec(place, agent(), "run-1", "exec sleep 600") };
     let mut job = place.processes().start(spec).await.expect("started");
@@ -161,7 +161,7 @@ async fn the_time_limit_ends_a_job(place: &impl Place) {
     assert!(exit.timed_out && exit.code.is_none(), "{exit:?}");
 }
 
-async fn a_frozen_job_stands_still_until_it_is_thawed(place: &impl Place) {
+async fn a_frozen_job_stands_still_until_it_is_thawed(place: &impl ProcessesFixture) {
     let id = agent();
     assert_eq!(place.processes().freeze(id).await.expect("nothing to freeze"), 0);
     let stdin = Stdin::Open { first: String::new() };
@@ -181,7 +181,7 @@ async fn a_frozen_job_stands_still_until_it_is_thawed(place: &impl Place) {
     assert_eq!((output.as_str(), exit.code), ("after the thaw\n", Some(0)));
 }
 
-async fn ended_jobs_are_forgotten(place: &impl Place) {
+async fn ended_jobs_are_forgotten(place: &impl ProcessesFixture) {
     let id = agent();
     let mut job = place.processes().start(spec(place, id, "run-1", "true")).await.expect("started");
     assert_eq!(follow(job.as_mut()).await.1.code, Some(0));
@@ -197,7 +197,7 @@ async fn ended_jobs_are_forgotten(place: &impl Place) {
     assert!(place.processes().adopt(id, &name).await.expect("looked").is_none(), "it is forgotten");
 }
 
-async fn a_job_outlives_its_server_and_is_adopted_from_its_first_byte(mut place: impl Place) {
+async fn a_job_outlives_its_server_and_is_adopted_from_its_first_byte(mut place: impl ProcessesFixture) {
     let id = agent();
     let stdin = Stdin::Open { first: String::new() };
     let spec =

@@ -107,7 +107,7 @@ fn start(work: Work) -> io::Result<()> {
 }
 
 fn another(work: Work) -> io::Result<()> {
-    let place = Place::take().ok_or_else(|| {
+    let place = ThreadSlot::take().ok_or_else(|| {
         let why = format!("{} calls to the disk are under way and do not return", limits::DISK_THREADS);
         io::Error::new(io::ErrorKind::TimedOut, why)
     })?;
@@ -151,9 +151,9 @@ fn next(number: usize, receiver: &Receiver<Work>) -> Option<Work> {
 }
 
 /// One thread's place among those there may be.
-struct Place;
+struct ThreadSlot;
 
-impl Place {
+impl ThreadSlot {
     fn take() -> Option<Self> {
         let more = |n: usize| (n < limits::DISK_THREADS).then_some(n + 1);
         THREADS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
@@ -161,7 +161,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ThreadSlot {
     fn drop(&mut self) {
         THREADS.fetch_sub(1, Ordering::SeqCst);
     }

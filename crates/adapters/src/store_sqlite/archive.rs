@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns::{int, key, uint};
 use super::failure::Fault;
 use super::rows::{self, COLUMNS, Unreadable};
-use super::tally::{self, Place, Tally};
+use super::tally::{self, QueueClass, Tally};
 use super::writer::Writing;
 use super::{SqliteStore, encode, verbs};
 
@@ -115,7 +115,7 @@ fn keep_one(w: &mut Writing<'_>, moved: &Moving, body: &str) -> Result<(), Fault
         home.as_ref().map(|home| home.as_str()),
         moved.history.join("\n"),
     ])?;
-    w.books.tally.add(Place::of(agent, false), 1);
+    w.books.tally.add(QueueClass::of(agent, false), 1);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::journal;
 use super::listing::gather;
 use super::orders;
 use super::rows::{self, COLUMNS, Kept, Unreadable};
-use super::tally::{Class, Place, Tally};
+use super::tally::{Class, QueueClass, Tally};
 use super::writer::Writing;
 
 /// Takes the best ready entry under a new lease; see the port.
@@ -148,7 +148,7 @@ fn grant(w: &mut Writing<'_>, kept: Kept, node: &NodeId) -> Result<(Lease, Versi
     let row = params![int(versioned.seq), node.as_str(), int(versioned.epoch.0)];
     w.conn.prepare_cached(sql)?.execute(row)?;
     w.books.tally.add(kept.place, -1);
-    w.books.tally.add(Place { class: Class::Active, dead: false }, 1);
+    w.books.tally.add(QueueClass { class: Class::Active, dead: false }, 1);
     let lease = Lease { agent: versioned.agent.id, node: node.clone(), epoch: versioned.epoch };
     Ok((lease, versioned))
 }
@@ -161,8 +161,8 @@ pub(super) fn promote(w: &mut Writing<'_>, now: Timestamp) -> Result<(), Fault> 
     let sql = "UPDATE agents INDEXED BY agents_delayed SET queue = 1 WHERE queue = 2 AND not_before <= ?1";
     let moved = w.conn.prepare_cached(sql)?.execute([int(now.0)])?;
     let moved = i64::try_from(moved).unwrap_or(0);
-    w.books.tally.add(Place { class: Class::Delayed, dead: false }, -moved);
-    w.books.tally.add(Place { class: Class::Ready, dead: false }, moved);
+    w.books.tally.add(QueueClass { class: Class::Delayed, dead: false }, -moved);
+    w.books.tally.add(QueueClass { class: Class::Ready, dead: false }, moved);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::columns::{key, uint};
 use super::failure::Fault;
-use super::tally::{Place, Tally};
+use super::tally::{QueueClass, Tally};
 use super::writer::Writing;
 
 /// The columns that [`read`] takes, in its order.
@@ -19,7 +19,7 @@ pub(super) const COLUMNS: &str = "seq, id, version, epoch, node, status, queue, 
 /// A record as it was read, with what the columns say beside it.
 pub(super) struct Kept {
     pub(super) versioned: Versioned,
-    pub(super) place: Place,
+    pub(super) place: QueueClass,
     pub(super) logged_at: Timestamp,
 }
 
@@ -76,7 +76,7 @@ fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, RowError> {
     let named = |name: Option<String>| name.map(|name| name.parse::<NodeId>()).transpose();
     let (node, home) = (named(node)?, named(home)?);
     let status: String = row.get(5)?;
-    let place = Place::from_columns(&status, row.get(6)?, node.is_some(), row.get::<_, i64>(7)? == 1);
+    let place = QueueClass::from_columns(&status, row.get(6)?, node.is_some(), row.get::<_, i64>(7)? == 1);
     if status != agent.status().as_str() {
         return Err(RowError::OtherStatus { here: agent.status().as_str(), index: status });
     }

@@ -8,7 +8,7 @@ use super::columns::{DELAYED, NOT_QUEUED, READY};
 
 /// Where a record is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct QueueClass {
     pub(super) class: Class,
     pub(super) dead: bool,
 }
@@ -26,7 +26,7 @@ pub(super) enum Class {
     Loose,
 }
 
-impl Place {
+impl QueueClass {
     /// Returns where a record belongs by its columns.
     pub(super) fn from_columns(status: &str, queue: i64, held: bool, dead: bool) -> Self {
         let class = match (status, queue) {
@@ -125,7 +125,7 @@ impl Tally {
     }
 
     /// Adds `n` records (takes away when negative) to a place.
-    pub(super) fn add(&mut self, place: Place, n: i64) {
+    pub(super) fn add(&mut self, place: QueueClass, n: i64) {
         match place.class {
             Class::Ready => self.ready += n,
             Class::Delayed => self.delayed += n,

@@ -13,7 +13,7 @@ use super::columns::{int, key, uint};
 use super::failure::Fault;
 use super::journal;
 use super::rows::{self, Kept, Unreadable};
-use super::tally::{self, Place};
+use super::tally::{self, QueueClass};
 use super::writer::Writing;
 
 /// Writes a new agent; see the port.
@@ -114,7 +114,7 @@ fn insert(w: &mut Writing<'_>, agent: &Agent, logged_at: Timestamp, body: &str) 
         ended_at(agent),
     ])?;
     let seq = w.conn.last_insert_rowid();
-    w.books.tally.add(Place::of(agent, false), 1);
+    w.books.tally.add(QueueClass::of(agent, false), 1);
     Ok(uint(seq))
 }
 
@@ -211,7 +211,7 @@ fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u
         ended_at(&agent),
     ])?;
     w.books.tally.add(kept.place, -1);
-    w.books.tally.add(Place::of(&agent, held), 1);
+    w.books.tally.add(QueueClass::of(&agent, held), 1);
     Ok(version)
 }
 

@@ -14,7 +14,7 @@ use mosaic_core::ports::processes::Exit;
 use mosaic_core::ports::runtime::{AgentEvent, LaunchRequest, Opening, Runtime};
 use mosaic_testkit::fakes::sandbox::handle;
 
-struct Place {
+struct DemoTestbed {
     dir: tempfile::TempDir,
 }
 
@@ -29,7 +29,7 @@ fn git(tree: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn request(place: &Place, resume: Option<String>) -> LaunchRequest {
+fn request(place: &DemoTestbed, resume: Option<String>) -> LaunchRequest {
     let config = place.dir.path().join("config");
     LaunchRequest {
         agent: AgentId(uuid::Uuid::new_v4()),
@@ -46,7 +46,7 @@ fn request(place: &Place, resume: Option<String>) -> LaunchRequest {
     }
 }
 
-impl Place {
+impl DemoTestbed {
     fn new(turns: Vec<Vec<DemoStep>>) -> Self {
         let place = Self { dir: tempfile::tempdir().expect("a directory") };
         let tree = place.tree();
@@ -117,7 +117,7 @@ fn never(_: &AgentEvent) -> bool {
 
 #[tokio::test]
 async fn a_story_is_really_carried_out() {
-    let place = Place::new(vec![
+    let place = DemoTestbed::new(vec![
         vec![
             DemoStep::Say("I will fix it.".into()),
             DemoStep::Write { path: "src/a.txt".into(), content: "one\n".into() },
@@ -160,8 +160,10 @@ async fn a_story_is_really_carried_out() {
 
 #[tokio::test]
 async fn an_interrupt_ends_loops_and_commands_at_once() {
-    let place =
-        Place::new(vec![vec![DemoStep::Loop(true)], vec![DemoStep::Run("while :; do sleep 1; done".into())]]);
+    let place = DemoTestbed::new(vec![
+        vec![DemoStep::Loop(true)],
+        vec![DemoStep::Run("while :; do sleep 1; done".into())],
+    ]);
     let ticks = |event: &AgentEvent| matches!(event, AgentEvent::Text { text } if text == "tick 2");
     let ran = place.run(None, ticks).await;
     let Outcome::Failed(failure) = &ran.outcome else { panic!("{:?}", ran.outcome) };
@@ -177,7 +179,7 @@ async fn an_interrupt_ends_loops_and_commands_at_once() {
 
 #[tokio::test]
 async fn it_refuses_a_repository_it_did_not_create() {
-    let place = Place::new(vec![]);
+    let place = DemoTestbed::new(vec![]);
     for plant in [None, Some("# Hello\n")] {
         std::fs::remove_file(place.tree().join(MARKER)).ok();
         if let Some(text) = plant {
@@ -197,7 +199,7 @@ async fn it_refuses_a_repository_it_did_not_create() {
 #[tokio::test]
 async fn it_writes_nowhere_but_in_the_tree() {
     let outside = |path: &str| DemoStep::Write { path: path.into(), content: "x".into() };
-    let place = Place::new(vec![vec![
+    let place = DemoTestbed::new(vec![vec![
         outside("../out.txt"),
         outside("/tmp/mosaic-demo-out.txt"),
         outside("a/../../out.txt"),
@@ -211,7 +213,7 @@ async fn it_writes_nowhere_but_in_the_tree() {
 
 #[tokio::test]
 async fn a_missing_or_broken_script_says_so() {
-    let place = Place::new(vec![]);
+    let place = DemoTestbed::new(vec![]);
     std::fs::write(place.tree().join(script_path("demo-fix")), "{\"turns\": [[{\"fly\": 1}]]}")
         .expect("written");
     let ran = place.run(None, never).await;

@@ -22,7 +22,7 @@ use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use mosaic_testkit::fakes::sandbox::handle;
 use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
 use mosaic_testkit::gatekeeper_suite::{self, Subject};
-use mosaic_testkit::processes_suite::{self, Place};
+use mosaic_testkit::processes_suite::{self, ProcessesFixture};
 use mosaic_testkit::{runtime_suite, sandbox_suite, transcripts_suite};
 
 /// Makes a directory that stays among the temporary ones after the test: shims in it may outlive their maker by a moment.
@@ -98,7 +98,7 @@ impl Shims {
     }
 }
 
-impl Place for Shims {
+impl ProcessesFixture for Shims {
     fn processes(&self) -> &dyn Processes {
         &self.processes
     }

@@ -12,20 +12,20 @@ use crate::ports::store::{EndedAfter, StoreError};
 use crate::ports::transcripts::Shelved;
 use crate::removal::{PruneRequest, Pruned};
 
-/// Where the next round of [`records`] goes on, so that agents that stay do not stand in the way of others.
+/// Cursor from which the next round of [`records`] continues, so that agents that stay do not stand in the way of others.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Place(EndedAfter);
+pub struct RetentionCursor(EndedAfter);
 
 /// Removes records that ended longer ago than they are kept, page by page: a busy node ends some each second, and a round
 /// comes once a minute.
-pub async fn records(o: &Orchestrator, place: &mut Place, report: &mut CareReport) {
+pub async fn records(o: &Orchestrator, cursor: &mut RetentionCursor, report: &mut CareReport) {
     let mut unmerged = 0;
     for _ in 0..limits::RETENTION_PAGES {
-        let request = request(o, o.settings.retention.records, place.0, "older than records are kept");
+        let request = request(o, o.settings.retention.records, cursor.0, "older than records are kept");
         let Some(pruned) = prune_page(o, &request, report).await else { return };
         unmerged += pruned.unmerged.len() as u64;
         report.unmerged_kept = unmerged;
-        place.0 = pruned.next.unwrap_or_default();
+        cursor.0 = pruned.next.unwrap_or_default();
         if pruned.next.is_none() {
             return;
         }

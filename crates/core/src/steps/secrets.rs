@@ -95,11 +95,11 @@ struct Sighting {
     masked: String,
     value: String,
     own: bool,
-    places: Vec<Place>,
+    places: Vec<SecretLocation>,
 }
 
 /// A place where a value is added.
-struct Place {
+struct SecretLocation {
     commit: CommitId,
     path: Option<String>,
     line: Option<u64>,
@@ -109,7 +109,7 @@ struct Place {
 }
 
 impl Sightings {
-    fn note(&mut self, rule: String, value: &str, masked: String, own: bool, mut place: Place) {
+    fn note(&mut self, rule: String, value: &str, masked: String, own: bool, mut place: SecretLocation) {
         place.order = self.places;
         self.places += 1;
         let digest = ValueDigest::of(&rule, value);
@@ -131,7 +131,7 @@ impl Sightings {
             own,
             places: Vec::new(),
         });
-        let again = |known: &Place| known.path == place.path && known.commit == place.commit;
+        let again = |known: &SecretLocation| known.path == place.path && known.commit == place.commit;
         if sighting.places.len() < limits::FINDINGS && !sighting.places.iter().any(again) {
             sighting.places.push(place);
         }
@@ -177,7 +177,7 @@ impl Border {
             }
             let (commit, line) = (added.commit.clone(), first + secret.line - 1);
             let line = (added.part == AddedPart::Content).then_some(line);
-            let place = Place { commit, path: added.path.clone(), line, part: added.part, order: 0 };
+            let place = SecretLocation { commit, path: added.path.clone(), line, part: added.part, order: 0 };
             let value = text.get(secret.span.0..secret.span.1).unwrap_or_default();
             seen.note(secret.rule, value, secret.masked, secret.known, place);
         }
@@ -205,7 +205,7 @@ impl Border {
 fn finding(
     scanner: &dyn SecretScanner,
     sighting: &Sighting,
-    place: &Place,
+    place: &SecretLocation,
     fingerprint: Fingerprint,
 ) -> (usize, Finding) {
     let part = match place.part {

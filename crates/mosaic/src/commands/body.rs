@@ -11,9 +11,9 @@ use crate::cli::{Cap, GateChoice, TaskArgs, TypeChoice};
 use crate::problem::Problem;
 use crate::sanitize;
 
-/// Where the work is.
+/// Repository and branch that the work starts from.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct RepositoryBranch {
     /// The repository's address or path.
     pub(super) repository: String,
     /// The base branch.
@@ -54,7 +54,11 @@ pub(super) fn items(text: Option<&str>, args: &TaskArgs) -> Result<Vec<String>, 
 }
 
 /// Makes the body of a spawn and checks it.
-pub(super) fn build(text: Option<&str>, args: &TaskArgs, place: &Place) -> Result<SpawnRequest, Problem> {
+pub(super) fn build(
+    text: Option<&str>,
+    args: &TaskArgs,
+    place: &RepositoryBranch,
+) -> Result<SpawnRequest, Problem> {
     let work_items = items(text, args)?;
     if args.gate == Some(GateChoice::Custom) && args.gates.is_empty() {
         return Err(Problem::usage("--gates: is required with --gate custom, such as --gates lint,tests"));
@@ -151,8 +155,10 @@ mod tests {
     fn body(args: &[&str]) -> Result<Value, String> {
         let line = Line::try_parse_from(std::iter::once("x").chain(args.iter().copied()))
             .map_err(|e| e.to_string())?;
-        let place =
-            Place { repository: "https://git.example.com/r.git".to_owned(), branch: "main".to_owned() };
+        let place = RepositoryBranch {
+            repository: "https://git.example.com/r.git".to_owned(),
+            branch: "main".to_owned(),
+        };
         let body = build(Some("Fix divide by zero!"), &line.task, &place).map_err(|p| p.to_string())?;
         Ok(serde_json::to_value(body).unwrap())
     }

@@ -4,7 +4,7 @@
 use mosaic_api::{AgentView, Code, OrderRequest, PublicationState, SpawnRequest};
 
 use super::body;
-use super::body::Place;
+use super::body::RepositoryBranch;
 use super::server_config::server_config;
 use super::spawn;
 use super::summary;
@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Problem> {
 }
 
 /// Takes the committed HEAD's branch of the repository one is in.
-fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<Place, Problem> {
+fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<RepositoryBranch, Problem> {
     if repository.head()?.is_none() {
         return Err(Problem::usage_hint(
             "this repository has no commit yet",
@@ -82,7 +82,7 @@ fn local_place(args: &RunArgs, repository: &LocalRepository) -> Result<Place, Pr
     let root = std::fs::canonicalize(&repository.root)
         .map_err(|e| anyhow::Error::new(e).context("the repository's path cannot be resolved"))?;
     let path = root.to_str().ok_or_else(|| Problem::usage("the repository's path is not UTF-8"))?;
-    Ok(Place { repository: path.to_owned(), branch })
+    Ok(RepositoryBranch { repository: path.to_owned(), branch })
 }
 
 /// Returns a client when a server answers. A server that was asked for by name must answer.
@@ -121,8 +121,12 @@ fn in_process(
     say(&format!("started server {} until this task has ended", server.url()));
     let token =
         Some(crate::config::Secret::new(server.token().to_owned())).filter(|t| !t.expose().is_empty());
-    let client =
-        Client::new(&locate::Place { url: server.url().to_owned(), token, explicit: true, port: None });
+    let client = Client::new(&locate::ServerLocation {
+        url: server.url().to_owned(),
+        token,
+        explicit: true,
+        port: None,
+    });
     Ok(Server { client, local: Some(LocalRun { server, state }), interrupts })
 }
 

@@ -9,7 +9,7 @@ use mosaic_core::limits;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::body::{self, Place};
+use super::body::{self, RepositoryBranch};
 use crate::cli::{SpawnArgs, TaskArgs};
 use crate::client::Client;
 use crate::exit::Exit;
@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session, args: &SpawnArgs) -> Result<Exit, Problem> 
 }
 
 /// Finds out where the work is: the flags, else the remote `origin` of the repository one is in.
-pub(super) fn place(args: &TaskArgs) -> Result<Place, Problem> {
+pub(super) fn place(args: &TaskArgs) -> Result<RepositoryBranch, Problem> {
     let here = if args.repo.is_some() { None } else { LocalRepository::here()? };
     let repository = match (&args.repo, &here) {
         (Some(url), _) => url.clone(),
@@ -53,7 +53,7 @@ pub(super) fn place(args: &TaskArgs) -> Result<Place, Problem> {
             .ok_or_else(|| Problem::usage_hint("HEAD is on no branch", "name one: --branch main"))?,
         (None, None) => local_git::default_branch(url.as_str())?,
     };
-    Ok(Place { repository: url.as_str().to_owned(), branch })
+    Ok(RepositoryBranch { repository: url.as_str().to_owned(), branch })
 }
 
 /// Sends one spawn.

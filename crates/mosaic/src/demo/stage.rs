@@ -9,7 +9,7 @@ use serde::{Deserialize as _, Serialize};
 
 use crate::client::{Answer, Client};
 use crate::config::Secret;
-use crate::locate::Place;
+use crate::locate::ServerLocation;
 use crate::problem::Problem;
 use crate::sent::Sent;
 use crate::serve::LocalServer;
@@ -34,7 +34,12 @@ impl Stage {
             stop();
         });
         Self {
-            client: Client::new(&Place { url: server.url().to_owned(), token, explicit: true, port: None }),
+            client: Client::new(&ServerLocation {
+                url: server.url().to_owned(),
+                token,
+                explicit: true,
+                port: None,
+            }),
         }
     }
 

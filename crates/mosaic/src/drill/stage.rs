@@ -13,7 +13,7 @@ use super::shapes::{SUBCOMMAND, Shape, task};
 use crate::client::{Answer, Client, escape};
 use crate::config::{Config, Secret, Trust};
 use crate::interrupt::Interrupts;
-use crate::locate::Place;
+use crate::locate::ServerLocation;
 use crate::problem::Problem;
 use crate::sent::Sent;
 use crate::serve::{LocalOptions, LocalServer, blocking, private_dir, start_local};
@@ -61,8 +61,12 @@ impl Stage {
         });
         let token = Some(server.token()).filter(|token| !token.is_empty());
         let token = token.map(|token| Secret::new(token.to_owned()));
-        stage.client =
-            Some(Client::new(&Place { url: server.url().to_owned(), token, explicit: true, port: None }));
+        stage.client = Some(Client::new(&ServerLocation {
+            url: server.url().to_owned(),
+            token,
+            explicit: true,
+            port: None,
+        }));
         stage.server = Some(server);
         Ok(stage)
     }

@@ -19,11 +19,11 @@ use node::{LEASE, Node, Trouble};
 
 use super::api::Api;
 use super::dice::Dice;
-use super::place::Place;
 use super::scene::has_ended;
 use super::server::Server;
 use super::stop_orders::{Look, StopOrder, running_on};
 use super::sweep::{self, Violation};
+use super::testbed::Testbed;
 use super::{Outcome, Programs, while_};
 use crate::tcp_proxy::TcpProxy;
 use crate::valkey_server::ValkeyServer;
@@ -60,7 +60,7 @@ const FIRST: u64 = 4;
 
 /// The nodes, their store, and what callers know.
 struct Fleet {
-    place: Place,
+    place: Testbed,
     programs: Programs,
     valkey: ValkeyServer,
     /// The server that has everything that the store acknowledged, and takes its place in a failover.
@@ -120,7 +120,7 @@ pub fn run(programs: &Programs, wanted: Wanted, evidence: Option<&PathBuf>) -> O
 
 impl Fleet {
     fn new(programs: &Programs, [valkey, replica]: [ValkeyServer; 2], count: usize) -> Outcome<Self> {
-        let place = Place::new(SLOTS, None)?;
+        let place = Testbed::new(SLOTS, None)?;
         in_step(&valkey)?;
         let store = SocketAddr::from((Ipv4Addr::LOCALHOST, valkey.port()));
         let mut nodes = Vec::new();

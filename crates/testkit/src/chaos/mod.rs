@@ -8,7 +8,6 @@ mod api;
 mod dice;
 pub mod fleet;
 pub mod matrix;
-mod place;
 pub mod ready;
 mod scene;
 mod server;
@@ -16,6 +15,7 @@ mod stop_orders;
 mod stories;
 pub mod storm;
 mod sweep;
+mod testbed;
 
 use std::path::PathBuf;
 use std::time::Duration;

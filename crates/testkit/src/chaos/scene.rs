@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::place::Place;
 use super::server::Server;
+use super::testbed::Testbed;
 use super::{Outcome, Programs, SOON};
 
 /// Longest wait for a server to end after SIGTERM: its drain, then what it gives back.
@@ -21,7 +21,7 @@ const DOUBT: Duration = Duration::from_secs(4);
 
 /// Servers in a place, and what their callers know.
 pub(crate) struct Scene {
-    pub(crate) place: Place,
+    pub(crate) place: Testbed,
     pub(crate) programs: Programs,
     server: Option<Server>,
     /// True while the server that runs is the one with the failpoint.
@@ -46,7 +46,7 @@ impl Scene {
     /// Makes a place without a server.
     pub(crate) fn new(programs: &Programs, slots: u32) -> Outcome<Self> {
         Ok(Self {
-            place: Place::new(slots, programs.valkey)?,
+            place: Testbed::new(slots, programs.valkey)?,
             programs: programs.clone(),
             server: None,
             broken: false,

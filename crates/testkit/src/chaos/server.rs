@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::api::Api;
-use super::place::Place;
+use super::testbed::Testbed;
 use super::{Outcome, while_};
 
 /// A serving child process. Dropping it kills it.
@@ -23,7 +23,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the program on a free port with these further variables; does not wait for it. What it says is appended
     /// to the place's `server.log`.
-    pub(crate) fn start(program: &Path, place: &Place, env: &[(&str, String)]) -> Outcome<Self> {
+    pub(crate) fn start(program: &Path, place: &Testbed, env: &[(&str, String)]) -> Outcome<Self> {
         let mut log = place.server_log()?;
         let mut command = Command::new(program);
         command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());

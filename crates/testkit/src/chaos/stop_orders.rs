@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::dice::Dice;
-use super::place::Place;
+use super::testbed::Testbed;
 
 /// The grace of the servers here, and the margin for orders to reach every node of a busy machine.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ impl StopOrder {
     }
 
     /// Looks whether anything that it covers is alive. `well` says whether nothing is wrong with any node or the store.
-    pub(super) fn look(&mut self, place: &Place, well: bool) -> Look {
+    pub(super) fn look(&mut self, place: &Testbed, well: bool) -> Look {
         if !well {
             self.well = None;
             return Look::Wait;

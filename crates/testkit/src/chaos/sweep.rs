@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::Outcome;
 use super::api::Logged;
-use super::place::Place;
 use super::scene::{Scene, has_ended};
+use super::testbed::Testbed;
 
 /// Longest wait for background deletions, once every agent has ended.
 const DELETIONS: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub(super) fn brief(agent: &Value) -> String {
 
 /// Checks the records and the log, of one node or many: I1, I2, I3, I5 and the log's part of I6.
 pub(super) fn records(
-    place: &Place,
+    place: &Testbed,
     spawned: &BTreeMap<String, String>,
     agents: &[Value],
     events: &[Logged],
@@ -331,7 +331,7 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
     Ok(())
 }
 
-pub(super) fn completed_means_pushed(place: &Place, agent: &Value, found: &mut Vec<Violation>) {
+pub(super) fn completed_means_pushed(place: &Testbed, agent: &Value, found: &mut Vec<Violation>) {
     if agent["status"] != "completed" {
         return;
     }

@@ -12,11 +12,11 @@ use mosaic_core::ports::processes::{
 use tokio::sync::watch;
 
 use super::knobs;
-use super::world::{Behaviour, FakeWorld, Part, Place, Program};
+use super::world::{AgentOnNode, Behaviour, FakeWorld, Part, Program};
 
 impl FakeWorld {
     /// Ends a program when its lease is over, whatever becomes of its server.
-    fn supervise(self: &Arc<Self>, place: Place) {
+    fn supervise(self: &Arc<Self>, place: AgentOnNode) {
         let world = Arc::clone(self);
         let mut until = world.lease(&place);
         let Some(mut stopped) = world.alive.lock().get(&place).map(|program| program.stop.subscribe()) else {
@@ -45,7 +45,7 @@ impl FakeWorld {
         });
     }
 
-    fn lease(&self, place: &Place) -> watch::Receiver<Option<Duration>> {
+    fn lease(&self, place: &AgentOnNode) -> watch::Receiver<Option<Duration>> {
         self.leases.lock().entry(place.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
     }
 }
@@ -53,7 +53,7 @@ impl FakeWorld {
 /// A program of an agent that runs until it is stopped or the world releases it.
 struct FakeJob {
     world: Arc<FakeWorld>,
-    place: Place,
+    place: AgentOnNode,
     task: String,
     stopped: watch::Receiver<bool>,
     lapsed: Arc<AtomicBool>,

@@ -64,7 +64,7 @@ pub enum RemoteMood {
 }
 
 /// An agent on one node's machine.
-pub(super) type Place = (NodeId, AgentId);
+pub(super) type AgentOnNode = (NodeId, AgentId);
 
 /// A program that runs.
 pub(super) struct Program {
@@ -79,9 +79,9 @@ pub struct FakeWorld {
     pub knobs: Knobs,
     pub(super) behaviour: watch::Sender<Behaviour>,
     /// Programs that run, by agent and node.
-    pub(super) alive: Mutex<HashMap<Place, Program>>,
+    pub(super) alive: Mutex<HashMap<AgentOnNode, Program>>,
     /// Until when supervisors let it run.
-    pub(super) leases: Mutex<HashMap<Place, watch::Sender<Option<Duration>>>>,
+    pub(super) leases: Mutex<HashMap<AgentOnNode, watch::Sender<Option<Duration>>>>,
     pub(super) frozen: Mutex<HashSet<AgentId>>,
     /// Calls to freeze wait while it is true.
     pub(super) freezes_held: watch::Sender<bool>,
@@ -95,13 +95,13 @@ pub struct FakeWorld {
     pub(super) hangs: watch::Sender<bool>,
     /// Pushes that were given up because their lease was over.
     pub(super) given_up: AtomicUsize,
-    pub(super) trees: Mutex<HashSet<Place>>,
+    pub(super) trees: Mutex<HashSet<AgentOnNode>>,
     /// Places in the sandbox that were prepared and not released.
-    pub(super) places: Mutex<HashSet<Place>>,
+    pub(super) places: Mutex<HashSet<AgentOnNode>>,
     pub(super) cleaned: Mutex<HashSet<AgentId>>,
     pub(super) salvaged: Mutex<HashSet<AgentId>>,
     /// Where stores keep what an attempt left.
-    pub(super) kept_on: Mutex<HashSet<Place>>,
+    pub(super) kept_on: Mutex<HashSet<AgentOnNode>>,
     pub(super) leaves_beside: AtomicBool,
     /// Trees cannot be removed, or what is in them cannot be kept.
     pub(super) stuck: Mutex<Stuck>,
@@ -253,7 +253,7 @@ impl FakeWorld {
 pub(super) struct Part(pub(super) Arc<FakeWorld>, pub(super) NodeId);
 
 impl Part {
-    pub(super) fn place(&self, agent: AgentId) -> Place {
+    pub(super) fn place(&self, agent: AgentId) -> AgentOnNode {
         (self.1.clone(), agent)
     }
 

@@ -13,7 +13,7 @@ use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
 use mosaic_testkit::fakes::world::{Behaviour, FakeWorld};
 use mosaic_testkit::gatekeeper_suite::{self, Subject};
-use mosaic_testkit::processes_suite::{self, Place};
+use mosaic_testkit::processes_suite::{self, ProcessesFixture};
 use mosaic_testkit::{runtime_suite, sandbox_suite, transcripts_suite};
 
 fn orchestrator() -> Arc<mosaic_core::Orchestrator> {
@@ -61,7 +61,7 @@ async fn the_fake_runtime_is_one() {
 
 struct Plain(PlainProcesses, tempfile::TempDir);
 
-impl Place for Plain {
+impl ProcessesFixture for Plain {
     fn processes(&self) -> &dyn Processes {
         &self.0
     }

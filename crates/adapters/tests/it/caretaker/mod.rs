@@ -1,7 +1,7 @@
 //! The caretaker on a real store, real git and real files: nothing that may hold work goes before it is kept, nothing
 //! that is over stays for ever, and every round can be repeated.
 
-mod place;
+mod testbed;
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use mosaic_core::domain::retention::Retention;
 use mosaic_core::ports::repositories::{KeptWork, Publisher, Trees};
 use mosaic_core::ports::store::{Removal, Store, StoreError};
 use mosaic_core::ports::transcripts::Transcripts;
-use place::Place;
+use testbed::CaretakerTestbed;
 
-async fn remove_record(place: &Place, id: AgentId) {
+async fn remove_record(place: &CaretakerTestbed, id: AgentId) {
     let read = place.store.get(id).await.unwrap();
     let (at, why) = (place.now(), "test".to_owned());
     place
@@ -32,7 +32,7 @@ async fn remove_record(place: &Place, id: AgentId) {
 
 #[tokio::test]
 async fn a_tree_whose_record_is_lost_is_kept_before_it_goes() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let lost = place.agent("lost");
     place.tree(&lost).await;
     let report = place.round().await;
@@ -47,7 +47,7 @@ async fn a_tree_whose_record_is_lost_is_kept_before_it_goes() {
 #[tokio::test]
 async fn a_tree_that_cannot_be_kept_stays_and_is_tried_again_later() {
     let program = std::path::PathBuf::from("/nonexistent/program");
-    let mut place = Place::retaining(Retention::default(), Some(program));
+    let mut place = CaretakerTestbed::retaining(Retention::default(), Some(program));
     let lost = place.agent("lost");
     place.tree(&lost).await;
     let (unknown, unused) = (place.agent("unknown"), place.agent("unused"));
@@ -72,7 +72,7 @@ async fn a_tree_that_cannot_be_kept_stays_and_is_tried_again_later() {
 
 #[tokio::test]
 async fn what_is_left_of_a_removed_agent_is_taken_away() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let gone = place.agent("gone");
     place.tree(&gone).await;
     place.keep_commit(&gone);
@@ -89,7 +89,7 @@ async fn what_is_left_of_a_removed_agent_is_taken_away() {
 
 #[tokio::test]
 async fn transcripts_of_a_removed_agent_go_although_nothing_else_of_it_is_left() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let gone = place.agent("gone");
     place.log(gone.id, 10, 0);
     place.record_ended(gone.clone()).await;
@@ -108,7 +108,7 @@ async fn transcripts_of_a_removed_agent_go_although_nothing_else_of_it_is_left()
 
 #[tokio::test]
 async fn ended_agents_give_back_what_their_end_could_not() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let (clean, dirty) = (place.agent("clean"), {
         let mut dirty = place.agent("dirty");
         dirty.work.dirty = true;
@@ -136,7 +136,7 @@ async fn ended_agents_give_back_what_their_end_could_not() {
 
 #[tokio::test]
 async fn refs_without_a_record_stay_for_their_time_and_for_ever_with_unmerged_work() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let (merged, unmerged) = (place.agent("merged"), place.agent("unmerged"));
     let context = &merged.spec.context;
     place.git.fetch(&context.repository, &context.branch, &merged.branch).await.unwrap();
@@ -160,7 +160,7 @@ async fn refs_without_a_record_stay_for_their_time_and_for_ever_with_unmerged_wo
 
 #[tokio::test]
 async fn old_records_go_unless_their_work_is_nowhere_else() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let first = place.agent("first");
     let context = &first.spec.context;
     place.git.fetch(&context.repository, &context.branch, &first.branch).await.unwrap();
@@ -205,7 +205,7 @@ async fn old_records_go_unless_their_work_is_nowhere_else() {
 #[tokio::test]
 async fn transcripts_go_by_age_and_then_by_size_and_never_under_a_running_agent() {
     let retention = Retention { bytes: 2500, ..Retention::default() };
-    let mut place = Place::retaining(retention, None);
+    let mut place = CaretakerTestbed::retaining(retention, None);
     let [ancient, older, newer, newest, active] = ["a", "b", "c", "d", "e"].map(|task| place.agent(task));
     for (agent, days) in [(&ancient, 40), (&older, 20), (&newer, 10), (&newest, 1)] {
         place.record_ended(agent.clone()).await;
@@ -225,7 +225,7 @@ async fn transcripts_go_by_age_and_then_by_size_and_never_under_a_running_agent(
 
 #[tokio::test]
 async fn a_store_is_packed_again_only_when_nothing_shares_its_objects() {
-    let mut place = Place::new();
+    let mut place = CaretakerTestbed::new();
     let (kept, lives) = (place.agent("kept"), place.agent("lives"));
     place.tree(&lives).await;
     mosaic_testkit::store_suite::sample::admit(&*place.store, &lives).await;

@@ -1,14 +1,14 @@
 //! Real Claude Code from spawn to pushed commit and back, through the real server, with a scripted model on loopback.
 //! Needs the program: `MOSAIC_TEST_CLAUDE_BIN`.
 
-mod place;
+mod testbed;
 
 use std::time::{Duration, Instant};
 
 use crate::live_server::processes_with;
 use mosaic_testkit::model_server::{ModelServer, Script, Step};
-use place::{KEY, Place, SOON, claude};
 use serde_json::{Value, json};
+use testbed::{ClaudeTestbed, KEY, SOON, claude};
 
 /// Writes the answer that the tests want and commits it.
 fn good() -> Vec<Step> {
@@ -26,7 +26,7 @@ fn warnings(agent: &Value) -> String {
 #[test]
 fn a_task_goes_from_spawn_to_a_pushed_commit() {
     let Some(claude) = claude() else { return };
-    let place = Place::new(&claude, vec![Script::new("good", good())]);
+    let place = ClaudeTestbed::new(&claude, vec![Script::new("good", good())]);
     let agent = place.run("good");
     place.assert_pushed(&agent);
     assert_eq!(
@@ -65,7 +65,7 @@ fn a_task_goes_from_spawn_to_a_pushed_commit() {
 fn findings_go_back_to_the_session_and_are_repaired() {
     let Some(claude) = claude() else { return };
     let bad = vec![Step::write("answer.txt", "bad\n"), Step::text("I think that will do.")];
-    let place = Place::new(
+    let place = ClaudeTestbed::new(
         &claude,
         vec![Script::new("bad", bad), Script::new("repair", good()).matching("Your work was judged")],
     );
@@ -92,7 +92,7 @@ fn a_conversation_goes_on_under_the_next_server() {
     let wait = "echo begun > \"$MOSAIC_WORKTREE/../../../../begun\"; until [ -e \"$MOSAIC_WORKTREE/../../../../go\" ]; do sleep 0.05; done; echo waited";
     let mut steps = vec![Step::sh(wait)];
     steps.extend(good());
-    let mut place = Place::new(&claude, vec![Script::new("outlives", steps)]);
+    let mut place = ClaudeTestbed::new(&claude, vec![Script::new("outlives", steps)]);
     let id = place.spawn("outlives");
     place.await_file("place/begun");
     let before = place.transcript(&place.api.get(&format!("/v1/agents/{id}")));
@@ -133,7 +133,7 @@ fn with_a_build() -> Vec<Step> {
 #[test]
 fn the_end_of_a_background_command_begins_a_turn_whose_commands_run() {
     let Some(claude) = claude() else { return };
-    let place = Place::new(&claude, vec![Script::new("build", with_a_build())]);
+    let place = ClaudeTestbed::new(&claude, vec![Script::new("build", with_a_build())]);
     let id = place.spawn("build");
     place.await_file("place/begun");
     place.await_text(&id, "I wait for the build.");
@@ -149,7 +149,7 @@ fn the_end_of_a_background_command_begins_a_turn_whose_commands_run() {
 #[test]
 fn the_next_server_waits_for_a_background_command_too() {
     let Some(claude) = claude() else { return };
-    let mut place = Place::new(&claude, vec![Script::new("build", with_a_build())]);
+    let mut place = ClaudeTestbed::new(&claude, vec![Script::new("build", with_a_build())]);
     let id = place.spawn("build");
     place.await_file("place/begun");
     place.await_text(&id, "I wait for the build.");
@@ -163,7 +163,7 @@ fn the_next_server_waits_for_a_background_command_too() {
 #[test]
 fn a_refused_key_fails_soon_and_says_what_to_do() {
     let Some(claude) = claude() else { return };
-    let place = Place::new(&claude, vec![Script::new("refused", vec![Step::error(401)])]);
+    let place = ClaudeTestbed::new(&claude, vec![Script::new("refused", vec![Step::error(401)])]);
     let begun = Instant::now();
     let agent = place.run("refused");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
@@ -180,7 +180,7 @@ fn a_refused_key_fails_soon_and_says_what_to_do() {
 #[test]
 fn without_a_key_nothing_is_launched() {
     let Some(claude) = claude() else { return };
-    let place = Place::with(&claude, None, vec![Script::new("good", good())], |_| Vec::new());
+    let place = ClaudeTestbed::with(&claude, None, vec![Script::new("good", good())], |_| Vec::new());
     let agent = place.run("good");
     assert_eq!((&agent["status"], &agent["endReason"]), (&json!("failed"), &json!("auth")), "{agent:#}");
     assert!(agent["startedAt"].is_null(), "{agent:#}");
@@ -193,7 +193,7 @@ fn a_repository_can_neither_redirect_the_model_nor_plant_hooks() {
     let Some(claude) = claude() else { return };
     let attacker = ModelServer::start(vec![Script::new("good", good())]);
     let url = attacker.url();
-    let place = Place::with(&claude, Some(KEY), vec![Script::new("good", good())], |place| {
+    let place = ClaudeTestbed::with(&claude, Some(KEY), vec![Script::new("good", good())], |place| {
         let touch = |name: &str| format!("touch {}", place.join(format!("canary-{name}")).display());
         let hook =
             |name: &str| json!([{"matcher": "", "hooks": [{"type": "command", "command": touch(name)}]}]);
@@ -224,7 +224,7 @@ fn a_push_by_the_agent_is_denied_and_told() {
     let Some(claude) = claude() else { return };
     let mut steps = good();
     steps.insert(2, Step::sh("git push origin HEAD:refs/heads/stolen"));
-    let place = Place::new(&claude, vec![Script::new("push", steps)]);
+    let place = ClaudeTestbed::new(&claude, vec![Script::new("push", steps)]);
     let agent = place.run("push");
     place.assert_pushed(&agent);
     assert!(warnings(&agent).contains("push"), "{agent:#}");
@@ -236,7 +236,7 @@ fn a_push_by_the_agent_is_denied_and_told() {
 #[test]
 fn the_key_is_nowhere_but_in_the_agents_environment() {
     let Some(claude) = claude() else { return };
-    let place = Place::new(&claude, Vec::new());
+    let place = ClaudeTestbed::new(&claude, Vec::new());
     let dir = place.remote.path().display().to_string();
     let wait =
         Step::sh(format!("echo here > {dir}/at-work; while [ ! -e {dir}/go-on ]; do sleep 0.05; done"));
@@ -249,10 +249,10 @@ fn the_key_is_nowhere_but_in_the_agents_environment() {
     assert!(arguments.is_empty(), "{arguments:#?}");
     assert_eq!(place.files_with_key(), Vec::<std::path::PathBuf>::new());
     std::fs::write(place.remote.path().join("go-on"), "").unwrap();
-    let agent = place.api.ended(&id, place::SOON);
+    let agent = place.api.ended(&id, testbed::SOON);
     place.assert_pushed(&agent);
     let mut events = String::new();
-    assert!(place.api.follow(place::SOON, |_, kind, data| {
+    assert!(place.api.follow(testbed::SOON, |_, kind, data| {
         events.push_str(&data.to_string());
         crate::live_server::is_terminal(kind)
     }));
@@ -275,7 +275,7 @@ fn the_key_is_nowhere_but_in_the_agents_environment() {
 #[test]
 fn a_kill_ends_the_agent_with_what_it_runs() {
     let Some(claude) = claude() else { return };
-    let place = Place::new(&claude, Vec::new());
+    let place = ClaudeTestbed::new(&claude, Vec::new());
     let at_work = place.remote.path().join("at-work");
     let endless = format!(
         "(setsid sh -c 'while :; do sleep 1; done' &) ; echo here > {}; while :; do sleep 1; done",
@@ -292,11 +292,11 @@ fn a_kill_ends_the_agent_with_what_it_runs() {
     assert_eq!(processes_with(&[&mark]), Vec::<String>::new());
     // Supervisors leave right after they have reported.
     let supervisors = format!("agents/{id}");
-    let deadline = std::time::Instant::now() + place::SOON;
+    let deadline = std::time::Instant::now() + testbed::SOON;
     while !processes_with(&[&supervisors]).is_empty() {
         assert!(std::time::Instant::now() < deadline, "{:#?}", processes_with(&[&supervisors]));
         std::thread::yield_now();
     }
-    let agent = place.api.ended(&id, place::SOON);
+    let agent = place.api.ended(&id, testbed::SOON);
     assert_eq!((&agent["status"], &agent["endReason"]), (&json!("killed"), &json!("operator")), "{agent:#}");
 }

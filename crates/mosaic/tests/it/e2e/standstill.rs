@@ -14,14 +14,14 @@ use super::support::{Home, Server, body, script, until};
 const LEASE: u64 = 3000;
 
 /// A node's place, with an agent that beats until it is let go.
-struct Place {
+struct NodeTestbed {
     home: Home,
     name: &'static str,
     line: String,
     dir: PathBuf,
 }
 
-impl Place {
+impl NodeTestbed {
     fn new(name: &'static str) -> Self {
         let home = Home::new();
         let dir = home.path().join("beating");
@@ -62,7 +62,7 @@ fn cordon(by: &Server<'_>, node: &str, verb: &str) {
 #[test]
 fn a_server_that_stands_still_for_two_leases_has_nothing_alive_beside_the_other_and_no_stale_effect() {
     let Some(store) = ValkeyServer::start() else { return };
-    let (fixture, a, b) = (Fixture::new(), Place::new("a"), Place::new("b"));
+    let (fixture, a, b) = (Fixture::new(), NodeTestbed::new("a"), NodeTestbed::new("b"));
     let (one, two) = (a.serve(&store), b.serve(&store));
     cordon(&two, "a", "cordon");
     until("the cordon", || (one.http.get("/v1/state").expect(200)["cordoned"] == true).then_some(()));

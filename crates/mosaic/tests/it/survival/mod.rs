@@ -2,14 +2,14 @@
 //! none runs twice at once, every one ends once. `MOSAIC_KILLS` says how many kills (default 20); `MOSAIC_KILLS_SEED`
 //! repeats the moments of an earlier run as far as a machine can.
 
-mod place;
+mod testbed;
 
 use std::time::Duration;
 
 use crate::live_server::processes_with;
 use mosaic_testkit::chaos::{Programs, storm};
-use place::{Place, SOON, parent};
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::{SOON, SurvivalTestbed, parent};
 
 fn kill_9(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
@@ -31,7 +31,7 @@ fn acknowledged_tasks_survive_any_number_of_kills() {
 
 #[test]
 fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
-    let place = Place::new();
+    let place = SurvivalTestbed::new();
     let server = place.serve();
     let api = server.api();
     place.hold("agent");
@@ -58,7 +58,7 @@ fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
 
 #[test]
 fn an_agent_at_work_outlives_its_server_and_is_not_started_again() {
-    let place = Place::new();
+    let place = SurvivalTestbed::new();
     let server = place.serve();
     place.hold("agent");
     let id = server.api().spawn(&place.task("works-escapes", 0));
@@ -76,7 +76,7 @@ fn an_agent_at_work_outlives_its_server_and_is_not_started_again() {
 
 #[test]
 fn a_kill_during_a_gate_judges_the_same_commit_again() {
-    let place = Place::new();
+    let place = SurvivalTestbed::new();
     let server = place.serve();
     place.hold("gate");
     let id = server.api().spawn(&place.task("gated", 0));
@@ -99,7 +99,7 @@ fn a_kill_during_a_gate_judges_the_same_commit_again() {
 
 #[test]
 fn a_kill_during_a_push_ends_with_the_branch_at_the_judged_commit() {
-    let place = Place::new();
+    let place = SurvivalTestbed::new();
     let server = place.serve();
     place.hold("push");
     let id = server.api().spawn(&place.task("pushed", 0));
@@ -118,7 +118,7 @@ fn a_kill_during_a_push_ends_with_the_branch_at_the_judged_commit() {
 
 #[test]
 fn a_push_that_came_through_before_the_kill_counts() {
-    let place = Place::new();
+    let place = SurvivalTestbed::new();
     let server = place.serve();
     place.hold("push");
     let id = server.api().spawn(&place.task("came-through", 0));

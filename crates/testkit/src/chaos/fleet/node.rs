@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::chaos::api::Api;
-use crate::chaos::place::Place;
 use crate::chaos::server::Server;
+use crate::chaos::testbed::Testbed;
 use crate::chaos::{Outcome, Programs};
 use crate::tcp_proxy::TcpProxy;
 
@@ -33,7 +33,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(&mut self, programs: &Programs, place: &Place) -> Outcome<()> {
+    pub(super) fn start(&mut self, programs: &Programs, place: &Testbed) -> Outcome<()> {
         let text = |value: &dyn fmt::Display| value.to_string();
         let env = [
             ("MOSAIC_DATA_DIR", text(&self.data.display())),
@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// Ends a trouble whose time is over, or at once.
-    pub(super) fn heal(&mut self, programs: &Programs, place: &Place, now: Option<Instant>) -> Outcome<()> {
+    pub(super) fn heal(&mut self, programs: &Programs, place: &Testbed, now: Option<Instant>) -> Outcome<()> {
         let over = |at: &Instant| now.is_none_or(|now| now >= *at);
         match &self.trouble {
             Some(Trouble::Dead(at)) if over(at) => self.start(programs, place)?,

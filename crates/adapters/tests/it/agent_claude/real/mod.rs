@@ -1,7 +1,7 @@
 //! Real Claude Code against a scripted model on loopback: what the runtime plans is started as it is, without a
 //! shim, and the dialogue drives it. Needs the program: `MOSAIC_TEST_CLAUDE_BIN`.
 
-mod place;
+mod testbed;
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use mosaic_core::domain::spec::Budget;
 use mosaic_core::ports::runtime::{AgentEvent, Runtime};
 use mosaic_testkit::model_server::{ModelServer, Script, Step};
 
-use place::{KEY, Place, Ran, claude, git};
+use testbed::{KEY, Ran, RealTestbed, claude, git};
 
 fn failure(ran: &Ran) -> (FailureKind, String) {
     match &ran.outcome {
@@ -35,7 +35,7 @@ fn commit_script(name: &str) -> Script {
 async fn a_whole_turn_writes_and_commits() {
     let Some(program) = claude() else { return };
     let server = ModelServer::start(vec![commit_script("commit")]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let probe = place.runtime.probe().await.expect("a version");
     assert!(probe.version.is_some_and(|version| version.starts_with("2.")));
 
@@ -70,7 +70,7 @@ async fn refused_credentials_end_the_run_soon() {
     let Some(program) = claude() else { return };
     for status in [401, 403] {
         let server = ModelServer::start(vec![Script::new("refused", vec![Step::error(status)])]);
-        let place = Place::new(program.clone(), &server);
+        let place = RealTestbed::new(program.clone(), &server);
         let ran = place.run("[[mock:refused]]", None).await;
         let (kind, message) = failure(&ran);
         assert_eq!(kind, FailureKind::Auth, "{message}");
@@ -89,7 +89,7 @@ async fn other_refusals_have_their_own_kind() {
     for (status, message, expected) in cases {
         let step = Step::text("never").after_errors(status, u32::MAX, message);
         let server = ModelServer::start(vec![Script::new("refused", vec![step])]);
-        let ran = Place::new(program.clone(), &server).run("[[mock:refused]]", None).await;
+        let ran = RealTestbed::new(program.clone(), &server).run("[[mock:refused]]", None).await;
         assert_eq!(failure(&ran).0, expected, "{:?}", ran.outcome);
     }
 }
@@ -99,7 +99,7 @@ async fn the_servers_passing_errors_are_outlasted() {
     let Some(program) = claude() else { return };
     let step = Step::text("recovered").after_errors(500, 1, "scripted 500");
     let server = ModelServer::start(vec![Script::new("once", vec![step])]);
-    let ran = Place::new(program, &server).run("[[mock:once]]", None).await;
+    let ran = RealTestbed::new(program, &server).run("[[mock:once]]", None).await;
     assert_eq!(ran.outcome, Outcome::Completed { text: "recovered".into() });
     assert!(
         ran.events
@@ -115,7 +115,7 @@ async fn a_repositorys_settings_redirect_nothing_and_run_nothing() {
     let Some(program) = claude() else { return };
     let attacker = ModelServer::start(vec![]);
     let server = ModelServer::start(vec![commit_script("commit")]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let canary = place.dir.path().join("canary");
     let hook = |name: &str| {
         let command = format!("touch {}-{name}", canary.display());
@@ -152,7 +152,7 @@ async fn a_session_is_resumed_and_its_cost_not_counted_twice() {
         Script::new("one", vec![Step::text("first answer")]),
         Script::new("two", vec![Step::text("second answer")]).matching("Your work was judged"),
     ]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let first = place.run("[[mock:one]]", None).await;
     let second = place.run("Your work was judged and more is to do.", first.session.clone()).await;
     assert_eq!(second.outcome, Outcome::Completed { text: "second answer".into() });
@@ -172,7 +172,7 @@ async fn a_session_is_resumed_and_its_cost_not_counted_twice() {
 async fn a_session_without_a_record_starts_anew() {
     let Some(program) = claude() else { return };
     let server = ModelServer::start(vec![]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let unknown = uuid::Uuid::new_v4().to_string();
     let ran = place.run("go on", Some(unknown.clone())).await;
     assert!(matches!(ran.outcome, Outcome::Completed { .. }), "{:#?}", ran.outcome);
@@ -192,7 +192,7 @@ async fn git_push_is_denied_and_the_run_goes_on() {
         "push",
         vec![push, Step::sh("echo went on"), Step::text("fine")],
     )]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let remote = place.dir.path().join("remote.git");
     git(place.dir.path(), &["init", "-q", "--bare", "remote.git"]);
     git(&place.tree(), &["remote", "add", "origin", &remote.display().to_string()]);
@@ -214,7 +214,7 @@ async fn an_interrupt_ends_a_running_command() {
         "slow",
         vec![Step::sh("while :; do sleep 1; done"), Step::text("late")],
     )]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let ran = place
         .drive(&place.request("[[mock:slow]]", None), |event| matches!(event, AgentEvent::Tool { .. }))
         .await;
@@ -227,7 +227,7 @@ async fn caps_and_long_instructions_reach_the_program() {
     let Some(program) = claude() else { return };
     let again = || Step::sh("echo again");
     let server = ModelServer::start(vec![Script::new("many", vec![again(), again(), again(), again()])]);
-    let place = Place::new(program, &server);
+    let place = RealTestbed::new(program, &server);
     let mut request = place.request("[[mock:many]]", None);
     request.budget = Budget { usd: None, turns: Some(2) };
     request.system = format!("{} the end is heliotrope", "long ".repeat(40_000));
@@ -252,11 +252,11 @@ async fn busy_or_absent_services_have_their_own_kind() {
     let Some(program) = claude() else { return };
     for (status, expected) in [(429, FailureKind::RateLimited), (529, FailureKind::ModelServer)] {
         let server = ModelServer::start(vec![Script::new("busy", vec![Step::error(status)])]);
-        let ran = Place::new(program.clone(), &server).run("[[mock:busy]]", None).await;
+        let ran = RealTestbed::new(program.clone(), &server).run("[[mock:busy]]", None).await;
         assert_eq!(failure(&ran).0, expected, "{:?}", ran.outcome);
     }
     let server = ModelServer::start(vec![]);
-    let mut place = Place::new(program.clone(), &server);
+    let mut place = RealTestbed::new(program.clone(), &server);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .expect("a free port");

@@ -21,7 +21,7 @@ pub(crate) const KEY: &str = "sk-test-canary-0123456789";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A place with a repository, private directories and a runtime that talks to a scripted model.
-pub(crate) struct Place {
+pub(crate) struct RealTestbed {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) runtime: ClaudeRuntime,
 }
@@ -48,7 +48,7 @@ pub(crate) fn git(tree: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-impl Place {
+impl RealTestbed {
     pub(crate) fn new(program: PathBuf, server: &ModelServer) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let tree = dir.path().join("tree");

@@ -46,12 +46,12 @@ sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{ printf "%03d", $1 % 100 }')"
 "#;
 
 /// Everything that outlives a server.
-pub(crate) struct Place {
+pub(crate) struct SurvivalTestbed {
     pub(crate) remote: Fixture,
     dir: PathBuf,
 }
 
-impl Place {
+impl SurvivalTestbed {
     pub(crate) fn new() -> Self {
         let remote = Fixture::new();
         let dir = remote.path().join("place");

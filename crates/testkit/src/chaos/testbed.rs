@@ -24,15 +24,15 @@ const GATE: &str = include_str!("gate.sh");
 /// The remote's hook: a push takes time, and each is written down.
 const HOOK: &str = include_str!("hook.sh");
 
-/// A place for breaking servers in.
-pub(crate) struct Place {
+/// A testbed for breaking servers in.
+pub(crate) struct Testbed {
     pub(crate) remote: Fixture,
     dir: PathBuf,
     slots: u32,
     valkey: Option<u16>,
 }
 
-impl Place {
+impl Testbed {
     /// Makes one for servers with so many agents at once, on the Valkey with this port if there is one.
     pub(crate) fn new(slots: u32, valkey: Option<u16>) -> Outcome<Self> {
         let remote = Fixture::new();
@@ -222,7 +222,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Testbed {
     fn drop(&mut self) {
         // Nothing of a place may outlive it, whatever a broken server left: only what names it is ended.
         for process in self.processes(Some(std::process::id()), &[]) {

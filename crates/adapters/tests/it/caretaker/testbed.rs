@@ -86,7 +86,7 @@ impl Processes for Jobs {
     }
 }
 
-pub(crate) struct Place {
+pub(crate) struct CaretakerTestbed {
     pub(crate) fixture: Fixture,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) git: Arc<GitRepositories>,
@@ -97,7 +97,7 @@ pub(crate) struct Place {
     data: PathBuf,
 }
 
-impl Place {
+impl CaretakerTestbed {
     pub(crate) fn new() -> Self {
         Self::retaining(Retention::default(), None)
     }

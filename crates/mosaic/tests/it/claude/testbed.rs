@@ -24,7 +24,7 @@ pub(crate) fn claude() -> Option<PathBuf> {
 }
 
 /// A remote, a scripted model and a server between them.
-pub(crate) struct Place {
+pub(crate) struct ClaudeTestbed {
     // Dropped in this order: the server goes before what it uses.
     server: Option<Server>,
     env: Vec<(&'static str, String)>,
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     pub(crate) remote: Fixture,
 }
 
-impl Place {
+impl ClaudeTestbed {
     /// Starts everything. The repository's tests want the word "good" in `answer.txt`.
     pub(crate) fn new(claude: &Path, scripts: Vec<Script>) -> Self {
         Self::with(claude, Some(KEY), scripts, |_| Vec::new())
