@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::limit_words;
 use super::lines::{self, TurnResult, status, text};
 use super::masking::Secrets;
-use super::outcome::{GIVE_UP_REFUSALS, Seen, judge, limited};
+use super::outcome::{GIVE_UP_REFUSALS, RunObservations, judge, limited};
 use super::push_guard;
 use super::spending::Spending;
 use super::turns::Turns;
@@ -48,7 +48,7 @@ pub(crate) struct ClaudeDialogue {
     near: HashSet<String>,
     /// The last result was passed on as such.
     over: bool,
-    seen: Seen,
+    seen: RunObservations,
     spending: Spending,
     cost_seen: f64,
 }
@@ -68,7 +68,7 @@ impl ClaudeDialogue {
             turns: Turns::default(),
             near: HashSet::new(),
             over: false,
-            seen: Seen::default(),
+            seen: RunObservations::default(),
             spending: Spending::default(),
             cost_seen: 0.0,
         }

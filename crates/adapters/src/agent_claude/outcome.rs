@@ -18,7 +18,7 @@ pub(super) const GIVE_UP_REFUSALS: u32 = 2;
 
 /// Facts that were gathered from the lines of one run.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct RunObservations {
     pub(super) result: Option<TurnResult>,
     pub(super) last_text: String,
     /// `error` of the last assistant line that had one, such as `billing_error`.
@@ -73,7 +73,7 @@ impl Refusing {
     }
 }
 
-impl Seen {
+impl RunObservations {
     /// Returns the words of a result, or, where it has none, those of the agent's last text.
     fn words<'a>(&'a self, result: &'a TurnResult) -> &'a str {
         let words = result.words();
@@ -120,12 +120,12 @@ fn unfinished(result: &TurnResult) -> Option<String> {
 const OLD_LIMIT: &str = "Claude AI usage limit reached";
 
 /// Returns when the limit ends that a run met, as an event or the words of its end say.
-fn stated(seen: &Seen, words: &str) -> Option<Reset> {
+fn stated(seen: &RunObservations, words: &str) -> Option<Reset> {
     seen.limits.end().or_else(|| limit_words::reset(words))
 }
 
 /// Adds to a failure when the limit ends that caused it. A program that dies after its calls were refused was limited too.
-pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
+pub(super) fn limited(seen: &RunObservations, failure: Failure) -> Failure {
     let died = matches!(failure.kind, K::Crash | K::NoResult) && seen.result.is_none();
     let says_so =
         died && limit_words::is_limit(&failure.message) && limit_words::reset(&failure.message).is_some();
@@ -144,7 +144,7 @@ pub(super) fn limited(seen: &Seen, failure: Failure) -> Failure {
 }
 
 /// Returns the agent's last text, or why the turn failed.
-pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
+pub(super) fn judge(seen: &RunObservations, exit: &Exit) -> Result<String, Failure> {
     if let Some(why) = &exit.start_error {
         return Err(Failure::new(
             K::ProgramMissing,
@@ -172,7 +172,7 @@ pub(super) fn judge(seen: &Seen, exit: &Exit) -> Result<String, Failure> {
     Err(without_result(seen, exit))
 }
 
-fn without_result(seen: &Seen, exit: &Exit) -> Failure {
+fn without_result(seen: &RunObservations, exit: &Exit) -> Failure {
     let mut message = match (exit.code, exit.signal) {
         (Some(0), _) => {
             "the agent's program ended without a result line; its turn counts as failed".to_owned()
@@ -192,7 +192,7 @@ fn without_result(seen: &Seen, exit: &Exit) -> Failure {
     Failure::new(if exit.code == Some(0) { K::NoResult } else { K::Crash }, message)
 }
 
-fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
+fn by_result(seen: &RunObservations, result: &TurnResult) -> Result<String, Failure> {
     if result.is_failure() {
         return Err(error_result(seen, result));
     }
@@ -216,7 +216,7 @@ fn by_result(seen: &Seen, result: &TurnResult) -> Result<String, Failure> {
     Err(Failure::new(K::Denied, message))
 }
 
-fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
+fn error_result(seen: &RunObservations, result: &TurnResult) -> Failure {
     let words = result.words();
     match (result.subtype.as_str(), result.terminal_reason.as_str()) {
         ("error_max_turns", _) | (_, "max_turns") => {
@@ -250,7 +250,7 @@ fn error_result(seen: &Seen, result: &TurnResult) -> Failure {
 }
 
 /// Reads a failed call to the model service from its status and, where there is none, from its words.
-fn api_failure(seen: &Seen, result: &TurnResult) -> Option<Failure> {
+fn api_failure(seen: &RunObservations, result: &TurnResult) -> Option<Failure> {
     let words = or_none(seen.words(result));
     let lower = words.to_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));

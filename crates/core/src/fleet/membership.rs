@@ -36,13 +36,14 @@ pub(crate) struct Membership {
     pub(super) about: OnceLock<About>,
     pub(super) started: OnceLock<Timestamp>,
     pub(super) joined: watch::Sender<bool>,
-    pub(super) seen: Mutex<Seen>,
+    pub(super) seen: Mutex<FleetView>,
     /// Agents whose earlier work is being kept here although somebody else has them.
     pub(super) keeping: watch::Sender<BTreeSet<AgentId>>,
 }
 
+/// View of the fleet as of the last heartbeat.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct FleetView {
     pub(super) cordon: Option<Cordon>,
     /// Heard a first answer: a drain that stood before was carried out by the server before.
     pub(super) heard: bool,
@@ -77,7 +78,7 @@ impl Membership {
         }
     }
 
-    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(super) fn seen(&self) -> MutexGuard<'_, FleetView> {
         self.seen.lock()
     }
 

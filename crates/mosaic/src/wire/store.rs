@@ -225,7 +225,7 @@ async fn valkey(_: &Config) -> anyhow::Result<Opened> {
 /// One observation about the configured Valkey server.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "valkey"), expect(dead_code, reason = "a build without that store sees none"))]
-pub(crate) enum Seen {
+pub(crate) enum StoreObservation {
     /// All that is as it should be, in one line.
     Fine(String),
     /// Something that could not be seen, or should be better.
@@ -256,40 +256,49 @@ pub(crate) enum Seen {
 
 /// Looks at the server that was named. The error is for people.
 #[cfg(feature = "valkey")]
-pub(crate) async fn look(config: &Config) -> Result<Vec<Seen>, String> {
+pub(crate) async fn look(config: &Config) -> Result<Vec<StoreObservation>, String> {
     use mosaic_core::clocks::ClockOffset;
     let options = link(config);
     let looks = mosaic_adapters::store_valkey::inspect(&options).await.map_err(|e| e.to_string())?;
-    let mut seen = vec![Seen::Fine(format!("{}: {looks}", config.valkey.words()))];
-    seen.extend(looks.impossible(&options).map(Seen::Impossible));
+    let mut seen = vec![StoreObservation::Fine(format!("{}: {looks}", config.valkey.words()))];
+    seen.extend(looks.impossible(&options).map(StoreObservation::Impossible));
     let accepted = options.accept_risk;
     let risks = looks.risks().into_iter();
-    seen.extend(risks.map(|r| Seen::Risk { what: r.what, consequence: r.consequence, fix: r.fix, accepted }));
+    seen.extend(risks.map(|r| StoreObservation::Risk {
+        what: r.what,
+        consequence: r.consequence,
+        fix: r.fix,
+        accepted,
+    }));
     let offset = looks.clock_offset_ms.map(|offset_ms| ClockOffset { offset_ms, error_ms: 0 });
-    seen.extend(offset.filter(|offset| offset.is_too_far()).map(|offset| Seen::WrongClock(offset.words())));
+    seen.extend(
+        offset
+            .filter(|offset| offset.is_too_far())
+            .map(|offset| StoreObservation::WrongClock(offset.words())),
+    );
     seen.push(rights(looks.rights.as_ref()));
-    seen.extend(looks.remarks().into_iter().map(Seen::Remark));
+    seen.extend(looks.remarks().into_iter().map(StoreObservation::Remark));
     Ok(seen)
 }
 
 /// Tells what the store's user may do.
 #[cfg(feature = "valkey")]
-fn rights(rights: Option<&mosaic_adapters::store_valkey::Rights>) -> Seen {
+fn rights(rights: Option<&mosaic_adapters::store_valkey::Rights>) -> StoreObservation {
     let Some(rights) = rights else {
-        return Seen::Remark(
+        return StoreObservation::Remark(
             "what its user may do could not be looked at (that takes Valkey, or Redis 7.0, and the right to EVAL)"
                 .to_owned(),
         );
     };
     if !rights.missing.is_empty() {
         let what = format!("user {} lacks {}", rights.user, rights.missing.join(" "));
-        return Seen::Rights { what, fix: rights.fix() };
+        return StoreObservation::Rights { what, fix: rights.fix() };
     }
     let unseen = match rights.optional.is_empty() {
         true => String::new(),
         false => format!(" ({} is missing, which shows more of the server)", rights.optional.join(" ")),
     };
-    Seen::Fine(format!(
+    StoreObservation::Fine(format!(
         "user {} has all rights that are needed{unseen}; the least are: {}",
         rights.user,
         rights.least()
@@ -297,6 +306,6 @@ fn rights(rights: Option<&mosaic_adapters::store_valkey::Rights>) -> Seen {
 }
 
 #[cfg(not(feature = "valkey"))]
-pub(crate) async fn look(_: &Config) -> Result<Vec<Seen>, String> {
+pub(crate) async fn look(_: &Config) -> Result<Vec<StoreObservation>, String> {
     Err("this build has no Valkey store".to_owned())
 }

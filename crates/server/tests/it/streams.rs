@@ -15,13 +15,13 @@ use crate::world::{DEADLINE, World, ask};
 
 /// One event as a browser sees it.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Seen {
+struct BrowserEvent {
     id: String,
     kind: String,
     data: String,
 }
 
-impl Seen {
+impl BrowserEvent {
     fn json(&self) -> Value {
         serde_json::from_str(&self.data).expect("data is JSON")
     }
@@ -67,13 +67,13 @@ impl Listener {
     }
 
     /// Returns the next event; skips heartbeats and comments.
-    async fn event(&mut self) -> Option<Seen> {
+    async fn event(&mut self) -> Option<BrowserEvent> {
         loop {
             let block = self.block().await?;
             let part =
                 |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").to_owned();
             if block.lines().any(|line| line.starts_with("data: ")) {
-                return Some(Seen { id: part("id: "), kind: part("event: "), data: part("data: ") });
+                return Some(BrowserEvent { id: part("id: "), kind: part("event: "), data: part("data: ") });
             }
         }
     }

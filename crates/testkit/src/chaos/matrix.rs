@@ -85,7 +85,7 @@ pub struct Ran {
 
 /// A call of a step as a clean run had it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Seen {
+struct CleanStep {
     step: String,
     nth: u64,
     phase: String,
@@ -146,7 +146,7 @@ fn play(scene: &mut Scene, case: &Case, found: &mut Vec<Violation>) -> Outcome<(
 }
 
 /// Plays a story without a failpoint and returns its steps.
-fn enumerate(programs: &Programs, story: Story) -> Outcome<Vec<Seen>> {
+fn enumerate(programs: &Programs, story: Story) -> Outcome<Vec<CleanStep>> {
     let mut scene = Scene::new(programs, story.slots())?;
     let mut found = Vec::new();
     play(&mut scene, &Case { story, failpoint: None }, &mut found)?;
@@ -157,11 +157,11 @@ fn enumerate(programs: &Programs, story: Story) -> Outcome<Vec<Seen>> {
     trace.lines().filter(|line| line.starts_with("step ")).map(seen).collect()
 }
 
-fn seen(line: &str) -> Outcome<Seen> {
+fn seen(line: &str) -> Outcome<CleanStep> {
     let fields: Vec<&str> = line.split(' ').collect();
     let [_, step, nth, phase, can] = fields[..] else { return Err(format!("not a line of a trace: {line}")) };
     let nth = nth.parse().map_err(super::while_("a trace"))?;
-    Ok(Seen { step: step.to_owned(), nth, phase: phase.to_owned(), can: can.parse()? })
+    Ok(CleanStep { step: step.to_owned(), nth, phase: phase.to_owned(), can: can.parse()? })
 }
 
 /// Result of a matrix.

@@ -36,18 +36,18 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     found
 }
 
-fn read(seen: crate::wire::store::Seen) -> Finding {
-    use crate::wire::store::Seen;
+fn read(seen: crate::wire::store::StoreObservation) -> Finding {
+    use crate::wire::store::StoreObservation;
     match seen {
-        Seen::Fine(text) => fine("Store", text),
-        Seen::Remark(text) => {
+        StoreObservation::Fine(text) => fine("Store", text),
+        StoreObservation::Remark(text) => {
             finding(Level::Note, "Store", "D-VALKEY-3", text, "what was not seen is not promised", "")
         }
-        Seen::Risk { what, consequence, fix, accepted } => {
+        StoreObservation::Risk { what, consequence, fix, accepted } => {
             let level = if accepted { Level::Warn } else { Level::Fail };
             finding(level, "Store", "D-VALKEY-2", what, consequence, fix)
         }
-        Seen::Rights { what, fix } => finding(
+        StoreObservation::Rights { what, fix } => finding(
             Level::Fail,
             "Store",
             "D-VALKEY-5",
@@ -55,7 +55,7 @@ fn read(seen: crate::wire::store::Seen) -> Finding {
             "what needs them fails, and work stops there",
             fix,
         ),
-        Seen::WrongClock(text) => finding(
+        StoreObservation::WrongClock(text) => finding(
             Level::Fail,
             "Store",
             "D-CLOCK-1",
@@ -63,7 +63,7 @@ fn read(seen: crate::wire::store::Seen) -> Finding {
             "this node takes no work",
             "timedatectl set-ntp true",
         ),
-        Seen::Impossible(text) => {
+        StoreObservation::Impossible(text) => {
             finding(Level::Fail, "Store", "D-VALKEY-4", text, "the server does not start", "mosaic config")
         }
     }

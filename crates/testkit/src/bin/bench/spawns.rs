@@ -17,7 +17,7 @@ const MOST: u64 = 500_000;
 const TARGET: f64 = 3000.0;
 
 /// Measurements of one client, in seconds.
-struct Seen {
+struct ClientLatencies {
     latencies: Vec<f64>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
 }
 
 /// Lets the clients spawn for this long, and returns what they saw and how long it really took.
-fn load(server: &Server, clients: usize, length: Duration) -> Outcome<(Vec<Seen>, Duration)> {
+fn load(server: &Server, clients: usize, length: Duration) -> Outcome<(Vec<ClientLatencies>, Duration)> {
     let numbers = AtomicU64::new(0);
     let connections = (0..clients).map(|_| server.client()).collect::<Outcome<Vec<_>>>()?;
     let began = Instant::now();
@@ -68,13 +68,17 @@ fn load(server: &Server, clients: usize, length: Duration) -> Outcome<(Vec<Seen>
     Ok((seen, began.elapsed()))
 }
 
-fn one_client(mut client: crate::http::Client, numbers: &AtomicU64, until: Instant) -> Outcome<Seen> {
+fn one_client(
+    mut client: crate::http::Client,
+    numbers: &AtomicU64,
+    until: Instant,
+) -> Outcome<ClientLatencies> {
     let mut latencies = Vec::new();
     loop {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         if began > until || number >= MOST {
-            return Ok(Seen { latencies });
+            return Ok(ClientLatencies { latencies });
         }
         let body = format!(
             r#"{{"taskId":"bench-{number}","agentType":"worker","context":{{"repository":"https://git.example.com/acme/shop.git","branch":"main","workItems":["US-{number}"]}}}}"#
