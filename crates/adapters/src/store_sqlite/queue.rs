@@ -15,7 +15,7 @@ use super::failure::Fault;
 use super::journal;
 use super::listing::gather;
 use super::orders;
-use super::rows::{self, COLUMNS, Kept, Unreadable};
+use super::rows::{self, COLUMNS, StoredRow, Unreadable};
 use super::tally::{Class, QueueClass, Tally};
 use super::writer::Writing;
 
@@ -50,7 +50,7 @@ pub(super) fn lease(
 }
 
 /// Tells whether another agent of an entry's repository may be leased.
-fn is_open(conn: &Connection, kept: &Kept, conditions: &Conditions) -> Result<bool, Fault> {
+fn is_open(conn: &Connection, kept: &StoredRow, conditions: &Conditions) -> Result<bool, Fault> {
     let Some(most) = conditions.repository_leases else { return Ok(true) };
     let repository = kept.versioned.agent.spec.context.repository.as_str();
     Ok(leased_of(conn, repository)? < most)
@@ -86,7 +86,7 @@ fn look_further(
 }
 
 /// Finds the first entry of one part of the queue that the conditions allow; damaged ones are set aside on the way.
-fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Result<Option<Kept>, Fault> {
+fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Result<Option<StoredRow>, Fault> {
     let sql = format!(
         "SELECT {COLUMNS}, repository,
            CASE WHEN ?3 AND json_valid(body) THEN json_extract(body, '$.spec.runtime') END
@@ -140,7 +140,7 @@ pub(super) fn take_over(
     grant(w, kept, node)
 }
 
-fn grant(w: &mut Writing<'_>, kept: Kept, node: &NodeId) -> Result<(Lease, Versioned), Fault> {
+fn grant(w: &mut Writing<'_>, kept: StoredRow, node: &NodeId) -> Result<(Lease, Versioned), Fault> {
     let mut versioned = kept.versioned;
     versioned.epoch = Epoch(versioned.epoch.0 + 1);
     (versioned.node, versioned.home) = (Some(node.clone()), Some(node.clone()));

@@ -17,7 +17,7 @@ use super::writer::Writing;
 pub(super) const COLUMNS: &str = "seq, id, version, epoch, node, status, queue, dead, logged_at, body, home";
 
 /// A record as it was read, with what the columns say beside it.
-pub(super) struct Kept {
+pub(super) struct StoredRow {
     pub(super) versioned: Versioned,
     pub(super) place: QueueClass,
     pub(super) logged_at: Timestamp,
@@ -31,7 +31,7 @@ pub(super) struct Unreadable {
 }
 
 /// Reads a row of [`COLUMNS`]. The outer error is SQLite's, the inner one says that the row is damaged.
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<Kept, Unreadable>> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Result<StoredRow, Unreadable>> {
     let seq: i64 = row.get(0)?;
     Ok(parse(row, seq).map_err(|e| Unreadable { seq, why: e.to_string() }))
 }
@@ -64,7 +64,7 @@ enum RowError {
     },
 }
 
-fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, RowError> {
+fn parse(row: &Row<'_>, seq: i64) -> Result<StoredRow, RowError> {
     let id = AgentId(Uuid::from_bytes(row.get(1)?));
     let body = row.get_ref(9)?.as_bytes()?;
     let agent: Agent = serde_json::from_slice(body)?;
@@ -83,7 +83,7 @@ fn parse(row: &Row<'_>, seq: i64) -> Result<Kept, RowError> {
     let number = |column| row.get::<_, i64>(column).map(uint);
     let (version, epoch) = (number(2)?, Epoch(number(3)?));
     let versioned = Versioned { agent, version, seq: uint(seq), epoch, node, home, short: None };
-    Ok(Kept { versioned, place, logged_at: Timestamp(number(8)?) })
+    Ok(StoredRow { versioned, place, logged_at: Timestamp(number(8)?) })
 }
 
 /// Reads one record by id, or the answer that there is none.
@@ -91,7 +91,7 @@ pub(super) fn find(conn: &Connection, id: AgentId) -> Result<Result<Versioned, U
     Ok(find_kept(conn, id)?.map(|kept| kept.versioned))
 }
 
-fn find_kept(conn: &Connection, id: AgentId) -> Result<Result<Kept, Unreadable>, Fault> {
+fn find_kept(conn: &Connection, id: AgentId) -> Result<Result<StoredRow, Unreadable>, Fault> {
     let sql = format!("SELECT {COLUMNS} FROM agents WHERE id = ?1");
     if let Some(found) = conn.prepare_cached(&sql)?.query_row([key(id)], read).optional()? {
         return Ok(found);
@@ -118,7 +118,7 @@ fn removed_at(conn: &Connection, agent: AgentId) -> Result<Option<Timestamp>, Fa
 }
 
 /// Reads one record by id inside a write; a damaged one is set aside at once.
-pub(super) fn load(w: &mut Writing<'_>, id: AgentId) -> Result<Kept, Fault> {
+pub(super) fn load(w: &mut Writing<'_>, id: AgentId) -> Result<StoredRow, Fault> {
     match find_kept(w.conn, id)? {
         Ok(kept) => Ok(kept),
         Err(bad) => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::columns::{int, key, uint};
 use super::failure::Fault;
 use super::journal;
-use super::rows::{self, Kept, Unreadable};
+use super::rows::{self, StoredRow, Unreadable};
 use super::tally::{self, QueueClass};
 use super::writer::Writing;
 
@@ -186,7 +186,7 @@ fn amend_one(w: &mut Writing<'_>, version: u64, change: Change, body: &str) -> R
 }
 
 /// Writes a record over the one that is kept.
-fn put(w: &mut Writing<'_>, kept: &Kept, change: Change, body: &str) -> Result<u64, Fault> {
+fn put(w: &mut Writing<'_>, kept: &StoredRow, change: Change, body: &str) -> Result<u64, Fault> {
     let Change { agent, facts, .. } = change;
     let old = &kept.versioned;
     let logged_at = journal::append_with(w, agent.id, kept.logged_at, facts)?;

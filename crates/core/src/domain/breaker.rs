@@ -76,9 +76,9 @@ pub struct BreakerState {
     pub why: String,
 }
 
-/// State of a breaker. Times are monotonic.
+/// Position of a breaker. Times are monotonic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum BreakerPosition {
     /// Everything starts; the times of the newest failures in a row.
     Closed(VecDeque<Duration>),
     /// Nothing starts before this time.
@@ -99,7 +99,7 @@ pub enum Turned {
 /// One breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
-    standing: Standing,
+    position: BreakerPosition,
     /// Number of openings without a closing in between.
     round: u32,
     why: String,
@@ -107,14 +107,14 @@ pub struct Breaker {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { standing: Standing::Closed(VecDeque::new()), round: 0, why: String::new() }
+        Self { position: BreakerPosition::Closed(VecDeque::new()), round: 0, why: String::new() }
     }
 }
 
 impl Breaker {
     /// Returns how it stands.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn position(&self) -> &BreakerPosition {
+        &self.position
     }
 
     /// Returns the newest failure's words.
@@ -124,7 +124,7 @@ impl Breaker {
 
     /// Tells whether it says anything: one that does not need not be kept.
     pub fn is_idle(&self) -> bool {
-        matches!(&self.standing, Standing::Closed(failures) if failures.is_empty())
+        matches!(&self.position, BreakerPosition::Closed(failures) if failures.is_empty())
     }
 
     /// Takes what happened to an agent. While it is open, what still runs can close it, but not keep it open; while it
@@ -132,60 +132,60 @@ impl Breaker {
     pub fn take(&mut self, agent: AgentId, sign: Sign, now: Duration) -> Option<Turned> {
         let why = match sign {
             Sign::Works => {
-                let was_closed = matches!(self.standing, Standing::Closed(_));
+                let was_closed = matches!(self.position, BreakerPosition::Closed(_));
                 *self = Self::default();
                 return (!was_closed).then_some(Turned::Closed);
             }
             Sign::Refused(why) => {
                 self.why = why;
-                let decides = match self.standing {
-                    Standing::Closed(_) => true,
-                    Standing::HalfOpen(trial) => trial == agent,
-                    Standing::Open(_) => false,
+                let decides = match self.position {
+                    BreakerPosition::Closed(_) => true,
+                    BreakerPosition::HalfOpen(trial) => trial == agent,
+                    BreakerPosition::Open(_) => false,
                 };
                 return decides.then(|| self.open(now));
             }
             Sign::Failed(why) => why,
         };
         self.why = why;
-        match &mut self.standing {
-            Standing::Closed(failures) => {
+        match &mut self.position {
+            BreakerPosition::Closed(failures) => {
                 failures.retain(|at| now.saturating_sub(*at) <= limits::BREAKER_WINDOW);
                 failures.push_back(now);
                 (failures.len() >= limits::BREAKER_FAILURES).then(|| self.open(now))
             }
-            Standing::HalfOpen(trial) if *trial == agent => Some(self.open(now)),
-            Standing::Open(_) | Standing::HalfOpen(_) => None,
+            BreakerPosition::HalfOpen(trial) if *trial == agent => Some(self.open(now)),
+            BreakerPosition::Open(_) | BreakerPosition::HalfOpen(_) => None,
         }
     }
 
     /// Tells whether nothing of this part is to be taken now.
     pub fn refuses(&self, now: Duration) -> bool {
-        match self.standing {
-            Standing::Closed(_) => false,
-            Standing::Open(until) => now < until,
-            Standing::HalfOpen(_) => true,
+        match self.position {
+            BreakerPosition::Closed(_) => false,
+            BreakerPosition::Open(until) => now < until,
+            BreakerPosition::HalfOpen(_) => true,
         }
     }
 
     /// Says whether this agent may start now; if not, how long to wait before asking again. Letting one through when
     /// the time has come makes it half open.
     pub fn ask(&mut self, agent: AgentId, now: Duration) -> Result<(), Duration> {
-        match self.standing {
-            Standing::Open(until) if now < until => Err(until.saturating_sub(now)),
-            Standing::Open(_) => {
-                self.standing = Standing::HalfOpen(agent);
+        match self.position {
+            BreakerPosition::Open(until) if now < until => Err(until.saturating_sub(now)),
+            BreakerPosition::Open(_) => {
+                self.position = BreakerPosition::HalfOpen(agent);
                 Ok(())
             }
-            Standing::HalfOpen(trial) if trial != agent => Err(limits::BREAKER_FIRST),
-            Standing::Closed(_) | Standing::HalfOpen(_) => Ok(()),
+            BreakerPosition::HalfOpen(trial) if trial != agent => Err(limits::BREAKER_FIRST),
+            BreakerPosition::Closed(_) | BreakerPosition::HalfOpen(_) => Ok(()),
         }
     }
 
     /// The agent is not driven any more. If it was the one let through and nobody learned anything, the next one is.
     pub fn leave(&mut self, agent: AgentId, now: Duration) {
-        if self.standing == Standing::HalfOpen(agent) {
-            self.standing = Standing::Open(now);
+        if self.position == BreakerPosition::HalfOpen(agent) {
+            self.position = BreakerPosition::Open(now);
         }
     }
 
@@ -193,7 +193,7 @@ impl Breaker {
         let doublings = self.round.min(16);
         let pause = limits::BREAKER_FIRST.saturating_mul(1 << doublings).min(limits::BREAKER_CAP);
         self.round = self.round.saturating_add(1);
-        self.standing = Standing::Open(now.saturating_add(pause));
+        self.position = BreakerPosition::Open(now.saturating_add(pause));
         Turned::Opened(pause)
     }
 }
@@ -275,13 +275,13 @@ mod tests {
         let mut breaker = opened_at(secs(0));
         let mut now = secs(0);
         for _ in 0..40 {
-            let Standing::Open(until) = *breaker.standing() else { panic!("not open") };
+            let BreakerPosition::Open(until) = *breaker.position() else { panic!("not open") };
             assert!(until - now <= limits::BREAKER_CAP);
             now = until;
             breaker.ask(agent(1), now).expect("its time has come");
             assert!(matches!(breaker.take(agent(1), bad(), now), Some(Turned::Opened(_))));
         }
-        assert_eq!(*breaker.standing(), Standing::Open(now + limits::BREAKER_CAP));
+        assert_eq!(*breaker.position(), BreakerPosition::Open(now + limits::BREAKER_CAP));
     }
 
     #[test]

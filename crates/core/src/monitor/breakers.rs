@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::domain::agent::Agent;
 use crate::domain::blame::Part;
-use crate::domain::breaker::{Breaker, BreakerState, Sign, Standing, Turned};
+use crate::domain::breaker::{Breaker, BreakerPosition, BreakerState, Sign, Turned};
 use crate::domain::ids::AgentId;
 use crate::domain::placement::Conditions;
 use crate::limits;
@@ -45,9 +45,9 @@ impl Breakers {
         let mine = |part: &Part| concerns(part, agent, default_runtime);
         if let Some((part, breaker)) = breakers.iter().find(|(part, one)| mine(part) && one.refuses(elapsed))
         {
-            let wait = match breaker.standing() {
-                Standing::Open(until) => until.saturating_sub(elapsed),
-                Standing::Closed(_) | Standing::HalfOpen(_) => limits::BREAKER_FIRST,
+            let wait = match breaker.position() {
+                BreakerPosition::Open(until) => until.saturating_sub(elapsed),
+                BreakerPosition::Closed(_) | BreakerPosition::HalfOpen(_) => limits::BREAKER_FIRST,
             };
             return Err((held(part, breaker), wait));
         }
@@ -116,10 +116,10 @@ fn held(part: &Part, breaker: &Breaker) -> String {
 }
 
 fn show(part: &Part, breaker: &Breaker, elapsed: Duration) -> Option<BreakerState> {
-    let (state, retry, trial) = match breaker.standing() {
-        Standing::Closed(_) => return None,
-        Standing::Open(until) => ("open", Some(until.saturating_sub(elapsed)), None),
-        Standing::HalfOpen(trial) => ("half_open", None, Some(*trial)),
+    let (state, retry, trial) = match breaker.position() {
+        BreakerPosition::Closed(_) => return None,
+        BreakerPosition::Open(until) => ("open", Some(until.saturating_sub(elapsed)), None),
+        BreakerPosition::HalfOpen(trial) => ("half_open", None, Some(*trial)),
     };
     Some(BreakerState {
         part: part.clone(),

@@ -34,7 +34,7 @@ pub(crate) struct Orders {
     pub(super) drivers: Arc<Drivers>,
     /// The dispatcher sleeps until this is notified.
     pub(super) wake: Arc<Notify>,
-    pub(super) standing: Mutex<Standing>,
+    pub(super) standing: Mutex<OrdersState>,
     /// The highest place in the order of admissions that anybody was told.
     pub(super) admitted: AtomicU64,
     /// Held while files and store are looked at: one look at a time.
@@ -85,7 +85,7 @@ impl Drop for Counting<'_> {
 }
 
 #[derive(Default)]
-pub(super) struct Standing {
+pub(super) struct OrdersState {
     pub(super) orders: StandingOrders,
     /// Counts engagements, so that a release undoes only those that it saw.
     pub(super) engagements: u64,
@@ -111,7 +111,7 @@ pub(super) struct Standing {
     pub(super) foreign: Option<Barrier>,
 }
 
-impl Standing {
+impl OrdersState {
     pub(super) fn kill(&self, agent: AgentId) -> Option<&KillOrder> {
         self.kills.get(&agent).or_else(|| self.stored_kills.get(&agent))
     }
@@ -224,7 +224,7 @@ impl Orders {
         new
     }
 
-    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+    pub(super) fn standing(&self) -> MutexGuard<'_, OrdersState> {
         self.standing.lock()
     }
 
