@@ -50,7 +50,7 @@ pub(crate) struct Client {
 }
 
 /// An answer that is no error.
-pub(crate) struct Answer {
+pub(crate) struct ApiAnswer {
     /// HTTP status.
     pub(crate) status: u16,
     /// The body; null when there is none.
@@ -59,7 +59,7 @@ pub(crate) struct Answer {
     request: String,
 }
 
-impl Answer {
+impl ApiAnswer {
     /// Reads the body as a type of the API.
     pub(crate) fn read<T: DeserializeOwned>(self) -> Result<Sent<T>, Problem> {
         Sent::read(self.json).map_err(|e| {
@@ -207,7 +207,7 @@ impl Client {
         body: Option<&Value>,
         extra: &[(&str, &str)],
         limit: Duration,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<ApiAnswer, Problem> {
         let named = method.clone();
         let (status, bytes) = match self.over_control(&method, path, body, limit) {
             Some(answered) => answered?,
@@ -230,7 +230,7 @@ impl Client {
         }
         let request = format!("{named} {}", path.split('?').next().unwrap_or(path));
         if bytes.is_empty() {
-            return Ok(Answer { status, json: Value::Null, request });
+            return Ok(ApiAnswer { status, json: Value::Null, request });
         }
         let json =
             serde_json::from_slice(&bytes).map_err(|e| {
@@ -239,7 +239,7 @@ impl Client {
                     self.url
                 )))
             })?;
-        Ok(Answer { status, json, request })
+        Ok(ApiAnswer { status, json, request })
     }
 
     fn broken(&self, error: &std::io::Error) -> Problem {
@@ -252,12 +252,17 @@ impl Client {
     }
 
     /// Sends an order.
-    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Problem> {
+    pub(crate) fn post(&self, path: &str, body: &impl Serialize) -> Result<ApiAnswer, Problem> {
         self.json(Method::POST, path, Some(&json_of(body)?), &[], ANSWER)
     }
 
     /// Sends an order with an idempotency key.
-    pub(crate) fn post_once(&self, path: &str, body: &impl Serialize, key: &str) -> Result<Answer, Problem> {
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        key: &str,
+    ) -> Result<ApiAnswer, Problem> {
         self.json(Method::POST, path, Some(&json_of(body)?), &[("idempotency-key", key)], ANSWER)
     }
 
@@ -288,7 +293,7 @@ impl Client {
             .read_to_end(&mut bytes)
             .map_err(|e| self.broken(&e))?;
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let answer = Answer { status: 0, json, request: "GET /health/ready".to_owned() };
+        let answer = ApiAnswer { status: 0, json, request: "GET /health/ready".to_owned() };
         Ok((ready, answer.read()?))
     }
 

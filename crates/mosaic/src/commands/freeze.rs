@@ -5,7 +5,7 @@ use mosaic_api::{Frozen, OrderRequest, Phase};
 use serde_json::{Value, json};
 
 use crate::cli::FreezeArgs;
-use crate::client::{Answer, Client, escape};
+use crate::client::{ApiAnswer, Client, escape};
 use crate::exit::Exit;
 use crate::problem::Problem;
 use crate::resolve;
@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, args: &FreezeArgs, way: Way) -> Result<Exit
     for agent in &agents {
         let name = agent.status.short_name();
         let path = format!("/v1/agents/{}/{}", escape(&agent.status.agent_id), way.verb());
-        match client.post(&path, &body).and_then(Answer::read) {
+        match client.post(&path, &body).and_then(ApiAnswer::read) {
             Ok(answer) => answers.push((name, Ok(answer))),
             Err(Problem::Api(api)) => {
                 answers.push((name, Err(api.detail.clone())));

@@ -7,7 +7,7 @@ use mosaic_api::EventEnvelope;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 
-use crate::client::{Answer, Client};
+use crate::client::{ApiAnswer, Client};
 use crate::config::Secret;
 use crate::locate::ServerLocation;
 use crate::problem::Problem;
@@ -52,7 +52,7 @@ impl Stage {
         path: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<Sent<T>> {
-        self.client.post(path, body).and_then(Answer::read).map_err(told)
+        self.client.post(path, body).and_then(ApiAnswer::read).map_err(told)
     }
 
     /// Reads events from the first one on until the listener says that it has heard enough.

@@ -10,7 +10,7 @@ use mosaic_adapters::git::forget_repository;
 use mosaic_api::{AgentType, Context, KillAll, Killed, OrderRequest, SpawnRequest, Spawned};
 
 use super::shapes::{SUBCOMMAND, Shape, task};
-use crate::client::{Answer, Client, escape};
+use crate::client::{ApiAnswer, Client, escape};
 use crate::config::{Config, Secret, Trust};
 use crate::interrupt::Interrupts;
 use crate::locate::ServerLocation;
@@ -98,14 +98,14 @@ impl Stage {
             timeout_seconds: Some(60),
             ..SpawnRequest::new(task(shape, n), AgentType::Worker, context)
         };
-        let answer = self.client()?.post("/agents/spawn", &body).and_then(Answer::read::<Spawned>);
+        let answer = self.client()?.post("/agents/spawn", &body).and_then(ApiAnswer::read::<Spawned>);
         Ok(answer.map_err(told)?.agent_id.clone())
     }
 
     /// Kills one agent and returns the answer.
     pub(super) fn kill(&self, id: &str) -> anyhow::Result<Sent<Killed>> {
         let answer = self.client()?.post(&format!("/agents/{}/kill", escape(id)), &order());
-        answer.and_then(Answer::read).map_err(told)
+        answer.and_then(ApiAnswer::read).map_err(told)
     }
 
     /// Throws the switch.

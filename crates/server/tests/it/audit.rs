@@ -8,10 +8,10 @@ use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::ports::audit::Audit;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, World, ask};
+use crate::world::{HttpAnswer, World, ask};
 
 impl World {
-    async fn order_as(&self, user: &str, method: &str, path: &str, body: &Value) -> Answer {
+    async fn order_as(&self, user: &str, method: &str, path: &str, body: &Value) -> HttpAnswer {
         let request = ask(method, path).header("x-mosaic-user", user).header("x-request-id", "req-1");
         let request = request.header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).expect("the request is whole")).await

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::Uri;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, World, ask, example};
+use crate::world::{HttpAnswer, World, ask, example};
 
 /// Short hostile strings.
 const SHORT: [&str; 79] = [
@@ -178,7 +178,7 @@ fn set(body: &mut Value, pointer: &str, value: Value) {
 
 /// Checks that nothing of an attack went anywhere but into a JSON string.
 #[track_caller]
-fn is_inert(answer: &Answer, attack: &str) {
+fn is_inert(answer: &HttpAnswer, attack: &str) {
     assert!(answer.status < 500, "{attack:?}: {}", answer.text());
     assert!(
         !answer.headers.contains_key("x-evil") && !answer.headers.contains_key("set-cookie"),

@@ -6,7 +6,7 @@ use mosaic_core::domain::ids::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{Answer, World, task};
+use crate::world::{HttpAnswer, World, task};
 
 /// Replaces values of the moment: each id by its number in the text, times, and what depends on the machine.
 struct Redaction {
@@ -67,7 +67,7 @@ impl Redaction {
 }
 
 /// Returns status and body of an answer as a snapshot shows them.
-fn shown(answer: &Answer) -> String {
+fn shown(answer: &HttpAnswer) -> String {
     let body = Redaction { ids: Vec::new() }.value(answer.json());
     format!("{}\n{}", answer.status, serde_json::to_string_pretty(&body).expect("it is JSON"))
 }

@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Sends a request as it is.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> HttpAnswer {
         let work = async {
             let response = self.router.clone().oneshot(request).await.expect("a router does not fail");
             let (parts, body) = response.into_parts();
@@ -152,28 +152,28 @@ impl World {
             while let Some(chunk) = chunks.next().await {
                 bytes.extend_from_slice(&chunk.expect("the body can be read"));
             }
-            Answer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
+            HttpAnswer { status: parts.status.as_u16(), headers: parts.headers, body: bytes }
         };
         tokio::time::timeout(DEADLINE, work).await.expect("the answer came in time")
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> HttpAnswer {
         self.send(ask("GET", path).body(Body::empty()).expect("the request is whole")).await
     }
 
-    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> Answer {
+    pub(crate) async fn get_as(&self, path: &str, accept: &str) -> HttpAnswer {
         self.send(
             ask("GET", path).header("accept", accept).body(Body::empty()).expect("the request is whole"),
         )
         .await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> HttpAnswer {
         let request = ask("POST", path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).expect("the request is whole")).await
     }
 
-    pub(crate) async fn order(&self, method: &str, path: &str) -> Answer {
+    pub(crate) async fn order(&self, method: &str, path: &str) -> HttpAnswer {
         self.send(ask(method, path).body(Body::empty()).expect("the request is whole")).await
     }
 
@@ -222,13 +222,13 @@ pub(crate) fn ask(method: &str, path: &str) -> axum::http::request::Builder {
 }
 
 /// Answer of the server to one request.
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
