@@ -53,7 +53,7 @@ impl CommandRuntime {
         Self { program_line, env }
     }
 
-    fn words(&self) -> Result<Vec<String>, CommandError> {
+    fn arguments(&self) -> Result<Vec<String>, CommandError> {
         match split_words(&self.program_line) {
             Ok(words) if words.first().is_some_and(|word| !word.is_empty()) => Ok(words),
             Ok(_) => Err(CommandError::NoProgram),
@@ -92,14 +92,15 @@ impl Runtime for CommandRuntime {
     }
 
     async fn probe(&self) -> Result<Probe, ProbeError> {
-        let words = self.words().map_err(ProbeError::new)?;
+        let words = self.arguments().map_err(ProbeError::new)?;
         let missing = || ProbeError::new(CommandError::NotRunnable(words[0].clone()));
         let program = self.locate(&words[0]).ok_or_else(missing)?;
         Ok(Probe { program: program.display().to_string(), version: None })
     }
 
     async fn plan(&self, request: &LaunchRequest) -> Result<LaunchPlan, Failure> {
-        let command = self.words().map_err(|e| Failure::new(FailureKind::ProgramMissing, e.to_string()))?;
+        let command =
+            self.arguments().map_err(|e| Failure::new(FailureKind::ProgramMissing, e.to_string()))?;
         let stdin = if request.system.trim().is_empty() {
             request.prompt.clone()
         } else {

@@ -77,14 +77,14 @@ pub enum AnswerError {
         why: String,
     },
     /// The decision takes other answers.
-    #[error("a decision of the kind {} takes the answers: {}", .0.as_str(), words(*.0))]
+    #[error("a decision of the kind {} takes the answers: {}", .0.as_str(), allowed_answers(*.0))]
     NotTaken(AttentionKind),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-fn words(kind: AttentionKind) -> String {
+fn allowed_answers(kind: AttentionKind) -> String {
     kind.answers().iter().map(|answer| answer.as_str()).collect::<Vec<_>>().join(", ")
 }
 

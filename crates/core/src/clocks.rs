@@ -26,7 +26,7 @@ pub struct ClockOffset {
 
 impl ClockOffset {
     /// Returns the offset in words.
-    pub fn words(self) -> String {
+    pub fn message(self) -> String {
         let span = Duration::from_millis(self.offset_ms.unsigned_abs());
         let side = if self.offset_ms < 0 { "behind" } else { "ahead of" };
         format!("{:.3} s {side} the store's (±{} ms)", span.as_secs_f64(), self.error_ms)
@@ -85,10 +85,10 @@ impl Clocks {
     }
 
     /// Says how this machine's clock stands to the store's.
-    pub(crate) fn words(&self) -> Result<String, String> {
+    pub(crate) fn message(&self) -> Result<String, String> {
         match (self.fault(), self.offset()) {
             (Some(fault), _) => Err(fault),
-            (None, Some(offset)) => Ok(offset.words()),
+            (None, Some(offset)) => Ok(offset.message()),
             (None, None) => Err("clock: the store's time is not known yet".to_owned()),
         }
     }
@@ -202,7 +202,7 @@ impl Clocks {
         let offset = self.offset().filter(|offset| offset.is_too_far())?;
         Some(format!(
             "clock: this machine's is {}, more than {} s; set it (NTP), nothing is taken until it is right",
-            offset.words(),
+            offset.message(),
             limits::CLOCK_OFFSET.as_secs()
         ))
     }

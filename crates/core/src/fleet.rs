@@ -138,7 +138,7 @@ impl Orchestrator {
             )
         });
         let cordoned = cordoned.unwrap_or_default();
-        let ailing = self.ailing_words().map(|words| format!("; {words}")).unwrap_or_default();
+        let ailing = self.ailing_message().map(|words| format!("; {words}")).unwrap_or_default();
         match known {
             1 => Ok(format!("1 node{cordoned}{ailing}")),
             _ => Ok(format!("{known} nodes, {alive} alive{cordoned}{ailing}")),

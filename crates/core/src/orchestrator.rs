@@ -306,13 +306,14 @@ impl Orchestrator {
         let store =
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
         let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
-        let (store, disk, git) = tokio::join!(self.soon(store), self.soon(self.disk_capacity()), self.soon(git));
+        let (store, disk, git) =
+            tokio::join!(self.soon(store), self.soon(self.disk_capacity()), self.soon(git));
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
             // Work is taken all the same, it only waits.
             let held = self.blocked().map(|blocked| format!("starts nothing now; {}", blocked.message()));
-            Ok(held.or_else(|| self.quota_words()).unwrap_or_else(|| "ok".to_owned()))
+            Ok(held.or_else(|| self.quota_message()).unwrap_or_else(|| "ok".to_owned()))
         };
         let mut checks = vec![
             check("store", store),
@@ -322,13 +323,13 @@ impl Orchestrator {
         ];
         if self.is_fleet() {
             checks.push(check("fleet", self.fleet_summary()));
-            checks.push(check("clock", self.clocks.words()));
+            checks.push(check("clock", self.clocks.message()));
         }
         checks
     }
 
     /// Says which limits of model services hold agents up, without what the services said.
-    fn quota_words(&self) -> Option<String> {
+    fn quota_message(&self) -> Option<String> {
         let quotas = self.quotas();
         let last = quotas.iter().map(|held| held.until).max()?;
         Some(format!(

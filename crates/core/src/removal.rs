@@ -84,7 +84,7 @@ pub enum RemoveError {
         node: NodeId,
     },
     /// Work of it is nowhere else.
-    #[error("{}", .0.words())]
+    #[error("{}", .0.message())]
     Unmerged(Box<Unmerged>),
     /// The name that was given is not its own.
     #[error("to discard the work of this agent its name must be given, which is {0}")]
@@ -111,7 +111,7 @@ impl Unmerged {
     }
 
     /// Says what would be lost.
-    pub fn words(&self) -> String {
+    pub fn message(&self) -> String {
         let mut parts = Vec::new();
         let named: Vec<String> =
             self.commits.iter().map(|c| format!("{} {}", c.commit.short(), c.subject)).collect();

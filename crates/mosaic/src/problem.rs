@@ -78,7 +78,7 @@ pub(crate) enum Problem {
         what: String,
     },
     /// The server refused.
-    #[error("{}", api_words(.0))]
+    #[error("{}", api_message(.0))]
     Api(ApiProblem),
     /// The configuration is wrong.
     #[error(transparent)]
@@ -91,7 +91,7 @@ pub(crate) enum Problem {
     Other(#[from] anyhow::Error),
 }
 
-fn api_words(api: &ApiProblem) -> String {
+fn api_message(api: &ApiProblem) -> String {
     let mut text = sanitize::line(&api.detail);
     if text.is_empty() {
         text = format!("the server answered {}", api.status);

@@ -61,7 +61,7 @@ impl Authority {
     }
 }
 
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -75,7 +75,8 @@ fn check_host(headers: &HeaderMap, uri: &Uri, configured: &[String]) -> Result<A
         Problem::new(Code::HostNotAllowed, what)
             .hint("call the server by IP address or as localhost, or add the name to MOSAIC_ALLOWED_HOSTS")
     };
-    let host = one(headers, &HOST).map_err(|()| refuse("the Host header is not one readable value"))?;
+    let host =
+        single_value(headers, &HOST).map_err(|()| refuse("the Host header is not one readable value"))?;
     let host = host.ok_or_else(|| refuse("there is no Host header"))?;
     let host = Authority::parse(host).filter(|host| host.is_allowed(configured));
     let host = host.ok_or_else(|| refuse("the server does not answer under this Host"))?;
@@ -116,7 +117,7 @@ fn check_origin(request: &Request, host: &Authority, public_url: Option<&str>) -
     let refused =
         Err(Problem::new(Code::OriginNotAllowed, "the request comes from a page of another origin")
             .hint("call the API from the page's own server, not from the browser"));
-    match one(headers, &ORIGIN) {
+    match single_value(headers, &ORIGIN) {
         Err(()) => refused,
         Ok(Some(origin)) if !same_origin(origin, host, public_url) => refused,
         Ok(Some(_)) => Ok(()),

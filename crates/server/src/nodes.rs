@@ -23,7 +23,7 @@ use crate::problem::Problem;
 use crate::shell::RequestId;
 use crate::view::{self, Shown};
 
-async fn all(o: &Orchestrator) -> Result<Vec<Node>, Problem> {
+async fn list_nodes(o: &Orchestrator) -> Result<Vec<Node>, Problem> {
     Ok(o.nodes().await?.iter().map(|state| view::node(state, o)).collect())
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn list(State(context): State<Context>, params: Params) -> Resu
     let o = &context.orchestrator;
     let term = o.ports().fleet.term().map(|term| u64::try_from(term.as_millis()).unwrap_or(u64::MAX));
     let lost = o.ports().fleet.lost_nodes().await?;
-    let list = NodeList { nodes: all(o).await?, lost: lost.shown(), lease_ms: term };
+    let list = NodeList { nodes: list_nodes(o).await?, lost: lost.shown(), lease_ms: term };
     Ok(Answer(list).into_response())
 }
 
@@ -143,6 +143,6 @@ async fn change(
     if !o.cordon(&node, stands).await? {
         return Err(unknown(&node));
     }
-    let now = all(o).await?.into_iter().find(|view| view.node == node.as_str());
+    let now = list_nodes(o).await?.into_iter().find(|view| view.node == node.as_str());
     Ok(Answer(now.ok_or_else(|| unknown(&node))?).into_response())
 }

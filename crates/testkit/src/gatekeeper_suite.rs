@@ -53,12 +53,12 @@ fn commit() -> CommitId {
     "9f31c2a0".repeat(5).parse().expect("it is one")
 }
 
-fn words(names: &[&str]) -> Vec<Word> {
+fn gate_names(names: &[&str]) -> Vec<Word> {
     names.iter().map(|name| name.parse().expect("a word")).collect()
 }
 
 async fn plan(subject: &Subject, names: &[&str], config: Option<&[u8]>) -> Result<GatePlan, Failure> {
-    let (custom, base) = (words(names), commit());
+    let (custom, base) = (gate_names(names), commit());
     let request = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &base, config };
     subject.keeper.plan(request).await
 }
@@ -69,7 +69,7 @@ async fn planned(subject: &Subject, config: &[u8], names: &[&str]) -> GatePlan {
     if subject.reads_definitions {
         return made;
     }
-    let gates = words(names).into_iter().map(|name| GateDefinition::of_command(name, "true".to_owned()));
+    let gates = gate_names(names).into_iter().map(|name| GateDefinition::of_command(name, "true".to_owned()));
     GatePlan { gates: gates.collect(), trusted: true, ..made }
 }
 
@@ -81,7 +81,7 @@ async fn a_plan_follows_from_the_base_commit(subject: Subject, config: &[u8]) {
         let names: Vec<&str> = one.gates.iter().map(|gate| gate.name.as_str()).collect();
         assert_eq!(names, ["passes", "fails"]);
         let none = plan(&subject, &["passes"], None).await.expect("nothing is defined");
-        assert_eq!((none.gates.len(), none.undefined), (0, words(&["passes"])));
+        assert_eq!((none.gates.len(), none.undefined), (0, gate_names(&["passes"])));
         let broken = plan(&subject, &["passes"], Some(b"[gates")).await.expect_err("it cannot be read");
         assert_eq!(broken.kind, FailureKind::BadInput);
     }

@@ -29,10 +29,10 @@ impl From<StoreError> for Fault {
 
 impl Fault {
     /// Turns the fault into the port's words.
-    pub(super) fn said(self, path: &Path) -> StoreError {
+    pub(super) fn into_store_error(self, path: &Path) -> StoreError {
         match self {
             Self::Said(e) => e,
-            Self::Sql(e) => words(&e, path),
+            Self::Sql(e) => message(&e, path),
         }
     }
 }
@@ -46,12 +46,12 @@ pub(super) fn at_opening(fault: Fault, path: &Path) -> StoreError {
         Fault::Sql(
             e @ (E::QueryReturnedNoRows | E::FromSqlConversionFailure(..) | E::InvalidColumnType(..)),
         ) => damaged(path, &e.to_string()),
-        _ => fault.said(path),
+        _ => fault.into_store_error(path),
     }
 }
 
 /// Returns the port's words for a fault of SQLite on this file.
-pub(super) fn words(e: &rusqlite::Error, path: &Path) -> StoreError {
+pub(super) fn message(e: &rusqlite::Error, path: &Path) -> StoreError {
     match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path, &e.to_string()),
         Some(ErrorCode::DiskFull) => {

@@ -85,7 +85,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
         schema::migrate(&conn)?;
         conn.close().map_err(|(_, e)| e.into())
     };
-    fill().map_err(|fault| fault.said(&new))?;
+    fill().map_err(|fault| fault.into_store_error(&new))?;
     let sync = |path: &Path| File::open(path)?.sync_all();
     sync(&new).and_then(|()| std::fs::rename(&new, path)).and_then(|()| sync(dir)).map_err(unusable)
 }

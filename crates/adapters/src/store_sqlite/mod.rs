@@ -98,7 +98,7 @@ impl SqliteStore {
             let conn = files::connect_reader(&path)?;
             Ok(conn.query_row("SELECT count(*) FROM agents WHERE terminal = 0", [], |row| row.get(0))?)
         };
-        count().map(|n| u64::try_from(n).unwrap_or(0)).map_err(|fault| fault.said(&path))
+        count().map(|n| u64::try_from(n).unwrap_or(0)).map_err(|fault| fault.into_store_error(&path))
     }
 
     fn open_locked(dir: &Path, lock: Option<Arc<DirLock>>, queue_entries: u64) -> Result<Self, StoreError> {

@@ -62,7 +62,7 @@ impl Readers {
         // A connection is missing only after a read panicked; a new one takes its place.
         let conn = match idle {
             Some(conn) => conn,
-            None => files::connect_reader(&self.path).map_err(|e| e.said(&self.path))?,
+            None => files::connect_reader(&self.path).map_err(|e| e.into_store_error(&self.path))?,
         };
         let snapshot = || {
             let tx = conn.unchecked_transaction()?;
@@ -70,7 +70,7 @@ impl Readers {
             tx.commit()?;
             Ok(found)
         };
-        let answer = snapshot().map_err(|fault: Fault| fault.said(&self.path));
+        let answer = snapshot().map_err(|fault: Fault| fault.into_store_error(&self.path));
         self.idle.lock().push(conn);
         answer
     }

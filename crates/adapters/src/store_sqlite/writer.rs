@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::data_dir::DirLock;
 use crate::disk::LastWrites;
 
-use super::failure::{Fault, words};
+use super::failure::{Fault, message};
 use super::tally::Tally;
 
 /// Values that the writer knows without asking the file. They go back to their old state when a write is undone.
@@ -66,9 +66,9 @@ where
 
     fn answer(self: Box<Self>, undone: Option<&rusqlite::Error>, path: &std::path::Path) {
         let answer = match (self.result, undone) {
-            (Some(Err(Fault::Sql(e))), _) => Err(words(&e, path)),
-            (_, Some(e)) => Err(words(e, path)),
-            (Some(result), None) => result.map_err(|fault| fault.said(path)),
+            (Some(Err(Fault::Sql(e))), _) => Err(message(&e, path)),
+            (_, Some(e)) => Err(message(e, path)),
+            (Some(result), None) => result.map_err(|fault| fault.into_store_error(path)),
             (None, None) => Err(StoreError::Unavailable("the write was not tried".to_owned())),
         };
         // Nobody waits any more when the caller was cancelled; the write stands all the same.

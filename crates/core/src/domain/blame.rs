@@ -48,7 +48,7 @@ impl Part {
     }
 
     /// Returns it in a few words, for people.
-    pub fn words(&self) -> String {
+    pub fn message(&self) -> String {
         match self {
             Self::Fetch { repository } => format!("fetching from {repository}"),
             Self::Push { repository } => format!("pushing to {repository}"),

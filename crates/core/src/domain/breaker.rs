@@ -36,7 +36,7 @@ pub fn sign(agent: &Agent, event: &Event, default_runtime: &str) -> Option<(Part
         }
         Event::Pushed { .. } => Some((Part::Push { repository: repository() }, Sign::Works)),
         Event::NodeFailed { part, failure, elsewhere, .. } if *elsewhere != Elsewhere::Nobody => {
-            Some((part.clone(), Sign::Refused(words(failure))))
+            Some((part.clone(), Sign::Refused(message(failure))))
         }
         Event::Failed(failure)
         | Event::NodeFailed { failure, .. }
@@ -46,7 +46,7 @@ pub fn sign(agent: &Agent, event: &Event, default_runtime: &str) -> Option<(Part
                 matches!(failure.kind, FailureKind::ProgramMissing | FailureKind::MissingRepository);
             match blame(agent, failure, default_runtime) {
                 Blame::Node(part) | Blame::Surroundings(part) if !is_plain => {
-                    Some((part, Sign::Failed(words(failure))))
+                    Some((part, Sign::Failed(message(failure))))
                 }
                 _ => None,
             }
@@ -55,7 +55,7 @@ pub fn sign(agent: &Agent, event: &Event, default_runtime: &str) -> Option<(Part
     }
 }
 
-fn words(failure: &Failure) -> String {
+fn message(failure: &Failure) -> String {
     cut(failure.message.clone(), limits::REASON_BYTES)
 }
 

@@ -36,7 +36,7 @@ pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, St
         Ok(spec) if faults.is_empty() => return Ok(spec),
         Ok(_) => {}
         Err(errors) => {
-            faults.extend(errors.into_iter().map(in_words));
+            faults.extend(errors.into_iter().map(in_one_sentence));
         }
     }
     Err(faults_of(&faults))
@@ -47,10 +47,11 @@ pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, St
 pub fn understand_own(data: &str) -> Result<SpawnSpec, String> {
     let body: Value =
         serde_json::from_str(data).map_err(|e| faults_of(&[format!("its data is not JSON ({e})")]))?;
-    SpawnSpec::parse(&body).map_err(|errors| faults_of(&errors.into_iter().map(in_words).collect::<Vec<_>>()))
+    SpawnSpec::parse(&body)
+        .map_err(|errors| faults_of(&errors.into_iter().map(in_one_sentence).collect::<Vec<_>>()))
 }
 
-fn in_words(fault: FieldError) -> String {
+fn in_one_sentence(fault: FieldError) -> String {
     if fault.pointer.is_empty() { fault.message } else { format!("{} {}", fault.pointer, fault.message) }
 }
 

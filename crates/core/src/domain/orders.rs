@@ -178,14 +178,14 @@ impl Barrier {
 
     /// Returns the words for the record of an agent that it ends.
     pub fn note(&self) -> String {
-        words(self.reason.as_deref(), &self.by)
+        order_message(self.reason.as_deref(), &self.by)
     }
 }
 
 impl Latch {
     /// Returns the words for the record of an agent that it ends.
     pub fn note(&self) -> String {
-        format!("kill switch: {}", words(self.reason.as_deref(), &self.by))
+        format!("kill switch: {}", order_message(self.reason.as_deref(), &self.by))
     }
 }
 
@@ -200,14 +200,14 @@ impl KillOrder {
 
     /// Returns the words for the agent's record.
     pub fn note(&self) -> String {
-        words(self.reason.as_deref(), &self.by)
+        order_message(self.reason.as_deref(), &self.by)
     }
 }
 
 /// The words for a reason that nobody gave.
 const NO_REASON: &str = "no reason given";
 
-fn words(reason: Option<&str>, by: &str) -> String {
+fn order_message(reason: Option<&str>, by: &str) -> String {
     format!("{} ({by})", reason.unwrap_or(NO_REASON))
 }
 

@@ -74,7 +74,7 @@ impl Quotas {
     }
 
     /// Lists what is held now, the first end first.
-    pub fn all(&self, now: Timestamp) -> Vec<Held> {
+    pub fn held(&self, now: Timestamp) -> Vec<Held> {
         let mut all: Vec<Held> = self.0.values().filter(|held| held.until > now).cloned().collect();
         all.sort_by(|a, b| (a.until, &a.credential).cmp(&(b.until, &b.credential)));
         all
@@ -125,6 +125,6 @@ mod tests {
         assert!(!quotas.hold(held("a", 200), NOW));
         assert_eq!(quotas.of("a", NOW).map(|held| held.until.0 - NOW.0), Some(200));
         assert!(quotas.of("b", NOW).is_none() && quotas.of("a", Timestamp(NOW.0 + 200)).is_none());
-        assert_eq!(quotas.all(NOW).len(), 1);
+        assert_eq!(quotas.held(NOW).len(), 1);
     }
 }

@@ -241,14 +241,16 @@ impl Orchestrator {
         {
             return Some((Ailment::Runtimes, format!("its runtime {runtime} cannot be used here: {why}")));
         }
-        if let Some(why) = health.crash_words(&nodes, &self.settings.node) {
+        if let Some(why) = health.crash_message(&nodes, &self.settings.node) {
             return Some((Ailment::Faults, why));
         }
         let (part, why) = health.newest.as_ref()?;
         (health.confirmed >= limits::NODE_CONFIRMED).then(|| {
             let n = health.confirmed;
-            let text =
-                format!("{n} agents that failed here went on elsewhere; the newest, {}: {why}", part.words());
+            let text = format!(
+                "{n} agents that failed here went on elsewhere; the newest, {}: {why}",
+                part.message()
+            );
             (Ailment::Faults, text)
         })
     }
@@ -335,7 +337,7 @@ impl Orchestrator {
     }
 
     /// Returns the words for readiness: what of this node's work others must do.
-    pub(crate) fn ailing_words(&self) -> Option<String> {
+    pub(crate) fn ailing_message(&self) -> Option<String> {
         let breakers = self.monitor.breakers.shown(self.elapsed());
         let missing = self.missing_runtimes();
         let mut parts: Vec<String> = missing
@@ -343,7 +345,7 @@ impl Orchestrator {
             .map(|one| format!("{} cannot be used: {}", one.name, one.error.as_deref().unwrap_or_default()))
             .collect();
         parts.extend(
-            breakers.iter().map(|one| format!("takes nothing new for {}: {}", one.part.words(), one.why)),
+            breakers.iter().map(|one| format!("takes nothing new for {}: {}", one.part.message(), one.why)),
         );
         (!parts.is_empty()).then(|| parts.join("; "))
     }

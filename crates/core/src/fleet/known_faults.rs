@@ -59,7 +59,7 @@ pub(super) struct OwnCordon {
 
 impl Health {
     /// Says that agents crash here one after the other while other nodes complete theirs, when that is so.
-    pub(super) fn crash_words(&self, nodes: &[NodeState], own: &NodeId) -> Option<String> {
+    pub(super) fn crash_message(&self, nodes: &[NodeState], own: &NodeId) -> Option<String> {
         let done = completed_elsewhere(nodes, own).saturating_sub(self.completed_before);
         let crashes = self.crashes;
         (crashes >= limits::NODE_CRASHES && done >= u64::from(crashes)).then(|| {

@@ -112,7 +112,7 @@ impl Breakers {
 }
 
 fn held(part: &Part, breaker: &Breaker) -> String {
-    format!("the breaker for {} is open; the newest failure: {}", part.words(), breaker.why())
+    format!("the breaker for {} is open; the newest failure: {}", part.message(), breaker.why())
 }
 
 fn show(part: &Part, breaker: &Breaker, elapsed: Duration) -> Option<BreakerState> {

@@ -35,7 +35,7 @@ impl Orchestrator {
     /// Lists the limits of the credentials in force on this node that stand now, the first end first.
     pub fn quotas(&self) -> Vec<Held> {
         let in_force: Vec<String> = self.ports.runtimes.values().filter_map(|one| one.credential()).collect();
-        let mut all = self.monitor.quotas.lock().all(self.now());
+        let mut all = self.monitor.quotas.lock().held(self.now());
         all.retain(|held| in_force.contains(&held.credential));
         all
     }

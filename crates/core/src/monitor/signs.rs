@@ -29,7 +29,7 @@ impl Orchestrator {
             Turned::Opened(pause) => Fact::BreakerOpened(turn(Some(pause))),
             Turned::Closed => Fact::BreakerClosed(turn(None)),
         };
-        tracing::warn!(part = part.words(), why, "{}", fact.kind());
+        tracing::warn!(part = part.message(), why, "{}", fact.kind());
         if let Err(e) = self.ports.store.log(vec![LogRecord::new(&fact, self.now())]).await {
             tracing::warn!(error = %e, "a breaker's turn could not be logged");
         }

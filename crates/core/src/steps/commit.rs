@@ -124,7 +124,7 @@ async fn perform_in(
         return Err(stopped());
     }
     if exit.code != Some(0) {
-        return Err(Failure::new(FailureKind::Internal, words(&exit)));
+        return Err(Failure::new(FailureKind::Internal, harvest_failure(&exit)));
     }
     Ok(harvest.outbox)
 }
@@ -151,7 +151,7 @@ async fn disk_allows_bundle(o: &Orchestrator) -> Result<(), Failure> {
     }
 }
 
-fn words(exit: &Exit) -> String {
+fn harvest_failure(exit: &Exit) -> String {
     let how = match (exit.timed_out, exit.code, &exit.start_error) {
         (true, ..) => format!("took longer than {} s", limits::HARVEST.as_secs()),
         (_, _, Some(why)) => why.clone(),

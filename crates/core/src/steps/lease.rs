@@ -24,7 +24,7 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
         })?;
         // Asked first: a breaker lets one agent through to see how it fares.
         let held = o.quota_of(&record.agent).map(|held| Deferral {
-            why: limit_words(&held),
+            why: limit_message(&held),
             wait: held.until.since(o.now()),
             credential: Some(held.credential),
         });
@@ -48,7 +48,7 @@ struct Deferral {
     credential: Option<String>,
 }
 
-fn limit_words(held: &Held) -> String {
+fn limit_message(held: &Held) -> String {
     format!("the model service's limit is reached until {}: {}", held.until.to_rfc3339(), held.why)
 }
 
@@ -138,7 +138,7 @@ impl Orchestrator {
             return Some(self.without_labels(agent, &missing.join(", ")));
         }
         let refusal = self.monitor.breakers.refusal(agent, self.default_runtime(), self.elapsed());
-        let refusal = refusal.or_else(|| self.quota_of(agent).map(|held| limit_words(&held)));
+        let refusal = refusal.or_else(|| self.quota_of(agent).map(|held| limit_message(&held)));
         let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
         let lacking = || {
             let left = self.is_fleet() && self.left_to_others().iter().any(|name| name == runtime);

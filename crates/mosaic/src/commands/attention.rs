@@ -18,7 +18,7 @@ type Open = Sent<OpenAttention>;
 
 /// Runs `mosaic attention`.
 pub(super) fn list(session: &Session) -> Result<Exit, Problem> {
-    let open = all(&session.client()?)?;
+    let open = open_decisions(&session.client()?)?;
     if session.global.json {
         session.print_json(&serde_json::json!({"items": open}))?;
     } else if session.terminal.out {
@@ -42,7 +42,7 @@ pub(super) fn list(session: &Session) -> Result<Exit, Problem> {
 }
 
 /// Reads the list page by page.
-fn all(client: &Client) -> Result<Vec<Open>, Problem> {
+fn open_decisions(client: &Client) -> Result<Vec<Open>, Problem> {
     let (mut open, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = client.get::<Page<Open>>(&format!("/v1/attention?limit=200{cursor}"))?;
@@ -93,7 +93,7 @@ pub(super) fn answer(session: &Session, args: &AnswerArgs) -> Result<Exit, Probl
     }
     let client = session.client()?;
     let agent = || Ok(resolve::agent(&client, &args.decision)?.status.agent_id.clone());
-    let id = meant(&args.decision, agent, || all(&client))?;
+    let id = meant(&args.decision, agent, || open_decisions(&client))?;
     let body = mosaic_api::AnswerRequest { answer: args.answer.into(), reason: args.reason.clone() };
     let path = format!("/v1/attention/{}/answer", escape(&id));
     let answered = client.post(&path, &body).map_err(of_command_line)?.read::<AttentionAnswered>()?;

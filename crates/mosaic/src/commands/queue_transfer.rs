@@ -153,7 +153,7 @@ async fn take(
         Some(begun) => (begun.head, begun.entries),
         None => {
             let now = Timestamp::from(std::time::SystemTime::now());
-            (Head::new(fresh_name()?, now, way.words()), Vec::new())
+            (Head::new(fresh_name()?, now, way.message()), Vec::new())
         }
     };
     let known: std::collections::HashSet<AgentId> = entries.iter().map(|entry| entry.agent.id).collect();
@@ -177,7 +177,7 @@ fn report_export(
 ) -> Result<Exit, Problem> {
     let verb = if sum.dry_run { "would be exported" } else { "exported" };
     let place = sum.file.as_ref().map_or(String::new(), |file| format!(" into {}", file.display()));
-    say(&format!("{} waiting agents of {} {verb}{place}", sum.exported, way.words()));
+    say(&format!("{} waiting agents of {} {verb}{place}", sum.exported, way.message()));
     if !sum.dry_run && sum.exported > 0 {
         say("they have ended there and run where the file is imported: mosaic queue import FILE");
     }
@@ -232,7 +232,7 @@ pub(super) fn import(session: &Session, file: &Path, dry_run: bool) -> Result<Ex
             say(&format!(
                 "{} agents admitted to {}, {} were there already",
                 sum.admitted,
-                way.words(),
+                way.message(),
                 sum.there
             ));
         }
@@ -302,13 +302,13 @@ impl Way {
         let words = if embedded {
             format!("the embedded store in {}", data.display())
         } else {
-            config.valkey.words()
+            config.valkey.message()
         };
         let (store, fleet) = (Arc::clone(&held.store), Arc::clone(&held.fleet));
         Ok(Self::Store(Box::new(Opened { store, fleet, data, words, embedded, _held: held })))
     }
 
-    fn words(&self) -> String {
+    fn message(&self) -> String {
         match self {
             Self::Server(client) => format!("the server at {}", client.url()),
             Self::Store(opened) => opened.words.clone(),

@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session, args: &RmArgs) -> Result<Exit, Problem> {
     let mut removed = Vec::new();
     let mut refused = Vec::new();
     for typed in &args.agents {
-        match one(session, &client, typed, args.discard.as_ref()) {
+        match remove_one(session, &client, typed, args.discard.as_ref()) {
             Ok(answer) => {
                 if !session.global.json {
                     session.print(line(&answer))?;
@@ -58,7 +58,7 @@ pub(super) fn run(session: &Session, args: &RmArgs) -> Result<Exit, Problem> {
 }
 
 /// Removes one agent.
-fn one(
+fn remove_one(
     session: &Session,
     client: &Client,
     typed: &str,

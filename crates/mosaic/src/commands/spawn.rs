@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, args: &SpawnArgs) -> Result<Exit, Problem> 
     match (&args.file, args.text.as_deref()) {
         (Some(file), _) => batch(session, file, args.quiet),
         (None, Some("-")) => batch(session, Path::new("-"), args.quiet),
-        (None, text) => one(session, text, args),
+        (None, text) => spawn_one(session, text, args),
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn admitted(agent: &Spawned) -> String {
     format!("{}  {queued}{branch}", admitted_name(agent))
 }
 
-fn one(session: &Session, text: Option<&str>, args: &SpawnArgs) -> Result<Exit, Problem> {
+fn spawn_one(session: &Session, text: Option<&str>, args: &SpawnArgs) -> Result<Exit, Problem> {
     body::items(text, &args.task)?;
     let body = body::build(text, &args.task, &place(&args.task)?)?;
     let client = session.client()?;

@@ -86,7 +86,7 @@ impl ValkeyConfig {
     }
 
     /// Returns the store in a few words, for people.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         if self.sentinels.is_empty() {
             let all: Vec<String> =
                 self.addresses().iter().map(|(host, port)| format!("{host}:{port}")).collect();

@@ -26,11 +26,11 @@ fn host_or_port_or_sentinels_choose_the_valkey_store() {
     let pairs = [("VALKEY_HOST", "v1, v2:7001,[::1]:1"), ("VALKEY_PORT", "7000")];
     let valkey = read(&pairs).unwrap().valkey;
     assert_eq!(valkey.addresses(), [("v1".to_owned(), 7000), ("v2".to_owned(), 7001), ("::1".to_owned(), 1)]);
-    assert_eq!(valkey.words(), "Valkey v1:7000, v2:7001, ::1:1");
+    assert_eq!(valkey.message(), "Valkey v1:7000, v2:7001, ::1:1");
     let valkey = read(&[("MOSAIC_VALKEY_SENTINELS", "s1, s2:26380,[::1]:1")]).unwrap().valkey;
     let all = [("s1".to_owned(), 26379), ("s2".to_owned(), 26380), ("::1".to_owned(), 1)];
     assert!(valkey.chosen() && valkey.sentinels == all);
-    assert_eq!(valkey.words(), "Valkey \"mymaster\" of Sentinel s1:26379, s2:26380, ::1:1");
+    assert_eq!(valkey.message(), "Valkey \"mymaster\" of Sentinel s1:26379, s2:26380, ::1:1");
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Tokens {
     }
 
     /// Returns all of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(Secret::expose)
     }
 
@@ -82,7 +82,7 @@ impl Tokens {
     pub(super) fn auth(&self) -> mosaic_server::Auth {
         match self.0.is_empty() {
             true => mosaic_server::Auth::Off,
-            false => mosaic_server::Auth::Tokens(self.all().map(|t| token_digest(t.as_bytes())).collect()),
+            false => mosaic_server::Auth::Tokens(self.each().map(|t| token_digest(t.as_bytes())).collect()),
         }
     }
 }

@@ -77,7 +77,7 @@ fn banner(config: &Config, listening: &Listening, took: Duration) {
         format!("{} agents at once", config.slots)
     };
     let (nodes, store) = if config.valkey.chosen() {
-        (format!("node {}", config.node), config.valkey.words())
+        (format!("node {}", config.node), config.valkey.message())
     } else {
         ("one node".to_owned(), format!("embedded {}", config.data_dir.display()))
     };

@@ -103,7 +103,7 @@ pub(super) async fn listen(
     let token = tokens.first().map(str::to_owned);
     let secret = access::agent_secret(&config.data_dir)?;
     wire::known::learn(&wired.known, "agent-secret", secret.expose());
-    for token in tokens.all() {
+    for token in tokens.each() {
         wire::known::learn(&wired.known, "API token", token.as_bytes());
     }
     logging::hide(&wired.known);

@@ -260,7 +260,7 @@ pub(crate) async fn look(config: &Config) -> Result<Vec<StoreObservation>, Strin
     use mosaic_core::clocks::ClockOffset;
     let options = link(config);
     let looks = mosaic_adapters::store_valkey::inspect(&options).await.map_err(|e| e.to_string())?;
-    let mut seen = vec![StoreObservation::Fine(format!("{}: {looks}", config.valkey.words()))];
+    let mut seen = vec![StoreObservation::Fine(format!("{}: {looks}", config.valkey.message()))];
     seen.extend(looks.impossible(&options).map(StoreObservation::Impossible));
     let accepted = options.accept_risk;
     let risks = looks.risks().into_iter();
@@ -274,7 +274,7 @@ pub(crate) async fn look(config: &Config) -> Result<Vec<StoreObservation>, Strin
     seen.extend(
         offset
             .filter(|offset| offset.is_too_far())
-            .map(|offset| StoreObservation::WrongClock(offset.words())),
+            .map(|offset| StoreObservation::WrongClock(offset.message())),
     );
     seen.push(rights(looks.rights.as_ref()));
     seen.extend(looks.remarks().into_iter().map(StoreObservation::Remark));

@@ -33,7 +33,7 @@ fn mosaic(home: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn said(home: &Path) -> String {
+fn stderr_of(home: &Path) -> String {
     std::fs::read_to_string(home.join("err")).unwrap()
 }
 
@@ -61,7 +61,7 @@ fn a_demo_ends_as_it_is_told() {
     let home = tempfile::tempdir().unwrap();
     let mut demo = mosaic(home.path(), &["demo"]).spawn().unwrap();
     let ended = until("the demo to end", || demo.try_wait().unwrap());
-    assert!(ended.success(), "{}", said(home.path()));
+    assert!(ended.success(), "{}", stderr_of(home.path()));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_interrupted_demo_leaves_nothing_running() {
     });
     signal(&demo, Signal::INT);
     let ended = until("the demo to end", || demo.try_wait().unwrap());
-    assert_eq!((ended.code(), agents(home)), (Some(130), Vec::new()), "{}", said(home));
+    assert_eq!((ended.code(), agents(home)), (Some(130), Vec::new()), "{}", stderr_of(home));
     let mode = std::fs::metadata(home.join("data")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
 }
@@ -88,12 +88,12 @@ fn removing_a_killed_demo_stops_what_it_left() {
         (home.join("data/demo/state").exists() && !agents(home).is_empty()).then_some(())
     });
     let refused = mosaic(home, &["demo", "--remove"]).status().unwrap();
-    assert!(!refused.success() && said(home).contains("in use"), "{}", said(home));
+    assert!(!refused.success() && stderr_of(home).contains("in use"), "{}", stderr_of(home));
     signal(&demo, Signal::KILL);
     demo.wait().unwrap();
     assert!(!agents(home).is_empty(), "agents outlive the demo");
     let removed = mosaic(home, &["demo", "--remove"]).status().unwrap();
-    assert!(removed.success(), "{}", said(home));
+    assert!(removed.success(), "{}", stderr_of(home));
     assert_eq!(agents(home), Vec::<String>::new());
     assert!(!home.join("data/demo").exists());
 }
@@ -109,8 +109,12 @@ fn a_run_told_to_end_kills_its_agent_and_keeps_its_state() {
         until("the agent", || (!agents(home).is_empty()).then_some(()));
         signal(&run, order);
         let ended = until("the run to end", || run.try_wait().unwrap());
-        assert_eq!((ended.code(), agents(home)), (Some(130), Vec::new()), "{}", said(home));
-        assert!(kept(home).iter().any(|path| said(home).contains(path.to_str().unwrap())), "{}", said(home));
+        assert_eq!((ended.code(), agents(home)), (Some(130), Vec::new()), "{}", stderr_of(home));
+        assert!(
+            kept(home).iter().any(|path| stderr_of(home).contains(path.to_str().unwrap())),
+            "{}",
+            stderr_of(home)
+        );
     }
 }
 
@@ -131,8 +135,8 @@ fn a_run_that_ends_well_leaves_its_transcript_and_stops_what_a_killed_one_left()
     killed.wait().unwrap();
     assert!(!agents(home).is_empty(), "agents outlive the run");
     let done = run("sh -c 'echo said; echo x > x.txt'").status().unwrap();
-    assert!(done.success(), "{}", said(home));
-    assert_eq!((agents(home), kept(home)), (Vec::new(), of_killed), "{}", said(home));
+    assert!(done.success(), "{}", stderr_of(home));
+    assert_eq!((agents(home), kept(home)), (Vec::new(), of_killed), "{}", stderr_of(home));
     let transcripts: Vec<_> = std::fs::read_dir(home.join("data/transcripts")).unwrap().collect();
     assert_eq!(transcripts.len(), 1);
     assert!(transcripts[0].as_ref().unwrap().path().join("entries.jsonl").is_file());
@@ -152,8 +156,8 @@ fn a_run_is_killed_from_elsewhere_and_takes_nothing_from_there() {
         command.env("MOSAIC_DATA_DIR", home.join("data")).status().unwrap().success()
     };
     assert!(!order(&["spawn", "--repo", "https://git.example.com/r.git", "--branch", "main", "other"]));
-    assert!(order(&["kill-all", "--yes"]), "{}", said(elsewhere.path()));
+    assert!(order(&["kill-all", "--yes"]), "{}", stderr_of(elsewhere.path()));
     let ended = until("the run to end", || run.try_wait().unwrap());
-    assert_eq!((ended.code(), agents(home)), (Some(12), Vec::new()), "{}", said(home));
+    assert_eq!((ended.code(), agents(home)), (Some(12), Vec::new()), "{}", stderr_of(home));
     assert!(!home.join("data/server.json").exists());
 }

@@ -12,25 +12,25 @@ pub(super) trait Fault {
     fn passing(step: &str) -> Self;
 }
 
-fn words(step: &str) -> String {
+fn message(step: &str) -> String {
     format!("failpoint at {step}")
 }
 
 impl Fault for StoreError {
     fn passing(step: &str) -> Self {
-        Self::Unavailable(words(step))
+        Self::Unavailable(message(step))
     }
 }
 
 impl Fault for AuditError {
     fn passing(step: &str) -> Self {
-        Self::Unavailable(words(step))
+        Self::Unavailable(message(step))
     }
 }
 
 impl Fault for Failure {
     fn passing(step: &str) -> Self {
-        Self::new(FailureKind::Internal, words(step))
+        Self::new(FailureKind::Internal, message(step))
     }
 }
 
@@ -48,6 +48,6 @@ impl Fault for ProcessError {
 
 impl Fault for std::io::Error {
     fn passing(step: &str) -> Self {
-        Self::other(words(step))
+        Self::other(message(step))
     }
 }

@@ -41,7 +41,7 @@ impl Counting {
 }
 
 /// Everything the agent said, in the order of the transcript.
-fn said(server: &Server<'_>, id: &str) -> Vec<String> {
+fn printed_lines(server: &Server<'_>, id: &str) -> Vec<String> {
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
         let page =
@@ -71,8 +71,8 @@ fn a_killed_server_is_followed_by_one_that_goes_on_reading_without_gap_or_duplic
     let ids: Vec<String> = (0..4).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
     for _ in 0..4 {
         for id in &ids {
-            let before = said(&server, id).len();
-            until("more lines", || (said(&server, id).len() > before + 20).then_some(()));
+            let before = printed_lines(&server, id).len();
+            until("more lines", || (printed_lines(&server, id).len() > before + 20).then_some(()));
         }
         server.signal(Signal::KILL);
         server.wait_end();
@@ -85,7 +85,7 @@ fn a_killed_server_is_followed_by_one_that_goes_on_reading_without_gap_or_duplic
         completed_once(&agent, &server);
         let count = fixture.read_branch_file(agent["branch"].as_str().unwrap(), "count.txt").unwrap();
         let wanted: Vec<String> = (1..=count.trim().parse().unwrap()).map(|n| format!("line {n}")).collect();
-        assert_eq!(said(&server, id), wanted, "{}", server.log());
+        assert_eq!(printed_lines(&server, id), wanted, "{}", server.log());
     }
     assert_eq!(agents.starts(), ids.len(), "an agent was started again");
 }
@@ -111,7 +111,7 @@ fn a_stopped_server_leaves_its_agents_to_the_next_one_which_can_kill_them() {
     );
 
     let server = home.serve(&agents.env());
-    until("more lines", || (said(&server, &first).len() > 20).then_some(()));
+    until("more lines", || (printed_lines(&server, &first).len() > 20).then_some(()));
     let killed = server.kill(&first);
     assert_eq!((&killed["status"], &killed["verified"]), (&json!("killed"), &json!(true)), "{killed:#}");
     assert_eq!(in_environment(&format!("MOSAIC_AGENT_ID={first}")), Vec::<String>::new());
@@ -138,7 +138,7 @@ fn what_ended_while_no_server_ran_is_settled_from_its_files() {
     let agent = server.ended(&id);
     completed_once(&agent, &server);
     let count = fixture.read_branch_file(agent["branch"].as_str().unwrap(), "count.txt").unwrap();
-    assert_eq!(said(&server, &id).last(), Some(&format!("line {}", count.trim())));
+    assert_eq!(printed_lines(&server, &id).last(), Some(&format!("line {}", count.trim())));
     assert_eq!(agents.starts(), 1);
 }
 
@@ -254,8 +254,8 @@ fn another_build_takes_over_what_the_one_before_started() {
     drop(server);
     std::fs::remove_file(&old).unwrap();
     let server = home.serve(&agents.env());
-    let before = said(&server, &id).len();
-    until("more lines", || (said(&server, &id).len() > before + 20).then_some(()));
+    let before = printed_lines(&server, &id).len();
+    until("more lines", || (printed_lines(&server, &id).len() > before + 20).then_some(()));
     agents.go();
     completed_once(&server.ended(&id), &server);
     assert_eq!(agents.starts(), 1);

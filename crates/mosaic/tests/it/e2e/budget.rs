@@ -28,7 +28,7 @@ fn more_descriptors() {
 }
 
 /// Returns the text that a client sends which takes a connection and then does nothing with it.
-fn words(server: &Server<'_>, i: usize) -> String {
+fn request_text(server: &Server<'_>, i: usize) -> String {
     let head = format!("host: localhost\r\nauthorization: Bearer {}\r\n", server.token);
     match i % 4 {
         0 => String::new(),
@@ -46,7 +46,7 @@ fn crowd(server: &Server<'_>, ready: &AtomicUsize, enough: &AtomicBool) {
     let open = |i: usize| {
         let mut stream = TcpStream::connect(address).unwrap();
         // Closed already when there was no place; the next look sees it.
-        let _ = stream.write_all(words(server, i).as_bytes());
+        let _ = stream.write_all(request_text(server, i).as_bytes());
         stream.set_nonblocking(true).unwrap();
         stream
     };

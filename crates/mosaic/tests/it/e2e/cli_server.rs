@@ -22,7 +22,7 @@ fn json(server: &Server<'_>, args: &[&str]) -> Value {
 
 /// Runs a command for a person; everything is shown when the test is run with `--nocapture`.
 #[track_caller]
-fn words(server: &Server<'_>, args: &[&str], code: i32) -> String {
+fn stdout(server: &Server<'_>, args: &[&str], code: i32) -> String {
     let output = server.cli(args);
     let (text, said) = (out(&output), String::from_utf8_lossy(&output.stderr).into_owned());
     eprintln!("$ mosaic {}\n{text}{said}", args.join(" "));
@@ -42,19 +42,19 @@ fn the_commands_show_one_life() {
         &["spawn", "--repo", &url, "--branch", "main", "--task", "US-1", "--type", "tester", "do it"],
     );
     let id = spawned["agentId"].as_str().unwrap();
-    words(&server, &["wait", id], 0);
+    stdout(&server, &["wait", id], 0);
     let waited = json(&server, &["wait", id]);
     assert!(waited.to_string().contains("completed"), "{waited:#}");
     let list = json(&server, &["ps", "-a"]);
     assert!(list.to_string().contains(id), "{list:#}");
     let short = &id[..8];
-    let text = words(&server, &["status", short], 0);
+    let text = stdout(&server, &["status", short], 0);
     let pushed = fixture.tip(spawned["branch"].as_str().unwrap()).unwrap();
     assert!(text.contains(&format!("pushed {}", &pushed[..7])) && text.contains("US-1"), "{text}");
     assert_eq!(json(&server, &["status", short])["pushedCommit"], pushed);
-    assert!(words(&server, &["logs", short], 0).contains("working on it"));
-    assert!(words(&server, &["diff", short], 0).contains("+x"));
-    assert!(words(&server, &["gates", short], 0).contains("tests"));
+    assert!(stdout(&server, &["logs", short], 0).contains("working on it"));
+    assert!(stdout(&server, &["diff", short], 0).contains("+x"));
+    assert!(stdout(&server, &["gates", short], 0).contains("tests"));
     for command in ["logs", "diff", "gates"] {
         let output = server.cli(&[command, short, "--json"]);
         assert!(output.status.success(), "{output:?}");
@@ -65,15 +65,15 @@ fn the_commands_show_one_life() {
     let again = json(&server, &["retry", short]);
     assert_eq!(again["previousAgentId"].as_str(), Some(id));
     server.ended(again["agentId"].as_str().unwrap());
-    words(&server, &["ps", "-a"], 0);
-    words(&server, &["status"], 0);
-    words(&server, &["config"], 0);
+    stdout(&server, &["ps", "-a"], 0);
+    stdout(&server, &["status"], 0);
+    stdout(&server, &["config"], 0);
     // Whether Claude Code is there is not this test's matter.
     let doctor = out(&server.cli(&["doctor"]));
     assert!(doctor.contains(&format!("{} is ready", server.url)), "{doctor}");
     let file = out(&server.cli(&["token"]));
     assert_eq!(std::fs::read_to_string(file.trim()).unwrap().trim(), server.token);
-    words(&server, &["status", "ffffffff"], 3);
+    stdout(&server, &["status", "ffffffff"], 3);
 }
 
 #[test]
@@ -88,16 +88,16 @@ fn the_commands_stop_and_order_work() {
     };
     let (first, second) = (spawn("US-1"), spawn("US-2"));
     until("the agent", || (!marker.alive().is_empty()).then_some(()));
-    words(&server, &["ps"], 0);
-    words(&server, &["queue"], 0);
-    words(&server, &["queue", "pause"], 0);
+    stdout(&server, &["ps"], 0);
+    stdout(&server, &["queue"], 0);
+    stdout(&server, &["queue", "pause"], 0);
     assert!(json(&server, &["queue"]).to_string().contains(&second));
-    words(&server, &["queue", "resume"], 0);
-    words(&server, &["wait", &first, "--timeout", "1s"], 8);
-    words(&server, &["kill", &first], 0);
-    words(&server, &["wait", &first], 12);
-    words(&server, &["kill-all", "--yes"], 0);
+    stdout(&server, &["queue", "resume"], 0);
+    stdout(&server, &["wait", &first, "--timeout", "1s"], 8);
+    stdout(&server, &["kill", &first], 0);
+    stdout(&server, &["wait", &first], 12);
+    stdout(&server, &["kill-all", "--yes"], 0);
     // Nothing of it is alive once that was answered; its record may follow.
     assert_eq!(server.ended(&second)["status"], "killed");
-    words(&server, &["ps"], 0);
+    stdout(&server, &["ps"], 0);
 }

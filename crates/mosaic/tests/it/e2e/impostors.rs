@@ -80,7 +80,7 @@ fn forged(_: &[u8]) -> Vec<u8> {
     }))
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -104,7 +104,7 @@ fn who_takes_the_port_of_a_crashed_server_gets_no_token_and_is_not_believed() {
     for env in [&[][..], by_name, all] {
         for command in COMMANDS {
             let output = home.run(env, command);
-            let text = said(&output);
+            let text = output_text(&output);
             assert_ne!(output.status.code(), Some(2), "{command:?} is no command: {text}");
             assert!(!text.contains("4711"), "{env:?} {command:?} believes it: {text}");
             assert!(!impostor.heard().contains(&token), "{env:?} {command:?} gave the token away: {text}");
@@ -132,12 +132,12 @@ fn who_passes_on_what_the_real_server_says_gets_no_token_either() {
     file["url"] = json!(format!("http://127.0.0.1:{}", relay.port));
     std::fs::write(&path, file.to_string()).unwrap();
     let output = home.run(&[], &["ps"]);
-    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
-    assert!(said(&output).contains("does not prove"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(5), "{}", output_text(&output));
+    assert!(output_text(&output).contains("does not prove"), "{}", output_text(&output));
     assert!(relay.heard().contains("/v1/hello") && !relay.heard().contains(&server.token));
     // The orders that stop come by the private socket and reach the real one.
     let output = home.run(&[], &["kill-all", "--yes"]);
-    assert!(output.status.success() && said(&output).contains("0 killed"), "{}", said(&output));
+    assert!(output.status.success() && output_text(&output).contains("0 killed"), "{}", output_text(&output));
     assert!(!relay.heard().contains(&server.token));
 }
 
@@ -153,9 +153,9 @@ fn a_server_without_authentication_gets_no_token_of_an_earlier_one() {
     assert!(home.data().join("token").exists());
     for env in [&[][..], &[("MOSAIC_URL", server.url.as_str())]] {
         let output = home.run(env, &["ps"]);
-        assert!(output.status.success(), "{env:?} {}", said(&output));
+        assert!(output.status.success(), "{env:?} {}", output_text(&output));
     }
     // With a token in hand a server that wants none is refused: anything could say so.
     let output = home.run(&[("MOSAIC_TOKEN", &token), ("MOSAIC_URL", "http://127.0.0.1:1")], &["ps"]);
-    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(5), "{}", output_text(&output));
 }

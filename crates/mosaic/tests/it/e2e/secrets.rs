@@ -32,7 +32,7 @@ fn agent(home: &Home, text: &str) -> String {
     script(home.path(), "agent.sh", &format!("cat > /dev/null\nset -e\n{text}\n"))
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -93,7 +93,7 @@ fn a_finding_is_named_everywhere_and_shown_nowhere() {
         &["--json", "gates", id],
         &["--json", "logs", id],
     ] {
-        let text = said(&server.cli(command));
+        let text = output_text(&server.cli(command));
         for part in ["github-token", "src/deep.txt", commit, fingerprint] {
             assert!(text.contains(part), "{command:?} does not say {part}: {text}");
         }
@@ -107,7 +107,7 @@ fn a_finding_is_named_everywhere_and_shown_nowhere() {
 /// Retries until the end and returns the agent.
 fn retried(server: &Server<'_>, id: &str, more: &[&str]) -> Value {
     let output = server.cli(&[&["retry", id, "-q"], more].concat());
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", output_text(&output));
     server.ended(String::from_utf8_lossy(&output.stdout).trim())
 }
 
@@ -126,15 +126,15 @@ fn a_finding_is_allowed_by_the_operator_with_a_reason_or_by_the_base_and_not_by_
     let never = "0".repeat(32);
     let output = server.cli(&["retry", id, "--allow-secret", &never, "--reason", "typed"]);
     assert!(
-        !output.status.success() && said(&output).contains("none of this agent's findings"),
+        !output.status.success() && output_text(&output).contains("none of this agent's findings"),
         "{}",
-        said(&output)
+        output_text(&output)
     );
     agent(&home, &write);
     let allow = ["--allow-secret", &fingerprint, "--reason", "a token of the test kit"];
     let done = retried(&server, id, &allow);
     assert_eq!(done["status"], "completed", "{done:#}");
-    let audit = said(&server.cli(&["audit", "--json"]));
+    let audit = output_text(&server.cli(&["audit", "--json"]));
     for part in ["secret-allow", &fingerprint, "a token of the test kit"] {
         assert!(audit.contains(part), "the audit log does not say {part}: {audit}");
     }
@@ -235,10 +235,10 @@ fn the_servers_own_secrets_are_shown_nowhere() {
         &["--json", "logs", id],
         &["--json", "diff", id],
     ] {
-        let text = said(&server.cli(command));
+        let text = output_text(&server.cli(command));
         assert!(!text.contains(&value) && !text.contains(&hex), "{command:?} shows it: {text}");
     }
-    let text = said(&server.cli(&["logs", id]));
+    let text = output_text(&server.cli(&["logs", id]));
     assert!(text.contains("says [CLAUDE_API_KEY] and [CLAUDE_API_KEY]"), "{text}");
     assert!(!server.log().contains(&value));
     for event in ["/v1/events?after=0", "/v1/state", "/v1/audit"] {
@@ -332,11 +332,11 @@ fn names_that_hold_a_value_of_the_servers_are_refused_without_repeating_it() {
     let url = fixture.url();
     let spawn = ["spawn", "--repo", &url, "--branch", "main", "--idempotency-key", &key, "do it"];
     let refused = server.cli(&spawn);
-    assert!(!refused.status.success(), "{}", said(&refused));
+    assert!(!refused.status.success(), "{}", output_text(&refused));
     assert!(
-        said(&refused).contains("idempotency-key") && !said(&refused).contains(&own()),
+        output_text(&refused).contains("idempotency-key") && !output_text(&refused).contains(&own()),
         "{}",
-        said(&refused)
+        output_text(&refused)
     );
     assert!(!server.log().contains(&own()));
 }
@@ -359,7 +359,7 @@ fn an_order_is_never_refused_for_its_reason_and_no_record_of_it_shows_a_value() 
     order("/v1/agents/kill-all");
     order("/v1/killswitch/engage");
     let mut shown = server.log() + &server.http.get("/v1/killswitch").expect(200).to_string();
-    shown += &said(&server.cli(&["audit", "--json"]));
+    shown += &output_text(&server.cli(&["audit", "--json"]));
     let killed = server.http.logged("agent.killed", &ids[0]);
     shown += &format!("{killed:?}");
     for id in &ids {
@@ -372,8 +372,8 @@ fn an_order_is_never_refused_for_its_reason_and_no_record_of_it_shows_a_value() 
     std::fs::create_dir_all(home.data().join("agents")).unwrap();
     let env = [("MOSAIC_GIT_TOKEN", &*own()), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")];
     let output = home.run(&env, &["killswitch", "engage", "--yes", "--reason", &own()]);
-    assert!(said(&output).contains("killed locally"), "{}", said(&output));
-    shown += &said(&output);
+    assert!(output_text(&output).contains("killed locally"), "{}", output_text(&output));
+    shown += &output_text(&output);
     assert!(!shown.contains(&own()), "{shown}");
     assert_eq!(holders(&home.data(), own().as_bytes()), Vec::<std::path::PathBuf>::new());
 }
@@ -448,10 +448,10 @@ fn a_private_key_that_is_shown_line_by_line_is_hidden_in_everything_that_is_show
     let shown = [
         ended.to_string(),
         server.http.get(&format!("/v1/agents/{id}/transcript?limit=200")).expect(200).to_string(),
-        said(&server.cli(&["logs", &id])),
-        said(&server.cli(&["logs", "-f", &id])),
-        said(&server.cli(&["logs", "--raw", &id])),
-        said(&server.cli(&["status", &id])),
+        output_text(&server.cli(&["logs", &id])),
+        output_text(&server.cli(&["logs", "-f", &id])),
+        output_text(&server.cli(&["logs", "--raw", &id])),
+        output_text(&server.cli(&["status", &id])),
     ];
     for text in &shown {
         for line in &lines[1..lines.len() - 1] {

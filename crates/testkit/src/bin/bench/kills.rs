@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
     for size in SIZES {
         let mut past = Vec::new();
         for round in 0..options.rounds {
-            past.push(one(options, &dir.join(format!("{size}-{round}")), size)?);
+            past.push(measure_one(options, &dir.join(format!("{size}-{round}")), size)?);
         }
         let slowest = past.iter().copied().fold(0.0, f64::max);
         let figure = format!("{:.0} ms (slowest of {}: {slowest:.0} ms)", median(&past), past.len());
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
 }
 
 /// Kills one agent with so many processes; returns the milliseconds past its grace.
-fn one(options: &Options, dir: &Path, size: usize) -> Outcome<f64> {
+fn measure_one(options: &Options, dir: &Path, size: usize) -> Outcome<f64> {
     std::fs::create_dir_all(dir)?;
     let bare = remote::make(dir)?;
     let (script, up) = (dir.join("agent.sh"), dir.join("up"));
