@@ -61,6 +61,27 @@ pub struct Settings {
     pub retention: Retention,
 }
 
+impl Settings {
+    /// Makes the settings of a node, with the defaults of all that are not named.
+    pub fn of(node: NodeId, slots: usize, default_runtime: Word) -> Self {
+        Self {
+            node,
+            slots,
+            default_runtime,
+            repository_slots: None,
+            repository_fleet_slots: None,
+            branch_prefix: "mosaic".to_owned(),
+            allow_incomplete_strict: false,
+            require_skills: false,
+            skills_dir: None,
+            kill_grace: crate::limits::KILL_GRACE,
+            stall: crate::limits::STALL,
+            capacity: CapacityLimits::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
 /// Why a spawn was refused.
 #[derive(Debug, Error)]
 pub enum SpawnError {

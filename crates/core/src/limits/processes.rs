@@ -22,6 +22,9 @@ pub const STDERR_TAIL_BYTES: usize = 8 * 1024;
 pub const STDERR_BYTES: u64 = 1024 * 1024;
 /// Longest time for reading what is left in a job's pipes after its main process ended: other processes may keep them open.
 pub const PIPE_DRAIN: Duration = Duration::from_millis(250);
+/// Time between asking an agent to end and forcing it, unless the operator sets another: a program writes its last lines in it,
+/// and a person who waits for a kill still sees that it works.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
 /// Grace between SIGTERM and SIGKILL when a job's own time limit or the shim's lease ends it.
 pub const TIME_LIMIT_GRACE: Duration = Duration::from_secs(5);
 /// Longest wait for a supervisor to say that its program runs.

@@ -161,7 +161,7 @@ impl Config {
             submodules: true,
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,
-            kill_grace: Duration::from_millis(5000),
+            kill_grace: limits::KILL_GRACE,
             containment: Containment::Auto,
             stall: limits::STALL,
             memory_floor: limits::MEMORY_FLOOR_BYTES,

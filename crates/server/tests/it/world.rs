@@ -12,7 +12,6 @@ use futures_util::StreamExt;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::agent::{Agent, State, Turn};
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::retention::Retention;
 use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::fleet::Fleet;
@@ -112,21 +111,8 @@ impl World {
             orders: orders.clone(),
             fleet,
         };
-        let settings = Settings {
-            node: name.parse().expect("it is a word"),
-            slots: 2,
-            repository_slots: None,
-            repository_fleet_slots: None,
-            branch_prefix: "mosaic".to_owned(),
-            default_runtime: "demo".parse().expect("it is a word"),
-            allow_incomplete_strict: false,
-            require_skills: false,
-            skills_dir: None,
-            kill_grace: Duration::from_millis(500),
-            stall: mosaic_core::limits::STALL,
-            capacity: Default::default(),
-            retention: Retention::default(),
-        };
+        let (node, runtime) = (name.parse().expect("it is a word"), "demo".parse().expect("it is a word"));
+        let settings = Settings { kill_grace: Duration::from_millis(500), ..Settings::of(node, 2, runtime) };
         let orchestrator = Orchestrator::new(ports, settings);
         let mut options = ServerOptions {
             port: 3001,

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use mosaic_core::Orchestrator;
-use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::{AgentId, NodeId};
-use mosaic_core::domain::retention::Retention;
 use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::orders::Filed;
@@ -204,21 +202,9 @@ impl FakeWorld {
         slots: usize,
         change: impl FnOnce(&mut Settings),
     ) -> Arc<Orchestrator> {
-        let mut settings = Settings {
-            node: "here".parse().expect("a word"),
-            slots,
-            repository_slots: None,
-            repository_fleet_slots: None,
-            branch_prefix: "mosaic".to_owned(),
-            default_runtime: "fake".parse().expect("a word"),
-            allow_incomplete_strict: false,
-            require_skills: false,
-            skills_dir: None,
-            kill_grace: Duration::from_millis(10),
-            stall: mosaic_core::limits::STALL,
-            capacity: CapacityLimits::default(),
-            retention: Retention::default(),
-        };
+        let (node, runtime) = ("here".parse().expect("a word"), "fake".parse().expect("a word"));
+        let mut settings =
+            Settings { kill_grace: Duration::from_millis(10), ..Settings::of(node, slots, runtime) };
         change(&mut settings);
         let node = settings.node.clone();
         let parts = || Part(Arc::clone(self), node.clone());

@@ -22,7 +22,6 @@ use mosaic_core::Orchestrator;
 use mosaic_core::caretaker::report::CareReport;
 use mosaic_core::caretaker::{Rounds, round};
 use mosaic_core::domain::agent::{Agent, Status};
-use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::retention::Retention;
@@ -148,21 +147,8 @@ impl CaretakerTestbed {
             orders: Arc::new(FileOrders::new(&data)),
             fleet: Arc::new(mosaic_adapters::fleet_sole::SoleNode::new()),
         };
-        let settings = Settings {
-            node: "here".parse().unwrap(),
-            slots: 1,
-            repository_slots: None,
-            repository_fleet_slots: None,
-            branch_prefix: "mosaic".to_owned(),
-            default_runtime: "none".parse().unwrap(),
-            allow_incomplete_strict: false,
-            require_skills: false,
-            skills_dir: None,
-            kill_grace: Duration::ZERO,
-            retention,
-            stall: mosaic_core::limits::STALL,
-            capacity: CapacityLimits::default(),
-        };
+        let (node, runtime) = ("here".parse().unwrap(), "none".parse().unwrap());
+        let settings = Settings { kill_grace: Duration::ZERO, retention, ..Settings::of(node, 1, runtime) };
         let o = Orchestrator::new(ports, settings);
         Self { fixture, store, git, transcripts, o, rounds: Rounds::default(), clock, data }
     }
