@@ -125,7 +125,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         .with_short_dirs(short.clone())
         .passing(passed)
         .with_identity(identity);
-    let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(Arc::new(NoSandbox::new(dirs))));
+    let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(sandbox(dirs)));
     let wrappers = WRAPPERS.get().unwrap_or(&PortWrappers::PLAIN);
     let jobs = ProcessOptions {
         trash: Some(trash.clone()),
@@ -417,10 +417,15 @@ fn operator_git_command() -> Command {
     command
 }
 
+/// Makes the configured sandbox: this build has one.
+fn sandbox(dirs: PrivateDirs) -> Arc<dyn Sandbox> {
+    Arc::new(NoSandbox::new(dirs))
+}
+
 /// Asks the configured sandbox whether it can be used here. Nothing is made.
 pub(crate) fn probe_sandbox(config: &Config) -> Result<Probe, SandboxError> {
     let trash = Arc::new(Trash::new(config.data_dir.clone()));
-    let sandbox = NoSandbox::new(PrivateDirs::new(config.data_dir.clone(), "", trash));
+    let sandbox = sandbox(PrivateDirs::new(config.data_dir.clone(), "", trash));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(SandboxError::NoAnswer)?.block_on(sandbox.probe())
 }
