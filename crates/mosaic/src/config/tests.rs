@@ -1,6 +1,6 @@
 //! Values right and wrong, from an environment made for the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -170,5 +170,16 @@ fn the_readme_has_the_table() {
     let readme = std::fs::read_to_string(path).expect("README.md is there");
     let (_, rest) = readme.split_once("<!-- config table -->").expect("the table's start mark");
     let (table, _) = rest.split_once("<!-- /config table -->").expect("the table's end mark");
-    assert_eq!(table.trim(), table::markdown().trim(), "print it with: mosaic config --markdown");
+    if std::env::var_os("MOSAIC_WRITE_DOCS").is_some() {
+        std::fs::write(path, readme.replace(table, &format!("\n{}", table::markdown())))
+            .expect("README.md can be written");
+        return;
+    }
+    let rows = |text: &str| text.trim().lines().map(str::to_owned).collect::<BTreeSet<String>>();
+    let (there, made) = (rows(table), rows(&table::markdown()));
+    let (old, new): (Vec<_>, Vec<_>) = (there.difference(&made).collect(), made.difference(&there).collect());
+    assert!(
+        table.trim() == table::markdown().trim(),
+        "README.md has the rows {old:#?} instead of {new:#?}; `just snapshots` writes the table anew"
+    );
 }

@@ -42,7 +42,11 @@ fn every_route_is_documented_with_its_method() {
             documented.insert(route.replace('`', ""));
         }
     }
-    same("routes", documented, routes().iter().map(|r| format!("{} {}", r.method, r.path)).collect());
+    same(
+        "routes in docs/http.md",
+        documented,
+        routes().iter().map(|r| format!("{} {}", r.method, r.path)).collect(),
+    );
 }
 
 #[test]
@@ -63,7 +67,11 @@ fn every_code_is_documented_beside_its_status() {
             documented.extend(codes.flat_map(quoted).map(|code| format!("{status} {code}")));
         }
     }
-    same("codes", documented, Code::ALL.iter().map(|c| format!("{} {}", c.status(), c.as_str())).collect());
+    same(
+        "codes in docs/http.md",
+        documented,
+        Code::ALL.iter().map(|c| format!("{} {}", c.status(), c.as_str())).collect(),
+    );
 }
 
 #[test]
@@ -72,5 +80,5 @@ fn every_audit_entry_is_documented() {
     let fields = rows(&page, "| field |");
     let actions = fields.iter().find(|row| row[0] == "`action`").expect("the row about actions");
     let documented = quoted(actions[1]).map(str::to_owned).collect();
-    same("audit entries", documented, Action::ALL.iter().map(|a| a.as_str().to_owned()).collect());
+    same("actions in docs/audit.md", documented, Action::ALL.iter().map(|a| a.as_str().to_owned()).collect());
 }

@@ -362,7 +362,11 @@ fn every_event_is_documented_with_its_fields() {
         }
     }
     let described = described();
-    same("events", documented.keys().cloned().collect(), described.keys().cloned().collect());
+    same(
+        "events in docs/events.md",
+        documented.keys().cloned().collect(),
+        described.keys().cloned().collect(),
+    );
     for (kind, fields) in described {
         same(&kind, documented.remove(&kind).unwrap_or_default(), fields);
     }
