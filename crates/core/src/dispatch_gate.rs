@@ -1,9 +1,7 @@
 //! The one owner of the question why nothing new starts on this node. The dispatcher asks it before anything is taken from the
 //! queue; `GET /v1/state`, `/health/ready`, the queue's reasons and the heartbeat show its newest answer.
 
-use crate::domain::capacity::{self, HostLoad};
 use crate::domain::orders::Latch;
-use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::Cordon;
 
@@ -66,7 +64,7 @@ impl Orchestrator {
 
     /// Returns what the machine has against one more agent, by its newest answer.
     fn machine_blocks(&self) -> Option<Blocked> {
-        let refusal = || self.monitor.capacity.0.lock().refusal.clone().map(Blocked::Capacity);
+        let refusal = || self.monitor.refusal().map(Blocked::Capacity);
         self.clocks.fault().map(Blocked::Clock).or_else(refusal)
     }
 
@@ -76,10 +74,10 @@ impl Orchestrator {
         if self.order_or_machine_blocks().is_some_and(|blocked| !machine(&blocked)) {
             return false;
         }
-        self.ask_machine().await;
+        self.monitor.ask_machine().await;
         let blocked = self.order_or_machine_blocks();
         let is_held = blocked.is_some();
-        if std::mem::replace(&mut self.monitor.capacity.0.lock().announced, is_held) != is_held {
+        if self.monitor.announce(is_held) {
             match &blocked {
                 Some(blocked) => tracing::warn!(why = blocked.message(), "nothing new is started"),
                 None => tracing::info!("there is capacity again; agents are started"),
@@ -88,39 +86,9 @@ impl Orchestrator {
         !is_held
     }
 
-    /// Learns whether the machine has capacity for one more agent. One that does not answer holds nothing up, except for its
-    /// disk: what cannot be written must not be started.
-    async fn ask_machine(&self) {
-        let mut asked = self.monitor.capacity.0.lock().clone();
-        if asked.at.is_none_or(|at| self.elapsed().saturating_sub(at) >= limits::CAPACITY_PERIOD) {
-            let ask = async { tokio::join!(self.ports.host.load(), self.disk_capacity()) };
-            let (host_load, disk) = tokio::select! {
-                answer = ask => answer,
-                () = self.ports.clock.sleep(limits::CAPACITY_ANSWER) => {
-                    let why = format!("no answer within {} s", limits::CAPACITY_ANSWER.as_secs());
-                    (HostLoad::default(), Err(why))
-                }
-            };
-            asked.at = Some(self.elapsed());
-            asked.host_load = host_load;
-            asked.disk = disk.err().map(|why| format!("disk: {why}"));
-        }
-        // Decided anew every time: what was started since then counts.
-        asked.refusal = asked
-            .disk
-            .clone()
-            .or_else(|| capacity::refuse(self.settings.capacity, asked.host_load, self.running()));
-        *self.monitor.capacity.0.lock() = asked;
-    }
-
     /// Returns what this machine has against new agents, whatever orders stand: what other nodes are told of it.
     pub(crate) fn held_by_machine(&self) -> Option<String> {
         let unread = self.orders.unread().map(|why| Blocked::OrdersUnknown(Some(why)));
         unread.or_else(|| self.machine_blocks()).map(|blocked| blocked.message())
-    }
-
-    /// Returns the machine's newest load.
-    pub fn host_load(&self) -> HostLoad {
-        self.monitor.capacity.0.lock().host_load
     }
 }

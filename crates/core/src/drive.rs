@@ -230,7 +230,7 @@ impl<'a> Drive<'a> {
             () = driver.lapsed(o) => Ok(Some(Event::Interrupted)),
             // The program goes on without us.
             _ = self.leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => Ok(None),
-            event = monitor::attention::attended(o, self.lease, agent, work) => event.map(Some),
+            event = monitor::attention::attended(&o.monitor, self.lease, agent, work) => event.map(Some),
         }
     }
 
@@ -262,11 +262,11 @@ impl<'a> Drive<'a> {
         step.facts = std::mem::take(facts);
         steps::persist_decision(o, self.lease, driver, &step, step_state).await?;
         *agent = step.agent;
-        o.note_quota(agent);
+        o.monitor.note_quota(agent);
         o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
         if let Some((part, sign)) = sign {
             o.note_sign(&part, &sign);
-            o.took_sign(agent.id, &part, sign).await;
+            o.monitor.took_sign(agent.id, &part, sign).await;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
     let ordered = stop.clone();
     tokio::select! {
         () = dispatch(&orchestrator, stop) => {}
-        () = monitor::sampler::run(&orchestrator) => {}
+        () = monitor::sampler::run(&orchestrator.monitor) => {}
         () = fleet::heartbeat_loop(&orchestrator) => {}
         () = fleet::health::watch(&orchestrator) => {}
     }
@@ -44,7 +44,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         }
     }
     if *stop.borrow() == Stop::No {
-        o.recall_quotas().await;
+        o.monitor.recall_quotas(o.cordoned().is_none()).await;
         recovery::stop_strays(o).await;
     }
     o.look_before_taking().await;
@@ -57,7 +57,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
             recovery::take_lapsed(o).await;
-            o.recall_quotas().await;
+            o.monitor.recall_quotas(o.cordoned().is_none()).await;
             looked = o.elapsed();
         }
         if o.orders.look().await {

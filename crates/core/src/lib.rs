@@ -29,6 +29,7 @@ pub mod receipt;
 mod recovery;
 pub mod removal;
 pub mod restore;
+pub mod settings;
 pub mod steps;
 pub mod stop;
 mod stop_jobs;

@@ -14,73 +14,23 @@ use tokio::sync::{Notify, watch};
 use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
-use crate::domain::capacity::CapacityLimits;
+use crate::domain::capacity::HostLoad;
 use crate::domain::facts::{Fact, QueuePaused, QueueResumed};
-use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
+use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
-use crate::domain::retention::Retention;
+use crate::domain::quota::Held;
 use crate::domain::spec::FieldError;
 use crate::driver::{AgentHandle, Drivers};
 use crate::fleet::membership::Membership;
 use crate::monitor::Monitor;
+use crate::monitor::vitals::Resources;
 use crate::orders::standing::Orders;
 use crate::orders::{ReleaseError, SwitchState};
 use crate::ports::Ports;
 use crate::ports::store::{Pause, Query, StoreError, Versioned};
-
-/// Settings of this node.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// This node's name.
-    pub node: NodeId,
-    /// Agents at once on this node, at least 1.
-    pub slots: usize,
-    /// Agents of one repository at once on this node; as many as there are slots when `None`.
-    pub repository_slots: Option<usize>,
-    /// Agents of one repository at once on all nodes of the fleet together; no bound when `None`.
-    pub repository_fleet_slots: Option<usize>,
-    /// First part of every branch name, normally `mosaic`.
-    pub branch_prefix: String,
-    /// The runtime used when a spawn names none.
-    pub default_runtime: Word,
-    /// A strict profile with undefined gates runs all the same.
-    pub allow_incomplete_strict: bool,
-    /// A skill that is not found fails the agent.
-    pub require_skills: bool,
-    /// The operator's folder of skills.
-    pub skills_dir: Option<std::path::PathBuf>,
-    /// Time between asking and forcing when something is stopped.
-    pub kill_grace: Duration,
-    /// Silence after which an agent is killed, whatever speaks for it; the stages before are parts of it.
-    pub stall: Duration,
-    /// Capacity that must stay free on this machine for new agents to start.
-    pub capacity: CapacityLimits,
-    /// Bounds of retention, and the disk space that must be free.
-    pub retention: Retention,
-}
-
-impl Settings {
-    /// Makes the settings of a node, with the defaults of all that are not named.
-    pub fn of(node: NodeId, slots: usize, default_runtime: Word) -> Self {
-        Self {
-            node,
-            slots,
-            default_runtime,
-            repository_slots: None,
-            repository_fleet_slots: None,
-            branch_prefix: "mosaic".to_owned(),
-            allow_incomplete_strict: false,
-            require_skills: false,
-            skills_dir: None,
-            kill_grace: crate::limits::KILL_GRACE,
-            stall: crate::limits::STALL,
-            capacity: CapacityLimits::default(),
-            retention: Retention::default(),
-        }
-    }
-}
+use crate::settings::Settings;
 
 /// Why a spawn was refused.
 #[derive(Debug, Error)]
@@ -152,7 +102,7 @@ pub struct Orchestrator {
     /// Nothing that is stopped gets a grace any more.
     pub(crate) hurry: watch::Sender<bool>,
     /// Knowledge of the monitor, in addition to the records.
-    pub(crate) monitor: Monitor,
+    pub(crate) monitor: Arc<Monitor>,
     /// Clocks of this machine and of the store.
     pub(crate) clocks: Arc<Clocks>,
     /// Access through which agents see themselves; see [`Orchestrator::grant_access`].
@@ -177,6 +127,9 @@ impl Orchestrator {
             Arc::clone(&drivers),
             Arc::clone(&wake),
         );
+        let monitor =
+            Monitor::new(&settings, &ports, Arc::clone(&clocks), Arc::clone(&drivers), Arc::clone(&wake));
+        let monitor = Arc::new(monitor);
         Arc::new(Self {
             ports,
             settings,
@@ -185,7 +138,7 @@ impl Orchestrator {
             wake,
             draining: AtomicBool::new(false),
             hurry: watch::Sender::new(false),
-            monitor: Monitor::default(),
+            monitor,
             clocks,
             access: OnceLock::new(),
             leaving: watch::Sender::new(false),
@@ -223,6 +176,31 @@ impl Orchestrator {
     /// Releases the kill switch; see [`Orders::release`].
     pub async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
         self.orders.release(by).await
+    }
+
+    /// Returns the machine's newest load.
+    pub fn host_load(&self) -> HostLoad {
+        self.monitor.host_load()
+    }
+
+    /// Lists the limits of model services that hold up the credentials in force on this node; see [`Monitor::quotas`].
+    pub fn quotas(&self) -> Vec<Held> {
+        self.monitor.quotas()
+    }
+
+    /// Returns what is known about the use of resources of an agent that this node drives.
+    pub fn resources(&self, agent: AgentId) -> Resources {
+        self.monitor.resources(agent)
+    }
+
+    /// Returns when the newest event of an agent that this node drives came.
+    pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
+        self.monitor.last_event(agent)
+    }
+
+    /// Takes how many ended agents hold something that could not be cleaned up yet, from the newest look at them.
+    pub fn note_cleanup_pending(&self, agents: usize) {
+        self.monitor.note_cleanup_pending(agents);
     }
 
     /// Returns the time since some moment of this process, for timers.
@@ -328,7 +306,7 @@ impl Orchestrator {
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
         let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
         let (store, disk, git) =
-            tokio::join!(self.soon(store), self.soon(self.disk_capacity()), self.soon(git));
+            tokio::join!(self.soon(store), self.soon(self.monitor.disk_capacity()), self.soon(git));
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
@@ -351,7 +329,7 @@ impl Orchestrator {
 
     /// Says which limits of model services hold agents up, without what the services said.
     fn quota_message(&self) -> Option<String> {
-        let quotas = self.quotas();
+        let quotas = self.monitor.quotas();
         let last = quotas.iter().map(|held| held.until).max()?;
         Some(format!(
             "agents of {} wait for a limit of the model service, at most until {}",
@@ -370,21 +348,5 @@ impl Orchestrator {
             answer = answer => answer,
             () = self.ports.clock.sleep(Duration::from_secs(5)) => Err("no answer within 5 s".to_owned()),
         }
-    }
-
-    /// Checks the free space against [`Retention::disk_floor`]; says how much there is, or what to do.
-    pub(crate) async fn disk_capacity(&self) -> Result<String, String> {
-        let free = self.ports.host.free_bytes().await.map_err(|e| e.to_string())?;
-        let mib = |bytes: u64| bytes / (1024 * 1024);
-        let floor = self.settings.retention.disk_floor;
-        if free < floor {
-            return Err(format!(
-                "only {} MiB free where the state is kept, {} MiB are needed; free some space, for example with \
-                 mosaic prune",
-                mib(free),
-                mib(floor)
-            ));
-        }
-        Ok(format!("{} MiB free", mib(free)))
     }
 }

@@ -130,7 +130,7 @@ impl Orchestrator {
         if !agent.is_terminal() {
             return Err(RestoreError::StillActive(id));
         }
-        self.disk_capacity().await.map_err(RestoreError::DiskLow)?;
+        self.monitor.disk_capacity().await.map_err(RestoreError::DiskLow)?;
         if agent.work.dirty {
             match self.clean_up_again(id).await? {
                 CleanUp::Active => return Err(RestoreError::StillActive(id)),
@@ -148,7 +148,7 @@ impl Orchestrator {
     /// Asks for what an earlier attempt left here, once its tree is kept.
     async fn earlier_request(&self, agent: &Agent, left: LeftWork) -> Result<RestoreRequest, RestoreError> {
         let id = agent.id;
-        self.disk_capacity().await.map_err(RestoreError::DiskLow)?;
+        self.monitor.disk_capacity().await.map_err(RestoreError::DiskLow)?;
         // Somebody may be at it already.
         self.fleet.kept(id).await;
         let is_driven = || self.live().contains_key(&id);

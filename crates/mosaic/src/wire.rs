@@ -34,7 +34,6 @@ use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::limits;
-use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{Processes, StopReceipt};
@@ -42,6 +41,7 @@ use mosaic_core::ports::repositories::{Commits, Intake, KeptWork, Publisher, Tre
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
 use mosaic_core::ports::store::StoreError;
+use mosaic_core::settings::Settings;
 
 use crate::config::{Config, Containment, Secret, Trust, real_env};
 use crate::local_git::capture;

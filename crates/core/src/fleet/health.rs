@@ -259,7 +259,7 @@ impl Orchestrator {
     async fn disk_ails(&self) -> Option<String> {
         let look = async {
             self.ports.host.free_bytes().await.ok()?;
-            self.disk_capacity().await.err()
+            self.monitor.disk_capacity().await.err()
         };
         tokio::select! {
             why = look => why,

@@ -5,17 +5,17 @@ use crate::domain::agent::{Agent, AttentionKind};
 use crate::domain::lifecycle::{self, Event};
 use crate::domain::spec::Budget;
 use crate::domain::stall::{Stage, summary};
-use crate::orchestrator::Orchestrator;
+use crate::monitor::Monitor;
 use crate::ports::store::{Change, Lease, Safety, StoreError};
 
 /// Performs a step of an agent while its record follows the answer to its silence. Errors when the lease was lost.
 pub(crate) async fn attended(
-    o: &Orchestrator,
+    monitor: &Monitor,
     lease: &Lease,
     agent: &mut Agent,
     work: impl Future<Output = Event>,
 ) -> Result<Event, StoreError> {
-    let vitals = o.monitor.vitals(agent.id);
+    let vitals = monitor.vitals(agent.id);
     let (mut stage, mut spent) = (vitals.stage().subscribe(), vitals.spent().subscribe());
     let is_capped = agent.spec.budget != Budget::default();
     tokio::pin!(work);
@@ -26,7 +26,7 @@ pub(crate) async fn attended(
             _ = stage.changed() => {}
             _ = spent.changed(), if is_capped => {
                 let now = *spent.borrow_and_update();
-                write(o, lease, agent, Event::Spent(now)).await?;
+                write(monitor, lease, agent, Event::Spent(now)).await?;
                 continue;
             }
         }
@@ -39,18 +39,18 @@ pub(crate) async fn attended(
                 agent.attention.iter().any(|one| (one.kind, one.since) == (answered.kind, answered.since));
             if !is_open {
                 vitals.withdraw_answer();
-            } else if write(o, lease, agent, Event::Answered(answered)).await? {
+            } else if write(monitor, lease, agent, Event::Answered(answered)).await? {
                 vitals.answer_is_written();
                 continue;
             }
         }
-        let signals = vitals.signals(o.elapsed(), o.settings.stall / 10);
-        note(o, lease, agent, now, summary(now, &signals)).await?;
+        let signals = vitals.signals(monitor.clocks.elapsed(), monitor.stall / 10);
+        note(monitor, lease, agent, now, summary(now, &signals)).await?;
     }
 }
 
 async fn note(
-    o: &Orchestrator,
+    monitor: &Monitor,
     lease: &Lease,
     agent: &mut Agent,
     stage: Stage,
@@ -63,14 +63,19 @@ async fn note(
         Stage::None | Stage::Kill => return Ok(()),
         _ => Event::Stalled { stage, summary },
     };
-    write(o, lease, agent, event).await.map(drop)
+    write(monitor, lease, agent, event).await.map(drop)
 }
 
 /// Writes an event into the record; tells whether the store has it.
-async fn write(o: &Orchestrator, lease: &Lease, agent: &mut Agent, event: Event) -> Result<bool, StoreError> {
-    let Ok(step) = lifecycle::next(agent, event, o.decide_now()) else { return Ok(true) };
+async fn write(
+    monitor: &Monitor,
+    lease: &Lease,
+    agent: &mut Agent,
+    event: Event,
+) -> Result<bool, StoreError> {
+    let Ok(step) = lifecycle::next(agent, event, monitor.decide_now()) else { return Ok(true) };
     let change = Change { safety: Safety::Process, agent: step.agent.clone(), facts: step.facts };
-    match o.ports.store.advance(lease, change).await {
+    match monitor.store.advance(lease, change).await {
         Ok(_) => *agent = step.agent,
         Err(StoreError::Unavailable(why)) => {
             tracing::warn!(agent.id = %agent.id, why, "what is seen of the agent could not be noted");

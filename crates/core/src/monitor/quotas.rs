@@ -6,17 +6,17 @@ use crate::domain::agent::Agent;
 use crate::domain::lifecycle::{self, Event};
 use crate::domain::quota::Held;
 use crate::limits;
-use crate::orchestrator::Orchestrator;
+use crate::monitor::Monitor;
 use crate::ports::runtime::Runtime;
 use crate::ports::store::{Change, Safety, StoreError, Versioned};
 
-impl Orchestrator {
+impl Monitor {
     /// Takes the limit that an agent waits for, when it does.
     pub(crate) fn note_quota(&self, agent: &Agent) {
         let Some((until, failure)) = agent.quota() else { return };
         let Some(credential) = failure.credential.clone() else { return };
         let held = Held { credential, until, why: failure.message.clone() };
-        if self.monitor.quotas.lock().hold(held, self.now()) {
+        if self.quotas.lock().hold(held, self.clocks.now()) {
             tracing::warn!(agent.id = %agent.id, until = %until.to_rfc3339(), "the model service's limit is reached; nothing of this credential starts before");
         }
     }
@@ -24,32 +24,32 @@ impl Orchestrator {
     /// Returns what holds up an agent's credential now.
     pub(crate) fn quota_of(&self, agent: &Agent) -> Option<Held> {
         let credential = self.runtime_of(agent)?.credential()?;
-        self.monitor.quotas.lock().of(&credential, self.now()).cloned()
+        self.quotas.lock().of(&credential, self.clocks.now()).cloned()
     }
 
     fn runtime_of(&self, agent: &Agent) -> Option<&dyn Runtime> {
-        let name = agent.spec.runtime.as_ref().map_or(self.settings.default_runtime.as_str(), |r| r.as_str());
-        self.ports.runtimes.get(name).map(AsRef::as_ref)
+        let name = agent.spec.runtime.as_ref().map_or(self.default_runtime.as_str(), |r| r.as_str());
+        self.runtimes.get(name).map(AsRef::as_ref)
     }
 
     /// Lists the limits of the credentials in force on this node that stand now, the first end first.
-    pub fn quotas(&self) -> Vec<Held> {
-        let in_force: Vec<String> = self.ports.runtimes.values().filter_map(|one| one.credential()).collect();
-        let mut all = self.monitor.quotas.lock().held(self.now());
+    pub(crate) fn quotas(&self) -> Vec<Held> {
+        let in_force: Vec<String> = self.runtimes.values().filter_map(|one| one.credential()).collect();
+        let mut all = self.quotas.lock().held(self.clocks.now());
         all.retain(|held| in_force.contains(&held.credential));
         all
     }
 
     /// Looks through the agents that wait until a time: their limits are learnt, and those that wait for a credential which
     /// is not the one in force on this node are due at once. A store that does not answer costs one attempt to learn it anew.
-    pub(crate) async fn recall_quotas(&self) {
-        for runtime in self.ports.runtimes.values() {
+    pub(crate) async fn recall_quotas(&self, takes_work: bool) {
+        for runtime in self.runtimes.values() {
             runtime.look_at_credential().await;
         }
         match self.deferred().await {
             Ok(records) => {
                 records.iter().for_each(|record| self.note_quota(&record.agent));
-                if let Err(e) = self.lift_waits(&records).await {
+                if let Err(e) = self.lift_waits(&records, takes_work).await {
                     tracing::warn!(error = %e, "agents that wait for the limit of another credential could not be released; trying again");
                 }
             }
@@ -61,15 +61,15 @@ impl Orchestrator {
 
     /// Lists the first of the agents that wait until a time.
     async fn deferred(&self) -> Result<Vec<Versioned>, StoreError> {
-        let counts = self.ports.store.counts(self.now()).await?;
+        let counts = self.store.counts(self.clocks.now()).await?;
         if counts.delayed == 0 {
             return Ok(Vec::new());
         }
-        self.ports.store.waiting(counts.waiting, limits::QUOTA_RECALL, self.now()).await
+        self.store.waiting(counts.waiting, limits::QUOTA_RECALL, self.clocks.now()).await
     }
 
     /// Releases the agents that wait for a credential which this node does not use any more.
-    async fn lift_waits(&self, records: &[Versioned]) -> Result<(), StoreError> {
+    async fn lift_waits(&self, records: &[Versioned], takes_work: bool) -> Result<(), StoreError> {
         let lift = |record: &&Versioned| {
             let agent = &record.agent;
             let waits_for = agent.limited_credential();
@@ -77,8 +77,7 @@ impl Orchestrator {
             waits_for.is_some() && in_force.is_some_and(|now| Some(now.as_str()) != waits_for)
         };
         // Where its own credential is held up as well, or it takes nothing, this node has nothing better to offer.
-        let may_start =
-            |record: &&Versioned| self.cordoned().is_none() && self.quota_of(&record.agent).is_none();
+        let may_start = |record: &&Versioned| takes_work && self.quota_of(&record.agent).is_none();
         let changes: Vec<(u64, Change)> = records
             .iter()
             .filter(lift)
@@ -98,7 +97,7 @@ impl Orchestrator {
             "another credential is in force; what waited for the limit of the one before is due"
         );
         // What changed meanwhile is looked at the next time.
-        self.ports.store.amend(changes).await?;
+        self.store.amend(changes).await?;
         self.wake.notify_one();
         Ok(())
     }

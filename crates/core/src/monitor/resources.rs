@@ -2,17 +2,12 @@
 
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::domain::stall::Stage;
-use crate::monitor::vitals::{Moment, Resources};
-use crate::orchestrator::Orchestrator;
+use crate::monitor::Monitor;
+use crate::monitor::vitals::Resources;
 
-impl Orchestrator {
-    /// Returns this moment by both clocks.
-    pub(crate) fn moment(&self) -> Moment {
-        (self.elapsed(), self.now())
-    }
-
+impl Monitor {
     /// Returns what is known about the use of resources of an agent that this node drives.
-    pub fn resources(&self, agent: AgentId) -> Resources {
+    pub(crate) fn resources(&self, agent: AgentId) -> Resources {
         let nothing = Resources {
             live: false,
             phase: None,
@@ -22,12 +17,12 @@ impl Orchestrator {
             stall: Stage::None,
             samples: Vec::new(),
         };
-        self.monitor.known(agent).map_or(nothing, |vitals| vitals.resources(self.elapsed()))
+        self.known(agent).map_or(nothing, |vitals| vitals.resources(self.clocks.elapsed()))
     }
 
     /// Returns when an agent that this node drives was heard of last.
-    pub fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
-        let vitals = self.monitor.known(agent)?;
+    pub(crate) fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
+        let vitals = self.known(agent)?;
         vitals.last_event()
     }
 }

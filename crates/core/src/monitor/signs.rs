@@ -7,21 +7,21 @@ use crate::domain::breaker::{Sign, Turned};
 use crate::domain::facts::{BreakerTurned, Fact};
 use crate::domain::ids::AgentId;
 use crate::domain::journal::LogRecord;
-use crate::orchestrator::Orchestrator;
+use crate::monitor::Monitor;
 
-impl Orchestrator {
+impl Monitor {
     /// Tells the breakers what happened to an agent, and the log when one of them turned.
     pub(crate) async fn took_sign(&self, agent: AgentId, part: &Part, sign: Sign) {
         if *part == Part::Machine {
             return;
         }
-        let Some((turned, why)) = self.monitor.breakers.sign(agent, part, sign, self.elapsed()) else {
+        let Some((turned, why)) = self.breakers.sign(agent, part, sign, self.clocks.elapsed()) else {
             return;
         };
-        let why = self.ports.scanner.mask(&why);
+        let why = self.scanner.mask(&why);
         let turn = |pause: Option<Duration>| BreakerTurned {
             part: part.clone(),
-            node: self.settings.node.clone(),
+            node: self.node.clone(),
             pause_seconds: pause.map(|pause| pause.as_secs()),
             error: Some(why.clone()).filter(|why| !why.is_empty()),
         };
@@ -30,7 +30,7 @@ impl Orchestrator {
             Turned::Closed => Fact::BreakerClosed(turn(None)),
         };
         tracing::warn!(part = part.message(), why, "{}", fact.kind());
-        if let Err(e) = self.ports.store.log(vec![LogRecord::new(&fact, self.now())]).await {
+        if let Err(e) = self.store.log(vec![LogRecord::new(&fact, self.clocks.now())]).await {
             tracing::warn!(error = %e, "a breaker's turn could not be logged");
         }
         self.wake.notify_one();

@@ -1,7 +1,5 @@
 //! The state of this node in one cheap snapshot: what status bars, `doctor` and the dashboard read.
 
-use std::sync::atomic::Ordering;
-
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch_gate::Blocked;
@@ -89,22 +87,17 @@ impl Orchestrator {
             counts,
             dispatch,
             held: blocked.map(|blocked| blocked.message()),
-            host_load: self.host_load(),
+            host_load: self.monitor.host_load(),
             breakers: self.monitor.breakers.shown(self.elapsed()),
-            quotas: self.quotas(),
+            quotas: self.monitor.quotas(),
             attention: agents().filter(|agent| !agent.attention.is_empty()).count(),
             stalled: stalled.count(),
             warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),
-            cleanup_pending: self.monitor.cleanup_pending.load(Ordering::Relaxed),
+            cleanup_pending: self.monitor.cleanup_pending(),
             nodes: self.node_counts(),
             cordon: self.cordoned(),
             missing: self.missing_runtimes(),
             pause,
         })
-    }
-
-    /// Takes how many ended agents hold something that could not be given back yet, from whoever looked last.
-    pub fn note_cleanup_pending(&self, agents: usize) {
-        self.monitor.cleanup_pending.store(agents, Ordering::Relaxed);
     }
 }

@@ -109,7 +109,7 @@ impl Orchestrator {
         self.check_satisfiable(&spec)?;
         // Whichever node runs it, and whatever that one's default is: it is what was promised here.
         spec.runtime.get_or_insert_with(|| self.settings.default_runtime.clone());
-        self.disk_capacity().await.map_err(SpawnError::DiskLow)?;
+        self.monitor.disk_capacity().await.map_err(SpawnError::DiskLow)?;
         let Origin { previous, idempotency, job, job_data, until } = origin;
         let now = self.now();
         let id = self.ports.chance.agent_id();

@@ -15,7 +15,7 @@ const CONFIG: &str = ".mosaic/config.toml";
 
 pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -> Result<Event, Failure> {
     let (o, agent) = (context.orchestrator, context.agent);
-    o.disk_capacity().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
+    o.monitor.disk_capacity().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
     let (base, remote_tip) = base(context).await?;
     let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
         (Some(plan), Some(known)) if *known == base => (plan.clone(), Vec::new()),

@@ -23,7 +23,7 @@ pub(crate) async fn take(o: &Orchestrator) -> Option<Taken> {
             None
         })?;
         // Asked first: a breaker lets one agent through to see how it fares.
-        let held = o.quota_of(&record.agent).map(|held| Deferral {
+        let held = o.monitor.quota_of(&record.agent).map(|held| Deferral {
             why: limit_message(&held),
             wait: held.until.since(o.now()),
             credential: Some(held.credential),
@@ -63,7 +63,7 @@ impl Orchestrator {
         self.monitor.breakers.add_refusals(&mut conditions, self.elapsed());
         if self.is_fleet() {
             // Another node may have another credential. Alone, what waits for a limit waits until that time, and says so.
-            let held = self.quotas();
+            let held = self.monitor.quotas();
             let is_held = |credential: &str| held.iter().any(|one| one.credential == credential);
             let runtimes = self.ports.runtimes.iter();
             let limited = runtimes.filter(|(_, one)| one.credential().is_some_and(|c| is_held(&c)));
@@ -138,7 +138,7 @@ impl Orchestrator {
             return Some(self.without_labels(agent, &missing.join(", ")));
         }
         let refusal = self.monitor.breakers.refusal(agent, self.default_runtime(), self.elapsed());
-        let refusal = refusal.or_else(|| self.quota_of(agent).map(|held| limit_message(&held)));
+        let refusal = refusal.or_else(|| self.monitor.quota_of(agent).map(|held| limit_message(&held)));
         let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
         let lacking = || {
             let left = self.is_fleet() && self.left_to_others().iter().any(|name| name == runtime);

@@ -98,7 +98,7 @@ async fn or_full_disk(context: &StepContext<'_>, failure: Failure) -> Failure {
     }
     // What the host does not say is no reason.
     let free = context.orchestrator.ports.host.free_bytes().await;
-    match context.orchestrator.disk_capacity().await {
+    match context.orchestrator.monitor.disk_capacity().await {
         Err(why) if free.is_ok() => {
             Failure::new(FailureKind::Disk, format!("{why}; what failed: {}", failure.message))
         }

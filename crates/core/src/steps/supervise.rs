@@ -168,7 +168,7 @@ impl Supervisor<'_> {
 
     /// Notes a sign of life.
     fn hears(&self, sign: Hearing<'_>) {
-        self.vitals.hear(self.context.orchestrator.moment(), sign);
+        self.vitals.hear(self.context.orchestrator.monitor.moment(), sign);
     }
 
     /// Looks after what the run was lent.

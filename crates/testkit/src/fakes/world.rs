@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::ids::{AgentId, NodeId};
-use mosaic_core::orchestrator::Settings;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::orders::Filed;
 use mosaic_core::ports::runtime::Runtime;
+use mosaic_core::settings::Settings;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
