@@ -66,7 +66,12 @@ impl Clocks {
 
     /// Tells whether nodes share a store, whose clock then counts.
     pub(crate) fn is_shared(&self) -> bool {
-        self.fleet.term().is_some()
+        self.term().is_some()
+    }
+
+    /// Returns how long a lease of the shared store holds; `None` where leases never end.
+    pub(crate) fn term(&self) -> Option<Duration> {
+        self.fleet.term()
     }
 
     /// Returns once this much monotonic time has passed.

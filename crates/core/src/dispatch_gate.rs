@@ -59,7 +59,7 @@ impl Orchestrator {
         if !self.orders.are_known() {
             return Some(Blocked::OrdersUnknown(None));
         }
-        self.cordoned().map(Blocked::Cordoned).or_else(|| self.machine_blocks())
+        self.fleet.cordoned().map(Blocked::Cordoned).or_else(|| self.machine_blocks())
     }
 
     /// Returns what the machine has against one more agent, by its newest answer.
@@ -84,11 +84,5 @@ impl Orchestrator {
             }
         }
         !is_held
-    }
-
-    /// Returns what this machine has against new agents, whatever orders stand: what other nodes are told of it.
-    pub(crate) fn held_by_machine(&self) -> Option<String> {
-        let unread = self.orders.unread().map(|why| Blocked::OrdersUnknown(Some(why)));
-        unread.or_else(|| self.machine_blocks()).map(|blocked| blocked.message())
     }
 }

@@ -27,7 +27,7 @@ use crate::steps::context::{StepContext, StepState};
 /// Registers a driver, so that orders reach it from this moment on, and lets it run.
 pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, taken: Taken, entry: Entry) {
     let Taken { lease, record, asked } = taken;
-    let driver = AgentHandle::of(&record, &lease, o.holds_until(asked));
+    let driver = AgentHandle::of(&record, &lease, o.fleet.holds_until(asked));
     let id = lease.agent;
     o.live().insert(id, Arc::clone(&driver));
     // Another node may have admitted it: an order to stop reaches up to here, too, although the store does not say so.
@@ -137,7 +137,7 @@ async fn drive(
 ) -> Result<(), StoreError> {
     let mut drive = Drive::new(o, lease, driver);
     if o.is_fleet() || entry == Entry::TakenOver {
-        o.tell_supervisors(agent.id, driver.held_until()).await;
+        o.fleet.tell_supervisors(agent.id, driver.held_until()).await;
     }
     let mut event = drive.first_event(&mut agent, entry, step_state).await;
     let mut fresh = true;
@@ -156,7 +156,7 @@ async fn drive(
             return Ok(());
         };
         let believed = drive.after_orders(happened).await;
-        event = o.weigh(&agent, believed).await;
+        event = o.fleet.weigh(&agent, believed).await;
     }
 }
 
@@ -179,7 +179,7 @@ impl<'a> Drive<'a> {
         let mut orders = driver.order.subscribe();
         // An order that was given before this line counts as well.
         orders.mark_changed();
-        let (leaving, lost) = (o.leaving.subscribe(), driver.lost.subscribe());
+        let (leaving, lost) = (o.shutdown.leaving.subscribe(), driver.lost.subscribe());
         Self { o, lease, driver, orders, leaving, lost, facts: Vec::new() }
     }
 
@@ -227,7 +227,7 @@ impl<'a> Drive<'a> {
             order = next_order(&mut self.orders) => Ok(Some(order)),
             // Errors never while the driver is borrowed.
             _ = self.lost.wait_for(|lost| *lost) => Err(StoreError::Fenced(agent.id)),
-            () = driver.lapsed(o) => Ok(Some(Event::Interrupted)),
+            () = driver.lapsed(&o.clocks) => Ok(Some(Event::Interrupted)),
             // The program goes on without us.
             _ = self.leaving.wait_for(|leaving| *leaving), if effect == Effect::Supervise => Ok(None),
             event = monitor::attention::attended(&o.monitor, self.lease, agent, work) => event.map(Some),
@@ -265,7 +265,7 @@ impl<'a> Drive<'a> {
         o.monitor.note_quota(agent);
         o.monitor.vitals(agent.id).enters(agent.phase(), o.elapsed());
         if let Some((part, sign)) = sign {
-            o.note_sign(&part, &sign);
+            o.fleet.note_sign(&part, &sign);
             o.monitor.took_sign(agent.id, &part, sign).await;
         }
         Ok(())
@@ -279,7 +279,7 @@ impl<'a> Drive<'a> {
         let (o, driver) = (self.o, self.driver);
         let failed = match &event {
             Event::TurnEnded { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
-            Event::Judged { report, .. } => driver.has_lapsed(o) && report.verdict != Verdict::Passed,
+            Event::Judged { report, .. } => driver.has_lapsed(&o.clocks) && report.verdict != Verdict::Passed,
             event => matches!(event, Event::Failed(_)),
         };
         if !failed {
@@ -287,20 +287,20 @@ impl<'a> Drive<'a> {
         }
         o.orders.catch_up().await;
         let kill = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
-        kill.unwrap_or(if driver.has_lapsed(o) { Event::Interrupted } else { event })
+        kill.unwrap_or(if driver.has_lapsed(&o.clocks) { Event::Interrupted } else { event })
     }
 
     /// Nothing is begun on a lease that is over by this node's clock: the next heartbeat is waited for, and what cannot wait
     /// longer goes back to the queue. Returns what happens instead of the step, when something does.
     async fn regain(&mut self) -> Result<Option<Event>, StoreError> {
         let (o, driver) = (self.o, self.driver);
-        if !driver.has_lapsed(o) {
+        if !driver.has_lapsed(&o.clocks) {
             return Ok(None);
         }
         let held = tokio::select! {
             biased;
             order = next_order(&mut self.orders) => return Ok(Some(order)),
-            held = driver.holds_for(o, limits::LOOK_AGAIN) => held,
+            held = driver.holds_for(&o.clocks, limits::LOOK_AGAIN) => held,
         };
         match (held, &driver.lease) {
             (true, _) => Ok(None),

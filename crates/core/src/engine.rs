@@ -1,7 +1,6 @@
 //! The engine: the dispatcher that fills slots, one driver per agent ([`crate::drive`]), and how all of them stop.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -26,16 +25,16 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
     tokio::select! {
         () = dispatch(&orchestrator, stop) => {}
         () = monitor::sampler::run(&orchestrator.monitor) => {}
-        () = fleet::heartbeat_loop(&orchestrator) => {}
-        () = fleet::health::watch(&orchestrator) => {}
+        () = fleet::heartbeat_loop(&orchestrator.fleet) => {}
+        () = fleet::health::watch(&orchestrator.fleet) => {}
     }
     let drained = matches!(*ordered.borrow(), Stop::Drain(_));
-    orchestrator.leave_fleet(drained).await;
+    orchestrator.fleet.leave_fleet(drained).await;
 }
 
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
-    fleet::joined(o, &mut stop).await;
+    fleet::joined(&o.fleet, &mut stop).await;
     o.orders.learn(&mut stop).await;
     while *stop.borrow() == Stop::No && !recovery::take_over(o, &mut drivers).await {
         tokio::select! {
@@ -47,7 +46,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
         o.monitor.recall_quotas(o.cordoned().is_none()).await;
         recovery::stop_strays(o).await;
     }
-    o.look_before_taking().await;
+    o.fleet.look_before_taking().await;
     let mut care = JoinSet::new();
     care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
     care.spawn(caretaker::archive::run(Arc::clone(o), stop.clone()));
@@ -78,7 +77,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             changed = stop.changed() => if changed.is_err() { break },
         }
     }
-    o.draining.store(true, Ordering::SeqCst);
+    o.shutdown.refuse_new();
     wind_up(o, &mut drivers, &mut stop).await;
     care.shutdown().await;
 }
@@ -119,8 +118,8 @@ async fn leave(
     stop: &mut watch::Receiver<Stop>,
     patience: Duration,
 ) {
-    o.final_heartbeat().await;
-    o.leaving.send_replace(true);
+    o.fleet.final_heartbeat().await;
+    o.shutdown.leaving.send_replace(true);
     let mut deadline = o.ports.clock.sleep(patience);
     while !drivers.is_empty() {
         tokio::select! {
@@ -141,7 +140,7 @@ async fn leave(
 /// server, whose records and directories are as they are after a crash.
 async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
     if *stop.borrow() == Stop::Now {
-        o.hurry.send_replace(true);
+        o.shutdown.hurry.send_replace(true);
     }
     for driver in o.live().values() {
         driver.give(Order::Interrupt);
@@ -151,8 +150,8 @@ async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut 
         tokio::select! {
             Some(ended) = drivers.join_next() => note_panic(ended),
             () = &mut deadline => break,
-            _ = stop.wait_for(|order| *order == Stop::Now), if !*o.hurry.borrow() => {
-                o.hurry.send_replace(true);
+            _ = stop.wait_for(|order| *order == Stop::Now), if !*o.shutdown.hurry.borrow() => {
+                o.shutdown.hurry.send_replace(true);
                 deadline = o.ports.clock.sleep(limits::GIVING_BACK_NOW);
             }
         }
@@ -174,7 +173,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
     while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.may_take().await {
-        if !o.taking_again().is_zero() || o.gives_way().await {
+        if !o.fleet.taking_again().is_zero() || o.fleet.gives_way(|| o.conditions()).await {
             return;
         }
         let taken = lease::take(o).await;
@@ -182,17 +181,17 @@ async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &wat
         if let Some(taken) = taken {
             drive::start(o, drivers, taken, Entry::Leased);
         }
-        o.gave_way(agent).await;
+        o.fleet.gave_way(agent).await;
         if agent.is_none() {
             return;
         }
     }
-    o.forget_moment_given();
+    o.fleet.forget_moment_given();
 }
 
 /// Returns how long to sleep when nothing happens.
 async fn until_next(o: &Orchestrator) -> Duration {
-    let pace = o.taking_again().max(o.giving_way());
+    let pace = o.fleet.taking_again().max(o.fleet.giving_way());
     if !pace.is_zero() {
         return pace.min(limits::DISPATCH_PERIOD);
     }

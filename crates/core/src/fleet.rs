@@ -23,9 +23,8 @@ use crate::domain::facts::{
 use crate::domain::ids::{AgentId, NodeId, Stamp};
 use crate::domain::journal::LogRecord;
 use crate::driver::AgentHandle;
-use crate::fleet::membership::About;
+use crate::fleet::membership::{About, FleetMembership};
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{
     Cordon, FORMAT, HeartbeatReply, JoinError, LostNode, NodeInfo, NodeRemoval, NodeState,
 };
@@ -43,77 +42,72 @@ pub fn push_lease(term: Duration) -> Duration {
 }
 
 /// Joins, unless that was done already; waits while the store does not answer or the name is taken, until told to stop.
-pub(crate) async fn joined(o: &Orchestrator, stop: &mut watch::Receiver<Stop>) {
-    while *stop.borrow() == Stop::No && !*o.fleet.joined.borrow() {
-        let Err(e) = o.join().await else { return };
+pub(crate) async fn joined(membership: &FleetMembership, stop: &mut watch::Receiver<Stop>) {
+    while *stop.borrow() == Stop::No && !*membership.joined.borrow() {
+        let Err(e) = membership.join().await else { return };
         tracing::warn!(error = %e, "this node is not one of the fleet yet; nothing is taken until it is");
         tokio::select! {
-            () = o.ports.clock.sleep(limits::ORDER_LOOK) => {}
+            () = membership.clocks.sleep(limits::ORDER_LOOK) => {}
             changed = stop.changed() => if changed.is_err() { return },
         }
     }
 }
 
 /// Says again and again that this node is alive.
-pub(crate) async fn heartbeat_loop(o: &Arc<Orchestrator>) {
+pub(crate) async fn heartbeat_loop(membership: &FleetMembership) {
     // Errors never: the sender lives as long as the orchestrator.
-    let _ = o.fleet.joined.subscribe().wait_for(|joined| *joined).await;
-    let period = o.ports.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
+    let _ = membership.joined.subscribe().wait_for(|joined| *joined).await;
+    let period = membership.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
         (term / limits::HEARTBEATS_PER_LEASE).min(limits::NODE_HEARTBEAT)
     });
     loop {
-        let begun = o.elapsed();
-        let heard = o.heartbeat(period).await;
-        if o.is_fleet() {
-            o.look_at_nodes(period).await;
+        let begun = membership.clocks.elapsed();
+        let heard = membership.heartbeat(period).await;
+        if membership.is_fleet() {
+            membership.look_at_nodes(period).await;
         }
         let pause = if heard { period } else { period.min(limits::ORDER_LOOK) };
-        let mut changes = o.ports.external_queue.changes();
+        let mut changes = membership.external_queue.changes();
         changes.mark_unchanged();
         tokio::select! {
-            () = o.ports.clock.sleep(pause.saturating_sub(o.elapsed().saturating_sub(begun))) => {}
+            () = membership.clocks.sleep(pause.saturating_sub(membership.clocks.elapsed().saturating_sub(begun))) => {}
             // Somebody may have cordoned this node. Whatever else stirs costs a heartbeat now and then.
-            Ok(()) = changes.changed() => o.ports.clock.sleep(period.min(limits::CHANGE_HEARTBEAT)).await,
+            Ok(()) = changes.changed() => membership.clocks.sleep(period.min(limits::CHANGE_HEARTBEAT)).await,
         }
     }
 }
 
-impl Orchestrator {
+impl FleetMembership {
     /// Tells whether leases end here, because other nodes could take what this one holds.
-    pub fn is_fleet(&self) -> bool {
+    pub(crate) fn is_fleet(&self) -> bool {
         self.clocks.is_shared()
     }
 
     /// Says what others are told of this node. Only the first call counts; without one it has no address.
-    pub fn introduce(&self, about: About) {
-        self.fleet.about.get_or_init(|| about);
+    pub(crate) fn introduce(&self, about: About) {
+        self.about.get_or_init(|| about);
     }
 
     /// Makes this node one of the fleet, before it takes anything.
-    pub async fn join(&self) -> Result<(), JoinError> {
+    pub(crate) async fn join(&self) -> Result<(), JoinError> {
         self.clocks.measure().await?;
-        self.ports.fleet.join(&self.info()).await?;
-        self.fleet.joined.send_replace(true);
+        self.fleet.join(&self.info()).await?;
+        self.joined.send_replace(true);
         if self.is_fleet() {
-            let (node, slots) = (self.settings.node.clone(), self.settings.slots);
+            let (node, slots) = (self.node.clone(), self.slots);
             self.log_node(Fact::NodeJoined(NodeJoined { node, slots })).await;
         }
         Ok(())
     }
 
-    /// Returns the nodes as they are now.
-    pub async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {
-        self.ports.fleet.nodes().await
-    }
-
     /// Returns the nodes as they were at the last heartbeat; nothing where there is only this one.
-    pub fn known_nodes(&self) -> Vec<NodeState> {
-        self.fleet.seen().nodes.clone()
+    pub(crate) fn known_nodes(&self) -> Vec<NodeState> {
+        self.seen().nodes.clone()
     }
 
     /// Returns the labels of this node.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        self.fleet.about.get().map(|about| about.labels.clone()).unwrap_or_default()
+        self.about.get().map(|about| about.labels.clone()).unwrap_or_default()
     }
 
     /// Returns how many nodes there are, and how many of them are alive.
@@ -124,8 +118,8 @@ impl Orchestrator {
     }
 
     /// Says whether this node is one of the fleet, and how many there are.
-    pub(crate) fn fleet_summary(&self) -> Result<String, String> {
-        if !*self.fleet.joined.borrow() {
+    pub(crate) fn summary(&self) -> Result<String, String> {
+        if !*self.joined.borrow() {
             return Err("this node has not joined the fleet yet: nothing is taken until it has".to_owned());
         }
         let (known, alive) = self.node_counts();
@@ -146,12 +140,12 @@ impl Orchestrator {
     }
 
     /// Returns why this node takes nothing new, when somebody said so.
-    pub fn cordoned(&self) -> Option<Cordon> {
-        self.fleet.seen().cordon.clone()
+    pub(crate) fn cordoned(&self) -> Option<Cordon> {
+        self.seen().cordon.clone()
     }
 
     /// Says that a node takes nothing new (`Some`) or takes work again; false when there is no such node. Idempotent.
-    pub async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>) -> Result<bool, StoreError> {
+    pub(crate) async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>) -> Result<bool, StoreError> {
         let name = node.clone();
         let fact = match &cordon {
             Some(Cordon { by, reason, drain, .. }) => Fact::NodeCordoned(NodeCordoned {
@@ -162,9 +156,9 @@ impl Orchestrator {
             }),
             None => Fact::NodeUncordoned(NodeUncordoned { node: name }),
         };
-        let fact = LogRecord::new(&fact, self.now());
-        let known = self.ports.fleet.cordon(node, cordon.clone(), fact).await?;
-        if known && *node == self.settings.node {
+        let fact = LogRecord::new(&fact, self.clocks.now());
+        let known = self.fleet.cordon(node, cordon.clone(), fact).await?;
+        if known && *node == self.node {
             if cordon.is_none() {
                 self.overruled();
             }
@@ -174,7 +168,7 @@ impl Orchestrator {
     }
 
     /// Takes a node that is gone off the list; with `lost` everything that only it had is given up as well.
-    pub async fn remove_node(
+    pub(crate) async fn remove_node(
         &self,
         node: &NodeId,
         lost: Option<&LostNode>,
@@ -186,81 +180,81 @@ impl Orchestrator {
             reason: lost.and_then(|lost| lost.reason.clone()),
             lost: lost.is_some(),
         });
-        let fact = LogRecord::new(&removed, self.now());
-        let done = self.ports.fleet.remove_node(node, lost, fact).await?;
+        let fact = LogRecord::new(&removed, self.clocks.now());
+        let done = self.fleet.remove_node(node, lost, fact).await?;
         if done == NodeRemoval::Done && lost.is_some() {
-            self.fleet.seen().lost.insert(node.clone());
+            self.seen().lost.insert(node.clone());
         }
         Ok(done)
     }
 
     /// Tells whether a node was declared lost for good, as of the last heartbeat.
-    pub fn is_known_lost(&self, node: &NodeId) -> bool {
-        self.fleet.seen().lost.contains(node)
+    pub(crate) fn is_known_lost(&self, node: &NodeId) -> bool {
+        self.seen().lost.contains(node)
     }
 
     /// Returns the nodes that were declared lost for good, as of the last heartbeat.
     pub(crate) fn lost_nodes(&self) -> BTreeSet<NodeId> {
-        self.fleet.seen().lost.clone()
+        self.seen().lost.clone()
     }
 
     /// Tells whether what is left of the agent lies on another node, so that nothing here says anything about it.
     pub(crate) fn is_elsewhere(&self, node: Option<&NodeId>) -> bool {
-        self.is_fleet() && node != Some(&self.settings.node)
+        self.is_fleet() && node != Some(&self.node)
     }
 
     /// Returns until when a lease holds that was asked for at this moment; for ever where leases never end.
     pub(crate) fn holds_until(&self, asked: Duration) -> Option<Duration> {
-        self.ports.fleet.term().map(|term| asked + term - lease_margin(term))
+        self.fleet.term().map(|term| asked + term - lease_margin(term))
     }
 
     /// Tells an agent's supervisors until when it may run. One that cannot be reached keeps to what it was told before.
     pub(crate) async fn tell_supervisors(&self, agent: AgentId, until: Option<Duration>) {
-        if let Err(e) = self.ports.processes.extend(agent, until).await {
+        if let Err(e) = self.processes.extend(agent, until).await {
             tracing::debug!(agent.id = %agent, error = %e, "a supervisor was not told that its lease goes on");
         }
     }
 
     /// Lets every supervisor go on as long as can be, before this server leaves them to the next one.
     pub(crate) async fn final_heartbeat(&self) {
-        if self.is_fleet() && *self.fleet.joined.borrow() {
+        if self.is_fleet() && *self.joined.borrow() {
             self.heartbeat(limits::NODE_HEARTBEAT).await;
         }
     }
 
     /// Says that this server ends.
     pub(crate) async fn leave_fleet(&self, drained: bool) {
-        if !*self.fleet.joined.borrow() {
+        if !*self.joined.borrow() {
             return;
         }
         if drained && self.is_fleet() {
-            self.log_node(Fact::NodeDrained(NodeDrained { node: self.settings.node.clone() })).await;
+            self.log_node(Fact::NodeDrained(NodeDrained { node: self.node.clone() })).await;
         }
-        let left = self.clocks.timely(self.ports.fleet.leave(&self.settings.node)).await;
+        let left = self.clocks.timely(self.fleet.leave(&self.node)).await;
         if let Ok(Err(e)) = left {
             tracing::warn!(error = %e, "the fleet could not be told that this node ends; it will be missed");
         }
     }
 
     fn info(&self) -> NodeInfo {
-        let about = self.fleet.about.get().cloned().unwrap_or_default();
+        let about = self.about.get().cloned().unwrap_or_default();
         let instance = Some(about.instance).filter(|instance| !instance.is_empty());
         NodeInfo {
-            node: self.settings.node.clone(),
-            instance: instance.unwrap_or_else(|| self.settings.node.to_string()),
+            node: self.node.clone(),
+            instance: instance.unwrap_or_else(|| self.node.to_string()),
             directory: about.directory,
             boot: about.boot,
             url: about.url,
             version: about.version,
-            slots: self.settings.slots,
-            running: self.running(),
+            slots: self.slots,
+            running: self.drivers.count(),
             labels: about.labels,
             clock_offset_ms: self.clocks.offset().map(|offset| offset.offset_ms),
             clock_error_ms: self.clocks.offset().map(|offset| offset.error_ms),
             archives: true,
             format: FORMAT,
-            started_at: *self.fleet.started.get_or_init(|| self.now()),
-            draining: self.is_draining(),
+            started_at: *self.started.get_or_init(|| self.clocks.now()),
+            draining: self.shutdown.is_draining(),
             health: self.health(),
         }
     }
@@ -268,18 +262,19 @@ impl Orchestrator {
     /// Extends every lease that a driver has; returns whether the store answered in time.
     async fn heartbeat(&self, patience: Duration) -> bool {
         let drivers: Vec<(Lease, Arc<AgentHandle>)> = self
-            .live()
+            .drivers
+            .lock()
             .values()
             .filter_map(|driver| Some((driver.lease.clone()?, Arc::clone(driver))))
             .collect();
         let leases: Vec<Lease> = drivers.iter().map(|(lease, _)| lease.clone()).collect();
         // Before it is sent: the store's time begins later.
-        let asked = self.elapsed();
+        let asked = self.clocks.elapsed();
         let info = self.info();
         let both = async {
             // Asked first, and shown with the next heartbeat.
             let (measured, answer) =
-                tokio::join!(self.clocks.measure(), self.ports.fleet.heartbeat(&info, &leases));
+                tokio::join!(self.clocks.measure(), self.fleet.heartbeat(&info, &leases));
             if let Err(e) = measured {
                 tracing::debug!(error = %e, "the store's time could not be had");
             }
@@ -287,20 +282,20 @@ impl Orchestrator {
         };
         let answer = tokio::select! {
             answer = both => answer,
-            () = self.ports.clock.sleep(patience.max(limits::ORDER_LOOK)) => {
+            () = self.clocks.sleep(patience.max(limits::ORDER_LOOK)) => {
                 Err(StoreError::Unavailable("no answer to a heartbeat".to_owned()))
             }
         };
         match answer {
             Ok(reply) => {
-                if std::mem::take(&mut self.fleet.seen().failing) {
+                if std::mem::take(&mut self.seen().failing) {
                     tracing::info!("heartbeats are answered again");
                 }
                 self.apply_reply(reply, &drivers, asked, patience).await;
                 true
             }
             Err(e) => {
-                if !std::mem::replace(&mut self.fleet.seen().failing, true) {
+                if !std::mem::replace(&mut self.seen().failing, true) {
                     tracing::warn!(error = %e, "a heartbeat was not answered; agents run on until their leases end");
                 }
                 false
@@ -333,13 +328,13 @@ impl Orchestrator {
         tokio::select! {
             _ = told => {}
             // A supervisor that hangs must not hold up the next heartbeat.
-            () = self.ports.clock.sleep(patience) => {}
+            () = self.clocks.sleep(patience) => {}
         }
     }
 
     /// Does what a cordon says. A drain that stood when this server started was carried out by the one before.
     fn obey(&self, cordon: Option<Cordon>) {
-        let mut seen = self.fleet.seen();
+        let mut seen = self.seen();
         let new = seen.cordon != cordon;
         let drains = new && seen.heard && cordon.as_ref().is_some_and(|cordon| cordon.drain);
         seen.heard = true;
@@ -347,7 +342,7 @@ impl Orchestrator {
         drop(seen);
         if drains {
             tracing::info!("this node is drained by order");
-            self.drain();
+            self.shutdown.drain();
         }
         if new {
             self.wake.notify_one();
@@ -357,16 +352,16 @@ impl Orchestrator {
     /// Looks who is there, and notes once who is not heard of any more: the first of those that are does it for all.
     pub(crate) async fn look_at_nodes(&self, patience: Duration) {
         let nodes = tokio::select! {
-            nodes = self.ports.fleet.nodes() => nodes,
-            () = self.ports.clock.sleep(patience) => return,
+            nodes = self.fleet.nodes() => nodes,
+            () = self.clocks.sleep(patience) => return,
         };
         let Ok(nodes) = nodes else { return };
-        if let Ok(Ok(lost)) = self.clocks.timely(self.ports.fleet.lost_nodes()).await {
-            self.fleet.seen().lost = lost.into_iter().map(|lost| lost.node).collect();
+        if let Ok(Ok(lost)) = self.clocks.timely(self.fleet.lost_nodes()).await {
+            self.seen().lost = lost.into_iter().map(|lost| lost.node).collect();
         }
-        let before = std::mem::replace(&mut self.fleet.seen().nodes, nodes.clone());
+        let before = std::mem::replace(&mut self.seen().nodes, nodes.clone());
         let alive = |node: &&NodeState| node.alive;
-        let first = nodes.iter().find(alive).is_some_and(|first| first.info.node == self.settings.node);
+        let first = nodes.iter().find(alive).is_some_and(|first| first.info.node == self.node);
         let was = |name: &NodeId| before.iter().filter(alive).any(|node| node.info.node == *name);
         let lost = nodes.iter().filter(|n| !n.alive && !n.info.draining && was(&n.info.node));
         for node in lost {
@@ -381,7 +376,7 @@ impl Orchestrator {
 
     async fn log_node(&self, fact: Fact) {
         let kind = fact.kind();
-        match self.clocks.timely(self.ports.store.log(vec![LogRecord::new(&fact, self.now())])).await {
+        match self.clocks.timely(self.store.log(vec![LogRecord::new(&fact, self.clocks.now())])).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
             Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),

@@ -20,7 +20,7 @@ impl Orchestrator {
             all.iter_mut().for_each(|work| work.hear(&reports));
         }
         all.extend(agent.last_work(record.home.as_ref().unwrap_or(&self.settings.node)));
-        let lost = self.lost_nodes();
+        let lost = self.fleet.lost_nodes();
         for work in all.iter_mut().filter(|work| work.is_unsafe() && lost.contains(&work.node)) {
             work.state = WorkState::Lost;
         }

@@ -2,35 +2,36 @@
 //! ports and the live drivers, and no other state: the truth is in the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::caretaker::report::{Care, CareReport};
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
 use crate::domain::capacity::HostLoad;
 use crate::domain::facts::{Fact, QueuePaused, QueueResumed};
-use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::quota::Held;
 use crate::domain::spec::FieldError;
 use crate::driver::{AgentHandle, Drivers};
-use crate::fleet::membership::Membership;
+use crate::fleet::membership::{About, FleetMembership, Parts};
 use crate::monitor::Monitor;
 use crate::monitor::vitals::Resources;
 use crate::orders::standing::Orders;
 use crate::orders::{ReleaseError, SwitchState};
 use crate::ports::Ports;
+use crate::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval, NodeState};
 use crate::ports::store::{Pause, Query, StoreError, Versioned};
 use crate::settings::Settings;
+use crate::stop::Shutdown;
 
 /// Why a spawn was refused.
 #[derive(Debug, Error)]
@@ -94,25 +95,20 @@ pub struct Check {
 pub struct Orchestrator {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
-    pub(crate) orders: Orders,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) drivers: Arc<Drivers>,
     /// Something may be ready to start, or a slot became free.
     pub(crate) wake: Arc<Notify>,
-    pub(crate) draining: AtomicBool,
-    /// Nothing that is stopped gets a grace any more.
-    pub(crate) hurry: watch::Sender<bool>,
     /// Knowledge of the monitor, in addition to the records.
     pub(crate) monitor: Arc<Monitor>,
     /// Clocks of this machine and of the store.
     pub(crate) clocks: Arc<Clocks>,
     /// Access through which agents see themselves; see [`Orchestrator::grant_access`].
     pub(crate) access: OnceLock<AgentAccess>,
-    /// Drivers let go of their agents, which go on for the next server.
-    pub(crate) leaving: watch::Sender<bool>,
-    /// Somebody asked for a drain.
-    drain: watch::Sender<bool>,
+    /// Progress of the shutdown.
+    pub(crate) shutdown: Arc<Shutdown>,
     pub(crate) care: Care,
-    pub(crate) fleet: Membership,
+    pub(crate) fleet: FleetMembership,
 }
 
 impl Orchestrator {
@@ -129,22 +125,28 @@ impl Orchestrator {
         );
         let monitor =
             Monitor::new(&settings, &ports, Arc::clone(&clocks), Arc::clone(&drivers), Arc::clone(&wake));
-        let monitor = Arc::new(monitor);
+        let (monitor, orders, shutdown) = (Arc::new(monitor), Arc::new(orders), Arc::new(Shutdown::new()));
+        let parts = Parts {
+            clocks: Arc::clone(&clocks),
+            drivers: Arc::clone(&drivers),
+            orders: Arc::clone(&orders),
+            monitor: Arc::clone(&monitor),
+            shutdown: Arc::clone(&shutdown),
+            wake: Arc::clone(&wake),
+        };
+        let fleet = FleetMembership::new(&settings, &ports, parts);
         Arc::new(Self {
             ports,
             settings,
             orders,
             drivers,
             wake,
-            draining: AtomicBool::new(false),
-            hurry: watch::Sender::new(false),
             monitor,
             clocks,
             access: OnceLock::new(),
-            leaving: watch::Sender::new(false),
-            drain: watch::Sender::new(false),
+            shutdown,
             care: Care::default(),
-            fleet: Membership::new(),
+            fleet,
         })
     }
 
@@ -220,27 +222,80 @@ impl Orchestrator {
 
     /// Tells whether the node takes nothing new any more.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.shutdown.is_draining()
     }
 
     /// Takes no new agents from now on: spawns are refused and readiness is false at once. What runs goes on until
     /// the engine is told to stop. Idempotent; there is no way back but a restart.
     pub fn refuse_new(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.shutdown.refuse_new();
     }
 
-    /// Takes nothing new from now on and asks whoever runs this node to stop it once nothing runs any more; returns how
-    /// many agents run now. What waits in the queue stays there for the next server. Idempotent.
+    /// Takes nothing new from now on and asks for the end of this server once nothing runs any more; returns how many agents
+    /// run now. What waits in the queue stays there for the next server. Idempotent.
     pub fn drain(&self) -> usize {
-        self.refuse_new();
-        self.drain.send_replace(true);
+        self.shutdown.drain();
         self.running()
     }
 
-    /// Waits until somebody asks for a drain; see [`Orchestrator::drain`].
+    /// Waits until a drain is asked for; see [`Orchestrator::drain`].
     pub async fn drain_asked(&self) {
-        // Errors never: the sender lives as long as this.
-        let _ = self.drain.subscribe().wait_for(|asked| *asked).await;
+        self.shutdown.drain_asked().await;
+    }
+
+    /// Tells whether leases end here, because other nodes could take what this one holds.
+    pub fn is_fleet(&self) -> bool {
+        self.fleet.is_fleet()
+    }
+
+    /// Takes what others are told of this node. Only the first call counts; without one it has no address.
+    pub fn introduce(&self, about: About) {
+        self.fleet.introduce(about);
+    }
+
+    /// Makes this node one of the fleet, before it takes anything.
+    pub async fn join(&self) -> Result<(), JoinError> {
+        self.fleet.join().await
+    }
+
+    /// Returns the nodes as they are now.
+    pub async fn nodes(&self) -> Result<Vec<NodeState>, StoreError> {
+        self.ports.fleet.nodes().await
+    }
+
+    /// Returns the nodes as they were at the last heartbeat; nothing where there is only this one.
+    pub fn known_nodes(&self) -> Vec<NodeState> {
+        self.fleet.known_nodes()
+    }
+
+    /// Returns why this node takes nothing new, when it is out of service.
+    pub fn cordoned(&self) -> Option<Cordon> {
+        self.fleet.cordoned()
+    }
+
+    /// Takes a node out of service (`Some`) or back; false when there is no such node. Idempotent.
+    pub async fn cordon(&self, node: &NodeId, cordon: Option<Cordon>) -> Result<bool, StoreError> {
+        self.fleet.cordon(node, cordon).await
+    }
+
+    /// Takes a node that is gone off the list; with `lost` everything that only it had is given up as well.
+    pub async fn remove_node(
+        &self,
+        node: &NodeId,
+        lost: Option<&LostNode>,
+        by: &str,
+    ) -> Result<NodeRemoval, StoreError> {
+        self.fleet.remove_node(node, lost, by).await
+    }
+
+    /// Tells whether a node was declared lost for good, as of the last heartbeat.
+    pub fn is_known_lost(&self, node: &NodeId) -> bool {
+        self.fleet.is_known_lost(node)
+    }
+
+    /// Tells whether what is left of the agent lies on another node, so that nothing here says anything about it.
+    pub(crate) fn is_elsewhere(&self, node: Option<&NodeId>) -> bool {
+        self.fleet.is_elsewhere(node)
     }
 
     /// Returns how many agents' programs run on although the engine has ended; 0 when that cannot be told.
@@ -321,7 +376,7 @@ impl Orchestrator {
             check("dispatcher", dispatcher),
         ];
         if self.is_fleet() {
-            checks.push(check("fleet", self.fleet_summary()));
+            checks.push(check("fleet", self.fleet.summary()));
             checks.push(check("clock", self.clocks.message()));
         }
         checks

@@ -96,7 +96,7 @@ async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
 
 /// Stops what runs of an agent and keeps what lies in its tree, which stays.
 pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), String> {
-    o.tell_supervisors(id, None).await;
+    o.fleet.tell_supervisors(id, None).await;
     o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
     match o.ports.trees.stray_tree(id).await.map_err(|e| e.message)? {
         StrayTree::None | StrayTree::Unused => {}

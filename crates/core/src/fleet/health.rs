@@ -10,8 +10,8 @@ use crate::domain::blame::Part;
 use crate::domain::breaker::Sign;
 use crate::domain::lifecycle::Elsewhere;
 use crate::domain::outcome::{Failure, cut};
+use crate::fleet::membership::FleetMembership;
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::{Cordon, NodeHealth, NodeState, RuntimeHealth};
 use crate::ports::runtime::ProbeError;
 
@@ -19,22 +19,22 @@ use crate::ports::runtime::ProbeError;
 pub const ITSELF: &str = "mosaic";
 
 /// Looks after this node's health again and again, beside the heartbeats: a program that does not answer holds up none.
-pub(crate) async fn watch(o: &Orchestrator) {
+pub(crate) async fn watch(membership: &FleetMembership) {
     // Errors never: the sender lives as long as the orchestrator.
-    let _ = o.fleet.joined.subscribe().wait_for(|joined| *joined).await;
-    let period = o.ports.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
+    let _ = membership.joined.subscribe().wait_for(|joined| *joined).await;
+    let period = membership.fleet.term().map_or(limits::NODE_HEARTBEAT, |term| {
         (term / limits::HEARTBEATS_PER_LEASE).min(limits::NODE_HEARTBEAT)
     });
     loop {
-        o.look_after_itself().await;
-        o.ports.clock.sleep(period).await;
+        membership.look_after_itself().await;
+        membership.clocks.sleep(period).await;
     }
 }
 
-impl Orchestrator {
+impl FleetMembership {
     /// Looks around and at itself, before this node takes anything.
     pub(crate) async fn look_before_taking(&self) {
-        if self.is_fleet() && *self.fleet.joined.borrow() {
+        if self.is_fleet() && *self.joined.borrow() {
             self.look_at_nodes(limits::ORDER_LOOK).await;
             self.look_after_itself().await;
         }
@@ -42,35 +42,41 @@ impl Orchestrator {
 
     /// Returns what this node says of its health with every heartbeat.
     pub(super) fn health(&self) -> NodeHealth {
-        let mut breakers = self.monitor.breakers.shown(self.elapsed());
+        let mut breakers = self.monitor.breakers.shown(self.clocks.elapsed());
         breakers.truncate(limits::NODE_BREAKERS);
         for breaker in &mut breakers {
-            breaker.why = cut(self.ports.scanner.mask(&breaker.why), limits::NODE_REASON_BYTES);
+            breaker.why = cut(self.scanner.mask(&breaker.why), limits::NODE_REASON_BYTES);
         }
         let (runtimes, seen) = {
-            let seen = self.fleet.seen();
+            let seen = self.seen();
             (seen.health.runtimes.clone(), (seen.health.crashes, seen.health.completed))
         };
         NodeHealth {
             runtimes,
-            sandbox: Some(self.ports.sandbox.name().to_owned()),
+            sandbox: Some(self.sandbox.name().to_owned()),
             breakers,
-            held: self.held_by_machine(),
+            held: self.held(),
             crashes: seen.0,
             completed: seen.1,
         }
     }
 
+    /// Returns what this machine has against new agents, whatever orders stand: what other nodes are told of it.
+    fn held(&self) -> Option<String> {
+        let unread = self.orders.unread().map(|why| format!("orders: {why}"));
+        unread.or_else(|| self.clocks.fault()).or_else(|| self.monitor.refusal())
+    }
+
     /// Returns for how long this node takes nothing after its newest fault, so that a node that fails fast does not take
     /// everything before the others.
     pub(crate) fn taking_again(&self) -> Duration {
-        self.fleet.seen().health.taking_again.saturating_sub(self.elapsed())
+        self.seen().health.taking_again.saturating_sub(self.clocks.elapsed())
     }
 
     /// Takes note of what failed for a reason of this node.
     pub(super) fn note_fault(&self, agent: &Agent, part: &Part, failure: &Failure, elsewhere: Elsewhere) {
-        let now = self.elapsed();
-        let mut seen = self.fleet.seen();
+        let now = self.clocks.elapsed();
+        let mut seen = self.seen();
         let health = &mut seen.health;
         health.faults = health.faults.saturating_add(1);
         let doublings = health.faults.saturating_sub(1).min(16);
@@ -79,17 +85,17 @@ impl Orchestrator {
             health.taking_again = now + pause;
             health.remember(Moved { agent: agent.id, part: part.clone(), runs: agent.runs });
         }
-        let why = cut(self.ports.scanner.mask(&failure.message), limits::NODE_REASON_BYTES);
+        let why = cut(self.scanner.mask(&failure.message), limits::NODE_REASON_BYTES);
         health.newest = Some((part.clone(), why));
     }
 
     /// Takes note of an agent that crashed. That is the task's own affair, unless it happens here only.
     pub(super) fn note_crash(&self, agent: &Agent, failure: &Failure) {
         let nodes = self.known_nodes();
-        let (now, own) = (self.elapsed(), &self.settings.node);
+        let (now, own) = (self.clocks.elapsed(), &self.node);
         let completed = completed_elsewhere(&nodes, own);
-        let why = cut(self.ports.scanner.mask(&failure.message), limits::NODE_REASON_BYTES);
-        let mut seen = self.fleet.seen();
+        let why = cut(self.scanner.mask(&failure.message), limits::NODE_REASON_BYTES);
+        let mut seen = self.seen();
         let health = &mut seen.health;
         if health.crashes == 0 {
             health.completed_before = completed;
@@ -112,7 +118,8 @@ impl Orchestrator {
             health.taking_again = now + limits::NODE_CRASH_PAUSE.saturating_mul(1 << doublings);
         }
         if agent.attempt <= agent.spec.max_retries {
-            let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
+            let runtime =
+                agent.spec.runtime.as_ref().map_or(self.default_runtime.as_str(), |name| name.as_str());
             let part = Part::Run { runtime: runtime.to_owned() };
             health.remember(Moved { agent: agent.id, part, runs: agent.runs });
         }
@@ -123,7 +130,7 @@ impl Orchestrator {
         if *sign != Sign::Works {
             return;
         }
-        let mut seen = self.fleet.seen();
+        let mut seen = self.seen();
         let health = &mut seen.health;
         if matches!(part, Part::Run { .. }) {
             health.crashes = 0;
@@ -152,10 +159,10 @@ impl Orchestrator {
         self.probe_runtimes().await;
         self.look_for_moved().await;
         let ailment = self.ailment().await;
-        let now = self.elapsed();
+        let now = self.clocks.elapsed();
         let cordon = self.cordoned();
         let decided = {
-            let mut seen = self.fleet.seen();
+            let mut seen = self.seen();
             let health = &mut seen.health;
             if health.overruled != ailment.as_ref().map(|(ailment, _)| *ailment) {
                 health.overruled = None;
@@ -200,7 +207,7 @@ impl Orchestrator {
 
     /// Says that a person lets this node take work although it took itself out of service.
     pub(super) fn overruled(&self) {
-        let mut seen = self.fleet.seen();
+        let mut seen = self.seen();
         let health = &mut seen.health;
         if let Some(own) = health.own.take() {
             health.overruled = Some(own.ailment);
@@ -214,34 +221,37 @@ impl Orchestrator {
             Some(why) => tracing::error!(why, "this node takes nothing new: it is not fit to"),
             None => tracing::info!("this node takes work again: what it was out of service for is gone"),
         }
-        let cordon =
-            why.map(|why| Cordon { by: ITSELF.to_owned(), reason: Some(why), at: self.now(), drain: false });
-        let done = self.clocks.timely(self.cordon(&self.settings.node, cordon)).await;
+        let cordon = why.map(|why| Cordon {
+            by: ITSELF.to_owned(),
+            reason: Some(why),
+            at: self.clocks.now(),
+            drain: false,
+        });
+        let done = self.clocks.timely(self.cordon(&self.node, cordon)).await;
         if let Ok(Err(e)) = done {
             tracing::warn!(error = %e, "this node's own cordon could not be written; it is tried again");
-            self.fleet.seen().health.own = None;
+            self.seen().health.own = None;
         }
     }
 
     /// Says what makes this node unfit while others are not.
     async fn ailment(&self) -> Option<(Ailment, String)> {
         let nodes = self.known_nodes();
-        let others =
-            || nodes.iter().filter(|node| node.info.node != self.settings.node && self.counts_on(node));
+        let others = || nodes.iter().filter(|node| node.info.node != self.node && self.counts_on(node));
         others().next()?;
         if let Some(why) = self.disk_ails().await {
             return Some((Ailment::Disk, why));
         }
-        let seen = self.fleet.seen();
+        let seen = self.seen();
         let health = &seen.health;
-        let runtime = self.default_runtime();
+        let runtime = self.default_runtime.as_str();
         if let Some(why) = health.missing(runtime)
             // What no node can do fails at once and says so, instead of waiting without end.
             && others().any(|node| !node.info.health.lacks(runtime))
         {
             return Some((Ailment::Runtimes, format!("its runtime {runtime} cannot be used here: {why}")));
         }
-        if let Some(why) = health.crash_message(&nodes, &self.settings.node) {
+        if let Some(why) = health.crash_message(&nodes, &self.node) {
             return Some((Ailment::Faults, why));
         }
         let (part, why) = health.newest.as_ref()?;
@@ -258,20 +268,20 @@ impl Orchestrator {
     /// Says why the disk takes nothing more. A host that does not say how much is free, or not in time, holds nothing up.
     async fn disk_ails(&self) -> Option<String> {
         let look = async {
-            self.ports.host.free_bytes().await.ok()?;
+            self.host.free_bytes().await.ok()?;
             self.monitor.disk_capacity().await.err()
         };
         tokio::select! {
             why = look => why,
-            () = self.ports.clock.sleep(limits::ORDER_LOOK) => None,
+            () = self.clocks.sleep(limits::ORDER_LOOK) => None,
         }
     }
 
     /// Looks whether the runtimes' programs are there: often while one is not, now and then while all are.
     pub(super) async fn probe_runtimes(&self) {
-        let now = self.elapsed();
+        let now = self.clocks.elapsed();
         {
-            let seen = self.fleet.seen();
+            let seen = self.seen();
             let health = &seen.health;
             let missing = health.runtimes.iter().any(|one| one.error.is_some());
             let period = if missing { limits::NODE_PROBE_AGAIN } else { limits::NODE_PROBE };
@@ -280,17 +290,17 @@ impl Orchestrator {
             }
         }
         let mut found = Vec::new();
-        for (name, runtime) in &self.ports.runtimes {
+        for (name, runtime) in &self.runtimes {
             let answer = tokio::select! {
                 answer = runtime.probe() => answer,
-                () = self.ports.clock.sleep(limits::PROBE * 2) => Err(ProbeError::new("it did not answer in time")),
+                () = self.clocks.sleep(limits::PROBE * 2) => Err(ProbeError::new("it did not answer in time")),
             };
             let why = answer.as_ref().err().map(ToString::to_string);
-            let error = why.map(|why| cut(self.ports.scanner.mask(&why), limits::NODE_REASON_BYTES));
+            let error = why.map(|why| cut(self.scanner.mask(&why), limits::NODE_REASON_BYTES));
             let version = answer.ok().and_then(|probe| probe.version);
             found.push(RuntimeHealth { name: name.clone(), version, error });
         }
-        let mut seen = self.fleet.seen();
+        let mut seen = self.seen();
         (seen.health.probed, seen.health.runtimes) = (Some(now), found);
     }
 
@@ -299,10 +309,10 @@ impl Orchestrator {
         let nodes = self.known_nodes();
         let has = |name: &str| {
             nodes.iter().any(|node| {
-                node.info.node != self.settings.node && self.counts_on(node) && !node.info.health.lacks(name)
+                node.info.node != self.node && self.counts_on(node) && !node.info.health.lacks(name)
             })
         };
-        let seen = self.fleet.seen();
+        let seen = self.seen();
         let missing = seen.health.runtimes.iter().filter(|one| one.error.is_some());
         missing.map(|one| one.name.clone()).collect::<Vec<_>>().into_iter().filter(|name| has(name)).collect()
     }
@@ -310,8 +320,9 @@ impl Orchestrator {
     /// Says which runtimes cannot be used here although they are meant to: the node's own, and what another node has.
     pub(crate) fn missing_runtimes(&self) -> Vec<RuntimeHealth> {
         let left = self.left_to_others();
-        let is_meant = |one: &&RuntimeHealth| one.name == self.default_runtime() || left.contains(&one.name);
-        let seen = self.fleet.seen();
+        let is_meant =
+            |one: &&RuntimeHealth| one.name == self.default_runtime.as_str() || left.contains(&one.name);
+        let seen = self.seen();
         let missing = seen.health.runtimes.iter().filter(|one| one.error.is_some());
         missing.filter(is_meant).cloned().collect()
     }
@@ -320,13 +331,13 @@ impl Orchestrator {
     /// fault, and not they.
     async fn look_for_moved(&self) {
         for _ in 0..limits::NODE_MOVED_LOOKS {
-            let Some(moved) = self.fleet.seen().health.moved.pop_front() else { return };
-            let Ok(Ok(record)) = self.clocks.timely(self.ports.store.get(moved.agent)).await else {
+            let Some(moved) = self.seen().health.moved.pop_front() else { return };
+            let Ok(Ok(record)) = self.clocks.timely(self.store.get(moved.agent)).await else {
                 continue;
             };
             let agent = &record.agent;
-            let elsewhere = record.home.as_ref().is_some_and(|home| *home != self.settings.node);
-            let mut seen = self.fleet.seen();
+            let elsewhere = record.home.as_ref().is_some_and(|home| *home != self.node);
+            let mut seen = self.seen();
             let health = &mut seen.health;
             if elsewhere && is_past(&moved.part, agent, moved.runs) {
                 health.confirmed = health.confirmed.saturating_add(1);
@@ -338,7 +349,7 @@ impl Orchestrator {
 
     /// Returns the words for readiness: what of this node's work others must do.
     pub(crate) fn ailing_message(&self) -> Option<String> {
-        let breakers = self.monitor.breakers.shown(self.elapsed());
+        let breakers = self.monitor.breakers.shown(self.clocks.elapsed());
         let missing = self.missing_runtimes();
         let mut parts: Vec<String> = missing
             .iter()

@@ -1,18 +1,32 @@
 //! Memory of a node about itself and the other nodes of its fleet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::domain::ids::{AgentId, NodeId, Timestamp};
+use crate::clocks::Clocks;
+use crate::domain::ids::{AgentId, NodeId, Timestamp, Word};
 use crate::domain::placement::Conditions;
 use crate::domain::spreading::Unused;
+use crate::driver::Drivers;
 use crate::fleet::known_faults::Health;
 use crate::limits;
-use crate::ports::fleet::{Cordon, NodeState};
+use crate::monitor::Monitor;
+use crate::orders::standing::Orders;
+use crate::ports::Ports;
+use crate::ports::external_queue::ExternalQueue;
+use crate::ports::fleet::{Cordon, Fleet, NodeState};
+use crate::ports::host::Host;
+use crate::ports::processes::Processes;
+use crate::ports::runtime::Runtime;
+use crate::ports::sandbox::Sandbox;
+use crate::ports::scanner::SecretScanner;
+use crate::ports::store::Store;
+use crate::settings::Settings;
+use crate::stop::Shutdown;
 
 /// Properties that this node reports about itself, in addition to its settings.
 #[derive(Debug, Clone, Default)]
@@ -31,14 +45,43 @@ pub struct About {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Knowledge of this node about its fleet.
-pub(crate) struct Membership {
+/// This node as one of its fleet: what it says of itself, what it knows of the others, and the ports by which it learns that.
+pub(crate) struct FleetMembership {
+    /// This node.
+    pub(super) node: NodeId,
+    pub(super) slots: usize,
+    pub(super) default_runtime: Word,
+    pub(super) fleet: Arc<dyn Fleet>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) external_queue: Arc<dyn ExternalQueue>,
+    pub(super) processes: Arc<dyn Processes>,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) runtimes: BTreeMap<String, Arc<dyn Runtime>>,
+    pub(super) scanner: Arc<dyn SecretScanner>,
+    pub(super) clocks: Arc<Clocks>,
+    pub(super) drivers: Arc<Drivers>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) shutdown: Arc<Shutdown>,
+    /// The dispatcher sleeps until this is notified.
+    pub(super) wake: Arc<Notify>,
     pub(super) about: OnceLock<About>,
     pub(super) started: OnceLock<Timestamp>,
     pub(super) joined: watch::Sender<bool>,
     pub(super) seen: Mutex<FleetView>,
-    /// Agents whose earlier work is being kept here although somebody else has them.
+    /// Agents whose earlier work is being salvaged here although another node has them.
     pub(super) keeping: watch::Sender<BTreeSet<AgentId>>,
+}
+
+/// Parts of the orchestrator that the membership works with.
+pub(crate) struct Parts {
+    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) drivers: Arc<Drivers>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) shutdown: Arc<Shutdown>,
+    pub(crate) wake: Arc<Notify>,
 }
 
 /// View of the fleet as of the last heartbeat.
@@ -57,7 +100,7 @@ pub(super) struct FleetView {
 }
 
 /// The right to keep what an agent left here, while nobody starts it here.
-pub(crate) struct SalvageGuard<'a>(&'a Membership, AgentId);
+pub(crate) struct SalvageGuard<'a>(&'a FleetMembership, AgentId);
 
 impl Drop for SalvageGuard<'_> {
     fn drop(&mut self) {
@@ -67,9 +110,27 @@ impl Drop for SalvageGuard<'_> {
     }
 }
 
-impl Membership {
-    pub(crate) fn new() -> Self {
+impl FleetMembership {
+    pub(crate) fn new(settings: &Settings, ports: &Ports, parts: Parts) -> Self {
+        let Parts { clocks, drivers, orders, monitor, shutdown, wake } = parts;
         Self {
+            node: settings.node.clone(),
+            slots: settings.slots,
+            default_runtime: settings.default_runtime.clone(),
+            fleet: Arc::clone(&ports.fleet),
+            store: Arc::clone(&ports.store),
+            external_queue: Arc::clone(&ports.external_queue),
+            processes: Arc::clone(&ports.processes),
+            host: Arc::clone(&ports.host),
+            sandbox: Arc::clone(&ports.sandbox),
+            runtimes: ports.runtimes.clone(),
+            scanner: Arc::clone(&ports.scanner),
+            clocks,
+            drivers,
+            orders,
+            monitor,
+            shutdown,
+            wake,
             about: OnceLock::new(),
             started: OnceLock::new(),
             joined: watch::Sender::new(false),
@@ -125,7 +186,7 @@ impl Avoided {
     }
 }
 
-impl Membership {
+impl FleetMembership {
     /// Does not take an agent before this time of this node's clock.
     pub(crate) fn avoid(&self, agent: AgentId, why: String, until: Duration) {
         self.seen().avoided.add(agent, why, until);

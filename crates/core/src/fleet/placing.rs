@@ -5,9 +5,9 @@ use crate::domain::blame::{Blame, Part, blame};
 use crate::domain::lifecycle::{Elsewhere, Event};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::domain::placement::missing_labels;
+use crate::fleet::membership::FleetMembership;
 use crate::limits;
 use crate::monitor::breakers::concerns;
-use crate::orchestrator::Orchestrator;
 use crate::ports::fleet::NodeState;
 
 /// Ability of another node to run an agent.
@@ -18,14 +18,14 @@ enum Chance {
     Now,
 }
 
-impl Orchestrator {
+impl FleetMembership {
     /// Weighs what failed: where it lies on this node of a fleet, the event says so, and whether another node could do it.
     pub(crate) async fn weigh(&self, agent: &Agent, event: Event) -> Event {
         if !self.is_fleet() {
             return event;
         }
         let Some(failure) = failure_of(&event) else { return event };
-        let part = match blame(agent, failure, self.default_runtime()) {
+        let part = match blame(agent, failure, self.default_runtime.as_str()) {
             Blame::Node(part) => part,
             Blame::Surroundings(_) => return event,
             Blame::Task => {
@@ -41,19 +41,19 @@ impl Orchestrator {
             Event::TurnEnded { outcome: Outcome::Failed(failure), warnings, .. } => (failure, warnings),
             event => return event,
         };
-        self.fleet.avoid(agent.id, failure.message.clone(), self.elapsed() + limits::NODE_AVOIDS);
+        self.avoid(agent.id, failure.message.clone(), self.clocks.elapsed() + limits::NODE_AVOIDS);
         self.note_fault(agent, &part, &failure, elsewhere);
-        Event::NodeFailed { node: self.settings.node.clone(), part, failure, warnings, elsewhere }
+        Event::NodeFailed { node: self.node.clone(), part, failure, warnings, elsewhere }
     }
 
     /// Says whether another node could run an agent for which a part of this node's work failed.
     async fn others_for(&self, agent: &Agent, part: &Part) -> Elsewhere {
         let listed = tokio::select! {
-            nodes = self.ports.fleet.nodes() => nodes.ok(),
-            () = self.ports.clock.sleep(limits::ORDER_LOOK) => None,
+            nodes = self.fleet.nodes() => nodes.ok(),
+            () = self.clocks.sleep(limits::ORDER_LOOK) => None,
         };
         let nodes = listed.unwrap_or_else(|| self.known_nodes());
-        let others = nodes.iter().filter(|node| node.info.node != self.settings.node);
+        let others = nodes.iter().filter(|node| node.info.node != self.node);
         match others.map(|node| self.chance(node, agent, part)).max() {
             Some(Chance::Now) => Elsewhere::Able,
             Some(Chance::Later) => Elsewhere::Away,
@@ -64,7 +64,7 @@ impl Orchestrator {
     fn chance(&self, node: &NodeState, agent: &Agent, part: &Part) -> Chance {
         let info = &node.info;
         let failed_there = agent.node_faults.iter().any(|fault| fault.node == info.node);
-        let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
+        let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime.as_str(), |name| name.as_str());
         if failed_there
             || info.health.lacks(runtime)
             || missing_labels(&agent.spec, &info.labels).next().is_some()
@@ -84,13 +84,14 @@ impl Orchestrator {
     /// keeps it from that.
     pub(super) fn could_run_now(&self, node: &NodeState, agent: &Agent) -> bool {
         let health = &node.info.health;
-        let refuses = health.breakers.iter().any(|open| concerns(&open.part, agent, self.default_runtime()));
+        let refuses =
+            health.breakers.iter().any(|open| concerns(&open.part, agent, self.default_runtime.as_str()));
         health.held.is_none() && !refuses && self.chance(node, agent, &Part::Machine) == Chance::Now
     }
 
     /// Tells whether a node is there, or was a moment ago and has not said that it ends.
     pub(crate) fn counts_on(&self, node: &NodeState) -> bool {
-        let silent = self.now().since(node.seen_at);
+        let silent = self.clocks.now().since(node.seen_at);
         node.alive || (!node.info.draining && silent < limits::NODE_ABSENCE)
     }
 

@@ -94,9 +94,9 @@ impl Orchestrator {
             stalled: stalled.count(),
             warnings: agents().filter(|agent| !agent.warnings.is_empty()).count(),
             cleanup_pending: self.monitor.cleanup_pending(),
-            nodes: self.node_counts(),
+            nodes: self.fleet.node_counts(),
             cordon: self.cordoned(),
-            missing: self.missing_runtimes(),
+            missing: self.fleet.missing_runtimes(),
             pause,
         })
     }

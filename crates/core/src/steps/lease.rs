@@ -59,7 +59,7 @@ impl Orchestrator {
 
     /// Returns the conditions under which this node takes work now.
     pub(crate) fn conditions(&self) -> Conditions {
-        let mut conditions = Conditions { labels: self.labels(), ..Conditions::default() };
+        let mut conditions = Conditions { labels: self.fleet.labels(), ..Conditions::default() };
         self.monitor.breakers.add_refusals(&mut conditions, self.elapsed());
         if self.is_fleet() {
             // Another node may have another credential. Alone, what waits for a limit waits until that time, and says so.
@@ -68,7 +68,7 @@ impl Orchestrator {
             let runtimes = self.ports.runtimes.iter();
             let limited = runtimes.filter(|(_, one)| one.credential().is_some_and(|c| is_held(&c)));
             conditions.runtimes.extend(limited.map(|(name, _)| name.clone()));
-            conditions.runtimes.extend(self.left_to_others());
+            conditions.runtimes.extend(self.fleet.left_to_others());
         }
         self.fleet.add_avoided(&mut conditions, self.elapsed());
         if let Some(most) = self.settings.repository_slots {
@@ -130,18 +130,18 @@ impl Orchestrator {
         if let Some(full) = self.repository_is_full_everywhere(agent, leased) {
             return Some(full);
         }
-        let labels = self.labels();
+        let labels = self.fleet.labels();
         let missing: Vec<String> =
             missing_labels(&agent.spec, &labels).map(|(name, value)| format!("{name}={value}")).collect();
         let here = |why: String| format!("held on node {}: {why}", self.settings.node);
         if !missing.is_empty() {
-            return Some(self.without_labels(agent, &missing.join(", ")));
+            return Some(self.fleet.without_labels(agent, &missing.join(", ")));
         }
         let refusal = self.monitor.breakers.refusal(agent, self.default_runtime(), self.elapsed());
         let refusal = refusal.or_else(|| self.monitor.quota_of(agent).map(|held| limit_message(&held)));
         let runtime = agent.spec.runtime.as_ref().map_or(self.default_runtime(), |name| name.as_str());
         let lacking = || {
-            let left = self.is_fleet() && self.left_to_others().iter().any(|name| name == runtime);
+            let left = self.is_fleet() && self.fleet.left_to_others().iter().any(|name| name == runtime);
             left.then(|| format!("the runtime {runtime} cannot be used here"))
         };
         let refusal = refusal.or_else(lacking).or_else(|| self.repository_is_full(agent));

@@ -72,7 +72,7 @@ pub(crate) async fn perform(effect: Effect, context: StepContext<'_>, step_state
         Effect::Commit => commit::run(&context, step_state).await,
         Effect::Gate => gate::run(&context, step_state).await,
         Effect::Publish => match publish::run(&context, step_state).await {
-            Err(_) if context.driver.has_lapsed(context.orchestrator) => Ok(Event::Interrupted),
+            Err(_) if context.driver.has_lapsed(&context.orchestrator.clocks) => Ok(Event::Interrupted),
             pushed => pushed,
         },
         Effect::Unwind => return unwind::run(&context, step_state).await,

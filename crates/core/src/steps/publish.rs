@@ -104,7 +104,7 @@ async fn may_push(context: &StepContext<'_>) -> Result<bool, Failure> {
     let least = push_lease(term);
     let begun = o.elapsed();
     while o.elapsed().saturating_sub(begun) < term {
-        if !driver.holds_for(o, least).await {
+        if !driver.holds_for(&o.clocks, least).await {
             return Ok(false);
         }
         match o.ports.store.get(lease.agent).await {

@@ -107,7 +107,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
 /// waited for.
 async fn may_harvest(context: &StepContext<'_>) -> bool {
     let (o, driver) = (context.orchestrator, context.driver);
-    !driver.has_lapsed(o) || driver.holds_for(o, limits::LOOK_AGAIN).await
+    !driver.has_lapsed(&o.clocks) || driver.holds_for(&o.clocks, limits::LOOK_AGAIN).await
 }
 
 /// Whatever is left of an agent that ended by itself is not asked.
@@ -123,7 +123,7 @@ fn grace(context: &StepContext<'_>) -> Duration {
 async fn stop(context: &StepContext<'_>, mut grace: Duration) {
     let (o, agent) = (context.orchestrator, context.agent);
     let mut pause = limits::STORE_RETRY;
-    let mut hurry = o.hurry.subscribe();
+    let mut hurry = o.shutdown.hurry.subscribe();
     loop {
         let stopped = tokio::select! {
             stopped = o.ports.processes.stop(agent.id, grace) => stopped,
@@ -291,7 +291,7 @@ impl Orchestrator {
         };
         let stopped = self.stop_jobs(id, Duration::ZERO).await;
         // What is kept now is kept without a lease.
-        self.tell_supervisors(id, None).await;
+        self.fleet.tell_supervisors(id, None).await;
         let mut record = match record {
             Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => {
                 let left = stopped.err().map(|e| format!("its processes could not be stopped: {e}"));
