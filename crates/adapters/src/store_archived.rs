@@ -160,7 +160,7 @@ impl Store for ArchivedStore {
         }
         let (mut found, away) = self.read_all(&records).await;
         for (node, why) in away {
-            tracing::info!(node = %node, error = %why, "an archive could not be read; its records are shown in their short form");
+            tracing::info!(node = %node, why = %why, "an archive could not be read; its records are shown in their short form");
         }
         Ok(records.into_iter().map(|record| Self::completed(record, &mut found)).collect())
     }

@@ -79,7 +79,7 @@ impl Inner {
         let mut args = Args::default().long(agent.to_string()).bytes_of(text.to_vec());
         args = args.text(&why.to_string());
         if self.run(&QUARANTINE, args).await? == redis::Value::Int(1) {
-            tracing::warn!(agent.id = %agent, error = %why, bytes = text.len(), "a damaged record was set aside");
+            tracing::warn!(agent.id = %agent, why = %why, bytes = text.len(), "a damaged record was set aside");
         }
         Ok(())
     }

@@ -235,7 +235,7 @@ impl Supervisor {
                     main.stdin.close();
                 }
             }
-            // A lapsed lease is not revived: the job is being killed for it, and another node may run the agent already.
+            // A lapsed lease is not revived: the job is being killed for it, and nothing may wait for it any more.
             Request::Extend { .. } if self.lapsed => return Err(Refusal::LeaseOver),
             Request::Extend { until_ms, .. } => self.lease = until_ms.map(Duration::from_millis),
             Request::Status { .. } => return Ok(Some(self.ladder.count())),

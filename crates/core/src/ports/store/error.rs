@@ -73,7 +73,7 @@ pub enum StoreError {
 /// Reasons why the archive of a node says nothing.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// This node's own archive failed.
+    /// This node's own archive, or the shared store, failed.
     #[error(transparent)]
     Own(#[from] StoreError),
     /// The node was not reached, or gave no answer that can be used.
