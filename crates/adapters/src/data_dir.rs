@@ -1,8 +1,8 @@
 //! The lock of a data directory: two servers never share one, whatever store they use.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use mosaic_core::ports::store::StoreError;
@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::bounded_file;
 use crate::data_kinds;
+use crate::durable_write::WholeFile;
 use crate::process::linux;
 
 /// Longest note of which store is used: a word and a digest.
@@ -31,14 +32,9 @@ impl DirLock {
 pub fn note_store(dir: &Path, store: &str) -> io::Result<Option<String>> {
     let before = store_of(dir);
     if before.as_deref() != Some(store) {
-        let new = dir.join("store.new");
-        // Whatever has the name, it is not waited for.
-        drop(std::fs::remove_file(&new));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(format!("{store}\n").as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, dir.join("store"))?;
-        File::open(dir)?.sync_all()?;
+        WholeFile::at(&dir.join("store"))
+            .through(dir.join("store.new"))
+            .write(format!("{store}\n").as_bytes())?;
     }
     Ok(before)
 }
@@ -180,24 +176,6 @@ fn close(path: &Path, found: &Metadata, most: u32, warnings: &mut Vec<String>) -
     Ok(())
 }
 
-/// Writes a file that only its owner may read, whole or not at all, also when power is lost.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", uuid::Uuid::new_v4().simple()));
-    let aside = path.with_file_name(name);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&aside, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&aside);
-    })
-}
-
 /// Returns the start time of a process in clock ticks since boot: with the process id it names a process once per boot.
 pub fn process_start(pid: u32) -> Option<u64> {
     linux::look(i32::try_from(pid).ok()?).map(|seen| seen.process.start)
@@ -248,6 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::durable_write::durable_write;
 
     #[test]
     fn a_lock_is_seen_while_others_come_and_go() {
@@ -293,7 +272,7 @@ mod tests {
         {
             let path = if name.is_empty() { dir.clone() } else { dir.join(name) };
             if !name.is_empty() {
-                write_private(&path, b"secret").unwrap();
+                durable_write(&path, b"secret").unwrap();
             }
             open(&path, given);
             let warnings = keep_private(&dir, "node").unwrap();
@@ -328,18 +307,6 @@ mod tests {
             assert_eq!(warnings.len(), told, "{mode:o}: {warnings:?}");
             assert!(warnings.iter().all(|text| text.contains(above.to_str().unwrap())), "{warnings:?}");
         }
-    }
-
-    #[test]
-    fn a_private_file_is_there_whole_and_nothing_beside_it() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("token");
-        for text in ["first", "second"] {
-            write_private(&path, text.as_bytes()).unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        }
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 
     #[test]

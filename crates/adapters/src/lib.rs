@@ -9,6 +9,7 @@ pub mod clock_system;
 pub mod data_dir;
 pub mod data_kinds;
 pub mod disk;
+pub mod durable_write;
 mod fence;
 pub mod fleet_sole;
 pub mod gates_local;

@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded_file::{self, put_aside};
 use crate::disk::Lane;
+use crate::durable_write::WholeFile;
 
 /// The version of the files' format.
 const VERSION: u32 = 1;
@@ -221,17 +222,10 @@ impl OrdersDir {
     fn write<T: Serialize>(&self, name: &str, order: &T) -> io::Result<()> {
         let text = serde_json::to_vec(&Versioned { version: VERSION, order })?;
         let aside = self.dir.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
-        let write = || {
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&aside)?;
+        WholeFile::at(&self.dir.join(name)).through(aside).fill(|file| {
             file.write_all(&text)?;
-            file.sync_all()?;
-            put_aside_directory(&self.dir.join(name))?;
-            fs::rename(&aside, self.dir.join(name))?;
-            bounded_file::open_dir(&self.dir)?.sync_all()
-        };
-        write().inspect_err(|_| {
-            // The first error is the one to report.
-            let _ = fs::remove_file(&aside);
+            // A directory that an agent made in the order's place would refuse the rename, and the order with it.
+            put_aside_directory(&self.dir.join(name))
         })
     }
 

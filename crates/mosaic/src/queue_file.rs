@@ -1,11 +1,11 @@
 //! The file of an exported queue: NDJSON, a head, an entry per line, and an end without which it is not whole. Written aside,
 //! synced and renamed, readable by its owner only.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use mosaic_adapters::durable_write::WholeFile;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use mosaic_core::transfer::Entry;
@@ -109,19 +109,12 @@ pub(crate) fn write(path: &Path, head: &Head, entries: &[Entry], whole: bool) ->
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let aside = PathBuf::from(aside);
-    let work = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        let mut text = io::BufWriter::new(&mut file);
+    let written = WholeFile::at(path).through(aside).fill(|file| {
+        let mut text = io::BufWriter::new(file);
         lines(&mut text, head, entries, whole)?;
-        text.flush()?;
-        drop(text);
-        file.sync_all()?;
-        fs::rename(&aside, path)?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()
-    };
-    work().map_err(failed(path))
+        text.flush()
+    });
+    written.map_err(failed(path))
 }
 
 /// Writes the lines of an export.

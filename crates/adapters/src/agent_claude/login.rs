@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::bounded_file;
+use crate::durable_write::WholeFile;
 use crate::private_place::{ASIDE, PrivatePlace};
 
 /// The file's name, in the operator's directory and in an agent's.
@@ -188,21 +189,14 @@ impl Login {
         let target = self.beside(name);
         let aside = target.with_file_name(format!("{ASIDE}{}", uuid::Uuid::new_v4().simple()));
         let owner = std::fs::metadata(self.dir.join(FILE)).ok().map(|found| (found.uid(), found.gid()));
-        let written = (|| {
-            let mut new = File::options().write(true).create_new(true).mode(0o600).open(&aside)?;
+        let written = WholeFile::at(&target).through(aside).fill(|new| {
             let ours = new.metadata()?;
             if let Some((user, group)) = owner.filter(|owner| *owner != (ours.uid(), ours.gid())) {
                 fchown(&new, Some(user), Some(group))?;
             }
-            new.write_all(bytes)?;
-            new.sync_all()?;
-            std::fs::rename(&aside, &target)
-        })();
-        written.map_err(|error| {
-            // The first error is the one to report.
-            let _ = std::fs::remove_file(&aside);
-            file("the Claude login cannot be written to", &target, error)
-        })
+            new.write_all(bytes)
+        });
+        written.map_err(|error| file("the Claude login cannot be written to", &target, error))
     }
 }
 

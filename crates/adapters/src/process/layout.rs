@@ -13,9 +13,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use uuid::Uuid;
-
 use crate::bounded_file::{self, put_aside_unless_plain};
+use crate::durable_write::WholeFile;
 
 use super::containment::{Containment, NamespaceMaker};
 use super::linux::ProcessRef;
@@ -106,6 +105,7 @@ impl ExitFile {
         if let Some(receipt) = &mut exit.receipt {
             receipt.rung = Rung::from_record(&rung).word().to_owned();
             receipt.confinement = containment.map(Containment::word).unwrap_or_default().to_owned();
+            // A shim writes its exit after nothing of the job is left, so another number can only be forged.
             receipt.processes_after = 0;
             // A container is its sandbox's to name, never a shim's.
             receipt.container = None;
@@ -146,6 +146,8 @@ impl JobDir {
     pub(crate) fn make(&self) -> io::Result<()> {
         let above = self.0.parent().unwrap_or(&self.0);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        // The last directory must be new. Two supervisors of one job would write one output file and one
+        // exit, so the file system decides which of two starts is the first.
         fs::DirBuilder::new().mode(0o700).create(&self.0)
     }
 
@@ -162,6 +164,9 @@ impl JobDir {
     /// Takes the lock if nobody holds it.
     pub(crate) fn try_lock(&self) -> io::Result<Option<File>> {
         let file = self.lock_file()?;
+        // The kernel drops the lock with the last descriptor of the file, however its holder ends, and the
+        // program of the job does not inherit the descriptor. A file with a process number would say nothing
+        // after a SIGKILL, once the number is used again.
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
             Err(e) if e == rustix::io::Errno::WOULDBLOCK => Ok(None),
@@ -180,20 +185,13 @@ impl JobDir {
 
     /// Writes a file of the layout so that a reader sees all of it or nothing.
     pub(crate) fn save<T: Versioned>(&self, value: &T) -> io::Result<()> {
-        let text = serde_json::to_vec(value)?;
-        let (part, whole) =
-            (self.0.join(format!("{}.{}", T::NAME, Uuid::new_v4().simple())), self.0.join(T::NAME));
-        let mut file =
-            File::options().create_new(true).write(true).mode(0o600).custom_flags(harmless()).open(&part)?;
-        let written = file
-            .write_all(&text)
-            .and_then(|()| put_aside_unless_plain(&whole))
-            .and_then(|()| fs::rename(&part, whole));
-        if written.is_err() {
-            // What a full disk left of it serves nobody.
-            let _ = fs::remove_file(part);
-        }
-        written
+        let (text, path) = (serde_json::to_vec(value)?, self.0.join(T::NAME));
+        // No sync: a loss of power ends every process that these files tell of, and the boot id in `shim.json` shows the next
+        // server that it happened. A start and an end of each job would wait for the disk otherwise.
+        WholeFile::at(&path).without_sync().fill(|file| {
+            file.write_all(&text)?;
+            put_aside_unless_plain(&path)
+        })
     }
 
     /// Tells whether a supervisor said who it is.

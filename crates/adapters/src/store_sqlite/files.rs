@@ -3,7 +3,7 @@
 //! The file is made under another name and renamed once it is whole, so an empty or headless `mosaic.db` is
 //! always damage and never a new store.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use mosaic_core::ports::store::StoreError;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::bounded_file;
+use crate::durable_write::put_in_place;
 
 use super::failure::{Fault, damaged};
 use super::schema;
@@ -86,8 +87,7 @@ fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
         conn.close().map_err(|(_, e)| e.into())
     };
     fill().map_err(|fault| fault.into_store_error(&new))?;
-    let sync = |path: &Path| File::open(path)?.sync_all();
-    sync(&new).and_then(|()| std::fs::rename(&new, path)).and_then(|()| sync(dir)).map_err(unusable)
+    put_in_place(&new, path).map_err(unusable)
 }
 
 /// Moves the database with its logs into a new directory below `quarantine` and returns that.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mosaic_adapters::bounded_file::{read_linked, read_linked_text};
-use mosaic_adapters::data_dir::write_private;
+use mosaic_adapters::durable_write::durable_write;
 use mosaic_core::domain::access::{AgentSecret, fleet_token, token_digest};
 use mosaic_core::limits;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
@@ -32,7 +32,7 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
         return Ok(AgentSecret::new(secret));
     }
     let secret = random()?;
-    write_private(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
+    durable_write(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(AgentSecret::new(secret))
 }
 

@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 use mosaic_adapters::bounded_file::read_linked_text;
-use mosaic_adapters::data_dir::{is_held_by, process_start, write_private};
+use mosaic_adapters::data_dir::{is_held_by, process_start};
+use mosaic_adapters::durable_write::durable_write;
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::limits;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ impl ServerFile {
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let path = Self::path(data_dir);
         let text = serde_json::to_vec_pretty(self).context("the server file cannot be made")?;
-        write_private(&path, &text).with_context(|| format!("{} cannot be written", path.display()))
+        durable_write(&path, &text).with_context(|| format!("{} cannot be written", path.display()))
     }
 }
 
@@ -109,10 +110,10 @@ pub(super) fn join_token(data_dir: &Path, fleets: &str) -> anyhow::Result<()> {
     }
     if is_token(found) {
         tracing::warn!(file = %before.display(), "the token of this data directory gives way to the fleet's; it is taken as well as long as this file is there");
-        write_private(&before, format!("{found}\n").as_bytes())
+        durable_write(&before, format!("{found}\n").as_bytes())
             .with_context(|| format!("{} cannot be written", before.display()))?;
     }
-    write_private(&path, format!("{fleets}\n").as_bytes())
+    durable_write(&path, format!("{fleets}\n").as_bytes())
         .with_context(|| format!("the token file {} cannot be written", path.display()))
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
         }
     }
     let text: String = base16ct::lower::encode_string(&random()?);
-    write_private(&path, format!("{text}\n").as_bytes())
+    durable_write(&path, format!("{text}\n").as_bytes())
         .with_context(|| format!("the token file {} cannot be written", path.display()))?;
     Ok(text)
 }
@@ -157,7 +158,7 @@ pub(super) fn instance(data_dir: &Path) -> anyhow::Result<String> {
         _ => {}
     }
     let text: String = base16ct::lower::encode_string(&random()?[..16]);
-    write_private(&path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
+    durable_write(&path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(text)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mosaic_adapters::bounded_file::read;
-use mosaic_adapters::data_dir::write_private;
+use mosaic_adapters::durable_write::durable_write;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::AgentSecret;
 use mosaic_core::domain::audit::Action;
@@ -60,7 +60,7 @@ fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) ->
 }
 
 fn write(data_dir: &Path, digests: &BTreeMap<String, String>) -> std::io::Result<()> {
-    write_private(&path(data_dir), &serde_json::to_vec_pretty(digests)?)
+    durable_write(&path(data_dir), &serde_json::to_vec_pretty(digests)?)
 }
 
 /// Records the start. Errors when the log takes nothing: a server that cannot record does not start.
