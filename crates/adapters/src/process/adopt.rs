@@ -22,6 +22,8 @@ const STARTING: Duration = Duration::from_millis(5);
 pub(super) async fn adopt(dir: JobDir) -> Result<Option<Adopted>, ProcessError> {
     let Some(spec) = dir.load::<SpecFile>()? else { return Ok(None) };
     let Some(shim) = started(&dir).await? else { return Ok(None) };
+    // An adopted job is read from its first byte on, although an earlier server has read part of it: the conversation has
+    // to be replayed to know where it stands, and what was answered already the shim knows.
     let reader = match OutputReader::open(&spec.job.output, shim.output_base, spec.job.output_limit) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ProcessError::Lost(dir.label())),
         opened => opened?,
@@ -49,6 +51,9 @@ fn never_started(dir: &JobDir) -> Result<(), ProcessError> {
 async fn started(dir: &JobDir) -> Result<Option<ShimFile>, ProcessError> {
     let deadline = Instant::now() + limits::SHIM_START;
     loop {
+        // The lock is tried before the record is read, because a shim writes its record with the lock held.
+        // The other way round, a shim that wrote its record and ended between the two looks would pass for
+        // one that never started.
         let lock = dir.try_lock()?;
         if let Some(shim) = dir.load::<ShimFile>()? {
             return Ok(Some(shim));

@@ -44,6 +44,8 @@ impl CgroupChoice {
             Self::Under(directory) => usable(directory),
             Self::Auto => {
                 let mount = mount()?;
+                // Below the own group the limits that a service manager sets for the service hold for its
+                // jobs as well, and only that part of the hierarchy may be delegated to this user.
                 let own = linux::own_cgroup().and_then(|own| usable(&mount.join(own)));
                 own.or_else(|| usable(&mount))
             }
@@ -71,6 +73,9 @@ fn usable(directory: &Path) -> Option<PathBuf> {
         fs::create_dir(&parent).ok()?;
     }
     let may_move = |place: &Path| fs::OpenOptions::new().write(true).open(place.join("cgroup.procs")).is_ok();
+    // The kernel has `cgroup.kill` since Linux 5.14. Without it a group could only be killed by the numbers
+    // in its list, which a fork bomb outruns. To move a process, the kernel asks for the right to write
+    // `cgroup.procs` of the common ancestor too, so both are tried.
     if parent.join("cgroup.kill").exists() && may_move(directory) && may_move(&parent) {
         count_tasks(directory, &parent);
         return Some(parent);
@@ -85,7 +90,9 @@ fn usable(directory: &Path) -> Option<PathBuf> {
 /// Lets the kernel count the processes of each job, where it can: not every host hands the controller down.
 fn count_tasks(directory: &Path, parent: &Path) {
     for place in [directory, parent] {
-        // Without it the shim counts.
+        // The pids controller is one of those that a group may hand down although it has processes of its
+        // own, so the server need not move itself out of the way first. It may not while jobs run below; the
+        // next start tries again.
         let _ = fs::write(place.join("cgroup.subtree_control"), "+pids");
     }
 }
@@ -183,11 +190,15 @@ impl Cgroup {
 
     /// Moves the calling process into it: what it starts from now on is born inside.
     pub(crate) fn enter(&self) -> io::Result<()> {
+        // The kernel takes 0 for the writer itself. The shim goes in and starts the program from there,
+        // because a program that is moved afterwards has left whatever it forked by then outside.
         fs::write(self.0.join("cgroup.procs"), "0")
     }
 
     /// Moves the calling process out again: to where it came from, or else above all jobs.
     pub(crate) fn leave(&self, home: Option<&Path>) -> io::Result<()> {
+        // The place it came from comes first: that is where a service manager looks for the processes of the
+        // service and applies its limits.
         let back = home.map(|home| fs::write(home.join("cgroup.procs"), "0"));
         if let Some(Ok(())) = back {
             return Ok(());
@@ -206,6 +217,8 @@ impl Cgroup {
 
     /// Kills by number what [`Cgroup::kill`] does not reach, because the kernel signals first threads only.
     pub(crate) fn kill_leaderless(&self) {
+        // This reads a file of `/proc` for each member. Of a fork bomb that would take longer than the group
+        // takes to die, and hardly any of it has lost its first thread.
         let members = self.members();
         if members.len() > limits::LEADERLESS_AMONG {
             return;
@@ -298,6 +311,8 @@ fn list_below(path: &Path, depth: u32, members: &mut Vec<i32>) {
 
 /// Removes a cgroup from the leaves up, at most 16 levels deep.
 fn remove_below(path: &Path, depth: u32) -> io::Result<()> {
+    // Most groups have none below them, so the group itself is tried first. A group that a job made inside
+    // its own keeps this from working, and the kernel removes no group with others below it.
     match fs::remove_dir(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) if depth < 16 => {}

@@ -64,12 +64,17 @@ impl Connection {
             if self.inbox.len() > ANSWER_BYTES {
                 return Err(ConnectionError::EndlessLine);
             }
+            // Everything that is read goes into the inbox before the next wait. A caller that gives up at
+            // this point therefore loses no part of a line, which `read_exact` and its like could not
+            // promise.
             self.stream.readable().await?;
             let mut chunk = [0; 4096];
             match self.stream.try_read(&mut chunk) {
                 Ok(0) => return Ok(None),
                 Ok(n) => self.inbox.extend_from_slice(&chunk[..n]),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // A Unix socket reports a reset when its peer closed it with requests unread. To a server
+                // that is the end of the job like any other: the files tell how it ended.
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(e) => return Err(e.into()),
             }
@@ -82,6 +87,8 @@ impl Connection {
         self.last_id += 1;
         let id = self.last_id;
         let request = line(&make(id));
+        // The deadline covers the writing too. A supervisor that was stopped by a signal takes nothing from
+        // its socket, and a full socket would keep the writer as long as it stands still.
         let answer = timeout(limits::SHIM_ANSWER, async {
             self.stream.write_all(&request).await?;
             while let Some(answer) = self.receive().await? {

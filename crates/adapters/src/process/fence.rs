@@ -94,12 +94,15 @@ impl Fence {
 
     /// Moves the calling process out again, above all fences.
     pub(crate) fn leave(&self) -> io::Result<()> {
+        // The parent holds fences only. Two levels up is the group in which the server was started, and with it the shim.
         let above = self.0.parent().and_then(Path::parent).unwrap_or(&self.0);
         fs::write(above.join("cgroup.procs"), "0")
     }
 
     /// Lets nothing inside start another process from now on.
     pub(crate) fn close(&self) {
+        // The bound applies to forks and leaves alone what is there already. So it can be set before anything
+        // is killed, and the list below only gets shorter from then on.
         // Fails only where the fence is gone, and everybody with it.
         let _ = fs::write(self.0.join("pids.max"), "0");
     }
@@ -114,6 +117,8 @@ impl Fence {
     pub(crate) fn kill(&self) {
         self.close();
         let Some(name) = self.0.file_name().and_then(OsStr::to_str) else { return };
+        // A v1 group has no `cgroup.kill`. Each member is held by a handle while the kernel is asked whether
+        // it is still inside: the number may have been given to another process since the list was read.
         for pid in self.members() {
             let Some(number) = Pid::from_raw(pid) else { continue };
             let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) else { continue };

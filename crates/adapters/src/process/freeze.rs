@@ -66,6 +66,8 @@ async fn ask(dir: &JobDir, make: impl Fn(u64) -> Request) -> Result<Option<Said>
     }
     let said = async { Connection::open(dir).await?.ask(make).await }.await;
     match said {
+        // A job that ends between the question and the answer closes its socket. That is asked again before
+        // the error counts: an order to freeze must not fail for a job that has nothing left to freeze.
         Err(_) if is_over() => Ok(None),
         other => other.map(Some),
     }

@@ -58,6 +58,8 @@ fn look(
     ended: Option<&Exit>,
     is_connected: bool,
 ) -> Result<Found, ProcessError> {
+    // Output comes before the end: the shim writes the exit after its last byte of output, so whoever sees an
+    // exit and then finds no more output has read everything.
     if let Some(piece) = reader.next()? {
         return Ok(Found::Output(piece));
     }
@@ -65,12 +67,16 @@ fn look(
         if let Some(gap) = reader.skip_to(exit.output_bytes) {
             return Ok(Found::Output(gap));
         }
+        // Only a reader that has come to the end may do this. An earlier server that was lost half-way leaves
+        // them to the next one, which then still finds what overflowed.
         reader.remove_overflow();
         return Ok(Found::Over);
     }
     if let Some(file) = dir.load::<ExitFile>()? {
         return Ok(Found::Ended(file.into_exit()));
     }
+    // A shim closes its connections when it ends, so an open one is proof enough that it lives. Only without
+    // one is the lock asked, which opens a file in a directory that the agent can write to.
     if is_connected || dir.try_lock()?.is_none() {
         return Ok(Found::Nothing);
     }
@@ -87,6 +93,8 @@ impl ShimJob {
 
     /// Looks at the job's files. Cancel-safe: the next call takes over a look that is under way.
     async fn look(&mut self) -> Result<Found, ProcessError> {
+        // The reader travels to the thread and back instead of being shared. When the disk hangs, the thread
+        // keeps it, and this future can be dropped and polled again without touching a file.
         if matches!(self.files, Files::Here(_))
             && let Files::Here(reader) = std::mem::replace(&mut self.files, Files::Lost)
         {

@@ -76,8 +76,11 @@ pub(super) fn sweep(
 impl Sweep {
     /// Kills until nothing is left, or the deadline.
     fn end(&self) -> Counts {
+        // What is to be killed may keep every core busy, and this thread has to run between its forks.
         let _first = First::now();
         let deadline = Instant::now() + limits::STOP_PROOF;
+        // A fork bomb grows while the process table is read. A cgroup is killed by one write, whatever is in
+        // it, so that is done first.
         // Nothing is looked up or counted before what can be killed as a whole is.
         let dying = self.kill_groups();
         let mut before = None;
@@ -107,6 +110,9 @@ fn count(found: &[Seen]) -> u32 {
 /// later finds it and goes.
 fn record(dir: &JobDir, sweep: &Sweep, before: u32) -> io::Result<()> {
     let deadline = Instant::now() + limits::SHIM_PROOF;
+    // The supervisor that was just killed holds the lock until the kernel has closed its files. With the lock
+    // held here, a supervisor that is only now on its way finds the exit and goes, instead of starting a
+    // program after its agent was declared dead.
     let _lock = loop {
         match dir.try_lock()? {
             Some(lock) => break lock,
@@ -207,6 +213,7 @@ impl Sweep {
         let table = ProcessTable::take();
         let all = &table.all;
         let members = self.grouped();
+        // Numbers of another boot name strangers.
         let known = self.shim.as_ref().filter(|shim| shim.boot_id == linux::boot_id());
         let shim = known.and_then(|known| all.iter().find(|seen| seen.process == known.shim));
         let recycled = known.is_some_and(|known| {
@@ -220,6 +227,10 @@ impl Sweep {
         };
         let marked =
             |pid: i32| self.marked.is_some_and(|agent| table.is_marked(pid, agent, self.data.as_deref()));
+        // There are four ways to find a process, since each of them can be escaped by itself: a cgroup may be
+        // missing, `setsid` leaves the session, a double fork leaves the tree, and `env -i` leaves the mark.
+        // Whatever is found by one of them is followed down the tree, so that escaping takes all four at once
+        // and before the first look.
         let is_root = |seen: &&Seen| {
             let pid = seen.process.pid;
             members.contains(&pid)
@@ -232,6 +243,9 @@ impl Sweep {
         let known: HashSet<i32> = found.iter().map(|seen| seen.process.pid).collect();
         let below = linux::below(all, &roots);
         found.extend(below.into_iter().filter(|seen| !known.contains(&seen.process.pid)));
+        // The shim is kept out of the middle of the list. It is the subreaper of the job: while it lives,
+        // whatever loses its parent becomes its child and is found below it; once it is dead, orphans go to
+        // init.
         found.retain(|seen| !seen.zombie && seen.process.pid != self.own && Some(seen) != shim);
         found.extend(shim.filter(|seen| !seen.zombie));
         found

@@ -43,6 +43,8 @@ pub(crate) struct Seen {
 pub(crate) fn look(pid: i32) -> Option<Seen> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let mut seen = parse_stat(pid, &text)?;
+    // The state in the line is that of the first thread. When that one has ended, it stays `Z` whatever the
+    // others do, and a freeze of the process could never be verified by it.
     seen.stopped |= seen.leaderless && all_stopped(pid);
     Some(seen)
 }
@@ -91,6 +93,8 @@ pub(crate) struct Figures {
 pub(crate) fn figures(process: ProcessRef) -> Option<Figures> {
     let text = std::fs::read(format!("/proc/{}/stat", process.pid)).ok()?;
     let mut figures = parse_figures(process, &text)?;
+    // The kernel shows this file only to those who may trace the process. A program that is set-user-id keeps
+    // it to itself, and its bytes count as none.
     let io = std::fs::read_to_string(format!("/proc/{}/io", process.pid)).unwrap_or_default();
     for line in io.lines() {
         match line.split_once(": ") {
@@ -122,6 +126,8 @@ fn parse_figures(process: ProcessRef, text: &[u8]) -> Option<Figures> {
 
 /// Lists every process that can be seen.
 pub(crate) fn everything() -> Vec<Seen> {
+    // The table is not read at one moment. A process that forks while it is read is missed when its child
+    // gets a number that was passed already, so nobody may conclude from one reading that a tree is gone.
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(look).collect()
 }
@@ -132,6 +138,8 @@ pub(crate) fn below(all: &[Seen], roots: &[i32]) -> Vec<Seen> {
     for seen in all {
         children.entry(seen.parent).or_default().push(*seen);
     }
+    // A list that was read while processes came and went may name two of them as the parents of each other.
+    // Each number is followed once, so that such a circle ends.
     let (mut found, mut open, mut known) = (Vec::new(), roots.to_vec(), HashSet::new());
     while let Some(parent) = open.pop() {
         for seen in children.get(&parent).into_iter().flatten() {
@@ -148,6 +156,8 @@ pub(crate) fn below(all: &[Seen], roots: &[i32]) -> Vec<Seen> {
 /// compared afterwards, so a number that was given to somebody else meanwhile is left alone.
 pub(crate) fn signal(process: ProcessRef, signal: Signal) -> bool {
     let Some(pid) = Pid::from_raw(process.pid) else { return false };
+    // From here on the handle names one process, whatever becomes of its number. Comparing first and opening
+    // afterwards would leave a moment in which the number can be given to another one.
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
     if look(process.pid).is_none_or(|now| now.process != process) {
         return false;

@@ -121,6 +121,8 @@ fn segment_start(file: &File) -> Option<u64> {
 /// Reads from an overflow file; `None` when it was begun anew meanwhile, which the head then shows.
 fn read_segment(file: &File, start: u64, position: u64) -> io::Result<Option<Vec<u8>>> {
     let data = read_at(file, HEADER + position - start, limits::OUTPUT_CHUNK_BYTES)?;
+    // The head is read again after the content. The writer may have begun the file anew in between, and then
+    // the bytes belong to another part of the output.
     Ok((segment_start(file) == Some(start) && !data.is_empty()).then_some(data))
 }
 

@@ -170,6 +170,7 @@ impl Overflow {
     /// Keeps bytes that begin at `start` of the whole output. After an error the next call begins a new file, so
     /// that within a file there is never a hole.
     fn append(&mut self, start: u64, bytes: &[u8]) -> io::Result<()> {
+        // Two files take turns, so that beginning one anew leaves the newest output whole in the other.
         if self.open.as_ref().is_none_or(|(_, used)| *used >= limits::OVERFLOW_BYTES) {
             let mut file = create(&self.paths[self.turn], false)?;
             self.turn = 1 - self.turn;
@@ -214,6 +215,7 @@ impl ErrorTail {
         if most > 0
             && let Some(path) = self.path.take()
         {
+            // It is opened for appending: an earlier job with the same output file may have written there.
             self.file = create(&path, true).ok();
         }
         if let Some(file) = &mut self.file

@@ -54,6 +54,8 @@ impl ProcessTable {
     /// Looks, or takes the look of somebody else that began after this call.
     pub(super) fn take() -> Arc<Self> {
         let asked = Instant::now();
+        // The lock is held while the table is read, so that all who ask meanwhile share the next reading. The one under way
+        // would not do for them: as a proof that nothing is left it could miss a process that was forked since it began.
         let mut last = LAST.lock();
         if let Some(table) = last.as_ref().filter(|table| table.begun > asked) {
             return Arc::clone(table);

@@ -126,10 +126,14 @@ impl ShimProcesses {
         // A caller that gave up while the disk hung is noticed here, before anything runs.
         tokio::task::yield_now().await;
         let mut child = self.spawn(&dir).map_err(|e| StartError::Spawn(e).of(&dir))?;
+        // The shim says `ready` after it has recorded who it is. From then on the job outlives this server;
+        // before that, this server answers for it.
         let ready = timeout(limits::SHIM_START, Self::await_ready(&mut child, &spec)).await;
         let failure = match ready {
             Ok(Ok(())) => {
                 self.reap(child);
+                // An extension that came while the shim was starting reached nobody, as the shim had no
+                // socket yet, and its specification has the older end.
                 let now = self.leases().get(&spec.job.agent).copied();
                 if now != spec.lease_until
                     && let Err(e) = self.tell_lease(spec.job.agent, now).await
@@ -142,6 +146,8 @@ impl ShimProcesses {
             Err(_) => StartError::Silent,
         };
         // It must not start late.
+        // Killing the shim alone is enough to hold it back, not to be sure: it may have started the program a
+        // moment ago. So the job is ended without it, which looks at the system.
         let _ = child.start_kill();
         self.reap(child);
         let (late, agent, cgroups) = (dir.clone(), spec.job.agent, self.chosen.cgroups.clone());
@@ -179,6 +185,8 @@ impl ShimProcesses {
         let (program, arguments) =
             self.options.shim_command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let errors =
+            // The errors of the shim go to a file and not to a pipe. The shim outlives this server, and a
+            // message to a pipe without a reader would end it.
             std::fs::File::options().write(true).create_new(true).open(dir.path().join("shim.err"))?;
         let mut command = Command::new(program);
         command.args(arguments).arg(dir.path()).env_clear().current_dir(dir.path());

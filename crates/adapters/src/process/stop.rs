@@ -47,6 +47,9 @@ pub(super) async fn suspects(data: PathBuf, agent: AgentId) -> io::Result<Vec<Su
 }
 
 async fn suspect(dir: JobDir) -> Option<Suspect> {
+    // An exit may have been written by the agent. A true one is followed by the end of its shim, which lets
+    // go of the lock, so a lock that stays held for longer than that belongs to a supervisor that is still at
+    // work.
     let stays = !dir.has_ended() || timeout(limits::JOB_POLL, gone(&dir)).await.is_err();
     let is_lost = stays && matches!(dir.try_lock(), Ok(Some(_)));
     stays.then_some(Suspect { dir, is_lost })
@@ -57,6 +60,8 @@ async fn suspect(dir: JobDir) -> Option<Suspect> {
 pub(super) async fn stop(dir: &JobDir, agent: AgentId, grace: Duration, parent: Option<&Path>) -> Stopped {
     let grace = grace.min(limits::LONGEST_GRACE);
     // Whatever goes wrong with the shim, the job is ended from outside: that needs nobody's help.
+    // The count is shared and not returned: when the deadline ends the order, the shim may have said already
+    // how many processes there were, and the receipt needs that number.
     let seen = Arc::new(AtomicU32::new(0));
     let _ = disk::drive_for(grace + limits::SHIM_PROOF, order(dir.clone(), grace, Arc::clone(&seen))).await;
     let mut before = seen.load(Ordering::SeqCst);
@@ -98,6 +103,8 @@ pub(super) async fn stop_lost(jobs: Vec<Suspect>, agent: AgentId, parent: Option
     let sorted = move || {
         let mut jobs = jobs;
         // Those that had a supervisor first.
+        // Their records name a session and a cgroup, so the first sweep finds most of what there is, and its
+        // receipt names the containment. A directory that was planted has neither.
         jobs.sort_by_cached_key(|job| !job.dir.has_begun());
         jobs
     };
@@ -157,12 +164,16 @@ async fn order(dir: JobDir, grace: Duration, seen: Arc<AtomicU32>) -> Result<(),
     };
     let live = connection.ask(|id| Request::Stop { id, grace_ms }).await?.live;
     seen.store(live.unwrap_or(0), Ordering::SeqCst);
+    // The end of the connection counts as well as the message. A shim drops a wake-up for a server that is
+    // behind, and a shim that is killed sends none.
     while !matches!(connection.receive().await?, None | Some(Answer::Exited)) {}
     Ok(())
 }
 
 /// Waits until no shim holds the job's lock.
 async fn gone(dir: &JobDir) {
+    // The lock goes free when the kernel has closed the files of the dead process. No event tells of that to
+    // a process that is not its parent, so it is asked for at short intervals.
     while matches!(dir.try_lock(), Ok(None)) {
         sleep(Duration::from_micros(500)).await;
     }

@@ -76,6 +76,8 @@ impl Meter {
         let boot = linux::boot_id();
         let mut now: HashMap<ProcessRef, JobUsage> = HashMap::new();
         for dir in job_list::unended(data, agent)? {
+            // The record of the supervisor is written by a process of the same user as the agent, so of it
+            // only a number is believed that the kernel confirms together with its start time.
             // A job that is just starting or ending has no books worth reading.
             let Ok(Some(shim)) = dir.load::<ShimFile>() else { continue };
             if shim.boot_id == boot {
@@ -137,6 +139,8 @@ impl Meter {
             return now.values().fold(Sums::default(), |sum, job| sum.plus(job.sums));
         }
         let known = newest.entry(agent).or_default();
+        // A job that is not among the running ones any more has ended. Its last sums are added to the agent's
+        // for good, as the kernel forgets them with the process.
         let ended: Vec<Sums> =
             known.running.iter().filter(|(shim, _)| !now.contains_key(shim)).map(|(_, sums)| *sums).collect();
         known.ended = ended.into_iter().fold(known.ended, Sums::plus);
@@ -162,6 +166,7 @@ fn walked(inside: &[Seen], shim: ProcessRef, waited: bool) -> JobUsage {
         usage.sums.cpu += tick(figures.cpu);
         usage.sums.read += figures.read;
         usage.sums.written += figures.written;
+        // A zombie has used its time and has given its memory back.
         if !seen.zombie {
             usage.memory_bytes += figures.pages * page;
             usage.processes += 1;
@@ -185,6 +190,8 @@ fn books(group: &Cgroup, usage: &mut JobUsage) {
         usage.memory_bytes = bytes;
     }
     if let Some(count) = number("pids.current") {
+        // The walk ends after so many processes. This file counts all of them, threads included, so the larger number is
+        // taken.
         usage.processes = usage.processes.max(u32::try_from(count).unwrap_or(u32::MAX));
     }
     if let Some(text) = group.read("io.stat") {

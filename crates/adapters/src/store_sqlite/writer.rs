@@ -81,6 +81,8 @@ fn savepoint<T>(
     writing: &mut Writing<'_>,
     work: impl FnOnce(&mut Writing<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
+    // The books are what this process remembers of the tables. They must go back together with the savepoint,
+    // or the next request would count what was undone.
     let before = writing.books;
     writing.conn.prepare_cached("SAVEPOINT request")?.execute([])?;
     let result = work(writing);
@@ -154,6 +156,8 @@ impl Writer {
             jobs.send(job).await.map_err(|_| stopped())?;
             answer.await.map_err(|_| stopped())?
         };
+        // The thread cannot be interrupted inside a system call on a disk that hangs. The caller is let go
+        // instead, with an answer that does not claim to know.
         match tokio::time::timeout(STORE_ANSWER, run).await {
             Ok(answer) => answer,
             Err(_) => Err(StoreError::Unavailable(format!(
@@ -188,6 +192,8 @@ impl Desk {
     fn serve(&mut self, mut inbox: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = inbox.blocking_recv() {
             let mut batch = vec![first];
+            // What waits already shares one commit, because the sync of the disk is what a write costs.
+            // Nothing is waited for: a single write is not delayed for the chance that another one comes.
             while batch.len() < STORE_BATCH {
                 match inbox.try_recv() {
                     Ok(job) => batch.push(job),
@@ -196,6 +202,8 @@ impl Desk {
             }
             let undone = self.transact(&mut batch).err();
             let newest = self.books.newest;
+            // Readers are told before the callers are answered, so that a caller who has its answer never
+            // finds the newest number older than its own entry.
             self.announce.send_if_modified(|seen| std::mem::replace(seen, newest) != newest);
             for job in batch {
                 job.answer(undone.as_ref(), &self.path);
@@ -206,10 +214,14 @@ impl Desk {
     /// Runs the batch in one transaction. On an error nothing of it was written.
     fn transact(&mut self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
         self.be_as_safe_as(batch)?;
+        // Taking the right to write at the beginning makes a conflict show here, where nothing was done yet.
+        // A transaction that begins as a reader can fail at its first write, in the middle of the batch.
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut writing = Writing { conn: &self.conn, books: self.books };
         for job in batch.iter_mut() {
             job.run(&mut writing);
+            // Some errors, a full disk among them, make SQLite end the whole transaction by itself. Going on
+            // would commit each of the following requests alone, without those before.
             if self.conn.is_autocommit() {
                 return Err(rolled_back());
             }

@@ -70,6 +70,8 @@ async fn gather<A>(
     while items.len() < STORE_SHARED_BATCH {
         // What has come is taken, what has not is not waited for: a call alone pays no delay for the chance of company.
         let Ok(next) = waiting.try_recv() else { break };
+        // The server carries a script out as a whole and answers nobody meanwhile, so the size of one is
+        // bounded. What was taken from the line cannot be put back, so it waits for the next round here.
         bytes += next.item.bytes();
         if bytes > STORE_BATCH_BYTES {
             *left = Some(next);

@@ -84,6 +84,8 @@ async fn channel(subscriptions: Arc<Subscriptions>, tell: Arc<watch::Sender<u64>
             announce(&tell);
             let (mut sink, mut heard) = listening.split();
             loop {
+                // A subscription that hears nothing looks the same whether the queue is quiet or the network
+                // is gone. The ping tells the two apart.
                 match timeout(limits::LINK_ANSWER, heard.next()).await {
                     Ok(Some(_)) => announce(&tell),
                     Ok(None) => break,
@@ -112,6 +114,8 @@ async fn marker(subscriptions: Arc<Subscriptions>, tell: Arc<watch::Sender<u64>>
             let mut last = Instant::now();
             loop {
                 let mut pop = redis::cmd("BZPOPMIN");
+                // BullMQ puts one marker for all workers, and taking it away is how it is read. So whoever
+                // gets it tells the other nodes over the channel.
                 pop.arg(&subscriptions.marker).arg(BLOCK_SECONDS);
                 let most = Duration::from_secs(BLOCK_SECONDS) + limits::LINK_ANSWER;
                 match timeout(most, pop.query_async::<Value>(&mut connection)).await {

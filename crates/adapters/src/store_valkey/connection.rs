@@ -91,6 +91,8 @@ impl Link {
         args: &[Vec<u8>],
         deadline: Instant,
     ) -> Result<(Value, Live), StoreError> {
+        // Servers before version 7 take no flags in the first line of a script, so each script has two texts
+        // and two digests.
         let flags = self.live(deadline).await.map_err(Failed::into_error)?.flags;
         let joined = if flags { script.joined() } else { script.plain() };
         let call = |verb: &str, text: &str| {
@@ -99,6 +101,8 @@ impl Link {
             cmd
         };
         match self.send(Sent::One(&call("EVALSHA", &joined.digest)), deadline).await {
+            // A server forgets its scripts when it restarts, and a replica that became the primary may never
+            // have had them. Nothing was carried out, so the text can be sent at once.
             Err(Failed::Fault(Fault::NoScript, _)) => {
                 let whole = call("EVAL", &joined.code);
                 self.send(Sent::One(&whole), deadline).await.map_err(Failed::into_error)
@@ -175,6 +179,8 @@ impl Link {
                 Ok(answer) => answer,
                 Err(_) => {
                     let why = format!("no answer within {} s", limits::LINK_ANSWER.as_secs());
+                    // The answer may still come. Without giving the connection up, it would be read later,
+                    // after the caller was told that nothing is known.
                     self.reports.give_up(live.generation, &why);
                     return Err(Failed::Unavailable(refused_at(&live.address, &why)));
                 }
@@ -190,6 +196,8 @@ impl Link {
                 Fault::Moved(host, port) => self.reports.go_to(live.generation, (host.clone(), *port)),
                 Fault::NoScript | Fault::Refused => {}
             }
+            // These two say for certain that nothing was carried out. After a broken connection the write may
+            // stand, and sending it again could carry it out twice.
             if matches!(fault, Fault::Elsewhere | Fault::Moved(..)) && tries < limits::LINK_REDIRECTS {
                 self.changed_from(live.generation, deadline).await;
                 continue;

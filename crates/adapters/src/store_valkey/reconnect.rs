@@ -44,6 +44,7 @@ pub(super) fn reports() -> (Reports, Received) {
 impl Reports {
     /// Says that a connection is of no use.
     pub(super) fn give_up(&self, generation: u64, why: &str) {
+        // A full line is no loss: the reports in it are about the same connection.
         let _ = self.0.try_send(Report::GiveUp { generation, why: why.to_owned() });
     }
 
@@ -132,10 +133,14 @@ async fn settled(dialler: &Dialler, dialled: &Dialled) -> Result<RoleInfo, Cause
         let mut connection = dialled.connection.clone();
         if dialler.options.one_slot() {
             let mut probe = redis::cmd("EXISTS");
+            // Any command with one of our keys makes a cluster say where the slot is, and this one changes
+            // nothing.
             probe.arg(format!("{}:orchestrator:orders", dialler.options.prefix));
             probe.query_async::<Value>(&mut connection).await?;
         }
         let role = preflight::role_info(&connection).await?;
+        // During a failover the Sentinels may name the old primary, which is a replica by then or soon will
+        // be. Writing there would be refused at best.
         if dialler.options.sentinels.is_some() && role.replica {
             return Err(Cause::Replica);
         }

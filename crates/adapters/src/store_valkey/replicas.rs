@@ -89,6 +89,8 @@ impl Replicas {
 
     /// Refuses a write before it is sent, when it is certain that it could not be confirmed.
     pub(super) async fn before(&self, connection: &MultiplexedConnection) -> Result<(), NotConfirmed> {
+        // Refusing beforehand leaves nothing behind. Found out afterwards, the write stands on a primary that
+        // may be replaced by a replica without it, and nobody can say which of the two happened.
         let connected = self.connected(connection).await?;
         self.quorum.required(connected, Instant::now())?;
         Ok(())
@@ -101,6 +103,8 @@ impl Replicas {
             return Ok(());
         }
         let ticket = self.tickets.fetch_add(1, Ordering::SeqCst) + 1;
+        // One call asks while the others wait for the lock, and most of them find that the ticket they drew
+        // is covered. `WAIT` blocks the connection for everybody, so there must not be one for each write.
         let mut round = self.round.lock().await;
         if round.upto >= ticket {
             return round.fault.clone().map_or(Ok(()), Err);

@@ -37,6 +37,8 @@ impl Client {
                     if self.inbox.len() <= REQUEST_BYTES {
                         continue;
                     }
+                    // A long request is whole or not one of ours: what has no end of line after this many
+                    // bytes would grow without a bound.
                     self.gone = !self.inbox.contains(&b'\n');
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
@@ -106,6 +108,8 @@ impl Clients {
 
     /// Tells everybody something that may be dropped for those who are behind.
     pub(super) fn announce(&mut self, answer: &Answer) {
+        // A wake-up that waits behind another one says nothing new, so a server that reads slowly costs no
+        // memory here. The answers to its requests are never dropped.
         for client in self.list.iter_mut().filter(|client| !client.is_behind()) {
             client.answer(answer);
         }

@@ -28,6 +28,8 @@ impl ForkBombGuard {
             return None;
         }
         self.next_look = now + limits::STOP_LOOK;
+        // One number of one small file says how many tasks the machine has. Only when that has grown by half
+        // of what the job may have is it worth finding out whose they are.
         let all = tasks();
         self.then = self.then.min(all);
         if all < self.then + u64::from(self.most / 2) && now < self.next {

@@ -24,6 +24,8 @@ impl Ladder {
             }
             let running = self.running(cgroup);
             still = if running.is_empty() && cgroup.is_none_or(Cgroup::is_frozen) { still + 1 } else { 0 };
+            // SIGSTOP goes to processes outside of the cgroup too: whoever left it before the order would
+            // otherwise go on working for an agent that counts as frozen.
             for seen in running {
                 linux::signal(seen.process, Signal::STOP);
             }

@@ -81,6 +81,8 @@ impl Ladder {
                 self.rung = Rung::Interrupt;
             }
         }
+        // The earlier end counts. An operator who lost patience is not made to wait for the grace of the
+        // first order, and one who is generous later does not lengthen it.
         self.kill_at = Some(self.kill_at.map_or(kill_at, |before| before.min(kill_at)));
     }
 
@@ -101,6 +103,9 @@ impl Ladder {
         } else if self.term_at.is_some_and(|at| at <= now) {
             self.term_at = None;
             self.rung = self.rung.max(Rung::Term);
+            // SIGTERM goes to each process and not to the group of the first: a program that starts its
+            // children in groups of their own, as shells with job control do, would leave them without a
+            // chance to end well.
             let members = self.members();
             if members.is_empty() && self.namespace.is_some() {
                 // Its init has not started the program yet.
@@ -129,6 +134,8 @@ impl Ladder {
             // The kernel ends a namespace as a whole.
             None if self.namespace.is_some() => {}
             None => {
+                // Without a cgroup only what is seen at this moment stands still. The sweep that begins at
+                // once is what ends the rest.
                 for seen in self.live() {
                     linux::signal(seen.process, Signal::STOP);
                 }
@@ -164,6 +171,8 @@ impl Ladder {
         if let Some(cgroup) = &self.cgroup {
             return cgroup.members();
         }
+        // The kernel keeps the list of a fence. Walking the tree instead reads all of `/proc`, on a machine
+        // that a fork bomb may have filled.
         let fenced = self.fence.as_ref().map(Fence::members);
         if let Some(mut fenced) = fenced {
             let helpers = self.namespace.map(namespace::helpers_of).unwrap_or_default();
@@ -213,6 +222,8 @@ impl Ladder {
     /// Reaps every ended child; `main` gets its end. Returns how many ended and whether no child is left.
     pub(super) fn reap(&self, main: i32, end: &mut Option<Ended>) -> (u32, bool) {
         let mut reaped = 0;
+        // Any child is waited for, not only the program: orphans of the job become children of this process,
+        // and a zombie that nobody buries would make the job look alive.
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
@@ -237,6 +248,9 @@ impl Ladder {
     pub(super) fn sweep(&mut self, main: i32, end: &mut Option<Ended>) -> bool {
         let begun = Instant::now();
         let first = self.sweeping.is_none_or(|_| self.rung < Rung::Kill);
+        // Both must hold. A process may be in the cgroup without being below this one, when a daemon outside
+        // of the job was asked to start it there, and below this one without being in the cgroup, when it was
+        // moved out.
         if self.reap(main, end).1 && self.is_empty() {
             if self.group_killed {
                 self.rung = self.rung.max(Rung::Kill);
@@ -247,6 +261,8 @@ impl Ladder {
         if first {
             self.close_fence();
         }
+        // The kernel kills what is forked while it goes through the group as well, so nothing that is born
+        // meanwhile gets away. What is left for the loop below is whoever left the group before.
         if self.kill_cgroup(first) {
             // The kernel needs a moment to end them all; what is not in there is walked below.
             let patience = if first { GROUP_DYING } else { SWEEP_SLICE / 2 };
@@ -282,6 +298,8 @@ impl Ladder {
             }
             let began = Instant::now();
             let live = self.live();
+            // Without a cgroup the first look is the kill itself. Only what a later look still finds, or what
+            // had left the cgroup, makes a sweep of it in the receipt.
             let killed = live.iter().filter(|seen| self.kill(seen)).count();
             if killed > 0 && (self.cgroup.is_some() || before.is_some() || !first) {
                 self.rung = Rung::Sweep;
@@ -327,6 +345,8 @@ impl Ladder {
     /// Kills one process. A child of ours cannot have given its number away, since only we reap it.
     fn kill(&self, seen: &Seen) -> bool {
         match rustix::process::Pid::from_raw(seen.process.pid) {
+            // Only this process can free the number of its own child, so it needs no handle to be sure whom
+            // the number names. That saves three system calls for each of what may be thousands.
             Some(pid) if seen.parent == self.own => rustix::process::kill_process(pid, Signal::KILL).is_ok(),
             _ => linux::signal(seen.process, Signal::KILL),
         }

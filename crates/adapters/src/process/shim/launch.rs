@@ -26,6 +26,8 @@ use super::{namespace, priority};
 /// Opens everything the job needs, starts it and records who supervises it. A program that cannot be started is
 /// not an error here: the supervisor then ends at once and reports it.
 pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
+    // The socket is there before the program runs, since a server connects as soon as it reads that the
+    // program was started.
     let clients = Clients::listen()?;
     let output = OutputWriter::open(&spec.job.output, spec.job.output_limit)?;
     let errors = ErrorTail::open(&spec.job.output);
@@ -35,6 +37,8 @@ pub(super) fn launch(dir: JobDir, spec: SpecFile) -> io::Result<Supervisor> {
         Err(e) => (None, Some(explain(&spec.job, &e))),
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
+    // The start time is read while the child cannot have given its number away: only this process buries it,
+    // and it has not yet.
     let process = |pid: i32| linux::look(pid).map(|seen| seen.process);
     let record = ShimFile {
         version: LAYOUT,
@@ -102,6 +106,8 @@ fn plain(job: &JobSpec) -> Command {
 
 /// Gives a command the job's directory, environment and pipes.
 fn prepare(mut command: Command, job: &JobSpec, dir: &JobDir) -> Command {
+    // In a group of its own the program may signal its whole group, as shells do at their end, without
+    // hitting its supervisor.
     command.current_dir(&job.cwd).process_group(0);
     command.env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
     if !job.env.iter().any(|(name, _)| name == AGENT_VARIABLE) {
@@ -130,6 +136,8 @@ fn watch(mut child: Child, stdin: &Stdin) -> io::Result<Main> {
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let pipes =
         [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd)];
+    // Whether a call blocks is a property of the open file, and the two ends of a pipe are two open files. So
+    // the program does not notice that our end never blocks.
     for pipe in pipes.into_iter().flatten() {
         rustix::io::ioctl_fionbio(pipe, true)?;
     }

@@ -74,9 +74,15 @@ enum ShimError {
 fn supervise(directory: PathBuf) -> Result<(), ShimError> {
     let failed = |step: &'static str| move |cause: io::Error| ShimError::Io { step, cause };
     // It fails only for a process that leads a group already, which is as good.
+    // A session of its own keeps the signals of the server's terminal away. Its number also marks everything
+    // of the job that makes no session of its own, which is how a next server finds it when this process is
+    // dead.
     let _ = setsid();
     std::env::set_current_dir(&directory).map_err(failed("cannot enter the job directory"))?;
     let dir = JobDir::at(directory);
+    // The lock comes before everything that could start something. Whoever ends a job without its shim holds
+    // it while the end is recorded, so of that and of this start exactly one comes first, and the other one
+    // sees it.
     let lock = dir.try_lock().map_err(failed("cannot lock the job directory"))?;
     let _lock = lock.ok_or(ShimError::Locked)?;
     if dir.has_ended() {
@@ -95,6 +101,8 @@ fn supervise(directory: PathBuf) -> Result<(), ShimError> {
     if spec.lease_until.is_some_and(|until| until <= since_boot()) {
         return Err(ShimError::LeaseOver);
     }
+    // From here on a process of the job that loses its parent becomes a child of this one instead of init's.
+    // So `wait` tells when nothing is left, and no double fork gets away.
     let adopts = set_child_subreaper(Some(getpid())).map_err(io::Error::from);
     adopts.map_err(failed("cannot become a subreaper"))?;
     // The environment of the job passed through this process; others have no business reading its memory.

@@ -109,6 +109,9 @@ pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     // `unshare` asked for it too; this one does not depend on its version.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let dir = JobDir::at(PathBuf::from(directory));
+    // The program is not the first process itself. The kernel drops signals to a first process that it has no
+    // handler for, so a SIGTERM would be lost on most programs, and orphans would become zombies that it
+    // never waits for.
     let mut command = Command::new(&program);
     let file = match command.args(args).process_group(0).spawn() {
         Ok(child) => bury(i32::try_from(child.id()).unwrap_or(0)),
@@ -117,6 +120,8 @@ pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             MainFile { version: LAYOUT, start_error: Some(why), ..MainFile::default() }
         }
     };
+    // This comes before the end of this process, because with it the kernel ends everything else in the
+    // namespace, and nobody would be left to say how the program ended.
     if let Err(e) = dir.save(&file) {
         // The status alone has to do then.
         eprintln!("the end of the program could not be recorded: {e}");

@@ -40,6 +40,8 @@ impl StdinQueue {
         }
         self.queue.drain(..self.done);
         self.done = 0;
+        // All of it is refused, not what does not fit: half a message in the protocol of an agent would spoil
+        // every one that follows.
         if self.queue.len() + text.len() > limits::STDIN_QUEUE_BYTES {
             return Err(Refusal::InputFull { waiting: self.queue.len() });
         }
@@ -77,6 +79,8 @@ impl StdinQueue {
                 Ok(n) => self.done += n,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
+                // Rust ignores SIGPIPE from the start, so a closed pipe is an error of this call and not the
+                // end of the supervisor.
                 Err(_) => {
                     // The job closed its end: nobody will ever read this.
                     self.pipe = None;

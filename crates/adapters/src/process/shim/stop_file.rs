@@ -23,6 +23,8 @@ pub(super) struct StopFile {
 impl StopFile {
     /// Opens the data directory; the working directory is the job's.
     pub(super) fn open() -> Self {
+        // The directory is opened once and held. An operator may rename the data directory while agents run,
+        // and a path would lead nowhere then.
         Self { data: File::open(DATA).ok(), next: Instant::now() }
     }
 

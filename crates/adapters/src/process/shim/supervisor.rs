@@ -122,6 +122,8 @@ impl Supervisor {
         while let Some(pid) = self.main.as_ref().map(|main| main.pid) {
             self.wait(reaped > 0)?;
             let alone;
+            // The dead are buried before the deadlines are looked at, so that a program which ended in time
+            // is not reported as one that was stopped at its limit.
             (reaped, alone) = self.ladder.reap(pid, &mut self.ended);
             self.keep_deadlines(Instant::now());
             if self.ladder.is_sweeping() && self.ladder.sweep(pid, &mut self.ended) && self.ended.is_some() {
@@ -129,6 +131,9 @@ impl Supervisor {
                 break;
             }
             if self.ended.is_some() && self.drained(Instant::now()) {
+                // The program has ended, but its pipes may be held by processes that it left. The job is over
+                // when these are gone too, and they are killed for it: work that goes on after its agent
+                // would write into a tree that is being harvested.
                 if alone && self.ladder.is_empty() {
                     break;
                 }
@@ -153,6 +158,7 @@ impl Supervisor {
         let mut fds = vec![PollFd::new(&self.clients.listener, pipe_in)];
         // A closed pipe or an ended process would report itself for ever: each has a place only while it matters.
         let mut places = [0_usize; 4];
+        // The order of the four is that of `places`, which `serve` reads.
         let candidates = [
             (self.ended.is_none()).then(|| (main.handle.as_fd(), pipe_in)),
             main.stdout.as_ref().map(|pipe| (pipe.as_fd(), pipe_in)),
@@ -338,6 +344,8 @@ impl Supervisor {
             self.order_stop(now, limits::TIME_LIMIT_GRACE);
             self.begin_toll(now, limits::TIME_LIMIT_GRACE, before);
         }
+        // The lease is measured by the clock that goes on while the machine sleeps. Another node counts on
+        // its end, and a suspended machine must not wake up with a lease that it believes to hold.
         if self.lease.take_if(|at| *at <= since_boot()).is_some() {
             self.lapsed = true;
             self.end_by_itself(now, "no server has extended its lease".to_owned());
@@ -357,6 +365,9 @@ impl Supervisor {
     /// were some.
     fn timeout(&self, busy: bool) -> Timespec {
         let now = Instant::now();
+        // SIGCHLD is not used: a handler could interrupt any call, and a signal that is blocked for
+        // `signalfd` would be inherited by the program. The handle of the program wakes the poll; for
+        // orphans, which have none, the poll ends now and then by itself.
         let most = match (self.ladder.is_sweeping(), busy) {
             (true, _) => Duration::ZERO,
             (_, true) => Duration::from_millis(20),
@@ -424,8 +435,12 @@ impl Supervisor {
         let (containment, output_error) =
             (Some(self.ladder.containment()), self.output.error().map(str::to_owned));
         let file = ExitFile { version: LAYOUT, exit, rung, containment, output_error };
+        // The groups go before the exit is written. A server that reads the exit may forget the job at once,
+        // and would meet its groups half-way through their removal.
         self.ladder.give_back();
         let mut tries = 0;
+        // A disk that is full now may have room in a moment, and without this file the server would take the
+        // job for lost, with its result.
         while let Err(e) = self.dir.save(&file) {
             tries += 1;
             if tries > EXIT_TRIES {
