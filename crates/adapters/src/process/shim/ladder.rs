@@ -261,6 +261,12 @@ impl Ladder {
         if first {
             self.close_fence();
         }
+        self.kill_together(first, begun, main, end) || self.kill_each(first, begun, main, end)
+    }
+
+    /// Kills what one act of the kernel reaches: the cgroup, the namespace, or a fence's list. Returns true when no child is
+    /// left by it.
+    fn kill_together(&mut self, first: bool, begun: Instant, main: i32, end: &mut Option<Ended>) -> bool {
         // The kernel kills what is forked while it goes through the group as well, so nothing that is born
         // meanwhile gets away. What is left for the loop below is whoever left the group before.
         if self.kill_cgroup(first) {
@@ -291,6 +297,11 @@ impl Ladder {
                 pause(Duration::from_millis(1));
             }
         }
+        false
+    }
+
+    /// Kills what is found, process by process; true once it is verified that nothing is left.
+    fn kill_each(&mut self, first: bool, begun: Instant, main: i32, end: &mut Option<Ended>) -> bool {
         let mut before = None;
         while begun.elapsed() < SWEEP_SLICE {
             if self.reap(main, end).1 && self.is_empty() {
