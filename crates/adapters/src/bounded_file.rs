@@ -16,6 +16,8 @@ const CALM: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).union(OFlags::NOCTT
 
 /// Opens a regular file for reading. Anything else of that name, a link included, is refused without being waited for.
 pub fn open(path: &Path) -> io::Result<File> {
+    // Opening a pipe for reading waits for a writer, and only the opened file can be asked for its kind
+    // without a race. So it is opened without waiting and looked at afterwards.
     regular(openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | CALM, Mode::empty())?.into())
 }
 

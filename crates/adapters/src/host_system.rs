@@ -33,6 +33,8 @@ fn hold(file: &Path, bytes: u64) -> Result<(), HostError> {
         return Ok(());
     }
     let made = bounded_file::open_own(file).and_then(|made| {
+        // Only blocks that are really allotted can be given up later: a file that is merely long takes no
+        // room on most file systems.
         rustix::fs::fallocate(&made, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(Into::into)
     });
     made.map_err(|cause| {
@@ -132,6 +134,8 @@ fn free_bytes(dir: &Path, also: &[PathBuf]) -> Result<u64, HostError> {
 
 fn read_load() -> HostLoad {
     let read = |path: &str| std::fs::read_to_string(path).ok();
+    // Of free memory the kernel's own estimate is taken. It counts the caches that give way to programs,
+    // which `MemFree` leaves out.
     let machine = read("/proc/meminfo").and_then(|text| available(&text));
     // In a container the limit of its own cgroup is what counts.
     let limit = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse::<u64>().ok());

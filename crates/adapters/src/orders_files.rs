@@ -110,6 +110,8 @@ impl OrdersDir {
         });
         let latch = self.order::<Latch>(LATCH).unwrap_or_else(|e| match e {
             Unread::Damaged(why) => {
+                // A latch that cannot be read holds all the same: somebody wrote it to stop everything, and
+                // starting work by mistake does more harm than waiting for a person.
                 let reason = Some(format!("{} makes no sense: {why}", self.dir.join(LATCH).display()));
                 Some(Latch { by: "the state directory".to_owned(), reason, at: Timestamp(0) })
             }

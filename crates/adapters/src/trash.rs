@@ -200,6 +200,8 @@ impl Work {
         queue.names.extend(names);
         let added = queue.names.len() - before;
         self.pending.send_modify(|pending| *pending += added);
+        // One worker deletes for all. Several would only compete for the disk on which agents work, and the
+        // end of the last one is what `idle` waits for.
         if added > 0 && !queue.running {
             queue.running = true;
             let (work, runtime) = (Arc::clone(self), tokio::runtime::Handle::current());

@@ -51,6 +51,8 @@ pub async fn drive<T: Send + 'static>(work: impl Future<Output = T> + Send + 'st
     let (alive, ended) = oneshot::channel::<()>();
     let work = async move {
         tokio::select! {
+            // The end of the caller is looked at first, so that a caller that gave up is noticed before the
+            // next step and not after it.
             biased;
             _ = ended => None,
             done = work => Some(done),
@@ -125,6 +127,8 @@ fn serve(number: usize, mut work: Work) {
     let (sender, receiver) = mpsc::sync_channel(1);
     loop {
         work();
+        // The thread puts itself into the list only when it is free. A thread that a disk keeps is therefore
+        // never given anything, and those that work are used again, the newest first.
         waiting().push((number, sender.clone()));
         work = match next(number, &receiver) {
             Some(work) => work,

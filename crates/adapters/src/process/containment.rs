@@ -74,9 +74,14 @@ impl NamespaceMaker {
     /// Returns the program with the words that make a namespace, whose first process follows.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.unshare);
+        // A user namespace gives an ordinary user the right to make the others. Mapping the current user
+        // keeps the owner of the files that the job writes.
         if self.user {
             command.args(["--user", "--map-current-user"]);
         }
+        // `--fork` is needed because a pid namespace takes in only children of the process that made it.
+        // `--kill-child` ties the first process to `unshare`, which the shim can kill without looking
+        // anything up, and a fresh `/proc` keeps the numbers of other processes out of sight.
         command.args(["--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]);
         command
     }

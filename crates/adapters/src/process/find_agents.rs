@@ -28,6 +28,8 @@ fn present(data: &Path, cgroups: Option<&Path>) -> io::Result<Vec<AgentId>> {
     let mut found: BTreeSet<AgentId> = job_list::unfinished(data)?.into_iter().collect();
     // Other data directories have agents too: only those with a directory in this one are ours.
     let ours = |agent: &AgentId| data.join("agents").join(agent.to_string()).is_dir();
+    // The records name agents whose shims may have been killed, the table names processes whose records are
+    // gone. Each finds what the other one cannot.
     let table = ProcessTable::take();
     let known = cgroups.map(|parent| cgroup::agents(parent, data)).unwrap_or_default();
     found.extend(table.agents(data).chain(known).filter(ours));

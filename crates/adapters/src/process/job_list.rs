@@ -35,6 +35,8 @@ pub(super) fn unended(data: &Path, agent: AgentId) -> io::Result<Vec<JobDir>> {
 pub(super) fn unfinished(data: &Path) -> io::Result<Vec<AgentId>> {
     let (agents, _) = bounded_file::agents(&data.join("agents"))?;
     // An agent whose jobs cannot be listed may have some; it keeps nobody from the others.
+    // An error here counts as unfinished work, since the caller stops what is listed: to stop an agent that
+    // has nothing costs a look, to leave one out may leave it running.
     let may_run = |agent: &AgentId| unended(data, *agent).map_or(true, |jobs| !jobs.is_empty());
     Ok(agents.into_iter().filter(may_run).collect())
 }

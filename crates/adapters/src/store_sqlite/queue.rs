@@ -71,6 +71,9 @@ fn look_further(
     node: &NodeId,
     conditions: &Conditions,
 ) -> Result<Option<(Lease, Versioned)>, Fault> {
+    // The front is looked through by every call, as that is where urgent entries arrive. The second part
+    // moves on with each call, so that entries behind very many refused ones are reached at last without any
+    // call reading the whole queue.
     let part = limits::QUEUE_SKIPPED as u64;
     for from in [0, w.books.look_from.max(part)] {
         if let Some(kept) = find_in_part(w, conditions, from)? {
@@ -142,6 +145,8 @@ pub(super) fn take_over(
 
 fn grant(w: &mut Writing<'_>, kept: StoredRow, node: &NodeId) -> Result<(Lease, Versioned), Fault> {
     let mut versioned = kept.versioned;
+    // The epoch rises with every grant, also with one to the same node: a write that an earlier holder still
+    // has under way is refused by it, whatever else is equal.
     versioned.epoch = Epoch(versioned.epoch.0 + 1);
     (versioned.node, versioned.home) = (Some(node.clone()), Some(node.clone()));
     let sql = "UPDATE agents SET queue = 0, node = ?2, home = ?2, epoch = ?3 WHERE seq = ?1";
@@ -158,6 +163,8 @@ pub(super) fn promote(w: &mut Writing<'_>, now: Timestamp) -> Result<(), Fault> 
     if w.books.tally.delayed == 0 {
         return Ok(());
     }
+    // With the index named, SQLite refuses the statement when the index is gone. Choosing by itself it might
+    // read every record that was ever kept, at each grant.
     let sql = "UPDATE agents INDEXED BY agents_delayed SET queue = 1 WHERE queue = 2 AND not_before <= ?1";
     let moved = w.conn.prepare_cached(sql)?.execute([int(now.0)])?;
     let moved = i64::try_from(moved).unwrap_or(0);

@@ -121,6 +121,8 @@ impl Dialler {
 
     async fn talk(&self, address: &Address, identity: &RedisConnectionInfo) -> Result<Dialled, DialError> {
         let wire = self.wire(address).await?;
+        // The deadlines are ours: one covers a whole call with its redirections, and a pipeline that waits
+        // behind a slow script is not cut off by a limit for each answer.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let opened = MultiplexedConnection::new_with_config(identity, wire, config).await;
         let (connection, driver) = opened.map_err(|e| Cause::from(e).at(address))?;
@@ -159,6 +161,8 @@ fn set_up(socket: &TcpStream) -> std::io::Result<()> {
     sockopt::set_tcp_keepidle(socket, limits::LINK_ANSWER)?;
     sockopt::set_tcp_keepintvl(socket, limits::LINK_ANSWER / 2)?;
     sockopt::set_tcp_keepcnt(socket, 2)?;
+    // Closing discards what the kernel has not sent yet. Otherwise a write could arrive after its caller was
+    // told that the connection was given up, and after another node took the work over.
     sockopt::set_socket_linger(socket, Some(Duration::ZERO))?;
     Ok(())
 }

@@ -68,6 +68,8 @@ impl Quorum {
             (state.needed, state.fewer_since) = (connected, None);
             return Ok(connected);
         }
+        // The requirement rises at once and falls late. A replica that has just gone may be the one with the
+        // newest writes, and it may come back as the primary.
         let since = *state.fewer_since.get_or_insert(now);
         let left = limits::REPLICA_GRACE.saturating_sub(now.saturating_duration_since(since));
         let may_be_enough = connected > 0 || self.accept_risk;

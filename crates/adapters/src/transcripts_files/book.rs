@@ -191,6 +191,8 @@ impl Book {
         let options = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(unheld).clone();
         let mut file = options.open(folder.join(ENTRIES))?;
         if file.metadata()?.len() != self.end {
+            // A line that was cut off by a crash is removed before the next one is added. Left in place, the
+            // two would make one line that no reader understands.
             file.set_len(self.end)?;
         }
         file.write_all(text)

@@ -70,6 +70,8 @@ impl Deletion {
             return Ok(unlinkat(at, name, AtFlags::empty())?);
         }
         let directory = self.open_owned(at, name)?;
+        // What lies deeper is moved to the top of the trash and deleted from there. So neither the stack nor
+        // the number of open handles grows with a tree that was made to be deep.
         if depth >= DEPTH {
             let place = OsString::from(Uuid::new_v4().simple().to_string());
             renameat(at, name, &self.trash, &place)?;
@@ -93,6 +95,9 @@ impl Deletion {
     /// Opens a directory on the trash's own mount and gives its owner all rights on it, which agents take away now
     /// and then (and without which it cannot be moved up). Whatever is done is done to the handle that was looked at.
     fn open_owned(&self, at: &OwnedFd, name: &CString) -> io::Result<OwnedFd> {
+        // A handle of this kind needs no right on the directory and changes nothing. It is looked at, and
+        // what is opened for deletion is the handle and not the name, which may stand for something else by
+        // now.
         let handle = openat(at, name, DIRECTORY | OFlags::PATH, Mode::empty())?;
         if mount_of(handle.as_fd())? != self.mount {
             let why = "something is mounted there, which is not ours to delete; unmount it";

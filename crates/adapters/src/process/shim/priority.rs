@@ -14,6 +14,8 @@ const OOM: &str = "/proc/self/oom_score_adj";
 /// Starts a program that is nicer than this process, is ended before it when memory runs out, and has the soft limit of
 /// open files that the server itself was started with. What cannot be set is left as it is.
 pub(super) fn spawn(mut command: Command, open_files: Option<u64>) -> io::Result<Child> {
+    // The score and the soft limit are inherited at the fork. They are changed here for that moment and
+    // changed back, because code between fork and exec would have to be unsafe.
     let oom = Raised::by(limits::AGENT_OOM);
     let files = open_files.and_then(SoftFiles::lower);
     // A thread has a nice value of its own on Linux, and what it starts inherits that one. So this process need not
