@@ -12,6 +12,7 @@ pub mod disk;
 pub mod durable_write;
 mod fence;
 pub mod fleet_sole;
+mod gate_reports;
 pub mod gates_local;
 pub mod git;
 pub mod git_identity;

@@ -14,17 +14,34 @@ pub struct GateDefinition {
     /// Its command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// Path of an lcov report.
+    /// Path of its first lcov report; all stand in `reports`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lcov: Option<String>,
-    /// Path of a JUnit report.
+    /// Path of its first JUnit report; all stand in `reports`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub junit: Option<String>,
-    /// Least line coverage, in percent.
+    /// Least line coverage of that lcov report, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
+    /// Reports that it is judged by after its command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<ReportSpec>,
     /// Longest time, in milliseconds.
     pub timeout_ms: u64,
+}
+
+/// Report that a gate is judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReportSpec {
+    /// Its format, such as `junit` or `lcov`.
+    pub format: String,
+    /// Its path in the checkout.
+    pub path: String,
+    /// Least value, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
 }
 
 /// Gates that will judge an agent's work.

@@ -38,7 +38,8 @@ pub use diff::{Diff, DiffFile, DiffHunk};
 pub use events::{Event, EventData, EventEnvelope, EventReset, EventSnapshot};
 pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
 pub use gates::{
-    AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, SecretFinding,
+    AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, ReportSpec,
+    SecretFinding,
 };
 pub use health::{Check, Health, Hello, Readiness};
 #[cfg(feature = "schema")]

@@ -3,21 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use mosaic_core::domain::gates::GateDefinition;
+use mosaic_core::domain::gates::{GateDefinition, ReportSpec};
 use mosaic_core::domain::ids::Word;
 use mosaic_core::domain::spec::{GateProfile, closest};
 use mosaic_core::limits;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Least line coverage of the gate `coverage`, in percent: the contract's floor.
-pub(super) const FLOOR: f64 = 85.0;
+use super::reports::{self, FLOOR};
+use crate::gate_reports;
+
 /// The gate that has the floor.
 const COVERAGE: &str = "coverage";
 /// Tables of the file that other parts of an orchestrator read.
 const UNUSED: &[&str] = &["hooks", "worktree", "agent"];
 const TABLES: &[&str] = &["gates", "hooks", "worktree", "agent"];
-const FIELDS: &[&str] = &["run", "junit", "lcov", "min", "timeout"];
+const FIELDS: &[&str] = &["run", "reports", "min", "timeout"];
+const REPORT_FIELDS: &[&str] = &["format", "path", "min"];
 /// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<eight digits>-<name>`.
 const NAME_CHARS: usize = 48;
 
@@ -32,19 +34,52 @@ pub(super) struct Config {
     pub warnings: Vec<String>,
 }
 
+/// Reason why the file cannot be used, as a fragment that names the line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfigError {
+    /// It is too large to be read.
+    #[error("is larger than {} bytes", limits::GATE_CONFIG_BYTES)]
+    TooLarge,
+    /// It is not text.
+    #[error("line {line}: is not UTF-8 text")]
+    NoText {
+        /// The line.
+        line: usize,
+        /// The first wrong byte.
+        source: std::str::Utf8Error,
+    },
+    /// It is not TOML.
+    #[error("line {line}: {}", source.message().replace('\n', " "))]
+    Syntax {
+        /// The line.
+        line: usize,
+        /// The parser's answer.
+        source: Box<toml::de::Error>,
+    },
+    /// It defines something that cannot be used.
+    #[error("line {line}: {fault}")]
+    Fault {
+        /// The line.
+        line: usize,
+        /// The fault, with what is possible.
+        fault: String,
+    },
+}
+
 /// Reads the file. Errors with a fragment that names the line, such as `line 3: …`.
-pub(super) fn parse(bytes: &[u8]) -> Result<Config, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
     if bytes.len() > limits::GATE_CONFIG_BYTES {
-        return Err(format!("is larger than {} bytes", limits::GATE_CONFIG_BYTES));
+        return Err(ConfigError::TooLarge);
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let line = 1 + bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        format!("line {line}: is not UTF-8 text")
+        ConfigError::NoText { line, source: e }
     })?;
+    // Before the parser, which is recursive: a deep key would overflow the stack of the server.
     check_depth(text)?;
     let document = DeTable::parse(text).map_err(|e| {
         let start = e.span().map_or(0, |span| span.start);
-        format!("line {}: {}", line_of(text, start), e.message().replace('\n', " "))
+        ConfigError::Syntax { line: line_of(text, start), source: Box::new(e) }
     })?;
     let mut reader = Reader { text, config: Config::default() };
     reader.tables(document.get_ref())?;
@@ -53,7 +88,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Config, String> {
 
 /// Refuses deep nesting before anything recursive sees it: the parser bounds brackets but not dotted keys. Dots
 /// in strings and comments do not count.
-fn check_depth(text: &str) -> Result<(), String> {
+fn check_depth(text: &str) -> Result<(), ConfigError> {
     let bytes = text.as_bytes();
     let (mut at, mut dots) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
@@ -66,7 +101,8 @@ fn check_depth(text: &str) -> Result<(), String> {
         }
         if dots > limits::GATE_CONFIG_DEPTH {
             let most = limits::GATE_CONFIG_DEPTH;
-            return Err(format!("line {}: tables are nested more than {most} deep", line_of(text, at)));
+            let fault = format!("tables are nested more than {most} deep");
+            return Err(ConfigError::Fault { line: line_of(text, at), fault });
         }
     }
     Ok(())
@@ -99,11 +135,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fault<T>(&self, at: usize, what: impl std::fmt::Display) -> Result<T, String> {
-        Err(format!("line {}: {what}", line_of(self.text, at)))
+    fn fault<T>(&self, at: usize, what: impl std::fmt::Display) -> Result<T, ConfigError> {
+        Err(ConfigError::Fault { line: line_of(self.text, at), fault: what.to_string() })
     }
 
-    fn unknown<T>(&self, at: usize, what: &str, name: &str, known: &[&str]) -> Result<T, String> {
+    fn unknown<T>(&self, at: usize, what: &str, name: &str, known: &[&str]) -> Result<T, ConfigError> {
         let shown = shown(name);
         match closest(name, known) {
             Some(near) => self.fault(at, format!("unknown {what} `{shown}` (did you mean `{near}`?)")),
@@ -111,7 +147,7 @@ impl Reader<'_> {
         }
     }
 
-    fn tables(&mut self, document: &DeTable<'_>) -> Result<(), String> {
+    fn tables(&mut self, document: &DeTable<'_>) -> Result<(), ConfigError> {
         for (key, value) in document {
             let name = key.get_ref().as_ref();
             match (name, value.get_ref()) {
@@ -124,6 +160,8 @@ impl Reader<'_> {
                 (known, _) if TABLES.contains(&known) => {
                     return self.fault(key.span().start, format!("`{known}` must be a table: [{known}]"));
                 }
+                // An unknown key is refused and not passed over: a misspelt table would leave its gates undefined without a
+                // word.
                 _ => return self.unknown(key.span().start, "key", name, TABLES),
             }
         }
@@ -131,7 +169,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn gates(&mut self, gates: &DeTable<'_>) -> Result<(), String> {
+    fn gates(&mut self, gates: &DeTable<'_>) -> Result<(), ConfigError> {
         for (key, value) in gates {
             if key.get_ref() == "profiles" {
                 let DeValue::Table(profiles) = value.get_ref() else {
@@ -159,7 +197,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn name(&self, text: &str, at: usize) -> Result<Word, String> {
+    fn name(&self, text: &str, at: usize) -> Result<Word, ConfigError> {
         match text.parse::<Word>() {
             Ok(name) if text.len() <= NAME_CHARS => Ok(name),
             Ok(_) => {
@@ -169,7 +207,7 @@ impl Reader<'_> {
         }
     }
 
-    fn command(&self, text: &str, at: usize) -> Result<String, String> {
+    fn command(&self, text: &str, at: usize) -> Result<String, ConfigError> {
         if text.trim().is_empty() {
             return self.fault(at, "the command is empty");
         }
@@ -182,30 +220,103 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
-    fn definition(&self, name: &Word, fields: &DeTable<'_>, at: usize) -> Result<GateDefinition, String> {
+    fn definition(
+        &self,
+        name: &Word,
+        fields: &DeTable<'_>,
+        at: usize,
+    ) -> Result<GateDefinition, ConfigError> {
         let mut made = definition(name.clone(), None);
+        let mut min = None;
         for (key, value) in fields {
             let at = value.span().start;
             match key.get_ref().as_ref() {
                 "run" => made.run = Some(self.command(self.string(key.get_ref(), value)?, at)?),
-                "junit" => made.junit = Some(self.path(self.string(key.get_ref(), value)?, at)?),
-                "lcov" => made.lcov = Some(self.path(self.string(key.get_ref(), value)?, at)?),
-                "min" => made.min = Some(self.percent(value)?),
+                "min" => min = Some(self.percent(value)?),
+                "reports" => made.reports.extend(self.reports(value)?),
                 "timeout" => made.timeout_ms = self.timeout(self.string(key.get_ref(), value)?, at)?,
-                other => return self.unknown(key.span().start, "key", other, FIELDS),
+                // The name of a format as a key is the short form of one report of it.
+                short if gate_reports::format(short).is_some() => {
+                    let path = self.path(self.string(short, value)?, at)?;
+                    made.reports.push(ReportSpec { format: self.format(short, at)?, path, min: None });
+                }
+                other => {
+                    let known: Vec<_> = FIELDS.iter().copied().chain(format_names()).collect();
+                    return self.unknown(key.span().start, "key", other, &known);
+                }
             }
         }
-        if made.run.is_none() && made.lcov.is_none() && made.junit.is_none() {
+        if made.run.is_none() && made.reports.is_empty() {
             return self
                 .fault(at, format!("gate `{name}` needs a command (`run`) or a report (`lcov`, `junit`)"));
         }
-        if made.min.is_some() && made.lcov.is_none() {
+        if made.reports.len() > limits::GATE_REPORTS {
+            return self.fault(at, format!("gate `{name}` has more than {} reports", limits::GATE_REPORTS));
+        }
+        match min {
+            Some(min) => self.with_min(made, min, at),
+            None => Ok(made),
+        }
+    }
+
+    /// Gives the gate's `min` to each report that can have one and does not name its own.
+    fn with_min(&self, mut made: GateDefinition, min: f64, at: usize) -> Result<GateDefinition, ConfigError> {
+        let open = |report: &&mut ReportSpec| reports::measures_coverage(report) && report.min.is_none();
+        let mut given = false;
+        for report in made.reports.iter_mut().filter(open) {
+            report.min = Some(min);
+            given = true;
+        }
+        if !given {
+            let name = &made.name;
             return self.fault(at, format!("gate `{name}` has `min` without the report it is for (`lcov`)"));
         }
         Ok(made)
     }
 
-    fn string<'v>(&self, key: &str, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, String> {
+    /// Reads the list of reports.
+    fn reports(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<ReportSpec>, ConfigError> {
+        let DeValue::Array(list) = value.get_ref() else {
+            let hint = "`reports` must be a list of tables such as { format = \"junit\", path = \"…\" }";
+            return self.fault(value.span().start, hint);
+        };
+        list.iter().map(|entry| self.report(entry)).collect()
+    }
+
+    fn report(&self, entry: &Spanned<DeValue<'_>>) -> Result<ReportSpec, ConfigError> {
+        let start = entry.span().start;
+        let DeValue::Table(fields) = entry.get_ref() else {
+            let hint = "a report must be a table such as { format = \"junit\", path = \"…\" }";
+            return self.fault(start, hint);
+        };
+        let (mut format, mut path, mut min) = (None, None, None);
+        for (key, value) in fields {
+            let at = value.span().start;
+            match key.get_ref().as_ref() {
+                "format" => format = Some(self.format(self.string("format", value)?, at)?),
+                "path" => path = Some(self.path(self.string("path", value)?, at)?),
+                "min" => min = Some(self.percent(value)?),
+                other => return self.unknown(key.span().start, "key", other, REPORT_FIELDS),
+            }
+        }
+        let (Some(format), Some(path)) = (format, path) else {
+            return self.fault(start, "a report needs `format` and `path`");
+        };
+        let made = ReportSpec { format, path, min };
+        if made.min.is_some() && !reports::measures_coverage(&made) {
+            return self.fault(start, format!("a report of the format `{}` has no `min`", made.format));
+        }
+        Ok(made)
+    }
+
+    fn format(&self, name: &str, at: usize) -> Result<Word, ConfigError> {
+        match name.parse() {
+            Ok(word) if gate_reports::format(name).is_some() => Ok(word),
+            _ => self.unknown(at, "report format", name, &format_names().collect::<Vec<_>>()),
+        }
+    }
+
+    fn string<'v>(&self, key: &str, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, ConfigError> {
         match value.get_ref() {
             DeValue::String(text) => Ok(text),
             other => {
@@ -214,27 +325,29 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&self, text: &str, at: usize) -> Result<String, String> {
-        match super::report_file::check(text) {
+    fn path(&self, text: &str, at: usize) -> Result<String, ConfigError> {
+        match gate_reports::check_path(text) {
             Ok(()) => Ok(text.to_owned()),
             Err(why) => self.fault(at, format!("report path `{}` {why}", shown(text))),
         }
     }
 
-    fn percent(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, String> {
+    fn percent(&self, value: &Spanned<DeValue<'_>>) -> Result<f64, ConfigError> {
         let number = match value.get_ref() {
             DeValue::Integer(n) if n.radix() == 10 => n.as_str().parse().ok(),
             DeValue::Float(n) => n.as_str().parse().ok(),
             _ => None,
         };
         match number {
+            // The range refuses NaN, too, which TOML can write and which no coverage is below.
             Some(n) if (0.0..=100.0).contains(&n) => Ok(n),
             _ => self.fault(value.span().start, "`min` must be a number of percent from 0 to 100"),
         }
     }
 
-    fn timeout(&self, text: &str, at: usize) -> Result<u64, String> {
+    fn timeout(&self, text: &str, at: usize) -> Result<u64, ConfigError> {
         match humantime::parse_duration(text) {
+            // Zero would end every gate at once, and one without an end would hold the slot of its agent indefinitely.
             Ok(time) if time.as_millis() > 0 && time <= limits::GATE_LONGEST => Ok(millis(time)),
             Ok(_) => {
                 let longest = humantime::format_duration(limits::GATE_LONGEST);
@@ -249,18 +362,19 @@ impl Reader<'_> {
         if made.name.as_str() != COVERAGE {
             return;
         }
-        if made.lcov.is_none() {
+        let mut measured = made.reports.iter().filter(|report| reports::measures_coverage(report)).peekable();
+        if measured.peek().is_none() {
             let floor =
                 "has no lcov report, so its command alone decides and the floor of 85% is not checked";
             self.config.warnings.push(format!("gate `{COVERAGE}` {floor}"));
         }
-        if let Some(min) = made.min.filter(|min| *min < FLOOR) {
+        for min in measured.filter_map(|report| report.min).filter(|min| *min < FLOOR) {
             let why = "the floor may be raised and not lowered, so 85 stays";
             self.config.warnings.push(format!("gate `{COVERAGE}` asks for min = {min}: {why}"));
         }
     }
 
-    fn profiles(&mut self, profiles: &DeTable<'_>) -> Result<(), String> {
+    fn profiles(&mut self, profiles: &DeTable<'_>) -> Result<(), ConfigError> {
         for (key, value) in profiles {
             let names = GateProfile::ALL.map(GateProfile::as_str);
             let Some(profile) = GateProfile::ALL.into_iter().find(|p| p.as_str() == key.get_ref()) else {
@@ -301,7 +415,11 @@ impl Reader<'_> {
 }
 
 fn definition(name: Word, run: Option<String>) -> GateDefinition {
-    GateDefinition { name, run, lcov: None, junit: None, min: None, timeout_ms: millis(limits::GATE) }
+    GateDefinition { name, run, reports: Vec::new(), timeout_ms: millis(limits::GATE) }
+}
+
+fn format_names() -> impl Iterator<Item = &'static str> {
+    gate_reports::FORMATS.iter().map(|format| format.name)
 }
 
 fn millis(time: std::time::Duration) -> u64 {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn fault(text: &str) -> String {
-    parse(text.as_bytes()).map(|config| format!("accepted: {config:?}")).unwrap_err()
+    parse(text.as_bytes()).map(|config| format!("accepted: {config:?}")).unwrap_err().to_string()
 }
 
 #[test]
@@ -29,11 +29,11 @@ fn reads_the_documented_example() {
     let config = parse(text.as_bytes()).unwrap();
     let tests = &config.gates[&"tests".parse::<Word>().unwrap()];
     assert_eq!(
-        (tests.run.as_deref(), tests.junit.as_deref(), tests.timeout_ms),
+        (tests.run.as_deref(), tests.report("junit").map(|report| report.path.as_str()), tests.timeout_ms),
         (Some("npm test"), Some("junit.xml"), 600_000)
     );
     let coverage = &config.gates[&"coverage".parse::<Word>().unwrap()];
-    assert_eq!((coverage.run.as_deref(), coverage.min), (None, Some(85.0)));
+    assert_eq!((coverage.run.as_deref(), coverage.reports[0].min), (None, Some(85.0)));
     assert_eq!(config.gates.len(), 4);
     assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
     assert!(config.warnings.iter().all(|w| w.contains("not used by this build")));
@@ -83,7 +83,7 @@ fn every_fault_names_its_line() {
         let got = fault(text);
         assert!(got.starts_with("line ") && got.contains(want), "{text}: {got}");
     }
-    let not_text = parse(b"[gates]\ntests = \"\xff\"").unwrap_err();
+    let not_text = parse(b"[gates]\ntests = \"\xff\"").unwrap_err().to_string();
     assert!(not_text.starts_with("line 2: is not UTF-8"), "{not_text}");
 }
 
@@ -110,7 +110,9 @@ fn hostile_input_is_refused_quickly() {
     for text in deep {
         assert!(parse(text.as_bytes()).is_err(), "{}", &text[..40]);
     }
-    assert!(parse(&vec![b'#'; limits::GATE_CONFIG_BYTES + 1]).unwrap_err().contains("larger than"));
+    assert!(
+        parse(&vec![b'#'; limits::GATE_CONFIG_BYTES + 1]).unwrap_err().to_string().contains("larger than")
+    );
     let many: String = (0..30_000).map(|n| format!("g{n} = \"x\"\n")).collect();
     assert!(parse(format!("[gates]\n{many}").as_bytes()).is_ok());
 }
@@ -122,4 +124,46 @@ fn dots_in_commands_and_comments_are_no_nesting() {
         "# {dots}\n[gates]\ntests = \"\\\"{dots}\"\nlint = '{dots}' # {dots}\nbuild = \"\"\"\n{dots}\n\"\"\"\n"
     );
     assert_eq!(parse(text.as_bytes()).unwrap().gates.len(), 3);
+}
+
+#[test]
+fn reports_are_a_list_of_any_format() {
+    let text = "[gates]\ntests = { run = 't', min = 88, junit = 'z.xml', reports = [{ format = 'junit', path = 'a.xml' }, \
+                { format = 'junit', path = 'b.xml' }, { format = 'lcov', path = 'l', min = 91 }, { format = 'lcov', path = 'm' }] }";
+    let config = parse(text.as_bytes()).unwrap();
+    let gate = &config.gates[&"tests".parse::<Word>().unwrap()];
+    let found: Vec<_> = gate.reports.iter().map(|r| (r.format.as_str(), r.path.as_str(), r.min)).collect();
+    let wanted = [
+        ("junit", "z.xml", None),
+        ("junit", "a.xml", None),
+        ("junit", "b.xml", None),
+        ("lcov", "l", Some(91.0)),
+        ("lcov", "m", Some(88.0)),
+    ];
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn faults_of_reports_name_their_line() {
+    let many = format!("reports = [{}]", "{ format = 'junit', path = 'a' },".repeat(33));
+    let faults = [
+        ("reports = 1", "`reports` must be a list"),
+        ("reports = [1]", "a report must be a table"),
+        (
+            "reports = [{ format = 'junti', path = 'x' }]",
+            "unknown report format `junti` (did you mean `junit`?)",
+        ),
+        ("reports = [{ format = \"\\u001b[2J\", path = 'x' }]", "unknown report format `\\u{1b}[2J`"),
+        ("reports = [{ format = 'junit' }]", "needs `format` and `path`"),
+        ("reports = [{ format = 'junit', path = '../x' }]", "must stay inside the repository"),
+        ("reports = [{ format = 'junit', path = 'x', min = 1 }]", "has no `min`"),
+        ("reports = [{ format = 'junit', paht = 'x' }]", "did you mean `path`?"),
+        ("reports = [{ format = 'junit', path = 'x' }], min = 1", "has `min` without"),
+        ("jnuit = 'x'", "did you mean `junit`?"),
+        (&many, "has more than 32 reports"),
+    ];
+    for (field, wanted) in faults {
+        let why = fault(&format!("[gates]\ntests = {{ run = 't', {field} }}"));
+        assert!(why.starts_with("line 2: ") && why.contains(wanted), "{field}: {why}");
+    }
 }

@@ -10,6 +10,8 @@ use mosaic_core::domain::outcome::cut;
 use mosaic_core::limits;
 use regex::{Captures, Regex};
 
+use crate::gate_reports::check_path;
+
 /// Longest line that is read; findings of real tools are far shorter.
 const LINE: usize = 4096;
 /// Longest message of one finding, in bytes.
@@ -200,7 +202,7 @@ fn words(text: &str) -> String {
 fn inside(path: &str, checkout: &Path) -> Option<String> {
     let relative = Path::new(path).strip_prefix(checkout).ok().and_then(Path::to_str).unwrap_or(path);
     let relative = relative.strip_prefix("./").unwrap_or(relative);
-    super::report_file::check(relative).is_ok().then(|| relative.to_owned())
+    check_path(relative).is_ok().then(|| relative.to_owned())
 }
 
 #[cfg(test)]

@@ -4,59 +4,38 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GateReport, GateResult};
+use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::key_lines::KeyLines;
-use mosaic_core::domain::outcome::{Failure, FailureKind, cut};
+use mosaic_core::domain::outcome::{Failure, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::scanner::SecretScanner;
 
-use super::config::FLOOR;
-use super::git_dir::Pristine;
+use super::git_dir::{self, GitDirError, Pristine};
+use super::judged::Judged;
 use super::judging_home::Judging;
+use super::options::GateOptions;
+use super::report_file::ReportError;
 use super::run::{self, Ended};
-use super::{GateOptions, findings, junit, lcov, report_file};
-
-/// The judgement of one gate.
-struct Judged {
-    outcome: GateOutcome,
-    summary: String,
-    findings: Vec<Finding>,
-    exit_code: Option<i32>,
-}
-
-impl Judged {
-    fn new(outcome: GateOutcome, summary: impl Into<String>) -> Self {
-        Self { outcome, summary: summary.into(), findings: Vec::new(), exit_code: None }
-    }
-
-    fn error(summary: impl Into<String>) -> Self {
-        Self::new(GateOutcome::Error, summary)
-    }
-
-    fn with(self, findings: Vec<Finding>) -> Self {
-        Self { findings, ..self }
-    }
-}
+use super::{findings, reports};
 
 /// Judges the commit. Whatever cannot be judged is an error in the report; only where this machine could not run the
 /// gates there is none.
 pub(super) async fn all(options: &GateOptions, request: &Judging) -> Result<GateReport, Failure> {
     let mut results = Vec::new();
+    // Copied before the first gate runs, while nothing of the commit has been executed here.
     let pristine = pristine(request).await?;
-    // Reports that came with the commit must not count: only what a gate writes now.
+    // Reports that came with the commit must not count: only what a gate writes now. All go before the first gate runs, because
+    // a gate may leave a report for a later one.
     let stale = match request.plan.trusted {
-        true => {
-            blocking(request, |checkout, plan| {
-                plan.gates.iter().map(|gate| remove_reports(checkout, gate)).collect::<Vec<_>>()
-            })
-            .await
-        }
+        true => blocking(request, remove_all).await.unwrap_or_default(),
         false => Vec::new(),
     };
+    let mut stale = stale.into_iter();
+    // One after the other: they share the checkout, and a later gate may read what an earlier one wrote, such as a coverage
+    // report.
     for (index, gate) in request.plan.gates.iter().enumerate() {
         let started = options.clock.elapsed();
-        let removed =
-            stale.get(index).cloned().unwrap_or(Err("an earlier report could not be looked for".to_owned()));
+        let removed = stale.next().unwrap_or(Err(ReportError::Broke));
         let judged = match (request.plan.trusted, removed) {
             (false, _) => {
                 Judged::new(GateOutcome::Skip, "not run: the repository's commands are not trusted")
@@ -90,14 +69,8 @@ async fn pristine(request: &Judging) -> Result<Arc<Pristine>, Failure> {
         return Ok(Arc::default());
     }
     let own = request.place.own.clone();
-    let kept = blocking(request, move |checkout, _| vec![Pristine::keep(checkout, &own)]).await.pop();
-    let why = match kept {
-        Some(Ok(pristine)) => return Ok(Arc::new(pristine)),
-        Some(Err(why)) => why.to_string(),
-        None => "it could not be read".to_owned(),
-    };
-    let text = format!("the git directory of what is judged cannot be kept: {why}");
-    Err(Failure::new(FailureKind::Internal, text))
+    let kept = blocking(request, move |checkout, _| Pristine::keep(checkout, &own)).await;
+    Ok(Arc::new(kept.unwrap_or_else(|| Err(git_dir::broke())).map_err(GitDirError::Keep)?))
 }
 
 /// Gives a gate the git directory that the first one found.
@@ -106,24 +79,21 @@ async fn restored(
     request: &Judging,
     pristine: &Arc<Pristine>,
     index: usize,
-) -> Result<(), String> {
+) -> Result<(), GitDirError> {
+    // The first gate finds the directory as it was made.
     if index == 0 {
         return Ok(());
     }
     let (trash, pristine) = (Arc::clone(&options.trash), Arc::clone(pristine));
-    let done = blocking(request, move |checkout, _| vec![pristine.restore(checkout, &trash)]).await.pop();
-    match done {
-        Some(Ok(())) => Ok(()),
-        Some(Err(why)) => Err(format!("the checkout's .git cannot be restored after an earlier gate: {why}")),
-        None => Err("the checkout's .git cannot be restored after an earlier gate".to_owned()),
-    }
+    let restored = blocking(request, move |checkout, _| pristine.restore(checkout, &trash)).await;
+    restored.unwrap_or_else(|| Err(git_dir::broke())).map_err(GitDirError::Restore)
 }
 
 async fn one(options: &GateOptions, request: &Judging, gate: &GateDefinition) -> Result<Judged, Failure> {
-    let Some(command) = &gate.run else { return Ok(reports(request, gate).await) };
+    let Some(command) = &gate.run else { return Ok(by_reports(request, gate).await) };
+    // Once more: an earlier gate may have written what this one is about to write, or a link in its place.
     let own = gate.clone();
-    let removed = blocking(request, move |checkout, _| vec![remove_reports(checkout, &own)]).await;
-    if let Some(Err(why)) = removed.into_iter().next() {
+    if let Some(Err(why)) = blocking(request, move |checkout, _| reports::remove(checkout, &own)).await {
         return Ok(Judged::error(why));
     }
     let (ended, log) = run::run(options, request, gate, command).await?;
@@ -132,7 +102,7 @@ async fn one(options: &GateOptions, request: &Judging, gate: &GateDefinition) ->
     Ok(match ended {
         Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, &request.checkout).0),
         Ended::Code(0) => {
-            let judged = reports(request, gate).await;
+            let judged = by_reports(request, gate).await;
             Judged { exit_code: Some(0), ..judged }
         }
         Ended::Code(code) => {
@@ -144,20 +114,13 @@ async fn one(options: &GateOptions, request: &Judging, gate: &GateDefinition) ->
 
 /// Judges a command that ended with another code than 0: it failed; a test report only says more about it.
 async fn failed(request: &Judging, gate: &GateDefinition, code: i32, log: &str) -> Judged {
-    let (name, junit) = (gate.name.clone(), gate.junit.clone());
-    let tests = blocking(request, move |checkout, _| {
-        let read = |path: String| junit::parse(name.as_str(), &report_file::read(checkout, &path)?);
-        junit.map(read).into_iter().filter_map(Result::ok).collect::<Vec<_>>()
-    })
-    .await;
-    if let Some(tests) = tests.into_iter().next().filter(|tests| tests.failed > 0) {
-        let summary = format!("{} (exit {code})", tests.summary());
-        let found = if tests.findings.is_empty() {
-            log_findings(gate, log, &request.checkout).0
-        } else {
-            tests.findings
-        };
-        return Judged::new(GateOutcome::Fail, summary).with(found);
+    let own = gate.clone();
+    let told = blocking(request, move |checkout, _| reports::explain(checkout, &own)).await.flatten();
+    if let Some(mut told) = told {
+        if told.findings.is_empty() {
+            told.findings = log_findings(gate, log, &request.checkout).0;
+        }
+        return Judged { summary: format!("{} (exit {code})", told.summary), ..told };
     }
     let (found, count) = log_findings(gate, log, &request.checkout);
     let summary = match count {
@@ -178,75 +141,27 @@ fn log_findings(gate: &GateDefinition, log: &str, checkout: &Path) -> (Vec<Findi
 }
 
 /// Judges by the reports that the gate declares; without any, the exit code 0 has said it all.
-async fn reports(request: &Judging, gate: &GateDefinition) -> Judged {
+async fn by_reports(request: &Judging, gate: &GateDefinition) -> Judged {
     let gate = gate.clone();
-    let read = move |checkout: &Path, _: &_| {
-        let tests = gate.junit.as_deref().map(|path| tests(checkout, &gate, path));
-        let coverage = gate.lcov.as_deref().map(|path| coverage(checkout, &gate, path));
-        vec![combine(tests, coverage)]
-    };
-    let judged = blocking(request, read).await;
-    judged.into_iter().next().unwrap_or_else(|| Judged::error("its reports could not be read"))
-}
-
-fn tests(checkout: &Path, gate: &GateDefinition, path: &str) -> Judged {
-    let read = report_file::read(checkout, path).and_then(|bytes| {
-        junit::parse(gate.name.as_str(), &bytes).map_err(|why| format!("report {path} {why}"))
-    });
-    match read {
-        Err(why) => Judged::error(why),
-        Ok(tests) if tests.failed > 0 => Judged::new(GateOutcome::Fail, tests.summary()).with(tests.findings),
-        Ok(tests) if tests.passed == 0 => {
-            let message = format!("no test ran ({path} has no test case that was run)");
-            let finding =
-                Finding { source: gate.name.to_string(), path: None, line: None, message, secret: None };
-            Judged::new(GateOutcome::Fail, format!("no test ran, {} skipped", tests.skipped))
-                .with(vec![finding])
-        }
-        Ok(tests) => Judged::new(GateOutcome::Pass, tests.summary()),
+    match blocking(request, move |checkout, _| reports::judge(checkout, &gate)).await {
+        Some(Some(judged)) => judged,
+        Some(None) => Judged::new(GateOutcome::Pass, "exit 0"),
+        None => Judged::error(ReportError::Broke),
     }
 }
 
-fn coverage(checkout: &Path, gate: &GateDefinition, path: &str) -> Judged {
-    let min = gate.min.unwrap_or(FLOOR);
-    let read = report_file::read(checkout, path)
-        .and_then(|bytes| lcov::parse(&bytes).map_err(|why| format!("report {path} {why}")));
-    match read {
-        Err(why) => Judged::error(why),
-        Ok(coverage) if coverage.reaches(min) => Judged::new(GateOutcome::Pass, coverage.summary(min)),
-        Ok(coverage) => {
-            let findings = coverage.findings(gate.name.as_str(), checkout);
-            Judged::new(GateOutcome::Fail, coverage.summary(min)).with(findings)
-        }
-    }
+/// Removes what lies where the gates write their reports; one result per gate.
+fn remove_all(checkout: &Path, plan: &GatePlan) -> Vec<Result<(), ReportError>> {
+    plan.gates.iter().map(|gate| reports::remove(checkout, gate)).collect()
 }
 
-/// Puts two reports together: the worse outcome counts, both are said.
-fn combine(tests: Option<Judged>, coverage: Option<Judged>) -> Judged {
-    match (tests, coverage) {
-        (None, None) => Judged::new(GateOutcome::Pass, "exit 0"),
-        (Some(one), None) | (None, Some(one)) => one,
-        (Some(a), Some(b)) => {
-            let worst = [GateOutcome::Error, GateOutcome::Fail, GateOutcome::Pass];
-            let has = |outcome: &GateOutcome| a.outcome == *outcome || b.outcome == *outcome;
-            let outcome = worst.into_iter().find(has).unwrap_or(GateOutcome::Error);
-            let findings = a.findings.into_iter().chain(b.findings).take(limits::FINDINGS).collect();
-            Judged::new(outcome, format!("{}, {}", a.summary, b.summary)).with(findings)
-        }
-    }
-}
-
-fn remove_reports(checkout: &Path, gate: &GateDefinition) -> Result<(), String> {
-    [&gate.lcov, &gate.junit].into_iter().flatten().try_for_each(|path| report_file::remove(checkout, path))
-}
-
-/// Does file work off the event loop: reports may be large. A panic there judges nothing and gives an empty list.
+/// Does file work off the event loop: reports may be large. `None` when it panicked, which judges nothing.
 async fn blocking<T: Send + 'static>(
     request: &Judging,
-    work: impl FnOnce(&Path, &mosaic_core::domain::gates::GatePlan) -> Vec<T> + Send + 'static,
-) -> Vec<T> {
+    work: impl FnOnce(&Path, &GatePlan) -> T + Send + 'static,
+) -> Option<T> {
     let (checkout, plan) = (request.checkout.clone(), request.plan.clone());
-    tokio::task::spawn_blocking(move || work(&checkout, &plan)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || work(&checkout, &plan)).await.ok()
 }
 
 /// Masks what people, agents and records get to see of a gate.

@@ -8,7 +8,7 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{CommitSource, JudgeRequest};
 use mosaic_core::ports::sandbox::{Mount, Policy, Purpose, SandboxHandle};
 
-use super::GateOptions;
+use super::options::GateOptions;
 
 /// A judgement that can begin.
 pub(super) struct Judging {
@@ -34,6 +34,7 @@ pub(super) async fn create(
 ) -> Result<Judging, Failure> {
     let JudgeRequest { agent, round, commit, plan, .. } = request;
     let checkout = source.checkout().await?.path;
+    // The agent's own place is not reused: programs that it left in its HOME or its cache would run as part of the judgement.
     let policy = Policy::of_gates().with(Mount::writable(&checkout));
     let place = options.sandbox.prepare(agent, Purpose::Gate, &policy).await?;
     Ok(Judging { agent, round, commit, plan, checkout, place })
@@ -42,6 +43,7 @@ pub(super) async fn create(
 impl Judging {
     /// Removes the checkout and the place. What stays is removed with the agent.
     pub(super) async fn remove(&self, options: &GateOptions) {
+        // Both are tried whatever becomes of the other, and a failure is no verdict: the agent's removal takes the rest.
         let checkout = options.trash.discard(&self.checkout).map_err(|e| e.to_string());
         let place = options.sandbox.discard(&self.place).await.map_err(|e| e.to_string());
         for (path, gone) in [(&self.checkout, checkout), (&self.place.own, place)] {

@@ -8,50 +8,25 @@ mod config;
 mod findings;
 mod git_dir;
 mod judge;
+mod judged;
 mod judging_home;
-mod junit;
-mod lcov;
 mod log_window;
+mod options;
 mod plan;
 mod report_file;
+mod reports;
 mod run;
 mod trust;
-mod xml;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::clock::Clock;
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
-use mosaic_core::ports::processes::Processes;
-use mosaic_core::ports::sandbox::Sandbox;
-use mosaic_core::ports::scanner::SecretScanner;
-use mosaic_core::ports::transcripts::Transcripts;
 
-use crate::trash::Trash;
-
+pub use options::GateOptions;
 pub use trust::{Trust, config_digest, trust};
-
-/// Options of the local gatekeeper.
-#[derive(Clone)]
-pub struct GateOptions {
-    /// Runs the commands.
-    pub processes: Arc<dyn Processes>,
-    /// Says where the logs go.
-    pub transcripts: Arc<dyn Transcripts>,
-    /// Times the gates.
-    pub clock: Arc<dyn Clock>,
-    /// Masks secrets in summaries and findings. The raw log file is not masked: whoever shows it masks it.
-    pub scanner: Arc<dyn SecretScanner>,
-    /// Which repositories' commands are run.
-    pub trust: Trust,
-    /// Takes a checkout away once it is judged; of the data directory below which checkouts lie.
-    pub trash: Arc<Trash>,
-    /// Prepares the places that commands run in.
-    pub sandbox: Arc<dyn Sandbox>,
-}
 
 /// Judges commits on this machine, in the agent's kind of sandbox.
 pub struct LocalGatekeeper {

@@ -5,7 +5,8 @@ use mosaic_core::domain::ids::Word;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::gatekeeper::PlanRequest;
 
-use super::config::{self, Config, FLOOR};
+use super::config::{self, Config};
+use super::reports::{self, FLOOR};
 use super::trust::{Trust, config_digest};
 
 /// Where the definitions stand in a repository.
@@ -27,6 +28,7 @@ pub(super) fn make(request: &PlanRequest<'_>, trust: &Trust) -> Result<GatePlan,
     let trusted = trust.allows(bytes).map_err(|e| {
         Failure::new(FailureKind::Internal, format!("the list of trusted configurations cannot be read: {e}"))
     })?;
+    // The plan is still made, so that a person sees what would run before trusting it.
     if !trusted {
         let digest = config_digest(bytes);
         config.warnings.push(format!(
@@ -41,9 +43,14 @@ pub(super) fn make(request: &PlanRequest<'_>, trust: &Trust) -> Result<GatePlan,
             None => plan.undefined.push(name),
         }
     }
-    for gate in plan.gates.iter_mut().filter(|gate| gate.lcov.is_some()) {
-        let own = gate.min.unwrap_or(FLOOR);
-        gate.min = Some(if gate.name.as_str() == "coverage" { own.max(FLOOR) } else { own });
+    for gate in &mut plan.gates {
+        let floored = gate.name.as_str() == "coverage";
+        for report in gate.reports.iter_mut().filter(|report| reports::measures_coverage(report)) {
+            let own = report.min.unwrap_or(FLOOR);
+            // Raised here and not in the reader: what the file asks for stays visible in its warning, and a repository cannot
+            // lower the contract's floor.
+            report.min = Some(if floored { own.max(FLOOR) } else { own });
+        }
     }
     plan.warnings = config.warnings;
     Ok(plan)
@@ -118,7 +125,7 @@ mod tests {
     fn the_coverage_floor_is_raised_and_never_lowered() {
         let min = |config: &str| {
             let made = plan(GateProfile::Custom, &["coverage"], Some(config), &Trust::All).unwrap();
-            (made.gates[0].min, made.warnings.len())
+            (made.gates[0].reports.first().and_then(|report| report.min), made.warnings.len())
         };
         assert_eq!(min("[gates]\ncoverage = { lcov = 'l' }"), (Some(85.0), 0));
         assert_eq!(min("[gates]\ncoverage = { lcov = 'l', min = 10 }"), (Some(85.0), 1));

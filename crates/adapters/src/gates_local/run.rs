@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use mosaic_core::domain::gates::GateDefinition;
+use mosaic_core::domain::ids::InvalidName;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::limits;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Stdin};
 use mosaic_core::ports::sandbox::Command;
 
-use super::GateOptions;
 use super::judging_home::Judging;
 use super::log_window::LogWindow;
+use super::options::GateOptions;
 
 /// The end of a command.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ pub(super) enum Ended {
     /// In a way that judges nothing, in words for people.
     Unjudged(String),
 }
+
+/// A gate whose job has no name that the supervisor takes.
+#[derive(Debug, thiserror::Error)]
+#[error("could not be run: the job's name {0}")]
+struct JobNameError(#[source] InvalidName);
 
 /// Returns the name of a gate's log.
 pub(super) fn name(round: u32, gate: &GateDefinition) -> String {
@@ -55,7 +61,7 @@ pub(super) async fn run(
             let mut job = options.processes.start(spec).await.map_err(failed)?;
             watch(options, gate, job.as_mut(), &mut window).await?
         }
-        Err(why) => Ended::Unjudged(why),
+        Err(why) => Ended::Unjudged(why.to_string()),
     };
     Ok((ended, window.text()))
 }
@@ -69,7 +75,7 @@ fn spec(
     request: &Judging,
     gate: &GateDefinition,
     command: &str,
-) -> Result<JobSpec, String> {
+) -> Result<JobSpec, JobNameError> {
     let output = options.transcripts.log(request.agent, &name(request.round, gate));
     let name = job_name(request, gate);
     // The command is an argument of its own: nothing in it can end the script around it.
@@ -81,7 +87,7 @@ fn spec(
     let command = options.sandbox.command(&request.place, command);
     Ok(JobSpec {
         agent: request.agent,
-        name: name.parse().map_err(|e| format!("could not be run: the job's name {e}"))?,
+        name: name.parse().map_err(JobNameError)?,
         command: command.argv,
         env: command.env,
         cwd: command.cwd,
@@ -118,6 +124,7 @@ async fn watch(
         match event {
             JobEvent::Output(bytes) => window.push(&bytes),
             JobEvent::Gap(bytes) => window.gap(bytes),
+            // An order to stop everything must not become a verdict: the commit would count as failed and cost a fix round.
             JobEvent::Exited(exit) if exit.stopped => {
                 let why = "the file STOP in the data directory ended everything that ran";
                 return Err(Failure::new(FailureKind::Stopped, why));
@@ -136,6 +143,8 @@ fn ended(gate: &GateDefinition, exit: Exit) -> Ended {
         return Ended::Unjudged(format!("timed out after {limit}"));
     }
     match (exit.code, exit.signal) {
+        // The shell's own codes: the program was not found or could not be run, which is a fault of the machine or the base
+        // and no judgement of the work.
         (Some(126), _) => Ended::Unjudged("command cannot be executed (exit 126)".to_owned()),
         (Some(127), _) => Ended::Unjudged("command not found (exit 127)".to_owned()),
         (Some(code), _) => Ended::Code(code),

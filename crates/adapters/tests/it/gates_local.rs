@@ -313,6 +313,35 @@ async fn a_test_report_outweighs_exit_code_zero() {
 }
 
 #[tokio::test]
+async fn every_report_of_a_gate_is_read_and_the_worst_of_them_decides() {
+    let world = World::new();
+    let report =
+        |name: &str, cases: &str| format!("printf '%s' '<testsuite>{cases}</testsuite>' > {name}.xml; ");
+    let gate = |run: String| {
+        format!(
+            "{{ run = \"{}\", reports = [{{ format = 'junit', path = 'a.xml' }}, {{ format = 'junit', path = 'b.xml' }}, \
+             {{ format = 'lcov', path = 'l', min = 50 }}] }}",
+            run.replace('\\', "\\\\").replace('"', "\\\"")
+        )
+    };
+    let good = "<testcase name=\"x\"/>";
+    let bad = "<testcase name=\"y\"><failure message=\"no\"/></testcase>";
+    let lcov = "printf 'SF:a\\nDA:1,1\\nDA:2,0\\nend_of_record\\n' > l";
+    let result = world.judge_one(&gate(report("a", good) + &report("b", good) + lcov)).await;
+    let summary = "1 passed, 0 skipped, 1 passed, 0 skipped, 50.0% (floor 50%)";
+    assert_eq!((result.outcome, result.summary.as_str()), (GateOutcome::Pass, summary));
+    let result = world.judge_one(&gate(report("a", good) + &report("b", bad) + lcov)).await;
+    assert_eq!((result.outcome, result.findings[0].message.as_str()), (GateOutcome::Fail, "y: no"));
+    // A report that is missing is an error and hides no failure of another one.
+    let result = world.judge_one(&gate(report("b", bad) + lcov)).await;
+    assert_eq!(result.outcome, GateOutcome::Error, "{}", result.summary);
+    assert!(
+        result.summary.contains("no report: a.xml") && result.findings[0].message == "y: no",
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
 async fn coverage_reads_what_an_earlier_gate_left_and_never_what_was_committed() {
     let world = World::new();
     let lcov = |hit: u32| (1..=5).map(|n| format!("DA:{n},{}\\n", u32::from(n <= hit))).collect::<String>();

@@ -5,25 +5,33 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitId, Word};
 use super::secrets::SecretFinding;
+use stored_gate::StoredGate;
+
+mod stored_gate;
+
+/// Report that a gate is judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportSpec {
+    /// Name of its format, such as `junit`. The gatekeeper knows which there are; one that it does not know is never a pass.
+    pub format: Word,
+    /// Its path in the checkout.
+    pub path: String,
+    /// Least value in percent, 0–100, for formats that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+}
 
 /// One gate that the base commit or the server defines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "StoredGate", into = "StoredGate")]
 pub struct GateDefinition {
     /// The gate's name, such as `tests`.
     pub name: Word,
-    /// The command line, run by `sh -c` in a fresh checkout. `None` when only a report is read.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The command line, run by `sh -c` in a fresh checkout. `None` when only reports are read.
     pub run: Option<String>,
-    /// Path of an lcov report in the checkout, read after `run`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lcov: Option<String>,
-    /// Path of a JUnit XML report in the checkout, read after `run`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub junit: Option<String>,
-    /// Least line coverage in percent, 0–100; read with `lcov`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
+    /// The reports in the checkout that are read after `run`, in order.
+    pub reports: Vec<ReportSpec>,
     /// Longest time, in milliseconds.
     pub timeout_ms: u64,
 }
@@ -32,7 +40,12 @@ impl GateDefinition {
     /// Defines a gate that is judged by the exit code of a command alone.
     pub fn of_command(name: Word, run: String) -> Self {
         let timeout_ms = u64::try_from(crate::limits::GATE.as_millis()).unwrap_or(u64::MAX);
-        Self { name, run: Some(run), lcov: None, junit: None, min: None, timeout_ms }
+        Self { name, run: Some(run), reports: Vec::new(), timeout_ms }
+    }
+
+    /// Returns the first report of a format.
+    pub fn report(&self, format: &str) -> Option<&ReportSpec> {
+        self.reports.iter().find(|report| report.format.as_str() == format)
     }
 }
 

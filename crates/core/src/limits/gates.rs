@@ -18,11 +18,15 @@ pub const GATE_LONGEST: Duration = Duration::from_secs(6 * 3600);
 pub const GATE_MARGIN: Duration = Duration::from_secs(30);
 /// Output of a gate that is looked at for findings, in bytes: this much of its start and this much of its end.
 pub const GATE_WINDOW_BYTES: usize = 512 * 1024;
-/// Largest report (lcov, JUnit) that is read, in bytes.
+/// Most reports of one gate: a command with a test report per package of a workspace, and coverage.
+pub const GATE_REPORTS: usize = 32;
+/// Largest report that is read, in bytes.
 pub const GATE_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 /// Most line records of a coverage report: a code base of four million executable lines.
 pub const COVERAGE_LINES: usize = 4_000_000;
-/// Deepest nesting of elements in a JUnit report.
+/// Deepest nesting of elements in an XML report.
 pub const REPORT_DEPTH: usize = 64;
+/// Most attributes of one element in an XML report: each is compared with all before it, and real ones have about ten.
+pub const REPORT_ATTRIBUTES: usize = 64;
 /// Longest list of trusted digests that is read, in bytes.
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,6 +1,8 @@
 //! Gates and findings.
 
-use mosaic_core::domain::gates::{FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult};
+use mosaic_core::domain::gates::{
+    FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, ReportSpec,
+};
 use mosaic_core::domain::ids::Word;
 use mosaic_core::domain::secrets::SecretFinding;
 
@@ -18,15 +20,26 @@ impl Shown for GateDefinition {
     type View = mosaic_api::GateDefinition;
 
     fn shown(&self) -> Self::View {
-        let Self { name, run, lcov, junit, min, timeout_ms } = self;
+        let Self { name, run, reports, timeout_ms } = self;
+        let lcov = self.report("lcov");
         mosaic_api::GateDefinition {
             name: name.to_string(),
             run: run.clone(),
-            lcov: lcov.clone(),
-            junit: junit.clone(),
-            min: *min,
+            lcov: lcov.map(|report| report.path.clone()),
+            junit: self.report("junit").map(|report| report.path.clone()),
+            min: lcov.and_then(|report| report.min),
+            reports: reports.shown(),
             timeout_ms: *timeout_ms,
         }
+    }
+}
+
+impl Shown for ReportSpec {
+    type View = mosaic_api::ReportSpec;
+
+    fn shown(&self) -> Self::View {
+        let Self { format, path, min } = self;
+        mosaic_api::ReportSpec { format: format.to_string(), path: path.clone(), min: *min }
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::Path;
 use mosaic_core::domain::gates::Finding;
 use mosaic_core::limits;
 
+use super::malformed::Malformed;
+use super::path;
+
 /// Ranges of lines named per file; the rest is counted.
 const RANGES: usize = 8;
 
@@ -21,11 +24,11 @@ struct Lines {
 
 /// The content of a report.
 #[derive(Debug, PartialEq)]
-pub(super) struct Coverage {
+pub(crate) struct Coverage {
     /// Lines that ran.
-    pub hit: u64,
+    pub(crate) hit: u64,
     /// Lines that could run.
-    pub total: u64,
+    pub(crate) total: u64,
     files: Vec<FileCoverage>,
 }
 
@@ -38,14 +41,14 @@ struct FileCoverage {
 }
 
 /// Reads a report. Errors with a fragment that names the line.
-pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
     let mut files: BTreeMap<String, Lines> = BTreeMap::new();
     let mut current: Option<(String, Lines)> = None;
     let mut count = 0;
     for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
-        let fault = |what: &str| Err(format!("is no lcov report: line {}: {what}", index + 1));
+        let fault = |fault: &'static str| Err(Malformed::NoLcov { line: index + 1, fault });
         if line.is_empty() {
             continue;
         }
@@ -76,13 +79,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, String> {
         }
         count += usize::from(tag == "DA");
         if count > limits::COVERAGE_LINES {
-            return Err(format!("has more than {} line records", limits::COVERAGE_LINES));
+            return Err(Malformed::TooMuch { most: limits::COVERAGE_LINES, of: "line records" });
         }
     }
     match current {
-        Some((path, _)) => {
-            Err(format!("is cut off inside the record of {}", mosaic_core::domain::outcome::cut(path, 200)))
-        }
+        Some((path, _)) => Err(Malformed::CutOff(format!("the record of {path}"))),
         None => total(files),
     }
 }
@@ -91,6 +92,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, String> {
 fn line_record(value: &str) -> Option<(u32, bool)> {
     let mut parts = value.split(',');
     let line = parts.next()?.trim().parse().ok().filter(|line| *line > 0)?;
+    // Some tools write counts as real numbers. NaN is neither above nor below 0, so that it would be a miss in one comparison
+    // and a hit in another.
     let count: f64 = parts.next()?.trim().parse().ok().filter(|count: &f64| count.is_finite())?;
     Some((line, count > 0.0))
 }
@@ -101,7 +104,7 @@ fn merge(into: &mut Lines, mut more: Lines) {
     into.summary.1 = into.summary.1.max(more.summary.1);
 }
 
-fn total(files: BTreeMap<String, Lines>) -> Result<Coverage, String> {
+fn total(files: BTreeMap<String, Lines>) -> Result<Coverage, Malformed> {
     let mut coverage = Coverage { hit: 0, total: 0, files: Vec::new() };
     for (path, mut lines) in files {
         // Hits sort last within a line, and the last entry of a line decides: any test that ran it counts.
@@ -118,33 +121,33 @@ fn total(files: BTreeMap<String, Lines>) -> Result<Coverage, String> {
                 missed.push(*line);
             }
         }
+        // Line records win over the summary, which a report can state at will: only where there is none the summary counts.
         if lines.seen.is_empty() {
             (all, hit) = lines.summary;
         }
+        // A report that claims more hits than lines was written by hand, and a percentage above a hundred would pass every
+        // floor.
         if hit > all {
-            return Err(format!(
-                "claims {hit} of {all} lines in {}",
-                mosaic_core::domain::outcome::cut(path, 200)
-            ));
+            return Err(Malformed::Contradiction { hit, all, path });
         }
         coverage.hit = coverage.hit.saturating_add(hit);
         coverage.total = coverage.total.saturating_add(all);
         coverage.files.push(FileCoverage { path, hit, total: all, missed });
     }
     match coverage.total {
-        0 => Err("says nothing: it has no line that could run".to_owned()),
+        0 => Err(Malformed::Empty),
         _ => Ok(coverage),
     }
 }
 
 impl Coverage {
     /// Tells whether at least this many percent of the lines ran.
-    pub(super) fn reaches(&self, min: f64) -> bool {
+    pub(crate) fn reaches(&self, min: f64) -> bool {
         self.hit as f64 * 100.0 >= min * self.total as f64
     }
 
     /// Returns one line for people. The percentage is rounded down, so that 84.96 never reads as 85.
-    pub(super) fn summary(&self, min: f64) -> String {
+    pub(crate) fn summary(&self, min: f64) -> String {
         let tenths = u128::from(self.hit) * 1000 / u128::from(self.total.max(1));
         let percent = format!("{}.{}%", tenths / 10, tenths % 10);
         match self.reaches(min) {
@@ -154,7 +157,7 @@ impl Coverage {
     }
 
     /// Returns the files with lines that did not run, the ones with most of them first.
-    pub(super) fn findings(&self, source: &str, checkout: &Path) -> Vec<Finding> {
+    pub(crate) fn findings(&self, source: &str, checkout: &Path) -> Vec<Finding> {
         let mut poor: Vec<_> = self.files.iter().filter(|file| file.hit < file.total).collect();
         poor.sort_by_key(|file| std::cmp::Reverse(file.total - file.hit));
         let finding = |file: &&FileCoverage| {
@@ -179,10 +182,11 @@ impl Coverage {
 
 /// Returns the path within the repository, or `None` when it names something else.
 fn inside(path: &str, checkout: &Path) -> Option<String> {
+    // Tools write absolute paths of the checkout that they ran in; any other absolute path is none of the repository.
     let path = Path::new(path);
     let relative = if path.is_absolute() { path.strip_prefix(checkout).ok()? } else { path };
     let relative = relative.to_str()?.trim_start_matches("./");
-    super::report_file::check(relative).is_ok().then(|| relative.to_owned())
+    path::check(relative).is_ok().then(|| relative.to_owned())
 }
 
 /// Writes lines as ranges: `6-7, 9`.

@@ -1,0 +1,112 @@
+//! The form of a gate in records, which builds before a gate had a list of reports read, too.
+
+use serde::{Deserialize, Serialize};
+
+use super::{GateDefinition, ReportSpec};
+use crate::domain::ids::Word;
+
+/// Path that stands for reports which an older build does not know. No report may have it, so that such a build, on an older
+/// node of the fleet, ends the gate with an error that quotes it: without it that build would judge by fewer reports and
+/// could pass what this one fails.
+const UNKNOWN_TO_OLDER: &str = "/its list of reports needs a newer build of mosaic";
+
+/// A gate as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StoredGate {
+    name: Word,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
+    /// Path of an lcov report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lcov: Option<String>,
+    /// Path of a JUnit report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    junit: Option<String>,
+    /// Least line coverage of the lcov report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min: Option<f64>,
+    /// All reports, where the keys above cannot hold them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reports: Vec<ReportSpec>,
+    timeout_ms: u64,
+}
+
+impl From<StoredGate> for GateDefinition {
+    fn from(stored: StoredGate) -> Self {
+        let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms } = stored;
+        if reports.is_empty() {
+            let junit = junit.map(|path| ReportSpec { format: word("junit"), path, min: None });
+            let lcov = lcov.map(|path| ReportSpec { format: word("lcov"), path, min });
+            reports = junit.into_iter().chain(lcov).collect();
+        }
+        Self { name, run, reports, timeout_ms }
+    }
+}
+
+impl From<GateDefinition> for StoredGate {
+    fn from(gate: GateDefinition) -> Self {
+        let GateDefinition { name, run, reports, timeout_ms } = gate;
+        let stored = Self { name, run, lcov: None, junit: None, min: None, reports: Vec::new(), timeout_ms };
+        let formats: Vec<_> = reports.iter().map(|report| (report.format.as_str(), report.min)).collect();
+        match formats.as_slice() {
+            [] => stored,
+            [("junit", None)] => Self { junit: path(&reports, 0), ..stored },
+            [("lcov", min)] => Self { lcov: path(&reports, 0), min: *min, ..stored },
+            [("junit", None), ("lcov", min)] => {
+                Self { junit: path(&reports, 0), lcov: path(&reports, 1), min: *min, ..stored }
+            }
+            _ => Self { junit: Some(UNKNOWN_TO_OLDER.to_owned()), reports, ..stored },
+        }
+    }
+}
+
+fn path(reports: &[ReportSpec], at: usize) -> Option<String> {
+    reports.get(at).map(|report| report.path.clone())
+}
+
+fn word(text: &str) -> Word {
+    text.parse().expect("the names of formats are words")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn gates_of_earlier_builds_are_read_and_written_as_they_were() {
+        let both =
+            json!({"name": "tests", "run": "t", "lcov": "l", "junit": "j", "min": 90.0, "timeoutMs": 5});
+        let lcov = json!({"name": "tests", "lcov": "l", "timeoutMs": 5});
+        let junit = json!({"name": "tests", "run": "t", "junit": "j", "timeoutMs": 5});
+        let plain = json!({"name": "tests", "run": "t", "timeoutMs": 5});
+        for old in [&both, &lcov, &junit, &plain] {
+            let gate: GateDefinition = serde_json::from_value(old.clone()).expect("it is read");
+            assert_eq!(&serde_json::to_value(&gate).expect("it is written"), old);
+        }
+        let gate: GateDefinition = serde_json::from_value(both).expect("it is read");
+        assert_eq!(gate.report("lcov").and_then(|report| report.min), Some(90.0));
+        assert_eq!(gate.reports.iter().map(|report| report.path.as_str()).collect::<Vec<_>>(), ["j", "l"]);
+    }
+
+    #[test]
+    fn further_reports_come_back_and_an_older_build_passes_no_such_gate() {
+        let report =
+            |format: &str, path: &str| ReportSpec { format: word(format), path: path.to_owned(), min: None };
+        let lists = [
+            vec![report("junit", "a"), report("junit", "b")],
+            vec![report("lcov", "a"), report("junit", "b")],
+            vec![report("one-of-a-newer-build", "a")],
+        ];
+        for reports in lists {
+            let gate =
+                GateDefinition { reports, ..GateDefinition::of_command(word("tests"), "t".to_owned()) };
+            let stored = serde_json::to_value(&gate).expect("it is written");
+            let old = stored["junit"].as_str().expect("an older build finds a report to judge by");
+            assert!(old.starts_with('/'), "an older build refuses {old}");
+            assert_eq!(serde_json::from_value::<GateDefinition>(stored).expect("it is read"), gate);
+        }
+    }
+}
