@@ -14,6 +14,7 @@ mod characters;
 mod escapes;
 mod forms;
 mod known;
+mod known_matcher;
 mod plausible;
 mod private_key;
 mod rules;
@@ -21,6 +22,7 @@ mod services;
 mod squeeze;
 mod suffixed;
 mod url_password;
+mod value_strength;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,8 +31,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind};
 use mosaic_core::ports::scanner::{Secret, SecretScanner, replace};
 
 use characters::whole_characters;
-pub use known::{KnownSecrets, LookedFor, TooWeak};
+pub use known::KnownSecrets;
 use rules::{Found, RULES, Rule};
+pub use value_strength::{LookedFor, TooWeak};
 
 /// Tells whether the name of a variable says that its value is a secret, by the rule for values under telling names.
 pub fn names_secret(name: &str) -> bool {
@@ -181,6 +184,7 @@ fn is_lock_file(path: &str) -> bool {
 
 /// Sorts hits and joins those that overlap: the most precise rule names what all of them cover.
 fn disjoint(mut hits: Vec<Hit>) -> Vec<Hit> {
+    // By place and then by precision, so that one pass joins what overlaps and the first of a group is its best name.
     hits.sort_by_key(|hit| (hit.span.start, hit.order));
     let mut out: Vec<Hit> = Vec::with_capacity(hits.len());
     for hit in hits {

@@ -75,6 +75,7 @@ pub(super) fn unsqueeze(text: &[u8], ranges: &[Range<usize>]) -> Vec<Range<usize
 /// Only the parts are hidden then, so that a string, a line or JSON stays what it is.
 pub(super) fn pieces(text: &[u8], span: &Range<usize>) -> Vec<Range<usize>> {
     let structural = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'`' | b'\\');
+    // A value in one piece is masked as a whole; signs inside of it, such as dashes, belong to it.
     if !text[span.clone()].iter().any(structural) {
         return Vec::new();
     }

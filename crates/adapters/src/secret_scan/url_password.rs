@@ -66,6 +66,8 @@ const KNOWN: &[&str] = &[
 
 /// Finds the password of the URL whose `://` stands here.
 pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
+    // The search backwards is bounded, because a file of letters before one `://` would otherwise be read once per
+    // occurrence.
     let scheme = text[..keyword.start]
         .iter()
         .rev()
@@ -85,6 +87,7 @@ pub(super) fn find(text: &[u8], keyword: Range<usize>) -> Option<Range<usize>> {
     }
     let start = colon + 1;
     let end = start + run(&text[start..]);
+    // `a://b:c@` without a host is a format string or a pattern in most files.
     let host = text
         .get(end + 1)
         .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'[' | b'_' | b'-' | b'.'));
