@@ -44,7 +44,7 @@ pub struct JudgeRequest {
     pub task: TaskId,
     /// The plan made at checkout.
     pub plan: GatePlan,
-    /// Paths in which the commit differs from its base. `None` when they are not known: then everything counts as changed.
+    /// Paths in which the commit differs from its base, both names of a renamed file among them. `None` when they are not known: then everything counts as changed.
     pub changed: Option<Vec<Vec<u8>>>,
 }
 

@@ -98,7 +98,9 @@ async fn judge(
     let (o, agent) = (context.orchestrator, context.agent);
     let repository = agent.spec.context.repository.clone();
     let stat = o.ports.commits.stat(&repository, base, head).await;
-    let changed = stat.map(|files| files.into_iter().map(|file| file.path).collect());
+    let changed = stat.map(|files| {
+        files.iter().flat_map(|file| file.changed_paths().map(<[u8]>::to_vec)).collect::<Vec<_>>()
+    });
     if let Err(e) = &changed {
         tracing::warn!(agent.id = %agent.id, error = e.message, "the changed paths are not known to the gatekeeper");
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
@@ -34,6 +34,8 @@ impl GitRepositories {
         form: DiffForm,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
+        // Work that the agent merged from upstream is not its own; without this a merge would show every change that others
+        // made meanwhile.
         let base = self.upstream(url, base, head).await?;
         let mut call = self.git.local(&self.layout.bare_repository(url)).args(COMPARISON).args(["-p"]);
         if form == DiffForm::Applicable {
@@ -59,17 +61,23 @@ impl GitRepositories {
         let call = call.args(["--end-of-options", base.as_str(), head.as_str()]);
         let done =
             call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the changed files")?;
-        Ok(files(&done.stdout))
+        // A part of the list would pass for the whole: a gate on changed files would never see the rest.
+        if done.cut {
+            return Err(Failure::new(FailureKind::BadInput, "the commits differ in too many files to list"));
+        }
+        files(&done.stdout).ok_or_else(|| {
+            Failure::new(FailureKind::Internal, "git's list of changed files could not be understood")
+        })
     }
 }
 
-/// Reads `--raw --numstat -z`: first an entry for every file with its modes and kind, then one with its numbers.
-fn files(output: &[u8]) -> Vec<FileStat> {
+/// Reads `--raw --numstat -z`: first an entry for every file with its modes and kind, then one with its numbers. `None` for an
+/// entry that is not whole.
+fn files(output: &[u8]) -> Option<Vec<FileStat>> {
     let mut fields = output.split(|byte| *byte == 0).peekable();
     let mut files = Vec::new();
     while let Some(head) = fields.next_if(|field| field.starts_with(b":")) {
-        let Some(file) = entry(head, &mut fields) else { break };
-        files.push(file);
+        files.push(entry(head, &mut fields)?);
     }
     let mut numbers = HashMap::new();
     while let Some(line) = fields.next() {
@@ -84,7 +92,7 @@ fn files(output: &[u8]) -> Vec<FileStat> {
     for file in &mut files {
         (file.added, file.deleted) = numbers.get(&file.path).copied().unwrap_or_default();
     }
-    files
+    Some(files)
 }
 
 /// Reads the modes, the kind and the names of one file.
@@ -127,7 +135,7 @@ mod tests {
         for field in ["1\t2\t", "old name", "new\tname", "1\t3\tlink", "-\t-\tbin"] {
             output.extend(field.bytes().chain([0]));
         }
-        let files = files(&output);
+        let files = files(&output).expect("whole entries");
         let seen: Vec<_> = files.iter().map(|f| (f.kind, f.path.as_slice(), f.added, f.deleted)).collect();
         assert_eq!(
             seen,
@@ -143,5 +151,16 @@ mod tests {
             (Some("100644"), Some("120000"))
         );
         assert_eq!((files[2].old_mode.as_deref(), files[2].is_binary()), (None, true));
+        let renamed: Vec<_> = files[0].changed_paths().collect();
+        assert_eq!(renamed, [b"old name".as_slice(), b"new\tname"]);
+        assert_eq!(files[1].changed_paths().collect::<Vec<_>>(), [b"link".as_slice()]);
+    }
+
+    #[test]
+    fn half_an_entry_is_no_list() {
+        let id = "0".repeat(40);
+        for half in [format!(":100644 100644 {id} {id} R087\0old"), format!(":100644 {id} M\0a\0")] {
+            assert_eq!(files(half.as_bytes()), None, "{half}");
+        }
     }
 }

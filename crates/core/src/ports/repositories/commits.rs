@@ -70,6 +70,13 @@ pub struct FileStat {
 }
 
 impl FileStat {
+    /// Returns the paths in which the two commits differ because of this file: both names of one that was renamed. The
+    /// source of a copy is as it was.
+    pub fn changed_paths(&self) -> impl Iterator<Item = &[u8]> {
+        let old = self.old_path.as_deref().filter(|_| self.kind == ChangeKind::Renamed);
+        old.into_iter().chain([self.path.as_slice()])
+    }
+
     /// Tells whether the content is no text.
     pub fn is_binary(&self) -> bool {
         self.added.is_none() && self.deleted.is_none()
