@@ -17,12 +17,16 @@ pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
     }
     let parent = store.parent().ok_or_else(|| io::Error::other("the store has no parent directory"))?;
     private_files::private_dir(parent)?;
+    // A server that dies in the middle leaves a directory whose name no lookup gives, and never half a repository.
     let aside = parent.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
+    // Nothing may collect garbage here on its own: trees borrow objects that no ref of this repository reaches. The refs of
+    // agents are hidden because trees fetch from it, and one agent must not see the work of another.
     let config = "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
         [transfer]\n\thideRefs = refs/agents\n\thideRefs = refs/mosaic\n\
         [receive]\n\thideRefs = refs\n\tautogc = false\n";
     skeleton(&aside, true, sha256, config)?;
     match fs::rename(&aside, store) {
+        // Another task was faster; its repository is as good.
         Err(_) if store.join("HEAD").exists() => fs::remove_dir_all(&aside),
         other => other,
     }

@@ -60,6 +60,8 @@ impl Finished {
 
     /// Makes a failure of a child that did not succeed. `what` is what was being done.
     pub(super) fn success(self, what: &str) -> Result<Self, Failure> {
+        // A child whose output was cut dies of the closed pipe, so that its status says nothing. The caller decides what half
+        // an answer is worth.
         if self.status.success() || self.cut {
             return Ok(self);
         }
@@ -146,6 +148,7 @@ impl GitProgram {
     /// A call that stays on this machine and in this git directory.
     pub(super) fn local(&self, git_dir: &Path) -> Call {
         let mut call = self.base(Command::new(&self.program), git_dir, self.local);
+        // A promisor pack or a submodule in the repository could otherwise make a local call fetch by itself.
         call.env("GIT_ALLOW_PROTOCOL", "");
         call
     }
@@ -167,6 +170,8 @@ impl GitProgram {
         let mut command = Command::new(&self.self_exe);
         command.arg(push_watchdog::FUSE).arg(until.as_millis().to_string()).arg(&self.program);
         let mut call = self.outbound(command, git_dir, url)?;
+        // Killing the watchdog first would orphan the git below it, which would push on without anybody who knows the lease.
+        // The closed pipe makes the watchdog end both, git first.
         call.command.kill_on_drop(false);
         call.hold = Some(hold.clone());
         Ok(call)
@@ -175,6 +180,8 @@ impl GitProgram {
     fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
         let mut call = self.base(command, git_dir, self.network);
         call.remote = true;
+        // A name that resolves to this machine or its link would reach services that trust whatever comes from there. Where
+        // the operator allows local repositories there is nothing to protect.
         let host = url.host().filter(|_| !self.allow_local);
         call.outside = host.map(|host| Outside { host: host.to_owned(), port: url.http_port() });
         call.command.envs(self.env.iter().map(|(k, v)| (k, v)));
@@ -192,6 +199,7 @@ impl GitProgram {
                 let https = url.transport() == Transport::Https;
                 call.env("GIT_ALLOW_PROTOCOL", if https { "https" } else { "http" });
                 if let Some(file) = self.credentials.file_for(url, &self.scratch)? {
+                    // A token in the address or an argument would stand in the process table and in git's messages.
                     call.config("credential.helper", &file.helper());
                     call.secrets = file.secrets();
                     call.credential = Some(file);
@@ -209,6 +217,8 @@ impl GitProgram {
         bare_repository::remove_pipes(git_dir);
         // Nothing is kept in it: where it is gone, it is made again. A failure shows when git is started.
         let _ = private_files::private_dir(&self.home);
+        // The environment of the server has its secrets and perhaps variables such as GIT_DIR, which are stronger than any
+        // setting; the working directory is one in which no repository can be found by searching upwards.
         command.env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
         let mut call = Call {
             command,
@@ -325,6 +335,8 @@ impl Call {
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(Outside { host, port }) = self.outside.take() {
             let addresses = resolve::outside(&host).await?;
+            // git would resolve the name a second time, and an attacker's name server may answer that one with an address of
+            // this machine. So it is told the address that was checked.
             if let Some(pin) = port.and_then(|port| resolve::pin(&host, port, &addresses)) {
                 self.config("http.curloptResolve", &pin);
             }
@@ -339,6 +351,7 @@ impl Call {
         let err = child.stderr.take().expect("stderr was piped above");
         let feed = feed(child.stdin.take(), bytes);
         let until = Instant::now() + self.deadline;
+        // All three at once: git blocks as soon as one pipe is full, and each of them may fill first.
         let work =
             async { tokio::join!(consume(out), read_bounded_and_drain(err, limits::ERROR_BYTES), feed) };
         // Until the child was seen to end: a fuse whose pipe closes burns.
@@ -353,6 +366,7 @@ impl Call {
         };
         let status = status
             .map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?;
+        // From here on the number of the group may belong to somebody else.
         group.disarm();
         let stderr = self.secrets.clean(&String::from_utf8_lossy(&stderr));
         let read = read
@@ -410,6 +424,7 @@ async fn feed(stdin: Option<ChildStdin>, bytes: Option<Vec<u8>>) {
 
 async fn read_bounded(mut from: impl AsyncRead + Unpin, most: usize) -> std::io::Result<(Vec<u8>, bool)> {
     let mut all = Vec::new();
+    // One byte more than is kept: only that tells a full answer from a cut one.
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     (&mut from).take(limit).read_to_end(&mut all).await?;
     let cut = all.len() > most;
@@ -420,6 +435,7 @@ async fn read_bounded(mut from: impl AsyncRead + Unpin, most: usize) -> std::io:
 async fn read_bounded_and_drain(mut from: impl AsyncRead + Unpin, most: usize) -> Vec<u8> {
     let mut all = Vec::new();
     let mut chunk = [0u8; 4096];
+    // The rest is read and dropped, because a child that cannot write its messages does not end.
     while let Ok(n @ 1..) = from.read(&mut chunk).await {
         let room = most.saturating_sub(all.len()).min(n);
         all.extend_from_slice(&chunk[..room]);

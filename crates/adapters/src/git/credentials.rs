@@ -159,6 +159,8 @@ pub(super) struct CredentialFile {
 impl CredentialFile {
     /// The value of `credential.helper` that reads it.
     pub(super) fn helper(&self) -> String {
+        // A file and no variable: variables of a process are readable for the user's other processes, and git hands them on
+        // to every hook and helper.
         format!("store --file={}", shell_quote(&self.path.to_string_lossy()))
     }
 

@@ -9,6 +9,8 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use regex::Regex;
 
+use super::messages;
+
 static USERINFO: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"://[^/\s'@]*@").expect("the pattern is a constant that a test compiles"));
 
@@ -55,12 +57,8 @@ pub(super) fn io(what: &str, error: &std::io::Error) -> Failure {
 
 /// A local git call that failed.
 pub(super) fn local(what: &str, status: ExitStatus, stderr: &str) -> Failure {
-    let kind = if is_disk(stderr) { FailureKind::Disk } else { FailureKind::Internal };
+    let kind = if messages::is_disk_full(stderr) { FailureKind::Disk } else { FailureKind::Internal };
     Failure::new(kind, format!("{what} failed ({status}): {}", last_lines(stderr)))
-}
-
-fn is_disk(stderr: &str) -> bool {
-    stderr.contains("No space left on device") || stderr.contains("Disk quota exceeded")
 }
 
 fn last_lines(stderr: &str) -> String {
@@ -71,79 +69,9 @@ fn last_lines(stderr: &str) -> String {
     lines[lines.len().saturating_sub(6)..].join("; ")
 }
 
-/// The table of git's and ssh's words, most telling first.
-const WORDS: &[(&[&str], FailureKind)] = &[
-    (&["No space left on device", "Disk quota exceeded"], FailureKind::Disk),
-    (
-        &["returned error: 301", "returned error: 302", "returned error: 307", "returned error: 308"],
-        FailureKind::BadInput,
-    ),
-    (&["dubious ownership", "fatal: transport '"], FailureKind::BadInput),
-    (
-        &[
-            "Authentication failed",
-            "could not read Username",
-            "could not read Password",
-            "terminal prompts disabled",
-            "unable to get password",
-            "Permission denied",
-            "Host key verification failed",
-            "returned error: 401",
-            "returned error: 403",
-            "HTTP Basic: Access denied",
-            "Invalid username or",
-        ],
-        FailureKind::RemoteAuth,
-    ),
-    (&["couldn't find remote ref"], FailureKind::MissingBranch),
-    (
-        &[
-            "Repository not found",
-            "repository not found",
-            "not appear to be a git repository",
-            "not a git repository",
-            "returned error: 404",
-            "does not exist",
-            "project you were looking for could not be found",
-        ],
-        FailureKind::MissingRepository,
-    ),
-    (
-        &[
-            "returned error: 429",
-            "returned error: 503",
-            "cannot lock ref",
-            "unable to lock",
-            "Unable to create",
-        ],
-        FailureKind::RemoteBusy,
-    ),
-    (
-        &[
-            "Could not resolve host",
-            "Connection refused",
-            "Connection timed out",
-            "Connection reset",
-            "Failed to connect",
-            "early EOF",
-            "hung up unexpectedly",
-            "RPC failed",
-            "returned error: 5",
-            "unable to access",
-            "Network is unreachable",
-            "No route to host",
-            "Connection closed",
-            "Could not read from remote repository",
-            "Operation timed out",
-        ],
-        FailureKind::Network,
-    ),
-];
-
 /// A call to the remote that failed.
 pub(super) fn remote(what: &str, url: &RepositoryUrl, status: ExitStatus, stderr: &str) -> Failure {
-    let hit = WORDS.iter().find(|(words, _)| words.iter().any(|w| stderr.contains(w)));
-    let kind = hit.map_or(FailureKind::Internal, |(_, kind)| *kind);
+    let kind = messages::kind(stderr);
     let said = last_lines(stderr);
     let place = plain(url.as_str());
     let message = match kind {
@@ -155,7 +83,7 @@ pub(super) fn remote(what: &str, url: &RepositoryUrl, status: ExitStatus, stderr
              or for ssh a loaded ssh agent and known host key (git said: {said})",
             url.host().unwrap_or("HOST")
         ),
-        FailureKind::BadInput if stderr.contains("returned error: 30") => {
+        FailureKind::BadInput if messages::is_redirect(stderr) => {
             format!(
                 "{what}: {place} redirects elsewhere, which is not followed; give the final address (git said: {said})"
             )

@@ -78,18 +78,39 @@ fn is_plain_path(text: &str) -> bool {
     !text.starts_with('-') && !text.chars().any(char::is_control) && text.split('/').all(fine)
 }
 
+/// An address of a submodule that is not used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressError {
+    /// A relative one takes more parts off than there are.
+    #[error("its address {0} leads out of its server")]
+    OutOfServer(String),
+    /// It has a part that leads up.
+    #[error("its address {0} leads upwards")]
+    Upwards(String),
+    /// It is no address of a repository.
+    #[error("its address {address} {source}")]
+    NoAddress {
+        /// The address.
+        address: String,
+        /// The cause.
+        #[source]
+        source: mosaic_core::domain::ids::InvalidName,
+    },
+}
+
 /// Returns the address of a submodule. A relative one is taken from the address of the repository that declares it.
-pub(crate) fn address(base: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
-    let shown = || format!("its address {} ", plain(url));
+pub(crate) fn address(base: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, AddressError> {
+    let shown = || plain(url);
     let whole = if url.starts_with("./") || url.starts_with("../") {
-        relative(base.as_str(), url).ok_or_else(|| shown() + "leads out of its server")?
+        relative(base.as_str(), url).ok_or_else(|| AddressError::OutOfServer(shown()))?
     } else {
         url.to_owned()
     };
+    // Some servers resolve such parts themselves, so that an address of an allowed repository could name another one.
     if whole.split(['/', ':']).any(|part| part == "..") {
-        return Err(shown() + "leads upwards");
+        return Err(AddressError::Upwards(shown()));
     }
-    whole.parse().map_err(|why| format!("{}{why}", shown()))
+    whole.parse().map_err(|source| AddressError::NoAddress { address: shown(), source })
 }
 
 /// Resolves a relative address as git does: each `../` takes one part off the end of the base.
@@ -124,7 +145,7 @@ fn relative(base: &str, mut url: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn at(base: &str, url: &str) -> Result<String, String> {
+    fn at(base: &str, url: &str) -> Result<String, AddressError> {
         address(&base.parse().unwrap(), url).map(|url| url.as_str().to_owned())
     }
 

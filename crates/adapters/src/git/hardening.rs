@@ -25,7 +25,7 @@ pub(super) const SETTINGS: &[&str] = &[
 /// Variables of every call, here and in an agent's confinement: each closes a way by which the machine or the operator's own
 /// settings could make git run something, ask somebody or show something else than what is there.
 pub(super) const VARIABLES: &[(&str, &str)] = &[
-    ("LC_ALL", "C"), // messages are read by `errors`
+    ("LC_ALL", "C"), // messages are read by `messages`
     ("GIT_CONFIG_NOSYSTEM", "1"),
     ("GIT_CONFIG_SYSTEM", "/dev/null"),
     ("GIT_CONFIG_GLOBAL", "/dev/null"),

@@ -74,6 +74,8 @@ impl Process {
     fn works_on(&self, dir: &Path) -> Option<String> {
         let (pid, name) = (self.pid, &self.name);
         let is_git = name.starts_with("git");
+        // Its environment and its open files are hidden from us. A git of another user may work here, any other program of
+        // theirs has no business here.
         if self.foreign {
             return is_git.then(|| format!("process {pid} ({name}) of another user may be working on it"));
         }
@@ -90,6 +92,7 @@ impl Process {
         if open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(below) {
             return Some(format!("process {pid} ({name}) has a file of it open"));
         }
+        // A git that was started this very moment has opened nothing yet; its arguments are there from the first instant.
         let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let named = args.windows(dir.as_os_str().len()).any(|w| w == dir.as_os_str().as_bytes());
         (is_git && named).then(|| format!("process {pid} ({name}) was told to work on it"))
@@ -111,9 +114,55 @@ pub(super) fn holder(dir: &Path) -> Option<String> {
     Process::all().filter(|process| process.pid != me).find_map(|process| process.works_on(dir))
 }
 
+/// Processes of an earlier server that cannot be ended, or a process that may hold a lock.
+#[derive(Debug, thiserror::Error)]
+pub enum HeldLock {
+    /// One that was asked to end is still there.
+    #[error("git process {pid} of an earlier server {fault}")]
+    Undead {
+        /// The process.
+        pid: u32,
+        /// The fault.
+        #[source]
+        fault: Undead,
+    },
+    /// Each that ended had started another one.
+    #[error("git processes of an earlier server start faster than they are ended")]
+    Breeding,
+    /// A process may hold a lock.
+    #[error("{0}")]
+    Holder(String),
+    /// A git of this server works on the repository.
+    #[error("git works on it")]
+    InUse,
+    /// A lock cannot be removed.
+    #[error("{}: {source}", path.display())]
+    Remove {
+        /// The lock.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The look at the processes broke.
+    #[error("looking for processes broke: {0}")]
+    Broke(#[source] tokio::task::JoinError),
+}
+
+/// The fault of a process that was to be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Undead {
+    /// It may not be ended.
+    #[error("cannot be ended: {0}")]
+    Refused(#[source] rustix::io::Errno),
+    /// It did not end in time.
+    #[error("does not end")]
+    Late,
+}
+
 /// Ends every git that a server which is gone left running for directories below this one, and waits until they have
 /// ended. Returns how many there were; errors with words about one that does not end.
-pub(super) fn end_orphans(below: &Path) -> Result<usize, String> {
+pub(super) fn end_orphans(below: &Path) -> Result<usize, HeldLock> {
     let mut ended = 0;
     // One may have started another while they were looked at.
     for _ in 0..10 {
@@ -126,25 +175,26 @@ pub(super) fn end_orphans(below: &Path) -> Result<usize, String> {
         }
         ended += orphans.len();
     }
-    Err("git processes of an earlier server start faster than they are ended".to_owned())
+    Err(HeldLock::Breeding)
 }
 
-fn end(orphan: &Process, below: &Path) -> Result<(), String> {
+fn end(orphan: &Process, below: &Path) -> Result<(), HeldLock> {
     let pid = i32::try_from(orphan.pid).ok().and_then(Pid::from_raw);
     let Some(handle) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return Ok(()) };
     // The handle is of the process that was looked at only if that one is still there.
     if !Process::read(orphan.pid).is_some_and(|now| now.is_orphan(below)) {
         return Ok(());
     }
-    let say = |what: &str| format!("git process {} of an earlier server {what}", orphan.pid);
+    let undead = |fault| HeldLock::Undead { pid: orphan.pid, fault };
+    // Never by number: between the look and the signal the process may end and its number be given to another.
     match pidfd_send_signal(&handle, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(e) => return Err(say(&format!("cannot be ended: {e}"))),
+        Err(e) => return Err(undead(Undead::Refused(e))),
     }
     let time: Duration = limits::GIT_ORPHANS;
     let time = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(1), tv_nsec: 0 };
     match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&time)) {
-        Ok(0) => Err(say("does not end")),
+        Ok(0) => Err(undead(Undead::Late)),
         _ => Ok(()),
     }
 }

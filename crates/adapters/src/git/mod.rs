@@ -38,6 +38,7 @@ mod local_path;
 mod lock_holders;
 mod locks;
 mod loose_refs;
+mod messages;
 mod output;
 mod private_files;
 mod push_watchdog;

@@ -28,6 +28,8 @@ pub fn fuse_main(args: &[String]) -> ExitCode {
         eprintln!("usage: mosaic fuse <deadline> <program> <arguments> (started by the server only)");
         return ExitCode::from(2);
     };
+    // git starts helpers and ssh, which may change their process group or lose their parent. A subreaper gets each of them
+    // back, so that "no child left" proves the end.
     if let Err(e) = set_child_subreaper(Some(getpid())) {
         eprintln!("fatal: what git starts could not be kept together: {e}");
         return ExitCode::from(2);
@@ -63,12 +65,16 @@ impl Fuse {
 
     /// Waits for the child's end or the deadline, whichever comes first.
     fn watch(&mut self, mut child: Child) -> ExitCode {
+        // A signal for a child's end could come between a look at the clock and the wait. Polling a handle together with the
+        // standard input has no such gap.
         let Ok(handle) = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) else {
             end_all();
             return burnt("could not be watched");
         };
         let mut stdin = std::io::stdin();
         loop {
+            // The time since boot goes on while the machine sleeps and is not set by anybody, as the lease in the shared
+            // store goes on, too.
             let left = self.until.saturating_sub(since_boot());
             let time = Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -78,6 +84,8 @@ impl Fuse {
             // An interrupted wait is only shorter.
             let _ = poll(&mut fds, Some(&time));
             let (ended, told) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
+            // The end of git counts before everything else: a push that was accepted must not be reported as given up because
+            // the server's pipe closed in the same moment.
             if ended {
                 return status(&mut child);
             }
@@ -107,6 +115,7 @@ impl Fuse {
                 self.until = Duration::from_millis(ms);
             }
         }
+        // Whatever sends more without a line break is not the server.
         self.inbox.len() <= LINE
     }
 }
@@ -130,6 +139,8 @@ fn end_all() {
                 Ok(None) | Err(_) => break,
             }
         }
+        // A process may fork between the look and the kill; the loop ends only when the kernel has no child left for this
+        // one.
         kill_below(getpid().as_raw_nonzero().get());
         let pause = Timespec { tv_sec: 0, tv_nsec: 200_000 };
         let _ = poll(&mut [], Some(&pause));

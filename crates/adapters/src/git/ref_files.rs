@@ -22,6 +22,7 @@ fn packed_refs(git_dir: &Path) -> io::Result<String> {
 
 /// Reads a ref of a git directory of ours; `None` when it does not exist.
 pub(super) fn read_ref(git_dir: &Path, name: &str) -> Option<CommitId> {
+    // A loose file is newer than a line of `packed-refs`, in this order as git reads them.
     if let Ok(text) = bounded_file::read_text(&git_dir.join(name), limits::REF_BYTES) {
         return text.trim_end().parse().ok();
     }

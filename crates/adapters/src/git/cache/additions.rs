@@ -37,6 +37,9 @@ impl GitRepositories {
         into: mpsc::Sender<Added>,
     ) -> Result<(), Failure> {
         let dir = self.layout.bare_repository(url);
+        // A commit in between is published with its parents, so that each is read and not only the difference between base
+        // and head. A merge is compared with the merge that git would make: what a person wrote while resolving is new, the
+        // two sides are not.
         let log = self.git.local(&dir).args([
             "log",
             "--reverse",
@@ -92,6 +95,7 @@ impl GitRepositories {
         let call = self.git.local(dir).args(["rev-list", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
         let listed = call.run(Input::Nothing, COMMITS).await?;
+        // A scan of a part would let the rest pass, so that too much is refused as a whole.
         if listed.cut {
             return Err(too_long());
         }
@@ -129,6 +133,7 @@ fn stored_commit(listed: &[u8]) -> Option<(Added, &[u8])> {
     let object = listed[end + 1..].get(..size)?;
     let after = listed[end + 1 + size..].strip_prefix(b"\n")?;
     let is_id = |line: &[u8]| {
+        // Ids are forty hexadecimal digits, in which the scan would see keys; they say nothing that an author wrote.
         let id = line.strip_prefix(b"tree ").or_else(|| line.strip_prefix(b"parent "));
         id.is_some_and(|id| id.iter().all(u8::is_ascii_hexdigit))
     };
@@ -204,6 +209,8 @@ impl Parser {
         while !rest.is_empty() {
             let end = match self.state {
                 State::Ids | State::Message => 0,
+                // A NUL at the start of a line between hunks can only be the mark that the format above writes: content
+                // stands in hunks, whose lines are counted.
                 State::Headers if self.line.is_empty() && rest[0] == 0 => {
                     self.flush();
                     self.state = State::Ids;
@@ -216,6 +223,7 @@ impl Parser {
                 Some(at) => (&rest[..at], true),
                 None => (rest, false),
             };
+            // A line has no bound of its own: a minified file is one line of many megabytes.
             let room = limits::ADDED_BYTES.saturating_sub(self.line.len());
             let taken = part.len().min(room);
             self.line.extend_from_slice(&part[..taken]);
@@ -288,6 +296,8 @@ impl Parser {
     }
 
     fn header(&mut self, line: &[u8]) {
+        // Only between hunks this is a header. Inside of one the same text is an added line of `++ `, which the counters of
+        // the hunk tell apart.
         if let Some(name) = line.strip_prefix(b"+++ ") {
             self.flush();
             self.path = Some(path_of(name));

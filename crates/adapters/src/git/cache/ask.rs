@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::ChildStdout;
 
 use crate::git::command::Input;
-use crate::git::errors;
 use crate::git::repositories::GitRepositories;
+use crate::git::{errors, messages};
 
 /// Tips of branches by their full names.
 type Tips = BTreeMap<String, CommitId>;
@@ -71,7 +71,7 @@ impl GitRepositories {
         let call = self.git.network(&self.layout.nowhere(), url)?.args([helper, url.as_str(), url.as_str()]);
         let read = |out| converse(out, to, names);
         let (done, tips) = call.stream(Input::File(OwnedFd::from(stdin).into()), read).await?;
-        if !done.status.success() && !done.stderr.contains("is not a git command") {
+        if !done.status.success() && !messages::has_no_such_command(&done.stderr) {
             return Err(errors::remote("reading the remote", url, done.status, &done.stderr));
         }
         Ok(tips.filter(|_| done.status.success()))
@@ -96,6 +96,7 @@ async fn connected(
 ) -> io::Result<Option<Tips>> {
     let mut line = Vec::new();
     (&mut *out).take(LINE_BYTES).read_until(b'\n', &mut line).await?;
+    // The helper answers with an empty line once it is connected and with `fallback` when it cannot be.
     if line != b"\n" {
         return Ok(None);
     }

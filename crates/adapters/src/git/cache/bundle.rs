@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::old_objects::{Known, SkipList};
 use crate::git::command::{Finished, Input};
-use crate::git::errors;
 use crate::git::repositories::GitRepositories;
+use crate::git::{errors, messages};
 
 /// Largest bundle header: many long branch names.
 const HEADER_BYTES: u64 = 1024 * 1024;
@@ -54,7 +54,9 @@ impl GitRepositories {
     ) -> Result<(), Failure> {
         let mut done = self.checked(dir, bundle, None).await?;
         for known in [Known::BaseSettings, Known::Remote] {
-            if done.status.success() || !done.stderr.contains("fsck error") {
+            // Another failure, such as a full disk, is not cured by a list of known objects, and making the list reads the
+            // whole repository. The cheap list is tried first for the same reason.
+            if done.status.success() || !messages::is_refused_object(&done.stderr) {
                 break;
             }
             let list = self.skip_list(dir, base, known).await;
@@ -87,6 +89,7 @@ impl GitRepositories {
         let strict = known.map_or("--strict".to_owned(), |list| format!("--strict=skiplist={}", list.name));
         let call = self.git.local(dir);
         let call = match bundle.objects < UNPACK_LIMIT {
+            // Few objects are cheaper as loose files; many of them would make every later git slower than one pack does.
             true => call.args(["unpack-objects", "-q", &strict]),
             false => call.args(["index-pack", "--stdin", "--fix-thin", &strict]),
         };
@@ -100,6 +103,7 @@ impl GitRepositories {
         base: &CommitId,
         tips: &[&CommitId],
     ) -> Result<History, Failure> {
+        // Through the standard input: an agent decides how many tips there are, and arguments are bounded.
         let mut revisions: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
         revisions.push_str(&format!("^{base}\n"));
         let call =
@@ -112,6 +116,8 @@ impl GitRepositories {
             let mut trees = (None, None);
             let mut whole = true;
             loop {
+                // A path with a line break in it could forge a line that begins with `commit `, so only the start of a line
+                // that git began counts.
                 let starts = whole;
                 line.clear();
                 // Object lines end with a path of the agent's choosing, so a line is read with a bound.
@@ -146,6 +152,8 @@ impl GitRepositories {
 
 /// Opens the bundle: a regular file, not a link, of bounded size. `None` when there is none.
 pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure> {
+    // The outbox belongs to the agent's user: a link would read a file of the server's, and a pipe would wait for its other
+    // end.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).expect("open flags fit an int");
     let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(outbox.join(name)) {
@@ -153,6 +161,7 @@ pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure>
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(hostile(format_args!("the bundle could not be opened: {e}"))),
     };
+    // The open file is asked and not the path, which may name something else by now.
     let meta = file.metadata().map_err(|e| errors::io("reading the bundle", &e))?;
     if !meta.is_file() {
         return Err(hostile("the bundle is not a regular file"));

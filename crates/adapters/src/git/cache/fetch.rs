@@ -13,7 +13,7 @@ use super::last_fetch::LastFetch;
 use super::view::View;
 use crate::git::command::{Finished, Input};
 use crate::git::repositories::GitRepositories;
-use crate::git::{bare_repository, errors, ref_files};
+use crate::git::{bare_repository, errors, messages, ref_files};
 
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -29,6 +29,7 @@ impl GitRepositories {
         own: Option<&BranchName>,
     ) -> Result<RemoteState, Failure> {
         self.ready().await;
+        // Taken before the remote is asked: only a fetch that began later has seen at least what this question saw.
         let asked = Instant::now();
         let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
         let mut tips = self.tips(url, &names).await?;
@@ -58,6 +59,8 @@ impl GitRepositories {
         if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
             return Ok(seen);
         }
+        // A hundred agents of one repository start at once and want the same commit. One fetches, and the others find its
+        // result once they have the lock.
         let lock = self.repository_lock(dir);
         let mut last = lock.lock().await;
         if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
@@ -67,13 +70,15 @@ impl GitRepositories {
             return Ok(fetched.tip.clone());
         }
         let began = Instant::now();
+        // Into a view and not into the repository itself, whose refs git would all read and offer to the remote.
         let view = self.view(dir).map_err(|e| errors::io("fetching the base branch", &e))?;
+        // With force: the remote may have rewritten its branch, and what it shows now is the base.
         let refspec = format!("+{name}:{name}");
         let mut done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
         if !done.status.success() && self.healed(dir, &done.stderr).await {
             done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
         }
-        if !done.status.success() && done.stderr.contains("refs/tags/") {
+        if !done.status.success() && messages::is_about_a_tag(&done.stderr) {
             // A tag that cannot be kept, such as `v1/a` where `v1` was, must not cost the branch.
             done = self.fetch_refspec(url, dir, &view, &refspec, Tags::None).await?;
         }
@@ -82,7 +87,7 @@ impl GitRepositories {
             return Err(errors::remote("fetching the base branch", url, done.status, &done.stderr));
         }
         // git leaves such a branch out and calls that a success.
-        if done.stderr.contains("shallow roots are not allowed") {
+        if messages::left_out_a_shallow_branch(&done.stderr) {
             let place = errors::plain(url.as_str());
             let why = format!(
                 "{place} is a shallow clone, which lacks the history that a branch stands on; \
@@ -96,6 +101,7 @@ impl GitRepositories {
                 format!("git fetched the branch {branch} but left no ref of it"),
             )
         })?;
+        // Only now, when all objects are there, the ref moves: a fetch that was killed leaves the old base, which is whole.
         clear_the_way(dir, &name);
         self.write_ref(dir, &name, &tip).map_err(|e| errors::io("keeping the base branch", &e))?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
@@ -148,6 +154,8 @@ impl GitRepositories {
         if let Some(tips) = self.listed(url, &names).await? {
             return Ok(names.iter().map(|name| tips.get(name).cloned()).collect());
         }
+        // In a directory without a repository, so that no setting of one (`url.*.insteadOf`, `remote.*`) can turn the address
+        // into another.
         let call = self.git.network(&self.layout.nowhere(), url)?;
         let call = call.args(["ls-remote", "--quiet", "--end-of-options", url.as_str()]).args(&names);
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;

@@ -49,6 +49,8 @@ impl GitRepositories {
         let of_base = self.attributes(url, base, &operator).await?;
         let mut all = vec![of_base.clone(), self.attributes(url, head, &operator).await?];
         let new = self.new_entries(url, base, head).await?;
+        // An agent could remove the filter in one commit, change the file in the next and put the filter back in the last;
+        // each commit counts by its own attributes.
         for commit in between(&new, head)? {
             all.push(self.attributes(url, &commit, &operator).await?);
         }
@@ -59,6 +61,7 @@ impl GitRepositories {
         }
         let changed: Vec<File> = new
             .into_iter()
+            // Links and submodules go through no filter.
             .filter(|entry| entry.mode.starts_with("100"))
             .map(|entry| File { object: entry.object, path: entry.path })
             .collect();

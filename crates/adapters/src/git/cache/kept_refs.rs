@@ -29,6 +29,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 impl GitRepositories {
     /// Returns a store's directory. The name comes from a listing or a digest; anything else names nothing.
     pub(crate) fn store_dir(&self, store: &StoreName) -> PathBuf {
+        // The name becomes a part of a path that is deleted from, so that one with a slash or two dots must lead nowhere.
         let plain =
             store.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.') && !store.0.starts_with('.');
         let name = if plain { store.0.as_str() } else { "none" };
@@ -113,6 +114,7 @@ impl GitRepositories {
             "rev-list",
             "--no-commit-header",
             "--format=%H %s",
+            // A commit that counts as safe may have been collected, and then it is safe because nobody can need it.
             "--ignore-missing",
             &format!("--max-count={most}"),
             "--stdin",
@@ -127,6 +129,7 @@ impl GitRepositories {
     pub(crate) async fn forget_now(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure> {
         let dir = self.store_dir(store);
         let failed = |e: io::Error| errors::io("removing the refs of the agent", &e);
+        // Neither a fetch nor a repack runs meanwhile: both read the refs that are deleted here.
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;
         let packed = packed(&dir).map_err(failed)?;
@@ -137,6 +140,7 @@ impl GitRepositories {
             let done = call.run(Input::Bytes(orders.into_bytes()), limits::ERROR_BYTES).await?;
             done.success("removing the refs of the agent")?;
         }
+        // Packed lines first: with the loose file gone a packed line of the same name would count again.
         let live = dir.join(ref_names::live(agent));
         for place in PLACES.map(|place| dir.join(place).join(agent.to_string())).into_iter().chain([live]) {
             let removed = match fs::symlink_metadata(&place) {

@@ -39,6 +39,7 @@ impl GitRepositories {
             "-z",
             "--no-abbrev",
         ]);
+        // Without renames each path is named for itself: a rename would hide the new path of a file behind a similar old one.
         let call = call.args(["--no-renames", "--diff-merges=combined", "--root", "--no-notes"]);
         let call = call.args(["--not", "--branches", "--not", "--end-of-options"]);
         let read = |out| async move {
@@ -53,6 +54,7 @@ impl GitRepositories {
                 };
                 let Some(path) = field(&mut out).await? else { break };
                 size += path.len() + entry.len() + commit.len();
+                // The agent decides how many files its commits change.
                 if size > limits::LISTING_BYTES {
                     return Err(std::io::Error::other("too many changed files"));
                 }

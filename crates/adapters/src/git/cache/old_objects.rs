@@ -55,6 +55,8 @@ impl GitRepositories {
             }
             Known::Remote => {
                 let all = ["rev-list", "--objects", "--branches", "--tags"];
+                // Two walks instead of one: listing every file of a large history takes a multiple of the time, and of files
+                // only those matter whose content git checks.
                 let no_files = [&all[..], &["--filter=blob:none"]].concat();
                 self.note(dir, &mut list, &no_files, (b' ', b'\n'), |_| true).await?;
                 self.note(dir, &mut list, &all, (b' ', b'\n'), is_settings).await?;

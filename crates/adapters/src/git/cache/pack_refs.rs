@@ -47,7 +47,10 @@ impl GitRepositories {
         }
         let _alone = self.ref_files.lock();
         let lock = dir.join("packed-refs.lock");
+        // The lock of git itself, under its name: a git of ours that deletes packed refs at the same time waits or fails, and
+        // loses nothing.
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock)?;
+        // On the disk before the loose files go: after a loss of power either the files or the lines are there.
         let written =
             merged(dir, &loose).and_then(|text| file.write_all(&text)).and_then(|()| file.sync_all());
         if let Err(e) = written.and_then(|()| fs::rename(&lock, dir.join("packed-refs"))) {

@@ -10,8 +10,8 @@ use mosaic_core::ports::repositories::Pushed;
 
 use super::fetch::Tags;
 use crate::git::command::Input;
-use crate::git::errors;
 use crate::git::repositories::GitRepositories;
+use crate::git::{errors, messages};
 
 /// Room for `--porcelain` output about one ref.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -36,6 +36,7 @@ impl GitRepositories {
         self.allow(url)?;
         let name = format!("refs/heads/{branch}");
         let dir = self.layout.bare_repository(url);
+        // With the repository's own refs git would read those of every agent that ever ran for each push.
         let view = self.view(&dir).map_err(|e| errors::io("pushing the branch", &e))?;
         let call = self.git.network_held(&dir, url, hold)?.through(view.places()).args([
             "push",
@@ -44,24 +45,30 @@ impl GitRepositories {
             "--no-follow-tags",
             "--no-signed",
             "--recurse-submodules=no",
+            // The expected tip is always named, an empty one for a branch that must not exist. Without a value git would
+            // compare with a remote-tracking ref, which other fetches move.
             &format!("--force-with-lease={name}:{}", expected.map_or("", CommitId::as_str)),
             "--end-of-options",
             url.as_str(),
+            // By its id: a ref could have moved since the gates judged the commit.
             &format!("{head}:{name}"),
         ]);
+        // Standard output has the status of the ref in a form made for programs. The remote's own text, which can imitate
+        // anything, is on standard error.
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
         let text = done.text();
         let said = text.lines().find_map(|l| line(l, &name));
         match said {
             Some(Line::Accepted) if done.status.success() => Ok(Pushed::Done),
+            // Stale may also mean that an earlier attempt of ours arrived although its answer was lost. The remote's tip
+            // tells these apart.
             Some(Line::Stale) => Ok(self.moved(url, head, branch).await?),
             Some(Line::Rejected(why)) => {
                 // Somebody may have been faster between the lease and the remote's own lock.
-                if why.contains("failed to update ref")
-                    || why.contains("cannot lock ref")
-                    || why.contains("reference already exists")
-                {
+                if messages::lost_a_race(why) {
                     let now = self.moved(url, head, branch).await?;
+                    // Where the branch still is what was expected nobody was faster, and the refusal is the remote's own
+                    // decision.
                     if now == Pushed::Done || now != Pushed::Moved(expected.cloned()) {
                         return Ok(now);
                     }
@@ -92,6 +99,7 @@ impl GitRepositories {
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure> {
         let tips = self.tips(url, &[branch, base]).await?;
+        // The common case costs one question and no fetch.
         if let Some(shown) = commits.iter().find(|commit| tips.first() == Some(&Some((*commit).clone()))) {
             return Ok(Some(shown.clone()));
         }
@@ -147,7 +155,7 @@ fn line<'a>(line: &'a str, name: &str) -> Option<Line<'a>> {
     }
     Some(match flag {
         " " | "+" | "*" | "=" => Line::Accepted,
-        "!" if summary.contains("stale info") => Line::Stale,
+        "!" if messages::is_stale_lease(summary) => Line::Stale,
         _ => Line::Rejected(summary),
     })
 }

@@ -129,6 +129,7 @@ impl GitRepositories {
             commit.as_str(),
         ]);
         if !below.is_empty() {
+            // Such a path names nothing in a commit, and git would answer with an error where the list is only empty.
             if !is_tracked_path(below) {
                 return Ok(Vec::new());
             }
@@ -158,6 +159,7 @@ impl GitRepositories {
         let listed = call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("looking for merges")?;
         let text = listed.text();
         let edge: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('-')).collect();
+        // A diff against the base is never wrong, it only shows more. So every doubt ends there.
         if listed.cut || edge.len() > UPSTREAM_EDGE || edge.iter().all(|commit| *commit == base.as_str()) {
             return Ok(base.clone());
         }

@@ -26,12 +26,16 @@ impl GitRepositories {
         request: &TreeRequest,
         outbox: &Path,
     ) -> Result<Received, Failure> {
+        // What lies beside comes first: if the server dies after HEAD was received, the tree may be removed, and nothing else
+        // of it would exist.
         let beside = self.receive_bundle(request, outbox, ASIDE).await;
         if let Err(e) = &beside {
             tracing::warn!(agent.id = %request.agent, error = %e.message, "what lies in a tree beside its commit could not be kept, so the tree stays");
         }
         let harvested = read_report(outbox);
         let left = harvested.as_ref().map(|harvested| harvested.left.clone()).unwrap_or_default();
+        // The report was written inside the confinement and may lie. A lie here can only keep a tree that could go, or lose
+        // the agent its own work.
         let kept = beside.is_ok() && !left.only_there;
         self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", &e))?;
         self.note_repositories(request.agent, &left)
@@ -43,6 +47,7 @@ impl GitRepositories {
             None => None,
         };
         let received = self.receive_head(request, outbox, harvested.map(|h| h.report)).await?;
+        // Without this the attempt would end as "nothing changed", although the agent believes that it has delivered.
         if received == Kept::Nothing && left.staged {
             return Err(only_staged(&left));
         }
@@ -140,6 +145,7 @@ impl GitRepositories {
                 return Err(hostile("its HEAD is not a commit"));
             }
             if seen.descends {
+                // The ref stands before anything else happens with the commit: from here on no repack removes its objects.
                 keep("head", head)?;
                 if seen.same_tree {
                     return Ok(Kept::Nothing);
@@ -148,12 +154,15 @@ impl GitRepositories {
                 return Ok(Kept::Commits { head: head.clone() });
             }
         }
+        // HEAD does not descend from the base, so nothing of this is published. All branches are kept under the agent's own
+        // refs, where a person can look for what happened.
         let mut tips: BTreeMap<String, CommitId> = bundle.branches;
         if let Some(head) = bundle.head
             && !tips.values().any(|tip| *tip == head)
         {
             tips.insert("HEAD".to_owned(), head);
         }
+        // A ref to a commit with a missing parent would make every later walk of this repository fail, for all agents.
         self.history(&dir, &request.base, &tips.values().collect::<Vec<_>>()).await?;
         let old = dir.join(&refs).join("branches");
         if old.is_dir() {
@@ -210,6 +219,7 @@ impl GitRepositories {
         self.take_pack(&dir, &bundle, &request.base).await?;
         let Some(head) = bundle.head else { return Err(hostile("it names no HEAD")) };
         let seen = self.history(&dir, &request.base, &[&head]).await?;
+        // A snapshot is shown as a diff against the base; between histories without a common commit there is none.
         if !seen.head || !seen.descends {
             let why = "the tree's HEAD does not descend from the base, so there is no diff against it";
             return Err(Failure::new(FailureKind::Diverged, why));
@@ -267,6 +277,7 @@ impl GitRepositories {
         if !self.history(&dir, &request.base, &[&commit]).await?.head {
             return Err(hostile("its HEAD is not a commit"));
         }
+        // Before the ref is overwritten: a salvage after a restart may hold less than the one before it.
         self.keep_former(request, &commit).await?;
         let reference = ref_names::salvage(request.agent);
         self.write_ref(&dir, &reference, &commit).map_err(|e| errors::io("keeping the agent's tree", &e))?;

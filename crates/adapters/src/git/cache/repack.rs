@@ -53,6 +53,7 @@ impl GitRepositories {
                 StrayTree::Handed(request) => {
                     in_use.insert(self.name_of(&request.repository));
                 }
+                // A tree of an unknown repository may borrow from any of them, so that none is packed.
                 StrayTree::Unused | StrayTree::Unknown(_) => return Ok(None),
             }
         }
@@ -70,6 +71,8 @@ impl GitRepositories {
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;
         let age = format!("{}.seconds.ago", limits::UNREACHABLE.as_secs());
+        // A cruft pack keeps unreachable objects with their ages. Without one `-a` would drop them at once, and `-A` would
+        // write each into a file of its own.
         let expire = format!("--cruft-expiration={age}");
         let mut call = self.git.local(&dir).within(limits::REPACK);
         // Agents come first.

@@ -17,6 +17,8 @@ impl GitRepositories {
         let Some(former) = ref_files::read_ref(&dir, &ref_names::salvage(request.agent)) else {
             return Ok(());
         };
+        // A server that restarts several times salvages the same tree each time; equal ones would pile up until the agent is
+        // removed.
         if former == *newest || self.same(&dir, &former, newest).await.unwrap_or(false) {
             return Ok(());
         }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
+use crate::git::lock_holders::HeldLock;
 use crate::git::repositories::GitRepositories;
-use crate::git::{lock_holders, locks};
+use crate::git::{lock_holders, locks, messages};
 
 /// A lock file as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,27 +27,32 @@ impl GitRepositories {
     ///
     /// # Errors
     /// When a process may hold one of them, or they cannot be read or removed.
-    pub async fn heal(&self, repository: &RepositoryUrl) -> Result<usize, String> {
+    pub async fn heal(&self, repository: &RepositoryUrl) -> Result<usize, HeldLock> {
         self.heal_store(&self.layout.bare_repository(repository)).await
     }
 
-    pub(crate) async fn heal_store(&self, store: &Path) -> Result<usize, String> {
+    pub(crate) async fn heal_store(&self, store: &Path) -> Result<usize, HeldLock> {
         if find(store).is_empty() {
             return Ok(0);
         }
+        // Not our own children hold the lock then, and none can start between the look and the removal.
         let turn = self.git.alone(store);
         let Ok(_alone) = tokio::time::timeout(limits::GIT_ORPHANS, turn).await else {
-            return Err("git works on it".to_owned());
+            return Err(HeldLock::InUse);
         };
         look(store.to_owned()).await?;
+        // Two looks with a pause: a program that is only just being started shows in neither the process table nor the locks
+        // at one of them.
         let first = find(store);
         tokio::time::sleep(limits::LOCK_SECOND_LOOK).await;
         look(store.to_owned()).await?;
         let second = find(store);
         let mut healed = 0;
         for lock in first.iter().filter(|lock| second.contains(lock)) {
+            // Inode and change time are compared and not the name: a lock that was released and taken again is another file.
             if seen(&lock.path).as_ref() == Some(lock) {
-                fs::remove_file(&lock.path).map_err(|e| format!("{}: {e}", lock.path.display()))?;
+                fs::remove_file(&lock.path)
+                    .map_err(|source| HeldLock::Remove { path: lock.path.clone(), source })?;
                 tracing::info!(path = %lock.path.display(), "a git lock whose holder is gone was removed");
                 healed += 1;
             }
@@ -66,27 +72,27 @@ impl GitRepositories {
         match ended {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => tracing::info!(count, "git processes of an earlier server were ended"),
-            Ok(Err(why)) => tracing::warn!(why, "git processes of an earlier server are still running"),
+            Ok(Err(why)) => tracing::warn!(%why, "git processes of an earlier server are still running"),
             Err(e) => tracing::error!(error = %e, "looking for git processes of an earlier server broke"),
         }
         self.clear_views();
         let stores = fs::read_dir(self.layout.data.join("repos")).into_iter().flatten().flatten();
         for store in stores {
             if let Err(why) = self.heal_store(&store.path()).await {
-                tracing::warn!(path = %store.path().display(), why, "locks in a repository store are left alone");
+                tracing::warn!(path = %store.path().display(), %why, "locks in a repository store are left alone");
             }
         }
     }
 
     /// Tells whether git failed on a lock that nobody held and that is gone now.
     pub(crate) async fn healed(&self, store: &Path, stderr: &str) -> bool {
-        if !stderr.contains(".lock") && !stderr.contains("cannot lock ref") {
+        if !messages::is_lock_in_the_way(stderr) {
             return false;
         }
         match self.heal_store(store).await {
             Ok(count) => count > 0,
             Err(why) => {
-                tracing::warn!(path = %store.display(), why, "a lock in a repository store is left alone");
+                tracing::warn!(path = %store.display(), %why, "a lock in a repository store is left alone");
                 false
             }
         }
@@ -94,12 +100,12 @@ impl GitRepositories {
 }
 
 /// Ends orphans, and errors when anybody is left who may hold a lock.
-async fn look(store: PathBuf) -> Result<(), String> {
+async fn look(store: PathBuf) -> Result<(), HeldLock> {
     let looked = tokio::task::spawn_blocking(move || {
         lock_holders::end_orphans(&store)?;
-        lock_holders::holder(&store).map_or(Ok(()), Err)
+        lock_holders::holder(&store).map_or(Ok(()), |who| Err(HeldLock::Holder(who)))
     });
-    looked.await.map_err(|e| format!("looking for processes broke: {e}"))?
+    looked.await.map_err(HeldLock::Broke)?
 }
 
 fn find(store: &Path) -> Vec<Lock> {

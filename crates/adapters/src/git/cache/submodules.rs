@@ -11,7 +11,7 @@ use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::TreeRequest;
+use mosaic_core::ports::repositories::{NotAllowed, TreeRequest};
 
 use super::fetch::Tags;
 use crate::git::command::Input;
@@ -45,6 +45,17 @@ pub(crate) struct Superproject {
     /// Beginning of its path, for messages.
     pub(crate) prefix: String,
     pub(crate) depth: usize,
+}
+
+/// Address of a submodule that is not asked.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    /// It cannot be one.
+    #[error(transparent)]
+    Address(#[from] gitmodules::AddressError),
+    /// Policy forbids it.
+    #[error(transparent)]
+    Policy(#[from] NotAllowed),
 }
 
 /// One submodule of a checkout.
@@ -236,8 +247,8 @@ impl GitRepositories {
         }
         let mut refused = None;
         for base in &project.addresses {
-            let found = gitmodules::address(base, &declared.url)
-                .and_then(|url| self.allows(&url).map(|()| url).map_err(|e| e.0));
+            let found = gitmodules::address(base, &declared.url).map_err(Refused::from);
+            let found = found.and_then(|url| Ok(self.allows(&url).map(|()| url)?));
             match found {
                 Ok(url) if !sources.contains(&url) => sources.push(url),
                 Ok(_) => {}
@@ -245,7 +256,7 @@ impl GitRepositories {
             }
         }
         match refused {
-            Some(why) if sources.is_empty() => Err(Failure::new(FailureKind::BadInput, why)),
+            Some(why) if sources.is_empty() => Err(Failure::new(FailureKind::BadInput, why.to_string())),
             _ => Ok(sources),
         }
     }

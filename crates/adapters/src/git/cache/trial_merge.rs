@@ -17,13 +17,17 @@ impl GitRepositories {
         base: &BranchName,
         head: &CommitId,
     ) -> Result<Fit, Failure> {
+        // Fetched at this moment: the base of the checkout may be hours old, and a conflict with it would be found by whoever
+        // merges the branch.
         let newest = self.fetch_now(url, base, None).await?.base;
+        // A head that was received on top of this very base needs no merge; for most agents the base has not moved.
         if self.descends(head, &newest) {
             return Ok(Fit::Clean(newest));
         }
         let call = self.git.local(&self.layout.bare_repository(url)).args([
             "merge-tree",
             "--write-tree",
+            // A remote that was rewritten from its first commit is a conflict to be named, and not an error of git's.
             "--allow-unrelated-histories",
             "--name-only",
             "--no-messages",

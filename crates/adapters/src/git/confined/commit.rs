@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
+use super::error::{self, HarvestError};
 use super::found::File;
 use super::import::Put;
 use super::listing;
@@ -16,8 +17,10 @@ use crate::git::index_file::GITLINK;
 
 impl<'a> Look<'a> {
     /// Makes the commit, unless everything is committed; returns what HEAD is then, none without any commit.
-    pub(crate) fn commit(&mut self) -> Result<Option<String>, String> {
+    pub(crate) fn commit(&mut self) -> Result<Option<String>, HarvestError> {
         let git = self.mirror.git.clone();
+        // Checked here, where the agent's own refs are still known: a salvage keeps such a link as it is, because it is never
+        // published.
         if self.spec.purpose == Purpose::Commit && self.forsaken.is_none() {
             self.refuse_stray_links()?;
         }
@@ -34,6 +37,7 @@ impl<'a> Look<'a> {
             true => head.clone(),
             false => Some(self.import(head.as_deref(), &merging, &removed, &puts)?),
         };
+        // A commit without a change is not made, except to conclude a merge: its second parent is the content.
         let same = merging.is_empty() && self.is_same(head.as_deref(), made.as_deref())?;
         let head = if same { head } else { made };
         let head = match (origin.filter(|_| is_snapshot), head) {
@@ -41,7 +45,7 @@ impl<'a> Look<'a> {
             (_, head) => head,
         };
         if let Some(head) = &head {
-            self.name(head).map_err(|e| format!("naming the commit: {e}"))?;
+            self.name(head).map_err(error::io("naming the commit"))?;
         }
         self.made.clone_from(&head);
         Ok(head)
@@ -49,7 +53,7 @@ impl<'a> Look<'a> {
 
     /// Fails when a commit of the agent's links to a repository in the tree, which nobody could fetch: the commit on top of
     /// it may hold its files, but the one with the link would be published too.
-    fn refuse_stray_links(&self) -> Result<(), String> {
+    fn refuse_stray_links(&self) -> Result<(), HarvestError> {
         let Some(head) = self.mirror.head.as_deref().filter(|head| *head != self.spec.base) else {
             return Ok(());
         };
@@ -66,7 +70,7 @@ impl<'a> Look<'a> {
             let mode = change[parents..].split(|byte| *byte == b' ').nth(parents);
             if mode == Some(b"160000") && !self.links.is_submodule(path) {
                 let path = errors::plain(&String::from_utf8_lossy(path));
-                return Err(format!("they link to the repository in {path}, which nobody else has"));
+                return Err(HarvestError::StrayLink(path));
             }
         }
         Ok(())
@@ -86,7 +90,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn is_same(&self, head: Option<&str>, made: Option<&str>) -> Result<bool, String> {
+    fn is_same(&self, head: Option<&str>, made: Option<&str>) -> Result<bool, HarvestError> {
         let (Some(head), Some(made)) = (head, made) else { return Ok(false) };
         let args = ["diff-tree", "--quiet", head, made];
         Ok(head == made || self.mirror.git.run(args)?.code == Some(0))
@@ -108,6 +112,8 @@ impl<'a> Look<'a> {
                 continue;
             }
             let known = self.listing.get(path);
+            // Files that nobody touched since the checkout are known by their times and inode. Reading each of them would
+            // make the harvest of a large tree take minutes.
             match self.checkout.unchanged(path, file) {
                 Some(object) if known == Some(&(file.git_mode(), object.to_owned())) => {}
                 Some(object) => drop(puts.insert(path.clone(), put_object(file, object))),

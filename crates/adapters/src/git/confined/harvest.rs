@@ -11,12 +11,13 @@ use std::process::ExitCode;
 
 use mosaic_core::limits;
 
+use super::error::HarvestError;
 use super::look::Look;
 use super::program::Git;
 use super::{salvage, salvage_tips};
 use crate::git::bundle_spec::{BUNDLE, Harvested, LeftReport, Purpose, REPORT, Report, Spec};
 use crate::git::loose_refs::branches;
-use crate::git::{locks, private_files};
+use crate::git::{locks, messages, private_files};
 
 /// Runs a harvest: the one argument is the path of its spec. Blocks; needs no runtime. Exits with success when the
 /// report says how it went, also when it went wrong in a way that the report could say.
@@ -34,8 +35,10 @@ pub fn harvest_main(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let harvested = harvest(&spec).unwrap_or_else(|message| Harvested {
-        report: Report::Failed { message },
+    // A failure is a report, too: without one the server could not tell a harvest that failed from one that was killed, and
+    // would repeat it.
+    let harvested = harvest(&spec).unwrap_or_else(|why| Harvested {
+        report: Report::Failed { message: why.to_string() },
         left: LeftReport::default(),
     });
     if let Report::Failed { message } = &harvested.report {
@@ -51,7 +54,7 @@ pub fn harvest_main(args: &[String]) -> ExitCode {
     }
 }
 
-fn harvest(spec: &Spec) -> Result<Harvested, String> {
+fn harvest(spec: &Spec) -> Result<Harvested, HarvestError> {
     if spec.purpose != Purpose::Snapshot {
         // Who comes after is not to wait for a dead git; what is no repository has no locks.
         let _ = locks::clear_dead(&spec.tree);
@@ -67,14 +70,14 @@ fn harvest(spec: &Spec) -> Result<Harvested, String> {
             })
             .or_else(|why| {
                 eprintln!("{why}; only its files are taken");
-                look.forsake(why);
+                look.forsake(&why);
                 commit_and_bundle(&mut look)
             }),
     };
     Ok(Harvested { report: report?, left: look.left() })
 }
 
-fn commit(look: &mut Look<'_>) -> Result<Report, String> {
+fn commit(look: &mut Look<'_>) -> Result<Report, HarvestError> {
     let ends_something = salvage_tips::under_way(&look.mirror.git.dir);
     if ends_something {
         // What is committed ends it, and with it the resolution of conflicts that is not committed yet.
@@ -90,12 +93,12 @@ fn commit(look: &mut Look<'_>) -> Result<Report, String> {
     }
     made.or_else(|why| {
         eprintln!("{why}; only its files are taken");
-        look.forsake(why);
+        look.forsake(&why);
         commit_and_bundle(look)
     })
 }
 
-fn commit_and_bundle(look: &mut Look<'_>) -> Result<Report, String> {
+fn commit_and_bundle(look: &mut Look<'_>) -> Result<Report, HarvestError> {
     let head = look.commit()?;
     if head.as_deref() == Some(look.spec.base.as_str()) {
         return Ok(Report::Nothing);
@@ -103,7 +106,9 @@ fn commit_and_bundle(look: &mut Look<'_>) -> Result<Report, String> {
     bundle(&look.mirror.git, look.spec)
 }
 
-fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
+fn bundle(git: &Git, spec: &Spec) -> Result<Report, HarvestError> {
+    // HEAD alone first: with the branches beside it a bundle would publish nothing more, but every branch would have to be
+    // checked and kept.
     let made = bundle_head(git, spec, &[])?;
     if made == Report::Bundled && starts_at(&spec.outbox.join(BUNDLE), &spec.base) {
         return Ok(made);
@@ -117,7 +122,7 @@ fn bundle(git: &Git, spec: &Spec) -> Result<Report, String> {
 }
 
 /// Bundles `base..HEAD`, and these branches.
-fn bundle_head(git: &Git, spec: &Spec, branches: &[String]) -> Result<Report, String> {
+fn bundle_head(git: &Git, spec: &Spec, branches: &[String]) -> Result<Report, HarvestError> {
     let file = spec.outbox.join(BUNDLE);
     let not_base = format!("^{}", spec.base);
     let mut args: Vec<&OsStr> = ["bundle", "create", "--quiet"].map(OsStr::new).to_vec();
@@ -126,8 +131,8 @@ fn bundle_head(git: &Git, spec: &Spec, branches: &[String]) -> Result<Report, St
     let made = git.run(args)?;
     match made.ok {
         true => Ok(Report::Bundled),
-        false if made.stderr.contains("empty bundle") => Ok(Report::Behind),
-        false => Err(format!("git bundle failed: {}", made.stderr)),
+        false if messages::is_empty_bundle(&made.stderr) => Ok(Report::Behind),
+        false => Err(HarvestError::Failed { verb: "bundle", said: made.stderr }),
     }
 }
 

@@ -83,6 +83,8 @@ fn base_rules(tree: &Tree<'_>, of_base: &[(Vec<u8>, String)]) -> io::Result<Opti
     let mut known = BTreeSet::new();
     for ((path, _), text) in of_base.iter().zip(texts) {
         let text = text.filter(|text| text.len() as u64 <= limits::RULES_BYTES).unwrap_or_default();
+        // Most agents never touch an ignore file. Where none differs nothing can be hidden by one, and the whole search is
+        // saved.
         let same = tree.rules.placed(path).is_some_and(|at| fs::read(at).is_ok_and(|now| now == text));
         if same {
             known.insert(path.as_slice());
@@ -177,6 +179,8 @@ impl Search<'_> {
                 return Some(group);
             }
         };
+        // A directory of dependencies has more files than the rest of the tree together. Its tool makes it anew, so that it
+        // is counted and not kept.
         group.is_reproducible = is_reproducible(&here, name);
         let mut left = vec![path];
         while let Some(path) = left.pop().filter(|_| self.counted < limits::IGNORED_COUNTED) {
@@ -184,6 +188,8 @@ impl Search<'_> {
                 group.is_stubborn = true;
             }
         }
+        // The count bounds the time of a search through what an agent can make as large as its disk; from here on "at least
+        // so many" is said.
         group.is_more = self.counted >= limits::IGNORED_COUNTED;
         Some(group)
     }
@@ -264,6 +270,7 @@ fn is_reproducible(dir: &OwnedFd, name: &[u8]) -> bool {
 
 /// Takes the smallest groups for the salvage, as long as there is room, and names all of them.
 fn keep(mut groups: Vec<Group>, found: &mut Found) {
+    // The smallest first: an `.env` file of a few bytes must not fall victim to a build directory that came before it.
     groups.sort_by_key(|group| (group.bytes, group.count));
     let (mut files, mut bytes) = (limits::IGNORED_FILES, limits::IGNORED_BYTES);
     let mut left = Vec::new();

@@ -9,9 +9,10 @@ use std::process::Stdio;
 
 use mosaic_core::limits;
 
+use super::error::{self, HarvestError};
 use super::found::{Content, place};
 use super::look::Look;
-use super::program::{self, not_run};
+use super::program;
 use super::quoting::quoted;
 use crate::git::bundle_spec::SUBJECT;
 use crate::git::{errors, handles, ref_files};
@@ -35,7 +36,7 @@ impl Look<'_> {
         merging: &[String],
         removed: &[Vec<u8>],
         puts: &BTreeMap<Vec<u8>, Put>,
-    ) -> Result<String, String> {
+    ) -> Result<String, HarvestError> {
         let converted = self.convert(puts);
         let git = &self.mirror.git;
         let mut command = git.command(["fast-import", "--quiet", "--date-format=now", "--done", "--force"]);
@@ -44,7 +45,7 @@ impl Look<'_> {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(not_run)?;
+            .map_err(HarvestError::NotRun)?;
         let mut out = BufWriter::new(child.stdin.take().expect("stdin was piped"));
         let written = self
             .begin(&mut out, head, merging)
@@ -52,21 +53,22 @@ impl Look<'_> {
             .and_then(|()| out.write_all(b"done\n"))
             .and_then(|()| out.flush());
         drop(out);
-        let done = child.wait_with_output().map_err(not_run)?;
+        let done = child.wait_with_output().map_err(HarvestError::NotRun)?;
         match (done.status.success(), written) {
             (true, Ok(())) => {}
+            // A broken pipe means that git ended first, and its own message says why.
             (_, Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(format!("committing what is left over: {e}"));
+                return Err(error::io("committing what is left over")(e));
             }
             _ => {
                 let said = String::from_utf8_lossy(&done.stderr);
-                return Err(format!("git fast-import failed: {}", errors::plain(&said)));
+                return Err(HarvestError::Failed { verb: "fast-import", said: errors::plain(&said) });
             }
         }
         let made = ref_files::read_ref(&git.dir, MADE);
         // It is no branch of the agent's.
         let _ = fs::remove_file(git.dir.join(MADE));
-        made.map(String::from).ok_or_else(|| "git fast-import made no commit".to_owned())
+        made.map(String::from).ok_or_else(|| HarvestError::NoAnswer("fast-import made no commit".to_owned()))
     }
 
     fn begin(&self, out: &mut impl Write, head: Option<&str>, merging: &[String]) -> io::Result<()> {
@@ -155,6 +157,7 @@ impl Look<'_> {
             return Ok(());
         };
         let mut length = file.metadata()?.len();
+        // The bound counts what is really written and not what the listing promised: a file may grow while it is copied.
         *room = room.checked_sub(length).ok_or_else(too_large)?;
         if length <= WHOLE_FILE {
             let mut bytes = Vec::new();
@@ -193,7 +196,7 @@ impl Look<'_> {
         }
     }
 
-    fn hash_converted(&self, paths: &[&Vec<u8>]) -> Result<Vec<String>, String> {
+    fn hash_converted(&self, paths: &[&Vec<u8>]) -> Result<Vec<String>, HarvestError> {
         let mut list = Vec::new();
         for path in paths {
             let at = self.rules.join(std::ffi::OsStr::from_bytes(path));
@@ -201,16 +204,17 @@ impl Look<'_> {
                 // The files of rules were copied already.
                 if at.exists() { Ok(()) } else { std::os::unix::fs::symlink(place(self.spec, path), &at) }
             });
-            linked.map_err(|e| e.to_string())?;
+            linked.map_err(error::io("placing files for the attributes"))?;
             list.extend((quoted(path) + "\n").into_bytes());
         }
         let mut command = self.mirror.git.command(["hash-object", "-w", "--stdin-paths"]);
         command.env("GIT_WORK_TREE", &self.rules).current_dir(&self.rules);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(not_run)?;
-        let done = program::fed(child, &list).map_err(not_run)?;
+        let child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(HarvestError::NotRun)?;
+        let done = program::fed(child, &list).map_err(HarvestError::NotRun)?;
         match done.status.success() {
             true => Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect()),
-            false => Err(format!("git hash-object ended with {}", done.status)),
+            false => Err(HarvestError::Ended { call: "hash-object".to_owned(), status: done.status }),
         }
     }
 }

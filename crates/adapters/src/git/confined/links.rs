@@ -34,6 +34,7 @@ impl Links {
         let base = links_of(&base);
         let current = current(mirror.index.as_deref(), &links_of(head));
         let mut links = Self { base, current, declared: BTreeSet::new() };
+        // `.gitmodules` is the agent's to write, so that it is read only where the base alone does not explain a link.
         if links.current.keys().any(|path| !links.base.contains_key(path)) {
             links.declared = declared(mirror, tree);
         }
@@ -92,6 +93,8 @@ fn current(index: Option<&[Entry]>, head: &BTreeMap<Vec<u8>, String>) -> BTreeMa
 fn declared(mirror: &Mirror, tree: &OwnedFd) -> BTreeSet<Vec<u8>> {
     let read = || {
         let text = handles::read_plain(tree, b".gitmodules", limits::GITMODULES_BYTES as u64).ok()?;
+        // The text is handed over on the standard input and without includes: by name git would follow a link and read
+        // further files that the agent names.
         let args = ["config", "--no-includes", "-z", "--file", "-", "--get-regexp", r"^submodule\."];
         mirror.git.ask(None, args, &text).ok()
     };

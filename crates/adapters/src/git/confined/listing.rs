@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use mosaic_core::limits;
 
+use super::error::HarvestError;
 use super::found::{Content, File};
 use super::program::Git;
 use crate::git::bundle_spec::Spec;
@@ -21,7 +22,7 @@ const STEP: Duration = Duration::from_millis(50);
 pub(crate) type Listing = BTreeMap<Vec<u8>, (u32, String)>;
 
 /// Lists a commit.
-pub(crate) fn of_commit(git: &Git, commit: &str) -> Result<Listing, String> {
+pub(crate) fn of_commit(git: &Git, commit: &str) -> Result<Listing, HarvestError> {
     let listed = git.ask(None, ["ls-tree", "-r", "-z", "--full-tree", commit], &[])?;
     let entry = |line: &[u8]| {
         let tab = line.iter().position(|b| *b == b'\t')?;
@@ -58,6 +59,7 @@ impl Checkout {
             let entries = entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
             Some(Self { entries, commit, written: written.duration_since(UNIX_EPOCH).ok()? })
         };
+        // Any doubt about the copy costs time only: then every file is read.
         read().unwrap_or_default()
     }
 
@@ -78,6 +80,8 @@ impl Checkout {
         let same = entry.seen == file.seen
             && entry.mode == file.git_mode()
             && !matches!(file.content, Content::Copied(_))
+            // A file that changed within one step of the clock of the copy has the same time before and after, so that it is
+            // read.
             && changed + STEP < self.written;
         same.then_some(entry.object.as_str())
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use mosaic_core::limits;
 
+use super::error::{self, HarvestError};
 use super::found::{File, Found, place};
 use super::ignored::{self, Tree};
 use super::left::{Left, Why};
@@ -43,7 +44,7 @@ pub(crate) struct Look<'a> {
 
 impl<'a> Look<'a> {
     /// Looks at the tree: its git directory as data, then everything that lies in it.
-    pub(crate) fn at(spec: &'a Spec) -> Result<Self, String> {
+    pub(crate) fn at(spec: &'a Spec) -> Result<Self, HarvestError> {
         let tree = own_tree(spec)?;
         let mut mirror = Mirror::of(spec, &tree)?;
         let checkout = Checkout::read(spec);
@@ -112,7 +113,8 @@ impl<'a> Look<'a> {
     }
 
     /// Gives up what its git directory says: from here on the files alone count, on top of the base.
-    pub(crate) fn forsake(&mut self, why: String) {
+    pub(crate) fn forsake(&mut self, why: &HarvestError) {
+        let why = why.to_string();
         let git = self.mirror.git.clone();
         self.mirror.unusable = Some(why.clone());
         self.forsaken.get_or_insert(why);
@@ -148,7 +150,7 @@ impl<'a> Look<'a> {
 }
 
 /// Lists what HEAD holds. A HEAD that cannot be listed makes the git directory unusable: the base takes its place.
-fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result<Listing, String> {
+fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result<Listing, HarvestError> {
     if mirror.unusable.is_some() && mirror.head.is_none() {
         mirror.head = Some(spec.base.clone());
     }
@@ -156,6 +158,7 @@ fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result
     if checkout.is_of(&head) {
         return Ok(checkout.listing());
     }
+    // A HEAD whose objects are gone must not cost the files, which lie in the tree and are all that is left.
     listing::of_commit(&mirror.git, &head).or_else(|why| {
         if head == spec.base {
             return Err(why);
@@ -168,16 +171,20 @@ fn head_listing(spec: &Spec, mirror: &mut Mirror, checkout: &Checkout) -> Result
 
 /// Opens the tree, as long as it is the directory that was made: neither a link, nor another directory, nor one over which
 /// something is mounted.
-fn own_tree(spec: &Spec) -> Result<OwnedFd, String> {
-    let replaced = |what: &str| format!("{what}; something was put in its place, and nothing of it is taken");
-    let above = spec.tree.parent().ok_or("the working tree has no place")?;
+fn own_tree(spec: &Spec) -> Result<OwnedFd, HarvestError> {
+    let replaced = |what: &str| HarvestError::Replaced(what.to_owned());
+    let io = error::io("looking for the working tree");
+    let above = spec.tree.parent().ok_or_else(|| replaced("the working tree has no place"))?;
     let name = spec.tree.file_name().unwrap_or_default();
-    let above = handles::open_directory(above).map_err(|e| format!("looking for the working tree: {e}"))?;
+    let above = handles::open_directory(above).map_err(io)?;
+    // By handle from the directory above, without following links and without crossing a mount: the agent's program may
+    // replace the path at any moment, also while this runs.
     let tree = handles::enter_here(&above, name.as_bytes()).map_err(|e| match handles::is_mount(&e) {
         true => replaced("another file system is mounted over the working tree"),
         false => replaced(&format!("the working tree is no directory any more ({e})")),
     })?;
-    let inode = rustix::fs::fstat(&tree).map_err(|e| format!("looking for the working tree: {e}"))?.st_ino;
+    let inode = rustix::fs::fstat(&tree).map_err(|e| io(e.into()))?.st_ino;
+    // A directory of the same name with other content would otherwise be committed as the agent's work.
     match spec.inode.is_none_or(|made| made == inode) {
         true => Ok(tree),
         false => Err(replaced("the working tree is another directory than the one that was made")),

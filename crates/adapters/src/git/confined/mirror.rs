@@ -11,6 +11,7 @@ use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 use rustix::fs::FileType;
 
+use super::error::{self, HarvestError};
 use super::program::Git;
 use crate::git::bundle_spec::Spec;
 use crate::git::head_file::{NAMES_BYTES, is_ref_name, read_below};
@@ -58,7 +59,7 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// Copies the git directory of the tree. One that is missing, or no directory, leaves the mirror empty.
-    pub(crate) fn of(spec: &Spec, tree: &OwnedFd) -> Result<Self, String> {
+    pub(crate) fn of(spec: &Spec, tree: &OwnedFd) -> Result<Self, HarvestError> {
         let dir = spec.outbox.join(format!("mirror-{}.git", uuid::Uuid::new_v4().simple()));
         let mut mirror = Self::empty(spec, dir)?;
         let git_dir = match handles::enter(tree, b".git") {
@@ -68,15 +69,17 @@ impl Mirror {
                 return Ok(mirror);
             }
         };
+        // An alternate that the agent wrote could lend objects of another repository on this machine, which would then be
+        // published.
         let known = |store: &Path| store == spec.shared;
         if let Err(e) = mirror.copy(spec, &git_dir, &spec.tree.join(".git"), &known) {
-            mirror.unusable = Some(e);
+            mirror.unusable = Some(e.to_string());
         }
         Ok(mirror)
     }
 
     /// Copies a git directory that lies in the tree, of another repository.
-    pub(super) fn of_nested(spec: &Spec, git_dir: &OwnedFd, path: &Path) -> Result<Self, String> {
+    pub(super) fn of_nested(spec: &Spec, git_dir: &OwnedFd, path: &Path) -> Result<Self, HarvestError> {
         let dir = spec.outbox.join(format!("nested-{}.git", uuid::Uuid::new_v4().simple()));
         let mut mirror = Self::empty(spec, dir)?;
         // It is only read here, so that it may share the objects of any repository that the server keeps.
@@ -86,7 +89,7 @@ impl Mirror {
         Ok(mirror)
     }
 
-    fn empty(spec: &Spec, dir: PathBuf) -> Result<Self, String> {
+    fn empty(spec: &Spec, dir: PathBuf) -> Result<Self, HarvestError> {
         // What a planted file of these kinds would say about history is not looked at.
         let settings = "[core]\n\tcommitGraph = false\n\tmultiPackIndex = false\n";
         bare_repository::skeleton(&dir, true, spec.base.len() == 64, settings).map_err(copying)?;
@@ -109,8 +112,8 @@ impl Mirror {
         from: &OwnedFd,
         path: &Path,
         known: &dyn Fn(&Path) -> bool,
-    ) -> Result<(), String> {
-        self.objects(from, path, known).map_err(|e| format!("its objects: {e}"))?;
+    ) -> Result<(), HarvestError> {
+        self.objects(from, path, known).map_err(error::io("its objects"))?;
         let mut budget = limits::MIRRORED_REFS;
         if let Ok(refs) = handles::enter(from, b"refs") {
             self.refs(&refs, "refs", 0, &mut budget).map_err(copying)?;
@@ -134,8 +137,8 @@ impl Mirror {
     }
 
     /// Reads what HEAD is at.
-    fn head(&mut self, from: &OwnedFd, own: &str) -> Result<(), String> {
-        let text = handles::read_plain(from, b"HEAD", NAMES_BYTES).map_err(|e| format!("its HEAD: {e}"))?;
+    fn head(&mut self, from: &OwnedFd, own: &str) -> Result<(), HarvestError> {
+        let text = handles::read_plain(from, b"HEAD", NAMES_BYTES).map_err(error::io("its HEAD"))?;
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         match text.strip_prefix("ref: ").map(str::trim) {
             Some(name) if is_ref_name(name) => {
@@ -143,7 +146,7 @@ impl Mirror {
                 self.head = ref_files::read_ref(&self.git.dir, name).map(String::from);
                 let is_own = name.strip_prefix("refs/heads/") == Some(own);
                 if self.head.is_none() && (is_own || handles::look(from, name.as_bytes()).is_ok()) {
-                    return Err(format!("{name}, which HEAD is on, cannot be read"));
+                    return Err(HarvestError::NoHead(format!("{name}, which HEAD is on, cannot be read")));
                 }
                 self.write("HEAD", format!("ref: {name}\n").as_bytes()).map_err(copying)
             }
@@ -152,7 +155,7 @@ impl Mirror {
                 self.head = Some(text);
                 Ok(())
             }
-            _ => Err("its HEAD names nothing".to_owned()),
+            _ => Err(HarvestError::NoHead("its HEAD names nothing".to_owned())),
         }
     }
 
@@ -164,6 +167,7 @@ impl Mirror {
             if *budget == 0 || !is_ref_name(&name) {
                 continue;
             }
+            // An agent can make millions of refs; each of them would be a file here.
             *budget -= 1;
             if let Ok(below) = handles::enter(from, part.as_bytes()) {
                 if depth < DEPTH {
@@ -197,6 +201,8 @@ impl Mirror {
                 fs::create_dir_all(self.git.dir.join(dir))?;
             }
         }
+        // By name, from a list of our own: the plan of a rebase (`git-rebase-todo`) holds commands, and settings name
+        // programs.
         for note in NOTES {
             if let Some(text) = read_below(from, note, NAMES_BYTES) {
                 self.write(note, &text)?;
@@ -268,6 +274,8 @@ impl Mirror {
         let lines: Vec<&Path> = named.iter().flat_map(|text| text.lines()).map(Path::new).collect();
         let is_known = |store: &&&Path| known(store) && store.is_dir();
         let mut stores: Vec<&Path> = lines.iter().filter(is_known).copied().collect();
+        // The whole directory is borrowed only where nothing in it can surprise git: it follows links, opens pipes and reads
+        // alternates of alternates.
         if only_plain && stores.len() == lines.len() && names_some == named.is_some() {
             stores.insert(0, &path);
             return self.share(&stores);
@@ -308,6 +316,6 @@ fn list_objects(objects: &OwnedFd, plain: &mut Vec<PathBuf>) -> io::Result<bool>
     Ok(only_plain)
 }
 
-fn copying(e: io::Error) -> String {
-    format!("copying its git directory: {e}")
+fn copying(e: io::Error) -> HarvestError {
+    error::io("copying its git directory")(e)
 }

@@ -6,6 +6,7 @@
 //! place of its commit for an agent that is ended before its turn is over.
 
 mod commit;
+mod error;
 mod found;
 pub(super) mod harvest;
 mod ignored;

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 
 use mosaic_core::limits;
 
+use super::error::{HarvestError, walking};
 use super::found::{Content, File, Found, place};
 use super::left::Why;
 use super::links::Link;
 use super::mirror::Mirror;
-use super::walk::{Walk, walking};
+use super::walk::Walk;
 use super::{listing, quoting, salvage_files, salvage_tips};
 use crate::git::bundle_spec::salvage_state::{self, NESTED_GIT};
 use crate::git::handles;
@@ -22,7 +23,7 @@ use crate::git::index_file::{self, GITLINK};
 
 impl Walk<'_> {
     /// Takes a repository that the base does not know.
-    pub(super) fn nested(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<(), String> {
+    pub(super) fn nested(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<(), HarvestError> {
         let inside = [path, b"/"].concat();
         if self.is_worktree(here, path) {
             self.leave(path.to_vec(), Why::Worktree);
@@ -32,6 +33,8 @@ impl Walk<'_> {
             self.tracked.insert([&inside, entry.path.as_slice()].concat());
         }
         self.leave([&inside, b".git".as_slice()].concat(), Why::Repository);
+        // Its commits exist nowhere else. Under its own name git would take the directory for a submodule, and the files
+        // would be published as a link to nothing.
         self.keep_git_dir(path).map_err(walking)?;
         self.visit(here, &inside, depth + 1)
     }
@@ -52,7 +55,7 @@ impl Walk<'_> {
         path: &[u8],
         depth: usize,
         link: Option<&Link>,
-    ) -> Result<(), String> {
+    ) -> Result<(), HarvestError> {
         let git_dir = self.git_dir(here, path);
         let mirror = git_dir
             .as_ref()
@@ -79,14 +82,14 @@ impl Walk<'_> {
         }
     }
 
-    fn beside(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<(), String> {
+    fn beside(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<(), HarvestError> {
         let inner = self.collect(here, path, depth)?;
         self.take_beside(inner);
         self.keep_git_dir(path).map_err(walking)
     }
 
     /// Walks a directory of its own.
-    fn collect(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<Found, String> {
+    fn collect(&mut self, here: &OwnedFd, path: &[u8], depth: usize) -> Result<Found, HarvestError> {
         let outer = std::mem::take(&mut self.found);
         let ignored = self.ignored.len();
         let walked = self.visit(here, &[path, b"/"].concat(), depth + 1);

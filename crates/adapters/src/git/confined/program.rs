@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use mosaic_core::limits;
 
+use super::error::HarvestError;
 use crate::git::bundle_spec::Spec;
 use crate::git::errors;
 use crate::git::hardening::{SETTINGS, VARIABLES};
@@ -36,12 +37,14 @@ impl Git {
 
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
+        // HOME, GIT_CONFIG, PAGER and their like belong to the agent: each of them can make git run a program.
         command.env_clear();
         // By these the processes of an agent are found.
         command.envs(std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MOSAIC_")));
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
+        // In the mirror and never in the tree, where git would read `.gitattributes` and search for a repository.
         command.args(args).current_dir(&self.dir).stdin(Stdio::null());
         command.env("GIT_DIR", &self.dir).env("HOME", &self.dir).env("XDG_CONFIG_HOME", &self.dir);
         command.env("PATH", &self.path);
@@ -55,11 +58,15 @@ impl Git {
     }
 
     /// Runs to the end and keeps the beginning of its complaints.
-    pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Ran, String> {
+    pub(crate) fn run<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Ran, HarvestError> {
         let mut command = self.command(args);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(not_run)?;
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(HarvestError::NotRun)?;
         let stderr = beginning(child.stderr.take());
-        let status = child.wait().map_err(not_run)?;
+        let status = child.wait().map_err(HarvestError::NotRun)?;
         Ok(Ran { ok: status.success(), code: status.code(), stderr })
     }
 
@@ -69,25 +76,28 @@ impl Git {
         index: Option<&Path>,
         args: impl IntoIterator<Item = S>,
         input: &[u8],
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, HarvestError> {
         let mut command = self.command(args);
         if let Some(index) = index {
             command.env("GIT_INDEX_FILE", index);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let child = command.spawn().map_err(not_run)?;
-        let done = fed(child, input).map_err(not_run)?;
+        let child = command.spawn().map_err(HarvestError::NotRun)?;
+        let done = fed(child, input).map_err(HarvestError::NotRun)?;
         match done.status.success() {
             true => Ok(done.stdout),
-            false => Err(format!("git {:?} ended with {}", command.get_args().last(), done.status)),
+            false => Err(HarvestError::Ended {
+                call: format!("{:?}", command.get_args().last()),
+                status: done.status,
+            }),
         }
     }
 
     /// The same for an answer of one line; an empty one is an error.
-    pub(crate) fn line<const N: usize>(&self, args: [&str; N]) -> Result<String, String> {
+    pub(crate) fn line<const N: usize>(&self, args: [&str; N]) -> Result<String, HarvestError> {
         let out = self.ask(None, args, &[])?;
         let line = String::from_utf8_lossy(&out).trim().to_owned();
-        if line.is_empty() { Err(format!("git {args:?} said nothing")) } else { Ok(line) }
+        if line.is_empty() { Err(HarvestError::NoAnswer(format!("{args:?} said nothing"))) } else { Ok(line) }
     }
 }
 
@@ -104,10 +114,6 @@ pub(super) fn fed(mut child: Child, input: &[u8]) -> io::Result<std::process::Ou
         });
         child.wait_with_output()
     })
-}
-
-pub(super) fn not_run(e: io::Error) -> String {
-    format!("git could not be run: {e}")
 }
 
 /// Reads to the end and keeps the beginning: the agent decides how much git has to say about its tree.

@@ -118,6 +118,7 @@ impl Rules {
             let answers = self.ask(batch, *asked).unwrap_or_else(|why| {
                 eprintln!("the ignore rules could not be asked: {why}");
                 self.asked = None;
+                // A path about which nothing is known belongs to the commit: too much in it is seen, too little is lost.
                 vec![Verdict::In; *asked]
             });
             verdicts.extend(answers);
@@ -134,6 +135,8 @@ impl Rules {
         asked.stdin.write_all(batch)?;
         asked.stdin.write_all(ROOT)?;
         asked.stdin.flush()?;
+        // git answers each question as it reads it and flushes at the end of a batch; a batch is smaller than a pipe, so that
+        // neither side waits for the other.
         let answers = (0..count).map(|_| asked.answer()).collect();
         asked.answer()?;
         answers

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::limits;
 
+use super::error::{self, HarvestError};
 use super::found::{Content, File};
 use super::look::Look;
 use super::program::Git;
@@ -23,7 +24,7 @@ use crate::git::index_file;
 
 /// Bundles the tree as it is. Without `all`, branches, stashes and what is under way are left out: one broken ref
 /// must not cost the rest.
-pub(crate) fn salvage(look: &Look<'_>, all: bool) -> Result<Report, String> {
+pub(crate) fn salvage(look: &Look<'_>, all: bool) -> Result<Report, HarvestError> {
     Salvage::new(look)?.run(BUNDLE, all)
 }
 
@@ -61,14 +62,14 @@ struct Entry {
 }
 
 impl<'a> Salvage<'a> {
-    fn new(look: &'a Look<'a>) -> Result<Self, String> {
+    fn new(look: &'a Look<'a>) -> Result<Self, HarvestError> {
         let git = look.mirror.git.clone();
-        fs::create_dir_all(git.dir.join("links")).map_err(|e| format!("making room for the salvage: {e}"))?;
+        fs::create_dir_all(git.dir.join("links")).map_err(error::io("making room for the salvage"))?;
         let state = State { version: 1, ..State::default() };
         Ok(Self { spec: look.spec, look, git, state, only_beside: false })
     }
 
-    fn run(mut self, bundle: &str, all: bool) -> Result<Report, String> {
+    fn run(mut self, bundle: &str, all: bool) -> Result<Report, HarvestError> {
         let head = self.look.mirror.head.clone();
         self.state.head_ref.clone_from(&self.look.mirror.head_ref);
         self.state.head.clone_from(&head);
@@ -102,6 +103,7 @@ impl<'a> Salvage<'a> {
         let described = self.describe()?;
         parents.push(described.clone());
         parents.extend(tips);
+        // git refuses a commit that names a parent twice, and a stash or a branch may well be HEAD itself.
         let mut seen = BTreeSet::new();
         parents.retain(|parent| seen.insert(parent.clone()));
         let [task, agent] = &self.spec.trailers;
@@ -112,16 +114,18 @@ impl<'a> Salvage<'a> {
     }
 
     /// Bundles the commit as HEAD, which it is for that time only.
-    fn bundle(&self, name: &str, commit: &str) -> Result<Report, String> {
+    fn bundle(&self, name: &str, commit: &str) -> Result<Report, HarvestError> {
         let own = self.git.dir.join("HEAD");
-        let before = fs::read(&own).map_err(|e| format!("naming the salvage: {e}"))?;
-        fs::write(&own, commit).map_err(|e| format!("naming the salvage: {e}"))?;
+        // `git bundle` takes names and not ids, and the server looks for HEAD. The old HEAD comes back even after a failure,
+        // because the next attempt bundles something else.
+        let before = fs::read(&own).map_err(error::io("naming the salvage"))?;
+        fs::write(&own, commit).map_err(error::io("naming the salvage"))?;
         let made = self.bundle_head(name);
-        fs::write(&own, before).map_err(|e| format!("naming the salvage: {e}"))?;
+        fs::write(&own, before).map_err(error::io("naming the salvage"))?;
         made
     }
 
-    fn bundle_head(&self, name: &str) -> Result<Report, String> {
+    fn bundle_head(&self, name: &str) -> Result<Report, HarvestError> {
         let file = self.spec.outbox.join(name);
         let not_base = format!("^{}", self.spec.base);
         let mut args: Vec<&OsStr> = ["bundle", "create", "--quiet"].map(OsStr::new).to_vec();
@@ -131,13 +135,13 @@ impl<'a> Salvage<'a> {
             true => Ok(Report::Bundled),
             false => {
                 let _ = fs::remove_file(&file);
-                Err(format!("git bundle failed: {}", made.stderr))
+                Err(HarvestError::Failed { verb: "bundle", said: made.stderr })
             }
         }
     }
 
     /// Hashes what is in the tree and returns its entries; what git would refuse becomes extra.
-    fn work_tree(&mut self) -> Result<Vec<Entry>, String> {
+    fn work_tree(&mut self) -> Result<Vec<Entry>, HarvestError> {
         let (look, found) = (self.look, &self.look.found);
         let same_modules = self.same_modules();
         let (mut plain, mut entries) = (Vec::new(), Vec::new());
@@ -194,7 +198,7 @@ impl<'a> Salvage<'a> {
     }
 
     /// Remembers the objects of extra files in the index that becomes the description's tree.
-    fn extra_objects(&self, objects: &[String]) -> Result<(), String> {
+    fn extra_objects(&self, objects: &[String]) -> Result<(), HarvestError> {
         let info: Vec<u8> = objects
             .iter()
             .enumerate()
@@ -217,19 +221,19 @@ impl<'a> Salvage<'a> {
     }
 
     /// The file whose content is taken: for a link one that holds its target.
-    fn source(&self, path: &Path, content: &Content) -> Result<PathBuf, String> {
+    fn source(&self, path: &Path, content: &Content) -> Result<PathBuf, HarvestError> {
         let target = match content {
             Content::InTree => return Ok(path.to_owned()),
             Content::Copied(copy) => return Ok(copy.clone()),
             Content::Link(target) => target,
         };
         let copy = self.git.dir.join("links").join(uuid::Uuid::new_v4().simple().to_string());
-        fs::write(&copy, target).map_err(|e| format!("keeping a link: {e}"))?;
+        fs::write(&copy, target).map_err(error::io("keeping a link"))?;
         Ok(copy)
     }
 
     /// Makes blobs of files, as they are.
-    fn hash(&self, sources: &[&Path]) -> Result<Vec<String>, String> {
+    fn hash(&self, sources: &[&Path]) -> Result<Vec<String>, HarvestError> {
         if sources.is_empty() {
             return Ok(Vec::new());
         }
@@ -237,27 +241,28 @@ impl<'a> Salvage<'a> {
             .iter()
             .flat_map(|path| (quoted(path.as_os_str().as_bytes()) + "\n").into_bytes())
             .collect();
+        // Without filters: the content is kept byte for byte, and a filter is a program of the agent's choice.
         let out = self.git.ask(None, ["hash-object", "-w", "--no-filters", "--stdin-paths"], &list)?;
         let objects: Vec<String> = String::from_utf8_lossy(&out).lines().map(str::to_owned).collect();
         match objects.len() == sources.len() {
             true => Ok(objects),
-            false => Err("git hashed fewer files than there are".to_owned()),
+            false => Err(HarvestError::NoAnswer("hashed fewer files than there are".to_owned())),
         }
     }
 
-    fn write_tree(&self, index: &str, entries: &[Entry]) -> Result<String, String> {
+    fn write_tree(&self, index: &str, entries: &[Entry]) -> Result<String, HarvestError> {
         let info: Vec<u8> =
             entries.iter().flat_map(|e| info_line(&format!("{:o}", e.mode), &e.object, &e.path)).collect();
         self.tree_of(index, &info)
     }
 
-    pub(crate) fn tree_of(&self, index: &str, info: &[u8]) -> Result<String, String> {
+    pub(crate) fn tree_of(&self, index: &str, info: &[u8]) -> Result<String, HarvestError> {
         self.add_to(index, info)?;
         let out = self.git.ask(Some(&self.git.dir.join(index)), ["write-tree"], &[])?;
         Ok(String::from_utf8_lossy(&out).trim().to_owned())
     }
 
-    fn add_to(&self, index: &str, info: &[u8]) -> Result<(), String> {
+    fn add_to(&self, index: &str, info: &[u8]) -> Result<(), HarvestError> {
         let args = ["update-index", "-z", "--index-info"];
         self.git.ask(Some(&self.git.dir.join(index)), args, info).map(drop)
     }
@@ -278,13 +283,14 @@ impl<'a> Salvage<'a> {
     }
 
     /// Commits the description.
-    fn describe(&self) -> Result<String, String> {
-        let text = serde_json::to_vec(&self.state).map_err(|e| e.to_string())?;
+    fn describe(&self) -> Result<String, HarvestError> {
+        let text = serde_json::to_vec(&self.state)?;
+        // The server refuses to read more, so that a longer one would be kept and never come back.
         if text.len() > limits::SALVAGE_STATE_BYTES {
-            return Err("the description of the tree is too long".to_owned());
+            return Err(HarvestError::LongDescription);
         }
         let file = self.git.dir.join("description");
-        fs::write(&file, &text).map_err(|e| format!("writing the description: {e}"))?;
+        fs::write(&file, &text).map_err(error::io("writing the description"))?;
         let object = self.hash(&[file.as_path()])?.pop().unwrap_or_default();
         let mut info = info_line("100644", &object, STATE_FILE.as_bytes());
         for (n, side) in self.state.unmerged.iter().enumerate() {
@@ -296,7 +302,7 @@ impl<'a> Salvage<'a> {
         self.commit(&tree, &[], "Mosaic: what a salvaged tree is besides its files\n")
     }
 
-    fn commit(&self, tree: &str, parents: &[String], message: &str) -> Result<String, String> {
+    fn commit(&self, tree: &str, parents: &[String], message: &str) -> Result<String, HarvestError> {
         let mut args = vec!["commit-tree", "--no-gpg-sign", tree];
         for parent in parents {
             args.extend(["-p", parent]);

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use super::error::HarvestError;
 use super::salvage::{Salvage, info_line};
 use crate::git::bundle_spec::salvage_state::{RelPath, Unmerged, is_odd};
 use crate::git::index_file::Entry;
 
 impl Salvage<'_> {
     /// Reads the index and returns its tree; `None` when it cannot be read.
-    pub(crate) fn index(&mut self) -> Result<Option<String>, String> {
+    pub(crate) fn index(&mut self) -> Result<Option<String>, HarvestError> {
         let Some(index) = &self.look.mirror.index else {
             eprintln!("the index cannot be read; it is restored from HEAD");
             return Ok(None);
@@ -49,6 +50,8 @@ impl Salvage<'_> {
             Ok(tree) => Ok(Some(tree)),
             Err(why) => {
                 eprintln!("the index cannot be kept ({why}); it is restored from HEAD");
+                // An index that git refuses as a tree must not cost the files: what was noted of it would contradict the
+                // index of HEAD that is restored instead.
                 (self.state.unmerged, self.state.intent) = (Vec::new(), Vec::new());
                 Ok(None)
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::limits;
 
+use super::error::HarvestError;
 use super::mirror::Mirror;
 use super::salvage::Salvage;
 use crate::git::bundle_spec::salvage_state::Tip;
@@ -85,7 +86,7 @@ fn spaces(dir: &Path) -> BTreeSet<String> {
 
 impl Salvage<'_> {
     /// Finds the commits besides HEAD's own that must not be lost: tips of branches, stashes, sides of a merge.
-    pub(crate) fn tips(&mut self) -> Result<Vec<String>, String> {
+    pub(crate) fn tips(&mut self) -> Result<Vec<String>, HarvestError> {
         let dir = self.git.dir.clone();
         for (file, what) in OPERATIONS {
             if dir.join(file).exists() && !self.state.under_way.iter().any(|known| known == what) {
@@ -114,6 +115,8 @@ impl Salvage<'_> {
         };
         let peeled: Vec<Option<String>> = answers.lines().map(peel).collect();
         let known: BTreeSet<&str> = peeled.iter().flatten().map(String::as_str).collect();
+        // Branches that HEAD or the base reaches are left out: a clone has hundreds of them, and each would become a parent
+        // of the salvage.
         let own = self.beyond(&known)?;
         let mut tips = Vec::new();
         for ((name, _), id) in wanted.into_iter().zip(&peeled) {
@@ -135,7 +138,7 @@ impl Salvage<'_> {
     }
 
     /// Returns those of these commits that are neither in HEAD's history nor in the base's.
-    fn beyond(&self, commits: &BTreeSet<&str>) -> Result<BTreeSet<String>, String> {
+    fn beyond(&self, commits: &BTreeSet<&str>) -> Result<BTreeSet<String>, HarvestError> {
         let mut asked: String = commits.iter().map(|id| format!("{id}\n")).collect();
         for known in self.state.head.as_deref().into_iter().chain([self.spec.base.as_str()]) {
             asked.push_str(&format!("^{known}\n"));

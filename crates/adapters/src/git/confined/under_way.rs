@@ -5,6 +5,7 @@ use std::fs;
 
 use mosaic_core::domain::ids::CommitId;
 
+use super::error::HarvestError;
 use super::program::Git;
 use crate::git::bundle_spec::SUBJECT;
 
@@ -32,18 +33,16 @@ pub(super) fn rebase_origin(git: &Git) -> Option<String> {
 ///
 /// # Errors
 /// When it cannot be told: a part of the work would be shown as if it were all of it.
-pub(super) fn rebased_so_far(git: &Git, origin: &str, now: &str) -> Result<String, String> {
+pub(super) fn rebased_so_far(git: &Git, origin: &str, now: &str) -> Result<String, HarvestError> {
     let notes = ["rebase-merge/onto", "rebase-apply/onto"].into_iter();
     let onto = notes.filter_map(|name| fs::read_to_string(git.dir.join(name)).ok()).next();
     let onto = onto.and_then(|text| text.trim().parse::<CommitId>().ok());
-    let onto =
-        onto.ok_or("a rebase is under way, and the commit that it goes onto cannot be read")?.to_string();
+    let onto = onto.ok_or(HarvestError::RebaseOnto)?.to_string();
     let merged = merged_by_lines(git, &onto, origin, now);
-    let tree = merged.map_or_else(|| merged_by_files(git, &onto, origin, now), Ok).map_err(|why| {
-        format!("a rebase is under way, and what it has not applied yet cannot be told ({why}): look again once it is over")
-    })?;
+    let tree = merged.map_or_else(|| merged_by_files(git, &onto, origin, now), Ok);
+    let tree = tree.map_err(|why| HarvestError::RebaseRest(Box::new(why)))?;
     let made = git.ask(None, ["commit-tree", "-m", SUBJECT, "-p", origin, &tree], &[])?;
-    id(&made).ok_or_else(|| "git made no commit of a rebase under way".to_owned())
+    id(&made).ok_or_else(|| no_answer("made no commit of a rebase under way"))
 }
 
 /// Merges into a tree; where both sides changed the same lines, those that lie there now are the newer ones. None where git
@@ -55,16 +54,16 @@ fn merged_by_lines(git: &Git, onto: &str, origin: &str, now: &str) -> Option<Str
 }
 
 /// Merges into a tree; a file that both sides changed in the same place is taken whole as it lies there now.
-fn merged_by_files(git: &Git, onto: &str, origin: &str, now: &str) -> Result<String, String> {
+fn merged_by_files(git: &Git, onto: &str, origin: &str, now: &str) -> Result<String, HarvestError> {
     // The base of the merge cannot be named before git 2.40: commits on top of it have it.
     let on_base = |commit: &str| {
         let tree = format!("{commit}^{{tree}}");
         let made = git.ask(None, ["commit-tree", "-m", SUBJECT, "-p", onto, &tree], &[])?;
-        id(&made).ok_or_else(|| "git made no commit".to_owned())
+        id(&made).ok_or_else(|| no_answer("made no commit"))
     };
     let (before, after) = (on_base(origin)?, on_base(now)?);
     let args = ["merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", &before, &after];
-    let (tree, conflicted) = merge(git, &args).ok_or("git cannot merge it")?;
+    let (tree, conflicted) = merge(git, &args).ok_or_else(|| no_answer("cannot merge it"))?;
     if conflicted.is_empty() {
         return Ok(tree);
     }
@@ -92,7 +91,7 @@ fn merge(git: &Git, args: &[&str]) -> Option<(String, Vec<Vec<u8>>)> {
 }
 
 /// Lists the files of a tree, each with mode, kind and id as git writes them.
-fn entries(git: &Git, tree: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
+fn entries(git: &Git, tree: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, HarvestError> {
     let listed = git.ask(None, ["ls-tree", "-r", "-z", "--full-tree", tree], &[])?;
     let entry = |line: &[u8]| {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
@@ -105,12 +104,12 @@ fn entries(git: &Git, tree: &str) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> 
 type FileEntry<'a> = (&'a [u8], &'a [u8]);
 
 /// Makes the tree of these files: directories from the deepest to the root.
-fn tree_of(git: &Git, files: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<String, String> {
+fn tree_of(git: &Git, files: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<String, HarvestError> {
     let files: Vec<FileEntry<'_>> = files.iter().map(|(path, entry)| (&path[..], &entry[..])).collect();
     tree_below(git, &files)
 }
 
-fn tree_below(git: &Git, files: &[FileEntry<'_>]) -> Result<String, String> {
+fn tree_below(git: &Git, files: &[FileEntry<'_>]) -> Result<String, HarvestError> {
     let mut lines = Vec::new();
     let mut directories: BTreeMap<&[u8], Vec<FileEntry<'_>>> = BTreeMap::new();
     for (path, entry) in files {
@@ -124,9 +123,13 @@ fn tree_below(git: &Git, files: &[FileEntry<'_>]) -> Result<String, String> {
         lines.extend([b"040000 tree ", tree.as_bytes(), b"\t", name, b"\0"].concat());
     }
     let made = git.ask(None, ["mktree", "-z"], &lines)?;
-    id(&made).ok_or_else(|| "git made no tree".to_owned())
+    id(&made).ok_or_else(|| no_answer("made no tree"))
 }
 
 fn id(text: &[u8]) -> Option<String> {
     String::from_utf8_lossy(text).trim().parse::<CommitId>().ok().map(|id| id.to_string())
+}
+
+fn no_answer(fault: &str) -> HarvestError {
+    HarvestError::NoAnswer(fault.to_owned())
 }

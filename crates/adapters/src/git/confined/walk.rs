@@ -13,6 +13,7 @@ use mosaic_core::limits;
 use rustix::fs::{self as rfs, AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
+use super::error::{HarvestError, walking};
 use super::found::{Content, File, Found, LONGEST, seen};
 use super::left::{Left, Why};
 use super::links::Links;
@@ -51,13 +52,13 @@ impl<'a> Walk<'a> {
         mirror: &'a Mirror,
         tracked: BTreeSet<Vec<u8>>,
         links: &'a Links,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, HarvestError> {
         let rules = Rules::new(&mirror.git, "rules").map_err(walking)?;
         Ok(Self { spec, mirror, rules, tracked, links, found: Found::default(), ignored: Vec::new() })
     }
 
     /// Walks everything below a directory but its own `.git`.
-    pub(super) fn visit(&mut self, dir: &OwnedFd, below: &[u8], depth: usize) -> Result<(), String> {
+    pub(super) fn visit(&mut self, dir: &OwnedFd, below: &[u8], depth: usize) -> Result<(), HarvestError> {
         let names = handles::names(dir).map_err(walking)?;
         if names.is_empty() && !below.is_empty() {
             self.found.empty.push(below[..below.len() - 1].to_vec());
@@ -66,6 +67,8 @@ impl<'a> Walk<'a> {
         let mut here = Vec::new();
         for (name, _) in names.into_iter().filter(|(name, _)| name != b".git") {
             let path = [below, name.as_slice()].concat();
+            // A file that was there in the listing and is gone now was removed by a program of the agent's that still runs,
+            // and that is its right.
             match handles::look(dir, &name) {
                 Ok(stat) => here.push(Name { path, name, stat }),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -83,7 +86,7 @@ impl<'a> Walk<'a> {
             self.entry(dir, one, depth)?;
         }
         match self.found.files.len() > limits::WALKER_FILES {
-            true => Err(format!("there are more than {} files", limits::WALKER_FILES)),
+            true => Err(HarvestError::TooManyFiles),
             false => Ok(()),
         }
     }
@@ -119,7 +122,7 @@ impl<'a> Walk<'a> {
         out
     }
 
-    fn entry(&mut self, dir: &OwnedFd, one: Name, depth: usize) -> Result<(), String> {
+    fn entry(&mut self, dir: &OwnedFd, one: Name, depth: usize) -> Result<(), HarvestError> {
         let mode = one.stat.st_mode & 0o7777;
         match handles::kind(&one.stat) {
             FileType::Directory => self.directory(dir, one, mode, depth),
@@ -140,7 +143,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn directory(&mut self, dir: &OwnedFd, one: Name, mode: u32, depth: usize) -> Result<(), String> {
+    fn directory(&mut self, dir: &OwnedFd, one: Name, mode: u32, depth: usize) -> Result<(), HarvestError> {
         if depth > DEPTH {
             self.leave(one.path, Why::TooDeep);
             return Ok(());
@@ -157,6 +160,8 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
             Err(e) => {
+                // Each level keeps a directory open, so that running out of handles means depth and not a fault of this
+                // directory.
                 let many = [Errno::MFILE, Errno::NFILE].map(|e| Some(e.raw_os_error()));
                 let why = if many.contains(&e.raw_os_error()) { Why::TooDeep } else { Why::Unreadable };
                 self.leave(one.path, why);
@@ -176,7 +181,7 @@ impl<'a> Walk<'a> {
         self.visit(&here, &[one.path.as_slice(), b"/"].concat(), depth + 1)
     }
 
-    fn file(&mut self, dir: &OwnedFd, one: Name, mode: u32) -> Result<(), String> {
+    fn file(&mut self, dir: &OwnedFd, one: Name, mode: u32) -> Result<(), HarvestError> {
         if mode & 0o400 == 0 {
             // When it fails, that shows when it is looked at.
             let _ = rfs::chmodat(dir, one.name.as_slice(), bits(mode | 0o400), AtFlags::empty());
@@ -188,6 +193,8 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let mut content = Content::InTree;
+        // git is given paths, and the kernel takes none that is longer. Here the file is reached by handles, whatever its
+        // depth.
         if self.spec.tree.as_os_str().len() + one.path.len() >= LONGEST {
             content = Content::Copied(self.copy(dir, &one.name).map_err(walking)?);
         }
@@ -236,8 +243,4 @@ fn refused(path: &[u8], is_link: bool) -> Option<Why> {
 
 fn bits(mode: u32) -> Mode {
     Mode::from_raw_mode(mode & 0o7777)
-}
-
-pub(super) fn walking(e: io::Error) -> String {
-    format!("walking the tree: {e}")
 }

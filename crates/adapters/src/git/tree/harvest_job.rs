@@ -22,6 +22,7 @@ impl GitRepositories {
         self.trash
             .discard_in(&self.layout.agent(request.agent), |name| name.starts_with(kind))
             .map_err(io)?;
+        // A directory of its own each time: a harvest that was broken off may still be running and write into its own.
         let id = uuid::Uuid::new_v4().simple().to_string();
         let dir = self.layout.agent(request.agent).join(format!("{kind}{}", &id[..8]));
         let outbox = dir.join("outbox");
@@ -40,6 +41,8 @@ impl GitRepositories {
             git,
             path,
             purpose,
+            // Found out on this side, once per base: inside the confinement every harvest would have to walk all trees for
+            // it.
             rewrite: self.has_duplicates(&request.repository, &request.base).await?,
         };
         let path = dir.join("spec.json");

@@ -75,6 +75,7 @@ impl GitRepositories {
             request.base, request.base_branch
         );
         fs::write(dir.join("packed-refs"), packed)?;
+        // Detached: with a branch a gate could commit, and a later gate would see another commit under the same name.
         fs::write(dir.join("HEAD"), format!("{}\n", request.commit))
     }
 

@@ -37,6 +37,8 @@ impl GitRepositories {
         };
         spared.map_err(|e| errors::io("setting the old tree aside", &e))?;
         let marker = self.layout.marker(request.agent);
+        // The marker goes before the tree: whoever finds a tree without one knows that it is not whole, in whichever step the
+        // server died.
         match fs::remove_file(&marker) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(errors::io("taking the old tree's marker away", &e));
@@ -48,10 +50,13 @@ impl GitRepositories {
         let shared = self.layout.bare_repository(&request.repository);
         write_git_dir(&git_dir, &shared, request, &self.author_config())
             .map_err(|e| errors::io("making the agent's tree", &e))?;
+        // `read-tree` and not `checkout` or `clone`: it runs no hook and writes the index and the files in one pass.
         let call = self.git.local(&git_dir).work_tree(&path, None);
         let done =
             call.args(["read-tree", "--reset", "-u", request.start.as_str()]).run(Input::Nothing, 0).await?;
         done.success("writing the agent's tree")?;
+        // A copy of the index outside the tree, while it is certainly true: by it the harvest tells unchanged files without
+        // reading them, and the agent's own index may say anything.
         let index = bounded_file::read(&git_dir.join("index"), limits::GIT_FILE_BYTES);
         let links = index.as_ref().map_or_else(|_| Vec::new(), |index| links_of(index, &request.start));
         let index = index.map(|index| [format!("{}\n", request.start).as_bytes(), &index].concat());
@@ -86,6 +91,8 @@ fn links_of(index: &[u8], commit: &CommitId) -> Vec<String> {
 fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &str) -> io::Result<()> {
     let base = &request.base_branch;
     let config = format!(
+        // Garbage collection would start behind any of the agent's commands and hold locks after that command has ended.
+        // Nothing can be pushed from here: the server alone pushes, and only the judged commit.
         "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{author}[remote \"origin\"]\n\turl = {}\n\tfetch = {}\n\tpushurl = disabled://mosaic-pushes-the-judged-commit-itself\n\ttagOpt = --no-tags\n",
         config_value(&shared.to_string_lossy()),
         config_value(&format!("+refs/heads/{base}:refs/remotes/origin/{base}")),

@@ -49,6 +49,7 @@ impl GitRepositories {
         let io = |e: io::Error| errors::io("making a directory to restore into", &e);
         let above = self.layout.data.join("restored");
         private_files::private_dir(&above).map_err(io)?;
+        // Under a hidden name until it is whole: a person who looks into the directory never finds half a repository.
         let aside = above.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
         private_files::private_dir(&aside).map_err(io)?;
         let making =
@@ -84,6 +85,7 @@ fn settle(aside: &Path, above: &Path, name: &str) -> io::Result<PathBuf> {
         name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     for n in 1..=limits::RESTORED_COPIES {
         let path = above.join(format!("{name}-{n}"));
+        // A look whether the name is free and a rename after it would overwrite the copy of another call that was faster.
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(rustix::fs::CWD, aside, rustix::fs::CWD, &path, flags) {
             Ok(()) => return Ok(path),
@@ -184,6 +186,8 @@ impl Making<'_> {
         let tips =
             salvage.map(|s| &s.commit).into_iter().chain(head).chain(diverged.iter().map(|(_, tip)| tip));
         let revisions: String = tips.chain([&self.request.base]).map(|tip| format!("{tip}\n")).collect();
+        // Copied and not shared by an alternate: the copy belongs to a person who may move it, and must outlive the server's
+        // repository.
         let pack = self.git_dir.join("objects/pack/pack");
         let call =
             self.git.git.local(self.store).args(["pack-objects", "--revs", "--delta-base-offset", "-q"]);

@@ -79,6 +79,8 @@ impl Place {
             (&mut *out).take(size).read_to_end(&mut target).await?;
             return Ok(symlinkat(OsStr::from_bytes(&target), at, OsStr::from_bytes(name))?);
         }
+        // A tree can have one name twice, first as a link and then as a file. `EXCL` and `NOFOLLOW` keep the second from
+        // being written through the first.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(at, OsStr::from_bytes(name), flags, Mode::RUSR | Mode::WUSR)?;
         let mut file = File::from(file);
@@ -93,6 +95,7 @@ impl Place {
             out.consume(n);
             left -= n as u64;
         }
+        // After the content, because a file may be read-only; by handle and not by `open`, whose mode the umask would change.
         Ok(fchmod(&file, Mode::from_raw_mode(item.mode & 0o777))?)
     }
 
@@ -118,6 +121,8 @@ impl Place {
                     Err(e) => return Err(e.into()),
                 }
             }
+            // Opened without following links: a link that was restored a moment ago must not lead the next file out of the
+            // tree.
             at = openat(&at, name, OPEN, Mode::empty())?;
             end += 1;
         }

@@ -33,6 +33,7 @@ impl GitRepositories {
 
     /// Writes down whether everything in the tree is kept; else it must not go, although its HEAD was received.
     pub(crate) fn mark_tree(&self, agent: AgentId, kept: bool) -> io::Result<()> {
+        // A file beside the tree and not a field of the record: whoever removes trees may know nothing of the record.
         let mark = self.layout.agent(agent).join(NOT_KEPT);
         if !kept {
             return private_files::write_atomic(&mark, b"");

@@ -48,6 +48,7 @@ impl GitRepositories {
             for one in wanted {
                 filled += 1;
                 let path = one.declared.path.clone();
+                // A repository can declare submodules that declare each other, each time under another path.
                 if filled > limits::SUBMODULES {
                     warnings
                         .push(format!("more than {} submodules; the others stay empty", limits::SUBMODULES));
@@ -59,6 +60,8 @@ impl GitRepositories {
                         &project.prefix,
                         &format!("{path}: what lies in it is nested too deep"),
                     )),
+                    // Everything else is the submodule's own fault and a warning, because many repositories work without
+                    // theirs. A full disk would fail the agent later with a worse message.
                     Err(e) if e.kind == FailureKind::Disk => return Err(e),
                     Err(e) => warnings.push(warning(&project.prefix, &format!("{path}: {}", e.message))),
                 }
