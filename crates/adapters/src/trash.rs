@@ -131,7 +131,7 @@ impl Trash {
         Ok(())
     }
 
-    /// Takes what is made aside and was not put in its place, of a server that is gone: restored copies, repository stores and
+    /// Takes what is made aside and was not put in its place, of a server that is gone: restored copies, bare repositories and
     /// the server's own files. Only whoever holds the data directory's lock may call this.
     pub fn discard_half_made(&self) -> io::Result<()> {
         // What stands in the way in one place does not keep the others.

@@ -189,7 +189,7 @@ pub struct Publication {
     pub commit: Option<String>,
 }
 
-/// Work that is kept under a ref of the repository store.
+/// Work that is kept under a ref of the server's bare repository.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ use crate::words::{LeaseFate, Recorded, SalvageState, Status, TreeFate};
 pub struct SalvageFate {
     /// State of the work.
     pub state: SalvageState,
-    /// Its ref in the repository store.
+    /// Its ref in the server's bare repository.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// Its commit.

@@ -55,7 +55,7 @@ impl Orchestrator {
         };
         let agent = &record.agent;
         let (git, safe) = (&self.ports.kept_work, agent.work.base.iter().cloned().collect::<Vec<_>>());
-        let store = git.store_of(&agent.spec.context.repository);
+        let store = git.cache_of(&agent.spec.context.repository);
         let refs = git.refs_of(&store, id, limits::REPORTED_REFS).await.map_err(|e| e.message)?;
         let unmerged = git.unmerged(&store, id, &safe, 1).await.map_err(|e| e.message)?;
         let state = match (refs.is_empty(), unmerged.is_empty()) {

@@ -58,7 +58,7 @@ pub enum TreeFate {
 pub struct SalvageFate {
     /// State of the keeping.
     pub state: SalvageState,
-    /// Its name in the repository store.
+    /// Its name in the server's bare repository.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The commit that holds it.

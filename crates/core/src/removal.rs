@@ -258,7 +258,7 @@ impl Orchestrator {
     }
 
     async fn nowhere_else(&self, agent: &Agent, safe: &[CommitId]) -> Result<Vec<UnmergedCommit>, Failure> {
-        let store = self.ports.kept_work.store_of(&agent.spec.context.repository);
+        let store = self.ports.kept_work.cache_of(&agent.spec.context.repository);
         self.ports.kept_work.unmerged(&store, agent.id, safe, limits::NAMED_COMMITS + 1).await
     }
 
@@ -329,7 +329,7 @@ impl Orchestrator {
             facts,
         };
         self.ports.store.remove(removal).await?;
-        let store = self.ports.kept_work.store_of(&agent.spec.context.repository);
+        let store = self.ports.kept_work.cache_of(&agent.spec.context.repository);
         if let Err(e) = self.ports.kept_work.forget(&store, agent.id).await {
             tracing::warn!(agent.id = %agent.id, error = %e.message, "refs of a removed agent are left; they are removed later");
         }

@@ -60,7 +60,7 @@ pub enum RestoreError {
         node: NodeId,
     },
     /// Its work could not be brought into the store yet.
-    #[error("the work of agent {agent} is not in the repository store yet: {why}")]
+    #[error("the work of agent {agent} is not in the server's bare repository yet: {why}")]
     Pending {
         /// The agent.
         agent: AgentId,

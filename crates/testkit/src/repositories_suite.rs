@@ -179,7 +179,7 @@ pub async fn a_snapshot_takes_nothing_in(ground: &dyn Ground) {
 pub async fn a_salvage_is_listed_until_it_is_forgotten(ground: &dyn Ground) {
     let (kept_work, request) = (ground.kept_work(), made(ground).await);
     salvaged(ground, &request).await;
-    let (store, agent) = (kept_work.store_of(&request.repository), request.agent);
+    let (store, agent) = (kept_work.cache_of(&request.repository), request.agent);
     ground.trees().abandon(agent).await.expect("the tree is not needed for it");
     let refs = kept_work.refs_of(&store, agent, 10).await.expect("listed");
     assert!(refs.first().is_some_and(|first| first.reference.contains("salvage")), "{refs:?}");
@@ -211,7 +211,7 @@ pub async fn a_salvage_comes_back(ground: &dyn Ground) {
 pub async fn of_a_stranger_nothing_is_kept(ground: &dyn Ground) {
     let (kept_work, request) = (ground.kept_work(), made(ground).await);
     let stranger = AgentId(uuid::Uuid::from_u128(7));
-    let store = kept_work.store_of(&request.repository);
+    let store = kept_work.cache_of(&request.repository);
     assert!(!ground.trees().present().await.expect("listed").contains(&stranger));
     assert_eq!(kept_work.refs_of(&store, stranger, 10).await.expect("listed"), []);
     assert_eq!(kept_work.unmerged(&store, stranger, &[], 10).await.expect("looked at"), []);

@@ -13,8 +13,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
-    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
+    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -104,12 +104,12 @@ off_thread! { KeptWork:
     salvaged(repository: &RepositoryUrl, agent: AgentId) => (&repository, agent) -> Option<Salvaged>;
     restore(request: &RestoreRequest) => (&request) -> Option<Restored>;
     kept_refs() => () -> Vec<KeptRefs>;
-    refs_of(store: &StoreName, agent: AgentId, most: usize) => (&store, agent, most) -> Vec<KeptRef>;
-    unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) => (&store, agent, &safe, most) -> Vec<UnmergedCommit>;
-    forget(store: &StoreName, agent: AgentId) => (&store, agent) -> ();
-    tidy(running: &[RepositoryUrl]) => (&running) -> Option<StoreName>;
+    refs_of(cache: &RepoCache, agent: AgentId, most: usize) => (&cache, agent, most) -> Vec<KeptRef>;
+    unmerged(cache: &RepoCache, agent: AgentId, safe: &[CommitId], most: usize) => (&cache, agent, &safe, most) -> Vec<UnmergedCommit>;
+    forget(cache: &RepoCache, agent: AgentId) => (&cache, agent) -> ();
+    tidy(running: &[RepositoryUrl]) => (&running) -> Option<RepoCache>;
     @
-    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
-        self.inner.store_of(repository)
+    fn cache_of(&self, repository: &RepositoryUrl) -> RepoCache {
+        self.inner.cache_of(repository)
     }
 }

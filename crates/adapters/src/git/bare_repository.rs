@@ -1,4 +1,4 @@
-//! Where things lie on disk, and the repository store: one bare repository per remote, written by hand so that no
+//! Where things lie on disk, and the bare repositories of the server: one per remote, written by hand so that no
 //! template and no hook gets in. Loose refs are read and written here without a process.
 
 use std::fs;
@@ -10,12 +10,13 @@ use mosaic_core::domain::ids::CommitId;
 
 use super::private_files;
 
-/// Makes the store when it is missing. Safe against itself: it is put together aside and renamed into place.
-pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
-    if store.join("HEAD").exists() {
+/// Makes the bare repository when it is missing. Safe against itself: it is put together aside and renamed into place.
+pub(super) fn ensure(bare: &Path, sha256: bool) -> io::Result<()> {
+    if bare.join("HEAD").exists() {
         return Ok(());
     }
-    let parent = store.parent().ok_or_else(|| io::Error::other("the store has no parent directory"))?;
+    let parent =
+        bare.parent().ok_or_else(|| io::Error::other("the bare repository has no parent directory"))?;
     private_files::private_dir(parent)?;
     // A server that dies in the middle leaves a directory whose name no lookup gives, and never half a repository.
     let aside = parent.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
@@ -25,9 +26,9 @@ pub(super) fn ensure(store: &Path, sha256: bool) -> io::Result<()> {
         [transfer]\n\thideRefs = refs/agents\n\thideRefs = refs/mosaic\n\
         [receive]\n\thideRefs = refs\n\tautogc = false\n";
     skeleton(&aside, true, sha256, config)?;
-    match fs::rename(&aside, store) {
+    match fs::rename(&aside, bare) {
         // Another task was faster; its repository is as good.
-        Err(_) if store.join("HEAD").exists() => fs::remove_dir_all(&aside),
+        Err(_) if bare.join("HEAD").exists() => fs::remove_dir_all(&aside),
         other => other,
     }
 }
@@ -120,16 +121,16 @@ mod tests {
     #[test]
     fn pipes_in_the_place_of_files_that_git_opens_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().join("s.git");
-        ensure(&store, false).unwrap();
+        let bare = dir.path().join("s.git");
+        ensure(&bare, false).unwrap();
         let kind = rustix::fs::FileType::Fifo;
         for name in OPENED {
-            let path = store.join(name);
+            let path = bare.join(name);
             // Some are there and some are not.
             let before = fs::read(&path);
             let _ = fs::remove_file(&path);
             rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::RUSR, 0).unwrap();
-            remove_pipes(&store);
+            remove_pipes(&bare);
             if name == "HEAD" {
                 assert_eq!(fs::read(&path).unwrap(), before.unwrap());
             } else {
@@ -142,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn attributes_and_grafts_in_a_store_are_removed() {
+    fn attributes_and_grafts_in_a_bare_repository_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().join("s.git");
-        ensure(&store, false).unwrap();
-        fs::write(store.join("info/attributes"), "* binary filter=planted\n").unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", store.join("info/grafts")).unwrap();
-        remove_pipes(&store);
-        assert_eq!(fs::read_dir(store.join("info")).unwrap().count(), 0);
+        let bare = dir.path().join("s.git");
+        ensure(&bare, false).unwrap();
+        fs::write(bare.join("info/attributes"), "* binary filter=planted\n").unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", bare.join("info/grafts")).unwrap();
+        remove_pipes(&bare);
+        assert_eq!(fs::read_dir(bare.join("info")).unwrap().count(), 0);
         assert!(Path::new("/etc/hostname").exists());
     }
 

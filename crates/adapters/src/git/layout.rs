@@ -16,7 +16,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The bare store of a remote; its name is a digest, so no part of the URL meets the file system.
+    /// The bare repository of a remote; its name is a digest, so no part of the URL meets the file system.
     pub(super) fn bare_repository(&self, url: &RepositoryUrl) -> PathBuf {
         let digest = Sha256::digest(url.as_str().trim_end_matches('/').as_bytes());
         let name: String = base16ct::lower::encode_string(&digest[..16]);

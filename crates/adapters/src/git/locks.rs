@@ -1,5 +1,5 @@
 //! Locks that a killed git leaves behind. In an agent's tree they are removed when everything of the agent is dead;
-//! in our own stores when nobody can hold them (see `cache::stale_locks`).
+//! in our own bare repositories when nobody can hold them (see `cache::stale_locks`).
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -67,8 +67,8 @@ fn is_left_over(name: &[u8]) -> bool {
     name.ends_with(b".lock") || name.starts_with(ASIDE.as_bytes())
 }
 
-/// Lists the locks in a store of ours, and the files that were made aside to be put in place.
-pub(super) fn find(store: &Path) -> Vec<PathBuf> {
+/// Lists the locks in a bare repository of ours, and the files that were made aside to be put in place.
+pub(super) fn find(bare: &Path) -> Vec<PathBuf> {
     fn collect(dir: &Path, depth: usize, all: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let (Ok(kind), name) = (entry.file_type(), entry.file_name()) else { continue };
@@ -81,6 +81,6 @@ pub(super) fn find(store: &Path) -> Vec<PathBuf> {
         }
     }
     let mut all = Vec::new();
-    collect(store, 0, &mut all);
+    collect(bare, 0, &mut all);
     all
 }

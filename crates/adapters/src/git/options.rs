@@ -16,7 +16,7 @@ const AUTHOR: (&str, &str) = ("Mosaic Agent", "agent@mosaic.invalid");
 /// Options of the git adapter.
 #[derive(Debug, Clone)]
 pub struct GitOptions {
-    /// The state directory; stores, trees and trash lie below it, on one file system.
+    /// The state directory; bare repositories, trees and trash lie below it, on one file system.
     pub data_dir: PathBuf,
     /// This program, for the harvest inside the agent's confinement.
     pub self_exe: PathBuf,

@@ -12,8 +12,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
-    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
+    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -264,7 +264,7 @@ impl KeptWork for GitRepositories {
         self.restore_now(request).await
     }
 
-    fn store_of(&self, repository: &RepositoryUrl) -> StoreName {
+    fn cache_of(&self, repository: &RepositoryUrl) -> RepoCache {
         self.name_of(repository)
     }
 
@@ -273,25 +273,25 @@ impl KeptWork for GitRepositories {
         self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
     }
 
-    async fn refs_of(&self, store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
-        self.refs_of_now(store, agent, most).await
+    async fn refs_of(&self, cache: &RepoCache, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
+        self.refs_of_now(cache, agent, most).await
     }
 
     async fn unmerged(
         &self,
-        store: &StoreName,
+        cache: &RepoCache,
         agent: AgentId,
         safe: &[CommitId],
         most: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
-        self.unmerged_now(store, agent, safe, most).await
+        self.unmerged_now(cache, agent, safe, most).await
     }
 
-    async fn forget(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure> {
-        self.forget_now(store, agent).await
+    async fn forget(&self, cache: &RepoCache, agent: AgentId) -> Result<(), Failure> {
+        self.forget_now(cache, agent).await
     }
 
-    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
         self.tidy_now(running).await
     }
 }

@@ -108,17 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_made_once_and_refs_read_back() {
+    fn a_bare_repository_is_made_once_and_refs_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let store = dir.path().join("repos/x.git");
-        ensure(&store, false).unwrap();
-        ensure(&store, false).unwrap();
-        assert_eq!(fs::read_dir(store.parent().unwrap()).unwrap().count(), 1);
+        let bare = dir.path().join("repos/x.git");
+        ensure(&bare, false).unwrap();
+        ensure(&bare, false).unwrap();
+        assert_eq!(fs::read_dir(bare.parent().unwrap()).unwrap().count(), 1);
         let commit: CommitId = "a".repeat(40).parse().unwrap();
-        write_ref(&store, "refs/agents/x/head", &commit).unwrap();
-        assert_eq!(read_ref(&store, "refs/agents/x/head"), Some(commit.clone()));
-        assert_eq!(read_ref(&store, "refs/agents/y/head"), None);
-        fs::write(store.join("packed-refs"), format!("# pack-refs\n{commit} refs/heads/p\n")).unwrap();
-        assert_eq!(read_ref(&store, "refs/heads/p"), Some(commit));
+        write_ref(&bare, "refs/agents/x/head", &commit).unwrap();
+        assert_eq!(read_ref(&bare, "refs/agents/x/head"), Some(commit.clone()));
+        assert_eq!(read_ref(&bare, "refs/agents/y/head"), None);
+        fs::write(bare.join("packed-refs"), format!("# pack-refs\n{commit} refs/heads/p\n")).unwrap();
+        assert_eq!(read_ref(&bare, "refs/heads/p"), Some(commit));
     }
 }

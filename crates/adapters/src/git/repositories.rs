@@ -10,7 +10,7 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::ports::repositories::NotAllowed;
 use parking_lot::Mutex;
 
-use super::cache::commit_cache::Memory;
+use super::cache::commit_cache::CommitCache;
 use super::cache::last_fetch::RepositoryLock;
 use super::layout::Layout;
 use super::local_path::local_form;
@@ -36,12 +36,12 @@ pub struct GitRepositories {
     /// Attribute files of the operator that could not be read and were named in the log.
     pub(super) unreadable_attributes: Mutex<BTreeSet<PathBuf>>,
     pub(super) locks: Mutex<HashMap<PathBuf, RepositoryLock>>,
-    pub(super) listings: Memory<Vec<String>>,
-    pub(super) contents: Memory<Option<Vec<u8>>>,
+    pub(super) listings: CommitCache<Vec<String>>,
+    pub(super) contents: CommitCache<Option<Vec<u8>>>,
     /// Object and path of every `.gitattributes` of a commit.
-    pub(super) attribute_files: Memory<Vec<(String, Vec<u8>)>>,
+    pub(super) attribute_files: CommitCache<Vec<(String, Vec<u8>)>>,
     /// Commits of which some tree has a name twice.
-    pub(super) duplicates: Memory<bool>,
+    pub(super) duplicates: CommitCache<bool>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed.
     pub(super) ref_files: Mutex<()>,
     /// Set once the processes and locks that earlier servers left were looked after.
@@ -75,10 +75,10 @@ impl GitRepositories {
             attribute_sources: options.attribute_files,
             unreadable_attributes: Mutex::default(),
             locks: Mutex::default(),
-            listings: Memory::new(),
-            contents: Memory::new(),
-            attribute_files: Memory::new(),
-            duplicates: Memory::new(),
+            listings: CommitCache::new(),
+            contents: CommitCache::new(),
+            attribute_files: CommitCache::new(),
+            duplicates: CommitCache::new(),
             ref_files: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
@@ -102,9 +102,9 @@ impl GitRepositories {
         self.allows(url).map_err(|e| Failure::new(FailureKind::BadInput, e.0))
     }
 
-    pub(super) fn repository_lock(&self, store: &Path) -> RepositoryLock {
+    pub(super) fn repository_lock(&self, bare: &Path) -> RepositoryLock {
         let mut locks = self.locks.lock();
-        Arc::clone(locks.entry(store.to_owned()).or_default())
+        Arc::clone(locks.entry(bare.to_owned()).or_default())
     }
 
     pub(super) fn remember_descent(&self, head: &CommitId, base: &CommitId) {

@@ -1,6 +1,6 @@
 //! Agents that this node had and another one has now: because this one was cut off for longer than a lease, or because
 //! the agent was queued again and taken elsewhere. What is left of them here is killed, what lies in their trees is kept
-//! in the repository store under `refs/mosaic/salvage` and reported, and nothing is written to their records: those are
+//! in the server's bare repository under `refs/mosaic/salvage` and reported, and nothing is written to their records: those are
 //! not ours.
 
 use super::orphans;

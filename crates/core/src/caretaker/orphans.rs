@@ -1,8 +1,8 @@
 //! Remains on this machine that have no record: directories with trees, private files and jobs, and refs in the
-//! repository stores.
+//! bare repositories.
 //!
 //! A record that was removed by order left a note: the remains of its agent are deleted. A record that is lost left none: the
-//! tree is kept first, as commits in the repository store, and is deleted only then; a tree of which nothing is known stays.
+//! tree is kept first, as commits in the server's bare repository, and is deleted only then; a tree of which nothing is known stays.
 //! Refs without a record stay as long as records do, and indefinitely while they hold work that is nowhere else.
 
 use std::time::Duration;
@@ -103,7 +103,7 @@ pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), Strin
         StrayTree::Unknown(why) => return Err(why),
         StrayTree::Handed(tree) => {
             let kept = stray::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
-            tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the repository store");
+            tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the server's bare repository");
             // The harvest is a job of the agent's as well.
             o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
         }
@@ -156,7 +156,7 @@ pub async fn refs(o: &Orchestrator, report: &mut CareReport) {
             continue;
         }
         tried += 1;
-        if let Err(e) = o.ports.kept_work.forget(&one.store, one.agent).await {
+        if let Err(e) = o.ports.kept_work.forget(&one.cache, one.agent).await {
             report.orphan_refs += 1;
             report.problem(format!("refs of agent {}: {}", one.agent, e.message));
         }
@@ -177,6 +177,6 @@ async fn report_again(o: &Orchestrator, refs: &KeptRefs, report: &mut CareReport
 
 /// Tells whether everything that the refs keep is on a branch of the remote.
 async fn is_safe(o: &Orchestrator, refs: &KeptRefs) -> bool {
-    let found = o.ports.kept_work.unmerged(&refs.store, refs.agent, &[], 1).await;
+    let found = o.ports.kept_work.unmerged(&refs.cache, refs.agent, &[], 1).await;
     found.is_ok_and(|commits| commits.is_empty())
 }

@@ -20,7 +20,7 @@ pub struct CareReport {
     pub cleanup_pending: u64,
     /// Directories without a record that could not be dealt with yet.
     pub orphans: u64,
-    /// Agents without a record of which a repository store keeps work.
+    /// Agents without a record of which a bare repository keeps work.
     pub orphan_refs: u64,
     /// Ended agents that are old enough to go and stay because of their unmerged work, as far as the last round looked.
     pub unmerged_kept: u64,

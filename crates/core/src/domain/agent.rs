@@ -158,7 +158,7 @@ pub enum State {
     },
     /// Its program runs.
     Working,
-    /// Its work is being committed, harvested and received into the repository store.
+    /// Its work is being committed, harvested and received into the server's bare repository.
     Committing {
         /// The agent's last text.
         text: String,

@@ -1,5 +1,5 @@
 //! Work of attempts, and where it lies. An attempt that ends with its node, or whose agent moves on, leaves its work in
-//! that node's repository store or tree; the record names it, that node reports what it found, and nobody else decides
+//! that node's bare repository or tree; the record names it, that node reports what it found, and nobody else decides
 //! about it.
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct LeftWork {
     /// The base commit of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<CommitId>,
-    /// The newest commit that the node's repository store received of it.
+    /// The newest commit that the node's bare repository received of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<CommitId>,
     /// Its tree may hold more than that.
@@ -29,7 +29,7 @@ pub struct LeftWork {
     pub unreceived: bool,
 }
 
-/// A ref in the repository store of a node.
+/// A ref in the bare repository of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptRef {
@@ -65,7 +65,7 @@ pub struct WorkReport {
     pub run: u32,
     /// `kept`, `published` or `nothing`.
     pub state: WorkState,
-    /// Refs that the node's repository store keeps for the agent.
+    /// Refs that the node's bare repository keeps for the agent.
     pub refs: Vec<KeptRef>,
 }
 

@@ -19,7 +19,7 @@ pub const PRUNED_EVENTS: usize = 2000;
 pub const PRUNE_PAGE: usize = 200;
 /// Time between two rounds of the caretaker, which look for what was left behind and for what is too old.
 pub const CARE_PERIOD: Duration = Duration::from_secs(60);
-/// Time between two looks at transcripts, logs, events and repository stores: they grow slowly.
+/// Time between two looks at transcripts, logs, events and bare repositories: they grow slowly.
 pub const RETENTION_PERIOD: Duration = Duration::from_secs(600);
 /// Longest time for one pass of a reconciler; what is not done by then is done by the next.
 pub const CARE_PASS: Duration = Duration::from_secs(120);
@@ -34,14 +34,14 @@ pub const CARE_RETRY_CAP: Duration = Duration::from_secs(3600);
 pub const LOOSE_REFS: usize = 1000;
 /// Age below which a ref stays in a file of its own: that of an agent at work is written again and again.
 pub const LOOSE_REF_AGE: Duration = Duration::from_secs(3600);
-/// Loose objects from which a repository store is packed again: what git itself packs at.
+/// Loose objects from which a bare repository is packed again: what git itself packs at.
 pub const LOOSE_OBJECTS: usize = 6700;
-/// Packs from which a repository store is packed again: what git itself packs at.
+/// Packs from which a bare repository is packed again: what git itself packs at.
 pub const PACKS: usize = 50;
 /// Age below which an object that no ref reaches stays when a store is packed again: whatever reads or writes in the
 /// store meanwhile, its objects are younger.
 pub const UNREACHABLE: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longest time for packing one repository store again.
+/// Longest time for packing one bare repository again.
 pub const REPACK: Duration = Duration::from_secs(600);
 /// Age of an empty control group from which nobody is about to enter it.
 pub const EMPTY_GROUP: Duration = Duration::from_secs(3600);

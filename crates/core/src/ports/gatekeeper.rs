@@ -57,7 +57,7 @@ pub enum CommitForm {
     Bundle,
 }
 
-/// The content of a commit that is judged, taken from the repository store and never from an agent's tree.
+/// The content of a commit that is judged, taken from the server's bare repository and never from an agent's tree.
 #[async_trait]
 pub trait CommitSource: Send + Sync {
     /// Returns a fresh checkout that no agent ever saw; whoever asks removes it. Asked again, it is the same one.

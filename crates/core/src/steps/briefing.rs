@@ -1,5 +1,5 @@
 //! Briefing of an agent: work items and skills looked up in the base commit, the repository's own instructions to
-//! agents, and the findings of a refusal. Read from the repository store, never from a tree.
+//! agents, and the findings of a refusal. Read from the server's bare repository, never from a tree.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Step 3, checkout: the repository store is fetched, the gates that will judge are fixed from the base commit, and
+//! Step 3, checkout: the server's bare repository is fetched, the gates that will judge are fixed from the base commit, and
 //! the agent's own working tree and branch are made from it.
 
 use super::context::{StepContext, StepState};

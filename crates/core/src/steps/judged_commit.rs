@@ -1,4 +1,4 @@
-//! The content of the commit that is judged, from the repository store: made once, in the form that the gatekeeper reads.
+//! The content of the commit that is judged, from the server's bare repository: made once, in the form that the gatekeeper reads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::domain::outcome::Failure;
 use crate::ports::gatekeeper::{CommitForm, CommitSource};
 use crate::ports::repositories::{JudgingCheckout, JudgingRequest, Trees};
 
-/// A commit of the repository store.
+/// A commit of the server's bare repository.
 pub(super) struct JudgedCommit {
     trees: Arc<dyn Trees>,
     request: JudgingRequest,

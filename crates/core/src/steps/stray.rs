@@ -13,7 +13,7 @@ use crate::orchestrator::Orchestrator;
 use crate::ports::repositories::TreeRequest;
 use crate::ports::store::Versioned;
 
-/// Receives what is in the tree into the repository store; says what it was.
+/// Receives what is in the tree into the server's bare repository; says what it was.
 pub(crate) async fn keep_stray(o: &Orchestrator, tree: TreeRequest) -> Result<String, Failure> {
     let body = json!({
         "taskId": &tree.task, "agentType": "worker",

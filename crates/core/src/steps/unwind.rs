@@ -26,7 +26,7 @@ use crate::ports::store::{Change, Safety, StoreError, Versioned};
 /// Result of cleaning up after an agent that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CleanUp {
-    /// Nothing of it is left on this machine; its work, if there was any, is in the repository store.
+    /// Nothing of it is left on this machine; its work, if there was any, is in the server's bare repository.
     Done,
     /// The remains, and the reason why they are left.
     Pending(String),
@@ -181,7 +181,7 @@ async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<S
         Kept::Diverged { branches } => {
             let id = context.agent.id;
             warnings.push(format!(
-                "kept in the repository store under refs/agents/{id}/branches/: {}",
+                "kept in the server's bare repository under refs/agents/{id}/branches/: {}",
                 branches.join(", ")
             ));
             Salvage::Nothing

@@ -300,7 +300,7 @@ fn data_dir(dir: &Path, floor: u64) -> Vec<Finding> {
             "Store",
             "D-DATA-2",
             format!("{aside} damaged stores are in {}", dir.join("quarantine").display()),
-            "agents of that time are not listed any more; their work is kept in the repository stores",
+            "agents of that time are not listed any more; their work is kept in the bare repositories",
             "look at them, keep or remove them by hand",
         ));
     }

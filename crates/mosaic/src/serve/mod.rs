@@ -39,7 +39,7 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
             banner(config, &listening, began.elapsed());
             if let Some(place) = &listening.wired.set_aside {
                 say(&format!(
-                    "warning: the store was damaged and begins anew; the old one is in {}\n  work in trees and in the repository stores is kept: mosaic doctor",
+                    "warning: the store was damaged and begins anew; the old one is in {}\n  work in trees and in the bare repositories is kept: mosaic doctor",
                     place.display()
                 ));
             }

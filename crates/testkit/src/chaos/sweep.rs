@@ -258,7 +258,7 @@ fn repository_leftovers(scene: &Scene, repository: &Path, ids: &BTreeSet<&str>) 
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let is_half_made = [".new-", "tmp_", "incoming-"].iter().any(|begin| name.starts_with(begin));
             if name.ends_with(".lock") || is_half_made {
-                left.push(format!("in a repository store: {}", path.display()));
+                left.push(format!("in a bare repository: {}", path.display()));
             } else if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
             }
@@ -292,7 +292,7 @@ fn control_groups() -> Vec<PathBuf> {
     all
 }
 
-/// I7: every line that an agent said it had written is on the pushed branch, or kept in the repository store under the
+/// I7: every line that an agent said it had written is on the pushed branch, or kept in the server's bare repository under the
 /// agent's name, or still in a tree that its record names.
 fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<()> {
     let git = |dir: &Path, args: &[&str]| scene.place.remote.try_run(dir, args).unwrap_or_default();

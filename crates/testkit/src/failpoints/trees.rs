@@ -11,8 +11,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
-    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
+    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -71,10 +71,10 @@ wrap! { Publisher as "repositories" {
 wrap! { KeptWork as "repositories" {
     last salvaged(repository: &RepositoryUrl, agent: AgentId) -> Result<Option<Salvaged>, Failure>;
     last restore(request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
-    plain store_of(repository: &RepositoryUrl) -> StoreName;
+    plain cache_of(repository: &RepositoryUrl) -> RepoCache;
     last kept_refs() -> Result<Vec<KeptRefs>, Failure>;
-    last refs_of(store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
-    last unmerged(store: &StoreName, agent: AgentId, safe: &[CommitId], most: usize) -> Result<Vec<UnmergedCommit>, Failure>;
-    last forget(store: &StoreName, agent: AgentId) -> Result<(), Failure>;
-    last tidy(running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;
+    last refs_of(cache: &RepoCache, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
+    last unmerged(cache: &RepoCache, agent: AgentId, safe: &[CommitId], most: usize) -> Result<Vec<UnmergedCommit>, Failure>;
+    last forget(cache: &RepoCache, agent: AgentId) -> Result<(), Failure>;
+    last tidy(running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure>;
 } }

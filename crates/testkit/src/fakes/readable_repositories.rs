@@ -12,8 +12,8 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RestoreRequest, Restored,
-    StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
+    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -219,28 +219,28 @@ impl KeptWork for ReadableRepositories {
         let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
         Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
-    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
-        StoreName("fake.git".to_owned())
+    fn cache_of(&self, _: &RepositoryUrl) -> RepoCache {
+        RepoCache("fake.git".to_owned())
     }
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         Ok(Vec::new())
     }
-    async fn refs_of(&self, _: &StoreName, _: AgentId, _: usize) -> Result<Vec<KeptRef>, Failure> {
+    async fn refs_of(&self, _: &RepoCache, _: AgentId, _: usize) -> Result<Vec<KeptRef>, Failure> {
         Ok(Vec::new())
     }
     async fn unmerged(
         &self,
-        _: &StoreName,
+        _: &RepoCache,
         _: AgentId,
         _: &[CommitId],
         _: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
         Ok(self.unmerged.lock().clone())
     }
-    async fn forget(&self, _: &StoreName, _: AgentId) -> Result<(), Failure> {
+    async fn forget(&self, _: &RepoCache, _: AgentId) -> Result<(), Failure> {
         Ok(())
     }
-    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
         Ok(None)
     }
 }

@@ -16,7 +16,7 @@ use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
     Added, ChangeKind, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
     JudgingRequest, Kept, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState,
-    RestoreRequest, Restored, StoreName, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    RepoCache, RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -325,13 +325,13 @@ impl KeptWork for Part {
         let (path, branch) = (PathBuf::from("/restored").join(&request.name), request.branch.clone());
         Ok(Some(Restored { path, branch, head: request.head.clone(), salvage: Some(salvage) }))
     }
-    fn store_of(&self, _: &RepositoryUrl) -> StoreName {
-        StoreName("fake.git".to_owned())
+    fn cache_of(&self, _: &RepositoryUrl) -> RepoCache {
+        RepoCache("fake.git".to_owned())
     }
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         Ok(Vec::new())
     }
-    async fn refs_of(&self, _: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
+    async fn refs_of(&self, _: &RepoCache, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
         let place = self.place(agent);
         let mut kept = self.0.kept_on.lock();
         // What lies in a tree is kept before anybody asks for it.
@@ -343,7 +343,7 @@ impl KeptWork for Part {
     }
     async fn unmerged(
         &self,
-        _: &StoreName,
+        _: &RepoCache,
         agent: AgentId,
         _: &[CommitId],
         _: usize,
@@ -351,12 +351,12 @@ impl KeptWork for Part {
         let one = || UnmergedCommit { commit: commit('d'), subject: "what an attempt left".to_owned() };
         Ok(self.0.kept_on.lock().contains(&self.place(agent)).then(one).into_iter().collect())
     }
-    async fn forget(&self, _: &StoreName, agent: AgentId) -> Result<(), Failure> {
+    async fn forget(&self, _: &RepoCache, agent: AgentId) -> Result<(), Failure> {
         self.0.kept_on.lock().remove(&self.place(agent));
         self.0.salvaged.lock().remove(&agent);
         Ok(())
     }
-    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
+    async fn tidy(&self, _: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
         Ok(None)
     }
 }

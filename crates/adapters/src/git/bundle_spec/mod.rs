@@ -30,7 +30,7 @@ pub(crate) struct Spec {
     /// The number of the tree's directory, when it was noted: another one in its place is not looked at.
     #[serde(default)]
     pub(crate) inode: Option<u64>,
-    /// The store's object directory.
+    /// The bare repository's object directory.
     pub(crate) shared: PathBuf,
     pub(crate) base: String,
     /// The branch that was made for the agent.

@@ -49,7 +49,7 @@ impl GitRepositories {
             "--encoding=UTF-8",
         ]);
         let log = log.args(["--format=format:%x00%H %P%x00%an <%ae> %cn <%ce>%n%B%x00"]).args(DIFF);
-        // What the agent merged from upstream is not new: the store's branches are only ever tips of the remote.
+        // What the agent merged from upstream is not new: the bare repository's branches are only ever tips of the remote.
         let log = log.args(["--not", "--branches", "--not"]);
         let log = log.args(["--end-of-options", &format!("{base}..{head}")]);
         let (done, (octopuses, open)) =

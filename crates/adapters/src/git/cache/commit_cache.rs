@@ -8,15 +8,15 @@ use std::sync::Arc;
 use mosaic_core::limits;
 use parking_lot::Mutex;
 
-/// A question about a commit: the store, the commit, what was asked and its bound.
+/// A question about a commit: the bare repository, the commit, what was asked and its bound.
 pub(crate) type Question = (PathBuf, String, String, usize);
 
 /// A bounded memory of answers; the oldest goes first.
-pub(crate) struct Memory<T> {
+pub(crate) struct CommitCache<T> {
     answers: Mutex<VecDeque<(Question, Arc<T>)>>,
 }
 
-impl<T> Memory<T> {
+impl<T> CommitCache<T> {
     pub(crate) fn new() -> Self {
         Self { answers: Mutex::default() }
     }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept_up_to_the_bounds() {
-        let memory = Memory::new();
+        let memory = CommitCache::new();
         for n in 0..=limits::REMEMBERED {
             memory.keep(question(n), n, 1);
         }

@@ -1,4 +1,4 @@
-//! Asking the remote and bringing its base branch into the store. The usual case, a base that has not moved, is one
+//! Asking the remote and bringing its base branch into the bare repository. The usual case, a base that has not moved, is one
 //! question (see `ask`) and nothing else; fetches for one repository wait for each other and share what the last one found.
 
 use std::path::Path;
@@ -41,12 +41,12 @@ impl GitRepositories {
         };
         let dir = self.layout.bare_repository(url);
         bare_repository::ensure(&dir, bare_repository::is_sha256(&seen))
-            .map_err(|e| errors::io("making the repository store", &e))?;
+            .map_err(|e| errors::io("making the server's bare repository", &e))?;
         let base = self.bring(url, &dir, base, seen, asked).await?;
         Ok(RemoteState { base, tip })
     }
 
-    /// Makes sure that the store has the branch as it was seen, or newer.
+    /// Makes sure that the bare repository has the branch as it was seen, or newer.
     async fn bring(
         &self,
         url: &RepositoryUrl,
@@ -75,7 +75,7 @@ impl GitRepositories {
         // With force: the remote may have rewritten its branch, and what it shows now is the base.
         let refspec = format!("+{name}:{name}");
         let mut done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
-        if !done.status.success() && self.healed(dir, &done.stderr).await {
+        if !done.status.success() && self.removed_stale_locks(dir, &done.stderr).await {
             done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
         }
         if !done.status.success() && messages::is_about_a_tag(&done.stderr) {
@@ -138,7 +138,7 @@ impl GitRepositories {
         let call = self.git.local(dir).args(["pack-refs"]);
         let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
         if !done.status.success() {
-            tracing::warn!(stderr = done.stderr, "the tags of a repository store cannot be packed");
+            tracing::warn!(stderr = done.stderr, "the tags of a bare repository cannot be packed");
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ fn clear_the_way(dir: &Path, name: &str) {
     }
     let own = dir.join(name);
     if own.is_dir() {
-        // Only directories of refs/heads in a store of ours, which hold nothing but copies of the remote's tips.
+        // Only directories of refs/heads in a bare repository of ours, which hold nothing but copies of the remote's tips.
         let _ = std::fs::remove_dir_all(own);
     }
 }

@@ -1,4 +1,4 @@
-//! Refs that repository stores keep for agents, long after their trees are gone: lists them, tells which of their commits
+//! Refs that bare repositories keep for agents, long after their trees are gone: lists them, tells which of their commits
 //! are nowhere else, and deletes them. Refs are files of ours; only packed refs need git for their removal.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::kept_work::KeptRef;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::{KeptRefs, StoreName, UnmergedCommit};
+use mosaic_core::ports::repositories::{KeptRefs, RepoCache, UnmergedCommit};
 
 use crate::bounded_file;
 use crate::git::command::Input;
@@ -27,17 +27,17 @@ fn modified(path: &Path) -> Option<SystemTime> {
 }
 
 impl GitRepositories {
-    /// Returns a store's directory. The name comes from a listing or a digest; anything else names nothing.
-    pub(crate) fn store_dir(&self, store: &StoreName) -> PathBuf {
+    /// Returns a bare repository's directory. The name comes from a listing or a digest; anything else names nothing.
+    pub(crate) fn cache_dir(&self, cache: &RepoCache) -> PathBuf {
         // The name becomes a part of a path that is deleted from, so that one with a slash or two dots must lead nowhere.
         let plain =
-            store.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.') && !store.0.starts_with('.');
-        let name = if plain { store.0.as_str() } else { "none" };
+            cache.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.') && !cache.0.starts_with('.');
+        let name = if plain { cache.0.as_str() } else { "none" };
         self.layout.data.join("repos").join(name)
     }
 
-    /// Lists the stores by name.
-    pub(crate) fn stores(&self) -> io::Result<Vec<StoreName>> {
+    /// Lists the bare repositories by name.
+    pub(crate) fn caches(&self) -> io::Result<Vec<RepoCache>> {
         let entries = match fs::read_dir(self.layout.data.join("repos")) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -46,7 +46,7 @@ impl GitRepositories {
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if name.ends_with(".git") && !name.starts_with('.') {
-                names.push(StoreName(name));
+                names.push(RepoCache(name));
             }
         }
         names.sort();
@@ -55,9 +55,9 @@ impl GitRepositories {
 
     pub(crate) fn kept_refs_now(&self) -> io::Result<Vec<KeptRefs>> {
         let mut all = Vec::new();
-        for store in self.stores()? {
-            for (agent, since) in agents_of(&self.store_dir(&store)) {
-                all.push(KeptRefs { store: store.clone(), agent, since: Timestamp::from(since) });
+        for cache in self.caches()? {
+            for (agent, since) in agents_of(&self.cache_dir(&cache)) {
+                all.push(KeptRefs { cache: cache.clone(), agent, since: Timestamp::from(since) });
             }
         }
         Ok(all)
@@ -66,11 +66,11 @@ impl GitRepositories {
     /// Lists the refs of an agent: where its trees were salvaged first, then what was received of it.
     pub(crate) async fn refs_of_now(
         &self,
-        store: &StoreName,
+        cache: &RepoCache,
         agent: AgentId,
         most: usize,
     ) -> Result<Vec<KeptRef>, Failure> {
-        let dir = self.store_dir(store);
+        let dir = self.cache_dir(cache);
         if !has_refs(&dir, agent) {
             return Ok(Vec::new());
         }
@@ -91,12 +91,12 @@ impl GitRepositories {
 
     pub(crate) async fn unmerged_now(
         &self,
-        store: &StoreName,
+        cache: &RepoCache,
         agent: AgentId,
         safe: &[CommitId],
         most: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
-        let dir = self.store_dir(store);
+        let dir = self.cache_dir(cache);
         if !has_refs(&dir, agent) {
             return Ok(Vec::new());
         }
@@ -109,7 +109,7 @@ impl GitRepositories {
         }
         let mut ask = tips;
         ask.extend(safe.iter().map(|commit| format!("^{commit}\n")));
-        // The branches of a store are copies of the remote's.
+        // The branches of a bare repository are copies of the remote's.
         let call = self.git.local(&dir).args([
             "rev-list",
             "--no-commit-header",
@@ -126,8 +126,8 @@ impl GitRepositories {
         Ok(done.text().lines().filter_map(named).collect())
     }
 
-    pub(crate) async fn forget_now(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure> {
-        let dir = self.store_dir(store);
+    pub(crate) async fn forget_now(&self, cache: &RepoCache, agent: AgentId) -> Result<(), Failure> {
+        let dir = self.cache_dir(cache);
         let failed = |e: io::Error| errors::io("removing the refs of the agent", &e);
         // Neither a fetch nor a repack runs meanwhile: both read the refs that are deleted here.
         let lock = self.repository_lock(&dir);
@@ -189,7 +189,7 @@ fn has_refs(dir: &Path, agent: AgentId) -> bool {
     loose || packed(dir).is_ok_and(|text| text.lines().any(|line| ref_of(line, agent).is_some()))
 }
 
-/// Lists the agents of which a store has refs, with the time of the newest.
+/// Lists the agents of which a bare repository has refs, with the time of the newest.
 fn agents_of(dir: &Path) -> BTreeMap<AgentId, SystemTime> {
     let mut found: BTreeMap<AgentId, SystemTime> = BTreeMap::new();
     let mut note = |agent, at: Option<SystemTime>| {

@@ -1,4 +1,4 @@
-//! Reading commits from the store: files and listings. Objects only; no filter, no program of any repository.
+//! Reading commits from the bare repository: files and listings. Objects only; no filter, no program of any repository.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Taking in a bundle: the one file of an outbox whose content enters the store. Its header is read here; its pack
+//! Taking in a bundle: the one file of an outbox whose content enters the bare repository. Its header is read here; its pack
 //! goes to git with every object checked; nothing gets a ref before its whole history is known to be there.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +41,9 @@ impl GitRepositories {
         self.note_repositories(request.agent, &left)
             .map_err(|e| errors::io("noting the repositories in the agent's tree", &e))?;
         let saved = beside.unwrap_or_default();
-        let store = self.layout.bare_repository(&request.repository);
+        let bare = self.layout.bare_repository(&request.repository);
         let salvage = match &saved {
-            Some(saved) => Some(self.read_salvage(&store, saved.commit.clone()).await?),
+            Some(saved) => Some(self.read_salvage(&bare, saved.commit.clone()).await?),
             None => None,
         };
         let received = self.receive_head(request, outbox, harvested.map(|h| h.report)).await?;
@@ -57,8 +57,8 @@ impl GitRepositories {
         let mut warnings = warnings(&left, saved.is_some());
         let mut branches = Vec::new();
         if let Some(salvage) = &salvage {
-            branches = self.not_received(&store, salvage, &received).await?;
-            warnings.extend(self.broken_off(&store, salvage, &received).await?);
+            branches = self.not_received(&bare, salvage, &received).await?;
+            warnings.extend(self.broken_off(&bare, salvage, &received).await?);
         }
         if left.git_dir {
             let place = self.layout.git_dir_beside(request.agent);
@@ -73,14 +73,14 @@ impl GitRepositories {
     /// Returns the names of kept branches with commits that the received work does not have.
     async fn not_received(
         &self,
-        store: &Path,
+        bare: &Path,
         salvage: &Salvage,
         received: &Kept,
     ) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
         for (name, tip) in salvage.tips() {
             let is_part = match received {
-                Kept::Commits { head } => self.is_part(store, &tip, head).await?,
+                Kept::Commits { head } => self.is_part(bare, &tip, head).await?,
                 _ => false,
             };
             if !is_part {
@@ -93,7 +93,7 @@ impl GitRepositories {
     /// Says that a rebase was under way, whose branch is published as it was before, and what of the tree is not in that.
     async fn broken_off(
         &self,
-        store: &Path,
+        bare: &Path,
         salvage: &Salvage,
         received: &Kept,
     ) -> Result<Option<String>, Failure> {
@@ -102,7 +102,7 @@ impl GitRepositories {
             return Ok(None);
         }
         let args = ["diff-tree", "-r", "-z", "--name-only", head.as_str(), salvage.commit.as_str()];
-        let done = self.git.local(store).args(args).run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let done = self.git.local(bare).args(args).run(Input::Nothing, limits::LISTING_BYTES).await?;
         let done = done.success("comparing the tree with its branch")?;
         let paths: Vec<&[u8]> = done.stdout.split(|b| *b == 0).filter(|path| !path.is_empty()).collect();
         let plain = |path: &&[u8]| errors::plain(&String::from_utf8_lossy(path));

@@ -42,7 +42,7 @@ impl GitRepositories {
         Ok(KeptRef { reference, commit: tip.clone() })
     }
 
-    /// Tells whether the store has a commit with everything that it reaches and no fetched branch does. A commit alone may be
+    /// Tells whether the bare repository has a commit with everything that it reaches and no fetched branch does. A commit alone may be
     /// what a broken-off fetch left.
     async fn has_whole(&self, dir: &Path, commit: &CommitId) -> Result<bool, Failure> {
         let call = self.git.local(dir).args(["rev-list", "--objects", "--quiet", commit.as_str()]);

@@ -1,7 +1,7 @@
-//! Packing stores again once loose objects or packs pile up.
+//! Packing bare repositories again once loose objects or packs pile up.
 //!
-//! Trees are clones that share a store's objects and have refs of their own, so what no ref of the store reaches may
-//! still be needed by a tree. That is why a store is only touched while no agent of its repository runs and none has a
+//! Trees are clones that share a bare repository's objects and have refs of their own, so what no ref of the bare repository reaches may
+//! still be needed by a tree. That is why a bare repository is only touched while no agent of its repository runs and none has a
 //! tree. Whatever begins meanwhile is safe too: what it starts from is reachable by refs (the fetched base, kept work),
 //! and every object younger than two weeks stays, reachable or not, in a pack of its own.
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
-use mosaic_core::ports::repositories::{StoreName, StrayTree};
+use mosaic_core::ports::repositories::{RepoCache, StrayTree};
 
 use super::pack_refs;
 use crate::git::command::Input;
@@ -21,32 +21,32 @@ use crate::git::errors;
 use crate::git::repositories::GitRepositories;
 
 impl GitRepositories {
-    pub(crate) async fn tidy_now(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure> {
-        let failed = |e: io::Error| errors::io("looking at the repository stores", &e);
+    pub(crate) async fn tidy_now(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
+        let failed = |e: io::Error| errors::io("looking at the bare repositories", &e);
         // Refs may be packed at any time; only objects are shared with trees.
-        for store in self.stores().map_err(failed)? {
+        for cache in self.caches().map_err(failed)? {
             let (least, age) = pack_refs::USUAL;
-            match self.pack_refs(&self.store_dir(&store), least, age) {
+            match self.pack_refs(&self.cache_dir(&cache), least, age) {
                 Ok(0) => {}
-                Ok(count) => tracing::info!(store = %store.0, count, "refs of agents were packed"),
+                Ok(count) => tracing::info!(cache = %cache.0, count, "refs of agents were packed"),
                 Err(e) => {
-                    tracing::warn!(store = %store.0, error = %e, "refs of agents could not be packed; it is tried again")
+                    tracing::warn!(cache = %cache.0, error = %e, "refs of agents could not be packed; it is tried again")
                 }
             }
         }
         let Some(in_use) = self.in_use(running).map_err(failed)? else { return Ok(None) };
-        for store in self.stores().map_err(failed)? {
-            if !in_use.contains(&store) && is_untidy(&self.store_dir(&store)) {
-                self.pack(&store).await?;
-                return Ok(Some(store));
+        for cache in self.caches().map_err(failed)? {
+            if !in_use.contains(&cache) && is_untidy(&self.cache_dir(&cache)) {
+                self.pack(&cache).await?;
+                return Ok(Some(cache));
             }
         }
         Ok(None)
     }
 
-    /// Returns the stores that a running agent or a tree needs; `None` when that cannot be told.
-    fn in_use(&self, running: &[RepositoryUrl]) -> io::Result<Option<HashSet<StoreName>>> {
-        let mut in_use: HashSet<StoreName> = running.iter().map(|url| self.name_of(url)).collect();
+    /// Returns the bare repositories that a running agent or a tree needs; `None` when that cannot be told.
+    fn in_use(&self, running: &[RepositoryUrl]) -> io::Result<Option<HashSet<RepoCache>>> {
+        let mut in_use: HashSet<RepoCache> = running.iter().map(|url| self.name_of(url)).collect();
         for agent in self.present_now()? {
             match self.stray_tree_now(agent)? {
                 StrayTree::None => {}
@@ -60,14 +60,14 @@ impl GitRepositories {
         Ok(Some(in_use))
     }
 
-    /// Returns the store's name for a repository.
-    pub(crate) fn name_of(&self, url: &RepositoryUrl) -> StoreName {
+    /// Returns the bare repository's name for a repository.
+    pub(crate) fn name_of(&self, url: &RepositoryUrl) -> RepoCache {
         let path = self.layout.bare_repository(url);
-        StoreName(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        RepoCache(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
-    async fn pack(&self, store: &StoreName) -> Result<(), Failure> {
-        let dir = self.store_dir(store);
+    async fn pack(&self, cache: &RepoCache) -> Result<(), Failure> {
+        let dir = self.cache_dir(cache);
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;
         let age = format!("{}.seconds.ago", limits::UNREACHABLE.as_secs());
@@ -78,13 +78,13 @@ impl GitRepositories {
         // Agents come first.
         call.config("pack.threads", "1");
         let call = call.args(["repack", "-a", "-d", "-l", "-q", "--cruft", &expire]);
-        call.run(Input::Nothing, limits::ERROR_BYTES).await?.success("packing a repository store")?;
+        call.run(Input::Nothing, limits::ERROR_BYTES).await?.success("packing a bare repository")?;
         let call = self.git.local(&dir).within(limits::REPACK).args(["prune", &format!("--expire={age}")]);
-        call.run(Input::Nothing, limits::ERROR_BYTES).await?.success("tidying a repository store").map(drop)
+        call.run(Input::Nothing, limits::ERROR_BYTES).await?.success("tidying a bare repository").map(drop)
     }
 }
 
-/// Tells whether a store has too many loose objects or packs. Object names are spread evenly, so one of the 256
+/// Tells whether a bare repository has too many loose objects or packs. Object names are spread evenly, so one of the 256
 /// directories speaks for all, as in git itself.
 fn is_untidy(dir: &Path) -> bool {
     let count = |path: &Path, wanted: &dyn Fn(&str) -> bool| {

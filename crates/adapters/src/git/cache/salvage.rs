@@ -61,8 +61,8 @@ impl Salvage {
 }
 
 impl GitRepositories {
-    pub(crate) async fn read_salvage(&self, store: &Path, commit: CommitId) -> Result<Salvage, Failure> {
-        let call = self.git.local(store).args(["cat-file", "commit", commit.as_str()]);
+    pub(crate) async fn read_salvage(&self, bare: &Path, commit: CommitId) -> Result<Salvage, Failure> {
+        let call = self.git.local(bare).args(["cat-file", "commit", commit.as_str()]);
         let done =
             call.run(Input::Nothing, limits::BODY_BYTES).await?.success("reading what was salvaged")?;
         let text = done.text();
@@ -71,25 +71,25 @@ impl GitRepositories {
             head.lines().filter_map(|l| l.strip_prefix("parent ")).map(str::to_owned).collect();
         let named = message.lines().find_map(|line| line.strip_prefix(STATE_LINE));
         let described = match named.filter(|id| parents.iter().any(|parent| parent == id)) {
-            Some(id) => Some((id.to_owned(), self.read_state(store, id).await?)),
+            Some(id) => Some((id.to_owned(), self.read_state(bare, id).await?)),
             None => None,
         };
         Ok(Salvage { commit, parents, described })
     }
 
     /// Tells whether a commit is another one or in its history.
-    pub(crate) async fn is_part(&self, store: &Path, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
+    pub(crate) async fn is_part(&self, bare: &Path, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
         if one == of {
             return Ok(true);
         }
         let args = ["merge-base", "--is-ancestor", one.as_str(), of.as_str()];
-        let done = self.git.local(store).args(args).run(Input::Nothing, 0).await?;
+        let done = self.git.local(bare).args(args).run(Input::Nothing, 0).await?;
         Ok(done.status.success())
     }
 
-    async fn read_state(&self, store: &Path, commit: &str) -> Result<State, Failure> {
+    async fn read_state(&self, bare: &Path, commit: &str) -> Result<State, Failure> {
         let file = format!("{commit}:{STATE_FILE}");
-        let call = self.git.local(store).args(["cat-file", "blob", &file]);
+        let call = self.git.local(bare).args(["cat-file", "blob", &file]);
         let done = call.run(Input::Nothing, limits::SALVAGE_STATE_BYTES).await?;
         let done = done.success("reading the description of a salvaged tree")?;
         serde_json::from_slice(&done.stdout).map_err(|e| {

@@ -269,7 +269,7 @@ impl GitRepositories {
             return Ok(());
         }
         bare_repository::ensure(&dir, bare_repository::is_sha256(pin))
-            .map_err(|e| errors::io("making a repository store", &e))?;
+            .map_err(|e| errors::io("making a bare repository", &e))?;
         if one.of_base {
             let lock = self.repository_lock(&dir);
             let _alone = lock.lock().await;
@@ -295,7 +295,7 @@ impl GitRepositories {
     pub(crate) async fn publishes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<bool, Failure> {
         let dir = self.layout.bare_repository(url);
         bare_repository::ensure(&dir, bare_repository::is_sha256(commit))
-            .map_err(|e| errors::io("making a repository store", &e))?;
+            .map_err(|e| errors::io("making a bare repository", &e))?;
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;
         let copies = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{PUBLISHED}/{kind}/*"));

@@ -53,7 +53,7 @@ pub(crate) struct Mirror {
     pub(crate) index: Option<Vec<Entry>>,
     /// Why the agent's git directory cannot be relied on; then only files are taken.
     pub(crate) unusable: Option<String>,
-    /// The objects of the repository store, which are always read.
+    /// The objects of the server's bare repository, which are always read.
     shared: PathBuf,
 }
 
@@ -71,7 +71,7 @@ impl Mirror {
         };
         // An alternate that the agent wrote could lend objects of another repository on this machine, which would then be
         // published.
-        let known = |store: &Path| store == spec.shared;
+        let known = |lender: &Path| lender == spec.shared;
         if let Err(e) = mirror.copy(spec, &git_dir, &spec.tree.join(".git"), &known) {
             mirror.unusable = Some(e.to_string());
         }
@@ -84,7 +84,8 @@ impl Mirror {
         let mut mirror = Self::empty(spec, dir)?;
         // It is only read here, so that it may share the objects of any repository that the server keeps.
         let all = spec.shared.parent().and_then(Path::parent);
-        let known = |store: &Path| store.parent().and_then(Path::parent) == all && store.ends_with("objects");
+        let known =
+            |lender: &Path| lender.parent().and_then(Path::parent) == all && lender.ends_with("objects");
         mirror.copy(spec, git_dir, path, &known)?;
         Ok(mirror)
     }
@@ -253,14 +254,14 @@ impl Mirror {
         Some(index_file::parse_listing(&listed))
     }
 
-    fn share(&self, stores: &[&Path]) -> io::Result<()> {
-        let others = stores.iter().filter(|dir| **dir != self.shared);
+    fn share(&self, lenders: &[&Path]) -> io::Result<()> {
+        let others = lenders.iter().filter(|dir| **dir != self.shared);
         let all: Vec<&Path> = others.copied().chain([self.shared.as_path()]).collect();
         bare_repository::share_objects(&self.git.dir, &all)
     }
 
-    /// Lets the objects of a git directory be read, and those of further stores that it names, as far as they are known.
-    /// Where its directory holds anything but plain files, or names other stores, each plain file is linked by itself:
+    /// Lets the objects of a git directory be read, and those of further directories that it names, as far as they are known.
+    /// Where its directory holds anything but plain files, or names other directories, each plain file is linked by itself:
     /// neither can a pipe hold up git, nor another repository come in.
     fn objects(&self, from: &OwnedFd, path: &Path, known: &dyn Fn(&Path) -> bool) -> io::Result<()> {
         let objects = handles::enter(from, b"objects")?;
@@ -272,20 +273,20 @@ impl Mirror {
         let named = read_below(&objects, "info/alternates", NAMES_BYTES);
         let named = named.map(|text| String::from_utf8_lossy(&text).into_owned());
         let lines: Vec<&Path> = named.iter().flat_map(|text| text.lines()).map(Path::new).collect();
-        let is_known = |store: &&&Path| known(store) && store.is_dir();
-        let mut stores: Vec<&Path> = lines.iter().filter(is_known).copied().collect();
+        let is_known = |lender: &&&Path| known(lender) && lender.is_dir();
+        let mut lenders: Vec<&Path> = lines.iter().filter(is_known).copied().collect();
         // The whole directory is borrowed only where nothing in it can surprise git: it follows links, opens pipes and reads
         // alternates of alternates.
-        if only_plain && stores.len() == lines.len() && names_some == named.is_some() {
-            stores.insert(0, &path);
-            return self.share(&stores);
+        if only_plain && lenders.len() == lines.len() && names_some == named.is_some() {
+            lenders.insert(0, &path);
+            return self.share(&lenders);
         }
         for file in plain {
             let link = self.git.dir.join("objects").join(&file);
             fs::create_dir_all(link.parent().unwrap_or(&self.git.dir))?;
             std::os::unix::fs::symlink(path.join(&file), link)?;
         }
-        self.share(&stores)
+        self.share(&lenders)
     }
 }
 

@@ -63,7 +63,7 @@ impl GitRepositories {
         Ok(bundle)
     }
 
-    /// Writes a git directory whose HEAD is the judged commit. It reads the store's objects and has neither a remote nor
+    /// Writes a git directory whose HEAD is the judged commit. It reads the bare repository's objects and has neither a remote nor
     /// credentials, so that nothing a gate does with git leaves the checkout.
     fn write_judging_git_dir(&self, dir: &Path, request: &JudgingRequest, tags: &str) -> io::Result<()> {
         let config = format!("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n{}", self.author_config());

@@ -34,10 +34,12 @@ const TRIES: usize = 100;
 pub fn holds_work(data: &Path, agent: AgentId) -> bool {
     let there = |path: &Path| fs::symlink_metadata(path).is_ok();
     let layout = Layout { data: data.to_owned() };
-    let stores = fs::read_dir(data.join("repos")).into_iter().flatten().flatten();
+    let repositories = fs::read_dir(data.join("repos")).into_iter().flatten().flatten();
     there(&layout.beside(agent))
         || there(&layout.agent(agent))
-        || stores.into_iter().any(|s| ref_files::read_ref(&s.path(), &ref_names::salvage(agent)).is_some())
+        || repositories
+            .into_iter()
+            .any(|s| ref_files::read_ref(&s.path(), &ref_names::salvage(agent)).is_some())
 }
 
 impl GitRepositories {

@@ -1,4 +1,4 @@
-//! An agent's tree: a clone made by hand that shares the store's objects and has a git directory of its own. One git
+//! An agent's tree: a clone made by hand that shares the bare repository's objects and has a git directory of its own. One git
 //! process writes the files, before the agent has ever touched the tree; afterwards no git of ours runs in it.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! Bringing an agent's work back: a repository of its own below `<data>/restored`, made aside and renamed into place,
-//! with every object copied out of the store. Its settings are ours; nothing that the agent configured comes along,
+//! with every object copied out of the bare repository. Its settings are ours; nothing that the agent configured comes along,
 //! and what was under way is not resumed by itself (a rebase's plan may hold commands): its commits are branches, its
 //! conflicts are in the index, its files as they were.
 
@@ -27,23 +27,23 @@ const STAGED: &str = "salvaged/staged";
 
 impl GitRepositories {
     pub(crate) async fn restore_now(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
-        let store = self.layout.bare_repository(&request.repository);
+        let bare = self.layout.bare_repository(&request.repository);
         // The record may not know of it yet: the ref is written first.
         let reference = ref_names::salvage(request.agent);
-        let saved = ref_files::read_ref(&store, &reference)
+        let saved = ref_files::read_ref(&bare, &reference)
             .or_else(|| request.salvage.as_ref().map(|saved| saved.commit.clone()));
         let own = format!("refs/agents/{}", request.agent);
-        let head = request.head.clone().or_else(|| ref_files::read_ref(&store, &format!("{own}/head")));
-        let mut diverged = branches_below(&store, &format!("{own}/branches"));
-        let former = branches_below(&store, &ref_names::former_salvages(request.agent));
+        let head = request.head.clone().or_else(|| ref_files::read_ref(&bare, &format!("{own}/head")));
+        let mut diverged = branches_below(&bare, &format!("{own}/branches"));
+        let former = branches_below(&bare, &ref_names::former_salvages(request.agent));
         diverged.extend(former.into_iter().map(|(name, tip)| (format!("salvaged/{name}"), tip)));
-        let replaced = branches_below(&store, &ref_names::replaced_tips(request.agent));
+        let replaced = branches_below(&bare, &ref_names::replaced_tips(request.agent));
         diverged.extend(replaced.into_iter().map(|(name, tip)| (format!("replaced/{name}"), tip)));
         if saved.is_none() && head.is_none() && diverged.is_empty() {
             return Ok(None);
         }
         let salvage = match saved {
-            Some(commit) => Some(self.read_salvage(&store, commit).await?),
+            Some(commit) => Some(self.read_salvage(&bare, commit).await?),
             None => None,
         };
         let io = |e: io::Error| errors::io("making a directory to restore into", &e);
@@ -53,7 +53,7 @@ impl GitRepositories {
         let aside = above.join(format!(".new-{}", uuid::Uuid::new_v4().simple()));
         private_files::private_dir(&aside).map_err(io)?;
         let making =
-            Making { git: self, store: &store, tree: aside.clone(), git_dir: aside.join(".git"), request };
+            Making { git: self, bare: &bare, tree: aside.clone(), git_dir: aside.join(".git"), request };
         let made = making.all(salvage.as_ref(), head, &diverged).await;
         let head = match made {
             Ok(head) => head,
@@ -70,11 +70,11 @@ impl GitRepositories {
 }
 
 /// Branches that are kept under other names.
-fn branches_below(store: &Path, below: &str) -> Vec<(String, CommitId)> {
-    let names = loose_refs::refs_below(store, below);
+fn branches_below(bare: &Path, below: &str) -> Vec<(String, CommitId)> {
+    let names = loose_refs::refs_below(bare, below);
     let tip = |name: String| {
         let short = name.strip_prefix(below)?.trim_start_matches('/').to_owned();
-        Some((short, ref_files::read_ref(store, &name)?))
+        Some((short, ref_files::read_ref(bare, &name)?))
     };
     names.into_iter().filter_map(tip).collect()
 }
@@ -99,7 +99,7 @@ fn settle(aside: &Path, above: &Path, name: &str) -> io::Result<PathBuf> {
 /// A restored repository being made.
 struct Making<'a> {
     git: &'a GitRepositories,
-    store: &'a Path,
+    bare: &'a Path,
     tree: PathBuf,
     git_dir: PathBuf,
     request: &'a RestoreRequest,
@@ -133,7 +133,7 @@ impl Making<'_> {
         };
         let mut others = diverged.to_vec();
         if let (Some(received), Some(head)) = (received, &head)
-            && !self.git.is_part(self.store, &received, head).await?
+            && !self.git.is_part(self.bare, &received, head).await?
         {
             others.push((format!("received/{}", received.short()), received));
         }
@@ -173,10 +173,10 @@ impl Making<'_> {
         let state = salvage.described.as_ref().map(|(_, state)| state);
         let beside = state.is_some_and(|state| state.aside && state.under_way.is_empty());
         let (true, Some(received), Some(head)) = (beside, received, salvage.head()) else { return Ok(true) };
-        Ok(!self.git.is_part(self.store, &head, received).await?)
+        Ok(!self.git.is_part(self.bare, &head, received).await?)
     }
 
-    /// Copies everything that the tips reach out of the store, as one pack.
+    /// Copies everything that the tips reach out of the bare repository, as one pack.
     async fn copy_objects(
         &self,
         salvage: Option<&Salvage>,
@@ -190,9 +190,9 @@ impl Making<'_> {
         // repository.
         let pack = self.git_dir.join("objects/pack/pack");
         let call =
-            self.git.git.local(self.store).args(["pack-objects", "--revs", "--delta-base-offset", "-q"]);
+            self.git.git.local(self.bare).args(["pack-objects", "--revs", "--delta-base-offset", "-q"]);
         let done = call.args([&pack]).run(Input::Bytes(revisions.into_bytes()), 4096).await?;
-        done.success("copying the agent's work out of the store").map(drop)
+        done.success("copying the agent's work out of the bare repository").map(drop)
     }
 
     fn refs(
@@ -290,7 +290,7 @@ impl Making<'_> {
         }
         items.sort_by(|a, b| a.path.cmp(&b.path));
         let asked: String = items.iter().map(|item| format!("{}\n", item.object)).collect();
-        let call = self.git.git.local(self.store).args(["cat-file", "--batch", "--buffer"]);
+        let call = self.git.git.local(self.bare).args(["cat-file", "--batch", "--buffer"]);
         let (done, ()) = call
             .stream(Input::Bytes(asked.into_bytes()), |out| async move {
                 let mut out = BufReader::with_capacity(64 * 1024, out);
@@ -322,7 +322,7 @@ impl Making<'_> {
 
     /// Lists a commit's files: mode, object, path.
     async fn entries(&self, commit: &str) -> Result<Vec<(String, String, Vec<u8>)>, Failure> {
-        let call = self.git.git.local(self.store).args(["ls-tree", "-r", "-z", "--full-tree", commit]);
+        let call = self.git.git.local(self.bare).args(["ls-tree", "-r", "-z", "--full-tree", commit]);
         let done =
             call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing what was salvaged")?;
         if done.cut {

@@ -1,4 +1,4 @@
-//! Writing a restored tree: raw content from the store into a fresh directory, part by part through handles so that
+//! Writing a restored tree: raw content from the bare repository into a fresh directory, part by part through handles so that
 //! no link in it is ever followed, whatever the description claims. Permissions are set last.
 
 use std::collections::BTreeMap;

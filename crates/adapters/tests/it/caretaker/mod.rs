@@ -176,7 +176,7 @@ async fn old_records_go_unless_their_work_is_nowhere_else() {
                 agent.work.pushed = Some(commit);
             }
             3 => agent.work.pushed = Some(commit),
-            1 => place.git.forget(&place.git.store_of(&context.repository), agent.id).await.unwrap(),
+            1 => place.git.forget(&place.git.cache_of(&context.repository), agent.id).await.unwrap(),
             _ => {}
         }
         place.record_ended(agent.clone()).await;
@@ -262,7 +262,7 @@ async fn a_store_is_packed_again_only_when_nothing_shares_its_objects() {
     place.git.remove(lives.id).await.unwrap();
     assert_eq!(place.git.tidy(std::slice::from_ref(url)).await.unwrap(), None, "an agent of it runs");
     assert!(packs() >= 60);
-    assert_eq!(place.git.tidy(&[]).await.unwrap(), Some(place.git.store_of(url)));
+    assert_eq!(place.git.tidy(&[]).await.unwrap(), Some(place.git.cache_of(url)));
     assert!(packs() <= 2, "{} packs", packs());
     assert!(place.store_has(&["cat-file", "-e", commit.as_str()]), "kept work is reachable and stays");
     assert!(place.store_has(&["cat-file", "-e", &young]), "what is young stays, whoever may need it");

@@ -201,7 +201,7 @@ impl CaretakerTestbed {
         std::fs::read_dir(self.data.join("repos")).unwrap().next().unwrap().unwrap().path()
     }
 
-    /// Runs git in the repository store.
+    /// Runs git in the server's bare repository.
     pub(crate) fn store_git(&self, args: &[&str]) -> String {
         self.fixture.run(&self.repository(), args)
     }

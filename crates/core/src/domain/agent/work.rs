@@ -16,7 +16,7 @@ pub struct Work {
     /// The remote tip of the agent's own branch as recorded at checkout; `None` when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_tip: Option<CommitId>,
-    /// The newest commit of the agent that the repository store holds.
+    /// The newest commit of the agent that the server's bare repository holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<CommitId>,
     /// The kept commit still waits to be judged or pushed: if an interruption comes now, the agent need not run again.
@@ -77,11 +77,11 @@ impl Work {
     }
 }
 
-/// Work that nobody had received when the agent was ended, kept in the repository store.
+/// Work that nobody had received when the agent was ended, kept in the server's bare repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Salvaged {
-    /// The ref in the repository store that holds it.
+    /// The ref in the server's bare repository that holds it.
     pub reference: String,
     /// The commit: its tree is the working tree as it was, its parents are HEAD, the index and what else there was.
     pub commit: CommitId,

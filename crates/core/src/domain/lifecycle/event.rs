@@ -45,9 +45,9 @@ impl KillCause {
 pub enum Salvage {
     /// There was none, or there was nothing new in it.
     Nothing,
-    /// It was committed on HEAD and is kept in the repository store: the next attempt goes on from it.
+    /// It was committed on HEAD and is kept in the server's bare repository: the next attempt goes on from it.
     Kept(CommitId),
-    /// The tree is kept in the repository store as it was, HEAD where it was.
+    /// The tree is kept in the server's bare repository as it was, HEAD where it was.
     Saved(Salvaged),
     /// HEAD was received, and what lay beside it (other branches, stashes) is kept as it was found then.
     Beside(Salvaged),
@@ -120,7 +120,7 @@ pub enum Event {
         /// Warnings that a person should read.
         warnings: Vec<String>,
     },
-    /// Its commits were received into the repository store.
+    /// Its commits were received into the server's bare repository.
     Kept {
         /// The newest commit.
         head: CommitId,

@@ -104,7 +104,7 @@ impl Decision {
             ),
         });
         let text = format!(
-            "the work conflicts with {} at {} in {}; nothing was pushed, the work is kept in the repository store",
+            "the work conflicts with {} at {} in {}; nothing was pushed, the work is kept in the server's bare repository",
             self.agent.spec.context.branch,
             base.short(),
             files.join(", ")

@@ -1,4 +1,4 @@
-//! Agents that change nodes. What an agent's work has come to lies in the repository store of the node that ran it, and
+//! Agents that change nodes. What an agent's work has come to lies in the bare repository of the node that ran it, and
 //! no other node can go on from it: an agent that moves begins its attempt anew, and its record says where the earlier
 //! work is. An attempt that a node took with it is not the agent's fault, but nobody is given to lost nodes for ever.
 

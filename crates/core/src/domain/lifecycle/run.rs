@@ -107,7 +107,7 @@ impl Decision {
         let kept = branches.join(", ");
         let text = format!(
             "HEAD does not descend from the base commit, so it cannot be judged against it; kept branches: {kept}. \
-             Look at them in the repository store under refs/agents/{}/branches/.",
+             Look at them in the server's bare repository under refs/agents/{}/branches/.",
             self.agent.id
         );
         self.failed(Failure::new(FailureKind::Diverged, text), false)

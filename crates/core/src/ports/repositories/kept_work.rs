@@ -45,10 +45,10 @@ pub struct Restored {
     pub salvage: Option<Salvaged>,
 }
 
-/// Names a repository store on this machine.
+/// Bare repository of the server for one remote, by the name of its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct StoreName(pub String);
+pub struct RepoCache(pub String);
 
 /// A commit of an agent that no branch of the remote is known to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +59,11 @@ pub struct UnmergedCommit {
     pub subject: String,
 }
 
-/// Refs that a repository store keeps for an agent.
+/// Refs that a bare repository keeps for an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRefs {
-    /// The store.
-    pub store: StoreName,
+    /// The bare repository.
+    pub cache: RepoCache,
     /// The agent.
     pub agent: AgentId,
     /// When the newest of them was written.
@@ -75,39 +75,39 @@ pub struct KeptRefs {
 /// that decides about a retry, and words without secrets.
 #[async_trait]
 pub trait KeptWork: Send + Sync {
-    /// Returns what the store keeps of the agent under `refs/mosaic/salvage/<id>`.
+    /// Returns what the bare repository keeps of the agent under `refs/mosaic/salvage/<id>`.
     async fn salvaged(&self, repository: &RepositoryUrl, agent: AgentId)
     -> Result<Option<Salvaged>, Failure>;
 
-    /// Brings an agent's work back into a new directory of its own, nothing of which is shared with the store: its
-    /// branch at its HEAD, index and working tree as they were. `None` when the store keeps nothing of it.
+    /// Brings an agent's work back into a new directory of its own, nothing of which is shared with the bare repository: its
+    /// branch at its HEAD, index and working tree as they were. `None` when the bare repository keeps nothing of it.
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure>;
 
-    /// Returns the store of a repository, whether it exists or not.
-    fn store_of(&self, repository: &RepositoryUrl) -> StoreName;
+    /// Returns the bare repository of a repository, whether it exists or not.
+    fn cache_of(&self, repository: &RepositoryUrl) -> RepoCache;
 
-    /// Lists everything that stores keep by refs of agents.
+    /// Lists everything that bare repositories keep by refs of agents.
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure>;
 
-    /// Lists the refs that the store has of the agent, the salvage first, at most `most`.
-    async fn refs_of(&self, store: &StoreName, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
+    /// Lists the refs that the bare repository has of the agent, the salvage first, at most `most`.
+    async fn refs_of(&self, cache: &RepoCache, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure>;
 
-    /// Returns the commits that the store keeps of the agent and that neither a fetched branch of the remote nor one of
+    /// Returns the commits that the bare repository keeps of the agent and that neither a fetched branch of the remote nor one of
     /// the `safe` commits reaches, newest first, at most `most`. An agent without refs has none.
     async fn unmerged(
         &self,
-        store: &StoreName,
+        cache: &RepoCache,
         agent: AgentId,
         safe: &[CommitId],
         most: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure>;
 
-    /// Removes every ref that the store has of the agent: kept commits and salvage. Idempotent; objects stay until the
-    /// store is packed again.
-    async fn forget(&self, store: &StoreName, agent: AgentId) -> Result<(), Failure>;
+    /// Removes every ref that the bare repository has of the agent: kept commits and salvage. Idempotent; objects stay until the
+    /// bare repository is packed again.
+    async fn forget(&self, cache: &RepoCache, agent: AgentId) -> Result<(), Failure>;
 
-    /// Packs one store again when it has become untidy, none when all are tidy or in use. A store of a `running`
+    /// Packs one bare repository again when it has become untidy, none when all are tidy or in use. A bare repository of a `running`
     /// repository, or of one that has a tree on this machine, is never touched: trees share its objects. What no ref
     /// reaches stays for [`crate::limits::UNREACHABLE`]. Returns what was packed.
-    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<StoreName>, Failure>;
+    async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure>;
 }

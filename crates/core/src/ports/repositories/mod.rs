@@ -10,6 +10,6 @@ mod trees;
 
 pub use self::commits::{Added, AddedPart, ChangeKind, Commits, DiffForm, FileStat, FilterUse};
 pub use self::intake::{HarvestJob, Intake, Kept, Received};
-pub use self::kept_work::{KeptRefs, KeptWork, RestoreRequest, Restored, StoreName, UnmergedCommit};
+pub use self::kept_work::{KeptRefs, KeptWork, RepoCache, RestoreRequest, Restored, UnmergedCommit};
 pub use self::publisher::{Fit, NotAllowed, Publisher, Pushed, RemoteState};
 pub use self::trees::{JudgingCheckout, JudgingRequest, StrayTree, TreeRequest, Trees, Worktree};

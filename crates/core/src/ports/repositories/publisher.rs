@@ -12,7 +12,7 @@ use crate::ports::fleet::Hold;
 /// State of the remote when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteState {
-    /// Tip of the base branch, fetched into the store.
+    /// Tip of the base branch, fetched into the bare repository.
     pub base: CommitId,
     /// Tip of the agent's own branch; `None` when the remote has none.
     pub tip: Option<CommitId>,
@@ -56,7 +56,7 @@ pub trait Publisher: Send + Sync {
     /// Tells whether policy allows this repository at all (scheme, local permission).
     fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed>;
 
-    /// Fetches the base branch into the repository's store (made when missing) and reads the tip of the agent's
+    /// Fetches the base branch into the bare repository (made when missing) and reads the tip of the agent's
     /// own branch on the remote. Calls for one repository at the same time share one fetch where they can.
     async fn fetch(
         &self,
@@ -65,7 +65,7 @@ pub trait Publisher: Send + Sync {
         own: &BranchName,
     ) -> Result<RemoteState, Failure>;
 
-    /// Fetches the newest base and tries to merge the commit onto it, in the store.
+    /// Fetches the newest base and tries to merge the commit onto it, in the bare repository.
     async fn fit(
         &self,
         repository: &RepositoryUrl,
@@ -94,7 +94,7 @@ pub trait Publisher: Send + Sync {
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure>;
 
-    /// Fetches the tip that the agent's branch has on the remote, and keeps it in the repository's store under
+    /// Fetches the tip that the agent's branch has on the remote, and keeps it in the bare repository under
     /// `refs/agents/<id>/replaced/`, so that a push which replaces it loses nothing. Errors with
     /// [`FailureKind::Network`](crate::domain::outcome::FailureKind::Network) when the branch is another one by then. Idempotent.
     async fn keep_remote_tip(

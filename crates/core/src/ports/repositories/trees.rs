@@ -8,7 +8,7 @@ use crate::domain::ids::{AgentId, BranchName, CommitId};
 use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
 
-/// An agent's own working tree: a clone that shares the store's objects.
+/// An agent's own working tree: a clone that shares the bare repository's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worktree {
     /// The agent.
@@ -96,7 +96,7 @@ pub trait Trees: Send + Sync {
 
     /// Writes a fresh checkout of exactly this commit into an empty directory that the agent never saw. It has a git
     /// directory of its own: HEAD is the commit, the index matches, history and tags can be read, and there is no remote.
-    /// Nothing that is written there reaches the repository's store.
+    /// Nothing that is written there reaches the bare repository.
     async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
 
     /// Makes a bundle of exactly the commit, as `HEAD`, that stands on the base: for a gatekeeper on another machine. It lies

@@ -65,7 +65,7 @@ ln -s /etc/passwd passwd
     assert_eq!(fixture.read_branch_file(branch, "good.txt").as_deref(), Some("good\n"));
     let outside = std::fs::read_to_string(canary.join("outside")).unwrap_or_default();
     assert_eq!(outside, "", "planted programs ran outside the agent's confinement");
-    for repository in [fixture.remote(), store_of(&home)] {
+    for repository in [fixture.remote(), cache_of(&home)] {
         let found = fixture.try_run(&repository, &["cat-file", "-e", &hidden]);
         assert!(found.is_none(), "a foreign object came into {}", repository.display());
     }
@@ -74,8 +74,8 @@ ln -s /etc/passwd passwd
     assert!(mode.is_empty() || mode.starts_with("120000"), "a link was followed: {mode}");
 }
 
-/// Returns the repository store, the only bare repository in the data directory.
-fn store_of(home: &Home) -> PathBuf {
+/// Returns the server's bare repository, the only one in the data directory.
+fn cache_of(home: &Home) -> PathBuf {
     fn find(dir: &Path, depth: usize) -> Option<PathBuf> {
         if dir.join("objects").is_dir() && dir.join("HEAD").is_file() {
             return Some(dir.to_owned());

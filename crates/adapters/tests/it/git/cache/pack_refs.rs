@@ -52,7 +52,7 @@ async fn refs_of_many_agents_are_packed_and_found_as_before() {
     let packed = fs::read_to_string(store.join("packed-refs")).unwrap();
     assert_eq!(packed.matches("/head\n").count(), all.len());
     assert!(!store.join("packed-refs.lock").exists());
-    let name = world.git.store_of(&world.url);
+    let name = world.git.cache_of(&world.url);
     let own = world.git.unmerged(&name, all[7], std::slice::from_ref(&request.base), 5).await.unwrap();
     assert_eq!(own[0].commit, head);
     world.git.forget(&name, all[7]).await.unwrap();

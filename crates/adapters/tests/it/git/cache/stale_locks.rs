@@ -108,7 +108,11 @@ async fn forty_planted_locks_are_healed() {
         }
         plant(&store, ".new-7f");
         plant(&store, "refs/agents/7d0c6c1e/.new-7f");
-        assert_eq!(world.git.heal(&world.url).await.ok(), Some(LOCKS.len() + 2), "round {round}");
+        assert_eq!(
+            world.git.remove_stale_locks(&world.url).await.ok(),
+            Some(LOCKS.len() + 2),
+            "round {round}"
+        );
         assert_eq!(locks(&store), Vec::<PathBuf>::new());
         assert!(!store.join(".new-7f").exists() && !store.join("refs/agents/7d0c6c1e/.new-7f").exists());
         healed += LOCKS.len();
@@ -166,15 +170,18 @@ async fn a_live_lock_is_never_touched() {
     plant(&store, "packed-refs.lock");
     let held = Holder::start(&store, &[]);
     fs::remove_file(store.join("packed-refs.lock")).unwrap();
-    let why = world.git.heal(&world.url).await.unwrap_err().to_string();
+    let why = world.git.remove_stale_locks(&world.url).await.unwrap_err().to_string();
     assert!(why.contains("git") && held.lock.exists(), "{why}");
     held.signal("-STOP");
-    assert!(world.git.heal(&world.url).await.is_err() && held.lock.exists(), "a stopped one is alive");
+    assert!(
+        world.git.remove_stale_locks(&world.url).await.is_err() && held.lock.exists(),
+        "a stopped one is alive"
+    );
     held.signal("-CONT");
     let lock = held.lock.clone();
     drop(held);
     assert!(lock.exists(), "a killed git leaves its lock");
-    assert_eq!(world.git.heal(&world.url).await.ok(), Some(1));
+    assert_eq!(world.git.remove_stale_locks(&world.url).await.ok(), Some(1));
 
     // Anything at all that has the file open holds it.
     let lock = store.join("HEAD.lock");
@@ -183,11 +190,11 @@ async fn a_live_lock_is_never_touched() {
     let mut other = other.stdout(Stdio::piped()).spawn().unwrap();
     let said = BufReader::new(other.stdout.take().unwrap()).lines().next();
     assert_eq!(said.unwrap().unwrap(), "open");
-    let why = world.git.heal(&world.url).await.unwrap_err().to_string();
+    let why = world.git.remove_stale_locks(&world.url).await.unwrap_err().to_string();
     assert!(why.contains("open") && lock.exists(), "{why}");
     other.kill().unwrap();
     other.wait().unwrap();
-    assert_eq!(world.git.heal(&world.url).await.ok(), Some(1));
+    assert_eq!(world.git.remove_stale_locks(&world.url).await.ok(), Some(1));
 }
 
 #[tokio::test]
@@ -212,6 +219,6 @@ async fn a_git_of_a_killed_server_is_ended_before_its_lock_is_judged() {
     let start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
     let me = format!("{}.{start}", std::process::id());
     let held = Holder::start(&store, &[("MOSAIC_GIT_STORE", &place), ("MOSAIC_GIT_OWNER", &me)]);
-    assert!(world.git.heal(&world.url).await.is_err());
+    assert!(world.git.remove_stale_locks(&world.url).await.is_err());
     assert!(held.lock.exists());
 }

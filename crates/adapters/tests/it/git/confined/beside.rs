@@ -44,7 +44,7 @@ async fn a_branch_beside_an_unchanged_head_is_kept_and_restored() {
     assert_eq!(ask(&world, &restored.path, &["rev-parse", "feature"]), commit);
     assert_eq!(restored.head.as_ref(), Some(&request.base));
     assert_eq!(ask(&world, &restored.path, &["status", "--porcelain"]), "");
-    let store = world.git.store_of(&world.url);
+    let store = world.git.cache_of(&world.url);
     let lost =
         world.git.unmerged(&store, request.agent, std::slice::from_ref(&request.base), 9).await.unwrap();
     assert!(lost.iter().any(|one| one.commit.as_str() == commit), "it may be removed unasked: {lost:?}");
@@ -67,7 +67,7 @@ async fn a_branch_and_a_stash_beside_received_commits_are_kept_and_restored() {
     assert!(ask(&world, &restored.path, &["stash", "list"]).contains("for later"));
     assert_eq!(ask(&world, &restored.path, &["show", "stash@{0}:README.md"]), "stashed");
     // A pushed HEAD makes the rest no safer.
-    let store = world.git.store_of(&world.url);
+    let store = world.git.cache_of(&world.url);
     let lost = world.git.unmerged(&store, request.agent, &[request.base.clone(), head], 9).await.unwrap();
     assert!(lost.iter().any(|one| one.commit.as_str() == commit), "{lost:?}");
 }

@@ -243,7 +243,7 @@ async fn a_snapshot_shows_what_is_in_the_tree_and_changes_nothing_there() {
     assert_eq!(before.0, after.0);
     assert_eq!(before.1.unwrap(), after.1.unwrap());
     assert!(world.tree(&request).join(".git/index.lock").exists(), "a git of the agent's may hold it");
-    let store = world.git.store_of(&world.url);
+    let store = world.git.cache_of(&world.url);
     let lost = world.git.unmerged(&store, request.agent, &[], 9).await.unwrap();
     assert!(lost.is_empty(), "it is nobody's work: {lost:?}");
     world.git.forget(&store, request.agent).await.unwrap();
