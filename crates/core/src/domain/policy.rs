@@ -68,6 +68,11 @@ impl Policy {
         }
     }
 
+    /// Returns the default policy of harvests, which run nothing of an agent's and so do not depend on its type.
+    pub fn of_harvests() -> Self {
+        Self::default()
+    }
+
     /// Returns the default policy of gates.
     pub fn of_gates() -> Self {
         Self::default()

@@ -1,9 +1,9 @@
 //! The surroundings of a step, and what a driver holds in memory between two of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::domain::agent::{Agent, Ending, State, Status, Turn};
-use crate::domain::ids::Word;
+use crate::domain::ids::{AgentId, Word};
 use crate::domain::outcome::{Failure, FailureKind};
 use crate::driver::AgentHandle;
 use crate::limits;
@@ -113,20 +113,12 @@ impl StepContext<'_> {
             return Ok(handle.clone());
         }
         let tree = step_state.tree.as_ref().map(|tree| tree.path.clone());
-        let handle = self.prepare(Purpose::Agent, tree).await?;
+        let policy = Policy::of(self.agent.spec.agent_type);
+        let policy = tree.map(Mount::writable).into_iter().fold(policy, Policy::with);
+        let sandbox = &self.orchestrator.ports.sandbox;
+        let handle = sandbox.prepare(self.agent.id, Purpose::Agent, &policy).await?;
         step_state.sandbox = Some(handle.clone());
         Ok(handle)
-    }
-
-    /// Prepares a place in the sandbox, with this directory in it.
-    pub(super) async fn prepare(
-        &self,
-        purpose: Purpose,
-        directory: Option<PathBuf>,
-    ) -> Result<SandboxHandle, Failure> {
-        let policy = Policy::of(self.agent.spec.agent_type);
-        let policy = directory.map(Mount::writable).into_iter().fold(policy, Policy::with);
-        Ok(self.orchestrator.ports.sandbox.prepare(self.agent.id, purpose, &policy).await?)
     }
 
     /// Returns a job in a prepared place, with the environment that every agent has and then its own.
@@ -138,24 +130,61 @@ impl StepContext<'_> {
         env: Vec<(String, String)>,
         tree: &Path,
     ) -> JobSpec {
-        let base = self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string);
+        self.owner().job(self.orchestrator, name, handle, (argv, env), tree)
+    }
+
+    /// Returns the agent as its jobs know it.
+    pub(super) fn owner(&self) -> JobOwner {
+        JobOwner {
+            agent: self.agent.id,
+            task: self.agent.spec.task_id.to_string(),
+            base: self.agent.work.base.as_ref().map_or(String::new(), ToString::to_string),
+            runs: self.agent.runs,
+        }
+    }
+}
+
+/// An agent as its jobs know it, record or not.
+pub(super) struct JobOwner {
+    pub(super) agent: AgentId,
+    task: String,
+    base: String,
+    /// Number of its runs so far: jobs and logs of one run are named by it.
+    pub(super) runs: u32,
+}
+
+impl JobOwner {
+    /// Returns the owner of a tree whose record is lost.
+    pub(super) fn of_tree(tree: &TreeRequest) -> Self {
+        Self { agent: tree.agent, task: tree.task.clone(), base: tree.base.to_string(), runs: 0 }
+    }
+
+    /// Returns a job in a prepared place, with the environment that every job of an agent has and then its own.
+    pub(super) fn job(
+        &self,
+        o: &Orchestrator,
+        name: &str,
+        handle: &SandboxHandle,
+        (argv, env): (Vec<String>, Vec<(String, String)>),
+        directory: &Path,
+    ) -> JobSpec {
         let of_agent = [
-            ("MOSAIC_AGENT_ID", self.agent.id.to_string()),
-            ("MOSAIC_TASK_ID", self.agent.spec.task_id.to_string()),
-            ("MOSAIC_WORKTREE", tree.display().to_string()),
-            ("MOSAIC_BASE", base),
+            ("MOSAIC_AGENT_ID", self.agent.to_string()),
+            ("MOSAIC_TASK_ID", self.task.clone()),
+            ("MOSAIC_WORKTREE", directory.display().to_string()),
+            ("MOSAIC_BASE", self.base.clone()),
         ];
         let of_agent = of_agent.into_iter().map(|(name, value)| (name.to_owned(), value));
-        let command = Command { argv, env: of_agent.chain(env).collect(), cwd: tree.to_owned() };
-        let command = self.orchestrator.ports.sandbox.command(handle, command);
+        let command = Command { argv, env: of_agent.chain(env).collect(), cwd: directory.to_owned() };
+        let command = o.ports.sandbox.command(handle, command);
         JobSpec {
-            agent: self.agent.id,
+            agent: self.agent,
             name: job_name(name),
             command: command.argv,
             env: command.env,
             cwd: command.cwd,
             stdin: Stdin::Null,
-            output: self.orchestrator.ports.transcripts.raw(self.agent.id, self.agent.runs),
+            output: o.ports.transcripts.raw(self.agent, self.runs),
             output_limit: limits::TRANSCRIPT_BYTES,
             interrupt: None,
             time_limit: None,

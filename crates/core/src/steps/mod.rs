@@ -9,6 +9,7 @@ mod confine;
 pub(crate) mod context;
 pub(crate) mod freeze;
 mod gate;
+mod harvest_job;
 mod judged_commit;
 mod launch;
 pub(crate) mod lease;
