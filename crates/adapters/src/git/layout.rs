@@ -41,6 +41,11 @@ impl Layout {
         self.agent(agent).join("tree.index")
     }
 
+    /// The tags that the tree's git directory was made with.
+    pub(super) fn given_tags(&self, agent: AgentId) -> PathBuf {
+        self.agent(agent).join("tree.tags")
+    }
+
     /// A git directory that does not exist: for calls that need none.
     pub(super) fn nowhere(&self) -> PathBuf {
         self.data.join("git/home/none")

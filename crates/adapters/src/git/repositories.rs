@@ -43,6 +43,10 @@ pub struct GitRepositories {
     /// Commits of which some tree has a name twice.
     pub(super) duplicates: CommitCache<bool>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed.
+    /// Tags that a commit descends from, as lines of packed refs.
+    pub(super) tag_lists: Memory<String>,
+    /// When a remote was last seen to have no branch in the way of a prefix.
+    pub(super) free_prefixes: Mutex<HashMap<(PathBuf, String), Instant>>,
     pub(super) ref_files: Mutex<()>,
     /// Set once the processes and locks that earlier servers left were looked after.
     pub(super) looked_after: tokio::sync::OnceCell<()>,
@@ -80,6 +84,8 @@ impl GitRepositories {
             attribute_files: CommitCache::new(),
             duplicates: CommitCache::new(),
             ref_files: Mutex::default(),
+            tag_lists: Memory::new(),
+            free_prefixes: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })

@@ -72,5 +72,15 @@ pub const GIT_FILE_BYTES: u64 = 1 << 30;
 pub const REF_BYTES: u64 = 4096;
 /// Largest file of packed refs that is read, in bytes: a million refs.
 pub const PACKED_REFS_BYTES: u64 = 128 * 1024 * 1024;
+/// Most tags that a tree and a gate's checkout get, the newest ones: versions are told by the nearest, and each costs a line that
+/// every git command of the agent reads.
+pub const TAGS: usize = 5_000;
+/// Time after which tags are looked for again although the base has not moved: releases are tagged rarely, and a look is a
+/// fetch.
+pub const TAGS_AGE: Duration = Duration::from_secs(300);
+/// Longest such look: an agent's start waits for it.
+pub const TAGS_LOOK: Duration = Duration::from_secs(30);
+/// Time for which a remote that has no branch named like the prefix of agents' branches is not asked again.
+pub const PREFIX_AGE: Duration = Duration::from_secs(300);
 /// The part of the disk floor below which work is not bundled: more than what is set aside.
 pub const BUNDLE_PART: u64 = 4;

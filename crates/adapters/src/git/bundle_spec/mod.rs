@@ -37,6 +37,10 @@ pub(crate) struct Spec {
     pub(crate) branch: String,
     /// The server's copy of the index as it was when the tree was made, after a line with the commit.
     pub(crate) checked_out: PathBuf,
+    /// The server's copy of the tags that the tree was made with, as lines of packed refs: as long as they stay so, they are
+    /// not the agent's work.
+    #[serde(default)]
+    pub(crate) given_tags: PathBuf,
     pub(crate) trailers: [String; 2],
     pub(crate) author: (String, String),
     /// The git program and the `PATH` that it gets: the server's, not the agent's.

@@ -18,9 +18,6 @@ use crate::git::{bare_repository, errors, messages, ref_files};
 /// Room for the answer of `ls-remote` about a few exact names.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Tags in files of their own from which on they are packed.
-const LOOSE_TAGS: usize = 32;
-
 impl GitRepositories {
     pub(crate) async fn fetch_now(
         &self,
@@ -57,6 +54,7 @@ impl GitRepositories {
     ) -> Result<CommitId, Failure> {
         let name = format!("refs/heads/{branch}");
         if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
+            self.look_for_tags(url, dir, branch, &seen).await;
             return Ok(seen);
         }
         // A hundred agents of one repository start at once and want the same commit. One fetches, and the others find its
@@ -127,20 +125,6 @@ impl GitRepositories {
             refspec,
         ]);
         call.through(view.places()).run(Input::Nothing, ANSWER_BYTES).await
-    }
-
-    /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.
-    async fn pack_tags(&self, dir: &Path) -> Result<(), Failure> {
-        let loose = std::fs::read_dir(dir.join("refs/tags")).map_or(0, |all| all.take(LOOSE_TAGS).count());
-        if loose < LOOSE_TAGS {
-            return Ok(());
-        }
-        let call = self.git.local(dir).args(["pack-refs"]);
-        let done = call.run(Input::Nothing, ANSWER_BYTES).await?;
-        if !done.status.success() {
-            tracing::warn!(stderr = done.stderr, "the tags of a bare repository cannot be packed");
-        }
-        Ok(())
     }
 
     /// Asks the remote for the tips of these branches.

@@ -27,4 +27,5 @@ pub(super) mod salvage_former;
 pub(super) mod stale_locks;
 pub(super) mod submodules;
 pub(super) mod trial_merge;
+pub(super) mod tags;
 pub(super) mod view;

@@ -2,6 +2,7 @@
 //! data, its objects are read through an alternate, its settings, attributes and hooks do not come along. Every git of a
 //! harvest or a salvage works here and never in the agent's `.git`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,6 +14,7 @@ use rustix::fs::FileType;
 
 use super::error::{self, HarvestError};
 use super::program::Git;
+use crate::bounded_file;
 use crate::git::bundle_spec::Spec;
 use crate::git::head_file::{NAMES_BYTES, is_ref_name, read_below};
 use crate::git::index_file::{self, Entry};
@@ -119,7 +121,7 @@ impl Mirror {
         if let Ok(refs) = handles::enter(from, b"refs") {
             self.refs(&refs, "refs", 0, &mut budget).map_err(copying)?;
         }
-        self.packed(from).map_err(copying)?;
+        self.packed(spec, from).map_err(copying)?;
         self.notes(from).map_err(copying)?;
         self.worktrees(from).map_err(copying)?;
         self.index = self.read_index(spec, from);
@@ -183,16 +185,24 @@ impl Mirror {
         Ok(())
     }
 
-    /// Copies the lines of `packed-refs` that are well formed.
-    fn packed(&self, from: &OwnedFd) -> io::Result<()> {
+    /// Copies the lines of `packed-refs` that are well formed, but not the tags that the tree was given: they are in the
+    /// repository store already, and each would be looked at as if it were the agent's.
+    fn packed(&self, spec: &Spec, from: &OwnedFd) -> io::Result<()> {
         let Ok(text) = handles::read_plain(from, b"packed-refs", limits::LISTING_BYTES as u64) else {
             return Ok(());
         };
         let text = String::from_utf8_lossy(&text);
+        let given = bounded_file::read_text(&spec.given_tags, limits::PACKED_REFS_BYTES).unwrap_or_default();
+        let given: HashSet<&str> = given.lines().collect();
         let is_whole = |line: &&str| {
             line.split_once(' ').is_some_and(|(id, name)| id.parse::<CommitId>().is_ok() && is_ref_name(name))
         };
-        let kept: String = text.lines().filter(is_whole).flat_map(|line| [line, "\n"]).collect();
+        let kept: String = text
+            .lines()
+            .filter(is_whole)
+            .filter(|line| !given.contains(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
         self.write("packed-refs", kept.as_bytes())
     }
 

@@ -36,6 +36,7 @@ impl GitRepositories {
             base: request.base.to_string(),
             branch: request.branch.to_string(),
             checked_out: self.layout.checked_out(request.agent),
+            given_tags: self.layout.given_tags(request.agent),
             trailers: make_tree::trailers(&request.task, &request.agent.to_string()),
             author: self.author.clone(),
             git,

@@ -4,15 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::limits;
 use mosaic_core::ports::repositories::{JudgingCheckout, JudgingRequest};
 
 use super::submodules::For;
 use crate::git::command::Input;
 use crate::git::repositories::GitRepositories;
-use crate::git::{bare_repository, errors, private_files, ref_files};
+use crate::git::{bare_repository, errors, private_files};
 
 /// Refuses a label that could name anything but one directory beside the tree.
 fn check_label(label: &str) -> Result<(), Failure> {
@@ -77,26 +75,5 @@ impl GitRepositories {
         fs::write(dir.join("packed-refs"), packed)?;
         // Detached: with a branch a gate could commit, and a later gate would see another commit under the same name.
         fs::write(dir.join("HEAD"), format!("{}\n", request.commit))
-    }
-
-    /// Returns the tags that the commit descends from, in the form of a list of packed refs: `git describe` and what is
-    /// built on it tell versions by them.
-    async fn tags(&self, dir: &Path, commit: &CommitId) -> Result<String, Failure> {
-        if !ref_files::has_tags(dir) {
-            return Ok(String::new());
-        }
-        let call = self.git.local(dir).args([
-            "for-each-ref",
-            &format!("--merged={commit}"),
-            "--format=%(objectname) %(refname)%(if)%(*objectname)%(then)%0a^%(*objectname)%(end)",
-            "refs/tags",
-        ]);
-        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
-        // Without tags a version is not known, which is what a gate then says; a list that was cut has no whole last line.
-        if !done.status.success() || done.cut {
-            tracing::warn!(stderr = done.stderr, "the tags of a judged commit cannot be listed");
-            return Ok(String::new());
-        }
-        Ok(done.text())
     }
 }

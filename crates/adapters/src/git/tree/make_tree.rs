@@ -48,8 +48,13 @@ impl GitRepositories {
         self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.bare_repository(&request.repository);
-        write_git_dir(&git_dir, &shared, request, &self.author_config())
-            .map_err(|e| errors::io("making the agent's tree", &e))?;
+        let tags = self.tags(&shared, &request.base).await?;
+        let mut written = write_git_dir(&git_dir, &shared, request, &self.author_config(), &tags);
+        if !tags.is_empty() {
+            let note = self.layout.given_tags(request.agent);
+            written = written.and_then(|()| private_files::write_atomic(&note, tags.as_bytes()));
+        }
+        written.map_err(|e| errors::io("making the agent's tree", &e))?;
         // `read-tree` and not `checkout` or `clone`: it runs no hook and writes the index and the files in one pass.
         let call = self.git.local(&git_dir).work_tree(&path, None);
         let done =
@@ -88,7 +93,13 @@ fn links_of(index: &[u8], commit: &CommitId) -> Vec<String> {
     links.map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
 }
 
-fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &str) -> io::Result<()> {
+fn write_git_dir(
+    git_dir: &Path,
+    shared: &Path,
+    request: &TreeRequest,
+    author: &str,
+    tags: &str,
+) -> io::Result<()> {
     let base = &request.base_branch;
     let config = format!(
         // Garbage collection would start behind any of the agent's commands and hold locks after that command has ended.
@@ -101,7 +112,7 @@ fn write_git_dir(git_dir: &Path, shared: &Path, request: &TreeRequest, author: &
     bare_repository::share_objects(git_dir, &[&shared.join("objects")])?;
     // Packed, because one file is made much faster than two deep paths of directories. The names are in order.
     let packed = format!(
-        "# pack-refs with: peeled fully-peeled sorted \n{} refs/heads/{}\n{} refs/remotes/origin/{base}\n",
+        "# pack-refs with: peeled fully-peeled sorted \n{} refs/heads/{}\n{} refs/remotes/origin/{base}\n{tags}",
         request.start, request.branch, request.base
     );
     fs::write(git_dir.join("packed-refs"), packed)?;

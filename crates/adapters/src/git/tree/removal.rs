@@ -13,6 +13,7 @@ impl GitRepositories {
             name == "tree"
                 || name == "tree.json"
                 || name.starts_with("tree.index")
+                || name == "tree.tags"
                 || name.starts_with("harvest-")
                 || name.starts_with("snapshot-")
                 || name.starts_with("judge-")

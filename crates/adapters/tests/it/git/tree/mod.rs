@@ -2,3 +2,4 @@
 
 mod judging_checkout;
 mod submodules;
+mod tags;
