@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use mosaic_core::domain::ids::CommitId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -20,7 +21,7 @@ use crate::git_identity::Identity;
 use crate::trash::Trash;
 
 /// Remembered facts about ancestry; when they are more, they are simply asked of git again.
-const REMEMBERED: usize = 4096;
+pub(super) const REMEMBERED: usize = 4096;
 
 /// Repositories by the git program.
 pub struct GitRepositories {
@@ -42,11 +43,11 @@ pub struct GitRepositories {
     pub(super) attribute_files: CommitCache<Vec<(String, Vec<u8>)>>,
     /// Commits of which some tree has a name twice.
     pub(super) duplicates: CommitCache<bool>,
-    /// Held while a ref is written into a file of a bare repository, or such files are packed.
     /// Tags that a commit descends from, as lines of packed refs.
-    pub(super) tag_lists: Memory<String>,
+    pub(super) tag_lists: CommitCache<String>,
     /// When a remote was last seen to have no branch in the way of a prefix.
     pub(super) free_prefixes: Mutex<HashMap<(PathBuf, String), Instant>>,
+    /// Held while a ref is written into a file of a bare repository, or such files are packed.
     pub(super) ref_files: Mutex<()>,
     /// Set once the processes and locks that earlier servers left were looked after.
     pub(super) looked_after: tokio::sync::OnceCell<()>,
@@ -83,9 +84,9 @@ impl GitRepositories {
             contents: CommitCache::new(),
             attribute_files: CommitCache::new(),
             duplicates: CommitCache::new(),
-            ref_files: Mutex::default(),
-            tag_lists: Memory::new(),
+            tag_lists: CommitCache::new(),
             free_prefixes: Mutex::default(),
+            ref_files: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),
             descents: Mutex::default(),
         })

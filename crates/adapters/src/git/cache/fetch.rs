@@ -9,6 +9,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::RemoteState;
 
+use super::blocked_branch::{Above, blocked};
 use super::last_fetch::LastFetch;
 use super::view::View;
 use crate::git::command::{Finished, Input};
@@ -28,15 +29,23 @@ impl GitRepositories {
         self.ready().await;
         // Taken before the remote is asked: only a fetch that began later has seen at least what this question saw.
         let asked = Instant::now();
-        let names: Vec<&BranchName> = std::iter::once(base).chain(own).collect();
+        let above = own.map(Above::of).unwrap_or_default();
+        let names: Vec<&BranchName> = std::iter::once(base).chain(&above.task).chain(own).collect();
         let mut tips = self.tips(url, &names).await?;
         let tip = if own.is_some() { tips.pop().flatten() } else { None };
+        let in_the_way = if above.task.is_some() { tips.pop().flatten() } else { None };
         let Some(seen) = tips.pop().flatten() else {
             let place = errors::plain(url.as_str());
             let why = format!("the branch {base} does not exist in {place}; check context.branch");
             return Err(Failure::new(FailureKind::MissingBranch, why));
         };
         let dir = self.layout.bare_repository(url);
+        // Where the branch itself is, nothing stands in its way.
+        if let Some(own) = own.filter(|_| tip.is_none()) {
+            let by = above.task.as_ref().filter(|_| in_the_way.is_some()).or(above.taken_by(base));
+            by.map_or(Ok(()), |by| Err(blocked(own, &above, by)))?;
+            self.refuse_blocked(url, &dir, own, &above).await?;
+        }
         bare_repository::ensure(&dir, bare_repository::is_sha256(&seen))
             .map_err(|e| errors::io("making the server's bare repository", &e))?;
         let base = self.bring(url, &dir, base, seen, asked).await?;

@@ -4,6 +4,7 @@
 pub(super) mod additions;
 pub(super) mod ask;
 pub(super) mod attributes;
+pub(super) mod blocked_branch;
 pub(super) mod bundle;
 pub(super) mod commit_cache;
 pub(super) mod diff;
@@ -26,6 +27,6 @@ pub(super) mod salvage;
 pub(super) mod salvage_former;
 pub(super) mod stale_locks;
 pub(super) mod submodules;
-pub(super) mod trial_merge;
 pub(super) mod tags;
+pub(super) mod trial_merge;
 pub(super) mod view;

@@ -57,7 +57,9 @@ pub trait Publisher: Send + Sync {
     fn allowed(&self, repository: &RepositoryUrl) -> Result<(), NotAllowed>;
 
     /// Fetches the base branch into the bare repository (made when missing) and reads the tip of the agent's
-    /// own branch on the remote. Calls for one repository at the same time share one fetch where they can.
+    /// own branch on the remote. A branch of the remote in whose place the agent's would need a directory is
+    /// [`FailureKind::BadInput`](crate::domain::outcome::FailureKind::BadInput): the work could not be pushed. Calls for
+    /// one repository at the same time share one fetch where they can.
     async fn fetch(
         &self,
         repository: &RepositoryUrl,

@@ -25,6 +25,8 @@ mod frozen;
 mod hostile_files;
 mod hung_disk;
 mod impostors;
+mod in_the_way;
+mod key_lines;
 mod kill;
 mod killswitch;
 mod life;
