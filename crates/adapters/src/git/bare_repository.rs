@@ -87,10 +87,11 @@ pub(super) fn share_objects(git_dir: &Path, objects: &[&Path]) -> io::Result<()>
     fs::write(git_dir.join("objects/info/alternates"), lines)
 }
 
-/// Returns the line that names an object directory; git takes one that begins with a quote as a quoted string.
+/// Returns the line that names an object directory; git takes one that begins with a quote as a quoted string. It is quoted
+/// only where it must be: `git clone` copies these lines and takes a quoted one for a relative path.
 fn alternate(path: &Path) -> Vec<u8> {
     let bytes = path.as_os_str().as_bytes();
-    let plain = !bytes.iter().any(|b| b.is_ascii_control() || *b == b'"');
+    let plain = !bytes.starts_with(b"\"") && !bytes.iter().any(u8::is_ascii_control);
     let mut line = Vec::with_capacity(bytes.len() + 1);
     if plain {
         line.extend_from_slice(bytes);
@@ -157,6 +158,7 @@ mod tests {
     #[test]
     fn an_object_directory_is_named_on_one_line() {
         assert_eq!(alternate(Path::new("/a b/ü")), "/a b/ü\n".as_bytes());
+        assert_eq!(alternate(Path::new("/a \"b\"")), b"/a \"b\"\n");
         assert_eq!(alternate(Path::new("/a\nb\"\\")), b"\"/a\\012b\\\"\\\\\"\n");
     }
 }

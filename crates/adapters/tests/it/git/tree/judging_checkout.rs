@@ -117,3 +117,22 @@ async fn a_gatekeeper_elsewhere_gets_exactly_the_judged_commit() {
     world.git.remove(request.agent).await.unwrap();
     assert!(!bundle.exists());
 }
+
+#[tokio::test]
+async fn a_quote_in_the_path_of_the_data_directory_breaks_no_clone() {
+    let world = World::below("da\"ta");
+    let request = world.agent().await;
+    world.write(&request, "new.txt", "new\n");
+    world.agent_git(&request, &["add", "-A"]);
+    world.agent_git(&request, &["commit", "-qm", "new"]);
+    let head = world.keep_commits(&request).await;
+    let copy = world.fixture.path().join("copy");
+    for (number, dir) in
+        [world.tree(&request), world.judging(&request, &head, "a").await.unwrap().path].iter().enumerate()
+    {
+        let copy = copy.with_extension(number.to_string());
+        said(dir, &["clone", "-q", ".", copy.to_str().unwrap()]);
+        assert_eq!(said(&copy, &["rev-parse", "HEAD"]), head.as_str());
+        said(&copy, &["fsck", "--connectivity-only"]);
+    }
+}

@@ -16,6 +16,8 @@ use mosaic_core::ports::repositories::{
 use mosaic_testkit::git_fixture::Fixture;
 
 pub(crate) struct World {
+    /// The name of the data directory.
+    name: String,
     pub(crate) fixture: Fixture,
     pub(crate) git: GitRepositories,
     pub(crate) url: RepositoryUrl,
@@ -23,16 +25,27 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with("data", |_| ())
+    }
+
+    /// Makes a world whose data directory has this name.
+    pub(crate) fn below(name: &str) -> Self {
+        Self::with(name, |_| ())
+    }
+
+    /// Makes a world with other options.
+    pub(crate) fn with(name: &str, change: impl FnOnce(&mut GitOptions)) -> Self {
         let fixture = Fixture::new();
-        let mut options = GitOptions::new(fixture.path().join("data"), crate::programs::example("shim"));
+        let mut options = GitOptions::new(fixture.path().join(name), crate::programs::example("shim"));
         options.allow_local = true;
+        change(&mut options);
         let git = GitRepositories::new(options).expect("the data directory can be made");
         let url = fixture.url().parse().expect("a path is an address");
-        Self { fixture, git, url }
+        Self { name: name.to_owned(), fixture, git, url }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.fixture.path().join("data").canonicalize().expect("it exists")
+        self.fixture.path().join(&self.name).canonicalize().expect("it exists")
     }
 
     pub(crate) fn store(&self) -> PathBuf {
