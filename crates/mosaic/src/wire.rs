@@ -358,6 +358,12 @@ fn git_options(config: &Config, self_exe: &Path, overrides: &Overrides) -> GitOp
     options
 }
 
+/// Names the attribute files of this machine and of the operator's account that are there and cannot be read, with the reason.
+pub(crate) fn unreadable_attribute_files(home: Option<&Path>) -> Vec<(PathBuf, std::io::Error)> {
+    let named = operator_git().into_iter().rev().find(|(key, _)| key == "core.attributesfile");
+    mosaic_adapters::git::unreadable_attributes(&attribute_files(named.map(|(_, path)| path), home))
+}
+
 /// Lists the attribute files that git obeys in the operator's own hands: of this machine, and the one that the operator's
 /// settings name or the usual one.
 fn attribute_files(named: Option<String>, home: Option<&Path>) -> Vec<PathBuf> {

@@ -46,6 +46,7 @@ mod ref_files;
 mod ref_names;
 mod resolve;
 
+pub use self::cache::operator_attributes::unreadable_attributes;
 pub(crate) use self::config_text::config_value;
 pub use self::confined::harvest::harvest_main;
 pub use self::credentials::Credentials;

@@ -1,6 +1,7 @@
 //! `mosaic doctor`: is this machine ready? Every finding has an id, its consequence and one command. The exit code
 //! is 1 when something is broken.
 
+mod attributes;
 mod finding;
 mod node;
 mod programs;
@@ -43,6 +44,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
     let found: Vec<Finding> = std::thread::scope(|scope| {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
+            scope.spawn(|| attributes::look(session.env("HOME").as_deref().map(Path::new))),
             scope.spawn(|| claude(&config, &path)),
             scope.spawn(|| shims::look(&config.agent_env, &path, &|name| session.env(name))),
             scope.spawn(|| {

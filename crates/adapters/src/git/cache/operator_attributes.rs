@@ -58,7 +58,31 @@ impl Drop for Copy {
     }
 }
 
+/// Names those of these attribute files of the operator that are there and cannot be read, each with the reason.
+pub fn unreadable_attributes(files: &[PathBuf]) -> Vec<(PathBuf, std::io::Error)> {
+    let mut unreadable = Vec::new();
+    for file in files {
+        if let Err(e) = append(&mut Vec::new(), file, &mut unreadable) {
+            unreadable.push((file.clone(), e));
+        }
+    }
+    unreadable
+}
+
 impl GitRepositories {
+    /// Says which attribute files of the operator cannot be read for a repository, to be told when an agent's tree is made.
+    pub(crate) async fn attribute_warnings(&self, url: &RepositoryUrl) -> Result<Vec<String>, Failure> {
+        let read = self.operator_attributes(url).await?;
+        let named = read.unreadable.iter().map(|(file, why)| {
+            let file = errors::plain(&file.to_string_lossy());
+            format!(
+                "an attribute file of the operator cannot be read ({file}: {why}): what it puts behind a git filter is not known \
+                 and would be published as plain bytes. Let the server's user read it (mosaic doctor)"
+            )
+        });
+        Ok(named.collect())
+    }
+
     /// Reads the operator's attribute files that are in force for a repository.
     pub(crate) async fn operator_attributes(
         &self,

@@ -71,6 +71,7 @@ impl GitRepositories {
         let commits = (&request.base, &request.start);
         let mut warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
         warnings.extend(self.undeclared(&request.repository, commits, links).await?);
+        warnings.extend(self.attribute_warnings(&request.repository).await?);
         let inode = marker::inode(&path);
         let text = serde_json::to_vec(&Marker { inode, ..Marker::of(request) });
         let text = text.expect("strings and a number are always JSON");

@@ -17,7 +17,7 @@ pub struct Worktree {
     pub path: PathBuf,
     /// True when the agent's earlier tree was found whole and was kept.
     pub reused: bool,
-    /// Parts of the commit that could not be checked out, for people.
+    /// Sentences for people: parts of the commit that could not be checked out, and rules for its files that could not be read.
     pub warnings: Vec<String>,
 }
 

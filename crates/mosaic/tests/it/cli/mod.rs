@@ -1,5 +1,7 @@
 //! The program from outside: help, usage errors, exit codes, and calls to a server that answers as the API does.
 
+mod doctor;
+mod repositories;
 mod screens;
 mod stub_server;
 

@@ -2,7 +2,7 @@
 //! the base and of the head, and by nothing that an agent can change in between.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::ports::repositories::{Commits, Publisher, TreeRequest};
+use mosaic_core::ports::repositories::{Commits, Publisher, TreeRequest, Trees};
 
 use crate::git::world::World;
 
@@ -177,4 +177,19 @@ async fn attributes_that_only_a_commit_in_between_had_count() {
     std::fs::remove_file(world.tree(&request).join(".gitattributes")).unwrap();
     let head = world.keep_commits(&request).await;
     assert_eq!(refused(&world, &request, &head).await, named(&[("a.sec", "crypt")]));
+}
+
+#[tokio::test]
+async fn an_attribute_file_of_the_operator_that_cannot_be_read_is_a_warning_of_the_tree() {
+    let place = tempfile::tempdir().unwrap();
+    let broken = place.path().join("attributes");
+    // Reading it fails whoever asks, root too.
+    std::os::unix::fs::symlink("/proc/self/mem", &broken).unwrap();
+    let world = World::with("data", |options| options.attribute_files = vec![broken.clone()]);
+    let request = world.agent().await;
+    let again = TreeRequest { reuse: false, ..request };
+    let warnings = world.git.make_tree(&again).await.unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains(broken.to_str().unwrap()), "{warnings:?}");
+    std::fs::remove_file(&broken).unwrap();
+    assert_eq!(world.git.make_tree(&again).await.unwrap().warnings, Vec::<String>::new());
 }

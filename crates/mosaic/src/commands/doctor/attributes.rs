@@ -1,0 +1,22 @@
+//! Findings of `doctor` about the operator's own attribute files of git.
+
+use std::path::Path;
+
+use super::finding::{Finding, Level, finding};
+use crate::sanitize;
+
+/// Names the files that are there and cannot be read: filters that they name are not known.
+pub(super) fn look(home: Option<&Path>) -> Vec<Finding> {
+    let unreadable = crate::wire::unreadable_attribute_files(home);
+    let named = unreadable.into_iter().map(|(file, why)| {
+        finding(
+            Level::Warn,
+            "Tools",
+            "D-GIT-2",
+            sanitize::line(&format!("the attribute file {} cannot be read: {why}", file.display())),
+            "what it puts behind a git filter would be pushed as plain bytes",
+            "let the user that runs the server read it, or remove it",
+        )
+    });
+    named.collect()
+}
