@@ -129,7 +129,13 @@ impl LocalRepository {
                 hint: Some("if you trust it: git config --global --add safe.directory \"$PWD\"".to_owned()),
             });
         }
-        Ok((ran.ok && !ran.out.is_empty()).then(|| Self { root: PathBuf::from(ran.line()) }))
+        if ran.ok && !ran.out.is_empty() {
+            return Ok(Some(Self { root: PathBuf::from(ran.line()) }));
+        }
+        if ran.err.contains("not a git repository") {
+            return Ok(None);
+        }
+        Err(without_tree(&ran.err))
     }
 
     fn ask(&self, args: &[&str]) -> Result<Ran, Problem> {
@@ -204,6 +210,18 @@ impl LocalRepository {
             "git push to origin failed; the branch is in this repository: {again}"
         )))
     }
+}
+
+/// Says why git names no working tree where it does find a repository or fails before it looks for one.
+fn without_tree(err: &str) -> Problem {
+    if err.contains("must be run in a work tree") {
+        return Problem::usage_hint(
+            "this is a bare repository or a git directory: it has no working tree to start from",
+            "go into a clone of it (git clone PATH), or name it to a server: --repo PATH --branch NAME",
+        );
+    }
+    let words = sanitize::first_line(err, 200);
+    Problem::usage_hint(format!("git cannot be asked about this directory: {words}"), "mend that first")
 }
 
 /// Asks a remote for its default branch, without prompts.
