@@ -75,6 +75,11 @@ pub enum Arrival {
         /// That agent.
         agent_id: String,
     },
+    /// It cannot be taken as it is: a value that the server keeps secret stands in it, or its record cannot be read.
+    Refused {
+        /// Reason, which names fields and repeats no value.
+        reason: String,
+    },
 }
 
 /// Answer of `POST /v1/queue/import`.

@@ -8,6 +8,7 @@ use crate::domain::facts::{AgentSpawning, Fact};
 use crate::domain::ids::AgentId;
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Event, KillCause, Now};
+use crate::domain::spec::FieldError;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Admission, Change, Query, Safety, Store, StoreError, Versioned};
@@ -51,6 +52,26 @@ pub enum Arrival {
         /// That agent.
         agent_id: AgentId,
     },
+    /// It cannot be taken as it is; nothing of it was written.
+    Refused {
+        /// The reason, which names fields and repeats no value.
+        reason: String,
+    },
+}
+
+/// Most faults that the reason of a refused entry names.
+const NAMED_FAULTS: usize = 3;
+
+impl Arrival {
+    /// Refuses an entry for faults in its record.
+    fn refused(faults: &[FieldError]) -> Self {
+        let named: Vec<String> = faults
+            .iter()
+            .take(NAMED_FAULTS)
+            .map(|fault| format!("{} {}", fault.pointer, fault.message))
+            .collect();
+        Self::Refused { reason: named.join("; ") }
+    }
 }
 
 /// Lists a page of the unfinished work of a store, newest admission first: what was admitted before this sequence number.
@@ -126,11 +147,11 @@ fn ending(record: Versioned, note: &str, now: Now) -> Option<(u64, Change)> {
 /// Admits an entry. Its record stays as it is, unless an order to kill all here would cover it by its age alone: it is
 /// younger than that order here.
 ///
-/// Errors: `QueueFull`, `Unavailable` and the like; nothing was written then. `Conflict` for a record that does not wait.
+/// Errors: `QueueFull`, `Unavailable` and the like; nothing was written then.
 pub async fn admit(store: &dyn Store, entry: &Entry, now: Now) -> Result<Arrival, StoreError> {
     let mut agent = entry.agent.clone();
     if !matches!(agent.state, State::Queued { .. }) {
-        return Err(StoreError::Conflict(agent.id));
+        return Ok(Arrival::Refused { reason: "its record is not that of a waiting agent".to_owned() });
     }
     if let Some(known) = known(store, agent.id).await? {
         return Ok(known);
@@ -162,8 +183,13 @@ async fn known(store: &dyn Store, id: AgentId) -> Result<Option<Arrival>, StoreE
 }
 
 impl Orchestrator {
-    /// Admits an entry of another store's export here; see [`admit`].
+    /// Admits an entry of another store's export here, see [`admit`]; one that holds a value which this server keeps secret is
+    /// refused.
     pub async fn take_in_entry(&self, entry: &Entry) -> Result<Arrival, StoreError> {
+        let faults = self.known_values_in("/agent", &entry.agent);
+        if !faults.is_empty() {
+            return Ok(Arrival::refused(&faults));
+        }
         let arrival = admit(&*self.ports.store, entry, self.decide_now()).await?;
         if arrival == Arrival::Admitted {
             self.wake.notify_one();

@@ -77,7 +77,16 @@ struct ImportedSum {
     there: usize,
     ended: Vec<AgentId>,
     busy: Vec<AgentId>,
+    refused: Vec<RefusedEntry>,
     dry_run: bool,
+}
+
+/// An entry that was not taken, with the reason.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusedEntry {
+    agent_id: AgentId,
+    reason: String,
 }
 
 /// Runs `mosaic queue export`.
@@ -245,11 +254,25 @@ pub(super) fn import(session: &Session, file: &Path, dry_run: bool) -> Result<Ex
                 say(&format!("{} {what}: {}", ids.len(), some.join(", ")));
             }
         }
+        name_refused(&sum.refused);
         if session.global.json {
             session.print_json(&serde_json::to_value(&sum).map_err(|e| Problem::Other(e.into()))?)?;
         }
-        Ok(if sum.busy.is_empty() { Exit::Ok } else { Exit::Partly })
+        Ok(if sum.busy.is_empty() && sum.refused.is_empty() { Exit::Ok } else { Exit::Partly })
     })
+}
+
+/// Names every entry that was refused: what is not named here is lost with the file.
+fn name_refused(refused: &[RefusedEntry]) {
+    for RefusedEntry { agent_id, reason } in refused {
+        say(&format!("{agent_id} was refused: {reason}"));
+    }
+    if !refused.is_empty() {
+        say(&format!(
+            "{} refused entries stay in the file only; spawn these tasks anew without what was refused",
+            refused.len()
+        ));
+    }
 }
 
 async fn take_in(way: &Way, entries: &[Entry], sum: &mut ImportedSum) -> Result<(), Problem> {
@@ -271,6 +294,9 @@ async fn take_in(way: &Way, entries: &[Entry], sum: &mut ImportedSum) -> Result<
                 Arrival::There => sum.there += 1,
                 Arrival::Ended => sum.ended.push(entry.agent.id),
                 Arrival::Busy { .. } => sum.busy.push(entry.agent.id),
+                Arrival::Refused { reason } => {
+                    sum.refused.push(RefusedEntry { agent_id: entry.agent.id, reason });
+                }
             }
         }
     }

@@ -166,3 +166,43 @@ fn an_export_or_import_that_was_broken_off_is_finished_by_the_same_command() {
     let refused = target.cli(&["queue", "import", &half]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("version 2"));
 }
+
+#[test]
+fn an_entry_that_holds_a_value_of_the_server_is_refused_by_name_and_the_others_are_admitted() {
+    let (home, other, fixture) = (Home::new(), Home::new(), Fixture::new());
+    let path = file(home.path(), "queue.ndjson");
+    let value = ["Qr7", "vN2xK9", "wLp4Zt8Bd", "6Ym3Hs5"].concat();
+    let server = paused(&home, &[]);
+    let mut ids = spawn_some(&server, &fixture, 0..2);
+    let mut holding = body(&fixture.url(), "T-holding");
+    holding["context"]["workItems"] = json!(["fine", format!("push with {value}")]);
+    let held = server.spawn(&holding);
+    ids.extend(spawn_some(&server, &fixture, 2..4));
+    done(&server.cli(&["queue", "export", &path]));
+
+    let env = [("MOSAIC_GIT_TOKEN", value.as_str()), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")];
+    let target = paused(&other, &env);
+    let imported = target.cli(&["--json", "queue", "import", &path]);
+    assert_eq!(imported.status.code(), Some(7), "an import that leaves something out is whole");
+    let sum: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!((&sum["entries"], &sum["admitted"]), (&json!(5), &json!(4)), "{sum:#}");
+    assert_eq!(sum["refused"][0]["agentId"], held.as_str(), "{sum:#}");
+    let words = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(words.contains(&held) && words.contains("/agent/spec/context/workItems/1"), "{words}");
+    assert!(!format!("{words}{sum}{}", target.log()).contains(&value), "{words}");
+    for id in &ids {
+        assert_eq!(target.agent(id)["status"], "spawning");
+    }
+    target.http.get(&format!("/v1/agents/{held}")).expect(404);
+
+    // A page of the API answers each entry by itself, in its order.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut entries: Vec<Value> = lines.filter(|line| line.get("agent").is_some()).collect();
+    entries.insert(1, json!({"seq": 1, "agent": {"id": "no record"}}));
+    let answer = target.http.post("/v1/queue/import", Some(&json!({"entries": entries}))).expect(200);
+    let outcomes: Vec<&Value> =
+        answer["arrivals"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
+    assert_eq!(outcomes, ["there", "refused", "there", "refused", "there", "there"], "{answer:#}");
+    assert!(answer["arrivals"][1]["reason"].as_str().unwrap().contains("cannot be read"), "{answer:#}");
+}
