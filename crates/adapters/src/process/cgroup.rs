@@ -16,6 +16,7 @@ use crate::bounded_file;
 
 use super::layout::JobDir;
 use super::linux;
+use super::v1_freezer;
 
 /// Name of the cgroup that holds the cgroups of all jobs.
 pub(super) const PARENT: &str = "mosaic";
@@ -215,16 +216,20 @@ impl Cgroup {
         fs::write(self.0.join("cgroup.kill"), "1")
     }
 
-    /// Kills by number what [`Cgroup::kill`] does not reach, because the kernel signals first threads only.
-    pub(crate) fn kill_leaderless(&self) {
+    /// Ends what [`Cgroup::kill`] does not reach: by number those whose first thread has ended, because the kernel signals first
+    /// threads only, and those that stand still in a freezer of cgroup v1.
+    pub(crate) fn kill_unreached(&self) {
         // This reads a file of `/proc` for each member. Of a fork bomb that would take longer than the group
         // takes to die, and hardly any of it has lost its first thread.
         let members = self.members();
         if members.len() > limits::LEADERLESS_AMONG {
             return;
         }
-        for seen in members.into_iter().filter_map(linux::look).filter(|seen| seen.leaderless) {
-            linux::signal(seen.process, Signal::KILL);
+        for seen in members.into_iter().filter_map(linux::look) {
+            if seen.leaderless {
+                linux::signal(seen.process, Signal::KILL);
+            }
+            v1_freezer::release(seen.process.pid);
         }
     }
 

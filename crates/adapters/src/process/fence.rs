@@ -13,6 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::cgroup::{self, PARENT};
 use super::layout::JobDir;
 use super::linux;
+use super::v1_groups::{group, mount};
+
+/// The controller that counts processes.
+const CONTROLLER: &str = "pids";
 
 /// One job's fence.
 #[derive(Debug, Clone)]
@@ -34,25 +38,7 @@ pub(crate) fn parent() -> Option<PathBuf> {
 fn home() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = own.lines().find_map(|line| own_path(line))?;
-    Some(mount(&mounts)?.join(own))
-}
-
-/// Finds where the v1 pids controller is mounted.
-fn mount(mountinfo: &str) -> Option<&Path> {
-    mountinfo.lines().find_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut words = right.split(' ');
-        let is_v1 = words.next() == Some("cgroup");
-        let counts = words.nth(1).is_some_and(|options| options.split(',').any(|one| one == "pids"));
-        (is_v1 && counts).then(|| left.split(' ').nth(4).map(Path::new))?
-    })
-}
-
-/// Takes the path out of a line of `/proc/self/cgroup` that is about the pids controller.
-fn own_path(line: &str) -> Option<&str> {
-    let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-    controllers.split(',').any(|one| one == "pids").then(|| path.trim_start_matches('/'))
+    Some(mount(&mounts, CONTROLLER)?.join(group(&own, CONTROLLER)?))
 }
 
 impl Fence {
@@ -67,7 +53,7 @@ impl Fence {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let ours = path.file_name() == Some(OsStr::new(name))
             && path.parent().and_then(Path::file_name) == Some(OsStr::new(PARENT))
-            && mount(&mounts).is_some_and(|mount| path.starts_with(mount));
+            && mount(&mounts, CONTROLLER).is_some_and(|mount| path.starts_with(mount));
         (plain && ours).then(|| Self::at(path))
     }
 
@@ -141,7 +127,7 @@ impl Fence {
 /// Tells whether a `cgroup` file of `/proc` names this group.
 fn is_in(name: &str, file: &str) -> bool {
     let groups = fs::read_to_string(file).unwrap_or_default();
-    groups.lines().filter_map(own_path).any(|path| path.ends_with(name))
+    group(&groups, CONTROLLER).is_some_and(|path| path.ends_with(name))
 }
 
 /// The same for a process whose first thread has ended and so left its groups.
@@ -153,16 +139,6 @@ fn is_in_leaderless(name: &str, pid: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_pids_controller_is_found_beside_others() {
-        let text = "40 31 0:37 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n\
-                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
-        assert_eq!(mount(text), Some(Path::new("/sys/fs/cgroup/pids")));
-        assert_eq!(mount("41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw"), None);
-        assert_eq!(own_path("8:cpu,pids:/a/b"), Some("a/b"));
-        assert_eq!((own_path("0::/a"), own_path("7:cpu:/a")), (None, None));
-    }
 
     #[test]
     fn a_forged_record_names_no_foreign_fence() {

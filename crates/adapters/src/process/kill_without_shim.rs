@@ -21,6 +21,7 @@ use super::linux::{self, Seen};
 use super::precedence::First;
 use super::process_table::ProcessTable;
 use super::rung::Rung;
+use super::v1_freezer;
 
 /// Longest rest between two looks at what is dying.
 const LONGEST_REST: Duration = Duration::from_millis(500);
@@ -84,7 +85,7 @@ impl Sweep {
         // Nothing is looked up or counted before what can be killed as a whole is.
         let dying = self.kill_groups();
         let mut before = None;
-        let mut clean = 0;
+        let (mut clean, mut looks) = (0, 0_u32);
         // Two looks in a row must find nothing: one alone can pass between a fork and its parent's end.
         while clean < 2 && Instant::now() < deadline {
             let began = Instant::now();
@@ -92,6 +93,10 @@ impl Sweep {
             before.get_or_insert(count(&found).max(u32::try_from(dying).unwrap_or(u32::MAX)));
             clean = if found.is_empty() && self.is_empty() { clean + 1 } else { 0 };
             self.kill(&found);
+            if looks > 0 {
+                self.release(&found);
+            }
+            looks += 1;
             if clean == 0 {
                 // Who dies needs the processor too: half of the time is theirs.
                 std::thread::sleep(began.elapsed().clamp(Duration::from_millis(1), LONGEST_REST));
@@ -257,6 +262,14 @@ impl Sweep {
         let shim = self.shim.as_ref().map(|shim| shim.shim);
         for seen in found.iter().filter(|seen| found.len() == 1 || Some(seen.process) != shim) {
             linux::signal(seen.process, Signal::KILL);
+        }
+    }
+
+    /// Lets those out of a freezer of cgroup v1 that a look after their kill still finds.
+    fn release(&self, found: &[Seen]) {
+        let shim = self.shim.as_ref().map(|shim| shim.shim);
+        for seen in found.iter().filter(|seen| Some(seen.process) != shim).take(limits::LEADERLESS_AMONG) {
+            v1_freezer::release(seen.process.pid);
         }
     }
 

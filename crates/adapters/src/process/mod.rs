@@ -39,6 +39,8 @@ mod process_table;
 mod start_error;
 mod stop;
 mod usage;
+mod v1_freezer;
+mod v1_groups;
 
 // The port.
 mod find_agents;

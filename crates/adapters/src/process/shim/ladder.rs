@@ -15,6 +15,7 @@ use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
 use super::super::precedence::First;
 use super::super::rung::Rung;
+use super::super::v1_freezer;
 use super::namespace;
 
 /// Longest time of one sweep before other things are looked after again.
@@ -277,7 +278,7 @@ impl Ladder {
                 // A few are gone at once; thousands need the processor that looking would take.
                 let long = begun.elapsed() > SWEEP_SLICE / 2;
                 if let Some(cgroup) = self.cgroup.as_ref().filter(|_| long) {
-                    cgroup.kill_leaderless();
+                    cgroup.kill_unreached();
                 }
                 pause(if long { Duration::from_millis(10) } else { Duration::from_micros(200) });
             }
@@ -318,7 +319,11 @@ impl Ladder {
             if live.is_empty() {
                 pause(Duration::from_millis(1));
             } else if before.as_ref() == Some(&live) {
-                // They are dying, or the kernel holds them: looking again at once would change nothing.
+                // They are dying, or the kernel holds them: looking again at once would change nothing. A freezer that holds
+                // them lets them go.
+                for seen in live.iter().take(limits::LEADERLESS_AMONG) {
+                    v1_freezer::release(seen.process.pid);
+                }
                 let stuck = self.sweeping.is_some_and(|since| since.elapsed() > SWEEP_BUSY);
                 pause(Duration::from_millis(if stuck { 50 } else { 1 }));
             } else {

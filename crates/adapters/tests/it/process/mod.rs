@@ -13,4 +13,5 @@ mod neighbours;
 mod recycled;
 mod stops;
 mod usage;
+mod v1_freezer;
 mod world;
