@@ -217,7 +217,7 @@ impl Vitals {
             quiet: since(known.event).max(since(known.output)),
             cpu: effort.map(|(cpu, _)| cpu),
             written: effort.map(|(_, written)| written),
-            processes: known.samples.back().map(|sample| sample.processes),
+            processes: known.newest(elapsed, window).map(|sample| sample.processes),
             tool: !known.tools.is_empty(),
             retrying: known.retrying,
             background: known.background,
@@ -282,13 +282,17 @@ impl Vitals {
 }
 
 impl Known {
+    /// Returns the newest sample, unless it is too old to say anything: on a machine that is too busy for samples an agent's
+    /// processes are not known.
+    fn newest(&self, elapsed: Duration, window: Duration) -> Option<&Sample> {
+        let age = |sample: &&Sample| elapsed.saturating_sub(sample.elapsed);
+        self.samples.back().filter(|sample| age(sample) <= window.max(limits::SAMPLE_PERIOD * 3))
+    }
+
     /// Returns the CPU in thousandths of a core and the bytes written since the sample that is a window old; `None` when
     /// there are no two samples to compare, or the newest is too old to say anything.
     fn effort(&self, elapsed: Duration, window: Duration) -> Option<(u32, u64)> {
-        let last = self.samples.back()?;
-        if elapsed.saturating_sub(last.elapsed) > window.max(limits::SAMPLE_PERIOD * 3) {
-            return None;
-        }
+        let last = self.newest(elapsed, window)?;
         let begin = last.elapsed.saturating_sub(window);
         // The newest that is old enough, or else the oldest: what is before it was another time.
         let first = self.samples.iter().rev().skip(1).find(|sample| sample.elapsed <= begin);

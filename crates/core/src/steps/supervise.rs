@@ -153,7 +153,9 @@ impl Supervisor<'_> {
                     self.tend().await;
                     timers.tend = timers.clock.sleep(limits::TEND_PERIOD);
                 }
-                () = &mut timers.look, if !is_ending && !timers.freeze.holds() => {
+                // While a turn is awaited that was announced, that wait is the bound: by then nobody is to be asked or ended for
+                // a silence which is the supervisor's own patience.
+                () = &mut timers.look, if timers.closing == Closing::No && !timers.freeze.holds() => {
                     timers.look = timers.clock.sleep(timers.pause);
                     if let Some(alarm) = self.look().await {
                         return Ok((self.end(StopCause::Silence).await, Some(alarm)));

@@ -92,6 +92,24 @@ fn a_silent_task_outlasts_the_stall_ceiling_and_the_agent_is_asked_about_it() {
 }
 
 #[test]
+fn an_announced_turn_that_does_not_begin_ends_the_wait_and_not_the_agent() {
+    let (home, fixture) = (Home::new(), fixture_with_gates("tests = 'true'"));
+    let turn = format!("echo one > one.txt\n{STARTED}\n{ENDED}\n{RESULT}");
+    let program = claude_stand_in(home.path(), &turn);
+    // The supervisor waits for the turn longer than any silence may last here.
+    let env = [
+        ("MOSAIC_CLAUDE_BIN", program.as_str()),
+        ("CLAUDE_API_KEY", "dummy-key-of-a-test"),
+        ("MOSAIC_STALL_MS", "6000"),
+    ];
+    let server = home.serve(&env);
+    let id = spawn_claude(&server, &fixture, "T-1", &json!({}));
+    let agent = server.ended(&id);
+    assert_eq!((&agent["status"], &agent["result"]), (&json!("completed"), &json!("waiting")), "{agent:#}");
+    assert!(!says(&server, &id, "its turn is interrupted"), "the agent was asked for a silence that is ours");
+}
+
+#[test]
 fn a_program_that_leaves_its_tasks_alone_ends_with_a_warning_that_names_them() {
     let (home, fixture) = (Home::new(), fixture_with_gates("tests = 'true'"));
     let program = claude_stand_in(home.path(), &format!("echo one > one.txt\n{STARTED}\n{RESULT}\nexit 0"));
