@@ -1,11 +1,14 @@
 //! Cost of a task in a repository in which many agents ran before: processor time of the server and of everything that
 //! it started, per task, after 0, 4,000 and 10,000 agents whose refs are kept. The branches that the tasks push are deleted
-//! from the remote after each batch, so that only the kept refs grow. At the end the remote itself gets branches.
+//! from the remote after each batch, so that only the kept refs grow. At the end the remote itself gets branches. A remote on
+//! this disk is served by git programs that count as ours; so the last two rows ask it over http, where its own programs are not
+//! among the server's children.
 
 use std::fs;
 use std::path::Path;
 
 use mosaic_api::Event;
+use mosaic_testkit::git_http_server::{GitHttpServer, Mood};
 
 use crate::server::Server;
 use crate::table::Table;
@@ -26,11 +29,12 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
     let bare = remote::make(dir)?;
     let server = Server::start(&options.mosaic, dir, 4, "sh -c 'echo done > \"note-$MOSAIC_TASK_ID.txt\"'")?;
     let mut next = 0;
-    batch(&server, &bare, WARM_UP, &mut next)?;
+    let here = Remote { bare: &bare, address: bare.to_string_lossy().into_owned() };
+    batch(&server, &here, WARM_UP, &mut next)?;
     let mut first = None;
     for earlier in EARLIER {
         leave(&server, earlier)?;
-        let cost = batch(&server, &bare, options.tasks, &mut next)?;
+        let cost = batch(&server, &here, options.tasks, &mut next)?;
         let first = *first.get_or_insert(cost);
         let (target, met) = match earlier {
             0 => (String::new(), None),
@@ -38,15 +42,31 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
         };
         table.row(&format!("CPU per task after {earlier} agents"), &format!("{cost:.0} ms"), &target, met);
     }
+    let served = GitHttpServer::start(dir, Mood::Honest);
+    let apart = Remote { bare: &bare, address: served.url("remote.git") };
+    batch(&server, &apart, WARM_UP, &mut next)?;
+    let first = batch(&server, &apart, options.tasks, &mut next)?;
+    table.row("CPU per task over http, the remote's own left out", &format!("{first:.0} ms"), "", None);
     remote::add_branches(&bare, "old/", BRANCHES)?;
-    let cost = batch(&server, &bare, options.tasks, &mut next)?;
-    let what = format!("CPU per task, and {BRANCHES} branches on the remote");
+    let cost = batch(&server, &here, options.tasks, &mut next)?;
+    let what = format!("CPU per task and {BRANCHES} branches on the remote, the remote's own counted");
     table.row(&what, &format!("{cost:.0} ms"), "", None);
+    let cost = batch(&server, &apart, options.tasks, &mut next)?;
+    let what =
+        format!("CPU per task and {BRANCHES} branches on the remote over http, the remote's own left out");
+    let (target, met) = (format!("≤ {:.0} ms", first * TARGET), cost <= first * TARGET);
+    table.row(&what, &format!("{cost:.0} ms"), &target, Some(met));
     server.stop()
 }
 
+/// A remote, and the address that tasks name.
+struct Remote<'a> {
+    bare: &'a Path,
+    address: String,
+}
+
 /// Runs tasks to their ends and returns the milliseconds of processor time that each took.
-fn batch(server: &Server, bare: &Path, tasks: usize, next: &mut usize) -> Outcome<f64> {
+fn batch(server: &Server, remote: &Remote<'_>, tasks: usize, next: &mut usize) -> Outcome<f64> {
     let mut client = server.client()?;
     let mut events = server.client()?.events("agent.completed,agent.failed,agent.killed")?;
     let before = ticks(server.pid())?;
@@ -54,7 +74,7 @@ fn batch(server: &Server, bare: &Path, tasks: usize, next: &mut usize) -> Outcom
         *next += 1;
         let body = serde_json::json!({
             "taskId": format!("task-{next}"), "agentType": "worker", "gateProfile": "minimal",
-            "context": {"repository": bare.to_string_lossy(), "branch": "main", "workItems": ["write the note"]},
+            "context": {"repository": &remote.address, "branch": "main", "workItems": ["write the note"]},
         });
         client.json("POST", "/agents/spawn", &body.to_string())?;
     }
@@ -65,7 +85,7 @@ fn batch(server: &Server, bare: &Path, tasks: usize, next: &mut usize) -> Outcom
         }
     }
     let used = ticks(server.pid())? - before;
-    remote::delete_branches(bare, "mosaic/")?;
+    remote::delete_branches(remote.bare, "mosaic/")?;
     let per_second = rustix::param::clock_ticks_per_second() as f64;
     Ok(used as f64 * 1000.0 / per_second / tasks as f64)
 }
