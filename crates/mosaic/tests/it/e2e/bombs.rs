@@ -138,7 +138,8 @@ fn a_bomb_of_five_thousand_that_goes_on_forking_is_killed_as_a_whole_before_the_
         return;
     }
     // Without a group that the kernel kills as a whole, each has to be found and killed for itself.
-    for (confinement, size) in [("auto", 5000), ("pid-namespace", 2000), ("subreaper", 2000)] {
+    let apart = u32::try_from(rounds("MOSAIC_BOMB_PROCESSES", 2000)).unwrap();
+    for (confinement, size) in [("auto", 5000), ("pid-namespace", apart), ("subreaper", apart)] {
         let Some(bound) = Bound::new(confinement, size + 400) else {
             have("a group that bounds processes", false, "root and the v1 pids controller");
             return;
