@@ -13,6 +13,7 @@ pub mod hung_disk;
 pub mod model_server;
 pub mod node_oracle;
 pub mod processes_suite;
+pub mod program;
 pub mod repositories_suite;
 pub mod require;
 pub mod runtime_suite;

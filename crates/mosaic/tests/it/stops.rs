@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mosaic_testkit::git_fixture::Fixture;
+use mosaic_testkit::program;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Longest wait for anything: far more than a busy machine needs.
@@ -23,13 +24,10 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn mosaic(home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-    command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", home);
-    command.env("MOSAIC_DATA_DIR", home.join("data")).env("MOSAIC_KILL_GRACE_MS", "500").current_dir(home);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(home.join("err")).unwrap());
+    let program = Path::new(env!("CARGO_BIN_EXE_mosaic"));
+    let mut command = program::command(program, home, &home.join("data"));
+    command.args(args).env("MOSAIC_KILL_GRACE_MS", "500").current_dir(home);
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(home.join("err")).unwrap());
     command
 }
 

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use super::Outcome;
 use super::api::Logged;
 use super::scene::{Scene, has_ended};
 use super::testbed::Testbed;
+use crate::program::command;
 
 /// Longest wait for background deletions, once every agent has ended.
 const DELETIONS: Duration = Duration::from_secs(10);
@@ -171,9 +171,8 @@ fn removed(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
 fn audit(scene: &Scene, found: &mut Vec<Violation>) {
     static THERE: OnceLock<bool> = OnceLock::new();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(&scene.programs.mosaic);
-        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.envs(scene.place.env()).stdin(Stdio::null()).output()
+        let data = scene.place.data();
+        command(&scene.programs.mosaic, &data, &data).args(arguments).envs(scene.place.env()).output()
     };
     let there = || run(&["audit", "verify", "--help"]).is_ok_and(|output| output.status.success());
     if !*THERE.get_or_init(there) {

@@ -64,7 +64,7 @@ impl ClaudeTestbed {
             ("MOSAIC_LOG", "debug".into()),
         ];
         env.extend(key.map(|key| ("CLAUDE_API_KEY", key.to_owned())));
-        let server = Server::start(&remote.path().join("place/data"), &env);
+        let mut server = Server::start(&remote.path().join("place/data"), &env);
         let api = server.api();
         Self { server: Some(server), env, api, model, remote }
     }
@@ -72,7 +72,7 @@ impl ClaudeTestbed {
     /// Kills the server and starts another one on the same data.
     pub(crate) fn replace_server(&mut self) {
         self.server.take().unwrap().kill_9();
-        let server = Server::start(&self.remote.path().join("place/data"), &self.env);
+        let mut server = Server::start(&self.remote.path().join("place/data"), &self.env);
         self.api = server.api();
         self.server = Some(server);
     }

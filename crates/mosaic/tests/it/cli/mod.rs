@@ -9,18 +9,17 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use mosaic_testkit::program;
 use stub_server::{Reply, SPAWNED, agent, answering};
+
+/// Makes a call of the program in an empty environment with its state in `dir`.
+fn command(dir: &Path) -> Command {
+    program::command(Path::new(env!("CARGO_BIN_EXE_mosaic")), dir, dir)
+}
 
 /// Runs the program in an empty environment with its state in `dir`.
 fn mosaic_with(dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", dir)
-        .env("MOSAIC_DATA_DIR", dir);
-    command.envs(env.iter().copied()).current_dir(dir).stdin(std::process::Stdio::null());
-    command.args(args).output().unwrap()
+    command(dir).args(args).envs(env.iter().copied()).current_dir(dir).output().unwrap()
 }
 
 fn mosaic(args: &[&str]) -> (Output, String, String) {
@@ -392,18 +391,7 @@ fn run_here(replies: &'static [Reply]) -> (Output, String, String, Vec<String>) 
     let (state, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     repository(work.path());
     let told = answering(state.path(), replies);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", state.path())
-        .env("MOSAIC_DATA_DIR", state.path());
-    let output = command
-        .args(["run", "fix it"])
-        .current_dir(work.path())
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
+    let output = command(state.path()).args(["run", "fix it"]).current_dir(work.path()).output().unwrap();
     let (output, out, err) = parts(output);
     (output, out, err, told.try_iter().collect())
 }
@@ -456,10 +444,8 @@ fn ctrl_c_leaves_the_agent_at_work_and_says_so() {
             ),
         ],
     );
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("HOME", state.path()).env("MOSAIC_DATA_DIR", state.path());
-    command.args(["run", "fix it"]).current_dir(work.path()).stdin(std::process::Stdio::null());
+    let mut command = command(state.path());
+    command.args(["run", "fix it"]).current_dir(work.path());
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     // The handler stands before the agent is followed.

@@ -1,13 +1,13 @@
 //! The real program serving a data directory, and its API: for tests that kill it, and for tests that drive a real
 //! agent through it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::io::{BufReader, Read as _};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mosaic_api::{SseBlock, SseReader};
+use mosaic_testkit::program::{Access, Program, serve};
 use serde_json::Value;
 use ureq::http::Request;
 
@@ -20,70 +20,32 @@ const START: Duration = Duration::from_secs(60);
 
 /// A serving child process. Dropping it kills it; its agents' supervisors are then on their own.
 pub(crate) struct Server {
-    child: Child,
-    said: Receiver<String>,
-    data: PathBuf,
+    program: Program,
 }
 
 impl Server {
     /// Starts `mosaic serve` on a free port; does not wait for it. Its log goes to `server.log` beside `data`.
     pub(crate) fn start(data: &Path, env: &[(&str, String)]) -> Self {
-        let path = data.with_file_name("server.log");
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mosaic"));
-        command.arg("serve").env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-        command
-            .env("HOME", data.parent().unwrap())
-            .env("MOSAIC_DATA_DIR", data)
-            .env("ORCHESTRATOR_PORT", "0");
-        command.env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true").env("MOSAIC_LOG_FORMAT", "text");
-        command.envs(env.iter().map(|(name, value)| (name, value)));
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (tell, said) = channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                std::io::Write::write_all(&mut log, format!("{line}\n").as_bytes()).unwrap();
-                // Nobody listens once the address is known.
-                let _ = tell.send(line);
-            }
-        });
-        Self { child, said, data: data.to_owned() }
-    }
-
-    /// Waits until the server says where it listens; `None` when it does not by then.
-    pub(crate) fn api_by(&self, deadline: Instant) -> Option<Api> {
-        loop {
-            let line = self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
-            let Some(url) = line.trim().strip_prefix("API ") else { continue };
-            let url = url.trim().trim_end_matches("/v1").to_owned();
-            let token = std::fs::read_to_string(self.data.join("token")).unwrap().trim().to_owned();
-            return Some(Api { url, token });
-        }
+        let home = data.parent().unwrap();
+        std::fs::create_dir_all(home).unwrap();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(home.join("server.log")).unwrap();
+        let mut command = serve(Path::new(env!("CARGO_BIN_EXE_mosaic")), home, data);
+        command.env("MOSAIC_LOG_FORMAT", "text").envs(env.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::null()).stderr(log);
+        Self { program: Program::start(command, data).unwrap() }
     }
 
     /// Waits until the server listens.
-    pub(crate) fn api(&self) -> Api {
-        self.api_by(Instant::now() + START).expect("the server listens; see server.log")
+    pub(crate) fn api(&mut self) -> Api {
+        let access = self.program.listens_by(Instant::now() + START);
+        let Access { url, token } = access.expect("the server listens; see server.log");
+        Api { url, token }
     }
 
     /// Kills the server with SIGKILL.
     pub(crate) fn kill_9(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // Fails only when it has ended by itself, which `wait` then collects.
-        let _ = self.child.kill();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end();
+        self.program.kill_9();
     }
 }
 

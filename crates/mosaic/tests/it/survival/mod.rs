@@ -32,7 +32,7 @@ fn acknowledged_tasks_survive_any_number_of_kills() {
 #[test]
 fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
     let place = SurvivalTestbed::new();
-    let server = place.serve();
+    let mut server = place.serve();
     let api = server.api();
     place.hold("agent");
     let (once, twice) =
@@ -59,12 +59,12 @@ fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
 #[test]
 fn an_agent_at_work_outlives_its_server_and_is_not_started_again() {
     let place = SurvivalTestbed::new();
-    let server = place.serve();
+    let mut server = place.serve();
     place.hold("agent");
     let id = server.api().spawn(&place.task("works-escapes", 0));
     place.await_log("start", 1);
     server.kill_9();
-    let server = place.serve();
+    let mut server = place.serve();
     place.release("agent");
     let agent = server.api().ended(&id, SOON);
     place.assert_pushed(&agent);
@@ -77,13 +77,13 @@ fn an_agent_at_work_outlives_its_server_and_is_not_started_again() {
 #[test]
 fn a_kill_during_a_gate_judges_the_same_commit_again() {
     let place = SurvivalTestbed::new();
-    let server = place.serve();
+    let mut server = place.serve();
     place.hold("gate");
     let id = server.api().spawn(&place.task("gated", 0));
     let first = place.await_log("gate", 1);
     server.kill_9();
     place.release("gate");
-    let server = place.serve();
+    let mut server = place.serve();
     let agent = server.api().ended(&id, SOON);
     place.assert_pushed(&agent);
     assert_eq!(agent["pushedCommit"].as_str(), Some(first[1].as_str()), "another commit was judged first");
@@ -100,12 +100,12 @@ fn a_kill_during_a_gate_judges_the_same_commit_again() {
 #[test]
 fn a_kill_during_a_push_ends_with_the_branch_at_the_judged_commit() {
     let place = SurvivalTestbed::new();
-    let server = place.serve();
+    let mut server = place.serve();
     place.hold("push");
     let id = server.api().spawn(&place.task("pushed", 0));
     let first = place.await_log("push", 1);
     server.kill_9();
-    let server = place.serve();
+    let mut server = place.serve();
     // The remote still holds the first push when the second one comes.
     place.await_log("push", 2);
     place.release("push");
@@ -119,7 +119,7 @@ fn a_kill_during_a_push_ends_with_the_branch_at_the_judged_commit() {
 #[test]
 fn a_push_that_came_through_before_the_kill_counts() {
     let place = SurvivalTestbed::new();
-    let server = place.serve();
+    let mut server = place.serve();
     place.hold("push");
     let id = server.api().spawn(&place.task("came-through", 0));
     let first = place.await_log("push", 1);
@@ -136,7 +136,7 @@ fn a_push_that_came_through_before_the_kill_counts() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let server = place.serve();
+    let mut server = place.serve();
     let agent = server.api().ended(&id, SOON);
     place.assert_pushed(&agent);
     assert_eq!(agent["pushedCommit"].as_str(), Some(first[1].as_str()));

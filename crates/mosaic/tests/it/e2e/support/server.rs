@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::Instant;
 
+use mosaic_testkit::program::{self, Access, Program};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -35,12 +36,8 @@ impl Home {
     }
 
     fn program(&self, program: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(args).env_clear().current_dir(self.path()).stdin(Stdio::null());
-        for name in ["PATH", "LLVM_PROFILE_FILE"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
-        command.env("HOME", self.path()).env("MOSAIC_DATA_DIR", self.data());
+        let mut command = program::command(program, self.path(), &self.data());
+        command.args(args).current_dir(self.path());
         command
     }
 
@@ -73,7 +70,7 @@ impl Home {
 /// A running server. Dropping it ends it at once.
 pub(crate) struct Server<'h> {
     home: &'h Home,
-    child: Child,
+    program: Program,
     pub(crate) url: String,
     pub(crate) token: String,
     pub(crate) http: Http,
@@ -88,24 +85,17 @@ impl<'h> Server<'h> {
 
     fn start_telling(home: &'h Home, mut command: Command, env: &[(&str, &str)], stderr: Stdio) -> Self {
         let log = home.path().join("server.log");
-        // A file of an earlier server that was killed must not be taken for this one's.
-        let _ = std::fs::remove_file(home.data().join("server.json"));
         command.env("ORCHESTRATOR_PORT", "0").env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true");
         command.env("MOSAIC_KILL_GRACE_MS", "500");
         command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
         command.envs(env.iter().copied()).stdout(Stdio::null());
-        let mut child = command.stderr(stderr).spawn().unwrap();
-        let file = until("the server to listen", || {
-            let ended = child.try_wait().unwrap();
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(ended.is_none(), "the server ended: {}", said());
-            let file = std::fs::read(home.data().join("server.json")).ok()?;
-            serde_json::from_slice::<Value>(&file).ok()
-        });
-        let url = file["url"].as_str().unwrap().to_owned();
-        let token = std::fs::read_to_string(home.data().join("token")).unwrap_or_default().trim().to_owned();
+        command.stderr(stderr);
+        let mut program = Program::start(command, &home.data()).unwrap();
+        let Some(Access { url, token }) = program.listens_by(Instant::now() + PATIENCE) else {
+            panic!("the server does not listen ({:?}): {}", program.ended(), logged(&log));
+        };
         let http = Http::new(&url, Some(&token).filter(|t| !t.is_empty()).map(String::as_str));
-        Self { home, child, url, token, http, log }
+        Self { home, program, url, token, http, log }
     }
 
     pub(crate) fn home(&self) -> &Home {
@@ -113,12 +103,12 @@ impl<'h> Server<'h> {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.program.pid()
     }
 
     /// Returns what it logged.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        logged(&self.log)
     }
 
     /// Runs the program against this server.
@@ -174,8 +164,7 @@ impl<'h> Server<'h> {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        self.program.signal(signal);
     }
 
     /// Signals the one child of the process that was started, which is the server when that one is its container.
@@ -188,31 +177,28 @@ impl<'h> Server<'h> {
 
     /// Waits until it has ended.
     pub(crate) fn wait_end(&mut self) -> ExitStatus {
-        until("the server to end", || self.child.try_wait().unwrap())
+        until("the server to end", || self.program.ended())
     }
 }
 
 impl Drop for Server<'_> {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+        if self.program.ended().is_some() {
             return;
         }
         // Agents would outlive it, and the test.
         let _ = self.http.try_post("/agents/kill-all", &json!({}));
         self.signal(Signal::TERM);
         self.signal(Signal::TERM);
-        let patience = Instant::now() + PATIENCE;
-        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if Instant::now() > patience {
-                // The test fails; agents that are left end with their tree at the next look of a person.
-                self.signal(Signal::KILL);
-                let _ = self.child.wait();
-                if !std::thread::panicking() {
-                    panic!("the server did not end\n{}", self.log());
-                }
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if self.program.wait_by(Instant::now() + PATIENCE).is_none() {
+            // The test fails; agents that are left end with their tree at the next look of a person.
+            self.program.kill_9();
+            assert!(std::thread::panicking(), "the server did not end\n{}", self.log());
         }
     }
+}
+
+/// Returns what a server logged into this file.
+fn logged(log: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
 }
