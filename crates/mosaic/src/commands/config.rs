@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::ConfigArgs;
+use crate::config::row::Variable;
 use crate::config::table::{markdown, variables};
 use crate::config::{Config, ConfigError, unknown_names};
 use crate::exit::Exit;
@@ -26,7 +27,7 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
         let rows: Vec<Vec<String>> = variables()
             .map(|row| {
                 let value = (row.show)(&config).map_or_else(|| "—".to_owned(), |v| crate::sanitize::line(&v));
-                vec![row.name.to_owned(), value, origin(&config, row.name, flag), row.meaning.to_owned()]
+                vec![row.name.to_owned(), value, origin(&config, row, flag), row.meaning.to_owned()]
             })
             .collect();
         let columns = [column("VARIABLE"), column("VALUE"), column("FROM"), column("MEANING").from(100)];
@@ -46,20 +47,20 @@ pub(super) fn run(session: &Session, args: &ConfigArgs) -> Result<Exit, Problem>
     Ok(if faults.is_empty() { Exit::Ok } else { Exit::Usage })
 }
 
-fn origin(config: &Config, name: &str, data_dir_flag: bool) -> String {
-    if data_dir_flag && name == "MOSAIC_DATA_DIR" {
+fn origin(config: &Config, row: &Variable, data_dir_flag: bool) -> String {
+    if data_dir_flag && row.name == "MOSAIC_DATA_DIR" {
         return "--data-dir".to_owned();
     }
     // A value that stands under the old name of a setting came from there.
-    let old = (name == "MOSAIC_CONTAINMENT").then(|| config.origins.get("MOSAIC_CONFINEMENT")).flatten();
-    config.origins.get(name).or(old).cloned().unwrap_or_else(|| "default".to_owned())
+    let old = row.old_name.and_then(|old| config.origins.get(old));
+    config.origins.get(row.name).or(old).cloned().unwrap_or_else(|| "default".to_owned())
 }
 
 fn as_json(config: &Config, faults: &[ConfigError], warnings: &[String], flag: bool) -> Value {
     let rows: Vec<Value> = variables()
         .map(|row| {
             json!({
-                "name": row.name, "value": (row.show)(config), "origin": origin(config, row.name, flag), "type": row.kind,
+                "name": row.name, "value": (row.show)(config), "origin": origin(config, row, flag), "type": row.kind,
                 "default": row.default, "meaning": row.meaning, "secret": row.secret, "contract": row.contract, "since": row.since,
             })
         })

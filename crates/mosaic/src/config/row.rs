@@ -23,6 +23,8 @@ pub(crate) struct Variable {
     pub(crate) contract: bool,
     /// The first version that knows it.
     pub(crate) since: &'static str,
+    /// The name that it had before; values under that name are still read, by a row of their own.
+    pub(crate) old_name: Option<&'static str>,
     /// Reads a value into the configuration.
     pub(crate) apply: fn(&mut Config, &str) -> Result<(), Outcome>,
     /// Shows the effective value; `None` when there is none.
@@ -45,6 +47,7 @@ pub(super) const fn ours(
         reveal: |_| None,
         contract: false,
         since: "0.1.0",
+        old_name: None,
         apply: |_, _| Ok(()),
         show: |_| None,
     }
@@ -63,6 +66,10 @@ pub(super) const fn contract(
 impl Variable {
     pub(super) const fn secret(self, reveal: fn(&Config) -> Option<&Secret>) -> Self {
         Self { secret: true, reveal, ..self }
+    }
+
+    pub(super) const fn formerly(self, old_name: &'static str) -> Self {
+        Self { old_name: Some(old_name), ..self }
     }
 
     pub(super) const fn read(

@@ -46,8 +46,27 @@ fn digests(config: &Config, token: Option<&str>, secret: &AgentSecret) -> BTreeM
     settings
         .chain(token)
         .chain(agents)
-        .map(|(name, value)| (name.clone(), secret.digest(&format!("{name}={value}"))))
+        .map(|(name, value)| {
+            let digest = digest(secret, &name, &value);
+            (name, digest)
+        })
         .collect()
+}
+
+fn digest(secret: &AgentSecret, name: &str, value: &str) -> String {
+    secret.digest(&format!("{name}={value}"))
+}
+
+/// Moves digests that an earlier version wrote under the old name of a setting to its name of today. Digests are keyed by the
+/// name, too, so the old one is compared with today's value under the old name: an upgrade alone changes no setting.
+fn under_new_names(before: &mut BTreeMap<String, String>, config: &Config, secret: &AgentSecret) {
+    for row in variables() {
+        let Some(old_digest) = row.old_name.and_then(|old| before.remove(old)) else { continue };
+        let (Some(old), Some(value)) = (row.old_name, (row.show)(config)) else { continue };
+        if old_digest == digest(secret, old, &value) {
+            before.entry(row.name.to_owned()).or_insert_with(|| digest(secret, row.name, &value));
+        }
+    }
 }
 
 /// Returns the names that are not the same in both.
@@ -74,9 +93,13 @@ pub(super) async fn started(
     let start = o.system_entry(Action::ServerStart).subject(&config.node);
     o.audit(start.result(format!("version {version}, pid {}", std::process::id()))).await?;
     let now = digests(config, token, secret);
-    let before: Option<BTreeMap<String, String>> = read(&path(&config.data_dir), limits::SETTING_FILE_BYTES)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut before: Option<BTreeMap<String, String>> =
+        read(&path(&config.data_dir), limits::SETTING_FILE_BYTES)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if let Some(before) = &mut before {
+        under_new_names(before, config, secret);
+    }
     let mut names = changed(before.as_ref().unwrap_or(&BTreeMap::new()), &now);
     if before.is_some() && names.iter().any(|name| name == AGENT_SECRET) {
         // The digests are keyed by it, so all of them are others now.
@@ -132,6 +155,24 @@ mod tests {
         assert_eq!(changed(&first, &second), ["CLAUDE_API_KEY", "MOSAIC_COMMAND", "MOSAIC_SLOTS", "token"]);
         let text = serde_json::to_string(&[first, second]).unwrap();
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_setting_that_got_another_name_and_kept_its_value_has_not_changed() {
+        let secret = AgentSecret::new([7; 32]);
+        let config = Config::defaults(PathBuf::from("/data"));
+        let now = digests(&config, None, &secret);
+        // As a version wrote it that knew the old name only.
+        let written = |value: &str| {
+            let mut before = now.clone();
+            before.remove("MOSAIC_CONTAINMENT").expect("the setting has a value");
+            let name = "MOSAIC_CONFINEMENT";
+            before.insert(name.to_owned(), digest(&secret, name, value));
+            under_new_names(&mut before, &config, &secret);
+            before
+        };
+        assert_eq!(changed(&written("auto"), &now), Vec::<String>::new());
+        assert_eq!(changed(&written("subreaper"), &now), ["MOSAIC_CONTAINMENT"]);
     }
 
     /// A configuration in which one secret setting has this value.

@@ -160,6 +160,7 @@ pub(super) const ROWS: &[Variable] = &[
         "auto",
         "what holds an agent's processes together: the best that the host offers (a cgroup first), or no better than this",
     )
+    .formerly("MOSAIC_CONFINEMENT")
     .read(
         |c, v| p::choice(v, &CONTAINMENTS).map(|x| c.containment = x),
         |c| CONTAINMENTS.iter().find(|(_, x)| *x == c.containment).map(|(word, _)| (*word).to_owned()),
