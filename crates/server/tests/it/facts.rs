@@ -60,6 +60,11 @@ fn kept_ref() -> KeptRef {
 
 /// Returns facts about an agent's life, each with everything that it can have, and what is logged of them.
 fn life() -> Vec<(Fact, Value)> {
+    [states(), runs(), decisions(), removals()].concat()
+}
+
+/// Returns facts about the states of an agent.
+fn states() -> Vec<(Fact, Value)> {
     let agent = sample::agent("T-1", Timestamp(1));
     let (from, name) = (Status::Spawning, text("t-1-x"));
     let ended = |to, error| AgentEnded {
@@ -69,28 +74,6 @@ fn life() -> Vec<(Fact, Value)> {
         end_reason: EndReason::Done,
         error,
     };
-    let freeze = || AgentFreeze { name: text("t-1-x"), note: text("alice") };
-    let kept = KeptWork {
-        attempt: 1,
-        run: 2,
-        node: node(),
-        at: stamp().0,
-        state: WorkState::Kept,
-        refs: vec![kept_ref()],
-        earlier: true,
-    };
-    let kept_json = json!({"attempt": 1, "run": 2, "node": "laptop", "at": "2026-11-22T10:04:09.112Z", "state": "kept",
-        "refs": [{"reference": "refs/agents/x/head", "commit": COMMIT}], "earlier": true});
-    let receipt = StopReceipt {
-        container: None,
-        processes_before: 2,
-        processes_after: 0,
-        rung: text("term"),
-        took_ms: 12,
-        confinement: text("cgroup"),
-        past_grace_ms: 1,
-    };
-    let stopped = ForcedStop { run: 1, cause: StopCause::AfterResult, receipt };
     vec![
         (
             Fact::AgentSpawning(AgentSpawning::of(&agent)),
@@ -122,6 +105,23 @@ fn life() -> Vec<(Fact, Value)> {
             }),
             json!({"from": "queued", "to": "checkout", "attempt": 1, "fixRound": 2}),
         ),
+    ]
+}
+
+/// Returns facts about the runs of an agent.
+fn runs() -> Vec<(Fact, Value)> {
+    let freeze = || AgentFreeze { name: text("t-1-x"), note: text("alice") };
+    let receipt = StopReceipt {
+        container: None,
+        processes_before: 2,
+        processes_after: 0,
+        rung: text("term"),
+        took_ms: 12,
+        confinement: text("cgroup"),
+        past_grace_ms: 1,
+    };
+    let stopped = ForcedStop { run: 1, cause: StopCause::AfterResult, receipt };
+    vec![
         (
             Fact::AgentAdopted(AgentAdopted { phase: Phase::Working, attempt: 1 }),
             json!({"phase": "working", "attempt": 1}),
@@ -130,14 +130,6 @@ fn life() -> Vec<(Fact, Value)> {
             Fact::AgentNodeLost(AgentNodeLost { node: node(), attempt: 1, losses: 2 }),
             json!({"node": "laptop", "attempt": 1, "losses": 2}),
         ),
-        (
-            Fact::AgentWorkReported(WorkReported {
-                node: node(),
-                state: WorkState::Kept,
-                refs: vec![kept_ref()],
-            }),
-            json!({"node": "laptop", "state": "kept", "refs": [{"reference": "refs/agents/x/head", "commit": COMMIT}]}),
-        ),
         (Fact::AgentFrozen(freeze()), json!({"name": "t-1-x", "note": "alice"})),
         (Fact::AgentThawed(freeze()), json!({"name": "t-1-x", "note": "alice"})),
         (
@@ -145,6 +137,16 @@ fn life() -> Vec<(Fact, Value)> {
             json!({"run": 1, "cause": "afterResult", "processesBefore": 2, "processesAfter": 0, "rung": "term",
                 "tookMs": 12, "confinement": "cgroup", "pastGraceMs": 1}),
         ),
+        (
+            Fact::AgentMoved(AgentMoved { node: node(), error: text("why"), tries: 1, until: Some(stamp()) }),
+            json!({"node": "laptop", "error": "why", "tries": 1, "until": "2026-11-22T10:04:09.112Z"}),
+        ),
+    ]
+}
+
+/// Returns facts about what is asked of people and of an agent.
+fn decisions() -> Vec<(Fact, Value)> {
+    vec![
         (
             Fact::AgentAttention(AgentAttention {
                 kind: AttentionKind::Stalled,
@@ -167,8 +169,33 @@ fn life() -> Vec<(Fact, Value)> {
             json!({"reason": "gates_failed", "fixRound": 1, "findings": [found()]}),
         ),
         (
-            Fact::AgentMoved(AgentMoved { node: node(), error: text("why"), tries: 1, until: Some(stamp()) }),
-            json!({"node": "laptop", "error": "why", "tries": 1, "until": "2026-11-22T10:04:09.112Z"}),
+            Fact::TaskRetryScheduled(RetryScheduled { until: stamp(), error: text("why"), attempt: 1 }),
+            json!({"until": "2026-11-22T10:04:09.112Z", "error": "why", "attempt": 1}),
+        ),
+    ]
+}
+
+/// Returns facts about the work that an agent leaves, and about its removal.
+fn removals() -> Vec<(Fact, Value)> {
+    let kept = KeptWork {
+        attempt: 1,
+        run: 2,
+        node: node(),
+        at: stamp().0,
+        state: WorkState::Kept,
+        refs: vec![kept_ref()],
+        earlier: true,
+    };
+    let kept_json = json!({"attempt": 1, "run": 2, "node": "laptop", "at": "2026-11-22T10:04:09.112Z", "state": "kept",
+        "refs": [{"reference": "refs/agents/x/head", "commit": COMMIT}], "earlier": true});
+    vec![
+        (
+            Fact::AgentWorkReported(WorkReported {
+                node: node(),
+                state: WorkState::Kept,
+                refs: vec![kept_ref()],
+            }),
+            json!({"node": "laptop", "state": "kept", "refs": [{"reference": "refs/agents/x/head", "commit": COMMIT}]}),
         ),
         (
             Fact::AgentRemoved(AgentRemoved {
@@ -179,10 +206,6 @@ fn life() -> Vec<(Fact, Value)> {
                 elsewhere: vec![kept],
             }),
             json!({"name": "t-1-x", "why": "retention", "discarded": [COMMIT], "tree": true, "elsewhere": [kept_json]}),
-        ),
-        (
-            Fact::TaskRetryScheduled(RetryScheduled { until: stamp(), error: text("why"), attempt: 1 }),
-            json!({"until": "2026-11-22T10:04:09.112Z", "error": "why", "attempt": 1}),
         ),
     ]
 }
