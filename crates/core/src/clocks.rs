@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use thiserror::Error;
 
 use crate::domain::ids::Timestamp;
 use crate::domain::monotonic_clock::MonotonicClock;
@@ -46,6 +47,11 @@ pub struct Clocks {
     latest: Mutex<LatestTimes>,
 }
 
+/// A write was not done within [`limits::ORDER_RECORD`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not written within {} s", limits::ORDER_RECORD.as_secs())]
+pub struct NotInTime;
+
 /// Newest times of both clocks.
 #[derive(Debug, Default)]
 struct LatestTimes {
@@ -80,12 +86,10 @@ impl Clocks {
     }
 
     /// Waits for a write at most [`limits::ORDER_RECORD`].
-    pub(crate) async fn timely<T>(&self, write: impl Future<Output = T>) -> Result<T, String> {
+    pub(crate) async fn timely<T>(&self, write: impl Future<Output = T>) -> Result<T, NotInTime> {
         tokio::select! {
             done = write => Ok(done),
-            () = self.clock.sleep(limits::ORDER_RECORD) => {
-                Err(format!("not written within {} s", limits::ORDER_RECORD.as_secs()))
-            }
+            () = self.clock.sleep(limits::ORDER_RECORD) => Err(NotInTime),
         }
     }
 

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use crate::domain::agent::State;
 use crate::domain::facts::{DataRefused, Fact, JobRefused};
 use crate::domain::ids::{AgentId, Timestamp};
-use crate::domain::job;
+use crate::domain::job::{self, JobError, WorkerResult};
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{self, Event, KillCause};
 use crate::domain::spec::{FieldError, SpawnSpec};
@@ -78,7 +78,7 @@ impl Orchestrator {
     async fn take_in(&self, submission: Submission) -> Result<ControlFlow<(), bool>, StoreError> {
         let spec = match understood(&submission) {
             Ok(spec) => spec,
-            Err(why) => return self.turn_away(&submission.job, &why).await,
+            Err(e) => return self.turn_away(&submission.job, &e.to_string()).await,
         };
         let Submission { job, data, until, .. } = submission;
         let until = match until {
@@ -114,7 +114,7 @@ impl Orchestrator {
                 let read = if ours { job::understand_own(&now.data) } else { understood(&now) };
                 match read {
                     Ok(spec) => (spec, Some(now.data)),
-                    Err(why) => return self.turn_away(&job, &why).await,
+                    Err(e) => return self.turn_away(&job, &e.to_string()).await,
                 }
             }
         };
@@ -197,7 +197,7 @@ impl Orchestrator {
         Ok(!ended.is_empty())
     }
 
-    async fn end_finished(&self, agent: AgentId, result: Result<String, String>) -> Result<bool, StoreError> {
+    async fn end_finished(&self, agent: AgentId, result: WorkerResult) -> Result<bool, StoreError> {
         let record = self.ports.store.get(agent).await?;
         if record.node.is_some() {
             return Ok(false);
@@ -215,7 +215,7 @@ impl Orchestrator {
     }
 }
 
-fn understood(job: &Submission) -> Result<SpawnSpec, String> {
+fn understood(job: &Submission) -> Result<SpawnSpec, JobError> {
     job::understand(&job.name, &job.data, &job.options)
 }
 

@@ -379,7 +379,7 @@ impl FleetMembership {
         match self.clocks.timely(self.store.log(vec![LogRecord::new(&fact, self.clocks.now())])).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => tracing::warn!(error = %e, kind, "an event of a node could not be logged"),
-            Err(why) => tracing::warn!(why, kind, "an event of a node could not be logged"),
+            Err(why) => tracing::warn!(%why, kind, "an event of a node could not be logged"),
         }
     }
 }

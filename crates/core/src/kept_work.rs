@@ -1,6 +1,7 @@
 //! Work of earlier attempts: the reports of this node about what it keeps, and the list that people see. The record says
 //! where work was left, each node says what it found there.
 
+use crate::cleanup_error::CleanupError;
 use crate::domain::facts::{Fact, WorkReported};
 use crate::domain::ids::{AgentId, NodeId};
 use crate::domain::journal::LogRecord;
@@ -44,20 +45,20 @@ impl Orchestrator {
 
     /// Reports what this node keeps of an agent that another node has now. Nothing is reported of an agent without a
     /// record. Idempotent.
-    pub(crate) async fn report_work(&self, id: AgentId) -> Result<(), String> {
+    pub(crate) async fn report_work(&self, id: AgentId) -> Result<(), CleanupError> {
         if !self.is_fleet() {
             return Ok(());
         }
         let record = match self.ports.store.get(id).await {
             Ok(record) => record,
             Err(StoreError::NotFound(_) | StoreError::Pruned { .. }) => return Ok(()),
-            Err(e) => return Err(format!("its record cannot be read: {e}")),
+            Err(e) => return Err(CleanupError::Record(e)),
         };
         let agent = &record.agent;
         let (git, safe) = (&self.ports.kept_work, agent.work.base.iter().cloned().collect::<Vec<_>>());
         let store = git.cache_of(&agent.spec.context.repository);
-        let refs = git.refs_of(&store, id, limits::REPORTED_REFS).await.map_err(|e| e.message)?;
-        let unmerged = git.unmerged(&store, id, &safe, 1).await.map_err(|e| e.message)?;
+        let refs = git.refs_of(&store, id, limits::REPORTED_REFS).await?;
+        let unmerged = git.unmerged(&store, id, &safe, 1).await?;
         let state = match (refs.is_empty(), unmerged.is_empty()) {
             (true, _) => WorkState::Nothing,
             (false, true) => WorkState::Published,
@@ -68,6 +69,6 @@ impl Orchestrator {
         let reported = Fact::AgentWorkReported(WorkReported { node, state: report.state, refs });
         let facts = vec![LogRecord::about(agent, &reported, self.now())];
         let reported = self.ports.fleet.report_work(id, &report, facts).await;
-        reported.map_err(|e| format!("what is kept of it cannot be reported: {e}"))
+        reported.map_err(CleanupError::Report)
     }
 }

@@ -109,8 +109,8 @@ impl Orchestrator {
         let running = self.end_live(&live, &demand, rush);
         let rest = async {
             let (recorded, store) = self.orders.record_barrier(&barrier).await;
-            if let Err(why) = store {
-                return (recorded, Err(why));
+            if let Err(e) = store {
+                return (recorded, Err(e.to_string()));
             }
             self.refuse_submitted(&note).await;
             tokio::select! {

@@ -7,6 +7,7 @@ pub mod attention;
 pub mod audit;
 mod caller_texts;
 pub mod caretaker;
+mod cleanup_error;
 pub mod clocks;
 pub mod diff;
 pub mod dispatch_gate;

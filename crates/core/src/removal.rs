@@ -4,7 +4,7 @@
 //! The order is what makes it safe: the record goes first, durably and with a note; everything else is found again by the
 //! agent's id, so that what a crash leaves is taken away by [`crate::caretaker`].
 
-mod prune;
+pub mod prune;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-pub use self::prune::{PruneError, PruneRequest, Pruned};
 use crate::caretaker::moved_agents;
+use crate::cleanup_error::CleanupError;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEntry;
 use crate::domain::facts::{AgentRemoved, Fact};
@@ -333,26 +333,25 @@ impl Orchestrator {
         if let Err(e) = self.ports.kept_work.forget(&store, agent.id).await {
             tracing::warn!(agent.id = %agent.id, error = %e.message, "refs of a removed agent are left; they are removed later");
         }
-        Ok(self.take_away(agent.id).await.unwrap_or_else(|why| {
-            tracing::warn!(agent.id = %agent.id, why, "something of a removed agent is left; it is removed later");
+        Ok(self.delete_leftovers(agent.id).await.unwrap_or_else(|e| {
+            tracing::warn!(agent.id = %agent.id, error = %e, "something of a removed agent is left; it is removed later");
             0
         }))
     }
 
-    /// Takes away what an agent whose record is gone still has besides refs. Its work was kept or given up before.
+    /// Deletes what an agent whose record is gone still has besides refs. Its work was kept or discarded before.
     /// Idempotent; returns the bytes of transcripts and logs that were freed.
-    pub(crate) async fn take_away(&self, id: AgentId) -> Result<u64, String> {
-        self.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+    pub(crate) async fn delete_leftovers(&self, id: AgentId) -> Result<u64, CleanupError> {
+        self.stop_jobs(id, Duration::ZERO).await?;
         let trees = self.ports.trees.abandon(id).await;
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;
         let freed = self.ports.transcripts.discard(id).await;
-        private.map_err(|e| e.to_string())?;
-        jobs.map_err(|e| e.to_string())?;
+        private?;
+        jobs?;
         // What lies there now was nowhere in the way of the others, and goes with what was beside the tree before.
-        self.ports.trees.keep_beside(id).await.map_err(|e| e.message)?;
-        let beside =
-            trees.map_err(|e| e.message)? + self.ports.trees.abandon(id).await.map_err(|e| e.message)?;
-        Ok(beside + freed.map_err(|e| format!("transcripts could not be removed: {e}"))?)
+        self.ports.trees.keep_beside(id).await?;
+        let beside = trees? + self.ports.trees.abandon(id).await?;
+        Ok(beside + freed.map_err(CleanupError::Transcripts)?)
     }
 }

@@ -108,8 +108,8 @@ impl Orchestrator {
         let restored = self.ports.kept_work.restore(&request).await.map_err(RestoreError::Git)?;
         let Some(restored) = restored else {
             // What was expected here is not: whoever looks next is told.
-            if let Err(why) = self.report_work(id).await {
-                tracing::warn!(agent.id = %id, why, "that nothing is kept here of an agent is not reported");
+            if let Err(e) = self.report_work(id).await {
+                tracing::warn!(agent.id = %id, error = %e, "that nothing is kept here of an agent is not reported");
             }
             return Err(RestoreError::Nothing(id));
         };

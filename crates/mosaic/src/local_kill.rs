@@ -12,7 +12,7 @@ use mosaic_adapters::secret_scan::KnownSecrets;
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
-use mosaic_core::ports::processes::StopReceipt;
+use mosaic_core::ports::processes::{ProcessError, StopReceipt};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -73,7 +73,7 @@ pub(crate) fn who(session: &Session) -> Result<Who, Problem> {
 
 /// Result of a kill, by agent.
 struct Outcome {
-    stopped: Vec<(AgentId, Result<StopReceipt, String>)>,
+    stopped: Vec<(AgentId, Result<StopReceipt, ProcessError>)>,
     /// The order is on disk.
     durable: bool,
 }
@@ -176,7 +176,7 @@ impl Local {
     async fn stop_present(
         &self,
         reach: &Reach,
-    ) -> anyhow::Result<Vec<(AgentId, Result<StopReceipt, String>)>> {
+    ) -> anyhow::Result<Vec<(AgentId, Result<StopReceipt, ProcessError>)>> {
         let mut stopped = Vec::new();
         for _ in 0..ROUNDS {
             let present = reach.present().await?;
@@ -271,20 +271,20 @@ impl Local {
     }
 }
 
-fn as_json((agent, stopped): &(AgentId, Result<StopReceipt, String>)) -> Value {
+fn as_json((agent, stopped): &(AgentId, Result<StopReceipt, ProcessError>)) -> Value {
     match stopped {
         Ok(receipt) => json!({"agentId": agent, "receipt": receipt}),
-        Err(why) => json!({"agentId": agent, "error": why}),
+        Err(e) => json!({"agentId": agent, "error": e.to_string()}),
     }
 }
 
-fn line((agent, stopped): &(AgentId, Result<StopReceipt, String>)) -> String {
+fn line((agent, stopped): &(AgentId, Result<StopReceipt, ProcessError>)) -> String {
     match stopped {
         Ok(r) => {
             let (after, before) = (r.processes_after, r.processes_before);
             format!("{agent}  killed in {} ms ({})  {after} of {before} processes left\n", r.took_ms, r.rung)
         }
-        Err(why) => format!("{agent}  FAILED: {}\n", sanitize::line(why)),
+        Err(e) => format!("{agent}  FAILED: {}\n", sanitize::line(&e.to_string())),
     }
 }
 

@@ -36,7 +36,7 @@ use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
 use mosaic_core::limits;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::gatekeeper::Gatekeeper;
-use mosaic_core::ports::processes::{Processes, StopReceipt};
+use mosaic_core::ports::processes::{ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{Commits, Intake, KeptWork, Publisher, Trees};
 use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
@@ -117,13 +117,9 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let short = Arc::new(ShortDirs::new(data.clone(), trash.clone()));
-    let passed = crate::agent_env::passed(&config.agent_env, &real_env);
-    for (name, secret) in crate::agent_env::secrets(&passed) {
-        known::learn(&known, &name, &secret);
-    }
     let dirs = PrivateDirs::new(data.clone(), path_env.clone(), trash.clone())
         .with_short_dirs(short.clone())
-        .passing(passed)
+        .passing(passed_variables(config, &known))
         .with_identity(identity);
     let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(sandbox(dirs)));
     let wrappers = WRAPPERS.get().unwrap_or(&PortWrappers::PLAIN);
@@ -168,6 +164,16 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     };
     let orchestrator = Orchestrator::new((wrappers.ports)(ports), settings(config)?);
     Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
+}
+
+/// Returns the variables of this server that agents get. Those that hold secrets are known from here on, before any agent can print
+/// one of them.
+fn passed_variables(config: &Config, known: &KnownSecrets) -> Vec<(String, String)> {
+    let passed = crate::agent_env::passed(&config.agent_env, &real_env);
+    for (name, secret) in crate::agent_env::secrets(&passed) {
+        known::learn(known, &name, &secret);
+    }
+    passed
 }
 
 /// Returns this machine as the core sees it: the disks that it looks at are those of the state.
@@ -231,9 +237,9 @@ impl Reach {
         self.processes.present().await.context("what runs here cannot be listed")
     }
 
-    /// Stops one and proves it; the error is for people.
-    pub(crate) async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, String> {
-        self.processes.stop(agent, grace).await.map_err(|e| e.to_string())
+    /// Stops one and proves it.
+    pub(crate) async fn stop(&self, agent: AgentId, grace: Duration) -> Result<StopReceipt, ProcessError> {
+        self.processes.stop(agent, grace).await
     }
 
     /// Leaves the order to end one agent; false when it could not be written.

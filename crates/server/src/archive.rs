@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use crate::body::Json;
 use crate::caller::Caller;
 use crate::context::Context;
-use crate::forward;
+use crate::forward::{self, PeerError};
 use crate::options::PeerKey;
 use crate::problem::Problem;
 
@@ -74,22 +74,15 @@ impl HttpArchives {
         Self { fleet, node, key: OnceCell::new() }
     }
 
-    async fn key(&self) -> Result<&PeerKey, String> {
-        let read = async || {
-            let secret = self.fleet.peer_secret().await.map_err(|e| e.to_string())?;
-            secret.map(PeerKey::new).ok_or_else(|| "this node has no key for it".to_owned())
-        };
+    async fn key(&self) -> Result<&PeerKey, PeerError> {
+        let read = async || self.fleet.peer_secret().await?.map(PeerKey::new).ok_or(PeerError::NoKey);
         self.key.get_or_try_init(read).await
     }
 
-    async fn ask(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, String> {
-        let nodes = self.fleet.nodes().await.map_err(|e| e.to_string())?;
-        let state = nodes.into_iter().find(|state| state.info.node == *node);
-        let state = state.ok_or_else(|| "the fleet has no such node any more".to_owned())?;
-        let address = state.info.url.as_deref().and_then(forward::address);
-        let address =
-            address.ok_or_else(|| "it says no http address under which it is reached".to_owned())?;
-        let asked = serde_json::to_vec(asked).map_err(|e| e.to_string())?;
+    async fn ask(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, PeerError> {
+        let nodes = self.fleet.nodes().await?;
+        let state = nodes.into_iter().find(|state| state.info.node == *node).ok_or(PeerError::Unknown)?;
+        let address = state.info.url.as_deref().and_then(forward::address).ok_or(PeerError::NoAddress)?;
         let key = self.key().await?;
         let request = Request::builder()
             .method(Method::POST)
@@ -98,21 +91,19 @@ impl HttpArchives {
             .header(AUTHORIZATION, key.bearer())
             .header(forward::FORWARDED, self.node.as_str())
             .header(CONTENT_TYPE, "application/json")
-            .body(Body::from(asked))
-            .map_err(|e| e.to_string())?;
+            .body(Body::from(serde_json::to_vec(asked)?))?;
         let (answer, _connection) =
             forward::send(address, &forward::Challenge::new(key, node), request).await?;
         if !answer.status().is_success() {
-            return Err(format!("it answers {}", answer.status()));
+            return Err(PeerError::Status(answer.status()));
         }
-        let bytes = to_bytes(Body::new(answer.into_body()), limits::ARCHIVE_BYTES).await;
-        serde_json::from_slice(&bytes.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+        let bytes = to_bytes(Body::new(answer.into_body()), limits::ARCHIVE_BYTES).await?;
+        Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Asks a node with a deadline.
-    async fn ask_in_time(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, String> {
-        let answer = timeout(limits::ARCHIVE_ANSWER, self.ask(node, asked)).await;
-        answer.map_err(|_| "it does not answer".to_owned())?
+    async fn ask_in_time(&self, node: &NodeId, asked: &ArchiveRequest) -> Result<ArchivedRecords, PeerError> {
+        timeout(limits::ARCHIVE_ANSWER, self.ask(node, asked)).await.map_err(|_| PeerError::Silent)?
     }
 }
 
@@ -141,8 +132,7 @@ impl ArchivePeers for HttpArchives {
         let asked = ArchiveRequest { agents: Vec::new(), ended_before: Some(before.0) };
         let count = async |node: NodeId| {
             let answer = self.ask_in_time(&node, &asked).await;
-            let unsaid = || "its build does not count what its archive has".to_owned();
-            let count = answer.and_then(|found| found.ended_before.ok_or_else(unsaid));
+            let count = answer.and_then(|found| found.ended_before.ok_or(PeerError::Uncounted));
             (node, count.map_err(ArchiveError::peer))
         };
         join_all(others.map(count)).await.into_iter().collect()

@@ -6,7 +6,7 @@
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -18,7 +18,9 @@ use mosaic_core::domain::access::{node_proof, token_digest};
 use mosaic_core::domain::ids::{AgentId, NodeId, Timestamp};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::NodeState;
+use mosaic_core::ports::store::StoreError;
 use serde_json::Value;
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -112,10 +114,10 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
     }
     let (_, bytes) = body::read(request, context).await?;
     let asked = asked.body(Body::from(bytes)).map_err(|_| Problem::internal())?;
-    let fault = |e: String| unreachable(node, &e);
+    let fault = |e: PeerError| unreachable(node, &e.to_string());
     let challenge = Challenge::new(key, name);
     let sent = timeout(limits::PEER_ANSWER, send(address, &challenge, asked)).await;
-    let (answer, connection) = sent.map_err(|_| fault("it does not answer".to_owned()))?.map_err(fault)?;
+    let (answer, connection) = sent.map_err(|_| fault(PeerError::Silent))?.map_err(fault)?;
     tracing::debug!(node = %name, status = answer.status().as_u16(), "request passed on");
     let answer = relayed(answer, connection);
     if answer.status().as_u16() == Code::StoreUnavailable.status() {
@@ -145,6 +147,39 @@ pub(crate) fn address(url: &str) -> Option<&str> {
 /// The task that moves a connection's bytes; it ends with whoever holds this.
 pub(crate) type Connection = JoinSet<Result<(), hyper::Error>>;
 
+/// Reasons why another node was not asked, or gave no answer that can be used.
+#[derive(Debug, Error)]
+pub(crate) enum PeerError {
+    #[error("it does not answer")]
+    Silent,
+    #[error(
+        "what answers at its address does not prove that it is this node of the fleet; it was sent nothing"
+    )]
+    Impostor,
+    #[error("this node has no key for it")]
+    NoKey,
+    #[error("the fleet has no such node any more")]
+    Unknown,
+    #[error("it says no http address under which it is reached")]
+    NoAddress,
+    #[error("it answers {0}")]
+    Status(StatusCode),
+    #[error("its build does not count what its archive has")]
+    Uncounted,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Connect(#[from] std::io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error(transparent)]
+    Request(#[from] axum::http::Error),
+    #[error(transparent)]
+    Body(#[from] axum::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
 /// Challenge that the other end must answer before it is sent the key.
 pub(crate) struct Challenge<'a> {
     key: &'a PeerKey,
@@ -170,21 +205,19 @@ impl<'a> Challenge<'a> {
         Self { key, node, nonce: nonce() }
     }
 
-    /// Asks for the proof on this connection. Errors with the words for whoever wanted something of the node.
-    async fn ask(&self, address: &str, sender: &mut http1::SendRequest<Body>) -> Result<(), String> {
+    /// Asks for the proof on this connection.
+    async fn ask(&self, address: &str, sender: &mut http1::SendRequest<Body>) -> Result<(), PeerError> {
         let uri = format!("/v1/hello?nonce={}&node={}", self.nonce, self.node);
         let question = Request::builder().uri(uri).header(HOST, address).body(Body::empty());
-        let answer = sender.send_request(question.map_err(|e| e.to_string())?).await;
-        let body = Body::new(answer.map_err(|e| e.to_string())?.into_body());
-        let bytes = axum::body::to_bytes(body, HELLO_BYTES).await.map_err(|e| e.to_string())?;
+        let answer = sender.send_request(question?).await?;
+        let bytes = axum::body::to_bytes(Body::new(answer.into_body()), HELLO_BYTES).await?;
         let proofs = serde_json::from_slice(&bytes).map_or(Vec::new(), |hello: Hello| hello.proofs);
         let expected = node_proof(&token_digest(self.key.secret()), &self.nonce, self.node.as_str());
         // Only a program that knows the key can make the expected value, so timing tells nothing new.
         if proofs.contains(&expected) {
             return Ok(());
         }
-        Err("what answers at its address does not prove that it is this node of the fleet; it was sent nothing"
-            .to_owned())
+        Err(PeerError::Impostor)
     }
 }
 
@@ -193,17 +226,17 @@ pub(crate) async fn send(
     address: &str,
     challenge: &Challenge<'_>,
     request: Request,
-) -> Result<(hyper::Response<Incoming>, Connection), String> {
+) -> Result<(hyper::Response<Incoming>, Connection), PeerError> {
     let target = if address.contains(':') { address.to_owned() } else { format!("{address}:80") };
     let stream = timeout(limits::PEER_CONNECT, TcpStream::connect(target)).await;
-    let stream = stream.map_err(|_| "it does not answer".to_owned())?.map_err(|e| e.to_string())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let stream = stream.map_err(|_| PeerError::Silent)??;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut moving = JoinSet::new();
     moving.spawn(connection);
     challenge.ask(address, &mut sender).await?;
     // The same connection: nobody else can have the other end by now.
-    sender.ready().await.map_err(|e| e.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    sender.ready().await?;
+    let answer = sender.send_request(request).await?;
     Ok((answer, moving))
 }
 

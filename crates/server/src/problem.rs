@@ -15,7 +15,8 @@ use mosaic_core::orchestrator::{RetryError, SpawnError};
 use mosaic_core::orders::ReleaseError;
 use mosaic_core::ports::audit::AuditError;
 use mosaic_core::ports::store::StoreError;
-use mosaic_core::removal::{PruneError, RemoveError};
+use mosaic_core::removal::RemoveError;
+use mosaic_core::removal::prune::PruneError;
 use mosaic_core::restore::RestoreError;
 use serde_json::{Map, Value};
 

@@ -12,7 +12,7 @@ use mosaic_core::domain::audit::{Action, AuditEntry};
 use mosaic_core::domain::spec::FieldError;
 use mosaic_core::limits;
 use mosaic_core::ports::store::EndedAfter;
-use mosaic_core::removal::PruneRequest;
+use mosaic_core::removal::prune::PruneRequest;
 use serde_json::{Map, Value};
 
 use crate::agents::to_the_end;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
@@ -24,24 +25,35 @@ const PACKAGE: &str = include_str!("../bullmq/package.json");
 pub fn packages() -> Option<PathBuf> {
     let (found, how) = match find_or_install() {
         Ok(dir) => (Some(dir), String::new()),
-        Err(how) => (None, how),
+        Err(e) => (None, e.to_string()),
     };
     crate::require::have("bullmq", found.is_some(), &how).then_some(found).flatten()
 }
 
-fn find_or_install() -> Result<PathBuf, String> {
+/// Requirements of the packages that this machine lacks.
+#[derive(Debug, Error)]
+enum PackagesError {
+    #[error("the program node")]
+    NoNode,
+    #[error("a home directory")]
+    NoHome,
+    #[error("MOSAIC_TEST_BULLMQ_DIR has no node_modules with bullmq, ioredis and @bull-board/api")]
+    Incomplete,
+    #[error("{0}")]
+    Install(String),
+}
+
+fn find_or_install() -> Result<PathBuf, PackagesError> {
     if !runs("node") {
-        return Err("the program node".to_owned());
+        return Err(PackagesError::NoNode);
     }
     if let Some(given) = std::env::var_os("MOSAIC_TEST_BULLMQ_DIR").map(PathBuf::from) {
         let has = is_complete(&given);
-        return has.then_some(given).ok_or_else(|| {
-            "MOSAIC_TEST_BULLMQ_DIR has no node_modules with bullmq, ioredis and @bull-board/api".to_owned()
-        });
+        return has.then_some(given).ok_or(PackagesError::Incomplete);
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
-    let dir = cache.ok_or("a home directory")?.join("mosaic-tests").join("bullmq-6.7.0");
+    let dir = cache.ok_or(PackagesError::NoHome)?.join("mosaic-tests").join("bullmq-6.7.0");
     install(&dir).map(|()| dir)
 }
 
@@ -57,8 +69,10 @@ fn runs(program: &str) -> bool {
 }
 
 /// Installs what the lock file names, one process at a time.
-fn install(dir: &Path) -> Result<(), String> {
-    let failed = |what: &str, e: &dyn std::fmt::Display| format!("{what} in {}: {e}", dir.display());
+fn install(dir: &Path) -> Result<(), PackagesError> {
+    let failed = |what: &str, e: &dyn std::fmt::Display| {
+        PackagesError::Install(format!("{what} in {}: {e}", dir.display()))
+    };
     std::fs::create_dir_all(dir).map_err(|e| failed("no directory could be made", &e))?;
     let lock = File::create(dir.join("installing")).map_err(|e| failed("no file could be made", &e))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed("no lock", &e))?;
@@ -86,8 +100,13 @@ fn install(dir: &Path) -> Result<(), String> {
     Err(failed("npm install failed", &said.lines().last().unwrap_or("it said nothing")))
 }
 
+/// Error that Node threw.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct NodeError(pub String);
+
 /// Receivers of the answers, by the request's number.
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>;
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, NodeError>>>>>;
 
 /// The Node process. It ends with this value.
 pub struct NodeOracle {
@@ -119,7 +138,7 @@ impl NodeOracle {
     }
 
     /// Asks; the error is what Node threw. The verbs are in `bullmq/oracle.mjs`.
-    pub async fn try_ask(&self, verb: &str, what: Value) -> Result<Value, String> {
+    pub async fn try_ask(&self, verb: &str, what: Value) -> Result<Value, NodeError> {
         let (tell, answer) = oneshot::channel();
         {
             let mut stdin = self.stdin.lock().await;
@@ -145,7 +164,7 @@ async fn hand_out(stdout: ChildStdout, waiting: Waiting) {
         let Ok(mut answer) = serde_json::from_str::<Value>(&line) else { continue };
         let asked = answer["id"].as_u64().and_then(|id| waiting.lock().remove(&id));
         let result = match answer["error"].as_str() {
-            Some(why) => Err(why.to_owned()),
+            Some(why) => Err(NodeError(why.to_owned())),
             None => Ok(answer["ok"].take()),
         };
         if let Some(asked) = asked {

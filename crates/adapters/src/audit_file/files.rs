@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use mosaic_core::domain::audit::HeadFile;
+use mosaic_core::domain::audit::{FormatError, HeadFile};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::bounded_file;
@@ -137,7 +137,7 @@ impl Chain {
     }
 
     /// Reads the second copy of the end: `None` when there is none, and in words when it cannot be used.
-    pub(super) fn read_head(&self) -> io::Result<Option<Result<HeadFile, String>>> {
+    pub(super) fn read_head(&self) -> io::Result<Option<Result<HeadFile, FormatError>>> {
         let mut bytes = Vec::new();
         match bounded_file::open(&self.head_path()) {
             Ok(file) => file.take(HEAD_BYTES).read_to_end(&mut bytes)?,

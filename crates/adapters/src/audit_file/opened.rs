@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use mosaic_core::domain::audit::{Action, AuditEntry, Hash, Head, HeadFile, MOSAIC, Record};
+use mosaic_core::domain::audit::{Action, AuditEntry, FormatError, Hash, Head, HeadFile, MOSAIC, Record};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::Wanted;
 use parking_lot::Mutex;
@@ -93,7 +93,7 @@ pub(super) fn open(chain: Chain, keep: Duration) -> io::Result<Option<Writer>> {
 fn end(
     chain: &Chain,
     tail: &Tail,
-    found: Option<Result<HeadFile, String>>,
+    found: Option<Result<HeadFile, FormatError>>,
     say: &mut impl FnMut(Action, String),
 ) -> HeadFile {
     let last = tail.last.as_ref().map(Record::head);
@@ -111,7 +111,8 @@ fn end(
         Some(Ok(file)) => file,
         None if last.is_none() && tail.path.is_none() => HeadFile::genesis(chain.name()),
         other => {
-            let why = other.and_then(Result::err).unwrap_or_else(|| "it is missing".to_owned());
+            let unread = other.and_then(Result::err);
+            let why = unread.map_or_else(|| "it is missing".to_owned(), |e| e.to_string());
             say(broken, format!("the second copy of the log's end could not be used: {why}"));
             let anchor = oldest(chain).unwrap_or_else(|| Head::genesis(chain.name()));
             let head = last.unwrap_or(anchor);

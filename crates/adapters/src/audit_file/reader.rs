@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use mosaic_core::domain::audit::{Action, Broken, Head, HeadFile, Record, Walk};
+use mosaic_core::domain::audit::{Action, Broken, FormatError, Head, HeadFile, Record, Walk};
 use mosaic_core::limits;
 use mosaic_core::ports::audit::{Page, Verified, Wanted};
 
@@ -92,7 +92,11 @@ pub fn verify(chain: &Chain, known: Option<Head>) -> io::Result<Verified> {
     Err(io::Error::other("the log grows faster than it can be checked; try again"))
 }
 
-fn check(chain: &Chain, head: Option<Result<HeadFile, String>>, known: Option<Head>) -> io::Result<Verified> {
+fn check(
+    chain: &Chain,
+    head: Option<Result<HeadFile, FormatError>>,
+    known: Option<Head>,
+) -> io::Result<Verified> {
     let mut look = Look {
         walk: Walk::behind(Head::genesis(chain.name())),
         marks: Vec::new(),
@@ -173,7 +177,7 @@ impl Look {
     }
 
     fn line(&mut self, line: &[u8]) -> Result<(), Broken> {
-        let record = Record::read(line).map_err(|why| Broken::new(self.walk.head().n + 1, why))?;
+        let record = Record::read(line).map_err(|e| Broken::new(self.walk.head().n + 1, e.to_string()))?;
         if self.first.is_none() {
             self.first = Some(record.n);
             // What was to be deleted when a crash came is still there, and must still lead to the anchor.

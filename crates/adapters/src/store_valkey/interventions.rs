@@ -3,6 +3,7 @@
 
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::job::WorkerResult;
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::limits;
 use mosaic_core::ports::external_queue::{ExternalChange, Submission};
@@ -70,8 +71,8 @@ fn intervention(found: Value) -> Result<ExternalChange, StoreError> {
         }
         "changed" => ExternalChange::DataChanged { agent: agent()?, job: part(2) },
         "removed" => ExternalChange::Removed(agent()?),
-        "completed" => ExternalChange::Finished { agent: agent()?, result: Ok(part(2)) },
-        "failed" => ExternalChange::Finished { agent: agent()?, result: Err(part(2)) },
+        "completed" => ExternalChange::Finished { agent: agent()?, result: WorkerResult::Completed(part(2)) },
+        "failed" => ExternalChange::Finished { agent: agent()?, result: WorkerResult::Failed(part(2)) },
         _ => return Err(strange(WHAT)),
     })
 }

@@ -5,6 +5,7 @@
 
 use super::orphans;
 use super::report::{Again, CareReport};
+use crate::cleanup_error::CleanupError;
 use crate::domain::ids::AgentId;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
@@ -45,8 +46,8 @@ pub(crate) async fn keep(o: &Orchestrator, id: AgentId, is_driven: impl Fn() -> 
     }
     match keep_now(o, id).await {
         Ok(()) => true,
-        Err(why) => {
-            tracing::warn!(agent.id = %id, why, "what an agent left here could not be kept yet; it stays");
+        Err(e) => {
+            tracing::warn!(agent.id = %id, error = %e, "what an agent left here could not be kept yet; it stays");
             false
         }
     }
@@ -54,7 +55,7 @@ pub(crate) async fn keep(o: &Orchestrator, id: AgentId, is_driven: impl Fn() -> 
 
 /// The same for who knows that nobody else does. The tree goes once what was kept of it is reported, so that a crash
 /// between the two leaves nothing unsaid.
-pub(crate) async fn keep_now(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+pub(crate) async fn keep_now(o: &Orchestrator, id: AgentId) -> Result<(), CleanupError> {
     orphans::keep_tree(o, id).await?;
     o.report_work(id).await?;
     orphans::release(o, id).await

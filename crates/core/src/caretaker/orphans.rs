@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::report::{Again, CareReport};
+use crate::cleanup_error::CleanupError;
 use crate::domain::ids::AgentId;
 use crate::domain::kept_work::WorkState;
 use crate::limits;
@@ -77,8 +78,8 @@ pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareR
         }
         tried += 1;
         let done = match lost {
-            true => give_back(o, id).await,
-            false => o.take_away(id).await.map(drop),
+            true => keep_and_release(o, id).await,
+            false => o.delete_leftovers(id).await.map(drop),
         };
         if let Err(why) = done {
             again.failed(id, o.now());
@@ -88,37 +89,38 @@ pub async fn directories(o: &Orchestrator, again: &mut Again, report: &mut CareR
     }
 }
 
-/// Gives back what an agent without a record has, once its work is kept. Transcripts stay for their time.
-async fn give_back(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+/// Releases what an agent without a record has, once its work is kept. Transcripts stay for their time.
+async fn keep_and_release(o: &Orchestrator, id: AgentId) -> Result<(), CleanupError> {
     keep_tree(o, id).await?;
     release(o, id).await
 }
 
 /// Stops what runs of an agent and keeps what lies in its tree, which stays.
-pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), CleanupError> {
     o.fleet.tell_supervisors(id, None).await;
-    o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
-    match o.ports.trees.stray_tree(id).await.map_err(|e| e.message)? {
+    o.stop_jobs(id, Duration::ZERO).await?;
+    match o.ports.trees.stray_tree(id).await? {
         StrayTree::None | StrayTree::Unused => {}
-        StrayTree::Unknown(why) => return Err(why),
+        StrayTree::Unknown(why) => return Err(CleanupError::UnknownTree(why)),
         StrayTree::Handed(tree) => {
-            let kept = stray::keep_stray(o, *tree).await.map_err(|e| o.ports.scanner.mask(&e.message))?;
+            let kept = stray::keep_stray(o, *tree).await;
+            let kept = kept.map_err(|e| CleanupError::Git(o.ports.scanner.mask(&e.message)))?;
             tracing::warn!(agent.id = %id, kept, "a tree without a record was kept in the server's bare repository");
             // The harvest is a job of the agent's as well.
-            o.stop_jobs(id, Duration::ZERO).await.map_err(|e| e.to_string())?;
+            o.stop_jobs(id, Duration::ZERO).await?;
         }
     }
     Ok(())
 }
 
 /// Releases what an agent whose work is kept still has.
-pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), String> {
+pub(crate) async fn release(o: &Orchestrator, id: AgentId) -> Result<(), CleanupError> {
     let trees = o.ports.trees.remove(id).await;
     let private = o.ports.sandbox.release(id).await;
-    trees.map_err(|e| e.message)?;
-    private.map_err(|e| e.to_string())?;
-    o.ports.processes.forget(id).await.map_err(|e| e.to_string())?;
-    let beside = o.ports.trees.keep_beside(id).await.map_err(|e| e.message)?;
+    trees?;
+    private?;
+    o.ports.processes.forget(id).await?;
+    let beside = o.ports.trees.keep_beside(id).await?;
     if !beside.is_empty() {
         tracing::warn!(agent.id = %id, names = ?beside, "what lay beside a tree without a record is kept");
     }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{EndedAfter, StoreError};
 use crate::ports::transcripts::Shelved;
-use crate::removal::{PruneRequest, Pruned};
+use crate::removal::prune::{PruneRequest, Pruned};
 
 /// Cursor from which the next round of [`records`] continues, so that agents that stay do not stand in the way of others.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,21 +2,42 @@
 //! Every fault is named at once, in words that are shown where the producer looks for them.
 
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 
 use super::spec::{FieldError, SpawnSpec};
 use crate::limits;
 
+/// Result that another worker of the queue gave a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerResult {
+    /// It completed the job with this value.
+    Completed(String),
+    /// It failed the job for this reason.
+    Failed(String),
+}
+
 /// The only name of a job that is understood.
 pub const SPAWN: &str = "spawn";
+
+/// Reasons why a job is not taken in, for its producer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum JobError {
+    /// It has this name, escaped and cut.
+    #[error("jobs named \"{0}\" are not known here; the only name is \"{SPAWN}\"")]
+    UnknownName(String),
+    /// Its data or options have these faults.
+    #[error("the job asks for what cannot be done: {}", .0.join("; "))]
+    Faults(Vec<String>),
+}
 
 /// Reads a job. Errors with every fault, in one line for its producer.
 ///
 /// The job's options win over the body: `priority` 0 or none is the first class, above 10 counts as 10; `attempts` n
 /// means n − 1 retries, 0 or none means none; `backoff` is the pause between them.
-pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, String> {
+pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, JobError> {
     if name != SPAWN {
         let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
-        return Err(format!("jobs named \"{shown}\" are not known here; the only name is \"{SPAWN}\""));
+        return Err(JobError::UnknownName(shown));
     }
     let mut faults = Vec::new();
     let mut body: Value = serde_json::from_str(data).unwrap_or_else(|e| {
@@ -39,24 +60,20 @@ pub fn understand(name: &str, data: &str, options: &str) -> Result<SpawnSpec, St
             faults.extend(errors.into_iter().map(in_one_sentence));
         }
     }
-    Err(faults_of(&faults))
+    Err(JobError::Faults(faults))
 }
 
 /// Reads the data of a job of ours, which were changed after its agent ended. Its options may have gone with the archived
 /// record, so that the data say all.
-pub fn understand_own(data: &str) -> Result<SpawnSpec, String> {
-    let body: Value =
-        serde_json::from_str(data).map_err(|e| faults_of(&[format!("its data is not JSON ({e})")]))?;
+pub fn understand_own(data: &str) -> Result<SpawnSpec, JobError> {
+    let body: Value = serde_json::from_str(data)
+        .map_err(|e| JobError::Faults(vec![format!("its data is not JSON ({e})")]))?;
     SpawnSpec::parse(&body)
-        .map_err(|errors| faults_of(&errors.into_iter().map(in_one_sentence).collect::<Vec<_>>()))
+        .map_err(|errors| JobError::Faults(errors.into_iter().map(in_one_sentence).collect()))
 }
 
 fn in_one_sentence(fault: FieldError) -> String {
     if fault.pointer.is_empty() { fault.message } else { format!("{} {}", fault.pointer, fault.message) }
-}
-
-fn faults_of(faults: &[String]) -> String {
-    format!("the job asks for what cannot be done: {}", faults.join("; "))
 }
 
 /// Puts the job's options over the fields of the body that mean the same.
@@ -145,7 +162,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_said_in_one_line() {
-        let why = |name: &str, data: &str, options: &str| understand(name, data, options).unwrap_err();
+        let why =
+            |name: &str, data: &str, options: &str| understand(name, data, options).unwrap_err().to_string();
         assert!(why("swpan", &data(), "{}").contains("\"spawn\""));
         assert!(why("spawn", "{oops", "{}").contains("not JSON"));
         assert!(why("spawn", "[1]", "{}").contains("must be a JSON object"));

@@ -9,6 +9,7 @@ mod reader;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 pub use self::choices::{AgentType, GateProfile, Priority};
 pub use self::reader::{FieldError, closest};
@@ -31,24 +32,42 @@ pub struct Budget {
     pub turns: Option<u32>,
 }
 
+/// Reasons why no further run fits a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum BudgetSpent {
+    /// Too little is left of the US dollars.
+    #[error("${used:.2} of its ${cap:.2} are used up, and ${left:.2} are not enough for another run")]
+    Usd {
+        /// Dollars that earlier runs used.
+        used: f64,
+        /// Dollars that all runs may use.
+        cap: f64,
+        /// Dollars that are left.
+        left: f64,
+    },
+    /// No turn is left.
+    #[error("all of its {cap} turns are used up")]
+    Turns {
+        /// Turns that all runs may use.
+        cap: u32,
+    },
+}
+
 impl Budget {
     /// Returns what is left for the next run after this was used up, or why nothing worth a run is: less than a tenth of
     /// a cap on dollars would end the run within its first calls, and its work with it.
-    pub fn less(self, spent: Spent) -> Result<Self, String> {
+    pub fn less(self, spent: Spent) -> Result<Self, BudgetSpent> {
         let micros = |usd: f64| (usd * 1e6).round();
         let usd = self.usd.map(|cap| (cap - spent.usd).max(0.0));
         if let (Some(cap), Some(left)) = (self.usd, usd)
             && spent.usd > 0.0
             && micros(left) * limits::BUDGET_PART <= micros(cap)
         {
-            let used = spent.usd;
-            return Err(format!(
-                "${used:.2} of its ${cap:.2} are used up, and ${left:.2} are not enough for another run"
-            ));
+            return Err(BudgetSpent::Usd { used: spent.usd, cap, left });
         }
         let turns = self.turns.map(|cap| cap.saturating_sub(spent.turns));
         if let (Some(cap), Some(0)) = (self.turns, turns) {
-            return Err(format!("all of its {cap} turns are used up"));
+            return Err(BudgetSpent::Turns { cap });
         }
         // The last digits of sums of dollars are noise.
         Ok(Self { usd: usd.map(|left| micros(left) / 1e6), turns })

@@ -9,6 +9,7 @@ use crate::domain::lifecycle::{self, KillCause, Now};
 use crate::domain::orders::KillOrder;
 use crate::driver::Order;
 use crate::limits;
+use crate::orders::record::RecordError;
 use crate::orders::standing::Orders;
 use crate::ports::store::{Change, OrderChange, Query, Safety, StoreError, Versioned};
 
@@ -93,13 +94,12 @@ impl Orders {
     async fn carried_out(&self, kill: &KillOrder, stored: bool) {
         let done = if stored {
             let done = self.store.set_orders(OrderChange::Killed(kill.agent), Vec::new()).await;
-            done.map(|orders| _ = self.take_kills(orders.kills)).map_err(|e| e.to_string())
+            done.map(|orders| _ = self.take_kills(orders.kills)).map_err(RecordError::Store)
         } else {
-            let forgotten = self.clocks.timely(self.files.forget_kill(kill.agent)).await;
-            forgotten.and_then(|forgotten| forgotten.map_err(|e| e.to_string()))
+            self.in_time(self.files.forget_kill(kill.agent)).await
         };
-        if let Err(why) = done {
-            tracing::warn!(agent.id = %kill.agent, why, "a kill order that was carried out could not be removed");
+        if let Err(e) = done {
+            tracing::warn!(agent.id = %kill.agent, error = %e, "a kill order that was carried out could not be removed");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::caller_texts;
+use crate::clocks::NotInTime;
 use crate::domain::ids::Timestamp;
 use crate::domain::orders::{Barrier, Latch, StandingOrders};
 use crate::limits;
@@ -86,7 +87,7 @@ impl Orders {
 
     /// Reads the files; a state directory that does not answer in time leaves everything in it unknown.
     async fn read_files(&self) -> Filed {
-        let late = |why: String| {
+        let late = |why: NotInTime| {
             let why = format!("the state directory does not answer: {why}");
             Filed { stop: StopFile::Unknown(why.clone()), unread: Some(why), ..Filed::default() }
         };
@@ -138,7 +139,7 @@ impl Orders {
                 self.adopt_stored(stored).await;
             }
             Ok(Err(e)) => tracing::debug!(error = %e, "standing orders could not be read again yet"),
-            Err(why) => tracing::debug!(why, "standing orders could not be read again yet"),
+            Err(why) => tracing::debug!(%why, "standing orders could not be read again yet"),
         }
     }
 
@@ -175,9 +176,8 @@ impl Orders {
         if released {
             tracing::warn!("dispatch goes on: the kill switch was released");
             self.standing().releases += 1;
-            let removed = self.clocks.timely(self.files.write_latch(None)).await;
-            if let Err(why) = removed.and_then(|removed| removed.map_err(|e| e.to_string())) {
-                tracing::warn!(why, "the state directory still says that dispatch is stopped");
+            if let Err(e) = self.in_time(self.files.write_latch(None)).await {
+                tracing::warn!(error = %e, "the state directory still says that dispatch is stopped");
             }
         }
         if new {
@@ -258,13 +258,12 @@ impl Orders {
                     standing.barrier_unwritten = false;
                 }
                 self.order_live();
-                let filed = self.clocks.timely(self.files.write_barrier(&pinned)).await;
-                if let Err(why) = filed.and_then(|filed| filed.map_err(|e| e.to_string())) {
-                    tracing::warn!(why, "kill-all could not be written into the state directory yet");
+                if let Err(e) = self.in_time(self.files.write_barrier(&pinned)).await {
+                    tracing::warn!(error = %e, "kill-all could not be written into the state directory yet");
                 }
             }
             Ok(Err(e)) => tracing::warn!(error = %e, "kill-all could not be written into the store yet"),
-            Err(why) => tracing::warn!(why, "kill-all could not be written into the store yet"),
+            Err(why) => tracing::warn!(%why, "kill-all could not be written into the store yet"),
         }
     }
 

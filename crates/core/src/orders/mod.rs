@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::clocks::NotInTime;
 use crate::domain::agent::Agent;
 use crate::domain::facts::{Fact, KillSwitchReleased};
 use crate::domain::journal::LogRecord;
@@ -65,7 +66,8 @@ pub enum ReleaseError {
         /// The state directory or the store.
         part: &'static str,
         /// For how long it was waited for.
-        why: String,
+        #[source]
+        why: NotInTime,
     },
     /// It is not known whether the last resort is in place.
     #[error("the kill switch stays engaged: {0}; mend that, then release again")]

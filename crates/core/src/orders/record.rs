@@ -1,17 +1,36 @@
 //! Writing standing orders down: in the state directory and the store at the same time, each for a bounded time.
 
+use std::io;
+
+use thiserror::Error;
+
 use super::Recorded;
 use super::standing::Orders;
+use crate::clocks::NotInTime;
 use crate::domain::facts::{Fact, KillSwitchEngaged};
 use crate::domain::journal::LogRecord;
 use crate::domain::orders::{Barrier, Latch};
-use crate::ports::store::OrderChange;
+use crate::ports::store::{OrderChange, StoreError};
+
+/// Reasons why one copy of an order was not written.
+#[derive(Debug, Error)]
+pub(crate) enum RecordError {
+    /// It took too long; it may be there all the same.
+    #[error(transparent)]
+    Late(#[from] NotInTime),
+    /// The store refused it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state directory refused it.
+    #[error(transparent)]
+    Files(#[from] io::Error),
+}
 
 impl Orders {
     /// Writes the barrier into the state directory and the store at the same time. The store puts it after everything
     /// that it has admitted by then, which may be more than this process has acknowledged; then the barrier rises.
     /// Says whether the store answered, too.
-    pub(crate) async fn record_barrier(&self, barrier: &Barrier) -> (Recorded, Result<(), String>) {
+    pub(crate) async fn record_barrier(&self, barrier: &Barrier) -> (Recorded, Result<(), RecordError>) {
         self.write_barrier(Barrier { seq: None, ..barrier.clone() }, barrier).await
     }
 
@@ -20,11 +39,9 @@ impl Orders {
         &self,
         asked: Barrier,
         barrier: &Barrier,
-    ) -> (Recorded, Result<(), String>) {
+    ) -> (Recorded, Result<(), RecordError>) {
         let store = async {
-            let stored =
-                self.clocks.timely(self.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
-            let raised = stored.and_then(|stored| stored.map_err(|e| e.to_string()));
+            let raised = self.in_time(self.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
             raised.map(|orders| {
                 if let Some(raised) = &orders.barrier {
                     self.standing().orders.raise_placed(raised.clone());
@@ -33,17 +50,13 @@ impl Orders {
                 orders.barrier
             })
         };
-        let file = async {
-            let written = self.clocks.timely(self.files.write_barrier(barrier)).await;
-            written.and_then(|written| written.map_err(|e| e.to_string()))
-        };
+        let file = self.in_time(self.files.write_barrier(barrier));
         let (store, mut file) = tokio::join!(store, file);
         if let Ok(Some(placed)) = &store
             && barrier.before.0 > 0
         {
             // The file said it by time; what it says from here on ends nothing that comes later.
-            let written = self.clocks.timely(self.files.write_barrier(placed)).await;
-            file = written.and_then(|written| written.map_err(|e| e.to_string()));
+            file = self.in_time(self.files.write_barrier(placed)).await;
         }
         let store = store.map(drop);
         self.standing().barrier_unwritten = store.is_err() || file.is_err();
@@ -66,8 +79,7 @@ impl Orders {
         let engaged = Fact::KillSwitchEngaged(KillSwitchEngaged { by, reason });
         let facts = vec![LogRecord::new(&engaged, self.clocks.now())];
         let store = async {
-            let stored = self.clocks.timely(self.store.set_orders(OrderChange::Engage(latch.clone()), facts));
-            let stored = stored.await.and_then(|stored| stored.map_err(|e| e.to_string()));
+            let stored = self.in_time(self.store.set_orders(OrderChange::Engage(latch.clone()), facts)).await;
             // Who engaged it first stands, also when that was before this server knew.
             stored.map(|orders| {
                 let mut standing = self.standing();
@@ -75,10 +87,7 @@ impl Orders {
                 standing.orders.take_latch(orders.latch);
             })
         };
-        let file = async {
-            let written = self.clocks.timely(self.files.write_latch(Some(latch))).await;
-            written.and_then(|written| written.map_err(|e| e.to_string()))
-        };
+        let file = self.in_time(self.files.write_latch(Some(latch)));
         let (store, file) = tokio::join!(store, file);
         let recorded = weigh("kill switch", &store, &file);
         let mut standing = self.standing();
@@ -86,13 +95,24 @@ impl Orders {
         standing.memory_only = recorded == Recorded::Memory;
         recorded
     }
+
+    /// Waits for one write of an order, at most as long as [`Clocks::timely`](crate::clocks::Clocks) does.
+    pub(super) async fn in_time<T, E>(
+        &self,
+        write: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, RecordError>
+    where
+        RecordError: From<E>,
+    {
+        Ok(self.clocks.timely(write).await??)
+    }
 }
 
 /// Either copy is enough; each that failed is logged.
-fn weigh(what: &str, store: &Result<(), String>, file: &Result<(), String>) -> Recorded {
+fn weigh(what: &str, store: &Result<(), RecordError>, file: &Result<(), RecordError>) -> Recorded {
     for (place, result) in [("store", store), ("state directory", file)] {
-        if let Err(why) = result {
-            tracing::error!(why, place, "{what} is in force, but could not be written down");
+        if let Err(e) = result {
+            tracing::error!(error = %e, place, "{what} is in force, but could not be written down");
         }
     }
     if store.is_ok() || file.is_ok() { Recorded::Durable } else { Recorded::Memory }

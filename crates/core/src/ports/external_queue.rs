@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::domain::agent::Agent;
 use crate::domain::ids::{AgentId, Timestamp};
+use crate::domain::job::WorkerResult;
 use crate::domain::journal::LogRecord;
 use crate::ports::store::StoreError;
 
@@ -55,7 +56,7 @@ pub enum ExternalChange {
         /// The agent.
         agent: AgentId,
         /// Result of that worker, or the reason of its failure.
-        result: Result<String, String>,
+        result: WorkerResult,
     },
 }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::commit;
 use super::context::{StepContext, StepState, is_kill};
 use super::tend::Lent;
@@ -68,9 +70,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     };
     let keep = async {
         match (context.agent.work.dirty, settles) {
-            (true, _) if !may_harvest(context).await => {
-                Err("the lease was over before its work was kept".to_owned())
-            }
+            (true, _) if !may_harvest(context).await => Err(UnwindError::LeaseOver),
             (false, true) => beside(context.orchestrator, context.agent).await,
             (false, false) => Ok(Salvage::Nothing),
             (true, true) => save(context).await,
@@ -79,8 +79,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     };
     let (kept, look) = tokio::join!(keep, look);
     let mut left = Vec::new();
-    let salvage = kept.unwrap_or_else(|why| {
-        left.push(why);
+    let salvage = kept.unwrap_or_else(|e| {
+        left.push(e.to_string());
         Salvage::Failed
     });
     if salvage == Salvage::Failed {
@@ -89,7 +89,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     }
     let (o, agent) = (context.orchestrator, context.agent.id);
     if settles && salvage != Salvage::Failed {
-        left.extend(take_away(o, agent).await);
+        left.extend(delete_tree(o, agent).await);
     }
     if let Err(e) = o.ports.processes.forget(agent).await {
         left.push(format!("job records could not be removed: {e}"));
@@ -97,7 +97,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     if settles && left.is_empty() {
         match keep_beside(o, agent).await {
             Ok(named) => warnings.extend(named),
-            Err(why) => left.push(why),
+            Err(e) => left.push(e.to_string()),
         }
     }
     Event::Unwound { salvage, pending: pending(&left), look, warnings }
@@ -170,9 +170,22 @@ fn ends_badly(state: &State) -> bool {
     matches!(state, State::Unwinding { ending: Ending::Settle { end } } if end.status != Status::Completed)
 }
 
+/// Reasons why something that an agent left is not kept yet; each text stands in its record and in front of people.
+#[derive(Debug, Error)]
+enum UnwindError {
+    #[error("the lease was over before its work was kept")]
+    LeaseOver,
+    #[error("what the agent left could not be kept, so its tree stays in agents/{agent}/tree: {why}")]
+    NotKept { agent: AgentId, why: String },
+    #[error("what was kept of it could not be read: {0}")]
+    Unread(String),
+    #[error("what lies beside its tree could not be kept: {0}")]
+    Beside(String),
+}
+
 /// For an agent that goes back into the queue: what is uncommitted becomes a commit from which the next attempt goes
 /// on. Errors with what is left; the tree stays then.
-async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<Salvage, String> {
+async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<Salvage, UnwindError> {
     let received = commit::harvest(context).await.map_err(|e| not_kept(context, &e))?;
     warnings.extend(received.warnings);
     Ok(match received.kept {
@@ -190,7 +203,7 @@ async fn keep(context: &StepContext<'_>, warnings: &mut Vec<String>) -> Result<S
 }
 
 /// For an agent that ends: the tree is kept as it is. Errors with what is left; the tree stays then.
-async fn save(context: &StepContext<'_>) -> Result<Salvage, String> {
+async fn save(context: &StepContext<'_>) -> Result<Salvage, UnwindError> {
     let (o, agent) = (context.orchestrator, context.agent);
     if !o.ports.trees.has_tree(agent.id).await.map_err(|e| not_kept(context, &e))? {
         return gone(context).await.map_err(|e| not_kept(context, &e));
@@ -203,12 +216,12 @@ async fn save(context: &StepContext<'_>) -> Result<Salvage, String> {
 }
 
 /// Returns the work that an earlier harvest kept in addition to the commits that it received.
-async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, String> {
+async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, UnwindError> {
     if agent.work.base.is_none() {
         return Ok(Salvage::Nothing);
     }
     let saved = o.ports.kept_work.salvaged(&agent.spec.context.repository, agent.id).await;
-    let saved = saved.map_err(|e| format!("what was kept of it could not be read: {}", e.message))?;
+    let saved = saved.map_err(|e| UnwindError::Unread(e.message))?;
     Ok(saved.map_or(Salvage::Nothing, Salvage::Beside))
 }
 
@@ -220,26 +233,23 @@ async fn gone(context: &StepContext<'_>) -> Result<Salvage, Failure> {
     Ok(saved.map_or(Salvage::Nothing, Salvage::Saved))
 }
 
-fn not_kept(context: &StepContext<'_>, e: &Failure) -> String {
+fn not_kept(context: &StepContext<'_>, e: &Failure) -> UnwindError {
     let why = context.orchestrator.ports.scanner.mask(&e.message);
-    format!(
-        "what the agent left could not be kept, so its tree stays in agents/{}/tree: {why}",
-        context.agent.id
-    )
+    UnwindError::NotKept { agent: context.agent.id, why }
 }
 
 /// Keeps what the agent left beside its tree, once all that is ours is gone; returns a warning that names it.
-async fn keep_beside(o: &Orchestrator, agent: AgentId) -> Result<Option<String>, String> {
+async fn keep_beside(o: &Orchestrator, agent: AgentId) -> Result<Option<String>, UnwindError> {
     let names = o.ports.trees.keep_beside(agent).await;
-    let names = names.map_err(|e| format!("what lies beside its tree could not be kept: {}", e.message))?;
+    let names = names.map_err(|e| UnwindError::Beside(e.message))?;
     Ok((!names.is_empty()).then(|| {
         let names = o.ports.scanner.mask(&names.join(", "));
         format!("left beside its tree, and kept in beside/{agent} of the data directory until the agent is removed: {names}")
     }))
 }
 
-/// Takes tree and private directories away; returns what could not be.
-async fn take_away(o: &Orchestrator, agent: AgentId) -> Vec<String> {
+/// Deletes tree and private directories; returns what could not be deleted.
+async fn delete_tree(o: &Orchestrator, agent: AgentId) -> Vec<String> {
     let mut left = Vec::new();
     if let Err(e) = o.ports.trees.remove(agent).await {
         left.push(format!("the working tree could not be removed: {}", e.message));
@@ -280,12 +290,12 @@ impl Orchestrator {
             // Another node had it last, and archived its record.
             Err(StoreError::ArchiveAway { .. }) => {
                 let kept = Box::pin(moved_agents::keep_now(self, id)).await;
-                return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
+                return Ok(kept.err().map_or(CleanUp::Done, |e| CleanUp::Pending(e.to_string())));
             }
             // What its record says of its work is about another node's.
             Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
                 let kept = Box::pin(moved_agents::keep_now(self, id)).await;
-                return Ok(kept.err().map_or(CleanUp::Done, CleanUp::Pending));
+                return Ok(kept.err().map_or(CleanUp::Done, |e| CleanUp::Pending(e.to_string())));
             }
             other => other,
         };
@@ -306,8 +316,8 @@ impl Orchestrator {
             left.push(format!("its processes could not be stopped: {e}"));
         } else {
             if record.agent.work.dirty {
-                salvage = Box::pin(self.save_again(&record)).await.unwrap_or_else(|why| {
-                    left.push(why);
+                salvage = Box::pin(self.save_again(&record)).await.unwrap_or_else(|e| {
+                    left.push(e.to_string());
                     Salvage::Failed
                 });
             }
@@ -315,7 +325,7 @@ impl Orchestrator {
                 salvage = beside(self, &record.agent).await.unwrap_or(Salvage::Nothing);
             }
             if salvage != Salvage::Failed {
-                left.extend(take_away(self, id).await);
+                left.extend(delete_tree(self, id).await);
             }
             if let Err(e) = self.ports.processes.forget(id).await {
                 left.push(format!("job records could not be removed: {e}"));
@@ -323,7 +333,7 @@ impl Orchestrator {
             if left.is_empty() {
                 match keep_beside(self, id).await {
                     Ok(named) => named.into_iter().for_each(|text| record.agent.warn(text)),
-                    Err(why) => left.push(why),
+                    Err(e) => left.push(e.to_string()),
                 }
             }
         }
@@ -332,7 +342,7 @@ impl Orchestrator {
         Ok(pending.map_or(CleanUp::Done, CleanUp::Pending))
     }
 
-    async fn save_again(&self, record: &Versioned) -> Result<Salvage, String> {
+    async fn save_again(&self, record: &Versioned) -> Result<Salvage, UnwindError> {
         let driver = AgentHandle::new(record);
         let context = StepContext { orchestrator: self, agent: &record.agent, driver: &driver };
         save(&context).await

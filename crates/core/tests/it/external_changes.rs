@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::job::WorkerResult;
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::ports::external_queue::{ExternalChange, ExternalQueue, Submission};
@@ -171,8 +172,14 @@ async fn what_another_worker_finished_settles_the_agent() {
     let (store, story) = begin(0, Behaviour::EndAtOnce);
     let done = story.spawn("T-1", "https://git.example.com/r.git", 0).await;
     let failed = story.spawn("T-2", "https://git.example.com/r.git", 0).await;
-    store.intervene(ExternalChange::Finished { agent: done, result: Ok("{\"ok\":true}".to_owned()) });
-    store.intervene(ExternalChange::Finished { agent: failed, result: Err("no luck".to_owned()) });
+    store.intervene(ExternalChange::Finished {
+        agent: done,
+        result: WorkerResult::Completed("{\"ok\":true}".to_owned()),
+    });
+    store.intervene(ExternalChange::Finished {
+        agent: failed,
+        result: WorkerResult::Failed("no luck".to_owned()),
+    });
     let done = story.until(done, ended).await.agent;
     assert_eq!((done.status(), done.work.result.as_deref()), (Status::Completed, Some("{\"ok\":true}")));
     let failed = story.until(failed, ended).await.agent;

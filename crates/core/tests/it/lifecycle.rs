@@ -8,6 +8,7 @@ use mosaic_core::domain::agent::{
 use mosaic_core::domain::blame::Part;
 use mosaic_core::domain::gates::{GatePlan, GateReport, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
+use mosaic_core::domain::job::WorkerResult;
 use mosaic_core::domain::lifecycle::{Elsewhere, Event, KillCause, Now, Salvage, next, state_name};
 use mosaic_core::domain::outcome::{EndReason, Failure, FailureKind, Outcome};
 use mosaic_core::domain::publication::{Publication, RemoteLook};
@@ -87,8 +88,8 @@ fn events() -> Vec<Event> {
         Event::Interrupted,
         Event::PutOff { until: Timestamp(9_000), why: "its breaker is open".to_owned(), credential: None },
         Event::CredentialChanged,
-        Event::FinishedElsewhere { result: Ok("done elsewhere".to_owned()) },
-        Event::FinishedElsewhere { result: Err("it failed elsewhere".to_owned()) },
+        Event::FinishedElsewhere { result: WorkerResult::Completed("done elsewhere".to_owned()) },
+        Event::FinishedElsewhere { result: WorkerResult::Failed("it failed elsewhere".to_owned()) },
         Event::Stalled { stage: Stage::Notice, summary: "silent".to_owned() },
         Event::WentOn,
         Event::Answered(AnsweredAttention {
@@ -236,7 +237,7 @@ fn the_next_run_gets_what_is_left_and_none_starts_for_a_tenth() {
     assert_eq!(cap.less(Spent { usd: 0.5, turns: 3 }), Ok(Budget { usd: Some(1.5), turns: Some(7) }));
     for (usd, turns) in [(1.8, 0), (1.9, 0), (2.0, 0), (5.7, 0), (0.1, 10), (0.1, 11)] {
         let why = cap.less(Spent { usd, turns }).unwrap_err();
-        assert!(why.contains("used up"), "{why}");
+        assert!(why.to_string().contains("used up"), "{why}");
     }
     let small = Budget { usd: Some(0.01), turns: None };
     assert_eq!(small.less(Spent { usd: 0.0, turns: 4 }), Ok(small), "the first run always starts");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::FreezeArgs;
 use crate::client::{ApiAnswer, Client, escape};
 use crate::exit::Exit;
-use crate::problem::Problem;
+use crate::problem::{ApiProblem, Problem};
 use crate::resolve;
 use crate::sanitize;
 use crate::sent::{Agent, Sent};
@@ -52,23 +52,20 @@ pub(super) fn run(session: &Session, args: &FreezeArgs, way: Way) -> Result<Exit
     let agents = meant(&client, args, way)?;
     let body = OrderRequest { reason: args.reason.clone() };
     let mut answers = Vec::new();
-    let mut failure = None;
     for agent in &agents {
         let name = agent.status.short_name();
         let path = format!("/v1/agents/{}/{}", escape(&agent.status.agent_id), way.verb());
         match client.post(&path, &body).and_then(ApiAnswer::read) {
             Ok(answer) => answers.push((name, Ok(answer))),
-            Err(Problem::Api(api)) => {
-                answers.push((name, Err(api.detail.clone())));
-                failure = Some(Problem::Api(api));
-            }
+            Err(Problem::Api(refused)) => answers.push((name, Err(refused))),
             Err(lost) => return Err(lost),
         }
     }
     report(session, way, &answers)?;
-    match failure {
+    let asked = answers.len();
+    match answers.into_iter().filter_map(|(_, answer)| answer.err()).next_back() {
         // The one agent that was asked for says best why not.
-        Some(problem) if answers.len() == 1 && !args.all => Err(problem),
+        Some(refused) if asked == 1 && !args.all => Err(Problem::Api(refused)),
         // Between two steps there is nothing to freeze: with --all that is no failure of a thaw.
         Some(_) => Ok(Exit::Partly),
         None => Ok(Exit::Ok),
@@ -91,14 +88,14 @@ fn meant(client: &Client, args: &FreezeArgs, way: Way) -> Result<Vec<Agent>, Pro
 fn report(
     session: &Session,
     way: Way,
-    answers: &[(String, Result<Sent<Frozen>, String>)],
+    answers: &[(String, Result<Sent<Frozen>, ApiProblem>)],
 ) -> Result<(), Problem> {
     if session.global.json {
         let items: Vec<Value> = answers
             .iter()
             .map(|(name, answer)| match answer {
                 Ok(body) => body.json().clone(),
-                Err(why) => json!({"name": name, "error": why}),
+                Err(refused) => json!({"name": name, "error": refused.detail}),
             })
             .collect();
         return session.print_json(&json!({"items": items}));
@@ -108,8 +105,8 @@ fn report(
         match answer {
             Ok(body) if !body.changed => out.push_str(&format!("{name}  was {} already\n", way.done())),
             Ok(_) => out.push_str(&format!("{name}  {}\n", way.done())),
-            Err(why) if answers.len() > 1 => {
-                out.push_str(&format!("{name}  not {}: {}\n", way.done(), sanitize::line(why)))
+            Err(refused) if answers.len() > 1 => {
+                out.push_str(&format!("{name}  not {}: {}\n", way.done(), sanitize::line(&refused.detail)))
             }
             Err(_) => {}
         }

@@ -254,12 +254,12 @@ pub(crate) enum StoreObservation {
     Impossible(String),
 }
 
-/// Looks at the server that was named. The error is for people.
+/// Looks at the server that was named.
 #[cfg(feature = "valkey")]
-pub(crate) async fn look(config: &Config) -> Result<Vec<StoreObservation>, String> {
+pub(crate) async fn look(config: &Config) -> anyhow::Result<Vec<StoreObservation>> {
     use mosaic_core::clocks::ClockOffset;
     let options = link(config);
-    let looks = mosaic_adapters::store_valkey::inspect(&options).await.map_err(|e| e.to_string())?;
+    let looks = mosaic_adapters::store_valkey::inspect(&options).await?;
     let mut seen = vec![StoreObservation::Fine(format!("{}: {looks}", config.valkey.message()))];
     seen.extend(looks.impossible(&options).map(StoreObservation::Impossible));
     let accepted = options.accept_risk;
@@ -306,6 +306,6 @@ fn rights(rights: Option<&mosaic_adapters::store_valkey::Rights>) -> StoreObserv
 }
 
 #[cfg(not(feature = "valkey"))]
-pub(crate) async fn look(_: &Config) -> Result<Vec<StoreObservation>, String> {
-    Err("this build has no Valkey store".to_owned())
+pub(crate) async fn look(_: &Config) -> anyhow::Result<Vec<StoreObservation>> {
+    anyhow::bail!("this build has no Valkey store")
 }

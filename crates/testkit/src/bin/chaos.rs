@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use mosaic_testkit::chaos::matrix::{self, Case, Options, matrix, percentiles};
+use mosaic_testkit::chaos::matrix::{self, Case, CaseError, Options, matrix, percentiles};
 use mosaic_testkit::chaos::{Outcome, Programs, Story, fleet, ready, storm};
 use mosaic_testkit::valkey_server::ValkeyServer;
 
@@ -114,7 +114,7 @@ fn parse(args: &[String]) -> Outcome<Asked> {
             "--kills" => asked.kills = number(value()?)?,
             "--seeds" => asked.seeds = number(value()?)?,
             "--records" => asked.records = usize::try_from(number(value()?)?).unwrap_or(usize::MAX),
-            "--only" => what = Some(What::Only(value()?.parse()?)),
+            "--only" => what = Some(What::Only(value()?.parse().map_err(|e: CaseError| e.to_string())?)),
             "--story" => {
                 let name = value()?;
                 let story = Story::by_name(name).ok_or_else(|| format!("there is no story \"{name}\""))?;

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use thiserror::Error;
 
 use super::dice::Dice;
 use super::scene::Scene;
 use super::stories::Story;
 use super::sweep::{Violation, sweep, transcripts};
 use super::{Outcome, Programs};
-use crate::failpoints::{self, Broken, Can, Failpoint, Mode};
+use crate::failpoints::{self, Broken, Can, Failpoint, Mode, PlanError};
 
 /// Most runs of a case whose step is not reached: the calls of a run may depend on what comes first.
 const TRIES: u32 = 3;
@@ -55,15 +56,26 @@ impl fmt::Display for Case {
     }
 }
 
-impl std::str::FromStr for Case {
-    type Err = String;
+/// Reasons why a text names no case.
+#[derive(Debug, Error)]
+pub enum CaseError {
+    /// There is no such story.
+    #[error("there is no story \"{0}\"")]
+    Story(String),
+    /// The failpoint cannot be read.
+    #[error(transparent)]
+    Failpoint(#[from] PlanError),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Case {
+    type Err = CaseError;
+
+    fn from_str(text: &str) -> Result<Self, CaseError> {
         let (story, failpoint) = match text.split_once('/') {
             Some((story, failpoint)) => (story, Some(failpoint.parse()?)),
             None => (text, None),
         };
-        let story = Story::by_name(story).ok_or_else(|| format!("there is no story \"{story}\""))?;
+        let story = Story::by_name(story).ok_or_else(|| CaseError::Story(story.to_owned()))?;
         Ok(Self { story, failpoint })
     }
 }
@@ -161,7 +173,8 @@ fn seen(line: &str) -> Outcome<CleanStep> {
     let fields: Vec<&str> = line.split(' ').collect();
     let [_, step, nth, phase, can] = fields[..] else { return Err(format!("not a line of a trace: {line}")) };
     let nth = nth.parse().map_err(super::while_("a trace"))?;
-    Ok(CleanStep { step: step.to_owned(), nth, phase: phase.to_owned(), can: can.parse()? })
+    let can = can.parse().map_err(super::while_("a trace"))?;
+    Ok(CleanStep { step: step.to_owned(), nth, phase: phase.to_owned(), can })
 }
 
 /// Result of a matrix.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::api::Api;
 use super::dice::Dice;
 use super::testbed::Testbed;
@@ -47,12 +48,7 @@ pub(super) enum Look {
 impl StopOrder {
     /// Gives an order on a node. `running` are the agents that the node ran a moment ago. Errors with what the node
     /// answered when it did not take the order; nothing when there is nobody to kill.
-    pub(super) fn give(
-        api: &Api,
-        node: &str,
-        running: &[String],
-        dice: &mut Dice,
-    ) -> Result<Option<Self>, String> {
+    pub(super) fn give(api: &Api, node: &str, running: &[String], dice: &mut Dice) -> Outcome<Option<Self>> {
         let kind = match dice.below(3) {
             0 => Kind::One,
             1 => Kind::All,

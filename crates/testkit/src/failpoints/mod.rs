@@ -19,7 +19,7 @@ use mosaic_core::ports::Ports;
 use mosaic_core::ports::processes::Processes;
 use mosaic_core::ports::store::Store;
 
-pub use plan::{Broken, Can, Failpoint, Mode, Plan, When};
+pub use plan::{Broken, Can, Failpoint, Mode, Plan, PlanError, When};
 
 /// Puts failpoints around the processes.
 pub fn processes(plan: &Arc<Plan>, inner: Arc<dyn Processes>) -> Arc<dyn Processes> {

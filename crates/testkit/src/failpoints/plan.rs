@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
+use thiserror::Error;
 
 use super::fault::Fault;
 
@@ -55,14 +56,46 @@ impl Can {
     }
 }
 
-impl FromStr for Can {
-    type Err = String;
+/// Reasons why a plan of failpoints cannot be read.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// This is no word for what a step can do.
+    #[error("\"{0}\" is none of abort, fail, all")]
+    Can(String),
+    /// This is no way of breaking a step.
+    #[error("\"{0}\" is none of abort, error, repeat, delay-MILLISECONDS")]
+    Mode(String),
+    /// This is no side of a step.
+    #[error("\"{0}\" is neither before nor after")]
+    When(String),
+    /// This is no number of a call.
+    #[error("\"{0}\" is no count")]
+    Count(String),
+    /// A part is not there.
+    #[error("there is no {0}")]
+    Missing(&'static str),
+    /// One failpoint of `MOSAIC_CHAOS` cannot be read.
+    #[error("MOSAIC_CHAOS: {text}: {cause}")]
+    Failpoint {
+        /// The failpoint.
+        text: String,
+        /// The cause.
+        #[source]
+        cause: Box<PlanError>,
+    },
+    /// The trace cannot be opened.
+    #[error("MOSAIC_CHAOS_TRACE cannot be written: {0}")]
+    Trace(#[source] std::io::Error),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Can {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
         [Self::Abort, Self::Fail, Self::All]
             .into_iter()
             .find(|can| can.as_str() == text)
-            .ok_or_else(|| format!("\"{text}\" is none of abort, fail, all"))
+            .ok_or_else(|| PlanError::Can(text.to_owned()))
     }
 }
 
@@ -134,40 +167,40 @@ impl fmt::Display for Failpoint {
 }
 
 impl FromStr for Mode {
-    type Err = String;
+    type Err = PlanError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, PlanError> {
         match (text, text.strip_prefix("delay-").map(str::parse)) {
             ("abort", _) => Ok(Self::Abort),
             ("error", _) => Ok(Self::Error),
             ("repeat", _) => Ok(Self::Repeat),
             (_, Some(Ok(ms))) => Ok(Self::Delay(Duration::from_millis(ms))),
-            _ => Err(format!("\"{text}\" is none of abort, error, repeat, delay-MILLISECONDS")),
+            _ => Err(PlanError::Mode(text.to_owned())),
         }
     }
 }
 
 impl FromStr for Broken {
-    type Err = String;
+    type Err = PlanError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (when, mode) = text.split_once('=').ok_or("there is no \"=\" before the mode")?;
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let (when, mode) = text.split_once('=').ok_or(PlanError::Missing("\"=\" before the mode"))?;
         let when = match when {
             "before" => When::Before,
             "after" => When::After,
-            other => return Err(format!("\"{other}\" is neither before nor after")),
+            other => return Err(PlanError::When(other.to_owned())),
         };
         Ok(Self { when, mode: mode.parse()? })
     }
 }
 
 impl FromStr for Failpoint {
-    type Err = String;
+    type Err = PlanError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (step, rest) = text.split_once('@').ok_or("there is no \"@\" after the step")?;
-        let (nth, broken) = rest.split_once(':').ok_or("there is no \":\" after the count")?;
-        let nth = nth.parse().map_err(|_| format!("\"{nth}\" is no count"))?;
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let (step, rest) = text.split_once('@').ok_or(PlanError::Missing("\"@\" after the step"))?;
+        let (nth, broken) = rest.split_once(':').ok_or(PlanError::Missing("\":\" after the count"))?;
+        let nth = nth.parse().map_err(|_| PlanError::Count(nth.to_owned()))?;
         Ok(Self { step: step.to_owned(), nth, broken: broken.parse()? })
     }
 }
@@ -196,15 +229,18 @@ pub(super) struct Call {
 
 impl Plan {
     /// Reads `MOSAIC_CHAOS` (failpoints with commas between) and `MOSAIC_CHAOS_TRACE` (a file that is appended to).
-    pub fn from_env() -> Result<Self, String> {
+    pub fn from_env() -> Result<Self, PlanError> {
         let text = std::env::var("MOSAIC_CHAOS").unwrap_or_default();
         let points = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let points: Result<Vec<Failpoint>, String> =
-            points.map(|part| part.parse().map_err(|why| format!("MOSAIC_CHAOS: {part}: {why}"))).collect();
+        let read = |part: &str| {
+            let failpoint = part.parse::<Failpoint>();
+            failpoint.map_err(|e| PlanError::Failpoint { text: part.to_owned(), cause: Box::new(e) })
+        };
+        let points = points.map(read).collect::<Result<_, _>>()?;
         let open = |path| File::options().create(true).append(true).open(path);
         let trace = std::env::var_os("MOSAIC_CHAOS_TRACE").map(open).transpose();
-        let trace = trace.map_err(|e| format!("MOSAIC_CHAOS_TRACE cannot be written: {e}"))?;
-        Ok(Self { points: points?, trace, state: Mutex::default() })
+        let trace = trace.map_err(PlanError::Trace)?;
+        Ok(Self { points, trace, state: Mutex::default() })
     }
 
     /// Notes the phase of the agent that was written last, for the trace.

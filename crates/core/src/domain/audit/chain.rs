@@ -7,9 +7,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use super::entry::AuditEntry;
-use crate::domain::ids::Timestamp;
+use crate::domain::ids::{InvalidName, Timestamp};
 
 /// A SHA-256 hash, in lower-case hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,10 +48,15 @@ impl From<Hash> for String {
     }
 }
 
-impl FromStr for Hash {
-    type Err = String;
+/// A text that is no hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("is no SHA-256 hash in lower-case hexadecimal digits")]
+pub struct NotAHash;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Hash {
+    type Err = NotAHash;
+
+    fn from_str(text: &str) -> Result<Self, NotAHash> {
         let digit = |b: u8| match b {
             b'0'..=b'9' => Some(b - b'0'),
             b'a'..=b'f' => Some(b - b'a' + 10),
@@ -59,14 +65,14 @@ impl FromStr for Hash {
         let pairs: Option<Vec<u8>> =
             text.as_bytes().chunks(2).map(|p| Some(digit(p[0])? << 4 | digit(*p.get(1)?)?)).collect();
         let bytes = pairs.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| "is no SHA-256 hash in lower-case hexadecimal digits".to_owned())
+        bytes.map(Self).ok_or(NotAHash)
     }
 }
 
 impl TryFrom<String> for Hash {
-    type Error = String;
+    type Error = NotAHash;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, NotAHash> {
         text.parse()
     }
 }
@@ -158,10 +164,11 @@ impl Record {
 
     /// Reads a line. Errors when it is anything else than what [`Record::line`] writes, byte for byte, or when its
     /// hash is not its own.
-    pub fn read(line: &[u8]) -> Result<Self, String> {
-        let parsed: Line<'_> = serde_json::from_slice(line).map_err(|e| format!("it cannot be read: {e}"))?;
-        let at = Timestamp::from_rfc3339(&parsed.at).map_err(|e| format!("its time {e}"))?;
-        let hash = parsed.hash.ok_or("it has no hash")?;
+    pub fn read(line: &[u8]) -> Result<Self, FormatError> {
+        let parsed: Line<'_> =
+            serde_json::from_slice(line).map_err(|e| FormatError::Unreadable(e.to_string()))?;
+        let at = Timestamp::from_rfc3339(&parsed.at).map_err(FormatError::Time)?;
+        let hash = parsed.hash.ok_or(FormatError::NoHash)?;
         let entry = AuditEntry {
             at,
             actor: parsed.actor.into_owned(),
@@ -173,10 +180,10 @@ impl Record {
         };
         let record = Self { n: parsed.n, entry, previous: parsed.previous, hash };
         if record.line().as_bytes() != line {
-            return Err("it is not written as records are written".to_owned());
+            return Err(FormatError::NotCanonical);
         }
         if record.own_hash() != record.hash {
-            return Err("its content does not have its hash".to_owned());
+            return Err(FormatError::WrongHash);
         }
         Ok(record)
     }
@@ -185,6 +192,26 @@ impl Record {
     pub fn head(&self) -> Head {
         Head { hash: self.hash, n: self.n }
     }
+}
+
+/// Reasons why a record, or the file that names the end of a chain, is not one that this program wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// It is not JSON with the right fields.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// Its time is none.
+    #[error("its time {0}")]
+    Time(#[source] InvalidName),
+    /// It has no hash.
+    #[error("it has no hash")]
+    NoHash,
+    /// It means a record, but has other bytes than this program writes.
+    #[error("it is not written as records are written")]
+    NotCanonical,
+    /// Its hash is that of other content.
+    #[error("its content does not have its hash")]
+    WrongHash,
 }
 
 /// The first place at which a chain does not hold.
@@ -296,15 +323,12 @@ impl HeadFile {
     }
 
     /// Reads the file's content; errors when it is anything else than what [`HeadFile::text`] writes.
-    pub fn read(text: &[u8]) -> Result<Self, String> {
-        let parsed: HeadText = serde_json::from_slice(text).map_err(|e| format!("it cannot be read: {e}"))?;
+    pub fn read(text: &[u8]) -> Result<Self, FormatError> {
+        let parsed: HeadText =
+            serde_json::from_slice(text).map_err(|e| FormatError::Unreadable(e.to_string()))?;
         let HeadText { anchor, head, pending, taken, .. } = parsed;
         let file = Self { anchor, head, pending, taken };
-        if file.text().as_bytes() == text {
-            Ok(file)
-        } else {
-            Err("its content does not have its hash".to_owned())
-        }
+        if file.text().as_bytes() == text { Ok(file) } else { Err(FormatError::WrongHash) }
     }
 }
 

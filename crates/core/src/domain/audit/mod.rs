@@ -4,5 +4,5 @@
 mod chain;
 mod entry;
 
-pub use chain::{Broken, Hash, Head, HeadFile, Record, Walk, verify};
+pub use chain::{Broken, FormatError, Hash, Head, HeadFile, Record, Walk, verify};
 pub use entry::*;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::agent::{End, Ending, QueueCause, State, Status};
 use super::super::facts::{AgentAdopted, AgentRan, Fact, GitSalvaged, RetryScheduled};
 use super::super::ids::Stamp;
+use super::super::job::WorkerResult;
 use super::super::outcome::{EndReason, Failure, FailureKind, cut};
 use super::super::retry;
 use super::decision::Decision;
@@ -45,10 +46,10 @@ impl Decision {
 
     /// Another worker of the same queue has done the work, or failed at it. The contract has no way from spawning to
     /// completed, so that it is said to have run first.
-    pub(super) fn finished_elsewhere(&mut self, result: Result<String, String>) -> State {
+    pub(super) fn finished_elsewhere(&mut self, result: WorkerResult) -> State {
         self.agent.warn("finished by another worker of the queue: nothing was judged or pushed here");
         let (status, reason, error) = match result {
-            Ok(value) => {
+            WorkerResult::Completed(value) => {
                 if self.agent.started_at.is_none() {
                     let (from, name) = (self.agent.status(), self.agent.name.clone());
                     self.note(Fact::AgentRunning(AgentRan { from, to: Status::Running, name }));
@@ -58,7 +59,7 @@ impl Decision {
                     Some(cut(value, limits::ERROR_BYTES)).filter(|text| !text.is_empty());
                 (Status::Completed, EndReason::Done, None)
             }
-            Err(why) => {
+            WorkerResult::Failed(why) => {
                 let text = format!("another worker of the queue failed it: {why}");
                 (Status::Failed, EndReason::AgentError, Some(cut(text, limits::ERROR_BYTES)))
             }

@@ -6,6 +6,7 @@ use super::super::agent::{AnsweredAttention, Salvaged};
 use super::super::blame::Part;
 use super::super::gates::{FilteredPath, Finding, GatePlan, GateReport, Verdict};
 use super::super::ids::{CommitId, NodeId, Timestamp};
+use super::super::job::WorkerResult;
 use super::super::outcome::{EndReason, Failure, Outcome};
 use super::super::publication::RemoteLook;
 use super::super::spent::Spent;
@@ -74,7 +75,7 @@ pub enum Event {
     /// Another worker of the same queue finished its job while it waited.
     FinishedElsewhere {
         /// Result of that worker, or the reason of its failure.
-        result: Result<String, String>,
+        result: WorkerResult,
     },
     /// Its tree is there.
     TreeReady {
@@ -227,7 +228,7 @@ impl Event {
             Self::Leased => "Leased",
             Self::PutOff { .. } => "PutOff",
             Self::CredentialChanged => "CredentialChanged",
-            Self::FinishedElsewhere { result: Ok(_) } => "FinishedElsewhere(ok)",
+            Self::FinishedElsewhere { result: WorkerResult::Completed(_) } => "FinishedElsewhere(ok)",
             Self::FinishedElsewhere { .. } => "FinishedElsewhere(failed)",
             Self::Stalled { .. } => "Stalled",
             Self::WentOn => "WentOn",

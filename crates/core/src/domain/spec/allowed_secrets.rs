@@ -33,7 +33,7 @@ impl AllowedSecret {
             }
             let reason = inner.text("reason", true);
             if let Some(Err(why)) = reason.map(|text| check_prose(text, limits::REASON_BYTES)) {
-                inner.fault("reason", "invalid", why);
+                inner.fault("reason", "invalid", why.to_string());
             }
             if let (true, Some(Some(fingerprint)), Some(reason)) =
                 (inner.errors.is_empty(), fingerprint, reason)

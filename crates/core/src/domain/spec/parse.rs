@@ -170,7 +170,7 @@ impl SpawnSpec {
         }
         for (i, item) in items.iter().enumerate() {
             if let Err(why) = check_prose(item, limits::WORK_ITEM_BYTES) {
-                c.fault(&format!("workItems/{i}"), "invalid", why);
+                c.fault(&format!("workItems/{i}"), "invalid", why.to_string());
             }
         }
         let skills = c.words("skills", limits::SKILLS);
@@ -178,7 +178,7 @@ impl SpawnSpec {
         if let Some(Err(why)) =
             instructions.as_deref().map(|text| check_prose(text, limits::INSTRUCTIONS_BYTES))
         {
-            c.fault("instructions", "invalid", why);
+            c.fault("instructions", "invalid", why.to_string());
         }
         r.errors.append(&mut c.errors);
         Some(Context {

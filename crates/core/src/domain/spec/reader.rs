@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use crate::domain::characters::hidden_in;
 use crate::domain::ids::{InvalidName, Word};
@@ -176,16 +177,27 @@ pub fn closest<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, word)| word)
 }
 
+/// Faults of a text that goes to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum ProseError {
+    #[error("must not be empty")]
+    Empty,
+    #[error("is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("must not contain control or invisible formatting characters")]
+    Hidden,
+}
+
 /// Text that goes to an agent may have line breaks and tabs, but no other control characters.
-pub(crate) fn check_prose(text: &str, most: usize) -> Result<(), String> {
+pub(crate) fn check_prose(text: &str, most: usize) -> Result<(), ProseError> {
     if text.trim().is_empty() {
-        return Err("must not be empty".to_owned());
+        return Err(ProseError::Empty);
     }
     if text.len() > most {
-        return Err(format!("is longer than {most} bytes"));
+        return Err(ProseError::TooLong(most));
     }
     if hidden_in(text).any(|(c, hidden)| hidden && !matches!(c, '\n' | '\r' | '\t')) {
-        return Err("must not contain control or invisible formatting characters".to_owned());
+        return Err(ProseError::Hidden);
     }
     Ok(())
 }

@@ -20,14 +20,14 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
             "mosaic queue export --embedded FILE",
         )
     });
-    let looked = crate::serve::blocking(async { Ok(crate::wire::store::look(config).await) });
-    let mut found: Vec<Finding> = match looked.unwrap_or_else(|e| Err(e.to_string())) {
+    let looked = crate::serve::blocking(crate::wire::store::look(config));
+    let mut found: Vec<Finding> = match looked {
         Ok(found) => found.into_iter().map(read).collect(),
-        Err(why) => vec![finding(
+        Err(e) => vec![finding(
             Level::Fail,
             "Store",
             "D-VALKEY-1",
-            sanitize::line(&why),
+            sanitize::line(&e.to_string()),
             "the server does not start",
             "start it, or unset VALKEY_HOST and VALKEY_PORT for the embedded store",
         )],

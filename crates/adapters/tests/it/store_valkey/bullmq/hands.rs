@@ -5,6 +5,7 @@ use std::time::Duration;
 use mosaic_core::domain::agent::Agent;
 use mosaic_core::domain::facts::{AgentSpawning, Fact};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
+use mosaic_core::domain::job::WorkerResult;
 use mosaic_core::domain::journal::LogRecord;
 use mosaic_core::domain::lifecycle::{self, Event, KillCause, Now};
 use mosaic_core::domain::spec::SpawnSpec;
@@ -204,9 +205,17 @@ async fn what_an_official_worker_finishes_is_told_with_its_result() {
     };
     let good = admit(&*store, "T-1", None).await;
     place.node.ask("work", json!({"as": "w", "answer": {"ok": true}})).await;
-    assert_eq!(listed(&*store, finished).await, (good.agent.id, Ok("{\"ok\":true}".to_owned())));
+    assert_eq!(
+        listed(&*store, finished).await,
+        (good.agent.id, WorkerResult::Completed("{\"ok\":true}".to_owned()))
+    );
     let id = good.agent.id.to_string();
-    end(&*store, good, Event::FinishedElsewhere { result: Ok("{\"ok\":true}".to_owned()) }).await;
+    end(
+        &*store,
+        good,
+        Event::FinishedElsewhere { result: WorkerResult::Completed("{\"ok\":true}".to_owned()) },
+    )
+    .await;
     nothing_is_listed(&*store).await;
     let job = place.job(&id).await;
     assert_eq!((&job["state"], &job["returnvalue"]), (&json!("completed"), &json!({"ok": true})));
@@ -214,7 +223,7 @@ async fn what_an_official_worker_finishes_is_told_with_its_result() {
 
     let bad = admit(&*store, "T-2", None).await;
     place.node.ask("work", json!({"as": "w", "unrecoverable": "no luck"})).await;
-    assert_eq!(listed(&*store, finished).await, (bad.agent.id, Err("no luck".to_owned())));
+    assert_eq!(listed(&*store, finished).await, (bad.agent.id, WorkerResult::Failed("no luck".to_owned())));
     let counts = place.node.ask("counts", json!({})).await;
     assert_eq!(
         (&counts["completed"], &counts["failed"], &counts["prioritized"]),
@@ -307,11 +316,13 @@ async fn a_job_whose_worker_is_gone_waits_again_and_is_given_up_the_second_time(
         }
     }
     let given_up = |one: &ExternalChange| match one {
-        ExternalChange::Finished { agent, result: Err(why) } => Some((*agent, why.contains("stalled"))),
+        ExternalChange::Finished { agent, result: WorkerResult::Failed(why) } => {
+            Some((*agent, why.contains("stalled")))
+        }
         _ => None,
     };
     assert_eq!(listed(&*store, given_up).await, (own.agent.id, true));
-    end(&*store, own, Event::FinishedElsewhere { result: Err("stalled".to_owned()) }).await;
+    end(&*store, own, Event::FinishedElsewhere { result: WorkerResult::Failed("stalled".to_owned()) }).await;
     assert_eq!(place.job(&job).await["state"], "failed");
     nothing_is_listed(&*store).await;
 }
