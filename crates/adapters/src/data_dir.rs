@@ -86,8 +86,8 @@ const OURS: [&str; 16] = [
 ];
 const SECRETS: [&str; 2] = ["token", "agent-secret"];
 
-/// Takes away what others may write of a data directory that is there, and of what a server keeps in it. Returns a
-/// warning for each. Errors when it cannot be taken away, or belongs to somebody who could give it back to himself; `node` is the
+/// Revokes what others may write of a data directory that is there, and of what a server keeps in it. Returns a
+/// warning for each. Errors when that cannot be revoked, or belongs to somebody who could restore it himself; `node` is the
 /// server's name.
 pub fn keep_private(dir: &Path, node: &str) -> Result<Vec<String>, StoreError> {
     let mut warnings = Vec::new();
@@ -165,7 +165,7 @@ fn close(path: &Path, found: &Metadata, most: u32, warnings: &mut Vec<String>) -
     }
     let mode = found.mode() & 0o7777 & !most;
     std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| {
-        let text = format!("others may write or read {}, and that cannot be taken away: {e}", path.display());
+        let text = format!("others may write or read {}, and that cannot be revoked: {e}", path.display());
         StoreError::Unusable(format!("{text}; use a data directory of your own"))
     })?;
     let what = if found.mode() & 0o022 != 0 { "write" } else { "read" };

@@ -183,7 +183,7 @@ impl OrdersDir {
         self.write(BARRIER, merged)
     }
 
-    /// Engages the latch (one that stands stays) or takes it away.
+    /// Engages the latch (one that stands stays) or removes it.
     pub fn write_latch(&self, latch: Option<&Latch>) -> io::Result<()> {
         let _turn = self.turn()?;
         match latch {

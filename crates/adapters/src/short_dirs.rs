@@ -120,7 +120,7 @@ impl ShortDirs {
         self.known_outside().map_or(Ok(()), |root| root.trash.empty())
     }
 
-    /// Waits until what was taken away is deleted, and removes the directory outside the data directory when nothing is
+    /// Waits until every deletion is done, and removes the directory outside the data directory when nothing is
     /// left in it.
     pub async fn idle(&self) {
         let Some(root) = self.known_outside() else { return };

@@ -1,8 +1,8 @@
-//! The caretaker: one loop beside the dispatcher that repairs what crashes leave and takes away what is too old. Each
+//! The caretaker: one loop beside the dispatcher that repairs what crashes leave and deletes what is too old. Each
 //! reconciler is a file of its own with one pass that reads the truth, does a bounded piece of work and can be repeated;
 //! none of them keeps new work waiting.
 //!
-//! Leases are adopted by [`crate::recovery`], in the dispatcher's own loop: nothing may run unwatched for long.
+//! Leases are adopted by [`crate::recovery`], in the dispatcher's own loop: nothing may run unsupervised for long.
 
 pub mod archive;
 pub mod cgroups;

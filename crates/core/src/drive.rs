@@ -29,11 +29,15 @@ pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, taken: Tak
     let Taken { lease, record, asked } = taken;
     let driver = AgentHandle::of(&record, &lease, o.fleet.holds_until(asked));
     let id = lease.agent;
+    // Before the task is spawned: an order that is given between the two must find the driver, and the task may not
+    // run for a while.
     o.live().insert(id, Arc::clone(&driver));
     // Another node may have admitted it: an order to stop reaches up to here, too, although the store does not say so.
     o.orders.admitted(driver.seq);
     let o = Arc::clone(o);
     drivers.spawn(async move {
+        // Taken off the books by its drop, so that a panic in a step frees the slot and lets the recovery find the
+        // agent.
         let registered = Registered { o: &o, id, driver: &driver };
         let mut step_state = StepState::default();
         let ended = Box::pin(drive(&o, &lease, &driver, record.agent, entry, &mut step_state)).await;
@@ -45,12 +49,14 @@ pub(crate) fn start(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, taken: Tak
 }
 
 /// Ends what runs here of an agent that cannot be driven on: either somebody else runs it now, or nobody can write what
-/// it does. Only when it was taken over on this very node its processes are the new holder's, and are left alone.
+/// it does. Only when it was adopted on this very node its processes are the new holder's, and are left alone.
 async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &StoreError) {
     if matches!(why, StoreError::Fenced(_)) {
+        // A fenced write says that the lease is somebody else's. When the holder is this very node, its processes
+        // have a new driver here, and killing them would end work that goes on.
         let holder = o.ports.store.get(id).await.ok().and_then(|record| record.node);
         if holder.as_ref() == Some(&o.settings.node) {
-            return tracing::warn!(agent.id = %id, "agent was taken over on this node; what it does here is over");
+            return tracing::warn!(agent.id = %id, "agent was adopted on this node; this driver stops");
         }
     }
     tracing::warn!(agent.id = %id, error = %why, "agent cannot be driven on; ending what runs here");
@@ -58,6 +64,8 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &St
         tracing::error!(agent.id = %id, error = %e, "processes of a lost agent could not be stopped");
     }
     if o.is_fleet() && matches!(why, StoreError::Fenced(_)) {
+        // Another driver of the same agent may have been registered by now; what it works on must not be moved away
+        // under it.
         let is_driven = || o.live().get(&id).is_some_and(|other| !Arc::ptr_eq(other, driver));
         Box::pin(moved_agents::keep(o, id, is_driven)).await;
     }
@@ -69,12 +77,16 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<LogRecord>)
     if !o.is_fleet() {
         return Event::Leased;
     }
+    // The caretaker may just be keeping the tree of an earlier attempt. A checkout into the same directory meanwhile
+    // would mix two attempts.
     o.fleet.kept(agent.id).await;
     if agent.runs > 0
         && o.is_elsewhere(agent.node.as_ref())
         && let Err(why) = Box::pin(moved_agents::keep_now(o, agent.id)).await
     {
         let until = o.now().plus(limits::MOVED_AGENT_RETRY);
+        // A failure here is no failure of the attempt: the agent waits, and the work that lies here is tried to be
+        // kept again first.
         return Event::PutOff {
             until,
             why: format!("what an earlier attempt left here is kept first: {why}"),
@@ -113,6 +125,8 @@ struct Registered<'a> {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
+        // Held until the vitals are forgotten: a new driver of the same agent that registers in between would lose
+        // its own.
         let mut live = self.o.live();
         // The same agent may have a new driver already: it was queued again and a slot took it at once.
         if live.get(&self.id).is_some_and(|driver| std::ptr::eq(Arc::as_ptr(driver), self.driver)) {
@@ -120,6 +134,8 @@ impl Drop for Registered<'_> {
             self.o.monitor.forget(self.id);
         }
         drop(live);
+        // A half-open breaker waits for the result of one agent. If that agent ends without one, the breaker lets the
+        // next one through.
         self.o.monitor.breakers.leaves(self.id, self.o.elapsed());
         self.driver.done.send_replace(true);
         self.o.wake.notify_one();
@@ -136,10 +152,14 @@ async fn drive(
     step_state: &mut StepState,
 ) -> Result<(), StoreError> {
     let mut drive = Drive::new(o, lease, driver);
+    // A supervisor outlives its server and knows only the end of the lease that it was told last, which may be that
+    // of the server before.
     if o.is_fleet() || entry == Entry::TakenOver {
         o.fleet.tell_supervisors(agent.id, driver.held_until()).await;
     }
     let mut event = drive.first_event(&mut agent, entry, step_state).await;
+    // Only the first decision can find an agent at its end without an unwind of this driver; every later end comes
+    // from one.
     let mut fresh = true;
     loop {
         drive.decide(&mut agent, event, step_state).await?;
@@ -155,6 +175,8 @@ async fn drive(
         let Some(happened) = Box::pin(drive.perform(effect, &mut agent, step_state)).await? else {
             return Ok(());
         };
+        // What happened is not decided upon as it came: a kill of the command line and the end of a lease both look
+        // like a failure of the program.
         let believed = drive.after_orders(happened).await;
         event = o.fleet.weigh(&agent, believed).await;
     }
@@ -210,6 +232,8 @@ impl<'a> Drive<'a> {
         step_state: &mut StepState,
     ) -> Result<Option<Event>, StoreError> {
         let (o, driver) = (self.o, self.driver);
+        // The step works on a copy: attention that is raised meanwhile is written into the record itself, and the
+        // decision that follows starts from that.
         let at_hand = agent.clone();
         let context = StepContext { orchestrator: o, agent: &at_hand, driver };
         let work = steps::freeze::held(driver, effect, steps::perform(effect, context, step_state));
@@ -219,10 +243,14 @@ impl<'a> Drive<'a> {
             let order = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
             return Ok(Some(order.filter(|_| is_requeue(agent)).unwrap_or(done)));
         }
+        // Asked before the step begins and not only by the guard below: a step that starts on a lease that is over
+        // could already have pushed.
         if let Some(instead) = self.regain().await? {
             return Ok(Some(instead));
         }
         tokio::select! {
+            // In this order, because several of them can be ready at once: an order of a person outranks a lost
+            // lease, and both outrank what the step came to.
             biased;
             order = next_order(&mut self.orders) => Ok(Some(order)),
             // Errors never while the driver is borrowed.
@@ -242,6 +270,8 @@ impl<'a> Drive<'a> {
         step_state: &mut StepState,
     ) -> Result<(), StoreError> {
         let (o, driver, facts) = (self.o, self.driver, &mut self.facts);
+        // Read from the record as it was before the decision: the state afterwards does not tell in which step the
+        // failure was.
         let sign = breaker::sign(agent, &event, o.default_runtime());
         count_spent(o, agent);
         if let Some((cause, receipt)) = driver.take_stop() {
@@ -260,6 +290,8 @@ impl<'a> Drive<'a> {
         };
         facts.append(&mut step.facts);
         step.facts = std::mem::take(facts);
+        // The record in memory follows the one in the store and never leads it. When the write fails, the agent goes
+        // on from the last decision that is durable.
         steps::persist_decision(o, self.lease, driver, &step, step_state).await?;
         *agent = step.agent;
         o.monitor.note_quota(agent);
@@ -285,6 +317,8 @@ impl<'a> Drive<'a> {
         if !failed {
             return event;
         }
+        // A whole look of its own, not the result of one that is under way: that one may have read the files before
+        // the order was written.
         o.orders.catch_up().await;
         let kill = take(&mut self.orders).filter(|order| matches!(order, Event::Kill { .. }));
         kill.unwrap_or(if driver.has_lapsed(&o.clocks) { Event::Interrupted } else { event })
@@ -297,6 +331,8 @@ impl<'a> Drive<'a> {
         if !driver.has_lapsed(&o.clocks) {
             return Ok(None);
         }
+        // A heartbeat may renew the lease at any moment, which is far cheaper than to unwind and to start the attempt
+        // again elsewhere.
         let held = tokio::select! {
             biased;
             order = next_order(&mut self.orders) => return Ok(Some(order)),
@@ -310,7 +346,7 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// A kill that arrives while an agent is being given back to the queue ends it instead; giving back is repeated,
+/// A kill that arrives while an agent is being returned to the queue ends it instead; the release is repeated,
 /// which is idempotent.
 fn is_requeue(agent: &Agent) -> bool {
     matches!(&agent.state, State::Unwinding { ending: Ending::Requeue { .. } })

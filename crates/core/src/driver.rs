@@ -74,7 +74,7 @@ pub(crate) struct AgentHandle {
     pub(crate) freezing: tokio::sync::Mutex<()>,
     /// The right by which it acts; nothing for one that only stands in.
     pub(crate) lease: Option<Lease>,
-    /// Until when that holds, by this node's clock; for ever when `None`.
+    /// Until when that holds, by this node's clock; indefinitely when `None`.
     pub(crate) held: watch::Sender<Option<Duration>>,
     /// True once another holder was given the agent.
     pub(crate) lost: watch::Sender<bool>,

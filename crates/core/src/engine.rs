@@ -17,7 +17,7 @@ use crate::recovery;
 use crate::steps::lease;
 use crate::stop::Stop;
 
-/// Runs the dispatcher until told to stop and everything has been given back or finished. First takes over what an
+/// Runs the dispatcher until told to stop and everything has been released or finished. First adopts what an
 /// earlier server left behind; see [`crate::recovery`].
 pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
     orchestrator.clocks.catch_up_with_log(&*orchestrator.ports.store).await;
@@ -34,6 +34,9 @@ pub async fn run(orchestrator: Arc<Orchestrator>, stop: watch::Receiver<Stop>) {
 
 async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut drivers = JoinSet::new();
+    // The order of these steps is what makes a start safe: a node takes nothing before its name is its own, nothing
+    // before it knows what may not run, and what an earlier server left is supervised again before anything new
+    // competes for its slot.
     fleet::joined(&o.fleet, &mut stop).await;
     o.orders.learn(&mut stop).await;
     while *stop.borrow() == Stop::No && !recovery::take_over(o, &mut drivers).await {
@@ -44,6 +47,8 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
     if *stop.borrow() == Stop::No {
         o.monitor.recall_quotas(o.cordoned().is_none()).await;
+        // After the adoption, because only then everything that is still alive and has no driver is certain to belong
+        // to nobody.
         recovery::stop_strays(o).await;
     }
     o.fleet.look_before_taking().await;
@@ -53,12 +58,16 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let mut looked = o.elapsed();
     let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
     while *stop.borrow() == Stop::No {
+        // A driver that panicked and a node that vanished leave agents that nobody supervises; both are found by
+        // looking, since neither can say so.
         if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
             recovery::take_lapsed(o).await;
             o.monitor.recall_quotas(o.cordoned().is_none()).await;
             looked = o.elapsed();
         }
+        // Orders are looked for before each round and not only when they are announced: the state directory is
+        // written by the command line, too, while this server hangs, and nothing may start that such an order covers.
         if o.orders.look().await {
             if o.take_up_external_changes().await {
                 o.wake.notify_one();
@@ -71,14 +80,20 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             () = o.ports.clock.sleep(pause) => {}
             changed = changes.changed(), if others => {
                 others = changed.is_ok();
+                // A change in the store may be an order of another node, so the next look reads the store and does
+                // not wait for its period.
                 o.orders.stir();
             }
             Some(ended) = drivers.join_next() => note_panic(ended),
             changed = stop.changed() => if changed.is_err() { break },
         }
     }
+    // From here on admissions are refused. It is set before the drivers end, so that no caller is told that its task
+    // was accepted by a server that will not run it.
     o.shutdown.refuse_new();
     wind_up(o, &mut drivers, &mut stop).await;
+    // The caretaker works until the last driver is gone: a drain may take hours, and what crashes left is repaired
+    // meanwhile.
     care.shutdown().await;
 }
 
@@ -104,6 +119,7 @@ async fn wind_up(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut wa
             }
         }
     }
+    // The order may have become a more urgent one while the drain waited.
     let ordered = *stop.borrow_and_update();
     match ordered {
         Stop::Leave(patience) => leave(o, drivers, stop, patience).await,
@@ -118,6 +134,8 @@ async fn leave(
     stop: &mut watch::Receiver<Stop>,
     patience: Duration,
 ) {
+    // The supervisors kill what they watch when the lease ends. The next server needs the whole term to start and to
+    // adopt them.
     o.fleet.final_heartbeat().await;
     o.shutdown.leaving.send_replace(true);
     let mut deadline = o.ports.clock.sleep(patience);
@@ -131,12 +149,14 @@ async fn leave(
             },
         }
     }
+    // What did not come to its end is dropped in the middle of a step. That is safe, because every step has to
+    // survive a crash at the same place.
     drivers.shutdown().await;
 }
 
-/// Orders the drivers to give back what they hold.
+/// Orders the drivers to release what they hold.
 ///
-/// Giving back has a deadline too, and a second order ends it at once: what is left then is taken over by the next
+/// A release has a deadline too, and a second order ends it at once: what is left then is adopted by the next
 /// server, whose records and directories are as they are after a crash.
 async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut watch::Receiver<Stop>) {
     if *stop.borrow() == Stop::Now {
@@ -159,7 +179,7 @@ async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut 
     if !drivers.is_empty() {
         tracing::warn!(
             agents = drivers.len(),
-            "agents that could not be given back in time are left to the next server"
+            "agents that could not be released in time are left to the next server"
         );
         drivers.shutdown().await;
     }
@@ -167,11 +187,13 @@ async fn give_back(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &mut 
 
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(e) = ended {
-        tracing::error!(error = %e, "a driver broke; its agent is taken over in a moment");
+        tracing::error!(error = %e, "a driver broke; its agent is adopted in a moment");
     }
 }
 
 async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &watch::Receiver<Stop>) {
+    // Everything is asked again for each slot: an order to stop, a full disk or a lost clock may come between two
+    // agents.
     while o.running() < o.settings.slots && *stop.borrow() == Stop::No && o.may_take().await {
         if !o.fleet.taking_again().is_zero() || o.fleet.gives_way(|| o.conditions()).await {
             return;
@@ -181,6 +203,8 @@ async fn fill_slots(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>, stop: &wat
         if let Some(taken) = taken {
             drive::start(o, drivers, taken, Entry::Leased);
         }
+        // What was taken shows whether another node used the moment that it was given: moments in vain are counted,
+        // and their sum is bounded.
         o.fleet.gave_way(agent).await;
         if agent.is_none() {
             return;
@@ -196,6 +220,7 @@ async fn until_next(o: &Orchestrator) -> Duration {
         return pace.min(limits::DISPATCH_PERIOD);
     }
     match o.ports.store.next_due().await {
+        // A time that is due wakes nothing while all slots are taken: a driver that ends wakes the loop itself.
         Ok(Some(due)) if o.running() < o.settings.slots => {
             due.since(o.now()).clamp(Duration::from_millis(1), limits::DISPATCH_PERIOD)
         }

@@ -203,7 +203,7 @@ impl FleetMembership {
         self.is_fleet() && node != Some(&self.node)
     }
 
-    /// Returns until when a lease holds that was asked for at this moment; for ever where leases never end.
+    /// Returns until when a lease holds that was asked for at this moment; indefinitely where leases never end.
     pub(crate) fn holds_until(&self, asked: Duration) -> Option<Duration> {
         self.fleet.term().map(|term| asked + term - lease_margin(term))
     }
@@ -349,7 +349,7 @@ impl FleetMembership {
         }
     }
 
-    /// Looks who is there, and notes once who is not heard of any more: the first of those that are does it for all.
+    /// Looks who is there, and notes once who sends no heartbeat any more: the first of those that are does it for all.
     pub(crate) async fn look_at_nodes(&self, patience: Duration) {
         let nodes = tokio::select! {
             nodes = self.fleet.nodes() => nodes,
@@ -366,7 +366,7 @@ impl FleetMembership {
         let lost = nodes.iter().filter(|n| !n.alive && !n.info.draining && was(&n.info.node));
         for node in lost {
             let name = &node.info.node;
-            tracing::warn!(node = %name, "a node of the fleet is not heard of any more");
+            tracing::warn!(node = %name, "a node of the fleet sends no heartbeat any more");
             if first {
                 let (node, seen_at) = (name.clone(), Stamp(node.seen_at));
                 self.log_node(Fact::NodeLost(NodeLost { node, seen_at })).await;

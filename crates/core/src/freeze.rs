@@ -30,7 +30,7 @@ pub struct Frozen {
 /// Why an agent could not be frozen or thawed.
 #[derive(Debug, Error)]
 pub enum FreezeError {
-    /// It has ended, waits in the queue, or is being given back.
+    /// It has ended, waits in the queue, or is being released.
     #[error("agent {id} is {phase}: there is nothing of it that could be frozen or thawed")]
     NotRunning {
         /// The agent.

@@ -1,4 +1,4 @@
-//! Ending agents by order: one, or what waits of a task; [`crate::kill_all`] has the wide orders. An order reaches an
+//! Ending agents by order: one, or what waits of a task; [`crate::kill_all`] has the bulk stop orders. An order reaches an
 //! agent wherever it is: in the queue, in a driver's hands, or between the two.
 
 use std::sync::Arc;
@@ -35,11 +35,11 @@ pub struct Killed {
 pub struct Elsewhere {
     /// The node.
     pub node: NodeId,
-    /// When it was heard of last, when that is known.
+    /// When its last heartbeat came, when that is known.
     pub seen_at: Option<Timestamp>,
     /// It misses its heartbeats.
     pub silent: bool,
-    /// When its leases end unless it is heard of again: it freezes and kills what it holds before that.
+    /// When its leases end unless it sends a heartbeat again: it freezes and kills what it holds before that.
     pub lease_expires_at: Option<Timestamp>,
 }
 
@@ -141,7 +141,7 @@ impl Orchestrator {
                 return Ok(None);
             }
             if record.node.as_ref().is_some_and(|node| self.is_elsewhere(Some(node))) {
-                // The wide orders stand in the store already.
+                // The bulk stop orders stand in the store already.
                 if !told && demand.cause == KillCause::Operator {
                     self.order_elsewhere(id, demand).await?;
                     told = true;

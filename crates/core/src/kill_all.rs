@@ -1,4 +1,4 @@
-//! The wide orders: kill-all, which ends everything that was admitted before it, and the kill switch, which stops
+//! The bulk stop orders: kill-all, which ends everything that was admitted before it, and the kill switch, which stops
 //! dispatch, ends what runs and keeps what waits. Both act in memory first; what is written, counted and answered
 //! comes after, and nothing of it can hold up a kill.
 
@@ -61,7 +61,7 @@ pub struct Unconfirmed {
     pub name: String,
     /// The node that holds it.
     pub node: NodeId,
-    /// When that was heard of last.
+    /// When its last heartbeat came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<String>,
     /// When its leases end: it stops itself before.

@@ -1,4 +1,4 @@
-//! Recovery: what an earlier server of this node left behind is taken over under a new epoch and goes on; see
+//! Recovery: what an earlier server of this node left behind is adopted under a new epoch and continues; see
 //! [`crate::steps`] for how each step finds its way back. What another node held goes back to the queue once its lease is
 //! over: nothing of it is here to go on from. What belongs to nobody is stopped and verified empty. Nothing is trusted but the store
 //! and what the ports find.
@@ -18,7 +18,7 @@ use crate::limits;
 use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Change, Lease, Safety, StoreError, Versioned};
 
-/// Returns how often agents that nobody watches are looked for.
+/// Returns how often this node looks for unsupervised agents.
 pub(crate) fn period(o: &Orchestrator) -> Duration {
     let term = o.ports.fleet.term();
     term.map_or(limits::UNWATCHED_PERIOD, |term| {
@@ -37,29 +37,34 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
         }
     };
     let ours = |record: &Versioned| !o.is_elsewhere(record.node.as_ref());
-    let unwatched: Vec<_> =
+    let unsupervised: Vec<_> =
         leased.into_iter().filter(ours).filter(|r| !o.live().contains_key(&r.agent.id)).collect();
-    if !unwatched.is_empty() {
-        tracing::info!(agents = unwatched.len(), "taking over agents that nobody watches");
-        let taken = format!("{} agents that nobody watches are taken over", unwatched.len());
+    if !unsupervised.is_empty() {
+        tracing::info!(agents = unsupervised.len(), "adopting unsupervised agents");
+        let taken = format!("{} unsupervised agents are adopted", unsupervised.len());
         o.audit_soon(o.system_entry(Action::Recovery).result(taken));
     }
     let mut all = true;
-    for record in unwatched {
+    for record in unsupervised {
+        // Measured before the store is asked: by this node's clock the new lease must never end later than by the
+        // store's.
         let (id, asked) = (record.agent.id, o.elapsed());
         match o.ports.store.take_over(id, &o.settings.node).await {
-            // This node took it over from a lost one, and was itself lost before it had given it back.
+            // This node took it over from a lost one, and was itself lost before it had returned it to the queue.
             Ok((lease, record)) if is_foreign(o, &record) => {
                 let from = record.agent.node.clone().unwrap_or_else(|| o.settings.node.clone());
                 give_back(o, &lease, record, from).await;
             }
             Ok((lease, record)) => drive::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver),
+            // Its shim lives, and its lease in the store is still this node's, so nothing is lost by asking again;
+            // stopping it would throw its work away because of a short outage.
             Err(StoreError::Unavailable(why)) => {
-                tracing::warn!(agent.id = %id, why, "agent could not be taken over yet; it runs on");
+                tracing::warn!(agent.id = %id, why, "agent could not be adopted yet; it runs on");
                 all = false;
             }
             Err(e) => {
-                tracing::error!(agent.id = %id, error = %e, "agent could not be taken over; it is stopped");
+                tracing::error!(agent.id = %id, error = %e, "agent could not be adopted; it is stopped");
+                // Without the lease nobody may write what it does, and a program that nobody supervises must not run.
                 stop(o, id).await;
             }
         }
@@ -82,6 +87,7 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
     };
     let mut given = 0;
     for id in lapsed.into_iter().filter(|id| !o.live().contains_key(id)) {
+        // The list may be older than the record: another node may have taken the agent since.
         let Ok(record) = o.ports.store.get(id).await else { continue };
         // What this node holds itself goes on here.
         let Some(from) = record.node.filter(|node| *node != o.settings.node) else { continue };
@@ -91,15 +97,17 @@ pub(crate) async fn take_lapsed(o: &Orchestrator) {
                 given += 1;
                 give_back(o, &lease, record, from).await;
             }
+            // Another node was faster. Each of them looks at the same list.
             Err(StoreError::Conflict(_)) => {}
             Err(e) => {
-                tracing::warn!(agent.id = %id, error = %e, "agent of a lost node could not be taken over yet")
+                tracing::warn!(agent.id = %id, error = %e, "agent of a lost node could not be adopted yet")
             }
         }
     }
     if given > 0 {
         o.audit_soon(
-            o.system_entry(Action::Recovery).result(format!("{given} agents of lost nodes are given back")),
+            o.system_entry(Action::Recovery)
+                .result(format!("{given} agents of lost nodes are returned to the queue")),
         );
     }
 }
@@ -125,7 +133,7 @@ async fn give_back(o: &Orchestrator, lease: &Lease, record: Versioned, from: Nod
     };
     let change = Change { safety: Safety::Power, agent, facts };
     if let Err(e) = o.ports.store.advance(lease, change).await {
-        tracing::warn!(agent.id = %lease.agent, error = %e, "agent of a lost node could not be given back yet");
+        tracing::warn!(agent.id = %lease.agent, error = %e, "agent of a lost node could not be returned to the queue yet");
     }
 }
 
@@ -139,6 +147,8 @@ pub(crate) async fn stop_strays(o: &Arc<Orchestrator>) {
     let strays = strays.into_iter().filter(|id| !o.live().contains_key(id));
     let all = futures_util::future::join_all(strays.map(|id| stop_stray(o, id)));
     tokio::select! {
+        // Bounded, because a process that cannot be killed (one in an uninterruptible call to a disk) must not keep
+        // this node from starting anything else.
         _ = all => {}
         () = o.ports.clock.sleep(limits::STRAYS) => tracing::error!("processes of an earlier server are still alive; see the log above"),
     }
@@ -146,6 +156,8 @@ pub(crate) async fn stop_strays(o: &Arc<Orchestrator>) {
 
 async fn stop_stray(o: &Orchestrator, id: AgentId) {
     match o.ports.store.glance(id).await {
+        // It waits in the queue or is another node's by now. Its work is kept by that one's unwind or by the
+        // caretaker; here only its processes are in the way.
         Ok(record) if !record.agent.is_terminal() => stop(o, id).await,
         Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
         Err(e) => {
@@ -157,6 +169,6 @@ async fn stop_stray(o: &Orchestrator, id: AgentId) {
 
 async fn stop(o: &Orchestrator, id: AgentId) {
     if let Err(e) = o.stop_jobs(id, Duration::ZERO).await {
-        tracing::error!(agent.id = %id, error = %e, "processes of an agent that nobody watches could not be stopped");
+        tracing::error!(agent.id = %id, error = %e, "could not stop processes of an unsupervised agent");
     }
 }

@@ -2,7 +2,7 @@
 //! is nowhere else is never taken unless its agent's name is given.
 //!
 //! The order is what makes it safe: the record goes first, durably and with a note; everything else is found again by the
-//! agent's id, so that what a crash leaves is taken away by [`crate::caretaker`].
+//! agent's id, so that what a crash leaves is deleted by [`crate::caretaker`].
 
 pub mod prune;
 

@@ -13,9 +13,9 @@ pub enum Stop {
     /// Take nothing new and leave the agents to the next server: their programs run on under their supervisors, other
     /// steps get this long to come to their end.
     Leave(Duration),
-    /// Take nothing new; wait this long for what runs, then give it back to the queue.
+    /// Take nothing new; wait this long for what runs, then return it to the queue.
     Drain(Duration),
-    /// Give everything back to the queue at once.
+    /// Return everything to the queue at once.
     Now,
 }
 

@@ -45,7 +45,7 @@ Stop:
   prune        Remove agents that ended long ago
   killswitch   Stop everything and let nothing start until it is released
   freeze       Stop agents where they are, without losing anything
-  thaw         Let frozen agents go on
+  thaw         Resume frozen agents
   drill        Prove on this machine that a kill leaves nothing alive
 
 Plumbing:
@@ -69,7 +69,7 @@ pub(crate) struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub(crate) global: Global,
-    /// What to do.
+    /// Subcommand.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -99,7 +99,7 @@ pub(crate) struct Global {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// What to do.
+/// Subcommand.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the server in the foreground
@@ -183,7 +183,7 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic freeze fix-divide --reason \"looks odd\"\n  mosaic freeze --all\n\nTheir time limits do not run meanwhile. A kill works on a frozen agent too. Exit code 7 when some could not be frozen."
     )]
     Freeze(FreezeArgs),
-    /// Let frozen agents go on
+    /// Resume frozen agents
     #[command(after_help = "Examples:\n  mosaic thaw fix-divide\n  mosaic thaw --all")]
     Thaw(FreezeArgs),
     /// Prove on this machine that a kill leaves nothing alive: throw-away agents in every escape shape

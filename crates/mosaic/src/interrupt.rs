@@ -60,7 +60,7 @@ pub(crate) fn catch() -> Interrupts {
     interrupts
 }
 
-/// Waits for a signal that is caught; for ever for one that is not.
+/// Waits for a signal that is caught; indefinitely for one that is not.
 pub(crate) async fn next_signal(hangup: &mut Option<Signal>) {
     match hangup {
         Some(hangup) => {

@@ -149,7 +149,7 @@ pub(crate) struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// Returns what its task must keep: with that the place is given back.
+    /// Returns what its task must keep: with that the place is released.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

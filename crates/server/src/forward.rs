@@ -264,7 +264,7 @@ fn unreachable(node: &NodeState, why: &str) -> Problem {
 
 /// Says that what is asked for lies on a node that cannot be reached.
 fn away(node: &NodeId, why: &str, seen_at: Option<Timestamp>) -> Problem {
-    let seen = seen_at.map_or(String::new(), |at| format!(" (heard of at {at})"));
+    let seen = seen_at.map_or(String::new(), |at| format!(" (last heartbeat at {at})"));
     let text = format!("what is asked for lies on node {node}, which cannot be reached: {why}{seen}");
     Problem::new(Code::NodeUnreachable, text)
         .hint(format!(

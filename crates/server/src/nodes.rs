@@ -96,7 +96,9 @@ pub(crate) async fn remove(
             Ok(Answer(NodeRemoved { node: node.to_string(), lost: is_lost }).into_response())
         }
         NodeRemoval::Unknown => Err(unknown(&node)),
-        NodeRemoval::Alive(seen) => Err(active(&node, &format!("it was heard of at {}", seen.to_rfc3339()))),
+        NodeRemoval::Alive(seen) => {
+            Err(active(&node, &format!("its last heartbeat came at {}", seen.to_rfc3339())))
+        }
         NodeRemoval::Holds(until) => {
             Err(active(&node, &format!("it holds leases until {}", until.to_rfc3339())))
         }

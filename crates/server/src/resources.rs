@@ -1,4 +1,4 @@
-//! `GET /v1/agents/{id}/resources`: what an agent uses and how it is heard of. Samples are in the memory of the server
+//! `GET /v1/agents/{id}/resources`: what an agent uses and the signs of life that it gives. Samples are in the memory of the server
 //! that drives the agent; one that is not driven has none.
 
 use axum::Json as Answer;

@@ -66,7 +66,7 @@ fn table() -> Vec<Route> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
-        // The contract, at these paths for ever.
+        // The contract, at these paths indefinitely.
         route(GET, "/health", Public, get(health::live)).stops(),
         route(GET, "/health/ready", Public, get(health::ready)).stops(),
         route(GET, "/v1/hello", Public, get(hello::show)).stops(),

@@ -119,7 +119,7 @@ fn connect(state: &Arc<State>, client: TcpStream) {
 /// Carries bytes one way until either end is closed; holds them back while the wire is cut.
 fn carry(state: &State, mut from: TcpStream, mut into: TcpStream) {
     let mut chunk = [0; 64 * 1024];
-    // Without it a read could wait for ever on a wire that is gone.
+    // Without it a read could wait indefinitely on a wire that is gone.
     let _ = from.set_nonblocking(false);
     let _ = into.set_nodelay(true);
     while let Ok(length @ 1..) = from.read(&mut chunk) {

@@ -233,7 +233,7 @@ impl ClaudeDialogue {
     }
 
     /// The program asks us something. Everything is allowed except `git push`; what is unknown is refused by name, as
-    /// an unanswered request would block it for ever.
+    /// an unanswered request would block it indefinitely.
     fn asked(&mut self, line: &Value) -> Reaction {
         let request = line.get("request").unwrap_or(&Value::Null);
         let id = text(line, "/request_id");

@@ -146,7 +146,7 @@ impl Writer {
         if !named.is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino())) {
             tracing::error!(
                 chain = self.chain.name(),
-                "the audit log's file was taken away while it was in use"
+                "the audit log's file was deleted while it was in use"
             );
             self.file = self.chain.append()?;
             self.size = self.file.metadata()?.len();

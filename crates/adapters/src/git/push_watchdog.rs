@@ -1,6 +1,6 @@
 //! The fuse between a server and a git that talks to a remote under a lease: a small process that runs git and ends it,
 //! with everything it started, at the lease's end. A server that is stopped or dead can end nothing, and a push that goes
-//! on without it could overwrite what somebody else pushed meanwhile. So the fuse has the deadline: it is put off through
+//! on without it could overwrite what somebody else pushed meanwhile. So the fuse has the deadline: it is extended through
 //! its standard input, and when that closes, because the server is gone or has given the push up, it burns at once.
 
 use std::io::{ErrorKind, Read};

@@ -100,7 +100,7 @@ impl GitRepositories {
         self.trash.empty()
     }
 
-    /// Returns once everything that was taken away is deleted. For shutdown and benchmarks.
+    /// Returns once every deletion is done. For shutdown and benchmarks.
     pub async fn idle(&self) {
         self.trash.idle().await;
     }

@@ -94,7 +94,7 @@ impl NamespaceMaker {
     }
 }
 
-/// Waits for a child, not for ever.
+/// Waits for a child, not indefinitely.
 fn succeeds(mut child: Child, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     loop {

@@ -358,7 +358,7 @@ impl Processes for ShimProcesses {
             stray_cgroups::remove(parent, &self.options.data_dir, agent);
         }
         self.leases().remove(&agent);
-        // Whoever gives back last takes the agent's directory away.
+        // The last one to release it deletes the agent's directory.
         Ok(disk::run(move || runs.parent().map_or(Ok(()), remove_empty)).await??)
     }
 

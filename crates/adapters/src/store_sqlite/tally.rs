@@ -124,7 +124,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds `n` records (takes away when negative) to a place.
+    /// Adds `n` records (subtracts when negative) to a place.
     pub(super) fn add(&mut self, place: QueueClass, n: i64) {
         match place.class {
             Class::Ready => self.ready += n,

@@ -1,4 +1,4 @@
-//! The fleet on a shared server: node records, cordons, and leases that are extended while their node is heard of.
+//! The fleet on a shared server: node records, cordons, and leases that are extended while their node sends heartbeats.
 //!
 //! Times are the server's own. A lease is the lock of the agent's job: it ends by itself, and only then may another node
 //! take over. A server that was lost may have forgotten the newest extensions, so for a whole term after every

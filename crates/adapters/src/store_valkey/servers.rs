@@ -22,7 +22,7 @@ impl Servers {
         Self { named, learned: Mutex::default(), next: AtomicUsize::new(0) }
     }
 
-    /// Returns the next one to try: each in turn, for ever.
+    /// Returns the next one to try: each in turn, indefinitely.
     pub(super) fn next(&self) -> Address {
         let learned = self.learned.lock();
         let all: Vec<&Address> = self.named.iter().chain(learned.iter()).collect();

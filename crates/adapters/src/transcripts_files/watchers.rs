@@ -13,7 +13,7 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    /// Returns a receiver for this agent, and forgets every agent that nobody watches. Watching is rare next to
+    /// Returns a receiver for this agent, and forgets every agent without a receiver. Watching is rare next to
     /// appending, so the sweep is here.
     pub(super) fn watch(&self, agent: AgentId) -> watch::Receiver<u64> {
         let mut senders = self.senders.lock();

@@ -92,7 +92,7 @@ impl Deletion {
         }
     }
 
-    /// Opens a directory on the trash's own mount and gives its owner all rights on it, which agents take away now
+    /// Opens a directory on the trash's own mount and gives its owner all rights on it, which agents withdraw now
     /// and then (and without which it cannot be moved up). Whatever is done is done to the handle that was looked at.
     fn open_owned(&self, at: &OwnedFd, name: &CString) -> io::Result<OwnedFd> {
         // A handle of this kind needs no right on the directory and changes nothing. It is looked at, and

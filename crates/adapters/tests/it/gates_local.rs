@@ -112,7 +112,7 @@ impl World {
     /// Judges the checkout by these definitions, all of which are wanted in this order.
     async fn judge(&self, gates: &[&str], config: &str) -> GateReport {
         let judged = self.judge_with(self.processes.clone(), "tree", gates, config).await.unwrap();
-        assert!(!self.tree().exists(), "what was judged is taken away");
+        assert!(!self.tree().exists(), "what was judged is deleted");
         std::fs::create_dir(self.tree()).unwrap();
         judged
     }

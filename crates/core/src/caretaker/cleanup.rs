@@ -1,4 +1,4 @@
-//! Ended agents that still have a directory: what could not be given back at their end is given back now, with growing
+//! Ended agents that still have a directory: what could not be released at their end is released now, with growing
 //! pauses between two tries. Work in a tree is kept first.
 
 use super::report::{Again, CareReport};

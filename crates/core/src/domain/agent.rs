@@ -49,7 +49,7 @@ pub enum QueueCause {
     },
     /// The server stopped or was lost while it ran; does not count as an attempt.
     Interrupted,
-    /// It was put off: what it would meet is known to fail.
+    /// It was deferred: what it would meet is known to fail.
     Delayed {
         /// Not before this time.
         until: Timestamp,
@@ -64,7 +64,7 @@ pub enum QueueCause {
 }
 
 impl QueueCause {
-    /// Returns why it waits, whatever put it off meanwhile.
+    /// Returns why it waits, whatever deferred it meanwhile.
     pub fn origin(&self) -> &Self {
         match self {
             Self::Delayed { before, .. } => before.origin(),
@@ -72,7 +72,7 @@ impl QueueCause {
         }
     }
 
-    /// Returns why it was put off, when it was.
+    /// Returns why it was deferred, when it was.
     pub fn delayed_because(&self) -> Option<&str> {
         match self {
             Self::Delayed { why, .. } => Some(why),
@@ -173,7 +173,7 @@ pub enum State {
         /// The judged commit.
         head: CommitId,
     },
-    /// Everything it holds is being given back.
+    /// Everything it holds is being released.
     Unwinding {
         /// Destination once everything is released.
         #[serde(flatten)]

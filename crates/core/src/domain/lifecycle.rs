@@ -42,7 +42,7 @@ pub enum Effect {
     Gate,
     /// Step 9.
     Publish,
-    /// Give everything back.
+    /// Release everything.
     Unwind,
     /// Nothing: it has ended.
     Rest,

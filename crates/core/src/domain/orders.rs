@@ -1,5 +1,5 @@
 //! Standing orders: what goes on being true after a kill-all or a kill switch was ordered. The *barrier* ends everything
-//! that was admitted before it, for ever; the *latch* lets nothing start until it is released. Which of the two an agent
+//! that was admitted before it, indefinitely; the *latch* lets nothing start until it is released. Which of the two an agent
 //! falls under is a pure decision, asked wherever an agent is about to run, so that no race can go around it.
 
 use serde::{Deserialize, Serialize};

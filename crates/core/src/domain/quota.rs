@@ -1,4 +1,4 @@
-//! Limits of a model service that say when they end: an attempt that meets one is put off until then and does not count,
+//! Limits of a model service that say when they end: an attempt that meets one is deferred until then and does not count,
 //! and nothing else of the same credential starts before. Pure.
 
 use std::collections::HashMap;

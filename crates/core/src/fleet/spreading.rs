@@ -80,7 +80,7 @@ impl FleetMembership {
         record.is_ok_and(|record| record.node.is_none() && !record.agent.is_terminal())
     }
 
-    /// Returns the nodes that have a smaller share of their slots in use and are heard of regularly.
+    /// Returns the nodes that have a smaller share of their slots in use and send heartbeats regularly.
     fn lighter(&self, nodes: &[NodeState]) -> Vec<NodeState> {
         let own = Load { running: self.drivers.count(), slots: self.slots };
         // Two heartbeats may be missing, and each may be as late as a look for orders.

@@ -92,7 +92,7 @@ pub const SPREAD_PERIOD: Duration = NODE_HEARTBEAT;
 pub const SPREAD_LOOK: usize = 8;
 /// Time after which a caller looks again at a record that another node writes, when nothing was announced.
 pub const ELSEWHERE_LOOK: Duration = Duration::from_millis(250);
-/// Agents of lost nodes that are given back to the queue in one round.
+/// Agents of lost nodes that are returned to the queue in one round.
 pub const LAPSED: usize = 200;
 /// Pause before an agent whose earlier attempt's tree could not be kept here is tried again.
 pub const MOVED_AGENT_RETRY: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ pub const KILL_ANSWER: Duration = Duration::from_secs(10);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Longest time between two searches for leased agents without a driver.
 pub const UNWATCHED_PERIOD: Duration = Duration::from_secs(5);
-/// Longest time for giving back what runs when the server stops, beyond the grace: a harvest must fit.
+/// Longest time for returning what runs to the queue when the server stops, beyond the grace: a harvest must fit.
 pub const GIVING_BACK: Duration = Duration::from_secs(60);
 /// The same after a second order to stop: what is not back by then is left to the next server.
 pub const GIVING_BACK_NOW: Duration = Duration::from_secs(10);

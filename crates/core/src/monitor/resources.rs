@@ -20,7 +20,7 @@ impl Monitor {
         self.known(agent).map_or(nothing, |vitals| vitals.resources(self.clocks.elapsed()))
     }
 
-    /// Returns when an agent that this node drives was heard of last.
+    /// Returns when an agent that this node drives gave its last sign of life.
     pub(crate) fn last_event(&self, agent: AgentId) -> Option<Timestamp> {
         let vitals = self.known(agent)?;
         vitals.last_event()

@@ -55,7 +55,7 @@ pub struct NodeSnapshot {
     pub stalled: usize,
     /// Live agents with warnings.
     pub warnings: usize,
-    /// Ended agents of which something could not be given back yet.
+    /// Ended agents of which something could not be released yet.
     pub cleanup_pending: usize,
     /// Nodes of the fleet that are known, this one included, and how many of them are alive.
     pub nodes: (usize, usize),

@@ -70,7 +70,7 @@ pub struct Resources {
 /// A moment: the time since some moment of this process, and as people are told it.
 pub(crate) type Moment = (Duration, Timestamp);
 
-/// Something that supervision heard of a run.
+/// A sign of a run that supervision noticed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Hearing<'a> {
     /// A run begins or goes on under this driver.

@@ -38,6 +38,8 @@ impl Orders {
     /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
     /// until then nothing may be dispatched.
     pub(crate) async fn look(&self) -> bool {
+        // A look that is under way sees what this one would see, and the dispatcher must not wait behind a state
+        // directory that hangs.
         let Ok(_looking) = self.looking.try_lock() else {
             return self.known.load(Ordering::SeqCst);
         };
@@ -51,6 +53,8 @@ impl Orders {
     }
 
     async fn look_in_turn(&self) -> bool {
+        // The store is read in full only until it was read once: from then on this process knows every change of its
+        // own, and those of other nodes come by the reads below.
         if !self.known.load(Ordering::SeqCst)
             && let Err(e) = self.read_stored().await
         {
@@ -58,6 +62,8 @@ impl Orders {
             return false;
         }
         self.read_again().await;
+        // Counted before the files are read. A release that comes between the read and the adoption would otherwise
+        // be undone by the old content of a file.
         let releases = self.standing().releases;
         let filed = self.read_files().await;
         self.note_unread(filed.unread.clone());
@@ -75,6 +81,8 @@ impl Orders {
             Some(barrier) => drop(self.write_barrier(barrier.clone(), &barrier).await),
             None => {}
         }
+        // Only now: as long as this is false nothing is dispatched, so that no agent slips through between the start
+        // and the first orders.
         self.known.store(true, Ordering::SeqCst);
         self.carry_out_kills().await;
         if self.unswept.load(Ordering::SeqCst)
@@ -130,6 +138,7 @@ impl Orders {
     async fn read_again(&self) {
         let now = self.clocks.elapsed();
         let is_due = |at: Option<Duration>| at.is_none_or(|at| now.saturating_sub(at) >= limits::ORDER_LOOK);
+        // `stirred` resets itself and is asked first: a read because the period is over answers it, too.
         if !self.clocks.is_shared() || !(self.stirred() || is_due(self.standing().read_at)) {
             return;
         }
@@ -144,6 +153,8 @@ impl Orders {
     }
 
     async fn adopt_stored(&self, stored: StandingOrders) {
+        // Kills are replaced and not merged: one that the store does not have any more was carried out by the node
+        // that runs the agent.
         let mut new = self.take_kills(stored.kills);
         let released = {
             let mut standing = self.standing();
@@ -201,6 +212,8 @@ impl Orders {
     /// Puts a barrier from the file into force. A place that nobody was given yet comes from another store's life, so it
     /// ends at what is there; one given by time becomes a place, so that a clock that is set back ends nothing new.
     async fn adopt_barrier(&self, mut barrier: Barrier) {
+        // A file may be older than the store beside it: a backup was restored, or another store was configured. A
+        // barrier from there must not end what this store admits tomorrow.
         let highest = self.admitted.load(Ordering::SeqCst);
         {
             let mut standing = self.standing();
@@ -211,6 +224,7 @@ impl Orders {
                 standing.foreign = Some(barrier.clone());
             }
         }
+        // Cut to what is there: the numbers above are free, and the next spawns will get them.
         barrier.seq = barrier.seq.map(|seq| seq.min(highest));
         if !self.reaches_further(&barrier) {
             return;
@@ -228,6 +242,8 @@ impl Orders {
 
     /// Gives a barrier that covers by time the sequence number that it stands for, everywhere.
     async fn place(&self, mut barrier: Barrier) {
+        // Records are listed newest first, so the first one before that time has the highest number that the order
+        // covers.
         let until = Some(Timestamp(barrier.before.0 + 1));
         match self.store.list(Query { until, limit: 1, ..Query::default() }).await {
             Ok(newest) => {
@@ -247,6 +263,8 @@ impl Orders {
 
     /// Writes down the place of a barrier that was given by time, and forgets the time.
     async fn pin(&self, barrier: Barrier) {
+        // A time is only good until the clock is set back; then it would end agents that were spawned after the
+        // order. A number cannot move.
         let pinned = Barrier { before: Timestamp(0), at: barrier.at.max(barrier.before), ..barrier };
         let stored =
             self.clocks.timely(self.store.set_orders(OrderChange::Raise(pinned.clone()), Vec::new()));
@@ -278,6 +296,7 @@ impl Orders {
         });
         let (new, unwritten) = {
             let mut standing = self.standing();
+            // It was released while the files were read. What they said then does not count any more.
             if standing.releases != releases {
                 return;
             }

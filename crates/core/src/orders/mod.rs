@@ -129,6 +129,7 @@ impl Orders {
     pub(crate) async fn release(&self, by: &str) -> Result<bool, ReleaseError> {
         let late = |part| move |why| ReleaseError::Late { part, why };
         let (files, store) = ("the state directory", "the store");
+        // Held over the whole release: a look that writes the latch down in between would bring it back.
         let _writing = self.clocks.timely(self.writing.lock()).await.map_err(late(files))?;
         let (seen, engaged) = {
             let standing = self.standing();
@@ -142,6 +143,8 @@ impl Orders {
         }
         let switched = Fact::KillSwitchReleased(KillSwitchReleased { by: by.to_owned() });
         let facts = vec![LogRecord::new(&switched, self.clocks.now())];
+        // The store before the file: other nodes follow the store. If this process dies between the two, the file is
+        // found at its next start, and everything stays stopped, which is the safe side.
         let released = self.clocks.timely(self.store.set_orders(OrderChange::Release, facts)).await;
         released.map_err(late(store))??;
         self.clocks.timely(self.files.write_latch(None)).await.map_err(late(files))??;
@@ -150,6 +153,8 @@ impl Orders {
             standing.stop_file = false;
             standing.releases += 1;
             standing.stored_latch = None;
+            // Somebody who engaged it again while this release was under way means to stop everything now; this
+            // release does not undo that.
             if standing.engagements == seen {
                 standing.orders.latch = None;
                 (standing.latch_unwritten, standing.memory_only) = (false, false);

@@ -51,6 +51,8 @@ impl Orders {
             })
         };
         let file = self.in_time(self.files.write_barrier(barrier));
+        // At the same time, each with a deadline: an order must not wait for a disk that hangs when the store would
+        // take it, nor the other way round.
         let (store, mut file) = tokio::join!(store, file);
         if let Ok(Some(placed)) = &store
             && barrier.before.0 > 0
@@ -88,6 +90,7 @@ impl Orders {
             })
         };
         let file = self.in_time(self.files.write_latch(Some(latch)));
+        // As with the barrier: one of the two places is enough for the order to outlive this process.
         let (store, file) = tokio::join!(store, file);
         let recorded = weigh("kill switch", &store, &file);
         let mut standing = self.standing();

@@ -220,6 +220,7 @@ impl Orders {
     pub(crate) fn take_kills(&self, kills: Vec<KillOrder>) -> bool {
         let mut standing = self.standing();
         let new = kills.iter().any(|kill| !standing.stored_kills.contains_key(&kill.agent));
+        // The whole list and not only what is new, so that an order that another node carried out goes here, too.
         standing.stored_kills = kills.into_iter().map(|kill| (kill.agent, kill)).collect();
         new
     }
@@ -252,6 +253,8 @@ impl Orders {
     pub(crate) fn raise(&self, by: &str, reason: Option<String>, at: Timestamp, shared: bool) -> Barrier {
         // Under the lock, so that no driver asks between the two.
         let mut standing = self.standing();
+        // What was acknowledged and not what was written: a spawn whose answer is still under way may end or not, but
+        // one that a caller knows of must be covered.
         let seq = Some(self.admitted.load(Ordering::SeqCst));
         let before = if shared { at } else { Timestamp(0) };
         let barrier = Barrier { seq, before, by: by.to_owned(), reason, at };
@@ -281,6 +284,8 @@ impl Orders {
     pub(super) fn engage(&self, latch: Latch) -> Latch {
         let mut standing = self.standing();
         standing.engagements += 1;
+        // The first one stays: people look for who stopped everything, and whoever engages it once more has stopped
+        // nothing.
         let latch = standing.orders.latch.get_or_insert(latch).clone();
         drop(standing);
         self.announce_latch();

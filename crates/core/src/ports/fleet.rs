@@ -1,4 +1,4 @@
-//! The fleet: the nodes that share one store, how they know of each other, and how long a node that is not heard of
+//! The fleet: the nodes that share one store, how they know of each other, and how long a node that sends no heartbeat
 //! keeps what it holds. On one machine alone there is one node, and its leases never run out.
 
 use std::collections::BTreeMap;
@@ -134,11 +134,11 @@ pub struct NodeState {
     /// Description in its last heartbeat.
     #[serde(flatten)]
     pub info: NodeInfo,
-    /// When it was heard of last, by the store's clock.
+    /// When its last heartbeat came, by the store's clock.
     pub seen_at: Timestamp,
-    /// It was heard of within the term of a lease.
+    /// Its last heartbeat came within the term of a lease.
     pub alive: bool,
-    /// When the leases that it holds end unless it is heard of again; none where leases never end.
+    /// When the leases that it holds end unless it sends a heartbeat again; none where leases never end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leases_end_at: Option<Timestamp>,
     /// It takes nothing new.
@@ -168,7 +168,7 @@ pub enum NodeRemoval {
     Done,
     /// There is no such node.
     Unknown,
-    /// It was heard of within the term of a lease, at this time.
+    /// Its last heartbeat came within the term of a lease, at this time.
     Alive(Timestamp),
     /// It holds leases until this time.
     Holds(Timestamp),
@@ -194,7 +194,7 @@ impl Hold {
         Self(watch::channel(None).1)
     }
 
-    /// Makes one that whoever has the sender moves on. `None` is for ever.
+    /// Makes one that whoever has the sender moves on. `None` is indefinitely.
     pub fn of(moved: watch::Receiver<Option<Duration>>) -> Self {
         Self(moved)
     }
@@ -204,7 +204,7 @@ impl Hold {
         *self.0.borrow()
     }
 
-    /// Waits until it was moved since this was called last; for ever when nobody can move it any more. Cancel-safe.
+    /// Waits until it was moved since this was called last; indefinitely when nobody can move it any more. Cancel-safe.
     pub async fn moved(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -217,26 +217,26 @@ impl Hold {
 pub enum JoinError {
     /// Another data directory's server has the name and is alive.
     #[error(
-        "another server is node {node} of this fleet, heard of at {seen_at}; give this one a name of its own with \
+        "another server is node {node} of this fleet, with a heartbeat at {seen_at}; give this one a name of its own with \
          MOSAIC_NODE, or stop the other one first (if its data directory is a copy, remove the file \"instance\" in it)"
     )]
     NameTaken {
         /// The name.
         node: NodeId,
-        /// When that one was heard of last.
+        /// When the last heartbeat of that one came.
         seen_at: Timestamp,
     },
     /// A server on this data directory has the name and was alive a moment ago, under another boot: this machine was started
     /// anew, or is made from the image of one that still runs. Time tells which.
     #[error(
-        "a server of this data directory under another boot of the machine is node {node} of this fleet, heard of at {seen_at}; \
+        "a server of this data directory under another boot of the machine is node {node} of this fleet, with a heartbeat at {seen_at}; \
          this one joins once that has been silent for a whole lease. If this machine was made from an image of that one, \
          remove the file \"instance\" from the data directory and give it a name of its own with MOSAIC_NODE"
     )]
     Restarted {
         /// The name.
         node: NodeId,
-        /// When that one was heard of last.
+        /// When the last heartbeat of that one came.
         seen_at: Timestamp,
     },
     /// The store has what a newer build wrote, and this one could read wrongly.
@@ -292,7 +292,7 @@ pub trait Fleet: Send + Sync {
     /// holds stays its own until the leases end.
     async fn leave(&self, node: &NodeId) -> Result<(), StoreError>;
 
-    /// Lists the nodes by name. Those that were not heard of for [`crate::limits::NODE_MEMORY`] and hold nothing are
+    /// Lists the nodes by name. Those that sent no heartbeat for [`crate::limits::NODE_MEMORY`] and hold nothing are
     /// left out.
     async fn nodes(&self) -> Result<Vec<NodeState>, StoreError>;
 
@@ -306,7 +306,7 @@ pub trait Fleet: Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// Takes a node that is gone off the list, with a fact to log; with `lost` it is declared lost for good as well, listed or
-    /// not. Nothing is changed of one that is heard of or holds leases. A node of that name that joins later is an ordinary
+    /// not. Nothing is changed of one that sends heartbeats or holds leases. A node of that name that joins later is an ordinary
     /// one again.
     async fn remove_node(
         &self,

@@ -46,7 +46,7 @@ pub trait OrderFiles: Send + Sync {
     /// Raises the barrier: what stands there already is merged, so it never sinks.
     async fn write_barrier(&self, barrier: &Barrier) -> io::Result<()>;
 
-    /// Engages the latch, or takes it away. Idempotent; a latch that stands there stays.
+    /// Engages the latch, or removes it. Idempotent; a latch that stands there stays.
     async fn write_latch(&self, latch: Option<&Latch>) -> io::Result<()>;
 
     /// Removes the order about one agent: it was carried out and that is durable. Idempotent.

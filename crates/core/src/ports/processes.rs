@@ -217,7 +217,7 @@ pub trait Processes: Send + Sync {
 
     /// Sets until when the agent's jobs may run, those that run now and those that are started later, by
     /// [`Clock::elapsed`](super::clock::Clock::elapsed): at that moment each supervisor freezes and kills its job,
-    /// whatever becomes of the server. `None`: for ever. The newest call counts; [`Processes::forget`] forgets it.
+    /// whatever becomes of the server. `None`: indefinitely. The newest call counts; [`Processes::forget`] forgets it.
     async fn extend(&self, agent: AgentId, until: Option<Duration>) -> Result<(), ProcessError> {
         let _ = (agent, until);
         Ok(())

@@ -8,7 +8,7 @@ use crate::domain::lifecycle::Effect;
 use crate::driver::AgentHandle;
 use crate::steps::context::StepContext;
 
-/// Performs a step once the agent is not frozen. What gives back ends the freeze; supervision goes on under it.
+/// Performs a step once the agent is not frozen. What releases ends the freeze; supervision goes on under it.
 pub(crate) async fn held<T>(driver: &AgentHandle, effect: Effect, step: impl Future<Output = T>) -> T {
     match effect {
         Effect::Supervise => {}
@@ -16,7 +16,7 @@ pub(crate) async fn held<T>(driver: &AgentHandle, effect: Effect, step: impl Fut
             driver.frozen.send_replace(false);
         }
         _ => {
-            // Errors when the driver was taken away, which ends this too.
+            // Errors when the driver was dropped, which ends this too.
             let _ = driver.frozen.subscribe().wait_for(|frozen| !frozen).await;
         }
     }

@@ -154,7 +154,7 @@ impl Orchestrator {
 async fn put_off(o: &Orchestrator, lease: &Lease, record: &Versioned, deferral: Deferral) -> Option<()> {
     let Deferral { why, wait, credential } = deferral;
     let now = o.decide_now();
-    // Spread over a little time, so that those put off together do not come back together.
+    // Spread over a little time, so that those deferred together do not come back together.
     let until = now.at.plus(wait).plus(limits::DISPATCH_PERIOD.mul_f64(now.dice * 5.0));
     let event = if o.is_fleet() {
         // It is taken by others at once, and not by this node: the conditions say so from now on.

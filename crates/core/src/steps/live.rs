@@ -41,7 +41,7 @@ impl Orchestrator {
             ));
         }
         let look = async {
-            // One look at a time: the next one takes away what this one works on.
+            // One look at a time: the next one removes what this one works on.
             let _one = driver.looks.lock().await;
             let context = StepContext { orchestrator: self, agent: &agent, driver: &driver };
             commit::snapshot(&context).await

@@ -24,7 +24,7 @@ pub(crate) async fn record(o: &Orchestrator, lease: &Lease, step: &Step) -> Resu
     }
 }
 
-/// Gives the reserve up when the disk is full: a decision that cannot be written would keep what fills it for ever.
+/// Gives the reserve up when the disk is full: a decision that cannot be written would keep what fills it indefinitely.
 async fn make_room(o: &Orchestrator) {
     if o.monitor.disk_capacity().await.is_err() && o.ports.host.release_reserve().await {
         tracing::warn!("the disk is full; the room that was set aside for this is used now");

@@ -228,7 +228,7 @@ impl Supervisor<'_> {
     }
 
     /// Stops the run down the ladder, whose first rung is the protocol's own interrupt. A stop that fails is repeated
-    /// when everything is given back; why the run had to end stays the reason.
+    /// when everything is released; why the run had to end stays the reason.
     async fn end(&mut self, cause: StopCause) -> Exit {
         let (o, agent) = (self.context.orchestrator, self.context.agent.id);
         match o.ports.processes.stop(agent, o.settings.kill_grace).await {

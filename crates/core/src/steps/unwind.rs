@@ -1,6 +1,6 @@
-//! Unwind: the only way anything is given back, whether the agent finished, failed, was killed, timed out or its
+//! Unwind: the only way anything is released, whether the agent finished, failed, was killed, timed out or its
 //! server died. Every part is idempotent and found by the agent's id, so that it can be repeated: by the next server,
-//! and by [`Orchestrator::clean_up_again`] for what could not be given back when the agent ended. What it cannot do
+//! and by [`Orchestrator::clean_up_again`] for what could not be released when the agent ended. What it cannot do
 //! stands in the record as `cleanup_pending`; it never keeps a slot.
 
 use std::time::Duration;
@@ -225,7 +225,7 @@ async fn beside(o: &Orchestrator, agent: &Agent) -> Result<Salvage, UnwindError>
     Ok(saved.map_or(Salvage::Nothing, Salvage::Beside))
 }
 
-/// The tree is not there (any more): an earlier unwind took it away after it had kept the work, or the agent itself
+/// The tree is not there (any more): an earlier unwind deleted it after it had kept the work, or the agent itself
 /// removed it.
 async fn gone(context: &StepContext<'_>) -> Result<Salvage, Failure> {
     let repository = &context.agent.spec.context.repository;
@@ -265,8 +265,8 @@ fn pending(left: &[String]) -> Option<String> {
 }
 
 impl Orchestrator {
-    /// Takes away whatever an ended agent still has on this machine, once its work is kept. Idempotent; what cannot
-    /// be taken away is logged and stands in its record.
+    /// Deletes whatever an ended agent still has on this machine, once its work is kept. Idempotent; what cannot
+    /// be deleted is logged and stands in its record.
     pub async fn clean_up(&self, id: AgentId) {
         match self.clean_up_again(id).await {
             Ok(CleanUp::Done | CleanUp::Active) => {}

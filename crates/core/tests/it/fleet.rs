@@ -43,7 +43,7 @@ struct Node {
 }
 
 impl Node {
-    /// Takes its connection to the store away, or gives it back.
+    /// Takes its connection to the store away, or restores it.
     fn cut(&self, cut: bool) {
         self.connection.set_mood(if cut { Mood::Down } else { Mood::Well });
     }

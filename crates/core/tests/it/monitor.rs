@@ -1,5 +1,5 @@
 //! Stories about the monitor: silence answered in stages, breakers, room on the machine, clocks that jump, and drivers
-//! whose lease was taken over.
+//! whose lease another node took.
 
 use std::sync::Arc;
 use std::time::Duration;

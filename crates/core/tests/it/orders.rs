@@ -55,7 +55,7 @@ impl Server {
         tokio::time::timeout(PATIENCE, self.engine).await.expect("the engine ends").expect("without a panic");
     }
 
-    /// Dies as a process does: nothing is given back.
+    /// Dies as a process does: nothing is released.
     async fn die(self) {
         self.engine.abort();
         assert!(self.engine.await.is_err_and(|e| e.is_cancelled()));
@@ -78,7 +78,7 @@ async fn spawn(o: &Orchestrator, task: &str) -> AgentId {
     o.spawn(&body(task), None).await.expect("admitted").record.agent.id
 }
 
-/// Waits until the record is as wanted; the store's log tells when to look, and a lease that is given back logs nothing.
+/// Waits until the record is as wanted; the store's log tells when to look, and a lease that is released logs nothing.
 async fn until(o: &Orchestrator, id: AgentId, wanted: impl Fn(&Versioned) -> bool) -> Versioned {
     let mut newest = o.ports().store.newest();
     let look = async {

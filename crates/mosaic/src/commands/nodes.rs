@@ -60,7 +60,7 @@ fn left_on(client: &Client, name: &str) -> Result<Option<u64>, Problem> {
         "lost" => {
             let ends = shown(&node.leases_end_at);
             let what =
-                format!("{name} is not heard of any more; what it runs ends with its leases at {ends}");
+                format!("{name} sends no heartbeat any more; what it runs ends with its leases at {ends}");
             Err(Problem::Conflict { what, hint: Some("look: mosaic nodes".to_owned()) })
         }
         _ => Ok(Some(node.slots.used as u64)),

@@ -147,7 +147,7 @@ pub(super) fn labels(value: &str) -> Read<BTreeMap<String, String>> {
 const NAMES: usize = 64;
 const NAME_BYTES: usize = 128;
 
-/// Reads names of variables; one with a dash before it is taken away from the defaults.
+/// Reads names of variables; one with a dash before it is removed from the defaults.
 pub(super) fn agent_env(value: &str) -> Read<AgentEnv> {
     let mut read = AgentEnv::default();
     for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {

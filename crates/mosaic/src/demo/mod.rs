@@ -44,7 +44,7 @@ fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("demo")
 }
 
-/// Takes away what earlier demos left. Only a directory that a demo made is touched.
+/// Deletes what earlier demos left. Only a directory that a demo made is touched.
 fn remove(data_dir: &Path) -> anyhow::Result<bool> {
     let place = directory(data_dir);
     if !place.exists() {
@@ -56,12 +56,12 @@ fn remove(data_dir: &Path) -> anyhow::Result<bool> {
         place.display()
     );
     // An earlier demo that was killed has left its runaway behind; one that still plays must not lose its stage.
-    blocking(wire::stop_left(&place.join(STATE))).context("an earlier demo cannot be taken away")?;
+    blocking(wire::stop_left(&place.join(STATE))).context("an earlier demo cannot be deleted")?;
     std::fs::remove_dir_all(&place).with_context(|| format!("{} cannot be removed", place.display()))?;
     Ok(true)
 }
 
-/// Runs the demo, or takes away what the last one left.
+/// Runs the demo, or deletes what the last one left.
 pub(crate) fn demo(config: &Config, args: &DemoArgs) -> ExitCode {
     let done = if args.remove {
         remove(&config.data_dir).map(|was| say(if was { "demo removed" } else { "no demo to remove" }))

@@ -34,7 +34,7 @@ pub(super) fn make(place: &Path) -> anyhow::Result<()> {
     )?;
     write(".mosaic/work-items/demo-cover.md", "Add a power function: `calc.sh pow 2 10` prints 1024.\n")?;
     write(".mosaic/work-items/demo-secret.md", "Add a script that uploads results to the cloud.\n")?;
-    write(".mosaic/work-items/demo-loop.md", "Think about arithmetic for ever.\n")?;
+    write(".mosaic/work-items/demo-loop.md", "Think about arithmetic indefinitely.\n")?;
     write(MARKER, MARKER_TEXT)?;
     for (story, script) in
         [("demo-fix", fix()), ("demo-cover", cover()), ("demo-secret", secret()), ("demo-loop", runaway())]

@@ -42,7 +42,7 @@ impl Stage {
         let mark = format!("mosaic-drill-{:016x}", u64::from_be_bytes(random));
         let place = std::env::temp_dir().join(&mark);
         private_dir(&place)?;
-        // From here on whatever was made is taken away again.
+        // From here on whatever was made is deleted again.
         let mut stage = Self { place, mark, server: None, client: None };
         let remote = stage.remote();
         repository(&remote)?;

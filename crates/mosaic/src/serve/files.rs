@@ -176,7 +176,7 @@ pub(super) fn random() -> anyhow::Result<[u8; 32]> {
     Ok(random)
 }
 
-/// Takes away what others than the owner may do with a file.
+/// Revokes what others than the owner may do with a file.
 fn tighten(path: &Path) -> std::io::Result<()> {
     let mode = std::fs::metadata(path)?.permissions().mode();
     if mode & 0o077 == 0 {

@@ -27,7 +27,7 @@ pub(crate) struct LocalOptions {
     pub(crate) trusted: Option<PathBuf>,
 }
 
-/// A server inside this process. Dropping it gives everything back at once.
+/// A server inside this process. Dropping it releases everything at once.
 pub(crate) struct LocalServer {
     url: String,
     token: String,

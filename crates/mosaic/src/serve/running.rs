@@ -212,7 +212,7 @@ fn url(address: SocketAddr) -> String {
 type Served = tokio::task::JoinHandle<std::io::Result<()>>;
 
 /// Runs engine and HTTP until told to stop, then ends both in order: nothing new is taken, what runs gets its time
-/// or is given back, the API answers until then, deletions are waited for.
+/// or is released, the API answers until then, deletions are waited for.
 pub(super) async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> anyhow::Result<()> {
     let Listening { wired, listener, control, options, data_dir, .. } = listening;
     // Before anybody is answered: an engaged kill switch must refuse the first spawn, too.
@@ -243,7 +243,7 @@ pub(super) async fn run(listening: Listening, stop: watch::Receiver<Stop>) -> an
         None => (http.await, false),
     };
     served.context("the HTTP server broke")?.context("the HTTP server failed")?;
-    anyhow::ensure!(!by_itself, "the HTTP server ended by itself; its agents were given back to the queue");
+    anyhow::ensure!(!by_itself, "the HTTP server ended by itself; its agents were returned to the queue");
     if tokio::time::timeout(DELETIONS, wired.idle()).await.is_err() {
         tracing::info!("deletions go on at the next start");
     }
@@ -307,7 +307,7 @@ async fn until_ended(
 
 /// Turns the first SIGTERM, SIGINT, SIGQUIT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
 /// a disk, is left behind after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where
-/// they can, and are left to the next one; where they cannot, they get their time and are given back with their work.
+/// they can, and are left to the next one; where they cannot, they get their time and are released with their work.
 pub(super) async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;

@@ -103,7 +103,7 @@ async fn open_event_streams_end_at_the_deadline() {
     stop.send(()).unwrap();
     tokio::time::timeout(DEADLINE, served)
         .await
-        .expect("a stream does not hold it up for ever")
+        .expect("a stream does not hold it up indefinitely")
         .unwrap()
         .unwrap();
     let mut rest = Vec::new();
@@ -196,5 +196,5 @@ async fn one_caller_cannot_hold_every_connection() {
     drop(streams);
     let again =
         async { while !request(address, "GET /v1/agents", "}").await.1.starts_with("HTTP/1.1 200") {} };
-    tokio::time::timeout(DEADLINE, again).await.expect("the share is given back");
+    tokio::time::timeout(DEADLINE, again).await.expect("the share is released");
 }

@@ -179,7 +179,7 @@ impl World {
         (lease, record.agent)
     }
 
-    /// Takes the next waiting agent and lets its tree be made for ever: nobody drives it, so no order is confirmed.
+    /// Takes the next waiting agent and lets its tree be made indefinitely: nobody drives it, so no order is confirmed.
     pub(crate) async fn held(&self) {
         let (lease, agent) = self.leased().await;
         self.write(&lease, agent, State::Checkout { turn: Turn::First }).await;

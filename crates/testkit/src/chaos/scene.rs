@@ -12,7 +12,7 @@ use super::server::Server;
 use super::testbed::Testbed;
 use super::{Outcome, Programs, SOON};
 
-/// Longest wait for a server to end after SIGTERM: its drain, then what it gives back.
+/// Longest wait for a server to end after SIGTERM: its drain, then what it releases.
 const ENDING: Duration = Duration::from_secs(30);
 /// Pause before a caller asks again.
 pub(crate) const AGAIN: Duration = Duration::from_millis(30);

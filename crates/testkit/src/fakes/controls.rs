@@ -129,7 +129,7 @@ impl FakeWorld {
         self.stops.lock().iter().filter(|id| **id == agent).count()
     }
 
-    /// Tells whether the agent's tree was taken away.
+    /// Tells whether the agent's tree was deleted.
     pub fn is_cleaned(&self, agent: AgentId) -> bool {
         self.cleaned.lock().contains(&agent)
     }

@@ -114,7 +114,7 @@ pub async fn a_lease_ends_with_its_state(bench: &dyn Bench) {
     );
 }
 
-/// Only what is leased can be taken over.
+/// Only what is leased can be adopted.
 pub async fn take_over_needs_a_lease(bench: &dyn Bench) {
     let store = store(bench).await;
     let a = agent("a", T0);

@@ -52,7 +52,7 @@ pub async fn the_barrier_never_sinks(bench: &dyn Bench) {
     assert_eq!(store.entries(0, 10).await.unwrap().len(), logged);
 }
 
-/// Engaging twice keeps who was first; a release takes it away; each change is logged once.
+/// Engaging twice keeps who was first; a release removes it; each change is logged once.
 pub async fn the_first_latch_stands_until_released(bench: &dyn Bench) {
     let store = store(bench).await;
     change(&*store, OrderChange::Engage(latch("alice", at(1)))).await;
@@ -87,7 +87,7 @@ pub async fn a_new_start_knows_the_orders(bench: &dyn Bench) {
     assert_eq!(orders.barrier, Some(barrier(Some(1), "alice", at(1))));
 }
 
-/// An order about one agent stands beside the others, the first one with its words, until it is taken away; it is logged
+/// An order about one agent stands beside the others, the first one with its words, until it is deleted; it is logged
 /// when it changes something.
 pub async fn an_order_to_end_one_agent_stands_until_carried_out(bench: &dyn Bench) {
     let store = store(bench).await;

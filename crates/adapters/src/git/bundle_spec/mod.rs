@@ -80,7 +80,7 @@ pub(crate) struct Harvested {
 pub(crate) enum Report {
     /// HEAD is the base.
     Nothing,
-    /// HEAD is an ancestor of the base: commits were taken away, none added.
+    /// HEAD is an ancestor of the base: commits were removed, none added.
     Behind,
     /// A bundle was written.
     Bundled,

@@ -62,7 +62,7 @@ impl GitRepositories {
         let call = self.git.local(dir).args(["pack-refs"]);
         let done = call.run(Input::Nothing, 0).await?;
         if !done.status.success() {
-            tracing::warn!(stderr = done.stderr, "the tags of a repository store cannot be packed");
+            tracing::warn!(stderr = done.stderr, "the tags of a bare repository cannot be packed");
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ fn tags_of(packed: &[u8]) -> Vec<u8> {
 
 impl Drop for View {
     fn drop(&mut self) {
-        // One that stays is small, and the next start takes it away.
+        // One that stays is small, and the next start deletes it.
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

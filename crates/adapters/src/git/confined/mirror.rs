@@ -186,7 +186,7 @@ impl Mirror {
     }
 
     /// Copies the lines of `packed-refs` that are well formed, but not the tags that the tree was given: they are in the
-    /// repository store already, and each would be looked at as if it were the agent's.
+    /// bare repository already, and each would be looked at as if it were the agent's.
     fn packed(&self, spec: &Spec, from: &OwnedFd) -> io::Result<()> {
         let Ok(text) = handles::read_plain(from, b"packed-refs", limits::LISTING_BYTES as u64) else {
             return Ok(());

@@ -156,7 +156,7 @@ impl Supervisor {
         let Some(main) = &self.main else { return Ok(()) };
         let pipe_in = PollFlags::IN;
         let mut fds = vec![PollFd::new(&self.clients.listener, pipe_in)];
-        // A closed pipe or an ended process would report itself for ever: each has a place only while it matters.
+        // A closed pipe or an ended process would report itself indefinitely: each has a place only while it matters.
         let mut places = [0_usize; 4];
         // The order of the four is that of `places`, which `serve` reads.
         let candidates = [

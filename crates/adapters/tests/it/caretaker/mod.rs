@@ -1,5 +1,5 @@
 //! The caretaker on a real store, real git and real files: nothing that may hold work goes before it is kept, nothing
-//! that is over stays for ever, and every round can be repeated.
+//! that is over stays indefinitely, and every round can be repeated.
 
 mod testbed;
 

@@ -68,7 +68,7 @@ async fn what_became_due_during_a_pause_is_not_due_again() {
     assert_eq!(
         store.next_due().await.unwrap(),
         None,
-        "a time in the past would wake the dispatcher for ever"
+        "a time in the past would wake the dispatcher indefinitely"
     );
     store.set_pause(None, fact("queue.resumed", &agent("a", T0), at(62))).await.unwrap();
     assert!(store.lease(&node("n1"), at(62)).await.unwrap().is_some());

@@ -1,4 +1,4 @@
-//! The ways in which an attempt ends: failures, orders, and what is given back.
+//! The ways in which an attempt ends: failures, orders, and what is released.
 
 use std::time::Duration;
 

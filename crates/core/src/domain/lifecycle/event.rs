@@ -208,7 +208,7 @@ pub enum Event {
         /// The other nodes, as far as they could run it.
         elsewhere: Elsewhere,
     },
-    /// Everything it held was given back.
+    /// Everything it held was released.
     Unwound {
         /// Fate of work that was not received before.
         salvage: Salvage,

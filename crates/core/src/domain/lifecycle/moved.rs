@@ -1,6 +1,6 @@
 //! Agents that change nodes. What an agent's work has come to lies in the bare repository of the node that ran it, and
 //! no other node can go on from it: an agent that moves begins its attempt anew, and its record says where the earlier
-//! work is. An attempt that a node took with it is not the agent's fault, but nobody is given to lost nodes for ever.
+//! work is. An attempt that a node took with it is not the agent's fault, but no agent loses nodes indefinitely.
 
 use super::super::agent::{Ending, QueueCause, State, Status};
 use super::super::facts::{AgentNodeLost, Fact};
@@ -19,7 +19,7 @@ impl Decision {
         Some(self.agent.state.clone())
     }
 
-    /// The node that held it was not heard of until its lease was over. What was decided stays decided; what it was in
+    /// The node that held it sent no heartbeat until its lease was over. What was decided stays decided; what it was in
     /// the middle of is done again elsewhere.
     pub(super) fn node_lost(&mut self, node: &NodeId) -> Option<State> {
         let state = self.agent.state.clone();

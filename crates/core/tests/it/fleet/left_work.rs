@@ -17,7 +17,7 @@ async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while
     node.end(Stop::Now).await;
 }
 
-/// Plays an agent that node `a` loses and `b` completes; `a` is cut off for good until its connection is given back.
+/// Plays an agent that node `a` loses and `b` completes; `a` is cut off for good until its connection is restored.
 async fn lost_on_a_and_completed_on_b(fleet: &Fleet) -> (Node, Node, AgentId) {
     let a = fleet.node("a", 1);
     let id = spawn(&a.o, "T-1", 3).await;

@@ -22,7 +22,7 @@ fn a_limit_with_a_stated_end_is_waited_for_and_is_no_attempt() {
     assert_eq!(waiting.not_before(), Some(now().at.plus(HOURS)));
     let kinds: Vec<_> = waiting.attention.iter().map(|one| one.kind).collect();
     assert_eq!(kinds, [AttentionKind::Quota]);
-    // Put off meanwhile, it still waits for that.
+    // Deferred meanwhile, it still waits for that.
     let put_off = run(&waiting, [pick("PutOff")]);
     assert!(put_off.quota().is_some() && put_off.attention == waiting.attention);
     let again = run(&put_off, [pick("Leased")]);

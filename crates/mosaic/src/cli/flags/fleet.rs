@@ -9,12 +9,12 @@ use super::values::parse_time;
 /// Flags of `queue`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct QueueArgs {
-    /// What to do with it; shown when left out.
+    /// Subcommand; shows the state when left out.
     #[command(subcommand)]
     pub(crate) action: Option<QueueAction>,
 }
 
-/// What to do with the queue.
+/// Commands about the queue.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum QueueAction {
     /// Show what waits (the default)
@@ -74,12 +74,12 @@ pub(crate) enum QueueAction {
 /// Flags of `nodes`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct NodesArgs {
-    /// What to do; listed when left out.
+    /// Subcommand; lists the nodes when left out.
     #[command(subcommand)]
     pub(crate) action: Option<NodesAction>,
 }
 
-/// What to do with a node.
+/// Commands about a node.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum NodesAction {
     /// List them (the default)

@@ -52,7 +52,7 @@ pub(crate) struct LogsArgs {
     /// The agent.
     #[command(flatten)]
     pub(crate) one: OneAgent,
-    /// Go on until the agent has ended
+    /// Continue until the agent has ended
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only the last N entries

@@ -126,12 +126,12 @@ pub(crate) struct AnswerArgs {
 /// Flags of `killswitch`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KillswitchArgs {
-    /// What to do with it; shown when left out.
+    /// Subcommand; shows the state when left out.
     #[command(subcommand)]
     pub(crate) action: Option<SwitchAction>,
 }
 
-/// What to do with the kill switch.
+/// Commands about the kill switch.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum SwitchAction {
     /// Show whether dispatch is stopped, by whom and why (the default)

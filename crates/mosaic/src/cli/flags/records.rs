@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
-    /// What to do with it; the newest records are listed when left out.
+    /// Subcommand; lists the newest records when left out.
     #[command(subcommand)]
     pub(crate) action: Option<AuditAction>,
     /// Which records.
@@ -37,7 +37,7 @@ impl Default for AuditFilter {
     }
 }
 
-/// What to do with the audit log.
+/// Commands about the audit log.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum AuditAction {
     /// List the newest records (the default)

@@ -23,12 +23,12 @@ pub(crate) struct ServeArgs {
 /// Flags of `demo`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DemoArgs {
-    /// Take away what the last demo left, and do nothing else
+    /// Delete what the last demo left, and do nothing else
     #[arg(long)]
     pub(crate) remove: bool,
 }
 
-/// What an agent is for.
+/// Purpose of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TypeChoice {
     /// Makes a change
@@ -52,13 +52,13 @@ pub(crate) enum GateChoice {
     Custom,
 }
 
-/// What is wanted; the same for `spawn` and `run`.
+/// Options of a task; the same for `spawn` and `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TaskArgs {
     /// Task id; default: made from the text
     #[arg(long, value_name = "ID")]
     pub(crate) task: Option<String>,
-    /// What the agent is for
+    /// Purpose of the agent
     #[arg(long = "type", value_enum, default_value = "worker", value_name = "TYPE")]
     pub(crate) agent_type: TypeChoice,
     /// Profile of gates; default: the type's
@@ -114,9 +114,9 @@ pub(crate) struct TaskArgs {
 /// Flags of `spawn`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SpawnArgs {
-    /// What to do, as a work item; - reads a file of tasks from standard input
+    /// Work item: one sentence about the task; - reads a file of tasks from standard input
     pub(crate) text: Option<String>,
-    /// What is wanted.
+    /// Options of the task.
     #[command(flatten)]
     pub(crate) task: TaskArgs,
     /// File of tasks: one spawn body (JSON) per line; - is standard input
@@ -130,9 +130,9 @@ pub(crate) struct SpawnArgs {
 /// Flags of `run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
-    /// What to do, as a work item
+    /// Work item: one sentence about the task
     pub(crate) text: Option<String>,
-    /// What is wanted.
+    /// Options of the task.
     #[command(flatten)]
     pub(crate) task: TaskArgs,
     /// Afterwards push the agent's branch to origin, with your own git

@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Variable] = &[
         "MOSAIC_KEEP_RECORDS_DAYS",
         "1–36500",
         "90",
-        "days that records of ended agents and events are kept; unmerged work is kept for ever",
+        "days that records of ended agents and events are kept; unmerged work is kept indefinitely",
     )
     .read(
         |c, v| p::days(v).map(|x| c.retention.records = x),

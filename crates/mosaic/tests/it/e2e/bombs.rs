@@ -123,7 +123,7 @@ impl Drop for Bound {
     }
 }
 
-/// Every process starts others for ever, whether that works or not: only the kernel's bound ends its growth.
+/// Every process starts others indefinitely, whether that works or not: only the kernel's bound ends its growth.
 const ENDLESS_BOMB: &str = "cat > /dev/null\nexec perl -e 'fork while 1'\n";
 
 /// Tells whether there is what the bomb is made with.

@@ -1,4 +1,4 @@
-//! Several nodes on one Valkey, as an operator sees them: wide orders reach all of them, and what lies on one is readable
+//! Several nodes on one Valkey, as an operator sees them: bulk stop orders reach all of them, and what lies on one is readable
 //! through the others.
 
 mod archive;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::{Home, Marker, Server, body, in_environment, rounds, script, until};
 
-/// An agent that makes a mark for itself, starts processes that try to get away, says so and waits for ever.
+/// An agent that makes a mark for itself, starts processes that try to get away, says so and waits indefinitely.
 fn runaway(home: &Home, marker: &Marker) -> String {
     let agent = format!(
         "trap '' TERM INT HUP\necho work > work.txt\n\

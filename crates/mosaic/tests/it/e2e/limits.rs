@@ -60,7 +60,7 @@ fn a_stated_reset_is_waited_for_by_all_agents_of_the_credential_and_by_the_next_
     assert_eq!((&agent["phase"], hours_left(&agent["notBefore"])), (&json!("backoff"), 3), "{agent:#}");
     assert!(agent["delayedBecause"].as_str().unwrap().contains("session limit"), "{agent:#}");
     let second = spawn_claude(&server, &fixture, "T-2", &json!({}));
-    let held = until("the other agent to be put off", || {
+    let held = until("the other agent to be deferred", || {
         Some(server.agent(&second)).filter(|agent| agent["delayedBecause"].is_string())
     });
     assert_eq!((&held["attempt"], hours_left(&held["notBefore"])), (&json!(0), 3), "{held:#}");
@@ -89,7 +89,7 @@ fn a_stated_reset_is_waited_for_by_all_agents_of_the_credential_and_by_the_next_
     drop(server);
     let server = story.serve("dummy-key-of-a-test");
     let third = spawn_claude(&server, &fixture, "T-3", &json!({}));
-    until("the third agent to be put off", || {
+    until("the third agent to be deferred", || {
         server.agent(&third)["delayedBecause"].is_string().then_some(())
     });
     assert_eq!(story.starts(), ["T-1"], "another attempt was begun");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::support::{Home, Marker, Server, body, script, until};
 
-/// An agent that commits, stages, changes, deletes, and then works on for ever.
+/// An agent that commits, stages, changes, deletes, and then works on indefinitely.
 fn busy(home: &Home, marker: &Marker) -> String {
     let agent = format!(
         "set -e\n\

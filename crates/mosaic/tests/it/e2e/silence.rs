@@ -60,7 +60,7 @@ fn a_silent_agent_is_seen_and_ended_within_its_ceiling() {
         let error = ended["error"].as_str().unwrap();
         assert!(error.contains(seen) && error.contains("no output for"), "{task}: {error}");
         eprintln!("{task}: ended {took:?} after it fell silent, ceiling {CEILING:?}");
-        // Grace, giving back, and the look that comes late are beyond the ceiling.
+        // Grace, release, and the look that comes late are beyond the ceiling.
         assert!(took < CEILING + Duration::from_secs(5), "{task} was ended after {took:?}");
         assert!(
             log(&server, &id).len() >= 3,
