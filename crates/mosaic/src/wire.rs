@@ -1,11 +1,11 @@
 //! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
 
+pub(crate) mod git;
 pub(crate) mod known;
 pub(crate) mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
 use mosaic_adapters::disk::{OffThread, drive};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
-use mosaic_adapters::git::{Credentials, GitOptions, GitRepositories, forget_repository};
+use mosaic_adapters::git::GitRepositories;
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
 use mosaic_adapters::private_dirs::PrivateDirs;
@@ -33,7 +33,6 @@ use mosaic_core::Orchestrator;
 use mosaic_core::domain::capacity::CapacityLimits;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::orders::{Barrier, KillOrder, Latch};
-use mosaic_core::limits;
 use mosaic_core::ports::Ports;
 use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{ProcessError, Processes, StopReceipt};
@@ -43,8 +42,7 @@ use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
 use mosaic_core::ports::store::StoreError;
 use mosaic_core::settings::Settings;
 
-use crate::config::{Config, Containment, Secret, Trust, real_env};
-use crate::local_git::capture;
+use crate::config::{Config, Containment, Trust, real_env};
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
@@ -110,7 +108,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         FileAudit::open(data, &config.node, config.keep_audit).context("the audit log cannot be opened")?;
     let trash = Arc::new(Trash::new(data.clone()));
     let known = known::of_settings(config);
-    let mut options = git_options(config, &self_exe, overrides);
+    let mut options = git::options(config, &self_exe, overrides.allowed_repository.as_ref());
     options.credentials.known = Some(Arc::clone(&known));
     options.credentials.learn_file();
     options.trash = Some(trash.clone());
@@ -338,97 +336,6 @@ fn runtimes(
     Ok(all.into_iter().map(off_thread).collect())
 }
 
-fn git_options(config: &Config, self_exe: &Path, overrides: &Overrides) -> GitOptions {
-    let operator = operator_git();
-    let value = |key: &str| operator.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
-    let name = config.git_name.clone().or_else(|| value("user.name"));
-    let email = config.git_email.clone().or_else(|| value("user.email"));
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let mut options = GitOptions::new(config.data_dir.clone(), self_exe);
-    options.allow_local = config.allow_local_repositories;
-    options.submodules = config.submodules;
-    options.allowed_local_paths = overrides.allowed_repository.iter().cloned().collect();
-    (options.author_name, options.author_email) = (name, email);
-    options.attribute_files = attribute_files(value("core.attributesfile"), home.as_deref());
-    options.network_env = network_env();
-    options.credentials = Credentials {
-        file: config.git_credentials_file.clone(),
-        token: config.git_token.as_ref().map(|token| Secret::expose(token).to_owned()),
-        token_host: config.git_token_host.clone(),
-        helpers: operator.iter().filter(|(key, _)| key.starts_with("credential.")).cloned().collect(),
-        helper_home: home.clone(),
-        ssh_auth_sock: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
-        known_hosts: home.map(|home| home.join(".ssh/known_hosts")).filter(|file| file.is_file()),
-        known: None,
-    };
-    options
-}
-
-/// Names the attribute files of this machine and of the operator's account that are there and cannot be read, with the reason.
-pub(crate) fn unreadable_attribute_files(home: Option<&Path>) -> Vec<(PathBuf, std::io::Error)> {
-    let named = operator_git().into_iter().rev().find(|(key, _)| key == "core.attributesfile");
-    mosaic_adapters::git::unreadable_attributes(&attribute_files(named.map(|(_, path)| path), home))
-}
-
-/// Lists the attribute files that git obeys in the operator's own hands: of this machine, and the one that the operator's
-/// settings name or the usual one.
-fn attribute_files(named: Option<String>, home: Option<&Path>) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    if std::env::var_os("GIT_ATTR_NOSYSTEM").is_none() {
-        files.push(PathBuf::from("/etc/gitattributes"));
-    }
-    let named = named.map(|path| match (path.strip_prefix("~/"), home) {
-        (Some(below), Some(home)) => home.join(below),
-        _ => PathBuf::from(path),
-    });
-    let settings = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let settings = settings.or_else(|| home.map(|home| home.join(".config")));
-    files.extend(named.or_else(|| settings.map(|dir| dir.join("git/attributes"))));
-    files
-}
-
-/// Variables that say how to get out of this network and whom to trust there.
-const NETWORK: &[&str] = &[
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-    "GIT_SSL_CAPATH",
-    "GIT_PROXY_SSL_CAINFO",
-];
-
-/// Returns those of them that this program was started with.
-fn network_env() -> Vec<(String, String)> {
-    NETWORK.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
-}
-
-/// Reads what the operator's own git is configured with; nothing when git does not say. Only the system's and the
-/// user's files count: the repository that happens to be the working directory must not name a helper that is then
-/// run with the operator's credentials.
-fn operator_git() -> Vec<(String, String)> {
-    let Ok(ran) = capture(&mut operator_git_command(), limits::GIT_LOCAL) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&ran.out);
-    text.split('\0')
-        .filter_map(|entry| entry.split_once('\n'))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect()
-}
-
-fn operator_git_command() -> Command {
-    let pattern = r"^(user\.(name|email)|core\.attributesfile|credential\.(.*\.)?helper)$";
-    let mut command = Command::new("git");
-    // No repository is looked for: neither here nor where a variable points.
-    forget_repository(&mut command).args(["config", "-z", "--get-regexp", pattern]);
-    command.current_dir("/").env("GIT_DIR", "/dev/null");
-    command
-}
-
 /// Makes the configured sandbox: this build has one.
 fn sandbox(dirs: PrivateDirs) -> Arc<dyn Sandbox> {
     Arc::new(NoSandbox::new(dirs))
@@ -481,26 +388,4 @@ impl Wired {
 pub(crate) fn holds_work(data: &Path, agent: &str) -> bool {
     // What is no id names nothing that could be looked for.
     agent.parse().is_ok_and(|agent| mosaic_adapters::git::holds_work(data, agent))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_repository_names_no_helper_for_the_operator() {
-        let dir = tempfile::tempdir().unwrap();
-        let repository = dir.path().join("planted");
-        let made = Command::new("git").args(["init", "--quiet"]).arg(&repository).status().unwrap();
-        assert!(made.success());
-        let config = repository.join(".git/config");
-        let plain = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(&config, format!("{plain}[credential]\n\thelper = !planted\n")).unwrap();
-        std::fs::write(dir.path().join(".gitconfig"), "[user]\n\tname = Operator\n").unwrap();
-        let mut command = operator_git_command();
-        command.env_remove("XDG_CONFIG_HOME").env("GIT_CONFIG_NOSYSTEM", "1");
-        command.env_remove("GIT_CONFIG_GLOBAL").env("HOME", dir.path()).current_dir(&repository);
-        let ran = capture(&mut command, limits::GIT_LOCAL).unwrap();
-        assert_eq!(String::from_utf8_lossy(&ran.out), "user.name\nOperator\0");
-    }
 }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitId, Word};
 use super::secrets::SecretFinding;
-use stored_gate::StoredGate;
 
 mod stored_gate;
 
@@ -22,9 +21,8 @@ pub struct ReportSpec {
     pub min: Option<f64>,
 }
 
-/// One gate that the base commit or the server defines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "StoredGate", into = "StoredGate")]
+/// One gate that the base commit or the server defines. Its form in records is in `stored_gate.rs`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct GateDefinition {
     /// The gate's name, such as `tests`.
     pub name: Word,

@@ -1,23 +1,8 @@
 //! Capacity of the machine for one more agent: its newest answer, and the decision that followed from it.
 
-use std::time::Duration;
-
 use crate::domain::capacity::{self, HostLoad};
 use crate::limits;
 use crate::monitor::Monitor;
-
-/// The machine's newest answer.
-#[derive(Default, Clone)]
-pub(super) struct Asked {
-    at: Option<Duration>,
-    host_load: HostLoad,
-    /// Why the disk takes nothing more.
-    disk: Option<String>,
-    /// The newest decision: the reason why nothing new starts, if there is one.
-    refusal: Option<String>,
-    /// It was logged that something holds dispatch.
-    announced: bool,
-}
 
 impl Monitor {
     /// Learns whether the machine has capacity for one more agent. One that does not answer holds nothing up, except for its

@@ -6,6 +6,7 @@
 pub(crate) mod attention;
 pub(crate) mod breakers;
 pub(crate) mod capacity;
+mod machine_answer;
 mod quotas;
 mod resources;
 pub(crate) mod sampler;
@@ -28,7 +29,7 @@ use crate::domain::lifecycle::Now;
 use crate::domain::quota::Quotas;
 use crate::driver::Drivers;
 use crate::monitor::breakers::Breakers;
-use crate::monitor::capacity::Asked;
+use crate::monitor::machine_answer::MachineAnswer;
 use crate::monitor::vitals::{Moment, Vitals};
 use crate::ports::Ports;
 use crate::ports::clock::Chance;
@@ -61,7 +62,7 @@ pub(crate) struct Monitor {
     vitals: Mutex<HashMap<AgentId, Arc<Vitals>>>,
     pub(crate) breakers: Breakers,
     quotas: Mutex<Quotas>,
-    asked: Mutex<Asked>,
+    asked: Mutex<MachineAnswer>,
     cleanup_pending: AtomicUsize,
 }
 

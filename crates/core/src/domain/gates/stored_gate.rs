@@ -1,6 +1,6 @@
 //! The form of a gate in records, which builds before a gate had a list of reports read, too.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{GateDefinition, ReportSpec};
 use crate::domain::ids::Word;
@@ -13,7 +13,7 @@ const UNKNOWN_TO_OLDER: &str = "/its list of reports needs a newer build of mosa
 /// A gate as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct StoredGate {
+struct StoredGate {
     name: Word,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<String>,
@@ -30,6 +30,18 @@ pub(super) struct StoredGate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reports: Vec<ReportSpec>,
     timeout_ms: u64,
+}
+
+impl Serialize for GateDefinition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        StoredGate::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GateDefinition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StoredGate::deserialize(deserializer).map(Self::from)
+    }
 }
 
 impl From<StoredGate> for GateDefinition {

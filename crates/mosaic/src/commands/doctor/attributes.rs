@@ -7,7 +7,7 @@ use crate::sanitize;
 
 /// Names the files that are there and cannot be read: filters that they name are not known.
 pub(super) fn look(home: Option<&Path>) -> Vec<Finding> {
-    let unreadable = crate::wire::unreadable_attribute_files(home);
+    let unreadable = crate::wire::git::unreadable_attribute_files(home);
     let named = unreadable.into_iter().map(|(file, why)| {
         finding(
             Level::Warn,
