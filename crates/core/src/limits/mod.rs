@@ -1,5 +1,5 @@
-//! Every bound of the orchestrator with its reason. A queue, a wait or a buffer that is not bounded here is a
-//! fault; the tidy test looks for numbers of this kind elsewhere.
+//! Every bound of the orchestrator with its reason. A queue, a wait or a buffer that has no bound is a
+//! fault; a bound that only one file of an adapter uses may stand at its top, with its reason.
 
 mod agents;
 mod audit;

@@ -255,14 +255,27 @@ fn every_module_says_why_it_is_there() {
 }
 
 #[test]
-fn architecture_is_short_and_names_only_what_exists() {
+fn architecture_is_short() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it exists");
     assert!(text.lines().count() <= 150, "ARCHITECTURE.md has more than 150 lines");
-    for path in text.split('`').filter(|word| word.starts_with("crates/") && !word.contains('*')) {
-        assert!(
-            root().join(path.trim_end_matches('/')).exists(),
-            "ARCHITECTURE.md names {path}, which does not exist"
-        );
+}
+
+#[test]
+fn documents_name_only_files_that_exist() {
+    let mut documents: Vec<String> =
+        ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned).into();
+    for page in fs::read_dir(root().join("docs/how-to")).expect("it exists") {
+        let page = page.expect("it is listed").file_name().into_string().expect("names are ASCII");
+        documents.push(format!("docs/how-to/{page}"));
+    }
+    for document in documents {
+        let text = fs::read_to_string(root().join(&document)).expect("it exists");
+        // A name in angle brackets or with a star stands for several.
+        let is_path = |word: &&str| word.starts_with("crates/") && !word.contains(['*', '<']);
+        for path in text.split('`').filter(is_path) {
+            let is_there = root().join(path.trim_end_matches('/')).exists();
+            assert!(is_there, "{document} names {path}, which does not exist");
+        }
     }
 }
 
