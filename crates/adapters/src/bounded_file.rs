@@ -103,6 +103,8 @@ fn text(bytes: Vec<u8>) -> io::Result<String> {
 
 fn whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that is too long from one that just fits. Its length, asked for
+    // beforehand, may be another by the time it is read.
     let length = file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if length as u64 > most {
         let why = format!("it has more than {most} bytes");

@@ -173,6 +173,8 @@ impl OrdersDir {
     /// stands there takes the place of that time.
     pub fn write_barrier(&self, barrier: &Barrier) -> io::Result<()> {
         let _turn = self.turn()?;
+        // A barrier that cannot be read is overwritten: refusing the new one for it would leave agents running that an
+        // operator wants ended.
         let there = self.order::<Barrier>(BARRIER).unwrap_or(None);
         let mut orders = StandingOrders { barrier: there, ..StandingOrders::default() };
         match barrier.seq {
@@ -234,6 +236,8 @@ impl OrdersDir {
     fn remove(&self, name: &str) -> io::Result<()> {
         put_aside_directory(&self.dir.join(name))?;
         match fs::remove_file(self.dir.join(name)) {
+            // Without the sync a loss of power could bring a released latch back, and dispatch would be stopped by an
+            // order that was withdrawn.
             Ok(()) => bounded_file::open_dir(&self.dir)?.sync_all(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
@@ -255,6 +259,8 @@ impl OrdersDir {
         }
         let dir = bounded_file::open_dir(&self.dir)?;
         let patience = Instant::now() + TURN;
+        // An order that does not get its turn in time is written all the same. Each file is put in place by a rename
+        // and stays whole; at worst two barriers of one moment miss each other.
         while flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() && Instant::now() < patience {
             std::thread::sleep(TURN_STEP);
         }

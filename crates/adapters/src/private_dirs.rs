@@ -241,6 +241,8 @@ impl PrivateDirs {
                 next => next?,
             };
         }
+        // An agent that puts something there again before the next line makes the rename fail. Nothing of ours is ever
+        // written through what it planted.
         self.trash.discard(&path.join(last))?;
         at.take(&self.open(&own)?, staged.file_name().unwrap_or_default(), last)
     }

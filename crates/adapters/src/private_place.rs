@@ -71,6 +71,8 @@ impl PrivatePlace {
     /// Makes a directory in this one, for its owner only, unless it is there.
     pub(crate) fn make(&self, name: &OsStr) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::RWXU) {
+            // What has the name already may be planted; entering it refuses a link and everything else that is no
+            // directory.
             Ok(()) | Err(Errno::EXIST) => self.enter(name),
             Err(e) => Err(e.into()),
         }
@@ -86,6 +88,8 @@ impl PrivatePlace {
 
     /// Writes a file that only its owner can read, in the place of whatever has the name.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // A rename replaces a link that an agent planted under the name. Opening that name for writing would follow the
+        // link out of the directory.
         let aside = format!("{ASIDE}{}", uuid::Uuid::new_v4().simple());
         let written = self
             .create(OsStr::new(&aside), 0o600, &mut &bytes[..])
@@ -110,6 +114,8 @@ impl PrivatePlace {
             if kind.is_dir() {
                 self.make(&name)?.copy(&entry.path())?;
             } else if kind.is_file() {
+                // Only the right to execute is taken along: neither setuid bits nor rights of other users belong into a
+                // private directory.
                 let mode = 0o600 | entry.metadata()?.mode() & 0o100;
                 self.create(&name, mode, &mut File::open(entry.path())?)?;
             }

@@ -157,6 +157,8 @@ impl ShortDirs {
         if known.is_none() {
             *known = self.noted().map(at);
         }
+        // It lies where others may make directories. So it is looked at for every use: the name may be gone by now, and
+        // belong to another user.
         known.clone().filter(|root| ours(&root.path).is_ok())
     }
 

@@ -91,6 +91,7 @@ impl Trash {
             return Ok(());
         };
         let trash = self.work.open()?;
+        // The old name could be taken: an entry of the same name may be stuck in the trash since an earlier removal.
         let place = OsString::from(Uuid::new_v4().simple().to_string());
         match renameat(&parent, name, &trash, &place) {
             Ok(()) => self.work.add([place]),
@@ -199,6 +200,8 @@ impl Work {
         let before = queue.names.len();
         queue.names.extend(names);
         let added = queue.names.len() - before;
+        // Under the queue's lock no worker can take one of the new names yet. Counted later, `idle` could see nothing
+        // pending while an entry is being deleted.
         self.pending.send_modify(|pending| *pending += added);
         // One worker deletes for all. Several would only compete for the disk on which agents work, and the
         // end of the last one is what `idle` waits for.
@@ -215,11 +218,15 @@ impl Work {
             let name = {
                 let mut queue = self.lock();
                 let next = queue.names.pop_front();
+                // The worker gives up in the same step in which it finds the queue empty. An entry that is added a
+                // moment later finds no worker and starts one.
                 queue.running = next.is_some();
                 next
             };
             let Some(name) = name else { return };
             let deleted = self.open().and_then(|trash| Deletion::of(trash)?.entry(&name));
+            // It is noted before it stops being counted, so that a caller which waited in `idle` finds it among what is
+            // stuck.
             self.note(name, deleted, runtime);
             self.pending.send_modify(|pending| *pending -= 1);
         }

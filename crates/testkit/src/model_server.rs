@@ -227,6 +227,8 @@ async fn answer(
     }
     let (name, index, step) = chosen.unwrap_or_else(|| (String::new(), 0, Step::text("A short title")));
     if let Some((status, times, message)) = &step.errors {
+        // Errors are counted for each conversation: agents that run one script at the same time must each meet all of
+        // them.
         let conversation = header("x-claude-code-session-id").unwrap_or_default();
         let mut tries = shared.tries.lock();
         let tries = tries.entry(format!("{name}/{index}/{conversation}")).or_default();

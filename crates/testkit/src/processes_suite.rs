@@ -128,6 +128,7 @@ async fn a_stop_ends_every_job_counts_and_may_be_repeated(place: &impl Processes
     let (one, other) = (agent(), agent());
     let nothing = place.processes().stop(one, GRACE).await.expect("nothing to stop");
     assert_eq!((nothing.processes_before, nothing.processes_after), (0, 0));
+    // The jobs ignore SIGTERM, so that the stop has to go on past its grace.
     let script = "echo ready; trap '' TERM; while :; do sleep 0.1; done";
     let mut jobs = Vec::new();
     for (id, name) in [(one, "run-1"), (one, "gate-1"), (other, "run-1")] {

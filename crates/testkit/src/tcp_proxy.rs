@@ -73,6 +73,7 @@ impl TcpProxy {
     /// Leads it to another address from now on, as an address does that follows a primary; what is open is closed.
     pub fn lead_to(&self, to: SocketAddr) {
         *self.state.to.lock() = to;
+        // A cut wire tells its ends nothing, also not that it leads elsewhere by now.
         if !self.state.is_cut() {
             self.state.close();
         }

@@ -74,6 +74,7 @@ impl ValkeySentinel {
             // One "flags" field per replica; one that is down or unknown has more words in it than "slave".
             ask_all(self.port, &format!("SENTINEL replicas {MASTER}")).is_ok_and(|answer| {
                 let lines: Vec<&str> = answer.lines().collect();
+                // A Sentinel refuses a failover (NOGOODSLAVE) while it knows no replica whose link was up of late.
                 let usable = lines.windows(3).filter(|w| w[0] == "flags" && w[2] == "slave").count();
                 let linked =
                     lines.windows(3).filter(|w| w[0] == "master-link-status" && w[2] == "ok").count();

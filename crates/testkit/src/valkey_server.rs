@@ -170,6 +170,8 @@ impl ValkeyServer {
     }
 
     fn has_ended(&self) -> bool {
+        // The guard reaps the server only when it is told to stop, so a server that died by itself is a zombie until
+        // then.
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
     }
@@ -179,6 +181,8 @@ impl ValkeyServer {
             let told =
                 running.guard.stdin.take().is_some_and(|mut stdin| stdin.write_all(word.as_bytes()).is_ok());
             debug_assert!(told, "the guard listens as long as it lives");
+            // The guard ends after it has reaped the server. From here on the port is free, and no late write can
+            // follow.
             drop(running.guard.wait());
         }
     }

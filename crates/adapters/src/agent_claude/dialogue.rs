@@ -206,6 +206,8 @@ impl ClaudeDialogue {
         if !answers.is_empty() && !lines::is_of_subagent(line) {
             self.turns.answered();
         }
+        // An interrupt of ours ends open calls as cancelled. They are no denials, and the person who reads the
+        // transcript should not look for one.
         let refused = if self.interrupted { Vec::new() } else { lines::refused_calls(line) };
         let mut all: Vec<_> =
             refused.into_iter().filter_map(|call| self.denied_unasked(&call, "", "it was not run")).collect();

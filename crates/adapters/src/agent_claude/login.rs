@@ -157,6 +157,8 @@ impl Login {
         let Some(renewed) = renewal(&ours, &theirs, untouched).map_err(LoginError::Refused)? else {
             return Ok(None);
         };
+        // The login before is kept first and the file itself is written last. A crash in between leaves the operator
+        // with the login that was there.
         self.write(BEFORE, &ours)?;
         let account = format!("{}\n{}\n", mark(&renewed), self.account()?);
         self.write(ACCOUNT, account.as_bytes())?;
@@ -166,6 +168,8 @@ impl Login {
 
     /// Holds the directory against other servers of this machine.
     fn lock(&self) -> Result<File, LoginError> {
+        // The directory is locked and not the file: a rename replaces the file, and a lock on the old one would keep no
+        // other server out.
         let dir = bounded_file::open_dir_linked(&self.dir)
             .map_err(|e| file("the Claude login's directory cannot be opened", &self.dir, e))?;
         for _ in 0..limits::LOGIN_LOCK_TRIES {
@@ -249,6 +253,8 @@ fn renewal(ours: &[u8], theirs: &[u8], untouched: bool) -> Result<Option<Vec<u8>
     if is_anothers(ours, theirs) {
         return Err("it names another account");
     }
+    // A planted login that expires in a hundred years would make every true renewal after it look older, and none would
+    // be brought back any more.
     let latest = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + limits::LOGIN_LASTS;
     if u128::from(after) > latest.as_millis() {
         return Err("it expires later than any login does");

@@ -326,6 +326,8 @@ impl Runtime for ClaudeRuntime {
         lent: Option<&str>,
     ) -> Result<Option<String>, Failure> {
         let Ok(Some(login)) = self.login() else { return Ok(None) };
+        // What this process lent last is newer than the mark in the run's record, which is from its start and all that
+        // a later server knows.
         let (place, lent) = (config.to_owned(), self.mark_of(agent).or(lent.map(str::to_owned)));
         let exchanged = tokio::task::spawn_blocking(move || login.exchange(&place, lent.as_deref())).await;
         let failed = |why: String| Failure::new(FailureKind::Internal, why);

@@ -50,6 +50,7 @@ fn looks_inside(line: &str, depth: usize) -> bool {
 
 /// Looks at one simple command: its words after quotes were removed.
 fn command_pushes(words: &[String], depth: usize, mentioned: bool) -> bool {
+    // A variable in the place of a command may hold `git`, so the words behind it are read as the arguments of git.
     let Some(at) = words.iter().position(|word| base_name(word) == "git" || word.starts_with('$')) else {
         return runs_commands(words) && words.iter().any(|word| looks_inside_word(word, depth));
     };

@@ -109,6 +109,8 @@ fn end(
     }
     let file = match found {
         Some(Ok(file)) => file,
+        // Only a chain without any file is a new one. Beside records, a missing second copy is damage: deleting it
+        // would otherwise hide that the log was cut.
         None if last.is_none() && tail.path.is_none() => HeadFile::genesis(chain.name()),
         other => {
             let unread = other.and_then(Result::err);
@@ -136,6 +138,8 @@ fn end(
         );
         say(Action::AuditHealed, text);
     }
+    // The chain never goes on below what was acknowledged. New records would take the numbers of the missing ones, and
+    // no check would find the gap any more.
     let head = if last.n > file.head.n { last } else { file.head };
     HeadFile { head, pending: None, taken, ..file }
 }

@@ -57,6 +57,8 @@ pub fn read(chain: &Chain, wanted: &Wanted) -> io::Result<Page> {
             if record.n <= wanted.after {
                 continue;
             }
+            // The bound counts records that were looked at, too. A filter that fits none would make one request read
+            // the whole log.
             if page.records.len() >= wanted.limit || seen >= limits::AUDIT_SCAN {
                 page.next = Some(record.n - 1);
                 return Ok(page);

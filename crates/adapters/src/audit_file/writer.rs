@@ -187,6 +187,8 @@ impl Writer {
             if now.since(last.entry.at) < self.keep {
                 break;
             }
+            // Files behind an anchor that is written already were left by a crash of an earlier trim, which has its
+            // record. They only have to go.
             if last.n > self.end.anchor.n {
                 anchor = Some(last.head());
             }
@@ -197,6 +199,8 @@ impl Writer {
                 .subject(format!("records {} to {}", self.end.anchor.n + 1, anchor.n))
                 .reason(Some("older than MOSAIC_KEEP_AUDIT_DAYS"))
                 .result(format!("the chain goes on behind {}", anchor.hash));
+            // The record is durable before the anchor moves, and the anchor before the files go. A crash in between
+            // leaves files too many and never a chain whose beginning is missing.
             self.append(vec![entry])?;
             self.end.anchor = anchor;
             self.chain.write_head(&self.end)?;

@@ -125,6 +125,7 @@ impl Case {
             name: cut(name, 512),
             path: get("file").filter(|path| path::check(path).is_ok()).map(str::to_owned),
             line: get("line").and_then(|line| line.parse().ok()),
+            // GoogleTest has no element for a test that it did not run; it says so in this attribute.
             skipped: get("status").is_some_and(|status| matches!(status, "notrun" | "skipped" | "disabled")),
             ..Self::default()
         }

@@ -42,7 +42,10 @@ pub(super) fn read(bytes: &[u8], handler: &mut impl Handler) -> Result<(), Malfo
     let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let config = reader.config_mut();
+    // Handlers count a test case when it closes, which `<testcase/>` would never do otherwise.
     config.expand_empty_elements = true;
+    // Runners write what tests print, and some do not escape a bare ampersand. That is no reason to void the results
+    // around it.
     config.allow_dangling_amp = true;
     let mut document = Document { open: Vec::new(), seen_root: false };
     loop {

@@ -25,6 +25,8 @@ fn left_out(text: &[u8], at: usize) -> usize {
 
 /// Returns the length of the control sequence that begins here: `ESC [`, parameters and a letter, or `ESC ]` up to its end.
 fn control_sequence(text: &[u8]) -> usize {
+    // Without a bound, a sequence that is opened in front of a text and closed far behind it would hide all that stands
+    // between from the scan. Real sequences are short.
     let within = &text[..text.len().min(SEQUENCE)];
     let end = match within.get(1) {
         Some(b'[') => within.iter().skip(2).position(|byte| (0x40..=0x7e).contains(byte)).map(|at| at + 3),

@@ -88,6 +88,8 @@ impl SqliteStore {
 
 fn keep_one(w: &mut Writing<'_>, moved: &Moving, body: &str) -> Result<(), Fault> {
     let Versioned { agent, version, seq, epoch, home, .. } = &moved.record;
+    // `INSERT OR REPLACE` would not do: SQLite fires no delete trigger for a row that it replaces in this way, and the
+    // index of words would go on finding the record by its old ones.
     forget_one(w, agent.id)?;
     make_way(w, *seq)?;
     let sql = "INSERT INTO agents (seq, id, task_id, agent_type, repository, branch, labels, search, spawned_at, rank, status,

@@ -66,6 +66,8 @@ fn promised_bytes(head: &[u8; 100]) -> u64 {
 /// Makes an empty database under another name, syncs it and gives it its name.
 fn create(dir: &Path, path: &Path) -> Result<(), StoreError> {
     let wal = wal(dir);
+    // SQLite would replay a log that lies beside a new database into it. It is also the last trace of a store whose
+    // file was deleted, and such a store must not begin empty without a word.
     if wal.metadata().is_ok_and(|meta| meta.len() > 0) {
         let why = format!("{} is there without it", wal.display());
         return Err(damaged(path, &why));
@@ -115,8 +117,12 @@ pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
 }
 
 fn open(path: &Path, mode: OpenFlags) -> rusqlite::Result<Connection> {
+    // Each connection is used by one thread at a time, the writer's or the one that a reader's permit allows, so SQLite
+    // needs no lock of its own around it.
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(STORE_BUSY)?;
+    // The file may be damaged, or edited by another program. Its schema may then call nothing that has effects
+    // elsewhere, and damage in a page is an error when it is read and no wrong row.
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -132,6 +138,8 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection, Fault> {
         let text = format!("{}: this file system cannot keep a write-ahead log", path.display());
         return Err(StoreError::Unusable(format!("{text}; use a directory on a local disk")).into());
     }
+    // With a write-ahead log, NORMAL syncs at checkpoints only, and a loss of power would take the newest answered
+    // writes. The writer lowers it for batches that may be lost (ADR 7).
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -8192)?;
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;

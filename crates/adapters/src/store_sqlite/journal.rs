@@ -34,6 +34,8 @@ pub(super) fn append_with(
 /// Logs a fact by itself.
 pub(super) fn append(w: &mut Writing<'_>, mut fact: LogRecord) -> Result<(), Fault> {
     if let Some(agent) = fact.agent {
+        // One statement raises the newest time of the agent's log and returns it, so that a fact which comes by itself
+        // cannot be older than one that came with a write.
         let sql = "UPDATE agents SET logged_at = max(logged_at, ?2) WHERE id = ?1 RETURNING logged_at";
         let mut statement = w.conn.prepare_cached(sql)?;
         let last: Option<i64> =

@@ -91,6 +91,8 @@ impl Filter {
             }
         }
         if let Some((key, value)) = &query.label {
+            // The column has labels as `key=value`, line by line: key `a=b` with value `c` would find the label `a`
+            // with the value `b=c`.
             if key.contains(['\n', '=']) || value.contains('\n') {
                 return None;
             }
@@ -103,6 +105,8 @@ impl Filter {
             let text = text.to_lowercase();
             if text.chars().count() >= 3 && !text.contains('\0') {
                 this.is_indexed = true;
+                // In quotes the whole text is one phrase. Without them, words such as `NOT` and signs such as `*` would
+                // be operators of the query, and a stray one an error.
                 this.values.push(Value::Text(format!("\"{}\"", text.replace('"', "\"\""))));
                 let at = this.values.len();
                 let _ = write!(

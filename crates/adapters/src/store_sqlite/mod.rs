@@ -158,6 +158,8 @@ impl Store for SqliteStore {
         conditions: &Conditions,
     ) -> Result<Option<(Lease, Versioned)>, StoreError> {
         let (node, conditions) = (node.clone(), conditions.clone());
+        // A grant may be lost with the machine (ADR 7): whatever ran under it is gone with the machine, too, and the
+        // entry waits as before.
         self.writer.write_safely(Safety::Process, move |w| queue::lease(w, &node, now, &conditions)).await
     }
 
@@ -195,6 +197,8 @@ impl Store for SqliteStore {
     }
 
     async fn waiting(&self, offset: u64, limit: usize, now: Timestamp) -> Result<Vec<Versioned>, StoreError> {
+        // A reader looks first: moving entries is a write with a sync of the disk, and lists are asked for far more
+        // often than anything is due.
         if self.read(move |conn| queue::count_due(conn, now)).await? > 0 {
             self.write(move |w| queue::promote(w, now)).await?;
         }

@@ -91,6 +91,8 @@ fn look_further(
 /// Finds the first entry of one part of the queue that the conditions allow; damaged ones are set aside on the way.
 fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Result<Option<StoredRow>, Fault> {
     let sql = format!(
+        // `json_extract` fails on a body that is no JSON, and one damaged record would end the look for all. Without
+        // the check it could not be found and set aside either.
         "SELECT {COLUMNS}, repository,
            CASE WHEN ?3 AND json_valid(body) THEN json_extract(body, '$.spec.runtime') END
          FROM agents INDEXED BY agents_ready WHERE queue = 1 ORDER BY rank, seq LIMIT ?1 OFFSET ?2"
@@ -126,6 +128,8 @@ fn find_in_part(w: &mut Writing<'_>, conditions: &Conditions, from: u64) -> Resu
             }
         }
     };
+    // This waits until the query above is closed: SQLite does not say what a query still shows of rows that are deleted
+    // while it runs.
     bad.iter().try_for_each(|one| rows::quarantine(w, one))?;
     Ok(found)
 }

@@ -41,6 +41,8 @@ impl Readers {
             let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
             let this = Arc::clone(self);
             let task = tokio::task::spawn_blocking(move || {
+                // The permit ends with the read and not with its caller. A caller that gave up on a disk that hangs
+                // leaves its connection in use, and the next one must not open another beside it.
                 let _permit = permit;
                 this.on_connection(work)
             });

@@ -52,6 +52,8 @@ pub(super) fn settled(
 
 /// Removes old facts from the beginning of the log; see the port.
 pub(super) fn prune_events(w: &mut Writing<'_>, before: Timestamp, most: usize) -> Result<u64, Fault> {
+    // The newest fact stays whatever its age: the next start counts on from the highest number in the table, and from
+    // an empty one it would begin at 1 again.
     let sql = "SELECT seq, at FROM events WHERE seq < ?1 ORDER BY seq LIMIT ?2";
     let mut last = None;
     {

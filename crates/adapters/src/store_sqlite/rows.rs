@@ -134,6 +134,8 @@ pub(super) fn quarantine(w: &mut Writing<'_>, bad: &Unreadable) -> Result<(), Fa
     let mut statement = w.conn.prepare_cached(&sql)?;
     let mut rows = statement.query([bad.seq])?;
     let Some(row) = rows.next()? else { return Ok(()) };
+    // The row was read in an earlier transaction, and a write may have made it whole since then. Only what is damaged
+    // now is moved.
     if read(row)?.is_ok() {
         return Ok(());
     }

@@ -24,6 +24,8 @@ pub(super) fn admit(
     limit: u64,
 ) -> Result<Admitted, Fault> {
     let Admission { agent, idempotency, job: _, job_data: _, facts } = admission;
+    // The key comes before every other refusal. A request that is repeated must get the agent of its first try, also
+    // when the queue is full by now or that agent still works on the task.
     if let Some(given) = &idempotency
         && let Some(first) = replay(w, given, agent.spawned_at)?
     {
@@ -82,6 +84,8 @@ fn refuse_second(w: &mut Writing<'_>, agent: &Agent) -> Result<(), Fault> {
         };
         match Uuid::from_slice(&id) {
             Ok(id) => return Err(StoreError::TaskActive { agent: AgentId(id) }.into()),
+            // The refusal has to name the agent. One whose id cannot be read would keep the task from being worked on
+            // for good, and no answer could say which agent it is.
             Err(e) => rows::quarantine(w, &Unreadable { seq, why: format!("its id is no UUID: {e}") })?,
         }
     }

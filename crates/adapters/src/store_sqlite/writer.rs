@@ -171,6 +171,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        // The thread ends when no request can come any more, so the last sender must be gone before the wait for it
+        // begins.
         self.jobs.take();
         if let Some(thread) = self.thread.take() {
             thread.wait("the store");

@@ -40,6 +40,8 @@ impl Inner {
     ) -> Result<Admitted, StoreError> {
         loop {
             match batcher.call(self.admission_args(&admission)?).await? {
+                // An agent whose record cannot be read would keep its task from ever being worked on again. Once it is
+                // set aside, the same admission finds the task free.
                 Answer::Damaged(holder) => self.look_and_set_aside(holder).await?,
                 answer => return self.admitted(admission.agent, answer).await,
             }

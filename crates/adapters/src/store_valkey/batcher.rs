@@ -96,8 +96,12 @@ fn answer<A>(answers: Result<Vec<A>, StoreError>, callers: Callers<A>) {
                 drop(caller.send(Ok(answer)));
             }
         }
+        // With an answer too few or too many it is not known which call each of them belongs to, so no caller may take
+        // one for its own.
         Ok(_) => refuse(&strange("a write").to_string(), callers),
         Err(StoreError::Unavailable(why)) => refuse(&why, callers),
+        // This error keeps its kind for every caller: the store is there and its replicas are not, which operators are
+        // told by that name and mend in another way.
         Err(StoreError::NotSafe(why)) => {
             for caller in callers {
                 drop(caller.send(Err(StoreError::NotSafe(why.clone()))));

@@ -117,6 +117,8 @@ async fn marker(subscriptions: Arc<Subscriptions>, tell: Arc<watch::Sender<u64>>
                 // BullMQ puts one marker for all workers, and taking it away is how it is read. So whoever
                 // gets it tells the other nodes over the channel.
                 pop.arg(&subscriptions.marker).arg(BLOCK_SECONDS);
+                // The server ends the wait by itself after `BLOCK_SECONDS`. Silence for longer than that means a dead
+                // connection and not a quiet queue.
                 let most = Duration::from_secs(BLOCK_SECONDS) + limits::LINK_ANSWER;
                 match timeout(most, pop.query_async::<Value>(&mut connection)).await {
                     Ok(Ok(Value::Nil)) => {}

@@ -79,6 +79,8 @@ impl Link {
             |live: &Live, why: NotConfirmed| StoreError::NotSafe(refused_at(&live.address, &why.to_string()));
         let live = self.live(deadline).await.map_err(Failed::into_error)?;
         live.replicas.before(&live.connection).await.map_err(|why| not_safe(&live, why))?;
+        // A failover in between may have moved the call to another server. `WAIT` is about the writes of its own
+        // connection, so the one that carried the script out is the one to ask.
         let (value, live) = self.run_script(script, keys, &args, deadline).await?;
         live.replicas.confirm(&live.connection).await.map_err(|why| not_safe(&live, why))?;
         Ok(value)
@@ -213,6 +215,8 @@ impl Link {
             let until = match &*standing.borrow_and_update() {
                 Standing::Up(live) => return Ok(live.clone()),
                 Standing::Down { why, since } => {
+                    // The wait counts from the loss and not from this call. Otherwise every call of a node without its
+                    // store would take that long, and callers would pile up behind it.
                     let until = deadline.min(*since + limits::LINK_REACH);
                     if Instant::now() >= until {
                         return Err(Failed::Unavailable(why.to_string()));

@@ -33,6 +33,8 @@ impl Fault {
             ) => Self::Elsewhere,
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType => Self::Refused,
+            // What is not known to be an answer of the server leaves open whether the command was carried out, so
+            // nothing is sent again and the connection is given up.
             _ => Self::Broken,
         }
     }

@@ -208,6 +208,8 @@ impl Fleet for ValkeyStore {
         let (time, ids): (u64, Vec<String>) =
             self.inner.ask(&LAPSED, Args::default().number(limit as u64)).await?;
         self.inner.set_clock.tells(asked, time);
+        // This is looked at after the answer: it may be the first one with the new time, and then its own list was made
+        // by a clock that ended leases early.
         if self.inner.set_clock.was_set_within(self.inner.options.term) {
             return Ok(Vec::new());
         }

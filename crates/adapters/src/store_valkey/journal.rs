@@ -81,6 +81,8 @@ pub(super) async fn follow(inner: Arc<Inner>) {
 /// Returns the number in an envelope, which stands at its end.
 fn sequence(envelope: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(envelope);
+    // The script adds the number last. What stands before it is text that agents and callers may have chosen, with
+    // these very words in it.
     let number = text.rsplit("\"sequence\":\"").next().and_then(|rest| rest.split('"').next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }

@@ -61,6 +61,8 @@ impl Inner {
                     from = look_from.load(Ordering::Relaxed).max(QUEUE_SKIPPED as u64);
                 }
                 Value::Int(next) => {
+                    // This is only a hint. Calls that overwrite each other's place cost one look more and never an
+                    // entry, because every call looks through the front first.
                     look_from.store(u64::try_from(next).unwrap_or(0), Ordering::Relaxed);
                     return Ok(None);
                 }
@@ -118,6 +120,8 @@ impl Inner {
         node: &NodeId,
     ) -> Result<(Lease, Versioned), StoreError> {
         let args = Args::default().number(self.term_ms()).long(agent.to_string()).text(node.as_str());
+        // The script compares its own time with the latest one that an honest clock may show. A clock that was set
+        // forward has ended the locks of agents that live on, and must not hand them to this node.
         let args = args.number(self.set_clock.latest());
         let answer = self.run(&TAKE_OVER, args).await?;
         if let Some(word) = args::text(&answer) {

@@ -123,6 +123,8 @@ impl ValkeyStore {
                 async move { inner.write_all(&scripts::ADVANCE, items, safety).await }
             })
         };
+        // A batch waits for the replicas as a whole, so steps that need no confirmation have a line of their own and do
+        // not wait with those that do.
         let (advances, light_advances) = (advances(Safety::Power), advances(Safety::Process));
         let changes = ChangeFeed::listen(Subscriptions {
             link: Arc::clone(&inner.link),

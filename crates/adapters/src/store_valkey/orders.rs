@@ -78,6 +78,8 @@ impl Inner {
             OrderChange::Release => orders.latch = None,
             OrderChange::Kill(_) | OrderChange::Killed(_) => {}
         }
+        // An order that did not change is sent as the very text that was read. Another version may write the same order
+        // in other words, and the script would take rewritten words for a change and log it.
         let kept = |same: bool, text: &str, new: Option<String>| {
             if same { text.to_owned() } else { new.unwrap_or_default() }
         };

@@ -92,6 +92,8 @@ impl Inner {
         let mut parts = answer.iter();
         class.whole = parts.next().map_or(0, args::number) < CHUNK;
         class.next += CHUNK;
+        // As in `lease.lua`, a number above ten counts as ten, which other producers may use. Ranked in any other way,
+        // the list would not show the order in which entries start.
         let penalty = class.class.min(10) * ageing_ms();
         while let (Some(id), Some(time)) = (parts.next(), parts.next()) {
             if let Some(id) = args::text(id).and_then(|id| id.parse().ok()) {
@@ -122,6 +124,8 @@ impl Inner {
                 pipe.cmd("HGET").arg(self.key(Key::Job(job))).arg("agentId");
             }
             let agents: Vec<Option<String>> = self.link.pipeline(pipe).await?;
+            // A job without an agent is one of another producer that no node has admitted yet, so there is no record to
+            // show.
             for id in agents.into_iter().flatten().filter_map(|id| id.parse().ok()) {
                 if pass > 0 {
                     pass -= 1;

@@ -75,6 +75,7 @@ pub(super) async fn connect_first(dialler: &SharedDialler) -> Result<(Live, Dial
 /// Opens a connection and follows the cluster to the slot of our keys.
 async fn open(dialler: &Dialler, address: &Address, generation: u64) -> Result<(Live, Dialled), DialError> {
     let mut address = address.clone();
+    // Servers of a cluster that do not agree about a slot yet may refer the connection to each other without end.
     for _ in 0..limits::LINK_REDIRECTS {
         let dialled = dialler.dial(&address, &dialler.options.name).await?;
         learn(dialler, &dialled.connection, &address).await;

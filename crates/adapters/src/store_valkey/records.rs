@@ -33,6 +33,7 @@ pub(super) fn parse(id: AgentId, text: &[u8]) -> Result<Versioned, RecordError> 
     if kept.agent_id != id || kept.record.id != id {
         return Err(RecordError::OtherAgent(kept.record.id));
     }
+    // Scripts decide by the head and the program by the whole record. Where the two disagree, neither can be believed.
     let status = kept.record.status().as_str();
     if kept.status != status {
         return Err(RecordError::Status { record: status, head: kept.status });
@@ -93,6 +94,8 @@ pub(super) fn millis(at: Timestamp) -> u64 {
 /// Returns an id as it stands between quotes in JSON, without any quote in it.
 pub(super) fn quoted_inside(id: &str) -> Result<String, StoreError> {
     let text = json_text(&id)?;
+    // `head.lua` reads the job up to the next quote. An escaped quote in the id of another producer's job would end it
+    // there and make the record look damaged.
     Ok(text[1..text.len() - 1].replace("\\\"", "\\u0022"))
 }
 

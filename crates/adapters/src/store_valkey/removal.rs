@@ -46,6 +46,8 @@ impl Inner {
         let (mut ids, mut from) = (Vec::new(), 0);
         while ids.len() < limit {
             let mut cmd = redis::cmd("ZRANGEBYSCORE");
+            // Several agents may have ended in the same millisecond. So a page begins at that time once more, and the
+            // number of admission tells which of them were listed already.
             cmd.arg(self.key(Key::Ended)).arg(after.at).arg(format!("({}", millis(before))).arg("WITHSCORES");
             cmd.arg("LIMIT").arg(from).arg(STORE_PAGE);
             let page: Vec<(String, u64)> = self.link.query(cmd).await?;

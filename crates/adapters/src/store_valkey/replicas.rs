@@ -99,6 +99,8 @@ impl Replicas {
     /// Returns once every replica that counts has everything that was answered on this connection before the call; at once
     /// where the store never had one.
     pub(super) async fn confirm(&self, connection: &MultiplexedConnection) -> Result<(), NotConfirmed> {
+        // Both must hold: the server has no replica now, and it lost none of late, whose failover could forget this
+        // write. Then `WAIT` would only cost each write a second round trip.
         if self.known() == Some(0) && self.quorum.required(0, Instant::now()) == Ok(0) {
             return Ok(());
         }
@@ -147,6 +149,8 @@ async fn wait(connection: &MultiplexedConnection, needed: u64) -> Result<(), Not
     let millis = u64::try_from(limits::REPLICA_ANSWER.as_millis()).unwrap_or(u64::MAX);
     command.arg(needed).arg(millis);
     let mut connection = connection.clone();
+    // The server ends `WAIT` after the time that it was told. This longer one is for a server that hangs and answers
+    // nothing at all.
     match timeout(limits::LINK_ANSWER, command.query_async::<u64>(&mut connection)).await {
         Ok(Ok(confirmed)) if confirmed >= needed => Ok(()),
         Ok(Ok(confirmed)) => Err(NotConfirmed::TooFew { confirmed, needed, millis }),

@@ -131,6 +131,8 @@ pub(super) async fn look(
     uses.extend(ON_CHANNELS.iter().map(|one| with(one, "C", &channel)));
     uses.extend(ON_KEYS.iter().flat_map(|one| keys.iter().map(|key| with(one, "K", key))));
     uses.extend([WITHOUT_KEYS, OPTIONAL].concat().into_iter().map(str::to_owned));
+    // The uses are arguments and not keys: the server refuses a script as a whole when the user may not touch one of
+    // its keys, and then it could not look.
     let mut command = redis::cmd("EVAL");
     command.arg(LOOK).arg(0);
     for one in &uses {

@@ -63,6 +63,8 @@ impl Script {
     /// Returns the text with its digest.
     pub(super) fn joined(&self) -> &Joined {
         self.joined.get_or_init(|| {
+            // A server whose memory is full refuses a script without `allow-oom` before it begins, also one that only
+            // records the end of an agent or deletes something.
             let first = match self.allowed {
                 Allowed::Write => "#!lua\n",
                 Allowed::WriteAlways | Allowed::WriteLightly => "#!lua flags=allow-oom\n",

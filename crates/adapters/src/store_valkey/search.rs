@@ -211,6 +211,8 @@ impl Inner {
             present.resize(COLUMN_BYTES as usize, 0);
             let meets =
                 |at: usize| columns[1..].iter().fold(0xff, |all, one| all & one.get(at).unwrap_or(&0));
+            // A row that is not in the index belongs to a record of an earlier version. It counts as a candidate, and
+            // its record decides.
             let rows = (0..present.len()).map(|at| meets(at) | !present[at]).collect();
             let mut block = Block { number: *number, rows, present, listed: Vec::new() };
             // The first row of all is nobody's.

@@ -69,12 +69,16 @@ impl Connector {
         let mut roots = RootCertStore::empty();
         match &tls.ca_file {
             Some(file) => {
+                // In a file that the operator names every certificate must be usable. One that is left out silently
+                // would show only as a server that is not believed.
                 for certificate in read(file)? {
                     let added = roots.add(certificate);
                     added.map_err(|source| TlsError::Certificate { file: file.clone(), source })?;
                 }
             }
             None => {
+                // The store of a system often has a certificate that the library does not parse. One of them must not
+                // keep the node from every server, and an empty store is refused below.
                 let _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
         }

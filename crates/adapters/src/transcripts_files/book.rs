@@ -154,6 +154,8 @@ impl Book {
         let mut left = events.len();
         for event in events {
             left -= 1;
+            // Only the last line of a batch has it. A crash in the middle of the write leaves lines behind the
+            // checkpoint before, which the next server counts instead of writing them once more.
             let mark = (left == 0).then_some(checkpoint);
             if full {
                 refused += 1;
@@ -171,6 +173,8 @@ impl Book {
             text.extend(line);
         }
         if !text.is_empty() {
+            // The file is written first. When that fails on a full disk, the numbers and offsets kept here must still
+            // be those of the file.
             self.write(folder, &text)?;
             for (n, offset, length) in places {
                 self.note(n, offset, length);

@@ -107,6 +107,8 @@ impl Deletion {
         let reopen = || rustix::fs::open(&again, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let directory = match reopen() {
             Err(Errno::ACCESS) => {
+                // `fchmod` refuses a handle of this kind. Its name in /proc leads to the same directory, whatever has
+                // the old name by now.
                 std::fs::set_permissions(&again, std::fs::Permissions::from_mode(0o700))?;
                 reopen()?
             }

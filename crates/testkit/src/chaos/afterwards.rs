@@ -19,6 +19,8 @@ fn two_ended(scene: &mut Scene) -> Outcome<(String, String)> {
     if !scene.settle()? {
         return Err("the agents of this story did not end before it began".to_owned());
     }
+    // The server that ended the agents is gone, so all that the broken one does next it reads from the store and the
+    // disk, and its steps are counted from its start.
     scene.kill_9();
     Ok((killed, pushed))
 }

@@ -130,6 +130,8 @@ impl Fleet {
             let port = listener.local_addr().map_err(while_("a port"))?.port();
             let data = place.dir().join(&name);
             let wire = TcpProxy::lay(store).map_err(while_("a wire"))?;
+            // Peers are told this port before the node listens on it. It is held until the wire has its own, so that
+            // the two cannot be the same.
             drop(listener);
             let mut node = Node { name, data, port, wire, server: None, trouble: None };
             node.start(programs, &place)?;
@@ -177,6 +179,8 @@ impl Fleet {
 
     /// Tells whether every node answers and the store is there.
     fn is_well(&mut self) -> bool {
+        // The queue is read from the store, so this answer shows that the node reaches the store again and not only
+        // that it lives.
         let answers = |node: &mut Node| {
             node.api(Duration::from_millis(1)).is_some_and(|api| api.get("/v1/queue?limit=1").is_ok())
         };

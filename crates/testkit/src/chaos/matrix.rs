@@ -142,9 +142,12 @@ fn play(scene: &mut Scene, case: &Case, found: &mut Vec<Violation>) -> Outcome<(
     if !first {
         found.push(Violation::new("I3", "not every agent ended under the server with the failpoint"));
     }
+    // What the broken server left half done must be ended by an ordinary one, without any further help of a caller.
     scene.settle()?;
     let (more, agents) = sweep(scene)?;
     found.extend(more);
+    // A step of the transcripts that was given an error may rightly cost a line. Where the shim died with the server,
+    // no process was left to read what the program printed.
     if case.failpoint.as_ref().is_none_or(|point| point.broken.mode == Mode::Abort)
         && case.story != Story::Shimless
     {

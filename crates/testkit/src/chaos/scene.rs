@@ -229,6 +229,8 @@ impl Scene {
                 }
                 wanted.is_subset(&ended)
             });
+            // The log ends the wait without polling. The records decide, because an agent whose spawn was never
+            // acknowledged stands only there.
             if followed == Ok(true) && api.agents().is_ok_and(|agents| agents.iter().all(has_ended)) {
                 return Ok(true);
             }

@@ -84,6 +84,7 @@ impl StopOrder {
     /// Looks whether anything that it covers is alive. `well` says whether nothing is wrong with any node or the store.
     pub(super) fn look(&mut self, place: &Testbed, well: bool) -> Look {
         if !well {
+            // With every new trouble the grace begins anew: an order cannot reach a node that is cut off again.
             self.well = None;
             return Look::Wait;
         }

@@ -112,6 +112,7 @@ impl Story {
     /// Returns how many agents its servers run at once.
     pub(crate) fn slots(self) -> u32 {
         match self {
+            // With one slot, which the holding agent has, the second agent is certain to wait.
             Self::KillWaiting | Self::Recover | Self::Switch => 1,
             _ => 2,
         }
@@ -156,11 +157,14 @@ impl Story {
             Self::Meanwhile => {
                 killed_while_holding(scene)?;
                 scene.place.go("commit-hold-1")?;
+                // The agent has written its last line before the next server starts, so its end must be read from files
+                // and not from a program that runs.
                 scene.place.await_log("end", 1, scene.deadline);
                 scene.start_broken(failpoint)
             }
             Self::Shimless => {
                 killed_while_holding(scene)?;
+                // The shim dies while its program holds, so that no process writes down how the program ends.
                 scene.place.kill_parents("hold");
                 scene.place.go("commit-hold-1")?;
                 scene.start_broken(failpoint)
@@ -270,6 +274,7 @@ fn kill_all(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     if status >= 300 {
         return Err(format!("kill-all was answered {status}: {answer}"));
     }
+    // Only an answer that claims success is held to it; one that failed for an agent says so itself.
     if answer["failed"] == 0 {
         gone_now(scene, "kill-all");
     }

@@ -243,6 +243,7 @@ fn judge(scene: &mut Scene, known: &mut Known, figures: &mut Figures) -> Outcome
             found.push(Violation::new("END", format!("{agent}")));
         }
     }
+    // The remote is a witness of its own: the push of an agent whose record was lost shows nowhere else.
     let branches = scene.place.remote.branches().iter().filter(|branch| *branch != "main").count();
     if branches != agents.len() {
         found.push(Violation::new(

@@ -312,6 +312,8 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
         for repository in children(&scene.place.data().join("repos")) {
             let (own, salvage) =
                 (format!("--glob=refs/agents/{id}/*"), format!("--glob=refs/mosaic/salvage/{id}*"));
+            // A salvage is a commit with several parents (ADR 9). Without `-m` git shows no change of such a commit,
+            // and what only the working tree had would count as lost.
             kept += &git(&repository, &["log", "-m", "-p", "--format=", &own, &salvage, "--"]);
         }
         if keeps_its_tree(agent) {

@@ -255,6 +255,7 @@ impl Plan {
         *count += 1;
         let nth = *count;
         let phase = if state.phase.is_empty() { "start" } else { state.phase };
+        // The line is written under the lock, so that the trace has the calls of a step in the order of their numbers.
         self.write(&format!("step {step} {nth} {phase} {}\n", can.as_str()));
         drop(state);
         let planned = |when| {
@@ -274,6 +275,8 @@ impl Plan {
     }
 
     fn fire(&self, call: &Call, when: When, mode: Mode) {
+        // The line comes before the death: the suite counts a step as covered only when the trace says that its
+        // failpoint fired.
         self.write(&format!("fired {}:{when}={mode}\n", call.name));
         if mode == Mode::Abort {
             die();
@@ -312,6 +315,7 @@ impl Plan {
                 answer = again;
             }
         }
+        // An error here replaces the answer of a call that has happened, as when the answer was lost on its way.
         self.side(&planned, When::After).await?;
         answer
     }

@@ -24,6 +24,7 @@ wrap! { Store as "store" {
         async fn advance(&self, lease: &Lease, change: Change) -> Result<u64, StoreError> {
             let phase = change.agent.phase().as_str();
             let written = self.plan.ask("store.advance", true, || self.inner.advance(lease, change.clone())).await;
+            // It is noted after the call, so that the write itself still counts to the phase that it ends.
             self.plan.note_phase(phase);
             written
         }

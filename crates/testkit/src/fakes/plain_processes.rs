@@ -219,6 +219,8 @@ impl PlainJob {
 impl Job for PlainJob {
     async fn next(&mut self) -> Result<JobEvent, ProcessError> {
         loop {
+            // The end is told only once both pipes are empty. Told at the death of the program, it would come before
+            // the last of its output.
             let drained = self.stdout.is_none() && self.stderr.is_none();
             tokio::select! {
                 bytes = read(&mut self.stdout) => {

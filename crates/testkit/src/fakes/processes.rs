@@ -78,6 +78,8 @@ impl Job for FakeJob {
         let mut behaviour = self.world.behaviour.subscribe();
         let (quick, crash) = (self.task.starts_with("quick-"), self.task.starts_with("crash-"));
         let code = tokio::select! {
+            // A stop wins over an end of the same moment. Left to chance, a test about kills would now and then see a
+            // program that ended by itself.
             biased;
             // Errors when the stop took the sender away, which is the stop.
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
@@ -140,6 +142,8 @@ impl Processes for Part {
         let (stopped, lapsed) = (program.stop.subscribe(), Arc::clone(&program.lapsed));
         {
             let mut alive = self.0.alive.lock();
+            // A second program is counted and not refused, on whatever node it runs: the test asserts at its end that
+            // there never was one, and sees what would follow.
             if alive.keys().any(|(_, agent)| *agent == spec.agent) {
                 self.0.double_runs.fetch_add(1, Ordering::SeqCst);
             }

@@ -74,6 +74,7 @@ pub async fn an_old_lease_is_fenced(bench: &dyn Bench) {
     let a = agent("a", T0);
     admit(&*store, &a).await;
     let (first, _) = lease(&*store, T0).await;
+    // The same node takes it over, so that nothing but the epoch tells the old lease from the new one.
     let (second, _) = store.take_over(a.id, &first.node).await.unwrap();
     assert_fenced(&*store, &first, &a).await;
     let forged = Lease { node: node("other"), ..second.clone() };

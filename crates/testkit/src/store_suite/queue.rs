@@ -297,6 +297,8 @@ pub async fn of_one_repository_no_more_are_leased_on_all_nodes_than_may(bench: &
 pub async fn what_is_refused_never_hides_what_waits_behind_it(bench: &dyn Bench) {
     const A: &str = "https://git.example.com/a.git";
     let store = store(bench).await;
+    // More are refused than one call looks through, so that a look which always began at the front would never reach
+    // the last entry.
     let refused = QUEUE_SKIPPED * 5 / 2;
     for n in 0..refused {
         admit(&*store, &of(A, &format!("a{n}"), at(0))).await;

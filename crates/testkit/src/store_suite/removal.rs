@@ -127,6 +127,7 @@ pub async fn settled_lists_by_end_in_pages(bench: &dyn Bench) {
         let page = store.settled(at(50), after, 2).await.unwrap();
         let Some(last) = page.last() else { break };
         after = last.ended_after().unwrap();
+        // An entry goes between two pages, so that a list which counts from its beginning would pass over the next one.
         store.remove(removal(&page[0])).await.unwrap();
         found.extend(page);
     }

@@ -29,6 +29,7 @@ async fn kill_often(cgroup: CgroupChoice, word: &str, most: Duration) {
             let world = World::new(cgroup.clone());
             let mut job = world.start(&["tree", shape, "20", &world.mark]).await;
             await_line(&mut *job, "up").await;
+            // The whole tree must be there first: the kill of half a tree would be faster than the figures claim.
             world.await_marked(if shape == "hydra" { 2 } else { 21 }).await;
             let begun = Instant::now();
             let receipt = world.processes.stop(world.agent, GRACE).await.unwrap();

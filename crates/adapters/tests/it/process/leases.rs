@@ -60,6 +60,7 @@ async fn a_lease_that_is_extended_goes_on_and_one_that_is_over_starts_nothing() 
         let mut job = world.start(&["tree", "setsid", "5", &world.mark]).await;
         await_line(&mut *job, "up").await;
         world.processes.extend(world.agent, Some(now() + Duration::from_secs(3600))).await.unwrap();
+        // This is twice the lease that the job began with: without the extension its tree would be dead by now.
         tokio::time::sleep(Duration::from_millis(600)).await;
         world.await_marked(5).await;
         world.processes.extend(world.agent, Some(now() + Duration::from_millis(50))).await.unwrap();

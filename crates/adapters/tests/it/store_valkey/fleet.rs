@@ -110,6 +110,7 @@ async fn a_beat_extends_what_is_held_and_tells_what_is_lost() {
         (leased(&store, "a").await, leased(&store, "a").await, leased(&store, "a").await);
     let lock = |lease: &Lease| format!("{{m}}:bull:orchestrator-tasks:{}:lock", lease.agent);
     for lease in [&taken, &lapsed] {
+        // For the scripts a lock that was deleted is one that ran out, and the test need not wait for a minute.
         assert_eq!(server.ask(&format!("DEL {}", lock(lease))).unwrap(), ":1");
     }
     let other: NodeId = "b".parse().unwrap();
@@ -179,6 +180,8 @@ async fn a_marker_of_another_producer_wakes_every_node_at_once() {
             let name = format!(" name={{m}}:bull:b3JjaGVzdHJhdG9yLXRhc2tz:w:{node} ");
             clients.lines().any(|line| line.contains(&name) && line.contains("cmd=bzpopmin"))
         };
+        // Each store listens to the changes and to the facts. A node that does not listen yet would miss the one
+        // message of this test.
         let listening = clients.matches("cmd=subscribe").count();
         (waiting("a") && waiting("b") && listening >= 4).then_some(())
     })

@@ -76,6 +76,7 @@ impl Store for FakeStore {
             if record.node.as_ref() != Some(&lease.node) || record.epoch != lease.epoch {
                 return Err(StoreError::Fenced(lease.agent));
             }
+            // As on Valkey, a write makes a lease hold again that ran out and was given to no other node.
             if inner.has_lapsed(lease.agent) {
                 inner.extend(lease, self.term);
             }
