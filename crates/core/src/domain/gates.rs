@@ -35,6 +35,9 @@ pub struct GateDefinition {
 }
 
 impl GateDefinition {
+    /// Format that stands for a list of reports which an older build of a fleet dropped from a record. No gatekeeper knows it.
+    pub(crate) const LOST: &str = "lost";
+
     /// Defines a gate that is judged by the exit code of a command alone.
     pub fn of_command(name: Word, run: String) -> Self {
         let timeout_ms = u64::try_from(crate::limits::GATE.as_millis()).unwrap_or(u64::MAX);
@@ -62,6 +65,14 @@ pub struct GatePlan {
     /// Warnings about the plan that a person should read.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+impl GatePlan {
+    /// Tells whether an older build of a fleet wrote the record and dropped reports that it did not know: then the plan is made
+    /// anew from the same base.
+    pub fn has_lost_reports(&self) -> bool {
+        self.gates.iter().any(|gate| gate.report(GateDefinition::LOST).is_some())
+    }
 }
 
 /// Outcome of one gate.

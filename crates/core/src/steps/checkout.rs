@@ -18,7 +18,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     o.monitor.disk_capacity().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
     let (base, remote_tip) = base(context).await?;
     let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
-        (Some(plan), Some(known)) if *known == base => (plan.clone(), Vec::new()),
+        (Some(plan), Some(known)) if *known == base && !plan.has_lost_reports() => (plan.clone(), Vec::new()),
         _ => plan(context, step_state, &base).await?,
     };
     warnings.extend(missing_skills(context, step_state, &base).await?);

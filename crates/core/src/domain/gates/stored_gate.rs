@@ -47,7 +47,10 @@ impl<'de> Deserialize<'de> for GateDefinition {
 impl From<StoredGate> for GateDefinition {
     fn from(stored: StoredGate) -> Self {
         let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms } = stored;
-        if reports.is_empty() {
+        if reports.is_empty() && junit.as_deref() == Some(UNKNOWN_TO_OLDER) {
+            // An older build wrote this record and dropped the list that it did not know.
+            reports = vec![ReportSpec { format: word(GateDefinition::LOST), path: String::new(), min: None }];
+        } else if reports.is_empty() {
             let junit = junit.map(|path| ReportSpec { format: word("junit"), path, min: None });
             let lcov = lcov.map(|path| ReportSpec { format: word("lcov"), path, min });
             reports = junit.into_iter().chain(lcov).collect();
@@ -85,6 +88,7 @@ fn word(text: &str) -> Word {
 mod tests {
     use serde_json::json;
 
+    use super::super::GatePlan;
     use super::*;
 
     #[test]
@@ -101,6 +105,22 @@ mod tests {
         let gate: GateDefinition = serde_json::from_value(both).expect("it is read");
         assert_eq!(gate.report("lcov").and_then(|report| report.min), Some(90.0));
         assert_eq!(gate.reports.iter().map(|report| report.path.as_str()).collect::<Vec<_>>(), ["j", "l"]);
+    }
+
+    #[test]
+    fn a_list_that_an_older_build_dropped_is_known_to_be_lost() {
+        let reports =
+            ["a", "b"].map(|path| ReportSpec { format: word("junit"), path: path.to_owned(), min: None });
+        let gate = GateDefinition {
+            reports: reports.to_vec(),
+            ..GateDefinition::of_command(word("tests"), "t".to_owned())
+        };
+        let plan = |gate: GateDefinition| GatePlan { gates: vec![gate], ..GatePlan::default() };
+        assert!(!plan(gate.clone()).has_lost_reports());
+        let mut stored = serde_json::to_value(&gate).expect("it is written");
+        stored.as_object_mut().expect("an object").remove("reports");
+        let gate: GateDefinition = serde_json::from_value(stored).expect("it is read");
+        assert!(plan(gate).has_lost_reports());
     }
 
     #[test]
