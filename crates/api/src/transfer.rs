@@ -75,7 +75,7 @@ pub enum Arrival {
         /// That agent.
         agent_id: String,
     },
-    /// It cannot be taken as it is: a value that the server keeps secret stands in it, or its record cannot be read.
+    /// It cannot be taken as it is: a value that the server keeps secret stands in it, it cannot be read, or it does not wait.
     Refused {
         /// Reason, which names fields and repeats no value.
         reason: String,

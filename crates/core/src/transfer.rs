@@ -188,7 +188,9 @@ impl Orchestrator {
     pub async fn take_in_entry(&self, entry: &Entry) -> Result<Arrival, StoreError> {
         let faults = self.known_values_in("/agent", &entry.agent);
         if !faults.is_empty() {
-            return Ok(Arrival::refused(&faults));
+            // One that is here already stays as it is, whatever has become a secret since.
+            let known = known(&*self.ports.store, entry.agent.id).await?;
+            return Ok(known.unwrap_or_else(|| Arrival::refused(&faults)));
         }
         let arrival = admit(&*self.ports.store, entry, self.decide_now()).await?;
         if arrival == Arrival::Admitted {

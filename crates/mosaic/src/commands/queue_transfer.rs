@@ -29,6 +29,7 @@ use crate::exit::Exit;
 use crate::local_audit;
 use crate::problem::Problem;
 use crate::queue_file::{self, Head, QueueFile};
+use crate::sanitize;
 use crate::serve::blocking;
 use crate::session::{Session, say};
 use crate::wire;
@@ -265,7 +266,7 @@ pub(super) fn import(session: &Session, file: &Path, dry_run: bool) -> Result<Ex
 /// Names every entry that was refused: what is not named here is lost with the file.
 fn name_refused(refused: &[RefusedEntry]) {
     for RefusedEntry { agent_id, reason } in refused {
-        say(&format!("{agent_id} was refused: {reason}"));
+        say(&format!("{agent_id} was refused: {}", sanitize::line(reason)));
     }
     if !refused.is_empty() {
         say(&format!(
