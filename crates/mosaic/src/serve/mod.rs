@@ -23,10 +23,7 @@ pub(crate) use access::control_path;
 pub(crate) use files::{ServerFile, private_dir, token};
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
 pub(crate) use running::blocking;
-use running::{Listening, StartError, agents_end_with_us, listen, run, runtime, signals};
-
-/// Longest wait for file work that is under way when the program ends: a disk may never answer.
-const LAST_FILES: Duration = Duration::from_secs(2);
+use running::{LAST_FILES, Listening, StartError, agents_end_with_us, listen, run, runtime, signals};
 
 /// Serves in the foreground until a signal ends it.
 pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {

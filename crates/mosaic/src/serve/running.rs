@@ -363,6 +363,9 @@ pub(super) fn agents_end_with_us() -> bool {
     std::process::id() == 1
 }
 
+/// Longest wait for file work that is under way when the program ends: a disk may never answer.
+pub(super) const LAST_FILES: Duration = Duration::from_secs(2);
+
 /// Makes the async runtime.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime cannot start")
@@ -370,5 +373,9 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Waits for a short piece of async work from a program without a runtime.
 pub(crate) fn blocking<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    runtime()?.block_on(work)
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // A disk that hangs keeps its thread, and what was found out about a kill must be said all the same.
+    runtime.shutdown_timeout(LAST_FILES);
+    done
 }
