@@ -14,9 +14,18 @@ pub(super) fn look(home: Option<&Path>) -> Vec<Finding> {
             "Tools",
             "D-GIT-2",
             sanitize::line(&format!("the attribute file {} cannot be read: {why}", file.display())),
-            "what it puts behind a git filter would be pushed as plain bytes",
+            consequence(&why),
             "let the user that runs the server read it, or remove it",
         )
     });
     named.collect()
+}
+
+/// Says what becomes of agents' work: git passes an unreadable file over, and a file of this size ends what reads it.
+fn consequence(why: &std::io::Error) -> &'static str {
+    if why.kind() == std::io::ErrorKind::FileTooLarge {
+        "agents fail when their changes are looked at for git filters"
+    } else {
+        "what it puts behind a git filter would be pushed as plain bytes"
+    }
 }
