@@ -17,6 +17,7 @@ fn run(home: &Home, fixture: &Fixture, env: &[(&str, &str)]) -> (Value, bool) {
 
 #[test]
 fn a_branch_in_the_way_of_an_agents_branch_is_named_before_the_agent_starts() {
+    let mut spellings = 0;
     for (taken, way_out) in
         [("mosaic", "MOSAIC_BRANCH_PREFIX"), ("mosaic/t-1", "another id"), ("mosaic/T-1", "another id")]
     {
@@ -30,6 +31,7 @@ fn a_branch_in_the_way_of_an_agents_branch_is_named_before_the_agent_starts() {
             assert_eq!(ended["status"], "completed", "{ended:#}");
             continue;
         }
+        spellings += usize::from(slug.is_some());
         assert_eq!(
             (&ended["status"], &ended["endReason"]),
             (&"failed".into(), &"setup_failed".into()),
@@ -39,6 +41,7 @@ fn a_branch_in_the_way_of_an_agents_branch_is_named_before_the_agent_starts() {
         assert!(error.contains(&format!("has a branch {taken},")) && error.contains(way_out), "{error}");
         assert!(!started, "the agent's program was started for work that cannot be pushed");
     }
+    assert_eq!(spellings, 1, "one spelling of the task's name is the one in the branches of its agents");
 }
 
 #[test]
