@@ -290,8 +290,8 @@ impl<'a> Drive<'a> {
         };
         facts.append(&mut step.facts);
         step.facts = std::mem::take(facts);
-        // The record in memory follows the one in the store and never leads it. When the write fails, the agent goes
-        // on from the last decision that is durable.
+        // A new state counts only once it is durable. When the write fails, the agent goes on from the last decision that
+        // is.
         steps::persist_decision(o, self.lease, driver, &step, step_state).await?;
         *agent = step.agent;
         o.monitor.note_quota(agent);

@@ -59,7 +59,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
     while *stop.borrow() == Stop::No {
         // A driver that panicked and a node that vanished leave agents that nobody supervises; both are found by
-        // looking, since neither can say so.
+        // looking, since a node that is gone tells nobody.
         if o.elapsed().saturating_sub(looked) >= recovery::period(o) {
             recovery::take_over(o, &mut drivers).await;
             recovery::take_lapsed(o).await;
@@ -92,8 +92,7 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     // was accepted by a server that will not run it.
     o.shutdown.refuse_new();
     wind_up(o, &mut drivers, &mut stop).await;
-    // The caretaker works until the last driver is gone: a drain may take hours, and what crashes left is repaired
-    // meanwhile.
+    // The caretaker began to end with the order to stop. It is joined last, because a pass may still hold the store.
     care.shutdown().await;
 }
 

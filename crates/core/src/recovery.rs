@@ -56,8 +56,8 @@ pub(crate) async fn take_over(o: &Arc<Orchestrator>, drivers: &mut JoinSet<()>) 
                 give_back(o, &lease, record, from).await;
             }
             Ok((lease, record)) => drive::start(o, drivers, Taken { lease, record, asked }, Entry::TakenOver),
-            // Its shim lives, and its lease in the store is still this node's, so nothing is lost by asking again;
-            // stopping it would throw its work away because of a short outage.
+            // Its lease in the store is still this node's, so nothing is lost by asking again; stopping what runs of it
+            // would throw its work away because of a short outage.
             Err(StoreError::Unavailable(why)) => {
                 tracing::warn!(agent.id = %id, why, "agent could not be adopted yet; it runs on");
                 all = false;
@@ -156,8 +156,8 @@ pub(crate) async fn stop_strays(o: &Arc<Orchestrator>) {
 
 async fn stop_stray(o: &Orchestrator, id: AgentId) {
     match o.ports.store.glance(id).await {
-        // It waits in the queue or is another node's by now. Its work is kept by that one's unwind or by the
-        // caretaker; here only its processes are in the way.
+        // It waits in the queue or is another node's by now. What lies here of its work is kept by the
+        // caretaker, or before its next checkout on this node; only its processes are in the way.
         Ok(record) if !record.agent.is_terminal() => stop(o, id).await,
         Ok(_) | Err(StoreError::NotFound(_)) => o.clean_up(id).await,
         Err(e) => {

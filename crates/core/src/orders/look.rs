@@ -38,8 +38,7 @@ impl Orders {
     /// Looks at the files, and once at the store, and puts into force what is new. Returns whether the orders are known;
     /// until then nothing may be dispatched.
     pub(crate) async fn look(&self) -> bool {
-        // A look that is under way sees what this one would see, and the dispatcher must not wait behind a state
-        // directory that hangs.
+        // The next round looks again, and the dispatcher must not wait behind a state directory that hangs.
         let Ok(_looking) = self.looking.try_lock() else {
             return self.known.load(Ordering::SeqCst);
         };

@@ -147,7 +147,7 @@ pub(super) fn permit_uncounted(
     if typed == command { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was killed")) }
 }
 
-/// Says in lines what a wide order came to.
+/// Says in lines the outcome of a bulk stop order.
 pub(super) fn render(report: &KillAll) -> String {
     let slowest = report.receipts.iter().filter_map(|one| one.receipt.took_ms).max().filter(|ms| *ms > 0);
     let seconds = slowest.map_or(String::new(), |ms| format!(" in {}.{}s", ms / 1000, ms % 1000 / 100));

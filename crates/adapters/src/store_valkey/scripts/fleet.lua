@@ -1,4 +1,4 @@
--- The nodes of the fleet: each stands in a hash with when it was heard of, by this server's clock.
+-- The nodes of the fleet: each stands in a hash with the time of its last heartbeat, by this server's clock.
 -- Tells whether two records are of one data directory, and not of a copy. Earlier versions say less.
 local function same_directory(was, is)
   return was.instance == is.instance and (not was.directory or was.directory == is.directory)

@@ -1,5 +1,5 @@
 -- Makes a node known, unless a server of that name in another directory, or under another boot, is alive or what it holds
--- has not run out. Forgets names that were not heard of for very long.
+-- has not run out. Forgets names whose last heartbeat is very long ago.
 local node, term, memory, info = take(), tonumber(take()), tonumber(take()), take()
 local is = cjson.decode(info)
 local now = now_ms()
